@@ -1,0 +1,55 @@
+//! The encoding of frame bodies: bincode 2, little endian, fixed-width integers. The only file that names bincode.
+//!
+//! Strict: a body is one value, nothing more. The limit keeps a claimed length from being allocated; sequences grow with the bytes
+//! that are there, never with the count that was claimed. No wire type is zero-sized or recursive.
+
+use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::types::limits;
+
+type Strict = Configuration<LittleEndian, Fixint, Limit<{ limits::FRAME_MAX_BYTES }>>;
+
+const CONFIG: Strict = config::legacy().with_limit::<{ limits::FRAME_MAX_BYTES }>();
+
+/// Why bytes are no message, or a message is too large for the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CodecError {
+    /// The sender's fault: the bytes are no value of the expected type.
+    #[error("not a message of this protocol version: {0}")]
+    Malformed(String),
+    /// The sender's fault: bytes are left after the value.
+    #[error("{0} bytes after the end of the message")]
+    Trailing(usize),
+    /// Our fault: the value is longer than a frame may be.
+    #[error("message of {0} bytes: at most {max} fit a frame", max = limits::FRAME_MAX_BYTES)]
+    TooLong(usize),
+}
+
+/// Encodes `message` as a frame body.
+///
+/// # Errors
+/// [`CodecError::TooLong`] if the body would be longer than [`limits::FRAME_MAX_BYTES`].
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    let body = bincode::serde::encode_to_vec(message, CONFIG)
+        .map_err(|error| CodecError::Malformed(error.to_string()))?;
+    if body.len() > limits::FRAME_MAX_BYTES {
+        return Err(CodecError::TooLong(body.len()));
+    }
+    Ok(body)
+}
+
+/// Decodes a frame body that must be exactly one `T`.
+///
+/// # Errors
+/// [`CodecError::Malformed`] or [`CodecError::Trailing`]; both are the sender's fault.
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
+    let (message, used) = bincode::serde::decode_from_slice(body, CONFIG)
+        .map_err(|error| CodecError::Malformed(error.to_string()))?;
+    match body.len() - used {
+        0 => Ok(message),
+        left => Err(CodecError::Trailing(left)),
+    }
+}

@@ -1,0 +1,181 @@
+//! The envelope: 4 bytes magic and version, a little-endian `u32` body length, the body.
+//!
+//! The length is refused before anything is kept for it. Between frames a connection may carry raw file bytes; the decoder then hands
+//! out what it has already taken in.
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::codec::{self, CodecError};
+use crate::types::limits;
+
+/// "NPR" and the protocol version.
+pub const MAGIC: [u8; 4] = *b"NPR\x01";
+/// Bytes before the body.
+pub const HEADER_BYTES: usize = 8;
+
+/// Why a byte stream is not a stream of frames. After one of these the stream cannot be read further.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FrameError {
+    #[error("not a nearpeer connection: it begins with the bytes {0:02x?}")]
+    Magic([u8; 4]),
+    #[error("protocol version {0} is not spoken here, only version 1")]
+    Version(u8),
+    #[error("frame of {0} bytes: at most {max} are allowed", max = limits::FRAME_MAX_BYTES)]
+    TooLong(u32),
+    #[error("frame without a body")]
+    Empty,
+}
+
+/// Encodes `message` and puts it into its envelope.
+///
+/// # Errors
+/// [`CodecError::TooLong`] if it does not fit a frame.
+pub fn frame<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    let body = codec::encode(message)?;
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+/// Cuts a byte stream into frame bodies, however it was split on the way.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    bytes: Vec<u8>,
+    /// Bytes at the front that were handed out already.
+    taken: usize,
+}
+
+impl Decoder {
+    pub fn new() -> Decoder {
+        Decoder::default()
+    }
+
+    /// Takes in what was received.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.taken > 0 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The body of the next complete frame, or `None` until more bytes have come.
+    ///
+    /// # Errors
+    /// As soon as the header shows that this is no acceptable frame; a wrong magic byte is refused without waiting for the others.
+    #[allow(clippy::should_implement_trait, reason = "an iterator could not borrow from itself")]
+    pub fn next(&mut self) -> Result<Option<&[u8]>, FrameError> {
+        let waiting = &self.bytes[self.taken..];
+        let seen = waiting.len().min(MAGIC.len());
+        if waiting[..seen] != MAGIC[..seen] {
+            let mut start = [0; 4];
+            start[..seen].copy_from_slice(&waiting[..seen]);
+            return Err(match start {
+                [b'N', b'P', b'R', version] if seen == 4 => FrameError::Version(version),
+                _ => FrameError::Magic(start),
+            });
+        }
+        let Some(header) = waiting.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+        let claimed = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
+        let len = claimed as usize;
+        if len > limits::FRAME_MAX_BYTES {
+            return Err(FrameError::TooLong(claimed));
+        }
+        if len == 0 {
+            return Err(FrameError::Empty);
+        }
+        if waiting.len() - HEADER_BYTES < len {
+            return Ok(None);
+        }
+        let start = self.taken + HEADER_BYTES;
+        self.taken = start + len;
+        Ok(Some(&self.bytes[start..start + len]))
+    }
+
+    /// Number of bytes taken in and not yet handed out.
+    pub fn waiting_bytes(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    /// Moves up to `out.len()` waiting bytes into `out` as raw bytes (file content after a header frame); returns how many.
+    pub fn take_raw(&mut self, out: &mut [u8]) -> usize {
+        let len = out.len().min(self.waiting_bytes());
+        out[..len].copy_from_slice(&self.bytes[self.taken..self.taken + len]);
+        self.taken += len;
+        len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lengths_at_the_limit_are_taken_and_beyond_it_refused_at_once() {
+        for (claimed, expected) in [
+            (0, Err(FrameError::Empty)),
+            (1, Ok(false)),
+            (limits::FRAME_MAX_BYTES as u32, Ok(false)),
+            (
+                limits::FRAME_MAX_BYTES as u32 + 1,
+                Err(FrameError::TooLong(limits::FRAME_MAX_BYTES as u32 + 1)),
+            ),
+            (i32::MAX as u32, Err(FrameError::TooLong(i32::MAX as u32))),
+            (u32::MAX, Err(FrameError::TooLong(u32::MAX))),
+        ] {
+            let mut decoder = Decoder::new();
+            decoder.push(&MAGIC);
+            decoder.push(&claimed.to_le_bytes());
+            assert_eq!(decoder.next().map(|body| body.is_some()), expected, "length {claimed}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_frame_is_refused_at_its_first_wrong_byte() {
+        for (start, expected) in [
+            (&b"G"[..], FrameError::Magic([b'G', 0, 0, 0])),
+            (b"GET / HTTP/1.1", FrameError::Magic(*b"GET ")),
+            (b"NPX", FrameError::Magic([b'N', b'P', b'X', 0])),
+            (b"NPR\x02", FrameError::Version(2)),
+        ] {
+            let mut decoder = Decoder::new();
+            decoder.push(start);
+            assert_eq!(decoder.next(), Err(expected));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_the_stream_gives_the_same_frames(
+            bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..50), 1..8),
+            cuts in prop::collection::vec(1usize..40, 1..60),
+        ) {
+            let mut stream = Vec::new();
+            for body in &bodies {
+                stream.extend_from_slice(&MAGIC);
+                stream.extend_from_slice(&(body.len() as u32).to_le_bytes());
+                stream.extend_from_slice(body);
+            }
+            let mut decoder = Decoder::new();
+            let mut got = Vec::new();
+            let mut rest = &stream[..];
+            for cut in cuts.iter().cycle() {
+                let (now, later) = rest.split_at(rest.len().min(*cut));
+                decoder.push(now);
+                while let Some(body) = decoder.next().expect("valid stream") {
+                    got.push(body.to_vec());
+                }
+                rest = later;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(got, bodies);
+            prop_assert_eq!(decoder.waiting_bytes(), 0);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The conversation with a node's listener: each request has exactly one reply, in order.
+//!
+//! `Identify`, `Load` and `Manifest` are answered from memory by the control front. The first `Piece` moves the connection to an
+//! upload front, where it stays; a `Piece` reply is followed by that many raw bytes of the file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{ContentKey, NodeId, Nonce, PieceDigests};
+
+/// What is asked of a node's listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerRequest {
+    /// Who listens here? A tracker's call-back.
+    Identify,
+    /// How busy is this node, and how much of that is the asker's own transfer of `content`?
+    Load { asker: NodeId, content: Option<ContentKey> },
+    /// Digests of the pieces from `first_piece` on, as many as fit a frame.
+    Manifest { content: ContentKey, first_piece: u32 },
+    /// The bytes of one piece. Counts as a transfer until they are sent or the connection ends.
+    Piece { asker: NodeId, content: ContentKey, piece: u32 },
+}
+
+/// What a node's listener answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerReply {
+    /// `nonce` is the one that the node's tracker gave it on the control connection, if it has one.
+    Identity {
+        node: NodeId,
+        nonce: Option<Nonce>,
+    },
+    /// `yours` is 1 if the asker has a transfer of the content here, else 0; `load` counts it too.
+    Load {
+        node: NodeId,
+        load: u32,
+        yours: u8,
+    },
+    Manifest {
+        first_piece: u32,
+        pieces: Vec<PieceDigests>,
+    },
+    /// `len_bytes` raw bytes follow this frame.
+    Piece {
+        piece: u32,
+        len_bytes: u32,
+    },
+    Refused(PeerRefusal),
+}
+
+/// Why a node does not carry a request out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerRefusal {
+    /// The bytes were no request of this protocol version; the connection is closed.
+    Malformed(String),
+    /// This content is not (or no longer) shared here.
+    NotShared,
+    /// The file is not the one that was published; it is being scanned again.
+    Changed,
+    /// There is no such piece.
+    NoSuchPiece,
+    /// The file could not be read.
+    Unreadable(String),
+    /// The node has more to do than it can; ask again later.
+    Busy,
+}
+
+impl std::fmt::Display for PeerRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use crate::types::Printable;
+        match self {
+            PeerRefusal::Malformed(why) => write!(f, "refused the request as malformed: {}", Printable(why)),
+            PeerRefusal::NotShared => f.write_str("does not share this content any more"),
+            PeerRefusal::Changed => f.write_str("the file has changed there since it was published"),
+            PeerRefusal::NoSuchPiece => f.write_str("has no such piece"),
+            PeerRefusal::Unreadable(why) => write!(f, "cannot read the file: {}", Printable(why)),
+            PeerRefusal::Busy => f.write_str("is too busy"),
+        }
+    }
+}

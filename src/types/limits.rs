@@ -1,0 +1,132 @@
+//! Every constant limit of the programs, in one place; `--print-limits` shows them.
+//!
+//! What a peer can make us keep is bounded by something here. Times are limits too.
+
+use std::time::Duration;
+
+/// Declares each limit as a constant and lists them all, so that none can be left out of `--print-limits`.
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $value:expr, $unit:literal;)*) => {
+        $($(#[$doc])* pub const $name: $type = $value;)*
+
+        /// Name, value and unit of every limit, in the order of this file.
+        pub fn all() -> Vec<(&'static str, u64, &'static str)> {
+            vec![$((stringify!($name), $value as u64, $unit)),*]
+        }
+    };
+}
+
+limits! {
+    /// Longest file name, all components together.
+    NAME_MAX_BYTES: usize = 4096, "bytes";
+    /// Longest component of a file name (what file systems allow).
+    NAME_COMPONENT_MAX_BYTES: usize = 255, "bytes";
+    /// Deepest file name.
+    NAME_MAX_DEPTH: usize = 64, "components";
+
+    /// Longest frame body on the wire.
+    FRAME_MAX_BYTES: usize = 1 << 20, "bytes";
+    /// Body size at which a sender of a list begins the next page.
+    PAGE_TARGET_BYTES: usize = 64 << 10, "bytes";
+    /// Most tagged attributes a registration or an entry may carry.
+    ATTRIBUTES_MAX: usize = 16, "attributes";
+    /// Longest value of one attribute.
+    ATTRIBUTE_MAX_BYTES: usize = 256, "bytes";
+    /// Longest explanation in an error reply.
+    REASON_MAX_BYTES: usize = 512, "bytes";
+
+    /// Most files one node may publish.
+    FILES_PER_NODE_MAX: usize = 500_000, "files";
+    /// Most files a tracker keeps, staged pages included.
+    FILES_MAX: usize = 4_000_000, "files";
+    /// Most nodes a tracker keeps.
+    NODES_MAX: usize = 20_000, "nodes";
+
+    /// A request must be complete this long after its first byte, a connection must make its first request this long after it opened.
+    REQUEST_DEADLINE_MS: u64 = 10_000, "ms";
+    /// A connection without a registration is closed after being idle for this long.
+    IDLE_DEADLINE_MS: u64 = 60_000, "ms";
+    /// A connection that takes no byte of a waiting reply for this long is closed.
+    WRITE_STALL_MS: u64 = 30_000, "ms";
+    /// Most connections of one front thread with an incomplete request.
+    INCOMPLETE_MAX: usize = 1024, "connections";
+    /// Most connections of one front thread and one address with an incomplete request.
+    INCOMPLETE_PER_ADDRESS_MAX: usize = 128, "connections";
+    /// Most bytes of incomplete requests one front thread keeps.
+    INCOMPLETE_MAX_BYTES: usize = 64 << 20, "bytes";
+    /// A connection with this much unsent output is not read until some of it is gone.
+    OUTPUT_HIGH_BYTES: usize = 2 << 20, "bytes";
+    /// Longest queue of work for a worker pool; beyond it a request is answered `busy`.
+    POOL_QUEUE_MAX: usize = 1024, "jobs";
+
+    /// A tracker waits this long for a node's listener to answer a call-back.
+    CALL_BACK_DEADLINE_MS: u64 = 1_000, "ms";
+    /// Suspect nodes are called back this often.
+    SUSPECT_CALL_BACK_MS: u64 = 5_000, "ms";
+    /// A suspect that stays silent for this long is forgotten.
+    SUSPECT_EXPIRY_MS: u64 = 600_000, "ms";
+    /// Heartbeats missed before a node is suspect.
+    HEARTBEATS_MISSED_MAX: u32 = 2, "heartbeats";
+    /// Shortest heartbeat interval.
+    HEARTBEAT_MIN_MS: u64 = 100, "ms";
+    /// Longest heartbeat interval.
+    HEARTBEAT_MAX_MS: u64 = 3_600_000, "ms";
+
+    /// A node waits this long for a connection to its tracker.
+    TRACKER_CONNECT_MS: u64 = 2_000, "ms";
+    /// A node waits this long for a tracker's reply.
+    TRACKER_REPLY_MS: u64 = 10_000, "ms";
+    /// A lost control connection is opened again after a random part of this time.
+    RECONNECT_JITTER_MS: u64 = 1_000, "ms";
+
+    /// Most candidates probed for one find.
+    PROBE_CANDIDATES_MAX: usize = 256, "candidates";
+    /// A probe round ends when nobody has answered for this long.
+    PROBE_SILENCE_MS: u64 = 3_000, "ms";
+    /// A probe round ends this long after the first answer.
+    PROBE_AFTER_FIRST_MS: u64 = 300, "ms";
+
+    /// A connection to a source must be up in this time.
+    SOURCE_CONNECT_MS: u64 = 3_000, "ms";
+    /// A source that sends no byte for this long is left.
+    SOURCE_SILENCE_MS: u64 = 10_000, "ms";
+    /// Window over which a source's rate is judged where another source is left.
+    SOURCE_RATE_WINDOW_MS: u64 = 10_000, "ms";
+    /// A source slower than this is left where another source is left.
+    SOURCE_RATE_MIN_BYTES_PER_S: u64 = 16 << 10, "bytes/s";
+    /// Wrong pieces after which a source is dropped for the round.
+    WRONG_PIECES_MAX: u32 = 2, "pieces";
+    /// Most requests a source keeps waiting for one connection.
+    PIECE_REQUESTS_MAX: usize = 64, "requests";
+    /// Most bytes of piece buffers in a process.
+    PIECE_BUFFERS_MAX_BYTES: u64 = 40 << 20, "bytes";
+    /// Most bytes an upload connection is sent before the next one has its turn.
+    UPLOAD_TURN_BYTES: u64 = 256 << 10, "bytes";
+
+    /// After this long a node says that it listens, its first scan done or not.
+    START_SCAN_WAIT_MS: u64 = 2_000, "ms";
+    /// A finished download waits this long for the tracker before it is reported.
+    OFFER_WAIT_MS: u64 = 1_000, "ms";
+    /// A stop takes at most this long.
+    STOP_DEADLINE_MS: u64 = 5_000, "ms";
+    /// Longest line read from a prompt or a pipe.
+    LINE_MAX_BYTES: usize = 64 << 10, "bytes";
+}
+
+/// A limit in milliseconds as a duration.
+pub const fn ms(limit_ms: u64) -> Duration {
+    Duration::from_millis(limit_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_limit_is_listed_once_with_its_unit() {
+        let all = super::all();
+        let mut names: Vec<_> = all.iter().map(|(name, ..)| *name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all.len());
+        assert!(all.iter().all(|(_, value, unit)| *value > 0 && !unit.is_empty()));
+    }
+}

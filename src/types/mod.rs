@@ -1,0 +1,23 @@
+//! The vocabulary: names, digests, addresses, units, limits, catalog entries, geometry of pieces.
+//!
+//! Plain values that are valid by construction. Nothing here opens, sends, waits or prints; everything above
+//! may rely on a value of these types having been checked.
+
+pub mod catalog;
+pub mod content;
+pub mod digest;
+pub mod ids;
+pub mod limits;
+pub mod millis;
+pub mod name;
+pub mod pieces;
+pub mod printable;
+
+pub use catalog::{Attribute, FileEntry, Holding, Liveness, Md5Origin, NodeSummary, Provider, Query};
+pub use content::{Checksum, ChecksumError, ContentPrefix};
+pub use digest::{ContentId, ContentKey, Md5Digest, PieceDigests};
+pub use ids::{Epoch, NodeId, Nonce};
+pub use millis::Millis;
+pub use name::{FileName, NameError};
+pub use pieces::Geometry;
+pub use printable::Printable;

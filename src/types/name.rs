@@ -1,0 +1,196 @@
+//! `FileName`: the only way in which foreign text becomes a path.
+//!
+//! A name is relative, `/`-separated UTF-8 whose components are visible and ordinary, so that joining it to a share can neither leave
+//! the share nor reach a hidden file. File code accepts nothing else.
+
+use std::fmt::{self, Debug, Display};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::limits;
+use super::printable::Printable;
+
+/// Name of a file in a share: relative, `/` between components, at most [`limits::NAME_MAX_BYTES`] bytes, at most
+/// [`limits::NAME_MAX_DEPTH`] components of at most 255 bytes each. No component is empty or begins with a dot, and there is no
+/// control character anywhere. Cloning is cheap. `Display` shows the escaped form.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FileName(Arc<str>);
+
+/// Why a text is no file name. The text shown is escaped.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NameError {
+    #[error("a file name may not be empty")]
+    Empty,
+    #[error("file name of {0} bytes: at most {max} are allowed", max = limits::NAME_MAX_BYTES)]
+    TooLong(usize),
+    #[error("file name `{0}`: a component has more than {max} bytes", max = limits::NAME_COMPONENT_MAX_BYTES)]
+    ComponentTooLong(String),
+    #[error("file name `{0}`: more than {max} components", max = limits::NAME_MAX_DEPTH)]
+    TooDeep(String),
+    #[error("file name `{0}` is absolute: give it relative to the share")]
+    Absolute(String),
+    #[error("file name `{0}` has an empty component: use single `/` between components")]
+    EmptyComponent(String),
+    #[error(
+        "file name `{0}` has a component that begins with a dot: hidden files, `.` and `..` are not shared"
+    )]
+    Dot(String),
+    #[error("file name `{0}` contains a control character")]
+    Control(String),
+}
+
+impl FileName {
+    /// Checks `text` and makes it a name.
+    ///
+    /// # Errors
+    /// The first rule that `text` breaks. Nothing is repaired: a name is taken as it is or refused.
+    pub fn new(text: &str) -> Result<FileName, NameError> {
+        let shown = || Printable(&text[..text.floor_char_boundary(120)]).to_string();
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.len() > limits::NAME_MAX_BYTES {
+            return Err(NameError::TooLong(text.len()));
+        }
+        if text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+            return Err(NameError::Control(shown()));
+        }
+        if text.starts_with('/') {
+            return Err(NameError::Absolute(shown()));
+        }
+        if text.split('/').count() > limits::NAME_MAX_DEPTH {
+            return Err(NameError::TooDeep(shown()));
+        }
+        for component in text.split('/') {
+            if component.is_empty() {
+                return Err(NameError::EmptyComponent(shown()));
+            }
+            if component.starts_with('.') {
+                return Err(NameError::Dot(shown()));
+            }
+            if component.len() > limits::NAME_COMPONENT_MAX_BYTES {
+                return Err(NameError::ComponentTooLong(shown()));
+            }
+        }
+        Ok(FileName(Arc::from(text)))
+    }
+
+    /// The raw text, for file calls and comparison; show a name to people with `Display`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for FileName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<FileName, NameError> {
+        FileName::new(&text)
+    }
+}
+
+impl From<FileName> for String {
+    fn from(name: FileName) -> String {
+        name.0.as_ref().to_owned()
+    }
+}
+
+impl std::str::FromStr for FileName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<FileName, NameError> {
+        FileName::new(text)
+    }
+}
+
+impl std::borrow::Borrow<str> for FileName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(&Printable(&self.0), f)
+    }
+}
+
+impl Debug for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{self}`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ordinary_names_are_accepted() {
+        for text in [
+            "a",
+            "a.bin",
+            "dir/sub/file.txt",
+            "with space",
+            "-rf",
+            "~",
+            "$(x)",
+            "%s%n",
+            "*",
+            "a\\b",
+            "CON",
+            "größe",
+            "a..b",
+            "a.",
+        ] {
+            assert_eq!(FileName::new(text).expect(text).as_str(), text);
+        }
+        assert!(FileName::new(&"x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn names_that_could_escape_hide_or_steer_are_refused() {
+        let cases: &[(&str, fn(&NameError) -> bool)] = &[
+            ("", |e| matches!(e, NameError::Empty)),
+            (".", |e| matches!(e, NameError::Dot(_))),
+            ("..", |e| matches!(e, NameError::Dot(_))),
+            ("a/../../b", |e| matches!(e, NameError::Dot(_))),
+            ("a/./b", |e| matches!(e, NameError::Dot(_))),
+            (".ssh/authorized_keys", |e| matches!(e, NameError::Dot(_))),
+            ("a/.git", |e| matches!(e, NameError::Dot(_))),
+            ("/etc/passwd", |e| matches!(e, NameError::Absolute(_))),
+            ("a//b", |e| matches!(e, NameError::EmptyComponent(_))),
+            ("a/", |e| matches!(e, NameError::EmptyComponent(_))),
+            ("a\0b", |e| matches!(e, NameError::Control(_))),
+            ("a\nb", |e| matches!(e, NameError::Control(_))),
+            ("\u{1b}[31m", |e| matches!(e, NameError::Control(_))),
+            ("\u{9b}", |e| matches!(e, NameError::Control(_))),
+        ];
+        for (text, is_expected) in cases {
+            let error = FileName::new(text).expect_err(text);
+            assert!(is_expected(&error), "{text:?} gave {error:?}");
+            assert!(!error.to_string().contains(|c: char| c.is_control()));
+        }
+        assert!(matches!(FileName::new(&"x".repeat(256)), Err(NameError::ComponentTooLong(_))));
+        assert!(matches!(
+            FileName::new(&vec!["a"; limits::NAME_MAX_DEPTH + 1].join("/")),
+            Err(NameError::TooDeep(_))
+        ));
+        assert!(matches!(FileName::new(&"x".repeat(limits::NAME_MAX_BYTES + 1)), Err(NameError::TooLong(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_name_stays_below_its_root_and_prints_inertly(text in ".{0,40}") {
+            if let Ok(name) = FileName::new(&text) {
+                let path = std::path::Path::new(name.as_str());
+                prop_assert!(path.components().all(|c| matches!(c, std::path::Component::Normal(_))));
+                prop_assert!(!name.to_string().chars().any(super::super::printable::is_unsafe));
+            }
+        }
+    }
+}

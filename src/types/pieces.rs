@@ -1,0 +1,97 @@
+//! Geometry of pieces: how a file of a given size is cut. A function of the size alone, so that every node cuts alike.
+
+use std::ops::Range;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const SMALL_MAX_BYTES: u64 = 4 * GIB;
+const MEDIUM_MAX_BYTES: u64 = 16 * GIB;
+
+/// The cut of one file: every piece has `piece_len_bytes` but the last, which has what is left. A file of 0 bytes has no pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    size_bytes: u64,
+    piece_len_bytes: u64,
+}
+
+impl Geometry {
+    /// Pieces of 1 MiB for files up to 4 GiB, 2 MiB up to 16 GiB, 4 MiB above.
+    pub fn of(size_bytes: u64) -> Geometry {
+        let piece_len_bytes = match size_bytes {
+            0..=SMALL_MAX_BYTES => MIB,
+            0..=MEDIUM_MAX_BYTES => 2 * MIB,
+            _ => 4 * MIB,
+        };
+        Geometry { size_bytes, piece_len_bytes }
+    }
+
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    pub fn piece_len_bytes(&self) -> u64 {
+        self.piece_len_bytes
+    }
+
+    /// Number of pieces; `None` where a file is so large that pieces could not be numbered with 32 bits (above 16 PiB).
+    pub fn count(&self) -> Option<u32> {
+        u32::try_from(self.size_bytes.div_ceil(self.piece_len_bytes)).ok()
+    }
+
+    /// Byte range of piece `index`, or `None` if there is no such piece.
+    pub fn range(&self, index: u32) -> Option<Range<u64>> {
+        let start = u64::from(index).checked_mul(self.piece_len_bytes)?;
+        (start < self.size_bytes)
+            .then(|| start..self.size_bytes.min(start.saturating_add(self.piece_len_bytes)))
+    }
+
+    /// Length in bytes of piece `index`, or `None` if there is no such piece.
+    pub fn len_bytes(&self, index: u32) -> Option<u64> {
+        self.range(index).map(|range| range.end - range.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_at_the_edges_are_cut_as_the_design_says() {
+        for (size, len, count, last) in [
+            (0, MIB, 0, None),
+            (1, MIB, 1, Some(1)),
+            (MIB - 1, MIB, 1, Some(MIB - 1)),
+            (MIB, MIB, 1, Some(MIB)),
+            (MIB + 1, MIB, 2, Some(1)),
+            (4 * GIB, MIB, 4096, Some(MIB)),
+            (4 * GIB + 1, 2 * MIB, 2049, Some(1)),
+            (16 * GIB, 2 * MIB, 8192, Some(2 * MIB)),
+            (16 * GIB + 1, 4 * MIB, 4097, Some(1)),
+        ] {
+            let geometry = Geometry::of(size);
+            assert_eq!(geometry.piece_len_bytes(), len, "size {size}");
+            assert_eq!(geometry.count(), Some(count), "size {size}");
+            assert_eq!(count.checked_sub(1).and_then(|index| geometry.len_bytes(index)), last, "size {size}");
+            assert_eq!(geometry.range(count), None, "size {size}");
+        }
+        assert_eq!(Geometry::of(u64::MAX).count(), None);
+        assert_eq!(
+            Geometry::of(u64::MAX).range(u32::MAX),
+            Some(u64::from(u32::MAX) * 4 * MIB..u64::from(u32::MAX) * 4 * MIB + 4 * MIB)
+        );
+    }
+
+    #[test]
+    fn pieces_cover_a_file_without_gap_or_overlap() {
+        for size in [1, 7919, 3 * MIB + 17, 64 * MIB] {
+            let geometry = Geometry::of(size);
+            let mut end = 0;
+            for index in 0..geometry.count().expect("small") {
+                let range = geometry.range(index).expect("within count");
+                assert_eq!(range.start, end);
+                end = range.end;
+            }
+            assert_eq!(end, size);
+        }
+    }
+}
