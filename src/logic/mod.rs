@@ -1,1 +1,4 @@
-//! (to be laid)
+//! Decisions: which source, who is alive and has what, what a download does next. Pure: no socket, file, thread, lock or clock; time comes
+//! in as `now`, randomness as a seeded generator.
+
+pub mod select;

@@ -1,1 +1,14 @@
-//! (to be laid)
+//! Running: the clock, stopping, threads, mailboxes, the worker pool.
+//!
+//! Mechanism alone; knows nothing of files, peers or decisions. The only place that reads a clock or starts a thread.
+
+pub mod clock;
+pub mod mailbox;
+pub mod pool;
+pub mod stop;
+pub mod threads;
+
+pub use mailbox::{Mailbox, Post, mailbox};
+pub use pool::{Busy, Pool};
+pub use stop::Stop;
+pub use threads::{Ended, StopReport, Threads};

@@ -8,6 +8,7 @@ pub mod content;
 pub mod digest;
 pub mod ids;
 pub mod limits;
+pub mod manifest;
 pub mod millis;
 pub mod name;
 pub mod pieces;
@@ -17,6 +18,7 @@ pub use catalog::{Attribute, FileEntry, Holding, Liveness, Md5Origin, NodeSummar
 pub use content::{Checksum, ChecksumError, ContentPrefix};
 pub use digest::{ContentId, ContentKey, Md5Digest, PieceDigests};
 pub use ids::{Epoch, NodeId, Nonce};
+pub use manifest::{Manifest, ManifestError, WrongPiece};
 pub use millis::Millis;
 pub use name::{FileName, NameError};
 pub use pieces::Geometry;

@@ -1,0 +1,187 @@
+//! What a front thread asks of the program above it: `Service`, and the `Hands` through which a service acts on connections.
+//!
+//! A service is a function of frames and events: it never touches a socket and never blocks. It acts by queueing commands, which the
+//! front carries out as soon as the call returns.
+
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::proto::{Decoder, FrameError};
+
+/// One connection of one front, for as long as it lives; never used again for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+/// What becomes of a connection after a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// The next frame may be handed over, now or when it comes.
+    Next,
+    /// No further frame is handed over until [`Hands::release`]: the answer to this one comes later and must come in order.
+    Hold,
+    /// Close once everything queued has been sent.
+    Close,
+}
+
+/// Why a connection has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closed {
+    /// The other end closed it in order.
+    Peer,
+    /// Reset, or another socket error; for an outgoing connection also: unreachable.
+    Error(std::io::ErrorKind),
+    /// An outgoing connection was refused: nobody listens there.
+    Refused,
+    /// A request was not complete, or an answer or connection not there, in time.
+    Deadline,
+    /// The other end took no byte of a waiting reply for too long.
+    Stalled,
+    /// The bytes were no frames.
+    Malformed(FrameError),
+    /// It made room: the caps on incomplete requests were reached and it was the oldest.
+    Evicted,
+    /// The service closed it, or handed it to another front, or the front stops.
+    Ours,
+}
+
+/// A connection taken out of a front, to be adopted by another one.
+#[derive(Debug)]
+pub struct Parts {
+    pub socket: TcpStream,
+    pub peer: SocketAddr,
+    /// Holds what was received beyond the last frame handed over.
+    pub decoder: Decoder,
+    /// Output that was queued and not yet sent.
+    pub unsent: Vec<u8>,
+}
+
+/// The program behind a front.
+pub trait Service {
+    /// What the service keeps for each connection.
+    type Session;
+    /// What other threads send to it through its mailbox.
+    type Event: Send + 'static;
+
+    /// A connection was accepted. `local` is our end of it.
+    fn accepted(&mut self, peer: SocketAddr, local: SocketAddr) -> Self::Session;
+
+    /// A frame has arrived, on an accepted connection or one opened with [`Hands::connect`].
+    fn frame(
+        &mut self,
+        id: ConnId,
+        session: &mut Self::Session,
+        body: &[u8],
+        hands: &mut Hands<Self::Session>,
+    ) -> After;
+
+    /// The bytes on an accepted connection were no frame. What is returned is sent before it is closed.
+    fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>>;
+
+    /// Something came through the mailbox.
+    fn event(&mut self, event: Self::Event, hands: &mut Hands<Self::Session>);
+
+    /// The last byte of a file range queued with `tag` was handed to the system.
+    fn sent(&mut self, id: ConnId, session: &mut Self::Session, tag: u64, hands: &mut Hands<Self::Session>);
+
+    /// A connection has ended, whoever ended it. Called exactly once for each session but those handed over.
+    fn closed(&mut self, id: ConnId, session: Self::Session, why: &Closed, hands: &mut Hands<Self::Session>);
+}
+
+/// What a service may do to the connections of its front. Commands for a connection that has ended meanwhile are void.
+#[derive(Debug)]
+pub struct Hands<S> {
+    commands: Vec<Command<S>>,
+}
+
+/// One queued act.
+pub(super) enum Command<S> {
+    Send { to: ConnId, bytes: Vec<u8> },
+    SendFile { to: ConnId, file: Arc<File>, range: Range<u64>, tag: u64 },
+    Release { conn: ConnId },
+    Close { conn: ConnId },
+    KeepIdle { conn: ConnId },
+    Connect { endpoint: SocketAddr, bind: Option<IpAddr>, session: S, first: Vec<u8>, deadline: Duration },
+    HandOver { conn: ConnId, to: Box<dyn FnOnce(Parts) + Send> },
+    Adopt { parts: Parts, session: S, body: Vec<u8> },
+}
+
+impl<S> std::fmt::Debug for Command<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Command::Send { .. } => "Send",
+            Command::SendFile { .. } => "SendFile",
+            Command::Release { .. } => "Release",
+            Command::Close { .. } => "Close",
+            Command::KeepIdle { .. } => "KeepIdle",
+            Command::Connect { .. } => "Connect",
+            Command::HandOver { .. } => "HandOver",
+            Command::Adopt { .. } => "Adopt",
+        })
+    }
+}
+
+impl<S> Default for Hands<S> {
+    fn default() -> Hands<S> {
+        Hands { commands: Vec::new() }
+    }
+}
+
+impl<S> Hands<S> {
+    /// Queues bytes, usually a frame, behind what is queued already.
+    pub fn send(&mut self, to: ConnId, bytes: Vec<u8>) {
+        self.commands.push(Command::Send { to, bytes });
+    }
+
+    /// Queues a range of a file, sent by the system without passing through this process; [`Service::sent`] is called with `tag` at
+    /// its end. If the file turns out shorter, the connection is closed.
+    pub fn send_file(&mut self, to: ConnId, file: Arc<File>, range: Range<u64>, tag: u64) {
+        self.commands.push(Command::SendFile { to, file, range, tag });
+    }
+
+    /// Ends an [`After::Hold`].
+    pub fn release(&mut self, conn: ConnId) {
+        self.commands.push(Command::Release { conn });
+    }
+
+    /// Closes once everything queued has been sent.
+    pub fn close(&mut self, conn: ConnId) {
+        self.commands.push(Command::Close { conn });
+    }
+
+    /// Lets the connection be idle between requests for as long as it likes.
+    pub fn keep_idle(&mut self, conn: ConnId) {
+        self.commands.push(Command::KeepIdle { conn });
+    }
+
+    /// Opens a connection, from `bind` if given, sends `first` and waits for one frame until `deadline` from now.
+    /// [`Service::closed`] tells of a failure.
+    pub fn connect(
+        &mut self,
+        endpoint: SocketAddr,
+        bind: Option<IpAddr>,
+        session: S,
+        first: Vec<u8>,
+        deadline: Duration,
+    ) {
+        self.commands.push(Command::Connect { endpoint, bind, session, first, deadline });
+    }
+
+    /// Takes a connection out of this front and gives it to `to`, once and for good. Its session is dropped without a call of
+    /// [`Service::closed`].
+    pub fn hand_over(&mut self, conn: ConnId, to: impl FnOnce(Parts) + Send + 'static) {
+        self.commands.push(Command::HandOver { conn, to: Box::new(to) });
+    }
+
+    /// Takes in a connection of another front and hands `body`, the frame with which it moved, to [`Service::frame`] first.
+    pub fn adopt(&mut self, parts: Parts, session: S, body: Vec<u8>) {
+        self.commands.push(Command::Adopt { parts, session, body });
+    }
+
+    #[expect(dead_code, reason = "used by the front, which follows")]
+    pub(super) fn take(&mut self) -> Vec<Command<S>> {
+        std::mem::take(&mut self.commands)
+    }
+}

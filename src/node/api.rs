@@ -1,0 +1,320 @@
+//! What the floor above sees of a node: configuration, handle, reports, errors.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use thiserror::Error;
+
+use crate::rt::{Ended, Stop, StopReport};
+use crate::types::{
+    Checksum, ContentKey, FileEntry, FileName, Md5Digest, Millis, NodeSummary, Printable, Query,
+};
+
+/// How a node runs. Every field has a flag of the same name.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    pub ip: IpAddr,
+    /// 0: any.
+    pub port: u16,
+    pub share: PathBuf,
+    pub tracker: SocketAddr,
+    pub advertise: Option<SocketAddr>,
+    pub latency: LatencySource,
+    /// For a pair that the latency file does not have.
+    pub default_latency: Millis,
+    /// What one unit of load weighs, in milliseconds.
+    pub load_weight: Millis,
+    pub emulate_latency: bool,
+    pub retries: u32,
+    /// `None`: no heartbeats, and reconnecting only at a command.
+    pub heartbeat: Option<Duration>,
+    /// Bytes per second of all uploads together; `None`: no limit.
+    pub max_upload: Option<u64>,
+    /// True: a tracker that is not there is waited for. False: it is an error of whoever asks.
+    pub wait_for_tracker: bool,
+    /// Where notices go; dropped when full.
+    pub notices: Sender<Notice>,
+}
+
+/// Where latencies come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LatencySource {
+    /// A latency file, read again when it has changed.
+    File(PathBuf),
+    /// Measured.
+    Measured,
+}
+
+/// Something that a person should know and did not ask for. One line, already inert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    pub level: Level,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Info,
+    Warning,
+}
+
+/// What came of waiting for the node to be up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// Registered, and the first scan published.
+    Complete { files: usize },
+    /// Registered, but the first scan goes on; a notice will tell of its end.
+    Scanning,
+}
+
+/// What a scan changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScanSummary {
+    pub files: usize,
+    pub added: usize,
+    pub removed: usize,
+    pub changed: usize,
+}
+
+/// The answer to `find`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FindReport {
+    /// Contents, most live full holders first.
+    pub groups: Vec<FoundGroup>,
+    /// Holders that did not answer the load probe, and why.
+    pub silent: Vec<(SocketAddr, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundGroup {
+    pub key: ContentKey,
+    /// Best score first; the own node last.
+    pub rows: Vec<FoundRow>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundRow {
+    pub endpoint: SocketAddr,
+    pub entry: FileEntry,
+    /// How it ranks; `None` for the own node.
+    pub rating: Option<crate::logic::select::Rating>,
+}
+
+/// What to download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DownloadRequest {
+    pub name: FileName,
+    pub checksum: Option<Checksum>,
+    /// Compute the MD5 of the whole file before it is put in place.
+    pub verify_whole: bool,
+    /// Replace a file of that name.
+    pub force: bool,
+}
+
+/// What is going on in a download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// The candidates in order, with the reason for each place, before the first byte.
+    Ranked { key: ContentKey, ranking: Vec<crate::logic::select::Rating> },
+    /// More than one content has the name; this one has strictly more live full holders.
+    Chose { key: ContentKey, holders: usize, others: usize },
+    /// Pieces are now fetched from this source.
+    Source { endpoint: SocketAddr },
+    /// A source was left.
+    Left { endpoint: SocketAddr, why: String },
+    /// So many bytes are verified and written.
+    Bytes { done: u64, total: u64 },
+    /// All sources have failed; another round begins after a pause.
+    Retry { round: u32, of: u32, pause: Duration },
+    /// The whole file is being hashed.
+    Hashing,
+}
+
+/// A download that ended well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Downloaded {
+    pub name: FileName,
+    pub key: ContentKey,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Fetched, verified and in place.
+    Fetched {
+        /// The MD5 of the whole file, if it was computed here.
+        md5: Option<Md5Digest>,
+        pieces: u32,
+        /// Every source that bytes came from, the first used first.
+        sources: Vec<SocketAddr>,
+    },
+    /// The same content was here already.
+    AlreadyHere,
+}
+
+/// One content that a name could mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    pub key: ContentKey,
+    pub md5: Md5Digest,
+    pub live_full_holders: usize,
+}
+
+/// One failed try of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub endpoint: SocketAddr,
+    pub why: String,
+}
+
+/// Why a node cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("cannot listen on {addr}: {why}")]
+    AddressInUse { addr: SocketAddr, why: String },
+    #[error("cannot listen on {addr}: {why}")]
+    Listen { addr: SocketAddr, why: String },
+    #[error("cannot share {path}: {why}")]
+    NoSuchDirectory { path: String, why: String },
+    #[error("{path} is in use by another node: stop it, or share another directory")]
+    ShareInUse { path: String },
+    #[error("latency file {path}: {why}")]
+    Latency { path: String, why: String },
+    #[error("the system gives no more threads or descriptors: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Why a command failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CommandError {
+    #[error("no tracker at {tracker}: {why}")]
+    NoTracker { tracker: SocketAddr, why: String },
+    #[error("the tracker at {tracker} refused: {why}")]
+    TrackerRefused { tracker: SocketAddr, why: String },
+    #[error("{endpoint} cannot be reached: {why}")]
+    Unreachable { endpoint: SocketAddr, why: String },
+    /// Holders are known, but none answered.
+    #[error("none of {} holders answered", .0.len())]
+    NoneAnswered(Vec<(SocketAddr, String)>),
+    #[error("latency file {path}: {why}")]
+    Latency { path: String, why: String },
+    #[error("cannot read the share: {0}")]
+    Share(String),
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Why a download failed. Nothing of the user's was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DownloadError {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error("no node has `{}`", Printable(.0))]
+    NotFound(String),
+    #[error("`{name}` means {} different contents with equally many live full holders: choose one with --checksum", .variants.len())]
+    Ambiguous { name: FileName, variants: Vec<Variant> },
+    #[error("`{name}` exists with other content: use --force to replace it")]
+    Exists { name: FileName },
+    #[error("`{name}`: no source could deliver it: {}", attempts_text(.attempts))]
+    AllFailed {
+        name: FileName,
+        attempts: Vec<Attempt>,
+        /// True if every failure was a digest that did not match.
+        all_by_digest: bool,
+    },
+    #[error("`{name}`: no content has {checksum}: nothing was put in place")]
+    Checksum { name: FileName, checksum: String },
+    #[error("`{name}`: no space left: {why}")]
+    NoSpace { name: FileName, why: String },
+    #[error("`{name}`: cannot write: {why}")]
+    Disk { name: FileName, why: String },
+}
+
+fn attempts_text(attempts: &[Attempt]) -> String {
+    let texts: Vec<_> =
+        attempts.iter().map(|attempt| format!("{}: {}", attempt.endpoint, attempt.why)).collect();
+    texts.join("; ")
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {}
+
+#[expect(
+    clippy::todo,
+    unused_variables,
+    reason = "the node is laid floor by floor; this is the outline that the command line is written against"
+)]
+impl Node {
+    /// Binds, takes the share, starts the threads. Does not wait for the tracker or the scan.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(config: NodeConfig) -> Result<Node, StartError> {
+        todo!()
+    }
+
+    /// Where the listener is bound.
+    pub fn addr(&self) -> SocketAddr {
+        todo!()
+    }
+
+    /// Waits until the node is registered and its first scan published, or 2 s after start if the scan takes longer.
+    pub fn wait_ready(&self, cancel: &Stop) -> Result<Ready, CommandError> {
+        todo!()
+    }
+
+    /// Rescans the share and publishes what has changed.
+    pub fn update_list(&self, cancel: &Stop) -> Result<ScanSummary, CommandError> {
+        todo!()
+    }
+
+    /// An empty report: nobody has it.
+    pub fn find(&self, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
+        todo!()
+    }
+
+    pub fn download(
+        &self,
+        request: &DownloadRequest,
+        cancel: &Stop,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Downloaded, DownloadError> {
+        todo!()
+    }
+
+    pub fn load_of(&self, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
+        todo!()
+    }
+
+    /// The own files, by name.
+    pub fn files(&self) -> Vec<FileEntry> {
+        todo!()
+    }
+
+    pub fn nodes(&self, cancel: &Stop) -> Result<Vec<NodeSummary>, CommandError> {
+        todo!()
+    }
+
+    /// Names for completion: own files and those seen at the tracker lately. Answers from memory.
+    pub fn known_names(&self) -> Vec<FileName> {
+        todo!()
+    }
+
+    /// Delivers each thread that ends; one that ends before `stop` is a fault.
+    pub fn ended(&self) -> &Receiver<Ended> {
+        todo!()
+    }
+
+    /// The node's stop; commands take a child of it.
+    pub fn stop_token(&self) -> &Stop {
+        todo!()
+    }
+
+    /// Leaves the tracker, ends transfers, joins every thread; at most 5 s.
+    pub fn stop(self) -> StopReport {
+        todo!()
+    }
+}

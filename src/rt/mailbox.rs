@@ -1,0 +1,68 @@
+//! A bounded crossbeam channel whose receiver can also be watched as a descriptor, for threads that wait on sockets.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use rustix::event::{EventfdFlags, eventfd};
+
+/// The receiving end; its descriptor is readable while something may be waiting.
+#[derive(Debug)]
+pub struct Mailbox<T> {
+    receiver: Receiver<T>,
+    event: Arc<OwnedFd>,
+}
+
+/// A sending end; cheap to clone.
+#[derive(Debug)]
+pub struct Post<T> {
+    sender: Sender<T>,
+    event: Arc<OwnedFd>,
+}
+
+impl<T> Clone for Post<T> {
+    fn clone(&self) -> Post<T> {
+        Post { sender: self.sender.clone(), event: Arc::clone(&self.event) }
+    }
+}
+
+/// Makes a mailbox for at most `capacity` items.
+///
+/// # Errors
+/// When the process has no descriptor left.
+pub fn mailbox<T>(capacity: usize) -> std::io::Result<(Post<T>, Mailbox<T>)> {
+    let (sender, receiver) = bounded(capacity);
+    let event = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    Ok((Post { sender, event: Arc::clone(&event) }, Mailbox { receiver, event }))
+}
+
+impl<T> Post<T> {
+    /// Delivers `item` and wakes the owner; never waits.
+    ///
+    /// # Errors
+    /// Gives `item` back when the mailbox is full or its owner is gone.
+    pub fn send(&self, item: T) -> Result<(), T> {
+        self.sender.try_send(item).map_err(TrySendError::into_inner)?;
+        // EAGAIN would mean a counter of 2^64 - 2: the owner has been woken long before.
+        let _already_awake = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+        Ok(())
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// Takes what is waiting. Call when the descriptor is readable, and until it returns `None`.
+    pub fn next(&self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// Makes the descriptor unreadable until the next delivery. Call before emptying the mailbox, never after.
+    pub fn clear(&self) {
+        let _was_clear = rustix::io::read(&self.event, &mut [0u8; 8]);
+    }
+}
+
+impl<T> AsFd for Mailbox<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+}

@@ -1,0 +1,131 @@
+//! `Stop`: one-way news that work should end, as something that every kind of wait can watch.
+//!
+//! A thread that waits on sockets watches the descriptor, one that waits on channels watches the receiver, one that computes looks at
+//! the flag. Nothing polls. A child stops with its parent but can also be stopped alone (a cancelled command).
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, eventfd};
+
+/// Cheap to clone; all clones are the same stop.
+#[derive(Debug, Clone)]
+pub struct Stop(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    triggered: AtomicBool,
+    /// Readable for ever once triggered.
+    event: OwnedFd,
+    /// Dropped when triggered, which disconnects `receiver`.
+    sender: Mutex<Option<Sender<Infallible>>>,
+    receiver: Receiver<Infallible>,
+    children: Mutex<Vec<Weak<Inner>>>,
+}
+
+impl Stop {
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn new() -> std::io::Result<Stop> {
+        let (sender, receiver) = bounded(0);
+        Ok(Stop(Arc::new(Inner {
+            triggered: AtomicBool::new(false),
+            event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            sender: Mutex::new(Some(sender)),
+            receiver,
+            children: Mutex::new(Vec::new()),
+        })))
+    }
+
+    /// A stop that is triggered by this one, or alone.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn child(&self) -> std::io::Result<Stop> {
+        let child = Stop::new()?;
+        {
+            let mut children = self.0.children.lock();
+            children.retain(|known| known.strong_count() > 0);
+            children.push(Arc::downgrade(&child.0));
+        }
+        // Looked at after the child is listed: either this sees the trigger or the trigger sees the child.
+        if self.is_triggered() {
+            child.trigger();
+        }
+        Ok(child)
+    }
+
+    /// Wakes every waiter, now and later. Doing it again changes nothing.
+    pub fn trigger(&self) {
+        if self.0.triggered.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        drop(self.0.sender.lock().take());
+        // An eventfd at 0 always takes a 1.
+        let written = rustix::io::write(&self.0.event, &1u64.to_ne_bytes());
+        debug_assert_eq!(written, Ok(8));
+        let children = std::mem::take(&mut *self.0.children.lock());
+        for child in children.iter().filter_map(Weak::upgrade) {
+            Stop(child).trigger();
+        }
+    }
+
+    pub fn is_triggered(&self) -> bool {
+        self.0.triggered.load(Ordering::SeqCst)
+    }
+
+    /// Never delivers anything; disconnects when triggered. For `select!`.
+    pub fn receiver(&self) -> &Receiver<Infallible> {
+        &self.0.receiver
+    }
+
+    /// Waits until triggered or until `deadline`; returns true if and only if triggered.
+    pub fn wait_until(&self, deadline: Instant) -> bool {
+        match self.0.receiver.recv_deadline(deadline) {
+            Ok(never) => match never {},
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => true,
+        }
+    }
+}
+
+impl AsFd for Stop {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.event.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_parent_stops_its_children_and_not_the_other_way_round() {
+        let parent = Stop::new().expect("a descriptor");
+        let first = parent.child().expect("a descriptor");
+        let second = parent.child().expect("a descriptor");
+        first.trigger();
+        assert!(first.is_triggered() && !parent.is_triggered() && !second.is_triggered());
+        parent.trigger();
+        assert!(second.wait_until(crate::rt::clock::now() + Duration::from_secs(5)));
+        assert!(parent.child().expect("a descriptor").is_triggered());
+    }
+
+    #[test]
+    fn a_waiter_is_woken() {
+        let stop = Stop::new().expect("a descriptor");
+        let waiter = stop.clone();
+        std::thread::scope(|scope| {
+            let waiting =
+                scope.spawn(move || waiter.wait_until(crate::rt::clock::now() + Duration::from_secs(30)));
+            stop.trigger();
+            assert!(waiting.join().expect("no panic"));
+        });
+    }
+}

@@ -1,0 +1,212 @@
+//! `Manifest`: the piece list of one content, which nobody can forge.
+//!
+//! It is accepted only if its BLAKE3 subtree values merge to the content id, so each piece can be checked alone, as it completes.
+//! The tree is BLAKE3's own (<https://github.com/BLAKE3-team/BLAKE3-specs>, section 2.1; `blake3::hazmat`): a piece begins at a multiple
+//! of a power of two of at least 1 MiB, hence is a whole subtree.
+
+use blake3::hazmat::{HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
+use md5::{Digest, Md5};
+use thiserror::Error;
+
+use super::digest::{ContentId, ContentKey, Md5Digest, PieceDigests};
+use super::pieces::Geometry;
+
+/// An accepted piece list. 48 bytes a piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    key: ContentKey,
+    pieces: Vec<PieceDigests>,
+}
+
+/// Why a piece list is not the one of its content. Its sender's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ManifestError {
+    #[error("piece list of {got} pieces where the size gives {expected}")]
+    Count { got: usize, expected: u64 },
+    #[error("piece list does not merge to the content id: it is forged or damaged")]
+    Forged,
+}
+
+/// Why bytes are not a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum WrongPiece {
+    /// The bytes are not those of the content: the sender lied or the wire flipped.
+    #[error("piece {0}: wrong bytes")]
+    Bytes(u32),
+    /// The bytes are right and the MD5 listed for them is not: whoever published it lied.
+    #[error("piece {0}: right bytes, but the md5 published for them is wrong")]
+    Md5(u32),
+    /// There is no such piece or it has another length.
+    #[error("piece {0}: wrong length")]
+    Length(u32),
+}
+
+impl PieceDigests {
+    /// Digests of piece `index` of a file cut as `geometry` says. `bytes` must be that piece, whole.
+    pub fn of(geometry: &Geometry, index: u32, bytes: &[u8]) -> PieceDigests {
+        PieceDigests { md5: Md5Digest(Md5::digest(bytes).into()), subtree: subtree(geometry, index, bytes) }
+    }
+}
+
+/// BLAKE3 subtree value of a piece: its chaining value at its place in the file, or the file's hash where it is the only piece.
+fn subtree(geometry: &Geometry, index: u32, bytes: &[u8]) -> [u8; 32] {
+    if geometry.size_bytes() <= geometry.piece_len_bytes() {
+        return *blake3::hash(bytes).as_bytes();
+    }
+    let offset = u64::from(index) * geometry.piece_len_bytes();
+    blake3::Hasher::new().set_input_offset(offset).update(bytes).finalize_non_root()
+}
+
+impl Manifest {
+    /// Takes `pieces` as the piece list of `key`, in order.
+    ///
+    /// # Errors
+    /// [`ManifestError`] unless there are exactly as many as the size gives and they merge to the content id.
+    pub fn accept(key: ContentKey, pieces: Vec<PieceDigests>) -> Result<Manifest, ManifestError> {
+        let geometry = Geometry::of(key.size_bytes);
+        let expected = key.size_bytes.div_ceil(geometry.piece_len_bytes());
+        if pieces.len() as u64 != expected {
+            return Err(ManifestError::Count { got: pieces.len(), expected });
+        }
+        if merged(&geometry, &pieces) != key.id {
+            return Err(ManifestError::Forged);
+        }
+        Ok(Manifest { key, pieces })
+    }
+
+    /// The piece list of what was just hashed here, and with it the content id.
+    ///
+    /// # Panics
+    /// If there are not exactly as many pieces as the size gives: the caller has cut the file wrongly.
+    pub fn of_hashed(size_bytes: u64, pieces: Vec<PieceDigests>) -> Manifest {
+        let geometry = Geometry::of(size_bytes);
+        assert_eq!(
+            geometry.count().map(|count| count as usize),
+            Some(pieces.len()),
+            "every piece was hashed"
+        );
+        let id = merged(&geometry, &pieces);
+        Manifest { key: ContentKey { size_bytes, id }, pieces }
+    }
+
+    /// The list of a content that needs none from a peer: no piece, or one, whose subtree value is the content id and whose MD5 is the
+    /// file's. `None` for larger content.
+    pub fn of_single(key: ContentKey, md5: Md5Digest) -> Option<Manifest> {
+        let pieces = match Geometry::of(key.size_bytes).count() {
+            Some(0) => Vec::new(),
+            Some(1) => vec![PieceDigests { md5, subtree: key.id.0 }],
+            _ => return None,
+        };
+        Manifest::accept(key, pieces).ok()
+    }
+
+    pub fn key(&self) -> ContentKey {
+        self.key
+    }
+
+    pub fn pieces(&self) -> &[PieceDigests] {
+        &self.pieces
+    }
+
+    pub fn geometry(&self) -> Geometry {
+        Geometry::of(self.key.size_bytes)
+    }
+
+    /// Checks piece `index` by length, BLAKE3 and MD5.
+    ///
+    /// # Errors
+    /// [`WrongPiece`] says which of them is wrong, and thereby whose fault it is.
+    pub fn check(&self, index: u32, bytes: &[u8]) -> Result<(), WrongPiece> {
+        let geometry = self.geometry();
+        let listed = self.pieces.get(index as usize).ok_or(WrongPiece::Length(index))?;
+        if geometry.len_bytes(index) != Some(bytes.len() as u64) {
+            return Err(WrongPiece::Length(index));
+        }
+        if subtree(&geometry, index, bytes) != listed.subtree {
+            return Err(WrongPiece::Bytes(index));
+        }
+        if Md5Digest(Md5::digest(bytes).into()) != listed.md5 {
+            return Err(WrongPiece::Md5(index));
+        }
+        Ok(())
+    }
+}
+
+/// Content id that the subtree values of all pieces give.
+fn merged(geometry: &Geometry, pieces: &[PieceDigests]) -> ContentId {
+    match pieces {
+        [] => ContentId(*blake3::hash(b"").as_bytes()),
+        [only] => ContentId(only.subtree),
+        many => {
+            let (left, right) = halves(geometry.piece_len_bytes(), geometry.size_bytes(), many);
+            ContentId(*merge_subtrees_root(&left, &right, Mode::Hash).as_bytes())
+        }
+    }
+}
+
+/// Chaining values of the left and right half of the subtree over `len_bytes` bytes. Depth: log2 of the number of pieces, at most 32.
+fn halves(piece_len_bytes: u64, len_bytes: u64, pieces: &[PieceDigests]) -> ([u8; 32], [u8; 32]) {
+    let left_len = left_subtree_len(len_bytes);
+    let (left, right) = pieces.split_at((left_len / piece_len_bytes) as usize);
+    let value = |len, part: &[PieceDigests]| match part {
+        [only] => only.subtree,
+        part => {
+            let (left, right) = halves(piece_len_bytes, len, part);
+            merge_subtrees_non_root(&left, &right, Mode::Hash)
+        }
+    };
+    (value(left_len, left), value(len_bytes - left_len, right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(len: usize) -> Vec<u8> {
+        (0..len).map(|i| (i * 31 % 251) as u8).collect()
+    }
+
+    fn hashed(bytes: &[u8]) -> Manifest {
+        let geometry = Geometry::of(bytes.len() as u64);
+        let pieces = bytes
+            .chunks(geometry.piece_len_bytes() as usize)
+            .enumerate()
+            .map(|(index, piece)| PieceDigests::of(&geometry, index as u32, piece))
+            .collect();
+        Manifest::of_hashed(bytes.len() as u64, pieces)
+    }
+
+    #[test]
+    fn subtree_values_merge_to_the_hash_of_the_file() {
+        for len in [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20, (5 << 20) + 7919, 8 << 20] {
+            let bytes = content(len);
+            let manifest = hashed(&bytes);
+            assert_eq!(manifest.key().id.0, *blake3::hash(&bytes).as_bytes(), "length {len}");
+            assert_eq!(Manifest::accept(manifest.key(), manifest.pieces().to_vec()), Ok(manifest.clone()));
+        }
+    }
+
+    #[test]
+    fn a_forged_list_is_refused_and_a_forged_md5_is_found_at_its_piece() {
+        let bytes = content((2 << 20) + 5);
+        let honest = hashed(&bytes);
+        let mut forged = honest.pieces().to_vec();
+        forged[1].subtree[0] ^= 1;
+        assert_eq!(Manifest::accept(honest.key(), forged), Err(ManifestError::Forged));
+        let short = honest.pieces()[..2].to_vec();
+        assert_eq!(Manifest::accept(honest.key(), short), Err(ManifestError::Count { got: 2, expected: 3 }));
+        let mut swapped = honest.pieces().to_vec();
+        swapped.swap(0, 1);
+        assert_eq!(Manifest::accept(honest.key(), swapped), Err(ManifestError::Forged));
+
+        let mut wrong_md5 = honest.pieces().to_vec();
+        wrong_md5[1].md5.0[0] ^= 1;
+        let accepted = Manifest::accept(honest.key(), wrong_md5).expect("md5 is not part of the tree");
+        let piece = |index: usize| &bytes[index << 20..bytes.len().min((index + 1) << 20)];
+        assert_eq!(accepted.check(0, piece(0)), Ok(()));
+        assert_eq!(accepted.check(1, piece(1)), Err(WrongPiece::Md5(1)));
+        assert_eq!(accepted.check(1, piece(0)), Err(WrongPiece::Bytes(1)));
+        assert_eq!(accepted.check(2, piece(1)), Err(WrongPiece::Length(2)));
+        assert_eq!(accepted.check(3, piece(1)), Err(WrongPiece::Length(3)));
+    }
+}
