@@ -2,3 +2,6 @@
 //! in as `now`, randomness as a seeded generator.
 
 pub mod select;
+
+pub mod backoff;
+pub mod transfer;
