@@ -4,7 +4,7 @@
 //! part of a second (with heartbeats off: at the next request), and the first thing said on it is the whole catalog.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -114,7 +114,7 @@ impl Announce {
 
     /// Returns true if and only if it is time to connect again.
     fn wait_for_mail_or_reconnect(&mut self) -> bool {
-        crate::net::client::wait_for_mail(&self.mail, &self.stop, self.reconnect_at);
+        self.mail.wait(&self.stop, self.reconnect_at);
         self.reconnect_at.is_some_and(|at| at <= clock::now())
     }
 
@@ -421,7 +421,3 @@ fn names(client: &mut Client) -> Result<Vec<FileName>, Failure> {
         _ => Err(Failure::Confused),
     }
 }
-
-/// Bound for connections from a node whose `<ip>` may be unspecified.
-#[allow(dead_code, reason = "documents what `Client::connect` does with it")]
-const _: Option<IpAddr> = None;
