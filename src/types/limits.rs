@@ -42,6 +42,9 @@ limits! {
     /// Most nodes a tracker keeps.
     NODES_MAX: usize = 20_000, "nodes";
 
+    /// Longest latency file: every pair of 512 nodes.
+    LATENCY_LINES_MAX: usize = 1 << 18, "lines";
+
     /// A request must be complete this long after its first byte, a connection must make its first request this long after it opened.
     REQUEST_DEADLINE_MS: u64 = 10_000, "ms";
     /// A connection without a registration is closed after being idle for this long.
