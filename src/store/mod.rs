@@ -21,3 +21,22 @@ pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};
 fn stopped() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::Interrupted, "stopped")
 }
+
+#[cfg(test)]
+mod fixture {
+    use super::{Disk, RealDisk, Share};
+    use std::sync::Arc;
+    use tempfile::TempDir;
+
+    /// An empty share.
+    pub(super) fn share() -> (TempDir, Arc<Share>) {
+        share_on(Arc::new(RealDisk))
+    }
+
+    /// An empty share on a disk of one's choice.
+    pub(super) fn share_on(disk: Arc<dyn Disk>) -> (TempDir, Arc<Share>) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let share = Share::open(dir.path(), disk).expect("a share");
+        (dir, Arc::new(share))
+    }
+}
