@@ -1,6 +1,7 @@
 //! Digests of the share's files.
 //!
-//! One pass over a file in memory of one piece. Digests are given out only for a file that stood still meanwhile.
+//! One pass over a file in memory of one piece. Digests are given out only for a file that stood still
+//! meanwhile.
 
 use std::fs::File;
 use std::io;
@@ -27,7 +28,8 @@ pub struct Hashed {
     pub md5: Md5Digest,
     /// Of the file that was hashed, unchanged while it was.
     pub stamp: FileStamp,
-    /// The file was changed within 2 s of the hashing: an equal stamp later does not prove that it is unchanged.
+    /// The file was changed within 2 s of the hashing: an equal stamp later does not prove that it is
+    /// unchanged.
     pub racy: bool,
 }
 
@@ -57,7 +59,8 @@ pub fn hash_file(
     hash_opened(|| share.open_file(name), stop, buffer)
 }
 
-/// Hashes what `open` opens, which is asked anew each time: a program that replaces a file leaves the old one to those who have it open.
+/// Hashes what `open` opens, which is asked anew each time: a program that replaces a file leaves the old one
+/// to those who have it open.
 fn hash_opened(
     mut open: impl FnMut() -> io::Result<OpenFile>,
     stop: &Stop,
@@ -76,7 +79,8 @@ fn hash_opened(
     Err(HashError::Changing)
 }
 
-/// Returns true if and only if the file's times are so near to `now_ns` that a later change might get the same.
+/// Returns true if and only if the file's times are so near to `now_ns` that a later change might get the
+/// same.
 fn is_racy(stamp: &FileStamp, now_ns: i64) -> bool {
     [stamp.mtime_ns, stamp.ctime_ns].iter().any(|ns| ns.abs_diff(now_ns) < RACY_NS)
 }

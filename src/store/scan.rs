@@ -1,7 +1,7 @@
 //! The walk of a share: which regular files it has.
 //!
-//! Never follows a symbolic link, never opens anything hidden, never waits for a FIFO. One directory is open at a time, however deep the
-//! tree; what vanishes meanwhile was never there.
+//! Never follows a symbolic link, never opens anything hidden, never waits for a FIFO. One directory is open
+//! at a time, however deep the tree; what vanishes meanwhile was never there.
 
 use std::io;
 
@@ -20,18 +20,21 @@ pub struct FoundFile {
     pub stamp: FileStamp,
 }
 
-/// Hands each file of the share to `found`, in no order, and what was left out for a reason that its owner should know to `warn` (escaped
-/// text). Hidden entries, symbolic links, FIFOs, sockets and devices are passed over in silence.
+/// Hands each file of the share to `found`, in no order, and what was left out for a reason that its owner
+/// should know to `warn` (escaped text). Hidden entries, symbolic links, FIFOs, sockets and devices are
+/// passed over in silence.
 ///
 /// # Errors
-/// When the share's root cannot be read, and `Interrupted` when `stop` was triggered: the files found are then not all there are.
+/// When the share's root cannot be read, and `Interrupted` when `stop` was triggered: the files found are
+/// then not all there are.
 pub fn walk(
     share: &Share,
     stop: &Stop,
     found: &mut dyn FnMut(FoundFile),
     warn: &mut dyn FnMut(String),
 ) -> io::Result<()> {
-    // Directories still to be read. Each is a valid name, whose depth is limited, so that this ends even where mounts make a circle.
+    // Directories still to be read. Each is a valid name, whose depth is limited, so that this ends even
+    // where mounts make a circle.
     let mut pending = Vec::new();
     read_dir(share, None, stop, &mut pending, found, warn)?;
     while let Some(dir) = pending.pop() {

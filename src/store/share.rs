@@ -1,7 +1,8 @@
 //! `Share`: the open handle of the one directory that a node shares.
 //!
-//! Holds the lock that keeps a second node out for as long as it lives. Everything in the share is reached beneath this handle, so that
-//! a directory renamed or removed meanwhile gives an error and nothing is ever made elsewhere.
+//! Holds the lock that keeps a second node out for as long as it lives. Everything in the share is reached
+//! beneath this handle, so that a directory renamed or removed meanwhile gives an error and nothing is ever
+//! made elsewhere.
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
@@ -47,8 +48,8 @@ pub struct OpenFile {
     pub stamp: FileStamp,
 }
 
-/// Tells whether a file is still the one that it was: equal stamps mean unchanged, unless the file was changed within the clock's grain
-/// (see [`super::Hashed::racy`]). The times are in ns since 1970.
+/// Tells whether a file is still the one that it was: equal stamps mean unchanged, unless the file was
+/// changed within the clock's grain (see [`super::Hashed::racy`]). The times are in ns since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileStamp {
     pub dev: u64,
@@ -68,7 +69,8 @@ pub enum Standing {
 }
 
 impl Share {
-    /// Opens and locks the directory at `path`, which alone may be a symbolic link. A directory that can only be read will do.
+    /// Opens and locks the directory at `path`, which alone may be a symbolic link. A directory that can only
+    /// be read will do.
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, another node has it, or it cannot be read or locked.
@@ -88,7 +90,8 @@ impl Share {
         }
     }
 
-    /// Returns true if and only if files can be made at the root now. A share that is not writable serves only.
+    /// Returns true if and only if files can be made at the root now. A share that is not writable serves
+    /// only.
     pub fn writable(&self) -> bool {
         let access = Access::WRITE_OK | Access::EXEC_OK;
         rustix::fs::accessat(&self.dir, ".", access, AtFlags::empty()).is_ok()
@@ -97,7 +100,8 @@ impl Share {
     /// Opens a regular file for reading.
     ///
     /// # Errors
-    /// `NotFound`, `PermissionDenied` and so on; `InvalidInput` for what is no regular file or stands behind a symbolic link.
+    /// `NotFound`, `PermissionDenied` and so on; `InvalidInput` for what is no regular file or stands behind
+    /// a symbolic link.
     pub fn open_file(&self, name: &FileName) -> io::Result<OpenFile> {
         open_regular(&self.dir, name.as_str())
     }
@@ -142,7 +146,8 @@ impl FileStamp {
     }
 }
 
-/// Opens the regular file at `path` beneath `dir`. Does not wait for FIFOs; links, directories and devices are `InvalidInput`.
+/// Opens the regular file at `path` beneath `dir`. Does not wait for FIFOs; links, directories and devices
+/// are `InvalidInput`.
 pub(super) fn open_regular(dir: impl AsFd, path: &str) -> io::Result<OpenFile> {
     let not_regular = |what| io::Error::new(io::ErrorKind::InvalidInput, format!("is {what}, not a file"));
     let file = match beneath::open(dir, path, OFlags::RDONLY, Mode::empty()) {
