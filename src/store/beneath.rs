@@ -1,13 +1,15 @@
 //! The one way to open anything: beneath a directory handle, through no symbolic link.
 //!
-//! The kernel enforces it (openat2, Linux 5.6), so that a directory swapped for a link between two calls cannot lead out either.
+//! The kernel enforces it (openat2, Linux 5.6), so that a directory swapped for a link between two calls
+//! cannot lead out either.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{Result, retry_on_intr};
 
-/// Opens `path` beneath `dir`. Never waits for the other end of a FIFO. `mode` counts where `flags` create a file, less the umask.
+/// Opens `path` beneath `dir`. Never waits for the other end of a FIFO. `mode` counts where `flags` create a
+/// file, less the umask.
 pub(super) fn open(dir: impl AsFd, path: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY;
     openat2_retried(dir, path, flags, mode)

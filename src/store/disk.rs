@@ -1,7 +1,8 @@
 //! `Disk`: all that a download does to the disk; the one trait for faults.
 //!
-//! Names are single components of an open directory, never paths. An implementation does one system call and reports its error; what to do
-//! about it is decided above. `FaultyDisk` fails on command, for every test that must see a full or broken disk.
+//! Names are single components of an open directory, never paths. An implementation does one system call and
+//! reports its error; what to do about it is decided above. `FaultyDisk` fails on command, for every test
+//! that must see a full or broken disk.
 
 use std::fmt::{self, Debug, Display};
 use std::fs::File;
@@ -63,7 +64,8 @@ pub trait Disk: Debug + Send + Sync {
     fn set_len(&self, file: &File, len_bytes: u64) -> Result<()>;
     /// Writes some of `bytes` at `offset` and returns how many. May be interrupted.
     fn write_at(&self, file: &File, offset: u64, bytes: &[u8]) -> Result<usize>;
-    /// Returns when the file's bytes and length are on the device. After a failure they must be taken for lost.
+    /// Returns when the file's bytes and length are on the device. After a failure they must be taken for
+    /// lost.
     fn sync_file(&self, file: &File) -> Result<()>;
     /// Renames unless there is something of the new name. Not every file system can (`INVAL`).
     fn rename_no_replace(&self, from: At<'_>, to: At<'_>) -> Result<()>;

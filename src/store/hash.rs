@@ -1,6 +1,7 @@
 //! Digests of the share's files.
 //!
-//! One pass over a file in memory of one piece. Digests are given out only for a file that stood still meanwhile.
+//! One pass over a file in memory of one piece. Digests are given out only for a file that stood still
+//! meanwhile.
 
 use std::fs::File;
 use std::io;
@@ -27,7 +28,8 @@ pub struct Hashed {
     pub md5: Md5Digest,
     /// Of the file that was hashed, unchanged while it was.
     pub stamp: FileStamp,
-    /// The file was changed within 2 s of the hashing: an equal stamp later does not prove that it is unchanged.
+    /// The file was changed within 2 s of the hashing: an equal stamp later does not prove that it is
+    /// unchanged.
     pub racy: bool,
 }
 
@@ -54,19 +56,33 @@ pub fn hash_file(
     stop: &Stop,
     buffer: &mut Vec<u8>,
 ) -> Result<Hashed, HashError> {
+    hash_opened(|| share.open_file(name), stop, buffer)
+}
+
+/// Hashes what `open` opens, which is asked anew each time: a program that replaces a file leaves the old one
+/// to those who have it open.
+fn hash_opened(
+    mut open: impl FnMut() -> io::Result<OpenFile>,
+    stop: &Stop,
+    buffer: &mut Vec<u8>,
+) -> Result<Hashed, HashError> {
     for _ in 0..ATTEMPTS {
-        // Opened anew each time: a program that replaces the file leaves the old one to those who have it open.
-        let OpenFile { file, stamp } = share.open_file(name)?;
+        let OpenFile { file, stamp } = open()?;
         let began_ns = clock::wall_ns();
         let hashed = hash_pieces(&file, stamp.size_bytes, stop, buffer)?;
         if let Some((manifest, md5)) = hashed
             && FileStamp::of(&file)? == stamp
         {
-            let racy = [stamp.mtime_ns, stamp.ctime_ns].iter().any(|ns| ns.abs_diff(began_ns) < RACY_NS);
-            return Ok(Hashed { manifest, md5, stamp, racy });
+            return Ok(Hashed { manifest, md5, stamp, racy: is_racy(&stamp, began_ns) });
         }
     }
     Err(HashError::Changing)
+}
+
+/// Returns true if and only if the file's times are so near to `now_ns` that a later change might get the
+/// same.
+fn is_racy(stamp: &FileStamp, now_ns: i64) -> bool {
+    [stamp.mtime_ns, stamp.ctime_ns].iter().any(|ns| ns.abs_diff(now_ns) < RACY_NS)
 }
 
 /// The digests of an open file of that size; `None` if it turns out to be shorter.
@@ -125,4 +141,114 @@ pub fn whole_md5(file: &File, size_bytes: u64, stop: &Stop) -> io::Result<Md5Dig
         offset += part.len() as u64;
     }
     Ok(Md5Digest(whole.finalize().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture;
+    use std::fs;
+
+    const MIB: usize = 1 << 20;
+
+    fn content(len: usize) -> Vec<u8> {
+        (0..len).map(|i| (i * 31 % 251) as u8).collect()
+    }
+
+    fn md5_of(bytes: &[u8]) -> Md5Digest {
+        Md5Digest(Md5::digest(bytes).into())
+    }
+
+    #[test]
+    fn digests_are_those_of_the_bytes_at_every_kind_of_size() {
+        let (dir, share) = fixture::share();
+        let stop = Stop::new().expect("a descriptor");
+        let name = FileName::new("f").expect("a name");
+        let mut buffer = Vec::new();
+        // Largest first too, so that a used buffer is met.
+        for len in [3 * MIB + 7919, 0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB, 77] {
+            let bytes = content(len);
+            fs::write(dir.path().join("f"), &bytes).expect("written");
+            let hashed = hash_file(&share, &name, &stop, &mut buffer).expect("hashed");
+            assert_eq!(hashed.manifest.key().id.0, *blake3::hash(&bytes).as_bytes(), "length {len}");
+            assert_eq!(hashed.manifest.key().size_bytes, len as u64);
+            assert_eq!(hashed.md5, md5_of(&bytes), "length {len}");
+            let piece_md5s: Vec<_> = hashed.manifest.pieces().iter().map(|piece| piece.md5).collect();
+            assert_eq!(piece_md5s, bytes.chunks(MIB).map(md5_of).collect::<Vec<_>>(), "length {len}");
+            let open = share.open_file(&name).expect("opened");
+            assert_eq!(hashed.stamp, open.stamp);
+            assert!(hashed.racy, "it was written just now");
+            assert_eq!(whole_md5(&open.file, len as u64, &stop).expect("hashed"), md5_of(&bytes));
+            assert!(buffer.len() <= MIB, "one piece of memory");
+        }
+    }
+
+    /// Hashes a file of `MIB + 5` bytes to which `change` is done after each of the first `times` openings.
+    fn hash_changed(times: u32, change: fn(&File)) -> Result<Hashed, HashError> {
+        let (dir, share) = fixture::share();
+        let path = dir.path().join("f");
+        fs::write(&path, content(MIB + 5)).expect("written");
+        let mut opened = 0;
+        let open = || {
+            let open = share.open_file(&FileName::new("f").expect("a name"))?;
+            opened += 1;
+            if opened <= times {
+                change(&File::options().write(true).open(&path)?);
+            }
+            Ok(open)
+        };
+        hash_opened(open, &Stop::new().expect("a descriptor"), &mut Vec::new())
+    }
+
+    #[test]
+    fn a_file_that_changes_meanwhile_is_hashed_again_and_given_up_if_it_goes_on() {
+        let shrink: fn(&File) = |file| {
+            let len = file.metadata().expect("its length").len();
+            file.set_len(len - 1).expect("shortened");
+        };
+        let grow: fn(&File) = |file| {
+            let len = file.metadata().expect("its length").len();
+            file.set_len(len + 1).expect("lengthened");
+        };
+        // Same size, other bytes; the time is set apart, as the clock's grain may be coarser than this test.
+        let overwrite: fn(&File) = |file| {
+            let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("its time");
+            file.write_all_at(b"other", 3).expect("written");
+            file.set_modified(modified + std::time::Duration::from_secs(1)).expect("time set");
+        };
+        for change in [shrink, grow, overwrite] {
+            let hashed = hash_changed(ATTEMPTS - 1, change).expect("stood still at the last attempt");
+            assert_ne!(hashed.manifest.key().id.0, *blake3::hash(&content(MIB + 5)).as_bytes());
+            assert!(matches!(hash_changed(ATTEMPTS, change), Err(HashError::Changing)));
+        }
+    }
+
+    #[test]
+    fn a_stop_ends_hashing_and_a_missing_file_is_an_error() {
+        let (dir, share) = fixture::share();
+        fs::write(dir.path().join("f"), b"bytes").expect("written");
+        let stop = Stop::new().expect("a descriptor");
+        let hash = |name| hash_file(&share, &FileName::new(name).expect("a name"), &stop, &mut Vec::new());
+        let missing = hash("missing");
+        assert!(matches!(missing, Err(HashError::Io(error)) if error.kind() == io::ErrorKind::NotFound));
+        stop.trigger();
+        assert!(matches!(hash("f"), Err(HashError::Stopped)));
+        let file = File::open(dir.path().join("f")).expect("opened");
+        assert_eq!(whole_md5(&file, 5, &stop).expect_err("stopped").kind(), io::ErrorKind::Interrupted);
+    }
+
+    #[test]
+    fn times_within_two_seconds_are_racy() {
+        for (mtime_ns, ctime_ns, now_ns, racy) in [
+            (0, 0, 1_999_999_999, true),
+            (0, 0, 2_000_000_000, false),
+            (0, 5_000_000_000, 6_000_000_000, true),
+            (5_000_000_000, 0, 6_000_000_000, true),
+            (6_000_000_000, 6_000_000_000, 5_000_000_000, true),
+            (i64::MAX, i64::MIN, 0, false),
+        ] {
+            let stamp = FileStamp { dev: 1, ino: 1, size_bytes: 1, mtime_ns, ctime_ns };
+            assert_eq!(is_racy(&stamp, now_ns), racy, "{mtime_ns} {ctime_ns} {now_ns}");
+        }
+    }
 }

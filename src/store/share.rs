@@ -1,7 +1,8 @@
 //! `Share`: the open handle of the one directory that a node shares.
 //!
-//! Holds the lock that keeps a second node out for as long as it lives. Everything in the share is reached beneath this handle, so that
-//! a directory renamed or removed meanwhile gives an error and nothing is ever made elsewhere.
+//! Holds the lock that keeps a second node out for as long as it lives. Everything in the share is reached
+//! beneath this handle, so that a directory renamed or removed meanwhile gives an error and nothing is ever
+//! made elsewhere.
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
@@ -47,8 +48,8 @@ pub struct OpenFile {
     pub stamp: FileStamp,
 }
 
-/// Tells whether a file is still the one that it was: equal stamps mean unchanged, unless the file was changed within the clock's grain
-/// (see [`super::Hashed::racy`]). The times are in ns since 1970.
+/// Tells whether a file is still the one that it was: equal stamps mean unchanged, unless the file was
+/// changed within the clock's grain (see [`super::Hashed::racy`]). The times are in ns since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileStamp {
     pub dev: u64,
@@ -68,7 +69,8 @@ pub enum Standing {
 }
 
 impl Share {
-    /// Opens and locks the directory at `path`, which alone may be a symbolic link. A directory that can only be read will do.
+    /// Opens and locks the directory at `path`, which alone may be a symbolic link. A directory that can only
+    /// be read will do.
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, another node has it, or it cannot be read or locked.
@@ -88,7 +90,8 @@ impl Share {
         }
     }
 
-    /// Returns true if and only if files can be made at the root now. A share that is not writable serves only.
+    /// Returns true if and only if files can be made at the root now. A share that is not writable serves
+    /// only.
     pub fn writable(&self) -> bool {
         let access = Access::WRITE_OK | Access::EXEC_OK;
         rustix::fs::accessat(&self.dir, ".", access, AtFlags::empty()).is_ok()
@@ -97,7 +100,8 @@ impl Share {
     /// Opens a regular file for reading.
     ///
     /// # Errors
-    /// `NotFound`, `PermissionDenied` and so on; `InvalidInput` for what is no regular file or stands behind a symbolic link.
+    /// `NotFound`, `PermissionDenied` and so on; `InvalidInput` for what is no regular file or stands behind
+    /// a symbolic link.
     pub fn open_file(&self, name: &FileName) -> io::Result<OpenFile> {
         open_regular(&self.dir, name.as_str())
     }
@@ -142,7 +146,8 @@ impl FileStamp {
     }
 }
 
-/// Opens the regular file at `path` beneath `dir`. Does not wait for FIFOs; links, directories and devices are `InvalidInput`.
+/// Opens the regular file at `path` beneath `dir`. Does not wait for FIFOs; links, directories and devices
+/// are `InvalidInput`.
 pub(super) fn open_regular(dir: impl AsFd, path: &str) -> io::Result<OpenFile> {
     let not_regular = |what| io::Error::new(io::ErrorKind::InvalidInput, format!("is {what}, not a file"));
     let file = match beneath::open(dir, path, OFlags::RDONLY, Mode::empty()) {
@@ -181,5 +186,115 @@ fn kind(metadata: &Metadata) -> &'static str {
         () if kind.is_fifo() => "a fifo",
         () if kind.is_socket() => "a socket",
         () => "a device",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{RealDisk, fixture};
+    use rustix::fs::{CWD, FileType, mknodat};
+    use std::fs;
+    use std::io::{ErrorKind, Read};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    fn name(text: &str) -> FileName {
+        FileName::new(text).expect(text)
+    }
+
+    #[test]
+    fn a_directory_is_shared_by_one_at_a_time() {
+        let (dir, first) = fixture::share();
+        let again = || Share::open(dir.path(), Arc::new(RealDisk));
+        let in_use = ShareError::InUse { path: dir.path().display().to_string() };
+        assert_eq!(again().expect_err("in use"), in_use);
+        drop(first);
+        drop(again().expect("free again"));
+    }
+
+    #[test]
+    fn a_directory_that_can_only_be_read_is_shared() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o555)).expect("permissions");
+        let share = Share::open(dir.path(), Arc::new(RealDisk)).expect("opened and locked");
+        // Permissions do not hold root back.
+        assert_eq!(share.writable(), rustix::process::getuid().is_root());
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
+        assert!(share.writable());
+    }
+
+    #[test]
+    fn what_is_no_directory_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("file"), b"").expect("written");
+        for path in [dir.path().join("missing"), dir.path().join("file"), dir.path().join("esc\u{1b}[2J")] {
+            let error = Share::open(&path, Arc::new(RealDisk)).expect_err("no directory");
+            assert!(matches!(error, ShareError::NoSuchDirectory { .. }), "{error:?}");
+            assert!(!error.to_string().contains('\u{1b}'));
+        }
+    }
+
+    #[test]
+    fn only_regular_files_beneath_the_share_are_opened() {
+        let outside = tempfile::tempdir().expect("a directory");
+        fs::write(outside.path().join("secret"), b"secret").expect("written");
+        let (dir, share) = fixture::share();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir(path("sub")).expect("made");
+        fs::write(path("sub/file"), b"bytes").expect("written");
+        symlink(outside.path(), path("out")).expect("linked");
+        symlink(outside.path().join("secret"), path("link")).expect("linked");
+        symlink("sub/file", path("inside")).expect("linked");
+        symlink("nowhere", path("dangling")).expect("linked");
+        mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RWXU, 0).expect("made");
+        let _listener = UnixListener::bind(path("socket")).expect("bound");
+
+        let mut open = share.open_file(&name("sub/file")).expect("opened");
+        let mut text = String::new();
+        open.file.read_to_string(&mut text).expect("read");
+        assert_eq!(text, "bytes");
+        assert_eq!(open.stamp.size_bytes, 5);
+        assert_eq!(share.standing(&name("sub/file")).expect("told"), Standing::File(open.stamp));
+
+        for (text, error, expected) in [
+            ("missing", ErrorKind::NotFound, Standing::Nothing),
+            ("missing/f", ErrorKind::NotFound, Standing::Nothing),
+            ("sub", ErrorKind::InvalidInput, Standing::Other("a directory")),
+            ("link", ErrorKind::InvalidInput, Standing::Other("a symbolic link")),
+            ("inside", ErrorKind::InvalidInput, Standing::Other("a symbolic link")),
+            ("dangling", ErrorKind::InvalidInput, Standing::Other("a symbolic link")),
+            ("out/secret", ErrorKind::InvalidInput, Standing::Other("behind a symbolic link")),
+            ("fifo", ErrorKind::InvalidInput, Standing::Other("a fifo")),
+            ("socket", ErrorKind::InvalidInput, Standing::Other("a socket")),
+            ("sub/file/f", ErrorKind::NotADirectory, Standing::Other("below something that is no directory")),
+        ] {
+            assert_eq!(share.open_file(&name(text)).expect_err(text).kind(), error, "{text}");
+            assert_eq!(share.standing(&name(text)).expect(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stamp_tells_a_changed_file_from_an_unchanged_one() {
+        let (dir, share) = fixture::share();
+        let stamp = || share.open_file(&name("f")).expect("opened").stamp;
+        fs::write(dir.path().join("f"), b"bytes").expect("written");
+        let before = stamp();
+        assert_eq!(stamp(), before);
+        fs::write(dir.path().join("g"), b"bytes").expect("written");
+        fs::rename(dir.path().join("g"), dir.path().join("f")).expect("replaced");
+        assert_ne!(stamp(), before);
+    }
+
+    #[test]
+    fn the_handle_stays_with_the_directory_wherever_it_goes() {
+        let (dir, share) = fixture::share();
+        let moved = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("f"), b"bytes").expect("written");
+        fs::rename(dir.path(), moved.path().join("share")).expect("moved");
+        fs::create_dir(dir.path()).expect("another in its place");
+        assert!(share.open_file(&name("f")).is_ok());
+        fs::remove_dir_all(moved.path().join("share")).expect("removed");
+        assert_eq!(share.open_file(&name("f")).expect_err("gone").kind(), ErrorKind::NotFound);
     }
 }

@@ -51,6 +51,8 @@ limits! {
     IDLE_DEADLINE_MS: u64 = 60_000, "ms";
     /// A connection that takes no byte of a waiting reply for this long is closed.
     WRITE_STALL_MS: u64 = 30_000, "ms";
+    /// A connection that we close is read for this long, so that input under way does not cut off the last reply.
+    CLOSE_LINGER_MS: u64 = 1_000, "ms";
     /// Most connections of one front thread with an incomplete request.
     INCOMPLETE_MAX: usize = 1024, "connections";
     /// Most connections of one front thread and one address with an incomplete request.
