@@ -3,8 +3,8 @@
 //!
 //! It uses nothing but what a user has: command lines, commands, and what the programs say. It leaves no file and no process behind.
 
-mod samples;
-mod stage;
+pub mod samples;
+pub mod stage;
 
 use std::ffi::OsString;
 use std::fs::File;
