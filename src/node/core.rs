@@ -366,7 +366,7 @@ fn look(share: &Share, name: &FileName, known: Option<FileStamp>, stop: &Stop) -
     if known.is_some() && share.open_file(name).is_ok_and(|open| Some(open.stamp) == known) {
         return Look::AsKnown;
     }
-    match hash_file(share, name, stop) {
+    match hash_file(share, name, stop, &mut Vec::new()) {
         Ok(hashed) => Look::Hashed(hashed),
         Err(error) => Look::Failed(error),
     }
