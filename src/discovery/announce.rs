@@ -270,7 +270,9 @@ impl Announce {
     /// Says goodbye, if that is quickly done.
     fn leave(&mut self) {
         let Some(control) = &mut self.control else { return };
-        control.client.unstoppable();
+        // Our own stop would end the goodbye; another one has no news.
+        let Ok(unstopped) = Stop::new() else { return };
+        control.client.watch(unstopped);
         let deadline = clock::now() + limits::ms(limits::RECONNECT_JITTER_MS);
         if control.client.send(&TrackerRequest::Leave, deadline).is_ok() {
             // The answer is waited for so that a find after our exit cannot come before it.
