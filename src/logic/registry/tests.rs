@@ -1,7 +1,7 @@
 //! The registry's rules, one by one.
 
 use super::*;
-use crate::types::{Attribute, ContentId, ContentPrefix, Holding, Md5Digest, Md5Origin};
+use crate::types::{Attribute, ContentId, ContentPrefix, FileEntry, Holding, Md5Digest, Md5Origin};
 
 pub(super) const BEAT: Duration = Duration::from_secs(1);
 
