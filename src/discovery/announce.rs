@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 
 use super::tracker_client::{News, Request, TrackerClientConfig};
 use super::{Changes, DiscoveryError, PublishedCatalog};

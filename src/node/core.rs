@@ -328,7 +328,9 @@ impl Core {
             let mut catalog = self.memory.catalog.write();
             let gone: Vec<_> = catalog.names().filter(|name| !scan.seen.contains(*name)).cloned().collect();
             scan.summary.removed += gone.len();
-            gone.iter().for_each(|name| drop(catalog.remove(name)));
+            for name in &gone {
+                catalog.remove(name);
+            }
         }
         scan.summary.files = self.memory.catalog.read().len();
         self.discovery.publish();
