@@ -84,7 +84,18 @@ impl Announce {
         stop: Stop,
     ) -> Announce {
         let rng = SmallRng::from_os_rng();
-        Announce { config, catalog, nonce, news, mail, stop, rng, control: None, reconnect_at: None, known_epoch: None }
+        Announce {
+            config,
+            catalog,
+            nonce,
+            news,
+            mail,
+            stop,
+            rng,
+            control: None,
+            reconnect_at: None,
+            known_epoch: None,
+        }
     }
 
     /// Waits for one thing and does it.
@@ -102,7 +113,8 @@ impl Announce {
             }
             return;
         };
-        let deadline = control.next_heartbeat.unwrap_or_else(|| clock::now() + limits::ms(limits::HEARTBEAT_MAX_MS));
+        let deadline =
+            control.next_heartbeat.unwrap_or_else(|| clock::now() + limits::ms(limits::HEARTBEAT_MAX_MS));
         match control.client.wait(std::os::fd::AsFd::as_fd(&self.mail), deadline) {
             Ok(Woken::Mail) | Err(ClientError::Stopped) => {}
             Ok(Woken::Deadline) => self.beat(),
@@ -129,7 +141,9 @@ impl Announce {
                 }
             }
             Request::Publish(Some(reply)) => drop(reply.send(self.on_control(|_, _| Ok(())))),
-            Request::Find(query, reply) => drop(reply.send(self.on_control(|client, _| find(client, &query)))),
+            Request::Find(query, reply) => {
+                drop(reply.send(self.on_control(|client, _| find(client, &query))))
+            }
             Request::Nodes(reply) => drop(reply.send(self.on_control(|client, _| nodes(client)))),
             Request::Names(reply) => drop(reply.send(self.on_control(|client, _| names(client)))),
         }
@@ -246,7 +260,9 @@ impl Announce {
         match ask(&mut control.client, &TrackerRequest::Heartbeat { load }) {
             Ok((_, ReplyBody::Alive)) => {}
             Ok(_) => self.lost("it answered a heartbeat with something else"),
-            Err(Failure::Refused(TrackerRefusal::NotRegistered)) => self.lost("it does not know this node any more"),
+            Err(Failure::Refused(TrackerRefusal::NotRegistered)) => {
+                self.lost("it does not know this node any more")
+            }
             Err(failure) => {
                 let error = self.explained(failure);
                 self.lost(&error.to_string());
@@ -285,7 +301,9 @@ impl Announce {
         match failure {
             Failure::Connection(ClientError::Stopped) => DiscoveryError::Cancelled,
             Failure::Connection(error) => DiscoveryError::NoTracker { tracker, why: error.to_string() },
-            Failure::Confused => DiscoveryError::NoTracker { tracker, why: "its answer does not fit the question".into() },
+            Failure::Confused => {
+                DiscoveryError::NoTracker { tracker, why: "its answer does not fit the question".into() }
+            }
             Failure::Refused(TrackerRefusal::NotRegistered) => {
                 DiscoveryError::NoTracker { tracker, why: "it does not know this node any more".into() }
             }
@@ -320,7 +338,10 @@ fn ask(client: &mut Client, request: &TrackerRequest) -> Result<(Epoch, ReplyBod
 }
 
 /// Sends all pages, some ahead of their replies; returns the reply to the last.
-fn send_pages(client: &mut Client, pages: impl Iterator<Item = TrackerRequest>) -> Result<ReplyBody, Failure> {
+fn send_pages(
+    client: &mut Client,
+    pages: impl Iterator<Item = TrackerRequest>,
+) -> Result<ReplyBody, Failure> {
     let mut waiting = VecDeque::new();
     let mut last = ReplyBody::Staged;
     for page in pages {

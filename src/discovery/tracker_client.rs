@@ -117,7 +117,9 @@ impl TrackerClient {
     ) -> Result<T, DiscoveryError> {
         let (reply, answer) = bounded(1);
         let unavailable = |why: &str| DiscoveryError::NoTracker { tracker: self.tracker, why: why.into() };
-        self.requests.send(request(reply)).map_err(|_| unavailable("too many requests are waiting for it"))?;
+        self.requests
+            .send(request(reply))
+            .map_err(|_| unavailable("too many requests are waiting for it"))?;
         let late: Receiver<Instant> = crossbeam_channel::at(deadline);
         select! {
             recv(answer) -> result => result.unwrap_or(Err(DiscoveryError::Cancelled)),
