@@ -72,6 +72,13 @@ fn check_golden<T: Message>(golden: &BTreeMap<String, Vec<u8>>) {
     }
 }
 
+fn read_golden() -> BTreeMap<String, Vec<u8>> {
+    let text = std::fs::read_to_string(GOLDEN_PATH).expect("the golden file is there");
+    let rows = text.lines().filter(|line| !line.starts_with('#'));
+    let rows = rows.map(|row| row.split_once(' ').expect("name and hex"));
+    rows.map(|(name, bytes)| (name.to_owned(), unhex(bytes))).collect()
+}
+
 #[test]
 fn golden_frames_match_both_ways() {
     let mut lines = Vec::new();
@@ -81,16 +88,38 @@ fn golden_frames_match_both_ways() {
         std::fs::write(GOLDEN_PATH, GOLDEN_HEAD.to_owned() + &rows).expect("the golden file can be written");
         panic!("{GOLDEN_PATH} was written anew: read the difference, then run without NEARPEER_WRITE_GOLDEN");
     }
-    let text = std::fs::read_to_string(GOLDEN_PATH).expect("the golden file is there");
-    let rows = text.lines().filter(|line| !line.starts_with('#'));
-    let golden: BTreeMap<_, _> = rows
-        .map(|row| row.split_once(' ').expect("name and hex"))
-        .map(|(name, bytes)| (name.to_owned(), unhex(bytes)))
-        .collect();
+    let golden = read_golden();
     let known: Vec<_> = lines.iter().map(|(name, _)| name).collect();
     assert!(golden.keys().all(|name| known.contains(&name)), "a golden frame belongs to no message");
     assert_eq!(golden.len(), known.len(), "one golden frame for each sample");
     for_each_message!(check_golden(&golden));
+}
+
+/// Each example is a line of hex, and a table whose rows give an offset and the bytes there, without a gap.
+#[test]
+fn the_examples_of_the_documentation_are_golden_frames() {
+    let golden = read_golden();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PROTOCOL.md");
+    let document = std::fs::read_to_string(path).expect("the documentation is there");
+    let (_, examples) = document.split_once("## 6. Examples").expect("its examples");
+    let mut frames: Vec<&str> = examples.lines().filter(|line| line.starts_with("4e505201")).collect();
+    assert!(frames.iter().all(|frame| golden.values().any(|bytes| hex(bytes) == *frame)));
+
+    let mut tables: Vec<String> = Vec::new();
+    for row in examples.lines().filter_map(|line| line.strip_prefix("| ")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let Ok(offset) = cells[0].parse::<usize>() else { continue };
+        if offset == 0 {
+            tables.push(String::new());
+        }
+        let table = tables.last_mut().expect("a table begins at offset 0");
+        assert_eq!(table.len(), 2 * offset, "{row}");
+        table.push_str(cells[1].trim_matches('`'));
+    }
+    frames.sort_unstable();
+    tables.sort_unstable();
+    assert_eq!(tables, frames, "each example has its table");
+    assert!(!frames.is_empty());
 }
 
 fn check_prefixes<T: Message>() {

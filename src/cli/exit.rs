@@ -77,7 +77,7 @@ impl From<&StartError> for Exit {
             StartError::AddressInUse { .. } => Exit::AddressInUse,
             StartError::Listen { .. } => Exit::Network,
             StartError::NoSuchDirectory { .. } => Exit::Usage,
-            StartError::ShareInUse { .. } => Exit::LocalIo,
+            StartError::ShareInUse { .. } | StartError::Share { .. } => Exit::LocalIo,
             StartError::Latency { .. } => Exit::LatencyFile,
             StartError::System(_) => Exit::Other,
         }

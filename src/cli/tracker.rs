@@ -17,7 +17,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         Ok(Parsed::ShowLimits) => return show(&args::limits_text()),
         Err(error) => return refuse(&error),
     };
-    let tracker = match Tracker::start(config) {
+    let tracker = match Tracker::start(&config) {
         Ok(tracker) => tracker,
         Err(error) => {
             say(&format!("tracker: {error}"));

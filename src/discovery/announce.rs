@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 
 use super::tracker_client::{News, Request, TrackerClientConfig};
 use super::{Changes, DiscoveryError, PublishedCatalog};
@@ -286,7 +286,9 @@ impl Announce {
     /// Says goodbye, if that is quickly done.
     fn leave(&mut self) {
         let Some(control) = &mut self.control else { return };
-        control.client.unstoppable();
+        // Our own stop would end the goodbye; another one has no news.
+        let Ok(unstopped) = Stop::new() else { return };
+        control.client.watch(unstopped);
         let deadline = clock::now() + limits::ms(limits::RECONNECT_JITTER_MS);
         if control.client.send(&TrackerRequest::Leave, deadline).is_ok() {
             // The answer is waited for so that a find after our exit cannot come before it.

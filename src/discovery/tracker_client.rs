@@ -40,8 +40,6 @@ pub enum News {
     Unproved { endpoint: SocketAddr, why: String },
     /// The control connection was lost.
     Lost { why: String },
-    /// The tracker refuses this node's registration.
-    Refused { why: String },
 }
 
 /// A request to the announce thread.

@@ -306,7 +306,7 @@ impl Transfer {
             return;
         }
         self.round += 1;
-        let pause = retry_pause(self.round);
+        let pause = retry_pause(self.round - 1);
         self.phase = Phase::Pausing(now + pause);
         self.actions.push_back(Action::Pause { round: self.round, of: self.retries, pause });
     }

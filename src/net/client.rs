@@ -104,6 +104,11 @@ impl Client {
         self.peer
     }
 
+    /// From now on `stop` ends the waits, and the former one no longer does.
+    pub fn watch(&mut self, stop: Stop) {
+        self.stop = stop;
+    }
+
     /// Sends `message` as one frame; returns when the system has taken all of it.
     ///
     /// # Errors

@@ -328,7 +328,9 @@ impl Core {
             let mut catalog = self.memory.catalog.write();
             let gone: Vec<_> = catalog.names().filter(|name| !scan.seen.contains(*name)).cloned().collect();
             scan.summary.removed += gone.len();
-            gone.iter().for_each(|name| drop(catalog.remove(name)));
+            for name in &gone {
+                catalog.remove(name);
+            }
         }
         scan.summary.files = self.memory.catalog.read().len();
         self.discovery.publish();
@@ -366,7 +368,7 @@ fn look(share: &Share, name: &FileName, known: Option<FileStamp>, stop: &Stop) -
     if known.is_some() && share.open_file(name).is_ok_and(|open| Some(open.stamp) == known) {
         return Look::AsKnown;
     }
-    match hash_file(share, name, stop) {
+    match hash_file(share, name, stop, &mut Vec::new()) {
         Ok(hashed) => Look::Hashed(hashed),
         Err(error) => Look::Failed(error),
     }

@@ -8,6 +8,9 @@
 mod index;
 mod liveness;
 #[cfg(test)]
+mod model;
+mod staging;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,12 +20,11 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use thiserror::Error;
 
-use self::index::{Catalog, Index, Stored, slot_u32};
+use self::index::{Catalog, Index, slot_u32};
 pub use self::liveness::Outcome;
 use self::liveness::{Due, Pulse};
-use crate::types::{
-    FileEntry, FileName, Geometry, Holding, Liveness, NodeId, NodeSummary, Nonce, Provider, Query, limits,
-};
+use self::staging::{Change, PageKind, Staging};
+use crate::types::{FileName, Liveness, NodeId, NodeSummary, Nonce, Provider, Query, limits};
 
 /// One control connection; the caller never uses a value twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,32 +137,6 @@ struct Node {
     catalog: Catalog,
 }
 
-/// Pages that are not in effect yet.
-#[derive(Debug)]
-enum Staging {
-    Empty,
-    Pages {
-        kind: PageKind,
-        changes: Vec<Change>,
-        added: usize,
-    },
-    /// A page was refused. Nothing more is taken before the next hello: what follows would be put in effect without it.
-    Broken,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PageKind {
-    Register,
-    Update,
-}
-
-/// What one staged line does to a catalog.
-#[derive(Debug)]
-enum Change {
-    Remove(FileName),
-    Put(Stored),
-}
-
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -170,15 +146,6 @@ impl Default for Limits {
             heartbeats_missed_max: limits::HEARTBEATS_MISSED_MAX,
             suspect_call_back: limits::ms(limits::SUSPECT_CALL_BACK_MS),
             suspect_expiry: limits::ms(limits::SUSPECT_EXPIRY_MS),
-        }
-    }
-}
-
-impl Change {
-    fn name(&self) -> &FileName {
-        match self {
-            Change::Remove(name) => name,
-            Change::Put(entry) => &entry.name,
         }
     }
 }
@@ -228,35 +195,6 @@ impl Registry {
     /// What `session` claimed last; `None` before its hello.
     pub fn claim(&self, session: SessionId) -> Option<Claim> {
         self.sessions.get(&session).map(|known| known.claim)
-    }
-
-    /// Takes a page of a whole catalog. Not in effect before [`Registry::commit_register`]. Attributes are checked and not kept.
-    ///
-    /// # Errors
-    /// Any limit or rule on entries. Everything staged is dropped then, and the session must say hello before it stages again.
-    pub fn stage_register(
-        &mut self,
-        session: SessionId,
-        entries: Vec<FileEntry>,
-        now: Instant,
-    ) -> Result<(), RegistryError> {
-        self.stage(session, PageKind::Register, Vec::new(), entries, now)
-    }
-
-    /// Takes a page of changes to a registered catalog: first the names `removed`, then the entries `added`, which replace those of
-    /// the same name. Not in effect before [`Registry::commit_update`].
-    ///
-    /// # Errors
-    /// As for [`Registry::stage_register`], and [`RegistryError::NotRegistered`].
-    pub fn stage_update(
-        &mut self,
-        session: SessionId,
-        removed: Vec<FileName>,
-        added: Vec<FileEntry>,
-        now: Instant,
-    ) -> Result<(), RegistryError> {
-        self.registered(session)?;
-        self.stage(session, PageKind::Update, removed, added, now)
     }
 
     /// Puts the staged catalog in effect, the caller having called the claimed endpoint back.
@@ -472,100 +410,8 @@ impl Registry {
     }
 }
 
-/// Staging and registrations coming and going.
+/// Registrations coming and going.
 impl Registry {
-    /// Takes one page, or breaks the session's staging.
-    fn stage(
-        &mut self,
-        session: SessionId,
-        kind: PageKind,
-        removed: Vec<FileName>,
-        added: Vec<FileEntry>,
-        now: Instant,
-    ) -> Result<(), RegistryError> {
-        let Some(known) = self.sessions.get(&session) else {
-            return Err(RegistryError::NotRegistered);
-        };
-        if let Some(slot) = known.node {
-            self.node_mut(slot).pulse.hear(now);
-        }
-        if let Err(error) = self.check_page(session, kind, &removed, &added) {
-            self.unstage(session, Staging::Broken);
-            return Err(error);
-        }
-        self.staged += added.len();
-        let staging = &mut self.session_mut(session).staging;
-        if matches!(staging, Staging::Empty) {
-            *staging = Staging::Pages { kind, changes: Vec::new(), added: 0 };
-        }
-        if let Staging::Pages { changes, added: count, .. } = staging {
-            *count += added.len();
-            changes.extend(removed.into_iter().map(Change::Remove));
-            changes.extend(added.into_iter().map(|entry| Change::Put(entry.into())));
-        }
-        Ok(())
-    }
-
-    fn check_page(
-        &self,
-        session: SessionId,
-        kind: PageKind,
-        removed: &[FileName],
-        added: &[FileEntry],
-    ) -> Result<(), RegistryError> {
-        let known = &self.sessions[&session];
-        let (staged_removed, staged_added) = match &known.staging {
-            Staging::Empty => (0, 0),
-            Staging::Pages { kind: begun, changes, added } if *begun == kind => {
-                (changes.len() - added, *added)
-            }
-            Staging::Pages { .. } | Staging::Broken => return Err(RegistryError::Incomplete),
-        };
-        let max = self.limits.files_per_node_max;
-        if staged_added + added.len() > max {
-            return Err(RegistryError::FilesOfNode { max });
-        }
-        let max = self.limits.files_max;
-        if self.files + self.staged + added.len() > max {
-            return Err(RegistryError::Files { max });
-        }
-        let max = known.node.map_or(0, |slot| self.node(slot).catalog.len()) + staged_added;
-        if staged_removed + removed.len() > max {
-            return Err(RegistryError::Removals { max });
-        }
-        added.iter().try_for_each(check_entry)
-    }
-
-    /// Drops what `session` has staged, if there is such a session.
-    fn unstage(&mut self, session: SessionId, then: Staging) {
-        if let Some(known) = self.sessions.get_mut(&session)
-            && let Staging::Pages { added, .. } = std::mem::replace(&mut known.staging, then)
-        {
-            self.staged -= added;
-        }
-    }
-
-    /// What `session` has staged as `kind`, in order of names, each once: the last line about a name counts.
-    fn take_pages(&mut self, session: SessionId, kind: PageKind) -> Result<Vec<Change>, RegistryError> {
-        match std::mem::replace(&mut self.session_mut(session).staging, Staging::Empty) {
-            Staging::Pages { kind: begun, mut changes, added } => {
-                self.staged -= added;
-                if begun != kind {
-                    return Err(RegistryError::Incomplete);
-                }
-                changes.reverse();
-                changes.sort_by(|a, b| a.name().cmp(b.name()));
-                changes.dedup_by(|later, first| later.name() == first.name());
-                Ok(changes)
-            }
-            Staging::Empty => Err(RegistryError::Incomplete),
-            Staging::Broken => {
-                self.session_mut(session).staging = Staging::Broken;
-                Err(RegistryError::Incomplete)
-            }
-        }
-    }
-
     /// Makes the catalog of a node what `changes`, sorted by name and without removals, say.
     fn replace_catalog(&mut self, slot: u32, mut changes: Vec<Change>) {
         let names = self.node(slot).catalog.iter().map(|(_, entry)| &entry.name);
@@ -631,20 +477,4 @@ fn reachable(endpoint: SocketAddr) -> Result<SocketAddr, RegistryError> {
         return Err(RegistryError::Endpoint(endpoint));
     }
     Ok(SocketAddr::new(ip, endpoint.port()))
-}
-
-fn check_entry(entry: &FileEntry) -> Result<(), RegistryError> {
-    let is_too_long = entry.attributes.iter().any(|one| one.value.len() > limits::ATTRIBUTE_MAX_BYTES);
-    if entry.attributes.len() > limits::ATTRIBUTES_MAX || is_too_long {
-        return Err(RegistryError::Attributes(entry.name.clone()));
-    }
-    match entry.holding {
-        Holding::Pieces(pieces)
-            if Geometry::of(entry.size_bytes).count().is_none_or(|count| pieces >= count) =>
-        {
-            let (name, size_bytes) = (entry.name.clone(), entry.size_bytes);
-            Err(RegistryError::Pieces { name, size_bytes, pieces })
-        }
-        _ => Ok(()),
-    }
 }

@@ -71,8 +71,8 @@ impl Candidates {
                 let attempts = silent.into_iter().map(|(endpoint, why)| Attempt { endpoint, why }).collect();
                 return Err(DownloadError::AllFailed { name: request.name.clone(), attempts, all_by_digest: false });
             }
-            round += 1;
             let pause = retry_pause(round);
+            round += 1;
             progress(Progress::Retry { round, of: engine.retries, pause });
             if cancel.wait_until(clock::now() + pause) {
                 return Err(CommandError::Cancelled.into());
