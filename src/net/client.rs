@@ -233,3 +233,145 @@ pub(super) fn timespec(deadline: Instant) -> Timespec {
     let left = clock::left(deadline);
     Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rt::mailbox;
+    use std::net::TcpListener;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    fn soon() -> Instant {
+        clock::now() + Duration::from_secs(10)
+    }
+
+    /// A connection to a peer that the test plays.
+    fn pair() -> (Client, TcpStream, Stop) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let stop = Stop::new().expect("a descriptor");
+        let endpoint = listener.local_addr().expect("bound");
+        let client = Client::connect(endpoint, None, soon(), &stop).expect("somebody listens");
+        let (peer, from) = listener.accept().expect("it has connected");
+        assert_eq!((client.local_addr(), client.peer_addr()), (from, endpoint));
+        (client, peer, stop)
+    }
+
+    #[test]
+    fn messages_go_both_ways_and_raw_bytes_follow_a_frame() {
+        let (mut client, mut peer, _stop) = pair();
+        client.send(&"question", soon()).expect("taken");
+        let mut got = vec![0; frame(&"question").expect("fits").len()];
+        peer.read_exact(&mut got).expect("sent");
+        assert_eq!(got, frame(&"question").expect("fits"));
+        let mut bytes = frame(&7u32).expect("fits");
+        bytes.extend_from_slice(b"raw ");
+        peer.write_all(&bytes).expect("taken");
+        assert_eq!(client.receive::<u32>(soon()), Ok(7));
+        peer.write_all(b"and more").expect("taken");
+        drop(peer);
+        let (mut raw, mut buffer) = (Vec::new(), [0; 5]);
+        let end = loop {
+            match client.read_raw(&mut buffer, soon()) {
+                Ok(len) => raw.extend_from_slice(&buffer[..len]),
+                Err(end) => break end,
+            }
+        };
+        assert_eq!((&raw[..], end), (&b"raw and more"[..], ClientError::Closed));
+    }
+
+    #[test]
+    fn a_large_message_passes_a_slow_reader_and_comes_whole() {
+        let (mut client, mut peer, _stop) = pair();
+        let message = "x".repeat(1_000_000);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut bytes = vec![0; frame(&message).expect("fits").len()];
+                peer.read_exact(&mut bytes).expect("sent");
+                peer.write_all(&bytes).expect("taken");
+            });
+            client.send(&message, soon()).expect("taken");
+            assert_eq!(client.receive::<String>(soon()).as_ref(), Ok(&message));
+        });
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_bytes_is_told_apart() {
+        let (mut client, mut peer, _stop) = pair();
+        peer.write_all(&frame(&1u8).expect("fits")).expect("taken");
+        assert!(matches!(client.receive::<u64>(soon()), Err(ClientError::Codec(_))));
+        peer.write_all(b"HTTP/1.1 400").expect("taken");
+        assert_eq!(client.receive::<u64>(soon()), Err(ClientError::Frame(FrameError::Magic(*b"HTTP"))));
+    }
+
+    #[test]
+    fn a_trickling_peer_does_not_outlive_the_deadline() {
+        let (mut client, mut peer, _stop) = pair();
+        let bytes = frame(&"x".repeat(100_000)).expect("fits");
+        std::thread::scope(|scope| {
+            let received = scope.spawn(move || {
+                let deadline = clock::now() + Duration::from_millis(100);
+                let outcome = client.receive::<String>(deadline);
+                assert!(clock::now() >= deadline);
+                outcome // The client ends here, which the peer notices.
+            });
+            for byte in bytes {
+                if peer.write_all(&[byte]).is_err() {
+                    break;
+                }
+            }
+            assert_eq!(received.join().expect("no panic"), Err(ClientError::Deadline));
+        });
+    }
+
+    #[test]
+    fn a_stop_wakes_a_blocked_receive() {
+        let (mut client, _peer, stop) = pair();
+        std::thread::scope(|scope| {
+            let receive = scope.spawn(move || client.receive::<u8>(clock::now() + Duration::from_secs(60)));
+            stop.trigger();
+            assert_eq!(receive.join().expect("no panic"), Err(ClientError::Stopped));
+        });
+        let stopped = Client::connect("127.0.0.1:9".parse().expect("an address"), None, soon(), &stop);
+        assert!(matches!(stopped, Err(ClientError::Stopped | ClientError::Refused)));
+    }
+
+    #[test]
+    fn refused_is_said_and_bind_is_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = listener.local_addr().expect("bound");
+        let stop = Stop::new().expect("a descriptor");
+        let from = Some("127.0.0.2".parse().expect("an address"));
+        let client = Client::connect(endpoint, from, soon(), &stop).expect("somebody listens");
+        assert_eq!(Some(client.local_addr().ip()), from);
+        let unspecified = Some("0.0.0.0".parse().expect("an address"));
+        assert!(Client::connect(endpoint, unspecified, soon(), &stop).is_ok());
+        drop(listener);
+        let refused = Client::connect(endpoint, None, soon(), &stop).map(|_| ());
+        assert_eq!(refused, Err(ClientError::Refused));
+        assert_eq!(ClientError::Refused.to_string(), "connection refused: nobody listens there");
+        assert_eq!(ClientError::Io(ErrorKind::ConnectionReset).to_string(), "connection reset");
+    }
+
+    #[test]
+    fn wait_tells_mail_from_socket_from_deadline() {
+        let (mut client, mut peer, stop) = pair();
+        let (post, mail) = mailbox::<u8>(4).expect("a descriptor");
+        let past = clock::now();
+        assert_eq!(client.wait(mail.as_fd(), past), Ok(Woken::Deadline));
+        post.send(1).expect("room");
+        assert_eq!(client.wait(mail.as_fd(), soon()), Ok(Woken::Mail));
+        mail.clear();
+        let two = [frame(&1u8).expect("fits"), frame(&2u8).expect("fits")].concat();
+        peer.write_all(&two).expect("taken");
+        assert_eq!(client.wait(mail.as_fd(), soon()), Ok(Woken::Socket));
+        assert_eq!(client.receive::<u8>(soon()), Ok(1));
+        assert_eq!(client.wait(mail.as_fd(), soon()), Ok(Woken::Socket), "the decoder holds the second");
+        assert_eq!(client.receive::<u8>(soon()), Ok(2));
+        drop(peer);
+        assert_eq!(client.wait(mail.as_fd(), soon()), Ok(Woken::Socket));
+        assert_eq!(client.receive::<u8>(soon()), Err(ClientError::Closed));
+        stop.trigger();
+        assert_eq!(client.wait(mail.as_fd(), soon()), Err(ClientError::Stopped));
+    }
+}

@@ -31,7 +31,8 @@ pub enum After {
 pub enum Closed {
     /// The other end closed it in order.
     Peer,
-    /// Reset, or another socket error; for an outgoing connection also: unreachable.
+    /// Reset, or another socket error; for an outgoing connection also: unreachable. `UnexpectedEof`: a file that was being sent has
+    /// become shorter.
     Error(std::io::ErrorKind),
     /// An outgoing connection was refused: nobody listens there.
     Refused,
