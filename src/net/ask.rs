@@ -1,7 +1,7 @@
 //! Asks many peers one question each, all at once, on the calling thread.
 //!
-//! One slow or hostile peer never delays the others, and the whole takes no longer than [`Patience`] says, but for answers that are
-//! there and held back to play a longer way.
+//! One slow or hostile peer never delays the others, and the whole takes no longer than [`Patience`] says,
+//! but for answers that are there and held back to play a longer way.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -43,15 +43,18 @@ pub struct Patience {
 pub struct Answer {
     /// Body of the one frame that came back.
     pub body: Vec<u8>,
-    /// From the moment the request was sent (connection set up before) until the answer was there, as it was, not as emulated.
+    /// From the moment the request was sent (connection set up before) until the answer was there, as it was,
+    /// not as emulated.
     pub round_trip: Duration,
 }
 
-/// Asks all `questions` and gives the results in their order. Ends when each is answered or has failed, or when `patience` ends; what
-/// is unanswered then is a [`ClientError::Deadline`]. `hold_back` does not count towards `patience`.
+/// Asks all `questions` and gives the results in their order. Ends when each is answered or has failed, or
+/// when `patience` ends; what is unanswered then is a [`ClientError::Deadline`]. `hold_back` does not count
+/// towards `patience`.
 ///
 /// # Errors
-/// When the system cannot wait. A triggered `stop` is no error here: it makes the unanswered ones [`ClientError::Stopped`].
+/// When the system cannot wait. A triggered `stop` is no error here: it makes the unanswered ones
+/// [`ClientError::Stopped`].
 pub fn ask_all(
     questions: &[Question],
     bind: Option<IpAddr>,

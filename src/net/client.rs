@@ -1,7 +1,7 @@
 //! One connection as a blocking thread sees it: send, receive, read raw bytes, wait.
 //!
-//! No wait outlives its deadline, however slowly the peer trickles, and a triggered [`Stop`] ends every one at once. Invariant: after
-//! an error other than `Codec` the connection is of no further use.
+//! No wait outlives its deadline, however slowly the peer trickles, and a triggered [`Stop`] ends every one
+//! at once. Invariant: after an error other than `Codec` the connection is of no further use.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -61,7 +61,8 @@ impl From<io::Error> for ClientError {
 pub enum Woken {
     /// The given descriptor is readable.
     Mail,
-    /// The connection has something to read, has ended or failed: the next receive does not wait for its first byte.
+    /// The connection has something to read, has ended or failed: the next receive does not wait for its
+    /// first byte.
     Socket,
     /// The deadline has passed.
     Deadline,
@@ -127,8 +128,8 @@ impl Client {
     /// Receives one frame and decodes it.
     ///
     /// # Errors
-    /// `Closed` if the connection ends before the frame does, `Deadline` if the frame is not complete by then, or what was wrong
-    /// with it.
+    /// `Closed` if the connection ends before the frame does, `Deadline` if the frame is not complete by
+    /// then, or what was wrong with it.
     pub fn receive<T: DeserializeOwned>(&mut self, deadline: Instant) -> Result<T, ClientError> {
         let mut scratch = [0; RECEIVE_BYTES];
         loop {
@@ -140,8 +141,8 @@ impl Client {
         }
     }
 
-    /// Reads at least one and at most `out.len()` raw bytes: first those that came along with the last frame, then straight from the
-    /// socket into `out`, which must not be empty.
+    /// Reads at least one and at most `out.len()` raw bytes: first those that came along with the last frame,
+    /// then straight from the socket into `out`, which must not be empty.
     ///
     /// # Errors
     /// `Closed`, `Deadline` if no byte comes by then, `Stopped` or `Io`.
@@ -153,7 +154,8 @@ impl Client {
         }
     }
 
-    /// Waits for the connection, for `mail`, or until `deadline`. The connection comes first if both are ready.
+    /// Waits for the connection, for `mail`, or until `deadline`. The connection comes first if both are
+    /// ready.
     ///
     /// # Errors
     /// `Stopped`, or `Io` if the system cannot wait.
@@ -177,8 +179,8 @@ impl Client {
         })
     }
 
-    /// Reads from the socket, waiting if there is nothing. Looks at the stop and the clock each time, so that neither a trickling nor a
-    /// flooding peer gets past them.
+    /// Reads from the socket, waiting if there is nothing. Looks at the stop and the clock each time, so that
+    /// neither a trickling nor a flooding peer gets past them.
     fn read(&mut self, out: &mut [u8], deadline: Instant) -> Result<usize, ClientError> {
         loop {
             self.until(PollFlags::IN, deadline)?;

@@ -1,7 +1,7 @@
 //! One connection of a front: its socket, what has come in, what has to go out, and what it is waiting for.
 //!
-//! Everything the front decides about a connection (what to watch, when it is too late, whether it counts as incomplete) is derived
-//! here from its state after each turn, never kept beside it. Must never wait.
+//! Everything the front decides about a connection (what to watch, when it is too late, whether it counts as
+//! incomplete) is derived here from its state after each turn, never kept beside it. Must never wait.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -47,8 +47,8 @@ pub(super) struct Conn {
     pub(super) ended: bool,
     /// Close with this reason once everything is sent.
     pub(super) closing: Option<Closed>,
-    /// All is sent and we have said so; what still comes in is thrown away until then, so that it does not reset the connection
-    /// under the last reply.
+    /// All is sent and we have said so; what still comes in is thrown away until then, so that it does not
+    /// reset the connection under the last reply.
     pub(super) lingers_until: Option<Instant>,
     pub(super) keep_idle: bool,
     /// A first request was complete.
@@ -209,7 +209,8 @@ mod tests {
         let now = clock::now();
         let later = now + Duration::from_secs(1);
         type Change = fn(&mut Conn, Instant);
-        let table: [(&str, Change, EventFlags, Option<(u64, Closed)>, bool); 11] = [
+        type Row = (&'static str, Change, EventFlags, Option<(u64, Closed)>, bool);
+        let table: [Row; 12] = [
             ("just accepted", |_, _| (), IN, Some((request, Closed::Deadline)), true),
             ("idle after a request", |conn, _| conn.note_frame(), IN, Some((idle, Closed::Deadline)), false),
             (
@@ -261,6 +262,17 @@ mod tests {
                     conn.output.push_bytes(vec![0; 10]);
                 },
                 IN | OUT,
+                Some((limits::WRITE_STALL_MS, Closed::Stalled)),
+                false,
+            ),
+            (
+                "its answer waits, and the other end has ended",
+                |conn, _| {
+                    conn.note_frame();
+                    conn.ended = true;
+                    conn.output.push_bytes(vec![0; 10]);
+                },
+                OUT,
                 Some((limits::WRITE_STALL_MS, Closed::Stalled)),
                 false,
             ),

@@ -1,8 +1,10 @@
-//! The readiness loop of one front thread: accepts, reads, hands frames to its service, sends, keeps deadlines and caps.
+//! The readiness loop of one front thread: accepts, reads, hands frames to its service, sends, keeps
+//! deadlines and caps.
 //!
-//! It waits in one place only. Each connection gets a bounded turn (bytes read, frames handed over, bytes sent), so that none delays
-//! the others; nothing that a peer or the system does ends the loop or makes it spin. Invariants: only this thread touches its
-//! connections; each session ends in exactly one call of `closed`, unless it was handed over or the front itself was dropped.
+//! It waits in one place only. Each connection gets a bounded turn (bytes read, frames handed over, bytes
+//! sent), so that none delays the others; nothing that a peer or the system does ends the loop or makes it
+//! spin. Invariants: only this thread touches its connections; each session ends in exactly one call of
+//! `closed`, unless it was handed over or the front itself was dropped.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -55,7 +57,8 @@ pub struct FrontConfig {
     pub rate: Option<Arc<Bucket>>,
 }
 
-/// Runs a front on this thread until `stop` is triggered; then sends once what the system takes at once, and closes all.
+/// Runs a front on this thread until `stop` is triggered; then sends once what the system takes at once, and
+/// closes all.
 ///
 /// # Errors
 /// When the system gives no descriptors at the start, or cannot wait.
@@ -102,7 +105,8 @@ pub(super) struct Front<S: Service> {
     incomplete: Incomplete,
     pub(super) hands: Hands<S::Session>,
     scratch: Vec<u8>,
-    /// Given up for a moment when no other descriptor is left, to turn a client away instead of leaving it waiting.
+    /// Given up for a moment when no other descriptor is left, to turn a client away instead of leaving it
+    /// waiting.
     spare: Option<File>,
     mail_is_left: bool,
 }
@@ -199,7 +203,8 @@ impl<S: Service> Front<S> {
         let Some(listener) = self.config.listener.clone() else { return };
         for _ in 0..ACCEPT_TURN {
             match listener.accept() {
-                // A connection that cannot be set up is one that has just broken, or has no room: dropped, the next one may do.
+                // A connection that cannot be set up is one that has just broken, or has no room: dropped,
+                // the next one may do.
                 Ok((socket, peer)) => drop(self.let_in(socket, peer)),
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return,
@@ -210,8 +215,8 @@ impl<S: Service> Front<S> {
         }
     }
 
-    /// Accepting failed, usually for lack of descriptors or memory: it rests for a while. Without a descriptor, one waiting client is
-    /// turned away, so that it does not wait in vain.
+    /// Accepting failed, usually for lack of descriptors or memory: it rests for a while. Without a
+    /// descriptor, one waiting client is turned away, so that it does not wait in vain.
     fn rest_listener(&mut self, listener: &TcpListener, error: &io::Error) {
         if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
             drop(self.spare.take());
@@ -337,7 +342,8 @@ impl<S: Service> Front<S> {
         }
     }
 
-    /// Draws the conclusions from a connection's state: whether it ends, what to watch, when it is too late, who makes room.
+    /// Draws the conclusions from a connection's state: whether it ends, what to watch, when it is too late,
+    /// who makes room.
     fn settle(&mut self, id: ConnId) {
         let Some(Entry { conn, session }) = self.conns.get_mut(&id) else { return };
         let now = clock::now();
@@ -378,7 +384,8 @@ impl<S: Service> Front<S> {
         }
     }
 
-    /// Everything is sent: ends the session, and the connection too unless unread input could still reset it under the last reply.
+    /// Everything is sent: ends the session, and the connection too unless unread input could still reset it
+    /// under the last reply.
     fn part(&mut self, id: ConnId, why: &Closed) {
         let Some(Entry { conn, session }) = self.conns.get_mut(&id) else { return };
         let lingers = conn.origin == Origin::Accepted && !conn.ended;
@@ -484,6 +491,7 @@ mod tests {
     use crate::rt::{Post, Threads, mailbox};
     use crossbeam_channel::{Receiver, Sender, unbounded};
     use std::io::{Read, Write};
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     /// A service that does what the first byte of each frame says, and tells the test what happens.
     struct Desk {
@@ -879,6 +887,31 @@ mod tests {
     }
 
     #[test]
+    fn two_limited_readers_progress_by_turns() {
+        const FILE_BYTES: usize = 300 << 10;
+        let rate = Some(Arc::new(Bucket::new(1_000_000)));
+        let front = Setup { file: noise(FILE_BYTES), rate, ..Setup::default() }.start();
+        let got = [0, 1].map(|_| AtomicUsize::new(0));
+        let other_had = std::thread::scope(|scope| {
+            let reading = [0, 1].map(|this: usize| {
+                let (mut client, got) = (front.connect(), &got);
+                client.write_all(&envelope(b"f1")).expect("taken");
+                scope.spawn(move || {
+                    let mut scratch = [0; 1000];
+                    while got[this].load(Relaxed) < FILE_BYTES {
+                        got[this].fetch_add(client.read(&mut scratch).expect("in time"), Relaxed);
+                    }
+                    got[1 - this].load(Relaxed)
+                })
+            });
+            reading.map(|reader| reader.join().expect("no panic"))
+        });
+        // A burst of 100 kB may go to one of them; what follows is shared.
+        let less = other_had[0].min(other_had[1]);
+        assert!(less > FILE_BYTES / 3, "one waited while the other got all: {other_had:?}");
+    }
+
+    #[test]
     fn outgoing_connections_are_answered_refused_or_late() {
         let front = Setup::default().start();
         let server = Setup::default().start();
@@ -974,7 +1007,8 @@ mod tests {
             client
         };
         let crowd: Vec<TcpStream> = (0..60).map(|_| connect()).collect();
-        // 60 do not fit 40 descriptors: the last of the queue are turned away, one each time accepting is tried again.
+        // 60 do not fit 40 descriptors: the last of the queue are turned away, one each time accepting is
+        // tried again.
         let mut last = crowd.last().expect("60");
         assert!(matches!(last.read(&mut [0]), Ok(0) | Err(_)), "turned away, not left waiting");
         drop(crowd);

@@ -1,7 +1,7 @@
 //! What one connection still has to send: bytes and ranges of files, in order.
 //!
-//! Invariant: nothing is sent twice or out of order, and bytes of files are paid for from the rate before they are sent. Must never
-//! wait: what the system does not take stays queued.
+//! Invariant: nothing is sent twice or out of order, and bytes of files are paid for from the rate before
+//! they are sent. Must never wait: what the system does not take stays queued.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -70,7 +70,8 @@ impl Output {
     /// Sends at most `turn_max` bytes, as far as the system and the rate allow.
     ///
     /// # Errors
-    /// When the connection or a file has failed; [`ErrorKind::UnexpectedEof`] if a file has become shorter than its range.
+    /// When the connection or a file has failed; [`ErrorKind::UnexpectedEof`] if a file has become shorter
+    /// than its range.
     pub(super) fn send(
         &mut self,
         mut socket: &TcpStream,
@@ -79,6 +80,8 @@ impl Output {
         now: Instant,
     ) -> io::Result<Turn> {
         let mut turn = Turn::default();
+        // Once per turn: who asked twice would stand before those whose turn is still to come, every time.
+        let mut asked_rate = false;
         while let Some(piece) = self.queue.front_mut() {
             let room = turn_max - turn.sent_bytes;
             let (taken, wanted) = match piece {
@@ -103,9 +106,10 @@ impl Output {
                 }
                 Piece::File { file, range, .. } => {
                     let wanted = (range.end - range.start).min(room);
-                    if wanted == 0 {
+                    if wanted == 0 || asked_rate {
                         break;
                     }
+                    asked_rate = rate.is_some();
                     let granted = match rate.map(|bucket| bucket.take(wanted, now)) {
                         None => wanted,
                         Some(Grant::Bytes(granted)) => granted,
@@ -134,7 +138,8 @@ impl Output {
     /// Everything unsent, for a connection that moves to another front.
     ///
     /// # Panics
-    /// If a file range is queued: a service moves a connection at its first request for bytes, before it has sent any.
+    /// If a file range is queued: a service moves a connection at its first request for bytes, before it has
+    /// sent any.
     pub(super) fn into_unsent(self) -> Vec<u8> {
         let mut unsent = Vec::with_capacity(self.held_bytes);
         for piece in self.queue {
