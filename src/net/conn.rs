@@ -210,7 +210,7 @@ mod tests {
         let later = now + Duration::from_secs(1);
         type Change = fn(&mut Conn, Instant);
         type Row = (&'static str, Change, EventFlags, Option<(u64, Closed)>, bool);
-        let table: [Row; 12] = [
+        let table: [Row; 11] = [
             ("just accepted", |_, _| (), IN, Some((request, Closed::Deadline)), true),
             ("idle after a request", |conn, _| conn.note_frame(), IN, Some((idle, Closed::Deadline)), false),
             (
@@ -240,16 +240,6 @@ mod tests {
                     conn.note_frame();
                     conn.held = true;
                     conn.decoder.push(b"NPR");
-                },
-                NONE,
-                None,
-                false,
-            ),
-            (
-                "held, and the other end has ended",
-                |conn, _| {
-                    conn.note_frame();
-                    (conn.held, conn.ended) = (true, true);
                 },
                 NONE,
                 None,

@@ -170,3 +170,33 @@ fn not_waiting(outcome: io::Result<usize>) -> io::Result<usize> {
         outcome => outcome,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::listen::listen;
+    use crate::rt::clock;
+
+    #[test]
+    fn only_what_was_sent_is_paid_for() {
+        let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let socket = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        socket.set_nonblocking(true).expect("a socket");
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(1 << 30).expect("a sparse file");
+        let mut output = Output::default();
+        output.push_file(Arc::new(file), 0..1 << 30, 1);
+        let (rate_bytes_per_s, now) = (10 << 30, clock::now());
+        let bucket = Bucket::new(rate_bytes_per_s);
+        let mut sent_bytes = 0;
+        loop {
+            let turn = output.send(&socket, 200 << 20, Some(&bucket), now).expect("it works");
+            sent_bytes += turn.sent_bytes;
+            if turn.sent_bytes == 0 {
+                break; // Nobody reads.
+            }
+        }
+        let Grant::Bytes(left) = bucket.take(u64::MAX, now) else { panic!("all of 1 GiB is gone") };
+        assert!(sent_bytes > 0 && (left + sent_bytes).abs_diff(rate_bytes_per_s / 10) < 1000);
+    }
+}
