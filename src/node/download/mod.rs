@@ -44,7 +44,7 @@ pub(super) fn download(
     refuse_to_overwrite(engine, request)?;
     for candidates in contents {
         let key = candidates.key;
-        if let Some(outcome) = one_content(engine, request, candidates, cancel, progress)? {
+        if let Some(outcome) = one_content(engine, request, &candidates, cancel, progress)? {
             return Ok(Downloaded { name: request.name.clone(), key, outcome });
         }
     }
@@ -91,7 +91,7 @@ impl Drop for Counted<'_> {
 fn one_content(
     engine: &Engine,
     request: &DownloadRequest,
-    candidates: Candidates,
+    candidates: &Candidates,
     cancel: &Stop,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<Outcome>, DownloadError> {
