@@ -78,7 +78,6 @@ impl World {
         let pid = Pid::from_raw(pid.trim().parse().expect("a number")).expect("positive");
         let mut world = World { session, pid, tracker_addr, dir, tracker: Some(tracker) };
         world.expect("node listening on 127.0.0.1:");
-        world.expect("ready: 2 files");
         world.expect("> ");
         world
     }
