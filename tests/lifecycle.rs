@@ -106,5 +106,9 @@ fn a_hundred_lives_leave_no_thread_descriptor_or_file() {
         round(&from, &to);
         assert_eq!(traces(dir.path()), before, "after round {number}");
     }
-    println!("lifecycle: {ROUNDS} rounds in {:.2} s; left: {} threads", start.elapsed().as_secs_f64(), before.threads);
+    println!(
+        "lifecycle: {ROUNDS} rounds in {:.2} s; left: {} threads",
+        start.elapsed().as_secs_f64(),
+        before.threads
+    );
 }

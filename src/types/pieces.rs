@@ -17,10 +17,12 @@ pub struct Geometry {
 impl Geometry {
     /// Pieces of 1 MiB for files up to 4 GiB, 2 MiB up to 16 GiB, 4 MiB above.
     pub fn of(size_bytes: u64) -> Geometry {
-        let piece_len_bytes = match size_bytes {
-            0..=SMALL_MAX_BYTES => MIB,
-            0..=MEDIUM_MAX_BYTES => 2 * MIB,
-            _ => 4 * MIB,
+        let piece_len_bytes = if size_bytes <= SMALL_MAX_BYTES {
+            MIB
+        } else if size_bytes <= MEDIUM_MAX_BYTES {
+            2 * MIB
+        } else {
+            4 * MIB
         };
         Geometry { size_bytes, piece_len_bytes }
     }
