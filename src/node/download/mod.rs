@@ -5,12 +5,14 @@
 mod choice;
 mod fetch;
 mod source;
+mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use choice::Candidates;
 use fetch::{Fetch, FetchError, Fetched};
+pub(super) use turns::Turns;
 
 use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use super::catalog::SharedFile;
@@ -101,6 +103,10 @@ fn one_content(
     let endpoints: Vec<_> = ranking.iter().map(|rating| rating.candidate.endpoint).collect();
     progress(Progress::Ranked { key: content, ranking });
 
+    let turn = engine.turns.take(content, cancel)?;
+    if turn.has_waited && engine.own_file(name, cancel)?.is_some_and(|own| own.entry.key() == content) {
+        return Ok(Some(Outcome::AlreadyHere));
+    }
     let counted = Counted::new(engine, content);
     let part = Partial::create(&engine.share, content).map_err(|error| disk_error(name, &error))?;
     let providers =
