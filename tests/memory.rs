@@ -134,7 +134,7 @@ fn a_large_file_needs_little_memory_at_both_ends() {
         Ok(text) => text.parse().expect("NEARPEER_PROVE_SIZE is a number of bytes"),
         Err(_) => SIZE_BYTES,
     };
-    let seed: u64 = rand::rng().random();
+    let seed: u64 = SmallRng::from_os_rng().random();
     println!("memory: seed {seed}");
     let patience = Duration::from_secs(60 + size_bytes / SLOWEST_BYTES_PER_S);
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
