@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn each_way_a_start_fails_has_its_code() {
-        let (path, why) = || -> (String, String) { ("d".into(), "w".into()) }();
+        let (path, why) = ("d".to_owned(), "w".to_owned());
         let broken = || std::io::Error::other("none left");
         for (error, code) in [
             (StartError::AddressInUse { addr: addr(), why: why.clone() }, 15),
