@@ -75,6 +75,7 @@ fn a_link_without_faults_changes_nothing_and_counts() {
         let proxy = Proxy::to(addr);
         let (back, error) = round_trip(&mut connect(proxy.addr()), &bytes);
         assert!(back == bytes && error.is_none());
+        proxy.wait_bytes(Direction::ToClient, 300_000, DEADLINE);
         assert_eq!((proxy.bytes(Direction::ToServer), proxy.bytes(Direction::ToClient)), (300_000, 300_000));
         assert_eq!(proxy.connections(), (1, 0));
     }

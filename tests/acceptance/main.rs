@@ -3,6 +3,7 @@
 mod commands;
 mod disk_failures;
 mod doubles;
+mod evil_double;
 mod failures;
 mod hostile;
 mod selection;
