@@ -1,1 +1,23 @@
-fn main() {}
+//! The `demo` program: catches Ctrl-C and hands over to [`nearpeer::cli::demo`].
+
+use std::process::ExitCode;
+
+use nearpeer::cli::exit::Exit;
+use nearpeer::cli::output::say;
+use nearpeer::cli::signals::Signals;
+
+fn main() -> ExitCode {
+    let signals = match Signals::watch() {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(&format!("demo: signals cannot be watched: {error}"));
+            return Exit::Other.into();
+        }
+    };
+    let interrupts = signals.clone();
+    if let Err(error) = ctrlc::set_handler(move || interrupts.interrupt()) {
+        say(&format!("demo: Ctrl-C cannot be caught: {error}"));
+        return Exit::Other.into();
+    }
+    nearpeer::cli::demo::run(std::env::args_os(), &signals).into()
+}

@@ -1,1 +1,19 @@
-//! (to be laid)
+//! Talking to people and scripts: arguments, the command language, the prompt, what results look like, exit codes.
+//!
+//! The only floor that prints, reads standard input or knows an exit code. It decides nothing: it hands commands to a node and shows
+//! what comes back.
+
+pub mod args;
+pub mod command;
+pub mod demo;
+pub mod exit;
+pub mod lines;
+pub mod node;
+pub mod output;
+pub mod piped;
+pub mod progress;
+pub mod prompt;
+pub mod render;
+pub mod session;
+pub mod signals;
+pub mod tracker;

@@ -1,1 +1,64 @@
-//! (to be laid)
+//! Who has what: the seam between a node and whatever can tell it. Today a tracker.
+
+pub mod announce;
+pub mod tracker_client;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::rt::Stop;
+use crate::types::{FileEntry, FileName, Provider, Query};
+
+pub use tracker_client::{TrackerClient, TrackerClientConfig};
+
+/// A way to make one's files known and to learn who has others.
+pub trait Discovery: Send + Sync {
+    /// Says that the catalog has changed. Does not wait; what is published is read from the catalog a little later.
+    fn publish(&self);
+
+    /// Live holders, in no particular order, the own node perhaps among them.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`] when nobody could be asked; an empty answer is none.
+    fn find(&self, query: &Query, cancel: &Stop) -> Result<Vec<Provider>, DiscoveryError>;
+}
+
+/// What is published: the seam to whoever owns the catalog. Calls answer from memory.
+pub trait PublishedCatalog: Send + Sync {
+    /// Everything, and the version it is of.
+    fn snapshot(&self) -> (u64, Vec<Arc<FileEntry>>);
+
+    /// What has changed after `version`, and the version that gives; `None` if that is not known any more.
+    fn changes_since(&self, version: u64) -> Option<(u64, Changes)>;
+
+    /// The node's load, for heartbeats.
+    fn load(&self) -> u32;
+}
+
+/// Changes to a catalog. A name is in one of them at most.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub removed: Vec<FileName>,
+    pub added: Vec<Arc<FileEntry>>,
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.added.is_empty()
+    }
+}
+
+/// Why nobody could be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DiscoveryError {
+    /// The network's or the tracker's fault; asking again may help.
+    #[error("no tracker at {tracker}: {why}")]
+    NoTracker { tracker: SocketAddr, why: String },
+    /// The tracker's decision.
+    #[error("the tracker at {tracker} refused: {why}")]
+    Refused { tracker: SocketAddr, why: String },
+    #[error("cancelled")]
+    Cancelled,
+}

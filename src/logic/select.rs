@@ -1,8 +1,12 @@
-//! Source selection: `score = latency + 10 * load`, least wins; ties by latency, then address.
+//! Source selection: `score = latency + weight * (load - yours)`, least wins; ties by latency, then address.
+//!
+//! Exact integers throughout, so that the same candidates rank alike on every machine, and every place can be
+//! explained.
 
+use std::cmp::Ordering;
 use std::net::SocketAddr;
 
-use crate::types::Millis;
+use crate::types::{ContentKey, Millis};
 
 /// Where a candidate's latency comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,4 +36,254 @@ pub struct Rating {
     pub candidate: Candidate,
     /// latency + weight * (load - yours)
     pub score: Millis,
+}
+
+/// The content that a name means, among all that have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// There is only this one.
+    One(ContentKey),
+    /// This one has strictly more live full holders than each of the `others` other contents.
+    Majority { key: ContentKey, holders: usize, others: usize },
+    /// No content has strictly more than each other one.
+    Ambiguous,
+}
+
+/// The whole order of `candidates`, best first, so that a retry is "the next one". `weight` is what one unit
+/// of load costs.
+///
+/// Sums saturate. A peer that reports fewer transfers than our own there counts as idle. Candidates that are
+/// equal in score, latency and address stay in the order given.
+pub fn rank(candidates: &[Candidate], weight: Millis) -> Vec<Rating> {
+    let mut ranking: Vec<_> = candidates
+        .iter()
+        .map(|candidate| {
+            let load = candidate.load.saturating_sub(candidate.yours);
+            let score = candidate.latency.saturating_add(weight.saturating_mul(u64::from(load)));
+            Rating { candidate: *candidate, score }
+        })
+        .collect();
+    ranking.sort_by_key(|rating| (rating.score, rating.candidate.latency, rating.candidate.endpoint));
+    ranking
+}
+
+/// For people: one short reason for each place of a `ranking` that [`rank`] made. The first is held against
+/// the second, each other against the one before it.
+pub fn reasons(ranking: &[Rating]) -> Vec<String> {
+    let mut reasons = match ranking {
+        [] => return Vec::new(),
+        [_] => vec!["the only source".to_owned()],
+        [first, second, ..] => vec![format!("least score: {}", compared(first, second, "the next"))],
+    };
+    reasons.extend(ranking.windows(2).map(|pair| compared(&pair[1], &pair[0], "the one before")));
+    reasons
+}
+
+/// How `rating` differs from `other`, which is called `name`.
+fn compared(rating: &Rating, other: &Rating, name: &str) -> String {
+    let (near, far) = (rating.candidate.latency, other.candidate.latency);
+    let nearness = match near.cmp(&far) {
+        Ordering::Less => format!("{} ms nearer than {name}", minus(far, near)),
+        Ordering::Greater => format!("{} ms farther than {name}", minus(near, far)),
+        Ordering::Equal => format!("as near as {name}"),
+    };
+    let (cost, other_cost) = (load_cost(rating), load_cost(other));
+    let word = if near.cmp(&far) == cost.cmp(&other_cost) { "and" } else { "but" };
+    let load = rating.candidate.load.saturating_sub(rating.candidate.yours);
+    let burden = match cost.cmp(&other_cost) {
+        Ordering::Less => format!(", {word} load {load} costs {} ms less", minus(other_cost, cost)),
+        Ordering::Greater => format!(", {word} load {load} costs {} ms more", minus(cost, other_cost)),
+        Ordering::Equal => String::new(),
+    };
+    let tie = match (rating.score == other.score, near == far) {
+        (true, true) => "; same score: the lower address goes first",
+        (true, false) => "; same score: the nearer goes first",
+        (false, _) => "",
+    };
+    nearness + &burden + tie
+}
+
+/// What the load adds to the latency.
+fn load_cost(rating: &Rating) -> Millis {
+    minus(rating.score, rating.candidate.latency)
+}
+
+fn minus(more: Millis, less: Millis) -> Millis {
+    Millis::from_micros(more.as_micros().saturating_sub(less.as_micros()))
+}
+
+/// Decides which content a name means: the only one, else the one with strictly most live full holders.
+/// `holders` has each content once, with its number of live full holders; an empty list is
+/// [`Choice::Ambiguous`].
+pub fn choose_content(holders: &[(ContentKey, usize)]) -> Choice {
+    if let [(key, _)] = holders {
+        return Choice::One(*key);
+    }
+    let most = holders.iter().map(|(_, count)| *count).max().unwrap_or(0);
+    let mut leaders = holders.iter().filter(|(_, count)| *count == most);
+    match (leaders.next(), leaders.next()) {
+        (Some((key, holders_of_it)), None) => {
+            Choice::Majority { key: *key, holders: *holders_of_it, others: holders.len() - 1 }
+        }
+        _ => Choice::Ambiguous,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ContentId;
+    use rand::rngs::SmallRng;
+    use rand::seq::IndexedRandom;
+    use rand::{Rng, SeedableRng};
+
+    const WEIGHT: Millis = Millis::from_ms(10);
+
+    fn candidate(last: u8, latency_ms: u64, load: u32, yours: u32) -> Candidate {
+        Candidate {
+            endpoint: SocketAddr::from(([10, 0, 0, last], 5000)),
+            latency: Millis::from_ms(latency_ms),
+            latency_origin: LatencyOrigin::Table,
+            load,
+            yours,
+        }
+    }
+
+    fn check(candidates: &[(u8, u64, u32, u32)], expected: &[(u8, u64)]) {
+        let candidates: Vec<_> = candidates.iter().map(|c| candidate(c.0, c.1, c.2, c.3)).collect();
+        let got: Vec<_> = rank(&candidates, WEIGHT).iter().map(|r| (r.candidate.endpoint, r.score)).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(last, score)| (SocketAddr::from(([10, 0, 0, *last], 5000)), Millis::from_ms(*score)))
+            .collect();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn the_least_score_is_first_and_ties_go_to_latency_then_address() {
+        check(&[], &[]);
+        check(&[(1, 100, 0, 0), (2, 20, 3, 0)], &[(2, 50), (1, 100)]);
+        check(&[(1, 30, 0, 0), (2, 20, 3, 0)], &[(1, 30), (2, 50)]);
+        check(&[(1, 30, 0, 0), (2, 20, 1, 0)], &[(2, 30), (1, 30)]);
+        check(&[(3, 30, 0, 0), (1, 30, 0, 0), (2, 30, 0, 0)], &[(1, 30), (2, 30), (3, 30)]);
+    }
+
+    #[test]
+    fn own_transfers_do_not_count_and_cannot_make_a_load_negative() {
+        check(&[(1, 20, 2, 1), (2, 25, 1, 0)], &[(1, 30), (2, 35)]);
+        check(&[(1, 20, 0, 1)], &[(1, 20)]);
+    }
+
+    /// Values with many ties, and some that saturate.
+    fn random_candidates(random: &mut SmallRng) -> (Vec<Candidate>, Millis) {
+        let latencies = [0, 1, 10_000, 20_000, 20_001, 3_600_000_000, u64::MAX - 1, u64::MAX];
+        let loads = [0, 1, 2, 3, 12, u32::MAX];
+        let weights = [0, 1, 10_000, 10_000, 10_000, u64::MAX];
+        let origins = [LatencyOrigin::Table, LatencyOrigin::Default, LatencyOrigin::Measured];
+        let pick = |values: &[u64], random: &mut SmallRng| match random.random_ratio(1, 4) {
+            true => random.random_range(0..200_000),
+            false => *values.choose(random).expect("not empty"),
+        };
+        let count = random.random_range(1..12);
+        let candidates = (0..count).map(|_| Candidate {
+            endpoint: SocketAddr::from(([10, 0, 0, random.random_range(0..3)], random.random_range(1..4))),
+            latency: Millis::from_micros(pick(&latencies, random)),
+            latency_origin: *origins.choose(random).expect("not empty"),
+            load: *loads.choose(random).expect("not empty"),
+            yours: random.random_range(0..2),
+        });
+        let candidates = candidates.collect();
+        (candidates, Millis::from_micros(pick(&weights, random)))
+    }
+
+    /// The rule in 128 bits, where nothing overflows, capped at the end.
+    fn rule(candidate: &Candidate, weight: Millis) -> (u64, u64, SocketAddr) {
+        let load = (i128::from(candidate.load) - i128::from(candidate.yours)).max(0);
+        let score = i128::from(candidate.latency.as_micros()) + i128::from(weight.as_micros()) * load;
+        (score.min(i128::from(u64::MAX)) as u64, candidate.latency.as_micros(), candidate.endpoint)
+    }
+
+    #[test]
+    fn the_choice_is_the_brute_force_argmin_on_10000_random_inputs() {
+        let seed = 0x6e65_6172;
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut tied = 0;
+        for round in 0..10_000 {
+            let (candidates, weight) = random_candidates(&mut random);
+            let ranking = rank(&candidates, weight);
+
+            let mut best = &candidates[0];
+            for other in &candidates[1..] {
+                if rule(other, weight) < rule(best, weight) {
+                    best = other;
+                }
+            }
+            assert_eq!(&ranking[0].candidate, best, "seed {seed} round {round}");
+            assert_eq!(ranking[0].score.as_micros(), rule(best, weight).0, "seed {seed} round {round}");
+
+            // Naive sort: insert each behind all that are not worse, which also keeps equals in order.
+            let mut sorted: Vec<Candidate> = Vec::new();
+            for one in &candidates {
+                let at = sorted.iter().position(|other| rule(one, weight) < rule(other, weight));
+                sorted.insert(at.unwrap_or(sorted.len()), *one);
+            }
+            let got: Vec<_> = ranking.iter().map(|rating| rating.candidate).collect();
+            assert_eq!(got, sorted, "seed {seed} round {round}");
+            assert_eq!(reasons(&ranking).len(), ranking.len());
+            tied += usize::from(ranking.windows(2).any(|pair| pair[0].score == pair[1].score));
+        }
+        assert!(tied > 2_000, "only {tied} inputs had a tie: the generator is too tame");
+    }
+
+    #[test]
+    fn every_place_has_its_reason() {
+        let check = |candidates: &[Candidate], expected: &[&str]| {
+            assert_eq!(reasons(&rank(candidates, WEIGHT)), expected);
+        };
+        check(&[], &[]);
+        check(&[candidate(1, 5, 0, 0)], &["the only source"]);
+        check(
+            &[candidate(1, 30, 0, 0), candidate(2, 18, 3, 0), candidate(3, 48, 1, 0)],
+            &[
+                "least score: 12 ms farther than the next, but load 0 costs 30 ms less",
+                "12 ms nearer than the one before, but load 3 costs 30 ms more",
+                "30 ms farther than the one before, but load 1 costs 20 ms less",
+            ],
+        );
+        check(
+            &[candidate(1, 20, 1, 0), candidate(2, 20, 3, 1), candidate(3, 25, 2, 0)],
+            &[
+                "least score: as near as the next, but load 1 costs 10 ms less",
+                "as near as the one before, but load 2 costs 10 ms more",
+                "5 ms farther than the one before",
+            ],
+        );
+        check(
+            &[candidate(1, 30, 0, 0), candidate(2, 20, 1, 0), candidate(3, 30, 0, 0)],
+            &[
+                "least score: 10 ms nearer than the next, but load 1 costs 10 ms more; same score: the nearer goes first",
+                "10 ms farther than the one before, but load 0 costs 10 ms less; same score: the nearer goes first",
+                "as near as the one before; same score: the lower address goes first",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_name_means_the_only_content_or_the_one_that_most_hold() {
+        let key = |number: u8| ContentKey { size_bytes: 1, id: ContentId([number; 32]) };
+        let check = |counts: &[usize], expected: Choice| {
+            let holders: Vec<_> =
+                counts.iter().enumerate().map(|(n, count)| (key(n as u8), *count)).collect();
+            assert_eq!(choose_content(&holders), expected, "{counts:?}");
+        };
+        check(&[], Choice::Ambiguous);
+        check(&[0], Choice::One(key(0)));
+        check(&[3], Choice::One(key(0)));
+        check(&[1, 2], Choice::Majority { key: key(1), holders: 2, others: 1 });
+        check(&[0, 1, 0], Choice::Majority { key: key(1), holders: 1, others: 2 });
+        check(&[2, 2], Choice::Ambiguous);
+        check(&[2, 2, 3], Choice::Majority { key: key(2), holders: 3, others: 2 });
+        check(&[3, 1, 3], Choice::Ambiguous);
+        check(&[0, 0], Choice::Ambiguous);
+    }
 }

@@ -2,6 +2,21 @@
 //!
 //! Mechanism alone: bytes arrive, frames are cut, deadlines and caps are kept. What a request means is decided by a `Service`.
 
+pub mod ask;
+pub mod bucket;
+mod caps;
+pub mod client;
+mod conn;
+pub mod front;
+pub mod listen;
+mod obey;
+mod output;
 pub mod service;
+mod timers;
 
+pub use ask::{Answer, Patience, Question, ask_all};
+pub use bucket::{Bucket, Grant};
+pub use client::{Client, ClientError, Woken};
+pub use front::FrontConfig;
+pub use listen::{listen, raise_file_limit};
 pub use service::{After, Closed, ConnId, Hands, Parts, Service};

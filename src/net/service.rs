@@ -180,7 +180,6 @@ impl<S> Hands<S> {
         self.commands.push(Command::Adopt { parts, session, body });
     }
 
-    #[expect(dead_code, reason = "used by the front, which follows")]
     pub(super) fn take(&mut self) -> Vec<Command<S>> {
         std::mem::take(&mut self.commands)
     }

@@ -1,16 +1,13 @@
-//! What the floor above sees of a node: configuration, handle, reports, errors.
+//! What the floor above sees of a node: configuration, reports, errors. Plain values.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use thiserror::Error;
 
-use crate::rt::{Ended, Stop, StopReport};
-use crate::types::{
-    Checksum, ContentKey, FileEntry, FileName, Md5Digest, Millis, NodeSummary, Printable, Query,
-};
+use crate::types::{Checksum, ContentKey, FileEntry, FileName, Md5Digest, Millis, Printable};
 
 /// How a node runs. Every field has a flag of the same name.
 #[derive(Debug, Clone)]
@@ -178,6 +175,8 @@ pub enum StartError {
     Listen { addr: SocketAddr, why: String },
     #[error("cannot share {path}: {why}")]
     NoSuchDirectory { path: String, why: String },
+    #[error("cannot share {path}: {why}")]
+    Share { path: String, why: String },
     #[error("{path} is in use by another node: stop it, or share another directory")]
     ShareInUse { path: String },
     #[error("latency file {path}: {why}")]
@@ -236,85 +235,4 @@ fn attempts_text(attempts: &[Attempt]) -> String {
     let texts: Vec<_> =
         attempts.iter().map(|attempt| format!("{}: {}", attempt.endpoint, attempt.why)).collect();
     texts.join("; ")
-}
-
-/// A running node.
-#[derive(Debug)]
-pub struct Node {}
-
-#[expect(
-    clippy::todo,
-    unused_variables,
-    reason = "the node is laid floor by floor; this is the outline that the command line is written against"
-)]
-impl Node {
-    /// Binds, takes the share, starts the threads. Does not wait for the tracker or the scan.
-    ///
-    /// # Errors
-    /// [`StartError`]; nothing is left running then.
-    pub fn start(config: NodeConfig) -> Result<Node, StartError> {
-        todo!()
-    }
-
-    /// Where the listener is bound.
-    pub fn addr(&self) -> SocketAddr {
-        todo!()
-    }
-
-    /// Waits until the node is registered and its first scan published, or 2 s after start if the scan takes longer.
-    pub fn wait_ready(&self, cancel: &Stop) -> Result<Ready, CommandError> {
-        todo!()
-    }
-
-    /// Rescans the share and publishes what has changed.
-    pub fn update_list(&self, cancel: &Stop) -> Result<ScanSummary, CommandError> {
-        todo!()
-    }
-
-    /// An empty report: nobody has it.
-    pub fn find(&self, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
-        todo!()
-    }
-
-    pub fn download(
-        &self,
-        request: &DownloadRequest,
-        cancel: &Stop,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Downloaded, DownloadError> {
-        todo!()
-    }
-
-    pub fn load_of(&self, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
-        todo!()
-    }
-
-    /// The own files, by name.
-    pub fn files(&self) -> Vec<FileEntry> {
-        todo!()
-    }
-
-    pub fn nodes(&self, cancel: &Stop) -> Result<Vec<NodeSummary>, CommandError> {
-        todo!()
-    }
-
-    /// Names for completion: own files and those seen at the tracker lately. Answers from memory.
-    pub fn known_names(&self) -> Vec<FileName> {
-        todo!()
-    }
-
-    /// Delivers each thread that ends; one that ends before `stop` is a fault.
-    pub fn ended(&self) -> &Receiver<Ended> {
-        todo!()
-    }
-
-    /// The node's stop; commands take a child of it.
-    pub fn stop_token(&self) -> &Stop {
-        todo!()
-    }
-
-    /// Leaves the tracker, ends transfers, joins every thread; at most 5 s.
-    pub fn stop(self) -> StopReport {
-        todo!()
-    }
 }

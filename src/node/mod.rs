@@ -1,12 +1,23 @@
 //! The node: shares one directory, answers peers, finds and downloads.
 //!
 //! `Node::start` gives a handle through which people's commands run; `stop` leaves no thread, descriptor or temporary file behind.
-//! Nothing here prints: what a person should know travels as `Notice`.
+//! Nothing here prints: what a person should know travels as `Notice`. `core` owns the catalog, `memory` is what the fronts answer
+//! from, `engine` what commands work with.
 
-pub mod api;
+mod api;
+mod catalog;
+mod control;
+mod core;
+mod download;
+mod engine;
+mod find;
+mod handle;
+mod latency;
+mod memory;
+mod upload;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
-    LatencySource, Level, Node, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError,
-    Variant,
+    LatencySource, Level, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError, Variant,
 };
+pub use handle::Node;

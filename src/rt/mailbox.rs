@@ -2,9 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use super::{Stop, clock};
 
 /// The receiving end; its descriptor is readable while something may be waiting.
 #[derive(Debug)]
@@ -53,6 +56,17 @@ impl<T> Mailbox<T> {
     /// Takes what is waiting. Call when the descriptor is readable, and until it returns `None`.
     pub fn next(&self) -> Option<T> {
         self.receiver.try_recv().ok()
+    }
+
+    /// Waits until something may be waiting here, `stop` is triggered, or `deadline` has passed.
+    pub fn wait(&self, stop: &Stop, deadline: Option<Instant>) {
+        let timeout = deadline.map(|deadline| {
+            let left = clock::left(deadline);
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+        });
+        let mut watched = [PollFd::new(self, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+        // Interrupted by a signal: the caller looks again anyway.
+        let _ready = poll(&mut watched, timeout.as_ref());
     }
 
     /// Makes the descriptor unreadable until the next delivery. Call before emptying the mailbox, never after.

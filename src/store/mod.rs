@@ -1,1 +1,43 @@
-//! (to be laid)
+//! Files: the share, what is in it, its digests, downloads in progress.
+//!
+//! Mechanism alone; knows nothing of peers or decisions. Every file is reached beneath the open handle of the
+//! share's directory and never through a symbolic link. What a download does to the disk goes through
+//! [`Disk`], so that every fault can be played.
+
+mod beneath;
+pub mod disk;
+pub mod hash;
+pub mod partial;
+pub mod scan;
+pub mod share;
+
+pub use disk::{Disk, FaultyDisk, Op, RealDisk};
+pub use hash::{HashError, Hashed, hash_file, whole_md5};
+pub use partial::{Partial, PartialError, Placed};
+pub use scan::{FoundFile, walk};
+pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};
+
+/// The error of a long piece of work that a [`crate::rt::Stop`] has ended; its kind is `Interrupted`. The
+/// system's own interruptions are retried where they occur, so that nothing else has this kind.
+fn stopped() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::Interrupted, "stopped")
+}
+
+#[cfg(test)]
+mod fixture {
+    use super::{Disk, RealDisk, Share};
+    use std::sync::Arc;
+    use tempfile::TempDir;
+
+    /// An empty share.
+    pub(super) fn share() -> (TempDir, Arc<Share>) {
+        share_on(Arc::new(RealDisk))
+    }
+
+    /// An empty share on a disk of one's choice.
+    pub(super) fn share_on(disk: Arc<dyn Disk>) -> (TempDir, Arc<Share>) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let share = Share::open(dir.path(), disk).expect("a share");
+        (dir, Arc::new(share))
+    }
+}

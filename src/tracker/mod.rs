@@ -1,24 +1,53 @@
-//! The tracker: knows which node has which file and which nodes are alive. Soft state: a restart loses nothing that nodes do not bring back.
+//! The tracker: knows which node has which file and which nodes are alive. Soft state: a restart loses nothing that nodes do not bring
+//! back.
+//!
+//! Its thread pool is its front threads: every request is answered from memory, in place. `sweep` lets time pass.
 
+mod desk;
+mod sweep;
+
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use parking_lot::RwLock;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use thiserror::Error;
 
-use crate::rt::{Ended, StopReport};
+use crate::logic::registry::{Limits, Registry};
+use crate::net::{FrontConfig, front, listen};
+use crate::rt::{Ended, Stop, StopReport, Threads, clock, mailbox};
+use crate::types::{Epoch, limits};
 
 /// How a tracker runs.
 #[derive(Debug, Clone)]
 pub struct TrackerConfig {
     /// Port 0: any.
     pub listen: SocketAddr,
-    /// Number of front threads.
+    /// Number of front threads; at least 1.
     pub fronts: usize,
+    /// Most incomplete requests of one front.
     pub incomplete_max: usize,
+    /// Most incomplete requests of one front and one address.
     pub incomplete_per_address_max: usize,
     /// How often the sweep looks for missed heartbeats and suspects to call back.
     pub sweep: Duration,
+}
+
+impl Default for TrackerConfig {
+    fn default() -> TrackerConfig {
+        TrackerConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            fronts: 2,
+            incomplete_max: limits::INCOMPLETE_MAX,
+            incomplete_per_address_max: limits::INCOMPLETE_PER_ADDRESS_MAX,
+            sweep: Duration::from_millis(100),
+        }
+    }
 }
 
 /// Why a tracker cannot start.
@@ -32,27 +61,89 @@ pub enum StartError {
     System(#[from] std::io::Error),
 }
 
+/// What all fronts share. The lock is held for one look-up or one change, never while sending.
+#[derive(Debug)]
+struct Shared {
+    epoch: Epoch,
+    registry: RwLock<Registry>,
+    next_session: AtomicU64,
+}
+
 /// A running tracker.
 #[derive(Debug)]
-pub struct Tracker {}
+pub struct Tracker {
+    addr: SocketAddr,
+    threads: Threads,
+    stop: Stop,
+}
 
-#[expect(clippy::todo, unused_variables, reason = "outline that the command line is written against")]
 impl Tracker {
-    pub fn start(config: TrackerConfig) -> Result<Tracker, StartError> {
-        todo!()
+    /// Binds and starts the threads.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(config: &TrackerConfig) -> Result<Tracker, StartError> {
+        let addr = config.listen;
+        let listener = Arc::new(listen(addr).map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => {
+                StartError::AddressInUse { addr, why: "the address is in use: stop what listens there, or give --listen another port".into() }
+            }
+            _ => StartError::Listen { addr, why: error.to_string() },
+        })?);
+        let addr = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            epoch: Epoch(SmallRng::from_os_rng().random()),
+            registry: RwLock::new(Registry::new(Limits::default())),
+            next_session: AtomicU64::new(1),
+        });
+        let (threads, stop) = (Threads::new(), Stop::new()?);
+        let tracker = Tracker { addr, threads, stop };
+        let mut posts = Vec::new();
+        for number in 1..=config.fronts.max(1) {
+            let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
+            posts.push(post);
+            let desk = desk::Desk::new(Arc::clone(&shared));
+            let front_config = FrontConfig {
+                listener: Some(Arc::clone(&listener)),
+                incomplete_max: config.incomplete_max,
+                incomplete_per_address_max: config.incomplete_per_address_max,
+                rate: None,
+            };
+            let stop = tracker.stop.clone();
+            tracker.spawn(&format!("front-{number}"), move || front::run(desk, front_config, mail, stop))?;
+        }
+        let (every, stop) = (config.sweep, tracker.stop.clone());
+        tracker.spawn("sweep", move || {
+            sweep::run(&shared, &posts, every, &stop);
+            Ok(())
+        })?;
+        Ok(tracker)
     }
 
+    fn spawn(&self, name: &str, work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> std::io::Result<()> {
+        // An error ends the thread, and the end of a thread ends the tracker.
+        self.threads.spawn(name, move || drop(work()))
+    }
+
+    /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
-        todo!()
+        self.addr
     }
 
     /// Delivers each thread that ends; one that ends before `stop` is a fault.
     pub fn ended(&self) -> &Receiver<Ended> {
-        todo!()
+        self.threads.ended()
     }
 
     /// Joins every thread; at most 5 s.
     pub fn stop(self) -> StopReport {
-        todo!()
+        self.stop.trigger();
+        self.threads.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS))
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        self.stop.trigger();
     }
 }

@@ -42,12 +42,17 @@ limits! {
     /// Most nodes a tracker keeps.
     NODES_MAX: usize = 20_000, "nodes";
 
+    /// Longest latency file: every pair of 512 nodes.
+    LATENCY_LINES_MAX: usize = 1 << 18, "lines";
+
     /// A request must be complete this long after its first byte, a connection must make its first request this long after it opened.
     REQUEST_DEADLINE_MS: u64 = 10_000, "ms";
     /// A connection without a registration is closed after being idle for this long.
     IDLE_DEADLINE_MS: u64 = 60_000, "ms";
     /// A connection that takes no byte of a waiting reply for this long is closed.
     WRITE_STALL_MS: u64 = 30_000, "ms";
+    /// A connection that we close is read for this long, so that input under way does not cut off the last reply.
+    CLOSE_LINGER_MS: u64 = 1_000, "ms";
     /// Most connections of one front thread with an incomplete request.
     INCOMPLETE_MAX: usize = 1024, "connections";
     /// Most connections of one front thread and one address with an incomplete request.

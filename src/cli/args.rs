@@ -1,0 +1,319 @@
+//! The command lines of `tracker` and `node`, turned into configurations.
+//!
+//! A bad value is an error that names it, before anything is started.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
+use crossbeam_channel::Sender;
+
+use crate::node::{LatencySource, NodeConfig, Notice};
+use crate::tracker::TrackerConfig;
+use crate::types::{Millis, limits};
+
+/// The latency file that is read when none is named.
+pub const DEFAULT_LATENCY_FILE: &str = "latency.txt";
+
+/// Command line of `tracker`.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "tracker", version, about = "Knows which node has which file and which nodes are alive.")]
+pub struct TrackerArgs {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5025")]
+    pub listen: SocketAddr,
+    /// Threads that serve connections
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = count(1, 64))]
+    pub fronts: u64,
+    /// Most connections of one front with an incomplete request
+    #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_MAX as u64, value_parser = count(1, 1 << 20))]
+    pub max_incomplete: u64,
+    /// Most connections of one front and one address with an incomplete request
+    #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_PER_ADDRESS_MAX as u64, value_parser = count(1, 1 << 20))]
+    pub max_incomplete_per_address: u64,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+/// Command line of `node`.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "node", version, about = "Shares one directory, and finds and downloads files of others.")]
+#[command(
+    after_help = "Without --headless, commands are read from the prompt or from standard input: `help` lists them."
+)]
+pub struct NodeArgs {
+    /// IP address to listen on, as in 127.0.0.1
+    #[arg(value_name = "IP")]
+    pub ip: IpAddr,
+    /// Port to listen on; 0 picks a free one
+    #[arg(value_name = "PORT")]
+    pub port: u16,
+    /// Directory to share, and to download into
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Where the tracker is
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5025")]
+    pub tracker: SocketAddr,
+    /// Address under which others reach this node, where that is not IP and PORT
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub advertise: Option<SocketAddr>,
+    /// Latencies to other nodes [default: latency.txt here, if there is one]; `none`: measure them
+    #[arg(long, value_name = "FILE|none")]
+    pub latency_file: Option<PathBuf>,
+    /// Latency of a pair that the latency file does not have
+    #[arg(long, value_name = "MS", default_value = "100")]
+    pub default_latency_ms: Millis,
+    /// What one transfer of load weighs, in milliseconds of latency
+    #[arg(long, value_name = "MS", default_value = "10")]
+    pub load_weight: Millis,
+    /// Act as if the latencies of the latency file were real
+    #[arg(long)]
+    pub emulate_latency: bool,
+    /// Further rounds through all sources when every one has failed
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub retries: u32,
+    /// How often the tracker hears from this node
+    #[arg(long, value_name = "TIME|off", default_value = "5s", value_parser = heartbeat)]
+    pub heartbeat: Heartbeat,
+    /// Most bytes per second of all uploads together, as in 512k, 10M, 1GiB
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub max_upload: Option<u64>,
+    /// Read no commands; serve until INT or TERM
+    #[arg(long)]
+    pub headless: bool,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+struct ShowArgs {
+    /// Print every limit as a line of JSON and exit
+    #[arg(long, exclusive = true)]
+    print_limits: bool,
+}
+
+/// `--heartbeat`; `Heartbeat(None)` is `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat(pub Option<Duration>);
+
+/// A command line that was read.
+#[derive(Debug)]
+pub enum Parsed<A> {
+    Run(A),
+    /// `--print-limits`.
+    ShowLimits,
+}
+
+fn count(min: u64, max: u64) -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(min..=max)
+}
+
+fn heartbeat(text: &str) -> Result<Heartbeat, String> {
+    if text == "off" {
+        return Ok(Heartbeat(None));
+    }
+    let interval = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}: give a time, as in 5s or 500ms, or off"))?;
+    let allowed = limits::ms(limits::HEARTBEAT_MIN_MS)..=limits::ms(limits::HEARTBEAT_MAX_MS);
+    if !allowed.contains(&interval) {
+        let show = humantime::format_duration;
+        return Err(format!("give {} to {}, or off", show(*allowed.start()), show(*allowed.end())));
+    }
+    Ok(Heartbeat(Some(interval)))
+}
+
+fn rate(text: &str) -> Result<u64, String> {
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(0)) => Err("nothing could be uploaded: give at least 1 byte per second".to_owned()),
+        Ok(ByteSize(bytes_per_s)) => Ok(bytes_per_s),
+        Err(_) => Err("give bytes per second, as in 512k, 10M or 1GiB".to_owned()),
+    }
+}
+
+/// Reads the arguments of a program, the first one being its name.
+///
+/// # Errors
+/// What clap says, `--help` and `--version` included: print it, and exit with its code.
+pub fn parse<A: Parser>(args: impl IntoIterator<Item = OsString>) -> Result<Parsed<A>, clap::Error> {
+    let command: Command = <A as CommandFactory>::command();
+    let mut matches = command.try_get_matches_from(args)?;
+    if matches.get_flag("print_limits") {
+        return Ok(Parsed::ShowLimits);
+    }
+    <A as FromArgMatches>::from_arg_matches_mut(&mut matches).map(Parsed::Run)
+}
+
+impl TrackerArgs {
+    pub fn config(&self) -> TrackerConfig {
+        // The ranges of the flags fit every usize.
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        TrackerConfig {
+            listen: self.listen,
+            fronts: count(self.fronts),
+            incomplete_max: count(self.max_incomplete),
+            incomplete_per_address_max: count(self.max_incomplete_per_address),
+            sweep: SWEEP,
+        }
+    }
+}
+
+/// How often a tracker looks for missed heartbeats.
+const SWEEP: Duration = Duration::from_millis(100);
+
+impl NodeArgs {
+    pub fn config(&self, latency: LatencySource, notices: Sender<Notice>) -> NodeConfig {
+        NodeConfig {
+            ip: self.ip,
+            port: self.port,
+            share: self.dir.clone(),
+            tracker: self.tracker,
+            advertise: self.advertise,
+            latency,
+            default_latency: self.default_latency_ms,
+            load_weight: self.load_weight,
+            emulate_latency: self.emulate_latency,
+            retries: self.retries,
+            heartbeat: self.heartbeat.0,
+            max_upload: self.max_upload,
+            wait_for_tracker: self.headless,
+            notices,
+        }
+    }
+
+    /// Where latencies come from: the file that was named, else the one that is in `dir`, else measurements. What is in the file is not
+    /// looked at.
+    ///
+    /// # Errors
+    /// The path, and why the file that was named cannot be read.
+    pub fn latency_source(&self, dir: &Path) -> Result<LatencySource, (PathBuf, io::Error)> {
+        match &self.latency_file {
+            Some(none) if none.as_os_str() == "none" => Ok(LatencySource::Measured),
+            Some(path) => match std::fs::File::open(path) {
+                Ok(_) => Ok(LatencySource::File(path.clone())),
+                Err(error) => Err((path.clone(), error)),
+            },
+            None => {
+                let path = dir.join(DEFAULT_LATENCY_FILE);
+                Ok(if path.exists() { LatencySource::File(path) } else { LatencySource::Measured })
+            }
+        }
+    }
+}
+
+/// Every limit as a line of JSON.
+pub fn limits_text() -> String {
+    // The names are Rust identifiers and the units plain words: nothing needs escaping.
+    let lines: Vec<_> = limits::all()
+        .into_iter()
+        .map(|(name, value, unit)| {
+            let name = name.to_lowercase();
+            format!(r#"{{"limit":"{name}","value":{value},"unit":"{unit}"}}"#)
+        })
+        .collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<A: Parser>(line: &str) -> Result<Parsed<A>, clap::Error> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn node(flags: &str) -> NodeArgs {
+        match read(&format!("node 127.0.0.1 0 share {flags}")) {
+            Ok(Parsed::Run(args)) => args,
+            other => panic!("{flags}: {other:?}"),
+        }
+    }
+
+    fn check_error<A: Parser + std::fmt::Debug>(line: &str, expected: &[&str]) {
+        let error = read::<A>(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+        let text = error.to_string();
+        for part in expected {
+            assert!(text.contains(part), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_plain_command_lines_have_the_documented_defaults() {
+        let Ok(Parsed::Run(args)) = read::<TrackerArgs>("tracker") else { panic!("no arguments are needed") };
+        assert_eq!(args.config().listen.to_string(), "127.0.0.1:5025");
+        assert_eq!((args.fronts, args.max_incomplete, args.max_incomplete_per_address), (2, 1024, 128));
+        let args = node("");
+        let (notices, _kept) = crossbeam_channel::bounded(1);
+        let config = args.config(LatencySource::Measured, notices);
+        assert_eq!(config.tracker.to_string(), "127.0.0.1:5025");
+        assert_eq!((config.default_latency, config.load_weight), (Millis::from_ms(100), Millis::from_ms(10)));
+        assert_eq!((config.retries, config.heartbeat), (4, Some(Duration::from_secs(5))));
+        assert_eq!((config.max_upload, config.advertise), (None, None));
+        assert!(!config.emulate_latency && !config.wait_for_tracker);
+    }
+
+    #[test]
+    fn values_are_read_as_people_write_them() {
+        assert_eq!(node("--heartbeat off").heartbeat.0, None);
+        assert_eq!(node("--heartbeat 500ms").heartbeat.0, Some(Duration::from_millis(500)));
+        for (text, bytes_per_s) in [("1", 1), ("512k", 512_000), ("10M", 10_000_000), ("1GiB", 1 << 30)] {
+            assert_eq!(node(&format!("--max-upload {text}")).max_upload, Some(bytes_per_s), "{text}");
+        }
+        assert_eq!(node("--load-weight 2.5").load_weight, Millis::from_micros(2500));
+        assert!(node("--headless --emulate-latency").headless);
+    }
+
+    #[test]
+    fn a_bad_value_is_named() {
+        check_error::<NodeArgs>("node localhost 5001 share", &["'localhost'", "<IP>"]);
+        check_error::<NodeArgs>("node 127.0.0.1 70000 share", &["'70000'", "<PORT>", "65535"]);
+        check_error::<NodeArgs>("node 127.0.0.1 abc share", &["'abc'", "<PORT>"]);
+        check_error::<NodeArgs>("node 127.0.0.1 5001", &["<DIR>"]);
+        for (flags, expected) in [
+            ("--tracker nowhere", "'nowhere'"),
+            ("--heartbeat 1ms", "100ms to 1h"),
+            ("--heartbeat never", "off"),
+            ("--max-upload 0", "at least 1"),
+            ("--max-upload fast", "512k"),
+            ("--max-upload -5", "-5"),
+            ("--default-latency-ms -1", "-1"),
+            ("--load-weight ten", "'ten'"),
+            ("--retries 1001", "1001"),
+            ("--bogus", "--bogus"),
+        ] {
+            check_error::<NodeArgs>(&format!("node 127.0.0.1 0 share {flags}"), &[expected]);
+        }
+        check_error::<TrackerArgs>("tracker --listen localhost", &["'localhost'"]);
+        check_error::<TrackerArgs>("tracker --listen 127.0.0.1:70000", &["'127.0.0.1:70000'"]);
+        check_error::<TrackerArgs>("tracker --fronts 0", &["'0'"]);
+    }
+
+    #[test]
+    fn limits_are_shown_without_any_other_argument() {
+        assert!(matches!(read::<NodeArgs>("node --print-limits"), Ok(Parsed::ShowLimits)));
+        assert!(matches!(read::<TrackerArgs>("tracker --print-limits"), Ok(Parsed::ShowLimits)));
+        let text = limits_text();
+        assert_eq!(text.lines().count(), limits::all().len());
+        assert!(text.contains(r#"{"limit":"frame_max_bytes","value":1048576,"unit":"bytes"}"#), "{text}");
+    }
+
+    #[test]
+    fn a_latency_file_is_the_named_one_else_the_one_that_is_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let there = dir.path().join(DEFAULT_LATENCY_FILE);
+        assert_eq!(node("").latency_source(dir.path()).expect("none is fine"), LatencySource::Measured);
+        std::fs::write(&there, "").expect("written");
+        let found = node("").latency_source(dir.path()).expect("is there");
+        assert_eq!(found, LatencySource::File(there.clone()));
+        let ignored = node("--latency-file none").latency_source(dir.path()).expect("ignored");
+        assert_eq!(ignored, LatencySource::Measured);
+        let named = node(&format!("--latency-file {}", there.display()));
+        assert_eq!(named.latency_source(Path::new("/")).expect("is there"), LatencySource::File(there));
+        let (path, _) = node("--latency-file /no/such").latency_source(dir.path()).expect_err("is not there");
+        assert_eq!(path, Path::new("/no/such"));
+    }
+}

@@ -1,0 +1,78 @@
+//! Standard output and standard error: the only writers of the programs.
+//!
+//! Results go to standard output a line at a time, flushed, in forms that scripts read; everything else goes to standard error.
+//! Neither ever panics: a reader that has gone away is an ordinary end.
+
+use std::io::{self, Write};
+
+/// Why a result could not be written.
+#[derive(Debug)]
+pub enum WriteEnd {
+    /// Nobody reads any more (`| head -1`): a good end.
+    Closed,
+    /// The system refused; the result is lost.
+    Failed(io::Error),
+}
+
+/// Where results go.
+#[derive(Debug)]
+pub struct Output<W = io::Stdout> {
+    writer: W,
+}
+
+impl Output {
+    pub fn stdout() -> Output {
+        Output { writer: io::stdout() }
+    }
+}
+
+impl<W: Write> Output<W> {
+    /// Writes `text`, which is one or more whole lines without the last newline, and flushes.
+    ///
+    /// # Errors
+    /// See [`WriteEnd`].
+    pub fn lines(&mut self, text: &str) -> Result<(), WriteEnd> {
+        let mut block = String::with_capacity(text.len() + 1);
+        block.push_str(text);
+        block.push('\n');
+        self.writer.write_all(block.as_bytes()).and_then(|()| self.writer.flush()).map_err(
+            |error| match error.kind() {
+                io::ErrorKind::BrokenPipe => WriteEnd::Closed,
+                _ => WriteEnd::Failed(error),
+            },
+        )
+    }
+}
+
+/// Writes one line to standard error. If nobody reads that, there is nobody left to tell.
+pub fn say(text: &str) {
+    let _nobody_reads = io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Broken(io::ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_whole_and_a_reader_that_left_is_told_from_a_full_disk() {
+        let mut output = Output { writer: Vec::new() };
+        output.lines("a\nb").expect("a vector takes all");
+        output.lines("c").expect("a vector takes all");
+        assert_eq!(output.writer, b"a\nb\nc\n");
+        let write = |kind| Output { writer: Broken(kind) }.lines("x");
+        assert!(matches!(write(io::ErrorKind::BrokenPipe), Err(WriteEnd::Closed)));
+        assert!(matches!(write(io::ErrorKind::StorageFull), Err(WriteEnd::Failed(_))));
+    }
+}

@@ -1,0 +1,192 @@
+//! What is said on standard error while a download runs: one plain line for each event worth one, and one each tenth of the bytes.
+//!
+//! Pure: events in, lines out. A file of one piece gets no line for its bytes.
+
+use std::net::SocketAddr;
+
+use crate::logic::select::{LatencyOrigin, Rating};
+use crate::node::Progress;
+use crate::types::{FileName, Geometry};
+
+/// Lines for one download.
+#[derive(Debug)]
+pub struct Narrator {
+    name: FileName,
+    source: Option<SocketAddr>,
+    /// The last tenth that was said.
+    tenths_said: u64,
+}
+
+impl Narrator {
+    pub fn new(name: FileName) -> Narrator {
+        Narrator { name, source: None, tenths_said: 0 }
+    }
+
+    /// The line for `event`, if it is worth one.
+    pub fn line(&mut self, event: &Progress) -> Option<String> {
+        let name = &self.name;
+        match event {
+            Progress::Ranked { ranking, .. } => ranked(ranking).map(|text| format!("{name}: {text}")),
+            Progress::Chose { key, holders, others } => Some(format!(
+                "{name}: took b3 {} with {holders} live full holders; {others} other contents have that name",
+                key.id.short()
+            )),
+            Progress::Source { endpoint } => {
+                self.source = Some(*endpoint);
+                None
+            }
+            Progress::Left { endpoint, why } => Some(format!("{name}: left {endpoint}: {why}")),
+            Progress::Bytes { done, total } => self.bytes(*done, *total),
+            Progress::Retry { round, of, pause } => {
+                let seconds = pause.as_secs_f32();
+                Some(format!("{name}: all sources failed: round {round} of {of} in {seconds:.1} s"))
+            }
+            Progress::Hashing => Some(format!("{name}: hashing the whole file")),
+        }
+    }
+
+    fn bytes(&mut self, done: u64, total: u64) -> Option<String> {
+        let has_pieces = Geometry::of(total).count().is_none_or(|count| count > 1);
+        if !has_pieces {
+            return None;
+        }
+        // Nothing is said twice, not even when wrong pieces set a download back.
+        let tenths = u64::try_from(u128::from(done) * 10 / u128::from(total)).unwrap_or(10);
+        if tenths <= self.tenths_said {
+            return None;
+        }
+        self.tenths_said = tenths;
+        let from = self.source.map_or_else(String::new, |source| format!(" from {source}"));
+        Some(format!("{} {}% {}{from}", self.name, tenths * 10, amount(done, total)))
+    }
+}
+
+/// `3.0/10.0 MiB`.
+fn amount(done: u64, total: u64) -> String {
+    const GIB: u64 = 1 << 30;
+    let (unit, text) = if total >= GIB { (GIB, "GiB") } else { (1 << 20, "MiB") };
+    let in_units = |bytes: u64| bytes as f64 / unit as f64;
+    format!("{:.1}/{:.1} {text}", in_units(done), in_units(total))
+}
+
+/// Why the first was chosen, and what comes next.
+fn ranked(ranking: &[Rating]) -> Option<String> {
+    let (best, rest) = ranking.split_first()?;
+    let mut text = format!("chose {}: {}", best.candidate.endpoint, reason(best));
+    if let Some(next) = rest.first() {
+        text += &format!("; next of {} is {}: {}", ranking.len(), next.candidate.endpoint, reason(next));
+    }
+    Some(text)
+}
+
+fn reason(rating: &Rating) -> String {
+    let candidate = &rating.candidate;
+    let origin = match candidate.latency_origin {
+        LatencyOrigin::Table => "latency file",
+        LatencyOrigin::Default => "default",
+        LatencyOrigin::Measured => "measured",
+    };
+    let yours = if candidate.yours == 0 { String::new() } else { format!(", {} yours", candidate.yours) };
+    format!(
+        "score {} (latency {} ms {origin}, load {}{yours})",
+        rating.score, candidate.latency, candidate.load
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::select::Candidate;
+    use crate::types::{ContentId, ContentKey, Millis};
+    use std::time::Duration;
+
+    const MIB: u64 = 1 << 20;
+
+    fn addr(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn narrator() -> Narrator {
+        Narrator::new(FileName::new("a.bin").expect("a name"))
+    }
+
+    #[test]
+    fn bytes_are_told_at_each_tenth_once() {
+        let mut narrator = narrator();
+        assert_eq!(narrator.line(&Progress::Source { endpoint: addr(5002) }), None);
+        let lines: Vec<_> = [0, MIB / 2, MIB, 3 * MIB, 2 * MIB, 3 * MIB + 1, 10 * MIB, 10 * MIB]
+            .into_iter()
+            .filter_map(|done| narrator.line(&Progress::Bytes { done, total: 10 * MIB }))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "a.bin 10% 1.0/10.0 MiB from 127.0.0.1:5002",
+                "a.bin 30% 3.0/10.0 MiB from 127.0.0.1:5002",
+                "a.bin 100% 10.0/10.0 MiB from 127.0.0.1:5002",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_of_one_piece_has_no_progress_and_a_huge_one_no_overflow() {
+        for total in [0, 1, MIB] {
+            assert_eq!(narrator().line(&Progress::Bytes { done: total, total }), None);
+        }
+        let line = narrator().line(&Progress::Bytes { done: u64::MAX, total: u64::MAX }).expect("a line");
+        assert!(line.starts_with("a.bin 100% "), "{line}");
+        let line = narrator().line(&Progress::Bytes { done: 512 * MIB, total: 5 << 30 }).expect("a line");
+        assert_eq!(line, "a.bin 10% 0.5/5.0 GiB");
+    }
+
+    #[test]
+    fn events_have_their_lines() {
+        let key = ContentKey { size_bytes: 7, id: ContentId([0xcd; 32]) };
+        let rating = |port, latency, origin, load, yours, score| Rating {
+            candidate: Candidate {
+                endpoint: addr(port),
+                latency: Millis::from_ms(latency),
+                latency_origin: origin,
+                load,
+                yours,
+            },
+            score: Millis::from_ms(score),
+        };
+        let ranking = vec![
+            rating(5002, 20, LatencyOrigin::Table, 1, 1, 20),
+            rating(5003, 100, LatencyOrigin::Default, 0, 0, 100),
+            rating(5004, 3, LatencyOrigin::Measured, 12, 0, 123),
+        ];
+        let one = vec![rating(5004, 3, LatencyOrigin::Measured, 12, 0, 123)];
+        for (event, expected) in [
+            (Progress::Ranked { key, ranking: vec![] }, None),
+            (
+                Progress::Ranked { key, ranking: one },
+                Some("chose 127.0.0.1:5004: score 123 (latency 3 ms measured, load 12)"),
+            ),
+            (
+                Progress::Ranked { key, ranking },
+                Some(
+                    "chose 127.0.0.1:5002: score 20 (latency 20 ms latency file, load 1, 1 yours); \
+                     next of 3 is 127.0.0.1:5003: score 100 (latency 100 ms default, load 0)",
+                ),
+            ),
+            (
+                Progress::Chose { key, holders: 3, others: 1 },
+                Some("took b3 cdcdcdcdcdcdcdcd with 3 live full holders; 1 other contents have that name"),
+            ),
+            (
+                Progress::Left { endpoint: addr(5002), why: "closed".into() },
+                Some("left 127.0.0.1:5002: closed"),
+            ),
+            (
+                Progress::Retry { round: 1, of: 4, pause: Duration::from_secs(1) },
+                Some("all sources failed: round 1 of 4 in 1.0 s"),
+            ),
+            (Progress::Hashing, Some("hashing the whole file")),
+        ] {
+            let expected = expected.map(|text| format!("a.bin: {text}"));
+            assert_eq!(narrator().line(&event), expected, "{event:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The handle to the announce thread: requests go in through its mailbox, each with its own reply channel.
+//!
+//! One thread owns the control connection, so registration and requests cannot overtake each other: any request made after a tracker
+//! was restarted registers this node first.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use parking_lot::Mutex;
+
+use super::announce::{self, Announce};
+use super::{Discovery, DiscoveryError, PublishedCatalog};
+use crate::rt::{Post, Stop, Threads, clock, mailbox};
+use crate::types::{FileName, NodeId, NodeSummary, Nonce, Provider, Query};
+
+/// Requests that may wait for the announce thread.
+const WAITING_MAX: usize = 256;
+
+/// How a node speaks to its tracker.
+#[derive(Debug, Clone)]
+pub struct TrackerClientConfig {
+    pub tracker: SocketAddr,
+    pub node: NodeId,
+    /// Address that outgoing connections are bound to, if it is specified.
+    pub ip: IpAddr,
+    /// Port of the node's listener.
+    pub port: u16,
+    pub advertise: Option<SocketAddr>,
+    pub heartbeat: Option<Duration>,
+}
+
+/// What the announce thread tells its node, unasked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// A tracker of this epoch was registered with for the first time, or again.
+    Registered { again: bool },
+    /// The endpoint is not offered to anybody.
+    Unproved { endpoint: SocketAddr, why: String },
+    /// The control connection was lost.
+    Lost { why: String },
+}
+
+/// A request to the announce thread.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Bring the tracker up to the catalog as it is now; an answer, if wanted, once that is done.
+    Publish(Option<Sender<Result<(), DiscoveryError>>>),
+    Find(Query, Sender<Result<Vec<Provider>, DiscoveryError>>),
+    Nodes(Sender<Result<Vec<NodeSummary>, DiscoveryError>>),
+    Names(Sender<Result<Vec<FileName>, DiscoveryError>>),
+}
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct TrackerClient {
+    tracker: SocketAddr,
+    requests: Post<Request>,
+}
+
+impl TrackerClient {
+    /// Starts the announce thread in `threads`; it leaves the tracker and ends with `stop`. `nonce` is where it puts what the listener
+    /// must show when called back, `news` what it is told through.
+    ///
+    /// # Errors
+    /// When the system gives no thread or descriptor.
+    pub fn start(
+        config: TrackerClientConfig,
+        catalog: Arc<dyn PublishedCatalog>,
+        nonce: Arc<Mutex<Option<Nonce>>>,
+        news: impl Fn(News) + Send + 'static,
+        threads: &Threads,
+        stop: &Stop,
+    ) -> std::io::Result<TrackerClient> {
+        let (requests, mail) = mailbox(WAITING_MAX)?;
+        let tracker = config.tracker;
+        let thread = Announce::new(config, catalog, nonce, Box::new(news), mail, stop.clone());
+        threads.spawn("announce", move || announce::run(thread))?;
+        Ok(TrackerClient { tracker, requests })
+    }
+
+    /// Publishes the catalog as it is now and waits for it, at most until `deadline`.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`] if the tracker has not taken it by then.
+    pub fn publish_now(&self, deadline: Instant, cancel: &Stop) -> Result<(), DiscoveryError> {
+        self.ask(|reply| Request::Publish(Some(reply)), deadline, cancel)
+    }
+
+    /// All nodes that the tracker knows.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`] when it could not be asked.
+    pub fn nodes(&self, cancel: &Stop) -> Result<Vec<NodeSummary>, DiscoveryError> {
+        self.ask(Request::Nodes, self.patience(), cancel)
+    }
+
+    /// Some names that can be downloaded: the tracker's first page.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`] when it could not be asked.
+    pub fn names(&self, cancel: &Stop) -> Result<Vec<FileName>, DiscoveryError> {
+        self.ask(Request::Names, self.patience(), cancel)
+    }
+
+    /// The announce thread keeps its own deadlines; this one only bounds the wait for its turn.
+    fn patience(&self) -> Instant {
+        clock::now() + Duration::from_secs(60)
+    }
+
+    fn ask<T>(
+        &self,
+        request: impl FnOnce(Sender<Result<T, DiscoveryError>>) -> Request,
+        deadline: Instant,
+        cancel: &Stop,
+    ) -> Result<T, DiscoveryError> {
+        let (reply, answer) = bounded(1);
+        let unavailable = |why: &str| DiscoveryError::NoTracker { tracker: self.tracker, why: why.into() };
+        self.requests
+            .send(request(reply))
+            .map_err(|_| unavailable("too many requests are waiting for it"))?;
+        let late: Receiver<Instant> = crossbeam_channel::at(deadline);
+        select! {
+            recv(answer) -> result => result.unwrap_or(Err(DiscoveryError::Cancelled)),
+            recv(cancel.receiver()) -> _ => Err(DiscoveryError::Cancelled),
+            recv(late) -> _ => Err(unavailable("no answer in time")),
+        }
+    }
+}
+
+impl Discovery for TrackerClient {
+    fn publish(&self) {
+        // A full mailbox means that requests wait, and each of them publishes first.
+        let _requests_wait = self.requests.send(Request::Publish(None));
+    }
+
+    fn find(&self, query: &Query, cancel: &Stop) -> Result<Vec<Provider>, DiscoveryError> {
+        self.ask(|reply| Request::Find(query.clone(), reply), self.patience(), cancel)
+    }
+}

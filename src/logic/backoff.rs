@@ -1,0 +1,46 @@
+//! How long to wait before trying again.
+//!
+//! Pure: the caller waits, on whatever may end the wait early. Pauses grow so that a source in trouble is left alone, and reconnects
+//! are spread so that all nodes of a restarted tracker do not come back in the same instant.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+/// Longest pause between two rounds, as a power of two of seconds.
+const PAUSE_MAX_LOG2_S: u32 = 3;
+
+/// Pause before download round `round` + 1, the first round being 0: 1, 2, 4, 8 s, then 8 s each.
+pub fn retry_pause(round: u32) -> Duration {
+    Duration::from_secs(1 << round.min(PAUSE_MAX_LOG2_S))
+}
+
+/// A random duration of at most `max`, evenly spread.
+pub fn jitter(rng: &mut impl Rng, max: Duration) -> Duration {
+    rng.random_range(Duration::ZERO..=max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    #[test]
+    fn pauses_double_up_to_eight_seconds() {
+        for (round, seconds) in [(0, 1), (1, 2), (2, 4), (3, 8), (4, 8), (31, 8), (32, 8), (u32::MAX, 8)] {
+            assert_eq!(retry_pause(round), Duration::from_secs(seconds), "round {round}");
+        }
+    }
+
+    #[test]
+    fn jitter_covers_its_range_and_stays_within() {
+        let mut rng = SmallRng::seed_from_u64(7);
+        let max = Duration::from_secs(1);
+        let drawn: Vec<_> = (0..1000).map(|_| jitter(&mut rng, max)).collect();
+        assert!(drawn.iter().all(|one| *one <= max));
+        assert!(drawn.iter().min() < Some(&(max / 10)));
+        assert!(drawn.iter().max() > Some(&(max / 10 * 9)));
+        assert_eq!(jitter(&mut rng, Duration::ZERO), Duration::ZERO);
+    }
+}

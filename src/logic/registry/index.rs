@@ -1,0 +1,180 @@
+//! Who holds what: the entries of all catalogs, found by name, by MD5 and by content.
+//!
+//! Each index is an ordered set of (key, node, entry), so that a holder is added or taken away in logarithmic time however many
+//! others hold the same, a prefix is a range, and the order of an answer is that of the keys. Names are shared between nodes.
+//! Knows nothing of liveness. Invariant: an entry is in its node's catalog if and only if it is in all three sets, and no catalog
+//! has a name twice.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use slab::Slab;
+
+use crate::types::{ContentId, FileEntry, FileName, Holding, Md5Digest, Md5Origin, Query};
+
+/// A catalog entry as it is kept: without attributes, as none is known yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) name: FileName,
+    size_bytes: u64,
+    mtime_ns: i64,
+    content: ContentId,
+    md5: Md5Digest,
+    md5_origin: Md5Origin,
+    holding: Holding,
+}
+
+/// The entries of one node, by slot.
+pub(super) type Catalog = Slab<Stored>;
+
+/// Slot of a node, then slot of an entry in its catalog: 8 bytes.
+pub(super) type Posting = (u32, u32);
+
+/// The three ordered sets.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    by_name: BTreeSet<(FileName, Posting)>,
+    by_md5: BTreeSet<(Md5Digest, Posting)>,
+    by_content: BTreeSet<(ContentId, Posting)>,
+}
+
+const FIRST: Posting = (0, 0);
+const LAST: Posting = (u32::MAX, u32::MAX);
+
+impl Stored {
+    pub(super) fn to_entry(&self) -> FileEntry {
+        FileEntry {
+            name: self.name.clone(),
+            size_bytes: self.size_bytes,
+            mtime_ns: self.mtime_ns,
+            content: self.content,
+            md5: self.md5,
+            md5_origin: self.md5_origin,
+            holding: self.holding,
+            attributes: Vec::new(),
+        }
+    }
+}
+
+impl From<FileEntry> for Stored {
+    fn from(entry: FileEntry) -> Stored {
+        Stored {
+            name: entry.name,
+            size_bytes: entry.size_bytes,
+            mtime_ns: entry.mtime_ns,
+            content: entry.content,
+            md5: entry.md5,
+            md5_origin: entry.md5_origin,
+            holding: entry.holding,
+        }
+    }
+}
+
+impl Index {
+    /// Slot of the entry called `name` in the catalog of `node`.
+    pub(super) fn slot_of(&self, node: u32, name: &FileName) -> Option<u32> {
+        let range = (name.clone(), (node, 0))..=(name.clone(), (node, u32::MAX));
+        self.by_name.range(range).next().map(|(_, (_, slot))| *slot)
+    }
+
+    /// Adds `entry` to the catalog of `node`, in the place of one of the same name. An equal one is left alone, which makes a
+    /// renewal of an unchanged catalog cheap.
+    pub(super) fn put(&mut self, node: u32, catalog: &mut Catalog, mut entry: Stored) {
+        if let Some(slot) = self.slot_of(node, &entry.name) {
+            let old = &mut catalog[slot as usize];
+            if old.md5 != entry.md5 {
+                self.by_md5.remove(&(old.md5, (node, slot)));
+                self.by_md5.insert((entry.md5, (node, slot)));
+            }
+            if old.content != entry.content {
+                self.by_content.remove(&(old.content, (node, slot)));
+                self.by_content.insert((entry.content, (node, slot)));
+            }
+            entry.name = old.name.clone();
+            *old = entry;
+            return;
+        }
+        entry.name = self.shared(entry.name);
+        let slot = slot_u32(catalog.vacant_key());
+        self.by_name.insert((entry.name.clone(), (node, slot)));
+        self.by_md5.insert((entry.md5, (node, slot)));
+        self.by_content.insert((entry.content, (node, slot)));
+        catalog.insert(entry);
+    }
+
+    /// Takes the entry called `name` out of the catalog of `node`, if there is one.
+    pub(super) fn remove(&mut self, node: u32, catalog: &mut Catalog, name: &FileName) {
+        if let Some(slot) = self.slot_of(node, name) {
+            self.unlist(node, slot, &catalog.remove(slot as usize));
+        }
+    }
+
+    /// Forgets all entries of a node that is gone, `catalog` being what it had.
+    pub(super) fn remove_all(&mut self, node: u32, catalog: &Catalog) {
+        for (slot, entry) in catalog {
+            self.unlist(node, slot_u32(slot), entry);
+        }
+    }
+
+    fn unlist(&mut self, node: u32, slot: u32, entry: &Stored) {
+        let posting = (node, slot);
+        self.by_name.remove(&(entry.name.clone(), posting));
+        self.by_md5.remove(&(entry.md5, posting));
+        self.by_content.remove(&(entry.content, posting));
+    }
+
+    /// The allocation of this name that other holders use, or `name` itself if there are none.
+    fn shared(&self, name: FileName) -> FileName {
+        match self.by_name.range((name.clone(), FIRST)..).next() {
+            Some((known, _)) if *known == name => known.clone(),
+            _ => name,
+        }
+    }
+
+    /// Entries in each set, which must agree.
+    #[cfg(test)]
+    pub(super) fn lens(&self) -> [usize; 3] {
+        [self.by_name.len(), self.by_md5.len(), self.by_content.len()]
+    }
+
+    /// Holders of what `query` names: by content id, then by node slot. Lazy.
+    pub(super) fn holders<'a>(&'a self, query: &Query) -> Box<dyn Iterator<Item = Posting> + 'a> {
+        match query {
+            Query::Name(name) => {
+                let range = (name.clone(), FIRST)..=(name.clone(), LAST);
+                Box::new(self.by_name.range(range).map(|(_, posting)| *posting))
+            }
+            Query::Md5(md5) => {
+                Box::new(self.by_md5.range((*md5, FIRST)..=(*md5, LAST)).map(|(_, posting)| *posting))
+            }
+            Query::Content(prefix) => {
+                let prefix = *prefix;
+                let from_first = self.by_content.range((prefix.first(), FIRST)..);
+                let matching = from_first.take_while(move |(content, _)| prefix.matches(content));
+                Box::new(matching.map(|(_, posting)| *posting))
+            }
+        }
+    }
+
+    /// Names after `after` (all, if `None`) with a holder among the nodes that `is_offered`, in order, each once. Lazy; leaps
+    /// over the other holders of a name as soon as one is found.
+    pub(super) fn names_after<'a>(
+        &'a self,
+        after: Option<&FileName>,
+        is_offered: impl Fn(u32) -> bool + 'a,
+    ) -> impl Iterator<Item = FileName> + 'a {
+        let past = |name: &FileName| Bound::Excluded((name.clone(), LAST));
+        let mut start = after.map_or(Bound::Unbounded, past);
+        std::iter::from_fn(move || {
+            let mut rest = self.by_name.range((start.clone(), Bound::Unbounded));
+            let (name, _) = rest.find(|(_, (node, _))| is_offered(*node))?;
+            start = past(name);
+            Some(name.clone())
+        })
+    }
+}
+
+/// A slab's key in 32 bits.
+pub(super) fn slot_u32(key: usize) -> u32 {
+    u32::try_from(key).expect("limits on nodes and files keep slots below 2^32")
+}

@@ -1,0 +1,480 @@
+//! The tracker's whole state: which node has what, who is alive, and what control connections have said so far.
+//!
+//! A pure machine: no socket, thread, lock or clock, and no wire message; `now` comes in and answers go out. Reading takes `&self`, so
+//! that many finds may run at once under a read lock. Invariants: an endpoint has at most one proved node, a node id has at most one
+//! proved and one unproved registration; a session speaks for the one registration it made and for no other; a registration or an
+//! update is in effect whole or not at all.
+
+mod index;
+mod liveness;
+#[cfg(test)]
+mod model;
+mod staging;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+use thiserror::Error;
+
+use self::index::{Catalog, Index, slot_u32};
+pub use self::liveness::Outcome;
+use self::liveness::{Due, Pulse};
+use self::staging::{Change, PageKind, Staging};
+use crate::types::{FileName, Liveness, NodeId, NodeSummary, Nonce, Provider, Query, limits};
+
+/// One control connection; the caller never uses a value twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// Whether a node's listener has shown its session's nonce when it was called back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Proof {
+    Proved,
+    Unproved,
+}
+
+/// Who a session says it is; to be proved by a call-back to `endpoint` that must show `nonce`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    pub node: NodeId,
+    pub endpoint: SocketAddr,
+    pub nonce: Nonce,
+}
+
+/// A suspect to be called back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallBack {
+    pub node: NodeId,
+    pub endpoint: SocketAddr,
+}
+
+/// What bounds the registry; the defaults are those of [`limits`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    pub nodes_max: usize,
+    /// Entries of all nodes, staged ones included.
+    pub files_max: usize,
+    pub files_per_node_max: usize,
+    pub heartbeats_missed_max: u32,
+    pub suspect_call_back: Duration,
+    pub suspect_expiry: Duration,
+}
+
+/// Why a node's message was not carried out. Always the sender's affair; the registry is as it was, but what the session had staged
+/// is dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RegistryError {
+    /// The node should say hello and register (again).
+    #[error("this connection has no registration (any more): say hello and register")]
+    NotRegistered,
+    #[error("endpoint {0} cannot be a node's: give an address and port that others can connect to")]
+    Endpoint(SocketAddr),
+    #[error("heartbeat interval of {} ms: give {min} to {max} ms, or none", .0.as_millis(),
+        min = limits::HEARTBEAT_MIN_MS, max = limits::HEARTBEAT_MAX_MS)]
+    Heartbeat(Duration),
+    #[error("this tracker keeps at most {max} nodes: use another one")]
+    Nodes { max: usize },
+    #[error("this tracker keeps at most {max} files: share fewer, or use another one")]
+    Files { max: usize },
+    #[error("a node may publish at most {max} files: share fewer")]
+    FilesOfNode { max: usize },
+    #[error("more names are removed than the {max} that are there: register anew")]
+    Removals { max: usize },
+    #[error("`{0}`: more attributes, or longer ones, than are allowed")]
+    Attributes(FileName),
+    #[error("`{name}` of {size_bytes} bytes: {pieces} pieces are not fewer than all")]
+    Pieces { name: FileName, size_bytes: u64, pieces: u32 },
+    /// An earlier page was refused or never came, so that what is left is not the whole.
+    #[error("an earlier page is missing: say hello and begin anew")]
+    Incomplete,
+}
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub struct Registry {
+    limits: Limits,
+    sessions: HashMap<SessionId, Session>,
+    nodes: Slab<Node>,
+    /// Registrations of a node id.
+    by_id: HashMap<(NodeId, Proof), u32>,
+    /// All registrations in the order of the list of nodes; the proved one at an endpoint comes first there.
+    listed: BTreeMap<(SocketAddr, Proof, NodeId), u32>,
+    index: Index,
+    hellos: u64,
+    /// Entries in catalogs.
+    files: usize,
+    /// Entries in stagings.
+    staged: usize,
+}
+
+/// One control connection that has said hello.
+#[derive(Debug)]
+struct Session {
+    claim: Claim,
+    heartbeat: Option<Duration>,
+    /// Its place in the order of hellos, by which the late messages of a former session are told.
+    order: u64,
+    staging: Staging,
+    /// Slot of the registration it speaks for.
+    node: Option<u32>,
+}
+
+/// One registration.
+#[derive(Debug)]
+struct Node {
+    id: NodeId,
+    endpoint: SocketAddr,
+    proof: Proof,
+    /// Whose messages it takes; `None` once that connection has ended.
+    session: Option<SessionId>,
+    order: u64,
+    pulse: Pulse,
+    load: Option<u32>,
+    catalog: Catalog,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            nodes_max: limits::NODES_MAX,
+            files_max: limits::FILES_MAX,
+            files_per_node_max: limits::FILES_PER_NODE_MAX,
+            heartbeats_missed_max: limits::HEARTBEATS_MISSED_MAX,
+            suspect_call_back: limits::ms(limits::SUSPECT_CALL_BACK_MS),
+            suspect_expiry: limits::ms(limits::SUSPECT_EXPIRY_MS),
+        }
+    }
+}
+
+impl Registry {
+    pub fn new(limits: Limits) -> Registry {
+        Registry { limits, ..Registry::default() }
+    }
+
+    /// Makes `session` the control connection of `node`, which says that it can be reached at `endpoint` and will send a heartbeat at
+    /// each interval (`None`: never). A repeated hello begins anew: what was staged is dropped, and a registration made under
+    /// another id or endpoint is no longer this session's.
+    ///
+    /// # Errors
+    /// [`RegistryError::Endpoint`] if nobody could connect there, [`RegistryError::Heartbeat`] outside the limits.
+    pub fn hello(
+        &mut self,
+        session: SessionId,
+        node: NodeId,
+        endpoint: SocketAddr,
+        heartbeat: Option<Duration>,
+        nonce: Nonce,
+        now: Instant,
+    ) -> Result<(), RegistryError> {
+        let endpoint = reachable(endpoint)?;
+        let allowed = limits::ms(limits::HEARTBEAT_MIN_MS)..=limits::ms(limits::HEARTBEAT_MAX_MS);
+        if let Some(interval) = heartbeat.filter(|interval| !allowed.contains(interval)) {
+            return Err(RegistryError::Heartbeat(interval));
+        }
+        let is_same = |claim: &Claim| claim.node == node && claim.endpoint == endpoint;
+        let kept = match self.sessions.get(&session) {
+            Some(known) if is_same(&known.claim) => known.node,
+            _ => None,
+        };
+        match kept {
+            Some(_) => self.unstage(session, Staging::Empty),
+            None => self.disconnected(session, now),
+        }
+        self.hellos += 1;
+        let claim = Claim { node, endpoint, nonce };
+        let order = self.hellos;
+        let staging = Staging::Empty;
+        self.sessions.insert(session, Session { claim, heartbeat, order, staging, node: kept });
+        Ok(())
+    }
+
+    /// What `session` claimed last; `None` before its hello.
+    pub fn claim(&self, session: SessionId) -> Option<Claim> {
+        self.sessions.get(&session).map(|known| known.claim)
+    }
+
+    /// Puts the staged catalog in effect, the caller having called the claimed endpoint back.
+    ///
+    /// Proved: the node is live, and whatever stood at that endpoint or under this node id is gone. Unproved: it is listed and never
+    /// offered, and takes nobody's place but that of its own session or of an earlier unproved registration of its id: else anyone
+    /// who knows a node's id could take it out of the answers.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotRegistered`] if a session with a later hello has proved this node id or this endpoint (or, for an
+    /// unproved claim, has registered this node id at all);
+    /// [`RegistryError::Nodes`] for a new node that is one too many; [`RegistryError::Incomplete`].
+    pub fn commit_register(
+        &mut self,
+        session: SessionId,
+        proof: Proof,
+        now: Instant,
+    ) -> Result<(), RegistryError> {
+        let known = self.sessions.get(&session).ok_or(RegistryError::NotRegistered)?;
+        let (claim, heartbeat, order, own) = (known.claim, known.heartbeat, known.order, known.node);
+        let by_id = |proof| self.by_id.get(&(claim.node, proof)).copied();
+        let at_endpoint = self.proved_at(claim.endpoint);
+        let rivals = [by_id(Proof::Proved), by_id(Proof::Unproved), at_endpoint];
+        // A proved claim is late only after a proved one: anyone can make an unproved one.
+        let is_later = |slot: &u32| {
+            let rival = self.node(*slot);
+            rival.order > order && rival.proof <= proof
+        };
+        if rivals.iter().flatten().any(is_later) {
+            self.unstage(session, Staging::Empty);
+            return Err(RegistryError::NotRegistered);
+        }
+        // The registration that goes on under the new claim, so that an unchanged catalog costs little; the others are in the way.
+        let home = match proof {
+            Proof::Proved => rivals[0].or(rivals[1]),
+            Proof::Unproved => own.or(rivals[1]),
+        };
+        let displaced: Vec<u32> = match proof {
+            Proof::Proved => rivals.into_iter().flatten().collect(),
+            Proof::Unproved => rivals[1].into_iter().collect(),
+        };
+        if home.is_none() && displaced.is_empty() && self.nodes.len() >= self.limits.nodes_max {
+            self.unstage(session, Staging::Empty);
+            return Err(RegistryError::Nodes { max: self.limits.nodes_max });
+        }
+        let changes = self.take_pages(session, PageKind::Register)?;
+
+        for slot in displaced.into_iter().filter(|slot| Some(*slot) != home) {
+            self.forget(slot);
+        }
+        let pulse = match proof {
+            Proof::Proved => Pulse::live(heartbeat, now),
+            Proof::Unproved => Pulse::unproved(heartbeat, now),
+        };
+        let (load, catalog) = match home {
+            Some(slot) => self.unlist(slot),
+            None => (None, Catalog::with_capacity(changes.len())),
+        };
+        let (id, endpoint) = (claim.node, claim.endpoint);
+        let node = Node { id, endpoint, proof, session: Some(session), order, pulse, load, catalog };
+        let slot = self.list(home, node);
+        self.session_mut(session).node = Some(slot);
+        self.replace_catalog(slot, changes);
+        Ok(())
+    }
+
+    /// Puts the staged changes in effect.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotRegistered`], [`RegistryError::Incomplete`], and [`RegistryError::FilesOfNode`] if there would be too many.
+    pub fn commit_update(&mut self, session: SessionId, now: Instant) -> Result<(), RegistryError> {
+        let slot = self.registered(session)?;
+        let changes = self.take_pages(session, PageKind::Update)?;
+        let mut len = self.node(slot).catalog.len();
+        for change in &changes {
+            match (change, self.index.slot_of(slot, change.name())) {
+                (Change::Remove(_), Some(_)) => len -= 1,
+                (Change::Put(_), None) => len += 1,
+                _ => {}
+            }
+        }
+        if len > self.limits.files_per_node_max {
+            return Err(RegistryError::FilesOfNode { max: self.limits.files_per_node_max });
+        }
+        self.node_mut(slot).pulse.hear(now);
+        self.change_catalog(slot, changes);
+        Ok(())
+    }
+
+    /// The node is there, with `load` transfers.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotRegistered`].
+    pub fn heartbeat(&mut self, session: SessionId, load: u32, now: Instant) -> Result<(), RegistryError> {
+        let slot = self.registered(session)?;
+        let node = self.node_mut(slot);
+        node.load = Some(load);
+        node.pulse.hear(now);
+        Ok(())
+    }
+
+    /// Forgets the node.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotRegistered`].
+    pub fn leave(&mut self, session: SessionId) -> Result<(), RegistryError> {
+        let slot = self.registered(session)?;
+        self.unstage(session, Staging::Empty);
+        self.forget(slot);
+        Ok(())
+    }
+
+    /// The control connection has ended: what it staged is dropped, and its node is suspect from now on. An unproved one is
+    /// forgotten, as nothing but this connection spoke for it. Nothing happens for a session that never said hello.
+    pub fn disconnected(&mut self, session: SessionId, now: Instant) {
+        self.unstage(session, Staging::Empty);
+        let Some(slot) = self.sessions.remove(&session).and_then(|known| known.node) else {
+            return;
+        };
+        let node = self.node_mut(slot);
+        node.session = None;
+        node.pulse.doubt(now);
+        if node.proof == Proof::Unproved {
+            self.forget(slot);
+        }
+    }
+
+    /// Lets time pass: nodes that missed their heartbeats become suspect (unproved ones are forgotten), suspects silent for too long
+    /// are forgotten, and those to be called back now are returned. Looks at every node once; to be called several times per
+    /// heartbeat interval.
+    pub fn due(&mut self, now: Instant) -> Vec<CallBack> {
+        let mut call_backs = Vec::new();
+        let mut gone = Vec::new();
+        for (slot, node) in &mut self.nodes {
+            match node.pulse.due(&self.limits, now) {
+                Due::Nothing => {}
+                Due::CallBack => call_backs.push(CallBack { node: node.id, endpoint: node.endpoint }),
+                Due::Forget => gone.push(slot_u32(slot)),
+            }
+        }
+        for slot in gone {
+            self.forget(slot);
+        }
+        call_backs
+    }
+
+    /// Takes the outcome of a call-back: a suspect that answers with its id is offered until it falls silent; one that refuses or is
+    /// somebody else now is forgotten. An outcome that comes too late, for a node that is not suspect or not there any more,
+    /// changes nothing.
+    pub fn called_back(&mut self, call_back: CallBack, outcome: Outcome, now: Instant) {
+        let Some(&slot) = self.listed.get(&(call_back.endpoint, Proof::Proved, call_back.node)) else {
+            return;
+        };
+        if self.node_mut(slot).pulse.called_back(call_back.node, outcome, now) == Due::Forget {
+            self.forget(slot);
+        }
+    }
+
+    /// Offered holders of what `query` names, without the first `skip`: by content id for a content, else by node, in an order that
+    /// stays the same while nothing changes. Lazy: stop when the page is full.
+    pub fn find(&self, query: &Query, skip: usize) -> impl Iterator<Item = Provider> {
+        let offered = self.index.holders(query).filter(|(slot, _)| self.is_offered(*slot));
+        offered.skip(skip).map(|(slot, entry)| {
+            let node = self.node(slot);
+            let entry = node.catalog[entry as usize].to_entry();
+            Provider { node: node.id, endpoint: node.endpoint, entry }
+        })
+    }
+
+    /// All registrations by endpoint, without the first `skip`. Lazy.
+    pub fn nodes(&self, skip: usize) -> impl Iterator<Item = NodeSummary> {
+        self.listed.values().skip(skip).map(|slot| {
+            let node = self.node(*slot);
+            NodeSummary {
+                node: node.id,
+                endpoint: node.endpoint,
+                liveness: node.pulse.liveness(),
+                files: slot_u32(node.catalog.len()),
+                load: node.load,
+            }
+        })
+    }
+
+    /// Names with an offered holder, in order, those after `after`. Lazy.
+    pub fn files_after(&self, after: Option<&FileName>) -> impl Iterator<Item = FileName> {
+        self.index.names_after(after, |slot| self.is_offered(slot))
+    }
+
+    fn is_offered(&self, slot: u32) -> bool {
+        self.node(slot).pulse.liveness() == Liveness::Live
+    }
+
+    fn node(&self, slot: u32) -> &Node {
+        &self.nodes[slot as usize]
+    }
+
+    fn node_mut(&mut self, slot: u32) -> &mut Node {
+        &mut self.nodes[slot as usize]
+    }
+
+    fn session_mut(&mut self, session: SessionId) -> &mut Session {
+        self.sessions.get_mut(&session).expect("the caller has looked this session up")
+    }
+
+    /// Slot of the registration that `session` speaks for.
+    fn registered(&self, session: SessionId) -> Result<u32, RegistryError> {
+        self.sessions.get(&session).and_then(|known| known.node).ok_or(RegistryError::NotRegistered)
+    }
+
+    fn proved_at(&self, endpoint: SocketAddr) -> Option<u32> {
+        let range = (endpoint, Proof::Proved, NodeId(0))..=(endpoint, Proof::Proved, NodeId(u128::MAX));
+        self.listed.range(range).next().map(|(_, slot)| *slot)
+    }
+}
+
+/// Registrations coming and going.
+impl Registry {
+    /// Makes the catalog of a node what `changes`, sorted by name and without removals, say.
+    fn replace_catalog(&mut self, slot: u32, mut changes: Vec<Change>) {
+        let names = self.node(slot).catalog.iter().map(|(_, entry)| &entry.name);
+        let is_kept = |name: &FileName| changes.binary_search_by(|change| change.name().cmp(name)).is_ok();
+        let removed: Vec<_> = names.filter(|name| !is_kept(name)).cloned().map(Change::Remove).collect();
+        changes.splice(0..0, removed);
+        self.change_catalog(slot, changes);
+    }
+
+    fn change_catalog(&mut self, slot: u32, changes: Vec<Change>) {
+        let catalog = &mut self.nodes[slot as usize].catalog;
+        let before = catalog.len();
+        for change in changes {
+            match change {
+                Change::Remove(name) => self.index.remove(slot, catalog, &name),
+                Change::Put(entry) => self.index.put(slot, catalog, entry),
+            }
+        }
+        self.files = self.files - before + catalog.len();
+    }
+
+    /// Enters `node` in the maps, in its former slot if it has one.
+    fn list(&mut self, home: Option<u32>, node: Node) -> u32 {
+        let (id, endpoint, proof) = (node.id, node.endpoint, node.proof);
+        let slot = match home {
+            Some(slot) => {
+                *self.node_mut(slot) = node;
+                slot
+            }
+            None => slot_u32(self.nodes.insert(node)),
+        };
+        self.by_id.insert((id, proof), slot);
+        self.listed.insert((endpoint, proof, id), slot);
+        slot
+    }
+
+    /// Takes a registration out of the maps and away from its session, and hands out what outlives a renewal: load and catalog.
+    fn unlist(&mut self, slot: u32) -> (Option<u32>, Catalog) {
+        let node = self.node_mut(slot);
+        let (id, endpoint, proof, session) = (node.id, node.endpoint, node.proof, node.session);
+        let kept = (node.load, std::mem::take(&mut node.catalog));
+        self.by_id.remove(&(id, proof));
+        self.listed.remove(&(endpoint, proof, id));
+        if let Some(known) = session.and_then(|session| self.sessions.get_mut(&session)) {
+            known.node = None;
+        }
+        kept
+    }
+
+    fn forget(&mut self, slot: u32) {
+        let (_, catalog) = self.unlist(slot);
+        self.files -= catalog.len();
+        self.index.remove_all(slot, &catalog);
+        self.nodes.remove(slot as usize);
+    }
+}
+
+/// `endpoint` in its canonical form (IPv4 as such), if a connection to it is conceivable.
+fn reachable(endpoint: SocketAddr) -> Result<SocketAddr, RegistryError> {
+    let ip = endpoint.ip().to_canonical();
+    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    if endpoint.port() == 0 || ip.is_unspecified() || ip.is_multicast() || is_broadcast {
+        return Err(RegistryError::Endpoint(endpoint));
+    }
+    Ok(SocketAddr::new(ip, endpoint.port()))
+}

@@ -1,0 +1,181 @@
+//! Asks many peers one question each, all at once, on the calling thread.
+//!
+//! One slow or hostile peer never delays the others, and the whole takes no longer than [`Patience`] says, but for answers that are
+//! there and held back to play a longer way.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::client::{ClientError, poll_until};
+use super::listen::{dial, dialed};
+use crate::proto::Decoder;
+use crate::rt::{Stop, clock};
+
+/// Most sockets open at once; further questions wait for one to be free.
+const SOCKETS_MAX: usize = 256;
+/// Most bytes taken from a socket at a time.
+const READ_BYTES: usize = 16 << 10;
+
+/// One frame for one peer.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub endpoint: SocketAddr,
+    /// The request in its envelope.
+    pub frame: Vec<u8>,
+    /// Emulated latency: the answer is given out no sooner than this after the request was sent.
+    pub hold_back: Duration,
+}
+
+/// When to stop waiting for those that have not answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// This long after the start if nobody has answered.
+    pub silence: Duration,
+    /// This long after the first answer.
+    pub after_first: Duration,
+}
+
+/// What a peer answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Body of the one frame that came back.
+    pub body: Vec<u8>,
+    /// From the moment the request was sent (connection set up before) until the answer was there, as it was, not as emulated.
+    pub round_trip: Duration,
+}
+
+/// Asks all `questions` and gives the results in their order. Ends when each is answered or has failed, or when `patience` ends; what
+/// is unanswered then is a [`ClientError::Deadline`]. `hold_back` does not count towards `patience`.
+///
+/// # Errors
+/// When the system cannot wait. A triggered `stop` is no error here: it makes the unanswered ones [`ClientError::Stopped`].
+pub fn ask_all(
+    questions: &[Question],
+    bind: Option<IpAddr>,
+    patience: Patience,
+    stop: &Stop,
+) -> io::Result<Vec<Result<Answer, ClientError>>> {
+    let mut results: Vec<Option<Result<Answer, ClientError>>> = vec![None; questions.len()];
+    let mut deadline = clock::now() + patience.silence;
+    let mut answered = false;
+    let mut held_back_until = clock::now();
+    let mut unasked = questions.iter().enumerate();
+    let mut open: Vec<Asking> = Vec::new();
+    let late = loop {
+        for (index, question) in unasked.by_ref().take(SOCKETS_MAX - open.len()) {
+            match dial(question.endpoint, bind) {
+                Ok(socket) => open.push(Asking::new(index, socket)),
+                Err(error) => results[index] = Some(Err(error.into())),
+            }
+        }
+        if open.is_empty() && unasked.len() == 0 {
+            break ClientError::Deadline;
+        }
+        let mut watched: Vec<PollFd<'_>> =
+            open.iter().map(|asking| PollFd::new(&asking.socket, asking.interest())).collect();
+        watched.push(PollFd::new(stop, PollFlags::IN));
+        poll_until(&mut watched, deadline)?;
+        let ready: Vec<bool> = watched.iter().map(|one| !one.revents().is_empty()).collect();
+        if stop.is_triggered() {
+            break ClientError::Stopped;
+        }
+        if clock::now() >= deadline {
+            break ClientError::Deadline;
+        }
+        let mut position = 0;
+        open.retain_mut(|asking| {
+            position += 1;
+            if !ready[position - 1] {
+                return true;
+            }
+            let question = &questions[asking.index];
+            let Some(result) = asking.go_on(&question.frame) else { return true };
+            if let (Ok(answer), Some(sent)) = (&result, asking.sent) {
+                if !answered {
+                    answered = true;
+                    deadline = sent + answer.round_trip + patience.after_first;
+                }
+                held_back_until = held_back_until.max(sent + question.hold_back);
+            }
+            results[asking.index] = Some(result);
+            false
+        });
+    };
+    drop(open);
+    let stopped = stop.wait_until(held_back_until);
+    let missing = if stopped { ClientError::Stopped } else { late };
+    Ok(results.into_iter().map(|result| result.unwrap_or_else(|| Err(missing.clone()))).collect())
+}
+
+/// One question under way.
+struct Asking {
+    /// Which question.
+    index: usize,
+    socket: TcpStream,
+    connected: bool,
+    written: usize,
+    /// When the last byte of the request was handed to the system.
+    sent: Option<Instant>,
+    decoder: Decoder,
+}
+
+impl Asking {
+    fn new(index: usize, socket: TcpStream) -> Asking {
+        Asking { index, socket, connected: false, written: 0, sent: None, decoder: Decoder::new() }
+    }
+
+    fn interest(&self) -> PollFlags {
+        if self.sent.is_none() { PollFlags::OUT } else { PollFlags::IN }
+    }
+
+    /// Goes on as far as it can without waiting; `None` while there is no result.
+    fn go_on(&mut self, frame: &[u8]) -> Option<Result<Answer, ClientError>> {
+        match self.try_go_on(frame) {
+            Ok(answer) => Some(Ok(answer)),
+            Err(Pause::Failed(error)) => Some(Err(error)),
+            Err(Pause::NotReady) => None,
+        }
+    }
+
+    fn try_go_on(&mut self, frame: &[u8]) -> Result<Answer, Pause> {
+        if !self.connected {
+            dialed(&self.socket)?;
+            self.connected = true;
+        }
+        while self.written < frame.len() {
+            self.written += self.socket.write(&frame[self.written..])?;
+        }
+        let sent = *self.sent.get_or_insert_with(clock::now);
+        let mut scratch = [0; READ_BYTES];
+        // Bounded by the longest frame: the decoder refuses a longer one and the first complete one ends it.
+        loop {
+            let len = self.socket.read(&mut scratch)?;
+            if len == 0 {
+                return Err(Pause::Failed(ClientError::Closed));
+            }
+            self.decoder.push(&scratch[..len]);
+            if let Some(body) = self.decoder.next().map_err(|error| Pause::Failed(error.into()))? {
+                return Ok(Answer { body: body.to_vec(), round_trip: clock::now() - sent });
+            }
+        }
+    }
+}
+
+/// Why a question does not go on.
+enum Pause {
+    NotReady,
+    Failed(ClientError),
+}
+
+impl From<io::Error> for Pause {
+    fn from(error: io::Error) -> Pause {
+        match error.kind() {
+            // An interrupted call is made again when the socket is found ready again, at once.
+            ErrorKind::WouldBlock | ErrorKind::Interrupted => Pause::NotReady,
+            _ => Pause::Failed(error.into()),
+        }
+    }
+}

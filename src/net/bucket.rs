@@ -1,0 +1,155 @@
+//! A token bucket: what the process may still send at its upload rate.
+//!
+//! Invariant: over any span of time no more is granted than one burst plus the rate times the span. Nobody waits in here; who gets
+//! nothing is told when to ask again. Must never read the clock: `now` comes in.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+const NS_PER_S: u128 = 1_000_000_000;
+/// Least burst: what one turn of a connection can use.
+const BURST_MIN_BYTES: u64 = 64 << 10;
+/// A waiter is woken for this much, so that a rate is not spent in crumbs ...
+const WORTH_WAKING_BYTES: u64 = 16 << 10;
+/// ... but at least this often, so that a low rate still trickles.
+const WAKES_PER_S: u64 = 20;
+
+/// What [`Bucket::take`] gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// This many bytes, at least 1 and at most what was wanted.
+    Bytes(u64),
+    /// Nothing now; ask again then.
+    WaitUntil(Instant),
+}
+
+/// Shared by all that send under one rate.
+#[derive(Debug)]
+pub struct Bucket {
+    rate_bytes_per_s: u64,
+    /// Time in which a whole burst comes together.
+    burst: Duration,
+    /// When the bucket was, or will be, empty: one instant is its whole state. `None`: it is full.
+    empty_at: Mutex<Option<Instant>>,
+}
+
+impl Bucket {
+    /// A full bucket. Its burst is what the rate gives in 100 ms, at least 64 KiB. A rate of 0 is taken as 1.
+    pub fn new(rate_bytes_per_s: u64) -> Bucket {
+        let rate_bytes_per_s = rate_bytes_per_s.max(1);
+        let burst = duration_of((rate_bytes_per_s / 10).max(BURST_MIN_BYTES), rate_bytes_per_s);
+        Bucket { rate_bytes_per_s, burst, empty_at: Mutex::new(None) }
+    }
+
+    /// Takes up to `want` bytes (at least 1) out of the bucket.
+    pub fn take(&self, want: u64, now: Instant) -> Grant {
+        let want = want.max(1);
+        let worth_waking = WORTH_WAKING_BYTES.min(self.rate_bytes_per_s / WAKES_PER_S).max(1);
+        let mut empty_at = self.empty_at.lock();
+        let fullest = now.checked_sub(self.burst).unwrap_or(now);
+        let since = empty_at.map_or(fullest, |at| at.max(fullest));
+        let there = bytes_in(now.saturating_duration_since(since), self.rate_bytes_per_s);
+        let enough = want.min(worth_waking);
+        if there < enough {
+            return Grant::WaitUntil(since + duration_of(enough, self.rate_bytes_per_s));
+        }
+        let granted = want.min(there);
+        *empty_at = Some(since + duration_of(granted, self.rate_bytes_per_s));
+        Grant::Bytes(granted)
+    }
+
+    /// Puts back what was granted and could not be sent.
+    pub fn give_back(&self, unsent: u64) {
+        let mut empty_at = self.empty_at.lock();
+        let back = Duration::from_nanos(duration_of(unsent, self.rate_bytes_per_s).as_nanos() as u64);
+        // Rounded down where taking rounds up: what is put back and taken again never grows.
+        let back = back.saturating_sub(Duration::from_nanos(1));
+        *empty_at = empty_at.and_then(|at| at.checked_sub(back));
+    }
+}
+
+/// Time in which `bytes` come together, rounded up.
+fn duration_of(bytes: u64, rate_bytes_per_s: u64) -> Duration {
+    let ns = (u128::from(bytes) * NS_PER_S).div_ceil(u128::from(rate_bytes_per_s));
+    Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
+}
+
+/// Bytes that come together in `time`, rounded down.
+fn bytes_in(time: Duration, rate_bytes_per_s: u64) -> u64 {
+    u64::try_from(time.as_nanos() * u128::from(rate_bytes_per_s) / NS_PER_S).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn who_waits_until_then_is_served_then() {
+        for rate in [1, 1000, 100 << 10, 1 << 30, u64::MAX / 2] {
+            let (bucket, mut now) = (Bucket::new(rate), crate::rt::clock::now());
+            let mut waits = 0;
+            while waits < 5 {
+                match bucket.take(1 << 20, now) {
+                    Grant::Bytes(bytes) => assert!((1..=1 << 20).contains(&bytes)),
+                    Grant::WaitUntil(then) => {
+                        assert!(then > now, "a wait that is over would spin");
+                        assert!(then - now <= Duration::from_secs(1).max(Duration::from_millis(51)));
+                        assert!(matches!(bucket.take(1 << 20, then), Grant::Bytes(_)), "rate {rate}");
+                        now = then;
+                        waits += 1;
+                        continue;
+                    }
+                }
+                if rate > 1 << 40 {
+                    break;
+                }
+            }
+        }
+    }
+
+    proptest! {
+        /// The oracle is the definition: no span of the history holds more than burst + rate * span.
+        #[test]
+        fn no_pattern_of_arrivals_gets_more_than_the_budget(
+            rate in 1u64..10_000_000,
+            asks in prop::collection::vec((0u64..400_000_000, 0u64..1 << 19, 0u64..4), 1..60),
+        ) {
+            let (bucket, start) = (Bucket::new(rate), crate::rt::clock::now());
+            let mut now = start;
+            let mut history: Vec<(Instant, u64)> = Vec::new();
+            for (pause_ns, want, unsent_quarters) in asks {
+                now += Duration::from_nanos(pause_ns);
+                if let Grant::Bytes(granted) = bucket.take(want, now) {
+                    prop_assert!(granted <= want.max(1));
+                    let unsent = granted / 4 * unsent_quarters;
+                    bucket.give_back(unsent);
+                    history.push((now, granted - unsent));
+                }
+            }
+            let burst = (rate / 10).max(BURST_MIN_BYTES);
+            for first in 0..history.len() {
+                let mut sum = 0;
+                for (at, net) in &history[first..] {
+                    sum += net;
+                    let span = *at - history[first].0;
+                    prop_assert!(sum <= burst + bytes_in(span, rate) + 1, "{sum} in {span:?} at rate {rate}");
+                }
+            }
+        }
+
+        #[test]
+        fn a_greedy_taker_gets_the_whole_rate(rate in 100_000u64..100_000_000) {
+            let (bucket, start) = (Bucket::new(rate), crate::rt::clock::now());
+            let (mut now, mut sum) = (start, 0);
+            while now - start < Duration::from_secs(2) {
+                match bucket.take(256 << 10, now) {
+                    Grant::Bytes(bytes) => sum += bytes,
+                    Grant::WaitUntil(then) => now = then,
+                }
+            }
+            prop_assert!(sum >= rate * 2 * 99 / 100, "{sum} of {}", rate * 2);
+        }
+    }
+}

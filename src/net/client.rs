@@ -1,0 +1,240 @@
+//! One connection as a blocking thread sees it: send, receive, read raw bytes, wait.
+//!
+//! No wait outlives its deadline, however slowly the peer trickles, and a triggered [`Stop`] ends every one at once. Invariant: after
+//! an error other than `Codec` the connection is of no further use.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::listen::{dial, dialed};
+use crate::proto::{CodecError, Decoder, FrameError, decode, frame};
+use crate::rt::{Stop, clock};
+
+/// Most bytes taken from the socket at a time while a frame is awaited.
+const RECEIVE_BYTES: usize = 16 << 10;
+
+/// Why a conversation with a peer came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ClientError {
+    /// Our wish: this program, or the command that wanted it, ends.
+    #[error("stopped")]
+    Stopped,
+    /// The peer's side: its machine answers, the port does not.
+    #[error("connection refused: nobody listens there")]
+    Refused,
+    /// The peer's or the network's fault.
+    #[error("no answer in time")]
+    Deadline,
+    /// The peer's doing.
+    #[error("the other end closed the connection")]
+    Closed,
+    /// The network's fault, or ours (`bind` not an address of this machine, no descriptor left).
+    #[error("{0}")]
+    Io(ErrorKind),
+    /// The peer's fault.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The peer's fault when receiving, ours when sending.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+impl From<io::Error> for ClientError {
+    fn from(error: io::Error) -> ClientError {
+        match error.kind() {
+            ErrorKind::ConnectionRefused => ClientError::Refused,
+            ErrorKind::BrokenPipe => ClientError::Closed,
+            kind => ClientError::Io(kind),
+        }
+    }
+}
+
+/// What ended [`Client::wait`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// The given descriptor is readable.
+    Mail,
+    /// The connection has something to read, has ended or failed: the next receive does not wait for its first byte.
+    Socket,
+    /// The deadline has passed.
+    Deadline,
+}
+
+/// A connection to a peer, owned by one thread.
+#[derive(Debug)]
+pub struct Client {
+    socket: TcpStream,
+    local: SocketAddr,
+    peer: SocketAddr,
+    decoder: Decoder,
+    stop: Stop,
+}
+
+impl Client {
+    /// Connects to `endpoint`, from `bind` unless that is `None` or unspecified.
+    ///
+    /// # Errors
+    /// `Stopped`, `Refused`, `Deadline` or `Io`.
+    pub fn connect(
+        endpoint: SocketAddr,
+        bind: Option<IpAddr>,
+        deadline: Instant,
+        stop: &Stop,
+    ) -> Result<Client, ClientError> {
+        let socket = dial(endpoint, bind)?;
+        until_ready(&socket, PollFlags::OUT, stop, deadline)?;
+        let local = dialed(&socket)?;
+        Ok(Client { socket, local, peer: endpoint, decoder: Decoder::new(), stop: stop.clone() })
+    }
+
+    /// Our end.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The other end.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// From now on `stop` ends the waits, and the former one no longer does.
+    pub fn watch(&mut self, stop: Stop) {
+        self.stop = stop;
+    }
+
+    /// Sends `message` as one frame; returns when the system has taken all of it.
+    ///
+    /// # Errors
+    /// `Codec` if it does not fit a frame, or why it could not be sent by `deadline`.
+    pub fn send<T: Serialize>(&mut self, message: &T, deadline: Instant) -> Result<(), ClientError> {
+        let bytes = frame(message)?;
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            match self.socket.write(rest) {
+                Ok(len) => rest = &rest[len..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.until(PollFlags::OUT, deadline)?
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives one frame and decodes it.
+    ///
+    /// # Errors
+    /// `Closed` if the connection ends before the frame does, `Deadline` if the frame is not complete by then, or what was wrong
+    /// with it.
+    pub fn receive<T: DeserializeOwned>(&mut self, deadline: Instant) -> Result<T, ClientError> {
+        let mut scratch = [0; RECEIVE_BYTES];
+        loop {
+            if let Some(body) = self.decoder.next()? {
+                return Ok(decode(body)?);
+            }
+            let len = self.read(&mut scratch, deadline)?;
+            self.decoder.push(&scratch[..len]);
+        }
+    }
+
+    /// Reads at least one and at most `out.len()` raw bytes: first those that came along with the last frame, then straight from the
+    /// socket into `out`, which must not be empty.
+    ///
+    /// # Errors
+    /// `Closed`, `Deadline` if no byte comes by then, `Stopped` or `Io`.
+    pub fn read_raw(&mut self, out: &mut [u8], deadline: Instant) -> Result<usize, ClientError> {
+        debug_assert!(!out.is_empty(), "an empty buffer would look like the end of the connection");
+        match self.decoder.take_raw(out) {
+            0 => self.read(out, deadline),
+            len => Ok(len),
+        }
+    }
+
+    /// Waits for the connection, for `mail`, or until `deadline`. The connection comes first if both are ready.
+    ///
+    /// # Errors
+    /// `Stopped`, or `Io` if the system cannot wait.
+    pub fn wait(&mut self, mail: BorrowedFd<'_>, deadline: Instant) -> Result<Woken, ClientError> {
+        if self.decoder.waiting_bytes() > 0 {
+            return Ok(Woken::Socket);
+        }
+        let mut watched = [
+            PollFd::new(&self.socket, PollFlags::IN),
+            PollFd::from_borrowed_fd(mail, PollFlags::IN),
+            PollFd::new(&self.stop, PollFlags::IN),
+        ];
+        poll_until(&mut watched, deadline)?;
+        if self.stop.is_triggered() {
+            return Err(ClientError::Stopped);
+        }
+        Ok(match watched.each_ref().map(|one| one.revents().is_empty()) {
+            [false, ..] => Woken::Socket,
+            [_, false, _] => Woken::Mail,
+            _ => Woken::Deadline,
+        })
+    }
+
+    /// Reads from the socket, waiting if there is nothing. Looks at the stop and the clock each time, so that neither a trickling nor a
+    /// flooding peer gets past them.
+    fn read(&mut self, out: &mut [u8], deadline: Instant) -> Result<usize, ClientError> {
+        loop {
+            self.until(PollFlags::IN, deadline)?;
+            match self.socket.read(out) {
+                Ok(0) => return Err(ClientError::Closed),
+                Ok(len) => return Ok(len),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn until(&self, interest: PollFlags, deadline: Instant) -> Result<(), ClientError> {
+        until_ready(&self.socket, interest, &self.stop, deadline)
+    }
+}
+
+/// Waits until `socket` is ready for `interest`, or has failed.
+fn until_ready(
+    socket: &TcpStream,
+    interest: PollFlags,
+    stop: &Stop,
+    deadline: Instant,
+) -> Result<(), ClientError> {
+    let mut watched = [PollFd::new(socket, interest), PollFd::new(stop, PollFlags::IN)];
+    poll_until(&mut watched, deadline)?;
+    if stop.is_triggered() {
+        Err(ClientError::Stopped)
+    } else if watched[0].revents().is_empty() || clock::now() >= deadline {
+        Err(ClientError::Deadline)
+    } else {
+        Ok(())
+    }
+}
+
+/// Waits until one of `watched` is ready or `deadline` has passed; the answer is in their `revents`.
+///
+/// # Errors
+/// When the system cannot wait: out of memory.
+pub(super) fn poll_until(watched: &mut [PollFd<'_>], deadline: Instant) -> io::Result<()> {
+    loop {
+        match poll(watched, Some(&timespec(deadline))) {
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// What is left until `deadline`, as the system's waits take it.
+pub(super) fn timespec(deadline: Instant) -> Timespec {
+    let left = clock::left(deadline);
+    Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
+}

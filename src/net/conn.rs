@@ -1,0 +1,191 @@
+//! One connection of a front: its socket, what has come in, what has to go out, and what it is waiting for.
+//!
+//! Everything the front decides about a connection (what to watch, when it is too late, whether it counts as incomplete) is derived
+//! here from its state after each turn, never kept beside it. Must never wait.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use rustix::event::epoll::EventFlags;
+
+use super::output::Output;
+use super::service::{After, Closed};
+use crate::proto::Decoder;
+use crate::types::limits;
+
+/// How the connection came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Accepted,
+    /// Opened by us; the connection and one frame have to be there by then (`None` once they are).
+    Ours {
+        answer_by: Option<Instant>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) socket: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) origin: Origin,
+    pub(super) decoder: Decoder,
+    pub(super) output: Output,
+    /// What the socket was found ready for, until its turn.
+    pub(super) ready: EventFlags,
+    /// What the system is watching for us.
+    pub(super) watched: EventFlags,
+    /// It waits for its turn.
+    pub(super) queued: bool,
+    /// The connection is not up yet.
+    pub(super) connecting: bool,
+    /// The service owes an answer; nothing is handed over until it is released.
+    pub(super) held: bool,
+    /// The decoder may hold complete frames that were not handed over.
+    pub(super) backlog: bool,
+    /// The other end sends nothing any more.
+    pub(super) ended: bool,
+    /// Close with this reason once everything is sent.
+    pub(super) closing: Option<Closed>,
+    /// All is sent and we have said so; what still comes in is thrown away until then, so that it does not reset the connection
+    /// under the last reply.
+    pub(super) lingers_until: Option<Instant>,
+    pub(super) keep_idle: bool,
+    /// A first request was complete.
+    pub(super) proven: bool,
+    /// The rate allows nothing before this.
+    pub(super) paced_until: Option<Instant>,
+    /// Since when the rest of a request is awaited.
+    request_since: Option<Instant>,
+    /// When the last turn was.
+    active_at: Instant,
+    /// When the other end last took a byte, or the first byte began to wait.
+    taken_at: Instant,
+}
+
+impl Conn {
+    pub(super) fn new(socket: TcpStream, peer: SocketAddr, origin: Origin, now: Instant) -> Conn {
+        Conn {
+            socket,
+            peer,
+            origin,
+            decoder: Decoder::new(),
+            output: Output::default(),
+            ready: EventFlags::empty(),
+            watched: EventFlags::empty(),
+            queued: false,
+            connecting: false,
+            held: false,
+            backlog: false,
+            ended: false,
+            closing: None,
+            lingers_until: None,
+            keep_idle: false,
+            proven: false,
+            paced_until: None,
+            request_since: None,
+            active_at: now,
+            taken_at: now,
+        }
+    }
+
+    /// Reads once into the decoder; throws it away if the connection only lingers.
+    ///
+    /// # Errors
+    /// When the connection has failed.
+    pub(super) fn read(&mut self, scratch: &mut [u8]) -> io::Result<()> {
+        match self.socket.read(scratch) {
+            Ok(0) => self.ended = true,
+            Ok(_) if self.lingers_until.is_some() => {}
+            Ok(len) => {
+                self.decoder.push(&scratch[..len]);
+                self.backlog = true;
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Whether a frame may be handed over.
+    pub(super) fn is_open_for_frames(&self) -> bool {
+        !self.held
+            && !self.connecting
+            && self.closing.is_none()
+            && self.lingers_until.is_none()
+            && self.output.held_bytes() < limits::OUTPUT_HIGH_BYTES
+    }
+
+    /// Whether bytes are wanted from the other end.
+    pub(super) fn wants_input(&self) -> bool {
+        !self.ended && (self.lingers_until.is_some() || (self.is_open_for_frames() && !self.backlog))
+    }
+
+    /// What the service has said after a frame.
+    pub(super) fn follow(&mut self, after: After) {
+        match after {
+            After::Next => {}
+            After::Hold => self.held = true,
+            After::Close => {
+                self.closing.get_or_insert(Closed::Ours);
+            }
+        }
+    }
+
+    /// A frame was handed over.
+    pub(super) fn note_frame(&mut self) {
+        self.proven = true;
+        self.request_since = None;
+        if let Origin::Ours { answer_by } = &mut self.origin {
+            *answer_by = None;
+        }
+    }
+
+    /// The other end took bytes, or is only now expected to.
+    pub(super) fn note_taken(&mut self, now: Instant) {
+        self.taken_at = now;
+    }
+
+    /// Brings the clocks up to date at the end of a turn.
+    pub(super) fn note_turn(&mut self, now: Instant) {
+        self.active_at = now;
+        let asked = self.decoder.waiting_bytes() > 0 || !self.proven;
+        if asked && self.wants_input() && self.lingers_until.is_none() {
+            self.request_since.get_or_insert(now);
+        } else {
+            self.request_since = None;
+        }
+    }
+
+    /// What the system should watch for.
+    pub(super) fn interest(&self) -> EventFlags {
+        let mut interest = EventFlags::empty();
+        interest.set(EventFlags::IN, self.wants_input());
+        let sends = self.connecting || (!self.output.is_empty() && self.paced_until.is_none());
+        interest.set(EventFlags::OUT, sends);
+        interest
+    }
+
+    /// Whether it occupies us with something begun and not finished.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.origin == Origin::Accepted
+            && (self.lingers_until.is_some() || (self.request_since.is_some() && self.output.is_empty()))
+    }
+
+    /// When it is too late, and for what.
+    pub(super) fn due(&self) -> Option<(Instant, Closed)> {
+        if let Some(until) = self.lingers_until {
+            return Some((until, Closed::Ours));
+        }
+        let answer_by = match self.origin {
+            Origin::Ours { answer_by: Some(at) } => Some(at),
+            _ => self.request_since.map(|at| at + limits::ms(limits::REQUEST_DEADLINE_MS)),
+        };
+        let sends = !self.connecting && !self.output.is_empty() && self.paced_until.is_none();
+        let stalled = sends.then(|| self.taken_at + limits::ms(limits::WRITE_STALL_MS));
+        let idle = self.output.is_empty() && !self.held && !self.keep_idle && answer_by.is_none();
+        let idle = idle.then(|| self.active_at + limits::ms(limits::IDLE_DEADLINE_MS));
+        let late = [(answer_by, Closed::Deadline), (stalled, Closed::Stalled), (idle, Closed::Deadline)];
+        late.into_iter().filter_map(|(at, why)| Some((at?, why))).min_by_key(|(at, _)| *at)
+    }
+}

@@ -1,0 +1,90 @@
+//! Opening what connections come through: listeners, outgoing sockets, and enough descriptors for both.
+//!
+//! Every socket made here is non-blocking and closed on exec. Must never wait: a connection is only begun here, who began it waits.
+
+use std::io::{Error, ErrorKind};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Listens on `addr`; port 0 picks one. A port whose last connections are still dying down can be used again at once.
+///
+/// # Errors
+/// [`ErrorKind::AddrInUse`] if somebody listens there, [`ErrorKind::AddrNotAvailable`] if the address is not this machine's, or
+/// whatever the system says.
+pub fn listen(addr: SocketAddr) -> Result<TcpListener, Error> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Begins a connection to `endpoint`, from `bind` unless that is `None` or unspecified. It is up, or has failed, when the socket
+/// becomes writable; [`dialed`] then tells which.
+///
+/// # Errors
+/// When the system refuses at once, for instance because nobody listens there or there is no route.
+pub(super) fn dial(endpoint: SocketAddr, bind: Option<IpAddr>) -> Result<TcpStream, Error> {
+    let socket = Socket::new(Domain::for_address(endpoint), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(ip) = bind.filter(|ip| !ip.is_unspecified()) {
+        socket.bind(&SocketAddr::new(ip, 0).into())?;
+    }
+    match socket.connect(&endpoint.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(socket.into())
+}
+
+/// How a connection begun by [`dial`] has turned out, once its socket is writable; returns our end of it.
+///
+/// # Errors
+/// Why it failed; [`ErrorKind::ConnectionRefused`] if nobody listens there.
+pub(super) fn dialed(socket: &TcpStream) -> Result<SocketAddr, Error> {
+    if let Some(error) = SockRef::from(socket).take_error()? {
+        return Err(error);
+    }
+    let local = socket.local_addr()?;
+    // Where nobody listens, a socket whose own port was picked to be just that one connects to itself.
+    if local == socket.peer_addr()? {
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    Ok(local)
+}
+
+/// Raises the soft limit on open files to the hard one; returns how many may be open now (`None`: no limit). A refusal of the
+/// system changes nothing and is no error.
+pub fn raise_file_limit() -> Option<u64> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _refused = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    getrlimit(Resource::Nofile).current
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_is_told_apart() {
+        let first = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let addr = first.local_addr().expect("bound");
+        assert_eq!(listen(addr).expect_err("taken").kind(), ErrorKind::AddrInUse);
+        let foreign = listen("192.0.2.1:0".parse().expect("an address"));
+        assert_eq!(foreign.expect_err("not ours").kind(), ErrorKind::AddrNotAvailable);
+    }
+
+    #[test]
+    fn the_soft_file_limit_is_the_hard_one_afterwards() {
+        let now = raise_file_limit();
+        assert_eq!(now, getrlimit(Resource::Nofile).maximum);
+    }
+}

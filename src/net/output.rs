@@ -1,0 +1,167 @@
+//! What one connection still has to send: bytes and ranges of files, in order.
+//!
+//! Invariant: nothing is sent twice or out of order, and bytes of files are paid for from the rate before they are sent. Must never
+//! wait: what the system does not take stays queued.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::net::TcpStream;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::bucket::{Bucket, Grant};
+
+/// Small pieces of output are joined up to about this size, so that many replies are one write.
+const JOIN_BYTES: usize = 64 << 10;
+
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    queue: VecDeque<Piece>,
+    /// Unsent bytes that are held in memory.
+    held_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Bytes { bytes: Vec<u8>, sent: usize },
+    File { file: Arc<File>, range: Range<u64>, tag: u64 },
+}
+
+/// What one turn has achieved.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Bytes that the system took.
+    pub(super) sent_bytes: u64,
+    /// Tags of the file ranges that were finished.
+    pub(super) finished: Vec<u64>,
+    /// The rate allows nothing more before this.
+    pub(super) wait_until: Option<Instant>,
+}
+
+impl Output {
+    pub(super) fn push_bytes(&mut self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.held_bytes += bytes.len();
+        match self.queue.back_mut() {
+            Some(Piece::Bytes { bytes: last, .. }) if last.len() + bytes.len() <= JOIN_BYTES => {
+                last.extend_from_slice(&bytes);
+            }
+            _ => self.queue.push_back(Piece::Bytes { bytes, sent: 0 }),
+        }
+    }
+
+    pub(super) fn push_file(&mut self, file: Arc<File>, range: Range<u64>, tag: u64) {
+        self.queue.push_back(Piece::File { file, range, tag });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Unsent bytes in memory; file ranges take none.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Sends at most `turn_max` bytes, as far as the system and the rate allow.
+    ///
+    /// # Errors
+    /// When the connection or a file has failed; [`ErrorKind::UnexpectedEof`] if a file has become shorter than its range.
+    pub(super) fn send(
+        &mut self,
+        mut socket: &TcpStream,
+        turn_max: u64,
+        rate: Option<&Bucket>,
+        now: Instant,
+    ) -> io::Result<Turn> {
+        let mut turn = Turn::default();
+        while let Some(piece) = self.queue.front_mut() {
+            let room = turn_max - turn.sent_bytes;
+            let (taken, wanted) = match piece {
+                Piece::Bytes { bytes, sent } => {
+                    let rest = &bytes[*sent..];
+                    let wanted = rest.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+                    if wanted == 0 {
+                        break;
+                    }
+                    let taken = not_waiting(socket.write(&rest[..wanted]))?;
+                    *sent += taken;
+                    self.held_bytes -= taken;
+                    if *sent == bytes.len() {
+                        self.queue.pop_front();
+                    }
+                    (taken as u64, wanted as u64)
+                }
+                Piece::File { range, tag, .. } if range.is_empty() => {
+                    turn.finished.push(*tag);
+                    self.queue.pop_front();
+                    continue;
+                }
+                Piece::File { file, range, .. } => {
+                    let wanted = (range.end - range.start).min(room);
+                    if wanted == 0 {
+                        break;
+                    }
+                    let granted = match rate.map(|bucket| bucket.take(wanted, now)) {
+                        None => wanted,
+                        Some(Grant::Bytes(granted)) => granted,
+                        Some(Grant::WaitUntil(then)) => {
+                            turn.wait_until = Some(then);
+                            break;
+                        }
+                    };
+                    let outcome = send_range(socket, file, &mut range.start, granted);
+                    let taken = *outcome.as_ref().unwrap_or(&0);
+                    if let Some(bucket) = rate {
+                        bucket.give_back(granted - taken);
+                    }
+                    outcome?;
+                    (taken, granted)
+                }
+            };
+            turn.sent_bytes += taken;
+            if taken < wanted {
+                break;
+            }
+        }
+        Ok(turn)
+    }
+
+    /// Everything unsent, for a connection that moves to another front.
+    ///
+    /// # Panics
+    /// If a file range is queued: a service moves a connection at its first request for bytes, before it has sent any.
+    pub(super) fn into_unsent(self) -> Vec<u8> {
+        let mut unsent = Vec::with_capacity(self.held_bytes);
+        for piece in self.queue {
+            match piece {
+                Piece::Bytes { bytes, sent } => unsent.extend_from_slice(&bytes[sent..]),
+                Piece::File { .. } => panic!("a connection with a queued file range cannot be handed over"),
+            }
+        }
+        unsent
+    }
+}
+
+/// Sends up to `len` bytes of `file` from `offset` on, which moves along; returns how many the system took.
+fn send_range(socket: &TcpStream, file: &File, offset: &mut u64, len: u64) -> io::Result<u64> {
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    match rustix::fs::sendfile(socket, file, Some(offset), len) {
+        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+        Ok(taken) => Ok(taken as u64),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// "Not now" is 0 bytes.
+fn not_waiting(outcome: io::Result<usize>) -> io::Result<usize> {
+    match outcome {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
+        outcome => outcome,
+    }
+}

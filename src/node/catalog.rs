@@ -1,0 +1,185 @@
+//! The catalog of the own share: what is published, and what serving it needs. A plain structure without a lock; the core alone changes it.
+//!
+//! Invariant: `by_content` lists exactly the names in `files`, and `journal` holds the name of every change of the last
+//! `JOURNAL_MAX` versions.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::discovery::Changes;
+use crate::store::share::FileStamp;
+use crate::types::{ContentKey, FileEntry, FileName, Manifest, Md5Digest};
+
+/// Changes that a tracker may lag behind before it is sent everything again.
+const JOURNAL_MAX: usize = 10_000;
+
+/// One file of the share.
+#[derive(Debug)]
+pub(super) struct SharedFile {
+    pub(super) entry: Arc<FileEntry>,
+    pub(super) manifest: Arc<Manifest>,
+    /// What the file looked like when it was hashed; served only while it still looks so.
+    pub(super) stamp: FileStamp,
+    /// True if the file was so young when it was hashed that an equal stamp proves nothing.
+    pub(super) racy: bool,
+    /// Who has published which MD5 of this content; kept until it was computed here.
+    pub(super) claimants: Vec<(SocketAddr, Md5Digest)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    files: BTreeMap<FileName, Arc<SharedFile>>,
+    by_content: HashMap<ContentKey, BTreeSet<FileName>>,
+    version: u64,
+    journal: VecDeque<FileName>,
+}
+
+impl Catalog {
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    pub(super) fn get(&self, name: &FileName) -> Option<&Arc<SharedFile>> {
+        self.files.get(name)
+    }
+
+    /// A file with this content, under whatever name.
+    pub(super) fn by_content(&self, key: &ContentKey) -> Option<&Arc<SharedFile>> {
+        self.by_content.get(key).and_then(|names| names.first()).and_then(|name| self.files.get(name))
+    }
+
+    /// In order of names.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<FileEntry>> {
+        self.files.values().map(|file| &file.entry)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &FileName> {
+        self.files.keys()
+    }
+
+    /// Puts `file` in; returns what stood at its name.
+    pub(super) fn insert(&mut self, file: SharedFile) -> Option<Arc<SharedFile>> {
+        let name = file.entry.name.clone();
+        let key = file.entry.key();
+        let replaced = self.files.insert(name.clone(), Arc::new(file));
+        if let Some(replaced) = &replaced {
+            self.unlist(&replaced.entry.key(), &name);
+        }
+        self.by_content.entry(key).or_default().insert(name.clone());
+        self.record(name);
+        replaced
+    }
+
+    /// Takes `name` out; returns true if and only if it was there.
+    pub(super) fn remove(&mut self, name: &FileName) -> bool {
+        let Some(removed) = self.files.remove(name) else { return false };
+        self.unlist(&removed.entry.key(), name);
+        self.record(name.clone());
+        true
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// See [`crate::discovery::PublishedCatalog::changes_since`].
+    pub(super) fn changes_since(&self, version: u64) -> Option<Changes> {
+        let behind = usize::try_from(self.version.checked_sub(version)?).ok()?;
+        let start = self.journal.len().checked_sub(behind)?;
+        let names: HashSet<&FileName> = self.journal.range(start..).collect();
+        let mut changes = Changes::default();
+        for name in names {
+            match self.files.get(name) {
+                Some(file) => changes.added.push(Arc::clone(&file.entry)),
+                None => changes.removed.push(name.clone()),
+            }
+        }
+        Some(changes)
+    }
+
+    fn unlist(&mut self, key: &ContentKey, name: &FileName) {
+        if let Some(names) = self.by_content.get_mut(key) {
+            names.remove(name);
+            if names.is_empty() {
+                self.by_content.remove(key);
+            }
+        }
+    }
+
+    fn record(&mut self, name: FileName) {
+        self.version += 1;
+        self.journal.push_back(name);
+        if self.journal.len() > JOURNAL_MAX {
+            self.journal.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Geometry, Holding, Md5Origin, PieceDigests};
+
+    fn file(name: &str, content: &[u8]) -> SharedFile {
+        let size_bytes = content.len() as u64;
+        let manifest = Manifest::of_hashed(size_bytes, vec![PieceDigests::of(&Geometry::of(size_bytes), 0, content)]);
+        let entry = FileEntry {
+            name: FileName::new(name).expect("valid"),
+            size_bytes,
+            mtime_ns: 0,
+            content: manifest.key().id,
+            md5: Md5Digest([0; 16]),
+            md5_origin: Md5Origin::Computed,
+            holding: Holding::Full,
+            attributes: vec![],
+        };
+        SharedFile {
+            entry: Arc::new(entry),
+            manifest: Arc::new(manifest),
+            stamp: FileStamp::default(),
+            racy: false,
+            claimants: vec![],
+        }
+    }
+
+    fn names(changes: &Changes) -> (Vec<String>, Vec<String>) {
+        let mut added: Vec<_> = changes.added.iter().map(|entry| entry.name.to_string()).collect();
+        let mut removed: Vec<_> = changes.removed.iter().map(FileName::to_string).collect();
+        added.sort();
+        removed.sort();
+        (added, removed)
+    }
+
+    #[test]
+    fn content_is_found_under_any_of_its_names_until_the_last_is_gone() {
+        let mut catalog = Catalog::default();
+        catalog.insert(file("b", b"same"));
+        catalog.insert(file("a", b"same"));
+        let key = file("x", b"same").entry.key();
+        assert_eq!(catalog.by_content(&key).map(|file| file.entry.name.as_str()), Some("a"));
+        assert!(catalog.remove(&FileName::new("a").expect("valid")));
+        assert_eq!(catalog.by_content(&key).map(|file| file.entry.name.as_str()), Some("b"));
+        catalog.insert(file("b", b"other"));
+        assert!(catalog.by_content(&key).is_none());
+    }
+
+    #[test]
+    fn changes_tell_the_net_effect_and_are_forgotten_in_the_end() {
+        let mut catalog = Catalog::default();
+        catalog.insert(file("a", b"1"));
+        let version = catalog.version();
+        assert!(catalog.changes_since(version).expect("known").is_empty());
+        catalog.insert(file("b", b"2"));
+        catalog.insert(file("c", b"3"));
+        catalog.remove(&FileName::new("c").expect("valid"));
+        catalog.remove(&FileName::new("a").expect("valid"));
+        let changes = catalog.changes_since(version).expect("known");
+        assert_eq!(names(&changes), (vec!["b".into()], vec!["a".into(), "c".into()]));
+        for _ in 0..JOURNAL_MAX {
+            catalog.insert(file("b", b"2"));
+        }
+        assert!(catalog.changes_since(version).is_none());
+        assert!(catalog.changes_since(catalog.version() + 1).is_none(), "a version of the future is not known");
+    }
+}

@@ -1,0 +1,101 @@
+//! The control front's service: who we are, how busy, which pieces. Answered from memory, never behind an upload.
+//!
+//! The first request for bytes moves its connection to an upload front.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::memory::Memory;
+use super::upload;
+use crate::net::{After, Closed, ConnId, Hands, Service};
+use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
+use crate::proto::{FrameError, decode, frame};
+use crate::rt::Post;
+use crate::types::{ContentKey, limits};
+
+/// Piece digests in one manifest page: 48 bytes each, well within a frame.
+const MANIFEST_PAGE_PIECES: usize = 20_000;
+
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) memory: Arc<Memory>,
+    pub(super) upload_fronts: Vec<Post<upload::Event>>,
+    /// The upload front whose turn it is.
+    pub(super) next_upload_front: usize,
+}
+
+impl Control {
+    fn manifest_page(&self, content: &ContentKey, first_piece: u32) -> PeerReply {
+        let Some(file) = self.memory.catalog.read().by_content(content).cloned() else {
+            return PeerReply::Refused(PeerRefusal::NotShared);
+        };
+        let pieces = file.manifest.pieces();
+        match pieces.get(first_piece as usize..) {
+            Some(rest) if !rest.is_empty() => {
+                let page = rest[..rest.len().min(MANIFEST_PAGE_PIECES)].to_vec();
+                PeerReply::Manifest { first_piece, pieces: page }
+            }
+            _ => PeerReply::Refused(PeerRefusal::NoSuchPiece),
+        }
+    }
+
+    fn move_to_upload_front(&mut self, id: ConnId, body: &[u8], hands: &mut Hands<()>) {
+        let front = self.upload_fronts[self.next_upload_front].clone();
+        self.next_upload_front = (self.next_upload_front + 1) % self.upload_fronts.len();
+        let body = body.to_vec();
+        // A full mailbox drops the connection: the asker goes to its next source.
+        hands.hand_over(id, move |parts| drop(front.send(upload::Event::Moved { parts, body })));
+    }
+}
+
+impl Service for Control {
+    type Session = ();
+    type Event = ();
+
+    fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) {}
+
+    fn frame(&mut self, id: ConnId, _session: &mut (), body: &[u8], hands: &mut Hands<()>) -> After {
+        let reply = match decode(body) {
+            Ok(PeerRequest::Identify) => {
+                PeerReply::Identity { node: self.memory.node, nonce: *self.memory.nonce.lock() }
+            }
+            Ok(PeerRequest::Load { asker, content }) => {
+                let ledger = self.memory.ledger.lock();
+                let yours = content.map_or(0, |content| ledger.yours(asker, content));
+                PeerReply::Load { node: self.memory.node, load: ledger.load(), yours }
+            }
+            Ok(PeerRequest::Manifest { content, first_piece }) => self.manifest_page(&content, first_piece),
+            Ok(PeerRequest::Piece { .. }) => {
+                self.move_to_upload_front(id, body, hands);
+                return After::Next;
+            }
+            Err(error) => {
+                hands.send(id, refusal(&error.to_string()));
+                return After::Close;
+            }
+        };
+        hands.send(id, encoded(&reply));
+        After::Next
+    }
+
+    fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>> {
+        Some(refusal(&error.to_string()))
+    }
+
+    fn event(&mut self, _event: (), _hands: &mut Hands<()>) {}
+
+    fn sent(&mut self, _id: ConnId, _session: &mut (), _tag: u64, _hands: &mut Hands<()>) {}
+
+    fn closed(&mut self, _id: ConnId, _session: (), _why: &Closed, _hands: &mut Hands<()>) {}
+}
+
+/// The frame of a reply. Replies are bounded by construction, so they fit.
+pub(super) fn encoded(reply: &PeerReply) -> Vec<u8> {
+    frame(reply).expect("a reply is far smaller than a frame may be")
+}
+
+/// The frame that tells a peer that its bytes are no request.
+pub(super) fn refusal(why: &str) -> Vec<u8> {
+    let end = why.floor_char_boundary(limits::REASON_MAX_BYTES);
+    encoded(&PeerReply::Refused(PeerRefusal::Malformed(why[..end].to_owned())))
+}

@@ -1,0 +1,395 @@
+//! The core thread: owns the node's catalog. Scans, hashes and finished downloads reach it as events; it alone writes.
+//!
+//! It never blocks: file work goes to the worker pool, and news to others is dropped rather than waited for. A name is hashed by one
+//! worker at a time; a scan is done when its walk has ended and nothing is left to hash.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, select};
+
+use super::api::{Level, Notice, ScanSummary};
+use super::catalog::SharedFile;
+use super::memory::Memory;
+use crate::discovery::Discovery;
+use crate::rt::{Pool, Stop, clock};
+use crate::store::hash::{HashError, Hashed, hash_file, whole_md5};
+use crate::store::scan::{FoundFile, walk};
+use crate::store::share::{FileStamp, Share};
+use crate::types::{FileEntry, FileName, Holding, Md5Digest, Md5Origin, Printable, limits};
+
+/// Events that may wait for the core. Senders wait when it is full; the core waits for nobody.
+pub(super) const EVENTS_MAX: usize = 1024;
+/// Files given to the worker pool at a time; more would only wait there.
+const IN_FLIGHT_MAX: usize = 4;
+/// While a scan goes on, what it has found is published this often.
+const PUBLISH_EVERY: Duration = Duration::from_millis(500);
+
+/// What the core is told.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Scan the share; answer when done.
+    Rescan(Sender<Result<ScanSummary, String>>),
+    /// A walk has come across a file.
+    Found(FoundFile),
+    /// A walk has come across something that it skips and a person should know.
+    Skipped(String),
+    WalkEnded(Result<(), String>),
+    /// Make the catalog right about one name, and answer with what it holds then.
+    Check { name: FileName, reply: Sender<Option<Arc<SharedFile>>> },
+    /// A file does not look as it did when it was hashed.
+    LookAgain { name: FileName },
+    /// A worker has hashed a file, or found it as known.
+    Looked { name: FileName, outcome: Look },
+    /// A download is in place.
+    Placed { file: SharedFile, reply: Sender<()> },
+    /// The MD5 of a whole file, claimed before, has been computed.
+    Md5 { name: FileName, stamp: FileStamp, md5: Md5Digest },
+}
+
+/// What a worker found at a name.
+#[derive(Debug)]
+pub(super) enum Look {
+    AsKnown,
+    Hashed(Hashed),
+    Failed(HashError),
+}
+
+/// Work for the pool.
+#[derive(Debug)]
+enum Task {
+    /// Hash the file, unless it looks like `known`.
+    Look { name: FileName, known: Option<FileStamp> },
+    Md5 { name: FileName, stamp: FileStamp },
+}
+
+#[derive(Debug, Default)]
+struct Scan {
+    walking: bool,
+    seen: HashSet<FileName>,
+    summary: ScanSummary,
+    failed: Option<String>,
+    replies: Vec<Sender<Result<ScanSummary, String>>>,
+}
+
+pub(super) struct Core {
+    pub(super) memory: Arc<Memory>,
+    pub(super) share: Arc<Share>,
+    pub(super) discovery: Arc<dyn Discovery>,
+    pub(super) pool: Pool,
+    pub(super) notices: Sender<Notice>,
+    pub(super) events: Receiver<Event>,
+    /// For workers to answer through.
+    pub(super) to_core: Sender<Event>,
+    /// Told once, when the first scan is published.
+    pub(super) first_scan: Sender<ScanSummary>,
+    pub(super) stop: Stop,
+    state: State,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    scan: Option<Scan>,
+    /// Who wants another scan after the current one.
+    next_scan: Vec<Sender<Result<ScanSummary, String>>>,
+    tasks: VecDeque<Task>,
+    in_flight: usize,
+    /// Names that are queued or in a worker's hands.
+    looking: HashSet<FileName>,
+    checks: HashMap<FileName, Vec<Sender<Option<Arc<SharedFile>>>>>,
+    published_at: Option<Instant>,
+    first_scan_done: bool,
+}
+
+/// What a core is made of.
+pub(super) struct CoreParts {
+    pub(super) memory: Arc<Memory>,
+    pub(super) share: Arc<Share>,
+    pub(super) discovery: Arc<dyn Discovery>,
+    pub(super) pool: Pool,
+    pub(super) notices: Sender<Notice>,
+    pub(super) events: (Sender<Event>, Receiver<Event>),
+    pub(super) first_scan: Sender<ScanSummary>,
+    pub(super) stop: Stop,
+}
+
+impl Core {
+    pub(super) fn new(parts: CoreParts) -> Core {
+        let CoreParts { memory, share, discovery, pool, notices, events: (to_core, events), first_scan, stop } = parts;
+        Core { memory, share, discovery, pool, notices, events, to_core, first_scan, stop, state: State::default() }
+    }
+
+    /// Scans once, then serves events until stopped.
+    pub(super) fn run(mut self) {
+        self.begin_scan(Vec::new());
+        loop {
+            self.feed_pool();
+            self.end_scan_if_done();
+            select! {
+                recv(self.stop.receiver()) -> _ => return,
+                recv(self.events) -> event => match event {
+                    Ok(event) => self.take(event),
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Rescan(reply) => match self.state.scan {
+                Some(_) => self.state.next_scan.push(reply),
+                None => self.begin_scan(vec![reply]),
+            },
+            Event::Found(found) => self.found(found),
+            Event::Skipped(why) => self.notice(Level::Warning, why),
+            Event::WalkEnded(result) => {
+                if let Some(scan) = &mut self.state.scan {
+                    scan.walking = false;
+                    scan.failed = result.err();
+                }
+            }
+            Event::Check { name, reply } => {
+                self.state.checks.entry(name.clone()).or_default().push(reply);
+                self.look(name);
+            }
+            Event::LookAgain { name } => self.look(name),
+            Event::Looked { name, outcome } => {
+                self.state.in_flight -= 1;
+                self.state.looking.remove(&name);
+                self.looked(&name, outcome);
+                let now_shared = self.memory.catalog.read().get(&name).cloned();
+                for reply in self.state.checks.remove(&name).unwrap_or_default() {
+                    let _asker_may_have_gone = reply.send(now_shared.clone());
+                }
+            }
+            Event::Placed { file, reply } => {
+                let name = file.entry.name.clone();
+                if let Some(scan) = &mut self.state.scan {
+                    scan.seen.insert(name.clone());
+                }
+                if file.entry.md5_origin == Md5Origin::Claimed {
+                    self.state.tasks.push_back(Task::Md5 { name, stamp: file.stamp });
+                }
+                self.memory.catalog.write().insert(file);
+                let _asker_may_have_gone = reply.send(());
+                self.discovery.publish();
+            }
+            Event::Md5 { name, stamp, md5 } => {
+                self.state.in_flight -= 1;
+                self.md5_computed(&name, &stamp, md5);
+            }
+        }
+    }
+
+    fn begin_scan(&mut self, replies: Vec<Sender<Result<ScanSummary, String>>>) {
+        self.state.scan = Some(Scan { walking: true, replies, ..Scan::default() });
+        let (share, to_core, stop) = (Arc::clone(&self.share), self.to_core.clone(), self.stop.clone());
+        let walking = self.pool.try_run(move || {
+            let mut found = |file| report(&to_core, &stop, Event::Found(file));
+            let mut skipped = |why| report(&to_core, &stop, Event::Skipped(why));
+            let result = walk(&share, &stop, &mut found, &mut skipped).map_err(|error| error.to_string());
+            report(&to_core, &stop, Event::WalkEnded(result));
+        });
+        if walking.is_err()
+            && let Some(scan) = &mut self.state.scan
+        {
+            scan.walking = false;
+            scan.failed = Some("too much is being hashed already".into());
+        }
+    }
+
+    fn found(&mut self, found: FoundFile) {
+        let Some(scan) = &mut self.state.scan else { return };
+        if scan.seen.len() >= limits::FILES_PER_NODE_MAX {
+            if scan.failed.is_none() {
+                scan.failed = Some(format!("more than {} files", limits::FILES_PER_NODE_MAX));
+            }
+            return;
+        }
+        scan.seen.insert(found.name.clone());
+        let is_known = {
+            let catalog = self.memory.catalog.read();
+            catalog.get(&found.name).is_some_and(|file| file.stamp == found.stamp && !file.racy)
+        };
+        if !is_known {
+            self.look_from(found.name, None);
+        }
+    }
+
+    fn look(&mut self, name: FileName) {
+        let known = {
+            let catalog = self.memory.catalog.read();
+            catalog.get(&name).filter(|file| !file.racy).map(|file| file.stamp)
+        };
+        self.look_from(name, known);
+    }
+
+    fn look_from(&mut self, name: FileName, known: Option<FileStamp>) {
+        if self.state.looking.insert(name.clone()) {
+            self.state.tasks.push_back(Task::Look { name, known });
+        }
+    }
+
+    fn feed_pool(&mut self) {
+        while self.state.in_flight < IN_FLIGHT_MAX
+            && let Some(task) = self.state.tasks.pop_front()
+        {
+            let (share, to_core, stop) = (Arc::clone(&self.share), self.to_core.clone(), self.stop.clone());
+            let job = move || match task {
+                Task::Look { name, known } => {
+                    let outcome = look(&share, &name, known, &stop);
+                    report(&to_core, &stop, Event::Looked { name, outcome });
+                }
+                Task::Md5 { name, stamp } => {
+                    let computed = share.open_file(&name).and_then(|open| whole_md5(&open.file, stamp.size_bytes, &stop));
+                    // A file that cannot be read any more is found out by the next look at it.
+                    let event = match computed {
+                        Ok(md5) => Event::Md5 { name, stamp, md5 },
+                        Err(_) => Event::Looked { outcome: look(&share, &name, None, &stop), name },
+                    };
+                    report(&to_core, &stop, event);
+                }
+            };
+            if self.pool.try_run(job).is_err() {
+                // Only a stopping pool refuses so few jobs.
+                return;
+            }
+            self.state.in_flight += 1;
+        }
+    }
+
+    fn looked(&mut self, name: &FileName, outcome: Look) {
+        match outcome {
+            Look::AsKnown => {}
+            Look::Hashed(hashed) => {
+                let file = shared_file(name, hashed);
+                let replaced = self.memory.catalog.write().insert(file);
+                if let Some(scan) = &mut self.state.scan {
+                    match replaced {
+                        None => scan.summary.added += 1,
+                        Some(old) if self.memory.catalog.read().get(name).is_some_and(|new| new.entry.key() != old.entry.key()) => {
+                            scan.summary.changed += 1;
+                        }
+                        Some(_) => {}
+                    }
+                }
+                self.publish_now_and_then();
+            }
+            Look::Failed(error) => {
+                let was_shared = self.memory.catalog.write().remove(name);
+                if was_shared && let Some(scan) = &mut self.state.scan {
+                    scan.summary.removed += 1;
+                }
+                if was_shared {
+                    self.publish_now_and_then();
+                }
+                if !error.is_absence() && !self.stop.is_triggered() {
+                    self.notice(Level::Warning, format!("`{name}` is not shared: {error}"));
+                }
+            }
+        }
+    }
+
+    /// The true MD5 replaces the claim; whoever claimed another one is named.
+    fn md5_computed(&mut self, name: &FileName, stamp: &FileStamp, md5: Md5Digest) {
+        let shared = self.memory.catalog.read().get(name).cloned();
+        let Some(file) = shared.filter(|file| file.stamp == *stamp && file.entry.md5_origin == Md5Origin::Claimed) else {
+            return;
+        };
+        for (endpoint, claimed) in file.claimants.iter().filter(|(_, claimed)| *claimed != md5) {
+            let text = format!("`{name}` has md5 {md5}; {endpoint} falsely claims {claimed}");
+            self.notice(Level::Warning, text);
+        }
+        let entry = FileEntry { md5, md5_origin: Md5Origin::Computed, ..FileEntry::clone(&file.entry) };
+        self.memory.catalog.write().insert(SharedFile {
+            entry: Arc::new(entry),
+            manifest: Arc::clone(&file.manifest),
+            stamp: file.stamp,
+            racy: file.racy,
+            claimants: Vec::new(),
+        });
+        self.discovery.publish();
+    }
+
+    fn publish_now_and_then(&mut self) {
+        let now = clock::now();
+        if self.state.published_at.is_none_or(|at| now.saturating_duration_since(at) >= PUBLISH_EVERY) {
+            self.state.published_at = Some(now);
+            self.discovery.publish();
+        }
+    }
+
+    fn end_scan_if_done(&mut self) {
+        let is_idle = self.state.tasks.is_empty() && self.state.in_flight == 0;
+        let Some(mut scan) = self.state.scan.take_if(|scan| !scan.walking && is_idle) else { return };
+        if scan.failed.is_none() {
+            let mut catalog = self.memory.catalog.write();
+            let gone: Vec<_> = catalog.names().filter(|name| !scan.seen.contains(*name)).cloned().collect();
+            scan.summary.removed += gone.len();
+            for name in &gone {
+                catalog.remove(name);
+            }
+        }
+        scan.summary.files = self.memory.catalog.read().len();
+        self.discovery.publish();
+        let result = scan.failed.map_or(Ok(scan.summary), Err);
+        if !self.state.first_scan_done {
+            self.state.first_scan_done = true;
+            let _node_may_have_gone = self.first_scan.send(scan.summary);
+        }
+        if let (Err(why), true) = (&result, scan.replies.is_empty()) {
+            self.notice(Level::Warning, format!("the share cannot be scanned: {}", Printable(why)));
+        }
+        for reply in scan.replies {
+            let _asker_may_have_gone = reply.send(result.clone());
+        }
+        let waiting = std::mem::take(&mut self.state.next_scan);
+        if !waiting.is_empty() {
+            self.begin_scan(waiting);
+        }
+    }
+
+    fn notice(&self, level: Level, text: String) {
+        let _dropped_when_full = self.notices.try_send(Notice { level, text });
+    }
+}
+
+/// Tells the core, waiting while its queue is full; a stop ends the wait.
+fn report(to_core: &Sender<Event>, stop: &Stop, event: Event) {
+    select! {
+        send(to_core, event) -> _ => {}
+        recv(stop.receiver()) -> _ => {}
+    }
+}
+
+fn look(share: &Share, name: &FileName, known: Option<FileStamp>, stop: &Stop) -> Look {
+    if known.is_some() && share.open_file(name).is_ok_and(|open| Some(open.stamp) == known) {
+        return Look::AsKnown;
+    }
+    match hash_file(share, name, stop, &mut Vec::new()) {
+        Ok(hashed) => Look::Hashed(hashed),
+        Err(error) => Look::Failed(error),
+    }
+}
+
+fn shared_file(name: &FileName, hashed: Hashed) -> SharedFile {
+    let entry = FileEntry {
+        name: name.clone(),
+        size_bytes: hashed.manifest.key().size_bytes,
+        mtime_ns: hashed.stamp.mtime_ns,
+        content: hashed.manifest.key().id,
+        md5: hashed.md5,
+        md5_origin: Md5Origin::Computed,
+        holding: Holding::Full,
+        attributes: Vec::new(),
+    };
+    SharedFile {
+        entry: Arc::new(entry),
+        manifest: Arc::new(hashed.manifest),
+        stamp: hashed.stamp,
+        racy: hashed.racy,
+        claimants: Vec::new(),
+    }
+}

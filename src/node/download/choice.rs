@@ -1,0 +1,170 @@
+//! Which content a download is of, and who has it: from a name, an optional checksum, and what is here already.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::logic::backoff::retry_pause;
+use crate::logic::select::{Choice, choose_content};
+use crate::node::api::{Attempt, CommandError, DownloadError, DownloadRequest, Progress, Variant};
+use crate::node::catalog::SharedFile;
+use crate::node::engine::Engine;
+use crate::node::find::{self, LiveHolder, Probed};
+use crate::rt::{Stop, clock};
+use crate::types::{Checksum, ContentKey, FileEntry, Md5Digest, Provider, Query};
+
+/// A content and its holders.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    pub(super) key: ContentKey,
+    /// Those that answered the probe.
+    pub(super) live: Vec<LiveHolder>,
+    /// All that were found.
+    pub(super) providers: Vec<Provider>,
+}
+
+/// What a search for something to download came to.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// The file of that name is what was asked for.
+    AlreadyHere(ContentKey),
+    /// To be tried in this order; never empty.
+    Contents(Vec<Candidates>),
+}
+
+impl Candidates {
+    /// Finds the holders of the name, probes them and chooses. While holders are known and none answers, it is tried again in rounds.
+    pub(super) fn find(
+        engine: &Engine,
+        request: &DownloadRequest,
+        own: Option<&SharedFile>,
+        cancel: &Stop,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Found, DownloadError> {
+        let query = Query::Name(request.name.clone());
+        let mut round = 0;
+        loop {
+            let providers = find::providers(engine, &query, cancel)?;
+            let own_fits = own.filter(|own| request.checksum.is_none_or(|wanted| fits(wanted, &own.entry)));
+            if providers.is_empty() && round == 0 {
+                return match own_fits {
+                    Some(own) => Ok(Found::AlreadyHere(own.entry.key())),
+                    None => Err(DownloadError::NotFound(request.name.as_str().into())),
+                };
+            }
+            let any_known = !providers.is_empty();
+            let wanted = wanted(providers, request.checksum);
+            if wanted.is_empty() && any_known {
+                return match own_fits {
+                    Some(own) => Ok(Found::AlreadyHere(own.entry.key())),
+                    None => Err(no_match(request)),
+                };
+            }
+            let Probed { live, silent } = find::probe(engine, wanted.clone(), cancel)?;
+            if !live.is_empty() {
+                return choose(request, own_fits, by_content(live, &wanted), progress);
+            }
+            // Nobody answers, but the own copy is one of those wanted.
+            if let Some(own) = own_fits.filter(|own| wanted.iter().any(|one| one.entry.key() == own.entry.key())) {
+                return Ok(Found::AlreadyHere(own.entry.key()));
+            }
+            if round == engine.retries {
+                let attempts = silent.into_iter().map(|(endpoint, why)| Attempt { endpoint, why }).collect();
+                return Err(DownloadError::AllFailed { name: request.name.clone(), attempts, all_by_digest: false });
+            }
+            let pause = retry_pause(round);
+            round += 1;
+            progress(Progress::Retry { round, of: engine.retries, pause });
+            if cancel.wait_until(clock::now() + pause) {
+                return Err(CommandError::Cancelled.into());
+            }
+        }
+    }
+
+    /// Who claims which whole-file MD5 for this content, each once.
+    pub(super) fn claims(&self) -> Vec<(SocketAddr, Md5Digest)> {
+        let mut claims: Vec<_> =
+            self.providers.iter().map(|provider| (provider.endpoint, provider.entry.md5)).collect();
+        claims.sort_unstable();
+        claims.dedup();
+        claims
+    }
+}
+
+fn no_match(request: &DownloadRequest) -> DownloadError {
+    let checksum = request.checksum.map(|checksum| checksum.to_string()).unwrap_or_default();
+    DownloadError::Checksum { name: request.name.clone(), checksum }
+}
+
+/// Returns true if and only if `entry` is, or claims to be, what the checksum names.
+fn fits(wanted: Checksum, entry: &FileEntry) -> bool {
+    match wanted {
+        Checksum::Md5(md5) => entry.md5 == md5,
+        Checksum::Content(prefix) => prefix.matches(&entry.content),
+    }
+}
+
+/// Those whose content the checksum names; for an MD5, every holder of a content for which somebody claims it.
+fn wanted(providers: Vec<Provider>, checksum: Option<Checksum>) -> Vec<Provider> {
+    let Some(checksum) = checksum else { return providers };
+    let keys: Vec<_> =
+        providers.iter().filter(|one| fits(checksum, &one.entry)).map(|one| one.entry.key()).collect();
+    providers.into_iter().filter(|one| keys.contains(&one.entry.key())).collect()
+}
+
+fn by_content(live: Vec<LiveHolder>, providers: &[Provider]) -> Vec<Candidates> {
+    let mut contents: BTreeMap<ContentKey, Candidates> = BTreeMap::new();
+    for holder in live {
+        let key = holder.provider.entry.key();
+        let candidates = contents.entry(key).or_insert_with(|| Candidates {
+            key,
+            live: Vec::new(),
+            providers: providers.iter().filter(|one| one.entry.key() == key).cloned().collect(),
+        });
+        candidates.live.push(holder);
+    }
+    let mut contents: Vec<_> = contents.into_values().collect();
+    contents.sort_by_key(|one| (std::cmp::Reverse(find::full_holders(&one.live)), one.key));
+    contents
+}
+
+fn choose(
+    request: &DownloadRequest,
+    own: Option<&SharedFile>,
+    mut contents: Vec<Candidates>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Found, DownloadError> {
+    let own_key = own.map(|own| own.entry.key());
+    let is_own = |key: ContentKey| own_key == Some(key);
+    let holders: Vec<_> = contents.iter().map(|one| (one.key, find::full_holders(&one.live))).collect();
+    if let Some(Checksum::Md5(_)) = request.checksum {
+        // Each content that claims it is tried, in the order in which `find` shows them.
+        return match contents.iter().find(|one| is_own(one.key)) {
+            Some(own) => Ok(Found::AlreadyHere(own.key)),
+            None => Ok(Found::Contents(contents)),
+        };
+    }
+    let chosen = match choose_content(&holders) {
+        Choice::One(key) => key,
+        Choice::Majority { key, holders, others } => {
+            progress(Progress::Chose { key, holders, others });
+            key
+        }
+        Choice::Ambiguous => match own_key.filter(|own| holders.iter().any(|(key, _)| key == own)) {
+            Some(own) => own,
+            None => return Err(DownloadError::Ambiguous { name: request.name.clone(), variants: variants(&contents) }),
+        },
+    };
+    if is_own(chosen) {
+        return Ok(Found::AlreadyHere(chosen));
+    }
+    contents.retain(|one| one.key == chosen);
+    Ok(Found::Contents(contents))
+}
+
+fn variants(contents: &[Candidates]) -> Vec<Variant> {
+    let variant = |one: &Candidates| {
+        let md5 = one.live.first().map(|holder| holder.provider.entry.md5)?;
+        Some(Variant { key: one.key, md5, live_full_holders: find::full_holders(&one.live) })
+    };
+    contents.iter().filter_map(variant).collect()
+}

@@ -1,0 +1,246 @@
+//! One download, from a name to a file in place: choose the content, fetch it, verify it, place it, offer it.
+//!
+//! Nothing appears under the name before every byte is verified and durable, and nothing of the user's is touched without `force`.
+
+mod choice;
+mod fetch;
+mod source;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use choice::Candidates;
+use fetch::{Fetch, FetchError, Fetched};
+
+use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
+use super::catalog::SharedFile;
+use super::core;
+use super::engine::Engine;
+use crate::rt::{Stop, clock};
+use crate::store::{Partial, PartialError, Placed, Standing};
+use crate::types::{
+    Checksum, ContentKey, FileEntry, FileName, Geometry, Holding, Manifest, Md5Digest, Md5Origin, Printable, limits,
+};
+
+/// Runs a download to its end.
+pub(super) fn download(
+    engine: &Engine,
+    request: &DownloadRequest,
+    cancel: &Stop,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Downloaded, DownloadError> {
+    let own = engine.own_file(&request.name, cancel)?;
+    let found = Candidates::find(engine, request, own.as_deref(), cancel, progress)?;
+    let contents = match found {
+        choice::Found::AlreadyHere(key) => {
+            return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
+        }
+        choice::Found::Contents(contents) => contents,
+    };
+    refuse_to_overwrite(engine, request)?;
+    for candidates in contents {
+        let key = candidates.key;
+        if let Some(outcome) = one_content(engine, request, candidates, cancel, progress)? {
+            return Ok(Downloaded { name: request.name.clone(), key, outcome });
+        }
+    }
+    let checksum = request.checksum.map_or_else(|| "the md5 published for it".into(), |checksum| checksum.to_string());
+    Err(DownloadError::Checksum { name: request.name.clone(), checksum })
+}
+
+/// Early, before anything is fetched; placing checks again.
+fn refuse_to_overwrite(engine: &Engine, request: &DownloadRequest) -> Result<(), DownloadError> {
+    let name = request.name.clone();
+    match engine.share.standing(&request.name) {
+        Ok(Standing::Nothing) => Ok(()),
+        Ok(Standing::File(_)) if request.force => Ok(()),
+        Ok(Standing::File(_) | Standing::Other(_)) => Err(DownloadError::Exists { name }),
+        Err(error) => Err(DownloadError::Disk { name, why: error.to_string() }),
+    }
+}
+
+/// Counts as a download in the node's load while it lives.
+struct Counted<'a> {
+    engine: &'a Engine,
+    content: ContentKey,
+}
+
+impl<'a> Counted<'a> {
+    fn new(engine: &'a Engine, content: ContentKey) -> Counted<'a> {
+        engine.memory.ledger.lock().download_began(content);
+        Counted { engine, content }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.engine.memory.ledger.lock().download_ended(self.content);
+    }
+}
+
+/// Fetches and places one content. `None`: its MD5 is not the one asked for, or matches nobody's claim; nothing was placed.
+fn one_content(
+    engine: &Engine,
+    request: &DownloadRequest,
+    candidates: Candidates,
+    cancel: &Stop,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Option<Outcome>, DownloadError> {
+    let name = &request.name;
+    let content = candidates.key;
+    let ranking = fetch::ranking(engine, &candidates.live);
+    let endpoints: Vec<_> = ranking.iter().map(|rating| rating.candidate.endpoint).collect();
+    progress(Progress::Ranked { key: content, ranking });
+
+    let counted = Counted::new(engine, content);
+    let part = Partial::create(&engine.share, content).map_err(|error| disk_error(name, &error))?;
+    let providers = candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
+    let mut fetch = Fetch { engine, content, part: &part, providers, cancel, progress };
+    let fetched = match fetch.run(&endpoints) {
+        Ok(fetched) => fetched,
+        Err(error) => {
+            if matches!(error, FetchError::Cancelled) {
+                part.keep();
+            }
+            return Err(fetch_error(name, error));
+        }
+    };
+    let claims = candidates.claims();
+    let md5 = match whole_md5(request, &fetched, &part, content, &claims, cancel, progress)? {
+        Verdict::Right(md5) => md5,
+        Verdict::Wrong(md5) => {
+            name_liars(engine, name, &claims, md5);
+            discard(part);
+            return Ok(None);
+        }
+    };
+    if let Some(md5) = md5 {
+        name_liars(engine, name, &claims, md5);
+    }
+    let placed = part.place(name, request.force).map_err(|(part, error)| {
+        discard(part);
+        disk_error(name, &error)
+    })?;
+    offer(engine, request, content, &fetched, md5, claims, &placed, cancel);
+    drop(counted);
+    let pieces = Geometry::of(content.size_bytes).count().unwrap_or(0);
+    Ok(Some(Outcome::Fetched { md5, pieces, sources: fetched.sources }))
+}
+
+/// What the MD5 of the whole file says, as far as it was to be computed.
+enum Verdict {
+    Right(Option<Md5Digest>),
+    Wrong(Md5Digest),
+}
+
+/// Computes the whole-file MD5 where it is asked for or must stand in for piece MD5s, and compares.
+fn whole_md5(
+    request: &DownloadRequest,
+    fetched: &Fetched,
+    part: &Partial,
+    content: ContentKey,
+    claims: &[(SocketAddr, Md5Digest)],
+    cancel: &Stop,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Verdict, DownloadError> {
+    let is_small = Geometry::of(content.size_bytes).count().is_some_and(|pieces| pieces <= 1);
+    let is_wanted = request.verify_whole || request.checksum.is_some() || !fetched.piece_md5s_hold;
+    if !is_wanted && !is_small {
+        return Ok(Verdict::Right(None));
+    }
+    if !is_small {
+        progress(Progress::Hashing);
+    }
+    let md5 = part.whole_md5(cancel).map_err(|error| match error.kind() {
+        std::io::ErrorKind::Interrupted => DownloadError::Command(CommandError::Cancelled),
+        _ => DownloadError::Disk { name: request.name.clone(), why: error.to_string() },
+    })?;
+    let is_right = match request.checksum {
+        Some(Checksum::Md5(wanted)) => md5 == wanted,
+        _ => claims.iter().any(|(_, claimed)| *claimed == md5),
+    };
+    Ok(if is_right { Verdict::Right(Some(md5)) } else { Verdict::Wrong(md5) })
+}
+
+fn name_liars(engine: &Engine, name: &FileName, claims: &[(SocketAddr, Md5Digest)], md5: Md5Digest) {
+    for (endpoint, claimed) in claims.iter().filter(|(_, claimed)| *claimed != md5) {
+        engine.warn(format!("`{name}` has md5 {md5}; {endpoint} falsely claims {claimed}"));
+    }
+}
+
+/// Puts the file into the catalog and waits a little for the tracker to know it.
+#[allow(clippy::too_many_arguments, reason = "what a catalog entry is made of")]
+fn offer(
+    engine: &Engine,
+    request: &DownloadRequest,
+    content: ContentKey,
+    fetched: &Fetched,
+    md5: Option<Md5Digest>,
+    claims: Vec<(SocketAddr, Md5Digest)>,
+    placed: &Placed,
+    cancel: &Stop,
+) {
+    let first = fetched.sources.first();
+    let claimed = claims.iter().find(|(endpoint, _)| Some(endpoint) == first).or(claims.first()).map(|(_, md5)| *md5);
+    let entry = FileEntry {
+        name: request.name.clone(),
+        size_bytes: content.size_bytes,
+        mtime_ns: placed.stamp.mtime_ns,
+        content: content.id,
+        md5: md5.or(claimed).unwrap_or(Md5Digest([0; 16])),
+        md5_origin: if md5.is_some() { Md5Origin::Computed } else { Md5Origin::Claimed },
+        holding: Holding::Full,
+        attributes: Vec::new(),
+    };
+    let manifest = match &fetched.manifest {
+        Some(manifest) => Some(Arc::clone(manifest)),
+        None => Manifest::of_single(content, entry.md5).map(Arc::new),
+    };
+    let known = match manifest {
+        Some(manifest) => {
+            let file =
+                SharedFile { entry: Arc::new(entry), manifest, stamp: placed.stamp, racy: false, claimants: claims };
+            engine.ask_core(|reply| core::Event::Placed { file, reply }, cancel)
+        }
+        // The piece list that came along was false; serving needs a true one.
+        None => engine.own_file(&request.name, cancel).map(drop),
+    };
+    if known.is_err() {
+        // We are being stopped. The file is in place and the next scan finds it.
+        return;
+    }
+    let deadline = clock::now() + limits::ms(limits::OFFER_WAIT_MS);
+    if let Err(error) = engine.discovery.publish_now(deadline, cancel) {
+        engine.warn(format!("`{}` is here and not yet offered to others: {error}", request.name));
+    }
+}
+
+fn discard(part: Partial) {
+    // A part that cannot be removed is hidden, and reused by the next download of this content.
+    let _left_behind = part.discard();
+}
+
+fn fetch_error(name: &FileName, error: FetchError) -> DownloadError {
+    match error {
+        FetchError::Cancelled => DownloadError::Command(CommandError::Cancelled),
+        FetchError::Disk(error) => disk_error(name, &error),
+        FetchError::System(error) => DownloadError::Disk { name: name.clone(), why: error.to_string() },
+        FetchError::AllFailed(failures) => DownloadError::AllFailed {
+            name: name.clone(),
+            all_by_digest: !failures.is_empty() && failures.iter().all(|failure| failure.by_digest),
+            attempts: failures
+                .into_iter()
+                .map(|failure| Attempt { endpoint: failure.source, why: Printable(&failure.why).to_string() })
+                .collect(),
+        },
+    }
+}
+
+fn disk_error(name: &FileName, error: &PartialError) -> DownloadError {
+    let name = name.clone();
+    match error {
+        PartialError::NoSpace { .. } => DownloadError::NoSpace { name, why: error.to_string() },
+        PartialError::Exists { .. } => DownloadError::Exists { name },
+        _ => DownloadError::Disk { name, why: error.to_string() },
+    }
+}

@@ -1,0 +1,204 @@
+//! Finding: asks discovery who has something, probes all holders at once, ranks those that answer.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::api::{CommandError, FindReport, FoundGroup, FoundRow};
+use super::engine::Engine;
+use crate::discovery::Discovery as _;
+use crate::logic::select::{Candidate, Rating, rank};
+use crate::net::ask::{Answer, Patience, Question, ask_all};
+use crate::net::client::ClientError;
+use crate::proto::peer::{PeerReply, PeerRequest};
+use crate::proto::{decode, frame};
+use crate::rt::Stop;
+use crate::types::{ContentKey, FileEntry, Provider, Query, limits};
+
+/// A holder that answered the load probe.
+#[derive(Debug, Clone)]
+pub(super) struct LiveHolder {
+    pub(super) provider: Provider,
+    pub(super) candidate: Candidate,
+}
+
+/// What a probe round found.
+#[derive(Debug, Default)]
+pub(super) struct Probed {
+    pub(super) live: Vec<LiveHolder>,
+    /// Those that did not answer, and why.
+    pub(super) silent: Vec<(SocketAddr, String)>,
+}
+
+/// Holders according to discovery, without the own node.
+pub(super) fn providers(engine: &Engine, query: &Query, cancel: &Stop) -> Result<Vec<Provider>, CommandError> {
+    let mut providers = engine.discovery.find(query, cancel)?;
+    providers.retain(|provider| provider.node != engine.memory.node);
+    Ok(providers)
+}
+
+/// Asks each of `providers` how busy it is, each endpoint once for each content, at most [`limits::PROBE_CANDIDATES_MAX`].
+pub(super) fn probe(engine: &Engine, providers: Vec<Provider>, cancel: &Stop) -> Result<Probed, CommandError> {
+    let latencies = engine.refreshed_latencies();
+    let mut asked: BTreeMap<(SocketAddr, ContentKey), usize> = BTreeMap::new();
+    let mut questions = Vec::new();
+    for provider in &providers {
+        let key = provider.entry.key();
+        if questions.len() >= limits::PROBE_CANDIDATES_MAX {
+            break;
+        }
+        asked.entry((provider.endpoint, key)).or_insert_with(|| {
+            let request = PeerRequest::Load { asker: engine.memory.node, content: Some(key) };
+            let hold_back = match engine.emulate_latency {
+                true => latencies.emulated(provider.endpoint),
+                false => std::time::Duration::ZERO,
+            };
+            questions.push(Question { endpoint: provider.endpoint, frame: framed(&request), hold_back });
+            questions.len() - 1
+        });
+    }
+    let patience = Patience {
+        silence: limits::ms(limits::PROBE_SILENCE_MS),
+        after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS),
+    };
+    let answers = ask_all(&questions, Some(engine.ip), patience, cancel)
+        .map_err(|error| CommandError::Share(format!("cannot wait for answers: {error}")))?;
+    if cancel.is_triggered() {
+        return Err(CommandError::Cancelled);
+    }
+    let mut probed = Probed::default();
+    for provider in providers {
+        let Some(&index) = asked.get(&(provider.endpoint, provider.entry.key())) else { continue };
+        match load_from(&answers[index]) {
+            // The own node under another address.
+            Ok((node, ..)) if node == engine.memory.node => {}
+            Ok((node, ..)) if node != provider.node => {
+                probed.silent.push((provider.endpoint, "another node answers there".into()));
+            }
+            Ok((_, load, yours)) => {
+                let round_trip = answers[index].as_ref().map_or(std::time::Duration::ZERO, |answer| answer.round_trip);
+                let (latency, latency_origin) = latencies.of(provider.endpoint, round_trip);
+                let candidate = Candidate {
+                    endpoint: provider.endpoint,
+                    latency,
+                    latency_origin,
+                    load,
+                    yours: u32::from(yours.min(1)),
+                };
+                probed.live.push(LiveHolder { provider, candidate });
+            }
+            Err(why) => probed.silent.push((provider.endpoint, why)),
+        }
+    }
+    probed.silent.sort();
+    probed.silent.dedup();
+    Ok(probed)
+}
+
+/// Node id, load and `yours` of an answer to a load request.
+fn load_from(answer: &Result<Answer, ClientError>) -> Result<(crate::types::NodeId, u32, u8), String> {
+    let answer = answer.as_ref().map_err(|error| error.to_string())?;
+    match decode(&answer.body) {
+        Ok(PeerReply::Load { node, load, yours }) => Ok((node, load, yours)),
+        Ok(PeerReply::Refused(why)) => Err(why.to_string()),
+        Ok(_) => Err("its answer does not fit the question".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The load of one node, as `getload` shows it.
+pub(super) fn load_of(engine: &Engine, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
+    let request = PeerRequest::Load { asker: engine.memory.node, content: None };
+    let question = Question { endpoint, frame: framed(&request), hold_back: std::time::Duration::ZERO };
+    let silence = limits::ms(limits::PROBE_SILENCE_MS);
+    let unreachable = |why: String| CommandError::Unreachable { endpoint, why };
+    let answers = ask_all(&[question], Some(engine.ip), Patience { silence, after_first: silence }, cancel)
+        .map_err(|error| unreachable(error.to_string()))?;
+    match load_from(&answers[0]) {
+        Ok((_, load, _)) => Ok(load),
+        Err(_) if cancel.is_triggered() => Err(CommandError::Cancelled),
+        Err(why) => Err(unreachable(why)),
+    }
+}
+
+/// The answer to a person's `find`.
+pub(super) fn find(engine: &Engine, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
+    let providers = providers(engine, query, cancel)?;
+    let any_known = !providers.is_empty();
+    let Probed { live, silent } = probe(engine, providers, cancel)?;
+    let own = own_entries(engine, query);
+    if live.is_empty() && own.is_empty() && any_known {
+        return Err(CommandError::NoneAnswered(silent));
+    }
+    Ok(FindReport { groups: groups(engine, live, own), silent })
+}
+
+/// Files of the own share that fit the query.
+fn own_entries(engine: &Engine, query: &Query) -> Vec<Arc<FileEntry>> {
+    let catalog = engine.memory.catalog.read();
+    match query {
+        Query::Name(name) => catalog.get(name).map(|file| Arc::clone(&file.entry)).into_iter().collect(),
+        Query::Md5(md5) => catalog.entries().filter(|entry| entry.md5 == *md5).cloned().collect(),
+        Query::Content(prefix) => catalog.entries().filter(|entry| prefix.matches(&entry.content)).cloned().collect(),
+    }
+}
+
+/// Groups by content, most live full holders first; best score first within one, the own node last.
+fn groups(engine: &Engine, live: Vec<LiveHolder>, own: Vec<Arc<FileEntry>>) -> Vec<FoundGroup> {
+    let mut by_content: BTreeMap<ContentKey, (Vec<LiveHolder>, Vec<Arc<FileEntry>>)> = BTreeMap::new();
+    for holder in live {
+        by_content.entry(holder.provider.entry.key()).or_default().0.push(holder);
+    }
+    for entry in own {
+        by_content.entry(entry.key()).or_default().1.push(entry);
+    }
+    let mut groups: Vec<(usize, FoundGroup)> = by_content
+        .into_iter()
+        .map(|(key, (holders, own))| {
+            let full = full_holders(&holders);
+            let mut rows = rated_rows(holders, engine.load_weight);
+            rows.extend(own.into_iter().map(|entry| FoundRow {
+                endpoint: engine.endpoint,
+                entry: FileEntry::clone(&entry),
+                rating: None,
+            }));
+            (full, FoundGroup { key, rows })
+        })
+        .collect();
+    groups.sort_by_key(|(full, group)| (std::cmp::Reverse(*full), group.key));
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// Number of nodes among `holders` that have the whole content, under however many names.
+pub(super) fn full_holders(holders: &[LiveHolder]) -> usize {
+    let mut nodes: Vec<_> = holders
+        .iter()
+        .filter(|holder| holder.provider.entry.holding == crate::types::Holding::Full)
+        .map(|holder| holder.provider.node)
+        .collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    nodes.len()
+}
+
+/// Rows in order of score. A node that has the content under several names has a row for each. Shown is the load as told.
+fn rated_rows(holders: Vec<LiveHolder>, weight: crate::types::Millis) -> Vec<FoundRow> {
+    let candidates: Vec<_> = holders.iter().map(|holder| Candidate { yours: 0, ..holder.candidate }).collect();
+    let ranking = rank(&candidates, weight);
+    let mut rows: Vec<(usize, FoundRow)> = holders
+        .into_iter()
+        .map(|holder| {
+            let endpoint = holder.provider.endpoint;
+            let place = ranking.iter().position(|rating: &Rating| rating.candidate.endpoint == endpoint).unwrap_or(usize::MAX);
+            let rating = ranking.get(place).copied();
+            (place, FoundRow { endpoint, entry: holder.provider.entry, rating })
+        })
+        .collect();
+    rows.sort_by(|(a_place, a), (b_place, b)| (a_place, &a.entry.name).cmp(&(b_place, &b.entry.name)));
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+/// The frame of a request. Requests are bounded by construction, so they fit.
+pub(super) fn framed(request: &PeerRequest) -> Vec<u8> {
+    frame(request).expect("a request is far smaller than a frame may be")
+}

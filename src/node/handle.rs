@@ -1,0 +1,381 @@
+//! The handle of a running node: starts its threads, runs people's commands on the caller's thread, stops everything in order.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, at, bounded, select};
+use parking_lot::Mutex;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::api::{
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Level, NodeConfig, Notice, Progress, Ready,
+    ScanSummary, StartError,
+};
+use super::control::Control;
+use super::core::{self, Core, CoreParts};
+use super::engine::Engine;
+use super::latency::Latencies;
+use super::memory::Memory;
+use super::upload::Upload;
+use super::{download, find};
+use crate::discovery::tracker_client::News;
+use crate::discovery::{TrackerClient, TrackerClientConfig};
+use crate::net::{Bucket, FrontConfig, front, listen};
+use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
+use crate::store::{Disk, RealDisk, Share, ShareError};
+use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Printable, Query, limits};
+
+/// Threads that send files.
+const UPLOAD_FRONTS: usize = 2;
+/// Threads that scan, hash and verify whole files.
+const WORKERS: usize = 2;
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    addr: SocketAddr,
+    started_at: Instant,
+    engine: Arc<Engine>,
+    pool: Pool,
+    first_scan: Receiver<ScanSummary>,
+    /// What the first scan found, once it has been taken from `first_scan`.
+    first_scan_found: Mutex<Option<ScanSummary>>,
+    known_names: Arc<Mutex<Vec<FileName>>>,
+    wait_for_tracker: bool,
+    threads: Threads,
+    announcing: Threads,
+    stops: Stops,
+}
+
+/// What stops when; in this order.
+#[derive(Debug)]
+struct Stops {
+    commands: Stop,
+    announce: Stop,
+    rest: Stop,
+}
+
+impl Node {
+    /// Binds, takes the share, starts the threads. Does not wait for the tracker or the scan.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(config: NodeConfig) -> Result<Node, StartError> {
+        Node::start_on(config, Arc::new(RealDisk))
+    }
+
+    /// [`Node::start`] with the disk operations of downloads on `disk`.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
+        let share = Arc::new(Share::open(&config.share, disk).map_err(share_error)?);
+        let bind = SocketAddr::new(config.ip, config.port);
+        let listener = Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?);
+        let addr = listener.local_addr()?;
+        let me = SocketAddr::new(config.ip, addr.port());
+        let latencies = Latencies::new(me, config.default_latency, &config.latency)
+            .map_err(|error| StartError::Latency { path: error.path, why: error.why })?;
+
+        let memory = Arc::new(Memory::new(NodeId(SmallRng::from_os_rng().random())));
+        let stops = Stops { commands: Stop::new()?, announce: Stop::new()?, rest: Stop::new()? };
+        let (threads, announcing) = (Threads::new(), Threads::new());
+        // Should the start fail halfway, this ends what has been started.
+        let undo = TriggerOnDrop(vec![stops.announce.clone(), stops.rest.clone()]);
+
+        let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, &threads, &stops.rest)?;
+        let news = news_to_notices(config.notices.clone());
+        let client_config = TrackerClientConfig {
+            tracker: config.tracker,
+            node: memory.node,
+            ip: config.ip,
+            port: addr.port(),
+            advertise: config.advertise,
+            heartbeat: config.heartbeat,
+        };
+        let catalog = Arc::clone(&memory);
+        let nonce = Arc::clone(&memory.nonce);
+        let discovery = TrackerClient::start(client_config, catalog, nonce, news, &announcing, &stops.announce)?;
+
+        let (to_core, core_events) = bounded(core::EVENTS_MAX);
+        let (first_scan_sender, first_scan) = bounded(1);
+        let core = Core::new(CoreParts {
+            memory: Arc::clone(&memory),
+            share: Arc::clone(&share),
+            discovery: Arc::new(discovery.clone()),
+            pool: pool.clone(),
+            notices: config.notices.clone(),
+            events: (to_core.clone(), core_events),
+            first_scan: first_scan_sender,
+            stop: stops.rest.clone(),
+        });
+        threads.spawn("core", move || core.run())?;
+
+        let rate = config.max_upload.map(|bytes_per_s| Arc::new(Bucket::new(bytes_per_s)));
+        let mut upload_fronts = Vec::new();
+        for number in 1..=UPLOAD_FRONTS {
+            let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
+            upload_fronts.push(post);
+            let upload = Upload { memory: Arc::clone(&memory), share: Arc::clone(&share), core: to_core.clone() };
+            let (front_config, stop) = (front_config(None, rate.clone()), stops.rest.clone());
+            threads.spawn(&format!("upload-{number}"), move || drop(front::run(upload, front_config, mail, stop)))?;
+        }
+        let (_, mail) = mailbox(1)?;
+        let control = Control { memory: Arc::clone(&memory), upload_fronts, next_upload_front: 0 };
+        let (front_config, stop) = (front_config(Some(listener), None), stops.rest.clone());
+        threads.spawn("control", move || drop(front::run(control, front_config, mail, stop)))?;
+
+        let engine = Arc::new(Engine {
+            ip: config.ip,
+            endpoint: config.advertise.unwrap_or(me),
+            memory,
+            share,
+            discovery,
+            core: to_core,
+            latencies: Mutex::new(Arc::new(latencies)),
+            emulate_latency: config.emulate_latency,
+            load_weight: config.load_weight,
+            retries: config.retries,
+            notices: config.notices,
+        });
+        undo.disarm();
+        Ok(Node {
+            addr,
+            started_at: clock::now(),
+            engine,
+            pool,
+            first_scan,
+            first_scan_found: Mutex::default(),
+            known_names: Arc::default(),
+            wait_for_tracker: config.wait_for_tracker,
+            threads,
+            announcing,
+            stops,
+        })
+    }
+
+    /// Where the listener is bound.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Waits until the node is registered and its first scan published, or 2 s after start if the scan takes longer; its end is then told
+    /// by a notice.
+    ///
+    /// # Errors
+    /// [`CommandError::NoTracker`] unless the node was to wait for it, [`CommandError::Cancelled`].
+    pub fn wait_ready(&self, cancel: &Stop) -> Result<Ready, CommandError> {
+        let patience = at(self.started_at + limits::ms(limits::START_SCAN_WAIT_MS));
+        let scanned = select! {
+            recv(self.first_scan) -> scanned => scanned.ok(),
+            recv(patience) -> _ => None,
+            recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
+        };
+        *self.first_scan_found.lock() = scanned;
+        loop {
+            let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
+            match self.engine.discovery.publish_now(deadline, cancel) {
+                Ok(()) => break,
+                Err(error) if !self.wait_for_tracker => return Err(error.into()),
+                Err(_) => {
+                    if cancel.wait_until(clock::now() + limits::ms(limits::RECONNECT_JITTER_MS)) {
+                        return Err(CommandError::Cancelled);
+                    }
+                }
+            }
+        }
+        Ok(match scanned {
+            Some(summary) => Ready::Complete { files: summary.files },
+            None => {
+                self.tell_when_scanned();
+                Ready::Scanning
+            }
+        })
+    }
+
+    /// Has the end of the first scan told by a notice.
+    fn tell_when_scanned(&self) {
+        let (first_scan, stop) = (self.first_scan.clone(), self.stops.rest.clone());
+        let notices = self.engine.notices.clone();
+        let telling = move || {
+            select! {
+                recv(first_scan) -> scanned => if let Ok(summary) = scanned {
+                    let text = format!("ready: {} files", summary.files);
+                    let _dropped_when_full = notices.try_send(Notice { level: Level::Info, text });
+                },
+                recv(stop.receiver()) -> _ => {}
+            }
+        };
+        // Without a thread to spare the end of the scan goes untold, which harms nothing else.
+        let _untold = std::thread::Builder::new().name("first-scan".into()).spawn(telling);
+    }
+
+    /// Rescans the share and publishes what has changed.
+    ///
+    /// # Errors
+    /// [`CommandError::Share`], [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
+    pub fn update_list(&self, cancel: &Stop) -> Result<ScanSummary, CommandError> {
+        let scanned = self.engine.ask_core(core::Event::Rescan, cancel)?;
+        let summary = scanned.map_err(|why| CommandError::Share(Printable(&why).to_string()))?;
+        let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
+        self.engine.discovery.publish_now(deadline, cancel)?;
+        Ok(summary)
+    }
+
+    /// Who has what `query` names, ranked. An empty report: nobody.
+    ///
+    /// # Errors
+    /// [`CommandError`]; `NoneAnswered` if holders are known and not one answered.
+    pub fn find(&self, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
+        find::find(&self.engine, query, cancel)
+    }
+
+    /// Downloads a file into the share, on this thread.
+    ///
+    /// # Errors
+    /// [`DownloadError`]; nothing of the user's was changed then.
+    pub fn download(
+        &self,
+        request: &DownloadRequest,
+        cancel: &Stop,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Downloaded, DownloadError> {
+        download::download(&self.engine, request, cancel, progress)
+    }
+
+    /// The load of the node at `endpoint`.
+    ///
+    /// # Errors
+    /// [`CommandError::Unreachable`] or [`CommandError::Cancelled`].
+    pub fn load_of(&self, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
+        find::load_of(&self.engine, endpoint, cancel)
+    }
+
+    /// The own files, by name.
+    pub fn files(&self) -> Vec<FileEntry> {
+        let catalog = self.engine.memory.catalog.read();
+        catalog.entries().map(|entry| FileEntry::clone(entry)).collect()
+    }
+
+    /// All nodes that the tracker knows.
+    ///
+    /// # Errors
+    /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
+    pub fn nodes(&self, cancel: &Stop) -> Result<Vec<NodeSummary>, CommandError> {
+        Ok(self.engine.discovery.nodes(cancel)?)
+    }
+
+    /// Names for completion, sorted: own files and those last seen at the tracker. Answers from memory.
+    pub fn known_names(&self) -> Vec<FileName> {
+        let mut names: Vec<_> = self.engine.memory.catalog.read().names().cloned().collect();
+        names.extend(self.known_names.lock().iter().cloned());
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Has [`Node::known_names`] brought up to date, some time soon. Does not wait.
+    pub fn refresh_names(&self) {
+        let (engine, known_names) = (Arc::clone(&self.engine), Arc::clone(&self.known_names));
+        let stop = self.stops.commands.clone();
+        let _pool_is_busy = self.pool.try_run(move || {
+            if let Ok(names) = engine.discovery.names(&stop) {
+                *known_names.lock() = names;
+            }
+        });
+    }
+
+    /// Returns true if and only if files can be put into the share.
+    pub fn is_share_writable(&self) -> bool {
+        self.engine.share.writable()
+    }
+
+    /// Delivers each thread that ends; one that ends before `stop` is a fault.
+    pub fn ended(&self) -> &Receiver<Ended> {
+        self.threads.ended()
+    }
+
+    /// The stop of running commands; each command takes a child of it.
+    pub fn stop_token(&self) -> &Stop {
+        &self.stops.commands
+    }
+
+    /// Leaves the tracker, ends transfers, joins every thread; at most 5 s.
+    pub fn stop(self) -> StopReport {
+        let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
+        self.stops.commands.trigger();
+        // Nobody should be sent here any more before the fronts are gone.
+        self.stops.announce.trigger();
+        let mut report = self.announcing.join(deadline);
+        self.stops.rest.trigger();
+        report.merge(self.threads.join(deadline));
+        report
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        for stop in [&self.stops.commands, &self.stops.announce, &self.stops.rest] {
+            stop.trigger();
+        }
+    }
+}
+
+/// Ends what a start has begun, unless it came to its end.
+struct TriggerOnDrop(Vec<Stop>);
+
+impl TriggerOnDrop {
+    fn disarm(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for TriggerOnDrop {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Stop::trigger);
+    }
+}
+
+fn front_config(listener: Option<Arc<std::net::TcpListener>>, rate: Option<Arc<Bucket>>) -> FrontConfig {
+    FrontConfig {
+        listener,
+        incomplete_max: limits::INCOMPLETE_MAX,
+        incomplete_per_address_max: limits::INCOMPLETE_PER_ADDRESS_MAX,
+        rate,
+    }
+}
+
+fn news_to_notices(notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {
+    move |news| {
+        let (level, text) = match news {
+            News::Registered { again: false } => return,
+            News::Registered { again: true } => (Level::Info, "registered with the tracker again".to_owned()),
+            News::Unproved { endpoint, why } => (
+                Level::Warning,
+                format!("this node's files are not offered: the tracker called {endpoint} back: {why}; check --advertise and the firewall"),
+            ),
+            News::Lost { why } => (Level::Warning, format!("the tracker is lost: {why}")),
+        };
+        let _dropped_when_full = notices.try_send(Notice { level, text });
+    }
+}
+
+fn share_error(error: ShareError) -> StartError {
+    match error {
+        ShareError::NoSuchDirectory { path, why } => StartError::NoSuchDirectory { path, why },
+        ShareError::InUse { path } => StartError::ShareInUse { path },
+        ShareError::Io { path, why } => StartError::Share { path, why },
+    }
+}
+
+fn listen_error(addr: SocketAddr, error: &std::io::Error) -> StartError {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            StartError::AddressInUse { addr, why: "the address is in use: stop what listens there, or choose another port".into() }
+        }
+        _ => StartError::Listen { addr, why: error.to_string() },
+    }
+}

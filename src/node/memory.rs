@@ -1,0 +1,44 @@
+//! What the node's fronts answer from: the catalog, the load, who we are. Shared by all its threads.
+//!
+//! Each field has its own lock; a lock is a leaf, held for a look-up and never while sending, waiting or touching a file. The catalog is
+//! written by the core alone.
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::catalog::Catalog;
+use crate::discovery::{Changes, PublishedCatalog};
+use crate::logic::ledger::Ledger;
+use crate::types::{FileEntry, NodeId, Nonce};
+
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) node: NodeId,
+    /// What the listener shows to a tracker's call-back; set by the announce thread.
+    pub(super) nonce: Arc<Mutex<Option<Nonce>>>,
+    pub(super) catalog: RwLock<Catalog>,
+    pub(super) ledger: Mutex<Ledger>,
+}
+
+impl Memory {
+    pub(super) fn new(node: NodeId) -> Memory {
+        Memory { node, nonce: Arc::default(), catalog: RwLock::default(), ledger: Mutex::default() }
+    }
+}
+
+impl PublishedCatalog for Memory {
+    fn snapshot(&self) -> (u64, Vec<Arc<FileEntry>>) {
+        let catalog = self.catalog.read();
+        (catalog.version(), catalog.entries().cloned().collect())
+    }
+
+    fn changes_since(&self, version: u64) -> Option<(u64, Changes)> {
+        let catalog = self.catalog.read();
+        catalog.changes_since(version).map(|changes| (catalog.version(), changes))
+    }
+
+    fn load(&self) -> u32 {
+        self.ledger.lock().load()
+    }
+}

@@ -1,0 +1,172 @@
+//! An upload front's service: pieces of shared files, straight from the page cache.
+//!
+//! A connection has one transfer at a time, counted in the ledger from its first request until the last requested byte is sent or the
+//! connection ends. A file is opened once for a transfer and sent only while it looks as it did when it was hashed.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::catalog::SharedFile;
+use super::control::{encoded, refusal};
+use super::core;
+use super::memory::Memory;
+use crate::net::{After, Closed, ConnId, Hands, Parts, Service};
+use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
+use crate::proto::{FrameError, decode};
+use crate::store::share::{FileStamp, Share};
+use crate::types::{ContentKey, NodeId, limits};
+
+/// What comes through an upload front's mailbox.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A connection from the control front, with the request that made it move.
+    Moved { parts: Parts, body: Vec<u8> },
+}
+
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) memory: Arc<Memory>,
+    pub(super) share: Arc<Share>,
+    pub(super) core: Sender<core::Event>,
+}
+
+/// What an upload connection is busy with.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    transfer: Option<Transfer>,
+}
+
+#[derive(Debug)]
+struct Transfer {
+    asker: NodeId,
+    content: ContentKey,
+    source: Arc<SharedFile>,
+    file: Arc<File>,
+    /// Pieces asked for and not yet sent. While it is not 0 the transfer counts as load.
+    outstanding: usize,
+}
+
+impl Upload {
+    /// Sees to it that the session's transfer is of `content` for `asker`, its file open and unchanged.
+    fn transfer<'a>(
+        &self,
+        session: &'a mut Session,
+        asker: NodeId,
+        content: ContentKey,
+    ) -> Result<&'a mut Transfer, PeerRefusal> {
+        if let Some(current) = &session.transfer
+            && (current.asker, current.content) != (asker, content)
+        {
+            if current.outstanding > 0 {
+                return Err(PeerRefusal::Busy);
+            }
+            session.transfer = None;
+        }
+        let transfer = match session.transfer.take() {
+            Some(transfer) => transfer,
+            None => {
+                let found = self.memory.catalog.read().by_content(&content).cloned();
+                let source = found.ok_or(PeerRefusal::NotShared)?;
+                let opened = self.share.open_file(&source.entry.name).map_err(|error| self.unreadable(&source, &error))?;
+                Transfer { asker, content, source, file: Arc::new(opened.file), outstanding: 0 }
+            }
+        };
+        let stamp = FileStamp::of(&transfer.file).map_err(|error| self.unreadable(&transfer.source, &error))?;
+        let is_as_hashed = stamp == transfer.source.stamp;
+        if !is_as_hashed {
+            self.look_again(&transfer.source);
+            // What is still being sent counts on; otherwise the next request looks the content up anew.
+            session.transfer = Some(transfer).filter(|transfer| transfer.outstanding > 0);
+            return Err(PeerRefusal::Changed);
+        }
+        Ok(session.transfer.insert(transfer))
+    }
+
+    fn unreadable(&self, source: &SharedFile, error: &std::io::Error) -> PeerRefusal {
+        self.look_again(source);
+        match error.kind() {
+            std::io::ErrorKind::NotFound => PeerRefusal::Changed,
+            kind => PeerRefusal::Unreadable(kind.to_string()),
+        }
+    }
+
+    /// Has the core compare the file with the catalog. A full queue means that it is busy doing such things.
+    fn look_again(&self, source: &SharedFile) {
+        let _core_is_busy = self.core.try_send(core::Event::LookAgain { name: source.entry.name.clone() });
+    }
+
+    fn answer(
+        &self,
+        id: ConnId,
+        session: &mut Session,
+        (asker, content, piece): (NodeId, ContentKey, u32),
+        hands: &mut Hands<Session>,
+    ) -> Result<(), PeerRefusal> {
+        let transfer = self.transfer(session, asker, content)?;
+        let range = transfer.source.manifest.geometry().range(piece).ok_or(PeerRefusal::NoSuchPiece)?;
+        if transfer.outstanding >= limits::PIECE_REQUESTS_MAX {
+            return Err(PeerRefusal::Busy);
+        }
+        if transfer.outstanding == 0 {
+            self.memory.ledger.lock().upload_began(asker, content);
+        }
+        transfer.outstanding += 1;
+        let len_bytes = (range.end - range.start) as u32;
+        hands.send(id, encoded(&PeerReply::Piece { piece, len_bytes }));
+        hands.send_file(id, Arc::clone(&transfer.file), range, u64::from(piece));
+        Ok(())
+    }
+}
+
+impl Service for Upload {
+    type Session = Session;
+    type Event = Event;
+
+    fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) -> Session {
+        Session::default()
+    }
+
+    fn frame(&mut self, id: ConnId, session: &mut Session, body: &[u8], hands: &mut Hands<Session>) -> After {
+        let request = match decode(body) {
+            Ok(PeerRequest::Piece { asker, content, piece }) => (asker, content, piece),
+            Ok(_) => {
+                hands.send(id, refusal("this connection is for pieces: ask other things on another one"));
+                return After::Close;
+            }
+            Err(error) => {
+                hands.send(id, refusal(&error.to_string()));
+                return After::Close;
+            }
+        };
+        if let Err(why) = self.answer(id, session, request, hands) {
+            hands.send(id, encoded(&PeerReply::Refused(why)));
+        }
+        After::Next
+    }
+
+    fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>> {
+        Some(refusal(&error.to_string()))
+    }
+
+    fn event(&mut self, event: Event, hands: &mut Hands<Session>) {
+        let Event::Moved { parts, body } = event;
+        hands.adopt(parts, Session::default(), body);
+    }
+
+    fn sent(&mut self, _id: ConnId, session: &mut Session, _tag: u64, _hands: &mut Hands<Session>) {
+        let Some(transfer) = &mut session.transfer else { return };
+        transfer.outstanding -= 1;
+        if transfer.outstanding == 0 {
+            self.memory.ledger.lock().upload_ended(transfer.asker, transfer.content);
+        }
+    }
+
+    fn closed(&mut self, _id: ConnId, session: Session, _why: &Closed, _hands: &mut Hands<Session>) {
+        if let Some(transfer) = session.transfer.filter(|transfer| transfer.outstanding > 0) {
+            self.memory.ledger.lock().upload_ended(transfer.asker, transfer.content);
+        }
+    }
+}

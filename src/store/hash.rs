@@ -1,0 +1,265 @@
+//! Digests of the share's files.
+//!
+//! One pass over a file in memory of one piece. Digests are given out only for a file that stood still
+//! meanwhile.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use md5::{Digest, Md5};
+use thiserror::Error;
+
+use super::share::{FileStamp, OpenFile, Share};
+use super::stopped;
+use crate::rt::{Stop, clock};
+use crate::types::{FileName, Geometry, Manifest, Md5Digest, PieceDigests};
+
+/// How often a file that changes under the hashing is begun anew before it is left for the next scan.
+const ATTEMPTS: u32 = 3;
+/// Grain of the coarsest file times in use (FAT: 2 s).
+const RACY_NS: u64 = 2_000_000_000;
+const READ_BYTES: usize = 256 << 10;
+
+/// The digests of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashed {
+    pub manifest: Manifest,
+    pub md5: Md5Digest,
+    /// Of the file that was hashed, unchanged while it was.
+    pub stamp: FileStamp,
+    /// The file was changed within 2 s of the hashing: an equal stamp later does not prove that it is
+    /// unchanged.
+    pub racy: bool,
+}
+
+/// Why a file was not hashed. Our side's fault, or its owner's.
+#[derive(Debug, Error)]
+pub enum HashError {
+    #[error("cannot read it: {0}")]
+    Io(#[from] io::Error),
+    #[error("it keeps changing: it is published when it stands still")]
+    Changing,
+    #[error("its size of {0} bytes is above what can be shared")]
+    TooLarge(u64),
+    #[error("stopped")]
+    Stopped,
+}
+
+impl HashError {
+    /// Returns true if and only if there is nothing to share at the name, or nobody waits for it any more: no news for its owner.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            HashError::Io(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput),
+            HashError::Stopped => true,
+            HashError::Changing | HashError::TooLarge(_) => false,
+        }
+    }
+}
+
+/// Hashes a file. `buffer` is kept by the caller from file to file and grows to one piece (at most 4 MiB).
+///
+/// # Errors
+/// [`HashError`]; `stop` is looked at once a piece.
+pub fn hash_file(
+    share: &Share,
+    name: &FileName,
+    stop: &Stop,
+    buffer: &mut Vec<u8>,
+) -> Result<Hashed, HashError> {
+    hash_opened(|| share.open_file(name), stop, buffer)
+}
+
+/// Hashes what `open` opens, which is asked anew each time: a program that replaces a file leaves the old one
+/// to those who have it open.
+fn hash_opened(
+    mut open: impl FnMut() -> io::Result<OpenFile>,
+    stop: &Stop,
+    buffer: &mut Vec<u8>,
+) -> Result<Hashed, HashError> {
+    for _ in 0..ATTEMPTS {
+        let OpenFile { file, stamp } = open()?;
+        let began_ns = clock::wall_ns();
+        let hashed = hash_pieces(&file, stamp.size_bytes, stop, buffer)?;
+        if let Some((manifest, md5)) = hashed
+            && FileStamp::of(&file)? == stamp
+        {
+            return Ok(Hashed { manifest, md5, stamp, racy: is_racy(&stamp, began_ns) });
+        }
+    }
+    Err(HashError::Changing)
+}
+
+/// Returns true if and only if the file's times are so near to `now_ns` that a later change might get the
+/// same.
+fn is_racy(stamp: &FileStamp, now_ns: i64) -> bool {
+    [stamp.mtime_ns, stamp.ctime_ns].iter().any(|ns| ns.abs_diff(now_ns) < RACY_NS)
+}
+
+/// The digests of an open file of that size; `None` if it turns out to be shorter.
+fn hash_pieces(
+    file: &File,
+    size_bytes: u64,
+    stop: &Stop,
+    buffer: &mut Vec<u8>,
+) -> Result<Option<(Manifest, Md5Digest)>, HashError> {
+    let geometry = Geometry::of(size_bytes);
+    let count = geometry.count().ok_or(HashError::TooLarge(size_bytes))?;
+    let mut pieces = Vec::new();
+    let mut whole = Md5::new();
+    for index in 0..count {
+        if stop.is_triggered() {
+            return Err(HashError::Stopped);
+        }
+        let range = geometry.range(index).expect("index is below the count");
+        let len = (range.end - range.start) as usize;
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        let piece = &mut buffer[..len];
+        match file.read_exact_at(piece, range.start) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        pieces.push(PieceDigests::of(&geometry, index, piece));
+        if count > 1 {
+            whole.update(piece);
+        }
+    }
+    let md5 = match pieces.as_slice() {
+        [only] => only.md5,
+        _ => Md5Digest(whole.finalize().into()),
+    };
+    Ok(Some((Manifest::of_hashed(size_bytes, pieces), md5)))
+}
+
+/// MD5 of the first `size_bytes` of a file, which is all of a file that was placed.
+///
+/// # Errors
+/// What the system says; `UnexpectedEof` if the file is shorter; `Interrupted` when `stop` was triggered.
+pub fn whole_md5(file: &File, size_bytes: u64, stop: &Stop) -> io::Result<Md5Digest> {
+    let mut buffer = vec![0; READ_BYTES];
+    let mut whole = Md5::new();
+    let mut offset = 0;
+    while offset < size_bytes {
+        if stop.is_triggered() {
+            return Err(stopped());
+        }
+        let part = &mut buffer[..(size_bytes - offset).min(READ_BYTES as u64) as usize];
+        file.read_exact_at(part, offset)?;
+        whole.update(&*part);
+        offset += part.len() as u64;
+    }
+    Ok(Md5Digest(whole.finalize().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture;
+    use std::fs;
+
+    const MIB: usize = 1 << 20;
+
+    fn content(len: usize) -> Vec<u8> {
+        (0..len).map(|i| (i * 31 % 251) as u8).collect()
+    }
+
+    fn md5_of(bytes: &[u8]) -> Md5Digest {
+        Md5Digest(Md5::digest(bytes).into())
+    }
+
+    #[test]
+    fn digests_are_those_of_the_bytes_at_every_kind_of_size() {
+        let (dir, share) = fixture::share();
+        let stop = Stop::new().expect("a descriptor");
+        let name = FileName::new("f").expect("a name");
+        let mut buffer = Vec::new();
+        // Largest first too, so that a used buffer is met.
+        for len in [3 * MIB + 7919, 0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB, 77] {
+            let bytes = content(len);
+            fs::write(dir.path().join("f"), &bytes).expect("written");
+            let hashed = hash_file(&share, &name, &stop, &mut buffer).expect("hashed");
+            assert_eq!(hashed.manifest.key().id.0, *blake3::hash(&bytes).as_bytes(), "length {len}");
+            assert_eq!(hashed.manifest.key().size_bytes, len as u64);
+            assert_eq!(hashed.md5, md5_of(&bytes), "length {len}");
+            let piece_md5s: Vec<_> = hashed.manifest.pieces().iter().map(|piece| piece.md5).collect();
+            assert_eq!(piece_md5s, bytes.chunks(MIB).map(md5_of).collect::<Vec<_>>(), "length {len}");
+            let open = share.open_file(&name).expect("opened");
+            assert_eq!(hashed.stamp, open.stamp);
+            assert!(hashed.racy, "it was written just now");
+            assert_eq!(whole_md5(&open.file, len as u64, &stop).expect("hashed"), md5_of(&bytes));
+            assert!(buffer.len() <= MIB, "one piece of memory");
+        }
+    }
+
+    /// Hashes a file of `MIB + 5` bytes to which `change` is done after each of the first `times` openings.
+    fn hash_changed(times: u32, change: fn(&File)) -> Result<Hashed, HashError> {
+        let (dir, share) = fixture::share();
+        let path = dir.path().join("f");
+        fs::write(&path, content(MIB + 5)).expect("written");
+        let mut opened = 0;
+        let open = || {
+            let open = share.open_file(&FileName::new("f").expect("a name"))?;
+            opened += 1;
+            if opened <= times {
+                change(&File::options().write(true).open(&path)?);
+            }
+            Ok(open)
+        };
+        hash_opened(open, &Stop::new().expect("a descriptor"), &mut Vec::new())
+    }
+
+    #[test]
+    fn a_file_that_changes_meanwhile_is_hashed_again_and_given_up_if_it_goes_on() {
+        let shrink: fn(&File) = |file| {
+            let len = file.metadata().expect("its length").len();
+            file.set_len(len - 1).expect("shortened");
+        };
+        let grow: fn(&File) = |file| {
+            let len = file.metadata().expect("its length").len();
+            file.set_len(len + 1).expect("lengthened");
+        };
+        // Same size, other bytes; the time is set apart, as the clock's grain may be coarser than this test.
+        let overwrite: fn(&File) = |file| {
+            let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("its time");
+            file.write_all_at(b"other", 3).expect("written");
+            file.set_modified(modified + std::time::Duration::from_secs(1)).expect("time set");
+        };
+        for change in [shrink, grow, overwrite] {
+            let hashed = hash_changed(ATTEMPTS - 1, change).expect("stood still at the last attempt");
+            assert_ne!(hashed.manifest.key().id.0, *blake3::hash(&content(MIB + 5)).as_bytes());
+            assert!(matches!(hash_changed(ATTEMPTS, change), Err(HashError::Changing)));
+        }
+    }
+
+    #[test]
+    fn a_stop_ends_hashing_and_a_missing_file_is_an_error() {
+        let (dir, share) = fixture::share();
+        fs::write(dir.path().join("f"), b"bytes").expect("written");
+        let stop = Stop::new().expect("a descriptor");
+        let hash = |name| hash_file(&share, &FileName::new(name).expect("a name"), &stop, &mut Vec::new());
+        let missing = hash("missing");
+        assert!(matches!(missing, Err(HashError::Io(error)) if error.kind() == io::ErrorKind::NotFound));
+        stop.trigger();
+        assert!(matches!(hash("f"), Err(HashError::Stopped)));
+        let file = File::open(dir.path().join("f")).expect("opened");
+        assert_eq!(whole_md5(&file, 5, &stop).expect_err("stopped").kind(), io::ErrorKind::Interrupted);
+    }
+
+    #[test]
+    fn times_within_two_seconds_are_racy() {
+        for (mtime_ns, ctime_ns, now_ns, racy) in [
+            (0, 0, 1_999_999_999, true),
+            (0, 0, 2_000_000_000, false),
+            (0, 5_000_000_000, 6_000_000_000, true),
+            (5_000_000_000, 0, 6_000_000_000, true),
+            (6_000_000_000, 6_000_000_000, 5_000_000_000, true),
+            (i64::MAX, i64::MIN, 0, false),
+        ] {
+            let stamp = FileStamp { dev: 1, ino: 1, size_bytes: 1, mtime_ns, ctime_ns };
+            assert_eq!(is_racy(&stamp, now_ns), racy, "{mtime_ns} {ctime_ns} {now_ns}");
+        }
+    }
+}

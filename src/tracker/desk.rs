@@ -1,0 +1,266 @@
+//! A tracker front's service: translates between messages and the registry.
+//!
+//! It decides nothing and keeps only what a connection is for. The registry's lock is taken for one call and never while a reply is
+//! built from more than that call gave.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::Shared;
+use crate::logic::registry::{CallBack, Outcome, Proof, RegistryError, SessionId};
+use crate::net::{After, Closed, ConnId, Hands, Service};
+use crate::proto::peer::{PeerReply, PeerRequest};
+use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
+use crate::proto::{CodecError, FrameError, decode, frame};
+use crate::rt::clock;
+use crate::types::{FileName, NodeId, Nonce, limits};
+
+/// A suspect whose turn it is to be called back.
+#[derive(Debug)]
+pub(super) struct CallSuspect(pub(super) CallBack);
+
+/// What a connection is for.
+#[derive(Debug)]
+pub(super) enum Session {
+    /// Somebody asks us.
+    Asker {
+        id: SessionId,
+    },
+    /// We ask a listener whether it is the one that the control connection `control` of this front claims.
+    ProofCall { control: ConnId, session: SessionId, node: NodeId, nonce: Nonce, answered: bool },
+    /// We ask a suspect whether it is still there.
+    SuspectCall { call_back: CallBack, answered: bool },
+}
+
+#[derive(Debug)]
+pub(super) struct Desk {
+    shared: Arc<Shared>,
+    rng: SmallRng,
+}
+
+impl Desk {
+    pub(super) fn new(shared: Arc<Shared>) -> Desk {
+        Desk { shared, rng: SmallRng::from_os_rng() }
+    }
+
+    /// The reply to a request that can be answered at once; `None`: a call-back is under way, and its outcome is the reply.
+    fn answer(
+        &mut self,
+        conn: ConnId,
+        session: SessionId,
+        request: TrackerRequest,
+        hands: &mut Hands<Session>,
+    ) -> Result<Option<ReplyBody>, RegistryError> {
+        let now = clock::now();
+        let registry = &self.shared.registry;
+        Ok(Some(match request {
+            TrackerRequest::Hello(hello) => {
+                let nonce = Nonce(self.rng.random());
+                let heartbeat = Some(hello.heartbeat_ms).filter(|ms| *ms > 0);
+                let heartbeat = heartbeat.map(|ms| Duration::from_millis(u64::from(ms)));
+                registry.write().hello(session, hello.node, hello.endpoint, heartbeat, nonce, now)?;
+                ReplyBody::Welcome { nonce }
+            }
+            TrackerRequest::Register { entries, last } => {
+                let claim = {
+                    let mut registry = registry.write();
+                    registry.stage_register(session, entries, now)?;
+                    registry.claim(session)
+                };
+                if !last {
+                    return Ok(Some(ReplyBody::Staged));
+                }
+                let claim = claim.ok_or(RegistryError::NotRegistered)?;
+                let call = Session::ProofCall {
+                    control: conn,
+                    session,
+                    node: claim.node,
+                    nonce: claim.nonce,
+                    answered: false,
+                };
+                hands.connect(claim.endpoint, None, call, identify(), limits::ms(limits::CALL_BACK_DEADLINE_MS));
+                return Ok(None);
+            }
+            TrackerRequest::Update { removed, added, last } => {
+                let mut registry = registry.write();
+                registry.stage_update(session, removed, added, now)?;
+                if last {
+                    registry.commit_update(session, now)?;
+                    ReplyBody::Updated
+                } else {
+                    ReplyBody::Staged
+                }
+            }
+            TrackerRequest::Heartbeat { load } => {
+                registry.write().heartbeat(session, load, now)?;
+                ReplyBody::Alive
+            }
+            TrackerRequest::Leave => {
+                registry.write().leave(session)?;
+                ReplyBody::Left
+            }
+            TrackerRequest::Find { query, skip } => {
+                let registry = registry.read();
+                let (providers, more) =
+                    page(registry.find(&query, skip as usize), |one| 152 + one.entry.name.as_str().len());
+                ReplyBody::Providers { providers, more }
+            }
+            TrackerRequest::ListNodes { skip } => {
+                let registry = registry.read();
+                let (nodes, more) = page(registry.nodes(skip as usize), |_| 64);
+                ReplyBody::Nodes { nodes, more }
+            }
+            TrackerRequest::ListFiles { after } => {
+                let registry = registry.read();
+                let (names, more) =
+                    page(registry.files_after(after.as_ref()), |name: &FileName| 8 + name.as_str().len());
+                ReplyBody::Files { names, more }
+            }
+        }))
+    }
+
+    fn reply(&self, body: ReplyBody) -> Vec<u8> {
+        let reply = TrackerReply { epoch: self.shared.epoch, body };
+        frame(&reply).unwrap_or_else(|error: CodecError| {
+            // Pages are cut far below a frame's size.
+            unreachable!("a reply fits its frame: {error}")
+        })
+    }
+
+    fn refused(&self, error: &RegistryError) -> Vec<u8> {
+        self.reply(ReplyBody::Refused(match error {
+            RegistryError::NotRegistered => TrackerRefusal::NotRegistered,
+            error => TrackerRefusal::Limit(cut(&error.to_string())),
+        }))
+    }
+
+    fn malformed(&self, why: &str) -> Vec<u8> {
+        self.reply(ReplyBody::Refused(TrackerRefusal::Malformed(cut(why))))
+    }
+
+    /// Puts a registration in effect, proved or not, and answers the control connection that waits for it.
+    fn conclude(&mut self, control: ConnId, session: SessionId, unproved: Option<String>, hands: &mut Hands<Session>) {
+        let proof = if unproved.is_none() { Proof::Proved } else { Proof::Unproved };
+        let committed = self.shared.registry.write().commit_register(session, proof, clock::now());
+        match committed {
+            Ok(()) => {
+                hands.keep_idle(control);
+                hands.send(control, self.reply(ReplyBody::Registered { unproved }));
+            }
+            Err(error) => hands.send(control, self.refused(&error)),
+        }
+        hands.release(control);
+    }
+}
+
+impl Service for Desk {
+    type Session = Session;
+    type Event = CallSuspect;
+
+    fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) -> Session {
+        Session::Asker { id: SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed)) }
+    }
+
+    fn frame(&mut self, id: ConnId, session: &mut Session, body: &[u8], hands: &mut Hands<Session>) -> After {
+        match session {
+            Session::Asker { id: asker } => {
+                let request = match decode(body) {
+                    Ok(request) => request,
+                    Err(error) => {
+                        hands.send(id, self.malformed(&error.to_string()));
+                        return After::Close;
+                    }
+                };
+                match self.answer(id, *asker, request, hands) {
+                    Ok(Some(body)) => hands.send(id, self.reply(body)),
+                    Ok(None) => return After::Hold,
+                    Err(error) => hands.send(id, self.refused(&error)),
+                }
+                After::Next
+            }
+            Session::ProofCall { control, session, node, nonce, answered } => {
+                *answered = true;
+                let unproved = match decode(body) {
+                    Ok(PeerReply::Identity { node: there, nonce: shown }) if there == *node && shown == Some(*nonce) => None,
+                    Ok(PeerReply::Identity { .. }) => Some("another node answers there"),
+                    _ => Some("what answers there is not a node"),
+                };
+                self.conclude(*control, *session, unproved.map(str::to_owned), hands);
+                After::Close
+            }
+            Session::SuspectCall { call_back, answered } => {
+                *answered = true;
+                let outcome = match decode(body) {
+                    Ok(PeerReply::Identity { node, .. }) => Outcome::Answered { node },
+                    _ => Outcome::Refused,
+                };
+                self.shared.registry.write().called_back(*call_back, outcome, clock::now());
+                After::Close
+            }
+        }
+    }
+
+    fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>> {
+        Some(self.malformed(&error.to_string()))
+    }
+
+    fn event(&mut self, CallSuspect(call_back): CallSuspect, hands: &mut Hands<Session>) {
+        let call = Session::SuspectCall { call_back, answered: false };
+        hands.connect(call_back.endpoint, None, call, identify(), limits::ms(limits::CALL_BACK_DEADLINE_MS));
+    }
+
+    fn sent(&mut self, _id: ConnId, _session: &mut Session, _tag: u64, _hands: &mut Hands<Session>) {}
+
+    fn closed(&mut self, _id: ConnId, session: Session, why: &Closed, hands: &mut Hands<Session>) {
+        match session {
+            Session::Asker { id } => self.shared.registry.write().disconnected(id, clock::now()),
+            Session::ProofCall { answered: true, .. } | Session::SuspectCall { answered: true, .. } => {}
+            Session::ProofCall { control, session, .. } => {
+                let unproved = format!("it cannot be reached there: {}", call_failure(why));
+                self.conclude(control, session, Some(unproved), hands);
+            }
+            Session::SuspectCall { call_back, .. } => {
+                let outcome = if *why == Closed::Refused { Outcome::Refused } else { Outcome::Silent };
+                self.shared.registry.write().called_back(call_back, outcome, clock::now());
+            }
+        }
+    }
+}
+
+/// Why a call-back got no answer, for the node's owner.
+fn call_failure(why: &Closed) -> String {
+    match why {
+        Closed::Refused => "connection refused".into(),
+        Closed::Deadline => format!("no answer within {} ms", limits::CALL_BACK_DEADLINE_MS),
+        Closed::Error(kind) => kind.to_string(),
+        Closed::Malformed(_) => "what answers there is not a node".into(),
+        _ => "the connection was closed".into(),
+    }
+}
+
+fn identify() -> Vec<u8> {
+    frame(&PeerRequest::Identify).expect("a request without fields fits a frame")
+}
+
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(limits::REASON_MAX_BYTES)].to_owned()
+}
+
+/// As many of `items` as fit a page, at least one, and whether there are more.
+fn page<T>(items: impl Iterator<Item = T>, bytes: impl Fn(&T) -> usize) -> (Vec<T>, bool) {
+    let mut total = 0;
+    let mut taken = Vec::new();
+    for item in items {
+        total += bytes(&item);
+        if total > limits::PAGE_TARGET_BYTES && !taken.is_empty() {
+            return (taken, true);
+        }
+        taken.push(item);
+    }
+    (taken, false)
+}

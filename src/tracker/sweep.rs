@@ -1,0 +1,21 @@
+//! The sweep: lets time pass in the registry and has the fronts call suspects back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Shared;
+use super::desk::CallSuspect;
+use crate::rt::{Post, Stop, clock};
+
+/// Sweeps at each interval until stopped; call-backs go to the fronts in turn.
+pub(super) fn run(shared: &Arc<Shared>, fronts: &[Post<CallSuspect>], every: Duration, stop: &Stop) {
+    let mut turn = 0;
+    while !stop.wait_until(clock::now() + every) {
+        let call_backs = shared.registry.write().due(clock::now());
+        for call_back in call_backs {
+            // A front that cannot take it has more urgent work; the suspect's turn comes again.
+            let _next_time = fronts[turn % fronts.len()].send(CallSuspect(call_back));
+            turn = turn.wrapping_add(1);
+        }
+    }
+}
