@@ -102,8 +102,8 @@ fn serve(
     notices: &Sender<Notice>,
     signals: &Signals,
 ) -> io::Result<Exit> {
-    let ready = match wait_ready(args, node, notices, signals)? {
-        Ok(ready) => ready,
+    match wait_ready(args, node, notices, signals)? {
+        Ok(_) => {}
         Err(error) => {
             if let Some(exit) = signals.exit() {
                 return Ok(exit);
@@ -111,13 +111,10 @@ fn serve(
             say(&format!("node: {error}"));
             return Ok(Exit::from(&error));
         }
-    };
+    }
     let mut output = Output::stdout();
     // A reader that is gone already shows with the first result.
     let _unread = output.lines(&render::listening("node", node.addr()));
-    if let Ready::Complete { files } = ready {
-        say(&format!("ready: {files} files"));
-    }
     match input {
         Input::Prompt(prompt) => prompt.run(&mut Session::new(node, output), signals),
         Input::Pipe => Ok(piped::run(&mut Session::new(node, output), signals)),

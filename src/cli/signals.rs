@@ -94,9 +94,8 @@ impl Signals {
             kept.get_or_insert_with(|| reason.clone());
             first
         };
-        if let (true, Reason::ThreadEnded(Ended { name, panicked })) = (first, reason) {
-            let how = if panicked { "panicked" } else { "ended" };
-            say(&format!("thread `{name}` {how} while it was needed: leaving"));
+        if let (true, Reason::ThreadEnded(ended)) = (first, reason) {
+            say(&format!("{ended} while it was needed: leaving"));
         }
         self.0.leave.trigger();
     }
@@ -154,6 +153,7 @@ pub fn service_exit(exit: Exit) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rt::How;
 
     #[test]
     fn an_interrupt_cancels_a_command_once_and_then_leaves() {
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn the_first_reason_counts() {
         let signals = Signals::unwatched().expect("a descriptor");
-        signals.leave(Reason::ThreadEnded(Ended { name: "core".into(), panicked: true }));
+        signals.leave(Reason::ThreadEnded(Ended { name: "core".into(), how: How::Panicked }));
         signals.leave(Reason::Signal(15));
         assert_eq!(signals.exit(), Some(Exit::Other));
     }

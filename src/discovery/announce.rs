@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use rand::rngs::SmallRng;
 use rand::SeedableRng;
+use rand::rngs::SmallRng;
 
 use super::tracker_client::{News, Request, TrackerClientConfig};
 use super::{Changes, DiscoveryError, PublishedCatalog};

@@ -3,6 +3,7 @@
 //! One thread owns the control connection, so registration and requests cannot overtake each other: any request made after a tracker
 //! was restarted registers this node first.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,6 +58,8 @@ pub(super) enum Request {
 pub struct TrackerClient {
     tracker: SocketAddr,
     requests: Post<Request>,
+    /// Disconnects when the announce thread has left the tracker and ended.
+    left: Receiver<Infallible>,
 }
 
 impl TrackerClient {
@@ -76,8 +79,18 @@ impl TrackerClient {
         let (requests, mail) = mailbox(WAITING_MAX)?;
         let tracker = config.tracker;
         let thread = Announce::new(config, catalog, nonce, Box::new(news), mail, stop.clone());
-        threads.spawn("announce", move || announce::run(thread))?;
-        Ok(TrackerClient { tracker, requests })
+        let (leaving, left) = bounded(0);
+        threads.spawn("announce", move || {
+            announce::run(thread);
+            drop::<Sender<Infallible>>(leaving);
+        })?;
+        Ok(TrackerClient { tracker, requests, left })
+    }
+
+    /// Waits until the announce thread, having been stopped, has left the tracker.
+    pub fn wait_until_left(&self, deadline: Instant) {
+        // Either it has left or there is no more time for it.
+        let _never_delivers = self.left.recv_deadline(deadline);
     }
 
     /// Publishes the catalog as it is now and waits for it, at most until `deadline`.

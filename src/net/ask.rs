@@ -1,7 +1,7 @@
 //! Asks many peers one question each, all at once, on the calling thread.
 //!
-//! One slow or hostile peer never delays the others, and the whole takes no longer than [`Patience`] says, but for answers that are
-//! there and held back to play a longer way.
+//! One slow or hostile peer never delays the others, and the whole takes no longer than [`Patience`] says,
+//! but for answers that are there and held back to play a longer way.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -43,15 +43,18 @@ pub struct Patience {
 pub struct Answer {
     /// Body of the one frame that came back.
     pub body: Vec<u8>,
-    /// From the moment the request was sent (connection set up before) until the answer was there, as it was, not as emulated.
+    /// From the moment the request was sent (connection set up before) until the answer was there, as it was,
+    /// not as emulated.
     pub round_trip: Duration,
 }
 
-/// Asks all `questions` and gives the results in their order. Ends when each is answered or has failed, or when `patience` ends; what
-/// is unanswered then is a [`ClientError::Deadline`]. `hold_back` does not count towards `patience`.
+/// Asks all `questions` and gives the results in their order. Ends when each is answered or has failed, or
+/// when `patience` ends; what is unanswered then is a [`ClientError::Deadline`]. `hold_back` does not count
+/// towards `patience`.
 ///
 /// # Errors
-/// When the system cannot wait. A triggered `stop` is no error here: it makes the unanswered ones [`ClientError::Stopped`].
+/// When the system cannot wait. A triggered `stop` is no error here: it makes the unanswered ones
+/// [`ClientError::Stopped`].
 pub fn ask_all(
     questions: &[Question],
     bind: Option<IpAddr>,
@@ -177,5 +180,122 @@ impl From<io::Error> for Pause {
             ErrorKind::WouldBlock | ErrorKind::Interrupted => Pause::NotReady,
             _ => Pause::Failed(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{decode, frame};
+    use std::net::TcpListener;
+
+    const LONG: Patience =
+        Patience { silence: Duration::from_secs(10), after_first: Duration::from_secs(10) };
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = listener.local_addr().expect("bound");
+        (listener, endpoint)
+    }
+
+    fn question(endpoint: SocketAddr, message: u32) -> Question {
+        Question { endpoint, frame: frame(&message).expect("fits"), hold_back: Duration::ZERO }
+    }
+
+    /// Answers `count` connections, each with its number plus one.
+    fn answer(listener: &TcpListener, count: usize) {
+        for _ in 0..count {
+            let (mut peer, _) = listener.accept().expect("asked");
+            let mut asked = vec![0; frame(&0u32).expect("fits").len()];
+            peer.read_exact(&mut asked).expect("sent");
+            let number: u32 = decode(&asked[crate::proto::frame::HEADER_BYTES..]).expect("a number");
+            peer.write_all(&frame(&(number + 1)).expect("fits")).expect("taken");
+        }
+    }
+
+    #[test]
+    fn one_refuses_one_is_silent_one_closes_one_answers() {
+        let (refusing, refused) = listener();
+        drop(refusing);
+        let (_silent, silence) = listener();
+        let (closing, closed) = listener();
+        let (answering, answered) = listener();
+        let stop = Stop::new().expect("a descriptor");
+        let questions =
+            [question(refused, 1), question(silence, 2), question(answered, 3), question(closed, 4)];
+        let patience = Patience { after_first: Duration::from_millis(200), ..LONG };
+        let results = std::thread::scope(|scope| {
+            scope.spawn(|| drop(closing.accept()));
+            scope.spawn(|| answer(&answering, 1));
+            ask_all(&questions, None, patience, &stop).expect("the system can wait")
+        });
+        assert_eq!(results[0], Err(ClientError::Refused));
+        assert_eq!(results[1], Err(ClientError::Deadline));
+        let answer = results[2].as_ref().expect("answered");
+        assert_eq!(decode(&answer.body), Ok(4u32));
+        assert!(matches!(results[3], Err(ClientError::Closed | ClientError::Io(ErrorKind::ConnectionReset))));
+    }
+
+    #[test]
+    fn all_silent_ends_with_the_silence_and_a_stop_ends_it_at_once() {
+        let (_silent, silence) = listener();
+        let stop = Stop::new().expect("a descriptor");
+        let questions = [question(silence, 1), question(silence, 2)];
+        let patience = Patience { silence: Duration::from_millis(50), ..LONG };
+        let late = ask_all(&questions, None, patience, &stop).expect("the system can wait");
+        assert_eq!(late, vec![Err(ClientError::Deadline); 2]);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| ask_all(&questions, None, LONG, &stop));
+            stop.trigger();
+            let stopped = asking.join().expect("no panic").expect("the system can wait");
+            assert_eq!(stopped, vec![Err(ClientError::Stopped); 2]);
+        });
+    }
+
+    #[test]
+    fn more_than_fit_at_once_are_answered_in_order() {
+        crate::net::raise_file_limit();
+        let (answering, endpoint) = listener();
+        let stop = Stop::new().expect("a descriptor");
+        let questions: Vec<Question> = (0..600).map(|number| question(endpoint, number)).collect();
+        let results = std::thread::scope(|scope| {
+            scope.spawn(|| answer(&answering, 600));
+            ask_all(&questions, None, LONG, &stop).expect("the system can wait")
+        });
+        for (number, result) in results.iter().enumerate() {
+            assert_eq!(decode(&result.as_ref().expect("answered").body), Ok(number as u32 + 1));
+        }
+    }
+
+    #[test]
+    fn an_answer_held_back_beyond_the_patience_still_counts() {
+        let (answering, endpoint) = listener();
+        let stop = Stop::new().expect("a descriptor");
+        let hold_back = Duration::from_millis(300);
+        let questions = [Question { hold_back, ..question(endpoint, 1) }, question(endpoint, 2)];
+        let patience = Patience { after_first: Duration::from_millis(100), ..LONG };
+        let started = clock::now();
+        let results = std::thread::scope(|scope| {
+            scope.spawn(|| answer(&answering, 2));
+            ask_all(&questions, None, patience, &stop).expect("the system can wait")
+        });
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        assert!(clock::now() - started >= hold_back);
+    }
+
+    #[test]
+    fn a_frame_beyond_the_limit_is_refused() {
+        let (listener, endpoint) = listener();
+        let stop = Stop::new().expect("a descriptor");
+        let results = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut peer, _) = listener.accept().expect("asked");
+                peer.write_all(b"NPR\x01\xff\xff\xff\xff").expect("taken");
+                // Held open until the asker has gone.
+                let _whatever = peer.read_to_end(&mut Vec::new());
+            });
+            ask_all(&[question(endpoint, 1)], None, LONG, &stop).expect("the system can wait")
+        });
+        assert_eq!(results[0], Err(ClientError::Frame(crate::proto::FrameError::TooLong(u32::MAX))));
     }
 }

@@ -1,7 +1,7 @@
 //! A token bucket: what the process may still send at its upload rate.
 //!
-//! Invariant: over any span of time no more is granted than one burst plus the rate times the span. Nobody waits in here; who gets
-//! nothing is told when to ask again. Must never read the clock: `now` comes in.
+//! Invariant: over any span of time no more is granted than one burst plus the rate times the span. Nobody
+//! waits in here; who gets nothing is told when to ask again. Must never read the clock: `now` comes in.
 
 use std::time::{Duration, Instant};
 
@@ -107,6 +107,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_put_back_can_be_taken_again() {
+        let (bucket, now) = (Bucket::new(1000), crate::rt::clock::now());
+        assert_eq!(bucket.take(u64::MAX, now), Grant::Bytes(BURST_MIN_BYTES));
+        bucket.give_back(1000);
+        assert!(matches!(bucket.take(u64::MAX, now), Grant::Bytes(999 | 1000)));
+        assert!(matches!(bucket.take(u64::MAX, now), Grant::WaitUntil(_)));
     }
 
     proptest! {

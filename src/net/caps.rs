@@ -1,7 +1,7 @@
 //! Who makes room: the connections with an incomplete request, counted in all, per address and in bytes.
 //!
-//! Invariant: whoever begins something and does not finish it can occupy no more than the caps; the oldest goes first, so that a new,
-//! honest request is always let in.
+//! Invariant: whoever begins something and does not finish it can occupy no more than the caps; the oldest
+//! goes first, so that a new, honest request is always let in.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -41,7 +41,8 @@ impl Incomplete {
         }
     }
 
-    /// `conn` has an incomplete request, of which `bytes` are here. IPv4 addresses mapped into IPv6 count as what they are.
+    /// `conn` has an incomplete request, of which `bytes` are here. IPv4 addresses mapped into IPv6 count as
+    /// what they are.
     pub(super) fn set(&mut self, conn: ConnId, address: IpAddr, bytes: usize) {
         let address = address.to_canonical();
         let begun = self.known.entry(conn).or_insert_with(|| {

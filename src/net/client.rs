@@ -1,7 +1,7 @@
 //! One connection as a blocking thread sees it: send, receive, read raw bytes, wait.
 //!
-//! No wait outlives its deadline, however slowly the peer trickles, and a triggered [`Stop`] ends every one at once. Invariant: after
-//! an error other than `Codec` the connection is of no further use.
+//! No wait outlives its deadline, however slowly the peer trickles, and a triggered [`Stop`] ends every one
+//! at once. Invariant: after an error other than `Codec` the connection is of no further use.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -61,7 +61,8 @@ impl From<io::Error> for ClientError {
 pub enum Woken {
     /// The given descriptor is readable.
     Mail,
-    /// The connection has something to read, has ended or failed: the next receive does not wait for its first byte.
+    /// The connection has something to read, has ended or failed: the next receive does not wait for its
+    /// first byte.
     Socket,
     /// The deadline has passed.
     Deadline,
@@ -132,8 +133,8 @@ impl Client {
     /// Receives one frame and decodes it.
     ///
     /// # Errors
-    /// `Closed` if the connection ends before the frame does, `Deadline` if the frame is not complete by then, or what was wrong
-    /// with it.
+    /// `Closed` if the connection ends before the frame does, `Deadline` if the frame is not complete by
+    /// then, or what was wrong with it.
     pub fn receive<T: DeserializeOwned>(&mut self, deadline: Instant) -> Result<T, ClientError> {
         let mut scratch = [0; RECEIVE_BYTES];
         loop {
@@ -145,8 +146,8 @@ impl Client {
         }
     }
 
-    /// Reads at least one and at most `out.len()` raw bytes: first those that came along with the last frame, then straight from the
-    /// socket into `out`, which must not be empty.
+    /// Reads at least one and at most `out.len()` raw bytes: first those that came along with the last frame,
+    /// then straight from the socket into `out`, which must not be empty.
     ///
     /// # Errors
     /// `Closed`, `Deadline` if no byte comes by then, `Stopped` or `Io`.
@@ -158,7 +159,8 @@ impl Client {
         }
     }
 
-    /// Waits for the connection, for `mail`, or until `deadline`. The connection comes first if both are ready.
+    /// Waits for the connection, for `mail`, or until `deadline`. The connection comes first if both are
+    /// ready.
     ///
     /// # Errors
     /// `Stopped`, or `Io` if the system cannot wait.
@@ -182,8 +184,8 @@ impl Client {
         })
     }
 
-    /// Reads from the socket, waiting if there is nothing. Looks at the stop and the clock each time, so that neither a trickling nor a
-    /// flooding peer gets past them.
+    /// Reads from the socket, waiting if there is nothing. Looks at the stop and the clock each time, so that
+    /// neither a trickling nor a flooding peer gets past them.
     fn read(&mut self, out: &mut [u8], deadline: Instant) -> Result<usize, ClientError> {
         loop {
             self.until(PollFlags::IN, deadline)?;
@@ -237,4 +239,146 @@ pub(super) fn poll_until(watched: &mut [PollFd<'_>], deadline: Instant) -> io::R
 pub(super) fn timespec(deadline: Instant) -> Timespec {
     let left = clock::left(deadline);
     Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rt::mailbox;
+    use std::net::TcpListener;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    fn soon() -> Instant {
+        clock::now() + Duration::from_secs(10)
+    }
+
+    /// A connection to a peer that the test plays.
+    fn pair() -> (Client, TcpStream, Stop) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let stop = Stop::new().expect("a descriptor");
+        let endpoint = listener.local_addr().expect("bound");
+        let client = Client::connect(endpoint, None, soon(), &stop).expect("somebody listens");
+        let (peer, from) = listener.accept().expect("it has connected");
+        assert_eq!((client.local_addr(), client.peer_addr()), (from, endpoint));
+        (client, peer, stop)
+    }
+
+    #[test]
+    fn messages_go_both_ways_and_raw_bytes_follow_a_frame() {
+        let (mut client, mut peer, _stop) = pair();
+        client.send(&"question", soon()).expect("taken");
+        let mut got = vec![0; frame(&"question").expect("fits").len()];
+        peer.read_exact(&mut got).expect("sent");
+        assert_eq!(got, frame(&"question").expect("fits"));
+        let mut bytes = frame(&7u32).expect("fits");
+        bytes.extend_from_slice(b"raw ");
+        peer.write_all(&bytes).expect("taken");
+        assert_eq!(client.receive::<u32>(soon()), Ok(7));
+        peer.write_all(b"and more").expect("taken");
+        drop(peer);
+        let (mut raw, mut buffer) = (Vec::new(), [0; 5]);
+        let end = loop {
+            match client.read_raw(&mut buffer, soon()) {
+                Ok(len) => raw.extend_from_slice(&buffer[..len]),
+                Err(end) => break end,
+            }
+        };
+        assert_eq!((&raw[..], end), (&b"raw and more"[..], ClientError::Closed));
+    }
+
+    #[test]
+    fn a_large_message_passes_a_slow_reader_and_comes_whole() {
+        let (mut client, mut peer, _stop) = pair();
+        let message = "x".repeat(1_000_000);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut bytes = vec![0; frame(&message).expect("fits").len()];
+                peer.read_exact(&mut bytes).expect("sent");
+                peer.write_all(&bytes).expect("taken");
+            });
+            client.send(&message, soon()).expect("taken");
+            assert_eq!(client.receive::<String>(soon()).as_ref(), Ok(&message));
+        });
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_bytes_is_told_apart() {
+        let (mut client, mut peer, _stop) = pair();
+        peer.write_all(&frame(&1u8).expect("fits")).expect("taken");
+        assert!(matches!(client.receive::<u64>(soon()), Err(ClientError::Codec(_))));
+        peer.write_all(b"HTTP/1.1 400").expect("taken");
+        assert_eq!(client.receive::<u64>(soon()), Err(ClientError::Frame(FrameError::Magic(*b"HTTP"))));
+    }
+
+    #[test]
+    fn a_trickling_peer_does_not_outlive_the_deadline() {
+        let (mut client, mut peer, _stop) = pair();
+        let bytes = frame(&"x".repeat(100_000)).expect("fits");
+        std::thread::scope(|scope| {
+            let received = scope.spawn(move || {
+                let deadline = clock::now() + Duration::from_millis(100);
+                let outcome = client.receive::<String>(deadline);
+                assert!(clock::now() >= deadline);
+                outcome // The client ends here, which the peer notices.
+            });
+            for byte in bytes {
+                if peer.write_all(&[byte]).is_err() {
+                    break;
+                }
+            }
+            assert_eq!(received.join().expect("no panic"), Err(ClientError::Deadline));
+        });
+    }
+
+    #[test]
+    fn a_stop_wakes_a_blocked_receive() {
+        let (mut client, _peer, stop) = pair();
+        std::thread::scope(|scope| {
+            let receive = scope.spawn(move || client.receive::<u8>(clock::now() + Duration::from_secs(60)));
+            stop.trigger();
+            assert_eq!(receive.join().expect("no panic"), Err(ClientError::Stopped));
+        });
+        let stopped = Client::connect("127.0.0.1:9".parse().expect("an address"), None, soon(), &stop);
+        assert!(matches!(stopped, Err(ClientError::Stopped | ClientError::Refused)));
+    }
+
+    #[test]
+    fn refused_is_said_and_bind_is_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = listener.local_addr().expect("bound");
+        let stop = Stop::new().expect("a descriptor");
+        let from = Some("127.0.0.2".parse().expect("an address"));
+        let client = Client::connect(endpoint, from, soon(), &stop).expect("somebody listens");
+        assert_eq!(Some(client.local_addr().ip()), from);
+        let unspecified = Some("0.0.0.0".parse().expect("an address"));
+        assert!(Client::connect(endpoint, unspecified, soon(), &stop).is_ok());
+        drop(listener);
+        let refused = Client::connect(endpoint, None, soon(), &stop).map(|_| ());
+        assert_eq!(refused, Err(ClientError::Refused));
+        assert_eq!(ClientError::Refused.to_string(), "connection refused: nobody listens there");
+        assert_eq!(ClientError::Io(ErrorKind::ConnectionReset).to_string(), "connection reset");
+    }
+
+    #[test]
+    fn wait_tells_mail_from_socket_from_deadline() {
+        let (mut client, mut peer, stop) = pair();
+        let (post, mail) = mailbox::<u8>(4).expect("a descriptor");
+        let past = clock::now();
+        assert_eq!(client.wait(mail.as_fd(), past), Ok(Woken::Deadline));
+        post.send(1).expect("room");
+        assert_eq!(client.wait(mail.as_fd(), soon()), Ok(Woken::Mail));
+        mail.clear();
+        let two = [frame(&1u8).expect("fits"), frame(&2u8).expect("fits")].concat();
+        peer.write_all(&two).expect("taken");
+        assert_eq!(client.wait(mail.as_fd(), soon()), Ok(Woken::Socket));
+        assert_eq!(client.receive::<u8>(soon()), Ok(1));
+        assert_eq!(client.wait(mail.as_fd(), soon()), Ok(Woken::Socket), "the decoder holds the second");
+        assert_eq!(client.receive::<u8>(soon()), Ok(2));
+        drop(peer);
+        assert_eq!(client.wait(mail.as_fd(), soon()), Ok(Woken::Socket));
+        assert_eq!(client.receive::<u8>(soon()), Err(ClientError::Closed));
+        stop.trigger();
+        assert_eq!(client.wait(mail.as_fd(), soon()), Err(ClientError::Stopped));
+    }
 }

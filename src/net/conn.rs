@@ -1,7 +1,7 @@
 //! One connection of a front: its socket, what has come in, what has to go out, and what it is waiting for.
 //!
-//! Everything the front decides about a connection (what to watch, when it is too late, whether it counts as incomplete) is derived
-//! here from its state after each turn, never kept beside it. Must never wait.
+//! Everything the front decides about a connection (what to watch, when it is too late, whether it counts as
+//! incomplete) is derived here from its state after each turn, never kept beside it. Must never wait.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -47,8 +47,8 @@ pub(super) struct Conn {
     pub(super) ended: bool,
     /// Close with this reason once everything is sent.
     pub(super) closing: Option<Closed>,
-    /// All is sent and we have said so; what still comes in is thrown away until then, so that it does not reset the connection
-    /// under the last reply.
+    /// All is sent and we have said so; what still comes in is thrown away until then, so that it does not
+    /// reset the connection under the last reply.
     pub(super) lingers_until: Option<Instant>,
     pub(super) keep_idle: bool,
     /// A first request was complete.
@@ -187,5 +187,144 @@ impl Conn {
         let idle = idle.then(|| self.active_at + limits::ms(limits::IDLE_DEADLINE_MS));
         let late = [(answer_by, Closed::Deadline), (stalled, Closed::Stalled), (idle, Closed::Deadline)];
         late.into_iter().filter_map(|(at, why)| Some((at?, why))).min_by_key(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::listen::listen;
+    use crate::rt::clock;
+    use std::time::Duration;
+
+    /// What a connection in some state waits for: `(interest, when and why it is too late, incomplete)`.
+    #[test]
+    fn each_state_has_its_interest_its_deadline_and_its_place_among_the_incomplete() {
+        const IN: EventFlags = EventFlags::IN;
+        const OUT: EventFlags = EventFlags::OUT;
+        const NONE: EventFlags = EventFlags::empty();
+        let (request, idle) = (limits::REQUEST_DEADLINE_MS, limits::IDLE_DEADLINE_MS);
+        let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let addr = listener.local_addr().expect("bound");
+        let now = clock::now();
+        let later = now + Duration::from_secs(1);
+        type Change = fn(&mut Conn, Instant);
+        type Row = (&'static str, Change, EventFlags, Option<(u64, Closed)>, bool);
+        let table: [Row; 11] = [
+            ("just accepted", |_, _| (), IN, Some((request, Closed::Deadline)), true),
+            ("idle after a request", |conn, _| conn.note_frame(), IN, Some((idle, Closed::Deadline)), false),
+            (
+                "kept idle",
+                |conn, _| {
+                    conn.note_frame();
+                    conn.keep_idle = true;
+                },
+                IN,
+                None,
+                false,
+            ),
+            (
+                "kept idle, and begins a request",
+                |conn, _| {
+                    conn.note_frame();
+                    conn.keep_idle = true;
+                    conn.decoder.push(b"NPR");
+                },
+                IN,
+                Some((request, Closed::Deadline)),
+                true,
+            ),
+            (
+                "held",
+                |conn, _| {
+                    conn.note_frame();
+                    conn.held = true;
+                    conn.decoder.push(b"NPR");
+                },
+                NONE,
+                None,
+                false,
+            ),
+            (
+                "its answer waits",
+                |conn, _| {
+                    conn.note_frame();
+                    conn.output.push_bytes(vec![0; 10]);
+                },
+                IN | OUT,
+                Some((limits::WRITE_STALL_MS, Closed::Stalled)),
+                false,
+            ),
+            (
+                "its answer waits, and the other end has ended",
+                |conn, _| {
+                    conn.note_frame();
+                    conn.ended = true;
+                    conn.output.push_bytes(vec![0; 10]);
+                },
+                OUT,
+                Some((limits::WRITE_STALL_MS, Closed::Stalled)),
+                false,
+            ),
+            (
+                "its answer waits, and is long",
+                |conn, _| {
+                    conn.note_frame();
+                    conn.output.push_bytes(vec![0; limits::OUTPUT_HIGH_BYTES]);
+                },
+                OUT,
+                Some((limits::WRITE_STALL_MS, Closed::Stalled)),
+                false,
+            ),
+            (
+                "its answer waits for the rate",
+                |conn, now| {
+                    conn.note_frame();
+                    conn.output.push_bytes(vec![0; 10]);
+                    conn.paced_until = Some(now);
+                },
+                IN,
+                None,
+                false,
+            ),
+            (
+                "lingers",
+                |conn, now| {
+                    conn.note_frame();
+                    conn.closing = Some(Closed::Ours);
+                    conn.lingers_until = Some(now);
+                },
+                IN,
+                Some((0, Closed::Ours)),
+                true,
+            ),
+            (
+                "is being opened by us",
+                |conn, now| {
+                    conn.origin = Origin::Ours { answer_by: Some(now + Duration::from_millis(77)) };
+                    conn.connecting = true;
+                    conn.output.push_bytes(vec![0; 10]);
+                },
+                OUT,
+                Some((77, Closed::Deadline)),
+                false,
+            ),
+        ];
+        for (state, change, interest, due, incomplete) in table {
+            let socket = TcpStream::connect(addr).expect("it listens");
+            let mut conn = Conn::new(socket, addr, Origin::Accepted, now);
+            change(&mut conn, now);
+            conn.note_turn(now);
+            let expected = due.map(|(ms, why)| (now + Duration::from_millis(ms), why));
+            assert_eq!(
+                (conn.interest(), conn.due(), conn.is_incomplete()),
+                (interest, expected, incomplete),
+                "{state}"
+            );
+            // Another byte of the same request does not buy time.
+            let request_since = conn.request_since;
+            conn.note_turn(later);
+            assert_eq!(conn.request_since, request_since, "{state}");
+        }
     }
 }

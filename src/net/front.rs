@@ -1,8 +1,10 @@
-//! The readiness loop of one front thread: accepts, reads, hands frames to its service, sends, keeps deadlines and caps.
+//! The readiness loop of one front thread: accepts, reads, hands frames to its service, sends, keeps
+//! deadlines and caps.
 //!
-//! It waits in one place only. Each connection gets a bounded turn (bytes read, frames handed over, bytes sent), so that none delays
-//! the others; nothing that a peer or the system does ends the loop or makes it spin. Invariants: only this thread touches its
-//! connections; each session ends in exactly one call of `closed`, unless it was handed over or the front itself was dropped.
+//! It waits in one place only. Each connection gets a bounded turn (bytes read, frames handed over, bytes
+//! sent), so that none delays the others; nothing that a peer or the system does ends the loop or makes it
+//! spin. Invariants: only this thread touches its connections; each session ends in exactly one call of
+//! `closed`, unless it was handed over or the front itself was dropped.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -55,7 +57,8 @@ pub struct FrontConfig {
     pub rate: Option<Arc<Bucket>>,
 }
 
-/// Runs a front on this thread until `stop` is triggered; then sends once what the system takes at once, and closes all.
+/// Runs a front on this thread until `stop` is triggered; then sends once what the system takes at once, and
+/// closes all.
 ///
 /// # Errors
 /// When the system gives no descriptors at the start, or cannot wait.
@@ -102,7 +105,8 @@ pub(super) struct Front<S: Service> {
     incomplete: Incomplete,
     pub(super) hands: Hands<S::Session>,
     scratch: Vec<u8>,
-    /// Given up for a moment when no other descriptor is left, to turn a client away instead of leaving it waiting.
+    /// Given up for a moment when no other descriptor is left, to turn a client away instead of leaving it
+    /// waiting.
     spare: Option<File>,
     mail_is_left: bool,
 }
@@ -199,7 +203,8 @@ impl<S: Service> Front<S> {
         let Some(listener) = self.config.listener.clone() else { return };
         for _ in 0..ACCEPT_TURN {
             match listener.accept() {
-                // A connection that cannot be set up is one that has just broken, or has no room: dropped, the next one may do.
+                // A connection that cannot be set up is one that has just broken, or has no room: dropped,
+                // the next one may do.
                 Ok((socket, peer)) => drop(self.let_in(socket, peer)),
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return,
@@ -210,8 +215,8 @@ impl<S: Service> Front<S> {
         }
     }
 
-    /// Accepting failed, usually for lack of descriptors or memory: it rests for a while. Without a descriptor, one waiting client is
-    /// turned away, so that it does not wait in vain.
+    /// Accepting failed, usually for lack of descriptors or memory: it rests for a while. Without a
+    /// descriptor, one waiting client is turned away, so that it does not wait in vain.
     fn rest_listener(&mut self, listener: &TcpListener, error: &io::Error) {
         if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
             drop(self.spare.take());
@@ -337,16 +342,16 @@ impl<S: Service> Front<S> {
         }
     }
 
-    /// Draws the conclusions from a connection's state: whether it ends, what to watch, when it is too late, who makes room.
+    /// Draws the conclusions from a connection's state: whether it ends, what to watch, when it is too late,
+    /// who makes room.
     fn settle(&mut self, id: ConnId) {
         let Some(Entry { conn, session }) = self.conns.get_mut(&id) else { return };
         let now = clock::now();
         conn.queued = false;
         if conn.output.is_empty() {
             match conn.closing.clone() {
-                None if conn.ended && !conn.held && !conn.backlog => {
-                    return self.close_and_obey(id, &Closed::Peer);
-                }
+                // The end is only read once nothing is held and every frame was handed over.
+                None if conn.ended => return self.close_and_obey(id, &Closed::Peer),
                 Some(why) if session.is_some() => return self.part(id, &why),
                 _ if conn.lingers_until.is_some() && conn.ended => {
                     return self.close_and_obey(id, &Closed::Ours);
@@ -378,7 +383,8 @@ impl<S: Service> Front<S> {
         }
     }
 
-    /// Everything is sent: ends the session, and the connection too unless unread input could still reset it under the last reply.
+    /// Everything is sent: ends the session, and the connection too unless unread input could still reset it
+    /// under the last reply.
     fn part(&mut self, id: ConnId, why: &Closed) {
         let Some(Entry { conn, session }) = self.conns.get_mut(&id) else { return };
         let lingers = conn.origin == Origin::Accepted && !conn.ended;
@@ -474,4 +480,541 @@ fn open_spare() -> Option<File> {
 fn watch_listener(epoll: &OwnedFd, listener: &TcpListener) -> io::Result<()> {
     let flags = EventFlags::IN | EventFlags::EXCLUSIVE;
     Ok(epoll::add(epoll, listener, EventData::new_u64(LISTENER), flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{After, Parts, listen};
+    use crate::proto::{Decoder, FrameError};
+    use crate::rt::{Post, Threads, mailbox};
+    use crossbeam_channel::{Receiver, Sender, unbounded};
+    use std::io::{Read, Write};
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    /// A service that does what the first byte of each frame says, and tells the test what happens.
+    struct Desk {
+        news: Sender<News>,
+        file: Arc<File>,
+        file_bytes: u64,
+        /// Where connections are moved to.
+        other: Option<Post<Event>>,
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum News {
+        Frame(ConnId, Vec<u8>),
+        Sent(u64),
+        Closed(Closed),
+        CpuNs(u64),
+    }
+
+    enum Event {
+        /// Answers a held request.
+        Answer(ConnId, &'static [u8]),
+        Adopt(Parts, Vec<u8>),
+        Connect(SocketAddr, Duration),
+        AskCpu,
+    }
+
+    impl Desk {
+        fn tell(&self, news: News) {
+            let _test_is_over = self.news.send(news);
+        }
+    }
+
+    impl Service for Desk {
+        type Session = ();
+        type Event = Event;
+
+        fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) {}
+
+        fn frame(&mut self, id: ConnId, _: &mut (), body: &[u8], hands: &mut Hands<()>) -> After {
+            match (body[0], self.other.clone()) {
+                (b'h', _) => {
+                    self.tell(News::Frame(id, body.to_vec()));
+                    return After::Hold;
+                }
+                (b'm', Some(other)) => {
+                    let body = body.to_vec();
+                    hands.hand_over(id, move |parts| assert!(other.send(Event::Adopt(parts, body)).is_ok()));
+                    return After::Next;
+                }
+                (b'f', _) => {
+                    hands.send(id, envelope(body));
+                    hands.send_file(
+                        id,
+                        Arc::clone(&self.file),
+                        0..self.file_bytes,
+                        u64::from(body[1] - b'0'),
+                    );
+                }
+                (b'!', _) => self.tell(News::Frame(id, body.to_vec())),
+                _ => hands.send(id, envelope(body)),
+            }
+            if body[0] == b'c' { After::Close } else { After::Next }
+        }
+
+        fn farewell(&mut self, _: &FrameError) -> Option<Vec<u8>> {
+            Some(envelope(b"farewell"))
+        }
+
+        fn event(&mut self, event: Event, hands: &mut Hands<()>) {
+            match event {
+                Event::Answer(id, answer) => {
+                    hands.send(id, envelope(answer));
+                    hands.release(id);
+                }
+                Event::Adopt(parts, body) => hands.adopt(parts, (), body),
+                Event::Connect(endpoint, deadline) => {
+                    hands.connect(endpoint, None, (), envelope(b"!"), deadline)
+                }
+                Event::AskCpu => {
+                    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("linux");
+                    let ns = stat.split(' ').next().and_then(|ns| ns.parse().ok()).expect("a number");
+                    self.tell(News::CpuNs(ns));
+                }
+            }
+        }
+
+        fn sent(&mut self, _: ConnId, _: &mut (), tag: u64, _: &mut Hands<()>) {
+            self.tell(News::Sent(tag));
+        }
+
+        fn closed(&mut self, _: ConnId, _: (), why: &Closed, _: &mut Hands<()>) {
+            self.tell(News::Closed(why.clone()));
+        }
+    }
+
+    fn envelope(body: &[u8]) -> Vec<u8> {
+        let mut bytes = crate::proto::frame::MAGIC.to_vec();
+        bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    /// A running front; ends with the test.
+    struct Running {
+        addr: SocketAddr,
+        post: Post<Event>,
+        news: Receiver<News>,
+        stop: Stop,
+        threads: Threads,
+    }
+
+    struct Setup {
+        incomplete_max: usize,
+        rate: Option<Arc<Bucket>>,
+        file: Vec<u8>,
+        /// By how many bytes the service believes the file to be longer.
+        missing_bytes: u64,
+        other: Option<Post<Event>>,
+    }
+
+    impl Default for Setup {
+        fn default() -> Setup {
+            Setup { incomplete_max: 1000, rate: None, file: Vec::new(), missing_bytes: 0, other: None }
+        }
+    }
+
+    impl Setup {
+        fn start(self) -> Running {
+            self.start_on(Arc::new(listen("127.0.0.1:0".parse().expect("an address")).expect("a free port")))
+        }
+
+        fn start_on(self, listener: Arc<TcpListener>) -> Running {
+            let addr = listener.local_addr().expect("bound");
+            let (post, mail) = mailbox(64).expect("a descriptor");
+            let (news_sender, news) = unbounded();
+            let (stop, threads) = (Stop::new().expect("a descriptor"), Threads::new());
+            let mut file = tempfile::tempfile().expect("a file");
+            file.write_all(&self.file).expect("room");
+            let desk = Desk {
+                news: news_sender,
+                file: Arc::new(file),
+                file_bytes: self.file.len() as u64 + self.missing_bytes,
+                other: self.other,
+            };
+            let config = FrontConfig {
+                listener: Some(listener),
+                incomplete_max: self.incomplete_max,
+                incomplete_per_address_max: 1000,
+                rate: self.rate,
+            };
+            let front_stop = stop.clone();
+            let work = move || run(desk, config, mail, front_stop).expect("the system can wait");
+            threads.spawn("front", work).expect("a thread");
+            Running { addr, post, news, stop, threads }
+        }
+    }
+
+    impl Running {
+        fn connect(&self) -> TcpStream {
+            let client = TcpStream::connect(self.addr).expect("it listens");
+            client.set_read_timeout(Some(Duration::from_secs(10))).expect("a valid time");
+            client.set_nodelay(true).expect("a socket");
+            client
+        }
+
+        fn next_news(&self) -> News {
+            self.news.recv_timeout(Duration::from_secs(10)).expect("something happens")
+        }
+
+        fn cpu_ns(&self) -> u64 {
+            self.tell(Event::AskCpu);
+            match self.next_news() {
+                News::CpuNs(ns) => ns,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn tell(&self, event: Event) {
+            assert!(self.post.send(event).is_ok(), "mailbox full");
+        }
+
+        /// For some time nothing happens and hardly any time is computed.
+        fn assert_rests(&self) {
+            let before = self.cpu_ns();
+            let quiet = self.news.recv_timeout(Duration::from_millis(150));
+            assert!(quiet.is_err(), "{quiet:?}");
+            let spent = self.cpu_ns() - before;
+            assert!(spent < 50_000_000, "the front spins: {spent} ns of 150 ms");
+        }
+    }
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            self.stop.trigger();
+            let report = self.threads.join(clock::now() + Duration::from_secs(10));
+            assert!(std::thread::panicking() || report.is_clean(), "{report:?}");
+        }
+    }
+
+    /// The next frame; `None` at the end.
+    fn receive(client: &mut TcpStream, decoder: &mut Decoder) -> Option<Vec<u8>> {
+        let mut scratch = [0; 1000];
+        loop {
+            if let Some(body) = decoder.next().expect("frames") {
+                return Some(body.to_vec());
+            }
+            match client.read(&mut scratch).expect("no reset, and in time") {
+                0 => return None,
+                len => decoder.push(&scratch[..len]),
+            }
+        }
+    }
+
+    fn ask(client: &mut TcpStream, body: &[u8]) -> Option<Vec<u8>> {
+        client.write_all(&envelope(body)).expect("taken");
+        receive(client, &mut Decoder::new())
+    }
+
+    fn noise(len: usize) -> Vec<u8> {
+        (0..len as u64).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
+    }
+
+    #[test]
+    fn requests_are_answered_in_order_however_they_are_cut() {
+        let front = Setup::default().start();
+        let requests: Vec<Vec<u8>> = (0..1000).map(|number| format!("e{number}").into_bytes()).collect();
+        let stream: Vec<u8> = requests.iter().flat_map(|body| envelope(body)).collect();
+        for step in [1, 7, stream.len()] {
+            let mut client = front.connect();
+            let part = if step == 1 { &stream[..1200] } else { &stream[..] };
+            let mut writer = client.try_clone().expect("a descriptor");
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    part.chunks(step).for_each(|bytes| writer.write_all(bytes).expect("taken"))
+                });
+                let mut decoder = Decoder::new();
+                for request in requests.iter().take(if step == 1 { 100 } else { 1000 }) {
+                    assert_eq!(receive(&mut client, &mut decoder).as_ref(), Some(request));
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_gets_a_farewell_and_the_others_are_served() {
+        let front = Setup::default().start();
+        let mut other = front.connect();
+        assert_eq!(ask(&mut other, b"e1"), Some(b"e1".to_vec()));
+        let too_long = [&b"NPR\x01\xff\xff\xff\x7f"[..], &noise(300_000)].concat();
+        for (bytes, error) in [
+            (&b"GET / HTTP/1.1\r\n\r\n"[..], FrameError::Magic(*b"GET ")),
+            (&too_long, FrameError::TooLong(0x7fff_ffff)),
+        ] {
+            let mut client = front.connect();
+            client.write_all(bytes).expect("taken");
+            let mut decoder = Decoder::new();
+            assert_eq!(receive(&mut client, &mut decoder), Some(b"farewell".to_vec()));
+            assert_eq!(receive(&mut client, &mut decoder), None, "closed in order, not reset");
+            assert_eq!(front.next_news(), News::Closed(Closed::Malformed(error)));
+        }
+        assert_eq!(ask(&mut other, b"e2"), Some(b"e2".to_vec()));
+    }
+
+    #[test]
+    fn idle_connections_make_room_for_an_honest_request() {
+        crate::net::raise_file_limit();
+        let front = Setup { incomplete_max: 64, ..Setup::default() }.start();
+        let mut proven = front.connect();
+        assert_eq!(ask(&mut proven, b"e1"), Some(b"e1".to_vec()));
+        let mut idle: Vec<TcpStream> = (0..300).map(|_| front.connect()).collect();
+        let mut honest = front.connect();
+        assert_eq!(ask(&mut honest, b"e2"), Some(b"e2".to_vec()));
+        for client in &mut idle[..300 - 64] {
+            assert_eq!(receive(client, &mut Decoder::new()), None, "the oldest were closed");
+            assert_eq!(front.next_news(), News::Closed(Closed::Evicted));
+        }
+        assert_eq!(ask(&mut idle[299], b"e3"), Some(b"e3".to_vec()), "the youngest was kept");
+        assert_eq!(ask(&mut proven, b"e4"), Some(b"e4".to_vec()), "idle after a request is not incomplete");
+    }
+
+    #[test]
+    fn a_half_closed_client_gets_its_whole_answer() {
+        let file = noise(8 << 20);
+        let front = Setup { file: file.clone(), ..Setup::default() }.start();
+        let mut client = front.connect();
+        client.write_all(&envelope(b"f1")).expect("taken");
+        client.shutdown(Shutdown::Write).expect("connected");
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).expect("no reset");
+        assert!(got == [envelope(b"f1"), file].concat());
+        assert_eq!([front.next_news(), front.next_news()], [News::Sent(1), News::Closed(Closed::Peer)]);
+    }
+
+    #[test]
+    fn a_half_closed_held_connection_neither_spins_nor_loses_its_answer() {
+        let front = Setup::default().start();
+        let mut client = front.connect();
+        client.write_all(&[envelope(b"h"), envelope(b"e")].concat()).expect("taken");
+        client.shutdown(Shutdown::Write).expect("connected");
+        let News::Frame(id, _) = front.next_news() else { panic!("held first") };
+        front.assert_rests();
+        front.tell(Event::Answer(id, b"late"));
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).expect("no reset");
+        assert_eq!(got, [envelope(b"late"), envelope(b"e")].concat());
+        assert_eq!(front.next_news(), News::Closed(Closed::Peer));
+    }
+
+    #[test]
+    fn a_held_request_is_answered_before_the_next_is_handed_over() {
+        let front = Setup::default().start();
+        let mut client = front.connect();
+        let bytes = [envelope(b"h1"), envelope(b"e"), envelope(b"h2"), envelope(b"c")].concat();
+        client.write_all(&bytes).expect("taken");
+        let mut decoder = Decoder::new();
+        let News::Frame(id, body) = front.next_news() else { panic!("held first") };
+        assert_eq!(body, b"h1");
+        front.tell(Event::Answer(id, b"1"));
+        assert_eq!(front.next_news(), News::Frame(id, b"h2".to_vec()));
+        front.tell(Event::Answer(id, b"2"));
+        for expected in [&b"1"[..], b"e", b"2", b"c"] {
+            assert_eq!(receive(&mut client, &mut decoder), Some(expected.to_vec()));
+        }
+        assert_eq!(receive(&mut client, &mut decoder), None, "closed after its last answer");
+        assert_eq!(front.next_news(), News::Closed(Closed::Ours));
+    }
+
+    #[test]
+    fn a_connection_moves_to_another_front_with_what_it_has_buffered() {
+        let second = Setup::default().start();
+        let first = Setup { other: Some(second.post.clone()), ..Setup::default() }.start();
+        let mut client = first.connect();
+        let bytes = [envelope(b"e1"), envelope(b"m"), envelope(b"e2"), envelope(b"e3")].concat();
+        client.write_all(&bytes[..bytes.len() - 1]).expect("taken");
+        let mut decoder = Decoder::new();
+        for expected in [&b"e1"[..], b"m", b"e2"] {
+            assert_eq!(receive(&mut client, &mut decoder), Some(expected.to_vec()));
+        }
+        client.write_all(&bytes[bytes.len() - 1..]).expect("taken");
+        assert_eq!(receive(&mut client, &mut decoder), Some(b"e3".to_vec()));
+        client.write_all(&envelope(b"h")).expect("taken");
+        assert!(matches!(second.next_news(), News::Frame(..)), "it is the second front that serves it");
+        assert!(first.news.is_empty(), "the session of the first ended without a word");
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_delays_nobody() {
+        let file = noise(3 << 20);
+        let front = Setup { file: file.clone(), ..Setup::default() }.start();
+        let (mut slow, mut fast) = (front.connect(), front.connect());
+        slow.write_all(&[envelope(b"f1"), envelope(b"f1")].concat()).expect("taken");
+        let expected = [envelope(b"f2"), file.clone()].concat();
+        fast.write_all(&envelope(b"f2")).expect("taken");
+        let mut got = vec![0; expected.len()];
+        fast.read_exact(&mut got).expect("sent");
+        assert!(got == expected);
+        let expected = [envelope(b"f1"), file.clone(), envelope(b"f1"), file].concat();
+        let mut got = vec![0; expected.len()];
+        got.chunks_mut(10_000).for_each(|part| slow.read_exact(part).expect("sent"));
+        assert!(got == expected);
+        let mut tags: Vec<News> = (0..3).map(|_| front.next_news()).collect();
+        tags.sort_by_key(|news| format!("{news:?}"));
+        assert_eq!(tags, [News::Sent(1), News::Sent(1), News::Sent(2)]);
+    }
+
+    #[test]
+    fn a_file_shorter_than_promised_ends_the_connection() {
+        let front = Setup { file: noise(1000), missing_bytes: 1, ..Setup::default() }.start();
+        let mut client = front.connect();
+        client.write_all(&envelope(b"f1")).expect("taken");
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).expect("no reset");
+        assert_eq!(got.len(), envelope(b"f1").len() + 1000);
+        assert_eq!(front.next_news(), News::Closed(Closed::Error(ErrorKind::UnexpectedEof)));
+    }
+
+    #[test]
+    fn a_limited_upload_rests_between_its_turns_and_answers_meanwhile() {
+        let file = noise((64 << 10) + 3000);
+        // A full burst at once, then 10 kB/s: the front has 300 ms in which it could spin.
+        let rate = Some(Arc::new(Bucket::new(10_000)));
+        let front = Setup { file: file.clone(), rate, ..Setup::default() }.start();
+        let (mut client, mut other) = (front.connect(), front.connect());
+        client.write_all(&envelope(b"f1")).expect("taken");
+        let expected = [envelope(b"f1"), file].concat();
+        let mut got = vec![0; expected.len()];
+        client.read_exact(&mut got[..64 << 10]).expect("sent");
+        front.assert_rests();
+        assert_eq!(ask(&mut other, b"e"), Some(b"e".to_vec()), "frames are not limited");
+        client.read_exact(&mut got[64 << 10..]).expect("sent");
+        assert!(got == expected);
+        assert_eq!(front.next_news(), News::Sent(1));
+    }
+
+    #[test]
+    fn two_limited_readers_progress_by_turns() {
+        const FILE_BYTES: usize = 300 << 10;
+        let rate = Some(Arc::new(Bucket::new(1_000_000)));
+        let front = Setup { file: noise(FILE_BYTES), rate, ..Setup::default() }.start();
+        let got = [0, 1].map(|_| AtomicUsize::new(0));
+        let other_had = std::thread::scope(|scope| {
+            let reading = [0, 1].map(|this: usize| {
+                let (mut client, got) = (front.connect(), &got);
+                client.write_all(&envelope(b"f1")).expect("taken");
+                scope.spawn(move || {
+                    let mut scratch = [0; 1000];
+                    while got[this].load(Relaxed) < FILE_BYTES {
+                        got[this].fetch_add(client.read(&mut scratch).expect("in time"), Relaxed);
+                    }
+                    got[1 - this].load(Relaxed)
+                })
+            });
+            reading.map(|reader| reader.join().expect("no panic"))
+        });
+        // A burst of 100 kB may go to one of them; what follows is shared.
+        let less = other_had[0].min(other_had[1]);
+        assert!(less > FILE_BYTES / 3, "one waited while the other got all: {other_had:?}");
+    }
+
+    #[test]
+    fn outgoing_connections_are_answered_refused_or_late() {
+        let front = Setup::default().start();
+        let server = Setup::default().start();
+        let long = Duration::from_secs(10);
+        // The server tells the test of the frame; the answer is the test's.
+        front.tell(Event::Connect(server.addr, long));
+        let News::Frame(..) = server.next_news() else { panic!("asked") };
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = silent.local_addr().expect("bound");
+        front.tell(Event::Connect(endpoint, Duration::from_millis(50)));
+        assert_eq!(front.next_news(), News::Closed(Closed::Deadline));
+        let (silent_end, _) = silent.accept().expect("asked");
+        drop((silent, silent_end));
+        front.tell(Event::Connect(endpoint, long));
+        assert_eq!(front.next_news(), News::Closed(Closed::Refused));
+        let answering = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        front.tell(Event::Connect(answering.local_addr().expect("bound"), long));
+        let (mut peer, _) = answering.accept().expect("asked");
+        let mut asked = vec![0; envelope(b"!").len()];
+        peer.read_exact(&mut asked).expect("sent");
+        assert_eq!(asked, envelope(b"!"));
+        peer.write_all(&envelope(b"!answer")).expect("taken");
+        let News::Frame(_, body) = front.next_news() else { panic!("answered") };
+        assert_eq!(body, b"!answer");
+        drop(peer);
+        assert_eq!(front.next_news(), News::Closed(Closed::Peer), "the end is noticed at once");
+    }
+
+    #[test]
+    fn a_stop_closes_every_connection_and_says_so() {
+        let front = Setup::default().start();
+        let mut clients = [front.connect(), front.connect()];
+        for client in &mut clients {
+            assert_eq!(ask(client, b"e"), Some(b"e".to_vec()));
+        }
+        front.stop.trigger();
+        for client in &mut clients {
+            assert_eq!(receive(client, &mut Decoder::new()), None);
+            assert_eq!(front.next_news(), News::Closed(Closed::Ours));
+        }
+    }
+
+    #[test]
+    fn two_fronts_share_a_listener() {
+        crate::net::raise_file_limit();
+        let listener = Arc::new(listen("127.0.0.1:0".parse().expect("an address")).expect("a free port"));
+        let addr = listener.local_addr().expect("bound");
+        let both = [0, 1].map(|_| Setup::default().start_on(Arc::clone(&listener)));
+        let clients: Vec<_> = (0..200)
+            .map(|_| {
+                let mut client = TcpStream::connect(addr).expect("it listens");
+                client.write_all(&envelope(b"e")).expect("taken");
+                client
+            })
+            .collect();
+        for mut client in clients {
+            assert_eq!(receive(&mut client, &mut Decoder::new()), Some(b"e".to_vec()));
+        }
+        drop(both);
+    }
+
+    /// Set in a process that this test starts, where few descriptors are left.
+    const FEW_FILES: &str = "NEARPEER_TEST_FEW_FILES";
+
+    #[test]
+    fn out_of_descriptors_some_are_turned_away_and_the_next_are_served() {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        if std::env::var_os(FEW_FILES).is_some() {
+            let few = Rlimit { current: Some(40), maximum: Some(40) };
+            setrlimit(Resource::Nofile, few).expect("lower is allowed");
+            let front = Setup::default().start();
+            std::fs::write("/dev/stderr", format!("\nfront at {}\n", front.addr)).expect("a pipe");
+            // Until the test is over.
+            let _end = io::stdin().read_to_end(&mut Vec::new());
+            return;
+        }
+        let mut child = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["out_of_descriptors_some_are_turned_away_and_the_next_are_served", "--nocapture"])
+            .env(FEW_FILES, "1")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let lines = io::BufRead::lines(io::BufReader::new(child.stderr.take().expect("piped")));
+        let addr: SocketAddr = lines
+            .map(|line| line.expect("text"))
+            .find_map(|line| line.strip_prefix("front at ")?.parse().ok())
+            .expect("it says where");
+        let connect = || {
+            let client = TcpStream::connect(addr).expect("it listens");
+            client.set_read_timeout(Some(Duration::from_secs(10))).expect("a valid time");
+            client
+        };
+        let crowd: Vec<TcpStream> = (0..60).map(|_| connect()).collect();
+        // 60 do not fit 40 descriptors: the last of the queue are turned away, one each time accepting is
+        // tried again.
+        let mut last = crowd.last().expect("60");
+        assert_eq!(last.read(&mut [0]).expect("not left waiting"), 0, "turned away");
+        drop(crowd);
+        // Nobody is left: everything is served again.
+        let mut client = connect();
+        assert_eq!(ask(&mut client, b"e"), Some(b"e".to_vec()));
+        drop(child.stdin.take());
+        assert!(child.wait().expect("our child").success());
+    }
 }

@@ -1,6 +1,7 @@
 //! Opening what connections come through: listeners, outgoing sockets, and enough descriptors for both.
 //!
-//! Every socket made here is non-blocking and closed on exec. Must never wait: a connection is only begun here, who began it waits.
+//! Every socket made here is non-blocking and closed on exec. Must never wait: a connection is only begun
+//! here, who began it waits.
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -11,11 +12,12 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Listens on `addr`; port 0 picks one. A port whose last connections are still dying down can be used again at once.
+/// Listens on `addr`; port 0 picks one. A port whose last connections are still dying down can be used again
+/// at once.
 ///
 /// # Errors
-/// [`ErrorKind::AddrInUse`] if somebody listens there, [`ErrorKind::AddrNotAvailable`] if the address is not this machine's, or
-/// whatever the system says.
+/// [`ErrorKind::AddrInUse`] if somebody listens there, [`ErrorKind::AddrNotAvailable`] if the address is not
+/// this machine's, or whatever the system says.
 pub fn listen(addr: SocketAddr) -> Result<TcpListener, Error> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -25,8 +27,8 @@ pub fn listen(addr: SocketAddr) -> Result<TcpListener, Error> {
     Ok(socket.into())
 }
 
-/// Begins a connection to `endpoint`, from `bind` unless that is `None` or unspecified. It is up, or has failed, when the socket
-/// becomes writable; [`dialed`] then tells which.
+/// Begins a connection to `endpoint`, from `bind` unless that is `None` or unspecified. It is up, or has
+/// failed, when the socket becomes writable; [`dialed`] then tells which.
 ///
 /// # Errors
 /// When the system refuses at once, for instance because nobody listens there or there is no route.
@@ -61,8 +63,8 @@ pub(super) fn dialed(socket: &TcpStream) -> Result<SocketAddr, Error> {
     Ok(local)
 }
 
-/// Raises the soft limit on open files to the hard one; returns how many may be open now (`None`: no limit). A refusal of the
-/// system changes nothing and is no error.
+/// Raises the soft limit on open files to the hard one; returns how many may be open now (`None`: no limit).
+/// A refusal of the system changes nothing and is no error.
 pub fn raise_file_limit() -> Option<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let _refused = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });

@@ -1,6 +1,7 @@
 //! Sockets: listening, the front threads' readiness loop, client connections, asking many at once.
 //!
-//! Mechanism alone: bytes arrive, frames are cut, deadlines and caps are kept. What a request means is decided by a `Service`.
+//! Mechanism alone: bytes arrive, frames are cut, deadlines and caps are kept. What a request means is
+//! decided by a `Service`.
 
 pub mod ask;
 pub mod bucket;

@@ -1,7 +1,8 @@
 //! Carrying out what a service wants of its front: the commands queued in its [`super::service::Hands`].
 //!
-//! Invariant: commands are carried out in the order they were queued, right after the call that queued them, and those for a connection
-//! that has ended are void. Must never send or read here: what an act changes shows in the connection's next turn.
+//! Invariant: commands are carried out in the order they were queued, right after the call that queued them,
+//! and those for a connection that has ended are void. Must never send or read here: what an act changes
+//! shows in the connection's next turn.
 
 use super::conn::{Conn, Origin};
 use super::front::{Entry, Front, why};

@@ -1,7 +1,7 @@
 //! What one connection still has to send: bytes and ranges of files, in order.
 //!
-//! Invariant: nothing is sent twice or out of order, and bytes of files are paid for from the rate before they are sent. Must never
-//! wait: what the system does not take stays queued.
+//! Invariant: nothing is sent twice or out of order, and bytes of files are paid for from the rate before
+//! they are sent. Must never wait: what the system does not take stays queued.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -70,7 +70,8 @@ impl Output {
     /// Sends at most `turn_max` bytes, as far as the system and the rate allow.
     ///
     /// # Errors
-    /// When the connection or a file has failed; [`ErrorKind::UnexpectedEof`] if a file has become shorter than its range.
+    /// When the connection or a file has failed; [`ErrorKind::UnexpectedEof`] if a file has become shorter
+    /// than its range.
     pub(super) fn send(
         &mut self,
         mut socket: &TcpStream,
@@ -79,6 +80,8 @@ impl Output {
         now: Instant,
     ) -> io::Result<Turn> {
         let mut turn = Turn::default();
+        // Once per turn: who asked twice would stand before those whose turn is still to come, every time.
+        let mut asked_rate = false;
         while let Some(piece) = self.queue.front_mut() {
             let room = turn_max - turn.sent_bytes;
             let (taken, wanted) = match piece {
@@ -103,9 +106,10 @@ impl Output {
                 }
                 Piece::File { file, range, .. } => {
                     let wanted = (range.end - range.start).min(room);
-                    if wanted == 0 {
+                    if wanted == 0 || asked_rate {
                         break;
                     }
+                    asked_rate = rate.is_some();
                     let granted = match rate.map(|bucket| bucket.take(wanted, now)) {
                         None => wanted,
                         Some(Grant::Bytes(granted)) => granted,
@@ -134,7 +138,8 @@ impl Output {
     /// Everything unsent, for a connection that moves to another front.
     ///
     /// # Panics
-    /// If a file range is queued: a service moves a connection at its first request for bytes, before it has sent any.
+    /// If a file range is queued: a service moves a connection at its first request for bytes, before it has
+    /// sent any.
     pub(super) fn into_unsent(self) -> Vec<u8> {
         let mut unsent = Vec::with_capacity(self.held_bytes);
         for piece in self.queue {
@@ -163,5 +168,35 @@ fn not_waiting(outcome: io::Result<usize>) -> io::Result<usize> {
     match outcome {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
         outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::listen::listen;
+    use crate::rt::clock;
+
+    #[test]
+    fn only_what_was_sent_is_paid_for() {
+        let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let socket = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        socket.set_nonblocking(true).expect("a socket");
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(1 << 30).expect("a sparse file");
+        let mut output = Output::default();
+        output.push_file(Arc::new(file), 0..1 << 30, 1);
+        let (rate_bytes_per_s, now) = (10 << 30, clock::now());
+        let bucket = Bucket::new(rate_bytes_per_s);
+        let mut sent_bytes = 0;
+        loop {
+            let turn = output.send(&socket, 200 << 20, Some(&bucket), now).expect("it works");
+            sent_bytes += turn.sent_bytes;
+            if turn.sent_bytes == 0 {
+                break; // Nobody reads.
+            }
+        }
+        let Grant::Bytes(left) = bucket.take(u64::MAX, now) else { panic!("all of 1 GiB is gone") };
+        assert!(sent_bytes > 0 && (left + sent_bytes).abs_diff(rate_bytes_per_s / 10) < 1000);
     }
 }

@@ -1,7 +1,8 @@
-//! What a front thread asks of the program above it: `Service`, and the `Hands` through which a service acts on connections.
+//! What a front thread asks of the program above it: `Service`, and the `Hands` through which a service acts
+//! on connections.
 //!
-//! A service is a function of frames and events: it never touches a socket and never blocks. It acts by queueing commands, which the
-//! front carries out as soon as the call returns.
+//! A service is a function of frames and events: it never touches a socket and never blocks. It acts by
+//! queueing commands, which the front carries out as soon as the call returns.
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -20,7 +21,8 @@ pub struct ConnId(pub u64);
 pub enum After {
     /// The next frame may be handed over, now or when it comes.
     Next,
-    /// No further frame is handed over until [`Hands::release`]: the answer to this one comes later and must come in order.
+    /// No further frame is handed over until [`Hands::release`]: the answer to this one comes later and must
+    /// come in order.
     Hold,
     /// Close once everything queued has been sent.
     Close,
@@ -31,7 +33,8 @@ pub enum After {
 pub enum Closed {
     /// The other end closed it in order.
     Peer,
-    /// Reset, or another socket error; for an outgoing connection also: unreachable.
+    /// Reset, or another socket error; for an outgoing connection also: unreachable. `UnexpectedEof`: a file
+    /// that was being sent has become shorter.
     Error(std::io::ErrorKind),
     /// An outgoing connection was refused: nobody listens there.
     Refused,
@@ -90,7 +93,8 @@ pub trait Service {
     fn closed(&mut self, id: ConnId, session: Self::Session, why: &Closed, hands: &mut Hands<Self::Session>);
 }
 
-/// What a service may do to the connections of its front. Commands for a connection that has ended meanwhile are void.
+/// What a service may do to the connections of its front. Commands for a connection that has ended meanwhile
+/// are void.
 #[derive(Debug)]
 pub struct Hands<S> {
     commands: Vec<Command<S>>,
@@ -135,8 +139,8 @@ impl<S> Hands<S> {
         self.commands.push(Command::Send { to, bytes });
     }
 
-    /// Queues a range of a file, sent by the system without passing through this process; [`Service::sent`] is called with `tag` at
-    /// its end. If the file turns out shorter, the connection is closed.
+    /// Queues a range of a file, sent by the system without passing through this process; [`Service::sent`]
+    /// is called with `tag` at its end. If the file turns out shorter, the connection is closed.
     pub fn send_file(&mut self, to: ConnId, file: Arc<File>, range: Range<u64>, tag: u64) {
         self.commands.push(Command::SendFile { to, file, range, tag });
     }
@@ -156,8 +160,8 @@ impl<S> Hands<S> {
         self.commands.push(Command::KeepIdle { conn });
     }
 
-    /// Opens a connection, from `bind` if given, sends `first` and waits for one frame until `deadline` from now.
-    /// [`Service::closed`] tells of a failure.
+    /// Opens a connection, from `bind` if given, sends `first` and waits for one frame until `deadline` from
+    /// now. [`Service::closed`] tells of a failure.
     pub fn connect(
         &mut self,
         endpoint: SocketAddr,
@@ -169,13 +173,14 @@ impl<S> Hands<S> {
         self.commands.push(Command::Connect { endpoint, bind, session, first, deadline });
     }
 
-    /// Takes a connection out of this front and gives it to `to`, once and for good. Its session is dropped without a call of
-    /// [`Service::closed`].
+    /// Takes a connection out of this front and gives it to `to`, once and for good. Its session is dropped
+    /// without a call of [`Service::closed`].
     pub fn hand_over(&mut self, conn: ConnId, to: impl FnOnce(Parts) + Send + 'static) {
         self.commands.push(Command::HandOver { conn, to: Box::new(to) });
     }
 
-    /// Takes in a connection of another front and hands `body`, the frame with which it moved, to [`Service::frame`] first.
+    /// Takes in a connection of another front and hands `body`, the frame with which it moved, to
+    /// [`Service::frame`] first.
     pub fn adopt(&mut self, parts: Parts, session: S, body: Vec<u8>) {
         self.commands.push(Command::Adopt { parts, session, body });
     }

@@ -1,7 +1,7 @@
 //! Deadlines of many things, one each: a heap in which outdated entries are passed over when they come up.
 //!
-//! Moving a deadline to later, which happens with every byte, costs no heap operation. Invariants: each key with a deadline has an
-//! entry no later than it; at most about half of the entries are outdated.
+//! Moving a deadline to later, which happens with every byte, costs no heap operation. Invariants: each key
+//! with a deadline has an entry no later than it; at most about half of the entries are outdated.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -13,7 +13,8 @@ const CLEAN_UP_MIN: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Timers<K> {
-    /// When to look at which key; equal instants in the order they were set (the number), so that nobody is always first.
+    /// When to look at which key; equal instants in the order they were set (the number), so that nobody is
+    /// always first.
     heap: BinaryHeap<Reverse<(Instant, u64, K)>>,
     keys: HashMap<K, Due>,
     set_count: u64,

@@ -123,7 +123,8 @@ mod tests {
 
     fn file(name: &str, content: &[u8]) -> SharedFile {
         let size_bytes = content.len() as u64;
-        let manifest = Manifest::of_hashed(size_bytes, vec![PieceDigests::of(&Geometry::of(size_bytes), 0, content)]);
+        let manifest =
+            Manifest::of_hashed(size_bytes, vec![PieceDigests::of(&Geometry::of(size_bytes), 0, content)]);
         let entry = FileEntry {
             name: FileName::new(name).expect("valid"),
             size_bytes,
@@ -180,6 +181,9 @@ mod tests {
             catalog.insert(file("b", b"2"));
         }
         assert!(catalog.changes_since(version).is_none());
-        assert!(catalog.changes_since(catalog.version() + 1).is_none(), "a version of the future is not known");
+        assert!(
+            catalog.changes_since(catalog.version() + 1).is_none(),
+            "a version of the future is not known"
+        );
     }
 }

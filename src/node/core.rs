@@ -37,15 +37,30 @@ pub(super) enum Event {
     Skipped(String),
     WalkEnded(Result<(), String>),
     /// Make the catalog right about one name, and answer with what it holds then.
-    Check { name: FileName, reply: Sender<Option<Arc<SharedFile>>> },
+    Check {
+        name: FileName,
+        reply: Sender<Option<Arc<SharedFile>>>,
+    },
     /// A file does not look as it did when it was hashed.
-    LookAgain { name: FileName },
+    LookAgain {
+        name: FileName,
+    },
     /// A worker has hashed a file, or found it as known.
-    Looked { name: FileName, outcome: Look },
+    Looked {
+        name: FileName,
+        outcome: Look,
+    },
     /// A download is in place.
-    Placed { file: SharedFile, reply: Sender<()> },
+    Placed {
+        file: SharedFile,
+        reply: Sender<()>,
+    },
     /// The MD5 of a whole file, claimed before, has been computed.
-    Md5 { name: FileName, stamp: FileStamp, md5: Md5Digest },
+    Md5 {
+        name: FileName,
+        stamp: FileStamp,
+        md5: Md5Digest,
+    },
 }
 
 /// What a worker found at a name.
@@ -60,8 +75,14 @@ pub(super) enum Look {
 #[derive(Debug)]
 enum Task {
     /// Hash the file, unless it looks like `known`.
-    Look { name: FileName, known: Option<FileStamp> },
-    Md5 { name: FileName, stamp: FileStamp },
+    Look {
+        name: FileName,
+        known: Option<FileStamp>,
+    },
+    Md5 {
+        name: FileName,
+        stamp: FileStamp,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -116,8 +137,28 @@ pub(super) struct CoreParts {
 
 impl Core {
     pub(super) fn new(parts: CoreParts) -> Core {
-        let CoreParts { memory, share, discovery, pool, notices, events: (to_core, events), first_scan, stop } = parts;
-        Core { memory, share, discovery, pool, notices, events, to_core, first_scan, stop, state: State::default() }
+        let CoreParts {
+            memory,
+            share,
+            discovery,
+            pool,
+            notices,
+            events: (to_core, events),
+            first_scan,
+            stop,
+        } = parts;
+        Core {
+            memory,
+            share,
+            discovery,
+            pool,
+            notices,
+            events,
+            to_core,
+            first_scan,
+            stop,
+            state: State::default(),
+        }
     }
 
     /// Scans once, then serves events until stopped.
@@ -243,7 +284,9 @@ impl Core {
                     report(&to_core, &stop, Event::Looked { name, outcome });
                 }
                 Task::Md5 { name, stamp } => {
-                    let computed = share.open_file(&name).and_then(|open| whole_md5(&open.file, stamp.size_bytes, &stop));
+                    let computed = share
+                        .open_file(&name)
+                        .and_then(|open| whole_md5(&open.file, stamp.size_bytes, &stop));
                     // A file that cannot be read any more is found out by the next look at it.
                     let event = match computed {
                         Ok(md5) => Event::Md5 { name, stamp, md5 },
@@ -269,7 +312,14 @@ impl Core {
                 if let Some(scan) = &mut self.state.scan {
                     match replaced {
                         None => scan.summary.added += 1,
-                        Some(old) if self.memory.catalog.read().get(name).is_some_and(|new| new.entry.key() != old.entry.key()) => {
+                        Some(old)
+                            if self
+                                .memory
+                                .catalog
+                                .read()
+                                .get(name)
+                                .is_some_and(|new| new.entry.key() != old.entry.key()) =>
+                        {
                             scan.summary.changed += 1;
                         }
                         Some(_) => {}
@@ -295,7 +345,9 @@ impl Core {
     /// The true MD5 replaces the claim; whoever claimed another one is named.
     fn md5_computed(&mut self, name: &FileName, stamp: &FileStamp, md5: Md5Digest) {
         let shared = self.memory.catalog.read().get(name).cloned();
-        let Some(file) = shared.filter(|file| file.stamp == *stamp && file.entry.md5_origin == Md5Origin::Claimed) else {
+        let Some(file) =
+            shared.filter(|file| file.stamp == *stamp && file.entry.md5_origin == Md5Origin::Claimed)
+        else {
             return;
         };
         for (endpoint, claimed) in file.claimants.iter().filter(|(_, claimed)| *claimed != md5) {
@@ -337,6 +389,7 @@ impl Core {
         let result = scan.failed.map_or(Ok(scan.summary), Err);
         if !self.state.first_scan_done {
             self.state.first_scan_done = true;
+            self.notice(Level::Info, format!("ready: {} files", scan.summary.files));
             let _node_may_have_gone = self.first_scan.send(scan.summary);
         }
         if let (Err(why), true) = (&result, scan.replies.is_empty()) {

@@ -52,7 +52,11 @@ impl Engine {
     }
 
     /// What the own share has under `name`, looked at anew.
-    pub(super) fn own_file(&self, name: &FileName, cancel: &Stop) -> Result<Option<Arc<SharedFile>>, CommandError> {
+    pub(super) fn own_file(
+        &self,
+        name: &FileName,
+        cancel: &Stop,
+    ) -> Result<Option<Arc<SharedFile>>, CommandError> {
         self.ask_core(|reply| core::Event::Check { name: name.clone(), reply }, cancel)
     }
 

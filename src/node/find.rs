@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::api::{CommandError, FindReport, FoundGroup, FoundRow};
 use super::engine::Engine;
@@ -13,7 +14,7 @@ use crate::net::client::ClientError;
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::proto::{decode, frame};
 use crate::rt::Stop;
-use crate::types::{ContentKey, FileEntry, Provider, Query, limits};
+use crate::types::{ContentKey, FileEntry, Holding, Millis, NodeId, Provider, Query, limits};
 
 /// A holder that answered the load probe.
 #[derive(Debug, Clone)]
@@ -31,14 +32,22 @@ pub(super) struct Probed {
 }
 
 /// Holders according to discovery, without the own node.
-pub(super) fn providers(engine: &Engine, query: &Query, cancel: &Stop) -> Result<Vec<Provider>, CommandError> {
+pub(super) fn providers(
+    engine: &Engine,
+    query: &Query,
+    cancel: &Stop,
+) -> Result<Vec<Provider>, CommandError> {
     let mut providers = engine.discovery.find(query, cancel)?;
     providers.retain(|provider| provider.node != engine.memory.node);
     Ok(providers)
 }
 
 /// Asks each of `providers` how busy it is, each endpoint once for each content, at most [`limits::PROBE_CANDIDATES_MAX`].
-pub(super) fn probe(engine: &Engine, providers: Vec<Provider>, cancel: &Stop) -> Result<Probed, CommandError> {
+pub(super) fn probe(
+    engine: &Engine,
+    providers: Vec<Provider>,
+    cancel: &Stop,
+) -> Result<Probed, CommandError> {
     let latencies = engine.refreshed_latencies();
     let mut asked: BTreeMap<(SocketAddr, ContentKey), usize> = BTreeMap::new();
     let mut questions = Vec::new();
@@ -51,7 +60,7 @@ pub(super) fn probe(engine: &Engine, providers: Vec<Provider>, cancel: &Stop) ->
             let request = PeerRequest::Load { asker: engine.memory.node, content: Some(key) };
             let hold_back = match engine.emulate_latency {
                 true => latencies.emulated(provider.endpoint),
-                false => std::time::Duration::ZERO,
+                false => Duration::ZERO,
             };
             questions.push(Question { endpoint: provider.endpoint, frame: framed(&request), hold_back });
             questions.len() - 1
@@ -76,7 +85,7 @@ pub(super) fn probe(engine: &Engine, providers: Vec<Provider>, cancel: &Stop) ->
                 probed.silent.push((provider.endpoint, "another node answers there".into()));
             }
             Ok((_, load, yours)) => {
-                let round_trip = answers[index].as_ref().map_or(std::time::Duration::ZERO, |answer| answer.round_trip);
+                let round_trip = answers[index].as_ref().map_or(Duration::ZERO, |answer| answer.round_trip);
                 let (latency, latency_origin) = latencies.of(provider.endpoint, round_trip);
                 let candidate = Candidate {
                     endpoint: provider.endpoint,
@@ -96,7 +105,7 @@ pub(super) fn probe(engine: &Engine, providers: Vec<Provider>, cancel: &Stop) ->
 }
 
 /// Node id, load and `yours` of an answer to a load request.
-fn load_from(answer: &Result<Answer, ClientError>) -> Result<(crate::types::NodeId, u32, u8), String> {
+fn load_from(answer: &Result<Answer, ClientError>) -> Result<(NodeId, u32, u8), String> {
     let answer = answer.as_ref().map_err(|error| error.to_string())?;
     match decode(&answer.body) {
         Ok(PeerReply::Load { node, load, yours }) => Ok((node, load, yours)),
@@ -109,7 +118,7 @@ fn load_from(answer: &Result<Answer, ClientError>) -> Result<(crate::types::Node
 /// The load of one node, as `getload` shows it.
 pub(super) fn load_of(engine: &Engine, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
     let request = PeerRequest::Load { asker: engine.memory.node, content: None };
-    let question = Question { endpoint, frame: framed(&request), hold_back: std::time::Duration::ZERO };
+    let question = Question { endpoint, frame: framed(&request), hold_back: Duration::ZERO };
     let silence = limits::ms(limits::PROBE_SILENCE_MS);
     let unreachable = |why: String| CommandError::Unreachable { endpoint, why };
     let answers = ask_all(&[question], Some(engine.ip), Patience { silence, after_first: silence }, cancel)
@@ -123,14 +132,18 @@ pub(super) fn load_of(engine: &Engine, endpoint: SocketAddr, cancel: &Stop) -> R
 
 /// The answer to a person's `find`.
 pub(super) fn find(engine: &Engine, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
-    let providers = providers(engine, query, cancel)?;
-    let any_known = !providers.is_empty();
-    let Probed { live, silent } = probe(engine, providers, cancel)?;
+    let providers = engine.discovery.find(query, cancel)?;
+    let (mine, others): (Vec<_>, Vec<_>) =
+        providers.into_iter().partition(|one| one.node == engine.memory.node);
+    // As the tracker knows us, which is surer than what we know ourselves.
+    let own_endpoint = mine.first().map_or(engine.endpoint, |one| one.endpoint);
+    let any_known = !others.is_empty();
+    let Probed { live, silent } = probe(engine, others, cancel)?;
     let own = own_entries(engine, query);
     if live.is_empty() && own.is_empty() && any_known {
         return Err(CommandError::NoneAnswered(silent));
     }
-    Ok(FindReport { groups: groups(engine, live, own), silent })
+    Ok(FindReport { groups: groups(live, own, own_endpoint, engine.load_weight), silent })
 }
 
 /// Files of the own share that fit the query.
@@ -139,12 +152,19 @@ fn own_entries(engine: &Engine, query: &Query) -> Vec<Arc<FileEntry>> {
     match query {
         Query::Name(name) => catalog.get(name).map(|file| Arc::clone(&file.entry)).into_iter().collect(),
         Query::Md5(md5) => catalog.entries().filter(|entry| entry.md5 == *md5).cloned().collect(),
-        Query::Content(prefix) => catalog.entries().filter(|entry| prefix.matches(&entry.content)).cloned().collect(),
+        Query::Content(prefix) => {
+            catalog.entries().filter(|entry| prefix.matches(&entry.content)).cloned().collect()
+        }
     }
 }
 
 /// Groups by content, most live full holders first; best score first within one, the own node last.
-fn groups(engine: &Engine, live: Vec<LiveHolder>, own: Vec<Arc<FileEntry>>) -> Vec<FoundGroup> {
+fn groups(
+    live: Vec<LiveHolder>,
+    own: Vec<Arc<FileEntry>>,
+    own_endpoint: SocketAddr,
+    weight: Millis,
+) -> Vec<FoundGroup> {
     let mut by_content: BTreeMap<ContentKey, (Vec<LiveHolder>, Vec<Arc<FileEntry>>)> = BTreeMap::new();
     for holder in live {
         by_content.entry(holder.provider.entry.key()).or_default().0.push(holder);
@@ -156,9 +176,9 @@ fn groups(engine: &Engine, live: Vec<LiveHolder>, own: Vec<Arc<FileEntry>>) -> V
         .into_iter()
         .map(|(key, (holders, own))| {
             let full = full_holders(&holders);
-            let mut rows = rated_rows(holders, engine.load_weight);
+            let mut rows = rated_rows(holders, weight);
             rows.extend(own.into_iter().map(|entry| FoundRow {
-                endpoint: engine.endpoint,
+                endpoint: own_endpoint,
                 entry: FileEntry::clone(&entry),
                 rating: None,
             }));
@@ -173,7 +193,7 @@ fn groups(engine: &Engine, live: Vec<LiveHolder>, own: Vec<Arc<FileEntry>>) -> V
 pub(super) fn full_holders(holders: &[LiveHolder]) -> usize {
     let mut nodes: Vec<_> = holders
         .iter()
-        .filter(|holder| holder.provider.entry.holding == crate::types::Holding::Full)
+        .filter(|holder| holder.provider.entry.holding == Holding::Full)
         .map(|holder| holder.provider.node)
         .collect();
     nodes.sort_unstable();
@@ -182,14 +202,18 @@ pub(super) fn full_holders(holders: &[LiveHolder]) -> usize {
 }
 
 /// Rows in order of score. A node that has the content under several names has a row for each. Shown is the load as told.
-fn rated_rows(holders: Vec<LiveHolder>, weight: crate::types::Millis) -> Vec<FoundRow> {
-    let candidates: Vec<_> = holders.iter().map(|holder| Candidate { yours: 0, ..holder.candidate }).collect();
+fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
+    let candidates: Vec<_> =
+        holders.iter().map(|holder| Candidate { yours: 0, ..holder.candidate }).collect();
     let ranking = rank(&candidates, weight);
     let mut rows: Vec<(usize, FoundRow)> = holders
         .into_iter()
         .map(|holder| {
             let endpoint = holder.provider.endpoint;
-            let place = ranking.iter().position(|rating: &Rating| rating.candidate.endpoint == endpoint).unwrap_or(usize::MAX);
+            let place = ranking
+                .iter()
+                .position(|rating: &Rating| rating.candidate.endpoint == endpoint)
+                .unwrap_or(usize::MAX);
             let rating = ranking.get(place).copied();
             (place, FoundRow { endpoint, entry: holder.provider.entry, rating })
         })

@@ -11,8 +11,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::api::{
-    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Level, NodeConfig, Notice, Progress, Ready,
-    ScanSummary, StartError,
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Level, NodeConfig, Notice,
+    Progress, Ready, ScanSummary, StartError,
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
@@ -41,12 +41,9 @@ pub struct Node {
     engine: Arc<Engine>,
     pool: Pool,
     first_scan: Receiver<ScanSummary>,
-    /// What the first scan found, once it has been taken from `first_scan`.
-    first_scan_found: Mutex<Option<ScanSummary>>,
     known_names: Arc<Mutex<Vec<FileName>>>,
     wait_for_tracker: bool,
     threads: Threads,
-    announcing: Threads,
     stops: Stops,
 }
 
@@ -82,7 +79,7 @@ impl Node {
 
         let memory = Arc::new(Memory::new(NodeId(SmallRng::from_os_rng().random())));
         let stops = Stops { commands: Stop::new()?, announce: Stop::new()?, rest: Stop::new()? };
-        let (threads, announcing) = (Threads::new(), Threads::new());
+        let threads = Threads::new();
         // Should the start fail halfway, this ends what has been started.
         let undo = TriggerOnDrop(vec![stops.announce.clone(), stops.rest.clone()]);
 
@@ -98,7 +95,7 @@ impl Node {
         };
         let catalog = Arc::clone(&memory);
         let nonce = Arc::clone(&memory.nonce);
-        let discovery = TrackerClient::start(client_config, catalog, nonce, news, &announcing, &stops.announce)?;
+        let discovery = TrackerClient::start(client_config, catalog, nonce, news, &threads, &stops.announce)?;
 
         let (to_core, core_events) = bounded(core::EVENTS_MAX);
         let (first_scan_sender, first_scan) = bounded(1);
@@ -119,14 +116,16 @@ impl Node {
         for number in 1..=UPLOAD_FRONTS {
             let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
             upload_fronts.push(post);
-            let upload = Upload { memory: Arc::clone(&memory), share: Arc::clone(&share), core: to_core.clone() };
+            let upload =
+                Upload { memory: Arc::clone(&memory), share: Arc::clone(&share), core: to_core.clone() };
             let (front_config, stop) = (front_config(None, rate.clone()), stops.rest.clone());
-            threads.spawn(&format!("upload-{number}"), move || drop(front::run(upload, front_config, mail, stop)))?;
+            let name = format!("upload-{number}");
+            threads.spawn_fallible(&name, move || front::run(upload, front_config, mail, stop))?;
         }
         let (_, mail) = mailbox(1)?;
         let control = Control { memory: Arc::clone(&memory), upload_fronts, next_upload_front: 0 };
         let (front_config, stop) = (front_config(Some(listener), None), stops.rest.clone());
-        threads.spawn("control", move || drop(front::run(control, front_config, mail, stop)))?;
+        threads.spawn_fallible("control", move || front::run(control, front_config, mail, stop))?;
 
         let engine = Arc::new(Engine {
             ip: config.ip,
@@ -148,11 +147,9 @@ impl Node {
             engine,
             pool,
             first_scan,
-            first_scan_found: Mutex::default(),
             known_names: Arc::default(),
             wait_for_tracker: config.wait_for_tracker,
             threads,
-            announcing,
             stops,
         })
     }
@@ -162,8 +159,8 @@ impl Node {
         self.addr
     }
 
-    /// Waits until the node is registered and its first scan published, or 2 s after start if the scan takes longer; its end is then told
-    /// by a notice.
+    /// Waits until the node is registered and its first scan published, or 2 s after start if the scan takes longer. The end of the scan is
+    /// told by a notice.
     ///
     /// # Errors
     /// [`CommandError::NoTracker`] unless the node was to wait for it, [`CommandError::Cancelled`].
@@ -174,7 +171,6 @@ impl Node {
             recv(patience) -> _ => None,
             recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
         };
-        *self.first_scan_found.lock() = scanned;
         loop {
             let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
             match self.engine.discovery.publish_now(deadline, cancel) {
@@ -189,28 +185,8 @@ impl Node {
         }
         Ok(match scanned {
             Some(summary) => Ready::Complete { files: summary.files },
-            None => {
-                self.tell_when_scanned();
-                Ready::Scanning
-            }
+            None => Ready::Scanning,
         })
-    }
-
-    /// Has the end of the first scan told by a notice.
-    fn tell_when_scanned(&self) {
-        let (first_scan, stop) = (self.first_scan.clone(), self.stops.rest.clone());
-        let notices = self.engine.notices.clone();
-        let telling = move || {
-            select! {
-                recv(first_scan) -> scanned => if let Ok(summary) = scanned {
-                    let text = format!("ready: {} files", summary.files);
-                    let _dropped_when_full = notices.try_send(Notice { level: Level::Info, text });
-                },
-                recv(stop.receiver()) -> _ => {}
-            }
-        };
-        // Without a thread to spare the end of the scan goes untold, which harms nothing else.
-        let _untold = std::thread::Builder::new().name("first-scan".into()).spawn(telling);
     }
 
     /// Rescans the share and publishes what has changed.
@@ -309,10 +285,9 @@ impl Node {
         self.stops.commands.trigger();
         // Nobody should be sent here any more before the fronts are gone.
         self.stops.announce.trigger();
-        let mut report = self.announcing.join(deadline);
+        self.engine.discovery.wait_until_left(deadline);
         self.stops.rest.trigger();
-        report.merge(self.threads.join(deadline));
-        report
+        self.threads.join(deadline)
     }
 }
 
@@ -355,7 +330,9 @@ fn news_to_notices(notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {
             News::Registered { again: true } => (Level::Info, "registered with the tracker again".to_owned()),
             News::Unproved { endpoint, why } => (
                 Level::Warning,
-                format!("this node's files are not offered: the tracker called {endpoint} back: {why}; check --advertise and the firewall"),
+                format!(
+                    "this node's files are not offered: the tracker called {endpoint} back: {why}; check --advertise and the firewall"
+                ),
             ),
             News::Lost { why } => (Level::Warning, format!("the tracker is lost: {why}")),
         };
@@ -373,9 +350,10 @@ fn share_error(error: ShareError) -> StartError {
 
 fn listen_error(addr: SocketAddr, error: &std::io::Error) -> StartError {
     match error.kind() {
-        ErrorKind::AddrInUse => {
-            StartError::AddressInUse { addr, why: "the address is in use: stop what listens there, or choose another port".into() }
-        }
+        ErrorKind::AddrInUse => StartError::AddressInUse {
+            addr,
+            why: "the address is in use: stop what listens there, or choose another port".into(),
+        },
         _ => StartError::Listen { addr, why: error.to_string() },
     }
 }

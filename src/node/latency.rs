@@ -46,7 +46,11 @@ pub(super) struct LatencyFileError {
 
 impl Latencies {
     /// Reads the file, if there is one to read.
-    pub(super) fn new(me: SocketAddr, default: Millis, source: &LatencySource) -> Result<Latencies, LatencyFileError> {
+    pub(super) fn new(
+        me: SocketAddr,
+        default: Millis,
+        source: &LatencySource,
+    ) -> Result<Latencies, LatencyFileError> {
         let file = match source {
             LatencySource::Measured => None,
             LatencySource::File(path) => Some(File::read(path)?),
@@ -100,7 +104,8 @@ impl File {
             return Err(fault(path, format!("has {} bytes, more than {FILE_MAX_BYTES}", stamp.len_bytes)));
         }
         let bytes = std::fs::read(path).map_err(|error| fault(path, error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|error| fault(path, format!("is no UTF-8 text: {error}")))?;
+        let text =
+            String::from_utf8(bytes).map_err(|error| fault(path, format!("is no UTF-8 text: {error}")))?;
         let table = LatencyTable::parse(&text).map_err(|error| fault(path, error.to_string()))?;
         Ok(File { path: path.to_owned(), table, stamp })
     }

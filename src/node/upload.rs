@@ -70,11 +70,15 @@ impl Upload {
             None => {
                 let found = self.memory.catalog.read().by_content(&content).cloned();
                 let source = found.ok_or(PeerRefusal::NotShared)?;
-                let opened = self.share.open_file(&source.entry.name).map_err(|error| self.unreadable(&source, &error))?;
+                let opened = self
+                    .share
+                    .open_file(&source.entry.name)
+                    .map_err(|error| self.unreadable(&source, &error))?;
                 Transfer { asker, content, source, file: Arc::new(opened.file), outstanding: 0 }
             }
         };
-        let stamp = FileStamp::of(&transfer.file).map_err(|error| self.unreadable(&transfer.source, &error))?;
+        let stamp =
+            FileStamp::of(&transfer.file).map_err(|error| self.unreadable(&transfer.source, &error))?;
         let is_as_hashed = stamp == transfer.source.stamp;
         if !is_as_hashed {
             self.look_again(&transfer.source);

@@ -11,4 +11,4 @@ pub mod threads;
 pub use mailbox::{Mailbox, Post, mailbox};
 pub use pool::{Busy, Pool};
 pub use stop::Stop;
-pub use threads::{Ended, StopReport, Threads};
+pub use threads::{Ended, How, StopReport, Threads};

@@ -1,11 +1,7 @@
 //! The worker pool: a few threads for what may block or compute long (disk, hashing, big pages).
 //!
-//! Its queue is bounded; a full one is said at once, so that the asker can be told `busy`. A panicking job is caught and counted and
-//! takes nothing with it.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+//! Its queue is bounded; a full one is said at once, so that the asker can be told `busy`. A job that panics ends its worker, and the end
+//! of a thread ends the process: half a pool is worse than none.
 
 use crossbeam_channel::{Sender, TrySendError, bounded, select};
 
@@ -21,7 +17,6 @@ pub struct Busy;
 #[derive(Debug, Clone)]
 pub struct Pool {
     jobs: Sender<Job>,
-    panics: Arc<AtomicU64>,
 }
 
 impl Pool {
@@ -37,24 +32,21 @@ impl Pool {
         stop: &Stop,
     ) -> std::io::Result<Pool> {
         let (jobs, queue) = bounded::<Job>(queue_max);
-        let panics = Arc::new(AtomicU64::new(0));
         for number in 1..=workers {
-            let (queue, stop, panics) = (queue.clone(), stop.clone(), Arc::clone(&panics));
+            let (queue, stop) = (queue.clone(), stop.clone());
             threads.spawn(&format!("{name}-{number}"), move || {
                 while !stop.is_triggered() {
                     select! {
                         recv(stop.receiver()) -> _ => break,
                         recv(queue) -> job => match job {
-                            Ok(job) => if catch_unwind(AssertUnwindSafe(job)).is_err() {
-                                panics.fetch_add(1, Ordering::Relaxed);
-                            },
+                            Ok(job) => job(),
                             Err(_) => break,
                         },
                     }
                 }
             })?;
         }
-        Ok(Pool { jobs, panics })
+        Ok(Pool { jobs })
     }
 
     /// Queues `job`; never waits.
@@ -66,11 +58,6 @@ impl Pool {
             TrySendError::Full(_) | TrySendError::Disconnected(_) => Busy,
         })
     }
-
-    /// Number of jobs that panicked.
-    pub fn panics(&self) -> u64 {
-        self.panics.load(Ordering::Relaxed)
-    }
 }
 
 #[cfg(test)]
@@ -80,7 +67,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_full_queue_is_said_and_a_panic_costs_no_worker() {
+    fn a_full_queue_is_said_and_what_is_queued_is_done() {
         let (threads, stop) = (Threads::new(), Stop::new().expect("a descriptor"));
         let pool = Pool::start("worker", 1, 1, &threads, &stop).expect("a thread");
         let (started, is_started) = bounded::<()>(1);
@@ -88,7 +75,6 @@ mod tests {
         pool.try_run(move || {
             started.send(()).expect("test waits");
             assert!(released.recv().is_err());
-            panic!("on purpose, by a test");
         })
         .expect("room");
         is_started.recv_timeout(Duration::from_secs(5)).expect("the job runs");
@@ -96,8 +82,7 @@ mod tests {
         pool.try_run(move || done.send(()).expect("test waits")).expect("one fits the queue");
         assert_eq!(pool.try_run(|| ()), Err(Busy));
         drop(release);
-        is_done.recv_timeout(Duration::from_secs(5)).expect("the worker has survived");
-        assert_eq!(pool.panics(), 1);
+        is_done.recv_timeout(Duration::from_secs(5)).expect("the queued job runs");
         stop.trigger();
         assert!(threads.join(clock::now() + Duration::from_secs(5)).is_clean());
     }

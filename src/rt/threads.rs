@@ -3,6 +3,7 @@
 //! Every long-lived thread is started here. Its end, wanted or not, is reported on a channel, so that the owner can say which one died;
 //! `join` leaves none behind.
 
+use std::fmt::{self, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
@@ -14,7 +15,27 @@ use parking_lot::Mutex;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     pub name: String,
-    pub panicked: bool,
+    pub how: How,
+}
+
+/// How a thread has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    Returned,
+    /// The system refused it something.
+    Failed(String),
+    Panicked,
+}
+
+impl Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match &self.how {
+            How::Returned => write!(f, "thread `{name}` ended"),
+            How::Failed(why) => write!(f, "thread `{name}` failed: {why}"),
+            How::Panicked => write!(f, "thread `{name}` panicked"),
+        }
+    }
 }
 
 /// What a stop found.
@@ -30,12 +51,6 @@ impl StopReport {
     /// Returns true if and only if every thread ended in order and in time.
     pub fn is_clean(&self) -> bool {
         self.panicked.is_empty() && self.still_running.is_empty()
-    }
-
-    /// Adds what another group found.
-    pub fn merge(&mut self, other: StopReport) {
-        self.panicked.extend(other.panicked);
-        self.still_running.extend(other.still_running);
     }
 }
 
@@ -69,11 +84,30 @@ impl Threads {
     /// # Errors
     /// When the system gives no thread.
     pub fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        self.spawn_fallible(name, move || {
+            work();
+            Ok(())
+        })
+    }
+
+    /// [`Threads::spawn`] for work that may end with an error, which is then told along with its end.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn spawn_fallible(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+    ) -> std::io::Result<()> {
         let (ended, last_words) = (self.ended_sender.clone(), self.last_words_sender.clone());
         let owned_name = name.to_owned();
         let handle = Builder::new().name(name.to_owned()).spawn(move || {
-            let panicked = catch_unwind(AssertUnwindSafe(work)).is_err();
-            let word = Ended { name: owned_name, panicked };
+            let how = match catch_unwind(AssertUnwindSafe(work)) {
+                Ok(Ok(())) => How::Returned,
+                Ok(Err(error)) => How::Failed(error.to_string()),
+                Err(_) => How::Panicked,
+            };
+            let word = Ended { name: owned_name, how };
             // The group outlives its threads unless it was dropped without a join; then nobody listens.
             let _nobody_listens = ended.send(word.clone()).and(last_words.send(word));
         })?;
@@ -91,8 +125,8 @@ impl Threads {
         let mut report = StopReport::default();
         let mut running = std::mem::take(&mut *self.running.lock());
         while !running.is_empty() {
-            let Ok(Ended { name, panicked }) = self.last_words.recv_deadline(deadline) else { break };
-            if panicked {
+            let Ok(Ended { name, how }) = self.last_words.recv_deadline(deadline) else { break };
+            if how == How::Panicked {
                 report.panicked.push(name.clone());
             }
             if let Some(index) = running.iter().position(|(known, _)| *known == name) {
@@ -119,7 +153,7 @@ mod tests {
         threads.spawn("waits", move || assert!(waiting.receiver().recv().is_err())).expect("a thread");
         threads.spawn("ends", || ()).expect("a thread");
         let ended = threads.ended().recv_timeout(Duration::from_secs(5)).expect("one ends by itself");
-        assert_eq!(ended, Ended { name: "ends".into(), panicked: false });
+        assert_eq!(ended, Ended { name: "ends".into(), how: How::Returned });
         stop.trigger();
         assert!(threads.join(clock::now() + Duration::from_secs(5)).is_clean());
     }

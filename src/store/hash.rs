@@ -50,7 +50,9 @@ impl HashError {
     /// Returns true if and only if there is nothing to share at the name, or nobody waits for it any more: no news for its owner.
     pub fn is_absence(&self) -> bool {
         match self {
-            HashError::Io(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput),
+            HashError::Io(error) => {
+                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput)
+            }
             HashError::Stopped => true,
             HashError::Changing | HashError::TooLarge(_) => false,
         }

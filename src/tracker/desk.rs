@@ -18,7 +18,7 @@ use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::proto::{CodecError, FrameError, decode, frame};
 use crate::rt::clock;
-use crate::types::{FileName, NodeId, Nonce, limits};
+use crate::types::{Attribute, FileName, NodeId, Nonce, limits};
 
 /// A suspect whose turn it is to be called back.
 #[derive(Debug)]
@@ -28,9 +28,7 @@ pub(super) struct CallSuspect(pub(super) CallBack);
 #[derive(Debug)]
 pub(super) enum Session {
     /// Somebody asks us.
-    Asker {
-        id: SessionId,
-    },
+    Asker { id: SessionId },
     /// We ask a listener whether it is the one that the control connection `control` of this front claims.
     ProofCall { control: ConnId, session: SessionId, node: NodeId, nonce: Nonce, answered: bool },
     /// We ask a suspect whether it is still there.
@@ -60,6 +58,11 @@ impl Desk {
         let registry = &self.shared.registry;
         Ok(Some(match request {
             TrackerRequest::Hello(hello) => {
+                // Those of later versions are skipped, but not without bounds.
+                if !Attribute::are_bounded(&hello.attributes) {
+                    let why = "more attributes of the node, or longer ones, than are allowed";
+                    return Ok(Some(ReplyBody::Refused(TrackerRefusal::Limit(why.into()))));
+                }
                 let nonce = Nonce(self.rng.random());
                 let heartbeat = Some(hello.heartbeat_ms).filter(|ms| *ms > 0);
                 let heartbeat = heartbeat.map(|ms| Duration::from_millis(u64::from(ms)));
@@ -83,7 +86,13 @@ impl Desk {
                     nonce: claim.nonce,
                     answered: false,
                 };
-                hands.connect(claim.endpoint, None, call, identify(), limits::ms(limits::CALL_BACK_DEADLINE_MS));
+                hands.connect(
+                    claim.endpoint,
+                    None,
+                    call,
+                    identify(),
+                    limits::ms(limits::CALL_BACK_DEADLINE_MS),
+                );
                 return Ok(None);
             }
             TrackerRequest::Update { removed, added, last } => {
@@ -144,7 +153,13 @@ impl Desk {
     }
 
     /// Puts a registration in effect, proved or not, and answers the control connection that waits for it.
-    fn conclude(&mut self, control: ConnId, session: SessionId, unproved: Option<String>, hands: &mut Hands<Session>) {
+    fn conclude(
+        &mut self,
+        control: ConnId,
+        session: SessionId,
+        unproved: Option<String>,
+        hands: &mut Hands<Session>,
+    ) {
         let proof = if unproved.is_none() { Proof::Proved } else { Proof::Unproved };
         let committed = self.shared.registry.write().commit_register(session, proof, clock::now());
         match committed {
@@ -186,7 +201,11 @@ impl Service for Desk {
             Session::ProofCall { control, session, node, nonce, answered } => {
                 *answered = true;
                 let unproved = match decode(body) {
-                    Ok(PeerReply::Identity { node: there, nonce: shown }) if there == *node && shown == Some(*nonce) => None,
+                    Ok(PeerReply::Identity { node: there, nonce: shown })
+                        if there == *node && shown == Some(*nonce) =>
+                    {
+                        None
+                    }
                     Ok(PeerReply::Identity { .. }) => Some("another node answers there"),
                     _ => Some("what answers there is not a node"),
                 };

@@ -84,12 +84,17 @@ impl Tracker {
     /// [`StartError`]; nothing is left running then.
     pub fn start(config: &TrackerConfig) -> Result<Tracker, StartError> {
         let addr = config.listen;
-        let listener = Arc::new(listen(addr).map_err(|error| match error.kind() {
-            ErrorKind::AddrInUse => {
-                StartError::AddressInUse { addr, why: "the address is in use: stop what listens there, or give --listen another port".into() }
-            }
-            _ => StartError::Listen { addr, why: error.to_string() },
-        })?);
+        let listener =
+            Arc::new(
+                listen(addr).map_err(|error| match error.kind() {
+                    ErrorKind::AddrInUse => StartError::AddressInUse {
+                        addr,
+                        why: "the address is in use: stop what listens there, or give --listen another port"
+                            .into(),
+                    },
+                    _ => StartError::Listen { addr, why: error.to_string() },
+                })?,
+            );
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared {
             epoch: Epoch(SmallRng::from_os_rng().random()),
@@ -110,19 +115,12 @@ impl Tracker {
                 rate: None,
             };
             let stop = tracker.stop.clone();
-            tracker.spawn(&format!("front-{number}"), move || front::run(desk, front_config, mail, stop))?;
+            let name = format!("front-{number}");
+            tracker.threads.spawn_fallible(&name, move || front::run(desk, front_config, mail, stop))?;
         }
         let (every, stop) = (config.sweep, tracker.stop.clone());
-        tracker.spawn("sweep", move || {
-            sweep::run(&shared, &posts, every, &stop);
-            Ok(())
-        })?;
+        tracker.threads.spawn("sweep", move || sweep::run(&shared, &posts, every, &stop))?;
         Ok(tracker)
-    }
-
-    fn spawn(&self, name: &str, work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> std::io::Result<()> {
-        // An error ends the thread, and the end of a thread ends the tracker.
-        self.threads.spawn(name, move || drop(work()))
     }
 
     /// Where it listens.

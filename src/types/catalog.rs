@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::content::ContentPrefix;
 use super::digest::{ContentId, ContentKey, Md5Digest};
 use super::ids::NodeId;
+use super::limits;
 use super::name::FileName;
 
 /// A tagged value of a later version; unknown tags are skipped. At most [`super::limits::ATTRIBUTES_MAX`] an owner.
@@ -14,6 +15,14 @@ use super::name::FileName;
 pub struct Attribute {
     pub tag: u16,
     pub value: Vec<u8>,
+}
+
+impl Attribute {
+    /// Returns true if and only if an owner may carry these: not too many, none too long.
+    pub fn are_bounded(attributes: &[Attribute]) -> bool {
+        attributes.len() <= limits::ATTRIBUTES_MAX
+            && attributes.iter().all(|attribute| attribute.value.len() <= limits::ATTRIBUTE_MAX_BYTES)
+    }
 }
 
 /// Where a published whole-file MD5 comes from.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::index::Stored;
 use super::{Registry, RegistryError, SessionId};
-use crate::types::{FileEntry, FileName, Geometry, Holding, limits};
+use crate::types::{Attribute, FileEntry, FileName, Geometry, Holding, limits};
 
 /// Pages that are not in effect yet.
 #[derive(Debug)]
@@ -172,8 +172,7 @@ impl Registry {
 }
 
 fn check_entry(entry: &FileEntry) -> Result<(), RegistryError> {
-    let is_too_long = entry.attributes.iter().any(|one| one.value.len() > limits::ATTRIBUTE_MAX_BYTES);
-    if entry.attributes.len() > limits::ATTRIBUTES_MAX || is_too_long {
+    if !Attribute::are_bounded(&entry.attributes) {
         return Err(RegistryError::Attributes(entry.name.clone()));
     }
     match entry.holding {

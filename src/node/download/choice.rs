@@ -64,12 +64,18 @@ impl Candidates {
                 return choose(request, own_fits, by_content(live, &wanted), progress);
             }
             // Nobody answers, but the own copy is one of those wanted.
-            if let Some(own) = own_fits.filter(|own| wanted.iter().any(|one| one.entry.key() == own.entry.key())) {
+            if let Some(own) =
+                own_fits.filter(|own| wanted.iter().any(|one| one.entry.key() == own.entry.key()))
+            {
                 return Ok(Found::AlreadyHere(own.entry.key()));
             }
             if round == engine.retries {
                 let attempts = silent.into_iter().map(|(endpoint, why)| Attempt { endpoint, why }).collect();
-                return Err(DownloadError::AllFailed { name: request.name.clone(), attempts, all_by_digest: false });
+                return Err(DownloadError::AllFailed {
+                    name: request.name.clone(),
+                    attempts,
+                    all_by_digest: false,
+                });
             }
             let pause = retry_pause(round);
             round += 1;
@@ -151,7 +157,12 @@ fn choose(
         }
         Choice::Ambiguous => match own_key.filter(|own| holders.iter().any(|(key, _)| key == own)) {
             Some(own) => own,
-            None => return Err(DownloadError::Ambiguous { name: request.name.clone(), variants: variants(&contents) }),
+            None => {
+                return Err(DownloadError::Ambiguous {
+                    name: request.name.clone(),
+                    variants: variants(&contents),
+                });
+            }
         },
     };
     if is_own(chosen) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
@@ -13,9 +14,9 @@ use crate::logic::transfer::{Action, Event, Failure, Transfer};
 use crate::node::api::{CommandError, Progress};
 use crate::node::engine::Engine;
 use crate::node::find::{self, LiveHolder};
-use crate::rt::{Stop, Threads, clock};
+use crate::rt::{How, Stop, Threads, clock};
 use crate::store::{Partial, PartialError};
-use crate::types::{ContentKey, Geometry, Manifest, Md5Digest, Provider, Query, limits};
+use crate::types::{ContentKey, Geometry, Holding, Manifest, Md5Digest, Provider, Query, limits};
 
 /// Piece buffers: one being filled, one being verified, one being written. Of at most 4 MiB each.
 const BUFFERS: usize = 3;
@@ -100,7 +101,8 @@ impl Fetch<'_> {
         run.leave();
         // Stopped threads end at once: each of their waits watches the stop.
         run.threads.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS));
-        run.fetched.manifest = run.manifest.filter(|_| run.fetched.piece_md5s_hold).map(|(manifest, _)| manifest);
+        run.fetched.manifest =
+            run.manifest.filter(|_| run.fetched.piece_md5s_hold).map(|(manifest, _)| manifest);
         result.map(|()| run.fetched)
     }
 
@@ -119,7 +121,9 @@ impl Fetch<'_> {
                         run.leave();
                         (self.progress)(Progress::Left { endpoint: source, why });
                     }
-                    Action::Pause { round, of, pause } => (self.progress)(Progress::Retry { round, of, pause }),
+                    Action::Pause { round, of, pause } => {
+                        (self.progress)(Progress::Retry { round, of, pause })
+                    }
                     Action::Search => {
                         let ranked = self.search()?;
                         run.transfer.on_event(clock::now(), Event::Ranked(ranked));
@@ -135,14 +139,15 @@ impl Fetch<'_> {
                 recv(run.reports.1) -> report => if let Ok(report) = report {
                     self.take(run, report)?;
                 },
-                recv(run.threads.ended()) -> ended => if ended.is_ok_and(|ended| ended.panicked) {
+                recv(run.threads.ended()) -> ended => if ended.is_ok_and(|ended| ended.how == How::Panicked) {
                     return Err(FetchError::System(std::io::Error::other("a source thread has panicked")));
                 },
                 recv(wake) -> _ => {}
             }
             if let Some(in_use) = &run.in_use {
                 let received = in_use.received.load(Ordering::Relaxed);
-                run.transfer.on_event(clock::now(), Event::Received { source: in_use.endpoint, bytes: received });
+                run.transfer
+                    .on_event(clock::now(), Event::Received { source: in_use.endpoint, bytes: received });
             }
         }
     }
@@ -157,7 +162,7 @@ impl Fetch<'_> {
         run.next_thread += 1;
         let emulated_latency = match self.engine.emulate_latency {
             true => self.engine.latencies.lock().emulated(endpoint),
-            false => std::time::Duration::ZERO,
+            false => Duration::ZERO,
         };
         let source = Source {
             thread,
@@ -165,7 +170,10 @@ impl Fetch<'_> {
             bind: self.engine.ip,
             asker: self.engine.memory.node,
             content: self.content,
-            md5_claim: self.providers.get(&endpoint).map_or(Md5Digest([0; 16]), |provider| provider.entry.md5),
+            md5_claim: self
+                .providers
+                .get(&endpoint)
+                .map_or(Md5Digest([0; 16]), |provider| provider.entry.md5),
             manifest: run.manifest.as_ref().map(|(manifest, _)| Arc::clone(manifest)),
             emulated_latency,
             received: Arc::clone(&received),
@@ -180,7 +188,8 @@ impl Fetch<'_> {
     }
 
     fn take(&mut self, run: &mut Run, report: Report) -> Result<(), FetchError> {
-        let Some(source) = run.in_use.as_ref().filter(|in_use| in_use.thread == report.thread).map(|in_use| in_use.endpoint)
+        let Some(source) =
+            run.in_use.as_ref().filter(|in_use| in_use.thread == report.thread).map(|in_use| in_use.endpoint)
         else {
             // The last words of a source that was left.
             if let What::Piece { bytes, .. } | What::Wrong { bytes, .. } = report.what {
@@ -196,12 +205,16 @@ impl Fetch<'_> {
                     run.manifest = Some((manifest, source));
                 }
             }
-            What::Piece { piece, bytes, md5_is_right } => self.take_piece(run, source, piece, bytes, md5_is_right)?,
+            What::Piece { piece, bytes, md5_is_right } => {
+                self.take_piece(run, source, piece, bytes, md5_is_right)?
+            }
             What::Wrong { piece, why, bytes } => {
                 run.give_back(bytes);
                 run.transfer.on_event(now, Event::Wrong { source, piece, why });
             }
-            What::Failed { why, by_digest } => run.transfer.on_event(now, Event::Failed { source, why, by_digest }),
+            What::Failed { why, by_digest } => {
+                run.transfer.on_event(now, Event::Failed { source, why, by_digest })
+            }
         }
         Ok(())
     }
@@ -283,8 +296,9 @@ impl Run {
 
 /// Live full holders, each endpoint once, best first.
 pub(super) fn ranking(engine: &Engine, live: &[LiveHolder]) -> Vec<Rating> {
-    let full = live.iter().filter(|holder| holder.provider.entry.holding == crate::types::Holding::Full);
-    let by_endpoint: BTreeMap<_, _> = full.map(|holder| (holder.candidate.endpoint, holder.candidate)).collect();
+    let full = live.iter().filter(|holder| holder.provider.entry.holding == Holding::Full);
+    let by_endpoint: BTreeMap<_, _> =
+        full.map(|holder| (holder.candidate.endpoint, holder.candidate)).collect();
     let candidates: Vec<_> = by_endpoint.into_values().collect();
     rank(&candidates, engine.load_weight)
 }

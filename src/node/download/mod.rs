@@ -19,7 +19,8 @@ use super::engine::Engine;
 use crate::rt::{Stop, clock};
 use crate::store::{Partial, PartialError, Placed, Standing};
 use crate::types::{
-    Checksum, ContentKey, FileEntry, FileName, Geometry, Holding, Manifest, Md5Digest, Md5Origin, Printable, limits,
+    Checksum, ContentKey, FileEntry, FileName, Geometry, Holding, Manifest, Md5Digest, Md5Origin, Printable,
+    limits,
 };
 
 /// Runs a download to its end.
@@ -29,7 +30,10 @@ pub(super) fn download(
     cancel: &Stop,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Downloaded, DownloadError> {
-    let own = engine.own_file(&request.name, cancel)?;
+    let own = match standing(engine, &request.name)? {
+        Standing::File(_) => engine.own_file(&request.name, cancel)?,
+        Standing::Nothing | Standing::Other(_) => None,
+    };
     let found = Candidates::find(engine, request, own.as_deref(), cancel, progress)?;
     let contents = match found {
         choice::Found::AlreadyHere(key) => {
@@ -44,18 +48,23 @@ pub(super) fn download(
             return Ok(Downloaded { name: request.name.clone(), key, outcome });
         }
     }
-    let checksum = request.checksum.map_or_else(|| "the md5 published for it".into(), |checksum| checksum.to_string());
+    let checksum =
+        request.checksum.map_or_else(|| "the md5 published for it".into(), |checksum| checksum.to_string());
     Err(DownloadError::Checksum { name: request.name.clone(), checksum })
+}
+
+fn standing(engine: &Engine, name: &FileName) -> Result<Standing, DownloadError> {
+    let disk_error =
+        |error: std::io::Error| DownloadError::Disk { name: name.clone(), why: error.to_string() };
+    engine.share.standing(name).map_err(disk_error)
 }
 
 /// Early, before anything is fetched; placing checks again.
 fn refuse_to_overwrite(engine: &Engine, request: &DownloadRequest) -> Result<(), DownloadError> {
-    let name = request.name.clone();
-    match engine.share.standing(&request.name) {
-        Ok(Standing::Nothing) => Ok(()),
-        Ok(Standing::File(_)) if request.force => Ok(()),
-        Ok(Standing::File(_) | Standing::Other(_)) => Err(DownloadError::Exists { name }),
-        Err(error) => Err(DownloadError::Disk { name, why: error.to_string() }),
+    match standing(engine, &request.name)? {
+        Standing::Nothing => Ok(()),
+        Standing::File(_) if request.force => Ok(()),
+        Standing::File(_) | Standing::Other(_) => Err(DownloadError::Exists { name: request.name.clone() }),
     }
 }
 
@@ -94,7 +103,8 @@ fn one_content(
 
     let counted = Counted::new(engine, content);
     let part = Partial::create(&engine.share, content).map_err(|error| disk_error(name, &error))?;
-    let providers = candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
+    let providers =
+        candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
     let mut fetch = Fetch { engine, content, part: &part, providers, cancel, progress };
     let fetched = match fetch.run(&endpoints) {
         Ok(fetched) => fetched,
@@ -181,7 +191,8 @@ fn offer(
     cancel: &Stop,
 ) {
     let first = fetched.sources.first();
-    let claimed = claims.iter().find(|(endpoint, _)| Some(endpoint) == first).or(claims.first()).map(|(_, md5)| *md5);
+    let claimed =
+        claims.iter().find(|(endpoint, _)| Some(endpoint) == first).or(claims.first()).map(|(_, md5)| *md5);
     let entry = FileEntry {
         name: request.name.clone(),
         size_bytes: content.size_bytes,
@@ -198,8 +209,13 @@ fn offer(
     };
     let known = match manifest {
         Some(manifest) => {
-            let file =
-                SharedFile { entry: Arc::new(entry), manifest, stamp: placed.stamp, racy: false, claimants: claims };
+            let file = SharedFile {
+                entry: Arc::new(entry),
+                manifest,
+                stamp: placed.stamp,
+                racy: false,
+                claimants: claims,
+            };
             engine.ask_core(|reply| core::Event::Placed { file, reply }, cancel)
         }
         // The piece list that came along was false; serving needs a true one.

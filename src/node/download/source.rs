@@ -14,7 +14,9 @@ use crossbeam_channel::{Receiver, Sender, select};
 use crate::net::client::{Client, ClientError};
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::rt::{Stop, clock};
-use crate::types::{ContentKey, Manifest, ManifestError, Md5Digest, NodeId, PieceDigests, WrongPiece, limits};
+use crate::types::{
+    ContentKey, Manifest, ManifestError, Md5Digest, NodeId, PieceDigests, WrongPiece, limits,
+};
 
 /// What a source thread tells the download's thread.
 #[derive(Debug)]
@@ -137,7 +139,8 @@ impl Source {
         if let Some(manifest) = Manifest::of_single(self.content, self.md5_claim) {
             return Ok(manifest);
         }
-        let expected = crate::types::Geometry::of(self.content.size_bytes).count().unwrap_or(u32::MAX) as usize;
+        let expected =
+            crate::types::Geometry::of(self.content.size_bytes).count().unwrap_or(u32::MAX) as usize;
         let mut pieces: Vec<PieceDigests> = Vec::new();
         while pieces.len() < expected {
             let first_piece = pieces.len() as u32;
@@ -147,7 +150,9 @@ impl Source {
             let reply = client.receive(silence_from(asked_at))?;
             self.hold_back(asked_at)?;
             match reply {
-                PeerReply::Manifest { first_piece: first, pieces: page } if first == first_piece && !page.is_empty() => {
+                PeerReply::Manifest { first_piece: first, pieces: page }
+                    if first == first_piece && !page.is_empty() =>
+                {
                     pieces.extend(page);
                 }
                 PeerReply::Refused(refusal) => return Err(Fault::Refused(refusal)),
@@ -174,7 +179,8 @@ impl Source {
     ) -> Result<(), Fault> {
         let expected = manifest.geometry().len_bytes(piece).unwrap_or(0);
         match client.receive(silence_from(clock::now()))? {
-            PeerReply::Piece { piece: sent, len_bytes } if sent == piece && u64::from(len_bytes) == expected => {}
+            PeerReply::Piece { piece: sent, len_bytes }
+                if sent == piece && u64::from(len_bytes) == expected => {}
             PeerReply::Refused(refusal) => return Err(Fault::Refused(refusal)),
             _ => return Err(Fault::Unfit("its answer is not the piece that was asked for")),
         }

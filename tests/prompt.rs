@@ -1,0 +1,188 @@
+//! The prompt at a real pseudo-terminal: what is shown, what the keys do, and that the terminal is never left raw.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rexpect::reader::Options;
+use rexpect::session::{PtySession, spawn_with_options};
+use rustix::process::{Pid, Signal, kill_process};
+
+const TIMEOUT_MS: u64 = 20_000;
+const CTRL_C: &str = "\u{3}";
+const CTRL_D: &str = "\u{4}";
+/// Waits for the second half of `word` alone: the first is echoed key by key as it is typed.
+const UPDATED: &str = "updated 2 files";
+
+/// A child that is killed when the test is over.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _has_ended = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// Starts `program` and returns it with the address that it listens on.
+fn start(program: &str, arguments: &[&str], dir: &Path) -> (Running, String) {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a process");
+    let out = child.stdout.take().expect("piped");
+    let running = Running(child);
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line).expect("readable");
+    let addr = line.trim_end().rsplit(' ').next().expect("an address").to_owned();
+    assert!(line.contains(" listening on "), "{line:?}");
+    (running, addr)
+}
+
+/// A tracker, and a node at the prompt of a pseudo-terminal; a shell says its exit code and how it left the terminal.
+struct World {
+    session: PtySession,
+    pid: Pid,
+    tracker_addr: String,
+    dir: tempfile::TempDir,
+    _tracker: Running,
+}
+
+impl World {
+    fn new() -> World {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (tracker, tracker_addr) =
+            start(env!("CARGO_BIN_EXE_tracker"), &["--listen", "127.0.0.1:0"], dir.path());
+        let share = dir.path().join("share");
+        fs::create_dir(&share).expect("a directory");
+        fs::write(share.join("my notes.txt"), "notes").expect("written");
+        fs::write(share.join("zebra.csv"), "a,b").expect("written");
+        let node = env!("CARGO_BIN_EXE_node");
+        let script = format!(
+            "trap : INT\nstty echo\nbefore=$(stty -g)\n\
+             sh -c 'echo pid $$ is it; exec {node} 127.0.0.1 0 share --tracker {tracker_addr} --latency-file none'\n\
+             echo code $?\n\
+             if [ $before = $(stty -g) ]; then echo same terminal; else stty -a; fi\necho the end\n"
+        );
+        fs::write(dir.path().join("script"), script).expect("written");
+        let mut shell = Command::new("sh");
+        shell.arg("script").current_dir(dir.path()).env("TERM", "xterm").env("NO_COLOR", "1");
+        let options = Options::new().timeout_ms(Some(TIMEOUT_MS)).strip_ansi_escape_codes(true);
+        let mut session = spawn_with_options(shell, options).expect("a pseudo-terminal");
+        session.exp_string("pid ").expect("the shell speaks");
+        let pid = session.exp_string(" is it").expect("a process id");
+        let pid = Pid::from_raw(pid.trim().parse().expect("a number")).expect("positive");
+        let mut world = World { session, pid, tracker_addr, dir, _tracker: tracker };
+        world.expect("node listening on 127.0.0.1:");
+        world.expect("ready: 2 files");
+        world.expect("> ");
+        world
+    }
+
+    fn expect(&mut self, text: &str) -> String {
+        self.session.exp_string(text).unwrap_or_else(|error| panic!("awaiting {text:?}: {error}"))
+    }
+
+    fn keys(&mut self, keys: &str) {
+        self.session.send(keys).expect("sent");
+        self.session.flush().expect("sent");
+    }
+
+    /// The node ends with `code` and the terminal is as it was.
+    fn ends_with(mut self, code: i32) {
+        self.expect("code ");
+        let rest = self.expect("the end");
+        assert_eq!(rest, format!("{code}\r\nsame terminal\r\n"));
+    }
+}
+
+#[test]
+fn commands_run_and_ctrl_d_leaves() {
+    let mut world = World::new();
+    world.keys("updatelist\r");
+    world.expect(UPDATED);
+    world.expect("> ");
+    world.keys("frobnicate\r");
+    world.expect("unknown command `frobnicate`");
+    world.expect("> ");
+    world.keys(CTRL_D);
+    world.ends_with(0);
+}
+
+#[test]
+fn ctrl_c_clears_a_line_with_text_and_leaves_at_an_empty_prompt() {
+    let mut world = World::new();
+    world.keys("fi");
+    world.expect("fi");
+    world.keys(CTRL_C);
+    world.expect("> ");
+    // Had the text stayed, this would be no command.
+    world.keys("updatelist\r");
+    world.expect(UPDATED);
+    world.expect("> ");
+    world.keys(CTRL_C);
+    world.ends_with(130);
+}
+
+#[test]
+fn tab_completes_commands_and_names_and_history_comes_back() {
+    let mut world = World::new();
+    world.keys("upd\t\r");
+    world.expect(UPDATED);
+    world.expect("> ");
+    // Only the completed and quoted name is the whole command line that the answer proves.
+    world.keys("find my\t\r");
+    world.expect("'my notes.txt'");
+    world.expect("Found nodes:");
+    world.expect("full my notes.txt");
+    world.expect("> ");
+    world.keys("\u{1b}[A\u{1b}[A\r");
+    world.expect(UPDATED);
+    world.expect("> ");
+    world.keys("exit\r");
+    world.ends_with(0);
+}
+
+#[test]
+fn ctrl_c_cancels_a_running_download_and_nothing_else() {
+    let mut world = World::new();
+    let slow = world.dir.path().join("slow");
+    fs::create_dir(&slow).expect("a directory");
+    fs::write(slow.join("large.bin"), vec![7; 8 << 20]).expect("written");
+    let tracker_addr = world.tracker_addr.clone();
+    let arguments = ["127.0.0.1", "0", "slow", "--tracker", &tracker_addr];
+    let flags = ["--headless", "--latency-file", "none", "--max-upload", "512KiB"];
+    let (_source, _addr) =
+        start(env!("CARGO_BIN_EXE_node"), &[&arguments[..], &flags].concat(), world.dir.path());
+    world.keys("download large.bin\r");
+    world.expect("large.bin 10%");
+    world.keys(CTRL_C);
+    world.expect("cancelled");
+    world.expect("> ");
+    assert!(!world.dir.path().join("share/large.bin").exists());
+    world.keys("updatelist\r");
+    world.expect(UPDATED);
+    world.expect("> ");
+    world.keys(CTRL_D);
+    world.ends_with(0);
+}
+
+#[test]
+fn a_term_at_the_prompt_leaves_the_terminal_as_it_was() {
+    let mut world = World::new();
+    world.keys("half a li");
+    world.expect("half a li");
+    kill_process(world.pid, Signal::TERM).expect("it runs");
+    world.ends_with(143);
+}
+
+#[test]
+fn an_int_from_elsewhere_leaves_too() {
+    let world = World::new();
+    kill_process(world.pid, Signal::INT).expect("it runs");
+    world.ends_with(130);
+}
