@@ -49,7 +49,7 @@ struct World {
     pid: Pid,
     tracker_addr: String,
     dir: tempfile::TempDir,
-    _tracker: Running,
+    tracker: Option<Running>,
 }
 
 impl World {
@@ -76,9 +76,8 @@ impl World {
         session.exp_string("pid ").expect("the shell speaks");
         let pid = session.exp_string(" is it").expect("a process id");
         let pid = Pid::from_raw(pid.trim().parse().expect("a number")).expect("positive");
-        let mut world = World { session, pid, tracker_addr, dir, _tracker: tracker };
+        let mut world = World { session, pid, tracker_addr, dir, tracker: Some(tracker) };
         world.expect("node listening on 127.0.0.1:");
-        world.expect("ready: 2 files");
         world.expect("> ");
         world
     }
@@ -167,6 +166,23 @@ fn ctrl_c_cancels_a_running_download_and_nothing_else() {
     world.keys("updatelist\r");
     world.expect(UPDATED);
     world.expect("> ");
+    world.keys(CTRL_D);
+    world.ends_with(0);
+}
+
+#[test]
+fn news_comes_above_the_prompt_and_spares_the_line_being_typed() {
+    let mut world = World::new();
+    world.keys("li");
+    world.expect("li");
+    drop(world.tracker.take());
+    world.expect("warning: the tracker is lost");
+    world.expect("> li");
+    world.keys("st\r");
+    world.expect(" zebra.csv\r\n");
+    world.expect("> ");
+    world.keys("updatelist\r");
+    world.expect("no tracker at ");
     world.keys(CTRL_D);
     world.ends_with(0);
 }

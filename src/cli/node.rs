@@ -29,7 +29,7 @@ const LAST_NOTICES: Duration = Duration::from_millis(500);
 
 /// Where commands come from.
 enum Input {
-    Prompt(Prompt),
+    Prompt(Box<Prompt>),
     Pipe,
     Nothing,
 }
@@ -64,7 +64,7 @@ fn path_text(path: &Path) -> String {
 fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::Result<Exit> {
     let mut input = match args.headless {
         true => Input::Nothing,
-        false if io::stdin().is_terminal() => Input::Prompt(Prompt::new()?),
+        false if io::stdin().is_terminal() => Input::Prompt(Box::new(Prompt::new()?)),
         false => Input::Pipe,
     };
     let printer = match &mut input {

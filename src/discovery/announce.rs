@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use thiserror::Error;
 
 use super::tracker_client::{News, Request, TrackerClientConfig};
 use super::{Changes, DiscoveryError, PublishedCatalog};
@@ -48,18 +50,31 @@ struct Control {
     next_heartbeat: Option<Instant>,
 }
 
-/// What went wrong with a request.
+/// What went wrong with a request. The text goes on from "no tracker at …:" or "the tracker refused:".
+#[derive(Debug, Error)]
 enum Failure {
     /// The connection is of no use any more.
-    Connection(ClientError),
-    /// The tracker answered something that is no answer to the request.
+    #[error(transparent)]
+    Connection(#[from] ClientError),
+    #[error("its answer does not fit the question")]
     Confused,
-    Refused(TrackerRefusal),
+    /// It has forgotten this node, or another one has proved the endpoint since.
+    #[error("it does not know this node any more")]
+    NotRegistered,
+    #[error("{0}")]
+    Refused(String),
 }
 
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Failure {
-        Failure::Connection(error)
+impl From<TrackerRefusal> for Failure {
+    fn from(refusal: TrackerRefusal) -> Failure {
+        match refusal {
+            TrackerRefusal::NotRegistered => Failure::NotRegistered,
+            TrackerRefusal::Malformed(why) => {
+                Failure::Refused(format!("malformed request: {}", Printable(&why)))
+            }
+            TrackerRefusal::Limit(why) => Failure::Refused(Printable(&why).to_string()),
+            TrackerRefusal::Busy => Failure::Refused("it is too busy".into()),
+        }
     }
 }
 
@@ -104,18 +119,10 @@ impl Announce {
         if let Some(request) = self.mail.next() {
             return self.serve(request);
         }
-        let Some(control) = &mut self.control else {
-            if self.wait_for_mail_or_reconnect() {
-                self.reconnect_at = None;
-                if let Err(error) = self.connected() {
-                    self.lost(&error.to_string());
-                }
-            }
-            return;
-        };
+        let Some(control) = &mut self.control else { return self.wait_without_connection() };
         let deadline =
             control.next_heartbeat.unwrap_or_else(|| clock::now() + limits::ms(limits::HEARTBEAT_MAX_MS));
-        match control.client.wait(std::os::fd::AsFd::as_fd(&self.mail), deadline) {
+        match control.client.wait(self.mail.as_fd(), deadline) {
             Ok(Woken::Mail) | Err(ClientError::Stopped) => {}
             Ok(Woken::Deadline) => self.beat(),
             // Nothing was asked: this is the connection's end, or a tracker out of step.
@@ -124,78 +131,82 @@ impl Announce {
         }
     }
 
-    /// Returns true if and only if it is time to connect again.
-    fn wait_for_mail_or_reconnect(&mut self) -> bool {
+    /// Waits for mail, or until it is time to connect again, and then does.
+    fn wait_without_connection(&mut self) {
         self.mail.wait(&self.stop, self.reconnect_at);
-        self.reconnect_at.is_some_and(|at| at <= clock::now())
+        if self.reconnect_at.is_some_and(|at| at <= clock::now()) && !self.stop.is_triggered() {
+            // A failure plans the next attempt; whoever asks for something meanwhile is told.
+            let _not_yet = self.connected();
+        }
     }
 
     fn serve(&mut self, request: Request) {
-        // The asker may have gone; nobody misses the answer then.
+        // An asker may have gone meanwhile; nobody misses the answer then.
         match request {
             Request::Publish(None) => {
-                if self.control.is_some()
-                    && let Err(error) = self.on_control(|_, _| Ok(()))
-                {
-                    (self.news)(News::Lost { why: error.to_string() });
+                if self.control.is_some() {
+                    // Said by `lost` if it fails, and made good by the next registration.
+                    let _published_later = self.on_control(|_| Ok(()));
                 }
             }
-            Request::Publish(Some(reply)) => drop(reply.send(self.on_control(|_, _| Ok(())))),
-            Request::Find(query, reply) => {
-                drop(reply.send(self.on_control(|client, _| find(client, &query))))
-            }
-            Request::Nodes(reply) => drop(reply.send(self.on_control(|client, _| nodes(client)))),
-            Request::Names(reply) => drop(reply.send(self.on_control(|client, _| names(client)))),
+            Request::Publish(Some(reply)) => drop(reply.send(self.on_control(|_| Ok(())))),
+            Request::Find(query, reply) => drop(reply.send(self.on_control(|client| find(client, &query)))),
+            Request::Nodes(reply) => drop(reply.send(self.on_control(nodes))),
+            Request::Names(reply) => drop(reply.send(self.on_control(names))),
         }
     }
 
     /// Runs `request` on a control connection that is registered and up to date, opening one if there is none. A connection that turns
-    /// out to be lost is replaced once.
+    /// out to be lost is replaced once; a tracker that is too slow is not asked again.
     fn on_control<T>(
         &mut self,
-        request: impl Fn(&mut Client, Epoch) -> Result<T, Failure>,
+        request: impl Fn(&mut Client) -> Result<T, Failure>,
     ) -> Result<T, DiscoveryError> {
         let had_connection = self.control.is_some();
-        match self.try_on_control(&request) {
-            Err(DiscoveryError::NoTracker { .. }) if had_connection && !self.stop.is_triggered() => {
-                self.try_on_control(&request)
-            }
-            result => result,
-        }
+        let result =
+            match self.try_on_control(&request) {
+                Err(
+                    Failure::Connection(ClientError::Closed | ClientError::Io(_)) | Failure::NotRegistered,
+                ) if had_connection => self.try_on_control(&request),
+                result => result,
+            };
+        let tracker = self.config.tracker;
+        result.map_err(|failure| match failure {
+            Failure::Connection(ClientError::Stopped) => DiscoveryError::Cancelled,
+            Failure::Refused(why) => DiscoveryError::Refused { tracker, why },
+            failure => DiscoveryError::NoTracker { tracker, why: failure.to_string() },
+        })
     }
 
     fn try_on_control<T>(
         &mut self,
-        request: impl Fn(&mut Client, Epoch) -> Result<T, Failure>,
-    ) -> Result<T, DiscoveryError> {
-        self.connected()?;
-        let epoch = self.known_epoch.unwrap_or(Epoch(0));
-        let result = self.update().and_then(|()| match &mut self.control {
-            Some(control) => request(&mut control.client, epoch),
-            None => Err(Failure::Confused),
-        });
-        result.map_err(|failure| {
-            let error = self.explained(failure);
-            if !matches!(error, DiscoveryError::Refused { .. }) {
-                self.lost(&error.to_string());
-            }
-            error
-        })
+        request: impl Fn(&mut Client) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let catalog = Arc::clone(&self.catalog);
+        let control = self.connected()?;
+        let result = update(control, catalog.as_ref()).and_then(|()| request(&mut control.client));
+        if let Err(failure) = &result
+            && !matches!(failure, Failure::Refused(_))
+        {
+            self.lost(&failure.to_string());
+        }
+        result
     }
 
-    /// Makes sure that there is a control connection on which this node is registered.
-    fn connected(&mut self) -> Result<(), DiscoveryError> {
-        if self.control.is_some() {
-            return Ok(());
-        }
-        let control = self.register().map_err(|failure| {
-            let error = self.explained(failure);
-            self.schedule_reconnect();
-            error
-        })?;
-        self.control = Some(control);
+    /// A control connection on which this node is registered; opened now if there is none.
+    fn connected(&mut self) -> Result<&mut Control, Failure> {
+        let control = match self.control.take() {
+            Some(control) => control,
+            None => match self.register() {
+                Ok(control) => control,
+                Err(failure) => {
+                    self.plan_reconnect();
+                    return Err(failure);
+                }
+            },
+        };
         self.reconnect_at = None;
-        Ok(())
+        Ok(self.control.insert(control))
     }
 
     fn register(&mut self) -> Result<Control, Failure> {
@@ -232,41 +243,14 @@ impl Announce {
         SocketAddr::new(ip, self.config.port)
     }
 
-    /// Publishes what has changed since the last time.
-    fn update(&mut self) -> Result<(), Failure> {
-        let Some(control) = &mut self.control else { return Err(Failure::Confused) };
-        let body = match self.catalog.changes_since(control.version) {
-            Some((_, changes)) if changes.is_empty() => return Ok(()),
-            Some((version, changes)) => {
-                control.version = version;
-                send_pages(&mut control.client, update_pages(&changes))?
-            }
-            None => {
-                let (version, entries) = self.catalog.snapshot();
-                control.version = version;
-                send_pages(&mut control.client, register_pages(&entries))?
-            }
-        };
-        match body {
-            ReplyBody::Updated | ReplyBody::Registered { .. } => Ok(()),
-            _ => Err(Failure::Confused),
-        }
-    }
-
     fn beat(&mut self) {
         let load = self.catalog.load();
         let Some(control) = &mut self.control else { return };
         control.next_heartbeat = self.config.heartbeat.map(|interval| clock::now() + interval);
         match ask(&mut control.client, &TrackerRequest::Heartbeat { load }) {
             Ok((_, ReplyBody::Alive)) => {}
-            Ok(_) => self.lost("it answered a heartbeat with something else"),
-            Err(Failure::Refused(TrackerRefusal::NotRegistered)) => {
-                self.lost("it does not know this node any more")
-            }
-            Err(failure) => {
-                let error = self.explained(failure);
-                self.lost(&error.to_string());
-            }
+            Ok(_) => self.lost(&Failure::Confused.to_string()),
+            Err(failure) => self.lost(&failure.to_string()),
         }
     }
 
@@ -275,10 +259,10 @@ impl Announce {
         if self.control.take().is_some() && !self.stop.is_triggered() {
             (self.news)(News::Lost { why: why.to_owned() });
         }
-        self.schedule_reconnect();
+        self.plan_reconnect();
     }
 
-    fn schedule_reconnect(&mut self) {
+    fn plan_reconnect(&mut self) {
         let max = limits::ms(limits::RECONNECT_JITTER_MS);
         self.reconnect_at = self.config.heartbeat.map(|_| clock::now() + backoff::jitter(&mut self.rng, max));
     }
@@ -295,28 +279,22 @@ impl Announce {
             let _tracker_may_be_gone = control.client.receive::<TrackerReply>(deadline);
         }
     }
+}
 
-    fn explained(&self, failure: Failure) -> DiscoveryError {
-        let tracker = self.config.tracker;
-        match failure {
-            Failure::Connection(ClientError::Stopped) => DiscoveryError::Cancelled,
-            Failure::Connection(error) => DiscoveryError::NoTracker { tracker, why: error.to_string() },
-            Failure::Confused => {
-                DiscoveryError::NoTracker { tracker, why: "its answer does not fit the question".into() }
-            }
-            Failure::Refused(TrackerRefusal::NotRegistered) => {
-                DiscoveryError::NoTracker { tracker, why: "it does not know this node any more".into() }
-            }
-            Failure::Refused(refusal) => {
-                let why = match refusal {
-                    TrackerRefusal::Malformed(why) => format!("malformed request: {}", Printable(&why)),
-                    TrackerRefusal::Limit(why) => Printable(&why).to_string(),
-                    TrackerRefusal::Busy => "it is too busy".into(),
-                    TrackerRefusal::NotRegistered => "not registered".into(),
-                };
-                DiscoveryError::Refused { tracker, why }
-            }
+/// Publishes what has changed since the last time.
+fn update(control: &mut Control, catalog: &dyn PublishedCatalog) -> Result<(), Failure> {
+    let (version, body) = match catalog.changes_since(control.version) {
+        Some((_, changes)) if changes.is_empty() => return Ok(()),
+        Some((version, changes)) => (version, send_pages(&mut control.client, update_pages(&changes))?),
+        None => {
+            let (version, entries) = catalog.snapshot();
+            (version, send_pages(&mut control.client, register_pages(&entries))?)
         }
+    };
+    control.version = version;
+    match body {
+        ReplyBody::Updated | ReplyBody::Registered { .. } => Ok(()),
+        _ => Err(Failure::Confused),
     }
 }
 
@@ -327,7 +305,7 @@ fn reply_deadline() -> Instant {
 fn receive(client: &mut Client) -> Result<(Epoch, ReplyBody), Failure> {
     let reply: TrackerReply = client.receive(reply_deadline())?;
     match reply.body {
-        ReplyBody::Refused(refusal) => Err(Failure::Refused(refusal)),
+        ReplyBody::Refused(refusal) => Err(refusal.into()),
         body => Ok((reply.epoch, body)),
     }
 }

@@ -35,6 +35,9 @@ pub enum ClientError {
     /// The peer's doing.
     #[error("the other end closed the connection")]
     Closed,
+    /// Ours: the addresses are of different families.
+    #[error("one address is IPv4 and the other IPv6: give the node an address of the same kind")]
+    Family,
     /// The network's fault, or ours (`bind` not an address of this machine, no descriptor left).
     #[error("{0}")]
     Io(ErrorKind),
@@ -51,6 +54,7 @@ impl From<io::Error> for ClientError {
         match error.kind() {
             ErrorKind::ConnectionRefused => ClientError::Refused,
             ErrorKind::BrokenPipe => ClientError::Closed,
+            ErrorKind::Unsupported => ClientError::Family,
             kind => ClientError::Io(kind),
         }
     }

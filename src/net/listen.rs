@@ -31,12 +31,16 @@ pub fn listen(addr: SocketAddr) -> Result<TcpListener, Error> {
 /// failed, when the socket becomes writable; [`dialed`] then tells which.
 ///
 /// # Errors
-/// When the system refuses at once, for instance because nobody listens there or there is no route.
+/// When the system refuses at once, for instance because nobody listens there or there is no route; [`ErrorKind::Unsupported`] if
+/// `bind` and `endpoint` are of different families.
 pub(super) fn dial(endpoint: SocketAddr, bind: Option<IpAddr>) -> Result<TcpStream, Error> {
     let socket = Socket::new(Domain::for_address(endpoint), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     if let Some(ip) = bind.filter(|ip| !ip.is_unspecified()) {
+        if ip.is_ipv4() != endpoint.is_ipv4() {
+            return Err(ErrorKind::Unsupported.into());
+        }
         socket.bind(&SocketAddr::new(ip, 0).into())?;
     }
     match socket.connect(&endpoint.into()) {

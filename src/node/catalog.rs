@@ -138,7 +138,7 @@ mod tests {
         SharedFile {
             entry: Arc::new(entry),
             manifest: Arc::new(manifest),
-            stamp: FileStamp::default(),
+            stamp: FileStamp { dev: 0, ino: 0, size_bytes, mtime_ns: 0, ctime_ns: 0 },
             racy: false,
             claimants: vec![],
         }

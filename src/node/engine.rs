@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::api::{CommandError, Level, Notice};
 use super::catalog::SharedFile;
 use super::core;
+use super::download::Turns;
 use super::latency::Latencies;
 use super::memory::Memory;
 use crate::discovery::{DiscoveryError, TrackerClient};
@@ -31,6 +32,7 @@ pub(super) struct Engine {
     pub(super) load_weight: Millis,
     pub(super) retries: u32,
     pub(super) notices: Sender<Notice>,
+    pub(super) turns: Turns,
 }
 
 impl Engine {

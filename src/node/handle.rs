@@ -16,11 +16,12 @@ use super::api::{
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
+use super::download::{self, Turns};
 use super::engine::Engine;
+use super::find;
 use super::latency::Latencies;
 use super::memory::Memory;
 use super::upload::Upload;
-use super::{download, find};
 use crate::discovery::tracker_client::News;
 use crate::discovery::{TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
@@ -139,6 +140,7 @@ impl Node {
             load_weight: config.load_weight,
             retries: config.retries,
             notices: config.notices,
+            turns: Turns::default(),
         });
         undo.disarm();
         Ok(Node {

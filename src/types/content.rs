@@ -42,7 +42,7 @@ impl ContentPrefix {
         }
         let mut bytes = [0; 32];
         for (index, digit) in text.bytes().enumerate() {
-            let shift = if index % 2 == 0 { 4 } else { 0 };
+            let shift = if index.is_multiple_of(2) { 4 } else { 0 };
             bytes[index / 2] |= hex_value(digit)? << shift;
         }
         Some(ContentPrefix { padded: ContentId(bytes), digits: text.len() as u8 })
@@ -57,7 +57,7 @@ impl ContentPrefix {
     pub fn matches(&self, id: &ContentId) -> bool {
         let whole = usize::from(self.digits / 2);
         id.0[..whole] == self.padded.0[..whole]
-            && (self.digits % 2 == 0 || id.0[whole] >> 4 == self.padded.0[whole] >> 4)
+            && (self.digits.is_multiple_of(2) || id.0[whole] >> 4 == self.padded.0[whole] >> 4)
     }
 }
 

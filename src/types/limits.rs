@@ -80,7 +80,7 @@ limits! {
     /// A node waits this long for a connection to its tracker.
     TRACKER_CONNECT_MS: u64 = 2_000, "ms";
     /// A node waits this long for a tracker's reply.
-    TRACKER_REPLY_MS: u64 = 10_000, "ms";
+    TRACKER_REPLY_MS: u64 = 5_000, "ms";
     /// A lost control connection is opened again after a random part of this time.
     RECONNECT_JITTER_MS: u64 = 1_000, "ms";
 

@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn names_that_could_escape_hide_or_steer_are_refused() {
-        let cases: &[(&str, fn(&NameError) -> bool)] = &[
+        type IsExpected = fn(&NameError) -> bool;
+        let cases: &[(&str, IsExpected)] = &[
             ("", |e| matches!(e, NameError::Empty)),
             (".", |e| matches!(e, NameError::Dot(_))),
             ("..", |e| matches!(e, NameError::Dot(_))),

@@ -15,12 +15,17 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// Length of the pieces of the largest files.
+    pub const LARGEST_PIECE_BYTES: u64 = 4 * MIB;
+
     /// Pieces of 1 MiB for files up to 4 GiB, 2 MiB up to 16 GiB, 4 MiB above.
     pub fn of(size_bytes: u64) -> Geometry {
-        let piece_len_bytes = match size_bytes {
-            0..=SMALL_MAX_BYTES => MIB,
-            0..=MEDIUM_MAX_BYTES => 2 * MIB,
-            _ => 4 * MIB,
+        let piece_len_bytes = if size_bytes <= SMALL_MAX_BYTES {
+            MIB
+        } else if size_bytes <= MEDIUM_MAX_BYTES {
+            2 * MIB
+        } else {
+            Geometry::LARGEST_PIECE_BYTES
         };
         Geometry { size_bytes, piece_len_bytes }
     }

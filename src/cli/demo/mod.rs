@@ -134,7 +134,6 @@ fn start(stage: &mut Stage, dir: &Path) -> Result<[SocketAddr; 3], DemoError> {
             [[ROLE_NODE, "127.0.0.1", "0", node], ["--tracker", &tracker, "--latency-file", "latency.txt"]];
         let limited = ["--max-upload", UPLOAD_RATE];
         *addr = stage.start(node, dir, &arguments(&[words.as_flattened(), &limited].concat()))?;
-        stage.command(node, "list")?;
         tell(&format!("{node:7}  {addr}  shares {}", shared(&dir.join(node))?))?;
     }
     let addr_of = |name| NODES.iter().position(|node| *node == name).map_or(tracker, |index| addrs[index]);
@@ -164,7 +163,7 @@ fn small_download(stage: &mut Stage, dir: &Path, addrs: &[SocketAddr; 3]) -> Res
     tell(&format!("\nalpha> find {PICTURE}"))?;
     stage.command("alpha", &format!("find {PICTURE}"))?;
     stage.wait("alpha", Stream::Out, "`Found nodes:`", |line| (line == "Found nodes:").then_some(()))?;
-    tell("  source              latency + 10 * load =  score")?;
+    tell("  source                 ms   + 10 * load =  score")?;
     for place in 0..2 {
         let row = stage.wait("alpha", Stream::Out, "a source", |line| {
             Some(line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
@@ -208,7 +207,7 @@ fn large_download(stage: &mut Stage, dir: &Path) -> Result<&'static str, DemoErr
             tell(&stage.wait("beta", Stream::Out, "a load", load_line)?)?;
         }
         if percent >= KILL_AT_PERCENT {
-            break stage.name_of(source).ok_or_else(|| DemoError::Unexpected(line))?;
+            break stage.name_of(source).ok_or(DemoError::Unexpected(line))?;
         }
     };
     stage.kill(victim)?;

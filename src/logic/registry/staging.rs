@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::index::Stored;
 use super::{Registry, RegistryError, SessionId};
-use crate::types::{Attribute, FileEntry, FileName, Geometry, Holding, limits};
+use crate::types::{Attribute, FileEntry, FileName, Geometry, Holding};
 
 /// Pages that are not in effect yet.
 #[derive(Debug)]

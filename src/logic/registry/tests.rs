@@ -37,7 +37,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(limits: Limits) -> World {
-        World { registry: Registry::new(limits), now: Instant::now() }
+        World { registry: Registry::new(limits), now: crate::rt::clock::now() }
     }
 
     pub(super) fn hello(&mut self, s: u64, n: u128, e: u16, heartbeat: Option<Duration>) {

@@ -19,7 +19,7 @@ use crate::store::{Partial, PartialError};
 use crate::types::{ContentKey, Geometry, Holding, Manifest, Md5Digest, Provider, Query, limits};
 
 /// Piece buffers: one being filled, one being verified, one being written. Of at most 4 MiB each.
-const BUFFERS: usize = 3;
+pub(super) const BUFFERS: usize = 3;
 
 /// Every piece is written.
 #[derive(Debug)]

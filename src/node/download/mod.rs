@@ -5,12 +5,14 @@
 mod choice;
 mod fetch;
 mod source;
+mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use choice::Candidates;
 use fetch::{Fetch, FetchError, Fetched};
+pub(super) use turns::Turns;
 
 use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use super::catalog::SharedFile;
@@ -44,7 +46,7 @@ pub(super) fn download(
     refuse_to_overwrite(engine, request)?;
     for candidates in contents {
         let key = candidates.key;
-        if let Some(outcome) = one_content(engine, request, candidates, cancel, progress)? {
+        if let Some(outcome) = one_content(engine, request, &candidates, cancel, progress)? {
             return Ok(Downloaded { name: request.name.clone(), key, outcome });
         }
     }
@@ -91,7 +93,7 @@ impl Drop for Counted<'_> {
 fn one_content(
     engine: &Engine,
     request: &DownloadRequest,
-    candidates: Candidates,
+    candidates: &Candidates,
     cancel: &Stop,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<Outcome>, DownloadError> {
@@ -101,6 +103,10 @@ fn one_content(
     let endpoints: Vec<_> = ranking.iter().map(|rating| rating.candidate.endpoint).collect();
     progress(Progress::Ranked { key: content, ranking });
 
+    let turn = engine.turns.take(content, cancel)?;
+    if turn.has_waited && engine.own_file(name, cancel)?.is_some_and(|own| own.entry.key() == content) {
+        return Ok(Some(Outcome::AlreadyHere));
+    }
     let counted = Counted::new(engine, content);
     let part = Partial::create(&engine.share, content).map_err(|error| disk_error(name, &error))?;
     let providers =

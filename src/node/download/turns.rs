@@ -1,0 +1,121 @@
+//! Whose turn it is: one download of a content at a time, and only so many downloads at once as there are buffers for.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use parking_lot::Mutex;
+
+use super::fetch::BUFFERS;
+use crate::node::api::CommandError;
+use crate::rt::Stop;
+use crate::types::{ContentKey, Geometry, limits};
+
+/// Downloads that may hold their buffers at once.
+const AT_ONCE: usize =
+    (limits::PIECE_BUFFERS_MAX_BYTES / (BUFFERS as u64 * Geometry::LARGEST_PIECE_BYTES)) as usize;
+
+/// The turns of one node's downloads.
+#[derive(Debug)]
+pub(in crate::node) struct Turns {
+    /// Contents being downloaded; each receiver disconnects at the end.
+    running: Mutex<HashMap<ContentKey, Receiver<Infallible>>>,
+    slots: (Sender<()>, Receiver<()>),
+}
+
+/// The turn of one download; ends when dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    content: ContentKey,
+    /// Others wait for this to be dropped, after the content has been taken off the list.
+    ended: Option<Sender<Infallible>>,
+    has_slot: bool,
+    /// True if another download of the content had to end first; it may have done the work.
+    pub(super) has_waited: bool,
+}
+
+impl Default for Turns {
+    fn default() -> Turns {
+        Turns { running: Mutex::default(), slots: bounded(AT_ONCE) }
+    }
+}
+
+impl Turns {
+    /// Waits for the turn of a download of `content`.
+    pub(super) fn take(&self, content: ContentKey, cancel: &Stop) -> Result<Turn<'_>, CommandError> {
+        let mut has_waited = false;
+        let ended = loop {
+            let running = {
+                let mut running = self.running.lock();
+                match running.get(&content) {
+                    Some(other) => other.clone(),
+                    None => {
+                        let (ended, receiver) = bounded(0);
+                        running.insert(content, receiver);
+                        break ended;
+                    }
+                }
+            };
+            has_waited = true;
+            select! {
+                recv(running) -> _ => {}
+                recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
+            }
+        };
+        let mut turn = Turn { turns: self, content, ended: Some(ended), has_slot: false, has_waited };
+        select! {
+            send(self.slots.0, ()) -> _ => turn.has_slot = true,
+            recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
+        }
+        Ok(turn)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.has_slot {
+            let _taken_back = self.turns.slots.1.try_recv();
+        }
+        self.turns.running.lock().remove(&self.content);
+        drop(self.ended.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ContentId;
+
+    fn content(number: u8) -> ContentKey {
+        ContentKey { size_bytes: 1, id: ContentId([number; 32]) }
+    }
+
+    #[test]
+    fn a_second_download_of_a_content_waits_for_the_first() {
+        let (turns, stop) = (Turns::default(), Stop::new().expect("a descriptor"));
+        let first = turns.take(content(1), &stop).expect("free");
+        assert!(!first.has_waited);
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| turns.take(content(1), &stop).map(|turn| turn.has_waited));
+            let other = turns.take(content(2), &stop).expect("another content is free");
+            drop((first, other));
+            assert_eq!(second.join().expect("no panic"), Ok(true));
+        });
+    }
+
+    #[test]
+    fn no_more_than_there_are_buffers_for_and_a_waiter_can_be_cancelled() {
+        let (turns, stop) = (Turns::default(), Stop::new().expect("a descriptor"));
+        let held: Vec<_> =
+            (0..AT_ONCE).map(|number| turns.take(content(number as u8), &stop).expect("free")).collect();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| turns.take(content(99), &stop).map(drop));
+            stop.trigger();
+            assert_eq!(waiting.join().expect("no panic"), Err(CommandError::Cancelled));
+        });
+        drop(held);
+        let again = Stop::new().expect("a descriptor");
+        assert!(turns.take(content(99), &again).is_ok(), "a cancelled waiter leaves nothing behind");
+    }
+}

@@ -1,0 +1,130 @@
+//! A tracker and two nodes, started, used and stopped 100 times in one process, leave it as it was.
+//!
+//! This must stay the only test of its binary: it counts the threads and descriptors of the whole process.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+use nearpeer::node::{DownloadRequest, LatencySource, Node, NodeConfig, Outcome, Ready};
+use nearpeer::rt::Stop;
+use nearpeer::tracker::{Tracker, TrackerConfig};
+use nearpeer::types::{FileName, Millis, Query};
+
+const ROUNDS: usize = 100;
+/// The one that runs the test and the one that waits for it.
+const THREADS_OF_A_TEST: usize = 2;
+const NAME: &str = "letters/greeting.txt";
+const TEXT: &[u8] = b"the same bytes at both ends\n";
+
+/// What a round could leave behind.
+#[derive(Debug, PartialEq, Eq)]
+struct Traces {
+    threads: usize,
+    descriptors: usize,
+    files: BTreeSet<String>,
+}
+
+fn traces(dir: &Path) -> Traces {
+    let count = |path: &str| fs::read_dir(path).expect("procfs").count();
+    let mut files = BTreeSet::new();
+    list(dir, &mut files);
+    Traces { threads: count("/proc/self/task"), descriptors: count("/proc/self/fd"), files }
+}
+
+/// What is left, looked at until it equals `expected` or a deadline has passed: a thread that was joined is listed by the system for
+/// some microseconds more.
+fn settled(dir: &Path, expected: &Traces) -> Traces {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let now = traces(dir);
+        if now == *expected || Instant::now() > deadline {
+            return now;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn list(dir: &Path, files: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).expect("the directory is there") {
+        let path = entry.expect("readable").path();
+        files.insert(path.display().to_string());
+        if path.is_dir() {
+            list(&path, files);
+        }
+    }
+}
+
+fn start_node(share: &Path, tracker: &Tracker) -> Node {
+    let (notices, _nobody_reads) = bounded(16);
+    let config = NodeConfig {
+        ip: [127, 0, 0, 1].into(),
+        port: 0,
+        share: share.to_owned(),
+        tracker: tracker.addr(),
+        advertise: None,
+        latency: LatencySource::Measured,
+        default_latency: Millis::from_ms(100),
+        load_weight: Millis::from_ms(10),
+        emulate_latency: false,
+        retries: 0,
+        heartbeat: None,
+        max_upload: None,
+        wait_for_tracker: false,
+        notices,
+    };
+    Node::start(config).expect("the node starts")
+}
+
+/// One life of a swarm: start, find, download, stop; what was downloaded is taken away again.
+fn round(from: &Path, to: &Path) {
+    let tracker = Tracker::start(&TrackerConfig::default()).expect("the tracker starts");
+    let (holder, asker) = (start_node(from, &tracker), start_node(to, &tracker));
+    let cancel = Stop::new().expect("a descriptor");
+    assert_eq!(holder.wait_ready(&cancel), Ok(Ready::Complete { files: 1 }));
+    assert_eq!(asker.wait_ready(&cancel), Ok(Ready::Complete { files: 0 }));
+
+    let name = FileName::new(NAME).expect("a name");
+    let found = asker.find(&Query::Name(name.clone()), &cancel).expect("an answer");
+    let holders: Vec<_> = found.groups.iter().flat_map(|group| &group.rows).map(|row| row.endpoint).collect();
+    assert_eq!(holders, [holder.addr()]);
+
+    let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
+    let done = asker.download(&request, &cancel, &mut |_| ()).expect("the download ends well");
+    match done.outcome {
+        Outcome::Fetched { sources, .. } => assert_eq!(sources, [holder.addr()]),
+        Outcome::AlreadyHere => panic!("the last round left its file"),
+    }
+    assert_eq!(fs::read(to.join(NAME)).expect("in place"), TEXT);
+
+    for report in [asker.stop(), holder.stop(), tracker.stop()] {
+        assert!(report.is_clean(), "{report:?}");
+    }
+    fs::remove_dir_all(to.join("letters")).expect("taken away");
+}
+
+#[test]
+fn a_hundred_lives_leave_no_thread_descriptor_or_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    fs::create_dir_all(from.join("letters")).expect("made");
+    fs::create_dir(&to).expect("made");
+    fs::write(from.join(NAME), TEXT).expect("written");
+
+    // The first life pays for what a process makes once.
+    round(&from, &to);
+    let first = traces(dir.path());
+    let before = settled(dir.path(), &Traces { threads: THREADS_OF_A_TEST, ..first });
+    let start = Instant::now();
+    for number in 1..=ROUNDS {
+        round(&from, &to);
+        assert_eq!(settled(dir.path(), &before), before, "after round {number}");
+    }
+    println!(
+        "lifecycle: {ROUNDS} rounds in {:.2} s; left: {} threads",
+        start.elapsed().as_secs_f64(),
+        before.threads
+    );
+}
