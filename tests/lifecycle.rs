@@ -2,6 +2,8 @@
 //!
 //! This must stay the only test of its binary: it counts the threads and descriptors of the whole process.
 
+#![allow(clippy::print_stdout, reason = "figures for those who ask with --nocapture")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
