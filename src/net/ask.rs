@@ -78,7 +78,7 @@ pub fn ask_all(
             break ClientError::Deadline;
         }
         let mut watched: Vec<PollFd<'_>> =
-            open.iter().map(|asking| PollFd::new(&asking.socket, asking.interest())).collect();
+            open.iter().map(|asking| asking.watched(&questions[asking.index].frame)).collect();
         watched.push(PollFd::new(stop, PollFlags::IN));
         poll_until(&mut watched, deadline)?;
         let ready: Vec<bool> = watched.iter().map(|one| !one.revents().is_empty()).collect();
@@ -120,7 +120,7 @@ struct Asking {
     socket: TcpStream,
     connected: bool,
     written: usize,
-    /// When the last byte of the request was handed to the system.
+    /// When the request began to be handed to the system.
     sent: Option<Instant>,
     decoder: Decoder,
 }
@@ -130,8 +130,10 @@ impl Asking {
         Asking { index, socket, connected: false, written: 0, sent: None, decoder: Decoder::new() }
     }
 
-    fn interest(&self) -> PollFlags {
-        if self.sent.is_none() { PollFlags::OUT } else { PollFlags::IN }
+    /// What the question waits for.
+    fn watched(&self, frame: &[u8]) -> PollFd<'_> {
+        let interest = if self.written < frame.len() { PollFlags::OUT } else { PollFlags::IN };
+        PollFd::new(&self.socket, interest)
     }
 
     /// Goes on as far as it can without waiting; `None` while there is no result.
@@ -148,10 +150,11 @@ impl Asking {
             dialed(&self.socket)?;
             self.connected = true;
         }
+        // Before the write: the answer may be there by the time that the write returns.
+        let sent = *self.sent.get_or_insert_with(clock::now);
         while self.written < frame.len() {
             self.written += self.socket.write(&frame[self.written..])?;
         }
-        let sent = *self.sent.get_or_insert_with(clock::now);
         let mut scratch = [0; READ_BYTES];
         // Bounded by the longest frame: the decoder refuses a longer one and the first complete one ends it.
         loop {

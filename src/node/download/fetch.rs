@@ -106,9 +106,14 @@ impl Fetch<'_> {
         result.map(|()| run.fetched)
     }
 
+    /// Carries actions out until the machine ends; waits only when it has none.
     fn work(&mut self, run: &mut Run) -> Result<(), FetchError> {
         loop {
-            for action in run.transfer.next_actions(clock::now()) {
+            let actions = run.transfer.next_actions(clock::now());
+            if actions.is_empty() {
+                self.wait(run)?;
+            }
+            for action in actions {
                 match action {
                     Action::Open(endpoint) => self.open(run, endpoint)?,
                     Action::Fetch { piece, .. } => {
@@ -122,34 +127,39 @@ impl Fetch<'_> {
                         (self.progress)(Progress::Left { endpoint: source, why });
                     }
                     Action::Pause { round, of, pause } => {
-                        (self.progress)(Progress::Retry { round, of, pause })
+                        (self.progress)(Progress::Retry { round, of, pause });
                     }
                     Action::Search => {
                         let ranked = self.search()?;
                         run.transfer.on_event(clock::now(), Event::Ranked(ranked));
                     }
                     Action::Finish => return Ok(()),
-                    Action::GiveUp => return Err(FetchError::AllFailed(run.transfer.failures().to_vec())),
+                    Action::GiveUp => {
+                        return Err(FetchError::AllFailed(run.transfer.failures().to_vec()));
+                    }
                 }
             }
-            let now = clock::now();
-            let wake = run.transfer.next_wake(now).map_or_else(never, crossbeam_channel::at);
-            select! {
-                recv(self.cancel.receiver()) -> _ => return Err(FetchError::Cancelled),
-                recv(run.reports.1) -> report => if let Ok(report) = report {
-                    self.take(run, report)?;
-                },
-                recv(run.threads.ended()) -> ended => if ended.is_ok_and(|ended| ended.how == How::Panicked) {
-                    return Err(FetchError::System(std::io::Error::other("a source thread has panicked")));
-                },
-                recv(wake) -> _ => {}
-            }
-            if let Some(in_use) = &run.in_use {
-                let received = in_use.received.load(Ordering::Relaxed);
-                run.transfer
-                    .on_event(clock::now(), Event::Received { source: in_use.endpoint, bytes: received });
-            }
         }
+    }
+
+    /// Waits for a report, or until the machine wants to look at the clock, and tells it what came.
+    fn wait(&mut self, run: &mut Run) -> Result<(), FetchError> {
+        let wake = run.transfer.next_wake(clock::now()).map_or_else(never, crossbeam_channel::at);
+        select! {
+            recv(self.cancel.receiver()) -> _ => return Err(FetchError::Cancelled),
+            recv(run.reports.1) -> report => if let Ok(report) = report {
+                self.take(run, report)?;
+            },
+            recv(run.threads.ended()) -> ended => if ended.is_ok_and(|ended| ended.how == How::Panicked) {
+                return Err(FetchError::System(std::io::Error::other("a source thread has panicked")));
+            },
+            recv(wake) -> _ => {}
+        }
+        if let Some(in_use) = &run.in_use {
+            let bytes = in_use.received.load(Ordering::Relaxed);
+            run.transfer.on_event(clock::now(), Event::Received { source: in_use.endpoint, bytes });
+        }
+        Ok(())
     }
 
     fn open(&mut self, run: &mut Run, endpoint: SocketAddr) -> Result<(), FetchError> {

@@ -1,0 +1,142 @@
+//! Failures of files and disks, as users meet them: never a wrong file, nothing left behind, others served.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::assert_clear;
+use crate::support::content::noise;
+use crate::support::process::Stream;
+use crate::support::raw;
+use crate::support::rows::downloaded_row;
+use crate::support::world::{NodeSpec, World, assert_only, tree};
+use crate::support::{DEADLINE, skipped};
+
+#[test]
+fn a_file_that_vanishes_while_published_is_no_source() {
+    let world = World::new().tracker();
+    let gone = world.holder(&[("a.txt", b"content")]);
+    fs::remove_file(gone.share.join("a.txt")).expect("it was there");
+    let ran = world.run(&NodeSpec::new().flags(&["--retries", "0"]), "download a.txt\n");
+    // The holder may have noticed already; then nobody has it.
+    assert!([3, 5].contains(&ran.code) && ran.out.is_empty(), "{ran:#?}");
+    assert_clear(&ran.err, &["a.txt"]);
+    assert_only(&ran.share, &[]);
+    let whole = world.holder(&[("a.txt", b"content")]);
+    let ran = world.ask("download a.txt");
+    assert_eq!((ran.code, downloaded_row(&ran.out[0], "a.txt").sources), (0, vec![whole.addr]), "{ran:#?}");
+}
+
+#[test]
+fn a_file_that_changes_with_size_and_mtime_kept_is_never_taken_for_the_old_one() {
+    let bytes = noise(13, 2 << 20);
+    let mut other = bytes.clone();
+    other[1_500_000] ^= 1;
+    let world = World::new().tracker();
+    let changed = world.holder(&[("a.bin", &bytes)]);
+    let path = changed.share.join("a.bin");
+    let mtime = fs::metadata(&path).and_then(|meta| meta.modified()).expect("its time");
+    fs::write(&path, &other).expect("changed in place");
+    fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_modified(mtime))
+        .expect("its time again");
+    let ran = world.run(&NodeSpec::new().flags(&["--retries", "0"]), "download a.bin\n");
+    if ran.code == 0 {
+        // Noticed, scanned again and fetched as what it is now: right, as long as it is one of the two whole.
+        let got = fs::read(ran.share.join("a.bin")).expect("in place");
+        assert!(got == other, "neither the new content nor an error");
+    } else {
+        assert!([3, 5, 8].contains(&ran.code), "{ran:#?}");
+        assert_clear(&ran.err, &["a.bin"]);
+        assert_only(&ran.share, &[]);
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_served_is_left_for_the_next_source() {
+    let bytes = noise(14, 4 << 20);
+    let world = World::new().tracker();
+    let changing =
+        world.start(NodeSpec::new().headless().file("a.bin", &bytes).flags(&["--max-upload", "2MiB"]));
+    let honest = world.holder(&[("a.bin", &bytes)]);
+    let latency = world.latency_file();
+    let mut asker = world.start(NodeSpec::new().latency(&latency));
+    crate::support::world::write_latency(
+        &latency,
+        &[(asker.addr, changing.addr, 1.0), (asker.addr, honest.addr, 900.0)],
+    );
+    asker.process.send("download a.bin");
+    let until = std::time::Instant::now() + DEADLINE;
+    while raw::load_of(changing.addr, raw::fresh_node_id(), None).0 == 0 {
+        assert!(std::time::Instant::now() < until, "no upload began\n{}", asker.process.transcript());
+    }
+    // In place and truncated: what is served from the same inode now is something else.
+    changing.write("a.bin", &noise(15, 3 << 20));
+    asker.process.expect_stdout("downloaded ");
+    assert!(asker.read("a.bin") == Some(bytes), "the content that was asked for, whole");
+    assert_only(&asker.share, &["a.bin"]);
+}
+
+/// A mount that is undone on drop.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _no_longer_mounted = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+/// Mounts a file system of `size` on `at`, or says why not.
+fn mount_tmpfs<'a>(at: &'a Path, options: &str) -> Result<Mounted<'a>, String> {
+    let output = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
+    match output {
+        Ok(output) if output.status.success() => Ok(Mounted(at)),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn a_full_disk_is_exit_9_and_leaves_nothing() {
+    let world = World::new().tracker();
+    let bytes = noise(16, 5 << 20);
+    let _holder = world.holder(&[("big.bin", &bytes), ("small.txt", b"small")]);
+    let share = world.directory();
+    let _mounted = match mount_tmpfs(&share, "size=2m") {
+        Ok(mounted) => mounted,
+        Err(why) => return skipped("a_full_disk_is_exit_9_and_leaves_nothing", &format!("no tmpfs: {why}")),
+    };
+    let ran = world.run(&NodeSpec::new().share(&share), "download big.bin\n");
+    assert_eq!((ran.code, ran.out.len()), (9, 0), "{ran:#?}");
+    assert_clear(&ran.err, &["big.bin"]);
+    assert!(!tree(&share).iter().any(|path| path == "big.bin"), "{:?}", tree(&share));
+    let ran = world.run(&NodeSpec::new().share(&share), "download big.bin\ndownload small.txt\n");
+    assert_eq!((ran.code, ran.out.len()), (9, 1), "the next command is carried out: {ran:#?}");
+    assert_eq!(fs::read(share.join("small.txt")).expect("in place"), b"small");
+}
+
+#[test]
+fn an_unwritable_share_serves_and_downloads_are_exit_10() {
+    let world = World::new().tracker();
+    let _holder = world.holder(&[("theirs.txt", b"theirs")]);
+    let share = world.directory();
+    let name = "an_unwritable_share_serves_and_downloads_are_exit_10";
+    let _mounted = match mount_tmpfs(&share, "size=2m") {
+        Ok(mounted) => mounted,
+        Err(why) => return skipped(name, &format!("no tmpfs: {why}")),
+    };
+    fs::write(share.join("mine.txt"), b"mine").expect("a file");
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&share).status();
+    if !remounted.is_ok_and(|status| status.success()) {
+        return skipped(name, "no read-only remount");
+    }
+    let mut node = world.start(NodeSpec::new().share(&share));
+    let ran = world.ask("download mine.txt");
+    assert_eq!((ran.code, downloaded_row(&ran.out[0], "mine.txt").sources), (0, vec![node.addr]));
+    assert_eq!(node.command("download theirs.txt"), [""; 0]);
+    let err = node.process.since(Stream::Stderr, 0).join("\n");
+    assert_clear(&err, &["theirs.txt"]);
+    assert_eq!(node.leave(), 10);
+}

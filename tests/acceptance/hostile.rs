@@ -1,0 +1,209 @@
+//! Hostile sources, each ranked first: with an honest node beside them the right file, alone an error in bounded time; the liar is named,
+//! and a share never holds anything but the right file.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::support::content::{b3_hex, md5_hex, noise};
+use crate::support::evil::{Behaviour, EvilPeer};
+use crate::support::rows::downloaded_row;
+use crate::support::world::{NodeSpec, Ran, World, assert_only, write_latency};
+
+/// Three pieces, the last one short.
+const MULTI: usize = (2 << 20) + 12_345;
+const SINGLE: usize = 70_000;
+
+/// Downloads `f.bin` in a fresh node for which the hostile peer is near and everything else far.
+fn download(world: &World, evil: &EvilPeer, flags: &str) -> (Ran, Duration) {
+    let latency = world.latency_file();
+    // Pairs that the file does not have count as 100 ms.
+    let mut asker = world.start(NodeSpec::new().latency(&latency).flags(&["--retries", "0"]));
+    write_latency(&latency, &[(asker.addr, evil.addr, 1.0)]);
+    let began = Instant::now();
+    let command = format!("download f.bin{flags}");
+    let out = asker.command_within(&command, Duration::from_secs(60));
+    let took = began.elapsed();
+    asker.process.close_stdin();
+    let code = asker.process.wait(crate::support::DEADLINE);
+    let err = asker.process.since(crate::support::process::Stream::Stderr, 0).join("\n");
+    (Ran { code, out, err, share: asker.share.clone() }, took)
+}
+
+fn beside_an_honest_node(behaviour: Behaviour, len: usize) {
+    let bytes = noise(21, len);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, behaviour);
+    let honest = world.holder(&[("f.bin", &bytes)]);
+    let (ran, took) = download(&world, &evil, "");
+    assert_eq!(ran.code, 0, "{behaviour:?}: {ran:#?}");
+    let row = downloaded_row(ran.out.last().expect("a result"), "f.bin");
+    assert!(row.sources.contains(&honest.addr), "{behaviour:?}: {row:?}");
+    assert!(evil.asked() > 0, "{behaviour:?}: ranked first and never asked: {}", ran.err);
+    assert!(ran.err.contains(&evil.addr.to_string()), "{behaviour:?}: the liar is not named: {}", ran.err);
+    assert!(fs::read(ran.share.join("f.bin")).expect("in place") == bytes, "{behaviour:?}");
+    assert_only(&ran.share, &["f.bin"]);
+    assert!(took < Duration::from_secs(40), "{behaviour:?}: {took:?}");
+}
+
+fn alone(behaviour: Behaviour, len: usize, code: i32) {
+    let bytes = noise(22, len);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, behaviour);
+    let (ran, took) = download(&world, &evil, "");
+    assert_eq!((ran.code, ran.out.len()), (code, 0), "{behaviour:?}: {ran:#?}");
+    assert!(evil.asked() > 0, "{behaviour:?}: never asked");
+    assert!(ran.err.contains(&evil.addr.to_string()), "{behaviour:?}: the liar is not named: {}", ran.err);
+    assert!(!ran.err.contains("panicked"), "{behaviour:?}: {}", ran.err);
+    // A part may be kept for a later attempt, but no file.
+    let left = crate::support::world::tree(&ran.share);
+    assert!(left.iter().all(|path| path.starts_with(".nearpeer/")), "{behaviour:?}: {left:?}");
+    assert!(took < Duration::from_secs(40), "{behaviour:?}: {took:?}");
+}
+
+/// One test for each behaviour, so that they run beside each other and a failure names its own.
+macro_rules! hostile {
+    ($($name:ident: $behaviour:ident, $len:expr, exit $code:literal;)*) => {
+        $(mod $name {
+            use super::*;
+
+            #[test]
+            fn beside_an_honest_node_the_file_is_right() {
+                beside_an_honest_node(Behaviour::$behaviour, $len);
+            }
+
+            #[test]
+            fn alone_it_is_an_error_in_bounded_time() {
+                alone(Behaviour::$behaviour, $len, $code);
+            }
+        })*
+    };
+}
+
+hostile! {
+    closes_early: ClosesEarly, MULTI, exit 5;
+    closes_early_in_a_single_piece: ClosesEarly, SINGLE, exit 5;
+    stalls: Stalls, MULTI, exit 5;
+    wrong_bytes: WrongBytes, MULTI, exit 8;
+    wrong_bytes_in_a_single_piece: WrongBytes, SINGLE, exit 8;
+    claims_more: ClaimsMore, MULTI, exit 5;
+    claims_less: ClaimsLess, SINGLE, exit 5;
+    huge_frame: HugeFrame, MULTI, exit 5;
+    huge_frame_for_a_single_piece: HugeFrame, SINGLE, exit 5;
+    garbage: Garbage, MULTI, exit 5;
+    garbage_for_a_single_piece: Garbage, SINGLE, exit 5;
+    another_piece: AnotherPiece, MULTI, exit 5;
+    forged_manifest: ForgedManifest, MULTI, exit 8;
+    // No digest is wrong there: it is no answer to what was asked.
+    short_manifest: ShortManifest, MULTI, exit 5;
+    forged_md5_in_manifest: ForgedMd5InManifest, MULTI, exit 8;
+    changed_file: ChangedFile, MULTI, exit 5;
+    changed_file_of_a_single_piece: ChangedFile, SINGLE, exit 5;
+}
+
+#[test]
+fn the_control_an_honest_source_is_ranked_first_and_used() {
+    for len in [SINGLE, MULTI] {
+        let bytes = noise(23, len);
+        let world = World::new().tracker();
+        let peer = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, Behaviour::Honest);
+        let _far = world.holder(&[("f.bin", &bytes)]);
+        let (ran, _) = download(&world, &peer, "");
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        assert_eq!(downloaded_row(ran.out.last().expect("a result"), "f.bin").sources[0], peer.addr);
+    }
+}
+
+#[test]
+fn a_trickle_is_left_where_another_source_is_left() {
+    beside_an_honest_node(Behaviour::Trickles, MULTI);
+}
+
+/// More bytes than claimed: the surplus cannot be a frame, and is never part of the file.
+#[test]
+fn surplus_bytes_are_never_written() {
+    let bytes = noise(24, MULTI);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, Behaviour::SendsMore);
+    let _honest = world.holder(&[("f.bin", &bytes)]);
+    let (ran, _) = download(&world, &evil, "");
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert!(fs::read(ran.share.join("f.bin")).expect("in place") == bytes);
+    assert_only(&ran.share, &["f.bin"]);
+}
+
+#[test]
+fn a_source_that_claims_an_absurd_load_is_not_chosen() {
+    let bytes = noise(25, SINGLE);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, Behaviour::WrongBytes);
+    evil.set_load(u32::MAX);
+    let honest = world.holder(&[("f.bin", &bytes)]);
+    let (ran, _) = download(&world, &evil, "");
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(downloaded_row(ran.out.last().expect("a result"), "f.bin").sources, [honest.addr]);
+    assert_eq!(evil.asked(), 0);
+}
+
+#[test]
+fn a_false_md5_of_the_whole_file_is_found_out_at_once_with_verify_whole() {
+    let bytes = noise(26, MULTI);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, Behaviour::FalseWholeMd5);
+    let _honest = world.holder(&[("f.bin", &bytes)]);
+    let (ran, _) = download(&world, &evil, " --verify whole");
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let row = downloaded_row(ran.out.last().expect("a result"), "f.bin");
+    assert_eq!((row.algorithm.as_str(), row.hex), ("md5", md5_hex(&bytes)));
+    assert!(ran.err.contains(&evil.addr.to_string()), "the liar is not named: {}", ran.err);
+}
+
+#[test]
+fn a_false_md5_of_the_whole_file_matches_nothing_when_it_is_the_only_claim() {
+    let bytes = noise(27, MULTI);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, Behaviour::FalseWholeMd5);
+    let (ran, _) = download(&world, &evil, " --verify whole");
+    assert_eq!((ran.code, ran.out.len()), (8, 0), "{ran:#?}");
+    assert!(!ran.share.join("f.bin").exists());
+    assert!(ran.err.contains(&evil.addr.to_string()), "the liar is not named: {}", ran.err);
+}
+
+#[test]
+fn a_false_md5_of_the_whole_file_is_found_out_after_the_download() {
+    let bytes = noise(28, MULTI);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, Behaviour::FalseWholeMd5);
+    let mut asker = world.start(NodeSpec::new());
+    asker.process.send("download f.bin");
+    let line = asker.process.expect_stdout("downloaded ");
+    let row = downloaded_row(&line, "f.bin");
+    assert!(row.hex == b3_hex(&bytes) || row.hex == md5_hex(&bytes), "never the false one: {line}");
+    let (notice, _) = asker.process.expect_line(
+        crate::support::process::Stream::Stderr,
+        0,
+        crate::support::DEADLINE,
+        "the liar and the md5",
+        |line| line.contains(&evil.addr.to_string()) && line.to_lowercase().contains("md5"),
+    );
+    assert!(!notice.is_empty());
+    // From then on the true one is published.
+    let until = Instant::now() + crate::support::DEADLINE;
+    while !asker.command("list")[0].contains(&md5_hex(&bytes)) {
+        assert!(Instant::now() < until, "the true md5 is never listed");
+    }
+}
+
+#[test]
+fn a_false_md5_of_a_single_piece_is_caught_before_the_file_is_placed() {
+    let bytes = noise(29, SINGLE);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, Behaviour::FalseWholeMd5);
+    let (ran, _) = download(&world, &evil, "");
+    assert_eq!((ran.code, ran.out.len()), (8, 0), "{ran:#?}");
+    assert!(!ran.share.join("f.bin").exists());
+    let _honest = world.holder(&[("f.bin", &bytes)]);
+    let (ran, _) = download(&world, &evil, "");
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(downloaded_row(ran.out.last().expect("a result"), "f.bin").hex, md5_hex(&bytes));
+    assert!(ran.err.contains(&evil.addr.to_string()), "the liar is not named: {}", ran.err);
+}

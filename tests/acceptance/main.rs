@@ -1,0 +1,22 @@
+//! What the issues promise, shown with the real binaries on loopback.
+
+mod commands;
+mod disk_failures;
+mod doubles;
+mod evil_double;
+mod failures;
+mod hostile;
+mod selection;
+mod source_cases;
+mod wire_failures;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+/// The text of an error is one that a person can use.
+fn assert_clear(err: &str, parts: &[&str]) {
+    assert!(!err.contains("panicked") && !err.contains("RUST_BACKTRACE"), "{err}");
+    for part in parts {
+        assert!(err.contains(part), "`{part}` is not in: {err}");
+    }
+}

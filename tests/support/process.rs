@@ -1,0 +1,248 @@
+//! `Process`: one of the real binaries, with its lines as events.
+//!
+//! Reader threads collect stdout and stderr line by line; whoever waits for a line waits on a condition variable until a deadline. A
+//! process never outlives its `Process`.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::DEADLINE;
+
+/// Which of the two output streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+#[derive(Debug, Default)]
+struct Collected {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    collected: Mutex<Collected>,
+    changed: Condvar,
+}
+
+impl Lines {
+    /// Collects until the stream ends. Bytes that are no UTF-8 are kept as replacement characters: tests look for them.
+    fn collect(&self, stream: impl Read) {
+        let mut stream = BufReader::new(stream);
+        let mut line = Vec::new();
+        while stream.read_until(b'\n', &mut line).unwrap_or(0) > 0 {
+            if line.last() == Some(&b'\n') {
+                line.pop();
+            }
+            self.collected.lock().lines.push(String::from_utf8_lossy(&line).into_owned());
+            line.clear();
+            self.changed.notify_all();
+        }
+        self.collected.lock().ended = true;
+        self.changed.notify_all();
+    }
+}
+
+/// A running binary.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    pidfd: OwnedFd,
+    stdin: Option<ChildStdin>,
+    stdout: Arc<Lines>,
+    stderr: Arc<Lines>,
+    readers: Vec<JoinHandle<()>>,
+    exit: Option<i32>,
+}
+
+impl Process {
+    /// Starts `program` with piped stdin, stdout and stderr, in `/` so that no file of the working directory is picked up.
+    pub fn start(program: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Process {
+        let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let mut child = Command::new(program)
+            .args(&args)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary was built with the test");
+        let pid = Pid::from_child(&child);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("a descriptor for the child");
+        let (stdout, stderr) = (Arc::new(Lines::default()), Arc::new(Lines::default()));
+        let (out_pipe, err_pipe) = (child.stdout.take(), child.stderr.take());
+        let (out_lines, err_lines) = (Arc::clone(&stdout), Arc::clone(&stderr));
+        let readers = vec![
+            std::thread::spawn(move || out_lines.collect(out_pipe.expect("stdout is piped"))),
+            std::thread::spawn(move || err_lines.collect(err_pipe.expect("stderr is piped"))),
+        ];
+        let name = format!(
+            "{} {}",
+            program.rsplit('/').next().unwrap_or(program),
+            args.join(OsStr::new(" ")).display()
+        );
+        Process { name, stdin: child.stdin.take(), child, pidfd, stdout, stderr, readers, exit: None }
+    }
+
+    /// System id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn lines(&self, stream: Stream) -> &Lines {
+        match stream {
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
+        }
+    }
+
+    /// Number of lines collected so far; a place to look on from.
+    pub fn mark(&self, stream: Stream) -> usize {
+        self.lines(stream).collected.lock().lines.len()
+    }
+
+    /// Waits for the first line from `mark` on that `matches`; returns it and the mark behind it.
+    ///
+    /// # Panics
+    /// If no such line comes by the deadline or before the stream ends; the text says all that was printed.
+    pub fn expect_line(
+        &self,
+        stream: Stream,
+        mark: usize,
+        deadline: Duration,
+        what: &str,
+        matches: impl Fn(&str) -> bool,
+    ) -> (String, usize) {
+        let until = Instant::now() + deadline;
+        let lines = self.lines(stream);
+        let mut collected = lines.collected.lock();
+        let mut next = mark;
+        loop {
+            while let Some(line) = collected.lines.get(next) {
+                next += 1;
+                if matches(line) {
+                    return (line.clone(), next);
+                }
+            }
+            let gave_up = collected.ended || lines.changed.wait_until(&mut collected, until).timed_out();
+            if gave_up && next == collected.lines.len() {
+                let ended = collected.ended;
+                drop(collected);
+                panic!(
+                    "{}: no line with {what} ({})\n{}",
+                    self.name,
+                    if ended { "output ended" } else { "deadline" },
+                    self.transcript()
+                );
+            }
+        }
+    }
+
+    /// Waits for a line on stdout that begins with `start`, from the beginning of the output.
+    pub fn expect_stdout(&self, start: &str) -> String {
+        self.expect_line(Stream::Stdout, 0, DEADLINE, start, |line| line.starts_with(start)).0
+    }
+
+    /// Waits for a line on stderr that contains `part`, from the beginning of the output.
+    pub fn expect_stderr(&self, part: &str) -> String {
+        self.expect_line(Stream::Stderr, 0, DEADLINE, part, |line| line.contains(part)).0
+    }
+
+    /// The lines of `stream` from `mark` on, so far.
+    pub fn since(&self, stream: Stream, mark: usize) -> Vec<String> {
+        self.lines(stream).collected.lock().lines[mark..].to_vec()
+    }
+
+    /// Sends a line to stdin.
+    pub fn send(&mut self, line: &str) {
+        self.send_raw(format!("{line}\n").as_bytes());
+    }
+
+    /// Sends bytes to stdin. A process that has ended takes none; its exit code then tells.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("stdin was closed before");
+        let _process_has_ended = stdin.write_all(bytes).and_then(|()| stdin.flush());
+    }
+
+    /// Ends stdin.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Sends a signal; void if the process has ended.
+    pub fn signal(&self, signal: Signal) {
+        let _process_has_ended = pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// Kills the process and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.wait(DEADLINE);
+    }
+
+    /// Waits for the end and returns the exit code, or 128 + n after signal n. All output has been collected then.
+    ///
+    /// # Panics
+    /// If the process has not ended by the deadline.
+    pub fn wait(&mut self, deadline: Duration) -> i32 {
+        if let Some(code) = self.exit {
+            return code;
+        }
+        let until = Instant::now() + deadline;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) => panic!("{}: has not ended by the deadline\n{}", self.name, self.transcript()),
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => panic!("cannot wait for {}: {error}", self.name),
+            }
+        }
+        let status = self.child.wait().expect("the child is ours");
+        self.stdin = None;
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a reader does not panic");
+        }
+        let code =
+            status.code().unwrap_or_else(|| 128 + status.signal().expect("ended by exit or by signal"));
+        self.exit = Some(code);
+        code
+    }
+
+    /// Everything printed so far, for the text of a failure.
+    pub fn transcript(&self) -> String {
+        format!(
+            "--- stdout\n{}\n--- stderr\n{}\n---",
+            self.since(Stream::Stdout, 0).join("\n"),
+            self.since(Stream::Stderr, 0).join("\n")
+        )
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.exit.is_some() {
+            return;
+        }
+        self.signal(Signal::KILL);
+        // In a test that fails anyway there is nobody left to tell.
+        let _gone_already = self.child.wait();
+        for reader in self.readers.drain(..) {
+            let _reader_panicked = reader.join();
+        }
+    }
+}

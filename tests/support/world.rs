@@ -1,0 +1,385 @@
+//! `World`: a tracker and nodes as real processes on loopback, in one line.
+//!
+//! Directories are temporary, addresses are read from what the programs print. Every node is told a latency file explicitly.
+
+use std::cell::Cell;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::DEADLINE;
+use super::process::{Process, Stream};
+
+const TRACKER: &str = env!("CARGO_BIN_EXE_tracker");
+const NODE: &str = env!("CARGO_BIN_EXE_node");
+
+/// A port that nobody else in this test run gets, now or later, so that what was there can be started again or be known to be gone. It lies
+/// below the range from which the system gives out ports.
+pub fn own_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        // Test runs beside each other begin at different places.
+        let number = u32::from(NEXT.fetch_add(1, Ordering::Relaxed)) + std::process::id() * 512;
+        let port = 10_000 + (number % 20_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Everything that runs in one test. Fields are dropped in order: processes before their directories.
+#[derive(Debug)]
+pub struct World {
+    nodes: Vec<Node>,
+    tracker: Option<Process>,
+    tracker_addr: SocketAddr,
+    made: Cell<u32>,
+    dir: TempDir,
+}
+
+/// How a node is to be started.
+#[derive(Debug, Clone, Default)]
+pub struct NodeSpec {
+    files: Vec<(String, Vec<u8>)>,
+    flags: Vec<String>,
+    share: Option<PathBuf>,
+    port: Option<u16>,
+    headless: bool,
+    latency: Option<PathBuf>,
+}
+
+impl NodeSpec {
+    /// A node at a pipe, with an empty share and no latency file.
+    pub fn new() -> NodeSpec {
+        NodeSpec::default()
+    }
+
+    /// Writes a file into the share before the start.
+    pub fn file(mut self, name: &str, bytes: &[u8]) -> NodeSpec {
+        self.files.push((name.to_owned(), bytes.to_vec()));
+        self
+    }
+
+    /// Adds flags.
+    pub fn flags(mut self, flags: &[&str]) -> NodeSpec {
+        self.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        self
+    }
+
+    /// Shares this directory instead of a new one.
+    pub fn share(mut self, share: &Path) -> NodeSpec {
+        self.share = Some(share.to_owned());
+        self
+    }
+
+    /// Listens on this port; 0: any.
+    pub fn port(mut self, port: u16) -> NodeSpec {
+        self.port = Some(port);
+        self
+    }
+
+    /// Takes no commands.
+    pub fn headless(mut self) -> NodeSpec {
+        self.headless = true;
+        self
+    }
+
+    /// Uses this latency file.
+    pub fn latency(mut self, file: &Path) -> NodeSpec {
+        self.latency = Some(file.to_owned());
+        self
+    }
+}
+
+/// A node that listens.
+#[derive(Debug)]
+pub struct Node {
+    pub process: Process,
+    pub addr: SocketAddr,
+    pub share: PathBuf,
+    args: Vec<String>,
+}
+
+/// A node that ran its commands and left.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    /// Results, without the line `node listening on`.
+    pub out: Vec<String>,
+    pub err: String,
+    pub share: PathBuf,
+}
+
+impl World {
+    pub fn new() -> World {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        // Port 9 (discard) of loopback: nobody listens there until a tracker is started.
+        World {
+            nodes: Vec::new(),
+            tracker: None,
+            tracker_addr: ([127, 0, 0, 1], 9).into(),
+            made: Cell::new(0),
+            dir,
+        }
+    }
+
+    /// Starts a tracker.
+    pub fn tracker(mut self) -> World {
+        self.start_tracker_at(([127, 0, 0, 1], own_port()).into());
+        self
+    }
+
+    /// Starts `count` nodes at pipes with empty shares.
+    pub fn nodes(mut self, count: usize) -> World {
+        for _ in 0..count {
+            let node = self.start(NodeSpec::new());
+            self.nodes.push(node);
+        }
+        self
+    }
+
+    /// One of the nodes started by [`World::nodes`].
+    pub fn node(&mut self, index: usize) -> &mut Node {
+        &mut self.nodes[index]
+    }
+
+    pub fn tracker_addr(&self) -> SocketAddr {
+        self.tracker_addr
+    }
+
+    /// Points nodes that are started from now on at this tracker address.
+    pub fn set_tracker_addr(&mut self, addr: SocketAddr) {
+        self.tracker_addr = addr;
+    }
+
+    pub fn tracker_process(&mut self) -> &mut Process {
+        self.tracker.as_mut().expect("the test has started a tracker")
+    }
+
+    pub fn kill_tracker(&mut self) {
+        self.tracker_process().kill();
+        self.tracker = None;
+    }
+
+    /// Starts a tracker where the former one was.
+    pub fn restart_tracker(&mut self) {
+        assert!(self.tracker.is_none(), "the former tracker still runs");
+        self.start_tracker_at(self.tracker_addr);
+    }
+
+    /// Starts a tracker at an address.
+    pub fn start_tracker_at(&mut self, listen: SocketAddr) {
+        let tracker = Process::start(TRACKER, ["--listen", &listen.to_string()]);
+        self.tracker_addr = listening(&tracker, "tracker listening on ");
+        self.tracker = Some(tracker);
+    }
+
+    /// A new path in the world's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        let number = self.made.get();
+        self.made.set(number + 1);
+        self.dir.path().join(format!("{number}-{name}"))
+    }
+
+    /// A new empty directory.
+    pub fn directory(&self) -> PathBuf {
+        let path = self.path("share");
+        fs::create_dir(&path).expect("a directory");
+        path
+    }
+
+    /// A new latency file without entries; see [`write_latency`].
+    pub fn latency_file(&self) -> PathBuf {
+        let path = self.path("latency.txt");
+        write_latency(&path, &[]);
+        path
+    }
+
+    fn arguments(&self, spec: &NodeSpec) -> (Vec<String>, PathBuf) {
+        let share = spec.share.clone().unwrap_or_else(|| self.directory());
+        for (name, bytes) in &spec.files {
+            write_file(&share, name, bytes);
+        }
+        let port = spec.port.unwrap_or_else(own_port);
+        let mut args = vec!["127.0.0.1".to_owned(), port.to_string(), share.display().to_string()];
+        args.extend(["--tracker".to_owned(), self.tracker_addr.to_string()]);
+        let latency = spec.latency.as_ref().map_or("none".to_owned(), |file| file.display().to_string());
+        args.extend(["--latency-file".to_owned(), latency]);
+        args.extend(spec.headless.then(|| "--headless".to_owned()));
+        args.extend(spec.flags.iter().cloned());
+        (args, share)
+    }
+
+    /// Starts a node without waiting for anything.
+    pub fn launch(&self, spec: &NodeSpec) -> (Process, PathBuf) {
+        let (args, share) = self.arguments(spec);
+        (Process::start(NODE, args), share)
+    }
+
+    /// Starts a node and waits until it listens, is registered and its files are published.
+    #[allow(clippy::needless_pass_by_value, reason = "a spec is written at the call and used once")]
+    pub fn start(&self, spec: NodeSpec) -> Node {
+        let (args, share) = self.arguments(&spec);
+        let process = Process::start(NODE, &args);
+        let addr = listening(&process, "node listening on ");
+        Node { process, addr, share, args }
+    }
+
+    /// Starts a headless node with these files.
+    pub fn holder(&self, files: &[(&str, &[u8])]) -> Node {
+        self.start(
+            files.iter().fold(NodeSpec::new().headless(), |spec, (name, bytes)| spec.file(name, bytes)),
+        )
+    }
+
+    /// Runs a fresh node over `commands`, lines at a pipe, until it leaves.
+    pub fn run(&self, spec: &NodeSpec, commands: &str) -> Ran {
+        let (mut process, share) = self.launch(spec);
+        process.send_raw(commands.as_bytes());
+        process.close_stdin();
+        let code = process.wait(DEADLINE * 2);
+        let mut out = process.since(Stream::Stdout, 0);
+        if out.first().is_some_and(|line| line.starts_with("node listening on ")) {
+            out.remove(0);
+        }
+        Ran { code, out, err: process.since(Stream::Stderr, 0).join("\n"), share }
+    }
+
+    /// Runs one command in a fresh node with an empty share, on any port.
+    pub fn ask(&self, command: &str) -> Ran {
+        self.run(&NodeSpec::new().port(0), &format!("{command}\n"))
+    }
+
+    /// Asks `command` of fresh nodes until `done`, at most until the deadline; returns the last answer.
+    pub fn ask_until(&self, command: &str, done: impl Fn(&Ran) -> bool) -> Ran {
+        let until = std::time::Instant::now() + DEADLINE;
+        loop {
+            let ran = self.ask(command);
+            if done(&ran) {
+                return ran;
+            }
+            assert!(std::time::Instant::now() < until, "`{command}` never came out right: {ran:#?}");
+        }
+    }
+}
+
+impl Node {
+    /// Runs a command at the pipe and returns what it printed on stdout. Its end is seen by the answer to a `getload` of the own node
+    /// that is sent behind it.
+    pub fn command(&mut self, command: &str) -> Vec<String> {
+        self.command_within(command, DEADLINE)
+    }
+
+    /// The same with another deadline.
+    pub fn command_within(&mut self, command: &str, deadline: Duration) -> Vec<String> {
+        let mark = self.process.mark(Stream::Stdout);
+        self.process.send(command);
+        let (ip, port) = (self.addr.ip(), self.addr.port());
+        self.process.send(&format!("getload {ip} {port}"));
+        let end = format!("{ip} {port} load ");
+        let (_, behind) =
+            self.process.expect_line(Stream::Stdout, mark, deadline, &end, |line| line.starts_with(&end));
+        let mut lines = self.process.since(Stream::Stdout, mark);
+        lines.truncate(behind - mark - 1);
+        lines
+    }
+
+    /// Writes a file into the share.
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        write_file(&self.share, name, bytes);
+    }
+
+    /// Content of a file in the share, if it is there.
+    pub fn read(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.share.join(name)).ok()
+    }
+
+    /// Ends a node at a pipe by end of input and returns its exit code.
+    pub fn leave(mut self) -> i32 {
+        self.process.close_stdin();
+        self.process.wait(DEADLINE)
+    }
+
+    /// Ends the node by TERM and returns its exit code.
+    pub fn terminate(mut self) -> i32 {
+        self.process.signal(Signal::TERM);
+        self.process.wait(DEADLINE)
+    }
+
+    /// Kills the node and starts it again on the same port with the same share.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        self.process = Process::start(NODE, &self.args);
+        self.addr = listening(&self.process, "node listening on ");
+    }
+}
+
+/// Waits for the line that tells where a program listens.
+fn listening(process: &Process, start: &str) -> SocketAddr {
+    let line = process.expect_stdout(start);
+    line[start.len()..].parse().unwrap_or_else(|_| panic!("no address: `{line}`"))
+}
+
+/// Runs the tracker with these arguments until it ends; returns exit code and stderr.
+pub fn run_tracker(args: &[&str]) -> (i32, String) {
+    let mut process = Process::start(TRACKER, args);
+    let code = process.wait(DEADLINE);
+    (code, process.since(Stream::Stderr, 0).join("\n"))
+}
+
+/// Runs a node with exactly these arguments and an empty stdin until it ends; returns exit code and stderr.
+pub fn run_node(args: &[&str]) -> (i32, String) {
+    let mut process = Process::start(NODE, args);
+    process.close_stdin();
+    let code = process.wait(DEADLINE);
+    (code, process.since(Stream::Stderr, 0).join("\n"))
+}
+
+/// Writes a file below `share`, its directories too.
+pub fn write_file(share: &Path, name: &str, bytes: &[u8]) {
+    let path = share.join(name);
+    fs::create_dir_all(path.parent().expect("it is below the share")).expect("its directory");
+    fs::write(path, bytes).expect("a test file");
+}
+
+/// Replaces a latency file, by rename so that nobody reads half of it. Entries: asker, peer, milliseconds.
+pub fn write_latency(file: &Path, entries: &[(SocketAddr, SocketAddr, f64)]) {
+    let rows = entries.iter().map(|(asker, peer, ms)| {
+        format!("{} {} {} {} {ms}\n", asker.ip(), asker.port(), peer.ip(), peer.port())
+    });
+    let next = file.with_extension("next");
+    fs::write(&next, format!("# written by a test\n{}", rows.collect::<String>())).expect("a latency file");
+    fs::rename(next, file).expect("a latency file in place");
+}
+
+/// Everything below a directory: relative paths, sorted, directories with a `/` behind them.
+pub fn tree(dir: &Path) -> Vec<String> {
+    fn walk(dir: &Path, prefix: &str, found: &mut Vec<String>) {
+        for entry in fs::read_dir(dir).expect("a readable directory") {
+            let entry = entry.expect("a readable entry");
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if entry.file_type().expect("its type").is_dir() {
+                found.push(format!("{name}/"));
+                walk(&entry.path(), &format!("{name}/"), found);
+            } else {
+                found.push(name);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(dir, "", &mut found);
+    found.sort();
+    found
+}
+
+/// Asserts that a share holds exactly these files and nothing else but possibly an empty `.nearpeer/`.
+pub fn assert_only(share: &Path, files: &[&str]) {
+    let mut found = tree(share);
+    found.retain(|path| path != ".nearpeer/");
+    assert_eq!(found, files, "left behind in {}", share.display());
+}
