@@ -2,15 +2,17 @@
 //!
 //! This must stay the only test of its binary: it counts the threads and descriptors of the whole process.
 
+#![allow(clippy::print_stdout, reason = "figures for those who ask with --nocapture")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
-use nearpeer::node::{DownloadRequest, LatencySource, Node, NodeConfig, Outcome, Ready};
+use nearpeer::node::{self, DownloadRequest, LatencySource, Node, NodeConfig, Outcome, Ready};
 use nearpeer::rt::Stop;
-use nearpeer::tracker::{Tracker, TrackerConfig};
+use nearpeer::tracker::{self, Tracker, TrackerConfig};
 use nearpeer::types::{FileName, Millis, Query};
 
 const ROUNDS: usize = 100;
@@ -57,9 +59,9 @@ fn list(dir: &Path, files: &mut BTreeSet<String>) {
     }
 }
 
-fn start_node(share: &Path, tracker: &Tracker) -> Node {
+fn node_config(share: &Path, tracker: &Tracker) -> NodeConfig {
     let (notices, _nobody_reads) = bounded(16);
-    let config = NodeConfig {
+    NodeConfig {
         ip: [127, 0, 0, 1].into(),
         port: 0,
         share: share.to_owned(),
@@ -74,14 +76,28 @@ fn start_node(share: &Path, tracker: &Tracker) -> Node {
         max_upload: None,
         wait_for_tracker: false,
         notices,
-    };
-    Node::start(config).expect("the node starts")
+    }
+}
+
+/// Starts that fail, one for each thing that is taken.
+fn start_in_vain(taken_share: &Path, other_share: &Path, tracker: &Tracker) {
+    let config = TrackerConfig { listen: tracker.addr(), ..TrackerConfig::default() };
+    let error = Tracker::start(&config).expect_err("the port is taken");
+    assert!(matches!(error, tracker::StartError::AddressInUse { .. }), "{error}");
+    let error = Node::start(node_config(taken_share, tracker)).expect_err("the share is taken");
+    assert!(matches!(error, node::StartError::ShareInUse { .. }), "{error}");
+    let config = NodeConfig { port: tracker.addr().port(), ..node_config(other_share, tracker) };
+    let error = Node::start(config).expect_err("the port is taken");
+    assert!(matches!(error, node::StartError::AddressInUse { .. }), "{error}");
 }
 
 /// One life of a swarm: start, find, download, stop; what was downloaded is taken away again.
 fn round(from: &Path, to: &Path) {
     let tracker = Tracker::start(&TrackerConfig::default()).expect("the tracker starts");
-    let (holder, asker) = (start_node(from, &tracker), start_node(to, &tracker));
+    let start_node = |share| Node::start(node_config(share, &tracker)).expect("the node starts");
+    let holder = start_node(from);
+    start_in_vain(from, to, &tracker);
+    let asker = start_node(to);
     let cancel = Stop::new().expect("a descriptor");
     assert_eq!(holder.wait_ready(&cancel), Ok(Ready::Complete { files: 1 }));
     assert_eq!(asker.wait_ready(&cancel), Ok(Ready::Complete { files: 0 }));

@@ -3,6 +3,8 @@
 //! `NEARPEER_PROVE_SIZE` sets the size in bytes; `scripts/prove` runs 5 GiB. The file is sparse, so that making it costs nothing; the
 //! copy is not, and needs its size on the disk of the target directory.
 
+#![allow(clippy::print_stdout, reason = "figures for those who ask with --nocapture")]
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
