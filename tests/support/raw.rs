@@ -120,9 +120,9 @@ impl ThrottledReader {
         socket.connect(&source.into()).expect("the source listens");
         let mut client = Client::over(socket.into());
         let pieces = content.size_bytes.div_ceil(1 << 20) as u32;
-        for piece in 0..pieces {
-            client.send(&PeerRequest::Piece { asker, content, piece });
-        }
+        // In one segment: asked for one by one, each could be sent whole before the next request is there, and not count in between.
+        let requests = (0..pieces).flat_map(|piece| PeerRequest::Piece { asker, content, piece }.framed());
+        client.send_raw(&requests.collect::<Vec<_>>());
         match client.receive() {
             Some(PeerReply::Piece { piece: 0, .. }) => ThrottledReader { client, asker },
             other => panic!("no piece of {source}: {other:?}"),
