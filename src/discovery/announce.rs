@@ -3,29 +3,62 @@
 //! It waits for its mailbox, the connection's end and the next heartbeat at once. A lost connection is opened again after a random
 //! part of a second (with heartbeats off: at the next request), and the first thing said on it is the whole catalog.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use thiserror::Error;
 
-use super::tracker_client::{News, Request, TrackerClientConfig};
-use super::{Changes, DiscoveryError, PublishedCatalog};
+use super::control::{Control, Failure};
+use super::{DiscoveryError, PublishedCatalog};
 use crate::logic::backoff;
-use crate::net::client::{Client, ClientError, Woken};
-use crate::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
+use crate::net::client::{ClientError, Woken};
 use crate::rt::{Mailbox, Stop, clock};
-use crate::types::{Epoch, FileEntry, FileName, NodeSummary, Nonce, Printable, Provider, Query, limits};
+use crate::types::{Epoch, FileName, NodeId, NodeSummary, Nonce, Provider, Query, limits};
 
-/// Register and update pages sent before the first of their replies is read.
-const PAGES_AHEAD: usize = 32;
-/// Most rows taken from a tracker for one list; a hostile one could page for ever.
-const ROWS_MAX: usize = 100_000;
+/// First pause before a registration that was not proved is tried again; it doubles up to [`PROVE_AGAIN_MAX`].
+const PROVE_AGAIN_MIN: Duration = Duration::from_secs(5);
+const PROVE_AGAIN_MAX: Duration = Duration::from_secs(300);
+
+/// How a node speaks to its tracker.
+#[derive(Debug, Clone)]
+pub struct TrackerClientConfig {
+    pub tracker: SocketAddr,
+    pub node: NodeId,
+    /// Address that outgoing connections are bound to, if it is specified.
+    pub ip: IpAddr,
+    /// Port of the node's listener.
+    pub port: u16,
+    pub advertise: Option<SocketAddr>,
+    pub heartbeat: Option<Duration>,
+}
+
+/// What the announce thread tells its node, unasked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The tracker was restarted, and this node is registered with it again.
+    Restarted,
+    /// The endpoint is not offered to anybody.
+    Unproved { endpoint: SocketAddr, why: String },
+    /// The endpoint is offered after all.
+    Proved { endpoint: SocketAddr },
+    /// The control connection was lost.
+    Lost { why: String },
+}
+
+/// A request to the announce thread.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Bring the tracker up to the catalog as it is now; an answer, if wanted, once that is done.
+    Publish(Option<Sender<Result<(), DiscoveryError>>>),
+    Find(Query, Sender<Result<Vec<Provider>, DiscoveryError>>),
+    Nodes(Sender<Result<Vec<NodeSummary>, DiscoveryError>>),
+    Names(Sender<Result<Vec<FileName>, DiscoveryError>>),
+}
 
 /// The thread's state.
 pub(super) struct Announce {
@@ -39,43 +72,10 @@ pub(super) struct Announce {
     control: Option<Control>,
     /// When to try again without being asked.
     reconnect_at: Option<Instant>,
-    known_epoch: Option<Epoch>,
-}
-
-/// A control connection on which this node is registered.
-struct Control {
-    client: Client,
-    /// Version of the catalog that the tracker has.
-    version: u64,
     next_heartbeat: Option<Instant>,
-}
-
-/// What went wrong with a request. The text goes on from "no tracker at …:" or "the tracker refused:".
-#[derive(Debug, Error)]
-enum Failure {
-    /// The connection is of no use any more.
-    #[error(transparent)]
-    Connection(#[from] ClientError),
-    #[error("its answer does not fit the question")]
-    Confused,
-    /// It has forgotten this node, or another one has proved the endpoint since.
-    #[error("it does not know this node any more")]
-    NotRegistered,
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl From<TrackerRefusal> for Failure {
-    fn from(refusal: TrackerRefusal) -> Failure {
-        match refusal {
-            TrackerRefusal::NotRegistered => Failure::NotRegistered,
-            TrackerRefusal::Malformed(why) => {
-                Failure::Refused(format!("malformed request: {}", Printable(&why)))
-            }
-            TrackerRefusal::Limit(why) => Failure::Refused(Printable(&why).to_string()),
-            TrackerRefusal::Busy => Failure::Refused("it is too busy".into()),
-        }
-    }
+    /// When to register anew because the endpoint was not proved, and the pause that led there.
+    prove_again: Option<(Instant, Duration)>,
+    known_epoch: Option<Epoch>,
 }
 
 /// Works until stopped, then leaves the tracker.
@@ -86,7 +86,9 @@ pub(super) fn run(mut announce: Announce) {
     while !announce.stop.is_triggered() {
         announce.turn();
     }
-    announce.leave();
+    if let Some(control) = announce.control {
+        control.leave();
+    }
 }
 
 impl Announce {
@@ -109,6 +111,8 @@ impl Announce {
             rng,
             control: None,
             reconnect_at: None,
+            next_heartbeat: None,
+            prove_again: None,
             known_epoch: None,
         }
     }
@@ -120,11 +124,13 @@ impl Announce {
             return self.serve(request);
         }
         let Some(control) = &mut self.control else { return self.wait_without_connection() };
-        let deadline =
-            control.next_heartbeat.unwrap_or_else(|| clock::now() + limits::ms(limits::HEARTBEAT_MAX_MS));
-        match control.client.wait(self.mail.as_fd(), deadline) {
+        let idle = clock::now() + limits::ms(limits::HEARTBEAT_MAX_MS);
+        // With heartbeats off nothing is done unasked.
+        let prove_again_at = self.prove_again.map(|(at, _)| at).filter(|_| self.config.heartbeat.is_some());
+        let deadline = [self.next_heartbeat, prove_again_at].into_iter().flatten().min().unwrap_or(idle);
+        match control.wait(self.mail.as_fd(), deadline) {
             Ok(Woken::Mail) | Err(ClientError::Stopped) => {}
-            Ok(Woken::Deadline) => self.beat(),
+            Ok(Woken::Deadline) => self.on_time(),
             // Nothing was asked: this is the connection's end, or a tracker out of step.
             Ok(Woken::Socket) => self.lost("it closed the control connection"),
             Err(error) => self.lost(&error.to_string()),
@@ -150,9 +156,9 @@ impl Announce {
                 }
             }
             Request::Publish(Some(reply)) => drop(reply.send(self.on_control(|_| Ok(())))),
-            Request::Find(query, reply) => drop(reply.send(self.on_control(|client| find(client, &query)))),
-            Request::Nodes(reply) => drop(reply.send(self.on_control(nodes))),
-            Request::Names(reply) => drop(reply.send(self.on_control(names))),
+            Request::Find(query, reply) => drop(reply.send(self.on_control(|control| control.find(&query)))),
+            Request::Nodes(reply) => drop(reply.send(self.on_control(Control::nodes))),
+            Request::Names(reply) => drop(reply.send(self.on_control(Control::names))),
         }
     }
 
@@ -160,7 +166,7 @@ impl Announce {
     /// out to be lost is replaced once; a tracker that is too slow is not asked again.
     fn on_control<T>(
         &mut self,
-        request: impl Fn(&mut Client) -> Result<T, Failure>,
+        request: impl Fn(&mut Control) -> Result<T, Failure>,
     ) -> Result<T, DiscoveryError> {
         let had_connection = self.control.is_some();
         let result =
@@ -180,11 +186,11 @@ impl Announce {
 
     fn try_on_control<T>(
         &mut self,
-        request: impl Fn(&mut Client) -> Result<T, Failure>,
+        request: impl Fn(&mut Control) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let catalog = Arc::clone(&self.catalog);
         let control = self.connected()?;
-        let result = update(control, catalog.as_ref()).and_then(|()| request(&mut control.client));
+        let result = control.update(catalog.as_ref()).and_then(|()| request(control));
         if let Err(failure) = &result
             && !matches!(failure, Failure::Refused(_))
         {
@@ -197,60 +203,61 @@ impl Announce {
     fn connected(&mut self) -> Result<&mut Control, Failure> {
         let control = match self.control.take() {
             Some(control) => control,
-            None => match self.register() {
-                Ok(control) => control,
-                Err(failure) => {
-                    self.plan_reconnect();
-                    return Err(failure);
+            None => {
+                let show_nonce = |nonce| *self.nonce.lock() = Some(nonce);
+                match Control::register(&self.config, self.catalog.as_ref(), show_nonce, &self.stop) {
+                    Ok(control) => self.registered(control),
+                    Err(failure) => {
+                        self.plan_reconnect();
+                        return Err(failure);
+                    }
                 }
-            },
+            }
         };
-        self.reconnect_at = None;
         Ok(self.control.insert(control))
     }
 
-    fn register(&mut self) -> Result<Control, Failure> {
-        let tracker = self.config.tracker;
-        let deadline = clock::now() + limits::ms(limits::TRACKER_CONNECT_MS);
-        let mut client = Client::connect(tracker, Some(self.config.ip), deadline, &self.stop)?;
-        let endpoint = self.endpoint(&client);
-        let heartbeat_ms = self.config.heartbeat.map_or(0, |interval| interval.as_millis() as u32);
-        let hello = Hello { node: self.config.node, endpoint, heartbeat_ms, attributes: vec![] };
-        let (epoch, body) = ask(&mut client, &TrackerRequest::Hello(hello))?;
-        let ReplyBody::Welcome { nonce } = body else { return Err(Failure::Confused) };
-        *self.nonce.lock() = Some(nonce);
-        let (version, entries) = self.catalog.snapshot();
-        let body = send_pages(&mut client, register_pages(&entries))?;
-        let ReplyBody::Registered { unproved } = body else { return Err(Failure::Confused) };
-        if let Some(why) = unproved {
-            (self.news)(News::Unproved { endpoint, why: Printable(&why).to_string() });
+    /// Takes note of a new registration.
+    fn registered(&mut self, control: Control) -> Control {
+        let now = clock::now();
+        self.reconnect_at = None;
+        self.next_heartbeat = self.config.heartbeat.map(|interval| now + interval);
+        let endpoint = control.endpoint;
+        match (&control.unproved, self.prove_again) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                self.prove_again = None;
+                (self.news)(News::Proved { endpoint });
+            }
+            (Some(why), before) => {
+                if before.is_none() {
+                    (self.news)(News::Unproved { endpoint, why: why.clone() });
+                }
+                let pause = before.map_or(PROVE_AGAIN_MIN, |(_, pause)| (pause * 2).min(PROVE_AGAIN_MAX));
+                self.prove_again = Some((now + pause, pause));
+            }
         }
-        let again = self.known_epoch.replace(epoch).is_some();
-        (self.news)(News::Registered { again });
-        let next_heartbeat = self.config.heartbeat.map(|interval| clock::now() + interval);
-        Ok(Control { client, version, next_heartbeat })
+        let is_other_tracker =
+            self.known_epoch.replace(control.epoch).is_some_and(|known| known != control.epoch);
+        if is_other_tracker {
+            (self.news)(News::Restarted);
+        }
+        control
     }
 
-    /// `--advertise`, else `<ip>:<port>`, else this connection's own address and the listener's port.
-    fn endpoint(&self, client: &Client) -> SocketAddr {
-        if let Some(advertised) = self.config.advertise {
-            return advertised;
-        }
-        let ip = match self.config.ip {
-            ip if ip.is_unspecified() => client.local_addr().ip().to_canonical(),
-            ip => ip,
-        };
-        SocketAddr::new(ip, self.config.port)
-    }
-
-    fn beat(&mut self) {
-        let load = self.catalog.load();
-        let Some(control) = &mut self.control else { return };
-        control.next_heartbeat = self.config.heartbeat.map(|interval| clock::now() + interval);
-        match ask(&mut control.client, &TrackerRequest::Heartbeat { load }) {
-            Ok((_, ReplyBody::Alive)) => {}
-            Ok(_) => self.lost(&Failure::Confused.to_string()),
-            Err(failure) => self.lost(&failure.to_string()),
+    /// A heartbeat is due, or another try to have the endpoint proved.
+    fn on_time(&mut self) {
+        let now = clock::now();
+        if self.prove_again.is_some_and(|(at, _)| at <= now) {
+            // The listener may only have been slow, or the way to it closed for a while.
+            self.control = None;
+            let _tried_again_later = self.connected();
+        } else if self.next_heartbeat.is_some_and(|at| at <= now) {
+            self.next_heartbeat = self.config.heartbeat.map(|interval| now + interval);
+            let load = self.catalog.load();
+            if let Some(Err(failure)) = self.control.as_mut().map(|control| control.beat(load)) {
+                self.lost(&failure.to_string());
+            }
         }
     }
 
@@ -265,160 +272,5 @@ impl Announce {
     fn plan_reconnect(&mut self) {
         let max = limits::ms(limits::RECONNECT_JITTER_MS);
         self.reconnect_at = self.config.heartbeat.map(|_| clock::now() + backoff::jitter(&mut self.rng, max));
-    }
-
-    /// Says goodbye, if that is quickly done.
-    fn leave(&mut self) {
-        let Some(control) = &mut self.control else { return };
-        // Our own stop would end the goodbye; another one has no news.
-        let Ok(unstopped) = Stop::new() else { return };
-        control.client.watch(unstopped);
-        let deadline = clock::now() + limits::ms(limits::RECONNECT_JITTER_MS);
-        if control.client.send(&TrackerRequest::Leave, deadline).is_ok() {
-            // The answer is waited for so that a find after our exit cannot come before it.
-            let _tracker_may_be_gone = control.client.receive::<TrackerReply>(deadline);
-        }
-    }
-}
-
-/// Publishes what has changed since the last time.
-fn update(control: &mut Control, catalog: &dyn PublishedCatalog) -> Result<(), Failure> {
-    let (version, body) = match catalog.changes_since(control.version) {
-        Some((_, changes)) if changes.is_empty() => return Ok(()),
-        Some((version, changes)) => (version, send_pages(&mut control.client, update_pages(&changes))?),
-        None => {
-            let (version, entries) = catalog.snapshot();
-            (version, send_pages(&mut control.client, register_pages(&entries))?)
-        }
-    };
-    control.version = version;
-    match body {
-        ReplyBody::Updated | ReplyBody::Registered { .. } => Ok(()),
-        _ => Err(Failure::Confused),
-    }
-}
-
-fn reply_deadline() -> Instant {
-    clock::now() + limits::ms(limits::TRACKER_REPLY_MS)
-}
-
-fn receive(client: &mut Client) -> Result<(Epoch, ReplyBody), Failure> {
-    let reply: TrackerReply = client.receive(reply_deadline())?;
-    match reply.body {
-        ReplyBody::Refused(refusal) => Err(refusal.into()),
-        body => Ok((reply.epoch, body)),
-    }
-}
-
-fn ask(client: &mut Client, request: &TrackerRequest) -> Result<(Epoch, ReplyBody), Failure> {
-    client.send(request, reply_deadline())?;
-    receive(client)
-}
-
-/// Sends all pages, some ahead of their replies; returns the reply to the last.
-fn send_pages(
-    client: &mut Client,
-    pages: impl Iterator<Item = TrackerRequest>,
-) -> Result<ReplyBody, Failure> {
-    let mut waiting = VecDeque::new();
-    let mut last = ReplyBody::Staged;
-    for page in pages {
-        client.send(&page, reply_deadline())?;
-        waiting.push_back(());
-        if waiting.len() >= PAGES_AHEAD {
-            waiting.pop_front();
-            last = receive(client)?.1;
-        }
-    }
-    for () in waiting {
-        last = receive(client)?.1;
-    }
-    Ok(last)
-}
-
-/// Cuts `items` into runs of about [`limits::PAGE_TARGET_BYTES`]; each comes with whether it is the last. At least one, perhaps empty.
-fn paged<'a, T>(items: &'a [T], bytes: impl Fn(&T) -> usize + 'a) -> impl Iterator<Item = (&'a [T], bool)> {
-    let mut rest = Some(items);
-    std::iter::from_fn(move || {
-        let items = rest.take()?;
-        let mut total = 0;
-        let fitting = items.iter().take_while(|item| {
-            total += bytes(item);
-            total <= limits::PAGE_TARGET_BYTES
-        });
-        let count = fitting.count().max(1).min(items.len());
-        let (page, later) = items.split_at(count);
-        rest = (!later.is_empty()).then_some(later);
-        Some((page, later.is_empty()))
-    })
-}
-
-/// Bytes of an entry on the wire, but for its attributes, of which this version writes none.
-fn entry_bytes(entry: &FileEntry) -> usize {
-    112 + entry.name.as_str().len()
-}
-
-fn register_pages(entries: &[Arc<FileEntry>]) -> impl Iterator<Item = TrackerRequest> {
-    paged(entries, |entry| entry_bytes(entry)).map(|(page, last)| TrackerRequest::Register {
-        entries: page.iter().map(|entry| FileEntry::clone(entry)).collect(),
-        last,
-    })
-}
-
-fn update_pages(changes: &Changes) -> impl Iterator<Item = TrackerRequest> {
-    let removed = paged(&changes.removed, |name: &FileName| 8 + name.as_str().len())
-        .map(|(page, _)| TrackerRequest::Update { removed: page.to_vec(), added: vec![], last: false });
-    let added = paged(&changes.added, |entry: &Arc<FileEntry>| entry_bytes(entry)).map(|(page, last)| {
-        let added = page.iter().map(|entry| FileEntry::clone(entry)).collect();
-        TrackerRequest::Update { removed: vec![], added, last }
-    });
-    removed.chain(added)
-}
-
-/// Reads all pages of a list: `request` asks for those after the rows had so far.
-fn collect<T>(
-    client: &mut Client,
-    request: impl Fn(&[T]) -> TrackerRequest,
-    page: impl Fn(ReplyBody) -> Option<(Vec<T>, bool)>,
-) -> Result<Vec<T>, Failure> {
-    let mut rows = Vec::new();
-    loop {
-        let (_, body) = ask(client, &request(&rows))?;
-        let (next, more) = page(body).ok_or(Failure::Confused)?;
-        let ended = !more || next.is_empty();
-        rows.extend(next);
-        if ended || rows.len() >= ROWS_MAX {
-            return Ok(rows);
-        }
-    }
-}
-
-fn find(client: &mut Client, query: &Query) -> Result<Vec<Provider>, Failure> {
-    collect(
-        client,
-        |rows: &[Provider]| TrackerRequest::Find { query: query.clone(), skip: rows.len() as u32 },
-        |body| match body {
-            ReplyBody::Providers { providers, more } => Some((providers, more)),
-            _ => None,
-        },
-    )
-}
-
-fn nodes(client: &mut Client) -> Result<Vec<NodeSummary>, Failure> {
-    collect(
-        client,
-        |rows: &[NodeSummary]| TrackerRequest::ListNodes { skip: rows.len() as u32 },
-        |body| match body {
-            ReplyBody::Nodes { nodes, more } => Some((nodes, more)),
-            _ => None,
-        },
-    )
-}
-
-/// The first page is enough for completion.
-fn names(client: &mut Client) -> Result<Vec<FileName>, Failure> {
-    match ask(client, &TrackerRequest::ListFiles { after: None })?.1 {
-        ReplyBody::Files { names, .. } => Ok(names),
-        _ => Err(Failure::Confused),
     }
 }

@@ -1,7 +1,8 @@
 //! Who has what: the seam between a node and whatever can tell it. Today a tracker.
 
-pub mod announce;
-pub mod tracker_client;
+mod announce;
+mod control;
+mod tracker_client;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use thiserror::Error;
 use crate::rt::Stop;
 use crate::types::{FileEntry, FileName, Provider, Query};
 
-pub use tracker_client::{TrackerClient, TrackerClientConfig};
+pub use announce::{News, TrackerClientConfig};
+pub use tracker_client::TrackerClient;
 
 /// A way to make one's files known and to learn who has others.
 pub trait Discovery: Send + Sync {

@@ -4,54 +4,20 @@
 //! was restarted registers this node first.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
-use super::announce::{self, Announce};
+use super::announce::{self, Announce, News, Request, TrackerClientConfig};
 use super::{Discovery, DiscoveryError, PublishedCatalog};
 use crate::rt::{Post, Stop, Threads, clock, mailbox};
-use crate::types::{FileName, NodeId, NodeSummary, Nonce, Provider, Query};
+use crate::types::{FileName, NodeSummary, Nonce, Provider, Query};
 
 /// Requests that may wait for the announce thread.
 const WAITING_MAX: usize = 256;
-
-/// How a node speaks to its tracker.
-#[derive(Debug, Clone)]
-pub struct TrackerClientConfig {
-    pub tracker: SocketAddr,
-    pub node: NodeId,
-    /// Address that outgoing connections are bound to, if it is specified.
-    pub ip: IpAddr,
-    /// Port of the node's listener.
-    pub port: u16,
-    pub advertise: Option<SocketAddr>,
-    pub heartbeat: Option<Duration>,
-}
-
-/// What the announce thread tells its node, unasked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// A tracker of this epoch was registered with for the first time, or again.
-    Registered { again: bool },
-    /// The endpoint is not offered to anybody.
-    Unproved { endpoint: SocketAddr, why: String },
-    /// The control connection was lost.
-    Lost { why: String },
-}
-
-/// A request to the announce thread.
-#[derive(Debug)]
-pub(super) enum Request {
-    /// Bring the tracker up to the catalog as it is now; an answer, if wanted, once that is done.
-    Publish(Option<Sender<Result<(), DiscoveryError>>>),
-    Find(Query, Sender<Result<Vec<Provider>, DiscoveryError>>),
-    Nodes(Sender<Result<Vec<NodeSummary>, DiscoveryError>>),
-    Names(Sender<Result<Vec<FileName>, DiscoveryError>>),
-}
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]

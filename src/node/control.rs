@@ -9,12 +9,9 @@ use super::memory::Memory;
 use super::upload;
 use crate::net::{After, Closed, ConnId, Hands, Service};
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
-use crate::proto::{FrameError, decode, frame};
+use crate::proto::{FrameError, decode};
 use crate::rt::Post;
-use crate::types::{ContentKey, limits};
-
-/// Piece digests in one manifest page: 48 bytes each, well within a frame.
-const MANIFEST_PAGE_PIECES: usize = 20_000;
+use crate::types::ContentKey;
 
 #[derive(Debug)]
 pub(super) struct Control {
@@ -32,7 +29,7 @@ impl Control {
         let pieces = file.manifest.pieces();
         match pieces.get(first_piece as usize..) {
             Some(rest) if !rest.is_empty() => {
-                let page = rest[..rest.len().min(MANIFEST_PAGE_PIECES)].to_vec();
+                let page = rest[..rest.len().min(PeerReply::MANIFEST_PAGE_PIECES)].to_vec();
                 PeerReply::Manifest { first_piece, pieces: page }
             }
             _ => PeerReply::Refused(PeerRefusal::NoSuchPiece),
@@ -70,16 +67,16 @@ impl Service for Control {
                 return After::Next;
             }
             Err(error) => {
-                hands.send(id, refusal(&error.to_string()));
+                hands.send(id, PeerReply::malformed(&error.to_string()).framed());
                 return After::Close;
             }
         };
-        hands.send(id, encoded(&reply));
+        hands.send(id, reply.framed());
         After::Next
     }
 
     fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>> {
-        Some(refusal(&error.to_string()))
+        Some(PeerReply::malformed(&error.to_string()).framed())
     }
 
     fn event(&mut self, _event: (), _hands: &mut Hands<()>) {}
@@ -87,15 +84,4 @@ impl Service for Control {
     fn sent(&mut self, _id: ConnId, _session: &mut (), _tag: u64, _hands: &mut Hands<()>) {}
 
     fn closed(&mut self, _id: ConnId, _session: (), _why: &Closed, _hands: &mut Hands<()>) {}
-}
-
-/// The frame of a reply. Replies are bounded by construction, so they fit.
-pub(super) fn encoded(reply: &PeerReply) -> Vec<u8> {
-    frame(reply).expect("a reply is far smaller than a frame may be")
-}
-
-/// The frame that tells a peer that its bytes are no request.
-pub(super) fn refusal(why: &str) -> Vec<u8> {
-    let end = why.floor_char_boundary(limits::REASON_MAX_BYTES);
-    encoded(&PeerReply::Refused(PeerRefusal::Malformed(why[..end].to_owned())))
 }

@@ -11,8 +11,8 @@ use crate::discovery::Discovery as _;
 use crate::logic::select::{Candidate, Rating, rank};
 use crate::net::ask::{Answer, Patience, Question, ask_all};
 use crate::net::client::ClientError;
+use crate::proto::decode;
 use crate::proto::peer::{PeerReply, PeerRequest};
-use crate::proto::{decode, frame};
 use crate::rt::Stop;
 use crate::types::{ContentKey, FileEntry, Holding, Millis, NodeId, Provider, Query, limits};
 
@@ -62,7 +62,7 @@ pub(super) fn probe(
                 true => latencies.emulated(provider.endpoint),
                 false => Duration::ZERO,
             };
-            questions.push(Question { endpoint: provider.endpoint, frame: framed(&request), hold_back });
+            questions.push(Question { endpoint: provider.endpoint, frame: request.framed(), hold_back });
             questions.len() - 1
         });
     }
@@ -118,7 +118,7 @@ fn load_from(answer: &Result<Answer, ClientError>) -> Result<(NodeId, u32, u8), 
 /// The load of one node, as `getload` shows it.
 pub(super) fn load_of(engine: &Engine, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
     let request = PeerRequest::Load { asker: engine.memory.node, content: None };
-    let question = Question { endpoint, frame: framed(&request), hold_back: Duration::ZERO };
+    let question = Question { endpoint, frame: request.framed(), hold_back: Duration::ZERO };
     let silence = limits::ms(limits::PROBE_SILENCE_MS);
     let unreachable = |why: String| CommandError::Unreachable { endpoint, why };
     let answers = ask_all(&[question], Some(engine.ip), Patience { silence, after_first: silence }, cancel)
@@ -220,9 +220,4 @@ fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
         .collect();
     rows.sort_by(|(a_place, a), (b_place, b)| (a_place, &a.entry.name).cmp(&(b_place, &b.entry.name)));
     rows.into_iter().map(|(_, row)| row).collect()
-}
-
-/// The frame of a request. Requests are bounded by construction, so they fit.
-pub(super) fn framed(request: &PeerRequest) -> Vec<u8> {
-    frame(request).expect("a request is far smaller than a frame may be")
 }

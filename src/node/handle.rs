@@ -16,14 +16,14 @@ use super::api::{
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
-use super::download::{self, Turns};
+use super::download;
 use super::engine::Engine;
 use super::find;
 use super::latency::Latencies;
 use super::memory::Memory;
+use super::turns::Turns;
 use super::upload::Upload;
-use crate::discovery::tracker_client::News;
-use crate::discovery::{TrackerClient, TrackerClientConfig};
+use crate::discovery::{News, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
 use crate::store::{Disk, RealDisk, Share, ShareError};
@@ -328,8 +328,10 @@ fn front_config(listener: Option<Arc<std::net::TcpListener>>, rate: Option<Arc<B
 fn news_to_notices(notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {
     move |news| {
         let (level, text) = match news {
-            News::Registered { again: false } => return,
-            News::Registered { again: true } => (Level::Info, "registered with the tracker again".to_owned()),
+            News::Restarted => (Level::Info, "the tracker was restarted: registered again".to_owned()),
+            News::Proved { endpoint } => {
+                (Level::Info, format!("this node's files are offered at {endpoint} now"))
+            }
             News::Unproved { endpoint, why } => (
                 Level::Warning,
                 format!(

@@ -14,6 +14,7 @@ mod find;
 mod handle;
 mod latency;
 mod memory;
+mod turns;
 mod upload;
 
 pub use api::{

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::catalog::SharedFile;
-use super::control::{encoded, refusal};
 use super::core;
 use super::memory::Memory;
 use crate::net::{After, Closed, ConnId, Hands, Parts, Service};
@@ -119,7 +118,7 @@ impl Upload {
         }
         transfer.outstanding += 1;
         let len_bytes = (range.end - range.start) as u32;
-        hands.send(id, encoded(&PeerReply::Piece { piece, len_bytes }));
+        hands.send(id, PeerReply::Piece { piece, len_bytes }.framed());
         hands.send_file(id, Arc::clone(&transfer.file), range, u64::from(piece));
         Ok(())
     }
@@ -137,22 +136,23 @@ impl Service for Upload {
         let request = match decode(body) {
             Ok(PeerRequest::Piece { asker, content, piece }) => (asker, content, piece),
             Ok(_) => {
-                hands.send(id, refusal("this connection is for pieces: ask other things on another one"));
+                let why = "this connection is for pieces: ask other things on another one";
+                hands.send(id, PeerReply::malformed(why).framed());
                 return After::Close;
             }
             Err(error) => {
-                hands.send(id, refusal(&error.to_string()));
+                hands.send(id, PeerReply::malformed(&error.to_string()).framed());
                 return After::Close;
             }
         };
         if let Err(why) = self.answer(id, session, request, hands) {
-            hands.send(id, encoded(&PeerReply::Refused(why)));
+            hands.send(id, PeerReply::Refused(why).framed());
         }
         After::Next
     }
 
     fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>> {
-        Some(refusal(&error.to_string()))
+        Some(PeerReply::malformed(&error.to_string()).framed())
     }
 
     fn event(&mut self, event: Event, hands: &mut Hands<Session>) {

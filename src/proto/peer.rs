@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{ContentKey, NodeId, Nonce, PieceDigests};
+use super::frame::frame;
+use crate::types::{ContentKey, NodeId, Nonce, PieceDigests, Printable, limits};
 
 /// What is asked of a node's listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +64,34 @@ pub enum PeerRefusal {
     Busy,
 }
 
+impl PeerRequest {
+    /// The request in its envelope.
+    pub fn framed(&self) -> Vec<u8> {
+        frame(self).expect("a request has a few fields of fixed size")
+    }
+}
+
+impl PeerReply {
+    /// Most piece digests in one `Manifest`: a page fills most of a frame.
+    pub const MANIFEST_PAGE_PIECES: usize = 20_000;
+
+    /// The reply in its envelope.
+    ///
+    /// # Panics
+    /// If a manifest page or a reason is longer than the limits say: its maker has not cut it.
+    pub fn framed(&self) -> Vec<u8> {
+        frame(self).expect("manifest pages and reasons are cut to fit")
+    }
+
+    /// The reply to bytes that are no request here.
+    pub fn malformed(why: &str) -> PeerReply {
+        let why = &why[..why.floor_char_boundary(limits::REASON_MAX_BYTES)];
+        PeerReply::Refused(PeerRefusal::Malformed(why.to_owned()))
+    }
+}
+
 impl std::fmt::Display for PeerRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        use crate::types::Printable;
         match self {
             PeerRefusal::Malformed(why) => write!(f, "refused the request as malformed: {}", Printable(why)),
             PeerRefusal::NotShared => f.write_str("does not share this content any more"),

@@ -90,7 +90,7 @@ impl Desk {
                     claim.endpoint,
                     None,
                     call,
-                    identify(),
+                    PeerRequest::Identify.framed(),
                     limits::ms(limits::CALL_BACK_DEADLINE_MS),
                 );
                 return Ok(None);
@@ -230,7 +230,13 @@ impl Service for Desk {
 
     fn event(&mut self, CallSuspect(call_back): CallSuspect, hands: &mut Hands<Session>) {
         let call = Session::SuspectCall { call_back, answered: false };
-        hands.connect(call_back.endpoint, None, call, identify(), limits::ms(limits::CALL_BACK_DEADLINE_MS));
+        hands.connect(
+            call_back.endpoint,
+            None,
+            call,
+            PeerRequest::Identify.framed(),
+            limits::ms(limits::CALL_BACK_DEADLINE_MS),
+        );
     }
 
     fn sent(&mut self, _id: ConnId, _session: &mut Session, _tag: u64, _hands: &mut Hands<Session>) {}
@@ -260,10 +266,6 @@ fn call_failure(why: &Closed) -> String {
         Closed::Malformed(_) => "what answers there is not a node".into(),
         _ => "the connection was closed".into(),
     }
-}
-
-fn identify() -> Vec<u8> {
-    frame(&PeerRequest::Identify).expect("a request without fields fits a frame")
 }
 
 fn cut(text: &str) -> String {

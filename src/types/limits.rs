@@ -81,6 +81,8 @@ limits! {
     TRACKER_CONNECT_MS: u64 = 2_000, "ms";
     /// A node waits this long for a tracker's reply.
     TRACKER_REPLY_MS: u64 = 5_000, "ms";
+    /// A node that stops waits this long for its tracker to take note.
+    LEAVE_MS: u64 = 1_000, "ms";
     /// A lost control connection is opened again after a random part of this time.
     RECONNECT_JITTER_MS: u64 = 1_000, "ms";
 
@@ -103,6 +105,8 @@ limits! {
     WRONG_PIECES_MAX: u32 = 2, "pieces";
     /// Most requests a source keeps waiting for one connection.
     PIECE_REQUESTS_MAX: usize = 64, "requests";
+    /// Piece buffers of one download: one being filled, one being verified, one being written. Of at most 4 MiB each.
+    PIECE_BUFFERS: usize = 3, "buffers";
     /// Most bytes of piece buffers in a process.
     PIECE_BUFFERS_MAX_BYTES: u64 = 40 << 20, "bytes";
     /// Most bytes an upload connection is sent before the next one has its turn.

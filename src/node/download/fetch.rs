@@ -18,9 +18,6 @@ use crate::rt::{How, Stop, Threads, clock};
 use crate::store::{Partial, PartialError};
 use crate::types::{ContentKey, Geometry, Holding, Manifest, Md5Digest, Provider, Query, limits};
 
-/// Piece buffers: one being filled, one being verified, one being written. Of at most 4 MiB each.
-pub(super) const BUFFERS: usize = 3;
-
 /// Every piece is written.
 #[derive(Debug)]
 pub(super) struct Fetched {
@@ -79,14 +76,14 @@ impl Fetch<'_> {
     /// Fetches every piece of the content, best of `ranked` first.
     pub(super) fn run(&mut self, ranked: &[SocketAddr]) -> Result<Fetched, FetchError> {
         let pieces = Geometry::of(self.content.size_bytes).count().unwrap_or(0);
-        let buffers = bounded(BUFFERS);
-        for _ in 0..BUFFERS {
+        let buffers = bounded(limits::PIECE_BUFFERS);
+        for _ in 0..limits::PIECE_BUFFERS {
             buffers.0.send(Vec::new()).expect("as many fit as were made");
         }
         let mut run = Run {
             transfer: Transfer::new(pieces, ranked, self.engine.retries),
             threads: Threads::new(),
-            reports: bounded(BUFFERS),
+            reports: bounded(limits::PIECE_BUFFERS),
             buffers,
             in_use: None,
             next_thread: 0,

@@ -5,14 +5,12 @@
 mod choice;
 mod fetch;
 mod source;
-mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use choice::Candidates;
 use fetch::{Fetch, FetchError, Fetched};
-pub(super) use turns::Turns;
 
 use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use super::catalog::SharedFile;

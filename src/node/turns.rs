@@ -6,18 +6,17 @@ use std::convert::Infallible;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
-use super::fetch::BUFFERS;
-use crate::node::api::CommandError;
+use super::api::CommandError;
 use crate::rt::Stop;
 use crate::types::{ContentKey, Geometry, limits};
 
 /// Downloads that may hold their buffers at once.
-const AT_ONCE: usize =
-    (limits::PIECE_BUFFERS_MAX_BYTES / (BUFFERS as u64 * Geometry::LARGEST_PIECE_BYTES)) as usize;
+const AT_ONCE: usize = (limits::PIECE_BUFFERS_MAX_BYTES
+    / (limits::PIECE_BUFFERS as u64 * Geometry::LARGEST_PIECE_BYTES)) as usize;
 
 /// The turns of one node's downloads.
 #[derive(Debug)]
-pub(in crate::node) struct Turns {
+pub(super) struct Turns {
     /// Contents being downloaded; each receiver disconnects at the end.
     running: Mutex<HashMap<ContentKey, Receiver<Infallible>>>,
     slots: (Sender<()>, Receiver<()>),
