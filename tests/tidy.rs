@@ -262,6 +262,22 @@ fn clock_is_asked_in_rt(source: &Source) -> Vec<String> {
     source.forbid_everywhere(&["Instant::now", "SystemTime::now", ".elapsed("], "ask `rt::clock`")
 }
 
+fn threads_are_started_in_rt(source: &Source) -> Vec<String> {
+    if source.is_in("src/rt/") || !source.is_in("src/") {
+        return Vec::new();
+    }
+    let mut faults = Vec::new();
+    for (line, path) in paths_after(&source.code[..source.tests_at], "std::") {
+        if path.split("::").next() == Some("thread") {
+            faults.push(
+                source
+                    .fault(line, "a thread that `rt::threads` does not start is one that no stop waits for"),
+            );
+        }
+    }
+    faults
+}
+
 fn files_are_short(source: &Source) -> Vec<String> {
     let over = source.is_in("src/") && !is_test_file(source) && source.tests_at > LINES_MAX;
     let what = format!("{} lines before its tests, at most {LINES_MAX} are allowed", source.tests_at);
@@ -452,6 +468,7 @@ kept! {
     tree_imports_point_down: imports_point_down;
     tree_has_pure_lower_floors: pure_floors_hold_no_mechanism;
     tree_asks_the_clock_in_rt: clock_is_asked_in_rt;
+    tree_starts_threads_in_rt: threads_are_started_in_rt;
     tree_has_short_files: files_are_short;
     tree_has_short_lines: lines_are_short;
     tree_has_a_page_in_every_file: files_open_with_their_page;
@@ -572,6 +589,15 @@ fn clocks_are_found() {
         "// Instant::now\n\"Instant::now\"; MyInstant::now(); Instant::nowhere()",
         &[],
     );
+}
+
+#[test]
+fn threads_of_others_are_found() {
+    let rule = threads_are_started_in_rt;
+    check(rule, "src/net/front.rs", "x\nstd::thread::spawn(f);", &[2]);
+    check(rule, "src/node/handle.rs", "use std::thread::Builder;\nuse std::{fmt, thread};", &[1, 2]);
+    check(rule, "src/rt/threads.rs", "use std::thread::Builder;", &[]);
+    check(rule, "src/net/front.rs", &format!("// std::thread\n{TESTS}std::thread::spawn(f)"), &[]);
 }
 
 #[test]
