@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use rustyline::ExternalPrinter;
 
 use super::args::{self, NodeArgs, Parsed};
@@ -18,9 +18,9 @@ use super::session::Session;
 use super::signals::{Signals, service_exit};
 use super::tracker::{refuse, show, stopped};
 use super::{piped, render};
-use crate::node::{CommandError, LatencySource, Level, Node, Notice, Ready};
+use crate::node::{LatencySource, Level, Node, Notice};
 use crate::rt::{Stop, Threads, clock};
-use crate::types::{Printable, limits};
+use crate::types::Printable;
 
 /// Most notices that wait to be printed; more are dropped.
 const NOTICES_MAX: usize = 256;
@@ -62,6 +62,7 @@ fn path_text(path: &Path) -> String {
 }
 
 fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::Result<Exit> {
+    crate::net::raise_file_limit();
     let mut input = match args.headless {
         true => Input::Nothing,
         false if io::stdin().is_terminal() => Input::Prompt(Box::new(Prompt::new()?)),
@@ -83,7 +84,7 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
         }
     };
     signals.watch_threads(node.ended(), &threads)?;
-    let exit = serve(args, &node, input, &notices, signals);
+    let exit = serve(&node, input, signals);
     // Threads that end from now on end because they are told to.
     signals.leaving().trigger();
     let report = node.stop();
@@ -95,22 +96,13 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
 }
 
 /// From the start of the node until it is to be stopped.
-fn serve(
-    args: &NodeArgs,
-    node: &Node,
-    input: Input,
-    notices: &Sender<Notice>,
-    signals: &Signals,
-) -> io::Result<Exit> {
-    match wait_ready(args, node, notices, signals)? {
-        Ok(_) => {}
-        Err(error) => {
-            if let Some(exit) = signals.exit() {
-                return Ok(exit);
-            }
-            say(&format!("node: {error}"));
-            return Ok(Exit::from(&error));
+fn serve(node: &Node, input: Input, signals: &Signals) -> io::Result<Exit> {
+    if let Err(error) = node.wait_ready(signals.leaving()) {
+        if let Some(exit) = signals.exit() {
+            return Ok(exit);
         }
+        say(&format!("node: {error}"));
+        return Ok(Exit::from(&error));
     }
     let mut output = Output::stdout();
     // A reader that is gone already shows with the first result.
@@ -123,31 +115,6 @@ fn serve(
             Ok(signals.exit().unwrap_or(Exit::Success))
         }
     }
-}
-
-/// Waits for the node; where it may wait for its tracker, says so once.
-fn wait_ready(
-    args: &NodeArgs,
-    node: &Node,
-    notices: &Sender<Notice>,
-    signals: &Signals,
-) -> io::Result<Result<Ready, CommandError>> {
-    let threads = Threads::new();
-    let done = Stop::new()?;
-    if args.headless {
-        let (done, notices, tracker) = (done.clone(), notices.clone(), args.tracker);
-        threads.spawn("patience", move || {
-            if !done.wait_until(clock::now() + limits::ms(limits::START_SCAN_WAIT_MS)) {
-                let text = format!("waiting for the tracker at {tracker}");
-                // Full: there is more urgent news.
-                let _dropped = notices.try_send(Notice { level: Level::Info, text });
-            }
-        })?;
-    }
-    let ready = node.wait_ready(signals.leaving());
-    done.trigger();
-    threads.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS));
-    Ok(ready)
 }
 
 /// Prints notices above the prompt, or on standard error, until no one can send any.

@@ -27,6 +27,7 @@ use super::output::say;
 use super::render;
 use super::session::{Next, Session};
 use super::signals::Signals;
+use crate::node::KnownNames;
 use crate::rt::Threads;
 use crate::types::FileName;
 use crate::types::printable::is_unsafe;
@@ -94,13 +95,17 @@ impl Prompt {
     ///
     /// # Errors
     /// When the system gives no thread or descriptor.
-    pub fn run(self, session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
-        let (ask, asked) = bounded::<Vec<FileName>>(1);
+    pub fn run(mut self, session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
+        if let Some(words) = self.editor.helper_mut() {
+            words.names = Some(session.node().known_names());
+        }
+        let (ask, asked) = bounded::<()>(1);
         let (answer, answers) = bounded(1);
         // Not joined: it may be waiting for a key when we leave.
         Threads::new().spawn("prompt", move || self.read_lines(&asked, &answer))?;
         loop {
-            if ask.send(session.node().known_names()).is_err() {
+            session.node().refresh_names();
+            if ask.send(()).is_err() {
                 return Ok(Exit::Other);
             }
             let typed = select! {
@@ -145,11 +150,8 @@ impl Prompt {
         }
     }
 
-    fn read_lines(mut self, asked: &Receiver<Vec<FileName>>, answer: &Sender<Typed>) {
-        for names in asked {
-            if let Some(words) = self.editor.helper_mut() {
-                words.names = names;
-            }
+    fn read_lines(mut self, asked: &Receiver<()>, answer: &Sender<Typed>) {
+        for () in asked {
             self.interrupted_text.store(false, Ordering::Relaxed);
             let typed = match self.editor.readline(PROMPT) {
                 Ok(line) => {
@@ -190,15 +192,16 @@ impl ConditionalEventHandler for CtrlC {
 /// Completion of commands, options and names.
 #[derive(Helper, Highlighter, Hinter, Validator, Default)]
 struct Words {
-    /// As the node knew them when the prompt appeared; Tab never waits.
-    names: Vec<FileName>,
+    /// Answers from memory: Tab never waits.
+    names: Option<KnownNames>,
 }
 
 impl Completer for Words {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let (start, candidates) = candidates(&line[..pos], &self.names);
+        let (start, candidates) =
+            candidates(&line[..pos], &self.names.as_ref().map(KnownNames::now).unwrap_or_default());
         let pairs = candidates.into_iter().map(|text| Pair { display: text.clone(), replacement: text });
         Ok((start, pairs.collect()))
     }

@@ -17,6 +17,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         Ok(Parsed::ShowLimits) => return show(&args::limits_text()),
         Err(error) => return refuse(&error),
     };
+    crate::net::raise_file_limit();
     let tracker = match Tracker::start(&config) {
         Ok(tracker) => tracker,
         Err(error) => {

@@ -374,6 +374,10 @@ impl Core {
     }
 
     fn end_scan_if_done(&mut self) {
+        if self.stop.is_triggered() {
+            // A walk that was cut short is no scan.
+            return;
+        }
         let is_idle = self.state.tasks.is_empty() && self.state.in_flight == 0;
         let Some(mut scan) = self.state.scan.take_if(|scan| !scan.walking && is_idle) else { return };
         if scan.failed.is_none() {
@@ -389,7 +393,9 @@ impl Core {
         let result = scan.failed.map_or(Ok(scan.summary), Err);
         if !self.state.first_scan_done {
             self.state.first_scan_done = true;
-            self.notice(Level::Info, format!("ready: {} files", scan.summary.files));
+            if result.is_ok() {
+                self.notice(Level::Info, format!("ready: {} files", scan.summary.files));
+            }
             let _node_may_have_gone = self.first_scan.send(scan.summary);
         }
         if let (Err(why), true) = (&result, scan.replies.is_empty()) {

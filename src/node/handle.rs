@@ -21,13 +21,14 @@ use super::engine::Engine;
 use super::find;
 use super::latency::Latencies;
 use super::memory::Memory;
+use super::names::KnownNames;
 use super::turns::Turns;
 use super::upload::Upload;
 use crate::discovery::{News, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
 use crate::store::{Disk, RealDisk, Share, ShareError};
-use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Printable, Query, limits};
+use crate::types::{FileEntry, NodeId, NodeSummary, Printable, Query, limits};
 
 /// Threads that send files.
 const UPLOAD_FRONTS: usize = 2;
@@ -42,7 +43,7 @@ pub struct Node {
     engine: Arc<Engine>,
     pool: Pool,
     first_scan: Receiver<ScanSummary>,
-    known_names: Arc<Mutex<Vec<FileName>>>,
+    known_names: KnownNames,
     wait_for_tracker: bool,
     threads: Threads,
     stops: Stops,
@@ -128,6 +129,7 @@ impl Node {
         let (front_config, stop) = (front_config(Some(listener), None), stops.rest.clone());
         threads.spawn_fallible("control", move || front::run(control, front_config, mail, stop))?;
 
+        let known_names = KnownNames::new(Arc::clone(&memory));
         let engine = Arc::new(Engine {
             ip: config.ip,
             endpoint: config.advertise.unwrap_or(me),
@@ -149,7 +151,7 @@ impl Node {
             engine,
             pool,
             first_scan,
-            known_names: Arc::default(),
+            known_names,
             wait_for_tracker: config.wait_for_tracker,
             threads,
             stops,
@@ -173,12 +175,16 @@ impl Node {
             recv(patience) -> _ => None,
             recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
         };
+        let mut has_said_so = false;
         loop {
             let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
             match self.engine.discovery.publish_now(deadline, cancel) {
                 Ok(()) => break,
                 Err(error) if !self.wait_for_tracker => return Err(error.into()),
-                Err(_) => {
+                Err(error) => {
+                    if !std::mem::replace(&mut has_said_so, true) {
+                        self.engine.warn(format!("{error}; it is tried again"));
+                    }
                     if cancel.wait_until(clock::now() + limits::ms(limits::RECONNECT_JITTER_MS)) {
                         return Err(CommandError::Cancelled);
                     }
@@ -246,39 +252,25 @@ impl Node {
         Ok(self.engine.discovery.nodes(cancel)?)
     }
 
-    /// Names for completion, sorted: own files and those last seen at the tracker. Answers from memory.
-    pub fn known_names(&self) -> Vec<FileName> {
-        let mut names: Vec<_> = self.engine.memory.catalog.read().names().cloned().collect();
-        names.extend(self.known_names.lock().iter().cloned());
-        names.sort_unstable();
-        names.dedup();
-        names
+    /// Names for completion, kept up to date by [`Node::refresh_names`].
+    pub fn known_names(&self) -> KnownNames {
+        self.known_names.clone()
     }
 
-    /// Has [`Node::known_names`] brought up to date, some time soon. Does not wait.
+    /// Has the names seen at the tracker brought up to date, some time soon. Does not wait.
     pub fn refresh_names(&self) {
-        let (engine, known_names) = (Arc::clone(&self.engine), Arc::clone(&self.known_names));
+        let (engine, known_names) = (Arc::clone(&self.engine), self.known_names.clone());
         let stop = self.stops.commands.clone();
         let _pool_is_busy = self.pool.try_run(move || {
             if let Ok(names) = engine.discovery.names(&stop) {
-                *known_names.lock() = names;
+                known_names.saw(names);
             }
         });
-    }
-
-    /// Returns true if and only if files can be put into the share.
-    pub fn is_share_writable(&self) -> bool {
-        self.engine.share.writable()
     }
 
     /// Delivers each thread that ends; one that ends before `stop` is a fault.
     pub fn ended(&self) -> &Receiver<Ended> {
         self.threads.ended()
-    }
-
-    /// The stop of running commands; each command takes a child of it.
-    pub fn stop_token(&self) -> &Stop {
-        &self.stops.commands
     }
 
     /// Leaves the tracker, ends transfers, joins every thread; at most 5 s.

@@ -14,6 +14,7 @@ mod find;
 mod handle;
 mod latency;
 mod memory;
+mod names;
 mod turns;
 mod upload;
 
@@ -22,3 +23,4 @@ pub use api::{
     LatencySource, Level, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError, Variant,
 };
 pub use handle::Node;
+pub use names::KnownNames;

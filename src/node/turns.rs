@@ -85,22 +85,42 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
     use crate::types::ContentId;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn content(number: u8) -> ContentKey {
         ContentKey { size_bytes: 1, id: ContentId([number; 32]) }
     }
 
     #[test]
-    fn a_second_download_of_a_content_waits_for_the_first() {
+    fn downloads_of_a_content_take_turns_and_others_go_on() {
+        let (turns, stop) = (Turns::default(), Stop::new().expect("a descriptor"));
+        let busy = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let turn = turns.take(content(1), &stop).expect("its turn comes");
+                        assert_eq!(busy.fetch_add(1, Ordering::SeqCst), 0, "two at once");
+                        busy.fetch_sub(1, Ordering::SeqCst);
+                        drop(turn);
+                    }
+                });
+            }
+            let held = turns.take(content(2), &stop).expect("another content is free");
+            assert!(!held.has_waited);
+        });
+        assert!(turns.running.lock().is_empty());
+    }
+
+    #[test]
+    fn a_second_download_waits_until_it_is_cancelled() {
         let (turns, stop) = (Turns::default(), Stop::new().expect("a descriptor"));
         let first = turns.take(content(1), &stop).expect("free");
-        assert!(!first.has_waited);
-        std::thread::scope(|scope| {
-            let second = scope.spawn(|| turns.take(content(1), &stop).map(|turn| turn.has_waited));
-            let other = turns.take(content(2), &stop).expect("another content is free");
-            drop((first, other));
-            assert_eq!(second.join().expect("no panic"), Ok(true));
-        });
+        let cancel = stop.child().expect("a descriptor");
+        cancel.trigger();
+        assert_eq!(turns.take(content(1), &cancel).map(drop), Err(CommandError::Cancelled));
+        drop(first);
+        assert!(turns.take(content(1), &stop).is_ok_and(|turn| !turn.has_waited));
     }
 
     #[test]

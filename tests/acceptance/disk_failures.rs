@@ -55,6 +55,17 @@ fn a_file_that_changes_with_size_and_mtime_kept_is_never_taken_for_the_old_one()
 }
 
 #[test]
+fn a_file_replaced_since_it_was_published_is_fetched_as_what_it_is_now() {
+    let world = World::new().tracker();
+    let holder = world.holder(&[("a.txt", b"old")]);
+    holder.write("a.txt", b"quite new");
+    let ran = world.run(&NodeSpec::new().flags(&["--retries", "3"]), "download a.txt\n");
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_clear(&ran.err, &["a.txt", "has changed there", "beginning anew"]);
+    assert_eq!(fs::read(ran.share.join("a.txt")).expect("in place"), b"quite new");
+}
+
+#[test]
 fn a_file_that_changes_while_it_is_served_is_left_for_the_next_source() {
     let bytes = noise(14, 4 << 20);
     let world = World::new().tracker();

@@ -19,7 +19,9 @@ use stage::{DemoError, Stage, Stream, TemporaryDir, io_error};
 use super::exit::Exit;
 use super::output::{Output, WriteEnd, say};
 use super::signals::Signals;
+use crate::logic::select::{Candidate, LatencyOrigin, Rating, rank, reasons};
 use crate::rt::clock;
+use crate::types::Millis;
 
 const ROLE_TRACKER: &str = "--role-tracker";
 const ROLE_NODE: &str = "--role-node";
@@ -158,23 +160,37 @@ fn shared(dir: &Path) -> Result<String, DemoError> {
     Ok(names.join(", "))
 }
 
+/// The candidate that a line of `find` is about.
+fn candidate(line: &str) -> Option<Candidate> {
+    let row: Vec<_> = line.split_whitespace().collect();
+    let [ip, port, _size, _md5, latency, load, ..] = row.as_slice() else { return None };
+    Some(Candidate {
+        endpoint: SocketAddr::new(ip.parse().ok()?, port.parse().ok()?),
+        latency: latency.parse().ok()?,
+        latency_origin: LatencyOrigin::Table,
+        load: load.parse().ok()?,
+        yours: 0,
+    })
+}
+
 /// Finds, asks for load, and downloads the picture.
 fn small_download(stage: &mut Stage, dir: &Path, addrs: &[SocketAddr; 3]) -> Result<(), DemoError> {
     tell(&format!("\nalpha> find {PICTURE}"))?;
     stage.command("alpha", &format!("find {PICTURE}"))?;
     stage.wait("alpha", Stream::Out, "`Found nodes:`", |line| (line == "Found nodes:").then_some(()))?;
+    let mut candidates = Vec::new();
+    for _ in 0..2 {
+        let unexpected = |line: &str| DemoError::Unexpected(format!("find said: {line}"));
+        let line = stage.wait("alpha", Stream::Out, "a source", |line| Some(line.to_owned()))?;
+        candidates.push(candidate(&line).ok_or_else(|| unexpected(&line))?);
+    }
     tell("  source                 ms   + 10 * load =  score")?;
-    for place in 0..2 {
-        let row = stage.wait("alpha", Stream::Out, "a source", |line| {
-            Some(line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        })?;
-        let [ip, port, _size, _md5, latency, load, score, ..] = row.as_slice() else {
-            return Err(DemoError::Unexpected(format!("find said: {}", row.join(" "))));
-        };
-        let source = format!("{ip}:{port}");
-        let name = source.parse().ok().and_then(|addr| stage.name_of(addr)).unwrap_or("?");
-        let choice = if place == 0 { "  <- chosen: the least" } else { "" };
-        tell(&format!("  {name:5} {source:15} {latency:>5} + 10 * {load:>4} = {score:>6}{choice}"))?;
+    let ranking = rank(&candidates, Millis::from_ms(10));
+    for (rating, reason) in ranking.iter().zip(reasons(&ranking)) {
+        let Rating { candidate: Candidate { endpoint, latency, load, .. }, score } = rating;
+        let name = stage.name_of(*endpoint).unwrap_or("?");
+        let (latency, score) = (latency.to_string(), score.to_string());
+        tell(&format!("  {name:5} {endpoint:15} {latency:>5} + 10 * {load:>4} = {score:>6}  {reason}"))?;
     }
     let gamma = addrs[2];
     let getload = format!("getload {} {}", gamma.ip(), gamma.port());

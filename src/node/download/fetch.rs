@@ -16,7 +16,7 @@ use crate::node::engine::Engine;
 use crate::node::find::{self, LiveHolder};
 use crate::rt::{How, Stop, Threads, clock};
 use crate::store::{Partial, PartialError};
-use crate::types::{ContentKey, Geometry, Holding, Manifest, Md5Digest, Provider, Query, limits};
+use crate::types::{ContentKey, FileName, Geometry, Holding, Manifest, Md5Digest, Provider, Query, limits};
 
 /// Every piece is written.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) enum FetchError {
     AllFailed(Vec<Failure>),
+    /// Nobody has the content any more, and the name means something else now.
+    Replaced(Vec<Failure>),
     Cancelled,
     Disk(PartialError),
     System(std::io::Error),
@@ -41,6 +43,7 @@ pub(super) enum FetchError {
 /// One download under way.
 pub(super) struct Fetch<'a> {
     pub(super) engine: &'a Engine,
+    pub(super) name: &'a FileName,
     pub(super) content: ContentKey,
     pub(super) part: &'a Partial,
     /// Everyone who was found to have the content: the last resort when nobody can be asked.
@@ -127,7 +130,7 @@ impl Fetch<'_> {
                         (self.progress)(Progress::Retry { round, of, pause });
                     }
                     Action::Search => {
-                        let ranked = self.search()?;
+                        let ranked = self.search(&run.transfer)?;
                         run.transfer.on_event(clock::now(), Event::Ranked(ranked));
                     }
                     Action::Finish => return Ok(()),
@@ -266,11 +269,15 @@ impl Fetch<'_> {
     }
 
     /// Finds and ranks the holders of the content anew. Where nobody can be asked who they are, those known before are probed again.
-    fn search(&mut self) -> Result<Vec<SocketAddr>, FetchError> {
+    fn search(&mut self, transfer: &Transfer) -> Result<Vec<SocketAddr>, FetchError> {
         match find::providers(self.engine, &Query::Content(self.content.id.into()), self.cancel) {
             Ok(providers) => {
+                let has_holders = !providers.is_empty();
                 let same = providers.into_iter().filter(|provider| provider.entry.key() == self.content);
-                self.providers.extend(same.map(|provider| (provider.endpoint, provider)));
+                self.providers = same.map(|provider| (provider.endpoint, provider)).collect();
+                if !has_holders && self.is_replaced() {
+                    return Err(FetchError::Replaced(transfer.failures().to_vec()));
+                }
             }
             Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
             Err(error) => self.engine.warn(format!("{error}; going on with the sources known before")),
@@ -281,6 +288,14 @@ impl Fetch<'_> {
         let endpoints = ranking.iter().map(|rating| rating.candidate.endpoint).collect();
         (self.progress)(Progress::Ranked { key: self.content, ranking });
         Ok(endpoints)
+    }
+}
+
+impl Fetch<'_> {
+    /// Returns true if and only if the name is offered with other content.
+    fn is_replaced(&self) -> bool {
+        let by_name = find::providers(self.engine, &Query::Name(self.name.clone()), self.cancel);
+        by_name.is_ok_and(|providers| providers.iter().any(|one| one.entry.key() != self.content))
     }
 }
 

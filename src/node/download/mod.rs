@@ -16,6 +16,7 @@ use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Download
 use super::catalog::SharedFile;
 use super::core;
 use super::engine::Engine;
+use crate::logic::transfer::Failure;
 use crate::rt::{Stop, clock};
 use crate::store::{Partial, PartialError, Placed, Standing};
 use crate::types::{
@@ -23,19 +24,52 @@ use crate::types::{
     limits,
 };
 
-/// Runs a download to its end.
+/// Runs a download to its end. A name that comes to mean another content meanwhile is begun anew, as often as rounds are tried again.
 pub(super) fn download(
     engine: &Engine,
     request: &DownloadRequest,
     cancel: &Stop,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Downloaded, DownloadError> {
+    for _ in 0..engine.retries {
+        match attempt(engine, request, cancel, progress) {
+            Err(Failed::Replaced(_)) => {
+                engine
+                    .warn(format!("`{}` has other content at its holders now: beginning anew", request.name));
+            }
+            Err(Failed::For(error)) => return Err(error),
+            Ok(downloaded) => return Ok(downloaded),
+        }
+    }
+    attempt(engine, request, cancel, progress).map_err(|failed| match failed {
+        Failed::For(error) | Failed::Replaced(error) => error,
+    })
+}
+
+/// Why one attempt has failed.
+enum Failed {
+    For(DownloadError),
+    /// The content chosen is gone and the name means another one; the error is the one to give if that is the end.
+    Replaced(DownloadError),
+}
+
+impl<E: Into<DownloadError>> From<E> for Failed {
+    fn from(error: E) -> Failed {
+        Failed::For(error.into())
+    }
+}
+
+fn attempt(
+    engine: &Engine,
+    request: &DownloadRequest,
+    cancel: &Stop,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Downloaded, Failed> {
     let own = match standing(engine, &request.name)? {
         Standing::File(_) => engine.own_file(&request.name, cancel)?,
         Standing::Nothing | Standing::Other(_) => None,
     };
-    let found = Candidates::find(engine, request, own.as_deref(), cancel, progress)?;
-    let contents = match found {
+    let contents = match Candidates::find(engine, request, own.as_deref(), cancel, progress)? {
         choice::Found::AlreadyHere(key) => {
             return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
         }
@@ -50,7 +84,7 @@ pub(super) fn download(
     }
     let checksum =
         request.checksum.map_or_else(|| "the md5 published for it".into(), |checksum| checksum.to_string());
-    Err(DownloadError::Checksum { name: request.name.clone(), checksum })
+    Err(DownloadError::Checksum { name: request.name.clone(), checksum }.into())
 }
 
 fn standing(engine: &Engine, name: &FileName) -> Result<Standing, DownloadError> {
@@ -94,7 +128,7 @@ fn one_content(
     candidates: &Candidates,
     cancel: &Stop,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Option<Outcome>, DownloadError> {
+) -> Result<Option<Outcome>, Failed> {
     let name = &request.name;
     let content = candidates.key;
     let ranking = fetch::ranking(engine, &candidates.live);
@@ -109,7 +143,7 @@ fn one_content(
     let part = Partial::create(&engine.share, content).map_err(|error| disk_error(name, &error))?;
     let providers =
         candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
-    let mut fetch = Fetch { engine, content, part: &part, providers, cancel, progress };
+    let mut fetch = Fetch { engine, name, content, part: &part, providers, cancel, progress };
     let fetched = match fetch.run(&endpoints) {
         Ok(fetched) => fetched,
         Err(error) => {
@@ -240,19 +274,24 @@ fn discard(part: Partial) {
     let _left_behind = part.discard();
 }
 
-fn fetch_error(name: &FileName, error: FetchError) -> DownloadError {
-    match error {
-        FetchError::Cancelled => DownloadError::Command(CommandError::Cancelled),
+fn fetch_error(name: &FileName, error: FetchError) -> Failed {
+    Failed::For(match error {
+        FetchError::Cancelled => CommandError::Cancelled.into(),
         FetchError::Disk(error) => disk_error(name, &error),
         FetchError::System(error) => DownloadError::Disk { name: name.clone(), why: error.to_string() },
-        FetchError::AllFailed(failures) => DownloadError::AllFailed {
-            name: name.clone(),
-            all_by_digest: !failures.is_empty() && failures.iter().all(|failure| failure.by_digest),
-            attempts: failures
-                .into_iter()
-                .map(|failure| Attempt { endpoint: failure.source, why: Printable(&failure.why).to_string() })
-                .collect(),
-        },
+        FetchError::AllFailed(failures) => all_failed(name, failures),
+        FetchError::Replaced(failures) => return Failed::Replaced(all_failed(name, failures)),
+    })
+}
+
+fn all_failed(name: &FileName, failures: Vec<Failure>) -> DownloadError {
+    DownloadError::AllFailed {
+        name: name.clone(),
+        all_by_digest: !failures.is_empty() && failures.iter().all(|failure| failure.by_digest),
+        attempts: failures
+            .into_iter()
+            .map(|failure| Attempt { endpoint: failure.source, why: Printable(&failure.why).to_string() })
+            .collect(),
     }
 }
 
