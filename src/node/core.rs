@@ -325,7 +325,7 @@ impl Core {
                         Some(_) => {}
                     }
                 }
-                self.publish_now_and_then();
+                self.publish();
             }
             Look::Failed(error) => {
                 let was_shared = self.memory.catalog.write().remove(name);
@@ -333,7 +333,7 @@ impl Core {
                     scan.summary.removed += 1;
                 }
                 if was_shared {
-                    self.publish_now_and_then();
+                    self.publish();
                 }
                 if !error.is_absence() && !self.stop.is_triggered() {
                     self.notice(Level::Warning, format!("`{name}` is not shared: {error}"));
@@ -365,9 +365,12 @@ impl Core {
         self.discovery.publish();
     }
 
-    fn publish_now_and_then(&mut self) {
+    /// Publishes; during a scan, whose end publishes too, only now and then.
+    fn publish(&mut self) {
         let now = clock::now();
-        if self.state.published_at.is_none_or(|at| now.saturating_duration_since(at) >= PUBLISH_EVERY) {
+        if self.state.scan.is_none()
+            || self.state.published_at.is_none_or(|at| now.saturating_duration_since(at) >= PUBLISH_EVERY)
+        {
             self.state.published_at = Some(now);
             self.discovery.publish();
         }
