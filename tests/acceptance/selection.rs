@@ -1,6 +1,7 @@
 //! The choice of the source, end to end: loads are held by real uploads to readers that take nothing, latencies come from a file.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use nearpeer::types::ContentKey;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -211,4 +212,23 @@ fn a_downloading_node_is_loaded_by_its_own_download() {
     }
     asker.process.expect_stdout("downloaded ");
     assert_eq!(raw::load_of(asker.addr, raw::fresh_node_id(), None).0, 0);
+}
+
+#[test]
+fn an_emulated_latency_holds_each_reply_back_and_is_no_deadline() {
+    let bytes = noise(37, 3 << 20);
+    let world = World::new().tracker();
+    let source = world.holder(&[("a.bin", &bytes)]);
+    let latency = world.latency_file();
+    let mut asker = world.start(NodeSpec::new().latency(&latency).flags(&["--emulate-latency"]));
+    // Longer than a probe round waits after its first answer.
+    let emulated = Duration::from_millis(700);
+    write_latency(&latency, &[(asker.addr, source.addr, 700.0)]);
+    let begun = Instant::now();
+    assert_eq!(find_rows(&asker.command("find a.bin"))[0].latency, Some(700.0));
+    assert!(begun.elapsed() >= emulated, "a find waits for the probe's reply");
+    let begun = Instant::now();
+    let lines = asker.command("download a.bin");
+    assert_eq!(downloaded_row(lines.last().expect("a result"), "a.bin").sources, [source.addr]);
+    assert!(begun.elapsed() >= emulated * 3, "probe, piece list, pieces: one after another");
 }
