@@ -100,6 +100,8 @@ impl Prompt {
         // Not joined: it may be waiting for a key when we leave.
         Threads::new().spawn("prompt", move || self.read_lines(&asked, &answer))?;
         loop {
+            // Those that come while this line is typed are offered at the next.
+            session.node().refresh_names();
             if ask.send(session.node().known_names()).is_err() {
                 return Ok(Exit::Other);
             }
