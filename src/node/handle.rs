@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, select};
@@ -23,7 +24,7 @@ use super::latency::Latencies;
 use super::memory::Memory;
 use super::turns::Turns;
 use super::upload::Upload;
-use crate::discovery::{News, TrackerClient, TrackerClientConfig};
+use crate::discovery::{DiscoveryError, News, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
 use crate::store::{Disk, RealDisk, Share, ShareError};
@@ -43,6 +44,8 @@ pub struct Node {
     pool: Pool,
     first_scan: Receiver<ScanSummary>,
     known_names: Arc<Mutex<Vec<FileName>>>,
+    /// The tracker is being asked for names.
+    refreshing_names: Arc<AtomicBool>,
     wait_for_tracker: bool,
     threads: Threads,
     stops: Stops,
@@ -150,6 +153,7 @@ impl Node {
             pool,
             first_scan,
             known_names: Arc::default(),
+            refreshing_names: Arc::default(),
             wait_for_tracker: config.wait_for_tracker,
             threads,
             stops,
@@ -173,12 +177,18 @@ impl Node {
             recv(patience) -> _ => None,
             recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
         };
+        let mut told = None;
         loop {
             let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
             match self.engine.discovery.publish_now(deadline, cancel) {
                 Ok(()) => break,
                 Err(error) if !self.wait_for_tracker => return Err(error.into()),
-                Err(_) => {
+                Err(error) => {
+                    // One that is not there yet is waited for in silence; one that refuses has a reason.
+                    if matches!(error, DiscoveryError::Refused { .. }) && told.as_ref() != Some(&error) {
+                        self.engine.warn(error.to_string());
+                        told = Some(error);
+                    }
                     if cancel.wait_until(clock::now() + limits::ms(limits::RECONNECT_JITTER_MS)) {
                         return Err(CommandError::Cancelled);
                     }
@@ -257,13 +267,21 @@ impl Node {
 
     /// Has [`Node::known_names`] brought up to date, some time soon. Does not wait.
     pub fn refresh_names(&self) {
+        if self.refreshing_names.swap(true, Ordering::Relaxed) {
+            // A tracker that is slow to answer holds up one worker and no more.
+            return;
+        }
         let (engine, known_names) = (Arc::clone(&self.engine), Arc::clone(&self.known_names));
-        let stop = self.stops.commands.clone();
-        let _pool_is_busy = self.pool.try_run(move || {
+        let (refreshing, stop) = (Arc::clone(&self.refreshing_names), self.stops.commands.clone());
+        let queued = self.pool.try_run(move || {
             if let Ok(names) = engine.discovery.names(&stop) {
                 *known_names.lock() = names;
             }
+            refreshing.store(false, Ordering::Relaxed);
         });
+        if queued.is_err() {
+            self.refreshing_names.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Returns true if and only if files can be put into the share.
