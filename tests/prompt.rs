@@ -147,6 +147,29 @@ fn tab_completes_commands_and_names_and_history_comes_back() {
 }
 
 #[test]
+fn tab_completes_names_that_others_have() {
+    let mut world = World::new();
+    let theirs = world.dir.path().join("theirs");
+    fs::create_dir(&theirs).expect("a directory");
+    fs::write(theirs.join("quokka.bin"), "q").expect("written");
+    let args = ["127.0.0.1", "0", "theirs", "--headless", "--latency-file", "none", "--tracker"];
+    let args: Vec<_> = args.into_iter().chain([world.tracker_addr.as_str()]).collect();
+    let _other = start(env!("CARGO_BIN_EXE_node"), &args, world.dir.path());
+    // The names are asked for whenever a prompt appears, and are there by the next but one.
+    for _ in 0..2 {
+        world.keys("updatelist\r");
+        world.expect(UPDATED);
+        world.expect("> ");
+    }
+    world.keys("find quo\t\r");
+    world.expect("Found nodes:");
+    world.expect("full quokka.bin");
+    world.expect("> ");
+    world.keys("exit\r");
+    world.ends_with(0);
+}
+
+#[test]
 fn ctrl_c_cancels_a_running_download_and_nothing_else() {
     let mut world = World::new();
     let slow = world.dir.path().join("slow");

@@ -104,6 +104,7 @@ impl Prompt {
         // Not joined: it may be waiting for a key when we leave.
         Threads::new().spawn("prompt", move || self.read_lines(&asked, &answer))?;
         loop {
+            // Those that come while this line is typed are offered at the next Tab.
             session.node().refresh_names();
             if ask.send(()).is_err() {
                 return Ok(Exit::Other);

@@ -175,15 +175,16 @@ impl Node {
             recv(patience) -> _ => None,
             recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
         };
-        let mut has_said_so = false;
+        let mut told = None;
         loop {
             let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
             match self.engine.discovery.publish_now(deadline, cancel) {
                 Ok(()) => break,
                 Err(error) if !self.wait_for_tracker => return Err(error.into()),
                 Err(error) => {
-                    if !std::mem::replace(&mut has_said_so, true) {
+                    if told.as_ref() != Some(&error) {
                         self.engine.warn(format!("{error}; it is tried again"));
+                        told = Some(error);
                     }
                     if cancel.wait_until(clock::now() + limits::ms(limits::RECONNECT_JITTER_MS)) {
                         return Err(CommandError::Cancelled);
@@ -259,11 +260,11 @@ impl Node {
 
     /// Has the names seen at the tracker brought up to date, some time soon. Does not wait.
     pub fn refresh_names(&self) {
-        let (engine, known_names) = (Arc::clone(&self.engine), self.known_names.clone());
-        let stop = self.stops.commands.clone();
+        let Some(turn) = self.known_names.refreshing() else { return };
+        let (engine, stop) = (Arc::clone(&self.engine), self.stops.commands.clone());
         let _pool_is_busy = self.pool.try_run(move || {
             if let Ok(names) = engine.discovery.names(&stop) {
-                known_names.saw(names);
+                turn.saw(names);
             }
         });
     }
