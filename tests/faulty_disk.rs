@@ -6,12 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use crossbeam_channel::bounded;
-use nearpeer::node::{DownloadError, DownloadRequest, Downloaded, LatencySource, Node, NodeConfig, Outcome};
+use nearpeer::node::{DownloadError, DownloadRequest, Downloaded, Node, NodeConfig, Outcome};
 use nearpeer::rt::Stop;
 use nearpeer::store::{Disk, FaultyDisk, Op};
 use nearpeer::tracker::{Tracker, TrackerConfig};
-use nearpeer::types::{FileName, Millis};
+use nearpeer::types::FileName;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
@@ -54,23 +53,10 @@ impl World {
 }
 
 fn config(tracker: &Tracker, share: &Path) -> NodeConfig {
-    // Nobody reads the notices; they are dropped.
-    let (notices, _) = bounded(1);
     NodeConfig {
-        ip: [127, 0, 0, 1].into(),
-        port: 0,
-        share: share.to_owned(),
-        tracker: tracker.addr(),
-        advertise: None,
-        latency: LatencySource::Measured,
-        default_latency: Millis::from_ms(100),
-        load_weight: Millis::from_ms(10),
-        emulate_latency: false,
-        retries: 0,
         heartbeat: None,
-        max_upload: None,
-        wait_for_tracker: false,
-        notices,
+        retries: 0,
+        ..NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr())
     }
 }
 

@@ -9,11 +9,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
-use nearpeer::node::{self, DownloadRequest, LatencySource, Node, NodeConfig, Outcome, Ready};
+use nearpeer::node::{self, DownloadRequest, Node, NodeConfig, Outcome, Ready};
 use nearpeer::rt::Stop;
 use nearpeer::tracker::{self, Tracker, TrackerConfig};
-use nearpeer::types::{FileName, Millis, Query};
+use nearpeer::types::{FileName, Query};
 
 const ROUNDS: usize = 100;
 /// The one that runs the test and the one that waits for it.
@@ -60,22 +59,10 @@ fn list(dir: &Path, files: &mut BTreeSet<String>) {
 }
 
 fn node_config(share: &Path, tracker: &Tracker) -> NodeConfig {
-    let (notices, _nobody_reads) = bounded(16);
     NodeConfig {
-        ip: [127, 0, 0, 1].into(),
-        port: 0,
-        share: share.to_owned(),
-        tracker: tracker.addr(),
-        advertise: None,
-        latency: LatencySource::Measured,
-        default_latency: Millis::from_ms(100),
-        load_weight: Millis::from_ms(10),
-        emulate_latency: false,
-        retries: 0,
         heartbeat: None,
-        max_upload: None,
-        wait_for_tracker: false,
-        notices,
+        retries: 0,
+        ..NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr())
     }
 }
 

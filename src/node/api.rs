@@ -1,7 +1,7 @@
 //! What the floor above sees of a node: configuration, reports, errors. Plain values.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -33,6 +33,28 @@ pub struct NodeConfig {
     pub wait_for_tracker: bool,
     /// Where notices go; dropped when full.
     pub notices: Sender<Notice>,
+}
+
+impl NodeConfig {
+    /// A node on `ip` and any port that shares `share`, with every other field at its default and nobody listening to its notices.
+    pub fn new(ip: IpAddr, share: &Path, tracker: SocketAddr) -> NodeConfig {
+        NodeConfig {
+            ip,
+            port: 0,
+            share: share.to_owned(),
+            tracker,
+            advertise: None,
+            latency: LatencySource::Measured,
+            default_latency: Millis::from_ms(100),
+            load_weight: Millis::from_ms(10),
+            emulate_latency: false,
+            retries: 4,
+            heartbeat: Some(Duration::from_secs(5)),
+            max_upload: None,
+            wait_for_tracker: false,
+            notices: crossbeam_channel::bounded(0).0,
+        }
+    }
 }
 
 /// Where latencies come from.

@@ -330,29 +330,14 @@ fn disk_error(name: &FileName, error: &PartialError) -> DownloadError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::{LatencySource, Node, NodeConfig};
+    use crate::node::{Node, NodeConfig};
     use crate::tracker::{Tracker, TrackerConfig};
-    use crate::types::Millis;
     use std::fs;
     use std::path::Path;
 
     fn node(share: &Path, tracker: &Tracker) -> Node {
-        let node = Node::start(NodeConfig {
-            ip: [127, 0, 0, 1].into(),
-            port: 0,
-            share: share.to_owned(),
-            tracker: tracker.addr(),
-            advertise: None,
-            latency: LatencySource::Measured,
-            default_latency: Millis::from_ms(100),
-            load_weight: Millis::from_ms(10),
-            emulate_latency: false,
-            retries: 0,
-            heartbeat: None,
-            max_upload: None,
-            wait_for_tracker: false,
-            notices: crossbeam_channel::bounded(16).0,
-        });
+        let config = NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr());
+        let node = Node::start(NodeConfig { heartbeat: None, retries: 0, ..config });
         let node = node.expect("it starts");
         node.wait_ready(&Stop::new().expect("a descriptor")).expect("ready");
         node
