@@ -190,9 +190,12 @@ impl Announce {
     ) -> Result<T, Failure> {
         let catalog = Arc::clone(&self.catalog);
         let control = self.connected()?;
-        let result = control.update(catalog.as_ref()).and_then(|()| request(control));
+        let updated = control.update(catalog.as_ref());
+        // The tracker takes no more pages on a connection on which it has refused one.
+        let is_of_use = updated.is_ok();
+        let result = updated.and_then(|()| request(control));
         if let Err(failure) = &result
-            && !matches!(failure, Failure::Refused(_))
+            && !(is_of_use && matches!(failure, Failure::Refused(_)))
         {
             self.lost(&failure.to_string());
         }
@@ -272,5 +275,108 @@ impl Announce {
     fn plan_reconnect(&mut self) {
         let max = limits::ms(limits::RECONNECT_JITTER_MS);
         self.reconnect_at = self.config.heartbeat.map(|_| clock::now() + backoff::jitter(&mut self.rng, max));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::{Changes, Discovery, TrackerClient};
+    use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
+    use crate::proto::{Decoder, decode, frame};
+    use crate::rt::Threads;
+    use crate::types::{ContentId, FileEntry, Holding, Md5Digest, Md5Origin};
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    /// A catalog of one file, which is new in each version.
+    #[derive(Default)]
+    struct Shelf(AtomicU64);
+
+    impl Shelf {
+        fn entry(&self) -> Arc<FileEntry> {
+            Arc::new(FileEntry {
+                name: FileName::new("a").expect("a name"),
+                size_bytes: self.0.load(Ordering::Relaxed),
+                mtime_ns: 0,
+                content: ContentId([1; 32]),
+                md5: Md5Digest([2; 16]),
+                md5_origin: Md5Origin::Computed,
+                holding: Holding::Full,
+                attributes: vec![],
+            })
+        }
+    }
+
+    impl PublishedCatalog for Shelf {
+        fn snapshot(&self) -> (u64, Vec<Arc<FileEntry>>) {
+            (self.0.load(Ordering::Relaxed), vec![self.entry()])
+        }
+
+        fn changes_since(&self, version: u64) -> Option<(u64, Changes)> {
+            let now = self.0.load(Ordering::Relaxed);
+            let added = if version == now { vec![] } else { vec![self.entry()] };
+            Some((now, Changes { removed: vec![], added }))
+        }
+
+        fn load(&self) -> u32 {
+            0
+        }
+    }
+
+    /// A tracker that refuses every update, and answers on one connection at a time.
+    fn tracker_without_updates(listener: &TcpListener) {
+        let reply = |request| match request {
+            TrackerRequest::Hello(_) => ReplyBody::Welcome { nonce: Nonce(1) },
+            TrackerRequest::Register { .. } => ReplyBody::Registered { unproved: None },
+            TrackerRequest::Find { .. } => ReplyBody::Providers { providers: vec![], more: false },
+            TrackerRequest::Leave => ReplyBody::Left,
+            _ => ReplyBody::Refused(TrackerRefusal::Limit("full".into())),
+        };
+        while let Ok((mut socket, _)) = listener.accept() {
+            let (mut decoder, mut scratch) = (Decoder::new(), [0; 4096]);
+            while let Ok(len @ 1..) = socket.read(&mut scratch) {
+                decoder.push(&scratch[..len]);
+                while let Some(body) = decoder.next().expect("frames") {
+                    let body = reply(decode(body).expect("a request"));
+                    let left = body == ReplyBody::Left;
+                    let bytes = frame(&TrackerReply { epoch: Epoch(1), body }).expect("it fits");
+                    socket.write_all(&bytes).expect("the client reads");
+                    if left {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_update_is_made_good_by_registering_anew() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let tracker = listener.local_addr().expect("bound");
+        let (threads, stop) = (Threads::new(), Stop::new().expect("a descriptor"));
+        threads.spawn("tracker", move || tracker_without_updates(&listener)).expect("a thread");
+        let shelf = Arc::new(Shelf::default());
+        let config = TrackerClientConfig {
+            tracker,
+            node: crate::types::NodeId(1),
+            ip: tracker.ip(),
+            port: 1,
+            advertise: None,
+            heartbeat: None,
+        };
+        let catalog: Arc<dyn PublishedCatalog> = Arc::clone(&shelf) as _;
+        let client =
+            TrackerClient::start(config, catalog, Arc::default(), |_| (), &threads, &stop).expect("a thread");
+        let soon = || clock::now() + Duration::from_secs(10);
+        assert_eq!(client.publish_now(soon(), &stop), Ok(()));
+        shelf.0.store(1, Ordering::Relaxed);
+        let query = Query::Name(FileName::new("a").expect("a name"));
+        assert!(matches!(client.find(&query, &stop), Err(DiscoveryError::Refused { .. })));
+        assert_eq!(client.find(&query, &stop), Ok(vec![]), "the connection of the refused page is given up");
+        stop.trigger();
+        assert!(threads.join(soon()).is_clean());
     }
 }
