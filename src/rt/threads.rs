@@ -3,6 +3,7 @@
 //! Every long-lived thread is started here. Its end, wanted or not, is reported on a channel, so that the owner can say which one died;
 //! `join` leaves none behind.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
@@ -57,20 +58,28 @@ impl StopReport {
 /// A group of threads that live and end together.
 #[derive(Debug)]
 pub struct Threads {
-    running: Mutex<Vec<(String, JoinHandle<()>)>>,
+    running: Mutex<Running>,
     // Unbounded, but it carries one item per thread of the group.
     ended_sender: Sender<Ended>,
     ended: Receiver<Ended>,
-    // The same once more for `join`, which must miss none that somebody else has taken from `ended`.
-    last_words_sender: Sender<Ended>,
-    last_words: Receiver<Ended>,
+    // The same once more for `join`, which must miss none that somebody else has taken from `ended`. With the number of the thread,
+    // as several may have one name.
+    last_words_sender: Sender<(u64, Ended)>,
+    last_words: Receiver<(u64, Ended)>,
+}
+
+/// The threads that were not joined yet, by number.
+#[derive(Debug, Default)]
+struct Running {
+    started: u64,
+    threads: BTreeMap<u64, (String, JoinHandle<()>)>,
 }
 
 impl Default for Threads {
     fn default() -> Threads {
         let (ended_sender, ended) = unbounded();
         let (last_words_sender, last_words) = unbounded();
-        Threads { running: Mutex::new(Vec::new()), ended_sender, ended, last_words_sender, last_words }
+        Threads { running: Mutex::default(), ended_sender, ended, last_words_sender, last_words }
     }
 }
 
@@ -101,6 +110,8 @@ impl Threads {
     ) -> std::io::Result<()> {
         let (ended, last_words) = (self.ended_sender.clone(), self.last_words_sender.clone());
         let owned_name = name.to_owned();
+        let mut running = self.running.lock();
+        let number = running.started;
         let handle = Builder::new().name(name.to_owned()).spawn(move || {
             let how = match catch_unwind(AssertUnwindSafe(work)) {
                 Ok(Ok(())) => How::Returned,
@@ -109,9 +120,10 @@ impl Threads {
             };
             let word = Ended { name: owned_name, how };
             // The group outlives its threads unless it was dropped without a join; then nobody listens.
-            let _nobody_listens = ended.send(word.clone()).and(last_words.send(word));
+            let _nobody_listens = ended.send(word.clone()).is_ok() && last_words.send((number, word)).is_ok();
         })?;
-        self.running.lock().push((name.to_owned(), handle));
+        running.started += 1;
+        running.threads.insert(number, (name.to_owned(), handle));
         Ok(())
     }
 
@@ -123,18 +135,18 @@ impl Threads {
     /// Waits until all threads have ended, at most until `deadline`.
     pub fn join(&self, deadline: Instant) -> StopReport {
         let mut report = StopReport::default();
-        let mut running = std::mem::take(&mut *self.running.lock());
+        let mut running = std::mem::take(&mut self.running.lock().threads);
         while !running.is_empty() {
-            let Ok(Ended { name, how }) = self.last_words.recv_deadline(deadline) else { break };
+            let Ok((number, Ended { name, how })) = self.last_words.recv_deadline(deadline) else { break };
             if how == How::Panicked {
-                report.panicked.push(name.clone());
+                report.panicked.push(name);
             }
-            if let Some(index) = running.iter().position(|(known, _)| *known == name) {
+            if let Some((_, handle)) = running.remove(&number) {
                 // It has said its last word and is about to return: this does not wait for work. The panic was caught inside.
-                let _panic_was_caught = running.swap_remove(index).1.join();
+                let _panic_was_caught = handle.join();
             }
         }
-        report.still_running.extend(running.into_iter().map(|(name, _)| name));
+        report.still_running.extend(running.into_values().map(|(name, _)| name));
         report
     }
 }
@@ -156,6 +168,24 @@ mod tests {
         assert_eq!(ended, Ended { name: "ends".into(), how: How::Returned });
         stop.trigger();
         assert!(threads.join(clock::now() + Duration::from_secs(5)).is_clean());
+    }
+
+    #[test]
+    fn of_two_threads_of_one_name_only_the_one_that_has_ended_is_joined() {
+        let threads = Threads::new();
+        let stop = Stop::new().expect("a descriptor");
+        let waiting = stop.clone();
+        threads.spawn("same", move || assert!(waiting.receiver().recv().is_err())).expect("a thread");
+        threads.spawn("same", || ()).expect("a thread");
+        let (done, report) = crossbeam_channel::bounded(1);
+        let joining = std::thread::spawn(move || {
+            done.send(threads.join(clock::now() + Duration::from_millis(200))).expect("the test waits");
+        });
+        let report = report.recv_timeout(Duration::from_secs(5));
+        stop.trigger();
+        joining.join().expect("no panic");
+        let expected = StopReport { panicked: vec![], still_running: vec!["same".into()] };
+        assert_eq!(report, Ok(expected), "the deadline holds");
     }
 
     #[test]
