@@ -304,6 +304,10 @@ impl Core {
     }
 
     fn looked(&mut self, name: &FileName, outcome: Look) {
+        // It is there, even if it came to be behind the back of the walk.
+        if let (Look::AsKnown | Look::Hashed(_), Some(scan)) = (&outcome, &mut self.state.scan) {
+            scan.seen.insert(name.clone());
+        }
         match outcome {
             Look::AsKnown => {}
             Look::Hashed(hashed) => {
@@ -453,5 +457,60 @@ fn shared_file(name: &FileName, hashed: Hashed) -> SharedFile {
         stamp: hashed.stamp,
         racy: hashed.racy,
         claimants: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::DiscoveryError;
+    use crate::rt::Threads;
+    use crate::store::RealDisk;
+    use crate::types::{NodeId, Provider, Query};
+    use crossbeam_channel::bounded;
+
+    struct Nobody;
+
+    impl Discovery for Nobody {
+        fn publish(&self) {}
+
+        fn find(&self, _: &Query, _: &Stop) -> Result<Vec<Provider>, DiscoveryError> {
+            Ok(vec![])
+        }
+    }
+
+    /// A core on a share with one file called `a`. Its pool has no thread: the test does the work.
+    fn core() -> (Core, tempfile::TempDir) {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("a"), b"a").expect("written");
+        let stop = Stop::new().expect("a descriptor");
+        let parts = CoreParts {
+            memory: Arc::new(Memory::new(NodeId(1))),
+            share: Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("a share")),
+            discovery: Arc::new(Nobody),
+            pool: Pool::start("none", 0, 10, &Threads::new(), &stop).expect("no thread"),
+            notices: bounded(10).0,
+            events: bounded(10),
+            first_scan: bounded(1).0,
+            stop,
+        };
+        (Core::new(parts), dir)
+    }
+
+    #[test]
+    fn a_file_that_the_walk_has_missed_and_somebody_looked_at_stays() {
+        let (mut core, _dir) = core();
+        let name = FileName::new("a").expect("a name");
+        core.state.scan = Some(Scan { walking: true, ..Scan::default() });
+        core.look(name.clone());
+        let task = core.state.tasks.pop_front();
+        assert!(matches!(task, Some(Task::Look { .. })), "{task:?}");
+        core.state.in_flight = 1;
+        let outcome = look(&core.share, &name, None, &core.stop);
+        core.take(Event::Looked { name: name.clone(), outcome });
+        core.take(Event::WalkEnded(Ok(())));
+        core.end_scan_if_done();
+        assert!(core.state.scan.is_none(), "the scan is done");
+        assert!(core.memory.catalog.read().get(&name).is_some(), "it is there and was looked at");
     }
 }
