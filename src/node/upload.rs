@@ -76,16 +76,17 @@ impl Upload {
                 Transfer { asker, content, source, file: Arc::new(opened.file), outstanding: 0 }
             }
         };
-        let stamp =
-            FileStamp::of(&transfer.file).map_err(|error| self.unreadable(&transfer.source, &error))?;
-        let is_as_hashed = stamp == transfer.source.stamp;
-        if !is_as_hashed {
-            self.look_again(&transfer.source);
-            // What is still being sent counts on; otherwise the next request looks the content up anew.
-            session.transfer = Some(transfer).filter(|transfer| transfer.outstanding > 0);
-            return Err(PeerRefusal::Changed);
-        }
-        Ok(session.transfer.insert(transfer))
+        let refusal = match FileStamp::of(&transfer.file) {
+            Ok(stamp) if stamp == transfer.source.stamp => return Ok(session.transfer.insert(transfer)),
+            Ok(_) => {
+                self.look_again(&transfer.source);
+                PeerRefusal::Changed
+            }
+            Err(error) => self.unreadable(&transfer.source, &error),
+        };
+        // What is still being sent counts on; otherwise the next request looks the content up anew.
+        session.transfer = Some(transfer).filter(|transfer| transfer.outstanding > 0);
+        Err(refusal)
     }
 
     fn unreadable(&self, source: &SharedFile, error: &std::io::Error) -> PeerRefusal {
