@@ -68,6 +68,11 @@ impl Decoder {
     /// As soon as the header shows that this is no acceptable frame; a wrong magic byte is refused without waiting for the others.
     #[allow(clippy::should_implement_trait, reason = "an iterator could not borrow from itself")]
     pub fn next(&mut self) -> Result<Option<&[u8]>, FrameError> {
+        if self.taken == self.bytes.len() {
+            // A connection that rests keeps nothing, however long its last frame was.
+            *self = Decoder::new();
+            return Ok(None);
+        }
         let waiting = &self.bytes[self.taken..];
         let seen = waiting.len().min(MAGIC.len());
         if waiting[..seen] != MAGIC[..seen] {
@@ -146,6 +151,15 @@ mod tests {
             decoder.push(start);
             assert_eq!(decoder.next(), Err(expected));
         }
+    }
+
+    #[test]
+    fn a_decoder_at_rest_keeps_no_memory() {
+        let mut decoder = Decoder::new();
+        decoder.push(&frame(&vec![7u8; 1 << 19]).expect("it fits"));
+        assert!(decoder.next().expect("a frame").is_some());
+        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!(decoder.bytes.capacity(), 0);
     }
 
     proptest! {
