@@ -92,13 +92,33 @@ impl PeerReply {
 
 impl std::fmt::Display for PeerRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A hostile peer fills a frame with it.
+        let cut =
+            |why: &str| Printable(&why[..why.floor_char_boundary(limits::REASON_MAX_BYTES)]).to_string();
         match self {
-            PeerRefusal::Malformed(why) => write!(f, "refused the request as malformed: {}", Printable(why)),
+            PeerRefusal::Malformed(why) => write!(f, "refused the request as malformed: {}", cut(why)),
             PeerRefusal::NotShared => f.write_str("does not share this content any more"),
             PeerRefusal::Changed => f.write_str("the file has changed there since it was published"),
             PeerRefusal::NoSuchPiece => f.write_str("has no such piece"),
-            PeerRefusal::Unreadable(why) => write!(f, "cannot read the file: {}", Printable(why)),
+            PeerRefusal::Unreadable(why) => write!(f, "cannot read the file: {}", cut(why)),
             PeerRefusal::Busy => f.write_str("is too busy"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explanation_is_shown_as_long_as_one_may_be_and_inert() {
+        for refusal in [PeerRefusal::Malformed, PeerRefusal::Unreadable] {
+            let shown = refusal("ü\n".repeat(100_000)).to_string();
+            assert!(
+                shown.len() < 50 + 4 * limits::REASON_MAX_BYTES && !shown.contains('\n'),
+                "{}",
+                shown.len()
+            );
         }
     }
 }
