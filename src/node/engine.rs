@@ -79,6 +79,17 @@ impl Engine {
         }
     }
 
+    /// Tells the core what has happened already, whoever has been cancelled meanwhile, and waits until it knows. The core answers at
+    /// once; an error means that it has ended.
+    pub(super) fn tell_core<T>(
+        &self,
+        event: impl FnOnce(Sender<T>) -> core::Event,
+    ) -> Result<T, CommandError> {
+        let (reply, answer) = bounded(1);
+        self.core.send(event(reply)).map_err(|_| CommandError::Cancelled)?;
+        answer.recv().map_err(|_| CommandError::Cancelled)
+    }
+
     pub(super) fn warn(&self, text: String) {
         let _dropped_when_full = self.notices.try_send(Notice { level: Level::Warning, text });
     }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::content::{b3_hex, md5_hex, noise};
+use crate::support::content::{b3_hex, md5_hex, md5_of, noise};
 use crate::support::evil::{Behaviour, EvilPeer};
 use crate::support::rows::downloaded_row;
 use crate::support::world::{NodeSpec, Ran, World, assert_only, write_latency};
@@ -206,4 +206,33 @@ fn a_false_md5_of_a_single_piece_is_caught_before_the_file_is_placed() {
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(downloaded_row(ran.out.last().expect("a result"), "f.bin").hex, md5_hex(&bytes));
     assert!(ran.err.contains(&evil.addr.to_string()), "the liar is not named: {}", ran.err);
+}
+
+#[test]
+fn a_liar_that_claims_the_md5_asked_for_does_not_keep_others_from_delivering() {
+    // The smaller content stands first in the order of `find`, and is tried first.
+    let (bytes, lies) = (noise(30, MULTI), noise(31, SINGLE));
+    let world = World::new().tracker();
+    let evil =
+        EvilPeer::start_claiming(world.tracker_addr(), "f.bin", &lies, Behaviour::WrongBytes, md5_of(&bytes));
+    let honest = world.holder(&[("f.bin", &bytes)]);
+    let (ran, _) = download(&world, &evil, &format!(" --checksum md5={}", md5_hex(&bytes)));
+    assert!(evil.asked() > 0, "never asked: {ran:#?}");
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(downloaded_row(ran.out.last().expect("a result"), "f.bin").sources, [honest.addr]);
+    assert_only(&ran.share, &["f.bin"]);
+}
+
+#[test]
+fn a_holder_that_comes_when_the_liar_has_failed_is_believed() {
+    let bytes = noise(32, SINGLE);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, Behaviour::FalseWholeMd5);
+    let mut asker = world.start(NodeSpec::new().flags(&["--retries", "3"]));
+    asker.process.send("download f.bin");
+    asker.process.expect_stderr("all sources failed: round 1");
+    let honest = world.holder(&[("f.bin", &bytes)]);
+    let row = downloaded_row(&asker.process.expect_stdout("downloaded "), "f.bin");
+    assert_eq!((row.hex, row.sources), (md5_hex(&bytes), vec![honest.addr]));
+    asker.process.expect_stderr(&format!("{} falsely claims", evil.addr));
 }

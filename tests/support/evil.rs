@@ -102,12 +102,23 @@ pub struct EvilPeer {
 impl EvilPeer {
     /// Registers at `tracker` as a holder of `bytes` under `name`, load 0. Offered when this returns.
     pub fn start(tracker: SocketAddr, name: &str, bytes: &[u8], behaviour: Behaviour) -> EvilPeer {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let addr = listener.local_addr().expect("it is bound");
         let md5 = match behaviour {
             Behaviour::FalseWholeMd5 => Md5Digest([0x66; 16]),
             _ => content::md5_of(bytes),
         };
+        EvilPeer::start_claiming(tracker, name, bytes, behaviour, md5)
+    }
+
+    /// [`EvilPeer::start`] with this as the MD5 that it publishes.
+    pub fn start_claiming(
+        tracker: SocketAddr,
+        name: &str,
+        bytes: &[u8],
+        behaviour: Behaviour,
+        md5: Md5Digest,
+    ) -> EvilPeer {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("it is bound");
         let deeds = Arc::new(Deeds {
             behaviour,
             node: fresh_node_id(),

@@ -1,7 +1,6 @@
 //! Which content a download is of, and who has it: from a name, an optional checksum, and what is here already.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use crate::logic::backoff::retry_pause;
 use crate::logic::select::{Choice, choose_content};
@@ -10,7 +9,7 @@ use crate::node::catalog::SharedFile;
 use crate::node::engine::Engine;
 use crate::node::find::{self, LiveHolder, Probed};
 use crate::rt::{Stop, clock};
-use crate::types::{Checksum, ContentKey, FileEntry, Md5Digest, Provider, Query};
+use crate::types::{Checksum, ContentKey, FileEntry, Provider, Query};
 
 /// A content and its holders.
 #[derive(Debug)]
@@ -84,15 +83,6 @@ impl Candidates {
                 return Err(CommandError::Cancelled.into());
             }
         }
-    }
-
-    /// Who claims which whole-file MD5 for this content, each once.
-    pub(super) fn claims(&self) -> Vec<(SocketAddr, Md5Digest)> {
-        let mut claims: Vec<_> =
-            self.providers.iter().map(|provider| (provider.endpoint, provider.entry.md5)).collect();
-        claims.sort_unstable();
-        claims.dedup();
-        claims
     }
 }
 

@@ -21,7 +21,7 @@ use crate::rt::{Stop, clock};
 use crate::store::{Partial, PartialError, Placed, Standing};
 use crate::types::{
     Checksum, ContentKey, FileEntry, FileName, Geometry, Holding, Manifest, Md5Digest, Md5Origin, Printable,
-    limits,
+    Provider, limits,
 };
 
 /// Runs a download to its end. A name that comes to mean another content meanwhile is begun anew, as often as rounds are tried again.
@@ -76,11 +76,19 @@ fn attempt(
         choice::Found::Contents(contents) => contents,
     };
     refuse_to_overwrite(engine, request)?;
+    let mut failed = None;
     for candidates in contents {
         let key = candidates.key;
-        if let Some(outcome) = one_content(engine, request, &candidates, cancel, progress)? {
-            return Ok(Downloaded { name: request.name.clone(), key, outcome });
+        match one_content(engine, request, &candidates, cancel, progress) {
+            Ok(Some(outcome)) => return Ok(Downloaded { name: request.name.clone(), key, outcome }),
+            Ok(None) => {}
+            // The holders of another content that claims the same MD5 may be better.
+            Err(error @ Failed::For(DownloadError::AllFailed { .. })) => failed = Some(error),
+            Err(error) => return Err(error),
         }
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     let checksum =
         request.checksum.map_or_else(|| "the md5 published for it".into(), |checksum| checksum.to_string());
@@ -144,7 +152,9 @@ fn one_content(
     let providers =
         candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
     let mut fetch = Fetch { engine, name, content, part: &part, providers, cancel, progress };
-    let fetched = match fetch.run(&endpoints) {
+    let fetched = fetch.run(&endpoints);
+    let claims = claims(candidates.providers.iter().chain(fetch.providers.values()));
+    let fetched = match fetched {
         Ok(fetched) => fetched,
         Err(error) => {
             if matches!(error, FetchError::Cancelled) {
@@ -153,13 +163,18 @@ fn one_content(
             return Err(fetch_error(name, error));
         }
     };
-    let claims = candidates.claims();
-    let md5 = match whole_md5(request, &fetched, &part, content, &claims, cancel, progress)? {
-        Verdict::Right(md5) => md5,
-        Verdict::Wrong(md5) => {
+    let md5 = match whole_md5(request, &fetched, &part, content, &claims, cancel, progress) {
+        Ok(Verdict::Right(md5)) => md5,
+        Ok(Verdict::Wrong(md5)) => {
             name_liars(engine, name, &claims, md5);
             discard(part);
             return Ok(None);
+        }
+        Err(error) => {
+            if error == DownloadError::Command(CommandError::Cancelled) {
+                part.keep();
+            }
+            return Err(error.into());
         }
     };
     if let Some(md5) = md5 {
@@ -173,6 +188,14 @@ fn one_content(
     drop(counted);
     let pieces = Geometry::of(content.size_bytes).count().unwrap_or(0);
     Ok(Some(Outcome::Fetched { md5, pieces, sources: fetched.sources }))
+}
+
+/// Who claims which whole-file MD5, each once: those found first, and those found since.
+fn claims<'a>(providers: impl Iterator<Item = &'a Provider>) -> Vec<(SocketAddr, Md5Digest)> {
+    let mut claims: Vec<_> = providers.map(|provider| (provider.endpoint, provider.entry.md5)).collect();
+    claims.sort_unstable();
+    claims.dedup();
+    claims
 }
 
 /// What the MD5 of the whole file says, as far as it was to be computed.
@@ -254,13 +277,13 @@ fn offer(
                 racy: false,
                 claimants: claims,
             };
-            engine.ask_core(|reply| core::Event::Placed { file, reply }, cancel)
+            engine.tell_core(|reply| core::Event::Placed { file, reply })
         }
         // The piece list that came along was false; serving needs a true one.
         None => engine.own_file(&request.name, cancel).map(drop),
     };
     if known.is_err() {
-        // We are being stopped. The file is in place and the next scan finds it.
+        // We are being stopped, or it was to be hashed first. The file is in place and the next scan finds it.
         return;
     }
     let deadline = clock::now() + limits::ms(limits::OFFER_WAIT_MS);
@@ -301,5 +324,80 @@ fn disk_error(name: &FileName, error: &PartialError) -> DownloadError {
         PartialError::NoSpace { .. } => DownloadError::NoSpace { name, why: error.to_string() },
         PartialError::Exists { .. } => DownloadError::Exists { name },
         _ => DownloadError::Disk { name, why: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::{LatencySource, Node, NodeConfig};
+    use crate::tracker::{Tracker, TrackerConfig};
+    use crate::types::Millis;
+    use std::fs;
+    use std::path::Path;
+
+    fn node(share: &Path, tracker: &Tracker) -> Node {
+        let node = Node::start(NodeConfig {
+            ip: [127, 0, 0, 1].into(),
+            port: 0,
+            share: share.to_owned(),
+            tracker: tracker.addr(),
+            advertise: None,
+            latency: LatencySource::Measured,
+            default_latency: Millis::from_ms(100),
+            load_weight: Millis::from_ms(10),
+            emulate_latency: false,
+            retries: 0,
+            heartbeat: None,
+            max_upload: None,
+            wait_for_tracker: false,
+            notices: crossbeam_channel::bounded(16).0,
+        });
+        let node = node.expect("it starts");
+        node.wait_ready(&Stop::new().expect("a descriptor")).expect("ready");
+        node
+    }
+
+    /// Downloads a file of two pieces, cancelled at the first event of which `when` is true; what came of it, and the names in the
+    /// share and among the parts then.
+    fn cancelled(
+        asker: &Node,
+        share: &Path,
+        verify_whole: bool,
+        when: fn(&Progress) -> bool,
+    ) -> (Result<Downloaded, DownloadError>, usize) {
+        let cancel = Stop::new().expect("a descriptor");
+        let name = FileName::new("a").expect("a name");
+        let request = DownloadRequest { name, checksum: None, verify_whole, force: false };
+        let done = asker.download(&request, &cancel, &mut |progress| {
+            if when(&progress) {
+                cancel.trigger();
+            }
+        });
+        (done, fs::read_dir(share.join(".nearpeer")).expect("made").count())
+    }
+
+    #[test]
+    fn a_cancel_at_the_end_loses_neither_the_part_nor_the_file_that_is_in_place() {
+        let (from, to) =
+            (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        fs::write(from.path().join("a"), vec![7; (1 << 20) + 1]).expect("written");
+        let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
+        let (holder, asker) = (node(from.path(), &tracker), node(to.path(), &tracker));
+        let hashing = |progress: &Progress| matches!(progress, Progress::Hashing);
+        let (done, parts) = cancelled(&asker, to.path(), true, hashing);
+        assert_eq!((done, parts), (Err(CommandError::Cancelled.into()), 1));
+        let last = |progress: &Progress| matches!(progress, Progress::Bytes { done, total } if done == total);
+        // What is lost by chance is lost by one of several.
+        for _ in 0..8 {
+            let (done, parts) = cancelled(&asker, to.path(), false, last);
+            assert!(done.is_ok() && parts == 0, "{done:?}");
+            assert_eq!(asker.files().len(), 1, "in place and not shared");
+            fs::remove_file(to.path().join("a")).expect("in place");
+            asker.update_list(&Stop::new().expect("a descriptor")).expect("scanned");
+        }
+        for report in [asker.stop(), holder.stop(), tracker.stop()] {
+            assert!(report.is_clean(), "{report:?}");
+        }
     }
 }
