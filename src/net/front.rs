@@ -22,7 +22,7 @@ use super::bucket::Bucket;
 use super::caps::Incomplete;
 use super::client::timespec;
 use super::conn::{Conn, Origin};
-use super::listen::dialed;
+use super::listen::{dialed, keep_alive};
 use super::service::{Closed, ConnId, Hands, Service};
 use super::timers::Timers;
 use crate::rt::{Mailbox, Stop, clock};
@@ -230,6 +230,7 @@ impl<S: Service> Front<S> {
     fn let_in(&mut self, socket: TcpStream, peer: SocketAddr) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
+        keep_alive(&(&socket).into())?;
         let session = self.service.accepted(peer, socket.local_addr()?);
         let id = self.new_id();
         self.insert(id, Conn::new(socket, peer, Origin::Accepted, clock::now()), session);

@@ -7,7 +7,9 @@ use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::types::limits;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -37,6 +39,7 @@ pub(super) fn dial(endpoint: SocketAddr, bind: Option<IpAddr>) -> Result<TcpStre
     let socket = Socket::new(Domain::for_address(endpoint), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
+    keep_alive(&SockRef::from(&socket))?;
     if let Some(ip) = bind.filter(|ip| !ip.is_unspecified()) {
         if ip.is_ipv4() != endpoint.is_ipv4() {
             return Err(ErrorKind::Unsupported.into());
@@ -67,6 +70,14 @@ pub(super) fn dialed(socket: &TcpStream) -> Result<SocketAddr, Error> {
     Ok(local)
 }
 
+/// Has the system find out when the machine at the other end is gone without a word. A connection that may be idle for ever would
+/// otherwise never end.
+pub(super) fn keep_alive(socket: &SockRef<'_>) -> Result<(), Error> {
+    let interval = limits::ms(limits::KEEP_ALIVE_INTERVAL_MS);
+    let often = TcpKeepalive::new().with_time(limits::ms(limits::KEEP_ALIVE_MS)).with_interval(interval);
+    socket.set_tcp_keepalive(&often.with_retries(limits::KEEP_ALIVE_PROBES))
+}
+
 /// Raises the soft limit on open files to the hard one; returns how many may be open now (`None`: no limit).
 /// A refusal of the system changes nothing and is no error.
 pub fn raise_file_limit() -> Option<u64> {
@@ -86,6 +97,15 @@ mod tests {
         assert_eq!(listen(addr).expect_err("taken").kind(), ErrorKind::AddrInUse);
         let foreign = listen("192.0.2.1:0".parse().expect("an address"));
         assert_eq!(foreign.expect_err("not ours").kind(), ErrorKind::AddrNotAvailable);
+    }
+
+    #[test]
+    fn a_connection_finds_out_that_the_other_machine_is_gone() {
+        let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let socket = dial(listener.local_addr().expect("bound"), None).expect("it listens");
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().expect("a socket"));
+        assert_eq!(socket.tcp_keepalive_time().expect("a socket"), limits::ms(limits::KEEP_ALIVE_MS));
     }
 
     #[test]

@@ -53,6 +53,12 @@ limits! {
     WRITE_STALL_MS: u64 = 30_000, "ms";
     /// A connection that we close is read for this long, so that input under way does not cut off the last reply.
     CLOSE_LINGER_MS: u64 = 1_000, "ms";
+    /// After this long without traffic the system asks whether the other end of a connection is still there ...
+    KEEP_ALIVE_MS: u64 = 60_000, "ms";
+    /// ... again after this long ...
+    KEEP_ALIVE_INTERVAL_MS: u64 = 10_000, "ms";
+    /// ... and ends the connection when so many have not been answered.
+    KEEP_ALIVE_PROBES: u32 = 3, "probes";
     /// Most connections of one front thread with an incomplete request.
     INCOMPLETE_MAX: usize = 1024, "connections";
     /// Most connections of one front thread and one address with an incomplete request.
