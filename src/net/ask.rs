@@ -85,9 +85,8 @@ pub fn ask_all(
         if stop.is_triggered() {
             break ClientError::Stopped;
         }
-        if clock::now() >= deadline {
-            break ClientError::Deadline;
-        }
+        // Before the answers are taken: those that are there by now still count, however late this thread comes to look.
+        let is_late = clock::now() >= deadline;
         let mut position = 0;
         open.retain_mut(|asking| {
             position += 1;
@@ -106,6 +105,9 @@ pub fn ask_all(
             results[asking.index] = Some(result);
             false
         });
+        if is_late {
+            break ClientError::Deadline;
+        }
     };
     drop(open);
     let stopped = stop.wait_until(held_back_until);
