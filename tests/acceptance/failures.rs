@@ -269,3 +269,11 @@ fn a_tracker_that_is_gone_is_exit_4_and_the_rest_goes_on() {
     assert_eq!(node.command("list").len(), 1);
     assert_eq!(node.leave(), 4);
 }
+
+#[test]
+fn a_headless_node_that_the_tracker_refuses_says_why() {
+    let world = World::new().tracker();
+    let spec = NodeSpec::new().headless().flags(&["--advertise", "0.0.0.0:7"]);
+    let (node, _share) = world.launch(&spec);
+    node.expect_stderr("0.0.0.0:7 cannot be a node's");
+}
