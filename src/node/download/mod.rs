@@ -83,12 +83,12 @@ fn attempt(
             Ok(Some(outcome)) => return Ok(Downloaded { name: request.name.clone(), key, outcome }),
             Ok(None) => {}
             // The holders of another content that claims the same MD5 may be better.
-            Err(Failed::For(error @ DownloadError::AllFailed { .. })) => failed = Some(error),
+            Err(error @ Failed::For(DownloadError::AllFailed { .. })) => failed = Some(error),
             Err(error) => return Err(error),
         }
     }
     if let Some(error) = failed {
-        return Err(error.into());
+        return Err(error);
     }
     let checksum =
         request.checksum.map_or_else(|| "the md5 published for it".into(), |checksum| checksum.to_string());
