@@ -102,6 +102,7 @@ impl From<&CommandError> for Exit {
             CommandError::NoneAnswered(_) => Exit::SourcesFailed,
             CommandError::Latency { .. } => Exit::LatencyFile,
             CommandError::Share(_) => Exit::LocalIo,
+            CommandError::System(_) => Exit::Other,
             CommandError::Cancelled => Exit::Interrupted,
         }
     }

@@ -1,8 +1,8 @@
 //! Signals, and every other reason to leave, in one place.
 //!
-//! INT comes from the handler that the program installs, TERM, HUP and QUIT from a thread of their own. The first reason to leave is kept and
-//! triggers one stop that everything watches; a second signal ends the process at once. However it ends, a terminal that was in
-//! raw mode is put back first.
+//! INT comes from the handler that the program installs, TERM, HUP and QUIT from a thread of their own. The first reason to leave is
+//! kept and triggers one stop that everything watches; a second signal ends the process at once. However it ends, a terminal that was
+//! in raw mode is put back first.
 
 use std::io;
 use std::sync::Arc;
@@ -38,7 +38,8 @@ struct Inner {
 }
 
 impl Signals {
-    /// Watches TERM, HUP and QUIT from now on, and survives XFSZ: the write that it tells of fails anyway. INT is told by whoever handles it, through [`Signals::interrupt`].
+    /// Watches TERM, HUP and QUIT from now on, and survives XFSZ: the write that it tells of fails anyway. INT is told by whoever
+    /// handles it, through [`Signals::interrupt`].
     ///
     /// # Errors
     /// When the system gives no descriptor, thread or signal handler.

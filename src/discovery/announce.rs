@@ -20,9 +20,9 @@ use crate::net::client::{ClientError, Woken};
 use crate::rt::{Mailbox, Stop, clock};
 use crate::types::{Epoch, FileName, NodeId, NodeSummary, Nonce, Provider, Query, limits};
 
-/// First pause before a registration that was not proved is tried again; it doubles up to [`PROVE_AGAIN_MAX`].
-const PROVE_AGAIN_MIN: Duration = Duration::from_secs(5);
-const PROVE_AGAIN_MAX: Duration = Duration::from_secs(300);
+/// First pause before a registration that was refused or not proved is tried again; it doubles up to [`AGAIN_MAX`].
+const AGAIN_MIN: Duration = Duration::from_secs(5);
+const AGAIN_MAX: Duration = Duration::from_secs(300);
 
 /// How a node speaks to its tracker.
 #[derive(Debug, Clone)]
@@ -75,6 +75,8 @@ pub(super) struct Announce {
     next_heartbeat: Option<Instant>,
     /// When to register anew because the endpoint was not proved, and the pause that led there.
     prove_again: Option<(Instant, Duration)>,
+    /// The pause after the last refusal, while the tracker refuses.
+    refused_pause: Option<Duration>,
     known_epoch: Option<Epoch>,
 }
 
@@ -113,6 +115,7 @@ impl Announce {
             reconnect_at: None,
             next_heartbeat: None,
             prove_again: None,
+            refused_pause: None,
             known_epoch: None,
         }
     }
@@ -215,7 +218,10 @@ impl Announce {
                 match Control::register(&self.config, self.catalog.as_ref(), show_nonce, &self.stop) {
                     Ok(control) => self.registered(control),
                     Err(failure) => {
-                        self.plan_reconnect();
+                        match failure {
+                            Failure::Refused(_) => self.plan_after_refusal(),
+                            _ => self.plan_reconnect(),
+                        }
                         return Err(failure);
                     }
                 }
@@ -228,6 +234,7 @@ impl Announce {
     fn registered(&mut self, control: Control) -> Control {
         let now = clock::now();
         self.reconnect_at = None;
+        self.refused_pause = None;
         self.next_heartbeat = self.config.heartbeat.map(|interval| now + interval);
         let endpoint = control.endpoint;
         match (&control.unproved, self.prove_again) {
@@ -240,7 +247,7 @@ impl Announce {
                 if before.is_none() {
                     (self.news)(News::Unproved { endpoint, why: why.clone() });
                 }
-                let pause = before.map_or(PROVE_AGAIN_MIN, |(_, pause)| (pause * 2).min(PROVE_AGAIN_MAX));
+                let pause = before.map_or(AGAIN_MIN, |(_, pause)| (pause * 2).min(AGAIN_MAX));
                 self.prove_again = Some((now + pause, pause));
             }
         }
@@ -279,6 +286,13 @@ impl Announce {
     fn plan_reconnect(&mut self) {
         let max = limits::ms(limits::RECONNECT_JITTER_MS);
         self.reconnect_at = self.config.heartbeat.map(|_| clock::now() + backoff::jitter(&mut self.rng, max));
+    }
+
+    /// A tracker that refuses is not soon of another mind, and each try sends it the whole catalog.
+    fn plan_after_refusal(&mut self) {
+        let pause = self.refused_pause.map_or(AGAIN_MIN, |pause| (pause * 2).min(AGAIN_MAX));
+        self.refused_pause = Some(pause);
+        self.reconnect_at = self.config.heartbeat.map(|_| clock::now() + pause);
     }
 }
 

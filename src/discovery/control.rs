@@ -15,7 +15,9 @@ use super::{Changes, PublishedCatalog, TrackerClientConfig};
 use crate::net::client::{Client, ClientError, Woken};
 use crate::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::rt::{Stop, clock};
-use crate::types::{Epoch, FileEntry, FileName, NodeSummary, Nonce, Printable, Provider, Query, limits};
+use crate::types::{
+    Epoch, FileEntry, FileName, NodeSummary, Nonce, Printable, Provider, Query, limits, reason,
+};
 
 /// Register and update pages sent before the first of their replies is read.
 const PAGES_AHEAD: usize = 32;
@@ -42,9 +44,9 @@ impl From<TrackerRefusal> for Failure {
         match refusal {
             TrackerRefusal::NotRegistered => Failure::NotRegistered,
             TrackerRefusal::Malformed(why) => {
-                Failure::Refused(format!("malformed request: {}", Printable(&why)))
+                Failure::Refused(format!("malformed request: {}", Printable(reason(&why))))
             }
-            TrackerRefusal::Limit(why) => Failure::Refused(Printable(&why).to_string()),
+            TrackerRefusal::Limit(why) => Failure::Refused(Printable(reason(&why)).to_string()),
             TrackerRefusal::Busy => Failure::Refused("it is too busy".into()),
         }
     }
@@ -82,7 +84,7 @@ impl Control {
         let (version, entries) = catalog.snapshot();
         let body = send_pages(&mut client, register_pages(&entries))?;
         let ReplyBody::Registered { unproved } = body else { return Err(Failure::Confused) };
-        let unproved = unproved.map(|why| Printable(&why).to_string());
+        let unproved = unproved.map(|why| Printable(reason(&why)).to_string());
         Ok(Control { client, version, epoch, endpoint, unproved })
     }
 

@@ -43,8 +43,9 @@ pub enum Event {
     Wrong { source: SocketAddr, piece: u32, why: String },
     /// The source refused, died, stalled, or gave a false manifest.
     Failed { source: SocketAddr, why: String, by_digest: bool },
-    /// So many bytes have come from the source since it was opened.
-    Received { source: SocketAddr, bytes: u64 },
+    /// So many bytes have come from the source since it was opened. `held_back`: its replies are kept from us for so long on purpose
+    /// (an emulated latency), which is no fault of its.
+    Received { source: SocketAddr, bytes: u64, held_back: Duration },
 }
 
 /// One try of a source that came to nothing.
@@ -165,9 +166,9 @@ impl Transfer {
                     self.leave(why, by_digest);
                 }
             }
-            Event::Received { source, bytes } => {
+            Event::Received { source, bytes, held_back } => {
                 if self.is_current(source) {
-                    self.judge_rate(now, bytes);
+                    self.judge_rate(now, bytes, held_back);
                 }
             }
         }
@@ -241,8 +242,8 @@ impl Transfer {
     }
 
     /// Leaves a source that crawls, if there is another one to go to.
-    fn judge_rate(&mut self, now: Instant, bytes: u64) {
-        let window = limits::ms(limits::SOURCE_RATE_WINDOW_MS);
+    fn judge_rate(&mut self, now: Instant, bytes: u64, held_back: Duration) {
+        let window = limits::ms(limits::SOURCE_RATE_WINDOW_MS) + held_back;
         let Some(current) = &mut self.current else { return };
         current.samples.push_back((now, bytes));
         // The newest sample that is a whole window old stays, as the base to compare with.
@@ -420,12 +421,27 @@ mod tests {
             let ranked: Vec<_> = (0..=others).map(source).collect();
             let mut transfer = Transfer::new(1, &ranked, 0);
             transfer.next_actions(now);
-            transfer.on_event(now + window / 2, Event::Received { source: source(0), bytes: bytes / 2 });
+            let received = |bytes| Event::Received { source: source(0), bytes, held_back: Duration::ZERO };
+            transfer.on_event(now + window / 2, received(bytes / 2));
             assert_eq!(transfer.next_actions(now + window / 2), []);
-            transfer.on_event(now + window, Event::Received { source: source(0), bytes });
+            transfer.on_event(now + window, received(bytes));
             let left = transfer.next_actions(now + window).iter().any(|a| matches!(a, Action::Leave { .. }));
             assert_eq!(left, is_left, "{others} others, {bytes} bytes");
         }
+    }
+
+    #[test]
+    fn an_emulated_latency_is_no_crawl() {
+        let now = clock::now();
+        let held_back = Duration::from_secs(20);
+        let window = limits::ms(limits::SOURCE_RATE_WINDOW_MS);
+        let mut transfer = Transfer::new(1, &[source(0), source(1)], 0);
+        transfer.next_actions(now);
+        let nothing = || Event::Received { source: source(0), bytes: 0, held_back };
+        transfer.on_event(now + held_back, nothing());
+        assert_eq!(transfer.next_actions(now + held_back), []);
+        transfer.on_event(now + held_back + window, nothing());
+        assert!(transfer.next_actions(now + held_back + window).contains(&Action::Open(source(1))));
     }
 
     /// Sources that lie, fail, vanish and return at random: it always ends, with every piece done exactly when it says so.
@@ -464,7 +480,11 @@ mod tests {
                     match rng.random_range(0..10) {
                         0 => Event::Wrong { source, piece, why },
                         1 => Event::Failed { source, why, by_digest: false },
-                        2 => Event::Received { source, bytes: rng.random_range(0..1 << 20) },
+                        2 => Event::Received {
+                            source,
+                            bytes: rng.random_range(0..1 << 20),
+                            held_back: Duration::ZERO,
+                        },
                         _ => {
                             asked.retain(|pair| *pair != (source, piece));
                             done.insert(piece);

@@ -223,6 +223,8 @@ pub enum CommandError {
     Latency { path: String, why: String },
     #[error("cannot read the share: {0}")]
     Share(String),
+    #[error("the system gives no more threads or descriptors: {0}")]
+    System(String),
     #[error("cancelled")]
     Cancelled,
 }

@@ -85,9 +85,20 @@ enum Task {
     },
 }
 
+/// How far a look at a name has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looking {
+    Queued,
+    InHand,
+    /// In a worker's hands, and asked for once more since: what it will tell may be stale.
+    InHandAgain,
+}
+
 #[derive(Debug, Default)]
 struct Scan {
     walking: bool,
+    /// Names that it has come across and that are not looked at yet.
+    waiting: HashSet<FileName>,
     seen: HashSet<FileName>,
     summary: ScanSummary,
     failed: Option<String>,
@@ -116,8 +127,8 @@ struct State {
     next_scan: Vec<Sender<Result<ScanSummary, String>>>,
     tasks: VecDeque<Task>,
     in_flight: usize,
-    /// Names that are queued or in a worker's hands.
-    looking: HashSet<FileName>,
+    /// Names that are to be looked at or are being looked at.
+    looking: HashMap<FileName, Looking>,
     checks: HashMap<FileName, Vec<Sender<Option<Arc<SharedFile>>>>>,
     published_at: Option<Instant>,
     first_scan_done: bool,
@@ -188,7 +199,7 @@ impl Core {
             Event::WalkEnded(result) => {
                 if let Some(scan) = &mut self.state.scan {
                     scan.walking = false;
-                    scan.failed = result.err();
+                    scan.failed = scan.failed.take().or(result.err());
                 }
             }
             Event::Check { name, reply } => {
@@ -198,8 +209,13 @@ impl Core {
             Event::LookAgain { name } => self.look(name),
             Event::Looked { name, outcome } => {
                 self.state.in_flight -= 1;
-                self.state.looking.remove(&name);
+                if self.state.looking.remove(&name) == Some(Looking::InHandAgain) {
+                    return self.look(name);
+                }
                 self.looked(&name, outcome);
+                if let Some(scan) = &mut self.state.scan {
+                    scan.waiting.remove(&name);
+                }
                 let now_shared = self.memory.catalog.read().get(&name).cloned();
                 for reply in self.state.checks.remove(&name).unwrap_or_default() {
                     let _asker_may_have_gone = reply.send(now_shared.clone());
@@ -255,6 +271,7 @@ impl Core {
             catalog.get(&found.name).is_some_and(|file| file.stamp == found.stamp && !file.racy)
         };
         if !is_known {
+            scan.waiting.insert(found.name.clone());
             self.look_from(found.name, None);
         }
     }
@@ -268,8 +285,13 @@ impl Core {
     }
 
     fn look_from(&mut self, name: FileName, known: Option<FileStamp>) {
-        if self.state.looking.insert(name.clone()) {
-            self.state.tasks.push_back(Task::Look { name, known });
+        match self.state.looking.get_mut(&name) {
+            None => {
+                self.state.looking.insert(name.clone(), Looking::Queued);
+                self.state.tasks.push_back(Task::Look { name, known });
+            }
+            Some(Looking::Queued) => {}
+            Some(looking) => *looking = Looking::InHandAgain,
         }
     }
 
@@ -277,6 +299,9 @@ impl Core {
         while self.state.in_flight < IN_FLIGHT_MAX
             && let Some(task) = self.state.tasks.pop_front()
         {
+            if let Task::Look { name, .. } = &task {
+                self.state.looking.insert(name.clone(), Looking::InHand);
+            }
             let (share, to_core, stop) = (Arc::clone(&self.share), self.to_core.clone(), self.stop.clone());
             let job = move || match task {
                 Task::Look { name, known } => {
@@ -385,8 +410,9 @@ impl Core {
             // A walk that was cut short is no scan.
             return;
         }
-        let is_idle = self.state.tasks.is_empty() && self.state.in_flight == 0;
-        let Some(mut scan) = self.state.scan.take_if(|scan| !scan.walking && is_idle) else { return };
+        let Some(mut scan) = self.state.scan.take_if(|scan| !scan.walking && scan.waiting.is_empty()) else {
+            return;
+        };
         if scan.failed.is_none() {
             let mut catalog = self.memory.catalog.write();
             let gone: Vec<_> = catalog.names().filter(|name| !scan.seen.contains(*name)).cloned().collect();
@@ -434,7 +460,7 @@ fn look(share: &Share, name: &FileName, known: Option<FileStamp>, stop: &Stop) -
     if known.is_some() && share.open_file(name).is_ok_and(|open| Some(open.stamp) == known) {
         return Look::AsKnown;
     }
-    match hash_file(share, name, stop, &mut Vec::new()) {
+    match hash_file(share, name, stop) {
         Ok(hashed) => Look::Hashed(hashed),
         Err(error) => Look::Failed(error),
     }

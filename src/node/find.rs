@@ -5,6 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+
 use super::api::{CommandError, FindReport, FoundGroup, FoundRow};
 use super::engine::Engine;
 use crate::discovery::Discovery as _;
@@ -14,7 +18,7 @@ use crate::net::client::ClientError;
 use crate::proto::decode;
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::rt::Stop;
-use crate::types::{ContentKey, FileEntry, Holding, Millis, NodeId, Provider, Query, limits};
+use crate::types::{ContentKey, FileEntry, Geometry, Holding, Millis, NodeId, Provider, Query, limits};
 
 /// A holder that answered the load probe.
 #[derive(Debug, Clone)]
@@ -38,24 +42,32 @@ pub(super) fn providers(
     cancel: &Stop,
 ) -> Result<Vec<Provider>, CommandError> {
     let mut providers = engine.discovery.find(query, cancel)?;
-    providers.retain(|provider| provider.node != engine.memory.node);
+    providers.retain(|provider| provider.node != engine.memory.node && is_possible(provider));
     Ok(providers)
+}
+
+/// Returns false for content so large that its pieces cannot be numbered: nobody has it.
+fn is_possible(provider: &Provider) -> bool {
+    Geometry::of(provider.entry.size_bytes).count().is_some()
 }
 
 /// Asks each of `providers` how busy it is, each endpoint once for each content, at most [`limits::PROBE_CANDIDATES_MAX`].
 pub(super) fn probe(
     engine: &Engine,
-    providers: Vec<Provider>,
+    mut providers: Vec<Provider>,
     cancel: &Stop,
 ) -> Result<Probed, CommandError> {
+    if providers.len() > limits::PROBE_CANDIDATES_MAX {
+        let (known, max) = (providers.len(), limits::PROBE_CANDIDATES_MAX);
+        engine.warn(format!("{known} holders are known: {max} of them, taken at random, are asked"));
+        providers.shuffle(&mut SmallRng::from_os_rng());
+        providers.truncate(max);
+    }
     let latencies = engine.refreshed_latencies();
     let mut asked: BTreeMap<(SocketAddr, ContentKey), usize> = BTreeMap::new();
     let mut questions = Vec::new();
     for provider in &providers {
         let key = provider.entry.key();
-        if questions.len() >= limits::PROBE_CANDIDATES_MAX {
-            break;
-        }
         asked.entry((provider.endpoint, key)).or_insert_with(|| {
             let request = PeerRequest::Load { asker: engine.memory.node, content: Some(key) };
             let hold_back = match engine.emulate_latency {
@@ -71,13 +83,13 @@ pub(super) fn probe(
         after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS),
     };
     let answers = ask_all(&questions, Some(engine.ip), patience, cancel)
-        .map_err(|error| CommandError::Share(format!("cannot wait for answers: {error}")))?;
+        .map_err(|error| CommandError::System(error.to_string()))?;
     if cancel.is_triggered() {
         return Err(CommandError::Cancelled);
     }
     let mut probed = Probed::default();
     for provider in providers {
-        let Some(&index) = asked.get(&(provider.endpoint, provider.entry.key())) else { continue };
+        let index = asked[&(provider.endpoint, provider.entry.key())];
         match load_from(&answers[index]) {
             // The own node under another address.
             Ok((node, ..)) if node == engine.memory.node => {}

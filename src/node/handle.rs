@@ -45,13 +45,13 @@ pub struct Node {
     first_scan: Receiver<ScanSummary>,
     known_names: KnownNames,
     wait_for_tracker: bool,
-    threads: Threads,
-    stops: Stops,
+    running: Running,
 }
 
-/// What stops when; in this order.
+/// The threads, and what stops when. Stops and joins them when dropped, so that a start that fails halfway leaves nothing behind.
 #[derive(Debug)]
-struct Stops {
+struct Running {
+    threads: Threads,
     commands: Stop,
     announce: Stop,
     rest: Stop,
@@ -80,12 +80,10 @@ impl Node {
             .map_err(|error| StartError::Latency { path: error.path, why: error.why })?;
 
         let memory = Arc::new(Memory::new(NodeId(SmallRng::from_os_rng().random())));
-        let stops = Stops { commands: Stop::new()?, announce: Stop::new()?, rest: Stop::new()? };
-        let threads = Threads::new();
-        // Should the start fail halfway, this ends what has been started.
-        let undo = TriggerOnDrop(vec![stops.announce.clone(), stops.rest.clone()]);
+        let running = Running::new()?;
+        let threads = &running.threads;
 
-        let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, &threads, &stops.rest)?;
+        let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, threads, &running.rest)?;
         let news = news_to_notices(config.notices.clone());
         let client_config = TrackerClientConfig {
             tracker: config.tracker,
@@ -97,7 +95,8 @@ impl Node {
         };
         let catalog = Arc::clone(&memory);
         let nonce = Arc::clone(&memory.nonce);
-        let discovery = TrackerClient::start(client_config, catalog, nonce, news, &threads, &stops.announce)?;
+        let discovery =
+            TrackerClient::start(client_config, catalog, nonce, news, threads, &running.announce)?;
 
         let (to_core, core_events) = bounded(core::EVENTS_MAX);
         let (first_scan_sender, first_scan) = bounded(1);
@@ -109,7 +108,7 @@ impl Node {
             notices: config.notices.clone(),
             events: (to_core.clone(), core_events),
             first_scan: first_scan_sender,
-            stop: stops.rest.clone(),
+            stop: running.rest.clone(),
         });
         threads.spawn("core", move || core.run())?;
 
@@ -120,13 +119,13 @@ impl Node {
             upload_fronts.push(post);
             let upload =
                 Upload { memory: Arc::clone(&memory), share: Arc::clone(&share), core: to_core.clone() };
-            let (front_config, stop) = (front_config(None, rate.clone()), stops.rest.clone());
+            let (front_config, stop) = (front_config(None, rate.clone()), running.rest.clone());
             let name = format!("upload-{number}");
             threads.spawn_fallible(&name, move || front::run(upload, front_config, mail, stop))?;
         }
         let (_, mail) = mailbox(1)?;
         let control = Control { memory: Arc::clone(&memory), upload_fronts, next_upload_front: 0 };
-        let (front_config, stop) = (front_config(Some(listener), None), stops.rest.clone());
+        let (front_config, stop) = (front_config(Some(listener), None), running.rest.clone());
         threads.spawn_fallible("control", move || front::run(control, front_config, mail, stop))?;
 
         let known_names = KnownNames::new(Arc::clone(&memory));
@@ -144,7 +143,6 @@ impl Node {
             notices: config.notices,
             turns: Turns::default(),
         });
-        undo.disarm();
         Ok(Node {
             addr,
             started_at: clock::now(),
@@ -153,8 +151,7 @@ impl Node {
             first_scan,
             known_names,
             wait_for_tracker: config.wait_for_tracker,
-            threads,
-            stops,
+            running,
         })
     }
 
@@ -261,7 +258,7 @@ impl Node {
     /// Has the names seen at the tracker brought up to date, some time soon. Does not wait.
     pub fn refresh_names(&self) {
         let Some(turn) = self.known_names.refreshing() else { return };
-        let (engine, stop) = (Arc::clone(&self.engine), self.stops.commands.clone());
+        let (engine, stop) = (Arc::clone(&self.engine), self.running.commands.clone());
         let _pool_is_busy = self.pool.try_run(move || {
             if let Ok(names) = engine.discovery.names(&stop) {
                 turn.saw(names);
@@ -271,41 +268,36 @@ impl Node {
 
     /// Delivers each thread that ends; one that ends before `stop` is a fault.
     pub fn ended(&self) -> &Receiver<Ended> {
-        self.threads.ended()
+        self.running.threads.ended()
     }
 
     /// Leaves the tracker, ends transfers, joins every thread; at most 5 s.
     pub fn stop(self) -> StopReport {
+        self.running.stop(|deadline| self.engine.discovery.wait_until_left(deadline))
+    }
+}
+
+impl Running {
+    fn new() -> std::io::Result<Running> {
+        let (commands, announce, rest) = (Stop::new()?, Stop::new()?, Stop::new()?);
+        Ok(Running { threads: Threads::new(), commands, announce, rest })
+    }
+
+    /// Commands first, then the announce thread, which `left` waits for: nobody should be sent here any more before the fronts are gone.
+    fn stop(&self, left: impl FnOnce(Instant)) -> StopReport {
         let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
-        self.stops.commands.trigger();
-        // Nobody should be sent here any more before the fronts are gone.
-        self.stops.announce.trigger();
-        self.engine.discovery.wait_until_left(deadline);
-        self.stops.rest.trigger();
+        self.commands.trigger();
+        self.announce.trigger();
+        left(deadline);
+        self.rest.trigger();
         self.threads.join(deadline)
     }
 }
 
-impl Drop for Node {
+impl Drop for Running {
     fn drop(&mut self) {
-        for stop in [&self.stops.commands, &self.stops.announce, &self.stops.rest] {
-            stop.trigger();
-        }
-    }
-}
-
-/// Ends what a start has begun, unless it came to its end.
-struct TriggerOnDrop(Vec<Stop>);
-
-impl TriggerOnDrop {
-    fn disarm(mut self) {
-        self.0.clear();
-    }
-}
-
-impl Drop for TriggerOnDrop {
-    fn drop(&mut self) {
-        self.0.iter().for_each(Stop::trigger);
+        // After a stop in order there is nothing left to end.
+        let _nobody_asks = self.stop(|_| {});
     }
 }
 

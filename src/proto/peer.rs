@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::frame::frame;
-use crate::types::{ContentKey, NodeId, Nonce, PieceDigests, Printable, limits};
+use crate::types::{ContentKey, NodeId, Nonce, PieceDigests, Printable, reason};
 
 /// What is asked of a node's listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,16 +85,14 @@ impl PeerReply {
 
     /// The reply to bytes that are no request here.
     pub fn malformed(why: &str) -> PeerReply {
-        let why = &why[..why.floor_char_boundary(limits::REASON_MAX_BYTES)];
-        PeerReply::Refused(PeerRefusal::Malformed(why.to_owned()))
+        PeerReply::Refused(PeerRefusal::Malformed(reason(why).to_owned()))
     }
 }
 
 impl std::fmt::Display for PeerRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // A hostile peer fills a frame with it.
-        let cut =
-            |why: &str| Printable(&why[..why.floor_char_boundary(limits::REASON_MAX_BYTES)]).to_string();
+        let cut = |why| Printable(reason(why)).to_string();
         match self {
             PeerRefusal::Malformed(why) => write!(f, "refused the request as malformed: {}", cut(why)),
             PeerRefusal::NotShared => f.write_str("does not share this content any more"),
@@ -109,6 +107,7 @@ impl std::fmt::Display for PeerRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::limits;
 
     #[test]
     fn an_explanation_is_shown_as_long_as_one_may_be_and_inert() {

@@ -132,6 +132,16 @@ impl Threads {
         &self.ended
     }
 
+    /// Joins the threads that have ended already; their panics are told by [`Threads::ended`] alone.
+    pub fn reap(&self) {
+        for (number, _) in self.last_words.try_iter() {
+            let ended = self.running.lock().threads.remove(&number);
+            if let Some((_, handle)) = ended {
+                let _panic_was_caught = handle.join();
+            }
+        }
+    }
+
     /// Waits until all threads have ended, at most until `deadline`.
     pub fn join(&self, deadline: Instant) -> StopReport {
         let mut report = StopReport::default();

@@ -59,30 +59,21 @@ impl HashError {
     }
 }
 
-/// Hashes a file. `buffer` is kept by the caller from file to file and grows to one piece (at most 4 MiB).
+/// Hashes a file, in memory of one piece (at most 4 MiB).
 ///
 /// # Errors
 /// [`HashError`]; `stop` is looked at once a piece.
-pub fn hash_file(
-    share: &Share,
-    name: &FileName,
-    stop: &Stop,
-    buffer: &mut Vec<u8>,
-) -> Result<Hashed, HashError> {
-    hash_opened(|| share.open_file(name), stop, buffer)
+pub fn hash_file(share: &Share, name: &FileName, stop: &Stop) -> Result<Hashed, HashError> {
+    hash_opened(|| share.open_file(name), stop)
 }
 
 /// Hashes what `open` opens, which is asked anew each time: a program that replaces a file leaves the old one
 /// to those who have it open.
-fn hash_opened(
-    mut open: impl FnMut() -> io::Result<OpenFile>,
-    stop: &Stop,
-    buffer: &mut Vec<u8>,
-) -> Result<Hashed, HashError> {
+fn hash_opened(mut open: impl FnMut() -> io::Result<OpenFile>, stop: &Stop) -> Result<Hashed, HashError> {
     for _ in 0..ATTEMPTS {
         let OpenFile { file, stamp } = open()?;
         let began_ns = clock::wall_ns();
-        let hashed = hash_pieces(&file, stamp.size_bytes, stop, buffer)?;
+        let hashed = hash_pieces(&file, stamp.size_bytes, stop)?;
         if let Some((manifest, md5)) = hashed
             && FileStamp::of(&file)? == stamp
         {
@@ -103,10 +94,10 @@ fn hash_pieces(
     file: &File,
     size_bytes: u64,
     stop: &Stop,
-    buffer: &mut Vec<u8>,
 ) -> Result<Option<(Manifest, Md5Digest)>, HashError> {
     let geometry = Geometry::of(size_bytes);
     let count = geometry.count().ok_or(HashError::TooLarge(size_bytes))?;
+    let mut buffer = vec![0; size_bytes.min(geometry.piece_len_bytes()) as usize];
     let mut pieces = Vec::new();
     let mut whole = Md5::new();
     for index in 0..count {
@@ -115,9 +106,6 @@ fn hash_pieces(
         }
         let range = geometry.range(index).expect("index is below the count");
         let len = (range.end - range.start) as usize;
-        if buffer.len() < len {
-            buffer.resize(len, 0);
-        }
         let piece = &mut buffer[..len];
         match file.read_exact_at(piece, range.start) {
             Ok(()) => {}
@@ -177,12 +165,10 @@ mod tests {
         let (dir, share) = fixture::share();
         let stop = Stop::new().expect("a descriptor");
         let name = FileName::new("f").expect("a name");
-        let mut buffer = Vec::new();
-        // Largest first too, so that a used buffer is met.
         for len in [3 * MIB + 7919, 0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB, 77] {
             let bytes = content(len);
             fs::write(dir.path().join("f"), &bytes).expect("written");
-            let hashed = hash_file(&share, &name, &stop, &mut buffer).expect("hashed");
+            let hashed = hash_file(&share, &name, &stop).expect("hashed");
             assert_eq!(hashed.manifest.key().id.0, *blake3::hash(&bytes).as_bytes(), "length {len}");
             assert_eq!(hashed.manifest.key().size_bytes, len as u64);
             assert_eq!(hashed.md5, md5_of(&bytes), "length {len}");
@@ -192,7 +178,6 @@ mod tests {
             assert_eq!(hashed.stamp, open.stamp);
             assert!(hashed.racy, "it was written just now");
             assert_eq!(whole_md5(&open.file, len as u64, &stop).expect("hashed"), md5_of(&bytes));
-            assert!(buffer.len() <= MIB, "one piece of memory");
         }
     }
 
@@ -210,7 +195,7 @@ mod tests {
             }
             Ok(open)
         };
-        hash_opened(open, &Stop::new().expect("a descriptor"), &mut Vec::new())
+        hash_opened(open, &Stop::new().expect("a descriptor"))
     }
 
     #[test]
@@ -241,7 +226,7 @@ mod tests {
         let (dir, share) = fixture::share();
         fs::write(dir.path().join("f"), b"bytes").expect("written");
         let stop = Stop::new().expect("a descriptor");
-        let hash = |name| hash_file(&share, &FileName::new(name).expect("a name"), &stop, &mut Vec::new());
+        let hash = |name| hash_file(&share, &FileName::new(name).expect("a name"), &stop);
         let missing = hash("missing");
         assert!(matches!(missing, Err(HashError::Io(error)) if error.kind() == io::ErrorKind::NotFound));
         stop.trigger();

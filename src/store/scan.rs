@@ -25,8 +25,8 @@ pub struct FoundFile {
 /// passed over in silence.
 ///
 /// # Errors
-/// When the share's root cannot be read, and `Interrupted` when `stop` was triggered: the files found are
-/// then not all there are.
+/// When the share's root cannot be read, when the system fails at anything below it (but for lack of permission, which is a warning),
+/// and `Interrupted` when `stop` was triggered: the files found are then not all there are.
 pub fn walk(
     share: &Share,
     stop: &Stop,
@@ -42,10 +42,18 @@ pub fn walk(
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
             Err(error) if vanished(&error) => {}
-            Err(error) => warn(format!("skipped directory `{dir}`: {error}")),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                warn(format!("skipped directory `{dir}`: {error}"));
+            }
+            Err(error) => return Err(at(&dir, &error)),
         }
     }
     Ok(())
+}
+
+/// An error of the system, of which nobody can tell what was missed because of it.
+fn at(name: &FileName, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("`{name}`: {error}"))
 }
 
 /// Reads one directory (`None`: the root): its files go to `found`, its directories to `pending`.
@@ -103,7 +111,10 @@ fn read_dir(
             Ok(open) => found(FoundFile { name, stamp: open.stamp }),
             // Vanished, or something else has taken its place since the directory was read.
             Err(error) if vanished(&error) || error.kind() == io::ErrorKind::InvalidInput => {}
-            Err(error) => warn(format!("skipped `{name}`: {error}")),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                warn(format!("skipped `{name}`: {error}"));
+            }
+            Err(error) => return Err(at(&name, &error)),
         }
     }
     Ok(())

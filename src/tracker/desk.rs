@@ -18,7 +18,7 @@ use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::proto::{CodecError, FrameError, decode, frame};
 use crate::rt::clock;
-use crate::types::{Attribute, FileName, NodeId, Nonce, limits};
+use crate::types::{Attribute, FileName, NodeId, Nonce, limits, reason};
 
 /// A suspect whose turn it is to be called back.
 #[derive(Debug)]
@@ -144,12 +144,12 @@ impl Desk {
     fn refused(&self, error: &RegistryError) -> Vec<u8> {
         self.reply(ReplyBody::Refused(match error {
             RegistryError::NotRegistered => TrackerRefusal::NotRegistered,
-            error => TrackerRefusal::Limit(cut(&error.to_string())),
+            error => TrackerRefusal::Limit(reason(&error.to_string()).to_owned()),
         }))
     }
 
     fn malformed(&self, why: &str) -> Vec<u8> {
-        self.reply(ReplyBody::Refused(TrackerRefusal::Malformed(cut(why))))
+        self.reply(ReplyBody::Refused(TrackerRefusal::Malformed(reason(why).to_owned())))
     }
 
     /// Puts a registration in effect, proved or not, and answers the control connection that waits for it.
@@ -266,10 +266,6 @@ fn call_failure(why: &Closed) -> String {
         Closed::Malformed(_) => "what answers there is not a node".into(),
         _ => "the connection was closed".into(),
     }
-}
-
-fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(limits::REASON_MAX_BYTES)].to_owned()
 }
 
 /// As many of `items` as fit a page, at least one, and whether there are more.

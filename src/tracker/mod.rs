@@ -135,6 +135,10 @@ impl Tracker {
 
     /// Joins every thread; at most 5 s.
     pub fn stop(self) -> StopReport {
+        self.end()
+    }
+
+    fn end(&self) -> StopReport {
         self.stop.trigger();
         self.threads.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS))
     }
@@ -142,6 +146,7 @@ impl Tracker {
 
 impl Drop for Tracker {
     fn drop(&mut self) {
-        self.stop.trigger();
+        // After a stop in order there is nothing left to end; after a start that failed halfway there is.
+        let _nobody_asks = self.end();
     }
 }

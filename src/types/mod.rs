@@ -22,4 +22,4 @@ pub use manifest::{Manifest, ManifestError, WrongPiece};
 pub use millis::Millis;
 pub use name::{FileName, NameError};
 pub use pieces::Geometry;
-pub use printable::Printable;
+pub use printable::{Printable, reason};

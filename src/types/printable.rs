@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use super::limits;
+
 /// Shows a string with everything that could steer a terminal, fake a line or hide text escaped.
 #[derive(Debug, Clone, Copy)]
 pub struct Printable<'a>(pub &'a str);
@@ -20,6 +22,11 @@ impl Display for Printable<'_> {
         }
         Ok(())
     }
+}
+
+/// `text` as long as a reason may be ([`limits::REASON_MAX_BYTES`]); cut where a character ends.
+pub fn reason(text: &str) -> &str {
+    &text[..text.floor_char_boundary(limits::REASON_MAX_BYTES)]
 }
 
 /// Returns true if and only if `c` is a control (C0, DEL, C1), a line or paragraph separator, a bidirectional

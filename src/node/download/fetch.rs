@@ -58,6 +58,7 @@ struct InUse {
     endpoint: SocketAddr,
     fetches: Sender<u32>,
     received: Arc<AtomicU64>,
+    held_back: Duration,
     stop: Stop,
 }
 
@@ -157,7 +158,10 @@ impl Fetch<'_> {
         }
         if let Some(in_use) = &run.in_use {
             let bytes = in_use.received.load(Ordering::Relaxed);
-            run.transfer.on_event(clock::now(), Event::Received { source: in_use.endpoint, bytes });
+            run.transfer.on_event(
+                clock::now(),
+                Event::Received { source: in_use.endpoint, bytes, held_back: in_use.held_back },
+            );
         }
         Ok(())
     }
@@ -193,7 +197,7 @@ impl Fetch<'_> {
             stop: stop.clone(),
         };
         run.threads.spawn("source", move || source::run(&source)).map_err(FetchError::System)?;
-        run.in_use = Some(InUse { thread, endpoint, fetches, received, stop });
+        run.in_use = Some(InUse { thread, endpoint, fetches, received, held_back: emulated_latency, stop });
         Ok(())
     }
 
@@ -283,7 +287,10 @@ impl Fetch<'_> {
             Err(error) => self.engine.warn(format!("{error}; going on with the sources known before")),
         }
         let known = self.providers.values().cloned().collect();
-        let probed = find::probe(self.engine, known, self.cancel).map_err(|_| FetchError::Cancelled)?;
+        let probed = find::probe(self.engine, known, self.cancel).map_err(|error| match error {
+            CommandError::System(why) => FetchError::System(std::io::Error::other(why)),
+            _ => FetchError::Cancelled,
+        })?;
         let ranking = ranking(self.engine, &probed.live);
         let endpoints = ranking.iter().map(|rating| rating.candidate.endpoint).collect();
         (self.progress)(Progress::Ranked { key: self.content, ranking });
@@ -305,6 +312,7 @@ impl Run {
         if let Some(in_use) = self.in_use.take() {
             in_use.stop.trigger();
         }
+        self.threads.reap();
         // A buffer that was being filled goes down with its thread.
         while self.buffers.0.try_send(Vec::new()).is_ok() {}
     }

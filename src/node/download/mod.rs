@@ -301,7 +301,7 @@ fn fetch_error(name: &FileName, error: FetchError) -> Failed {
     Failed::For(match error {
         FetchError::Cancelled => CommandError::Cancelled.into(),
         FetchError::Disk(error) => disk_error(name, &error),
-        FetchError::System(error) => DownloadError::Disk { name: name.clone(), why: error.to_string() },
+        FetchError::System(error) => CommandError::System(error.to_string()).into(),
         FetchError::AllFailed(failures) => all_failed(name, failures),
         FetchError::Replaced(failures) => return Failed::Replaced(all_failed(name, failures)),
     })
