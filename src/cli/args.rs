@@ -12,7 +12,7 @@ use bytesize::ByteSize;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use crossbeam_channel::Sender;
 
-use crate::node::{LatencySource, NodeConfig, Notice};
+use crate::node::{LatencySource, NodeConfig, Notice, open_latency_file};
 use crate::tracker::TrackerConfig;
 use crate::types::{Millis, limits};
 
@@ -192,7 +192,7 @@ impl NodeArgs {
     pub fn latency_source(&self, dir: &Path) -> Result<LatencySource, (PathBuf, io::Error)> {
         match &self.latency_file {
             Some(none) if none.as_os_str() == "none" => Ok(LatencySource::Measured),
-            Some(path) => match std::fs::File::open(path) {
+            Some(path) => match open_latency_file(path) {
                 Ok(_) => Ok(LatencySource::File(path.clone())),
                 Err(error) => Err((path.clone(), error)),
             },

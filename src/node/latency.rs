@@ -1,9 +1,12 @@
 //! The latency file as a node uses it: read at start, and again before a command when it has changed.
 
+use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use rustix::fs::OFlags;
 
 use super::api::LatencySource;
 use crate::logic::latency::LatencyTable;
@@ -103,12 +106,27 @@ impl File {
         if stamp.len_bytes > FILE_MAX_BYTES {
             return Err(fault(path, format!("has {} bytes, more than {FILE_MAX_BYTES}", stamp.len_bytes)));
         }
-        let bytes = std::fs::read(path).map_err(|error| fault(path, error.to_string()))?;
+        let mut bytes = Vec::new();
+        let read = open_latency_file(path).and_then(|file| file.take(FILE_MAX_BYTES).read_to_end(&mut bytes));
+        read.map_err(|error| fault(path, error.to_string()))?;
         let text =
             String::from_utf8(bytes).map_err(|error| fault(path, format!("is no UTF-8 text: {error}")))?;
         let table = LatencyTable::parse(&text).map_err(|error| fault(path, error.to_string()))?;
         Ok(File { path: path.to_owned(), table, stamp })
     }
+}
+
+/// Opens a latency file without ever waiting: what is no regular file may never end, or never begin.
+///
+/// # Errors
+/// What the system says; `InvalidInput` for what is no regular file.
+pub fn open_latency_file(path: &Path) -> io::Result<std::fs::File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = std::fs::File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "is not a regular file"));
+    }
+    Ok(file)
 }
 
 fn fault(path: &Path, why: String) -> LatencyFileError {

@@ -23,4 +23,5 @@ pub use api::{
     LatencySource, Level, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError, Variant,
 };
 pub use handle::Node;
+pub use latency::open_latency_file;
 pub use names::KnownNames;

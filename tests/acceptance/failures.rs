@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
 use crate::assert_clear;
 use crate::support::DEADLINE;
 use crate::support::content::noise;
@@ -240,6 +242,18 @@ fn a_bad_latency_file_is_exit_14_and_names_the_line() {
     let ran = world.run(&NodeSpec::new().latency(Path::new("/no/such/latency.txt")), "list\n");
     assert_eq!(ran.code, 14, "{ran:#?}");
     assert_clear(&ran.err, &["/no/such/latency.txt"]);
+}
+
+#[test]
+fn a_latency_file_that_is_no_regular_file_is_exit_14_at_once() {
+    let world = World::new().tracker();
+    let fifo = world.path("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).expect("made");
+    for path in [fifo.as_path(), Path::new("/dev/zero"), Path::new("/")] {
+        let ran = world.run(&NodeSpec::new().latency(path), "list\n");
+        assert_eq!((ran.code, ran.out.len()), (14, 0), "{}: {ran:#?}", path.display());
+        assert_clear(&ran.err, &[&path.display().to_string()]);
+    }
 }
 
 #[test]
