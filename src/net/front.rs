@@ -32,6 +32,8 @@ use crate::types::limits;
 const READ_TURN_BYTES: usize = 64 << 10;
 /// Most frames handed over from one connection in one turn.
 const FRAMES_TURN: usize = 64;
+/// After this time no further frame is handed over in the same turn: some requests cost far more than others.
+const FRAMES_TIME: Duration = Duration::from_millis(2);
 /// Most connections accepted in one turn.
 const ACCEPT_TURN: usize = 64;
 /// Most events taken from the mailbox in one turn.
@@ -291,7 +293,11 @@ impl<S: Service> Front<S> {
 
     /// Hands over what frames there are, up to a turn's worth.
     fn hand_over_frames(&mut self, id: ConnId) {
-        for _ in 0..FRAMES_TURN {
+        let until = clock::now() + FRAMES_TIME;
+        for number in 0..FRAMES_TURN {
+            if number > 0 && clock::now() >= until {
+                return;
+            }
             let Some(Entry { conn, session: Some(session) }) = self.conns.get_mut(&id) else { return };
             if !conn.backlog || !conn.is_open_for_frames() {
                 return;
@@ -550,6 +556,11 @@ mod tests {
                         u64::from(body[1] - b'0'),
                     );
                 }
+                (b's', _) => {
+                    let done = clock::now() + Duration::from_millis(20);
+                    while clock::now() < done {}
+                    hands.send(id, envelope(body));
+                }
                 (b'!', _) => self.tell(News::Frame(id, body.to_vec())),
                 _ => hands.send(id, envelope(body)),
             }
@@ -732,6 +743,21 @@ mod tests {
                     assert_eq!(receive(&mut client, &mut decoder).as_ref(), Some(request));
                 }
             });
+        }
+    }
+
+    #[test]
+    fn a_crowd_of_costly_requests_does_not_hold_up_those_of_others() {
+        let front = Setup::default().start();
+        let (mut crowd, mut other) = (front.connect(), front.connect());
+        let began = clock::now();
+        crowd.write_all(&envelope(b"s").repeat(64)).expect("taken");
+        let mut decoder = Decoder::new();
+        assert_eq!(receive(&mut crowd, &mut decoder), Some(b"s".to_vec()));
+        assert_eq!(ask(&mut other, b"e"), Some(b"e".to_vec()));
+        assert!(clock::now() - began < Duration::from_millis(64 * 20), "all of the crowd came first");
+        for _ in 1..64 {
+            assert_eq!(receive(&mut crowd, &mut decoder), Some(b"s".to_vec()));
         }
     }
 
