@@ -220,6 +220,15 @@ fn a_term_at_the_prompt_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
+fn a_quit_at_the_prompt_leaves_the_terminal_as_it_was() {
+    let mut world = World::new();
+    world.keys("half a li");
+    world.expect("half a li");
+    kill_process(world.pid, Signal::QUIT).expect("it runs");
+    world.ends_with(131);
+}
+
+#[test]
 fn an_int_from_elsewhere_leaves_too() {
     let world = World::new();
     kill_process(world.pid, Signal::INT).expect("it runs");

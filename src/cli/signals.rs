@@ -1,15 +1,15 @@
 //! Signals, and every other reason to leave, in one place.
 //!
-//! INT comes from the handler that the program installs, TERM and HUP from a thread of their own. The first reason to leave is kept and
-//! triggers one stop that everything watches; a second signal ends the process at once. However it ends, a terminal that was in
-//! raw mode is put back first.
+//! INT comes from the handler that the program installs, TERM, HUP and QUIT from a thread of their own. The first reason to leave is
+//! kept and triggers one stop that everything watches; a second signal ends the process at once. However it ends, a terminal that was
+//! in raw mode is put back first.
 
 use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 
 use super::exit::Exit;
 use super::output::say;
@@ -38,17 +38,18 @@ struct Inner {
 }
 
 impl Signals {
-    /// Watches TERM and HUP from now on. INT is told by whoever handles it, through [`Signals::interrupt`].
+    /// Watches TERM, HUP and QUIT from now on, and survives XFSZ: the write that it tells of fails anyway.
+    /// INT is told by whoever handles it, through [`Signals::interrupt`].
     ///
     /// # Errors
     /// When the system gives no descriptor, thread or signal handler.
     pub fn watch() -> io::Result<Signals> {
         let signals = Signals::unwatched()?;
-        let mut arriving = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP])?;
+        let mut arriving = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP, SIGQUIT, SIGXFSZ])?;
         let told = signals.clone();
         // Lives until the process ends, so that a second TERM works during a stop: nobody joins it.
         Threads::new().spawn("signals", move || {
-            for number in arriving.forever() {
+            for number in arriving.forever().filter(|number| *number != SIGXFSZ) {
                 told.signal(u8::try_from(number).unwrap_or_default());
             }
         })?;

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
 use crate::assert_clear;
 use crate::support::content::noise;
 use crate::support::process::Stream;
@@ -150,4 +152,19 @@ fn an_unwritable_share_serves_and_downloads_are_exit_10() {
     let err = node.process.since(Stream::Stderr, 0).join("\n");
     assert_clear(&err, &["theirs.txt"]);
     assert_eq!(node.leave(), 10);
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_and_the_node_lives_on() {
+    let bytes = noise(31, 3 << 20);
+    let world = World::new().tracker();
+    let _source = world.holder(&[("a.bin", &bytes), ("small", b"content")]);
+    let mut asker = world.start(NodeSpec::new());
+    let pid = Pid::from_raw(asker.process.id().cast_signed()).expect("it runs");
+    let limit = Some(1 << 20);
+    prlimit(Some(pid), Resource::Fsize, Rlimit { current: limit, maximum: limit }).expect("lower is allowed");
+    assert_eq!(asker.command("download a.bin"), Vec::<String>::new());
+    assert_clear(&asker.process.expect_stderr("no space left"), &["a.bin"]);
+    assert_eq!(downloaded_row(&asker.command("download small")[0], "small").sources.len(), 1);
+    assert_only(&asker.share, &["small"]);
 }
