@@ -38,8 +38,8 @@ struct Inner {
 }
 
 impl Signals {
-    /// Watches TERM, HUP and QUIT from now on, and survives XFSZ: the write that it tells of fails anyway. INT is told by whoever
-    /// handles it, through [`Signals::interrupt`].
+    /// Watches TERM, HUP and QUIT from now on, and survives XFSZ: the write that it tells of fails anyway.
+    /// INT is told by whoever handles it, through [`Signals::interrupt`].
     ///
     /// # Errors
     /// When the system gives no descriptor, thread or signal handler.

@@ -557,9 +557,8 @@ mod tests {
                     );
                 }
                 (b's', _) => {
-                    // A request that costs the processor so much.
-                    let until = clock::now() + Duration::from_millis(20);
-                    while clock::now() < until {}
+                    let done = clock::now() + Duration::from_millis(20);
+                    while clock::now() < done {}
                     hands.send(id, envelope(body));
                 }
                 (b'!', _) => self.tell(News::Frame(id, body.to_vec())),

@@ -2,8 +2,8 @@
 //!
 //! A pure machine: no socket, thread, lock or clock, and no wire message; `now` comes in and answers go out. Reading takes `&self`, so
 //! that many finds may run at once under a read lock. Invariants: an endpoint has at most one proved node, a node id has at most one
-//! proved and one unproved registration; a session speaks for the one registration it made and for no other; a registration or an
-//! update is in effect whole or not at all.
+//! unproved registration; a node id alone takes nothing from a proved node, as everybody knows it; a session speaks for the one
+//! registration it made and for no other; a registration or an update is in effect whole or not at all.
 
 mod index;
 mod liveness;
@@ -99,8 +99,7 @@ pub struct Registry {
     limits: Limits,
     sessions: HashMap<SessionId, Session>,
     nodes: Slab<Node>,
-    /// Registrations of a node id.
-    by_id: HashMap<(NodeId, Proof), u32>,
+    unproved: HashMap<NodeId, u32>,
     /// All registrations in the order of the list of nodes; the proved one at an endpoint comes first there.
     listed: BTreeMap<(SocketAddr, Proof, NodeId), u32>,
     index: Index,
@@ -199,13 +198,14 @@ impl Registry {
 
     /// Puts the staged catalog in effect, the caller having called the claimed endpoint back.
     ///
-    /// Proved: the node is live, and whatever stood at that endpoint or under this node id is gone. Unproved: it is listed and never
+    /// Proved: the node is live, and whatever stood at that endpoint is gone; a proved node of this id at another endpoint stays, or
+    /// anyone could take it out of the answers who answers with its id. Unproved: it is listed and never
     /// offered, and takes nobody's place but that of its own session or of an earlier unproved registration of its id: else anyone
     /// who knows a node's id could take it out of the answers.
     ///
     /// # Errors
-    /// [`RegistryError::NotRegistered`] if a session with a later hello has proved this node id or this endpoint (or, for an
-    /// unproved claim, has registered this node id at all);
+    /// [`RegistryError::NotRegistered`] if a session with a later hello has proved this endpoint (or, for an unproved claim, has an
+    /// unproved registration of this node id);
     /// [`RegistryError::Nodes`] for a new node that is one too many; [`RegistryError::Incomplete`].
     pub fn commit_register(
         &mut self,
@@ -215,26 +215,25 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let known = self.sessions.get(&session).ok_or(RegistryError::NotRegistered)?;
         let (claim, heartbeat, order, own) = (known.claim, known.heartbeat, known.order, known.node);
-        let by_id = |proof| self.by_id.get(&(claim.node, proof)).copied();
-        let at_endpoint = self.proved_at(claim.endpoint);
-        let rivals = [by_id(Proof::Proved), by_id(Proof::Unproved), at_endpoint];
+        let (at_endpoint, unproved) =
+            (self.proved_at(claim.endpoint), self.unproved.get(&claim.node).copied());
         // A proved claim is late only after a proved one: anyone can make an unproved one.
         let is_later = |slot: &u32| {
             let rival = self.node(*slot);
             rival.order > order && rival.proof <= proof
         };
-        if rivals.iter().flatten().any(is_later) {
+        if at_endpoint.iter().chain(&unproved).any(is_later) {
             self.unstage(session, Staging::Empty);
             return Err(RegistryError::NotRegistered);
         }
         // The registration that goes on under the new claim, so that an unchanged catalog costs little; the others are in the way.
         let home = match proof {
-            Proof::Proved => rivals[0].or(rivals[1]),
-            Proof::Unproved => own.or(rivals[1]),
+            Proof::Proved => at_endpoint.filter(|slot| self.node(*slot).id == claim.node).or(unproved),
+            Proof::Unproved => own.or(unproved),
         };
         let displaced: Vec<u32> = match proof {
-            Proof::Proved => rivals.into_iter().flatten().collect(),
-            Proof::Unproved => rivals[1].into_iter().collect(),
+            Proof::Proved => at_endpoint.into_iter().chain(unproved).collect(),
+            Proof::Unproved => unproved.into_iter().collect(),
         };
         if home.is_none() && displaced.is_empty() && self.nodes.len() >= self.limits.nodes_max {
             self.unstage(session, Staging::Empty);
@@ -443,7 +442,9 @@ impl Registry {
             }
             None => slot_u32(self.nodes.insert(node)),
         };
-        self.by_id.insert((id, proof), slot);
+        if proof == Proof::Unproved {
+            self.unproved.insert(id, slot);
+        }
         self.listed.insert((endpoint, proof, id), slot);
         slot
     }
@@ -453,7 +454,9 @@ impl Registry {
         let node = self.node_mut(slot);
         let (id, endpoint, proof, session) = (node.id, node.endpoint, node.proof, node.session);
         let kept = (node.load, std::mem::take(&mut node.catalog));
-        self.by_id.remove(&(id, proof));
+        if proof == Proof::Unproved {
+            self.unproved.remove(&id);
+        }
         self.listed.remove(&(endpoint, proof, id));
         if let Some(known) = session.and_then(|session| self.sessions.get_mut(&session)) {
             known.node = None;

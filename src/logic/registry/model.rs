@@ -125,7 +125,7 @@ impl Model {
         if let Some(node) = self.own(s) {
             node.hear(now);
         }
-        let is_rival = |node: &ModelNode| node.id == id || node.is_proved && node.endpoint == at;
+        let is_rival = |node: &ModelNode| if node.is_proved { node.endpoint == at } else { node.id == id };
         let is_late = self
             .nodes
             .iter()
@@ -135,7 +135,8 @@ impl Model {
         }
         let load = |is_before: &dyn Fn(&ModelNode) -> bool| self.nodes.iter().find(|node| is_before(node));
         let before = if is_proved {
-            load(&|node| node.id == id && node.is_proved).or(load(&|node| node.id == id))
+            load(&|node| node.id == id && node.is_proved && node.endpoint == at)
+                .or(load(&|node| node.id == id && !node.is_proved))
         } else {
             load(&|node| node.session == Some(s)).or(load(&|node| node.id == id && !node.is_proved))
         };
@@ -225,7 +226,7 @@ impl Model {
             .flat_map(|node| node.entries.iter().map(|entry| (node.id, node.endpoint, entry.clone())))
             .filter(|(.., entry)| is_wanted(entry))
             .collect();
-        found.sort_by(|a, b| (a.0, &a.2.name).cmp(&(b.0, &b.2.name)));
+        found.sort_by(|a, b| (a.0, a.1, &a.2.name).cmp(&(b.0, b.1, &b.2.name)));
         found
     }
 }
@@ -299,7 +300,7 @@ fn check_same(world: &World, model: &Model) {
     let find = |query: Query| {
         let found = world.registry.find(&query, 0);
         let mut found: Vec<_> = found.map(|one| (one.node.0, one.endpoint, one.entry)).collect();
-        found.sort_by(|a, b| (a.0, &a.2.name).cmp(&(b.0, &b.2.name)));
+        found.sort_by(|a, b| (a.0, a.1, &a.2.name).cmp(&(b.0, b.1, &b.2.name)));
         found
     };
     let mut names = Vec::new();

@@ -121,7 +121,8 @@ impl World {
         assert_eq!(registry.files, files);
         assert_eq!(registry.index.lens(), [files; 3]);
         assert_eq!(registry.staged, registry.sessions.values().map(staged).sum::<usize>());
-        assert_eq!(registry.by_id.len(), registry.nodes.len());
+        let unproved = registry.nodes.iter().filter(|(_, node)| node.proof == Proof::Unproved).count();
+        assert_eq!(registry.unproved.len(), unproved);
         assert_eq!(registry.listed.len(), registry.nodes.len());
     }
 }
@@ -331,12 +332,28 @@ fn a_former_session_of_the_same_node_is_heard_no_more() {
 }
 
 #[test]
-fn a_node_that_moves_leaves_its_former_endpoint() {
+fn who_answers_with_the_id_of_another_node_takes_nothing_from_it() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1)]);
     world.join(2, 1, 2, vec![entry("b", 1)]);
-    let rows: Vec<_> = world.registry.nodes(0).map(|row| row.endpoint).collect();
-    assert_eq!((world.files(), rows), (vec!["b".to_owned()], vec![endpoint(2)]));
+    let rows: Vec<_> = world.registry.nodes(0).map(|row| (row.endpoint, row.files)).collect();
+    assert_eq!(rows, [(endpoint(1), 1), (endpoint(2), 1)]);
+    assert_eq!((world.files(), world.heartbeat(1)), (vec!["a".to_owned(), "b".to_owned()], Ok(())));
+    assert_eq!(world.update(1, vec![], vec![entry("c", 1)]), Ok(()));
+    world.registry.leave(SessionId(2)).expect("left");
+    assert_eq!(world.files(), ["a", "c"]);
+    world.check_counts();
+}
+
+#[test]
+fn a_node_that_moves_is_asked_at_its_former_endpoint_and_forgotten_there() {
+    let mut world = world();
+    world.join(1, 1, 1, vec![entry("a", 1)]);
+    world.join(1, 1, 2, vec![entry("a", 1)]);
+    assert_eq!(world.listed(), [(1, Liveness::Suspect), (1, Liveness::Live)]);
+    assert_eq!(world.pass(0), [CallBack { node: NodeId(1), endpoint: endpoint(1) }]);
+    world.called_back(1, 1, Outcome::Refused);
+    assert_eq!((world.listed(), world.heartbeat(1)), (vec![(1, Liveness::Live)], Ok(())));
     world.check_counts();
 }
 
