@@ -92,7 +92,8 @@ impl Upload {
     fn unreadable(&self, source: &SharedFile, error: &std::io::Error) -> PeerRefusal {
         self.look_again(source);
         match error.kind() {
-            std::io::ErrorKind::NotFound => PeerRefusal::Changed,
+            // Gone, or something else than a file stands there now.
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidInput => PeerRefusal::Changed,
             kind => PeerRefusal::Unreadable(kind.to_string()),
         }
     }

@@ -45,9 +45,12 @@ pub struct Placed {
 /// What went wrong on our side: no peer is to blame and no other source will help.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PartialError {
-    /// The disk, the quota or the largest file that may be made is too small.
+    /// The disk or the quota is too small.
     #[error("{needed_bytes} bytes are needed and {free_bytes} are free: {errno}")]
     NoSpace { needed_bytes: u64, free_bytes: u64, errno: Errno },
+    /// A limit on the size of one file, such as `ulimit -f`.
+    #[error("a file of {needed_bytes} bytes may not be made here: {errno}")]
+    TooLarge { needed_bytes: u64, errno: Errno },
     /// What stands at the name or on the way to it.
     #[error("`{name}` is {what} here already: it is not replaced")]
     Exists { name: FileName, what: &'static str },
@@ -338,7 +341,8 @@ fn move_no_replace(disk: &dyn Disk, from: At<'_>, to: At<'_>) -> Result<(), (Op,
 /// Sorts an error of the system by what its reader can do about it.
 fn fault(share: &Share, key: ContentKey, op: Op, errno: Errno) -> PartialError {
     match errno {
-        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => {
+        Errno::FBIG => PartialError::TooLarge { needed_bytes: key.size_bytes, errno },
+        Errno::NOSPC | Errno::DQUOT => {
             let free_bytes = share.disk().free_bytes(share.as_fd()).unwrap_or(0);
             PartialError::NoSpace { needed_bytes: key.size_bytes, free_bytes, errno }
         }
@@ -561,7 +565,11 @@ mod tests {
                     FaultyDisk::new().short_writes(1).fail_from(Op::Write, nth, errno).claim_free_bytes(7);
                 let (dir, share, disk) = faulty(script);
                 let error = download(&share, "f", false).expect_err("full");
-                assert_eq!(error, PartialError::NoSpace { needed_bytes: 5, free_bytes: 7, errno });
+                let expected = match errno {
+                    Errno::FBIG => PartialError::TooLarge { needed_bytes: 5, errno },
+                    errno => PartialError::NoSpace { needed_bytes: 5, free_bytes: 7, errno },
+                };
+                assert_eq!(error, expected);
                 assert_eq!((disk.count(Op::Write), tree(dir.path()).len()), (nth, 0));
             }
         }

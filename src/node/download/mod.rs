@@ -321,7 +321,9 @@ fn all_failed(name: &FileName, failures: Vec<Failure>) -> DownloadError {
 fn disk_error(name: &FileName, error: &PartialError) -> DownloadError {
     let name = name.clone();
     match error {
-        PartialError::NoSpace { .. } => DownloadError::NoSpace { name, why: error.to_string() },
+        PartialError::NoSpace { .. } | PartialError::TooLarge { .. } => {
+            DownloadError::NoSpace { name, why: error.to_string() }
+        }
         PartialError::Exists { .. } => DownloadError::Exists { name },
         _ => DownloadError::Disk { name, why: error.to_string() },
     }
