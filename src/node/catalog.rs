@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::discovery::Changes;
+use crate::store::hash::Hashed;
 use crate::store::share::FileStamp;
-use crate::types::{ContentKey, FileEntry, FileName, Manifest, Md5Digest};
+use crate::types::{ContentKey, FileEntry, FileName, Holding, Manifest, Md5Digest, Md5Origin};
 
 /// Changes that a tracker may lag behind before it is sent everything again.
 const JOURNAL_MAX: usize = 10_000;
@@ -25,6 +26,30 @@ pub(super) struct SharedFile {
     pub(super) racy: bool,
     /// Who has published which MD5 of this content; kept until it was computed here.
     pub(super) claimants: Vec<(SocketAddr, Md5Digest)>,
+}
+
+impl SharedFile {
+    /// A file that was just hashed here.
+    pub(super) fn hashed(name: &FileName, hashed: Hashed) -> SharedFile {
+        let ContentKey { size_bytes, id } = hashed.manifest.key();
+        let entry = FileEntry {
+            name: name.clone(),
+            size_bytes,
+            mtime_ns: hashed.stamp.mtime_ns,
+            content: id,
+            md5: hashed.md5,
+            md5_origin: Md5Origin::Computed,
+            holding: Holding::Full,
+            attributes: Vec::new(),
+        };
+        SharedFile {
+            entry: Arc::new(entry),
+            manifest: Arc::new(hashed.manifest),
+            stamp: hashed.stamp,
+            racy: hashed.racy,
+            claimants: Vec::new(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -119,29 +144,15 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Geometry, Holding, Md5Origin, PieceDigests};
+    use crate::types::{Geometry, PieceDigests};
 
     fn file(name: &str, content: &[u8]) -> SharedFile {
         let size_bytes = content.len() as u64;
-        let manifest =
-            Manifest::of_hashed(size_bytes, vec![PieceDigests::of(&Geometry::of(size_bytes), 0, content)]);
-        let entry = FileEntry {
-            name: FileName::new(name).expect("valid"),
-            size_bytes,
-            mtime_ns: 0,
-            content: manifest.key().id,
-            md5: Md5Digest([0; 16]),
-            md5_origin: Md5Origin::Computed,
-            holding: Holding::Full,
-            attributes: vec![],
-        };
-        SharedFile {
-            entry: Arc::new(entry),
-            manifest: Arc::new(manifest),
-            stamp: FileStamp { dev: 0, ino: 0, size_bytes, mtime_ns: 0, ctime_ns: 0 },
-            racy: false,
-            claimants: vec![],
-        }
+        let pieces = vec![PieceDigests::of(&Geometry::of(size_bytes), 0, content)];
+        let manifest = Manifest::of_hashed(size_bytes, pieces);
+        let stamp = FileStamp { dev: 0, ino: 0, size_bytes, mtime_ns: 0, ctime_ns: 0 };
+        let hashed = Hashed { manifest, md5: Md5Digest([0; 16]), stamp, racy: false };
+        SharedFile::hashed(&FileName::new(name).expect("valid"), hashed)
     }
 
     fn names(changes: &Changes) -> (Vec<String>, Vec<String>) {

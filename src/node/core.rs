@@ -12,12 +12,12 @@ use crossbeam_channel::{Receiver, Sender, select};
 use super::api::{Level, Notice, ScanSummary};
 use super::catalog::SharedFile;
 use super::memory::Memory;
+use super::work::{Look, Task};
 use crate::discovery::Discovery;
 use crate::rt::{Pool, Stop, clock};
-use crate::store::hash::{HashError, Hashed, hash_file, whole_md5};
 use crate::store::scan::{FoundFile, walk};
 use crate::store::share::{FileStamp, Share};
-use crate::types::{FileEntry, FileName, Holding, Md5Digest, Md5Origin, Printable, limits};
+use crate::types::{FileEntry, FileName, Md5Digest, Md5Origin, Printable, limits};
 
 /// Events that may wait for the core. Senders wait when it is full; the core waits for nobody.
 pub(super) const EVENTS_MAX: usize = 1024;
@@ -63,28 +63,6 @@ pub(super) enum Event {
     },
 }
 
-/// What a worker found at a name.
-#[derive(Debug)]
-pub(super) enum Look {
-    AsKnown,
-    Hashed(Hashed),
-    Failed(HashError),
-}
-
-/// Work for the pool.
-#[derive(Debug)]
-enum Task {
-    /// Hash the file, unless it looks like `known`.
-    Look {
-        name: FileName,
-        known: Option<FileStamp>,
-    },
-    Md5 {
-        name: FileName,
-        stamp: FileStamp,
-    },
-}
-
 /// How far a look at a name has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Looking {
@@ -105,21 +83,6 @@ struct Scan {
     replies: Vec<Sender<Result<ScanSummary, String>>>,
 }
 
-pub(super) struct Core {
-    pub(super) memory: Arc<Memory>,
-    pub(super) share: Arc<Share>,
-    pub(super) discovery: Arc<dyn Discovery>,
-    pub(super) pool: Pool,
-    pub(super) notices: Sender<Notice>,
-    pub(super) events: Receiver<Event>,
-    /// For workers to answer through.
-    pub(super) to_core: Sender<Event>,
-    /// Told once, when the first scan is published.
-    pub(super) first_scan: Sender<ScanSummary>,
-    pub(super) stop: Stop,
-    state: State,
-}
-
 #[derive(Debug, Default)]
 struct State {
     scan: Option<Scan>,
@@ -134,42 +97,29 @@ struct State {
     first_scan_done: bool,
 }
 
-/// What a core is made of.
+/// The core, not yet running.
+pub(super) struct Core {
+    parts: CoreParts,
+    state: State,
+}
+
+/// What a core works with.
 pub(super) struct CoreParts {
     pub(super) memory: Arc<Memory>,
     pub(super) share: Arc<Share>,
     pub(super) discovery: Arc<dyn Discovery>,
     pub(super) pool: Pool,
     pub(super) notices: Sender<Notice>,
+    /// The sender is for workers to answer through.
     pub(super) events: (Sender<Event>, Receiver<Event>),
+    /// Told once, when the first scan is published.
     pub(super) first_scan: Sender<ScanSummary>,
     pub(super) stop: Stop,
 }
 
 impl Core {
     pub(super) fn new(parts: CoreParts) -> Core {
-        let CoreParts {
-            memory,
-            share,
-            discovery,
-            pool,
-            notices,
-            events: (to_core, events),
-            first_scan,
-            stop,
-        } = parts;
-        Core {
-            memory,
-            share,
-            discovery,
-            pool,
-            notices,
-            events,
-            to_core,
-            first_scan,
-            stop,
-            state: State::default(),
-        }
+        Core { parts, state: State::default() }
     }
 
     /// Scans once, then serves events until stopped.
@@ -179,8 +129,8 @@ impl Core {
             self.feed_pool();
             self.end_scan_if_done();
             select! {
-                recv(self.stop.receiver()) -> _ => return,
-                recv(self.events) -> event => match event {
+                recv(self.parts.stop.receiver()) -> _ => return,
+                recv(self.parts.events.1) -> event => match event {
                     Ok(event) => self.take(event),
                     Err(_) => return,
                 },
@@ -216,7 +166,7 @@ impl Core {
                 if let Some(scan) = &mut self.state.scan {
                     scan.waiting.remove(&name);
                 }
-                let now_shared = self.memory.catalog.read().get(&name).cloned();
+                let now_shared = self.parts.memory.catalog.read().get(&name).cloned();
                 for reply in self.state.checks.remove(&name).unwrap_or_default() {
                     let _asker_may_have_gone = reply.send(now_shared.clone());
                 }
@@ -229,9 +179,9 @@ impl Core {
                 if file.entry.md5_origin == Md5Origin::Claimed {
                     self.state.tasks.push_back(Task::Md5 { name, stamp: file.stamp });
                 }
-                self.memory.catalog.write().insert(file);
+                self.parts.memory.catalog.write().insert(file);
                 let _asker_may_have_gone = reply.send(());
-                self.discovery.publish();
+                self.parts.discovery.publish();
             }
             Event::Md5 { name, stamp, md5 } => {
                 self.state.in_flight -= 1;
@@ -242,8 +192,8 @@ impl Core {
 
     fn begin_scan(&mut self, replies: Vec<Sender<Result<ScanSummary, String>>>) {
         self.state.scan = Some(Scan { walking: true, replies, ..Scan::default() });
-        let (share, to_core, stop) = (Arc::clone(&self.share), self.to_core.clone(), self.stop.clone());
-        let walking = self.pool.try_run(move || {
+        let (share, to_core, stop) = self.for_worker();
+        let walking = self.parts.pool.try_run(move || {
             let mut found = |file| report(&to_core, &stop, Event::Found(file));
             let mut skipped = |why| report(&to_core, &stop, Event::Skipped(why));
             let result = walk(&share, &stop, &mut found, &mut skipped).map_err(|error| error.to_string());
@@ -267,7 +217,7 @@ impl Core {
         }
         scan.seen.insert(found.name.clone());
         let is_known = {
-            let catalog = self.memory.catalog.read();
+            let catalog = self.parts.memory.catalog.read();
             catalog.get(&found.name).is_some_and(|file| file.stamp == found.stamp && !file.racy)
         };
         if !is_known {
@@ -278,7 +228,7 @@ impl Core {
 
     fn look(&mut self, name: FileName) {
         let known = {
-            let catalog = self.memory.catalog.read();
+            let catalog = self.parts.memory.catalog.read();
             catalog.get(&name).filter(|file| !file.racy).map(|file| file.stamp)
         };
         self.look_from(name, known);
@@ -302,25 +252,9 @@ impl Core {
             if let Task::Look { name, .. } = &task {
                 self.state.looking.insert(name.clone(), Looking::InHand);
             }
-            let (share, to_core, stop) = (Arc::clone(&self.share), self.to_core.clone(), self.stop.clone());
-            let job = move || match task {
-                Task::Look { name, known } => {
-                    let outcome = look(&share, &name, known, &stop);
-                    report(&to_core, &stop, Event::Looked { name, outcome });
-                }
-                Task::Md5 { name, stamp } => {
-                    let computed = share
-                        .open_file(&name)
-                        .and_then(|open| whole_md5(&open.file, stamp.size_bytes, &stop));
-                    // A file that cannot be read any more is found out by the next look at it.
-                    let event = match computed {
-                        Ok(md5) => Event::Md5 { name, stamp, md5 },
-                        Err(_) => Event::Looked { outcome: look(&share, &name, None, &stop), name },
-                    };
-                    report(&to_core, &stop, event);
-                }
-            };
-            if self.pool.try_run(job).is_err() {
+            let (share, to_core, stop) = self.for_worker();
+            let job = move || report(&to_core, &stop, task.run(&share, &stop));
+            if self.parts.pool.try_run(job).is_err() {
                 // Only a stopping pool refuses so few jobs.
                 return;
             }
@@ -336,35 +270,27 @@ impl Core {
         match outcome {
             Look::AsKnown => {}
             Look::Hashed(hashed) => {
-                let file = shared_file(name, hashed);
-                let replaced = self.memory.catalog.write().insert(file);
+                let key = hashed.manifest.key();
+                let file = SharedFile::hashed(name, hashed);
+                let replaced = self.parts.memory.catalog.write().insert(file);
                 if let Some(scan) = &mut self.state.scan {
                     match replaced {
                         None => scan.summary.added += 1,
-                        Some(old)
-                            if self
-                                .memory
-                                .catalog
-                                .read()
-                                .get(name)
-                                .is_some_and(|new| new.entry.key() != old.entry.key()) =>
-                        {
-                            scan.summary.changed += 1;
-                        }
+                        Some(old) if old.entry.key() != key => scan.summary.changed += 1,
                         Some(_) => {}
                     }
                 }
                 self.publish();
             }
             Look::Failed(error) => {
-                let was_shared = self.memory.catalog.write().remove(name);
+                let was_shared = self.parts.memory.catalog.write().remove(name);
                 if was_shared && let Some(scan) = &mut self.state.scan {
                     scan.summary.removed += 1;
                 }
                 if was_shared {
                     self.publish();
                 }
-                if !error.is_absence() && !self.stop.is_triggered() {
+                if !error.is_absence() && !self.parts.stop.is_triggered() {
                     self.notice(Level::Warning, format!("`{name}` is not shared: {error}"));
                 }
             }
@@ -373,7 +299,7 @@ impl Core {
 
     /// The true MD5 replaces the claim; whoever claimed another one is named.
     fn md5_computed(&mut self, name: &FileName, stamp: &FileStamp, md5: Md5Digest) {
-        let shared = self.memory.catalog.read().get(name).cloned();
+        let shared = self.parts.memory.catalog.read().get(name).cloned();
         let Some(file) =
             shared.filter(|file| file.stamp == *stamp && file.entry.md5_origin == Md5Origin::Claimed)
         else {
@@ -384,14 +310,14 @@ impl Core {
             self.notice(Level::Warning, text);
         }
         let entry = FileEntry { md5, md5_origin: Md5Origin::Computed, ..FileEntry::clone(&file.entry) };
-        self.memory.catalog.write().insert(SharedFile {
+        self.parts.memory.catalog.write().insert(SharedFile {
             entry: Arc::new(entry),
             manifest: Arc::clone(&file.manifest),
             stamp: file.stamp,
             racy: file.racy,
             claimants: Vec::new(),
         });
-        self.discovery.publish();
+        self.parts.discovery.publish();
     }
 
     /// Publishes; during a scan, whose end publishes too, only now and then.
@@ -401,12 +327,12 @@ impl Core {
             || self.state.published_at.is_none_or(|at| now.saturating_duration_since(at) >= PUBLISH_EVERY)
         {
             self.state.published_at = Some(now);
-            self.discovery.publish();
+            self.parts.discovery.publish();
         }
     }
 
     fn end_scan_if_done(&mut self) {
-        if self.stop.is_triggered() {
+        if self.parts.stop.is_triggered() {
             // A walk that was cut short is no scan.
             return;
         }
@@ -414,22 +340,22 @@ impl Core {
             return;
         };
         if scan.failed.is_none() {
-            let mut catalog = self.memory.catalog.write();
+            let mut catalog = self.parts.memory.catalog.write();
             let gone: Vec<_> = catalog.names().filter(|name| !scan.seen.contains(*name)).cloned().collect();
             scan.summary.removed += gone.len();
             for name in &gone {
                 catalog.remove(name);
             }
         }
-        scan.summary.files = self.memory.catalog.read().len();
-        self.discovery.publish();
+        scan.summary.files = self.parts.memory.catalog.read().len();
+        self.parts.discovery.publish();
         let result = scan.failed.map_or(Ok(scan.summary), Err);
         if !self.state.first_scan_done {
             self.state.first_scan_done = true;
             if result.is_ok() {
                 self.notice(Level::Info, format!("ready: {} files", scan.summary.files));
             }
-            let _node_may_have_gone = self.first_scan.send(scan.summary);
+            let _node_may_have_gone = self.parts.first_scan.send(scan.summary);
         }
         if let (Err(why), true) = (&result, scan.replies.is_empty()) {
             self.notice(Level::Warning, format!("the share cannot be scanned: {}", Printable(why)));
@@ -443,8 +369,13 @@ impl Core {
         }
     }
 
+    /// What a job takes along.
+    fn for_worker(&self) -> (Arc<Share>, Sender<Event>, Stop) {
+        (Arc::clone(&self.parts.share), self.parts.events.0.clone(), self.parts.stop.clone())
+    }
+
     fn notice(&self, level: Level, text: String) {
-        let _dropped_when_full = self.notices.try_send(Notice { level, text });
+        let _dropped_when_full = self.parts.notices.try_send(Notice { level, text });
     }
 }
 
@@ -453,36 +384,6 @@ fn report(to_core: &Sender<Event>, stop: &Stop, event: Event) {
     select! {
         send(to_core, event) -> _ => {}
         recv(stop.receiver()) -> _ => {}
-    }
-}
-
-fn look(share: &Share, name: &FileName, known: Option<FileStamp>, stop: &Stop) -> Look {
-    if known.is_some() && share.open_file(name).is_ok_and(|open| Some(open.stamp) == known) {
-        return Look::AsKnown;
-    }
-    match hash_file(share, name, stop) {
-        Ok(hashed) => Look::Hashed(hashed),
-        Err(error) => Look::Failed(error),
-    }
-}
-
-fn shared_file(name: &FileName, hashed: Hashed) -> SharedFile {
-    let entry = FileEntry {
-        name: name.clone(),
-        size_bytes: hashed.manifest.key().size_bytes,
-        mtime_ns: hashed.stamp.mtime_ns,
-        content: hashed.manifest.key().id,
-        md5: hashed.md5,
-        md5_origin: Md5Origin::Computed,
-        holding: Holding::Full,
-        attributes: Vec::new(),
-    };
-    SharedFile {
-        entry: Arc::new(entry),
-        manifest: Arc::new(hashed.manifest),
-        stamp: hashed.stamp,
-        racy: hashed.racy,
-        claimants: Vec::new(),
     }
 }
 
@@ -529,14 +430,37 @@ mod tests {
         let name = FileName::new("a").expect("a name");
         core.state.scan = Some(Scan { walking: true, ..Scan::default() });
         core.look(name.clone());
-        let task = core.state.tasks.pop_front();
-        assert!(matches!(task, Some(Task::Look { .. })), "{task:?}");
-        core.state.in_flight = 1;
-        let outcome = look(&core.share, &name, None, &core.stop);
-        core.take(Event::Looked { name: name.clone(), outcome });
+        looked_at(&mut core);
         core.take(Event::WalkEnded(Ok(())));
         core.end_scan_if_done();
         assert!(core.state.scan.is_none(), "the scan is done");
-        assert!(core.memory.catalog.read().get(&name).is_some(), "it is there and was looked at");
+        assert!(core.parts.memory.catalog.read().get(&name).is_some(), "it is there and was looked at");
+    }
+
+    #[test]
+    fn what_changes_while_it_is_looked_at_is_looked_at_again() {
+        let (mut core, dir) = core();
+        let name = FileName::new("a").expect("a name");
+        let (reply, answer) = bounded(1);
+        core.look(name.clone());
+        core.feed_pool();
+        let stale = Task::Look { name: name.clone(), known: None }.run(&core.parts.share, &core.parts.stop);
+        std::fs::write(dir.path().join("a"), b"changed").expect("written");
+        core.take(Event::Check { name: name.clone(), reply });
+        core.take(stale);
+        assert!(answer.try_recv().is_err(), "what was found before the question is no answer");
+        looked_at(&mut core);
+        let answered = answer.try_recv().expect("answered").expect("shared");
+        assert_eq!(answered.entry.size_bytes, 7);
+    }
+
+    /// Does the one task that waits, as a worker would.
+    fn looked_at(core: &mut Core) {
+        let task = core.state.tasks.front().expect("a task");
+        let Task::Look { name, known } = task else { panic!("{task:?}") };
+        let task = Task::Look { name: name.clone(), known: *known };
+        core.feed_pool();
+        let event = task.run(&core.parts.share, &core.parts.stop);
+        core.take(event);
     }
 }

@@ -17,6 +17,7 @@ mod memory;
 mod names;
 mod turns;
 mod upload;
+mod work;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
