@@ -246,20 +246,27 @@ impl Core {
     }
 
     fn feed_pool(&mut self) {
-        while self.state.in_flight < IN_FLIGHT_MAX
-            && let Some(task) = self.state.tasks.pop_front()
-        {
-            if let Task::Look { name, .. } = &task {
-                self.state.looking.insert(name.clone(), Looking::InHand);
-            }
+        while let Some(task) = self.next_task() {
             let (share, to_core, stop) = self.for_worker();
             let job = move || report(&to_core, &stop, task.run(&share, &stop));
             if self.parts.pool.try_run(job).is_err() {
                 // Only a stopping pool refuses so few jobs.
                 return;
             }
-            self.state.in_flight += 1;
         }
+    }
+
+    /// The next task for a worker, unless enough are in their hands.
+    fn next_task(&mut self) -> Option<Task> {
+        if self.state.in_flight >= IN_FLIGHT_MAX {
+            return None;
+        }
+        let task = self.state.tasks.pop_front()?;
+        if let Task::Look { name, .. } = &task {
+            self.state.looking.insert(name.clone(), Looking::InHand);
+        }
+        self.state.in_flight += 1;
+        Some(task)
     }
 
     fn looked(&mut self, name: &FileName, outcome: Look) {
@@ -443,8 +450,7 @@ mod tests {
         let name = FileName::new("a").expect("a name");
         let (reply, answer) = bounded(1);
         core.look(name.clone());
-        core.feed_pool();
-        let stale = Task::Look { name: name.clone(), known: None }.run(&core.parts.share, &core.parts.stop);
+        let stale = in_hand(&mut core).run(&core.parts.share, &core.parts.stop);
         std::fs::write(dir.path().join("a"), b"changed").expect("written");
         core.take(Event::Check { name: name.clone(), reply });
         core.take(stale);
@@ -456,11 +462,11 @@ mod tests {
 
     /// Does the one task that waits, as a worker would.
     fn looked_at(core: &mut Core) {
-        let task = core.state.tasks.front().expect("a task");
-        let Task::Look { name, known } = task else { panic!("{task:?}") };
-        let task = Task::Look { name: name.clone(), known: *known };
-        core.feed_pool();
-        let event = task.run(&core.parts.share, &core.parts.stop);
+        let event = in_hand(core).run(&core.parts.share, &core.parts.stop);
         core.take(event);
+    }
+
+    fn in_hand(core: &mut Core) -> Task {
+        core.next_task().expect("a task waits")
     }
 }
