@@ -22,17 +22,18 @@ pub const DEFAULT_LATENCY_FILE: &str = "latency.txt";
 /// Command line of `tracker`.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "tracker", version, about = "Knows which node has which file and which nodes are alive.")]
+#[command(next_line_help = true)]
 pub struct TrackerArgs {
     /// Where to listen; port 0 picks a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5025")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5025", value_parser = address)]
     pub listen: SocketAddr,
     /// Threads that serve connections
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = count(1, 64))]
     pub fronts: u64,
-    /// Most connections of one front with an incomplete request
+    /// Most connections with an unfinished request, a thread
     #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_MAX as u64, value_parser = count(1, 1 << 20))]
     pub max_incomplete: u64,
-    /// Most connections of one front and one address with an incomplete request
+    /// The same for one address
     #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_PER_ADDRESS_MAX as u64, value_parser = count(1, 1 << 20))]
     pub max_incomplete_per_address: u64,
     #[command(flatten)]
@@ -43,11 +44,11 @@ pub struct TrackerArgs {
 #[derive(Debug, Clone, Parser)]
 #[command(name = "node", version, about = "Shares one directory, and finds and downloads files of others.")]
 #[command(
-    after_help = "Without --headless, commands are read from the prompt or from standard input: `help` lists them."
+    after_help = "Without --headless, commands are read from the prompt or from standard input:\n`help` lists them."
 )]
 pub struct NodeArgs {
-    /// IP address to listen on, as in 127.0.0.1
-    #[arg(value_name = "IP")]
+    /// IP address to listen on, as in 127.0.0.1 or ::1
+    #[arg(value_name = "IP", value_parser = ip)]
     pub ip: IpAddr,
     /// Port to listen on; 0 picks a free one
     #[arg(value_name = "PORT")]
@@ -56,31 +57,32 @@ pub struct NodeArgs {
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
     /// Where the tracker is
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5025")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5025", value_parser = address)]
     pub tracker: SocketAddr,
-    /// Address under which others reach this node, where that is not IP and PORT
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Where others reach it [default: IP and PORT]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub advertise: Option<SocketAddr>,
-    /// Latencies to other nodes [default: latency.txt here, if there is one]; `none`: measure them
+    /// Latencies; none: measure [latency.txt if here]
     #[arg(long, value_name = "FILE|none")]
     pub latency_file: Option<PathBuf>,
-    /// Latency of a pair that the latency file does not have
-    #[arg(long, value_name = "MS", default_value = "100")]
+    /// Latency of other pairs
+    #[arg(long, value_name = "MS", default_value = "100", allow_negative_numbers = true)]
     pub default_latency_ms: Millis,
-    /// What one transfer of load weighs, in milliseconds of latency
-    #[arg(long, value_name = "MS", default_value = "10")]
+    /// What one transfer of load costs
+    #[arg(long, value_name = "MS", default_value = "10", allow_negative_numbers = true)]
     pub load_weight: Millis,
-    /// Act as if the latencies of the latency file were real
+    /// Act as if the file's latencies were real
     #[arg(long)]
     pub emulate_latency: bool,
-    /// Further rounds through all sources when every one has failed
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    /// More rounds when all sources fail
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub retries: u32,
-    /// How often the tracker hears from this node
+    /// How often to tell the tracker
     #[arg(long, value_name = "TIME|off", default_value = "5s", value_parser = heartbeat)]
     pub heartbeat: Heartbeat,
-    /// Most bytes per second of all uploads together, as in 512k, 10M, 1GiB
-    #[arg(long, value_name = "RATE", value_parser = rate)]
+    /// Bytes/s of all uploads: 512k, 10M, 1GiB
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", value_parser = rate)]
     pub max_upload: Option<u64>,
     /// Read no commands; serve until INT or TERM
     #[arg(long)]
@@ -110,6 +112,14 @@ pub enum Parsed<A> {
 
 fn count(min: u64, max: u64) -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(min..=max)
+}
+
+fn ip(text: &str) -> Result<IpAddr, &'static str> {
+    text.parse().map_err(|_| "give numbers, as in 127.0.0.1 or ::1")
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "give numbers, as in 127.0.0.1:5025 or [::1]:5025")
 }
 
 fn heartbeat(text: &str) -> Result<Heartbeat, String> {

@@ -60,7 +60,7 @@ pub enum ParseError {
     Superfluous { verb: &'static str, word: String, usage: &'static str },
     #[error("`{option}` is given twice")]
     Twice { option: &'static str },
-    #[error("`{0}` is not an IP address: give numbers, as in 127.0.0.1")]
+    #[error("`{0}` is not an IP address: give numbers, as in 127.0.0.1 or ::1")]
     Ip(String),
     #[error("`{0}` is not a port: give a number from 1 to 65535")]
     Port(String),
@@ -321,7 +321,7 @@ mod tests {
         check_error("download a --verify half", "--verify `half`: only `whole` is known");
         check_error(
             "getload localhost 5001",
-            "`localhost` is not an IP address: give numbers, as in 127.0.0.1",
+            "`localhost` is not an IP address: give numbers, as in 127.0.0.1 or ::1",
         );
         for port in ["0", "70000", "abc", "-1"] {
             check_error(

@@ -46,7 +46,7 @@ pub enum LatencyError {
 pub enum LineFault {
     #[error("expected `<my_ip> <my_port> <peer_ip> <peer_port> <ms>` or `<port1>,<port2>,<ms>`")]
     Fields,
-    #[error("`{0}` is not an ip address")]
+    #[error("`{0}` is not an IP address")]
     Ip(String),
     #[error("`{0}` is not a port between 1 and 65535")]
     Port(String),

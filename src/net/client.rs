@@ -38,6 +38,9 @@ pub enum ClientError {
     /// Ours: the addresses are of different families.
     #[error("one address is IPv4 and the other IPv6: give the node an address of the same kind")]
     Family,
+    /// Ours: no packet can go from the node's address to the other, as from 127.0.0.1 to another machine.
+    #[error("this node's address does not lead there: give the node an address of that network, or 0.0.0.0")]
+    Route,
     /// The network's fault, or ours (`bind` not an address of this machine, no descriptor left).
     #[error("{0}")]
     Io(ErrorKind),
@@ -55,6 +58,7 @@ impl From<io::Error> for ClientError {
             ErrorKind::ConnectionRefused => ClientError::Refused,
             ErrorKind::BrokenPipe => ClientError::Closed,
             ErrorKind::Unsupported => ClientError::Family,
+            ErrorKind::InvalidInput => ClientError::Route,
             kind => ClientError::Io(kind),
         }
     }

@@ -4,6 +4,7 @@
 //! that are there, never with the count that was claimed. No wire type is zero-sized or recursive.
 
 use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian};
+use bincode::error::DecodeError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -47,9 +48,17 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
 /// [`CodecError::Malformed`] or [`CodecError::Trailing`]; both are the sender's fault.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
     let (message, used) = bincode::serde::decode_from_slice(body, CONFIG)
-        .map_err(|error| CodecError::Malformed(error.to_string()))?;
+        .map_err(|error| CodecError::Malformed(reason(error)))?;
     match body.len() - used {
         0 => Ok(message),
         left => Err(CodecError::Trailing(left)),
+    }
+}
+
+/// What serde says comes wrapped, and would be shown as Rust source.
+fn reason(error: DecodeError) -> String {
+    match error {
+        DecodeError::OtherString(text) => text,
+        error => error.to_string(),
     }
 }
