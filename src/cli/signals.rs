@@ -38,14 +38,19 @@ struct Inner {
 }
 
 impl Signals {
-    /// Watches TERM, HUP and QUIT from now on, and survives XFSZ: the write that it tells of fails anyway.
+    /// Watches TERM, HUP and QUIT from now on, and survives XFSZ: the write that it tells of fails anyway. A HUP that was ignored at start
+    /// (`nohup`) stays so.
     /// INT is told by whoever handles it, through [`Signals::interrupt`].
     ///
     /// # Errors
     /// When the system gives no descriptor, thread or signal handler.
     pub fn watch() -> io::Result<Signals> {
         let signals = Signals::unwatched()?;
-        let mut arriving = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP, SIGQUIT, SIGXFSZ])?;
+        let mut watched = vec![SIGTERM, SIGQUIT, SIGXFSZ];
+        if !is_ignored(SIGHUP) {
+            watched.push(SIGHUP);
+        }
+        let mut arriving = signal_hook::iterator::Signals::new(watched)?;
         let told = signals.clone();
         // Lives until the process ends, so that a second TERM works during a stop: nobody joins it.
         Threads::new().spawn("signals", move || {
@@ -149,6 +154,15 @@ pub fn service_exit(exit: Exit) -> Exit {
         Exit::Signal(number) if [SIGINT, SIGTERM].contains(&i32::from(number)) => Exit::Success,
         other => other,
     }
+}
+
+/// Returns true if and only if the process was started with this signal ignored.
+fn is_ignored(number: i32) -> bool {
+    // One bit for each signal, the first being 1; see proc(5).
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (number - 1) & 1 == 1)
 }
 
 #[cfg(test)]

@@ -63,6 +63,10 @@ mod tests {
         }
         let built_in: BTreeSet<_> =
             SAMPLES.iter().map(|(node, name, _)| (node.to_string(), name.to_string())).collect();
-        assert_eq!(there, built_in);
+        // The README's walk has one node download a sample of another.
+        let is_sample = |name: &String| SAMPLES.iter().any(|(_, sample, _)| sample == name);
+        let unknown: Vec<_> = there.difference(&built_in).filter(|(_, name)| !is_sample(name)).collect();
+        assert_eq!(unknown, Vec::<&(String, String)>::new());
+        assert!(built_in.is_subset(&there));
     }
 }
