@@ -164,7 +164,7 @@ impl Desk {
         let committed = self.shared.registry.write().commit_register(session, proof, clock::now());
         match committed {
             Ok(()) => {
-                hands.keep_idle(control);
+                hands.keep_idle(control, true);
                 hands.send(control, self.reply(ReplyBody::Registered { unproved }));
             }
             Err(error) => hands.send(control, self.refused(&error)),

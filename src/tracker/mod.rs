@@ -112,7 +112,7 @@ impl Tracker {
                 listener: Some(Arc::clone(&listener)),
                 incomplete_max: config.incomplete_max,
                 incomplete_per_address_max: config.incomplete_per_address_max,
-                rate: None,
+                ..FrontConfig::default()
             };
             let stop = tracker.stop.clone();
             let name = format!("front-{number}");
