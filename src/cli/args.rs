@@ -167,6 +167,7 @@ impl TrackerArgs {
             incomplete_max: count(self.max_incomplete),
             incomplete_per_address_max: count(self.max_incomplete_per_address),
             sweep: SWEEP,
+            ..TrackerConfig::default()
         }
     }
 }

@@ -5,10 +5,12 @@
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
+use socket2::SockRef;
 
+use super::config::Deadlines;
 use super::output::Output;
 use super::service::{After, Closed};
 use crate::proto::Decoder;
@@ -50,6 +52,7 @@ pub(super) struct Conn {
     /// All is sent and we have said so; what still comes in is thrown away until then, so that it does not
     /// reset the connection under the last reply.
     pub(super) lingers_until: Option<Instant>,
+    /// It may be idle for as long as it likes.
     pub(super) keep_idle: bool,
     /// A first request was complete.
     pub(super) proven: bool,
@@ -172,19 +175,34 @@ impl Conn {
             && (self.lingers_until.is_some() || (self.request_since.is_some() && self.output.is_empty()))
     }
 
+    /// Bytes kept because the other end does not take its replies: those, and the requests behind them. `None`: it owes
+    /// us no reading. What we send of our own accord has a deadline of its own.
+    pub(super) fn untaken_bytes(&self) -> Option<usize> {
+        let held_bytes = self.output.held_bytes();
+        let is_owed = self.origin == Origin::Accepted && held_bytes > 0;
+        is_owed.then(|| held_bytes + self.decoder.waiting_bytes())
+    }
+
+    /// What the other end does not take is thrown away, by the system too, which would keep trying for minutes.
+    pub(super) fn reset_if_untaken(&self) {
+        if !self.output.is_empty() {
+            let _has_failed_already = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        }
+    }
+
     /// When it is too late, and for what.
-    pub(super) fn due(&self) -> Option<(Instant, Closed)> {
+    pub(super) fn due(&self, deadlines: &Deadlines) -> Option<(Instant, Closed)> {
         if let Some(until) = self.lingers_until {
             return Some((until, Closed::Ours));
         }
         let answer_by = match self.origin {
             Origin::Ours { answer_by: Some(at) } => Some(at),
-            _ => self.request_since.map(|at| at + limits::ms(limits::REQUEST_DEADLINE_MS)),
+            _ => self.request_since.map(|at| at + deadlines.request),
         };
         let sends = !self.connecting && !self.output.is_empty() && self.paced_until.is_none();
-        let stalled = sends.then(|| self.taken_at + limits::ms(limits::WRITE_STALL_MS));
+        let stalled = sends.then(|| self.taken_at + deadlines.write_stall);
         let idle = self.output.is_empty() && !self.held && !self.keep_idle && answer_by.is_none();
-        let idle = idle.then(|| self.active_at + limits::ms(limits::IDLE_DEADLINE_MS));
+        let idle = idle.then(|| self.active_at + deadlines.idle);
         let late = [(answer_by, Closed::Deadline), (stalled, Closed::Stalled), (idle, Closed::Deadline)];
         late.into_iter().filter_map(|(at, why)| Some((at?, why))).min_by_key(|(at, _)| *at)
     }
@@ -195,7 +213,6 @@ mod tests {
     use super::*;
     use crate::net::listen::listen;
     use crate::rt::clock;
-    use std::time::Duration;
 
     /// What a connection in some state waits for: `(interest, when and why it is too late, incomplete)`.
     #[test]
@@ -317,7 +334,7 @@ mod tests {
             conn.note_turn(now);
             let expected = due.map(|(ms, why)| (now + Duration::from_millis(ms), why));
             assert_eq!(
-                (conn.interest(), conn.due(), conn.is_incomplete()),
+                (conn.interest(), conn.due(&Deadlines::default()), conn.is_incomplete()),
                 (interest, expected, incomplete),
                 "{state}"
             );

@@ -11,16 +11,15 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 
-use super::bucket::Bucket;
-use super::caps::Incomplete;
+use super::caps::{Cap, Occupants};
 use super::client::timespec;
+use super::config::FrontConfig;
 use super::conn::{Conn, Origin};
 use super::listen::{dialed, keep_alive};
 use super::service::{Closed, ConnId, Hands, Service};
@@ -45,19 +44,6 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 const LISTENER: u64 = u64::MAX;
 const MAILBOX: u64 = u64::MAX - 1;
 const STOP: u64 = u64::MAX - 2;
-
-/// What a front is made of.
-#[derive(Debug)]
-pub struct FrontConfig {
-    /// Several fronts may share one. `None`: connections come only by `connect` and `adopt`.
-    pub listener: Option<Arc<TcpListener>>,
-    /// Usually [`limits::INCOMPLETE_MAX`].
-    pub incomplete_max: usize,
-    /// Usually [`limits::INCOMPLETE_PER_ADDRESS_MAX`].
-    pub incomplete_per_address_max: usize,
-    /// What pays for every byte of a file; `None`: no limit.
-    pub rate: Option<Arc<Bucket>>,
-}
 
 /// Runs a front on this thread until `stop` is triggered; then sends once what the system takes at once, and
 /// closes all.
@@ -104,7 +90,10 @@ pub(super) struct Front<S: Service> {
     /// Connections whose turn it is, whether or not the system reports them.
     turns: VecDeque<ConnId>,
     timers: Timers<Timer>,
-    incomplete: Incomplete,
+    /// Those with an incomplete request, by when it began.
+    incomplete: Occupants,
+    /// Those that do not take their replies, by when they last did.
+    untaken: Occupants,
     pub(super) hands: Hands<S::Session>,
     scratch: Vec<u8>,
     /// Given up for a moment when no other descriptor is left, to turn a client away instead of leaving it
@@ -122,7 +111,12 @@ impl<S: Service> Front<S> {
             listener.set_nonblocking(true)?;
             watch_listener(&epoll, listener)?;
         }
-        let incomplete = Incomplete::new(config.incomplete_max, config.incomplete_per_address_max);
+        let bytes = |bytes_max| Cap { count_max: usize::MAX, bytes_max };
+        let requests = |count_max| Cap { count_max, bytes_max: limits::INCOMPLETE_MAX_BYTES };
+        let output_max_bytes = config.output_max_bytes;
+        let incomplete =
+            Occupants::new(requests(config.incomplete_max), requests(config.incomplete_per_address_max));
+        let untaken = Occupants::new(bytes(output_max_bytes), bytes(output_max_bytes / limits::OUTPUT_SHARE));
         Ok(Front {
             service,
             config,
@@ -134,6 +128,7 @@ impl<S: Service> Front<S> {
             turns: VecDeque::new(),
             timers: Timers::new(),
             incomplete,
+            untaken,
             hands: Hands::default(),
             scratch: vec![0; READ_TURN_BYTES],
             spare: open_spare(),
@@ -335,6 +330,7 @@ impl<S: Service> Front<S> {
             Ok(turn) => {
                 if turn.sent_bytes > 0 {
                     conn.note_taken(now);
+                    self.untaken.remove(id);
                 }
                 if turn.wait_until.is_some() {
                     conn.paced_until = turn.wait_until;
@@ -378,15 +374,18 @@ impl<S: Service> Front<S> {
             }
             conn.watched = interest;
         }
-        self.timers.set(Timer::Deadline(id), conn.due().map(|(at, _)| at));
-        if conn.is_incomplete() {
-            let address = conn.peer.ip();
-            self.incomplete.set(id, address, conn.decoder.waiting_bytes());
-            while let Some(oldest) = self.incomplete.victim(address) {
-                self.close_and_obey(oldest, &Closed::Evicted);
-            }
-        } else {
-            self.incomplete.remove(id);
+        self.timers.set(Timer::Deadline(id), conn.due(&self.config.deadlines).map(|(at, _)| at));
+        let address = conn.peer.ip();
+        match conn.is_incomplete() {
+            true => self.incomplete.set(id, address, conn.decoder.waiting_bytes()),
+            false => self.incomplete.remove(id),
+        }
+        match conn.untaken_bytes() {
+            Some(bytes) => self.untaken.set(id, address, bytes),
+            None => self.untaken.remove(id),
+        }
+        while let Some(oldest) = self.incomplete.victim(address).or_else(|| self.untaken.victim(address)) {
+            self.close_and_obey(oldest, &Closed::Evicted);
         }
     }
 
@@ -411,10 +410,13 @@ impl<S: Service> Front<S> {
         let now = clock::now();
         while let Some(timer) = self.timers.pop(now) {
             match timer {
-                Timer::Deadline(id) => match self.conns.get(&id).and_then(|entry| entry.conn.due()) {
-                    Some((at, why)) if at <= now => self.close_and_obey(id, &why),
-                    due => self.timers.set(timer, due.map(|(at, _)| at)),
-                },
+                Timer::Deadline(id) => {
+                    let Some(Entry { conn, .. }) = self.conns.get(&id) else { continue };
+                    match conn.due(&self.config.deadlines) {
+                        Some((at, why)) if at <= now => self.close_and_obey(id, &why),
+                        due => self.timers.set(timer, due.map(|(at, _)| at)),
+                    }
+                }
                 Timer::Pace(id) => {
                     if let Some(entry) = self.conns.get_mut(&id) {
                         entry.conn.paced_until = None;
@@ -455,13 +457,19 @@ impl<S: Service> Front<S> {
         self.timers.set(Timer::Deadline(id), None);
         self.timers.set(Timer::Pace(id), None);
         self.incomplete.remove(id);
+        self.untaken.remove(id);
         // Before the socket is dropped: a descriptor that lives on elsewhere would go on being reported.
         let _was_not_watched = epoll::delete(&self.epoll, &entry.conn.socket);
         Some(entry)
     }
 
     fn close(&mut self, id: ConnId, why: &Closed) {
-        if let Some(Entry { session: Some(session), .. }) = self.remove(id) {
+        let Some(Entry { conn, session }) = self.remove(id) else { return };
+        if matches!(why, Closed::Stalled | Closed::Evicted) {
+            conn.reset_if_untaken();
+        }
+        drop(conn);
+        if let Some(session) = session {
             self.service.closed(id, session, why, &mut self.hands);
         }
     }
@@ -492,12 +500,17 @@ fn watch_listener(epoll: &OwnedFd, listener: &TcpListener) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{After, Parts, listen};
+    use crate::net::{After, Bucket, Deadlines, Parts, listen};
     use crate::proto::{Decoder, FrameError};
     use crate::rt::{Post, Threads, mailbox};
     use crossbeam_channel::{Receiver, Sender, unbounded};
+    use socket2::{Domain, SockRef, Socket, Type};
     use std::io::{Read, Write};
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    /// Length of a long answer.
+    const BIG_BYTES: usize = 1 << 20;
 
     /// A service that does what the first byte of each frame says, and tells the test what happens.
     struct Desk {
@@ -555,6 +568,14 @@ mod tests {
                         0..self.file_bytes,
                         u64::from(body[1] - b'0'),
                     );
+                }
+                (b'k' | b'u', _) => {
+                    hands.keep_idle(id, body[0] == b'k');
+                    hands.send(id, envelope(body));
+                }
+                (b'b', _) => {
+                    self.tell(News::Frame(id, body.to_vec()));
+                    hands.send(id, envelope(&[b'b'; BIG_BYTES]));
                 }
                 (b's', _) => {
                     let done = clock::now() + Duration::from_millis(20);
@@ -616,6 +637,8 @@ mod tests {
 
     struct Setup {
         incomplete_max: usize,
+        output_max_bytes: usize,
+        deadlines: Deadlines,
         rate: Option<Arc<Bucket>>,
         file: Vec<u8>,
         /// By how many bytes the service believes the file to be longer.
@@ -625,7 +648,15 @@ mod tests {
 
     impl Default for Setup {
         fn default() -> Setup {
-            Setup { incomplete_max: 1000, rate: None, file: Vec::new(), missing_bytes: 0, other: None }
+            Setup {
+                incomplete_max: 1000,
+                output_max_bytes: limits::OUTPUT_MAX_BYTES,
+                deadlines: Deadlines::default(),
+                rate: None,
+                file: Vec::new(),
+                missing_bytes: 0,
+                other: None,
+            }
         }
     }
 
@@ -651,7 +682,9 @@ mod tests {
                 listener: Some(listener),
                 incomplete_max: self.incomplete_max,
                 incomplete_per_address_max: 1000,
+                output_max_bytes: self.output_max_bytes,
                 rate: self.rate,
+                deadlines: self.deadlines,
             };
             let front_stop = stop.clone();
             let work = move || run(desk, config, mail, front_stop).expect("the system can wait");
@@ -881,6 +914,124 @@ mod tests {
         let mut tags: Vec<News> = (0..3).map(|_| front.next_news()).collect();
         tags.sort_by_key(|news| format!("{news:?}"));
         assert_eq!(tags, [News::Sent(1), News::Sent(1), News::Sent(2)]);
+    }
+
+    /// A front, all of one address, whose connections take in little that is not read.
+    fn start_with_small_buffers(setup: Setup) -> Running {
+        let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        SockRef::from(&listener).set_send_buffer_size(64 << 10).expect("a socket");
+        setup.start_on(Arc::new(listener))
+    }
+
+    fn connect_with_small_buffer(front: &Running) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(64 << 10).expect("a socket");
+        socket.connect(&front.addr.into()).expect("it listens");
+        let client = TcpStream::from(socket);
+        client.set_read_timeout(Some(Duration::from_secs(10))).expect("a valid time");
+        client
+    }
+
+    #[test]
+    fn who_takes_no_reply_is_not_asked_for_a_further_request() {
+        let front = start_with_small_buffers(Setup::default());
+        let mut client = connect_with_small_buffer(&front);
+        client.write_all(&envelope(b"b").repeat(30)).expect("taken");
+        assert!(matches!(front.next_news(), News::Frame(..)));
+        front.assert_rests();
+        let mut decoder = Decoder::new();
+        for _ in 0..30 {
+            assert_eq!(receive(&mut client, &mut decoder).map(|body| body.len()), Some(BIG_BYTES));
+        }
+    }
+
+    #[test]
+    fn who_takes_no_reply_for_longest_makes_room() {
+        // Room for three long answers of one address.
+        let output_max_bytes = limits::OUTPUT_SHARE * (7 * BIG_BYTES / 2);
+        let front = start_with_small_buffers(Setup { output_max_bytes, ..Setup::default() });
+        let mut clients = Vec::new();
+        let begin = || {
+            let mut client = connect_with_small_buffer(&front);
+            client.write_all(&envelope(b"b").repeat(2)).expect("taken");
+            assert!(matches!(front.next_news(), News::Frame(..)));
+            (client, Decoder::new())
+        };
+        clients.extend([begin(), begin(), begin()]);
+        front.assert_rests();
+        let finish = |(client, decoder): &mut (TcpStream, Decoder)| {
+            assert_eq!(receive(client, decoder).map(|body| body.len()), Some(BIG_BYTES));
+        };
+        finish(&mut clients[0]);
+        assert!(matches!(front.next_news(), News::Frame(..)), "the next is answered");
+        front.assert_rests();
+        clients.push(begin());
+        assert_eq!(front.next_news(), News::Closed(Closed::Evicted));
+        // Longest without progress was the second.
+        let (evicted, _) = clients.remove(1);
+        let port = evicted.local_addr().expect("connected").port();
+        let ends = format!(" 0100007F:{:04X} 0100007F:{port:04X} ", front.addr.port());
+        let known = std::fs::read_to_string("/proc/net/tcp").expect("linux");
+        assert!(!known.contains(&ends), "the system still keeps what it did not take");
+        clients.iter_mut().for_each(finish);
+        clients[1..].iter_mut().for_each(finish);
+    }
+
+    #[test]
+    fn each_wait_has_its_end() {
+        let (short, long) = (Duration::from_millis(100), Duration::from_secs(100));
+        let all_long = Deadlines { request: long, idle: long, write_stall: long };
+        for (name, deadlines, bytes, end) in [
+            ("first request", Deadlines { request: short, ..all_long }, vec![], Closed::Deadline),
+            (
+                "rest of a request",
+                Deadlines { request: short, ..all_long },
+                [envelope(b"e"), b"NPR".to_vec()].concat(),
+                Closed::Deadline,
+            ),
+            ("next request", Deadlines { idle: short, ..all_long }, envelope(b"e"), Closed::Deadline),
+            (
+                "kept, and not any more",
+                Deadlines { idle: short, ..all_long },
+                { [envelope(b"k"), envelope(b"u")].concat() },
+                Closed::Deadline,
+            ),
+            ("reading", Deadlines { write_stall: short, ..all_long }, envelope(b"f1"), Closed::Stalled),
+        ] {
+            let front =
+                start_with_small_buffers(Setup { deadlines, file: noise(8 << 20), ..Setup::default() });
+            let mut client = connect_with_small_buffer(&front);
+            client.write_all(&bytes).expect("taken");
+            assert_eq!(front.next_news(), News::Closed(end), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_kept_connection_outlives_others_that_are_idle() {
+        let deadlines = Deadlines { idle: Duration::from_millis(100), ..Deadlines::default() };
+        let front = Setup { deadlines, ..Setup::default() }.start();
+        let mut kept = front.connect();
+        assert_eq!(ask(&mut kept, b"k"), Some(b"k".to_vec()));
+        for _ in 0..2 {
+            let mut other = front.connect();
+            assert_eq!(ask(&mut other, b"e"), Some(b"e".to_vec()));
+            assert_eq!(front.next_news(), News::Closed(Closed::Deadline));
+        }
+        assert_eq!(ask(&mut kept, b"u"), Some(b"u".to_vec()));
+        assert_eq!(front.next_news(), News::Closed(Closed::Deadline));
+    }
+
+    #[test]
+    fn an_accepted_connection_finds_out_that_the_other_machine_is_gone() {
+        let (post, mail) = mailbox(1).expect("a descriptor");
+        let front = Setup { other: Some(post), ..Setup::default() }.start();
+        let mut client = front.connect();
+        client.write_all(&envelope(b"m")).expect("taken");
+        mail.wait(&front.stop, Some(clock::now() + Duration::from_secs(10)));
+        let Some(Event::Adopt(parts, _)) = mail.next() else { panic!("moved here") };
+        let socket = SockRef::from(&parts.socket);
+        assert!(socket.keepalive().expect("a socket"));
+        assert_eq!(socket.tcp_keepalive_time().expect("a socket"), limits::ms(limits::KEEP_ALIVE_MS));
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl<S: Service> Front<S> {
             Command::Close { conn } => self.change(conn, |conn| {
                 conn.closing.get_or_insert(Closed::Ours);
             }),
-            Command::KeepIdle { conn } => self.change(conn, |conn| conn.keep_idle = true),
+            Command::KeepIdle { conn, forever } => self.change(conn, |conn| conn.keep_idle = forever),
             Command::Connect { endpoint, bind, session, first, deadline } => {
                 let (id, now) = (self.new_id(), clock::now());
                 match dial(endpoint, bind) {

@@ -19,7 +19,7 @@ const JOIN_BYTES: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Output {
     queue: VecDeque<Piece>,
-    /// Unsent bytes that are held in memory.
+    /// Bytes in the queue's memory.
     held_bytes: usize,
 }
 
@@ -62,7 +62,7 @@ impl Output {
         self.queue.is_empty()
     }
 
-    /// Unsent bytes in memory; file ranges take none.
+    /// Bytes in memory, until the piece of output they belong to is sent whole; file ranges take none.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
@@ -93,8 +93,8 @@ impl Output {
                     }
                     let taken = not_waiting(socket.write(&rest[..wanted]))?;
                     *sent += taken;
-                    self.held_bytes -= taken;
                     if *sent == bytes.len() {
+                        self.held_bytes -= bytes.len();
                         self.queue.pop_front();
                     }
                     (taken as u64, wanted as u64)

@@ -44,7 +44,8 @@ pub enum Closed {
     Stalled,
     /// The bytes were no frames.
     Malformed(FrameError),
-    /// It made room: the caps on incomplete requests were reached and it was the oldest.
+    /// It made room: the caps on incomplete requests were reached and it was the oldest, or those on unsent output and
+    /// it was without progress longest.
     Evicted,
     /// The service closed it, or handed it to another front, or the front stops.
     Ours,
@@ -106,7 +107,7 @@ pub(super) enum Command<S> {
     SendFile { to: ConnId, file: Arc<File>, range: Range<u64>, tag: u64 },
     Release { conn: ConnId },
     Close { conn: ConnId },
-    KeepIdle { conn: ConnId },
+    KeepIdle { conn: ConnId, forever: bool },
     Connect { endpoint: SocketAddr, bind: Option<IpAddr>, session: S, first: Vec<u8>, deadline: Duration },
     HandOver { conn: ConnId, to: Box<dyn FnOnce(Parts) + Send> },
     Adopt { parts: Parts, session: S, body: Vec<u8> },
@@ -155,9 +156,10 @@ impl<S> Hands<S> {
         self.commands.push(Command::Close { conn });
     }
 
-    /// Lets the connection be idle between requests for as long as it likes.
-    pub fn keep_idle(&mut self, conn: ConnId) {
-        self.commands.push(Command::KeepIdle { conn });
+    /// Whether the connection may be idle between requests for as long as it likes, or (as at first) for
+    /// [`super::Deadlines::idle`].
+    pub fn keep_idle(&mut self, conn: ConnId, forever: bool) {
+        self.commands.push(Command::KeepIdle { conn, forever });
     }
 
     /// Opens a connection, from `bind` if given, sends `first` and waits for one frame until `deadline` from

@@ -302,12 +302,7 @@ impl Drop for Running {
 }
 
 fn front_config(listener: Option<Arc<std::net::TcpListener>>, rate: Option<Arc<Bucket>>) -> FrontConfig {
-    FrontConfig {
-        listener,
-        incomplete_max: limits::INCOMPLETE_MAX,
-        incomplete_per_address_max: limits::INCOMPLETE_PER_ADDRESS_MAX,
-        rate,
-    }
+    FrontConfig { listener, rate, ..FrontConfig::default() }
 }
 
 fn news_to_notices(notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {

@@ -27,8 +27,8 @@ pub(super) struct CallSuspect(pub(super) CallBack);
 /// What a connection is for.
 #[derive(Debug)]
 pub(super) enum Session {
-    /// Somebody asks us.
-    Asker { id: SessionId },
+    /// Somebody asks us. The registry knows of the session only if it ever said hello.
+    Asker { id: SessionId, said_hello: bool },
     /// We ask a listener whether it is the one that the control connection `control` of this front claims.
     ProofCall { control: ConnId, session: SessionId, node: NodeId, nonce: Nonce, answered: bool },
     /// We ask a suspect whether it is still there.
@@ -111,6 +111,7 @@ impl Desk {
             }
             TrackerRequest::Leave => {
                 registry.write().leave(session)?;
+                hands.keep_idle(conn, false);
                 ReplyBody::Left
             }
             TrackerRequest::Find { query, skip } => {
@@ -141,11 +142,16 @@ impl Desk {
         })
     }
 
-    fn refused(&self, error: &RegistryError) -> Vec<u8> {
-        self.reply(ReplyBody::Refused(match error {
-            RegistryError::NotRegistered => TrackerRefusal::NotRegistered,
+    fn refuse(&self, conn: ConnId, error: &RegistryError, hands: &mut Hands<Session>) {
+        let refusal = match error {
+            RegistryError::NotRegistered => {
+                // It may have been registered, and was replaced or forgotten.
+                hands.keep_idle(conn, false);
+                TrackerRefusal::NotRegistered
+            }
             error => TrackerRefusal::Limit(reason(&error.to_string()).to_owned()),
-        }))
+        };
+        hands.send(conn, self.reply(ReplyBody::Refused(refusal)));
     }
 
     fn malformed(&self, why: &str) -> Vec<u8> {
@@ -164,10 +170,10 @@ impl Desk {
         let committed = self.shared.registry.write().commit_register(session, proof, clock::now());
         match committed {
             Ok(()) => {
-                hands.keep_idle(control);
+                hands.keep_idle(control, true);
                 hands.send(control, self.reply(ReplyBody::Registered { unproved }));
             }
-            Err(error) => hands.send(control, self.refused(&error)),
+            Err(error) => self.refuse(control, &error, hands),
         }
         hands.release(control);
     }
@@ -178,12 +184,13 @@ impl Service for Desk {
     type Event = CallSuspect;
 
     fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) -> Session {
-        Session::Asker { id: SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed)) }
+        let id = SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed));
+        Session::Asker { id, said_hello: false }
     }
 
     fn frame(&mut self, id: ConnId, session: &mut Session, body: &[u8], hands: &mut Hands<Session>) -> After {
         match session {
-            Session::Asker { id: asker } => {
+            Session::Asker { id: asker, said_hello } => {
                 let request = match decode(body) {
                     Ok(request) => request,
                     Err(error) => {
@@ -191,10 +198,11 @@ impl Service for Desk {
                         return After::Close;
                     }
                 };
+                *said_hello |= matches!(request, TrackerRequest::Hello(_));
                 match self.answer(id, *asker, request, hands) {
                     Ok(Some(body)) => hands.send(id, self.reply(body)),
                     Ok(None) => return After::Hold,
-                    Err(error) => hands.send(id, self.refused(&error)),
+                    Err(error) => self.refuse(id, &error, hands),
                 }
                 After::Next
             }
@@ -243,7 +251,10 @@ impl Service for Desk {
 
     fn closed(&mut self, _id: ConnId, session: Session, why: &Closed, hands: &mut Hands<Session>) {
         match session {
-            Session::Asker { id } => self.shared.registry.write().disconnected(id, clock::now()),
+            Session::Asker { said_hello: false, .. } => {}
+            Session::Asker { id, said_hello: true } => {
+                self.shared.registry.write().disconnected(id, clock::now());
+            }
             Session::ProofCall { answered: true, .. } | Session::SuspectCall { answered: true, .. } => {}
             Session::ProofCall { control, session, .. } => {
                 let unproved = format!("it cannot be reached there: {}", call_failure(why));
@@ -280,4 +291,156 @@ fn page<T>(items: impl Iterator<Item = T>, bytes: impl Fn(&T) -> usize) -> (Vec<
         taken.push(item);
     }
     (taken, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::registry::{Limits, Registry};
+    use crate::net::Deadlines;
+    use crate::proto::Decoder;
+    use crate::proto::tracker::Hello;
+    use crate::tracker::{Tracker, TrackerConfig};
+    use crate::types::Epoch;
+    use parking_lot::RwLock;
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::sync::atomic::AtomicU64;
+    use std::sync::mpsc;
+
+    /// Longer than anything takes here.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// One end of a connection; reading panics after some time.
+    struct Talk {
+        socket: TcpStream,
+        decoder: Decoder,
+    }
+
+    impl Talk {
+        fn over(socket: TcpStream) -> Talk {
+            socket.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+            Talk { socket, decoder: Decoder::new() }
+        }
+
+        fn say<T: serde::Serialize>(&mut self, message: &T) {
+            self.socket.write_all(&frame(message).expect("it fits")).expect("taken");
+        }
+
+        /// `None` at the end.
+        fn hear<T: serde::de::DeserializeOwned>(&mut self) -> Option<T> {
+            let mut scratch = [0; 1000];
+            loop {
+                if let Some(body) = self.decoder.next().expect("frames") {
+                    return Some(decode(body).expect("a message"));
+                }
+                match self.socket.read(&mut scratch).expect("in time") {
+                    0 => return None,
+                    len => self.decoder.push(&scratch[..len]),
+                }
+            }
+        }
+
+        fn ask(&mut self, request: &TrackerRequest) -> ReplyBody {
+            self.say(request);
+            self.hear::<TrackerReply>().expect("answered").body
+        }
+    }
+
+    fn tracker(idle: Duration) -> Tracker {
+        let deadlines = Deadlines { idle, ..Deadlines::default() };
+        Tracker::start(&TrackerConfig { deadlines, ..TrackerConfig::default() }).expect("it starts")
+    }
+
+    /// Says hello and sends an empty catalog, whose answer waits for the call-back to the listener returned.
+    fn begin_registration(tracker: &Tracker, node: NodeId) -> (Talk, TcpListener, Nonce) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = listener.local_addr().expect("bound");
+        let mut control = Talk::over(TcpStream::connect(tracker.addr()).expect("it listens"));
+        let hello = Hello { node, endpoint, heartbeat_ms: 0, attributes: Vec::new() };
+        let ReplyBody::Welcome { nonce } = control.ask(&TrackerRequest::Hello(hello)) else {
+            panic!("not welcome")
+        };
+        control.say(&TrackerRequest::Register { entries: Vec::new(), last: true });
+        (control, listener, nonce)
+    }
+
+    fn prove(listener: &TcpListener, node: NodeId, nonce: Nonce) {
+        let mut call = Talk::over(listener.accept().expect("called back").0);
+        assert_eq!(call.hear(), Some(PeerRequest::Identify));
+        call.say(&PeerReply::Identity { node, nonce: Some(nonce) });
+    }
+
+    fn registered(tracker: &Tracker, node: NodeId) -> Talk {
+        let (mut control, listener, nonce) = begin_registration(tracker, node);
+        prove(&listener, node, nonce);
+        let reply = control.hear::<TrackerReply>().expect("answered").body;
+        assert_eq!(reply, ReplyBody::Registered { unproved: None });
+        control
+    }
+
+    #[test]
+    fn a_connection_may_be_idle_only_while_it_is_registered() {
+        let tracker = tracker(Duration::from_millis(200));
+        let mut stays = registered(&tracker, NodeId(1));
+        let mut leaves = registered(&tracker, NodeId(2));
+        assert_eq!(leaves.ask(&TrackerRequest::Leave), ReplyBody::Left);
+        assert_eq!(leaves.hear::<TrackerReply>(), None, "closed after a while");
+        // Another connection takes the place of the first registration of this node.
+        let mut replaced = registered(&tracker, NodeId(3));
+        let mut replaces = registered(&tracker, NodeId(3));
+        let refused = ReplyBody::Refused(TrackerRefusal::NotRegistered);
+        assert_eq!(replaced.ask(&TrackerRequest::Heartbeat { load: 0 }), refused);
+        assert_eq!(replaced.hear::<TrackerReply>(), None, "closed after a while");
+        for talk in [&mut stays, &mut replaces] {
+            assert_eq!(talk.ask(&TrackerRequest::Heartbeat { load: 0 }), ReplyBody::Alive);
+        }
+        assert!(tracker.stop().is_clean());
+    }
+
+    #[test]
+    fn a_half_closed_control_connection_gets_all_its_answers() {
+        let (tracker, node) = (tracker(PATIENCE), NodeId(1));
+        let (mut control, listener, nonce) = begin_registration(&tracker, node);
+        control.say(&TrackerRequest::ListNodes { skip: 0 });
+        control.socket.shutdown(Shutdown::Write).expect("connected");
+        prove(&listener, node, nonce);
+        let mut replies = Vec::new();
+        while let Some(TrackerReply { body, .. }) = control.hear() {
+            replies.push(body);
+        }
+        match &replies[..] {
+            [ReplyBody::Registered { unproved: None }, ReplyBody::Nodes { nodes, more: false }] => {
+                assert_eq!(nodes.iter().map(|row| row.node).collect::<Vec<_>>(), [node]);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(tracker.stop().is_clean());
+    }
+
+    #[test]
+    fn the_end_of_a_connection_that_never_said_hello_does_not_wait_for_the_registry() {
+        let shared = Arc::new(Shared {
+            epoch: Epoch(1),
+            registry: RwLock::new(Registry::new(Limits::default())),
+            next_session: AtomicU64::new(1),
+        });
+        let (mut desk, mut hands) = (Desk::new(Arc::clone(&shared)), Hands::default());
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        let find = frame(&TrackerRequest::ListFiles { after: None }).expect("it fits");
+        // Somebody is reading.
+        let reading = shared.registry.read();
+        let (done, is_done) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut session = desk.accepted(addr, addr);
+                desk.frame(ConnId(1), &mut session, &find[8..], &mut hands);
+                desk.closed(ConnId(1), session, &Closed::Peer, &mut hands);
+                done.send(()).expect("the test waits");
+            });
+            let outcome = is_done.recv_timeout(PATIENCE);
+            drop(reading);
+            outcome.expect("it has waited for the lock");
+        });
+    }
 }

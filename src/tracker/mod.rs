@@ -19,7 +19,7 @@ use rand::{Rng, SeedableRng};
 use thiserror::Error;
 
 use crate::logic::registry::{Limits, Registry};
-use crate::net::{FrontConfig, front, listen};
+use crate::net::{Deadlines, FrontConfig, front, listen};
 use crate::rt::{Ended, Stop, StopReport, Threads, clock, mailbox};
 use crate::types::{Epoch, limits};
 
@@ -34,6 +34,8 @@ pub struct TrackerConfig {
     pub incomplete_max: usize,
     /// Most incomplete requests of one front and one address.
     pub incomplete_per_address_max: usize,
+    /// How long a connection may keep a front waiting.
+    pub deadlines: Deadlines,
     /// How often the sweep looks for missed heartbeats and suspects to call back.
     pub sweep: Duration,
 }
@@ -45,6 +47,7 @@ impl Default for TrackerConfig {
             fronts: 2,
             incomplete_max: limits::INCOMPLETE_MAX,
             incomplete_per_address_max: limits::INCOMPLETE_PER_ADDRESS_MAX,
+            deadlines: Deadlines::default(),
             sweep: Duration::from_millis(100),
         }
     }
@@ -112,7 +115,8 @@ impl Tracker {
                 listener: Some(Arc::clone(&listener)),
                 incomplete_max: config.incomplete_max,
                 incomplete_per_address_max: config.incomplete_per_address_max,
-                rate: None,
+                deadlines: config.deadlines,
+                ..FrontConfig::default()
             };
             let stop = tracker.stop.clone();
             let name = format!("front-{number}");

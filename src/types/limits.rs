@@ -65,8 +65,14 @@ limits! {
     INCOMPLETE_PER_ADDRESS_MAX: usize = 128, "connections";
     /// Most bytes of incomplete requests one front thread keeps.
     INCOMPLETE_MAX_BYTES: usize = 64 << 20, "bytes";
-    /// A connection with this much unsent output is not read until some of it is gone.
-    OUTPUT_HIGH_BYTES: usize = 2 << 20, "bytes";
+    /// No further request is taken from a connection with this much unsent output: it holds at most this and one reply.
+    OUTPUT_HIGH_BYTES: usize = PAGE_TARGET_BYTES, "bytes";
+    /// Most bytes one front thread keeps for connections that do not take their replies: unsent replies (file ranges take
+    /// none) and the requests behind them. The one longest without progress is closed. `OUTPUT_HIGH_BYTES` bounds each
+    /// connection, but not a thousand of them.
+    OUTPUT_MAX_BYTES: usize = 64 << 20, "bytes";
+    /// One address may have this part of `OUTPUT_MAX_BYTES`: one in so many.
+    OUTPUT_SHARE: usize = 4, "to 1";
     /// Longest queue of work for a worker pool; beyond it a request is answered `busy`.
     POOL_QUEUE_MAX: usize = 1024, "jobs";
 

@@ -1,0 +1,61 @@
+//! What a front is made of, and how long and how much its connections may keep it waiting.
+//!
+//! The defaults are the limits of `types/limits.rs`; a test passes shorter times in place of waiting.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bucket::Bucket;
+use crate::types::limits;
+
+/// What a front is made of.
+#[derive(Debug)]
+pub struct FrontConfig {
+    /// Several fronts may share one. `None`: connections come only by `connect` and `adopt`.
+    pub listener: Option<Arc<TcpListener>>,
+    /// Most connections with an incomplete request; usually [`limits::INCOMPLETE_MAX`].
+    pub incomplete_max: usize,
+    /// The same of one address; usually [`limits::INCOMPLETE_PER_ADDRESS_MAX`].
+    pub incomplete_per_address_max: usize,
+    /// Most bytes kept for connections that do not take their replies, [`limits::OUTPUT_SHARE`] of them for one
+    /// address; usually [`limits::OUTPUT_MAX_BYTES`].
+    pub output_max_bytes: usize,
+    /// What pays for every byte of a file; `None`: no limit.
+    pub rate: Option<Arc<Bucket>>,
+    pub deadlines: Deadlines,
+}
+
+impl Default for FrontConfig {
+    fn default() -> FrontConfig {
+        FrontConfig {
+            listener: None,
+            incomplete_max: limits::INCOMPLETE_MAX,
+            incomplete_per_address_max: limits::INCOMPLETE_PER_ADDRESS_MAX,
+            output_max_bytes: limits::OUTPUT_MAX_BYTES,
+            rate: None,
+            deadlines: Deadlines::default(),
+        }
+    }
+}
+
+/// How long a connection may keep a front waiting.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// For the first request, or the rest of one; usually [`limits::REQUEST_DEADLINE_MS`].
+    pub request: Duration,
+    /// For the next request; usually [`limits::IDLE_DEADLINE_MS`].
+    pub idle: Duration,
+    /// For a byte of its output to be taken; usually [`limits::WRITE_STALL_MS`].
+    pub write_stall: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Deadlines {
+        Deadlines {
+            request: limits::ms(limits::REQUEST_DEADLINE_MS),
+            idle: limits::ms(limits::IDLE_DEADLINE_MS),
+            write_stall: limits::ms(limits::WRITE_STALL_MS),
+        }
+    }
+}
