@@ -39,6 +39,14 @@ limits! {
     FILES_PER_NODE_MAX: usize = 500_000, "files";
     /// Most files a tracker keeps, staged pages included.
     FILES_MAX: usize = 4_000_000, "files";
+    /// Most bytes of names one node may publish; as many again may be on their way out.
+    NAMES_PER_NODE_MAX_BYTES: usize = 64 << 20, "bytes";
+    /// Most bytes of names a tracker keeps, staged pages included; a name that several nodes have counts for each.
+    NAMES_MAX_BYTES: usize = 512 << 20, "bytes";
+    /// Most lines of staged pages, removals included: a quarter of [`FILES_MAX`]. Beyond it the oldest staging makes room.
+    STAGED_MAX: usize = FILES_MAX / 4, "lines";
+    /// Most bytes of names in staged pages: a quarter of [`NAMES_MAX_BYTES`]. Beyond it the oldest staging makes room.
+    STAGED_NAMES_MAX_BYTES: usize = NAMES_MAX_BYTES / 4, "bytes";
     /// Most nodes a tracker keeps.
     NODES_MAX: usize = 20_000, "nodes";
 

@@ -24,8 +24,12 @@ pub(super) struct Stored {
     holding: Holding,
 }
 
-/// The entries of one node, by slot.
-pub(super) type Catalog = Slab<Stored>;
+/// The entries of one node, by slot, and the bytes of their names. Changed by [`Index`] alone.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    entries: Slab<Stored>,
+    names_bytes: usize,
+}
 
 /// Slot of a node, then slot of an entry in its catalog: 8 bytes.
 pub(super) type Posting = (u32, u32);
@@ -41,8 +45,30 @@ pub(super) struct Index {
 const FIRST: Posting = (0, 0);
 const LAST: Posting = (u32::MAX, u32::MAX);
 
+impl Catalog {
+    pub(super) fn with_capacity(files: usize) -> Catalog {
+        Catalog { entries: Slab::with_capacity(files), names_bytes: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn names_bytes(&self) -> usize {
+        self.names_bytes
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &FileName> {
+        self.entries.iter().map(|(_, entry)| &entry.name)
+    }
+
+    pub(super) fn entry(&self, slot: u32) -> FileEntry {
+        self.entries[slot as usize].to_entry()
+    }
+}
+
 impl Stored {
-    pub(super) fn to_entry(&self) -> FileEntry {
+    fn to_entry(&self) -> FileEntry {
         FileEntry {
             name: self.name.clone(),
             size_bytes: self.size_bytes,
@@ -81,7 +107,7 @@ impl Index {
     /// renewal of an unchanged catalog cheap.
     pub(super) fn put(&mut self, node: u32, catalog: &mut Catalog, mut entry: Stored) {
         if let Some(slot) = self.slot_of(node, &entry.name) {
-            let old = &mut catalog[slot as usize];
+            let old = &mut catalog.entries[slot as usize];
             if old.md5 != entry.md5 {
                 self.by_md5.remove(&(old.md5, (node, slot)));
                 self.by_md5.insert((entry.md5, (node, slot)));
@@ -95,23 +121,25 @@ impl Index {
             return;
         }
         entry.name = self.shared(entry.name);
-        let slot = slot_u32(catalog.vacant_key());
+        let slot = slot_u32(catalog.entries.vacant_key());
         self.by_name.insert((entry.name.clone(), (node, slot)));
         self.by_md5.insert((entry.md5, (node, slot)));
         self.by_content.insert((entry.content, (node, slot)));
-        catalog.insert(entry);
+        catalog.names_bytes += entry.name.as_str().len();
+        catalog.entries.insert(entry);
     }
 
     /// Takes the entry called `name` out of the catalog of `node`, if there is one.
     pub(super) fn remove(&mut self, node: u32, catalog: &mut Catalog, name: &FileName) {
         if let Some(slot) = self.slot_of(node, name) {
-            self.unlist(node, slot, &catalog.remove(slot as usize));
+            catalog.names_bytes -= name.as_str().len();
+            self.unlist(node, slot, &catalog.entries.remove(slot as usize));
         }
     }
 
     /// Forgets all entries of a node that is gone, `catalog` being what it had.
     pub(super) fn remove_all(&mut self, node: u32, catalog: &Catalog) {
-        for (slot, entry) in catalog {
+        for (slot, entry) in &catalog.entries {
             self.unlist(node, slot_u32(slot), entry);
         }
     }

@@ -114,13 +114,22 @@ impl World {
     pub(super) fn check_counts(&self) {
         let registry = &self.registry;
         let files: usize = registry.nodes.iter().map(|(_, node)| node.catalog.len()).sum();
+        let names_bytes = |(_, node): (usize, &Node)| -> usize {
+            let counted: usize = node.catalog.names().map(|name| name.as_str().len()).sum();
+            assert_eq!(node.catalog.names_bytes(), counted);
+            counted
+        };
+        assert_eq!(registry.names_bytes, registry.nodes.iter().map(names_bytes).sum::<usize>());
         let staged = |known: &Session| match &known.staging {
-            Staging::Pages { added, .. } => *added,
-            _ => 0,
+            Staging::Pages { size, .. } => *size,
+            _ => Staged::default(),
         };
         assert_eq!(registry.files, files);
         assert_eq!(registry.index.lens(), [files; 3]);
-        assert_eq!(registry.staged, registry.sessions.values().map(staged).sum::<usize>());
+        assert_eq!(
+            registry.staged,
+            registry.sessions.values().map(staged).fold(Staged::default(), |sum, one| sum + one)
+        );
         let unproved = registry.nodes.iter().filter(|(_, node)| node.proof == Proof::Unproved).count();
         assert_eq!(registry.unproved.len(), unproved);
         assert_eq!(registry.listed.len(), registry.nodes.len());
@@ -257,7 +266,7 @@ fn caps_on_files_hold_at_the_limit_and_a_refusal_changes_nothing() {
         let staged = entries(second).chunks(2).try_for_each(|page| world.stage(2, page.to_vec()));
         assert_eq!(staged, expected, "{first} and {second}");
         if staged.is_err() {
-            assert_eq!(world.registry.staged, 0);
+            assert_eq!(world.registry.staged, Staged::default());
             assert_eq!(world.stage(2, vec![]), Err(RegistryError::Incomplete));
             assert_eq!(world.commit(2, Proof::Proved), Err(RegistryError::Incomplete));
             assert_eq!(world.files().len(), usize::from(first));
@@ -507,4 +516,128 @@ fn answers_come_in_pages_that_add_up() {
     let after = |text| world.registry.files_after(Some(&name(text))).take(2).collect::<Vec<_>>();
     assert_eq!(after("a"), [name("n1"), name("n2")]);
     assert_eq!(after("n6a"), [name("n7")]);
+}
+
+/// `count` entries with names of `len` bytes that no other `tag` has.
+fn long_names(tag: char, count: usize, len: usize) -> Vec<FileEntry> {
+    (0..count).map(|one| entry(&format!("{tag}{one:0width$}", width = len - 1), 1)).collect()
+}
+
+fn bounded_names(names_per_node_max_bytes: usize, names_max_bytes: usize) -> World {
+    World::new(Limits { names_per_node_max_bytes, names_max_bytes, ..Limits::default() })
+}
+
+#[test]
+fn names_count_by_their_bytes() {
+    for (first, second, expected) in [
+        (10, 10, Ok(())),
+        (10, 11, Err(RegistryError::NamesOfNode { max: 1_000 })),
+        (9, 6, Ok(())),
+        (9, 7, Err(RegistryError::Names { max: 1_500 })),
+    ] {
+        let names_max_bytes = if first == 10 { 10_000 } else { 1_500 };
+        let mut world = bounded_names(1_000, names_max_bytes);
+        world.join(1, 1, 1, long_names('a', first, 100));
+        world.hello(2, 2, 2, None);
+        // In pages of two entries: the one too many is refused wherever it comes.
+        let entries = long_names('b', second, 100);
+        let staged = entries.chunks(2).try_for_each(|page| world.stage(2, page.to_vec()));
+        assert_eq!(staged, expected, "{first} and {second}");
+        world.check_counts();
+    }
+}
+
+#[test]
+fn an_update_counts_the_bytes_of_its_names_too() {
+    let mut world = bounded_names(1_000, 10_000);
+    world.join(1, 1, 1, long_names('a', 9, 100));
+    assert_eq!(world.update(1, vec![], long_names('b', 1, 100)), Ok(()));
+    assert_eq!(world.update(1, vec![], long_names('a', 9, 100)), Ok(()), "they are there already");
+    assert_eq!(
+        world.update(1, vec![name("x")], long_names('c', 1, 1)),
+        Err(RegistryError::NamesOfNode { max: 1_000 })
+    );
+    let gone: Vec<_> = long_names('b', 1, 100).into_iter().map(|entry| entry.name).collect();
+    assert_eq!(world.update(1, gone, long_names('c', 1, 100)), Ok(()));
+    // Names that are not there cost as much while they are staged.
+    let long = |tag| long_names(tag, 3, 200).into_iter().map(|entry| entry.name).collect::<Vec<_>>();
+    let session = SessionId(1);
+    assert_eq!(world.registry.stage_update(session, long('x'), vec![], world.now), Ok(()));
+    let refused = Err(RegistryError::NamesOfNode { max: 1_000 });
+    assert_eq!(world.registry.stage_update(session, long('y'), vec![], world.now), refused);
+    world.check_counts();
+}
+
+#[test]
+fn a_full_tracker_still_takes_removals() {
+    let mut world = bounded_names(1_000, 1_000);
+    world.join(1, 1, 1, long_names('a', 10, 100));
+    let gone: Vec<_> = long_names('a', 2, 100).into_iter().map(|entry| entry.name).collect();
+    assert_eq!(world.update(1, gone, vec![]), Ok(()));
+    assert_eq!(world.registry.names_bytes, 800);
+    world.check_counts();
+}
+
+fn shared_staging(staged_max: usize, staged_names_max_bytes: usize) -> World {
+    World::new(Limits { staged_max, staged_names_max_bytes, ..Limits::default() })
+}
+
+#[test]
+fn pages_kept_waiting_keep_nobody_out() {
+    // Eight that stage half of all there is each and never end; who registers fully beside them still can, and so again.
+    for mut world in [shared_staging(100, 1 << 20), shared_staging(1 << 20, 100 * 20)] {
+        for s in 1..=8 {
+            world.hello(s, s.into(), s as u16, None);
+            for page in long_names('h', 50, 20).chunks(5) {
+                world.stage(s, page.to_vec()).expect("there is room, or is made");
+            }
+        }
+        for s in [11, 12] {
+            world.hello(s, s.into(), s as u16, None);
+            for page in long_names('a', 50, 20).chunks(5) {
+                world.stage(s, page.to_vec()).expect("there is room, or is made");
+            }
+            world.commit(s, Proof::Proved).expect("registered");
+            world.check_counts();
+        }
+        assert_eq!(world.commit(1, Proof::Proved), Err(RegistryError::Incomplete));
+        assert_eq!(
+            world.stage(1, vec![]),
+            Err(RegistryError::Incomplete),
+            "a part never passes for the whole"
+        );
+        world.join(1, 1, 1, vec![entry("b", 1)]);
+        world.check_counts();
+    }
+}
+
+#[test]
+fn stagings_of_proved_nodes_make_room_last() {
+    let mut world = shared_staging(4, 1 << 20);
+    world.join(1, 1, 1, vec![]);
+    let page = |tag| long_names(tag, 2, 5);
+    world.registry.stage_update(SessionId(1), vec![], page('a'), world.now).expect("staged");
+    world.hello(2, 2, 2, None);
+    world.stage(2, page('b')).expect("staged");
+    world.hello(3, 3, 3, None);
+    world.stage(3, page('c')).expect("staged, in place of the other unproved one");
+    assert_eq!(world.stage(2, vec![]), Err(RegistryError::Incomplete));
+    assert_eq!(world.stage(3, page('d')), Err(RegistryError::Crowded), "nobody else who is unproved is left");
+    world.stage(1, vec![]).expect_err("of another kind");
+    world.hello(4, 4, 4, None);
+    world.stage(4, long_names('e', 4, 5)).expect("nobody is left");
+    world.check_counts();
+}
+
+#[test]
+fn staged_removals_count_in_the_share_of_staged_pages() {
+    let mut world = shared_staging(6, 1 << 20);
+    world.join(1, 1, 1, long_names('a', 4, 5));
+    let gone: Vec<_> = long_names('x', 4, 5).into_iter().map(|entry| entry.name).collect();
+    world.registry.stage_update(SessionId(1), gone, vec![], world.now).expect("staged");
+    world.hello(2, 2, 2, None);
+    assert_eq!(world.stage(2, long_names('b', 3, 5)), Err(RegistryError::Crowded));
+    world.hello(2, 2, 2, None);
+    assert_eq!(world.stage(2, long_names('b', 2, 5)), Ok(()));
+    world.check_counts();
 }
