@@ -50,6 +50,11 @@ limits! {
     /// Most nodes a tracker keeps.
     NODES_MAX: usize = 20_000, "nodes";
 
+    /// Most rows of an answer to a find that may be skipped; no node asks for more.
+    FIND_SKIP_MAX: usize = 100_000, "rows";
+    /// Most names under which one node is offered for one content.
+    NAMES_PER_CONTENT_MAX: u32 = 16, "names";
+
     /// Longest latency file: every pair of 512 nodes.
     LATENCY_LINES_MAX: usize = 1 << 18, "lines";
 
@@ -80,6 +85,8 @@ limits! {
 
     /// A tracker waits this long for a node's listener to answer a call-back.
     CALL_BACK_DEADLINE_MS: u64 = 1_000, "ms";
+    /// A control connection makes a tracker call a listener back at most once in this time.
+    CALL_BACK_EVERY_MS: u64 = 1_000, "ms";
     /// Suspect nodes are called back this often.
     SUSPECT_CALL_BACK_MS: u64 = 5_000, "ms";
     /// A suspect that stays silent for this long is forgotten.

@@ -51,6 +51,10 @@ pub enum RegistryError {
     /// More is staged by all nodes together than the tracker keeps, and this session's staging was the next to make room.
     #[error("too much is being registered at once: say hello and begin anew later")]
     Crowded,
+    #[error("endpoint {endpoint} was called back just now: wait {wait_ms} ms, then say hello and begin anew")]
+    CallBack { endpoint: SocketAddr, wait_ms: u128 },
+    #[error("{skip} rows to skip: at most {max} are allowed, ask for something narrower", max = limits::FIND_SKIP_MAX)]
+    Skip { skip: usize },
     #[error("more names are removed than the {max} that are there: register anew")]
     Removals { max: usize },
     #[error("`{0}`: more attributes, or longer ones, than are allowed")]

@@ -10,6 +10,7 @@ mod index;
 mod liveness;
 #[cfg(test)]
 mod model;
+mod proving;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -71,6 +72,8 @@ pub struct Registry {
     /// In all stagings together.
     staged: Staged,
     stagings: u64,
+    /// Call-backs under way to claimed endpoints, for whom, and since when.
+    calls: HashMap<(SocketAddr, IpAddr), Instant>,
 }
 
 /// One control connection that has said hello.
@@ -81,6 +84,10 @@ struct Session {
     /// Its place in the order of hellos, by which the late messages of a former session are told.
     order: u64,
     staging: Staging,
+    /// When it last made us call a listener back.
+    called: Option<Instant>,
+    /// Whether that call-back proved this claim.
+    is_proved: bool,
     /// Slot of the registration it speaks for.
     node: Option<u32>,
 }
@@ -129,6 +136,7 @@ impl Registry {
             Some(known) if is_same(&known.claim) => known.node,
             _ => None,
         };
+        let called = self.sessions.get(&session).and_then(|known| known.called);
         match kept {
             Some(_) => self.unstage(session, Staging::Empty),
             None => self.disconnected(session, now),
@@ -137,12 +145,14 @@ impl Registry {
         let claim = Claim { node, endpoint, nonce };
         let order = self.hellos;
         let staging = Staging::Empty;
-        self.sessions.insert(session, Session { claim, heartbeat, order, staging, node: kept });
+        let known = Session { claim, heartbeat, order, staging, called, is_proved: false, node: kept };
+        self.sessions.insert(session, known);
         Ok(())
     }
 
     /// What `session` claimed last; `None` before its hello.
-    pub fn claim(&self, session: SessionId) -> Option<Claim> {
+    #[cfg(test)]
+    fn claim(&self, session: SessionId) -> Option<Claim> {
         self.sessions.get(&session).map(|known| known.claim)
     }
 
@@ -206,6 +216,7 @@ impl Registry {
         let node = Node { id, endpoint, proof, session: Some(session), order, pulse, load, catalog };
         let slot = self.list(home, node);
         self.session_mut(session).node = Some(slot);
+        self.note_proof(session, proof);
         self.replace_catalog(slot, changes);
         Ok(())
     }
@@ -314,13 +325,20 @@ impl Registry {
     }
 
     /// Offered holders of what `query` names, without the first `skip`: by content id for a content, else by node, in an order that
-    /// stays the same while nothing changes. Lazy: stop when the page is full.
-    pub fn find(&self, query: &Query, skip: usize) -> impl Iterator<Item = Provider> {
-        let offered = self.index.holders(query).filter(|(slot, _)| self.is_offered(*slot));
-        offered.skip(skip).map(|(slot, entry)| {
+    /// stays the same while nothing changes; of one node at most [`limits::NAMES_PER_CONTENT_MAX`] names for each content or MD5. Lazy:
+    /// stop when the page is full.
+    ///
+    /// # Errors
+    /// [`RegistryError::Skip`]: rows are skipped one by one.
+    pub fn find(&self, query: &Query, skip: usize) -> Result<impl Iterator<Item = Provider>, RegistryError> {
+        if skip > limits::FIND_SKIP_MAX {
+            return Err(RegistryError::Skip { skip });
+        }
+        let offered = self.index.holders(query, |slot| self.is_offered(slot));
+        Ok(offered.skip(skip).map(|(slot, entry)| {
             let node = self.node(slot);
             Provider { node: node.id, endpoint: node.endpoint, entry: node.catalog.entry(entry) }
-        })
+        }))
     }
 
     /// All registrations by endpoint, without the first `skip`. Lazy.

@@ -96,8 +96,12 @@ impl World {
 
     /// Node ids that are offered for a name, sorted.
     fn holders(&self, text: &str) -> Vec<u128> {
-        let mut found: Vec<_> =
-            self.registry.find(&Query::Name(name(text)), 0).map(|provider| provider.node.0).collect();
+        let mut found: Vec<_> = self
+            .registry
+            .find(&Query::Name(name(text)), 0)
+            .expect("few rows are skipped")
+            .map(|provider| provider.node.0)
+            .collect();
         found.sort_unstable();
         found
     }
@@ -190,7 +194,8 @@ fn a_registration_is_in_effect_whole_at_its_commit_and_not_before() {
     assert_eq!(world.files(), ["both", "old"]);
     world.commit(1, Proof::Proved).expect("registered");
     assert_eq!(world.files(), ["both", "new"]);
-    let both: Vec<_> = world.registry.find(&Query::Name(name("both")), 0).collect();
+    let both: Vec<_> =
+        world.registry.find(&Query::Name(name("both")), 0).expect("few rows are skipped").collect();
     assert_eq!(both.iter().map(|provider| &provider.entry).collect::<Vec<_>>(), [&entry("both", 2)]);
     world.check_counts();
 }
@@ -200,8 +205,12 @@ fn the_last_line_about_a_name_counts() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1), entry("b", 1), entry("a", 2)]);
     let content = |world: &World, text: &str| {
-        let found: Vec<_> =
-            world.registry.find(&Query::Name(name(text)), 0).map(|one| one.entry.md5.0[0]).collect();
+        let found: Vec<_> = world
+            .registry
+            .find(&Query::Name(name(text)), 0)
+            .expect("few rows are skipped")
+            .map(|one| one.entry.md5.0[0])
+            .collect();
         found
     };
     assert_eq!(content(&world, "a"), [2]);
@@ -226,7 +235,12 @@ fn attributes_are_checked_and_not_kept() {
         given.attributes = vec![attribute(len); count];
         let expected = if is_allowed { Ok(()) } else { Err(RegistryError::Attributes(name("a"))) };
         assert_eq!(world.register(1, vec![given], Proof::Proved), expected);
-        let kept: Vec<_> = world.registry.find(&Query::Name(name("a")), 0).map(|one| one.entry).collect();
+        let kept: Vec<_> = world
+            .registry
+            .find(&Query::Name(name("a")), 0)
+            .expect("few rows are skipped")
+            .map(|one| one.entry)
+            .collect();
         assert_eq!(kept, if is_allowed { vec![entry("a", 1)] } else { vec![] });
     }
 }
@@ -505,10 +519,11 @@ fn answers_come_in_pages_that_add_up() {
         Query::Content(ContentPrefix::from_hex("abababababababab01").expect("prefix")),
     ];
     for (query, expected) in queries.iter().zip([7, 9, 14, 3]) {
-        let whole: Vec<_> = world.registry.find(query, 0).collect();
+        let whole: Vec<_> = world.registry.find(query, 0).expect("few rows are skipped").collect();
         assert_eq!(whole.len(), expected, "{query:?}");
         for skip in 0..=whole.len() + 1 {
-            let page: Vec<_> = world.registry.find(query, skip).take(2).collect();
+            let page: Vec<_> =
+                world.registry.find(query, skip).expect("few rows are skipped").take(2).collect();
             assert_eq!(page, whole.iter().skip(skip).take(2).cloned().collect::<Vec<_>>());
         }
     }
@@ -640,4 +655,123 @@ fn staged_removals_count_in_the_share_of_staged_pages() {
     world.hello(2, 2, 2, None);
     assert_eq!(world.stage(2, long_names('b', 2, 5)), Ok(()));
     world.check_counts();
+}
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+impl World {
+    /// An empty last page from `from`: the port to call back, `None` if there is no need to, or the ms to wait.
+    fn last_page(&mut self, s: u64, from: IpAddr) -> Result<Option<u16>, u128> {
+        self.stage(s, vec![]).expect("an empty page");
+        match self.registry.begin_proof(SessionId(s), from, self.now) {
+            Ok(claim) => Ok(claim.map(|claim| claim.endpoint.port() - 5000)),
+            Err(RegistryError::CallBack { wait_ms, .. }) => Err(wait_ms),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn prove(&mut self, s: u64, e: u16, proof: Proof) {
+        self.registry.end_proof(endpoint(e), HERE);
+        self.commit(s, proof).expect("registered");
+    }
+}
+
+#[test]
+fn a_session_has_one_call_back_a_second() {
+    let mut world = world();
+    world.hello(1, 1, 1, None);
+    assert_eq!(world.last_page(1, HERE), Ok(Some(1)));
+    world.prove(1, 1, Proof::Unproved);
+    assert_eq!(world.last_page(1, HERE), Err(1_000));
+    assert_eq!(world.stage(1, vec![]), Err(RegistryError::Incomplete), "what was staged is dropped");
+    // Neither a new hello nor another endpoint is a way around it.
+    world.pass(400);
+    for e in [1, 2] {
+        world.hello(1, 1, e, None);
+        assert_eq!(world.last_page(1, HERE), Err(600));
+    }
+    world.pass(600);
+    world.hello(1, 1, 2, None);
+    assert_eq!(world.last_page(1, HERE), Ok(Some(2)));
+    world.check_counts();
+}
+
+#[test]
+fn a_proof_lasts_a_second_for_the_same_hello() {
+    let mut world = world();
+    world.hello(1, 1, 1, None);
+    assert_eq!(world.last_page(1, HERE), Ok(Some(1)));
+    world.pass(50);
+    world.prove(1, 1, Proof::Proved);
+    for _ in 0..3 {
+        world.pass(300);
+        assert_eq!(world.last_page(1, HERE), Ok(None));
+        world.commit(1, Proof::Proved).expect("registered");
+    }
+    world.pass(50);
+    assert_eq!(world.last_page(1, HERE), Ok(Some(1)), "asked again once it is a second old");
+    world.prove(1, 1, Proof::Proved);
+    world.hello(1, 1, 1, None);
+    assert_eq!(world.last_page(1, HERE), Err(1_000), "another nonce is another proof");
+    // Whoever has lost the endpoint proves it anew.
+    world.pass(1_000);
+    world.hello(1, 1, 1, None);
+    assert_eq!(world.last_page(1, HERE), Ok(Some(1)));
+    world.prove(1, 1, Proof::Proved);
+    world.join(2, 2, 1, vec![]);
+    assert_eq!(world.last_page(1, HERE), Err(1_000));
+}
+
+#[test]
+fn an_endpoint_is_called_back_once_at_a_time_for_each_who_asks() {
+    let mut world = world();
+    for (s, e) in [(1, 1), (2, 1), (3, 2), (4, 1), (5, 1)] {
+        world.hello(s, s.into(), e, None);
+    }
+    assert_eq!(world.last_page(1, HERE), Ok(Some(1)));
+    assert!(world.last_page(2, HERE).is_err());
+    assert_eq!(world.last_page(3, HERE), Ok(Some(2)), "another port is another node");
+    assert_eq!(world.last_page(4, ELSEWHERE), Ok(Some(1)), "who asks elsewhere keeps nobody out");
+    world.prove(1, 1, Proof::Proved);
+    assert_eq!(world.last_page(5, HERE), Ok(Some(1)));
+    // An end that goes untold does not keep an endpoint for ever.
+    world.pass(2_000);
+    world.hello(2, 2, 1, None);
+    assert_eq!(world.last_page(2, HERE), Ok(Some(1)));
+    world.check_counts();
+}
+
+#[test]
+fn one_node_with_many_names_for_a_content_hides_nobody() {
+    let mut world = world();
+    let names = |tag: &str, count| (0..count).map(|one| entry(&format!("{tag}{one}"), 1)).collect::<Vec<_>>();
+    world.join(1, 1, 1, names("a", 500));
+    world.join(2, 2, 2, names("b", 2));
+    world.join(3, 3, 3, names("c", 500));
+    world.disconnect(3);
+    let queries = [
+        Query::Md5(Md5Digest([1; 16])),
+        Query::Content(ContentPrefix::from_hex("abababababababab").expect("prefix")),
+    ];
+    for query in queries {
+        let found = world.registry.find(&query, 0).expect("few rows are skipped");
+        let found: Vec<_> = found.map(|one| one.node.0).collect();
+        assert_eq!(found, [vec![1; limits::NAMES_PER_CONTENT_MAX as usize], vec![2; 2]].concat());
+    }
+    // Of the same node another content counts by itself.
+    world.update(1, vec![], (500..520).map(|one| entry(&format!("a{one}"), 2)).collect()).expect("updated");
+    let both = Query::Content(ContentPrefix::from_hex("abababababababab").expect("prefix"));
+    assert_eq!(world.registry.find(&both, 0).expect("few rows are skipped").count(), 16 + 2 + 16);
+}
+
+#[test]
+fn a_find_skips_no_more_rows_than_any_node_asks_for() {
+    let world = world();
+    let query = Query::Name(name("a"));
+    let max = limits::FIND_SKIP_MAX;
+    assert!(world.registry.find(&query, max).is_ok());
+    for skip in [max + 1, u32::MAX as usize] {
+        assert_eq!(world.registry.find(&query, skip).err(), Some(RegistryError::Skip { skip }));
+    }
 }
