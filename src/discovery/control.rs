@@ -22,7 +22,7 @@ use crate::types::{
 /// Register and update pages sent before the first of their replies is read.
 const PAGES_AHEAD: usize = 32;
 /// Most rows taken from a tracker for one list; a hostile one could page for ever.
-const ROWS_MAX: usize = 100_000;
+const ROWS_MAX: usize = limits::FIND_SKIP_MAX;
 
 /// What went wrong with a request. The text goes on from "no tracker at …:" or "the tracker refused:".
 #[derive(Debug, Error)]

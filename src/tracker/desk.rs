@@ -3,7 +3,7 @@
 //! It decides nothing and keeps only what a connection is for. The registry's lock is taken for one call and never while a reply is
 //! built from more than that call gave.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::Shared;
-use crate::logic::registry::{CallBack, Outcome, Proof, RegistryError, SessionId};
+use crate::logic::registry::{CallBack, Claim, Outcome, Proof, RegistryError, SessionId};
 use crate::net::{After, Closed, ConnId, Hands, Service};
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::proto::{CodecError, FrameError, decode, frame};
 use crate::rt::clock;
-use crate::types::{Attribute, FileName, NodeId, Nonce, limits, reason};
+use crate::types::{Attribute, FileName, Nonce, limits, reason};
 
 /// A suspect whose turn it is to be called back.
 #[derive(Debug)]
@@ -28,9 +28,9 @@ pub(super) struct CallSuspect(pub(super) CallBack);
 #[derive(Debug)]
 pub(super) enum Session {
     /// Somebody asks us. The registry knows of the session only if it ever said hello.
-    Asker { id: SessionId, said_hello: bool },
+    Asker { id: SessionId, from: IpAddr, said_hello: bool },
     /// We ask a listener whether it is the one that the control connection `control` of this front claims.
-    ProofCall { control: ConnId, session: SessionId, node: NodeId, nonce: Nonce, answered: bool },
+    ProofCall { control: ConnId, session: SessionId, claim: Claim, from: IpAddr, answered: bool },
     /// We ask a suspect whether it is still there.
     SuspectCall { call_back: CallBack, answered: bool },
 }
@@ -51,6 +51,7 @@ impl Desk {
         &mut self,
         conn: ConnId,
         session: SessionId,
+        from: IpAddr,
         request: TrackerRequest,
         hands: &mut Hands<Session>,
     ) -> Result<Option<ReplyBody>, RegistryError> {
@@ -70,22 +71,17 @@ impl Desk {
                 ReplyBody::Welcome { nonce }
             }
             TrackerRequest::Register { entries, last } => {
-                let claim = {
-                    let mut registry = registry.write();
-                    registry.stage_register(session, entries, now)?;
-                    registry.claim(session)
-                };
+                let mut registry = registry.write();
+                registry.stage_register(session, entries, now)?;
                 if !last {
                     return Ok(Some(ReplyBody::Staged));
                 }
-                let claim = claim.ok_or(RegistryError::NotRegistered)?;
-                let call = Session::ProofCall {
-                    control: conn,
-                    session,
-                    node: claim.node,
-                    nonce: claim.nonce,
-                    answered: false,
+                let Some(claim) = registry.begin_proof(session, from, now)? else {
+                    registry.commit_register(session, Proof::Proved, now)?;
+                    return Ok(Some(ReplyBody::Registered { unproved: None }));
                 };
+                drop(registry);
+                let call = Session::ProofCall { control: conn, session, claim, from, answered: false };
                 hands.connect(
                     claim.endpoint,
                     None,
@@ -117,7 +113,7 @@ impl Desk {
             TrackerRequest::Find { query, skip } => {
                 let registry = registry.read();
                 let (providers, more) =
-                    page(registry.find(&query, skip as usize), |one| 152 + one.entry.name.as_str().len());
+                    page(registry.find(&query, skip as usize)?, |one| 152 + one.entry.name.as_str().len());
                 ReplyBody::Providers { providers, more }
             }
             TrackerRequest::ListNodes { skip } => {
@@ -163,11 +159,16 @@ impl Desk {
         &mut self,
         control: ConnId,
         session: SessionId,
+        (endpoint, from): (SocketAddr, IpAddr),
         unproved: Option<String>,
         hands: &mut Hands<Session>,
     ) {
         let proof = if unproved.is_none() { Proof::Proved } else { Proof::Unproved };
-        let committed = self.shared.registry.write().commit_register(session, proof, clock::now());
+        let committed = {
+            let mut registry = self.shared.registry.write();
+            registry.end_proof(endpoint, from);
+            registry.commit_register(session, proof, clock::now())
+        };
         match committed {
             Ok(()) => {
                 hands.keep_idle(control, true);
@@ -183,14 +184,14 @@ impl Service for Desk {
     type Session = Session;
     type Event = CallSuspect;
 
-    fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) -> Session {
+    fn accepted(&mut self, peer: SocketAddr, _local: SocketAddr) -> Session {
         let id = SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed));
-        Session::Asker { id, said_hello: false }
+        Session::Asker { id, from: peer.ip().to_canonical(), said_hello: false }
     }
 
     fn frame(&mut self, id: ConnId, session: &mut Session, body: &[u8], hands: &mut Hands<Session>) -> After {
         match session {
-            Session::Asker { id: asker, said_hello } => {
+            Session::Asker { id: asker, from, said_hello } => {
                 let request = match decode(body) {
                     Ok(request) => request,
                     Err(error) => {
@@ -199,25 +200,26 @@ impl Service for Desk {
                     }
                 };
                 *said_hello |= matches!(request, TrackerRequest::Hello(_));
-                match self.answer(id, *asker, request, hands) {
+                match self.answer(id, *asker, *from, request, hands) {
                     Ok(Some(body)) => hands.send(id, self.reply(body)),
                     Ok(None) => return After::Hold,
                     Err(error) => self.refuse(id, &error, hands),
                 }
                 After::Next
             }
-            Session::ProofCall { control, session, node, nonce, answered } => {
+            Session::ProofCall { control, session, claim, from, answered } => {
                 *answered = true;
                 let unproved = match decode(body) {
                     Ok(PeerReply::Identity { node: there, nonce: shown })
-                        if there == *node && shown == Some(*nonce) =>
+                        if there == claim.node && shown == Some(claim.nonce) =>
                     {
                         None
                     }
                     Ok(PeerReply::Identity { .. }) => Some("another node answers there"),
                     _ => Some("what answers there is not a node"),
                 };
-                self.conclude(*control, *session, unproved.map(str::to_owned), hands);
+                let call = (claim.endpoint, *from);
+                self.conclude(*control, *session, call, unproved.map(str::to_owned), hands);
                 After::Close
             }
             Session::SuspectCall { call_back, answered } => {
@@ -252,13 +254,13 @@ impl Service for Desk {
     fn closed(&mut self, _id: ConnId, session: Session, why: &Closed, hands: &mut Hands<Session>) {
         match session {
             Session::Asker { said_hello: false, .. } => {}
-            Session::Asker { id, said_hello: true } => {
+            Session::Asker { id, said_hello: true, .. } => {
                 self.shared.registry.write().disconnected(id, clock::now());
             }
             Session::ProofCall { answered: true, .. } | Session::SuspectCall { answered: true, .. } => {}
-            Session::ProofCall { control, session, .. } => {
+            Session::ProofCall { control, session, claim, from, .. } => {
                 let unproved = format!("it cannot be reached there: {}", call_failure(why));
-                self.conclude(control, session, Some(unproved), hands);
+                self.conclude(control, session, (claim.endpoint, from), Some(unproved), hands);
             }
             Session::SuspectCall { call_back, .. } => {
                 let outcome = if *why == Closed::Refused { Outcome::Refused } else { Outcome::Silent };

@@ -39,8 +39,21 @@ limits! {
     FILES_PER_NODE_MAX: usize = 500_000, "files";
     /// Most files a tracker keeps, staged pages included.
     FILES_MAX: usize = 4_000_000, "files";
+    /// Most bytes of names one node may publish; as many again may be on their way out.
+    NAMES_PER_NODE_MAX_BYTES: usize = 64 << 20, "bytes";
+    /// Most bytes of names a tracker keeps, staged pages included; a name that several nodes have counts for each.
+    NAMES_MAX_BYTES: usize = 512 << 20, "bytes";
+    /// Most lines of staged pages, removals included: a quarter of [`FILES_MAX`]. Beyond it the oldest staging makes room.
+    STAGED_MAX: usize = FILES_MAX / 4, "lines";
+    /// Most bytes of names in staged pages: a quarter of [`NAMES_MAX_BYTES`]. Beyond it the oldest staging makes room.
+    STAGED_NAMES_MAX_BYTES: usize = NAMES_MAX_BYTES / 4, "bytes";
     /// Most nodes a tracker keeps.
     NODES_MAX: usize = 20_000, "nodes";
+
+    /// Most rows of an answer to a find that may be skipped; no node asks for more.
+    FIND_SKIP_MAX: usize = 100_000, "rows";
+    /// Most names under which one node is offered for one content.
+    NAMES_PER_CONTENT_MAX: u32 = 16, "names";
 
     /// Longest latency file: every pair of 512 nodes.
     LATENCY_LINES_MAX: usize = 1 << 18, "lines";
@@ -78,6 +91,8 @@ limits! {
 
     /// A tracker waits this long for a node's listener to answer a call-back.
     CALL_BACK_DEADLINE_MS: u64 = 1_000, "ms";
+    /// A control connection makes a tracker call a listener back at most once in this time.
+    CALL_BACK_EVERY_MS: u64 = 1_000, "ms";
     /// Suspect nodes are called back this often.
     SUSPECT_CALL_BACK_MS: u64 = 5_000, "ms";
     /// A suspect that stays silent for this long is forgotten.

@@ -1,6 +1,11 @@
 //! Hostile bytes and broken links: refused or survived, others served, no panic, nothing odd printed.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::assert_clear;
 use crate::support::content::{key_of, md5_hex, noise};
@@ -11,6 +16,7 @@ use crate::support::raw::{self, Client};
 use crate::support::rows::{downloaded_row, find_rows};
 use crate::support::world::{NodeSpec, World, assert_only, own_port};
 use nearpeer::proto::peer::{PeerReply, PeerRequest};
+use nearpeer::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 
 #[test]
 fn names_that_lie_are_refused_whole_and_nothing_odd_is_printed() {
@@ -142,4 +148,45 @@ fn a_node_that_cannot_be_called_back_may_download_and_is_not_offered() {
     let listed = unproved.command("nodes");
     let start = format!("{} {} unproved ", proxy.addr().ip(), proxy.addr().port());
     assert!(listed.iter().any(|line| line.starts_with(&start)), "{listed:?}");
+}
+
+#[test]
+fn a_tracker_is_not_made_to_dial_a_third_party_in_a_stream() {
+    let world = World::new().tracker();
+    let target = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let endpoint = target.local_addr().expect("bound");
+    let dialed = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&dialed);
+    let counting = std::thread::spawn(move || {
+        // The test's own connection is the last.
+        while let Ok((mut caller, _)) = target.accept() {
+            let mut first = [0; 4];
+            if caller.read_exact(&mut first).is_ok() && first == *b"last" {
+                return;
+            }
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let mut client = Client::connect(world.tracker_addr());
+    let (began, rounds) = (Instant::now(), 500);
+    let hello = Hello { node: raw::fresh_node_id(), endpoint, heartbeat_ms: 0, attributes: vec![] };
+    for _ in 0..rounds {
+        client.send(&TrackerRequest::Hello(hello.clone()));
+        client.send(&TrackerRequest::Register { entries: vec![], last: true });
+        client.send(&TrackerRequest::Register { entries: vec![], last: true });
+    }
+    let mut refused = 0;
+    for _ in 0..3 * rounds {
+        let reply: TrackerReply = client.receive().expect("an answer to each");
+        refused += u64::from(matches!(reply.body, ReplyBody::Refused(TrackerRefusal::Limit(_))));
+    }
+    let allowed = 1 + began.elapsed().as_secs();
+    TcpStream::connect(endpoint).and_then(|mut end| end.write_all(b"last")).expect("it listens");
+    counting.join().expect("it counts");
+    let dialed = dialed.load(Ordering::Relaxed);
+    assert!((1..=allowed).contains(&dialed), "dialed {dialed} times, {allowed} allowed");
+    assert_eq!(refused, 2 * rounds - dialed);
+    // Others are served meanwhile and after, and so is a node at the same address.
+    let _holder = world.holder(&[("a.txt", b"a")]);
+    assert_eq!(world.ask("find a.txt").code, 0);
 }

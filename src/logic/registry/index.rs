@@ -10,7 +10,7 @@ use std::ops::Bound;
 
 use slab::Slab;
 
-use crate::types::{ContentId, FileEntry, FileName, Holding, Md5Digest, Md5Origin, Query};
+use crate::types::{ContentId, FileEntry, FileName, Holding, Md5Digest, Md5Origin, Query, limits};
 
 /// A catalog entry as it is kept: without attributes, as none is known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +24,12 @@ pub(super) struct Stored {
     holding: Holding,
 }
 
-/// The entries of one node, by slot.
-pub(super) type Catalog = Slab<Stored>;
+/// The entries of one node, by slot, and the bytes of their names. Changed by [`Index`] alone.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    entries: Slab<Stored>,
+    names_bytes: usize,
+}
 
 /// Slot of a node, then slot of an entry in its catalog: 8 bytes.
 pub(super) type Posting = (u32, u32);
@@ -39,10 +43,33 @@ pub(super) struct Index {
 }
 
 const FIRST: Posting = (0, 0);
+/// Comes after every posting: slots stay below 2^32 - 1.
 const LAST: Posting = (u32::MAX, u32::MAX);
 
+impl Catalog {
+    pub(super) fn with_capacity(files: usize) -> Catalog {
+        Catalog { entries: Slab::with_capacity(files), names_bytes: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn names_bytes(&self) -> usize {
+        self.names_bytes
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &FileName> {
+        self.entries.iter().map(|(_, entry)| &entry.name)
+    }
+
+    pub(super) fn entry(&self, slot: u32) -> FileEntry {
+        self.entries[slot as usize].to_entry()
+    }
+}
+
 impl Stored {
-    pub(super) fn to_entry(&self) -> FileEntry {
+    fn to_entry(&self) -> FileEntry {
         FileEntry {
             name: self.name.clone(),
             size_bytes: self.size_bytes,
@@ -81,7 +108,7 @@ impl Index {
     /// renewal of an unchanged catalog cheap.
     pub(super) fn put(&mut self, node: u32, catalog: &mut Catalog, mut entry: Stored) {
         if let Some(slot) = self.slot_of(node, &entry.name) {
-            let old = &mut catalog[slot as usize];
+            let old = &mut catalog.entries[slot as usize];
             if old.md5 != entry.md5 {
                 self.by_md5.remove(&(old.md5, (node, slot)));
                 self.by_md5.insert((entry.md5, (node, slot)));
@@ -95,23 +122,25 @@ impl Index {
             return;
         }
         entry.name = self.shared(entry.name);
-        let slot = slot_u32(catalog.vacant_key());
+        let slot = slot_u32(catalog.entries.vacant_key());
         self.by_name.insert((entry.name.clone(), (node, slot)));
         self.by_md5.insert((entry.md5, (node, slot)));
         self.by_content.insert((entry.content, (node, slot)));
-        catalog.insert(entry);
+        catalog.names_bytes += entry.name.as_str().len();
+        catalog.entries.insert(entry);
     }
 
     /// Takes the entry called `name` out of the catalog of `node`, if there is one.
     pub(super) fn remove(&mut self, node: u32, catalog: &mut Catalog, name: &FileName) {
         if let Some(slot) = self.slot_of(node, name) {
-            self.unlist(node, slot, &catalog.remove(slot as usize));
+            catalog.names_bytes -= name.as_str().len();
+            self.unlist(node, slot, &catalog.entries.remove(slot as usize));
         }
     }
 
     /// Forgets all entries of a node that is gone, `catalog` being what it had.
     pub(super) fn remove_all(&mut self, node: u32, catalog: &Catalog) {
-        for (slot, entry) in catalog {
+        for (slot, entry) in &catalog.entries {
             self.unlist(node, slot_u32(slot), entry);
         }
     }
@@ -137,21 +166,26 @@ impl Index {
         [self.by_name.len(), self.by_md5.len(), self.by_content.len()]
     }
 
-    /// Holders of what `query` names: by content id, then by node slot. Lazy.
-    pub(super) fn holders<'a>(&'a self, query: &Query) -> Box<dyn Iterator<Item = Posting> + 'a> {
+    /// Holders of what `query` names among the nodes that `is_offered`: by content id, then by node slot, of each node the first
+    /// [`limits::NAMES_PER_CONTENT_MAX`] entries for a key, so that one node with many names for a content hides nobody. Lazy.
+    pub(super) fn holders<'a>(
+        &'a self,
+        query: &Query,
+        is_offered: impl Fn(u32) -> bool + 'a,
+    ) -> Box<dyn Iterator<Item = Posting> + 'a> {
         match query {
             Query::Name(name) => {
-                let range = (name.clone(), FIRST)..=(name.clone(), LAST);
-                Box::new(self.by_name.range(range).map(|(_, posting)| *posting))
+                let wanted = name.clone();
+                Box::new(sampled(&self.by_name, name.clone(), move |name| *name == wanted, is_offered))
             }
             Query::Md5(md5) => {
-                Box::new(self.by_md5.range((*md5, FIRST)..=(*md5, LAST)).map(|(_, posting)| *posting))
+                let wanted = *md5;
+                Box::new(sampled(&self.by_md5, *md5, move |md5| *md5 == wanted, is_offered))
             }
             Query::Content(prefix) => {
                 let prefix = *prefix;
-                let from_first = self.by_content.range((prefix.first(), FIRST)..);
-                let matching = from_first.take_while(move |(content, _)| prefix.matches(content));
-                Box::new(matching.map(|(_, posting)| *posting))
+                let is_wanted = move |content: &ContentId| prefix.matches(content);
+                Box::new(sampled(&self.by_content, prefix.first(), is_wanted, is_offered))
             }
         }
     }
@@ -172,6 +206,42 @@ impl Index {
             Some(name.clone())
         })
     }
+}
+
+/// Postings from key `first` on while the key `is_wanted`, of the nodes that `is_offered`; leaps over what a node has beyond
+/// [`limits::NAMES_PER_CONTENT_MAX`] for one key.
+fn sampled<'a, K: Ord + Clone>(
+    set: &'a BTreeSet<(K, Posting)>,
+    first: K,
+    is_wanted: impl Fn(&K) -> bool + 'a,
+    is_offered: impl Fn(u32) -> bool + 'a,
+) -> impl Iterator<Item = Posting> + 'a {
+    let mut rest = set.range((first, FIRST)..);
+    // The key and node of the last posting, whether the node is offered, and how many postings of theirs have been seen.
+    let mut run: Option<(&'a K, u32, bool, u32)> = None;
+    std::iter::from_fn(move || {
+        loop {
+            let (key, (node, slot)) = rest.next()?;
+            let (is_there, seen) = match &mut run {
+                Some((last_key, last_node, is_there, seen)) if last_node == node && *last_key == key => {
+                    *seen += 1;
+                    (*is_there, *seen)
+                }
+                _ if !is_wanted(key) => return None,
+                _ => {
+                    let is_there = is_offered(*node);
+                    run = Some((key, *node, is_there, 1));
+                    (is_there, 1)
+                }
+            };
+            if seen > limits::NAMES_PER_CONTENT_MAX {
+                let past = Bound::Excluded((key.clone(), (*node, u32::MAX)));
+                rest = set.range((past, Bound::Unbounded));
+            } else if is_there {
+                return Some((*node, *slot));
+            }
+        }
+    })
 }
 
 /// A slab's key in 32 bits.

@@ -5,10 +5,12 @@
 //! unproved registration; a node id alone takes nothing from a proved node, as everybody knows it; a session speaks for the one
 //! registration it made and for no other; a registration or an update is in effect whole or not at all.
 
+mod bounds;
 mod index;
 mod liveness;
 #[cfg(test)]
 mod model;
+mod proving;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -18,12 +20,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
-use thiserror::Error;
 
+pub use self::bounds::{Limits, RegistryError};
 use self::index::{Catalog, Index, slot_u32};
 pub use self::liveness::Outcome;
 use self::liveness::{Due, Pulse};
-use self::staging::{Change, PageKind, Staging};
+use self::staging::{Change, PageKind, Staged, Staging};
 use crate::types::{FileName, Liveness, NodeId, NodeSummary, Nonce, Provider, Query, limits};
 
 /// One control connection; the caller never uses a value twice.
@@ -52,47 +54,6 @@ pub struct CallBack {
     pub endpoint: SocketAddr,
 }
 
-/// What bounds the registry; the defaults are those of [`limits`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    pub nodes_max: usize,
-    /// Entries of all nodes, staged ones included.
-    pub files_max: usize,
-    pub files_per_node_max: usize,
-    pub heartbeats_missed_max: u32,
-    pub suspect_call_back: Duration,
-    pub suspect_expiry: Duration,
-}
-
-/// Why a node's message was not carried out. Always the sender's affair; the registry is as it was, but what the session had staged
-/// is dropped.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum RegistryError {
-    /// The node should say hello and register (again).
-    #[error("this connection has no registration (any more): say hello and register")]
-    NotRegistered,
-    #[error("endpoint {0} cannot be a node's: give an address and port that others can connect to")]
-    Endpoint(SocketAddr),
-    #[error("heartbeat interval of {} ms: give {min} to {max} ms, or none", .0.as_millis(),
-        min = limits::HEARTBEAT_MIN_MS, max = limits::HEARTBEAT_MAX_MS)]
-    Heartbeat(Duration),
-    #[error("this tracker keeps at most {max} nodes: use another one")]
-    Nodes { max: usize },
-    #[error("this tracker keeps at most {max} files: share fewer, or use another one")]
-    Files { max: usize },
-    #[error("a node may publish at most {max} files: share fewer")]
-    FilesOfNode { max: usize },
-    #[error("more names are removed than the {max} that are there: register anew")]
-    Removals { max: usize },
-    #[error("`{0}`: more attributes, or longer ones, than are allowed")]
-    Attributes(FileName),
-    #[error("`{name}` of {size_bytes} bytes: {pieces} pieces are not fewer than all")]
-    Pieces { name: FileName, size_bytes: u64, pieces: u32 },
-    /// An earlier page was refused or never came, so that what is left is not the whole.
-    #[error("an earlier page is missing: say hello and begin anew")]
-    Incomplete,
-}
-
 /// See the module's page.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -106,8 +67,13 @@ pub struct Registry {
     hellos: u64,
     /// Entries in catalogs.
     files: usize,
-    /// Entries in stagings.
-    staged: usize,
+    /// Bytes of names in catalogs.
+    names_bytes: usize,
+    /// In all stagings together.
+    staged: Staged,
+    stagings: u64,
+    /// Call-backs under way to claimed endpoints, for whom, and since when.
+    calls: HashMap<(SocketAddr, IpAddr), Instant>,
 }
 
 /// One control connection that has said hello.
@@ -118,6 +84,10 @@ struct Session {
     /// Its place in the order of hellos, by which the late messages of a former session are told.
     order: u64,
     staging: Staging,
+    /// When it last made us call a listener back.
+    called: Option<Instant>,
+    /// Whether that call-back proved this claim.
+    is_proved: bool,
     /// Slot of the registration it speaks for.
     node: Option<u32>,
 }
@@ -134,19 +104,6 @@ struct Node {
     pulse: Pulse,
     load: Option<u32>,
     catalog: Catalog,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            nodes_max: limits::NODES_MAX,
-            files_max: limits::FILES_MAX,
-            files_per_node_max: limits::FILES_PER_NODE_MAX,
-            heartbeats_missed_max: limits::HEARTBEATS_MISSED_MAX,
-            suspect_call_back: limits::ms(limits::SUSPECT_CALL_BACK_MS),
-            suspect_expiry: limits::ms(limits::SUSPECT_EXPIRY_MS),
-        }
-    }
 }
 
 impl Registry {
@@ -179,6 +136,7 @@ impl Registry {
             Some(known) if is_same(&known.claim) => known.node,
             _ => None,
         };
+        let called = self.sessions.get(&session).and_then(|known| known.called);
         match kept {
             Some(_) => self.unstage(session, Staging::Empty),
             None => self.disconnected(session, now),
@@ -187,12 +145,14 @@ impl Registry {
         let claim = Claim { node, endpoint, nonce };
         let order = self.hellos;
         let staging = Staging::Empty;
-        self.sessions.insert(session, Session { claim, heartbeat, order, staging, node: kept });
+        let known = Session { claim, heartbeat, order, staging, called, is_proved: false, node: kept };
+        self.sessions.insert(session, known);
         Ok(())
     }
 
     /// What `session` claimed last; `None` before its hello.
-    pub fn claim(&self, session: SessionId) -> Option<Claim> {
+    #[cfg(test)]
+    fn claim(&self, session: SessionId) -> Option<Claim> {
         self.sessions.get(&session).map(|known| known.claim)
     }
 
@@ -256,6 +216,7 @@ impl Registry {
         let node = Node { id, endpoint, proof, session: Some(session), order, pulse, load, catalog };
         let slot = self.list(home, node);
         self.session_mut(session).node = Some(slot);
+        self.note_proof(session, proof);
         self.replace_catalog(slot, changes);
         Ok(())
     }
@@ -263,20 +224,31 @@ impl Registry {
     /// Puts the staged changes in effect.
     ///
     /// # Errors
-    /// [`RegistryError::NotRegistered`], [`RegistryError::Incomplete`], and [`RegistryError::FilesOfNode`] if there would be too many.
+    /// [`RegistryError::NotRegistered`], [`RegistryError::Incomplete`], and [`RegistryError::FilesOfNode`] or
+    /// [`RegistryError::NamesOfNode`] if there would be too many.
     pub fn commit_update(&mut self, session: SessionId, now: Instant) -> Result<(), RegistryError> {
         let slot = self.registered(session)?;
         let changes = self.take_pages(session, PageKind::Update)?;
-        let mut len = self.node(slot).catalog.len();
+        let catalog = &self.node(slot).catalog;
+        let (mut len, mut names_bytes) = (catalog.len(), catalog.names_bytes());
         for change in &changes {
             match (change, self.index.slot_of(slot, change.name())) {
-                (Change::Remove(_), Some(_)) => len -= 1,
-                (Change::Put(_), None) => len += 1,
+                (Change::Remove(name), Some(_)) => {
+                    len -= 1;
+                    names_bytes -= name.as_str().len();
+                }
+                (Change::Put(entry), None) => {
+                    len += 1;
+                    names_bytes += entry.name.as_str().len();
+                }
                 _ => {}
             }
         }
         if len > self.limits.files_per_node_max {
             return Err(RegistryError::FilesOfNode { max: self.limits.files_per_node_max });
+        }
+        if names_bytes > self.limits.names_per_node_max_bytes {
+            return Err(RegistryError::NamesOfNode { max: self.limits.names_per_node_max_bytes });
         }
         self.node_mut(slot).pulse.hear(now);
         self.change_catalog(slot, changes);
@@ -353,14 +325,20 @@ impl Registry {
     }
 
     /// Offered holders of what `query` names, without the first `skip`: by content id for a content, else by node, in an order that
-    /// stays the same while nothing changes. Lazy: stop when the page is full.
-    pub fn find(&self, query: &Query, skip: usize) -> impl Iterator<Item = Provider> {
-        let offered = self.index.holders(query).filter(|(slot, _)| self.is_offered(*slot));
-        offered.skip(skip).map(|(slot, entry)| {
+    /// stays the same while nothing changes; of one node at most [`limits::NAMES_PER_CONTENT_MAX`] names for each content or MD5. Lazy:
+    /// stop when the page is full.
+    ///
+    /// # Errors
+    /// [`RegistryError::Skip`]: rows are skipped one by one.
+    pub fn find(&self, query: &Query, skip: usize) -> Result<impl Iterator<Item = Provider>, RegistryError> {
+        if skip > limits::FIND_SKIP_MAX {
+            return Err(RegistryError::Skip { skip });
+        }
+        let offered = self.index.holders(query, |slot| self.is_offered(slot));
+        Ok(offered.skip(skip).map(|(slot, entry)| {
             let node = self.node(slot);
-            let entry = node.catalog[entry as usize].to_entry();
-            Provider { node: node.id, endpoint: node.endpoint, entry }
-        })
+            Provider { node: node.id, endpoint: node.endpoint, entry: node.catalog.entry(entry) }
+        }))
     }
 
     /// All registrations by endpoint, without the first `skip`. Lazy.
@@ -413,8 +391,8 @@ impl Registry {
 impl Registry {
     /// Makes the catalog of a node what `changes`, sorted by name and without removals, say.
     fn replace_catalog(&mut self, slot: u32, mut changes: Vec<Change>) {
-        let names = self.node(slot).catalog.iter().map(|(_, entry)| &entry.name);
         let is_kept = |name: &FileName| changes.binary_search_by(|change| change.name().cmp(name)).is_ok();
+        let names = self.node(slot).catalog.names();
         let removed: Vec<_> = names.filter(|name| !is_kept(name)).cloned().map(Change::Remove).collect();
         changes.splice(0..0, removed);
         self.change_catalog(slot, changes);
@@ -422,14 +400,15 @@ impl Registry {
 
     fn change_catalog(&mut self, slot: u32, changes: Vec<Change>) {
         let catalog = &mut self.nodes[slot as usize].catalog;
-        let before = catalog.len();
+        let (files, names_bytes) = (catalog.len(), catalog.names_bytes());
         for change in changes {
             match change {
                 Change::Remove(name) => self.index.remove(slot, catalog, &name),
                 Change::Put(entry) => self.index.put(slot, catalog, entry),
             }
         }
-        self.files = self.files - before + catalog.len();
+        self.files = self.files - files + catalog.len();
+        self.names_bytes = self.names_bytes - names_bytes + catalog.names_bytes();
     }
 
     /// Enters `node` in the maps, in its former slot if it has one.
@@ -467,6 +446,7 @@ impl Registry {
     fn forget(&mut self, slot: u32) {
         let (_, catalog) = self.unlist(slot);
         self.files -= catalog.len();
+        self.names_bytes -= catalog.names_bytes();
         self.index.remove_all(slot, &catalog);
         self.nodes.remove(slot as usize);
     }

@@ -298,7 +298,7 @@ fn take(step: Step, world: &mut World, model: &mut Model) {
 
 fn check_same(world: &World, model: &Model) {
     let find = |query: Query| {
-        let found = world.registry.find(&query, 0);
+        let found = world.registry.find(&query, 0).expect("few rows are skipped");
         let mut found: Vec<_> = found.map(|one| (one.node.0, one.endpoint, one.entry)).collect();
         found.sort_by(|a, b| (a.0, a.1, &a.2.name).cmp(&(b.0, b.1, &b.2.name)));
         found

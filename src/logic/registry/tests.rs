@@ -96,8 +96,12 @@ impl World {
 
     /// Node ids that are offered for a name, sorted.
     fn holders(&self, text: &str) -> Vec<u128> {
-        let mut found: Vec<_> =
-            self.registry.find(&Query::Name(name(text)), 0).map(|provider| provider.node.0).collect();
+        let mut found: Vec<_> = self
+            .registry
+            .find(&Query::Name(name(text)), 0)
+            .expect("few rows are skipped")
+            .map(|provider| provider.node.0)
+            .collect();
         found.sort_unstable();
         found
     }
@@ -114,13 +118,22 @@ impl World {
     pub(super) fn check_counts(&self) {
         let registry = &self.registry;
         let files: usize = registry.nodes.iter().map(|(_, node)| node.catalog.len()).sum();
+        let names_bytes = |(_, node): (usize, &Node)| -> usize {
+            let counted: usize = node.catalog.names().map(|name| name.as_str().len()).sum();
+            assert_eq!(node.catalog.names_bytes(), counted);
+            counted
+        };
+        assert_eq!(registry.names_bytes, registry.nodes.iter().map(names_bytes).sum::<usize>());
         let staged = |known: &Session| match &known.staging {
-            Staging::Pages { added, .. } => *added,
-            _ => 0,
+            Staging::Pages { size, .. } => *size,
+            _ => Staged::default(),
         };
         assert_eq!(registry.files, files);
         assert_eq!(registry.index.lens(), [files; 3]);
-        assert_eq!(registry.staged, registry.sessions.values().map(staged).sum::<usize>());
+        assert_eq!(
+            registry.staged,
+            registry.sessions.values().map(staged).fold(Staged::default(), |sum, one| sum + one)
+        );
         let unproved = registry.nodes.iter().filter(|(_, node)| node.proof == Proof::Unproved).count();
         assert_eq!(registry.unproved.len(), unproved);
         assert_eq!(registry.listed.len(), registry.nodes.len());
@@ -181,7 +194,8 @@ fn a_registration_is_in_effect_whole_at_its_commit_and_not_before() {
     assert_eq!(world.files(), ["both", "old"]);
     world.commit(1, Proof::Proved).expect("registered");
     assert_eq!(world.files(), ["both", "new"]);
-    let both: Vec<_> = world.registry.find(&Query::Name(name("both")), 0).collect();
+    let both: Vec<_> =
+        world.registry.find(&Query::Name(name("both")), 0).expect("few rows are skipped").collect();
     assert_eq!(both.iter().map(|provider| &provider.entry).collect::<Vec<_>>(), [&entry("both", 2)]);
     world.check_counts();
 }
@@ -191,8 +205,12 @@ fn the_last_line_about_a_name_counts() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1), entry("b", 1), entry("a", 2)]);
     let content = |world: &World, text: &str| {
-        let found: Vec<_> =
-            world.registry.find(&Query::Name(name(text)), 0).map(|one| one.entry.md5.0[0]).collect();
+        let found: Vec<_> = world
+            .registry
+            .find(&Query::Name(name(text)), 0)
+            .expect("few rows are skipped")
+            .map(|one| one.entry.md5.0[0])
+            .collect();
         found
     };
     assert_eq!(content(&world, "a"), [2]);
@@ -217,7 +235,12 @@ fn attributes_are_checked_and_not_kept() {
         given.attributes = vec![attribute(len); count];
         let expected = if is_allowed { Ok(()) } else { Err(RegistryError::Attributes(name("a"))) };
         assert_eq!(world.register(1, vec![given], Proof::Proved), expected);
-        let kept: Vec<_> = world.registry.find(&Query::Name(name("a")), 0).map(|one| one.entry).collect();
+        let kept: Vec<_> = world
+            .registry
+            .find(&Query::Name(name("a")), 0)
+            .expect("few rows are skipped")
+            .map(|one| one.entry)
+            .collect();
         assert_eq!(kept, if is_allowed { vec![entry("a", 1)] } else { vec![] });
     }
 }
@@ -257,7 +280,7 @@ fn caps_on_files_hold_at_the_limit_and_a_refusal_changes_nothing() {
         let staged = entries(second).chunks(2).try_for_each(|page| world.stage(2, page.to_vec()));
         assert_eq!(staged, expected, "{first} and {second}");
         if staged.is_err() {
-            assert_eq!(world.registry.staged, 0);
+            assert_eq!(world.registry.staged, Staged::default());
             assert_eq!(world.stage(2, vec![]), Err(RegistryError::Incomplete));
             assert_eq!(world.commit(2, Proof::Proved), Err(RegistryError::Incomplete));
             assert_eq!(world.files().len(), usize::from(first));
@@ -496,10 +519,11 @@ fn answers_come_in_pages_that_add_up() {
         Query::Content(ContentPrefix::from_hex("abababababababab01").expect("prefix")),
     ];
     for (query, expected) in queries.iter().zip([7, 9, 14, 3]) {
-        let whole: Vec<_> = world.registry.find(query, 0).collect();
+        let whole: Vec<_> = world.registry.find(query, 0).expect("few rows are skipped").collect();
         assert_eq!(whole.len(), expected, "{query:?}");
         for skip in 0..=whole.len() + 1 {
-            let page: Vec<_> = world.registry.find(query, skip).take(2).collect();
+            let page: Vec<_> =
+                world.registry.find(query, skip).expect("few rows are skipped").take(2).collect();
             assert_eq!(page, whole.iter().skip(skip).take(2).cloned().collect::<Vec<_>>());
         }
     }
@@ -507,4 +531,247 @@ fn answers_come_in_pages_that_add_up() {
     let after = |text| world.registry.files_after(Some(&name(text))).take(2).collect::<Vec<_>>();
     assert_eq!(after("a"), [name("n1"), name("n2")]);
     assert_eq!(after("n6a"), [name("n7")]);
+}
+
+/// `count` entries with names of `len` bytes that no other `tag` has.
+fn long_names(tag: char, count: usize, len: usize) -> Vec<FileEntry> {
+    (0..count).map(|one| entry(&format!("{tag}{one:0width$}", width = len - 1), 1)).collect()
+}
+
+fn bounded_names(names_per_node_max_bytes: usize, names_max_bytes: usize) -> World {
+    World::new(Limits { names_per_node_max_bytes, names_max_bytes, ..Limits::default() })
+}
+
+#[test]
+fn names_count_by_their_bytes() {
+    for (first, second, expected) in [
+        (10, 10, Ok(())),
+        (10, 11, Err(RegistryError::NamesOfNode { max: 1_000 })),
+        (9, 6, Ok(())),
+        (9, 7, Err(RegistryError::Names { max: 1_500 })),
+    ] {
+        let names_max_bytes = if first == 10 { 10_000 } else { 1_500 };
+        let mut world = bounded_names(1_000, names_max_bytes);
+        world.join(1, 1, 1, long_names('a', first, 100));
+        world.hello(2, 2, 2, None);
+        // In pages of two entries: the one too many is refused wherever it comes.
+        let entries = long_names('b', second, 100);
+        let staged = entries.chunks(2).try_for_each(|page| world.stage(2, page.to_vec()));
+        assert_eq!(staged, expected, "{first} and {second}");
+        world.check_counts();
+    }
+}
+
+#[test]
+fn an_update_counts_the_bytes_of_its_names_too() {
+    let mut world = bounded_names(1_000, 10_000);
+    world.join(1, 1, 1, long_names('a', 9, 100));
+    assert_eq!(world.update(1, vec![], long_names('b', 1, 100)), Ok(()));
+    assert_eq!(world.update(1, vec![], long_names('a', 9, 100)), Ok(()), "they are there already");
+    assert_eq!(
+        world.update(1, vec![name("x")], long_names('c', 1, 1)),
+        Err(RegistryError::NamesOfNode { max: 1_000 })
+    );
+    let gone: Vec<_> = long_names('b', 1, 100).into_iter().map(|entry| entry.name).collect();
+    assert_eq!(world.update(1, gone, long_names('c', 1, 100)), Ok(()));
+    // Names that are not there cost as much while they are staged.
+    let long = |tag| long_names(tag, 3, 200).into_iter().map(|entry| entry.name).collect::<Vec<_>>();
+    let session = SessionId(1);
+    assert_eq!(world.registry.stage_update(session, long('x'), vec![], world.now), Ok(()));
+    let refused = Err(RegistryError::NamesOfNode { max: 1_000 });
+    assert_eq!(world.registry.stage_update(session, long('y'), vec![], world.now), refused);
+    world.check_counts();
+}
+
+#[test]
+fn a_full_tracker_still_takes_removals() {
+    let mut world = bounded_names(1_000, 1_000);
+    world.join(1, 1, 1, long_names('a', 10, 100));
+    let gone: Vec<_> = long_names('a', 2, 100).into_iter().map(|entry| entry.name).collect();
+    assert_eq!(world.update(1, gone, vec![]), Ok(()));
+    assert_eq!(world.registry.names_bytes, 800);
+    world.check_counts();
+}
+
+fn shared_staging(staged_max: usize, staged_names_max_bytes: usize) -> World {
+    World::new(Limits { staged_max, staged_names_max_bytes, ..Limits::default() })
+}
+
+#[test]
+fn pages_kept_waiting_keep_nobody_out() {
+    // Eight that stage half of all there is each and never end; who registers fully beside them still can, and so again.
+    for mut world in [shared_staging(100, 1 << 20), shared_staging(1 << 20, 100 * 20)] {
+        for s in 1..=8 {
+            world.hello(s, s.into(), s as u16, None);
+            for page in long_names('h', 50, 20).chunks(5) {
+                world.stage(s, page.to_vec()).expect("there is room, or is made");
+            }
+        }
+        for s in [11, 12] {
+            world.hello(s, s.into(), s as u16, None);
+            for page in long_names('a', 50, 20).chunks(5) {
+                world.stage(s, page.to_vec()).expect("there is room, or is made");
+            }
+            world.commit(s, Proof::Proved).expect("registered");
+            world.check_counts();
+        }
+        assert_eq!(world.commit(1, Proof::Proved), Err(RegistryError::Incomplete));
+        assert_eq!(
+            world.stage(1, vec![]),
+            Err(RegistryError::Incomplete),
+            "a part never passes for the whole"
+        );
+        world.join(1, 1, 1, vec![entry("b", 1)]);
+        world.check_counts();
+    }
+}
+
+#[test]
+fn stagings_of_proved_nodes_make_room_last() {
+    let mut world = shared_staging(4, 1 << 20);
+    world.join(1, 1, 1, vec![]);
+    let page = |tag| long_names(tag, 2, 5);
+    world.registry.stage_update(SessionId(1), vec![], page('a'), world.now).expect("staged");
+    world.hello(2, 2, 2, None);
+    world.stage(2, page('b')).expect("staged");
+    world.hello(3, 3, 3, None);
+    world.stage(3, page('c')).expect("staged, in place of the other unproved one");
+    assert_eq!(world.stage(2, vec![]), Err(RegistryError::Incomplete));
+    assert_eq!(world.stage(3, page('d')), Err(RegistryError::Crowded), "nobody else who is unproved is left");
+    world.stage(1, vec![]).expect_err("of another kind");
+    world.hello(4, 4, 4, None);
+    world.stage(4, long_names('e', 4, 5)).expect("nobody is left");
+    world.check_counts();
+}
+
+#[test]
+fn staged_removals_count_in_the_share_of_staged_pages() {
+    let mut world = shared_staging(6, 1 << 20);
+    world.join(1, 1, 1, long_names('a', 4, 5));
+    let gone: Vec<_> = long_names('x', 4, 5).into_iter().map(|entry| entry.name).collect();
+    world.registry.stage_update(SessionId(1), gone, vec![], world.now).expect("staged");
+    world.hello(2, 2, 2, None);
+    assert_eq!(world.stage(2, long_names('b', 3, 5)), Err(RegistryError::Crowded));
+    world.hello(2, 2, 2, None);
+    assert_eq!(world.stage(2, long_names('b', 2, 5)), Ok(()));
+    world.check_counts();
+}
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+impl World {
+    /// An empty last page from `from`: the port to call back, `None` if there is no need to, or the ms to wait.
+    fn last_page(&mut self, s: u64, from: IpAddr) -> Result<Option<u16>, u128> {
+        self.stage(s, vec![]).expect("an empty page");
+        match self.registry.begin_proof(SessionId(s), from, self.now) {
+            Ok(claim) => Ok(claim.map(|claim| claim.endpoint.port() - 5000)),
+            Err(RegistryError::CallBack { wait_ms, .. }) => Err(wait_ms),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn prove(&mut self, s: u64, e: u16, proof: Proof) {
+        self.registry.end_proof(endpoint(e), HERE);
+        self.commit(s, proof).expect("registered");
+    }
+}
+
+#[test]
+fn a_session_has_one_call_back_a_second() {
+    let mut world = world();
+    world.hello(1, 1, 1, None);
+    assert_eq!(world.last_page(1, HERE), Ok(Some(1)));
+    world.prove(1, 1, Proof::Unproved);
+    assert_eq!(world.last_page(1, HERE), Err(1_000));
+    assert_eq!(world.stage(1, vec![]), Err(RegistryError::Incomplete), "what was staged is dropped");
+    // Neither a new hello nor another endpoint is a way around it.
+    world.pass(400);
+    for e in [1, 2] {
+        world.hello(1, 1, e, None);
+        assert_eq!(world.last_page(1, HERE), Err(600));
+    }
+    world.pass(600);
+    world.hello(1, 1, 2, None);
+    assert_eq!(world.last_page(1, HERE), Ok(Some(2)));
+    world.check_counts();
+}
+
+#[test]
+fn a_proof_lasts_a_second_for_the_same_hello() {
+    let mut world = world();
+    world.hello(1, 1, 1, None);
+    assert_eq!(world.last_page(1, HERE), Ok(Some(1)));
+    world.pass(50);
+    world.prove(1, 1, Proof::Proved);
+    for _ in 0..3 {
+        world.pass(300);
+        assert_eq!(world.last_page(1, HERE), Ok(None));
+        world.commit(1, Proof::Proved).expect("registered");
+    }
+    world.pass(50);
+    assert_eq!(world.last_page(1, HERE), Ok(Some(1)), "asked again once it is a second old");
+    world.prove(1, 1, Proof::Proved);
+    world.hello(1, 1, 1, None);
+    assert_eq!(world.last_page(1, HERE), Err(1_000), "another nonce is another proof");
+    // Whoever has lost the endpoint proves it anew.
+    world.pass(1_000);
+    world.hello(1, 1, 1, None);
+    assert_eq!(world.last_page(1, HERE), Ok(Some(1)));
+    world.prove(1, 1, Proof::Proved);
+    world.join(2, 2, 1, vec![]);
+    assert_eq!(world.last_page(1, HERE), Err(1_000));
+}
+
+#[test]
+fn an_endpoint_is_called_back_once_at_a_time_for_each_who_asks() {
+    let mut world = world();
+    for (s, e) in [(1, 1), (2, 1), (3, 2), (4, 1), (5, 1)] {
+        world.hello(s, s.into(), e, None);
+    }
+    assert_eq!(world.last_page(1, HERE), Ok(Some(1)));
+    assert!(world.last_page(2, HERE).is_err());
+    assert_eq!(world.last_page(3, HERE), Ok(Some(2)), "another port is another node");
+    assert_eq!(world.last_page(4, ELSEWHERE), Ok(Some(1)), "who asks elsewhere keeps nobody out");
+    world.prove(1, 1, Proof::Proved);
+    assert_eq!(world.last_page(5, HERE), Ok(Some(1)));
+    // An end that goes untold does not keep an endpoint for ever.
+    world.pass(2_000);
+    world.hello(2, 2, 1, None);
+    assert_eq!(world.last_page(2, HERE), Ok(Some(1)));
+    world.check_counts();
+}
+
+#[test]
+fn one_node_with_many_names_for_a_content_hides_nobody() {
+    let mut world = world();
+    let names = |tag: &str, count| (0..count).map(|one| entry(&format!("{tag}{one}"), 1)).collect::<Vec<_>>();
+    world.join(1, 1, 1, names("a", 500));
+    world.join(2, 2, 2, names("b", 2));
+    world.join(3, 3, 3, names("c", 500));
+    world.disconnect(3);
+    let queries = [
+        Query::Md5(Md5Digest([1; 16])),
+        Query::Content(ContentPrefix::from_hex("abababababababab").expect("prefix")),
+    ];
+    for query in queries {
+        let found = world.registry.find(&query, 0).expect("few rows are skipped");
+        let found: Vec<_> = found.map(|one| one.node.0).collect();
+        assert_eq!(found, [vec![1; limits::NAMES_PER_CONTENT_MAX as usize], vec![2; 2]].concat());
+    }
+    // Of the same node another content counts by itself.
+    world.update(1, vec![], (500..520).map(|one| entry(&format!("a{one}"), 2)).collect()).expect("updated");
+    let both = Query::Content(ContentPrefix::from_hex("abababababababab").expect("prefix"));
+    assert_eq!(world.registry.find(&both, 0).expect("few rows are skipped").count(), 16 + 2 + 16);
+}
+
+#[test]
+fn a_find_skips_no_more_rows_than_any_node_asks_for() {
+    let world = world();
+    let query = Query::Name(name("a"));
+    let max = limits::FIND_SKIP_MAX;
+    assert!(world.registry.find(&query, max).is_ok());
+    for skip in [max + 1, u32::MAX as usize] {
+        assert_eq!(world.registry.find(&query, skip).err(), Some(RegistryError::Skip { skip }));
+    }
 }
