@@ -304,6 +304,7 @@ mod tests {
     use crate::proto::tracker::Hello;
     use crate::tracker::{Tracker, TrackerConfig};
     use crate::types::Epoch;
+    use crate::types::NodeId;
     use parking_lot::RwLock;
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
