@@ -355,9 +355,12 @@ mod tests {
         Tracker::start(&TrackerConfig { deadlines, ..TrackerConfig::default() }).expect("it starts")
     }
 
-    /// Says hello and sends an empty catalog, whose answer waits for the call-back to the listener returned.
-    fn begin_registration(tracker: &Tracker, node: NodeId) -> (Talk, TcpListener, Nonce) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    fn listener() -> TcpListener {
+        TcpListener::bind("127.0.0.1:0").expect("a free port")
+    }
+
+    /// Says hello and sends an empty catalog, whose answer waits for the call-back to `listener`.
+    fn begin_registration(tracker: &Tracker, node: NodeId, listener: &TcpListener) -> (Talk, Nonce) {
         let endpoint = listener.local_addr().expect("bound");
         let mut control = Talk::over(TcpStream::connect(tracker.addr()).expect("it listens"));
         let hello = Hello { node, endpoint, heartbeat_ms: 0, attributes: Vec::new() };
@@ -365,7 +368,7 @@ mod tests {
             panic!("not welcome")
         };
         control.say(&TrackerRequest::Register { entries: Vec::new(), last: true });
-        (control, listener, nonce)
+        (control, nonce)
     }
 
     fn prove(listener: &TcpListener, node: NodeId, nonce: Nonce) {
@@ -374,9 +377,9 @@ mod tests {
         call.say(&PeerReply::Identity { node, nonce: Some(nonce) });
     }
 
-    fn registered(tracker: &Tracker, node: NodeId) -> Talk {
-        let (mut control, listener, nonce) = begin_registration(tracker, node);
-        prove(&listener, node, nonce);
+    fn registered(tracker: &Tracker, node: NodeId, listener: &TcpListener) -> Talk {
+        let (mut control, nonce) = begin_registration(tracker, node, listener);
+        prove(listener, node, nonce);
         let reply = control.hear::<TrackerReply>().expect("answered").body;
         assert_eq!(reply, ReplyBody::Registered { unproved: None });
         control
@@ -385,13 +388,14 @@ mod tests {
     #[test]
     fn a_connection_may_be_idle_only_while_it_is_registered() {
         let tracker = tracker(Duration::from_millis(200));
-        let mut stays = registered(&tracker, NodeId(1));
-        let mut leaves = registered(&tracker, NodeId(2));
+        let mut stays = registered(&tracker, NodeId(1), &listener());
+        let mut leaves = registered(&tracker, NodeId(2), &listener());
         assert_eq!(leaves.ask(&TrackerRequest::Leave), ReplyBody::Left);
         assert_eq!(leaves.hear::<TrackerReply>(), None, "closed after a while");
-        // Another connection takes the place of the first registration of this node.
-        let mut replaced = registered(&tracker, NodeId(3));
-        let mut replaces = registered(&tracker, NodeId(3));
+        // Another connection takes the place of the first registration at this endpoint.
+        let contested = listener();
+        let mut replaced = registered(&tracker, NodeId(3), &contested);
+        let mut replaces = registered(&tracker, NodeId(3), &contested);
         let refused = ReplyBody::Refused(TrackerRefusal::NotRegistered);
         assert_eq!(replaced.ask(&TrackerRequest::Heartbeat { load: 0 }), refused);
         assert_eq!(replaced.hear::<TrackerReply>(), None, "closed after a while");
@@ -404,7 +408,8 @@ mod tests {
     #[test]
     fn a_half_closed_control_connection_gets_all_its_answers() {
         let (tracker, node) = (tracker(PATIENCE), NodeId(1));
-        let (mut control, listener, nonce) = begin_registration(&tracker, node);
+        let listener = listener();
+        let (mut control, nonce) = begin_registration(&tracker, node, &listener);
         control.say(&TrackerRequest::ListNodes { skip: 0 });
         control.socket.shutdown(Shutdown::Write).expect("connected");
         prove(&listener, node, nonce);
