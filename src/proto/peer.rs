@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::frame::frame;
-use crate::types::{ContentKey, NodeId, Nonce, PieceDigests, Printable, reason};
+use crate::types::{ContentKey, NodeId, Nonce, PieceDigests, Printable, limits, reason};
 
 /// What is asked of a node's listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +72,8 @@ impl PeerRequest {
 }
 
 impl PeerReply {
-    /// Most piece digests in one `Manifest`: a page fills most of a frame.
-    pub const MANIFEST_PAGE_PIECES: usize = 20_000;
+    /// Most piece digests in one `Manifest`: about [`limits::PAGE_TARGET_BYTES`], so that those who take no reply hold little of ours.
+    pub const MANIFEST_PAGE_PIECES: usize = limits::PAGE_TARGET_BYTES / 48;
 
     /// The reply in its envelope.
     ///
@@ -107,7 +107,6 @@ impl std::fmt::Display for PeerRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::limits;
 
     #[test]
     fn an_explanation_is_shown_as_long_as_one_may_be_and_inert() {
