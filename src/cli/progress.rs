@@ -1,12 +1,17 @@
-//! What is said on standard error while a download runs: one plain line for each event worth one, and one each tenth of the bytes.
+//! What is said on standard error while a download runs: one plain line for each event worth one, and one each tenth of the bytes or
+//! each 5 s, with the rate since the last.
 //!
-//! Pure: events in, lines out. A file of one piece gets no line for its bytes.
+//! Pure: events in, lines out; the time comes in as `now`. A file of one piece gets no line for its bytes.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use crate::logic::select::{LatencyOrigin, Rating};
 use crate::node::Progress;
 use crate::types::{FileName, Geometry};
+
+/// Bytes are told at least this often.
+const SAY_EVERY: Duration = Duration::from_secs(5);
 
 /// Lines for one download.
 #[derive(Debug)]
@@ -15,15 +20,17 @@ pub struct Narrator {
     source: Option<SocketAddr>,
     /// The last tenth that was said.
     tenths_said: u64,
+    /// When how many bytes were said last.
+    said: (Instant, u64),
 }
 
 impl Narrator {
-    pub fn new(name: FileName) -> Narrator {
-        Narrator { name, source: None, tenths_said: 0 }
+    pub fn new(name: FileName, now: Instant) -> Narrator {
+        Narrator { name, source: None, tenths_said: 0, said: (now, 0) }
     }
 
     /// The line for `event`, if it is worth one.
-    pub fn line(&mut self, event: &Progress) -> Option<String> {
+    pub fn line(&mut self, event: &Progress, now: Instant) -> Option<String> {
         let name = &self.name;
         match event {
             Progress::Ranked { ranking, .. } => ranked(ranking).map(|text| format!("{name}: {text}")),
@@ -33,10 +40,12 @@ impl Narrator {
             )),
             Progress::Source { endpoint } => {
                 self.source = Some(*endpoint);
+                // What comes before is no transfer.
+                self.said.0 = now;
                 None
             }
             Progress::Left { endpoint, why } => Some(format!("{name}: left {endpoint}: {why}")),
-            Progress::Bytes { done, total } => self.bytes(*done, *total),
+            Progress::Bytes { done, total } => self.bytes(*done, *total, now),
             Progress::Retry { round, of, pause } => {
                 let seconds = pause.as_secs_f32();
                 Some(format!("{name}: all sources failed: round {round} of {of} in {seconds:.1} s"))
@@ -45,20 +54,35 @@ impl Narrator {
         }
     }
 
-    fn bytes(&mut self, done: u64, total: u64) -> Option<String> {
+    fn bytes(&mut self, done: u64, total: u64, now: Instant) -> Option<String> {
         let has_pieces = Geometry::of(total).count().is_none_or(|count| count > 1);
-        if !has_pieces {
+        let (said_at, bytes_said) = self.said;
+        if !has_pieces || done <= bytes_said {
+            // Nothing is said twice, not even when wrong pieces set a download back.
             return None;
         }
-        // Nothing is said twice, not even when wrong pieces set a download back.
-        let tenths = u64::try_from(u128::from(done) * 10 / u128::from(total)).unwrap_or(10);
-        if tenths <= self.tenths_said {
-            return None;
-        }
+        let part = |of: u128| u64::try_from(u128::from(done) * of / u128::from(total)).unwrap_or(u64::MAX);
+        let tenths = part(10);
+        let elapsed = now.saturating_duration_since(said_at);
+        let percent = match (tenths > self.tenths_said, elapsed >= SAY_EVERY) {
+            (true, _) => tenths * 10,
+            (false, true) => part(100),
+            (false, false) => return None,
+        };
         self.tenths_said = tenths;
+        self.said = (now, done);
         let from = self.source.map_or_else(String::new, |source| format!(" from {source}"));
-        Some(format!("{} {}% {}{from}", self.name, tenths * 10, amount(done, total)))
+        let rate = rate(done - bytes_said, elapsed);
+        Some(format!("{} {percent}% {}{rate}{from}", self.name, amount(done, total)))
     }
+}
+
+/// ` 11.3 MiB/s`; nothing where no time has passed.
+fn rate(bytes: u64, elapsed: Duration) -> String {
+    if elapsed.is_zero() {
+        return String::new();
+    }
+    format!(" {:.1} MiB/s", bytes as f64 / (1 << 20) as f64 / elapsed.as_secs_f64())
 }
 
 /// `3.0/10.0 MiB`.
@@ -97,8 +121,8 @@ fn reason(rating: &Rating) -> String {
 mod tests {
     use super::*;
     use crate::logic::select::Candidate;
+    use crate::rt::clock;
     use crate::types::{ContentId, ContentKey, Millis};
-    use std::time::Duration;
 
     const MIB: u64 = 1 << 20;
 
@@ -107,16 +131,17 @@ mod tests {
     }
 
     fn narrator() -> Narrator {
-        Narrator::new(FileName::new("a.bin").expect("a name"))
+        Narrator::new(FileName::new("a.bin").expect("a name"), clock::now())
     }
 
     #[test]
     fn bytes_are_told_at_each_tenth_once() {
+        let now = clock::now();
         let mut narrator = narrator();
-        assert_eq!(narrator.line(&Progress::Source { endpoint: addr(5002) }), None);
+        assert_eq!(narrator.line(&Progress::Source { endpoint: addr(5002) }, now), None);
         let lines: Vec<_> = [0, MIB / 2, MIB, 3 * MIB, 2 * MIB, 3 * MIB + 1, 10 * MIB, 10 * MIB]
             .into_iter()
-            .filter_map(|done| narrator.line(&Progress::Bytes { done, total: 10 * MIB }))
+            .filter_map(|done| narrator.line(&Progress::Bytes { done, total: 10 * MIB }, now))
             .collect();
         assert_eq!(
             lines,
@@ -129,13 +154,31 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_download_is_told_of_each_5_s_with_its_rate() {
+        let begun = clock::now();
+        let mut narrator = narrator();
+        narrator.line(&Progress::Source { endpoint: addr(5002) }, begun);
+        let mut at = |seconds, done| {
+            narrator.line(&Progress::Bytes { done, total: 1000 * MIB }, begun + Duration::from_secs(seconds))
+        };
+        assert_eq!(at(4, 10 * MIB), None);
+        let from = "from 127.0.0.1:5002";
+        assert_eq!(at(5, 20 * MIB), Some(format!("a.bin 2% 20.0/1000.0 MiB 4.0 MiB/s {from}")));
+        assert_eq!(at(9, 30 * MIB), None);
+        assert_eq!(at(10, 100 * MIB), Some(format!("a.bin 10% 100.0/1000.0 MiB 16.0 MiB/s {from}")));
+    }
+
+    #[test]
     fn a_file_of_one_piece_has_no_progress_and_a_huge_one_no_overflow() {
         for total in [0, 1, MIB] {
-            assert_eq!(narrator().line(&Progress::Bytes { done: total, total }), None);
+            assert_eq!(narrator().line(&Progress::Bytes { done: total, total }, clock::now()), None);
         }
-        let line = narrator().line(&Progress::Bytes { done: u64::MAX, total: u64::MAX }).expect("a line");
+        let begun = narrator().said.0;
+        let line =
+            narrator().line(&Progress::Bytes { done: u64::MAX, total: u64::MAX }, begun).expect("a line");
         assert!(line.starts_with("a.bin 100% "), "{line}");
-        let line = narrator().line(&Progress::Bytes { done: 512 * MIB, total: 5 << 30 }).expect("a line");
+        let line =
+            narrator().line(&Progress::Bytes { done: 512 * MIB, total: 5 << 30 }, begun).expect("a line");
         assert_eq!(line, "a.bin 10% 0.5/5.0 GiB");
     }
 
@@ -186,7 +229,7 @@ mod tests {
             (Progress::Hashing, Some("hashing the whole file")),
         ] {
             let expected = expected.map(|text| format!("a.bin: {text}"));
-            assert_eq!(narrator().line(&event), expected, "{event:?}");
+            assert_eq!(narrator().line(&event, clock::now()), expected, "{event:?}");
         }
     }
 }

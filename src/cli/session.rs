@@ -10,7 +10,7 @@ use super::output::{Output, WriteEnd, say};
 use super::progress::Narrator;
 use super::render;
 use crate::node::{CommandError, DownloadError, DownloadRequest, Node};
-use crate::rt::Stop;
+use crate::rt::{Stop, clock};
 use crate::types::Query;
 
 /// What is next after a line.
@@ -124,9 +124,9 @@ impl<'a> Session<'a> {
     }
 
     fn download(&mut self, request: &DownloadRequest, cancel: &Stop) -> Result<(), Failed> {
-        let mut narrator = Narrator::new(request.name.clone());
+        let mut narrator = Narrator::new(request.name.clone(), clock::now());
         let mut told = |event| {
-            if let Some(line) = narrator.line(&event) {
+            if let Some(line) = narrator.line(&event, clock::now()) {
                 say(&line);
             }
         };
