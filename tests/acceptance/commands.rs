@@ -1,6 +1,7 @@
 //! Every command's form on stdout and its exit code, as scripts read them.
 
 use crate::support::content::{b3_hex, md5_hex, noise};
+use crate::support::process::Stream;
 use crate::support::rows::{FindRow, downloaded_row, find_rows, list_row, load_row, node_row};
 use crate::support::world::{NodeSpec, Ran, World, assert_only};
 
@@ -431,6 +432,21 @@ fn an_interrupted_or_terminated_tracker_or_headless_node_is_exit_0() {
         tracker.signal(signal);
         assert_eq!(tracker.wait(crate::support::DEADLINE), 0, "tracker, {signal:?}");
     }
+}
+
+#[test]
+fn a_node_whose_scan_is_long_listens_meanwhile_and_publishes_as_it_goes() {
+    let world = World::new().tracker();
+    let share = world.directory();
+    // Takes no space, and longer to hash than any machine's 2 s.
+    let big = std::fs::File::create(share.join("big.bin")).expect("made");
+    big.set_len(64 << 30).expect("the file system has sparse files");
+    let node = world.start(NodeSpec::new().headless().share(&share).file("a.txt", b"a"));
+    let ran = world.ask_until("find a.txt", |ran| ran.code == 0);
+    assert_eq!(find_rows(&ran.out)[0].endpoint, node.addr);
+    let said = node.process.since(Stream::Stderr, 0);
+    assert!(!said.iter().any(|line| line.starts_with("ready:")), "the scan goes on: {said:?}");
+    assert_eq!(node.terminate(), 0, "and ends with the node");
 }
 
 #[test]
