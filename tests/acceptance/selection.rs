@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use nearpeer::types::ContentKey;
+use nearpeer::proto::tracker::{ReplyBody, TrackerReply, TrackerRequest};
+use nearpeer::types::{ContentKey, NodeId};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use crate::support::content::{key_of, noise};
@@ -181,17 +182,43 @@ fn probes_and_finds_are_no_load() {
 
 #[test]
 fn own_transfers_are_not_counted_against_a_source() {
-    // Two pieces. The near one scores 0, and 10 with its own first piece on the way: still under 15. Were the transfer counted twice,
-    // it would score 20 and the second piece would come from the far one.
-    let bytes = noise(35, 2 << 20);
+    let bytes = noise(35, HELD_BYTES);
+    let content = key_of(&bytes);
     let world = World::new().tracker();
-    let near = world.start(NodeSpec::new().headless().file("a.bin", &bytes).flags(&["--max-upload", "4MiB"]));
+    let near = world.holder(&[("a.bin", &bytes)]);
     let far = world.holder(&[("a.bin", &bytes)]);
     let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
-    write_latency(&latency, &[(asker.addr, near.addr, 0.0), (asker.addr, far.addr, 15.0)]);
-    let lines = asker.command("download a.bin");
-    assert_eq!(downloaded_row(lines.last().expect("a result"), "a.bin").sources, [near.addr]);
+    let chosen_while = |is_own: bool| {
+        let mut asker = world.start(NodeSpec::new().latency(&latency));
+        write_latency(&latency, &[(asker.addr, near.addr, 0.0), (asker.addr, far.addr, 5.0)]);
+        let id = if is_own { node_id(&world, asker.addr) } else { raw::fresh_node_id() };
+        let upload = ThrottledReader::start(near.addr, id, content);
+        expect_load(&mut asker, near.addr, 1);
+        let lines = asker.command("download a.bin");
+        let sources = downloaded_row(lines.last().expect("a result"), "a.bin").sources;
+        drop(upload);
+        // Gone from the answers before the next asker comes.
+        assert_eq!(asker.leave(), 0);
+        expect_idle(&world, near.addr);
+        sources
+    };
+    // One transfer costs 10 and the far one is only 5 farther: a stranger's weighs, the asker's own does not.
+    assert_eq!(chosen_while(false), [far.addr]);
+    assert_eq!(chosen_while(true), [near.addr]);
+}
+
+/// The id under which the node at `endpoint` is registered.
+fn node_id(world: &World, endpoint: SocketAddr) -> NodeId {
+    let reply: TrackerReply =
+        raw::Client::connect(world.tracker_addr()).ask(&TrackerRequest::ListNodes { skip: 0 });
+    let ReplyBody::Nodes { nodes, .. } = reply.body else { panic!("{reply:?}") };
+    nodes.iter().find(|row| row.endpoint == endpoint).expect("it is registered").node
+}
+
+/// Waits until the node has no transfer.
+fn expect_idle(world: &World, node: SocketAddr) {
+    let mut witness = world.start(NodeSpec::new());
+    expect_load(&mut witness, node, 0);
 }
 
 #[test]
