@@ -1,7 +1,14 @@
 //! Every command's form on stdout and its exit code, as scripts read them.
 
+use std::time::Duration;
+
+use nearpeer::proto::tracker::{ReplyBody, TrackerReply, TrackerRequest};
+use nearpeer::types::{FileName, Query};
+
 use crate::support::content::{b3_hex, md5_hex, noise};
 use crate::support::process::Stream;
+use crate::support::proxy::{Direction, Fault, Proxy};
+use crate::support::raw;
 use crate::support::rows::{FindRow, downloaded_row, find_rows, list_row, load_row, node_row};
 use crate::support::world::{NodeSpec, Ran, World, assert_only};
 
@@ -400,14 +407,22 @@ fn a_checksum_that_nothing_has_places_nothing() {
 
 #[test]
 fn a_downloaded_file_is_offered_before_the_line_is_printed() {
-    let mut world = World::new().tracker().nodes(1);
+    let mut world = World::new().tracker();
     let holder = world.holder(&[("a.txt", b"a")]);
-    let lines = world.node(0).command("download a.txt");
-    assert_eq!(downloaded_row(&lines[0], "a.txt").sources, [holder.addr]);
-    assert_eq!(holder.terminate(), 0);
-    let new_holder = world.node(0).addr;
-    let ran = world.ask("download a.txt");
-    assert_eq!(downloaded_row(ran.out.last().expect("a result"), "a.txt").sources, [new_holder]);
+    let tracker = world.tracker_addr();
+    // The downloader's way to the tracker is slow, so that news still on it would be missed; well within the second that it waits.
+    let slow = Proxy::to(tracker);
+    world.set_tracker_addr(slow.addr());
+    let mut asker = world.start(NodeSpec::new());
+    slow.set(Direction::ToServer, Fault { delay: Duration::from_millis(400), ..Fault::default() });
+    asker.process.send("download a.txt");
+    let line = asker.process.expect_stdout("downloaded a.txt");
+    let find = TrackerRequest::Find { query: Query::Name(FileName::new("a.txt").expect("a name")), skip: 0 };
+    let reply: TrackerReply = raw::Client::connect(tracker).ask(&find);
+    let ReplyBody::Providers { providers, .. } = reply.body else { panic!("{reply:?}") };
+    let offered: Vec<_> = providers.iter().map(|provider| provider.endpoint).collect();
+    assert!(offered.contains(&asker.addr), "printed and not offered: {line}, {offered:?}");
+    assert_eq!(downloaded_row(&line, "a.txt").sources, [holder.addr]);
 }
 
 #[test]
