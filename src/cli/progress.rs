@@ -38,6 +38,12 @@ impl Narrator {
                 "{name}: took b3 {} with {holders} live full holders; {others} other contents have that name",
                 key.id.short()
             )),
+            Progress::Resumed { marked_bytes } => {
+                let mib = *marked_bytes as f64 / (1 << 20) as f64;
+                Some(format!(
+                    "{name}: going on: {mib:.1} MiB were left by an earlier download and are verified again"
+                ))
+            }
             Progress::Source { endpoint } => {
                 self.source = Some(*endpoint);
                 // What comes before is no transfer.
@@ -45,7 +51,7 @@ impl Narrator {
                 None
             }
             Progress::Left { endpoint, why } => Some(format!("{name}: left {endpoint}: {why}")),
-            Progress::Bytes { done, total } => self.bytes(*done, *total, now),
+            Progress::Bytes { done_bytes, total_bytes, .. } => self.bytes(*done_bytes, *total_bytes, now),
             Progress::Retry { round, of, pause } => {
                 let seconds = pause.as_secs_f32();
                 Some(format!("{name}: all sources failed: round {round} of {of} in {seconds:.1} s"))
@@ -130,6 +136,10 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
+    fn bytes(done_bytes: u64, total_bytes: u64) -> Progress {
+        Progress::Bytes { done_bytes, total_bytes, fetched_bytes: done_bytes }
+    }
+
     fn narrator() -> Narrator {
         Narrator::new(FileName::new("a.bin").expect("a name"), clock::now())
     }
@@ -141,7 +151,7 @@ mod tests {
         assert_eq!(narrator.line(&Progress::Source { endpoint: addr(5002) }, now), None);
         let lines: Vec<_> = [0, MIB / 2, MIB, 3 * MIB, 2 * MIB, 3 * MIB + 1, 10 * MIB, 10 * MIB]
             .into_iter()
-            .filter_map(|done| narrator.line(&Progress::Bytes { done, total: 10 * MIB }, now))
+            .filter_map(|done| narrator.line(&bytes(done, 10 * MIB), now))
             .collect();
         assert_eq!(
             lines,
@@ -158,9 +168,8 @@ mod tests {
         let begun = clock::now();
         let mut narrator = narrator();
         narrator.line(&Progress::Source { endpoint: addr(5002) }, begun);
-        let mut at = |seconds, done| {
-            narrator.line(&Progress::Bytes { done, total: 1000 * MIB }, begun + Duration::from_secs(seconds))
-        };
+        let mut at =
+            |seconds, done| narrator.line(&bytes(done, 1000 * MIB), begun + Duration::from_secs(seconds));
         assert_eq!(at(4, 10 * MIB), None);
         let from = "from 127.0.0.1:5002";
         assert_eq!(at(5, 20 * MIB), Some(format!("a.bin 2% 20.0/1000.0 MiB 4.0 MiB/s {from}")));
@@ -171,14 +180,12 @@ mod tests {
     #[test]
     fn a_file_of_one_piece_has_no_progress_and_a_huge_one_no_overflow() {
         for total in [0, 1, MIB] {
-            assert_eq!(narrator().line(&Progress::Bytes { done: total, total }, clock::now()), None);
+            assert_eq!(narrator().line(&bytes(total, total), clock::now()), None);
         }
         let begun = narrator().said.0;
-        let line =
-            narrator().line(&Progress::Bytes { done: u64::MAX, total: u64::MAX }, begun).expect("a line");
+        let line = narrator().line(&bytes(u64::MAX, u64::MAX), begun).expect("a line");
         assert!(line.starts_with("a.bin 100% "), "{line}");
-        let line =
-            narrator().line(&Progress::Bytes { done: 512 * MIB, total: 5 << 30 }, begun).expect("a line");
+        let line = narrator().line(&bytes(512 * MIB, 5 << 30), begun).expect("a line");
         assert_eq!(line, "a.bin 10% 0.5/5.0 GiB");
     }
 

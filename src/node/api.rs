@@ -139,12 +139,14 @@ pub enum Progress {
     Ranked { key: ContentKey, ranking: Vec<crate::logic::select::Rating> },
     /// More than one content has the name; this one has strictly more live full holders.
     Chose { key: ContentKey, holders: usize, others: usize },
-    /// Pieces are now fetched from this source.
+    /// So many bytes were left by an earlier download; they are verified again while the others are fetched.
+    Resumed { marked_bytes: u64 },
+    /// Pieces are now fetched from this source too.
     Source { endpoint: SocketAddr },
     /// A source was left.
     Left { endpoint: SocketAddr, why: String },
-    /// So many bytes are verified and written.
-    Bytes { done: u64, total: u64 },
+    /// `done_bytes` are verified and written; `fetched_bytes` of them have come from sources in this run.
+    Bytes { done_bytes: u64, total_bytes: u64, fetched_bytes: u64 },
     /// All sources have failed; another round begins after a pause.
     Retry { round: u32, of: u32, pause: Duration },
     /// The whole file is being hashed.

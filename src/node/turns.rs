@@ -8,11 +8,7 @@ use parking_lot::Mutex;
 
 use super::api::CommandError;
 use crate::rt::Stop;
-use crate::types::{ContentKey, Geometry, limits};
-
-/// Downloads that may hold their buffers at once.
-const AT_ONCE: usize = (limits::PIECE_BUFFERS_MAX_BYTES
-    / (limits::PIECE_BUFFERS as u64 * Geometry::LARGEST_PIECE_BYTES)) as usize;
+use crate::types::{ContentKey, limits};
 
 /// The turns of one node's downloads.
 #[derive(Debug)]
@@ -36,7 +32,7 @@ pub(super) struct Turn<'a> {
 
 impl Default for Turns {
     fn default() -> Turns {
-        Turns { running: Mutex::default(), slots: bounded(AT_ONCE) }
+        Turns { running: Mutex::default(), slots: bounded(limits::DOWNLOADS_AT_ONCE) }
     }
 }
 
@@ -126,8 +122,9 @@ mod tests {
     #[test]
     fn no_more_than_there_are_buffers_for_and_a_waiter_can_be_cancelled() {
         let (turns, stop) = (Turns::default(), Stop::new().expect("a descriptor"));
-        let held: Vec<_> =
-            (0..AT_ONCE).map(|number| turns.take(content(number as u8), &stop).expect("free")).collect();
+        let held: Vec<_> = (0..limits::DOWNLOADS_AT_ONCE)
+            .map(|number| turns.take(content(number as u8), &stop).expect("free"))
+            .collect();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| turns.take(content(99), &stop).map(drop));
             stop.trigger();

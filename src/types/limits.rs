@@ -132,10 +132,18 @@ limits! {
     WRONG_PIECES_MAX: u32 = 2, "pieces";
     /// Most requests a source keeps waiting for one connection.
     PIECE_REQUESTS_MAX: usize = 64, "requests";
-    /// Piece buffers of one download: one being filled, one being verified, one being written. Of at most 4 MiB each.
-    PIECE_BUFFERS: usize = 3, "buffers";
     /// Most bytes of piece buffers in a process.
     PIECE_BUFFERS_MAX_BYTES: u64 = 40 << 20, "bytes";
+    /// Downloads that run at once in a process; each has its part of the piece buffers, and others wait.
+    DOWNLOADS_AT_ONCE: usize = 2, "downloads";
+    /// Most sources in use at once by one download.
+    SOURCES_AT_ONCE: usize = 8, "sources";
+    /// Pieces that are verified at once, side by side.
+    VERIFY_BATCH: usize = 8, "pieces";
+    /// A piece that has arrived waits at most this long for others to be verified with.
+    VERIFY_WAIT_MS: u64 = 20, "ms";
+    /// A running download asks who else has its content this often.
+    SEARCH_AGAIN_MS: u64 = 5_000, "ms";
     /// Most bytes an upload connection is sent before the next one has its turn.
     UPLOAD_TURN_BYTES: u64 = 256 << 10, "bytes";
 

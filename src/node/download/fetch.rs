@@ -18,6 +18,9 @@ use crate::rt::{How, Stop, Threads, clock};
 use crate::store::{Partial, PartialError};
 use crate::types::{ContentKey, FileName, Geometry, Holding, Manifest, Md5Digest, Provider, Query, limits};
 
+/// One being filled, one being verified, one being written.
+const PIECE_BUFFERS: usize = 3;
+
 /// Every piece is written.
 #[derive(Debug)]
 pub(super) struct Fetched {
@@ -80,14 +83,14 @@ impl Fetch<'_> {
     /// Fetches every piece of the content, best of `ranked` first.
     pub(super) fn run(&mut self, ranked: &[SocketAddr]) -> Result<Fetched, FetchError> {
         let pieces = Geometry::of(self.content.size_bytes).count().unwrap_or(0);
-        let buffers = bounded(limits::PIECE_BUFFERS);
-        for _ in 0..limits::PIECE_BUFFERS {
+        let buffers = bounded(PIECE_BUFFERS);
+        for _ in 0..PIECE_BUFFERS {
             buffers.0.send(Vec::new()).expect("as many fit as were made");
         }
         let mut run = Run {
             transfer: Transfer::new(pieces, ranked, self.engine.retries),
             threads: Threads::new(),
-            reports: bounded(limits::PIECE_BUFFERS),
+            reports: bounded(PIECE_BUFFERS),
             buffers,
             in_use: None,
             next_thread: 0,
@@ -258,7 +261,11 @@ impl Fetch<'_> {
             run.fetched.sources.push(source);
         }
         run.transfer.on_event(now, Event::Verified { source, piece });
-        (self.progress)(Progress::Bytes { done: run.done_bytes, total: self.content.size_bytes });
+        (self.progress)(Progress::Bytes {
+            done_bytes: run.done_bytes,
+            total_bytes: self.content.size_bytes,
+            fetched_bytes: run.done_bytes,
+        });
         if !md5_is_right {
             run.fetched.piece_md5s_hold = false;
             if let Some((_, liar)) = run.manifest.take() {

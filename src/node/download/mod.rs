@@ -374,7 +374,7 @@ mod tests {
         let hashing = |progress: &Progress| matches!(progress, Progress::Hashing);
         let (done, parts) = cancelled(&asker, to.path(), true, hashing);
         assert_eq!((done, parts), (Err(CommandError::Cancelled.into()), 1));
-        let last = |progress: &Progress| matches!(progress, Progress::Bytes { done, total } if done == total);
+        let last = |progress: &Progress| matches!(progress, Progress::Bytes { done_bytes, total_bytes, .. } if done_bytes == total_bytes);
         // What is lost by chance is lost by one of several.
         for _ in 0..8 {
             let (done, parts) = cancelled(&asker, to.path(), false, last);
