@@ -12,6 +12,7 @@ use bytesize::ByteSize;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use crossbeam_channel::Sender;
 
+use super::progress::ProgressFlag;
 use crate::node::{LatencySource, NodeConfig, Notice, open_latency_file};
 use crate::tracker::TrackerConfig;
 use crate::types::{Millis, limits};
@@ -84,6 +85,10 @@ pub struct NodeArgs {
     /// Bytes/s of all uploads: 512k, 10M, 1GiB
     #[arg(long, allow_negative_numbers = true, value_name = "RATE", value_parser = rate)]
     pub max_upload: Option<u64>,
+    /// How downloads tell of themselves
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "auto|bar|plain|json|none")]
+    #[arg(default_value = "auto")]
+    pub progress: ProgressFlag,
     /// Read no commands; serve until INT or TERM
     #[arg(long)]
     pub headless: bool,

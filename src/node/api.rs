@@ -132,6 +132,15 @@ pub struct DownloadRequest {
     pub force: bool,
 }
 
+/// What a node uploads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uploads {
+    /// Bytes of pieces that were sent whole since the node started.
+    pub sent_bytes: u64,
+    /// Peers that something is uploaded to now.
+    pub peers: usize,
+}
+
 /// What is going on in a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {

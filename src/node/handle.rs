@@ -23,7 +23,7 @@ use super::latency::Latencies;
 use super::memory::Memory;
 use super::names::KnownNames;
 use super::turns::Turns;
-use super::upload::Upload;
+use super::upload::{Upload, UploadMeter};
 use crate::discovery::{News, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
@@ -264,6 +264,11 @@ impl Node {
                 turn.saw(names);
             }
         });
+    }
+
+    /// What is uploaded, for whoever shows it.
+    pub fn upload_meter(&self) -> UploadMeter {
+        UploadMeter::new(Arc::clone(&self.engine.memory))
     }
 
     /// Delivers each thread that ends; one that ends before `stop` is a fault.
