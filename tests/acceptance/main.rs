@@ -6,6 +6,7 @@ mod doubles;
 mod evil_double;
 mod failures;
 mod hostile;
+mod progress;
 mod selection;
 mod source_cases;
 mod wire_failures;
