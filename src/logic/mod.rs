@@ -7,3 +7,4 @@ pub mod ledger;
 pub mod registry;
 pub mod select;
 pub mod transfer;
+pub mod transfer2;
