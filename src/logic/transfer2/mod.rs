@@ -61,7 +61,7 @@ pub enum Action {
     Open(SocketAddr),
     /// Ask this source for this piece.
     Fetch { source: SocketAddr, piece: u32 },
-    /// Close the connection to this source; nothing that still comes from it counts.
+    /// Close the connection to this source. A piece that is complete already may still be told of, nothing else.
     Leave { source: SocketAddr, why: String },
     /// All sources have failed; the next search follows after `pause`.
     Pause { round: u32, of: u32, pause: Duration },
@@ -160,7 +160,8 @@ impl Transfer {
         }
     }
 
-    /// Takes in what has happened. News from a source that is not in use, and of a piece that is not being verified, is void.
+    /// Takes in what has happened. Void are failures and byte counts of a source that is not in use, verdicts on a piece that is not being
+    /// verified, and everything about sources that no ranking has named.
     pub fn on_event(&mut self, now: Instant, event: Event) {
         if self.phase == Phase::Ended {
             return;
@@ -226,8 +227,11 @@ impl Transfer {
 
     fn take_piece(&mut self, now: Instant, source: SocketAddr, piece: u32) {
         let len = self.piece_len_bytes;
-        let was_asked = self.roster.wire_mut(source).is_some_and(|wire| wire.arrive(now, piece, len));
-        if was_asked && self.wants(piece) {
+        if let Some(wire) = self.roster.wire_mut(source) {
+            wire.arrive(now, piece, len);
+        }
+        // Also from a source that is being left: what `wants` has called worth verifying is on its way there.
+        if self.roster.get(source).is_some() && self.wants(piece) {
             self.pieces.arrive(piece, source);
         }
     }
@@ -441,3 +445,8 @@ impl Transfer {
         self.actions.push_back(Action::Pause { round: self.round, of: self.retries, pause });
     }
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -79,9 +79,9 @@ impl Wire {
         self.busy_since.get_or_insert(now);
     }
 
-    /// A piece is complete. False if it was not asked for.
-    pub(super) fn arrive(&mut self, now: Instant, piece: u32, piece_len_bytes: u64) -> bool {
-        let Some(index) = self.asked.iter().position(|(asked, _)| *asked == piece) else { return false };
+    /// A piece is complete; void if it was not asked for.
+    pub(super) fn arrive(&mut self, now: Instant, piece: u32, piece_len_bytes: u64) {
+        let Some(index) = self.asked.iter().position(|(asked, _)| *asked == piece) else { return };
         self.asked.remove(index);
         self.delivered += 1;
         self.last_byte_at = now;
@@ -91,7 +91,6 @@ impl Wire {
         {
             self.busy_before += now.saturating_duration_since(since);
         }
-        true
     }
 
     /// `bytes` have arrived since it was opened.
