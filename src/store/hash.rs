@@ -129,6 +129,15 @@ fn hash_pieces(
 /// # Errors
 /// What the system says; `UnexpectedEof` if the file is shorter; `Interrupted` when `stop` was triggered.
 pub fn whole_md5(file: &File, size_bytes: u64, stop: &Stop) -> io::Result<Md5Digest> {
+    md5_of_reads(size_bytes, stop, |offset, out| file.read_exact_at(out, offset))
+}
+
+/// [`whole_md5`] of what `read` gives, which fills its buffer from the offset it is given.
+pub(super) fn md5_of_reads(
+    size_bytes: u64,
+    stop: &Stop,
+    mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+) -> io::Result<Md5Digest> {
     let mut buffer = vec![0; READ_BYTES];
     let mut whole = Md5::new();
     let mut offset = 0;
@@ -137,7 +146,7 @@ pub fn whole_md5(file: &File, size_bytes: u64, stop: &Stop) -> io::Result<Md5Dig
             return Err(stopped());
         }
         let part = &mut buffer[..(size_bytes - offset).min(READ_BYTES as u64) as usize];
-        file.read_exact_at(part, offset)?;
+        read(offset, part)?;
         whole.update(&*part);
         offset += part.len() as u64;
     }

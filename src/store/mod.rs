@@ -13,7 +13,7 @@ pub mod share;
 
 pub use disk::{Disk, FaultyDisk, Op, RealDisk};
 pub use hash::{HashError, Hashed, hash_file, whole_md5};
-pub use partial::{Partial, PartialError, Placed};
+pub use partial::{Opened, Partial, PartialError, Placed, Record, Swept, sweep, unfinished};
 pub use scan::{FoundFile, walk};
 pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};
 

@@ -148,7 +148,7 @@ fn one_content(
         return Ok(Some(Outcome::AlreadyHere));
     }
     let counted = Counted::new(engine, content);
-    let part = Partial::create(&engine.share, content).map_err(|error| disk_error(name, &error))?;
+    let part = Partial::open(&engine.share, content).map_err(|error| disk_error(name, &error))?.part;
     let providers =
         candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
     let mut fetch = Fetch { engine, name, content, part: &part, providers, cancel, progress };
