@@ -7,4 +7,3 @@ pub mod ledger;
 pub mod registry;
 pub mod select;
 pub mod transfer;
-pub mod transfer2;

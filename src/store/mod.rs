@@ -10,10 +10,11 @@ pub mod hash;
 pub mod partial;
 pub mod scan;
 pub mod share;
+pub mod verify;
 
 pub use disk::{Disk, FaultyDisk, Op, RealDisk};
 pub use hash::{HashError, Hashed, hash_file, whole_md5};
-pub use partial::{Opened, Partial, PartialError, Placed, Record, Swept, sweep, unfinished};
+pub use partial::{Opened, Partial, PartialError, Placed, Record, Swept, set_aside, sweep, unfinished};
 pub use scan::{FoundFile, walk};
 pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};
 

@@ -32,7 +32,7 @@ use crate::rt::Stop;
 use crate::types::{ContentId, ContentKey, FileName, Geometry, Md5Digest};
 
 pub use record::Record;
-pub use sweep::{Swept, sweep, unfinished};
+pub use sweep::{Swept, set_aside, sweep, unfinished};
 
 /// Hidden, so that it is never shared, listed or a download's target.
 const PARTS_DIR: &str = ".nearpeer";
