@@ -236,8 +236,9 @@ impl Partial {
         }
         let (wanted, set_aside) = (Left::Wanted.name(self.id()), Left::SetAside.name(self.id()));
         let at = |name| At { dir: self.parts_dir.as_fd(), name };
-        // `NOENT`: there was no record. Else it stays wanted, which costs the next start a try.
-        let _no_record = self.disk().rename(at(&wanted), at(&set_aside));
+        // `NOENT`: there was no record. If anything else fails it stays wanted, which costs the next start a try.
+        let renamed = self.disk().rename(at(&wanted), at(&set_aside));
+        let _wanted = renamed.and_then(|()| self.disk().sync_dir(self.parts_dir.as_fd()));
     }
 
     /// Removes part and record.

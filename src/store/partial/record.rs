@@ -216,3 +216,121 @@ fn read_bytes(disk: &dyn Disk, file: &File) -> io::Result<Option<Vec<u8>>> {
     read_exact(disk, file, 0, &mut bytes)?;
     Ok(Some(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A record of a content of two pieces that never were.
+    fn record(name: &str, checksum: Option<&str>, flags: (bool, bool)) -> Record {
+        let piece = |byte| PieceDigests { md5: Md5Digest([byte; 16]), subtree: [byte; 32] };
+        let manifest = Manifest::of_hashed((1 << 20) + 1, vec![piece(1), piece(2)]);
+        Record {
+            name: FileName::new(name).expect("a name"),
+            key: manifest.key(),
+            checksum: checksum.map(|text| text.parse().expect("a checksum")),
+            verify_whole: flags.0,
+            force: flags.1,
+            manifest: Arc::new(manifest),
+        }
+    }
+
+    fn sealed(body: &[u8]) -> Vec<u8> {
+        [body, blake3::hash(body).as_bytes()].concat()
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let longest = format!("{}/b", "x".repeat(limits::NAME_COMPONENT_MAX_BYTES));
+        let longest_of_all = vec!["x".repeat(254); 16].join("/") + "/" + &"x".repeat(16);
+        assert_eq!(longest_of_all.len(), limits::NAME_MAX_BYTES);
+        for name in ["f", "a/b/größe", &longest, &longest_of_all] {
+            for checksum in [
+                None,
+                Some("md5=d41d8cd98f00b204e9800998ecf8427e"),
+                Some("b3=af1349b9f5f9a1a6a"),
+                Some("b3=af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"),
+            ] {
+                for flags in [(false, false), (false, true), (true, false), (true, true)] {
+                    let record = record(name, checksum, flags);
+                    assert_eq!(decode(&encode(&record)), Some(record));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_layout_is_the_one_on_the_page() {
+        let bytes = encode(&record("f", None, (true, false)));
+        let id = record("f", None, (true, false)).key.id.0;
+        let asked: &[u8] = &[1, 0, 0, 0, 0, 0, 0, 0, b'f', 0, 1, 0];
+        let piece = |byte| [byte; 48];
+        let body = [
+            &b"nearpeer resume\x01"[..],
+            &[1, 0, 16, 0, 0, 0, 0, 0],
+            &id,
+            &[asked.len() as u8, 0, 0, 0],
+            asked,
+            &piece(1),
+            &piece(2),
+        ];
+        assert_eq!(bytes, sealed(&body.concat()));
+    }
+
+    #[test]
+    fn every_prefix_and_every_flipped_bit_is_refused() {
+        let whole = encode(&record("a/b", Some("md5=d41d8cd98f00b204e9800998ecf8427e"), (false, true)));
+        for len in 0..whole.len() {
+            assert_eq!(decode(&whole[..len]), None, "the first {len} bytes");
+        }
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&flipped), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn with_a_right_digest_it_must_still_be_a_record_of_a_list_that_merges() {
+        let whole = encode(&record("a/b", Some("b3=af1349b9f5f9a1a6a"), (false, true)));
+        let body = &whole[..whole.len() - DIGEST_BYTES];
+        for len in 0..body.len() {
+            assert_eq!(decode(&sealed(&body[..len])), None, "the first {len} bytes");
+        }
+        let subtrees = body.len() - 2 * PIECE_BYTES;
+        let has_to_stay = |byte: usize| {
+            byte < PREFIX_BYTES && !(16..19).contains(&byte)
+                || byte >= subtrees && (byte - subtrees) % PIECE_BYTES >= 16
+        };
+        for bit in 0..body.len() * 8 {
+            let mut flipped = body.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let read = decode(&sealed(&flipped));
+            assert!(read.is_none() || !has_to_stay(bit / 8), "bit {bit}: {read:?}");
+            assert!(read.is_none_or(|read| read.manifest.key() == read.key));
+        }
+        // Lengths that cannot be, of which nothing is allocated.
+        for (at, len) in [(16, 8), (56, 4)] {
+            let mut huge = body.to_vec();
+            huge[at..at + len].fill(0xff);
+            assert_eq!(decode(&sealed(&huge)), None);
+            assert!(
+                Prefix::decode(huge[..].first_chunk().expect("a prefix"))
+                    .is_none_or(|prefix| { prefix.record_bytes().is_none() })
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_do_harm(body in proptest::collection::vec(any::<u8>(), 0..300), kept in 0..60usize) {
+            let whole = encode(&record("f", None, (false, false)));
+            prop_assert_eq!(decode(&body), None);
+            let begun_well = [&whole[..kept], &body].concat();
+            if let Some(read) = decode(&sealed(&begun_well)) {
+                prop_assert_eq!(read.manifest.key(), read.key);
+            }
+        }
+    }
+}
