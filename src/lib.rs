@@ -5,8 +5,8 @@
 //! Threads and channels throughout; no async runtime.
 //!
 //! The modules are floors of a house, listed from the ground up; an import only points down (`tests/tidy.rs` keeps that):
-//! `types` is the vocabulary, `proto` turns bytes into messages, `logic` decides, `rt`, `net`, `store` and `sys` are mechanism, `discovery`,
-//! `tracker` and `node` are the system, `cli` talks to people. `ARCHITECTURE.md` has the map.
+//! `types` is the vocabulary, `proto` turns bytes into messages, `logic` decides, `rt`, `net`, `store` and `sys` are mechanism,
+//! `discovery`, `tracker` and `node` are the system, `cli` talks to people. `ARCHITECTURE.md` has the map.
 
 pub mod types;
 

@@ -19,10 +19,14 @@ const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
 /// MD5 of each buffer, in their order. Any number of any lengths; fastest with 8 or more of about the same length.
 pub fn md5_of_many(buffers: &[&[u8]]) -> Vec<Md5Digest> {
-    match Kernel::available().first() {
-        Some(kernel) if buffers.len() > 1 => digest_in_lanes(*kernel, buffers),
-        _ => buffers.iter().map(|buffer| Md5Digest(Md5::digest(buffer).into())).collect(),
+    match Avx2::detect() {
+        Some(avx2) if buffers.len() > 1 => digest_in_lanes(avx2, buffers),
+        _ => digest_in_turn(buffers),
     }
+}
+
+fn digest_in_turn(buffers: &[&[u8]]) -> Vec<Md5Digest> {
+    buffers.iter().map(|buffer| Md5Digest(Md5::digest(buffer).into())).collect()
 }
 
 /// A buffer on its way through a lane.
@@ -46,10 +50,9 @@ impl<'a> Lane<'a> {
         let padded = tail[tail_at..].as_flattened_mut();
         padded[..rest.len()].copy_from_slice(rest);
         padded[rest.len()] = 0x80;
-        let bits = (buffer.len() as u64).wrapping_mul(8);
-        if let Some(end) = padded.last_chunk_mut() {
-            *end = bits.to_le_bytes();
-        }
+        let bits = (buffer.len() as u64).wrapping_mul(8).to_le_bytes();
+        let bits_at = padded.len() - bits.len();
+        padded[bits_at..].copy_from_slice(&bits);
         Lane { index, state: INITIAL, body, tail, tail_at }
     }
 
@@ -60,9 +63,10 @@ impl<'a> Lane<'a> {
 
     /// Passes over `count` of the next blocks.
     fn advance(&mut self, count: usize) {
-        match self.body.get(count..) {
-            Some(body) if !self.body.is_empty() => self.body = body,
-            _ => self.tail_at += count,
+        if self.body.is_empty() {
+            self.tail_at += count;
+        } else {
+            self.body = &self.body[count..];
         }
     }
 
@@ -75,7 +79,7 @@ impl<'a> Lane<'a> {
     }
 }
 
-fn digest_in_lanes(kernel: Kernel, buffers: &[&[u8]]) -> Vec<Md5Digest> {
+fn digest_in_lanes(avx2: Avx2, buffers: &[&[u8]]) -> Vec<Md5Digest> {
     let mut digests = vec![Md5Digest([0; 16]); buffers.len()];
     let mut waiting = buffers.iter().enumerate().map(|(index, buffer)| Lane::new(index, buffer));
     let mut live: Vec<Lane<'_>> = Vec::with_capacity(LANES);
@@ -89,7 +93,7 @@ fn digest_in_lanes(kernel: Kernel, buffers: &[&[u8]]) -> Vec<Md5Digest> {
                 compress(&mut state, only.next_blocks());
                 only.state = state;
             }
-            live => run(kernel, live, count),
+            live => run(avx2, live, count),
         }
         live.retain_mut(|lane| {
             lane.advance(count);
@@ -103,34 +107,34 @@ fn digest_in_lanes(kernel: Kernel, buffers: &[&[u8]]) -> Vec<Md5Digest> {
 }
 
 /// Takes each of the live lanes through its next `count` blocks.
-fn run(kernel: Kernel, live: &mut [Lane<'_>], count: usize) {
+fn run(avx2: Avx2, live: &mut [Lane<'_>], count: usize) {
     // An idle lane goes through another one's blocks, and nobody asks for what comes out.
     let blocks = std::array::from_fn(|lane| &live.get(lane).unwrap_or(&live[0]).next_blocks()[..count]);
     let word_of = |word: usize| std::array::from_fn(|lane| live.get(lane).map_or(0, |lane| lane.state[word]));
     let mut states: States = std::array::from_fn(word_of);
-    kernel.compress(&mut states, &blocks);
+    avx2.compress(&mut states, &blocks);
     for (number, lane) in live.iter_mut().enumerate() {
         lane.state = states.map(|word| word[number]);
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-use x86::Kernel;
+use x86::Avx2;
 
 #[cfg(not(target_arch = "x86_64"))]
-use elsewhere::Kernel;
+use elsewhere::Avx2;
 
 #[cfg(not(target_arch = "x86_64"))]
 mod elsewhere {
     use super::{Block, LANES, States};
 
-    /// There are no lanes for this processor.
+    /// No value: this processor has no lanes.
     #[derive(Debug, Clone, Copy)]
-    pub(super) enum Kernel {}
+    pub(super) enum Avx2 {}
 
-    impl Kernel {
-        pub(super) fn available() -> Vec<Kernel> {
-            Vec::new()
+    impl Avx2 {
+        pub(super) fn detect() -> Option<Avx2> {
+            None
         }
 
         pub(super) fn compress(self, _states: &mut States, _lanes: &[&[Block]; LANES]) {
@@ -180,31 +184,19 @@ mod x86 {
         Round { stride: 7, start: 0, left: [6, 10, 15, 21] },
     ];
 
-    /// What the lanes are made of.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(super) enum Kernel {
-        /// Rotation and three-way logic in one instruction each.
-        Avx512,
-        Avx2,
-    }
+    /// The proof that this processor has AVX2.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Avx2(());
 
-    impl Kernel {
-        /// Those that this processor has, the fastest first.
-        pub(super) fn available() -> Vec<Kernel> {
-            let has_avx2 = is_x86_feature_detected!("avx2");
-            let has_avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
-            let both = [(Kernel::Avx512, has_avx2 && has_avx512), (Kernel::Avx2, has_avx2)];
-            both.into_iter().filter(|(_, is_there)| *is_there).map(|(kernel, _)| kernel).collect()
+    impl Avx2 {
+        pub(super) fn detect() -> Option<Avx2> {
+            is_x86_feature_detected!("avx2").then_some(Avx2(()))
         }
 
         /// Takes each lane through its blocks; all have equally many.
         pub(super) fn compress(self, states: &mut States, lanes: &[&[Block]; LANES]) {
-            match self {
-                // SAFETY: a kernel comes from `available` alone, which has found its instructions.
-                Kernel::Avx512 => unsafe { compress_avx512(states, lanes) },
-                // SAFETY: the same.
-                Kernel::Avx2 => unsafe { compress_avx2(states, lanes) },
-            }
+            // SAFETY: `self` comes from `detect` alone, so the processor has what this function is compiled for.
+            unsafe { compress(states, lanes) }
         }
     }
 
@@ -277,104 +269,70 @@ mod x86 {
 
     /// The 16 steps of round `$round` on `$state`, which is A, B, C, D as the next step sees them.
     macro_rules! round {
-        ($round:literal, $state:ident, $words:ident, $mix:ident, $rotate:ident) => {
-            round!($round, $state, $words, $mix, $rotate, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+        ($round:literal, $state:ident, $words:ident, $mix:ident) => {
+            round!($round, $state, $words, $mix, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
         };
-        ($round:literal, $state:ident, $words:ident, $mix:ident, $rotate:ident, $($n:literal)*) => {$(
+        ($round:literal, $state:ident, $words:ident, $mix:ident, $($n:literal)*) => {$(
             let [a, b, c, d] = $state;
             let word = $words[const { ($n * ROUNDS[$round].stride + ROUNDS[$round].start) % 16 }];
             let sine = _mm256_set1_epi32(const { SINES[16 * $round + $n].cast_signed() });
-            let sum = $mix(add(a, add(word, sine)), b, c, d);
-            let turned = $rotate::<{ ROUNDS[$round].left[$n % 4] }, { 32 - ROUNDS[$round].left[$n % 4] }>(sum);
+            let sum = add(add(a, add(word, sine)), $mix(b, c, d));
+            let turned = rotate::<{ ROUNDS[$round].left[$n % 4] }, { 32 - ROUNDS[$round].left[$n % 4] }>(sum);
             $state = [d, add(b, turned), b, c];
         )*};
     }
 
-    /// A kernel of given instructions: its four mixes, its rotation.
-    macro_rules! kernel {
-        ($name:ident, $features:literal, $f:ident, $g:ident, $h:ident, $i:ident, $rotate:ident) => {
-            #[target_feature(enable = $features)]
-            fn $name(states: &mut States, lanes: &[&[Block]; LANES]) {
-                let mut state = [0, 1, 2, 3].map(|word| load_words(&states[word]));
-                for at in 0..lanes[0].len() {
-                    let words = words(lanes, at);
-                    let before = state;
-                    round!(0, state, words, $f, $rotate);
-                    round!(1, state, words, $g, $rotate);
-                    round!(2, state, words, $h, $rotate);
-                    round!(3, state, words, $i, $rotate);
-                    state = [0, 1, 2, 3].map(|word| add(before[word], state[word]));
-                }
-                for (words, vector) in states.iter_mut().zip(state) {
-                    store_words(words, vector);
-                }
-            }
-        };
+    #[target_feature(enable = "avx2")]
+    fn compress(states: &mut States, lanes: &[&[Block]; LANES]) {
+        let mut state = [0, 1, 2, 3].map(|word| load_words(&states[word]));
+        for at in 0..lanes[0].len() {
+            let words = words(lanes, at);
+            let before = state;
+            round!(0, state, words, f);
+            round!(1, state, words, g);
+            round!(2, state, words, h);
+            round!(3, state, words, i);
+            state = [0, 1, 2, 3].map(|word| add(before[word], state[word]));
+        }
+        for (words, vector) in states.iter_mut().zip(state) {
+            store_words(words, vector);
+        }
     }
-
-    kernel!(compress_avx2, "avx2", f_avx2, g_avx2, h_avx2, i_avx2, rotate_avx2);
-    kernel!(compress_avx512, "avx2,avx512f,avx512vl", f_avx512, g_avx512, h_avx512, i_avx512, rotate_avx512);
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn rotate_avx2<const LEFT: i32, const RIGHT: i32>(a: __m256i) -> __m256i {
+    fn rotate<const LEFT: i32, const RIGHT: i32>(a: __m256i) -> __m256i {
         _mm256_or_si256(_mm256_slli_epi32::<LEFT>(a), _mm256_srli_epi32::<RIGHT>(a))
     }
 
-    /// Adds `d ^ (b & (c ^ d))`: the bits of `c` where `b` has ones, else those of `d`.
+    /// The bits of `c` where `b` has ones, else those of `d`.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn f_avx2(sum: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-        add(sum, _mm256_xor_si256(d, _mm256_and_si256(b, _mm256_xor_si256(c, d))))
+    fn f(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+        _mm256_or_si256(_mm256_and_si256(b, c), _mm256_andnot_si256(b, d))
     }
 
-    /// Adds `(b & d) + (c & !d)`, which share no bits: `b`, the newest, is waited for last.
+    /// The bits of `b` where `d` has ones, else those of `c`.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn g_avx2(sum: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-        add(add(sum, _mm256_andnot_si256(d, c)), _mm256_and_si256(b, d))
+    fn g(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+        f(d, b, c)
     }
 
-    /// Adds `b ^ c ^ d`.
+    /// The bits that an odd number of the three have.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn h_avx2(sum: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-        add(sum, _mm256_xor_si256(b, _mm256_xor_si256(c, d)))
+    fn h(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+        _mm256_xor_si256(b, _mm256_xor_si256(c, d))
     }
 
-    /// Adds `c ^ (b | !d)`.
+    /// `c ^ (b | !d)`.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn i_avx2(sum: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+    fn i(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
         let not_d = _mm256_xor_si256(d, _mm256_set1_epi32(-1));
-        add(sum, _mm256_xor_si256(c, _mm256_or_si256(b, not_d)))
+        _mm256_xor_si256(c, _mm256_or_si256(b, not_d))
     }
-
-    #[target_feature(enable = "avx512f,avx512vl")]
-    #[inline]
-    fn rotate_avx512<const LEFT: i32, const RIGHT: i32>(a: __m256i) -> __m256i {
-        _mm256_rol_epi32::<LEFT>(a)
-    }
-
-    /// A mix in one instruction, named by what it gives for the eight values of a bit of `b`, `c` and `d`.
-    macro_rules! mix_avx512 {
-        ($name:ident, |$b:ident, $c:ident, $d:ident| $mix:expr) => {
-            #[target_feature(enable = "avx512f,avx512vl")]
-            #[inline]
-            fn $name(sum: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-                const TABLE: i32 = {
-                    let ($b, $c, $d) = (0b1111_0000, 0b1100_1100, 0b1010_1010);
-                    0xff & ($mix)
-                };
-                _mm256_add_epi32(sum, _mm256_ternarylogic_epi32::<TABLE>(b, c, d))
-            }
-        };
-    }
-
-    mix_avx512!(f_avx512, |b, c, d| (b & c) | (!b & d));
-    mix_avx512!(g_avx512, |b, c, d| (b & d) | (c & !d));
-    mix_avx512!(h_avx512, |b, c, d| b ^ c ^ d);
-    mix_avx512!(i_avx512, |b, c, d| c ^ (b | !d));
 }
 
 #[cfg(test)]
@@ -382,16 +340,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn expected(buffers: &[&[u8]]) -> Vec<Md5Digest> {
-        buffers.iter().map(|buffer| Md5Digest(Md5::digest(buffer).into())).collect()
+    type Implementation = Box<dyn Fn(&[&[u8]]) -> Vec<Md5Digest>>;
+
+    /// Every implementation that this processor has, by name.
+    fn implementations() -> Vec<(&'static str, Implementation)> {
+        let mut all: Vec<(_, Implementation)> =
+            vec![("chosen", Box::new(md5_of_many)), ("in turn", Box::new(digest_in_turn))];
+        if let Some(avx2) = Avx2::detect() {
+            all.push(("avx2", Box::new(move |buffers| digest_in_lanes(avx2, buffers))));
+        }
+        all
     }
 
-    /// Checks every implementation that this processor has.
     fn check(buffers: &[&[u8]]) {
-        let lens: Vec<usize> = buffers.iter().map(|buffer| buffer.len()).collect();
-        assert_eq!(md5_of_many(buffers), expected(buffers), "lengths {lens:?}");
-        for kernel in Kernel::available() {
-            assert_eq!(digest_in_lanes(kernel, buffers), expected(buffers), "{kernel:?}, lengths {lens:?}");
+        let expected: Vec<_> = buffers.iter().map(|buffer| Md5Digest(Md5::digest(buffer).into())).collect();
+        for (name, digest) in implementations() {
+            if digest(buffers) != expected {
+                let lens: Vec<usize> = buffers.iter().map(|buffer| buffer.len()).collect();
+                panic!("{name}: wrong digests for lengths {lens:?}");
+            }
         }
     }
 
@@ -428,22 +395,18 @@ mod tests {
             let turned: Vec<_> = RFC.iter().cycle().skip(first).take(LANES).collect();
             let buffers: Vec<&[u8]> = turned.iter().map(|(text, _)| text.as_bytes()).collect();
             let digests: Vec<&str> = turned.iter().map(|(_, digest)| *digest).collect();
-            for kernel in Kernel::available() {
-                let found: Vec<String> =
-                    digest_in_lanes(kernel, &buffers).iter().map(ToString::to_string).collect();
-                assert_eq!(found, digests, "{kernel:?}, first {first}");
+            for (name, digest) in implementations() {
+                let found: Vec<String> = digest(&buffers).iter().map(ToString::to_string).collect();
+                assert_eq!(found, digests, "{name}, first {first}");
             }
-            let found: Vec<String> = md5_of_many(&buffers).iter().map(ToString::to_string).collect();
-            assert_eq!(found, digests, "first {first}");
         }
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn this_processor_has_the_lanes_that_it_says() {
-        if cfg!(target_arch = "x86_64") {
-            let has_lanes = std::fs::read_to_string("/proc/cpuinfo").expect("Linux").contains(" avx2 ");
-            assert_eq!(!Kernel::available().is_empty(), has_lanes);
-        }
+        let flags = std::fs::read_to_string("/proc/cpuinfo").expect("Linux");
+        assert_eq!(Avx2::detect().is_some(), flags.split_whitespace().any(|flag| flag == "avx2"));
     }
 
     #[test]
