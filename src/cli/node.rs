@@ -79,7 +79,10 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
     let (form, screen) = (args.progress.form(args.headless), Screen::default());
     let notices_screen = screen.clone();
     threads.spawn("notices", move || print_notices(&arriving, &notices_screen, printer, &leaving))?;
-    let node = match Node::start(args.config(latency, notices.clone())) {
+    let mut config = args.config(latency, notices.clone());
+    // Whoever pipes commands decides what is downloaded.
+    config.resume &= !matches!(input, Input::Pipe);
+    let node = match Node::start(config) {
         Ok(node) => node,
         Err(error) => {
             say(&format!("node: {error}"));

@@ -31,6 +31,8 @@ pub struct NodeConfig {
     pub max_upload: Option<u64>,
     /// True: a tracker that is not there is waited for. False: it is an error of whoever asks.
     pub wait_for_tracker: bool,
+    /// Go on by itself with downloads that a former run of the node left unfinished.
+    pub resume: bool,
     /// Where notices go; dropped when full.
     pub notices: Sender<Notice>,
 }
@@ -52,6 +54,7 @@ impl NodeConfig {
             heartbeat: Some(Duration::from_secs(5)),
             max_upload: None,
             wait_for_tracker: false,
+            resume: false,
             notices: crossbeam_channel::bounded(0).0,
         }
     }
