@@ -1,6 +1,7 @@
 //! What the issues promise, shown with the real binaries on loopback.
 
 mod commands;
+mod crashes;
 mod disk_failures;
 mod doubles;
 mod evil_double;

@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -12,8 +12,13 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use nearpeer::proto::tracker::{ReplyBody, TrackerReply, TrackerRequest};
+use nearpeer::types::NodeSummary;
+
 use super::DEADLINE;
 use super::process::{Process, Stream};
+use super::proxy::Proxy;
+use super::raw::Client;
 
 const TRACKER: &str = env!("CARGO_BIN_EXE_tracker");
 const NODE: &str = env!("CARGO_BIN_EXE_node");
@@ -172,6 +177,17 @@ impl World {
         self.start_tracker_at(self.tracker_addr);
     }
 
+    /// The nodes that the tracker lists; none where it does not answer.
+    pub fn listed(&self) -> Vec<NodeSummary> {
+        let Ok(stream) = TcpStream::connect(self.tracker_addr) else { return Vec::new() };
+        let mut client = Client::over(stream);
+        client.send(&TrackerRequest::ListNodes { skip: 0 });
+        match client.receive() {
+            Some(TrackerReply { body: ReplyBody::Nodes { nodes, .. }, .. }) => nodes,
+            _ => Vec::new(),
+        }
+    }
+
     /// Starts a tracker at an address.
     pub fn start_tracker_at(&mut self, listen: SocketAddr) {
         let tracker = Process::start(TRACKER, ["--listen", &listen.to_string()]);
@@ -235,6 +251,15 @@ impl World {
         self.start(
             files.iter().fold(NodeSpec::new().headless(), |spec, (name, bytes)| spec.file(name, bytes)),
         )
+    }
+
+    /// Starts a node that others reach through a proxy, and only through it.
+    pub fn start_behind_proxy(&self, spec: NodeSpec) -> (Node, Proxy) {
+        let proxy = Proxy::to_be_connected();
+        let port = own_port();
+        proxy.connect_to(([127, 0, 0, 1], port).into());
+        let advertised = proxy.addr().to_string();
+        (self.start(spec.port(port).flags(&["--advertise", &advertised])), proxy)
     }
 
     /// Runs a fresh node over `commands`, lines at a pipe, until it leaves.
@@ -311,10 +336,15 @@ impl Node {
         self.process.wait(DEADLINE)
     }
 
-    /// Kills the node and starts it again on the same port with the same share.
-    pub fn restart(&mut self) {
+    /// Starts a killed node again, on the same port with the same share, without waiting for anything.
+    pub fn launch_again(&mut self) {
         self.process.kill();
         self.process = Process::start(NODE, &self.args);
+    }
+
+    /// Kills the node and starts it again on the same port with the same share.
+    pub fn restart(&mut self) {
+        self.launch_again();
         self.addr = listening(&self.process, "node listening on ");
     }
 }
