@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
-use nearpeer::types::Liveness;
+use nearpeer::types::{Liveness, NodeSummary};
 
 use crate::support::content::noise;
 use crate::support::partial::{going_on_mib, left, percent, percent_said};
@@ -204,13 +204,8 @@ impl Swarm {
 
     /// Waits until the tracker offers one of the sources: a first find that is empty ends a download.
     fn expect_offered(&self) {
-        let until = Instant::now() + DEADLINE;
-        let is_offered =
-            || self.world.listed().iter().any(|row| row.files == 1 && matches!(row.liveness, Liveness::Live));
-        while !is_offered() {
-            assert!(Instant::now() < until, "no source comes back: {:?}", self.world.listed());
-            std::thread::yield_now();
-        }
+        let is_offered = |row: &NodeSummary| row.files == 1 && matches!(row.liveness, Liveness::Live);
+        self.world.expect_listed("a source", |nodes| nodes.iter().any(is_offered));
     }
 }
 

@@ -4,10 +4,10 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -22,6 +22,9 @@ use super::raw::Client;
 
 const TRACKER: &str = env!("CARGO_BIN_EXE_tracker");
 const NODE: &str = env!("CARGO_BIN_EXE_node");
+
+/// What has to be asked for again and again is asked for this often.
+pub const ASK_EVERY: Duration = Duration::from_millis(5);
 
 /// A port that nobody else in this test run gets, now or later, so that what was there can be started again or be known to be gone. It lies
 /// below the range from which the system gives out ports.
@@ -177,14 +180,23 @@ impl World {
         self.start_tracker_at(self.tracker_addr);
     }
 
-    /// The nodes that the tracker lists; none where it does not answer.
-    pub fn listed(&self) -> Vec<NodeSummary> {
-        let Ok(stream) = TcpStream::connect(self.tracker_addr) else { return Vec::new() };
-        let mut client = Client::over(stream);
-        client.send(&TrackerRequest::ListNodes { skip: 0 });
-        match client.receive() {
-            Some(TrackerReply { body: ReplyBody::Nodes { nodes, .. }, .. }) => nodes,
-            _ => Vec::new(),
+    /// Asks the tracker for its nodes, on one connection, until they are as wanted.
+    ///
+    /// # Panics
+    /// If they are not by the deadline.
+    pub fn expect_listed(&self, what: &str, is_wanted: impl Fn(&[NodeSummary]) -> bool) {
+        let until = Instant::now() + DEADLINE;
+        let mut client = Client::connect(self.tracker_addr);
+        loop {
+            let reply: TrackerReply = client.ask(&TrackerRequest::ListNodes { skip: 0 });
+            let ReplyBody::Nodes { nodes, .. } = reply.body else { panic!("{reply:?}") };
+            if is_wanted(&nodes) {
+                return;
+            }
+            assert!(Instant::now() < until, "the tracker never lists {what}: {nodes:#?}");
+            // It cannot tell of a change, so it is asked again, unless it ends meanwhile.
+            let has_ended = self.tracker.as_ref().is_none_or(|tracker| tracker.ends_within(ASK_EVERY));
+            assert!(!has_ended, "the tracker has ended");
         }
     }
 
@@ -282,13 +294,13 @@ impl World {
 
     /// Asks `command` of fresh nodes until `done`, at most until the deadline; returns the last answer.
     pub fn ask_until(&self, command: &str, done: impl Fn(&Ran) -> bool) -> Ran {
-        let until = std::time::Instant::now() + DEADLINE;
+        let until = Instant::now() + DEADLINE;
         loop {
             let ran = self.ask(command);
             if done(&ran) {
                 return ran;
             }
-            assert!(std::time::Instant::now() < until, "`{command}` never came out right: {ran:#?}");
+            assert!(Instant::now() < until, "`{command}` never came out right: {ran:#?}");
         }
     }
 }
