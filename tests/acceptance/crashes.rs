@@ -106,8 +106,9 @@ fn kill_until_done(
             let whole = is_whole(&share, bytes, &|| format!("{moment:?}: {}", process.transcript()));
             tally.placed += usize::from(whole);
             let parts = left(&share);
-            let known = |name: &String| name.ends_with(".part") || name.ends_with(".resume");
-            assert!(whole || parts.iter().all(known), "{moment:?}: {parts:?}");
+            // The last is a record that was being written.
+            let known = |name: &String| [".part", ".resume", ".tmp"].iter().any(|end| name.ends_with(end));
+            assert!(parts.iter().all(known), "{moment:?}: {parts:?}");
             said_before = said_before.max(percent_said(&process, NAME));
             continue;
         }

@@ -110,8 +110,6 @@ fn a_second_source_is_used_exactly_when_the_rule_says() {
         (3, 12.0, [(2, true), (1, true)]),
         // 1, 11, 21; the far one is 25.
         (3, 25.0, [(3, true), (0, false)]),
-        // 1, 11, 12, 21.
-        (4, 12.0, [(3, true), (1, true)]),
     ] {
         assert_eq!(
             pieces_from_near_and_far(pieces, far_ms),
