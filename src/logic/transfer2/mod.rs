@@ -1,8 +1,8 @@
 //! One download from many sources as a machine: which source to ask for which piece, whom to open and leave, when to search, when to end.
 //!
-//! It is told what happened and says what to do; it moves no byte and waits for nothing. A missing piece belongs to nobody: on each look all
-//! of them are shared out anew by the selection rule, so that they move freely as scores change. Done pieces are never asked for again, and
-//! no piece is asked of more than two sources at once.
+//! It is told what happened and says what to do; it moves no byte and waits for nothing. A missing piece belongs to nobody: on each look
+//! all of them are shared out anew by the selection rule, so that they move freely as scores change. Done pieces are never asked for again,
+//! and no piece is asked of more than two sources at once.
 
 mod pieces;
 mod roster;
@@ -121,18 +121,19 @@ pub struct Transfer {
 impl Transfer {
     /// A download from the sources in `ranked`, in any order.
     pub fn new(plan: Plan, ranked: &[Candidate], now: Instant) -> Transfer {
+        let Plan { pieces, piece_len_bytes, marked, first_piece, sources_max, load_weight, retries } = plan;
         let mut roster = Roster::new();
         roster.refresh(ranked, |_| false);
         Transfer {
-            pieces: Pieces::new(plan.pieces, &plan.marked, plan.first_piece),
-            piece_len_bytes: plan.piece_len_bytes.max(1),
+            pieces: Pieces::new(pieces, &marked, first_piece),
+            piece_len_bytes: piece_len_bytes.max(1),
             roster,
-            sources_max: plan.sources_max.max(1),
-            load_weight: plan.load_weight,
+            sources_max: sources_max.max(1),
+            load_weight,
             phase: Phase::Fetching,
             search_at: Some(now + limits::ms(limits::SEARCH_AGAIN_MS)),
             round: 0,
-            retries: plan.retries,
+            retries,
             has_progressed: false,
             actions: VecDeque::new(),
         }
@@ -428,8 +429,8 @@ impl Transfer {
         }
     }
 
-    /// Nobody is in use and nothing is being verified. A round that brought something gives the retries back: a source that breaks off every
-    /// time still gets us to the end.
+    /// Nobody is in use and nothing is being verified. A round that brought something gives the retries back: a source that breaks off
+    /// every time still gets us to the end.
     fn end_round(&mut self, now: Instant) {
         if std::mem::take(&mut self.has_progressed) {
             self.round = 0;
