@@ -76,7 +76,8 @@ pub enum Action {
 pub enum Event {
     /// The holders that answered, in any order. May be empty.
     Ranked(Vec<Candidate>),
-    /// All bytes of a piece have come from a source. If [`Transfer::wants`] it, they are being verified.
+    /// All bytes of a piece have come from a source. If [`Transfer::wants`] it, they are being verified, and an [`Event::Verified`] or
+    /// [`Event::Wrong`] must follow, whatever becomes of the source.
     Arrived { source: SocketAddr, piece: u32 },
     /// A piece that had arrived or was marked is right, and is written.
     Verified { piece: u32 },
@@ -357,8 +358,7 @@ impl Transfer {
 
     /// The order of the selection rule.
     fn first_score(&self, sharer: &Sharer) -> (Millis, Millis, SocketAddr) {
-        let score = sharer.latency.saturating_add(self.load_weight.saturating_mul(sharer.load));
-        (score, sharer.latency, sharer.endpoint)
+        (sharer.score(self.load_weight), sharer.latency, sharer.endpoint)
     }
 
     /// The end game: idle sources are asked for what is expected much later from another, the worst of it first. Where no source in use is

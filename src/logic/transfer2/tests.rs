@@ -431,6 +431,24 @@ fn failures_are_kept_but_not_without_end() {
     assert_eq!((failures.len(), failures[63].why.as_str()), (64, "after 98"));
 }
 
+/// Would not end in an hour if each look took time proportional to the number of pieces.
+#[test]
+fn a_quarter_of_a_million_pieces_are_no_more_work_each() {
+    let count = 1 << 18;
+    let ranked = [candidate(1, 0, 0), candidate(2, 5, 1)];
+    let mut world = World::new(Plan { first_piece: count / 2, ..plan(count) }, &ranked);
+    let mut actions = VecDeque::from(world.actions());
+    while let Some(action) = actions.pop_front() {
+        if let Action::Fetch { source, piece } = action {
+            world.transfer.on_event(world.now, Event::Arrived { source, piece });
+            actions.extend(world.tell(Event::Verified { piece }));
+        } else if action == Action::Finish {
+            return;
+        }
+    }
+    panic!("{} done", world.transfer.done());
+}
+
 /// Any sequence of events, most of them nonsense: no panic, and done pieces stay done.
 #[test]
 fn no_sequence_of_events_makes_it_panic() {
