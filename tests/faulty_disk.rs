@@ -1,6 +1,6 @@
 //! Downloads onto a disk that fails: each disk call of a whole download fails once, in a running node.
 //!
-//! Whatever fails: the error says so, nothing stands under the name, the node goes on, and the next download succeeds.
+//! Whatever fails: the error says so, nothing stands under the name, the node goes on, and the next download succeeds and leaves no part.
 
 use std::fs;
 use std::path::Path;
@@ -44,7 +44,7 @@ impl World {
         let stop = Stop::new().expect("a descriptor");
         node.wait_ready(&stop).expect("ready");
         let name = FileName::new(NAME).expect("a name");
-        let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
+        let request = DownloadRequest { name, checksum: None, verify_whole: true, force: false };
         let result = node.download(&request, &stop, &mut |_| {});
         assert_eq!(node.load_of(node.addr(), &stop), Ok(0), "the node answers and has no transfer left");
         assert!(node.stop().is_clean());
@@ -67,6 +67,11 @@ fn visible(share: &Path) -> Vec<String> {
     names.filter(|name| !name.starts_with('.')).collect()
 }
 
+/// Files among the parts, of which there are none after a success.
+fn parts(share: &Path) -> usize {
+    fs::read_dir(share.join(".nearpeer")).map_or(0, Iterator::count)
+}
+
 #[test]
 fn each_disk_call_may_fail_once_and_nothing_is_left_behind() {
     let world = World::new();
@@ -74,6 +79,7 @@ fn each_disk_call_may_fail_once_and_nothing_is_left_behind() {
     let share = TempDir::new().expect("a directory");
     let whole = world.download(share.path(), Arc::clone(&recorded) as Arc<dyn Disk>).expect("no fault yet");
     assert!(matches!(whole.outcome, Outcome::Fetched { pieces: 3, .. }));
+    assert_eq!((parts(share.path()), recorded.count(Op::Read) > 0), (0, true));
 
     let calls = recorded.calls();
     let mut failed = 0;
@@ -97,6 +103,7 @@ fn each_disk_call_may_fail_once_and_nothing_is_left_behind() {
                     .download(share.path(), Arc::new(nearpeer::store::RealDisk))
                     .expect("the disk is well again");
                 assert_eq!(fs::read(share.path().join(NAME)).expect("in place"), world.content);
+                assert_eq!(parts(share.path()), 0, "{op:?} number {nth}");
             }
         }
     }

@@ -5,9 +5,9 @@
 //! name holds a whole record or none.
 //!
 //! ```text
-//! magic 16 | size 8 | content id 32 | n 4 | n bytes: what was asked for | 48 for each piece: MD5, BLAKE3 subtree value | BLAKE3 of it all 32
+//! magic 16 | size 8 | content id 32 | n 4 | what was asked for, n | MD5 16 and BLAKE3 subtree value 32 of each piece | BLAKE3 of it all 32
 //! ```
-//! Numbers are little endian. The number of pieces is the one that the size gives.
+//! Lengths in bytes, numbers little endian. The number of pieces is the one that the size gives.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};

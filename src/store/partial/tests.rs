@@ -359,11 +359,16 @@ struct Scene {
     script: fn() -> FaultyDisk,
 }
 
+/// A directory in memory, where there is one: there a sync takes no time.
+fn quick_dir() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
+}
+
 impl Scene {
     /// Runs it on a disk that has `faults` too.
     fn run(&self, faults: impl FnOnce(FaultyDisk) -> FaultyDisk) -> Played {
         let disk = Arc::new(faults((self.script)()));
-        let dir = tempfile::tempdir().expect("a directory");
+        let dir = quick_dir();
         if self.replace {
             fs::create_dir_all(dir.path().join("a/b")).expect("made");
             fs::write(dir.path().join("a/b/f"), b"old").expect("written");
@@ -462,7 +467,7 @@ fn after_any_single_fault_the_name_is_as_it_was_and_the_part_is_kept() {
         let calls = scene.run(|disk| disk).disk.calls();
         for (index, op) in calls.iter().copied().enumerate() {
             let nth = calls[..=index].iter().filter(|call| **call == op).count();
-            for errno in [Errno::IO, Errno::NOSPC, Errno::ACCESS, Errno::ROFS] {
+            for errno in [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ACCESS, Errno::ROFS] {
                 if op == Op::RenameNoReplace && number == 4 {
                     continue; // That call fails already: it is why there is a link.
                 }
@@ -513,9 +518,8 @@ fn a_part_is_kept_set_aside_or_discarded() {
     Partial::open(&share, large_key()).expect("opened").part.discard().expect("removed");
     assert_eq!((left(&dir), names(&share)), (vec![], 0));
 
-    let end: [(fn(Partial), &[&str]); 3] =
-        [(Partial::keep, &[".part", ".resume"]), (Partial::set_aside, &[]), (drop, &[])];
-    for (end, expected) in end {
+    let kept: &[&str] = &[".part", ".resume"];
+    for (end, expected) in [(Partial::keep as fn(Partial), kept), (Partial::set_aside, &[]), (drop, &[])] {
         end(begun(&share, "f", &[]));
         assert_eq!(left(&dir), expected, "nothing was written");
     }
@@ -532,11 +536,11 @@ fn without_renaming_that_does_not_replace_it_is_done_by_link() {
 
 #[test]
 fn exactly_the_pieces_without_a_hole_are_marked() {
-    let check = |ranges: &[std::ops::Range<usize>], expected: &[u32]| {
+    let check = |ranges: &[(usize, usize)], expected: &[u32]| {
         let (dir, share) = fixture::share();
         let part = begun(&share, "f", &[]);
-        for range in ranges {
-            part.write_piece(range.start as u64, &LARGE[range.clone()]).expect("written");
+        for (start, end) in ranges.iter().copied() {
+            part.write_piece(start as u64, &LARGE[start..end]).expect("written");
         }
         part.keep();
         let opened = Partial::open(&share, large_key()).expect("opened");
@@ -552,16 +556,16 @@ fn exactly_the_pieces_without_a_hole_are_marked() {
     const GAP: usize = 64 << 10;
     let end = LARGE.len();
     check(&[], &[]);
-    check(&[0..end], &[0, 1, 2]);
-    check(&[0..MIB], &[0]);
-    check(&[MIB..2 * MIB], &[1]);
-    check(&[2 * MIB..end], &[2]);
-    check(&[0..MIB, 2 * MIB..end], &[0, 2]);
-    check(&[0..MIB - GAP, MIB..end], &[1, 2]);
-    check(&[GAP..2 * MIB - GAP], &[]);
-    check(&[GAP..2 * MIB], &[1]);
-    check(&[0..GAP, MIB - GAP..2 * MIB], &[1]);
-    check(&[0..MIB + 1], &[0]);
+    check(&[(0, end)], &[0, 1, 2]);
+    check(&[(0, MIB)], &[0]);
+    check(&[(MIB, 2 * MIB)], &[1]);
+    check(&[(2 * MIB, end)], &[2]);
+    check(&[(0, MIB), (2 * MIB, end)], &[0, 2]);
+    check(&[(0, MIB - GAP), (MIB, end)], &[1, 2]);
+    check(&[(GAP, 2 * MIB - GAP)], &[]);
+    check(&[(GAP, 2 * MIB)], &[1]);
+    check(&[(0, GAP), (MIB - GAP, 2 * MIB)], &[1]);
+    check(&[(0, MIB + 1)], &[0]);
 }
 
 #[test]
@@ -794,4 +798,40 @@ fn a_share_removed_meanwhile_is_an_error_and_nothing_is_made_elsewhere() {
     let error = download(&share, "f", false).expect_err("gone");
     assert!(matches!(error, PartialError::Disk { errno: Errno::NOENT, .. }), "{error:?}");
     assert!(tree(&path).is_empty() && !path.join(PARTS_DIR).exists());
+}
+
+#[test]
+fn a_part_that_is_not_trusted_and_cannot_be_removed_is_emptied() {
+    let script = FaultyDisk::new().fail(Op::SyncFile, 1, Errno::IO).fail_from(Op::Unlink, 1, Errno::IO);
+    let (_dir, share, _disk) = faulty(script);
+    let (part, _error) = written(&share).expect("written").place(&name("f"), false).expect_err("not synced");
+    part.keep();
+    assert_eq!(Partial::open(&share, key()).expect("opened").marked, [0; 0]);
+}
+
+#[test]
+fn a_record_is_the_old_or_the_new_one_whatever_fails() {
+    for nth in 1.. {
+        let dir = quick_dir();
+        begun(&reopened(&dir), "old", &[0]).keep();
+        let open = |disk: FaultyDisk| {
+            let disk = Arc::new(disk.short_writes(100));
+            let share = Arc::new(Share::open(dir.path(), disk.clone()).expect("a share"));
+            let part = Partial::open(&share, large_key()).expect("opened").part;
+            (part, disk.calls().len())
+        };
+        let (part, opening) = open(FaultyDisk::new());
+        part.keep();
+        let (part, _) = open(FaultyDisk::new().fail_everything_from(opening + nth, Errno::IO));
+        let remembered = part.remember(&record("new"));
+        part.keep();
+        let is_new =
+            Partial::open(&reopened(&dir), large_key()).expect("opened").record == Some(record("new"));
+        let is_old = unfinished(&reopened(&dir)) == [record("old")];
+        assert!(is_new || is_old && remembered.is_err(), "call {nth}");
+        if remembered.is_ok() {
+            assert!(nth > 6, "only {nth} calls");
+            break;
+        }
+    }
 }
