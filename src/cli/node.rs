@@ -114,8 +114,8 @@ fn serve(node: &Node, input: Input, form: Form, screen: Screen, signals: &Signal
     // A reader that is gone already shows with the first result.
     let _unread = output.lines(&render::listening("node", node.addr()));
     match input {
-        Input::Prompt(prompt) => prompt.run(&mut Session::new(node, output, form, screen), signals),
-        Input::Pipe => Ok(piped::run(&mut Session::new(node, output, form, screen), signals)),
+        Input::Prompt(prompt) => prompt.run(&mut Session::new(node, output, form, screen, signals), signals),
+        Input::Pipe => Ok(piped::run(&mut Session::new(node, output, form, screen, signals), signals)),
         Input::Nothing => {
             let _until_we_leave = match form {
                 Form::Bar => Some(screen.draw(None, node.upload_meter())?),

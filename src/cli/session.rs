@@ -9,6 +9,7 @@ use super::exit::Exit;
 use super::output::{Output, WriteEnd, say};
 use super::progress::{Form, Screen, Teller};
 use super::render;
+use super::signals::Signals;
 use crate::node::{CommandError, DownloadError, DownloadRequest, Node};
 use crate::rt::Stop;
 use crate::types::Query;
@@ -31,6 +32,7 @@ pub struct Session<'a> {
     output: Output,
     form: Form,
     screen: Screen,
+    signals: &'a Signals,
 }
 
 /// Why a command has no result: told already, or the results cannot be written.
@@ -76,8 +78,14 @@ fn download_text(error: &DownloadError) -> String {
 
 impl<'a> Session<'a> {
     /// Downloads are told of in `form` on `screen`.
-    pub fn new(node: &'a Node, output: Output, form: Form, screen: Screen) -> Session<'a> {
-        Session { node, output, form, screen }
+    pub fn new(
+        node: &'a Node,
+        output: Output,
+        form: Form,
+        screen: Screen,
+        signals: &'a Signals,
+    ) -> Session<'a> {
+        Session { node, output, form, screen, signals }
     }
 
     pub fn node(&self) -> &'a Node {
@@ -147,6 +155,9 @@ impl<'a> Session<'a> {
                 Ok(self.output.lines(&render::downloaded(&done))?)
             }
             Err(error) => {
+                if error == DownloadError::Command(CommandError::Cancelled) && self.signals.is_cancel() {
+                    self.node.set_aside(&request.name);
+                }
                 let exit = Exit::from(&error);
                 teller.failed(&download_text(&error), exit);
                 Err(Failed::Told(exit))

@@ -76,6 +76,13 @@ pub struct Sharer {
     pub load: u64,
 }
 
+impl Sharer {
+    /// The score for the next piece given to it, `weight` being what one unit of load costs.
+    pub fn score(&self, weight: Millis) -> Millis {
+        self.latency.saturating_add(weight.saturating_mul(self.load))
+    }
+}
+
 /// Hands out `missing` pieces one by one, each to the source whose `latency + weight * (load + pieces given to
 /// it)` is least, ties by latency, then address, and returns how many each of `sources` gets, in their order.
 /// Without sources nobody gets anything.
@@ -84,10 +91,7 @@ pub struct Sharer {
 /// number of sources, however many pieces there are: all scores given out lie below one level, which is found
 /// by halving.
 pub fn share_out(missing: u64, sources: &[Sharer], weight: Millis) -> Vec<u64> {
-    let first_scores: Vec<u64> = sources
-        .iter()
-        .map(|source| source.latency.saturating_add(weight.saturating_mul(source.load)).as_micros())
-        .collect();
+    let first_scores: Vec<u64> = sources.iter().map(|source| source.score(weight).as_micros()).collect();
     let Some(&least) = first_scores.iter().min() else { return Vec::new() };
     let weight = weight.as_micros();
     // How many pieces this source takes at scores below `level`.

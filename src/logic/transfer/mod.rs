@@ -1,8 +1,8 @@
 //! One download from many sources as a machine: which source to ask for which piece, whom to open and leave, when to search, when to end.
 //!
-//! It is told what happened and says what to do; it moves no byte and waits for nothing. A missing piece belongs to nobody: on each look all
-//! of them are shared out anew by the selection rule, so that they move freely as scores change. Done pieces are never asked for again, and
-//! no piece is asked of more than two sources at once.
+//! It is told what happened and says what to do; it moves no byte and waits for nothing. A missing piece belongs to nobody: on each look
+//! all of them are shared out anew by the selection rule, so that they move freely as scores change. Done pieces are never asked for again,
+//! and no piece is asked of more than two sources at once.
 
 mod pieces;
 mod roster;
@@ -76,7 +76,8 @@ pub enum Action {
 pub enum Event {
     /// The holders that answered, in any order. May be empty.
     Ranked(Vec<Candidate>),
-    /// All bytes of a piece have come from a source. If [`Transfer::wants`] it, they are being verified.
+    /// All bytes of a piece have come from a source. If [`Transfer::wants`] it, they are being verified, and an [`Event::Verified`] or
+    /// [`Event::Wrong`] must follow, whatever becomes of the source.
     Arrived { source: SocketAddr, piece: u32 },
     /// A piece that had arrived or was marked is right, and is written.
     Verified { piece: u32 },
@@ -121,18 +122,19 @@ pub struct Transfer {
 impl Transfer {
     /// A download from the sources in `ranked`, in any order.
     pub fn new(plan: Plan, ranked: &[Candidate], now: Instant) -> Transfer {
+        let Plan { pieces, piece_len_bytes, marked, first_piece, sources_max, load_weight, retries } = plan;
         let mut roster = Roster::new();
         roster.refresh(ranked, |_| false);
         Transfer {
-            pieces: Pieces::new(plan.pieces, &plan.marked, plan.first_piece),
-            piece_len_bytes: plan.piece_len_bytes.max(1),
+            pieces: Pieces::new(pieces, &marked, first_piece),
+            piece_len_bytes: piece_len_bytes.max(1),
             roster,
-            sources_max: plan.sources_max.max(1),
-            load_weight: plan.load_weight,
+            sources_max: sources_max.max(1),
+            load_weight,
             phase: Phase::Fetching,
             search_at: Some(now + limits::ms(limits::SEARCH_AGAIN_MS)),
             round: 0,
-            retries: plan.retries,
+            retries,
             has_progressed: false,
             actions: VecDeque::new(),
         }
@@ -356,8 +358,7 @@ impl Transfer {
 
     /// The order of the selection rule.
     fn first_score(&self, sharer: &Sharer) -> (Millis, Millis, SocketAddr) {
-        let score = sharer.latency.saturating_add(self.load_weight.saturating_mul(sharer.load));
-        (score, sharer.latency, sharer.endpoint)
+        (sharer.score(self.load_weight), sharer.latency, sharer.endpoint)
     }
 
     /// The end game: idle sources are asked for what is expected much later from another, the worst of it first. Where no source in use is
@@ -428,8 +429,8 @@ impl Transfer {
         }
     }
 
-    /// Nobody is in use and nothing is being verified. A round that brought something gives the retries back: a source that breaks off every
-    /// time still gets us to the end.
+    /// Nobody is in use and nothing is being verified. A round that brought something gives the retries back: a source that breaks off
+    /// every time still gets us to the end.
     fn end_round(&mut self, now: Instant) {
         if std::mem::take(&mut self.has_progressed) {
             self.round = 0;

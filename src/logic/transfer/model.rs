@@ -244,7 +244,7 @@ impl Swarm {
             let has_just_slept = self.slept.take().is_some_and(|slept| slept < LOOK_AT_END);
             assert!(!(is_waiting && has_just_slept), "{}: woken for nothing at {:?}", self.name, self.now);
             for action in actions {
-                self.carry_out(action);
+                self.carry_out(&action);
             }
             self.check();
             if self.outcome.time > Duration::ZERO {
@@ -257,9 +257,9 @@ impl Swarm {
         panic!("{}: no end in sight at {:?}: {:?}", self.name, self.now, self.transfer);
     }
 
-    fn carry_out(&mut self, action: Action) {
+    fn carry_out(&mut self, action: &Action) {
         let name = &self.name;
-        match action {
+        match *action {
             Action::Search => {
                 assert!(self.answer_at.is_none() || self.is_pausing, "{name}: a search is under way");
                 let is_lost = !self.is_pausing && self.rng.random_bool(self.answers_lost);
@@ -319,7 +319,7 @@ impl Swarm {
                 self.outcome.pauses_since_progress += 1;
             }
             Action::Finish | Action::GiveUp => {
-                self.outcome.is_finished = action == Action::Finish;
+                self.outcome.is_finished = *action == Action::Finish;
                 self.outcome.time = self.now.max(Duration::from_micros(1));
                 let is_whole = self.done.len() == self.plan.pieces as usize;
                 assert_eq!(self.outcome.is_finished, is_whole, "{name}: {action:?}");

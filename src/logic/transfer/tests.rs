@@ -247,6 +247,19 @@ fn blame_falls_on_a_source_that_was_left_already() {
 }
 
 #[test]
+fn a_source_that_is_not_in_use_is_blamed_too_and_dropped() {
+    let mut world = World::new(plan(2), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
+    world.actions();
+    world.arrive(1, 0);
+    world.arrive(1, 1);
+    assert_eq!(world.wrong(0), [leave(1, "wrong bytes"), open(2), fetch(2, 0)]);
+    assert_eq!(world.wrong(1), [fetch(2, 1)]);
+    assert_eq!(world.fail(2), [leave(2, "reset"), Action::GiveUp]);
+    let by_digest: Vec<_> = world.transfer.failures().iter().map(|failure| failure.by_digest).collect();
+    assert_eq!(by_digest, [true, true, false]);
+}
+
+#[test]
 fn a_blamed_source_makes_room_for_one_that_is_not() {
     let mut world = World::new(Plan { sources_max: 1, ..plan(3) }, &[candidate(1, 0, 0)]);
     world.actions();
@@ -408,6 +421,40 @@ fn in_the_end_game_an_idle_source_takes_over_what_another_delays_and_the_later_c
 }
 
 #[test]
+fn nothing_is_fetched_twice_unless_much_time_is_gained() {
+    // Rates in hundredths of a piece a second; the slower one is in its first of two pieces, or at its end.
+    for (idle_rate, holder_rate, is_worth_it) in [
+        (1000, 400, false), // 100 ms against 250
+        (1000, 300, true),  // against 333
+        (100, 75, false),   // 1 s against 1.7
+        (100, 60, true),    // against 2.3
+        (100, 100, false),
+    ] {
+        let mut world = World::new(plan(4), &[candidate(1, 0, 0), candidate(2, 0, 0)]);
+        world.actions();
+        world.now += Duration::from_secs(1);
+        world.receive(1, LEN * idle_rate / 100, NO_TIME);
+        world.receive(2, LEN * holder_rate / 100, NO_TIME);
+        world.arrive(1, 0);
+        let expected: &[Action] = if is_worth_it { &[fetch(1, 3)] } else { &[] };
+        assert_eq!(world.arrive(1, 1), expected, "{idle_rate} against {holder_rate}");
+    }
+}
+
+#[test]
+fn a_source_that_has_sent_nothing_is_expected_to_take_as_long_again() {
+    let ms = Duration::from_millis;
+    let mut world = World::new(plan(4), &[candidate(1, 0, 0), candidate(2, 0, 0)]);
+    world.actions();
+    world.now += ms(200);
+    world.receive(1, 2 * LEN, NO_TIME);
+    world.arrive(1, 0);
+    assert_eq!(world.arrive(1, 1), []);
+    assert_eq!(world.pass(ms(99)), []);
+    assert_eq!(world.pass(ms(1)), [fetch(1, 3)]);
+}
+
+#[test]
 fn a_holder_is_opened_for_what_a_silent_source_owes() {
     let mut world = World::new(plan(1), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
     world.actions();
@@ -429,6 +476,24 @@ fn failures_are_kept_but_not_without_end() {
     }
     let failures = world.transfer.failures();
     assert_eq!((failures.len(), failures[63].why.as_str()), (64, "after 98"));
+}
+
+/// Would not end in an hour if each look took time proportional to the number of pieces.
+#[test]
+fn a_quarter_of_a_million_pieces_are_no_more_work_each() {
+    let count = 1 << 18;
+    let ranked = [candidate(1, 0, 0), candidate(2, 5, 1)];
+    let mut world = World::new(Plan { first_piece: count / 2, ..plan(count) }, &ranked);
+    let mut actions = VecDeque::from(world.actions());
+    while let Some(action) = actions.pop_front() {
+        if let Action::Fetch { source, piece } = action {
+            world.transfer.on_event(world.now, Event::Arrived { source, piece });
+            actions.extend(world.tell(Event::Verified { piece }));
+        } else if action == Action::Finish {
+            return;
+        }
+    }
+    panic!("{} done", world.transfer.done());
 }
 
 /// Any sequence of events, most of them nonsense: no panic, and done pieces stay done.
