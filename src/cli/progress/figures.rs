@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 
 use crate::node::Progress;
-use crate::types::Geometry;
+use crate::types::{ContentKey, Geometry};
 
 /// A rate is that of the last so many seconds, or longer where nothing came since.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -20,6 +20,7 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// The state of one download as its events tell it.
 #[derive(Debug, Default)]
 pub struct Figures {
+    content: Option<ContentKey>,
     sources: BTreeSet<SocketAddr>,
     /// Left by an earlier download; they will be verified again, not fetched.
     marked_bytes: u64,
@@ -32,6 +33,12 @@ pub struct Figures {
 impl Figures {
     pub fn take(&mut self, event: &Progress, now: Instant) {
         match event {
+            Progress::Ranked { key, .. } => {
+                // A name that means another content meanwhile begins anew.
+                if self.content.replace(*key).is_some_and(|before| before != *key) {
+                    *self = Figures { content: Some(*key), ..Figures::default() };
+                }
+            }
             Progress::Resumed { marked_bytes } => self.marked_bytes = *marked_bytes,
             Progress::Source { endpoint } => {
                 self.sources.insert(*endpoint);
@@ -46,8 +53,7 @@ impl Figures {
                 self.fetched_bytes = *fetched_bytes;
                 self.rate.saw(*fetched_bytes, now);
             }
-            Progress::Ranked { .. } | Progress::Chose { .. } | Progress::Retry { .. } | Progress::Hashing => {
-            }
+            Progress::Chose { .. } | Progress::Retry { .. } | Progress::Hashing => {}
         }
     }
 

@@ -32,6 +32,9 @@ impl Narrator {
     /// The line for `event`, if it is worth one.
     pub fn line(&mut self, event: &Progress, now: Instant) -> Option<String> {
         self.figures.take(event, now);
+        if self.figures.done_bytes == 0 {
+            (self.said.1, self.said.2, self.tenths_said) = (0, 0, 0);
+        }
         match event {
             Progress::Source { .. } => {
                 // What comes before is no transfer.
@@ -184,6 +187,24 @@ mod tests {
         assert!(after(&[source(5003), source(5004)], 2).ends_with(" MiB from 3 sources"));
         assert!(after(&[left(5002), left(5004)], 3).ends_with(" MiB from 127.0.0.1:5003"));
         assert!(after(&[left(5003)], 4).ends_with(" 4.0/10.0 MiB"));
+    }
+
+    #[test]
+    fn another_content_of_the_name_is_told_from_its_beginning() {
+        let now = clock::now();
+        let mut narrator = narrator();
+        let ranked = |number| Progress::Ranked {
+            key: ContentKey { size_bytes: 10 * MIB, id: ContentId([number; 32]) },
+            ranking: vec![],
+        };
+        let mut after = |event, done| {
+            narrator.line(&event, now);
+            narrator.line(&bytes(done * MIB, 10 * MIB), now)
+        };
+        assert!(after(ranked(1), 8).is_some());
+        assert!(after(ranked(1), 8).is_none(), "the same content, ranked again");
+        let expected = Some("a.bin 20% 2.0/10.0 MiB".to_owned());
+        assert_eq!(after(ranked(2), 2), expected);
     }
 
     #[test]
