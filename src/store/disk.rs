@@ -6,10 +6,11 @@
 
 use std::fmt::{self, Debug, Display};
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, SeekFrom};
 use rustix::io::{Errno, Result, retry_on_intr};
 
 use super::beneath;
@@ -20,8 +21,11 @@ pub enum Op {
     FreeBytes,
     MakeDir,
     Create,
+    Open,
     SetLen,
     Write,
+    Read,
+    FindData,
     SyncFile,
     RenameNoReplace,
     Rename,
@@ -37,8 +41,11 @@ impl Display for Op {
             Op::FreeBytes => "ask for free space",
             Op::MakeDir => "make a directory",
             Op::Create => "create a file",
+            Op::Open => "open a file",
             Op::SetLen => "set the length",
             Op::Write => "write",
+            Op::Read => "read",
+            Op::FindData => "look for data",
             Op::SyncFile => "sync the file",
             Op::RenameNoReplace | Op::Rename => "rename",
             Op::Link => "link",
@@ -60,10 +67,17 @@ pub trait Disk: Debug + Send + Sync {
     fn make_dir(&self, parent: BorrowedFd<'_>, name: &str, permissions: u32) -> Result<()>;
     /// A new empty file for reading and writing, 0666 less the umask; one that is there already is an error.
     fn create(&self, dir: BorrowedFd<'_>, name: &str) -> Result<File>;
+    /// What is there already, for reading and writing; never through a link (`LOOP`), never waiting for a FIFO.
+    fn open(&self, at: At<'_>) -> Result<File>;
     /// Makes the file so long; what was never written reads as zeros and takes no space.
     fn set_len(&self, file: &File, len_bytes: u64) -> Result<()>;
     /// Writes some of `bytes` at `offset` and returns how many. May be interrupted.
     fn write_at(&self, file: &File, offset: u64, bytes: &[u8]) -> Result<usize>;
+    /// Reads some of what is at `offset` and returns how much: 0 at the end of the file. May be interrupted.
+    fn read_at(&self, file: &File, offset: u64, out: &mut [u8]) -> Result<usize>;
+    /// The first bytes at or after `from` that are no hole, as far as the file system can tell: one that knows of no holes
+    /// takes all for data, others are true to a block. `None`: only a hole is left. Moves the file's position.
+    fn next_data(&self, file: &File, from: u64) -> Result<Option<Range<u64>>>;
     /// Returns when the file's bytes and length are on the device. After a failure they must be taken for
     /// lost.
     fn sync_file(&self, file: &File) -> Result<()>;
@@ -106,12 +120,28 @@ impl Disk for RealDisk {
         beneath::open(dir, name, flags, Mode::from_raw_mode(0o666)).map(OwnedFd::into)
     }
 
+    fn open(&self, at: At<'_>) -> Result<File> {
+        beneath::open(at.dir, at.name, OFlags::RDWR, Mode::empty()).map(OwnedFd::into)
+    }
+
     fn set_len(&self, file: &File, len_bytes: u64) -> Result<()> {
         retry_on_intr(|| rustix::fs::ftruncate(file, len_bytes))
     }
 
     fn write_at(&self, file: &File, offset: u64, bytes: &[u8]) -> Result<usize> {
         rustix::io::pwrite(file, bytes, offset)
+    }
+
+    fn read_at(&self, file: &File, offset: u64, out: &mut [u8]) -> Result<usize> {
+        rustix::io::pread(file, out, offset)
+    }
+
+    fn next_data(&self, file: &File, from: u64) -> Result<Option<Range<u64>>> {
+        match rustix::fs::seek(file, SeekFrom::Data(from)) {
+            Ok(start) => Ok(Some(start..rustix::fs::seek(file, SeekFrom::Hole(start))?)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     }
 
     fn sync_file(&self, file: &File) -> Result<()> {
@@ -152,7 +182,10 @@ pub struct FaultyDisk {
 #[derive(Debug, Default)]
 struct Script {
     faults: Vec<Fault>,
+    /// From this call on, of whatever kind, all fail.
+    dead_from: Option<(usize, Errno)>,
     write_max_bytes: Option<usize>,
+    read_max_bytes: Option<usize>,
     free_bytes: Option<u64>,
     calls: Vec<Op>,
 }
@@ -183,6 +216,18 @@ impl FaultyDisk {
         self
     }
 
+    /// Fails the `nth` call of all and everything after it: what is on the disk then is what a program leaves that is killed there.
+    pub fn fail_everything_from(self, nth: usize, errno: Errno) -> FaultyDisk {
+        self.script.lock().dead_from = Some((nth, errno));
+        self
+    }
+
+    /// Each read gives at most so many bytes.
+    pub fn short_reads(self, max_bytes: usize) -> FaultyDisk {
+        self.script.lock().read_max_bytes = Some(max_bytes);
+        self
+    }
+
     /// Each write takes at most so many bytes.
     pub fn short_writes(self, max_bytes: usize) -> FaultyDisk {
         self.script.lock().write_max_bytes = Some(max_bytes);
@@ -209,6 +254,9 @@ impl FaultyDisk {
     fn called(&self, op: Op) -> Result<()> {
         let mut script = self.script.lock();
         script.calls.push(op);
+        if let Some((_, errno)) = script.dead_from.filter(|(from, _)| script.calls.len() >= *from) {
+            return Err(errno);
+        }
         let nth = script.calls.iter().filter(|call| **call == op).count();
         let fault = script.faults.iter().find(|f| f.op == op && (f.first..=f.last).contains(&nth));
         fault.map_or(Ok(()), |fault| Err(fault.errno))
@@ -232,6 +280,11 @@ impl Disk for FaultyDisk {
         RealDisk.create(dir, name)
     }
 
+    fn open(&self, at: At<'_>) -> Result<File> {
+        self.called(Op::Open)?;
+        RealDisk.open(at)
+    }
+
     fn set_len(&self, file: &File, len_bytes: u64) -> Result<()> {
         self.called(Op::SetLen)?;
         RealDisk.set_len(file, len_bytes)
@@ -241,6 +294,17 @@ impl Disk for FaultyDisk {
         self.called(Op::Write)?;
         let max_bytes = self.script.lock().write_max_bytes.unwrap_or(usize::MAX);
         RealDisk.write_at(file, offset, &bytes[..bytes.len().min(max_bytes)])
+    }
+
+    fn read_at(&self, file: &File, offset: u64, out: &mut [u8]) -> Result<usize> {
+        self.called(Op::Read)?;
+        let max_bytes = self.script.lock().read_max_bytes.unwrap_or(usize::MAX).min(out.len());
+        RealDisk.read_at(file, offset, &mut out[..max_bytes])
+    }
+
+    fn next_data(&self, file: &File, from: u64) -> Result<Option<Range<u64>>> {
+        self.called(Op::FindData)?;
+        RealDisk.next_data(file, from)
     }
 
     fn sync_file(&self, file: &File) -> Result<()> {

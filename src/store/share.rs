@@ -19,15 +19,16 @@ use thiserror::Error;
 
 use super::beneath;
 use super::disk::Disk;
-use crate::types::{ContentKey, FileName, Printable};
+use crate::types::{ContentId, FileName, Printable};
 
 /// An opened and locked share directory.
 #[derive(Debug)]
 pub struct Share {
     dir: OwnedFd,
     disk: Arc<dyn Disk>,
-    /// Contents whose part file is in use by a download of this process; no second one may write to it.
-    pub(super) parts_in_use: Mutex<HashSet<ContentKey>>,
+    /// Contents whose part file is in use by a download of this process; no second one may write to it, not even one for the
+    /// same id with another size, which a liar has published.
+    pub(super) parts_in_use: Mutex<HashSet<ContentId>>,
 }
 
 /// Why a directory cannot be shared. Our side's fault. Paths are escaped.

@@ -1,0 +1,89 @@
+//! What earlier downloads have left among the parts: which of them a restarted node goes on with, and what is of no use to anybody.
+//!
+//! For the start of a node, before any download: a part in use must not be swept. Whatever cannot be looked at stays as it is.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::Dir;
+
+use super::record::{self, Record};
+use super::{BLOCK_BYTES, Left, PARTS_DIR, open_left_over};
+use crate::store::beneath;
+use crate::store::disk::At;
+use crate::store::share::Share;
+use crate::types::{ContentId, ContentKey, ContentPrefix};
+
+/// The parts that stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub parts: usize,
+    /// What they take on the disk.
+    pub allocated_bytes: u64,
+}
+
+/// What the downloads were asked for that a restarted node goes on with by itself, in order of name. Those set aside are not among them.
+pub fn unfinished(share: &Share) -> Vec<Record> {
+    let Ok(dir) = beneath::open_dir(share, PARTS_DIR) else { return Vec::new() };
+    let wanted = left_overs(&dir)
+        .into_iter()
+        .filter(|(_, kinds)| [Left::Part, Left::Wanted].iter().all(|kind| kinds.contains(kind)));
+    let mut records: Vec<_> = wanted
+        .filter_map(|(id, _)| record::read_one(share.disk(), &dir, id, Left::Wanted).ok().flatten())
+        .collect();
+    records.sort_by(|a, b| a.name.cmp(&b.name));
+    records
+}
+
+/// Has a restarted node let the download of this content be, if it is one that it would go on with.
+pub fn set_aside(share: &Share, key: ContentKey) {
+    let Ok(dir) = beneath::open_dir(share, PARTS_DIR) else { return };
+    let (wanted, set_aside) = (Left::Wanted.name(key.id), Left::SetAside.name(key.id));
+    let at = |name| At { dir: dir.as_fd(), name };
+    // `NOENT`: it is not wanted.
+    let _not_wanted = share.disk().rename(at(&wanted), at(&set_aside));
+}
+
+/// Removes parts without a record, records without a part, and what was being written when a program ended.
+pub fn sweep(share: &Share) -> Swept {
+    let mut swept = Swept::default();
+    let Ok(dir) = beneath::open_dir(share, PARTS_DIR) else { return swept };
+    let disk = share.disk();
+    for (id, kinds) in left_overs(&dir) {
+        // What cannot be removed is hidden, and looked at again at the next start.
+        let remove = |kind: &Left| {
+            let _stays = disk.unlink(At { dir: dir.as_fd(), name: &kind.name(id) });
+        };
+        kinds.iter().filter(|kind| **kind == Left::Temporary).for_each(remove);
+        let Ok(record) = record::read(disk, &dir, id) else { continue };
+        let Ok(part) = open_left_over(disk, &dir, id) else { continue };
+        match (record, part.and_then(|part| part.metadata().ok())) {
+            (Some(_), Some(metadata)) => {
+                swept.parts += 1;
+                swept.allocated_bytes += metadata.blocks() * BLOCK_BYTES;
+            }
+            _ => kinds.iter().for_each(remove),
+        }
+    }
+    swept
+}
+
+/// What is there of each content. Files of other names are nobody's business here.
+fn left_overs(dir: &OwnedFd) -> BTreeMap<ContentId, Vec<Left>> {
+    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    // What could not be listed is found at the next start.
+    for entry in Dir::read_from(dir).into_iter().flatten().flatten() {
+        if let Some((id, kind)) = entry.file_name().to_str().ok().and_then(parse) {
+            found.entry(id).or_default().push(kind);
+        }
+    }
+    found
+}
+
+/// Which content's and what kind of file a name is of.
+fn parse(name: &str) -> Option<(ContentId, Left)> {
+    let (stem, _) = name.split_once('.')?;
+    let id = ContentPrefix::from_hex(stem)?.first();
+    Left::ALL.into_iter().find(|kind| kind.name(id) == name).map(|kind| (id, kind))
+}
