@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rexpect::reader::Options;
 use rexpect::session::{PtySession, spawn_with_options};
@@ -61,6 +63,11 @@ impl World {
         fs::create_dir(&share).expect("a directory");
         fs::write(share.join("my notes.txt"), "notes").expect("written");
         fs::write(share.join("zebra.csv"), "a,b").expect("written");
+        World::at_prompt(dir, Some(tracker), tracker_addr)
+    }
+
+    /// A node at a prompt over `share` in `dir`.
+    fn at_prompt(dir: tempfile::TempDir, tracker: Option<Running>, tracker_addr: String) -> World {
         let node = env!("CARGO_BIN_EXE_node");
         let script = format!(
             "trap : INT\nstty echo\nbefore=$(stty -g)\n\
@@ -76,10 +83,32 @@ impl World {
         session.exp_string("pid ").expect("the shell speaks");
         let pid = session.exp_string(" is it").expect("a process id");
         let pid = Pid::from_raw(pid.trim().parse().expect("a number")).expect("positive");
-        let mut world = World { session, pid, tracker_addr, dir, tracker: Some(tracker) };
+        let mut world = World { session, pid, tracker_addr, dir, tracker };
         world.expect("node listening on 127.0.0.1:");
         world.expect("> ");
         world
+    }
+
+    /// Kills the node and starts it again, at a prompt over the same share.
+    fn killed_and_restarted(mut self) -> World {
+        kill_process(self.pid, Signal::KILL).expect("it runs");
+        self.expect("code 137");
+        let World { dir, tracker, tracker_addr, .. } = self;
+        World::at_prompt(dir, tracker, tracker_addr)
+    }
+
+    /// Waits until a download has written so much to its part.
+    fn wait_written(&self, bytes: u64) {
+        let until = Instant::now() + Duration::from_millis(TIMEOUT_MS);
+        let written = || {
+            let parts = fs::read_dir(self.dir.path().join("share/.nearpeer")).into_iter().flatten().flatten();
+            // A part is sparse.
+            parts.filter_map(|part| Some(part.metadata().ok()?.blocks() * 512)).sum::<u64>()
+        };
+        while written() < bytes {
+            assert!(Instant::now() < until, "{} bytes are written", written());
+            std::thread::yield_now();
+        }
     }
 
     fn expect(&mut self, text: &str) -> String {
@@ -210,6 +239,38 @@ fn ctrl_c_cancels_a_running_download_and_nothing_else() {
     world.expect("> ");
     world.keys(CTRL_D);
     world.ends_with(0);
+}
+
+#[test]
+fn a_killed_download_is_gone_on_with_at_the_next_prompt_unless_it_was_cancelled() {
+    for is_cancelled in [false, true] {
+        let mut world = World::new();
+        let _source = world.slow_source("4MiB");
+        world.keys("download large.bin\r");
+        world.wait_written(2 << 20);
+        if is_cancelled {
+            world.keys(CTRL_C);
+            world.expect("cancelled");
+            world.expect("> ");
+        }
+        let mut world = world.killed_and_restarted();
+        let file = world.dir.path().join("share/large.bin");
+        let until = Instant::now() + Duration::from_millis(if is_cancelled { 3000 } else { TIMEOUT_MS });
+        while !file.exists() && Instant::now() < until {
+            world.keys("updatelist\r");
+            world.expect("updated ");
+            world.expect("> ");
+        }
+        assert_eq!(file.exists(), !is_cancelled, "gone on by itself, cancelled: {is_cancelled}");
+        if is_cancelled {
+            world.keys("download large.bin\r");
+            world.expect("downloaded large.bin");
+            world.expect("> ");
+        }
+        assert!(fs::read(&file).expect("in place") == vec![7; 8 << 20]);
+        world.keys(CTRL_D);
+        world.ends_with(0);
+    }
 }
 
 #[test]
