@@ -99,7 +99,8 @@ class World:
     def __init__(self, programs, folder):
         self.programs = programs
         self.folder = folder
-        self.log = open(folder / "log", "w+")
+        # Appended to, so that it can be emptied between commands.
+        self.log = open(folder / "log", "a+")
         self.processes = []
 
     def start(self, *argv):
