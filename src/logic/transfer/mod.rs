@@ -83,6 +83,8 @@ pub enum Event {
     Verified { piece: u32 },
     /// A piece that had arrived or was marked is not the right one. Whoever sent it is blamed.
     Wrong { piece: u32, why: String },
+    /// A piece that had arrived or was marked was thrown away unverified: there is nobody left to say what is right. Nobody is blamed.
+    Dropped { piece: u32 },
     /// The source refused, died, stalled, or gave a false manifest.
     Failed { source: SocketAddr, why: String, by_digest: bool },
     /// So many bytes have come from the source since it was opened. `held_back`: its replies are kept from us for so long on purpose
@@ -182,6 +184,12 @@ impl Transfer {
                     if let Some(sender) = self.pieces.reject(piece, is_asked) {
                         self.blame(sender, why);
                     }
+                }
+            }
+            Event::Dropped { piece } => {
+                if self.pieces.state(piece) == Some(State::Arrived) {
+                    let is_asked = self.roster.times_asked(piece) > 0;
+                    let _nobody_is_blamed = self.pieces.reject(piece, is_asked);
                 }
             }
             Event::Failed { source, why, by_digest } => self.take_failure(source, why, by_digest),

@@ -3,7 +3,7 @@
 //! Everything comes to it as a [`Report`]: pieces from the source threads, verdicts from the verifier, the piece list, new rankings. It
 //! waits for these and for the clock, and for nothing else but the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -114,6 +114,10 @@ struct Run {
     sources: Sources,
     verifier: Verifier,
     piece_list: PieceList,
+    /// Who has been asked for the list in vain, or is being asked.
+    asked_for_list: BTreeSet<SocketAddr>,
+    /// Holders as last ranked, best first.
+    ranked: Vec<SocketAddr>,
     is_searching: bool,
     buffers: Buffers,
     reports: (Sender<Report>, Receiver<Report>),
@@ -136,6 +140,7 @@ impl Fetch<'_> {
         let candidates: Vec<_> = ranking.iter().map(|rating| rating.candidate).collect();
         let buffers = Buffers::of(&geometry);
         let plan = self.plan(&geometry, &buffers, &left);
+        let has_marked = !left.marked.is_empty();
         let (verifier, batches) = Verifier::new(geometry, left.marked);
         let stop = self.cancel.child().map_err(FetchError::System)?;
         let mut run = Run {
@@ -146,6 +151,8 @@ impl Fetch<'_> {
                 Some(manifest) => PieceList::Here { manifest, giver: None },
                 None => PieceList::Missing,
             },
+            asked_for_list: BTreeSet::new(),
+            ranked: candidates.iter().map(|candidate| candidate.endpoint).collect(),
             is_searching: false,
             buffers,
             reports: bounded(REPORTS_MAX),
@@ -161,7 +168,13 @@ impl Fetch<'_> {
         let (part, reports) = (Arc::clone(self.part), run.reports.0.clone());
         let deliver = move |checked| reports.send(Report::Checked(checked)).is_ok();
         let verifying = run.threads.spawn("verify", move || verifier::run(&batches, &part, deliver));
-        let result = verifying.map_err(FetchError::System).and_then(|()| self.work(&mut run));
+        let result = verifying.map_err(FetchError::System).and_then(|()| {
+            if has_marked {
+                // Perhaps nothing is missing, so that no source would be opened.
+                self.see_to_piece_list(&mut run)?;
+            }
+            self.work(&mut run)
+        });
         run.end().map(|fetched| result.map(|()| fetched))?
     }
 
@@ -212,7 +225,9 @@ impl Fetch<'_> {
 
     /// Waits for a report, or until somebody wants to look at the clock, and takes in what came.
     fn wait(&mut self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
-        let wake = [run.transfer.next_wake(now), run.verifier.due_at()].into_iter().flatten().min();
+        let has_list = !self.needs_piece_list(run);
+        let verify_at = run.verifier.due_at().filter(|_| has_list);
+        let wake = run.transfer.next_wake(now).into_iter().chain(verify_at).min();
         select! {
             recv(self.cancel.receiver()) -> _ => return Err(FetchError::Cancelled),
             recv(run.reports.1) -> report => if let Ok(report) = report {
@@ -237,15 +252,34 @@ impl Fetch<'_> {
     fn open(&mut self, run: &mut Run, source: SocketAddr) -> Result<(), FetchError> {
         (self.progress)(Progress::Source { endpoint: source });
         run.sources.open(source, &run.threads, &run.reports.0, &run.stop).map_err(FetchError::System)?;
-        if Geometry::of(self.content.size_bytes).count() > Some(1)
-            && matches!(run.piece_list, PieceList::Missing)
-        {
-            self.ask_for_piece_list(run, source)?;
-        }
-        Ok(())
+        self.see_to_piece_list(run)
     }
 
-    fn ask_for_piece_list(&self, run: &mut Run, from: SocketAddr) -> Result<(), FetchError> {
+    /// True while nothing can be verified for want of a piece list. A content of one piece has none.
+    fn needs_piece_list(&self, run: &Run) -> bool {
+        Geometry::of(self.content.size_bytes).count() > Some(1)
+            && !matches!(run.piece_list, PieceList::Here { .. })
+    }
+
+    /// Has the piece list on its way from somebody if it is needed: from a source in use, else from any that was ranked. When all have
+    /// been tried, what waits to be verified is dropped, and those to come are asked again.
+    fn see_to_piece_list(&self, run: &mut Run) -> Result<(), FetchError> {
+        if !self.needs_piece_list(run) || matches!(run.piece_list, PieceList::Asked) {
+            return Ok(());
+        }
+        let untried = run
+            .sources
+            .endpoints()
+            .chain(run.ranked.iter().copied())
+            .find(|source| !run.asked_for_list.contains(source));
+        let Some(from) = untried else {
+            run.asked_for_list.clear();
+            for piece in run.verifier.drop_all() {
+                run.transfer.on_event(clock::now(), Event::Dropped { piece });
+            }
+            return Ok(());
+        };
+        run.asked_for_list.insert(from);
         let (asker, reports, stop) = (run.sources.asker().clone(), run.reports.0.clone(), run.stop.clone());
         let get = move || {
             let outcome = piece_list::fetch(&asker, from, &stop);
@@ -322,10 +356,7 @@ impl Fetch<'_> {
                 let (why, by_digest) = (fault.why(), fault.by_digest());
                 run.sources.leave(from);
                 run.transfer.on_event(clock::now(), Event::Failed { source: from, why, by_digest });
-                let next = run.sources.endpoints().next();
-                if let Some(next) = next {
-                    self.ask_for_piece_list(run, next)?;
-                }
+                self.see_to_piece_list(run)?;
             }
         }
         Ok(())
@@ -340,7 +371,8 @@ impl Fetch<'_> {
         let candidates: Vec<Candidate> = match searched {
             Ok(Searched::Holders { providers, ranking }) => {
                 self.providers.extend(providers.into_iter().map(|provider| (provider.endpoint, provider)));
-                let candidates = ranking.iter().map(|rating| rating.candidate).collect();
+                let candidates: Vec<_> = ranking.iter().map(|rating| rating.candidate).collect();
+                run.ranked = candidates.iter().map(|candidate| candidate.endpoint).collect();
                 if run.transfer.sources_in_use() == 0 {
                     (self.progress)(Progress::Ranked { key: self.content, ranking });
                 }

@@ -417,7 +417,8 @@ mod tests {
         let (holder, asker) = (node(from.path(), &tracker), node(to.path(), &tracker));
         let hashing = |progress: &Progress| matches!(progress, Progress::Hashing);
         let (done, parts) = cancelled(&asker, to.path(), true, hashing);
-        assert_eq!((done, parts), (Err(CommandError::Cancelled.into()), 1));
+        // The part and its record.
+        assert_eq!((done, parts), (Err(CommandError::Cancelled.into()), 2));
         let last = |progress: &Progress| matches!(progress, Progress::Bytes { done_bytes, total_bytes, .. } if done_bytes == total_bytes);
         // What is lost by chance is lost by one of several.
         for _ in 0..8 {

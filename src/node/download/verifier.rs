@@ -116,6 +116,13 @@ impl Verifier {
         self.first_arrived_at.filter(|_| !self.is_busy).map(|at| at + wait)
     }
 
+    /// Throws away what waits, what an earlier download left included; returns which pieces that were.
+    pub(super) fn drop_all(&mut self) -> Vec<u32> {
+        self.first_arrived_at = None;
+        let arrived = self.arrived.drain(..).map(|arrival| arrival.piece);
+        arrived.chain(self.marked.drain(..)).collect()
+    }
+
     /// Pieces of an earlier download, with half of the buffers at most: the others are for what comes in.
     fn next_marked(&mut self, buffers: &Buffers) -> Vec<Arrival> {
         let mut pieces = Vec::new();
