@@ -5,8 +5,8 @@
 //! Threads and channels throughout; no async runtime.
 //!
 //! The modules are floors of a house, listed from the ground up; an import only points down (`tests/tidy.rs` keeps that):
-//! `types` is the vocabulary, `proto` turns bytes into messages, `logic` decides, `rt`, `net` and `store` are mechanism, `discovery`,
-//! `tracker` and `node` are the system, `cli` talks to people. `ARCHITECTURE.md` has the map.
+//! `types` is the vocabulary, `proto` turns bytes into messages, `logic` decides, `rt`, `net`, `store` and `sys` are mechanism,
+//! `discovery`, `tracker` and `node` are the system, `cli` talks to people. `ARCHITECTURE.md` has the map.
 
 pub mod types;
 
@@ -17,6 +17,7 @@ pub mod logic;
 pub mod net;
 pub mod rt;
 pub mod store;
+pub mod sys;
 
 pub mod discovery;
 pub mod node;

@@ -1,7 +1,7 @@
-//! The prompt at a real pseudo-terminal: what is shown, what the keys do, and that the terminal is never left raw.
+//! The prompt and the bars at a real pseudo-terminal: what is shown, what the keys do, and that the terminal is left as it was.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -84,6 +84,32 @@ impl World {
 
     fn expect(&mut self, text: &str) -> String {
         self.session.exp_string(text).unwrap_or_else(|error| panic!("awaiting {text:?}: {error}"))
+    }
+
+    /// Waits for the bar of `large.bin` with that percentage, a rate, a time left and its source.
+    fn expect_bar(&mut self, percent: &str) {
+        let bar =
+            format!(r"large\.bin [#-]+ +{percent}% +\d\.\d/8\.0 MiB +[\d.]+ [KM]iB/s ETA \d+s +1 source");
+        self.session.exp_regex(&bar).unwrap_or_else(|error| panic!("awaiting {bar:?}: {error}"));
+    }
+
+    /// Waits for `line`, which must begin where bars were cleared or after another line.
+    fn expect_cleared(&mut self, line: &str) {
+        let before = self.expect(line);
+        assert!(before.ends_with(['\r', '\n']), "{before:?} before {line:?}");
+        // A key that the terminal shows puts the bars out of place.
+        assert!(!before.contains("^C"), "{before:?} before {line:?}");
+    }
+
+    /// A source of `large.bin`, 8 MiB, that uploads at `rate`.
+    fn slow_source(&self, rate: &str) -> Running {
+        let slow = self.dir.path().join("slow");
+        fs::create_dir(&slow).expect("a directory");
+        fs::write(slow.join("large.bin"), vec![7; 8 << 20]).expect("written");
+        let arguments = ["127.0.0.1", "0", "slow", "--tracker", &self.tracker_addr];
+        let flags = ["--headless", "--latency-file", "none", "--max-upload", rate];
+        let arguments = [&arguments[..], &flags].concat();
+        start(env!("CARGO_BIN_EXE_node"), &arguments, self.dir.path()).0
     }
 
     fn keys(&mut self, keys: &str) {
@@ -172,18 +198,11 @@ fn tab_completes_names_that_others_have() {
 #[test]
 fn ctrl_c_cancels_a_running_download_and_nothing_else() {
     let mut world = World::new();
-    let slow = world.dir.path().join("slow");
-    fs::create_dir(&slow).expect("a directory");
-    fs::write(slow.join("large.bin"), vec![7; 8 << 20]).expect("written");
-    let tracker_addr = world.tracker_addr.clone();
-    let arguments = ["127.0.0.1", "0", "slow", "--tracker", &tracker_addr];
-    let flags = ["--headless", "--latency-file", "none", "--max-upload", "512KiB"];
-    let (_source, _addr) =
-        start(env!("CARGO_BIN_EXE_node"), &[&arguments[..], &flags].concat(), world.dir.path());
+    let _source = world.slow_source("512KiB");
     world.keys("download large.bin\r");
-    world.expect("large.bin 10%");
+    world.expect_bar(r"1\d");
     world.keys(CTRL_C);
-    world.expect("cancelled");
+    world.expect_cleared("cancelled");
     world.expect("> ");
     assert!(!world.dir.path().join("share/large.bin").exists());
     world.keys("updatelist\r");
@@ -191,6 +210,71 @@ fn ctrl_c_cancels_a_running_download_and_nothing_else() {
     world.expect("> ");
     world.keys(CTRL_D);
     world.ends_with(0);
+}
+
+#[test]
+fn a_download_has_a_bar_with_news_above_it_and_leaves_a_clean_prompt() {
+    let mut world = World::new();
+    let _source = world.slow_source("2MiB");
+    world.keys("download large.bin\r");
+    world.expect_bar(r"\d\d");
+    drop(world.tracker.take());
+    world.expect_cleared("warning: the tracker is lost");
+    world.expect_bar(r"\d\d");
+    world.expect_cleared("downloaded large.bin 8388608 bytes ");
+    let rest = world.expect("> ");
+    assert!(!rest.contains('#') && !rest.contains('%'), "{rest:?}");
+    // Keys are shown again.
+    world.keys("lis");
+    world.expect("lis");
+    world.keys("t\r");
+    world.expect(" large.bin\r\n");
+    world.expect("> ");
+    world.keys(CTRL_D);
+    world.ends_with(0);
+}
+
+#[test]
+fn uploads_have_a_line_beneath_the_bar() {
+    let mut world = World::new();
+    let _source = world.slow_source("2MiB");
+    let theirs = world.dir.path().join("theirs");
+    fs::create_dir(&theirs).expect("a directory");
+    fs::write(world.dir.path().join("share/other.bin"), vec![8; 4 << 20]).expect("written");
+    world.keys("updatelist\r");
+    world.expect("updated 3 files");
+    world.expect("> ");
+    world.keys("download large.bin\r");
+    world.expect_bar(r"\d\d");
+    let mut other = Command::new(env!("CARGO_BIN_EXE_node"))
+        .args(["127.0.0.1", "0", "theirs", "--latency-file", "none", "--tracker", &world.tracker_addr])
+        .current_dir(world.dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a process");
+    let mut commands = other.stdin.take().expect("piped");
+    let _other = Running(other);
+    commands.write_all(b"download other.bin\n").expect("it reads");
+    let line = r"1 source +up  4\.0 MiB  [\d.]+ [KM]iB/s  \d peers?";
+    world.session.exp_regex(line).unwrap_or_else(|error| panic!("awaiting {line:?}: {error}"));
+    world.expect_cleared("downloaded large.bin 8388608 bytes ");
+    let rest = world.expect("> ");
+    assert!(!rest.contains("up  "), "{rest:?}");
+    world.keys(CTRL_D);
+    world.ends_with(0);
+}
+
+#[test]
+fn a_term_amid_bars_leaves_the_terminal_as_it_was() {
+    let mut world = World::new();
+    let _source = world.slow_source("512KiB");
+    world.keys("download large.bin\r");
+    world.expect_bar(r"1\d");
+    kill_process(world.pid, Signal::TERM).expect("it runs");
+    world.expect_cleared("cancelled");
+    world.ends_with(143);
 }
 
 #[test]

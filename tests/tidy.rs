@@ -3,7 +3,6 @@
 //! Reads the sources as text, with comments and the insides of strings blanked out, so that no rule fires on words.
 //! Every rule is a function from one file to its faults, one test that applies it to the tree, and a test that it can fail.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -306,22 +305,34 @@ fn files_open_with_their_page(source: &Source) -> Vec<String> {
 }
 
 fn unsafe_code_is_in_sys(source: &Source) -> Vec<String> {
-    if source.is_in("src/sys/") {
-        return Vec::new();
-    }
-    let mut faults =
-        source.forbid_everywhere(&["unsafe"], "only `src/sys` may, and a benchmark under a SAFETY comment");
-    if source.is_in("benches/") {
-        let explained = |number: usize| {
-            source.raw[number.saturating_sub(5)..=number].iter().any(|l| l.contains("// SAFETY:"))
-        };
-        let unexplained: BTreeSet<String> = (0..source.code.len())
-            .filter(|number| !explained(*number))
-            .map(|number| source.fault(number, ""))
-            .collect();
-        faults.retain(|fault| unexplained.iter().any(|place| fault.starts_with(place.as_str())));
+    let may = source.is_in("src/sys/") || source.is_in("benches/");
+    let explained = |number: usize| {
+        source.raw[number.saturating_sub(5)..=number].iter().any(|l| l.contains("// SAFETY:"))
+    };
+    let mut faults = Vec::new();
+    for number in (0..source.code.len()).filter(|number| has_word(&source.code[*number], "unsafe")) {
+        if !may {
+            faults.push(source.fault(number, "`unsafe`: only `src/sys` may, and a benchmark"));
+        } else if !explained(number) {
+            faults.push(source.fault(number, "`unsafe`: say in a SAFETY comment above why it is sound"));
+        }
     }
     faults
+}
+
+fn unsafe_code_is_allowed_once(source: &Source) -> Vec<String> {
+    if source.is_in("benches/") {
+        return Vec::new();
+    }
+    let faults =
+        source.forbid_everywhere(&["unsafe_code"], "one line of `src/sys/mod.rs` allows it, no other");
+    faults.into_iter().skip(usize::from(source.path == "src/sys/mod.rs")).collect()
+}
+
+/// Whether the lints of `manifest` deny `unsafe` wherever the sources do not allow it.
+fn denies_unsafe_code(manifest: &str) -> bool {
+    let lints = manifest.split("[lints.rust]\n").nth(1).and_then(|rest| rest.split("\n[").next());
+    lints.is_some_and(|lints| lints.lines().any(|line| line == "unsafe_code = \"deny\""))
 }
 
 fn printing_is_in_cli(source: &Source) -> Vec<String> {
@@ -473,6 +484,7 @@ kept! {
     tree_has_short_lines: lines_are_short;
     tree_has_a_page_in_every_file: files_open_with_their_page;
     tree_has_unsafe_code_in_sys_alone: unsafe_code_is_in_sys;
+    tree_allows_unsafe_code_once: unsafe_code_is_allowed_once;
     tree_prints_in_cli_alone: printing_is_in_cli;
     tree_catches_signals_in_bin_alone: signals_are_caught_in_bin;
     tree_codes_bytes_in_codec_alone: bytes_are_coded_in_codec;
@@ -504,6 +516,13 @@ fn documents_name_paths_that_are_there() {
         }
     }
     show(&faults);
+}
+
+#[test]
+fn unsafe_code_is_denied() {
+    assert!(denies_unsafe_code(&read("Cargo.toml")));
+    assert!(!denies_unsafe_code("[lints.rust]\nunsafe_code = \"warn\"\n"));
+    assert!(!denies_unsafe_code("[lints.rust]\nunused = \"deny\"\n\n[other]\nunsafe_code = \"deny\"\n"));
 }
 
 /// Checks at which lines, counted from 1, `rule` finds fault with a file of that path and text.
@@ -625,8 +644,19 @@ fn misplaced_code_is_found() {
     check(unsafe_code_is_in_sys, "tests/wire.rs", "// SAFETY: no\nunsafe { f() }", &[2]);
     check(unsafe_code_is_in_sys, "benches/codec.rs", "unsafe { f() }", &[1]);
     check(unsafe_code_is_in_sys, "benches/codec.rs", "// SAFETY: f takes anything.\nunsafe { f() }", &[]);
-    check(unsafe_code_is_in_sys, "src/sys/mod.rs", "unsafe { f() }", &[]);
+    check(
+        unsafe_code_is_in_sys,
+        "src/sys/mod.rs",
+        "// SAFETY: no\nunsafe { f() }\na\nb\nc\nd\nunsafe { g() }",
+        &[7],
+    );
     check(unsafe_code_is_in_sys, "src/net/front.rs", "is_unsafe(c); unsafe_code // unsafe", &[]);
+    let allow = "#[allow(unsafe_code, reason = \"lanes\")]\nmod a;\n";
+    check(unsafe_code_is_allowed_once, "src/sys/mod.rs", allow, &[]);
+    check(unsafe_code_is_allowed_once, "src/sys/mod.rs", &allow.repeat(2), &[3]);
+    check(unsafe_code_is_allowed_once, "src/sys/md5_lanes.rs", allow, &[1]);
+    check(unsafe_code_is_allowed_once, "src/lib.rs", allow, &[1]);
+    check(unsafe_code_is_allowed_once, "benches/codec.rs", allow, &[]);
     check(printing_is_in_cli, "src/net/front.rs", "println!(\"a\");\neprint!();\ndbg!(x)", &[1, 2, 3]);
     check(printing_is_in_cli, "src/bin/node.rs", "print!()", &[1]);
     check(printing_is_in_cli, "src/cli/output.rs", "println!()", &[]);

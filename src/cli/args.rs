@@ -12,6 +12,7 @@ use bytesize::ByteSize;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use crossbeam_channel::Sender;
 
+use super::progress::ProgressFlag;
 use crate::node::{LatencySource, NodeConfig, Notice, open_latency_file};
 use crate::tracker::TrackerConfig;
 use crate::types::{Millis, limits};
@@ -78,12 +79,19 @@ pub struct NodeArgs {
     #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 4)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub retries: u32,
+    /// Go on by itself with unfinished downloads; never with piped commands
+    #[arg(long, value_name = "on|off", default_value = "on")]
+    pub resume: Switch,
     /// How often to tell the tracker
     #[arg(long, value_name = "TIME|off", default_value = "5s", value_parser = heartbeat)]
     pub heartbeat: Heartbeat,
     /// Bytes/s of all uploads: 512k, 10M, 1GiB
     #[arg(long, allow_negative_numbers = true, value_name = "RATE", value_parser = rate)]
     pub max_upload: Option<u64>,
+    /// How downloads tell of themselves
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "auto|bar|plain|json|none")]
+    #[arg(default_value = "auto")]
+    pub progress: ProgressFlag,
     /// Read no commands; serve until INT or TERM
     #[arg(long)]
     pub headless: bool,
@@ -172,6 +180,13 @@ impl TrackerArgs {
     }
 }
 
+/// A flag's `on` or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
+}
+
 /// How often a tracker looks for missed heartbeats.
 const SWEEP: Duration = Duration::from_millis(100);
 
@@ -191,6 +206,7 @@ impl NodeArgs {
             heartbeat: self.heartbeat.0,
             max_upload: self.max_upload,
             wait_for_tracker: self.headless,
+            resume: self.resume == Switch::On,
             notices,
         }
     }

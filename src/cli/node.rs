@@ -13,6 +13,7 @@ use rustyline::ExternalPrinter;
 use super::args::{self, NodeArgs, Parsed};
 use super::exit::Exit;
 use super::output::{Output, say};
+use super::progress::{Form, Screen};
 use super::prompt::Prompt;
 use super::session::Session;
 use super::signals::{Signals, service_exit};
@@ -75,8 +76,13 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
     let threads = Threads::new();
     let (notices, arriving) = bounded(NOTICES_MAX);
     let leaving = signals.leaving().clone();
-    threads.spawn("notices", move || print_notices(&arriving, printer, &leaving))?;
-    let node = match Node::start(args.config(latency, notices.clone())) {
+    let (form, screen) = (args.progress.form(args.headless), Screen::default());
+    let notices_screen = screen.clone();
+    threads.spawn("notices", move || print_notices(&arriving, &notices_screen, printer, &leaving))?;
+    let mut config = args.config(latency, notices.clone());
+    // Whoever pipes commands decides what is downloaded.
+    config.resume &= !matches!(input, Input::Pipe);
+    let node = match Node::start(config) {
         Ok(node) => node,
         Err(error) => {
             say(&format!("node: {error}"));
@@ -84,7 +90,7 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
         }
     };
     signals.watch_threads(node.ended(), &threads)?;
-    let exit = serve(&node, input, signals);
+    let exit = serve(&node, input, form, screen, signals);
     // Threads that end from now on end because they are told to.
     signals.leaving().trigger();
     let report = node.stop();
@@ -96,7 +102,7 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
 }
 
 /// From the start of the node until it is to be stopped.
-fn serve(node: &Node, input: Input, signals: &Signals) -> io::Result<Exit> {
+fn serve(node: &Node, input: Input, form: Form, screen: Screen, signals: &Signals) -> io::Result<Exit> {
     if let Err(error) = node.wait_ready(signals.leaving()) {
         if let Some(exit) = signals.exit() {
             return Ok(exit);
@@ -108,18 +114,23 @@ fn serve(node: &Node, input: Input, signals: &Signals) -> io::Result<Exit> {
     // A reader that is gone already shows with the first result.
     let _unread = output.lines(&render::listening("node", node.addr()));
     match input {
-        Input::Prompt(prompt) => prompt.run(&mut Session::new(node, output), signals),
-        Input::Pipe => Ok(piped::run(&mut Session::new(node, output), signals)),
+        Input::Prompt(prompt) => prompt.run(&mut Session::new(node, output, form, screen, signals), signals),
+        Input::Pipe => Ok(piped::run(&mut Session::new(node, output, form, screen, signals), signals)),
         Input::Nothing => {
+            let _until_we_leave = match form {
+                Form::Bar => Some(screen.draw(None, node.upload_meter())?),
+                _ => None,
+            };
             let _triggered = signals.leaving().receiver().recv();
             Ok(signals.exit().unwrap_or(Exit::Success))
         }
     }
 }
 
-/// Prints notices above the prompt, or on standard error, until no one can send any.
+/// Prints notices above the bars or the prompt, or on standard error, until no one can send any.
 fn print_notices(
     arriving: &Receiver<Notice>,
+    screen: &Screen,
     mut printer: Option<Box<dyn ExternalPrinter + Send>>,
     leaving: &Stop,
 ) {
@@ -128,6 +139,9 @@ fn print_notices(
             Level::Info => text,
             Level::Warning => format!("warning: {text}"),
         };
+        if screen.say_above(&line).is_some() {
+            continue;
+        }
         // Once we leave, nobody redraws the prompt.
         let printed = match &mut printer {
             Some(printer) if !leaving.is_triggered() => printer.print(format!("{line}\n")).is_ok(),

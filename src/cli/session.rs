@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use super::command::{self, Command};
 use super::exit::Exit;
 use super::output::{Output, WriteEnd, say};
-use super::progress::Narrator;
+use super::progress::{Form, Screen, Teller};
 use super::render;
+use super::signals::Signals;
 use crate::node::{CommandError, DownloadError, DownloadRequest, Node};
-use crate::rt::{Stop, clock};
+use crate::rt::Stop;
 use crate::types::Query;
 
 /// What is next after a line.
@@ -29,6 +30,9 @@ pub enum Next {
 pub struct Session<'a> {
     node: &'a Node,
     output: Output,
+    form: Form,
+    screen: Screen,
+    signals: &'a Signals,
 }
 
 /// Why a command has no result: told already, or the results cannot be written.
@@ -45,23 +49,43 @@ impl From<WriteEnd> for Failed {
 
 impl From<CommandError> for Failed {
     fn from(error: CommandError) -> Failed {
-        say(&error.to_string());
-        if let CommandError::NoneAnswered(silent) = &error {
-            say_silent(silent);
-        }
+        say(&command_text(&error));
         Failed::Told(Exit::from(&error))
     }
 }
 
-fn say_silent(silent: &[(SocketAddr, String)]) {
-    for (endpoint, why) in silent {
-        say(&format!("{endpoint} does not answer: {why}"));
+fn command_text(error: &CommandError) -> String {
+    let silent = match error {
+        CommandError::NoneAnswered(silent) => silent_lines(silent),
+        _ => Vec::new(),
+    };
+    [vec![error.to_string()], silent].concat().join("\n")
+}
+
+fn silent_lines(silent: &[(SocketAddr, String)]) -> Vec<String> {
+    silent.iter().map(|(endpoint, why)| format!("{endpoint} does not answer: {why}")).collect()
+}
+
+fn download_text(error: &DownloadError) -> String {
+    match error {
+        DownloadError::Command(error) => command_text(error),
+        DownloadError::Ambiguous { name, variants } => {
+            format!("download: {error}\n{}", render::variants(name, variants))
+        }
+        _ => format!("download: {error}"),
     }
 }
 
 impl<'a> Session<'a> {
-    pub fn new(node: &'a Node, output: Output) -> Session<'a> {
-        Session { node, output }
+    /// Downloads are told of in `form` on `screen`.
+    pub fn new(
+        node: &'a Node,
+        output: Output,
+        form: Form,
+        screen: Screen,
+        signals: &'a Signals,
+    ) -> Session<'a> {
+        Session { node, output, form, screen, signals }
     }
 
     pub fn node(&self) -> &'a Node {
@@ -116,7 +140,7 @@ impl<'a> Session<'a> {
 
     fn find(&mut self, query: &Query, cancel: &Stop) -> Result<Exit, Failed> {
         let report = self.node.find(query, cancel)?;
-        say_silent(&report.silent);
+        silent_lines(&report.silent).iter().for_each(|line| say(line));
         let text = render::found(&report);
         let exit = if text == render::NO_NODES { Exit::NotFound } else { Exit::Success };
         self.output.lines(&text)?;
@@ -124,21 +148,19 @@ impl<'a> Session<'a> {
     }
 
     fn download(&mut self, request: &DownloadRequest, cancel: &Stop) -> Result<(), Failed> {
-        let mut narrator = Narrator::new(request.name.clone(), clock::now());
-        let mut told = |event| {
-            if let Some(line) = narrator.line(&event, clock::now()) {
-                say(&line);
+        let mut teller = Teller::new(self.form, &self.screen, &request.name, self.node.upload_meter());
+        match self.node.download(request, cancel, &mut |event| teller.take(&event)) {
+            Ok(done) => {
+                teller.done(&done);
+                Ok(self.output.lines(&render::downloaded(&done))?)
             }
-        };
-        match self.node.download(request, cancel, &mut told) {
-            Ok(done) => Ok(self.output.lines(&render::downloaded(&done))?),
-            Err(DownloadError::Command(error)) => Err(error.into()),
             Err(error) => {
-                say(&format!("download: {error}"));
-                if let DownloadError::Ambiguous { name, variants } = &error {
-                    say(&render::variants(name, variants));
+                if error == DownloadError::Command(CommandError::Cancelled) && self.signals.is_cancel() {
+                    self.node.set_aside(&request.name);
                 }
-                Err(Failed::Told(Exit::from(&error)))
+                let exit = Exit::from(&error);
+                teller.failed(&download_text(&error), exit);
+                Err(Failed::Told(exit))
             }
         }
     }

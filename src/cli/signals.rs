@@ -111,6 +111,11 @@ impl Signals {
         &self.0.leave
     }
 
+    /// Returns true if and only if what was cancelled was cancelled by Ctrl-C, rather than by whatever else makes the process leave.
+    pub fn is_cancel(&self) -> bool {
+        matches!(*self.0.reason.lock(), None | Some(Reason::Signal(2)))
+    }
+
     /// The exit code of the reason to leave, if there is one.
     pub fn exit(&self) -> Option<Exit> {
         self.0.reason.lock().as_ref().map(|reason| match reason {

@@ -4,8 +4,8 @@
 //! however many connections serve it. Probes, finds and piece requests are none. Nothing is remembered of
 //! what has ended, so the size is bounded by the connections and downloads that there are.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use crate::types::{ContentKey, NodeId};
@@ -53,6 +53,11 @@ impl Ledger {
         u32::try_from(self.uploads.len() + self.downloads.len()).unwrap_or(u32::MAX)
     }
 
+    /// Number of peers that something is uploaded to.
+    pub fn peers(&self) -> usize {
+        self.uploads.keys().map(|(asker, _)| asker).collect::<HashSet<_>>().len()
+    }
+
     /// How many of them are uploads of `content` to `asker`: 0 or 1.
     pub fn yours(&self, asker: NodeId, content: ContentKey) -> u8 {
         u8::from(self.uploads.contains_key(&(asker, content)))
@@ -86,7 +91,7 @@ mod tests {
         ledger.upload_began(NodeId(1), content(2));
         ledger.upload_began(NodeId(2), content(1));
         ledger.download_began(content(1));
-        assert_eq!(ledger.load(), 4);
+        assert_eq!((ledger.load(), ledger.peers()), (4, 2));
         ledger.upload_ended(NodeId(1), content(1));
         assert_eq!((ledger.load(), ledger.yours(NodeId(1), content(1))), (4, 1));
         ledger.upload_ended(NodeId(1), content(1));

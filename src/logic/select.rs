@@ -1,7 +1,7 @@
 //! Source selection: `score = latency + weight * (load - yours)`, least wins; ties by latency, then address.
 //!
 //! Exact integers throughout, so that the same candidates rank alike on every machine, and every place can be
-//! explained.
+//! explained. A download of many pieces applies the same rule to each piece.
 
 use std::cmp::Ordering;
 use std::net::SocketAddr;
@@ -65,6 +65,68 @@ pub fn rank(candidates: &[Candidate], weight: Millis) -> Vec<Rating> {
         .collect();
     ranking.sort_by_key(|rating| (rating.score, rating.candidate.latency, rating.candidate.endpoint));
     ranking
+}
+
+/// A source that missing pieces may be given to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sharer {
+    pub endpoint: SocketAddr,
+    pub latency: Millis,
+    /// Transfers there, the asker's own left out, plus the pieces already asked of it that have not arrived.
+    pub load: u64,
+}
+
+/// Hands out `missing` pieces one by one, each to the source whose `latency + weight * (load + pieces given to
+/// it)` is least, ties by latency, then address, and returns how many each of `sources` gets, in their order.
+/// Without sources nobody gets anything.
+///
+/// Scores saturate as in [`rank`], so that one piece goes to the first in rank. Takes time proportional to the
+/// number of sources, however many pieces there are: all scores given out lie below one level, which is found
+/// by halving.
+pub fn share_out(missing: u64, sources: &[Sharer], weight: Millis) -> Vec<u64> {
+    let first_scores: Vec<u64> = sources
+        .iter()
+        .map(|source| source.latency.saturating_add(weight.saturating_mul(source.load)).as_micros())
+        .collect();
+    let Some(&least) = first_scores.iter().min() else { return Vec::new() };
+    let weight = weight.as_micros();
+    // How many pieces this source takes at scores below `level`.
+    let below = |first: u64, level: u64| match (level.saturating_sub(first), weight) {
+        (0, _) => 0,
+        (_, 0) => u64::MAX,
+        (room, _) => room.div_ceil(weight),
+    };
+    let all_below =
+        |level| first_scores.iter().fold(0u64, |sum, first| sum.saturating_add(below(*first, level)));
+
+    // The highest level with no more pieces below it than there are. The best source alone would take
+    // them all below the upper end.
+    let (mut level, mut highest) = (least, least.saturating_add(weight.saturating_mul(missing)));
+    while level < highest {
+        let middle = level + (highest - level).div_ceil(2);
+        match all_below(middle) <= missing {
+            true => level = middle,
+            false => highest = middle - 1,
+        }
+    }
+    let mut shares: Vec<u64> = first_scores.iter().map(|first| below(*first, level)).collect();
+    let mut rest = missing - shares.iter().sum::<u64>();
+
+    // The rest goes to those that have a piece at exactly this level, in order.
+    let never_rises = weight == 0 || level == u64::MAX;
+    let mut at_level: Vec<usize> = (0..sources.len())
+        .filter(|&one| match level.checked_sub(first_scores[one]) {
+            None => false,
+            Some(above) => above == 0 || level == u64::MAX && weight > 0 || weight > 0 && above % weight == 0,
+        })
+        .collect();
+    at_level.sort_by_key(|&one| (sources[one].latency, sources[one].endpoint, one));
+    for one in at_level {
+        let given = if never_rises { rest } else { rest.min(1) };
+        shares[one] += given;
+        rest -= given;
+    }
+    shares
 }
 
 /// For people: one short reason for each place of a `ranking` that [`rank`] made. The first is held against
@@ -233,6 +295,56 @@ mod tests {
             tied += usize::from(ranking.windows(2).any(|pair| pair[0].score == pair[1].score));
         }
         assert!(tied > 2_000, "only {tied} inputs had a tie: the generator is too tame");
+    }
+
+    #[test]
+    fn pieces_are_shared_out_as_one_by_one_on_10000_random_inputs() {
+        let seed = 0x7368_6172;
+        let mut random = SmallRng::seed_from_u64(seed);
+        let (mut spread, mut tied) = (0, 0);
+        for round in 0..10_000 {
+            let (candidates, weight) = random_candidates(&mut random);
+            let missing = random.random_range(0..60);
+            let sources: Vec<_> = candidates
+                .iter()
+                .map(|one| Sharer { endpoint: one.endpoint, latency: one.latency, load: u64::from(one.load) })
+                .collect();
+
+            let mut expected = vec![0u64; sources.len()];
+            for _ in 0..missing {
+                let score = |one: usize| {
+                    let load = i128::from(sources[one].load) + i128::from(expected[one]);
+                    let score =
+                        i128::from(sources[one].latency.as_micros()) + i128::from(weight.as_micros()) * load;
+                    (score.min(i128::from(u64::MAX)), sources[one].latency, sources[one].endpoint, one)
+                };
+                let scores: Vec<_> = (0..sources.len()).map(score).collect();
+                let best = scores.iter().min().expect("there are sources");
+                tied += usize::from(scores.iter().filter(|other| other.0 == best.0).count() > 1);
+                expected[best.3] += 1;
+            }
+            assert_eq!(share_out(missing, &sources, weight), expected, "seed {seed} round {round}");
+            spread += usize::from(expected.iter().filter(|share| **share > 0).count() > 1);
+
+            // One piece goes to the first in rank.
+            let strangers: Vec<_> = candidates.iter().map(|one| Candidate { yours: 0, ..*one }).collect();
+            let first = rank(&strangers, weight)[0].candidate;
+            let one = share_out(1, &sources, weight).iter().position(|share| *share == 1);
+            assert_eq!(one.map(|one| strangers[one]), Some(first), "seed {seed} round {round}");
+        }
+        assert!(spread > 2_000 && tied > 10_000, "too tame: {spread} spread, {tied} ties");
+        assert!(share_out(5, &[], WEIGHT).is_empty());
+    }
+
+    #[test]
+    fn a_million_million_pieces_are_shared_out_at_once() {
+        let sharer = |last, latency_ms| Sharer {
+            endpoint: SocketAddr::from(([10, 0, 0, last], 5000)),
+            latency: Millis::from_ms(latency_ms),
+            load: 0,
+        };
+        let shares = share_out(1_000_000_000_000, &[sharer(1, 0), sharer(2, 20)], WEIGHT);
+        assert_eq!(shares, [500_000_000_001, 499_999_999_999]);
     }
 
     #[test]

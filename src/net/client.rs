@@ -192,15 +192,20 @@ impl Client {
         })
     }
 
-    /// Reads from the socket, waiting if there is nothing. Looks at the stop and the clock each time, so that
-    /// neither a trickling nor a flooding peer gets past them.
+    /// Reads from the socket, waiting only if there is nothing. Looks at the stop and the clock each time, so
+    /// that neither a trickling nor a flooding peer gets past them.
     fn read(&mut self, out: &mut [u8], deadline: Instant) -> Result<usize, ClientError> {
         loop {
-            self.until(PollFlags::IN, deadline)?;
+            if self.stop.is_triggered() {
+                return Err(ClientError::Stopped);
+            } else if clock::now() >= deadline {
+                return Err(ClientError::Deadline);
+            }
             match self.socket.read(out) {
                 Ok(0) => return Err(ClientError::Closed),
                 Ok(len) => return Ok(len),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.until(PollFlags::IN, deadline)?,
                 Err(error) => return Err(error.into()),
             }
         }

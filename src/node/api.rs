@@ -31,6 +31,8 @@ pub struct NodeConfig {
     pub max_upload: Option<u64>,
     /// True: a tracker that is not there is waited for. False: it is an error of whoever asks.
     pub wait_for_tracker: bool,
+    /// Go on by itself with downloads that a former run of the node left unfinished.
+    pub resume: bool,
     /// Where notices go; dropped when full.
     pub notices: Sender<Notice>,
 }
@@ -52,6 +54,7 @@ impl NodeConfig {
             heartbeat: Some(Duration::from_secs(5)),
             max_upload: None,
             wait_for_tracker: false,
+            resume: false,
             notices: crossbeam_channel::bounded(0).0,
         }
     }
@@ -130,6 +133,15 @@ pub struct DownloadRequest {
     pub verify_whole: bool,
     /// Replace a file of that name.
     pub force: bool,
+}
+
+/// What a node uploads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uploads {
+    /// Bytes of pieces that were sent whole since the node started.
+    pub sent_bytes: u64,
+    /// Peers that something is uploaded to now.
+    pub peers: usize,
 }
 
 /// What is going on in a download.

@@ -33,6 +33,8 @@ pub(super) struct Engine {
     pub(super) retries: u32,
     pub(super) notices: Sender<Notice>,
     pub(super) turns: Turns,
+    /// The download that is gone on with by itself right now, and what ends it.
+    pub(super) resuming: Mutex<Option<(FileName, Stop)>>,
 }
 
 impl Engine {
@@ -91,7 +93,11 @@ impl Engine {
     }
 
     pub(super) fn warn(&self, text: String) {
-        let _dropped_when_full = self.notices.try_send(Notice { level: Level::Warning, text });
+        self.notice(Level::Warning, text);
+    }
+
+    pub(super) fn notice(&self, level: Level, text: String) {
+        let _dropped_when_full = self.notices.try_send(Notice { level, text });
     }
 }
 

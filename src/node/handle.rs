@@ -22,13 +22,14 @@ use super::find;
 use super::latency::Latencies;
 use super::memory::Memory;
 use super::names::KnownNames;
+use super::resume;
 use super::turns::Turns;
-use super::upload::Upload;
+use super::upload::{Upload, UploadMeter};
 use crate::discovery::{News, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
 use crate::store::{Disk, RealDisk, Share, ShareError};
-use crate::types::{FileEntry, NodeId, NodeSummary, Printable, Query, limits};
+use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Printable, Query, limits};
 
 /// Threads that send files.
 const UPLOAD_FRONTS: usize = 2;
@@ -142,7 +143,13 @@ impl Node {
             retries: config.retries,
             notices: config.notices,
             turns: Turns::default(),
+            resuming: Mutex::default(),
         });
+        resume::tidy_up(&engine);
+        if config.resume {
+            let (engine, stop) = (Arc::clone(&engine), running.commands.clone());
+            threads.spawn("resume", move || resume::run(&engine, &stop))?;
+        }
         Ok(Node {
             addr,
             started_at: clock::now(),
@@ -228,6 +235,12 @@ impl Node {
         download::download(&self.engine, request, cancel, progress)
     }
 
+    /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by itself any more. What it has
+    /// fetched stays for the next download of the same content.
+    pub fn set_aside(&self, name: &FileName) {
+        resume::set_aside(&self.engine, name);
+    }
+
     /// The load of the node at `endpoint`.
     ///
     /// # Errors
@@ -264,6 +277,11 @@ impl Node {
                 turn.saw(names);
             }
         });
+    }
+
+    /// What is uploaded, for whoever shows it.
+    pub fn upload_meter(&self) -> UploadMeter {
+        UploadMeter::new(Arc::clone(&self.engine.memory))
     }
 
     /// Delivers each thread that ends; one that ends before `stop` is a fault.

@@ -4,6 +4,7 @@
 //! written by the core alone.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -19,11 +20,19 @@ pub(super) struct Memory {
     pub(super) nonce: Arc<Mutex<Option<Nonce>>>,
     pub(super) catalog: RwLock<Catalog>,
     pub(super) ledger: Mutex<Ledger>,
+    /// Bytes of pieces that were sent whole since the start.
+    pub(super) sent_bytes: AtomicU64,
 }
 
 impl Memory {
     pub(super) fn new(node: NodeId) -> Memory {
-        Memory { node, nonce: Arc::default(), catalog: RwLock::default(), ledger: Mutex::default() }
+        Memory {
+            node,
+            nonce: Arc::default(),
+            catalog: RwLock::default(),
+            ledger: Mutex::default(),
+            sent_bytes: AtomicU64::new(0),
+        }
     }
 }
 

@@ -15,14 +15,17 @@ mod handle;
 mod latency;
 mod memory;
 mod names;
+mod resume;
 mod turns;
 mod upload;
 mod work;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
-    LatencySource, Level, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError, Variant,
+    LatencySource, Level, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError, Uploads,
+    Variant,
 };
 pub use handle::Node;
 pub use latency::open_latency_file;
 pub use names::KnownNames;
+pub use upload::UploadMeter;

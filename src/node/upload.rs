@@ -6,9 +6,11 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Sender;
 
+use super::api::Uploads;
 use super::catalog::SharedFile;
 use super::core;
 use super::memory::Memory;
@@ -17,6 +19,22 @@ use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::proto::{FrameError, decode};
 use crate::store::share::{FileStamp, Share};
 use crate::types::{ContentKey, NodeId, limits};
+
+/// Tells what a node uploads, also to other threads than that which owns it.
+#[derive(Debug, Clone)]
+pub struct UploadMeter(Arc<Memory>);
+
+impl UploadMeter {
+    pub(super) fn new(memory: Arc<Memory>) -> UploadMeter {
+        UploadMeter(memory)
+    }
+
+    /// Answers from memory.
+    pub fn now(&self) -> Uploads {
+        let peers = self.0.ledger.lock().peers();
+        Uploads { sent_bytes: self.0.sent_bytes.load(Ordering::Relaxed), peers }
+    }
+}
 
 /// What comes through an upload front's mailbox.
 #[derive(Debug)]
@@ -162,8 +180,12 @@ impl Service for Upload {
         hands.adopt(parts, Session::default(), body);
     }
 
-    fn sent(&mut self, _id: ConnId, session: &mut Session, _tag: u64, _hands: &mut Hands<Session>) {
+    fn sent(&mut self, _id: ConnId, session: &mut Session, tag: u64, _hands: &mut Hands<Session>) {
         let Some(transfer) = &mut session.transfer else { return };
+        let piece = u32::try_from(tag).ok();
+        if let Some(range) = piece.and_then(|piece| transfer.source.manifest.geometry().range(piece)) {
+            self.memory.sent_bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
+        }
         transfer.outstanding -= 1;
         if transfer.outstanding == 0 {
             self.memory.ledger.lock().upload_ended(transfer.asker, transfer.content);

@@ -1,6 +1,6 @@
 //! Digests of the share's files.
 //!
-//! One pass over a file in memory of one piece. Digests are given out only for a file that stood still
+//! One pass over a file, in memory of a few pieces. Digests are given out only for a file that stood still
 //! meanwhile.
 
 use std::fs::File;
@@ -12,14 +12,20 @@ use thiserror::Error;
 
 use super::share::{FileStamp, OpenFile, Share};
 use super::stopped;
+use super::verify::piece_digests;
 use crate::rt::{Stop, clock};
-use crate::types::{FileName, Geometry, Manifest, Md5Digest, PieceDigests};
+use crate::types::{FileName, Geometry, Manifest, Md5Digest};
 
 /// How often a file that changes under the hashing is begun anew before it is left for the next scan.
 const ATTEMPTS: u32 = 3;
 /// Grain of the coarsest file times in use (FAT: 2 s).
 const RACY_NS: u64 = 2_000_000_000;
 const READ_BYTES: usize = 256 << 10;
+/// Most bytes of pieces that are hashed side by side: 8 pieces of a file of up to 4 GiB, fewer of a larger one. As much memory
+/// for each worker.
+const BATCH_MAX_BYTES: u64 = 8 << 20;
+const _: () =
+    assert!(BATCH_MAX_BYTES.is_multiple_of(Geometry::LARGEST_PIECE_BYTES), "a batch is whole pieces");
 
 /// The digests of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +65,7 @@ impl HashError {
     }
 }
 
-/// Hashes a file, in memory of one piece (at most 4 MiB).
+/// Hashes a file, in memory of at most 8 MiB, and no more than its size.
 ///
 /// # Errors
 /// [`HashError`]; `stop` is looked at once a piece.
@@ -97,25 +103,30 @@ fn hash_pieces(
 ) -> Result<Option<(Manifest, Md5Digest)>, HashError> {
     let geometry = Geometry::of(size_bytes);
     let count = geometry.count().ok_or(HashError::TooLarge(size_bytes))?;
-    let mut buffer = vec![0; size_bytes.min(geometry.piece_len_bytes()) as usize];
+    let piece_len = geometry.piece_len_bytes();
+    let mut buffer = vec![0; size_bytes.min(BATCH_MAX_BYTES) as usize];
     let mut pieces = Vec::new();
     let mut whole = Md5::new();
-    for index in 0..count {
-        if stop.is_triggered() {
-            return Err(HashError::Stopped);
+    for first in (0..count).step_by((BATCH_MAX_BYTES / piece_len) as usize) {
+        let begin = u64::from(first) * piece_len;
+        let batch = &mut buffer[..(size_bytes - begin).min(BATCH_MAX_BYTES) as usize];
+        let mut offset = begin;
+        for piece in batch.chunks_mut(piece_len as usize) {
+            if stop.is_triggered() {
+                return Err(HashError::Stopped);
+            }
+            match file.read_exact_at(piece, offset) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+            if count > 1 {
+                whole.update(&*piece);
+            }
+            offset += piece.len() as u64;
         }
-        let range = geometry.range(index).expect("index is below the count");
-        let len = (range.end - range.start) as usize;
-        let piece = &mut buffer[..len];
-        match file.read_exact_at(piece, range.start) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-        pieces.push(PieceDigests::of(&geometry, index, piece));
-        if count > 1 {
-            whole.update(piece);
-        }
+        let batch: Vec<&[u8]> = batch.chunks(piece_len as usize).collect();
+        pieces.extend(piece_digests(&geometry, first, &batch));
     }
     let md5 = match pieces.as_slice() {
         [only] => only.md5,
@@ -174,7 +185,8 @@ mod tests {
         let (dir, share) = fixture::share();
         let stop = Stop::new().expect("a descriptor");
         let name = FileName::new("f").expect("a name");
-        for len in [3 * MIB + 7919, 0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB, 77] {
+        for len in [9 * MIB + 7919, 0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB, 8 * MIB, 8 * MIB + 1, 16 * MIB, 77]
+        {
             let bytes = content(len);
             fs::write(dir.path().join("f"), &bytes).expect("written");
             let hashed = hash_file(&share, &name, &stop).expect("hashed");

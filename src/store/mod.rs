@@ -10,12 +10,14 @@ pub mod hash;
 pub mod partial;
 pub mod scan;
 pub mod share;
+pub mod verify;
 
 pub use disk::{Disk, FaultyDisk, Op, RealDisk};
 pub use hash::{HashError, Hashed, hash_file, whole_md5};
-pub use partial::{Opened, Partial, PartialError, Placed, Record, Swept, sweep, unfinished};
+pub use partial::{Opened, Partial, PartialError, Placed, Record, Swept, set_aside, sweep, unfinished};
 pub use scan::{FoundFile, walk};
 pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};
+pub use verify::{piece_digests, verify};
 
 /// The error of a long piece of work that a [`crate::rt::Stop`] has ended; its kind is `Interrupted`. The
 /// system's own interruptions are retried where they occur, so that nothing else has this kind.

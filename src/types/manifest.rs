@@ -44,7 +44,12 @@ pub enum WrongPiece {
 impl PieceDigests {
     /// Digests of piece `index` of a file cut as `geometry` says. `bytes` must be that piece, whole.
     pub fn of(geometry: &Geometry, index: u32, bytes: &[u8]) -> PieceDigests {
-        PieceDigests { md5: Md5Digest(Md5::digest(bytes).into()), subtree: subtree(geometry, index, bytes) }
+        PieceDigests::with_md5(geometry, index, bytes, Md5Digest(Md5::digest(bytes).into()))
+    }
+
+    /// The same, where the MD5 of `bytes` is known already.
+    pub fn with_md5(geometry: &Geometry, index: u32, bytes: &[u8], md5: Md5Digest) -> PieceDigests {
+        PieceDigests { md5, subtree: subtree(geometry, index, bytes) }
     }
 }
 
@@ -117,6 +122,15 @@ impl Manifest {
     /// # Errors
     /// [`WrongPiece`] says which of them is wrong, and thereby whose fault it is.
     pub fn check(&self, index: u32, bytes: &[u8]) -> Result<(), WrongPiece> {
+        let listed = self.check_but_md5(index, bytes)?;
+        if Md5Digest(Md5::digest(bytes).into()) == listed { Ok(()) } else { Err(WrongPiece::Md5(index)) }
+    }
+
+    /// Checks piece `index` by length and BLAKE3, and gives the MD5 that its bytes must still have.
+    ///
+    /// # Errors
+    /// [`WrongPiece`], but never [`WrongPiece::Md5`].
+    pub fn check_but_md5(&self, index: u32, bytes: &[u8]) -> Result<Md5Digest, WrongPiece> {
         let geometry = self.geometry();
         let listed = self.pieces.get(index as usize).ok_or(WrongPiece::Length(index))?;
         if geometry.len_bytes(index) != Some(bytes.len() as u64) {
@@ -125,10 +139,7 @@ impl Manifest {
         if subtree(&geometry, index, bytes) != listed.subtree {
             return Err(WrongPiece::Bytes(index));
         }
-        if Md5Digest(Md5::digest(bytes).into()) != listed.md5 {
-            return Err(WrongPiece::Md5(index));
-        }
-        Ok(())
+        Ok(listed.md5)
     }
 }
 

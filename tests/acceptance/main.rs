@@ -1,12 +1,18 @@
 //! What the issues promise, shown with the real binaries on loopback.
 
 mod commands;
+mod contents;
+mod crashes;
 mod disk_failures;
 mod doubles;
 mod evil_double;
 mod failures;
 mod hostile;
+mod many_sources;
+mod progress;
+mod resume;
 mod selection;
+mod sizes;
 mod source_cases;
 mod wire_failures;
 

@@ -33,6 +33,8 @@ pub enum Behaviour {
     Trickles,
     /// Sends other bytes than those of the piece, as many.
     WrongBytes,
+    /// Sends wrong bytes in place of one piece in twenty: the fourth that it sends, the 24th, and so on.
+    SometimesWrongBytes,
     /// Claims one byte more than the piece has, and sends it.
     ClaimsMore,
     /// Claims one byte less than the piece has, and sends that.
@@ -68,6 +70,8 @@ pub struct Deeds {
     pub pieces: Vec<PieceDigests>,
     /// Requests for a manifest or a piece.
     pub asked: AtomicU64,
+    /// Pieces sent whole, right or wrong.
+    pub sent_pieces: AtomicU64,
     nonce: Mutex<Option<Nonce>>,
     stopped: Mutex<bool>,
     stop: Condvar,
@@ -127,6 +131,7 @@ impl EvilPeer {
             bytes: bytes.to_vec(),
             pieces: content::pieces_of(bytes),
             asked: AtomicU64::new(0),
+            sent_pieces: AtomicU64::new(0),
             nonce: Mutex::new(None),
             stopped: Mutex::new(false),
             stop: Condvar::new(),
@@ -164,6 +169,11 @@ impl EvilPeer {
     /// How often a manifest or a piece was asked of it.
     pub fn asked(&self) -> u64 {
         self.deeds.asked.load(Ordering::SeqCst)
+    }
+
+    /// How many pieces it has sent whole, right or wrong; not counted for those that cut, stall, or lie about lengths.
+    pub fn sent_pieces(&self) -> u64 {
+        self.deeds.sent_pieces.load(Ordering::SeqCst)
     }
 
     /// Its control connection.

@@ -126,6 +126,14 @@ fn send_piece(stream: &mut TcpStream, deeds: &Deeds, piece: u32) -> io::Result<b
             reply(stream, &header(len))?;
             let wrong: Vec<u8> = bytes.iter().map(|byte| byte ^ 0x20).collect();
             stream.write_all(&wrong)?;
+            deeds.sent_pieces.fetch_add(1, Ordering::SeqCst);
+        }
+        Behaviour::SometimesWrongBytes => {
+            reply(stream, &header(len))?;
+            let is_wrong = deeds.sent_pieces.load(Ordering::SeqCst) % 20 == 3;
+            let sent: Vec<u8> = bytes.iter().map(|byte| if is_wrong { byte ^ 0x20 } else { *byte }).collect();
+            stream.write_all(&sent)?;
+            deeds.sent_pieces.fetch_add(1, Ordering::SeqCst);
         }
         Behaviour::ClaimsMore => {
             reply(stream, &header(len + 1))?;
@@ -150,6 +158,7 @@ fn send_piece(stream: &mut TcpStream, deeds: &Deeds, piece: u32) -> io::Result<b
         | Behaviour::FalseWholeMd5 => {
             reply(stream, &header(len))?;
             stream.write_all(bytes)?;
+            deeds.sent_pieces.fetch_add(1, Ordering::SeqCst);
         }
     }
     Ok(true)

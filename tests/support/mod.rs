@@ -7,6 +7,7 @@
 pub mod content;
 pub mod evil;
 pub mod evil_script;
+pub mod partial;
 pub mod process;
 pub mod proxy;
 pub mod raw;
@@ -19,11 +20,27 @@ use std::time::Duration;
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The seed of a test: `NEARPEER_SEED`, else `default`. Printed, so that a failure can be had again.
-#[allow(clippy::print_stdout, reason = "shown by the test harness when the test fails")]
 pub fn seed(default: u64) -> u64 {
     let seed = std::env::var("NEARPEER_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    println!("NEARPEER_SEED={seed}");
+    tell(&format!("NEARPEER_SEED={seed}"));
     seed
+}
+
+/// How often something is tried: `variable` of the environment, as `scripts/prove` sets it, else `default`.
+///
+/// # Panics
+/// If the variable is set and no number: a proof would silently be a small one.
+pub fn count(variable: &str, default: usize) -> usize {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+        Err(_) => default,
+    }
+}
+
+/// Prints figures for those who ask with `--nocapture`; the test harness shows them when the test fails.
+#[allow(clippy::print_stdout, reason = "stdout is where the test harness and `scripts/prove` look")]
+pub fn tell(text: &str) {
+    println!("{text}");
 }
 
 /// Says on the real stderr, which the test harness does not capture, that a test could not be run here.

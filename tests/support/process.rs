@@ -114,18 +114,15 @@ impl Process {
         self.lines(stream).collected.lock().lines.len()
     }
 
-    /// Waits for the first line from `mark` on that `matches`; returns it and the mark behind it.
-    ///
-    /// # Panics
-    /// If no such line comes by the deadline or before the stream ends; the text says all that was printed.
-    pub fn expect_line(
+    /// Waits for the first line from `mark` on that `matches`; returns it and the mark behind it, or `None` if none has come by the
+    /// deadline or before the stream ended.
+    pub fn find_line(
         &self,
         stream: Stream,
         mark: usize,
         deadline: Duration,
-        what: &str,
         matches: impl Fn(&str) -> bool,
-    ) -> (String, usize) {
+    ) -> Option<(String, usize)> {
         let until = Instant::now() + deadline;
         let lines = self.lines(stream);
         let mut collected = lines.collected.lock();
@@ -134,21 +131,37 @@ impl Process {
             while let Some(line) = collected.lines.get(next) {
                 next += 1;
                 if matches(line) {
-                    return (line.clone(), next);
+                    return Some((line.clone(), next));
                 }
             }
             let gave_up = collected.ended || lines.changed.wait_until(&mut collected, until).timed_out();
             if gave_up && next == collected.lines.len() {
-                let ended = collected.ended;
-                drop(collected);
-                panic!(
-                    "{}: no line with {what} ({})\n{}",
-                    self.name,
-                    if ended { "output ended" } else { "deadline" },
-                    self.transcript()
-                );
+                return None;
             }
         }
+    }
+
+    /// [`Process::find_line`] for a line that must come.
+    ///
+    /// # Panics
+    /// If it does not; the text says all that was printed.
+    pub fn expect_line(
+        &self,
+        stream: Stream,
+        mark: usize,
+        deadline: Duration,
+        what: &str,
+        matches: impl Fn(&str) -> bool,
+    ) -> (String, usize) {
+        self.find_line(stream, mark, deadline, matches).unwrap_or_else(|| {
+            let ended = self.lines(stream).collected.lock().ended;
+            panic!(
+                "{}: no line with {what} ({})\n{}",
+                self.name,
+                if ended { "output ended" } else { "deadline" },
+                self.transcript()
+            );
+        })
     }
 
     /// Waits for a line on stdout that begins with `start`, from the beginning of the output.
@@ -193,6 +206,23 @@ impl Process {
         self.wait(DEADLINE);
     }
 
+    /// Waits for the end, at most for `at_most`; true if it has ended.
+    pub fn ends_within(&self, at_most: Duration) -> bool {
+        if self.exit.is_some() {
+            return true;
+        }
+        let until = Instant::now() + at_most;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&timeout)) {
+                Ok(ready) => return ready > 0,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => panic!("cannot wait for {}: {error}", self.name),
+            }
+        }
+    }
+
     /// Waits for the end and returns the exit code, or 128 + n after signal n. All output has been collected then.
     ///
     /// # Panics
@@ -201,16 +231,8 @@ impl Process {
         if let Some(code) = self.exit {
             return code;
         }
-        let until = Instant::now() + deadline;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&timeout)) {
-                Ok(0) => panic!("{}: has not ended by the deadline\n{}", self.name, self.transcript()),
-                Ok(_) => break,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => panic!("cannot wait for {}: {error}", self.name),
-            }
+        if !self.ends_within(deadline) {
+            panic!("{}: has not ended by the deadline\n{}", self.name, self.transcript());
         }
         let status = self.child.wait().expect("the child is ours");
         self.stdin = None;

@@ -7,16 +7,24 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use nearpeer::proto::tracker::{ReplyBody, TrackerReply, TrackerRequest};
+use nearpeer::types::NodeSummary;
+
 use super::DEADLINE;
 use super::process::{Process, Stream};
+use super::proxy::Proxy;
+use super::raw::Client;
 
 const TRACKER: &str = env!("CARGO_BIN_EXE_tracker");
 const NODE: &str = env!("CARGO_BIN_EXE_node");
+
+/// What has to be asked for again and again is asked for this often.
+pub const ASK_EVERY: Duration = Duration::from_millis(5);
 
 /// A port that nobody else in this test run gets, now or later, so that what was there can be started again or be known to be gone. It lies
 /// below the range from which the system gives out ports.
@@ -172,6 +180,26 @@ impl World {
         self.start_tracker_at(self.tracker_addr);
     }
 
+    /// Asks the tracker for its nodes, on one connection, until they are as wanted.
+    ///
+    /// # Panics
+    /// If they are not by the deadline.
+    pub fn expect_listed(&self, what: &str, is_wanted: impl Fn(&[NodeSummary]) -> bool) {
+        let until = Instant::now() + DEADLINE;
+        let mut client = Client::connect(self.tracker_addr);
+        loop {
+            let reply: TrackerReply = client.ask(&TrackerRequest::ListNodes { skip: 0 });
+            let ReplyBody::Nodes { nodes, .. } = reply.body else { panic!("{reply:?}") };
+            if is_wanted(&nodes) {
+                return;
+            }
+            assert!(Instant::now() < until, "the tracker never lists {what}: {nodes:#?}");
+            // It cannot tell of a change, so it is asked again, unless it ends meanwhile.
+            let has_ended = self.tracker.as_ref().is_none_or(|tracker| tracker.ends_within(ASK_EVERY));
+            assert!(!has_ended, "the tracker has ended");
+        }
+    }
+
     /// Starts a tracker at an address.
     pub fn start_tracker_at(&mut self, listen: SocketAddr) {
         let tracker = Process::start(TRACKER, ["--listen", &listen.to_string()]);
@@ -237,6 +265,15 @@ impl World {
         )
     }
 
+    /// Starts a node that others reach through a proxy, and only through it.
+    pub fn start_behind_proxy(&self, spec: NodeSpec) -> (Node, Proxy) {
+        let proxy = Proxy::to_be_connected();
+        let port = own_port();
+        proxy.connect_to(([127, 0, 0, 1], port).into());
+        let advertised = proxy.addr().to_string();
+        (self.start(spec.port(port).flags(&["--advertise", &advertised])), proxy)
+    }
+
     /// Runs a fresh node over `commands`, lines at a pipe, until it leaves.
     pub fn run(&self, spec: &NodeSpec, commands: &str) -> Ran {
         let (mut process, share) = self.launch(spec);
@@ -257,13 +294,13 @@ impl World {
 
     /// Asks `command` of fresh nodes until `done`, at most until the deadline; returns the last answer.
     pub fn ask_until(&self, command: &str, done: impl Fn(&Ran) -> bool) -> Ran {
-        let until = std::time::Instant::now() + DEADLINE;
+        let until = Instant::now() + DEADLINE;
         loop {
             let ran = self.ask(command);
             if done(&ran) {
                 return ran;
             }
-            assert!(std::time::Instant::now() < until, "`{command}` never came out right: {ran:#?}");
+            assert!(Instant::now() < until, "`{command}` never came out right: {ran:#?}");
         }
     }
 }
@@ -311,10 +348,15 @@ impl Node {
         self.process.wait(DEADLINE)
     }
 
-    /// Kills the node and starts it again on the same port with the same share.
-    pub fn restart(&mut self) {
+    /// Starts a killed node again, on the same port with the same share, without waiting for anything.
+    pub fn launch_again(&mut self) {
         self.process.kill();
         self.process = Process::start(NODE, &self.args);
+    }
+
+    /// Kills the node and starts it again on the same port with the same share.
+    pub fn restart(&mut self) {
+        self.launch_again();
         self.addr = listening(&self.process, "node listening on ");
     }
 }

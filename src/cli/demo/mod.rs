@@ -204,17 +204,22 @@ fn small_download(stage: &mut Stage, dir: &Path, addrs: &[SocketAddr; 3]) -> Res
     verified(dir, PICTURE, "gamma")
 }
 
-/// Downloads the larger file and kills its source on the way; returns which.
+/// Downloads the larger file and kills its best source on the way; returns which.
 fn large_download(stage: &mut Stage, dir: &Path) -> Result<&'static str, DemoError> {
     tell(&format!(
         "\nNow {SURVEY}, 24 MiB, which beta and gamma upload at {UPLOAD_RATE}/s at most. \
-         At {KILL_AT_PERCENT} % its source is killed.\n\nalpha> download {SURVEY}"
+         At {KILL_AT_PERCENT} % its best source is killed.\n\nalpha> download {SURVEY}"
     ))?;
     stage.command("alpha", &format!("download {SURVEY}"))?;
+    let source = loop {
+        if let Some(source) = chosen(&told(stage)?) {
+            break source;
+        }
+    };
     let mut asked = false;
     let victim = loop {
         let line = told(stage)?;
-        let Some((percent, source)) = progress(&line) else { continue };
+        let Some(percent) = progress(&line) else { continue };
         if !asked {
             asked = true;
             let getload = format!("getload {} {}", source.ip(), source.port());
@@ -231,7 +236,7 @@ fn large_download(stage: &mut Stage, dir: &Path) -> Result<&'static str, DemoErr
     let mut left = None;
     while left.is_none_or(|percent| percent < 100) {
         let line = told(stage)?;
-        left = progress(&line).map(|(percent, _)| percent).or(left);
+        left = progress(&line).or(left);
     }
     tell(&stage.wait("alpha", Stream::Out, "`downloaded`", downloaded_line)?)?;
     verified(dir, SURVEY, victim)?;
@@ -257,11 +262,16 @@ fn downloaded_line(line: &str) -> Option<String> {
     line.starts_with("downloaded ").then(|| line.to_owned())
 }
 
-/// Percent and source of a progress line.
-fn progress(line: &str) -> Option<(u32, SocketAddr)> {
-    let (head, source) = line.rsplit_once(" from ")?;
-    let percent = head.split_whitespace().find_map(|word| word.strip_suffix('%'))?;
-    Some((percent.parse().ok()?, source.parse().ok()?))
+/// The source that a line names as the best.
+fn chosen(line: &str) -> Option<SocketAddr> {
+    let (_, source) = line.split_once(": chose ")?;
+    source.split_once(": score ")?.0.parse().ok()
+}
+
+/// Percent of a progress line.
+fn progress(line: &str) -> Option<u32> {
+    let percent = line.split_whitespace().nth(1)?.strip_suffix('%')?;
+    percent.parse().ok()
 }
 
 /// Hashes alpha's copy of `name` and that of `holder`, apart from the nodes.
@@ -295,8 +305,15 @@ mod tests {
     #[test]
     fn progress_lines_are_read_as_nodes_write_them() {
         let source = SocketAddr::from(([127, 0, 0, 1], 5002));
-        assert_eq!(progress("survey.bin 30% 7.2/24.0 MiB from 127.0.0.1:5002"), Some((30, source)));
-        assert_eq!(progress("survey.bin: left 127.0.0.1:5002: closed"), None);
-        assert_eq!(progress("ready: 3 files"), None);
+        let chose = "survey.bin: chose 127.0.0.1:5002: score 20 (latency 20 ms latency file, load 0)";
+        assert_eq!((chosen(chose), progress(chose)), (Some(source), None));
+        for (line, expected) in [
+            ("survey.bin 30% 7.2/24.0 MiB from 127.0.0.1:5002", Some(30)),
+            ("survey.bin 100% 24.0/24.0 MiB 9.7 MiB/s from 2 sources", Some(100)),
+            ("survey.bin: left 127.0.0.1:5002: closed", None),
+            ("ready: 3 files", None),
+        ] {
+            assert_eq!((progress(line), chosen(line)), (expected, None), "{line}");
+        }
     }
 }

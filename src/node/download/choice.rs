@@ -31,19 +31,24 @@ pub(super) enum Found {
 }
 
 impl Candidates {
-    /// Finds the holders of the name, probes them and chooses. While holders are known and none answers, it is tried again in rounds.
+    /// Finds the holders of the name, or of the content that is the `only` one wanted under whatever name, probes them and chooses. While holders are known and none answers, it is tried again in rounds.
     pub(super) fn find(
         engine: &Engine,
         request: &DownloadRequest,
+        only: Option<ContentKey>,
         own: Option<&SharedFile>,
         cancel: &Stop,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Found, DownloadError> {
-        let query = Query::Name(request.name.clone());
+        let query = only
+            .map_or_else(|| Query::Name(request.name.clone()), |content| Query::Content(content.id.into()));
         let mut round = 0;
         loop {
             let providers = find::providers(engine, &query, cancel)?;
-            let own_fits = own.filter(|own| request.checksum.is_none_or(|wanted| fits(wanted, &own.entry)));
+            let own_fits = own.filter(|own| {
+                only.is_none_or(|content| own.entry.key() == content)
+                    && request.checksum.is_none_or(|wanted| fits(wanted, &own.entry))
+            });
             if providers.is_empty() && round == 0 {
                 return match own_fits {
                     Some(own) => Ok(Found::AlreadyHere(own.entry.key())),
@@ -51,7 +56,10 @@ impl Candidates {
                 };
             }
             let any_known = !providers.is_empty();
-            let wanted = wanted(providers, request.checksum);
+            let wanted = match only {
+                Some(content) => providers.into_iter().filter(|one| one.entry.key() == content).collect(),
+                None => wanted(providers, request.checksum),
+            };
             if wanted.is_empty() && any_known {
                 return match own_fits {
                     Some(own) => Ok(Found::AlreadyHere(own.entry.key())),

@@ -1,25 +1,33 @@
-//! Drives one `Transfer`: carries its actions out and tells it what happened. The one thread that writes to the part.
+//! Drives one `Transfer`: carries its actions out and tells it what has happened. The one thread that writes to the part.
+//!
+//! Everything comes to it as a [`Report`]: pieces from the source threads, verdicts from the verifier, the piece list, new rankings. It
+//! waits for these and for the clock, and for nothing else but the disk.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
-use super::source::{self, Report, Source, What};
-use crate::logic::select::{Rating, rank};
-use crate::logic::transfer::{Action, Event, Failure, Transfer};
-use crate::node::api::{CommandError, Progress};
+use super::buffers::{Buffer, Buffers};
+use super::peer::{Asker, Fault};
+use super::piece_list;
+use super::search::{self, Searched};
+use super::sources::Sources;
+use super::verifier::{self, Arrival, Checked, Verifier};
+use crate::logic::select::{Candidate, Rating};
+use crate::logic::transfer::{Action, Event, Failure, Plan, Transfer};
+use crate::node::api::{CommandError, DownloadRequest, Progress};
 use crate::node::engine::Engine;
-use crate::node::find::{self, LiveHolder};
 use crate::rt::{How, Stop, Threads, clock};
-use crate::store::{Partial, PartialError};
-use crate::types::{ContentKey, FileName, Geometry, Holding, Manifest, Md5Digest, Provider, Query, limits};
+use crate::store::{Partial, PartialError, Record};
+use crate::types::{ContentKey, Geometry, Manifest, Md5Digest, Provider, WrongPiece, limits};
 
-/// One being filled, one being verified, one being written.
-const PIECE_BUFFERS: usize = 3;
+/// Reports that may wait; threads wait when it is full.
+const REPORTS_MAX: usize = 64;
 
 /// Every piece is written.
 #[derive(Debug)]
@@ -45,98 +53,154 @@ pub(super) enum FetchError {
 
 /// One download under way.
 pub(super) struct Fetch<'a> {
-    pub(super) engine: &'a Engine,
-    pub(super) name: &'a FileName,
+    pub(super) engine: &'a Arc<Engine>,
+    pub(super) request: &'a DownloadRequest,
     pub(super) content: ContentKey,
-    pub(super) part: &'a Partial,
+    pub(super) part: &'a Arc<Partial>,
     /// Everyone who was found to have the content: the last resort when nobody can be asked.
     pub(super) providers: BTreeMap<SocketAddr, Provider>,
     pub(super) cancel: &'a Stop,
     pub(super) progress: &'a mut dyn FnMut(Progress),
 }
 
-/// The source thread in use.
-struct InUse {
-    thread: u64,
-    endpoint: SocketAddr,
-    fetches: Sender<u32>,
-    received: Arc<AtomicU64>,
-    held_back: Duration,
-    stop: Stop,
+/// What an earlier download has left.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Pieces that seem to be there.
+    pub(super) marked: Vec<u32>,
+    pub(super) manifest: Option<Arc<Manifest>>,
+}
+
+/// What a thread of the download tells its own.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// `thread` tells late words of a source that was left from those of the same source used again.
+    Arrived {
+        source: SocketAddr,
+        thread: u64,
+        piece: u32,
+        bytes: Buffer,
+    },
+    SourceFailed {
+        source: SocketAddr,
+        thread: u64,
+        why: String,
+        by_digest: bool,
+    },
+    PieceList {
+        from: SocketAddr,
+        outcome: Result<Manifest, Fault>,
+    },
+    Checked(Vec<Checked>),
+    Searched(Result<Searched, CommandError>),
+}
+
+/// The piece list of a content of more than one piece.
+#[derive(Debug)]
+enum PieceList {
+    Missing,
+    /// On its way.
+    Asked,
+    /// `giver`: who gave it, if that was in this run.
+    Here {
+        manifest: Arc<Manifest>,
+        giver: Option<SocketAddr>,
+    },
 }
 
 /// What changes while a fetch runs.
 struct Run {
     transfer: Transfer,
-    threads: Threads,
+    sources: Sources,
+    verifier: Verifier,
+    piece_list: PieceList,
+    is_searching: bool,
+    buffers: Buffers,
     reports: (Sender<Report>, Receiver<Report>),
-    buffers: (Sender<Vec<u8>>, Receiver<Vec<u8>>),
-    in_use: Option<InUse>,
-    next_thread: u64,
-    /// The piece list and who gave it.
-    manifest: Option<(Arc<Manifest>, SocketAddr)>,
+    threads: Threads,
+    /// Ends all threads of the download.
+    stop: Stop,
     fetched: Fetched,
     done_bytes: u64,
+    fetched_bytes: u64,
 }
 
 impl Fetch<'_> {
-    /// Fetches every piece of the content, best of `ranked` first.
-    pub(super) fn run(&mut self, ranked: &[SocketAddr]) -> Result<Fetched, FetchError> {
-        let pieces = Geometry::of(self.content.size_bytes).count().unwrap_or(0);
-        let buffers = bounded(PIECE_BUFFERS);
-        for _ in 0..PIECE_BUFFERS {
-            buffers.0.send(Vec::new()).expect("as many fit as were made");
+    /// Fetches every piece of the content that `left` does not have.
+    pub(super) fn run(&mut self, ranking: &[Rating], left: Left) -> Result<Fetched, FetchError> {
+        if let Some(manifest) = &left.manifest {
+            // The request may be another one than that which left the part.
+            self.remember(manifest)?;
         }
+        let geometry = Geometry::of(self.content.size_bytes);
+        let candidates: Vec<_> = ranking.iter().map(|rating| rating.candidate).collect();
+        let buffers = Buffers::of(&geometry);
+        let plan = self.plan(&geometry, &buffers, &left);
+        let (verifier, batches) = Verifier::new(geometry, left.marked);
+        let stop = self.cancel.child().map_err(FetchError::System)?;
         let mut run = Run {
-            transfer: Transfer::new(pieces, ranked, self.engine.retries),
-            threads: Threads::new(),
-            reports: bounded(PIECE_BUFFERS),
+            transfer: Transfer::new(plan, &candidates, clock::now()),
+            sources: Sources::new(Asker::new(self.engine, self.content), buffers.clone()),
+            verifier,
+            piece_list: match left.manifest {
+                Some(manifest) => PieceList::Here { manifest, giver: None },
+                None => PieceList::Missing,
+            },
+            is_searching: false,
             buffers,
-            in_use: None,
-            next_thread: 0,
-            manifest: None,
+            reports: bounded(REPORTS_MAX),
+            threads: Threads::new(),
+            stop,
             fetched: Fetched { sources: Vec::new(), piece_md5s_hold: true, manifest: None },
             done_bytes: 0,
+            fetched_bytes: 0,
         };
-        if pieces == 0 {
-            run.fetched.sources.extend(ranked.first());
+        if self.content.size_bytes == 0 {
+            run.fetched.sources.extend(candidates.first().map(|candidate| candidate.endpoint));
         }
-        let result = self.work(&mut run);
-        run.leave();
-        // Stopped threads end at once: each of their waits watches the stop.
-        run.threads.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS));
-        run.fetched.manifest =
-            run.manifest.filter(|_| run.fetched.piece_md5s_hold).map(|(manifest, _)| manifest);
-        result.map(|()| run.fetched)
+        let (part, reports) = (Arc::clone(self.part), run.reports.0.clone());
+        let deliver = move |checked| reports.send(Report::Checked(checked)).is_ok();
+        let verifying = run.threads.spawn("verify", move || verifier::run(&batches, &part, deliver));
+        let result = verifying.map_err(FetchError::System).and_then(|()| self.work(&mut run));
+        run.end().map(|fetched| result.map(|()| fetched))?
     }
 
-    /// Carries actions out until the machine ends; waits only when it has none.
+    fn plan(&self, geometry: &Geometry, buffers: &Buffers, left: &Left) -> Plan {
+        let pieces = geometry.count().unwrap_or(0);
+        Plan {
+            pieces,
+            piece_len_bytes: geometry.piece_len_bytes(),
+            marked: left.marked.clone(),
+            // Those who fetch a file together begin at different places, so that they have something for each other.
+            first_piece: SmallRng::from_os_rng().random_range(0..pieces.max(1)),
+            // Each may hold a buffer that fills slowly: half of them are left for the others.
+            sources_max: limits::SOURCES_AT_ONCE.min(buffers.all().div_ceil(2)),
+            load_weight: self.engine.load_weight,
+            retries: self.engine.retries,
+        }
+    }
+
+    /// Carries actions out; waits only when there are none.
     fn work(&mut self, run: &mut Run) -> Result<(), FetchError> {
         loop {
-            let actions = run.transfer.next_actions(clock::now());
+            let now = clock::now();
+            let actions = run.transfer.next_actions(now);
             if actions.is_empty() {
-                self.wait(run)?;
+                self.verify_what_is_due(run, now);
+                self.wait(run, now)?;
             }
             for action in actions {
                 match action {
-                    Action::Open(endpoint) => self.open(run, endpoint)?,
-                    Action::Fetch { piece, .. } => {
-                        if let Some(in_use) = &run.in_use {
-                            // A thread that has just failed does not take it; its report is on the way.
-                            let _thread_has_failed = in_use.fetches.send(piece);
-                        }
-                    }
+                    Action::Open(source) => self.open(run, source)?,
+                    Action::Fetch { source, piece } => run.sources.fetch(source, piece),
                     Action::Leave { source, why } => {
-                        run.leave();
+                        run.sources.leave(source);
                         (self.progress)(Progress::Left { endpoint: source, why });
                     }
                     Action::Pause { round, of, pause } => {
                         (self.progress)(Progress::Retry { round, of, pause });
                     }
-                    Action::Search => {
-                        let ranked = self.search(&run.transfer)?;
-                        run.transfer.on_event(clock::now(), Event::Ranked(ranked));
-                    }
+                    Action::Search => self.search(run)?,
                     Action::Finish => return Ok(()),
                     Action::GiveUp => {
                         return Err(FetchError::AllFailed(run.transfer.failures().to_vec()));
@@ -146,196 +210,249 @@ impl Fetch<'_> {
         }
     }
 
-    /// Waits for a report, or until the machine wants to look at the clock, and tells it what came.
-    fn wait(&mut self, run: &mut Run) -> Result<(), FetchError> {
-        let wake = run.transfer.next_wake(clock::now()).map_or_else(never, crossbeam_channel::at);
+    /// Waits for a report, or until somebody wants to look at the clock, and takes in what came.
+    fn wait(&mut self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
+        let wake = [run.transfer.next_wake(now), run.verifier.due_at()].into_iter().flatten().min();
         select! {
             recv(self.cancel.receiver()) -> _ => return Err(FetchError::Cancelled),
             recv(run.reports.1) -> report => if let Ok(report) = report {
                 self.take(run, report)?;
             },
-            recv(run.threads.ended()) -> ended => if ended.is_ok_and(|ended| ended.how == How::Panicked) {
-                return Err(FetchError::System(std::io::Error::other("a source thread has panicked")));
+            recv(run.threads.ended()) -> ended => {
+                run.threads.reap();
+                if ended.is_ok_and(|ended| ended.how == How::Panicked) {
+                    let why = "a thread of the download has panicked";
+                    return Err(FetchError::System(std::io::Error::other(why)));
+                }
             },
-            recv(wake) -> _ => {}
+            recv(wake.map_or_else(never, crossbeam_channel::at)) -> _ => {}
         }
-        if let Some(in_use) = &run.in_use {
-            let bytes = in_use.received.load(Ordering::Relaxed);
-            run.transfer.on_event(
-                clock::now(),
-                Event::Received { source: in_use.endpoint, bytes, held_back: in_use.held_back },
-            );
+        let now = clock::now();
+        for (source, bytes, held_back) in run.sources.received() {
+            run.transfer.on_event(now, Event::Received { source, bytes, held_back });
         }
         Ok(())
     }
 
-    fn open(&mut self, run: &mut Run, endpoint: SocketAddr) -> Result<(), FetchError> {
-        (self.progress)(Progress::Source { endpoint });
-        let stop = self.cancel.child().map_err(FetchError::System)?;
-        // As many as the machine may ask ahead; it never asks for a piece twice.
-        let (fetches, to_fetch) = bounded(limits::PIECE_REQUESTS_MAX);
-        let received = Arc::new(AtomicU64::new(0));
-        let thread = run.next_thread;
-        run.next_thread += 1;
-        let emulated_latency = match self.engine.emulate_latency {
-            true => self.engine.latencies.lock().emulated(endpoint),
-            false => Duration::ZERO,
+    fn open(&mut self, run: &mut Run, source: SocketAddr) -> Result<(), FetchError> {
+        (self.progress)(Progress::Source { endpoint: source });
+        run.sources.open(source, &run.threads, &run.reports.0, &run.stop).map_err(FetchError::System)?;
+        if Geometry::of(self.content.size_bytes).count() > Some(1)
+            && matches!(run.piece_list, PieceList::Missing)
+        {
+            self.ask_for_piece_list(run, source)?;
+        }
+        Ok(())
+    }
+
+    fn ask_for_piece_list(&self, run: &mut Run, from: SocketAddr) -> Result<(), FetchError> {
+        let (asker, reports, stop) = (run.sources.asker().clone(), run.reports.0.clone(), run.stop.clone());
+        let get = move || {
+            let outcome = piece_list::fetch(&asker, from, &stop);
+            let _download_has_ended = reports.send(Report::PieceList { from, outcome });
         };
-        let source = Source {
-            thread,
-            endpoint,
-            bind: self.engine.ip,
-            asker: self.engine.memory.node,
-            content: self.content,
-            md5_claim: self
-                .providers
-                .get(&endpoint)
-                .map_or(Md5Digest([0; 16]), |provider| provider.entry.md5),
-            manifest: run.manifest.as_ref().map(|(manifest, _)| Arc::clone(manifest)),
-            emulated_latency,
-            received: Arc::clone(&received),
-            fetches: to_fetch,
-            buffers: run.buffers.1.clone(),
-            reports: run.reports.0.clone(),
-            stop: stop.clone(),
+        run.threads.spawn("piece list", get).map_err(FetchError::System)?;
+        run.piece_list = PieceList::Asked;
+        Ok(())
+    }
+
+    fn search(&self, run: &mut Run) -> Result<(), FetchError> {
+        if run.is_searching {
+            return Ok(());
+        }
+        let (engine, name, content) = (Arc::clone(self.engine), self.request.name.clone(), self.content);
+        let known = self.providers.values().cloned().collect();
+        let (reports, stop) = (run.reports.0.clone(), run.stop.clone());
+        let is_alone = run.transfer.sources_in_use() == 0;
+        let search = move || {
+            let searched = search::holders(&engine, &name, content, known, is_alone, &stop);
+            let _download_has_ended = reports.send(Report::Searched(searched));
         };
-        run.threads.spawn("source", move || source::run(&source)).map_err(FetchError::System)?;
-        run.in_use = Some(InUse { thread, endpoint, fetches, received, held_back: emulated_latency, stop });
+        run.threads.spawn("search", search).map_err(FetchError::System)?;
+        run.is_searching = true;
         Ok(())
     }
 
     fn take(&mut self, run: &mut Run, report: Report) -> Result<(), FetchError> {
-        let Some(source) =
-            run.in_use.as_ref().filter(|in_use| in_use.thread == report.thread).map(|in_use| in_use.endpoint)
-        else {
-            // The last words of a source that was left.
-            if let What::Piece { bytes, .. } | What::Wrong { bytes, .. } = report.what {
-                run.give_back(bytes);
-            }
-            return Ok(());
-        };
         let now = clock::now();
-        match report.what {
-            What::Manifest(manifest) => {
-                // For a file of one piece it is only what this source claims.
-                if manifest.pieces().len() > 1 {
-                    run.manifest = Some((manifest, source));
+        match report {
+            Report::Arrived { source, thread, piece, bytes } => {
+                if run.sources.is_in_use(source, thread) {
+                    let is_wanted = run.transfer.wants(piece);
+                    run.transfer.on_event(now, Event::Arrived { source, piece });
+                    if is_wanted {
+                        run.verifier.push(Arrival { piece, bytes, source: Some(source) }, now);
+                    }
                 }
             }
-            What::Piece { piece, bytes, md5_is_right } => {
-                self.take_piece(run, source, piece, bytes, md5_is_right)?
+            Report::SourceFailed { source, thread, why, by_digest } => {
+                if run.sources.is_in_use(source, thread) {
+                    run.sources.leave(source);
+                    run.transfer.on_event(now, Event::Failed { source, why, by_digest });
+                }
             }
-            What::Wrong { piece, why, bytes } => {
-                run.give_back(bytes);
-                run.transfer.on_event(now, Event::Wrong { source, piece, why });
+            Report::PieceList { from, outcome } => self.take_piece_list(run, from, outcome)?,
+            Report::Checked(checked) => {
+                run.verifier.is_idle_again();
+                // The thread goes on with the next batch while this one is written.
+                self.verify_what_is_due(run, now);
+                for checked in checked {
+                    self.take_checked(run, checked)?;
+                }
             }
-            What::Failed { why, by_digest } => {
-                run.transfer.on_event(now, Event::Failed { source, why, by_digest })
+            Report::Searched(searched) => self.take_searched(run, searched)?,
+        }
+        Ok(())
+    }
+
+    fn take_piece_list(
+        &mut self,
+        run: &mut Run,
+        from: SocketAddr,
+        outcome: Result<Manifest, Fault>,
+    ) -> Result<(), FetchError> {
+        match outcome {
+            Ok(manifest) => {
+                let manifest = Arc::new(manifest);
+                self.remember(&manifest)?;
+                run.piece_list = PieceList::Here { manifest, giver: Some(from) };
+            }
+            Err(fault) => {
+                run.piece_list = PieceList::Missing;
+                let (why, by_digest) = (fault.why(), fault.by_digest());
+                run.sources.leave(from);
+                run.transfer.on_event(clock::now(), Event::Failed { source: from, why, by_digest });
+                let next = run.sources.endpoints().next();
+                if let Some(next) = next {
+                    self.ask_for_piece_list(run, next)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// A piece with the right BLAKE3. If its listed MD5 is wrong, whoever gave the list lied: it is named and left, and the list dropped.
-    fn take_piece(
+    fn take_searched(
         &mut self,
         run: &mut Run,
-        source: SocketAddr,
-        piece: u32,
-        bytes: Vec<u8>,
-        md5_is_right: bool,
+        searched: Result<Searched, CommandError>,
     ) -> Result<(), FetchError> {
-        let now = clock::now();
-        let geometry = Geometry::of(self.content.size_bytes);
-        if !md5_is_right && geometry.count() == Some(1) {
-            run.give_back(bytes);
-            let why = "the md5 it publishes is not that of the bytes it sends".to_owned();
-            run.transfer.on_event(now, Event::Failed { source, why, by_digest: true });
-            return Ok(());
+        run.is_searching = false;
+        let candidates: Vec<Candidate> = match searched {
+            Ok(Searched::Holders { providers, ranking }) => {
+                self.providers.extend(providers.into_iter().map(|provider| (provider.endpoint, provider)));
+                let candidates = ranking.iter().map(|rating| rating.candidate).collect();
+                if run.transfer.sources_in_use() == 0 {
+                    (self.progress)(Progress::Ranked { key: self.content, ranking });
+                }
+                candidates
+            }
+            Ok(Searched::Replaced) if run.transfer.sources_in_use() == 0 => {
+                return Err(FetchError::Replaced(run.transfer.failures().to_vec()));
+            }
+            Ok(Searched::Replaced) => Vec::new(),
+            Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
+            Err(error) => return Err(FetchError::System(std::io::Error::other(error.to_string()))),
+        };
+        run.transfer.on_event(clock::now(), Event::Ranked(candidates));
+        Ok(())
+    }
+
+    /// From here on a download that is broken off can be gone on with.
+    fn remember(&self, manifest: &Arc<Manifest>) -> Result<(), FetchError> {
+        let DownloadRequest { name, checksum, verify_whole, force } = self.request.clone();
+        let record =
+            Record { name, key: self.content, checksum, verify_whole, force, manifest: Arc::clone(manifest) };
+        self.part.remember(&record).map_err(FetchError::Disk)
+    }
+
+    /// Hands the verifier a batch if there is one to start.
+    fn verify_what_is_due(&self, run: &mut Run, now: Instant) {
+        let single;
+        let manifest = match &run.piece_list {
+            PieceList::Here { manifest, .. } => manifest,
+            _ => {
+                // The list of a content of one piece is what its sender publishes.
+                let source = run.verifier.first_source();
+                let md5 = source.and_then(|source| self.providers.get(&source)).map(|one| one.entry.md5);
+                match Manifest::of_single(self.content, md5.unwrap_or(Md5Digest([0; 16]))) {
+                    Some(manifest) => {
+                        single = Arc::new(manifest);
+                        &single
+                    }
+                    None => return,
+                }
+            }
+        };
+        let more_may_come = run.transfer.on_the_wire() > 0;
+        run.verifier.start_if_due(manifest, &run.buffers, more_may_come, now);
+    }
+
+    fn take_checked(&mut self, run: &mut Run, checked: Checked) -> Result<(), FetchError> {
+        let Checked { arrival: Arrival { piece, bytes, source }, outcome } = checked;
+        match (outcome, source) {
+            (Err(WrongPiece::Md5(_)), Some(_)) if self.content.size_bytes == bytes.bytes().len() as u64 => {
+                let why = "the md5 it publishes is not that of the bytes it sends".to_owned();
+                run.transfer.on_event(clock::now(), Event::Wrong { piece, why });
+                return Ok(());
+            }
+            (Err(WrongPiece::Bytes(_) | WrongPiece::Length(_)), _) => {
+                let why = WrongPiece::Bytes(piece).to_string();
+                run.transfer.on_event(clock::now(), Event::Wrong { piece, why });
+                return Ok(());
+            }
+            (Err(WrongPiece::Md5(_)), _) => self.blame_list_giver(run, piece),
+            (Ok(()), _) => {}
         }
-        let range = geometry.range(piece).expect("the machine asks for pieces that there are");
-        self.part.write_piece(range.start, &bytes).map_err(FetchError::Disk)?;
-        run.done_bytes += bytes.len() as u64;
-        run.give_back(bytes);
-        if !run.fetched.sources.contains(&source) {
-            run.fetched.sources.push(source);
+        if let Some(source) = source {
+            let range =
+                Geometry::of(self.content.size_bytes).range(piece).expect("a piece that was asked for");
+            self.part.write_piece(range.start, bytes.bytes()).map_err(FetchError::Disk)?;
+            run.fetched_bytes += bytes.bytes().len() as u64;
+            if !run.fetched.sources.contains(&source) {
+                run.fetched.sources.push(source);
+            }
         }
-        run.transfer.on_event(now, Event::Verified { source, piece });
+        run.done_bytes += bytes.bytes().len() as u64;
+        run.transfer.on_event(clock::now(), Event::Verified { piece });
         (self.progress)(Progress::Bytes {
             done_bytes: run.done_bytes,
             total_bytes: self.content.size_bytes,
-            fetched_bytes: run.done_bytes,
+            fetched_bytes: run.fetched_bytes,
         });
-        if !md5_is_right {
-            run.fetched.piece_md5s_hold = false;
-            if let Some((_, liar)) = run.manifest.take() {
-                let why = format!("piece {piece}: the md5 in its piece list is wrong");
-                match liar == source {
-                    true => run.transfer.on_event(now, Event::Failed { source, why, by_digest: true }),
-                    false => (self.progress)(Progress::Left { endpoint: liar, why }),
-                }
-            }
-        }
         Ok(())
     }
 
-    /// Finds and ranks the holders of the content anew. Where nobody can be asked who they are, those known before are probed again.
-    fn search(&mut self, transfer: &Transfer) -> Result<Vec<SocketAddr>, FetchError> {
-        match find::providers(self.engine, &Query::Content(self.content.id.into()), self.cancel) {
-            Ok(providers) => {
-                let has_holders = !providers.is_empty();
-                let same = providers.into_iter().filter(|provider| provider.entry.key() == self.content);
-                self.providers = same.map(|provider| (provider.endpoint, provider)).collect();
-                if !has_holders && self.is_replaced() {
-                    return Err(FetchError::Replaced(transfer.failures().to_vec()));
-                }
+    /// The bytes are right and the MD5 listed for them is not: whoever gave the list lied. It is named and left, once; the list goes on
+    /// serving for the BLAKE3 values, which nobody can forge.
+    fn blame_list_giver(&mut self, run: &mut Run, piece: u32) {
+        run.fetched.piece_md5s_hold = false;
+        let PieceList::Here { giver, .. } = &mut run.piece_list else { return };
+        let Some(liar) = giver.take() else { return };
+        let why = format!("piece {piece}: the md5 in its piece list is wrong");
+        match run.sources.endpoints().any(|source| source == liar) {
+            true => {
+                run.transfer.on_event(clock::now(), Event::Failed { source: liar, why, by_digest: true });
             }
-            Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
-            Err(error) => self.engine.warn(format!("{error}; going on with the sources known before")),
+            false => (self.progress)(Progress::Left { endpoint: liar, why }),
         }
-        let known = self.providers.values().cloned().collect();
-        let probed = find::probe(self.engine, known, self.cancel).map_err(|error| match error {
-            CommandError::System(why) => FetchError::System(std::io::Error::other(why)),
-            _ => FetchError::Cancelled,
-        })?;
-        let ranking = ranking(self.engine, &probed.live);
-        let endpoints = ranking.iter().map(|rating| rating.candidate.endpoint).collect();
-        (self.progress)(Progress::Ranked { key: self.content, ranking });
-        Ok(endpoints)
-    }
-}
-
-impl Fetch<'_> {
-    /// Returns true if and only if the name is offered with other content.
-    fn is_replaced(&self) -> bool {
-        let by_name = find::providers(self.engine, &Query::Name(self.name.clone()), self.cancel);
-        by_name.is_ok_and(|providers| providers.iter().any(|one| one.entry.key() != self.content))
     }
 }
 
 impl Run {
-    /// Ends the source thread in use, if there is one.
-    fn leave(&mut self) {
-        if let Some(in_use) = self.in_use.take() {
-            in_use.stop.trigger();
+    /// Ends all threads of the download.
+    fn end(self) -> Result<Fetched, FetchError> {
+        let Run { stop, threads, mut fetched, piece_list, sources, verifier, reports, .. } = self;
+        stop.trigger();
+        // Nobody listens and nobody sends any more: whoever waits for either ends.
+        drop((sources, verifier, reports));
+        let ended = threads.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS));
+        if !ended.still_running.is_empty() {
+            let names = ended.still_running.join(", ");
+            return Err(FetchError::System(std::io::Error::other(format!("still running: {names}"))));
         }
-        self.threads.reap();
-        // A buffer that was being filled goes down with its thread.
-        while self.buffers.0.try_send(Vec::new()).is_ok() {}
+        if let (PieceList::Here { manifest, .. }, true) = (piece_list, fetched.piece_md5s_hold) {
+            fetched.manifest = Some(manifest);
+        }
+        Ok(fetched)
     }
-
-    fn give_back(&self, mut bytes: Vec<u8>) {
-        bytes.clear();
-        // One was made anew for it when its thread was left.
-        let _there_are_enough = self.buffers.0.try_send(bytes);
-    }
-}
-
-/// Live full holders, each endpoint once, best first.
-pub(super) fn ranking(engine: &Engine, live: &[LiveHolder]) -> Vec<Rating> {
-    let full = live.iter().filter(|holder| holder.provider.entry.holding == Holding::Full);
-    let by_endpoint: BTreeMap<_, _> =
-        full.map(|holder| (holder.candidate.endpoint, holder.candidate)).collect();
-    let candidates: Vec<_> = by_endpoint.into_values().collect();
-    rank(&candidates, engine.load_weight)
 }

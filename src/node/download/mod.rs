@@ -2,15 +2,21 @@
 //!
 //! Nothing appears under the name before every byte is verified and durable, and nothing of the user's is touched without `force`.
 
+mod buffers;
 mod choice;
 mod fetch;
+mod peer;
+mod piece_list;
+mod search;
 mod source;
+mod sources;
+mod verifier;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use choice::Candidates;
-use fetch::{Fetch, FetchError, Fetched};
+use fetch::{Fetch, FetchError, Fetched, Left};
 
 use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use super::catalog::SharedFile;
@@ -18,21 +24,31 @@ use super::core;
 use super::engine::Engine;
 use crate::logic::transfer::Failure;
 use crate::rt::{Stop, clock};
-use crate::store::{Partial, PartialError, Placed, Standing};
+use crate::store::{Opened, Partial, PartialError, Placed, Standing};
 use crate::types::{
     Checksum, ContentKey, FileEntry, FileName, Geometry, Holding, Manifest, Md5Digest, Md5Origin, Printable,
     Provider, limits,
 };
 
+/// A download as it was asked for, or as one that was broken off is gone on with.
+struct Job<'a> {
+    engine: &'a Arc<Engine>,
+    request: &'a DownloadRequest,
+    /// Gone on with: this content and no other that the name may mean by now.
+    only: Option<ContentKey>,
+    cancel: &'a Stop,
+}
+
 /// Runs a download to its end. A name that comes to mean another content meanwhile is begun anew, as often as rounds are tried again.
 pub(super) fn download(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     request: &DownloadRequest,
     cancel: &Stop,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Downloaded, DownloadError> {
+    let job = Job { engine, request, only: None, cancel };
     for _ in 0..engine.retries {
-        match attempt(engine, request, cancel, progress) {
+        match attempt(&job, progress) {
             Err(Failed::Replaced(_)) => {
                 engine
                     .warn(format!("`{}` has other content at its holders now: beginning anew", request.name));
@@ -41,9 +57,19 @@ pub(super) fn download(
             Ok(downloaded) => return Ok(downloaded),
         }
     }
-    attempt(engine, request, cancel, progress).map_err(|failed| match failed {
-        Failed::For(error) | Failed::Replaced(error) => error,
-    })
+    attempt(&job, progress).map_err(Failed::into_error)
+}
+
+/// Goes on with a download of `content` that was broken off. Its part stays wanted if sources are all that is missing.
+pub(super) fn go_on(
+    engine: &Arc<Engine>,
+    request: &DownloadRequest,
+    content: ContentKey,
+    cancel: &Stop,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Downloaded, DownloadError> {
+    let job = Job { engine, request, only: Some(content), cancel };
+    attempt(&job, progress).map_err(Failed::into_error)
 }
 
 /// Why one attempt has failed.
@@ -53,23 +79,27 @@ enum Failed {
     Replaced(DownloadError),
 }
 
+impl Failed {
+    fn into_error(self) -> DownloadError {
+        match self {
+            Failed::For(error) | Failed::Replaced(error) => error,
+        }
+    }
+}
+
 impl<E: Into<DownloadError>> From<E> for Failed {
     fn from(error: E) -> Failed {
         Failed::For(error.into())
     }
 }
 
-fn attempt(
-    engine: &Engine,
-    request: &DownloadRequest,
-    cancel: &Stop,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Downloaded, Failed> {
+fn attempt(job: &Job<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Downloaded, Failed> {
+    let &Job { engine, request, cancel, .. } = job;
     let own = match standing(engine, &request.name)? {
         Standing::File(_) => engine.own_file(&request.name, cancel)?,
         Standing::Nothing | Standing::Other(_) => None,
     };
-    let contents = match Candidates::find(engine, request, own.as_deref(), cancel, progress)? {
+    let contents = match Candidates::find(engine, request, job.only, own.as_deref(), cancel, progress)? {
         choice::Found::AlreadyHere(key) => {
             return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
         }
@@ -79,7 +109,7 @@ fn attempt(
     let mut failed = None;
     for candidates in contents {
         let key = candidates.key;
-        match one_content(engine, request, &candidates, cancel, progress) {
+        match one_content(job, &candidates, progress) {
             Ok(Some(outcome)) => return Ok(Downloaded { name: request.name.clone(), key, outcome }),
             Ok(None) => {}
             // The holders of another content that claims the same MD5 may be better.
@@ -131,34 +161,47 @@ impl Drop for Counted<'_> {
 
 /// Fetches and places one content. `None`: its MD5 is not the one asked for, or matches nobody's claim; nothing was placed.
 fn one_content(
-    engine: &Engine,
-    request: &DownloadRequest,
+    job: &Job<'_>,
     candidates: &Candidates,
-    cancel: &Stop,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<Outcome>, Failed> {
+    let &Job { engine, request, cancel, .. } = job;
     let name = &request.name;
     let content = candidates.key;
-    let ranking = fetch::ranking(engine, &candidates.live);
-    let endpoints: Vec<_> = ranking.iter().map(|rating| rating.candidate.endpoint).collect();
-    progress(Progress::Ranked { key: content, ranking });
+    let ranking = search::ranking(engine, &candidates.live);
+    progress(Progress::Ranked { key: content, ranking: ranking.clone() });
 
     let turn = engine.turns.take(content, cancel)?;
     if turn.has_waited && engine.own_file(name, cancel)?.is_some_and(|own| own.entry.key() == content) {
         return Ok(Some(Outcome::AlreadyHere));
     }
     let counted = Counted::new(engine, content);
-    let part = Partial::open(&engine.share, content).map_err(|error| disk_error(name, &error))?.part;
+    let Opened { part, marked, record } =
+        Partial::open(&engine.share, content).map_err(|error| disk_error(name, &error))?;
+    let geometry = Geometry::of(content.size_bytes);
+    if !marked.is_empty() {
+        let marked_bytes = marked.iter().filter_map(|piece| geometry.len_bytes(*piece)).sum();
+        progress(Progress::Resumed { marked_bytes });
+    }
+    let left = Left { marked, manifest: record.map(|record| record.manifest) };
     let providers =
         candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
-    let mut fetch = Fetch { engine, name, content, part: &part, providers, cancel, progress };
-    let fetched = fetch.run(&endpoints);
+    let part = Arc::new(part);
+    let mut fetch = Fetch { engine, request, content, part: &part, providers, cancel, progress };
+    let fetched = fetch.run(&ranking, left);
     let claims = claims(candidates.providers.iter().chain(fetch.providers.values()));
+    let part = Arc::into_inner(part).ok_or_else(|| {
+        let why = "the disk does not answer: the part is still being read".into();
+        DownloadError::Disk { name: name.clone(), why }
+    })?;
     let fetched = match fetched {
         Ok(fetched) => fetched,
         Err(error) => {
-            if matches!(error, FetchError::Cancelled) {
-                part.keep();
+            let wants_sources = matches!(error, FetchError::AllFailed(_) | FetchError::Replaced(_));
+            match error {
+                FetchError::Cancelled => part.keep(),
+                _ if wants_sources && job.only.is_some() => part.keep(),
+                _ => part.set_aside(),
             }
             return Err(fetch_error(name, error));
         }
@@ -171,8 +214,9 @@ fn one_content(
             return Ok(None);
         }
         Err(error) => {
-            if error == DownloadError::Command(CommandError::Cancelled) {
-                part.keep();
+            match error {
+                DownloadError::Command(CommandError::Cancelled) => part.keep(),
+                _ => part.set_aside(),
             }
             return Err(error.into());
         }
@@ -181,12 +225,12 @@ fn one_content(
         name_liars(engine, name, &claims, md5);
     }
     let placed = part.place(name, request.force).map_err(|(part, error)| {
-        discard(part);
+        part.set_aside();
         disk_error(name, &error)
     })?;
     offer(engine, request, content, &fetched, md5, claims, &placed, cancel);
     drop(counted);
-    let pieces = Geometry::of(content.size_bytes).count().unwrap_or(0);
+    let pieces = geometry.count().unwrap_or(0);
     Ok(Some(Outcome::Fetched { md5, pieces, sources: fetched.sources }))
 }
 

@@ -13,7 +13,7 @@ use super::{BLOCK_BYTES, Left, PARTS_DIR, open_left_over};
 use crate::store::beneath;
 use crate::store::disk::At;
 use crate::store::share::Share;
-use crate::types::{ContentId, ContentPrefix};
+use crate::types::{ContentId, ContentKey, ContentPrefix};
 
 /// The parts that stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,6 +34,16 @@ pub fn unfinished(share: &Share) -> Vec<Record> {
         .collect();
     records.sort_by(|a, b| a.name.cmp(&b.name));
     records
+}
+
+/// Has a restarted node let the download of this content be, if it is one that it would go on with.
+pub fn set_aside(share: &Share, key: ContentKey) {
+    let Ok(dir) = beneath::open_dir(share, PARTS_DIR) else { return };
+    let (wanted, set_aside) = (Left::Wanted.name(key.id), Left::SetAside.name(key.id));
+    let at = |name| At { dir: dir.as_fd(), name };
+    // `NOENT`: it is not wanted. If anything else fails it stays wanted, which costs the next start a try.
+    let renamed = share.disk().rename(at(&wanted), at(&set_aside));
+    let _wanted = renamed.and_then(|()| share.disk().sync_dir(dir.as_fd()));
 }
 
 /// Removes parts without a record, records without a part, and what was being written when a program ended.

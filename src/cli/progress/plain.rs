@@ -1,14 +1,14 @@
-//! What is said on standard error while a download runs: one plain line for each event worth one, and one each tenth of the bytes or
-//! each 5 s, with the rate since the last.
+//! A download told in plain lines: one for each event worth one, and one each tenth of the bytes or each 5 s, with the rate since the
+//! last.
 //!
 //! Pure: events in, lines out; the time comes in as `now`. A file of one piece gets no line for its bytes.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::figures::{Figures, amount};
 use crate::logic::select::{LatencyOrigin, Rating};
 use crate::node::Progress;
-use crate::types::{FileName, Geometry};
+use crate::types::FileName;
 
 /// Bytes are told at least this often.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -17,70 +17,81 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Narrator {
     name: FileName,
-    source: Option<SocketAddr>,
+    figures: Figures,
     /// The last tenth that was said.
     tenths_said: u64,
-    /// When how many bytes were said last.
-    said: (Instant, u64),
+    /// When bytes were said last, and how many were done and fetched.
+    said: (Instant, u64, u64),
 }
 
 impl Narrator {
     pub fn new(name: FileName, now: Instant) -> Narrator {
-        Narrator { name, source: None, tenths_said: 0, said: (now, 0) }
+        Narrator { name, figures: Figures::default(), tenths_said: 0, said: (now, 0, 0) }
     }
 
     /// The line for `event`, if it is worth one.
     pub fn line(&mut self, event: &Progress, now: Instant) -> Option<String> {
-        let name = &self.name;
+        self.figures.take(event, now);
         match event {
-            Progress::Ranked { ranking, .. } => ranked(ranking).map(|text| format!("{name}: {text}")),
-            Progress::Chose { key, holders, others } => Some(format!(
-                "{name}: took b3 {} with {holders} live full holders; {others} other contents have that name",
-                key.id.short()
-            )),
-            Progress::Resumed { marked_bytes } => {
-                let mib = *marked_bytes as f64 / (1 << 20) as f64;
-                Some(format!(
-                    "{name}: going on: {mib:.1} MiB were left by an earlier download and are verified again"
-                ))
-            }
-            Progress::Source { endpoint } => {
-                self.source = Some(*endpoint);
+            Progress::Source { .. } => {
                 // What comes before is no transfer.
-                self.said.0 = now;
+                if self.figures.only_source().is_some() {
+                    self.said.0 = now;
+                }
                 None
             }
-            Progress::Left { endpoint, why } => Some(format!("{name}: left {endpoint}: {why}")),
-            Progress::Bytes { done_bytes, total_bytes, .. } => self.bytes(*done_bytes, *total_bytes, now),
-            Progress::Retry { round, of, pause } => {
-                let seconds = pause.as_secs_f32();
-                Some(format!("{name}: all sources failed: round {round} of {of} in {seconds:.1} s"))
-            }
-            Progress::Hashing => Some(format!("{name}: hashing the whole file")),
+            Progress::Bytes { .. } => self.bytes(now),
+            _ => news(&self.name, event),
         }
     }
 
-    fn bytes(&mut self, done: u64, total: u64, now: Instant) -> Option<String> {
-        let has_pieces = Geometry::of(total).count().is_none_or(|count| count > 1);
-        let (said_at, bytes_said) = self.said;
-        if !has_pieces || done <= bytes_said {
+    fn bytes(&mut self, now: Instant) -> Option<String> {
+        let Figures { done_bytes, total_bytes, fetched_bytes, .. } = self.figures;
+        let (said_at, done_said, fetched_said) = self.said;
+        if !self.figures.has_pieces() || done_bytes <= done_said {
             // Nothing is said twice, not even when wrong pieces set a download back.
             return None;
         }
-        let part = |of: u128| u64::try_from(u128::from(done) * of / u128::from(total)).unwrap_or(u64::MAX);
-        let tenths = part(10);
+        let tenths = self.figures.done_of(10);
         let elapsed = now.saturating_duration_since(said_at);
         let percent = match (tenths > self.tenths_said, elapsed >= SAY_EVERY) {
             (true, _) => tenths * 10,
-            (false, true) => part(100),
+            (false, true) => self.figures.done_of(100),
             (false, false) => return None,
         };
         self.tenths_said = tenths;
-        self.said = (now, done);
-        let from = self.source.map_or_else(String::new, |source| format!(" from {source}"));
-        let rate = rate(done - bytes_said, elapsed);
-        Some(format!("{} {percent}% {}{rate}{from}", self.name, amount(done, total)))
+        self.said = (now, done_bytes, fetched_bytes);
+        let from = match (self.figures.only_source(), self.figures.sources()) {
+            (Some(source), _) => format!(" from {source}"),
+            (None, 0) => String::new(),
+            (None, sources) => format!(" from {sources} sources"),
+        };
+        let rate = rate(fetched_bytes.saturating_sub(fetched_said), elapsed);
+        Some(format!("{} {percent}% {}{rate}{from}", self.name, amount(done_bytes, total_bytes)))
     }
+}
+
+/// The line for an event other than bytes, if it is worth one.
+pub fn news(name: &FileName, event: &Progress) -> Option<String> {
+    let text = match event {
+        Progress::Ranked { ranking, .. } => ranked(ranking)?,
+        Progress::Chose { key, holders, others } => format!(
+            "took b3 {} with {holders} live full holders; {others} other contents have that name",
+            key.id.short()
+        ),
+        Progress::Resumed { marked_bytes } => {
+            let mib = *marked_bytes as f64 / (1 << 20) as f64;
+            format!("going on: {mib:.1} MiB were left by an earlier download and are verified again")
+        }
+        Progress::Left { endpoint, why } => format!("left {endpoint}: {why}"),
+        Progress::Retry { round, of, pause } => {
+            let seconds = pause.as_secs_f32();
+            format!("all sources failed: round {round} of {of} in {seconds:.1} s")
+        }
+        Progress::Hashing => "hashing the whole file".to_owned(),
+        Progress::Source { .. } | Progress::Bytes { .. } => return None,
+    };
+    Some(format!("{name}: {text}"))
 }
 
 /// ` 11.3 MiB/s`; nothing where no time has passed.
@@ -89,14 +100,6 @@ fn rate(bytes: u64, elapsed: Duration) -> String {
         return String::new();
     }
     format!(" {:.1} MiB/s", bytes as f64 / (1 << 20) as f64 / elapsed.as_secs_f64())
-}
-
-/// `3.0/10.0 MiB`.
-fn amount(done: u64, total: u64) -> String {
-    const GIB: u64 = 1 << 30;
-    let (unit, text) = if total >= GIB { (GIB, "GiB") } else { (1 << 20, "MiB") };
-    let in_units = |bytes: u64| bytes as f64 / unit as f64;
-    format!("{:.1}/{:.1} {text}", in_units(done), in_units(total))
 }
 
 /// Why the first was chosen, and what comes next.
@@ -125,6 +128,8 @@ fn reason(rating: &Rating) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::logic::select::Candidate;
     use crate::rt::clock;
@@ -161,6 +166,34 @@ mod tests {
                 "a.bin 100% 10.0/10.0 MiB from 127.0.0.1:5002",
             ]
         );
+    }
+
+    #[test]
+    fn several_sources_are_counted_and_one_is_named() {
+        let now = clock::now();
+        let mut narrator = narrator();
+        let mut after = |events: &[Progress], done| {
+            for event in events {
+                narrator.line(event, now);
+            }
+            narrator.line(&bytes(done * MIB, 10 * MIB), now).expect("a tenth")
+        };
+        let source = |port| Progress::Source { endpoint: addr(port) };
+        let left = |port| Progress::Left { endpoint: addr(port), why: "closed".into() };
+        assert!(after(&[source(5002)], 1).ends_with(" MiB from 127.0.0.1:5002"));
+        assert!(after(&[source(5003), source(5004)], 2).ends_with(" MiB from 3 sources"));
+        assert!(after(&[left(5002), left(5004)], 3).ends_with(" MiB from 127.0.0.1:5003"));
+        assert!(after(&[left(5003)], 4).ends_with(" 4.0/10.0 MiB"));
+    }
+
+    #[test]
+    fn bytes_verified_again_are_no_rate() {
+        let begun = clock::now();
+        let mut narrator = narrator();
+        narrator.line(&Progress::Source { endpoint: addr(5002) }, begun);
+        let event = Progress::Bytes { done_bytes: 9 * MIB, total_bytes: 10 * MIB, fetched_bytes: 2 * MIB };
+        let line = narrator.line(&event, begun + Duration::from_secs(1));
+        assert_eq!(line.as_deref(), Some("a.bin 90% 9.0/10.0 MiB 2.0 MiB/s from 127.0.0.1:5002"));
     }
 
     #[test]

@@ -1,0 +1,148 @@
+//! The texts beside and beneath the bar of a download, for a terminal of any width.
+//!
+//! Pure: figures in, texts out. The parts keep their widths while a download runs, so that nothing jumps; what does not fit is left out,
+//! the least wanted first.
+
+use std::time::Instant;
+
+use super::figures::{Figures, amount, counted, per_second, short_time, size};
+use crate::node::Uploads;
+
+/// The bar itself gets at least so many columns where the terminal is not narrow.
+const BAR_MIN_COLUMNS: usize = 8;
+/// Below this many columns the name takes the place of the bar.
+const NARROW_COLUMNS: usize = 72;
+const ROOM_MIN_COLUMNS: usize = 12;
+/// Of percent, amount, rate, time left and sources.
+const MOST_WANTED_FIRST: [usize; 5] = [0, 2, 3, 1, 4];
+
+/// Columns for the name, two blanks and the bar; the rest is for [`numbers`].
+fn room(columns: usize) -> usize {
+    (columns * 5 / 16).max(ROOM_MIN_COLUMNS)
+}
+
+/// `name`, which is inert already, cut at its beginning where it is too long for its place left of the bar.
+pub fn name(name: &str, columns: usize) -> String {
+    let for_bar = if columns < NARROW_COLUMNS { 0 } else { BAR_MIN_COLUMNS };
+    let most = room(columns) - 2 - for_bar;
+    if width(name) <= most {
+        return name.to_owned();
+    }
+    let mut left = most - 2;
+    let fits = |c: &char| {
+        let fits = width_of(*c) <= left;
+        left -= if fits { width_of(*c) } else { 0 };
+        fits
+    };
+    let tail = name.chars().rev().take_while(fits).collect::<Vec<_>>();
+    format!("..{}", tail.into_iter().rev().collect::<String>())
+}
+
+fn width(text: &str) -> usize {
+    text.chars().map(width_of).sum()
+}
+
+/// The most columns that a character can take.
+fn width_of(c: char) -> usize {
+    if c.is_ascii() { 1 } else { 2 }
+}
+
+/// ` 45% 12.0/50.0 MiB   2.0 MiB/s ETA 19s    3 sources`, or as much of it as there is room for.
+pub fn numbers(figures: &Figures, columns: usize, now: Instant) -> String {
+    let total = figures.total_bytes;
+    let widest = amount(total, total).len();
+    let rate = figures.rate_bytes_per_s(now).map_or_else(String::new, per_second);
+    let left = figures.time_left(now).map_or_else(|| "--".to_owned(), short_time);
+    let parts = [
+        format!("{:>3}%", figures.done_of(100)),
+        format!(" {:>widest$}", amount(figures.done_bytes, total)),
+        format!(" {rate:>11}"),
+        format!(" ETA {left:<6}"),
+        format!(" {:<9}", counted(figures.sources(), "source")),
+    ];
+    let mut left_columns = columns.saturating_sub(room(columns));
+    let mut shown = Vec::new();
+    for part in MOST_WANTED_FIRST {
+        if parts[part].len() <= left_columns {
+            left_columns -= parts[part].len();
+            shown.push(part);
+        }
+    }
+    shown.sort_unstable();
+    shown.into_iter().map(|part| parts[part].as_str()).collect()
+}
+
+/// `up  1.2 GiB  85.0 MiB/s  3 peers`; `None` while nothing is uploaded.
+pub fn upload(uploads: Uploads, rate_bytes_per_s: u64) -> Option<String> {
+    let Uploads { sent_bytes, peers } = uploads;
+    if sent_bytes == 0 || (peers == 0 && rate_bytes_per_s == 0) {
+        return None;
+    }
+    let (sent, rate) = (size(sent_bytes), per_second(rate_bytes_per_s));
+    Some(format!("up  {sent}  {rate}  {}", counted(peers, "peer")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::node::Progress;
+    use crate::rt::clock;
+
+    const MIB: u64 = 1 << 20;
+
+    fn check_numbers(columns: usize, expected: &str) {
+        let (mut figures, begun) = (Figures::default(), clock::now());
+        for port in 1..=3 {
+            figures.take(&Progress::Source { endpoint: SocketAddr::from(([127, 0, 0, 1], port)) }, begun);
+        }
+        let (done_bytes, total_bytes) = (12 * MIB, 50 * MIB);
+        let now = begun + Duration::from_secs(4);
+        figures.take(&Progress::Bytes { done_bytes, total_bytes, fetched_bytes: done_bytes }, now);
+        let seen = numbers(&figures, columns, now);
+        assert_eq!(seen, expected, "{columns}");
+        assert!(seen.len() <= columns.saturating_sub(room(columns)), "{columns}");
+    }
+
+    #[test]
+    fn numbers_fit_any_width_the_most_wanted_first() {
+        check_numbers(120, " 24% 12.0/50.0 MiB   3.0 MiB/s ETA 12s    3 sources");
+        check_numbers(80, " 24% 12.0/50.0 MiB   3.0 MiB/s ETA 12s    3 sources");
+        check_numbers(60, " 24% 12.0/50.0 MiB   3.0 MiB/s ETA 12s   ");
+        check_numbers(40, " 24%   3.0 MiB/s ETA 12s   ");
+        check_numbers(30, " 24%   3.0 MiB/s");
+        check_numbers(16, " 24%");
+        check_numbers(0, "");
+    }
+
+    #[test]
+    fn a_name_keeps_its_end() {
+        for (text, columns, expected) in [
+            ("survey.bin", 80, "survey.bin"),
+            ("survey.bin", 40, "survey.bin"),
+            ("a/long/way/to/the/survey.bin", 80, "..he/survey.bin"),
+            ("a/long/way/to/the/survey.bin", 70, "..to/the/survey.bin"),
+            ("a/long/way/to/the/survey.bin", 40, "..rvey.bin"),
+            ("文件文件文件文件.bin", 40, "..文件.bin"),
+            ("survey.bins", 0, "..vey.bins"),
+        ] {
+            let cut = name(text, columns);
+            assert!(width(&cut) <= room(columns) - 2, "{cut}");
+            assert_eq!(cut, expected, "{text} {columns}");
+        }
+    }
+
+    #[test]
+    fn the_upload_line_is_there_while_something_is_uploaded() {
+        let check = |sent_bytes, peers, rate, expected: Option<&str>| {
+            assert_eq!(upload(Uploads { sent_bytes, peers }, rate).as_deref(), expected);
+        };
+        check(0, 1, 0, None);
+        check((6 << 30) / 5, 3, 85 * MIB, Some("up  1.2 GiB  85.0 MiB/s  3 peers"));
+        check(MIB, 1, 0, Some("up  1.0 MiB  0 B/s  1 peer"));
+        check(MIB, 0, 5, Some("up  1.0 MiB  5 B/s  0 peers"));
+        check(MIB, 0, 0, None);
+    }
+}

@@ -1,0 +1,155 @@
+//! What is told of a download while it runs, on standard error, in the form that `--progress` names.
+//!
+//! `figures` adds events up, `plain`, `json` and `bar` make texts of them and are pure; `screen` alone draws.
+
+use std::io::{self, IsTerminal};
+
+use clap::ValueEnum;
+
+use super::exit::Exit;
+use super::output::say;
+use crate::node::{Downloaded, Progress, UploadMeter};
+use crate::rt::clock;
+use crate::types::FileName;
+
+pub mod bar;
+pub mod figures;
+pub mod json;
+pub mod plain;
+pub mod screen;
+
+use json::Journal;
+use plain::Narrator;
+pub use screen::{Bars, Screen};
+
+/// `--progress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressFlag {
+    Auto,
+    Bar,
+    Plain,
+    Json,
+    None,
+}
+
+/// How progress is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Bars, and plain lines above them.
+    Bar,
+    Plain,
+    /// A JSON object a line.
+    Json,
+    Nothing,
+}
+
+impl ProgressFlag {
+    /// The form for standard error as it is. Bars are drawn only on a terminal that can; else lines are plain. A headless node draws none
+    /// unless told to: it may run beside a shell that has the terminal.
+    pub fn form(self, is_headless: bool) -> Form {
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        self.form_at(io::stderr().is_terminal() && !is_dumb, is_headless)
+    }
+
+    fn form_at(self, can_draw: bool, is_headless: bool) -> Form {
+        match self {
+            ProgressFlag::Auto if can_draw && !is_headless => Form::Bar,
+            ProgressFlag::Bar if can_draw => Form::Bar,
+            ProgressFlag::Auto | ProgressFlag::Bar | ProgressFlag::Plain => Form::Plain,
+            ProgressFlag::Json => Form::Json,
+            ProgressFlag::None => Form::Nothing,
+        }
+    }
+}
+
+/// Tells of one download.
+#[derive(Debug)]
+pub struct Teller<'a> {
+    screen: &'a Screen,
+    told: Told,
+}
+
+#[derive(Debug)]
+enum Told {
+    Bar { name: FileName, bars: Bars },
+    Plain(Narrator),
+    Json(Journal),
+    Nothing,
+}
+
+impl<'a> Teller<'a> {
+    /// Where the system has nothing left for bars, lines are plain.
+    pub fn new(form: Form, screen: &'a Screen, name: &FileName, uploads: UploadMeter) -> Teller<'a> {
+        let narrator = || Told::Plain(Narrator::new(name.clone(), clock::now()));
+        let told = match form {
+            Form::Bar => match screen.draw(Some(name), uploads) {
+                Ok(bars) => Told::Bar { name: name.clone(), bars },
+                Err(_) => narrator(),
+            },
+            Form::Plain => narrator(),
+            Form::Json => Told::Json(Journal::new(name.clone())),
+            Form::Nothing => Told::Nothing,
+        };
+        Teller { screen, told }
+    }
+
+    pub fn take(&mut self, event: &Progress) {
+        let now = clock::now();
+        let line = match &mut self.told {
+            Told::Bar { name, bars } => {
+                bars.take(event, now);
+                plain::news(name, event)
+            }
+            Told::Plain(narrator) => narrator.line(event, now),
+            Told::Json(journal) => journal.line(event, now),
+            Told::Nothing => None,
+        };
+        if let Some(line) = line {
+            self.screen.say(&line);
+        }
+    }
+
+    /// The download has ended well. Bars are cleared: its result can be printed.
+    pub fn done(self, done: &Downloaded) {
+        if let Told::Json(mut journal) = self.told {
+            journal.done(done, clock::now()).iter().for_each(|line| say(line));
+        }
+    }
+
+    /// The download has failed, for the reason `why`, which may have several lines. Bars are cleared and it is said.
+    pub fn failed(self, why: &str, exit: Exit) {
+        match self.told {
+            Told::Json(mut journal) => {
+                journal.failed(why, exit, clock::now()).iter().for_each(|line| say(line));
+            }
+            told => {
+                drop(told);
+                say(why);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_for_terminals_that_can_draw() {
+        let check = |flag: ProgressFlag, can_draw, is_headless, expected| {
+            assert_eq!(flag.form_at(can_draw, is_headless), expected, "{flag:?} {can_draw} {is_headless}");
+        };
+        check(ProgressFlag::Auto, true, false, Form::Bar);
+        check(ProgressFlag::Auto, true, true, Form::Plain);
+        check(ProgressFlag::Auto, false, false, Form::Plain);
+        for is_headless in [false, true] {
+            check(ProgressFlag::Bar, true, is_headless, Form::Bar);
+            check(ProgressFlag::Bar, false, is_headless, Form::Plain);
+            for can_draw in [false, true] {
+                check(ProgressFlag::Plain, can_draw, is_headless, Form::Plain);
+                check(ProgressFlag::Json, can_draw, is_headless, Form::Json);
+                check(ProgressFlag::None, can_draw, is_headless, Form::Nothing);
+            }
+        }
+    }
+}

@@ -1,0 +1,571 @@
+//! A swarm in virtual time that drives the machine as a downloading node would: the simulation that the machine must survive, and how fast
+//! it is against the ideal. It asserts, after every step, what must never happen.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use super::tests::source;
+use super::*;
+use crate::logic::select::LatencyOrigin;
+use crate::rt::clock;
+
+const FOREVER: Duration = Duration::from_secs(1 << 40);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// How one source behaves.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    endpoint: SocketAddr,
+    /// There and back.
+    latency: Duration,
+    bytes_per_s: u64,
+    load: u32,
+    /// Part of its pieces that are wrong.
+    lies: f64,
+    /// After each piece it closes the connection with this probability.
+    breaks_off: f64,
+    /// So many pieces are all that it ever sends; then it is silent.
+    stalls_after: u64,
+    /// It is in rankings from .. to.
+    offered: (Duration, Duration),
+    /// It is dead from .. to, though rankings may name it.
+    down: (Duration, Duration),
+}
+
+impl Peer {
+    fn honest(number: u16, latency: Duration, bytes_per_s: u64) -> Peer {
+        Peer {
+            endpoint: source(number),
+            latency,
+            bytes_per_s,
+            load: 0,
+            lies: 0.0,
+            breaks_off: 0.0,
+            stalls_after: u64::MAX,
+            offered: (Duration::ZERO, FOREVER),
+            down: (FOREVER, FOREVER),
+        }
+    }
+
+    /// Some of them honest, most of them not.
+    fn random(rng: &mut SmallRng, number: u16) -> Peer {
+        let latency = Duration::from_micros(*[100, 1000, 5000, 20_000, 200_000].choose(rng).expect("some"));
+        let rate = *[MIB, 8 * MIB, 20 * MIB, 100 * MIB].choose(rng).expect("some");
+        let mut peer = Peer::honest(number, latency, rate);
+        peer.load = *[0, 0, 1, 3, 30].choose(rng).expect("some");
+        let time = |rng: &mut SmallRng| Duration::from_millis(rng.random_range(0..20_000));
+        match rng.random_range(0..9) {
+            0 => peer.lies = *[0.05, 0.5, 1.0].choose(rng).expect("some"),
+            1 => peer.stalls_after = rng.random_range(0..10),
+            2 => {
+                let from = time(rng);
+                peer.down = (from, if rng.random() { FOREVER } else { from + time(rng) });
+            }
+            3 => peer.breaks_off = *[0.1, 0.5, 1.0].choose(rng).expect("some"),
+            4 => peer.offered.0 = time(rng),
+            5 => peer.offered.1 = time(rng),
+            6 => peer.bytes_per_s = *[0, 10 * KIB].choose(rng).expect("some"),
+            _ => {}
+        }
+        peer
+    }
+
+    fn is_honest(&self) -> bool {
+        self.lies == 0.0 && self.breaks_off == 0.0 && self.is_always_there() && self.bytes_per_s >= MIB
+    }
+
+    /// It alone is enough where a round can be tried again.
+    fn brings_something_each_time(&self) -> bool {
+        self.lies == 0.0 && self.is_always_there() && self.bytes_per_s >= MIB
+    }
+
+    fn is_always_there(&self) -> bool {
+        self.stalls_after == u64::MAX
+            && self.offered == (Duration::ZERO, FOREVER)
+            && self.down == (FOREVER, FOREVER)
+    }
+
+    fn is_down(&self, at: Duration) -> bool {
+        self.down.0 <= at && at < self.down.1
+    }
+
+    fn candidate(&self) -> Candidate {
+        Candidate {
+            endpoint: self.endpoint,
+            latency: self.latency.into(),
+            latency_origin: LatencyOrigin::Measured,
+            load: self.load,
+            yours: 0,
+        }
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+struct Link {
+    peer: Peer,
+    opened_at: Duration,
+    asked: VecDeque<(u32, Duration)>,
+    /// When the last piece was complete, or the connection up.
+    free_at: Duration,
+    /// Bytes of complete pieces.
+    bytes: u64,
+    last_byte_at: Duration,
+    breaks_now: bool,
+}
+
+impl Link {
+    /// When the first byte of the piece in front comes.
+    fn begins_at(&self, sent: u64) -> Option<Duration> {
+        let (_, asked_at) = self.asked.front()?;
+        (sent < self.peer.stalls_after && self.peer.bytes_per_s > 0)
+            .then(|| self.free_at.max(*asked_at + self.peer.latency))
+    }
+
+    fn ends_at(&self, sent: u64, len: u64) -> Option<Duration> {
+        Some(self.begins_at(sent)? + Duration::from_micros(len * 1_000_000 / self.peer.bytes_per_s))
+    }
+
+    fn partial(&self, sent: u64, len: u64, now: Duration) -> u64 {
+        let Some(begins_at) = self.begins_at(sent) else { return 0 };
+        let micros = now.saturating_sub(begins_at).as_micros() as u64;
+        len.min(micros * self.peer.bytes_per_s / 1_000_000)
+    }
+
+    /// When this connection fails of itself, and why.
+    fn fails_at(&self) -> Option<(Duration, &'static str)> {
+        if self.breaks_now {
+            return Some((self.free_at, "broke off"));
+        }
+        let dies_at = self.peer.down.0.max(self.opened_at + self.peer.latency);
+        let is_dying = dies_at < self.peer.down.1 && self.opened_at < self.peer.down.1;
+        let silent = self.asked.front().map(|(_, asked_at)| {
+            (self.last_byte_at.max(*asked_at) + limits::ms(limits::SOURCE_SILENCE_MS), "silent")
+        });
+        is_dying.then_some((dies_at, "reset")).into_iter().chain(silent).min()
+    }
+}
+
+/// How it ended, and at what cost.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) is_finished: bool,
+    pub(super) time: Duration,
+    /// Complete pieces that came for nothing: twice or wrong.
+    pub(super) wasted: u64,
+    /// Of the peers, by their place: right pieces that each brought.
+    pub(super) brought: BTreeMap<SocketAddr, u64>,
+    pauses_since_progress: u32,
+}
+
+/// The simulated node with its swarm.
+struct Swarm {
+    name: String,
+    rng: SmallRng,
+    base: Instant,
+    now: Duration,
+    plan: Plan,
+    transfer: Transfer,
+    peers: Vec<Peer>,
+    links: BTreeMap<SocketAddr, Link>,
+    /// Pieces each peer has sent.
+    sent: BTreeMap<SocketAddr, u64>,
+    /// Being verified: due, piece, right?, from whom.
+    verifying: Vec<(Duration, u32, bool, Option<SocketAddr>)>,
+    verify_takes: Duration,
+    /// When the answer to a search comes.
+    answer_at: Option<Duration>,
+    answer_takes: Duration,
+    answers_lost: f64,
+    is_pausing: bool,
+    /// How long nothing happened until the machine wanted to look at the clock.
+    slept: Option<Duration>,
+    done: BTreeSet<u32>,
+    outcome: Outcome,
+}
+
+impl Swarm {
+    fn new(name: String, seed: u64, plan: Plan, peers: Vec<Peer>) -> Swarm {
+        let base = clock::now();
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut ranked = Vec::new();
+        for peer in peers.iter().filter(|peer| peer.offered.0 == Duration::ZERO) {
+            ranked.push(peer.candidate());
+        }
+        let verifying = plan
+            .marked
+            .iter()
+            .map(|piece| {
+                (Duration::from_millis(rng.random_range(0..500)), *piece, rng.random_ratio(2, 3), None)
+            })
+            .collect();
+        Swarm {
+            name,
+            rng,
+            base,
+            now: Duration::ZERO,
+            transfer: Transfer::new(plan.clone(), &ranked, base),
+            plan,
+            peers,
+            links: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            verifying,
+            verify_takes: limits::ms(limits::VERIFY_WAIT_MS),
+            answer_at: None,
+            answer_takes: Duration::from_millis(300),
+            answers_lost: 0.0,
+            is_pausing: false,
+            slept: None,
+            done: BTreeSet::new(),
+            outcome: Outcome::default(),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        self.plan.piece_len_bytes
+    }
+
+    fn sent_by(&self, endpoint: SocketAddr) -> u64 {
+        self.sent.get(&endpoint).copied().unwrap_or(0)
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.transfer.on_event(self.base + self.now, event);
+    }
+
+    fn run(mut self) -> Outcome {
+        for _ in 0..100_000 {
+            let actions = self.transfer.next_actions(self.base + self.now);
+            let is_waiting = actions.is_empty();
+            let has_just_slept = self.slept.take().is_some_and(|slept| slept < LOOK_AT_END);
+            assert!(!(is_waiting && has_just_slept), "{}: woken for nothing at {:?}", self.name, self.now);
+            for action in actions {
+                self.carry_out(action);
+            }
+            self.check();
+            if self.outcome.time > Duration::ZERO {
+                return self.outcome;
+            }
+            if is_waiting {
+                self.wait();
+            }
+        }
+        panic!("{}: no end in sight at {:?}: {:?}", self.name, self.now, self.transfer);
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        let name = &self.name;
+        match action {
+            Action::Search => {
+                assert!(self.answer_at.is_none() || self.is_pausing, "{name}: a search is under way");
+                let is_lost = !self.is_pausing && self.rng.random_bool(self.answers_lost);
+                self.answer_at = Some(if is_lost { FOREVER } else { self.now + self.answer_takes });
+                self.is_pausing = false;
+            }
+            Action::Open(endpoint) => {
+                assert!(self.links.len() < self.plan.sources_max, "{name}: too many sources");
+                let peer = self.peers.iter().find(|peer| peer.endpoint == endpoint);
+                let peer = peer.unwrap_or_else(|| panic!("{name}: {endpoint} is nobody")).clone();
+                assert!(peer.offered.0 <= self.now, "{name}: {endpoint} has not been offered");
+                let up_at = self.now + 2 * peer.latency;
+                let link = Link {
+                    peer,
+                    opened_at: self.now,
+                    asked: VecDeque::new(),
+                    free_at: up_at,
+                    bytes: 0,
+                    last_byte_at: up_at,
+                    breaks_now: false,
+                };
+                assert!(self.links.insert(endpoint, link).is_none(), "{name}: {endpoint} is open");
+            }
+            Action::Fetch { source, piece } => {
+                assert!(piece < self.plan.pieces, "{name}: there is no piece {piece}");
+                assert!(!self.done.contains(&piece), "{name}: piece {piece} is done");
+                let is_here = self.verifying.iter().any(|(_, here, ..)| *here == piece);
+                assert!(!is_here, "{name}: piece {piece} is being verified");
+                let holders =
+                    self.links.values().flat_map(|link| &link.asked).filter(|(asked, _)| *asked == piece);
+                assert!(holders.count() < 2, "{name}: piece {piece} is asked of two already");
+                let link =
+                    self.links.get_mut(&source).unwrap_or_else(|| panic!("{name}: {source} is closed"));
+                assert!(link.asked.iter().all(|(asked, _)| *asked != piece), "{name}: {piece} asked twice");
+                link.asked.push_back((piece, self.now));
+                assert!(link.asked.len() <= 16, "{name}: {source} is asked for too much");
+                let way = link.peer.latency.max(Duration::from_millis(5));
+                let under_way = (u128::from(link.peer.bytes_per_s) * way.as_micros() / 1_000_000) as u64;
+                // Its true rate, with some room for how it is measured.
+                let enough = (under_way * 5 / 4).div_ceil(self.plan.piece_len_bytes).max(1) + 2;
+                assert!(
+                    link.asked.len() as u64 <= enough,
+                    "{name}: {source} is asked for more than it needs"
+                );
+            }
+            Action::Leave { source, .. } => {
+                assert!(self.links.remove(&source).is_some(), "{name}: {source} was not open");
+            }
+            Action::Pause { round, of, pause } => {
+                assert!(self.links.is_empty() && self.verifying.is_empty(), "{name}: a pause amid work");
+                assert!(
+                    (1..=of).contains(&round) && of == self.plan.retries,
+                    "{name}: round {round} of {of}"
+                );
+                assert_eq!(pause, retry_pause(round - 1), "{name}");
+                self.is_pausing = true;
+                self.outcome.pauses_since_progress += 1;
+            }
+            Action::Finish | Action::GiveUp => {
+                self.outcome.is_finished = action == Action::Finish;
+                self.outcome.time = self.now.max(Duration::from_micros(1));
+                let is_whole = self.done.len() == self.plan.pieces as usize;
+                assert_eq!(self.outcome.is_finished, is_whole, "{name}: {action:?}");
+            }
+        }
+    }
+
+    fn check(&self) {
+        let name = &self.name;
+        assert_eq!(self.transfer.done(), self.done.len(), "{name}");
+        assert_eq!(self.transfer.sources_in_use(), self.links.len(), "{name}");
+        let asked: usize = self.links.values().map(|link| link.asked.len()).sum();
+        assert_eq!(self.transfer.on_the_wire(), asked, "{name}");
+        for (_, piece, ..) in &self.verifying {
+            assert!(!self.transfer.wants(*piece), "{name}: {piece} is being verified");
+        }
+    }
+
+    /// Lets time pass until something happens, and tells it.
+    fn wait(&mut self) {
+        let len = self.len();
+        let wake = self.transfer.next_wake(self.base + self.now).map(|at| at - self.base);
+        assert!(wake.is_none_or(|at| at > self.now), "{}: a wake-up for nothing", self.name);
+        let ends = self.links.values().filter_map(|link| link.ends_at(self.sent_by(link.peer.endpoint), len));
+        let fails = self.links.values().filter_map(|link| Some(link.fails_at()?.0));
+        let verified = self.verifying.iter().map(|(due, ..)| *due);
+        let event = ends.chain(fails).chain(verified).chain(self.answer_at).min();
+        self.slept = wake.filter(|at| event.is_none_or(|event| *at < event)).map(|at| at - self.now);
+        let next = event.into_iter().chain(wake).min().filter(|at| *at < FOREVER);
+        let next = next.unwrap_or_else(|| panic!("{}: it waits for nothing: {:?}", self.name, self.transfer));
+        self.now = self.now.max(next);
+
+        if self.answer_at.is_some_and(|at| at <= self.now) {
+            self.answer_at = None;
+            let now = self.now;
+            let there = |peer: &&Peer| peer.offered.0 <= now && now < peer.offered.1 && !peer.is_down(now);
+            let ranked = self.peers.iter().filter(there).map(Peer::candidate).collect();
+            self.tell(Event::Ranked(ranked));
+        }
+        self.verify();
+        for endpoint in self.links.keys().copied().collect::<Vec<_>>() {
+            self.deliver(endpoint);
+        }
+    }
+
+    fn verify(&mut self) {
+        let now = self.now;
+        let due: Vec<_> = self.verifying.extract_if(.., |one| one.0 <= now).collect();
+        for (_, piece, is_right, from) in due {
+            if is_right {
+                assert!(self.done.insert(piece), "{}: {piece} done twice", self.name);
+                if let Some(from) = from {
+                    self.outcome.pauses_since_progress = 0;
+                    *self.outcome.brought.entry(from).or_default() += 1;
+                }
+                self.tell(Event::Verified { piece });
+            } else {
+                self.outcome.wasted += if from.is_some() { self.len() } else { 0 };
+                self.tell(Event::Wrong { piece, why: "wrong bytes".into() });
+            }
+        }
+    }
+
+    /// What has happened on one connection up to now.
+    fn deliver(&mut self, endpoint: SocketAddr) {
+        let (len, now, sent) = (self.len(), self.now, self.sent_by(endpoint));
+        let Some(link) = self.links.get_mut(&endpoint) else { return };
+        let partial = link.partial(sent, len, now);
+        if partial > 0 {
+            link.last_byte_at = now.min(link.ends_at(sent, len).unwrap_or(now));
+        }
+        let received =
+            Event::Received { source: endpoint, bytes: link.bytes + partial, held_back: Duration::ZERO };
+        if let Some(ends_at) = link.ends_at(sent, len).filter(|at| *at <= now) {
+            let (piece, _) = link.asked.pop_front().expect("it ends");
+            link.free_at = ends_at;
+            link.bytes += len;
+            link.breaks_now = self.rng.random_bool(link.peer.breaks_off);
+            let is_right = !self.rng.random_bool(link.peer.lies);
+            self.sent.insert(endpoint, sent + 1);
+            match self.transfer.wants(piece) {
+                true => {
+                    // Those that arrive while some wait are verified with them, a full batch at once.
+                    let fetched = || self.verifying.iter().filter(|(.., from)| from.is_some());
+                    let is_full = fetched().count() + 1 >= limits::VERIFY_BATCH;
+                    let due = fetched().map(|(due, ..)| *due).min().unwrap_or(now + self.verify_takes);
+                    self.verifying.push((due, piece, is_right, Some(endpoint)));
+                    for (due, ..) in self.verifying.iter_mut().filter(|(.., from)| is_full && from.is_some())
+                    {
+                        *due = now;
+                    }
+                }
+                false => self.outcome.wasted += len,
+            }
+            self.tell(received);
+            self.tell(Event::Arrived { source: endpoint, piece });
+            return;
+        }
+        let failure = link.fails_at().filter(|(at, _)| *at <= now);
+        self.tell(received);
+        if let Some((_, why)) = failure {
+            self.tell(Event::Failed { source: endpoint, why: why.to_owned(), by_digest: false });
+        }
+    }
+}
+
+fn plan(pieces: u32) -> Plan {
+    Plan {
+        pieces,
+        piece_len_bytes: MIB,
+        marked: Vec::new(),
+        first_piece: 0,
+        sources_max: limits::SOURCES_AT_ONCE,
+        load_weight: Millis::from_ms(10),
+        retries: 2,
+    }
+}
+
+/// One random swarm and download; asserts what must hold at the end.
+fn survive(seed: u64) -> Outcome {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let count = rng.random_range(0..=6);
+    let peers: Vec<_> = (0..count).map(|number| Peer::random(&mut rng, number)).collect();
+    let pieces = *[0, 1, 2, 5, 16, 40, 150].choose(&mut rng).expect("some");
+    let marks = if rng.random_ratio(1, 3) { pieces } else { 0 };
+    let plan = Plan {
+        piece_len_bytes: *[256 * KIB, MIB].choose(&mut rng).expect("some"),
+        marked: (0..marks).filter(|_| rng.random()).collect(),
+        first_piece: rng.random_range(0..pieces.max(1)),
+        sources_max: *[1, 2, 8].choose(&mut rng).expect("some"),
+        load_weight: Millis::from_ms(*[0, 10, 10, 10].choose(&mut rng).expect("some")),
+        retries: rng.random_range(0..3),
+        ..plan(pieces)
+    };
+    let has_honest = peers.iter().any(Peer::is_honest);
+    let must_finish = has_honest || plan.retries > 0 && peers.iter().any(Peer::brings_something_each_time);
+    let mut swarm = Swarm::new(format!("seed {seed}"), seed, plan.clone(), peers.clone());
+    swarm.verify_takes = Duration::from_millis(*[0, 1, 20, 20, 100].choose(&mut rng).expect("some"));
+    swarm.answers_lost = *[0.0, 0.0, 0.5].choose(&mut rng).expect("some");
+    let outcome = swarm.run();
+
+    assert!(outcome.is_finished || !must_finish, "seed {seed}: gave up, {plan:?} {peers:?} {outcome:?}");
+    if !outcome.is_finished {
+        assert_eq!(outcome.pauses_since_progress, plan.retries, "seed {seed}: gave up too soon or late");
+    }
+    assert!(outcome.time < Duration::from_secs(8 * 3600), "seed {seed}: took {:?}", outcome.time);
+    if has_honest {
+        let size = u64::from(pieces) * plan.piece_len_bytes;
+        let allowed = size / 4 + 2 * plan.piece_len_bytes * peers.len() as u64;
+        assert!(outcome.wasted <= allowed, "seed {seed}: wasted {} of {size}", outcome.wasted);
+    }
+    outcome
+}
+
+fn survive_all(seeds: std::ops::Range<u64>) {
+    let outcomes: Vec<_> = seeds.map(survive).collect();
+    let finished = outcomes.iter().filter(|outcome| outcome.is_finished).count();
+    let wasteful = outcomes.iter().filter(|outcome| outcome.wasted > 0).count();
+    assert!(
+        finished > outcomes.len() / 2 && finished < outcomes.len() * 19 / 20,
+        "too tame: {finished} finished"
+    );
+    assert!(wasteful > outcomes.len() / 50, "too tame: {wasteful} wasted anything");
+}
+
+// Two tests, for two cores.
+#[test]
+fn five_thousand_random_swarms_end_with_the_right_bytes_or_the_right_error() {
+    survive_all(0..5_000);
+}
+
+#[test]
+fn another_five_thousand_random_swarms_do() {
+    survive_all(5_000..10_000);
+}
+
+#[test]
+fn three_sources_are_used_to_the_full() {
+    let latencies = [1, 5, 20];
+    let peers: Vec<_> = (0..3)
+        .map(|n| Peer::honest(n, Duration::from_millis(latencies[usize::from(n)]), 20_000_000))
+        .collect();
+    let outcome = Swarm::new("three sources".into(), 0, plan(1024), peers).run();
+    let ideal = Duration::from_secs_f64((1u64 << 30) as f64 / 60e6);
+    assert!(outcome.is_finished);
+    assert!(outcome.time < ideal.mul_f64(1.0 / 0.97), "{:?} where {ideal:?} is ideal", outcome.time);
+    assert!(outcome.wasted <= 3 * MIB, "{} bytes came twice", outcome.wasted);
+}
+
+#[test]
+fn a_far_source_is_kept_busy() {
+    let peers = vec![Peer::honest(0, Duration::from_millis(100), 50_000_000)];
+    let outcome = Swarm::new("a far source".into(), 0, plan(1024), peers).run();
+    let ideal = Duration::from_secs_f64((1u64 << 30) as f64 / 50e6);
+    assert!(outcome.time < ideal.mul_f64(1.2), "{:?} where {ideal:?} is ideal", outcome.time);
+}
+
+#[test]
+fn a_slow_source_does_not_hold_up_the_end() {
+    let ms = Duration::from_millis;
+    for (slow_ms, fast_ms) in [(1, 1), (1, 5), (5, 1), (20, 1), (1, 20)] {
+        let peers = vec![Peer::honest(0, ms(slow_ms), 1_000_000), Peer::honest(1, ms(fast_ms), 100_000_000)];
+        let outcome = Swarm::new("a slow source".into(), 0, plan(256), peers).run();
+        let ideal = Duration::from_secs_f64((256u64 << 20) as f64 / 101e6);
+        let late = outcome.time.saturating_sub(ideal);
+        assert!(late < ms(400), "{slow_ms} ms and {fast_ms} ms: {late:?} after {ideal:?}");
+        assert!(outcome.wasted <= 3 * MIB, "{} bytes came twice", outcome.wasted);
+    }
+}
+
+#[test]
+fn a_stalled_source_does_not_hold_up_the_end() {
+    let mut stalling = Peer::honest(0, Duration::from_millis(1), 20_000_000);
+    stalling.stalls_after = 10;
+    let peers = vec![stalling, Peer::honest(1, Duration::from_millis(1), 20_000_000)];
+    let outcome = Swarm::new("a stalled source".into(), 0, plan(64), peers).run();
+    let alone = Duration::from_secs_f64((54u64 << 20) as f64 / 20e6);
+    let late = outcome.time.saturating_sub(alone);
+    assert!(late < Duration::from_millis(300), "{late:?} after {alone:?}");
+}
+
+#[test]
+fn equal_sources_fetch_nothing_twice() {
+    for pieces in [2, 3, 7, 16, 61] {
+        let peers = (0..4).map(|n| Peer::honest(n, Duration::from_millis(2), 10_000_000)).collect();
+        let outcome = Swarm::new("equal sources".into(), 0, plan(pieces), peers).run();
+        assert_eq!((outcome.is_finished, outcome.wasted), (true, 0), "{pieces} pieces");
+    }
+}
+
+#[test]
+fn a_source_that_breaks_off_after_every_piece_still_brings_all() {
+    let mut peer = Peer::honest(0, Duration::from_millis(1), 10_000_000);
+    peer.breaks_off = 1.0;
+    let outcome = Swarm::new("breaks off".into(), 0, Plan { retries: 1, ..plan(20) }, vec![peer]).run();
+    assert_eq!((outcome.is_finished, outcome.wasted), (true, 0));
+}
+
+/// One of four lies in a twentieth of its pieces.
+#[test]
+fn a_liar_costs_little() {
+    for seed in 0..50 {
+        let mut peers: Vec<_> =
+            (0..4).map(|n| Peer::honest(n, Duration::from_millis(1), 20_000_000)).collect();
+        peers[0].lies = 0.05;
+        let outcome = Swarm::new(format!("liar, seed {seed}"), seed, plan(256), peers).run();
+        assert!(outcome.is_finished && outcome.wasted <= 2 * 8 * MIB, "seed {seed}: {}", outcome.wasted);
+    }
+}

@@ -1,0 +1,148 @@
+//! The known sources of one download: what the last ranking says of each, its marks in this round, and every failure so far.
+//!
+//! A mark (failed, wrong pieces) holds until the round ends. A source that sent a wrong piece comes after all that did not.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::wire::Wire;
+use crate::logic::select::Candidate;
+use crate::types::{Millis, limits};
+
+/// Failures kept; older ones are forgotten.
+const FAILURES_MAX: usize = 64;
+/// Sources kept. Beyond it marks of those that no ranking names any more are forgotten early.
+const KNOWN_MAX: usize = 1024;
+
+/// One try of a source that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub source: SocketAddr,
+    pub why: String,
+    /// True if it was digests that did not match.
+    pub by_digest: bool,
+}
+
+/// A known source.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) latency: Millis,
+    /// Transfers there, our own left out.
+    pub(super) load: u64,
+    /// True if the last ranking names it.
+    is_offered: bool,
+    /// It failed in this round.
+    pub(super) has_failed: bool,
+    /// In this round.
+    pub(super) wrong_pieces: u32,
+    /// Set while it is in use.
+    pub(super) wire: Option<Wire>,
+}
+
+impl Source {
+    /// In use, or free to be opened.
+    fn is_usable(&self) -> bool {
+        self.wire.is_some()
+            || (self.is_offered && !self.has_failed && self.wrong_pieces < limits::WRONG_PIECES_MAX)
+    }
+
+    fn is_marked(&self) -> bool {
+        self.has_failed || self.wrong_pieces > 0
+    }
+}
+
+/// All known sources.
+#[derive(Debug)]
+pub(super) struct Roster {
+    sources: BTreeMap<SocketAddr, Source>,
+    failures: Vec<Failure>,
+}
+
+impl Roster {
+    pub(super) fn new() -> Roster {
+        Roster { sources: BTreeMap::new(), failures: Vec::new() }
+    }
+
+    /// Takes in a new ranking. One in use that it does not name stays in use; other ones are forgotten unless they are marked or
+    /// `is_sender` of something that is being verified.
+    pub(super) fn refresh(&mut self, ranked: &[Candidate], is_sender: impl Fn(SocketAddr) -> bool) {
+        for source in self.sources.values_mut() {
+            source.is_offered = false;
+        }
+        for one in ranked {
+            let source = self.sources.entry(one.endpoint).or_insert(Source {
+                latency: one.latency,
+                load: 0,
+                is_offered: true,
+                has_failed: false,
+                wrong_pieces: 0,
+                wire: None,
+            });
+            source.latency = one.latency;
+            source.load = u64::from(one.load.saturating_sub(one.yours));
+            source.is_offered = true;
+        }
+        let is_crowded = self.sources.len() > KNOWN_MAX;
+        self.sources.retain(|endpoint, source| {
+            source.is_offered
+                || source.wire.is_some()
+                || (source.is_marked() && !is_crowded)
+                || is_sender(*endpoint)
+        });
+    }
+
+    /// Forgets all marks: a new round begins.
+    pub(super) fn forgive(&mut self) {
+        for source in self.sources.values_mut() {
+            (source.has_failed, source.wrong_pieces) = (false, 0);
+        }
+    }
+
+    pub(super) fn get(&self, endpoint: SocketAddr) -> Option<&Source> {
+        self.sources.get(&endpoint)
+    }
+
+    pub(super) fn get_mut(&mut self, endpoint: SocketAddr) -> Option<&mut Source> {
+        self.sources.get_mut(&endpoint)
+    }
+
+    /// The connection to a source in use.
+    pub(super) fn wire_mut(&mut self, endpoint: SocketAddr) -> Option<&mut Wire> {
+        self.sources.get_mut(&endpoint)?.wire.as_mut()
+    }
+
+    /// Those that may be asked for pieces now, in use or not: all usable ones that sent no wrong piece, else the others.
+    pub(super) fn eligible(&self) -> impl Iterator<Item = (SocketAddr, &Source)> {
+        let has_clean = self.has_clean();
+        self.sources
+            .iter()
+            .filter(move |(_, source)| source.is_usable() && (source.wrong_pieces == 0 || !has_clean))
+            .map(|(endpoint, source)| (*endpoint, source))
+    }
+
+    /// True if a usable source has sent no wrong piece.
+    pub(super) fn has_clean(&self) -> bool {
+        self.sources.values().any(|source| source.is_usable() && source.wrong_pieces == 0)
+    }
+
+    /// Sources in use.
+    pub(super) fn in_use(&self) -> impl Iterator<Item = (SocketAddr, &Source, &Wire)> {
+        self.sources.iter().filter_map(|(endpoint, source)| Some((*endpoint, source, source.wire.as_ref()?)))
+    }
+
+    /// Of how many sources in use a piece is asked.
+    pub(super) fn times_asked(&self, piece: u32) -> usize {
+        self.in_use().filter(|(_, _, wire)| wire.is_asked(piece)).count()
+    }
+
+    pub(super) fn record(&mut self, failure: Failure) {
+        if self.failures.len() == FAILURES_MAX {
+            self.failures.remove(0);
+        }
+        self.failures.push(failure);
+    }
+
+    pub(super) fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+}

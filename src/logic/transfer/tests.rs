@@ -1,0 +1,495 @@
+//! The machine's rules, one by one.
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::logic::select::LatencyOrigin;
+use crate::rt::clock;
+
+const LEN: u64 = 1 << 20;
+const NO_TIME: Duration = Duration::ZERO;
+
+pub(super) fn source(number: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 5000 + number))
+}
+
+fn candidate(number: u16, latency_ms: u64, load: u32) -> Candidate {
+    Candidate {
+        endpoint: source(number),
+        latency: Millis::from_ms(latency_ms),
+        latency_origin: LatencyOrigin::Table,
+        load,
+        yours: 0,
+    }
+}
+
+fn plan(pieces: u32) -> Plan {
+    Plan {
+        pieces,
+        piece_len_bytes: LEN,
+        marked: Vec::new(),
+        first_piece: 0,
+        sources_max: 8,
+        load_weight: Millis::from_ms(10),
+        retries: 0,
+    }
+}
+
+/// A machine with its clock, driven in few words.
+struct World {
+    transfer: Transfer,
+    now: Instant,
+}
+
+impl World {
+    fn new(plan: Plan, ranked: &[Candidate]) -> World {
+        let now = clock::now();
+        World { transfer: Transfer::new(plan, ranked, now), now }
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        self.transfer.next_actions(self.now)
+    }
+
+    fn tell(&mut self, event: Event) -> Vec<Action> {
+        self.transfer.on_event(self.now, event);
+        self.actions()
+    }
+
+    fn pass(&mut self, time: Duration) -> Vec<Action> {
+        self.now += time;
+        self.actions()
+    }
+
+    fn arrive(&mut self, number: u16, piece: u32) -> Vec<Action> {
+        self.tell(Event::Arrived { source: source(number), piece })
+    }
+
+    fn deliver(&mut self, number: u16, piece: u32) -> Vec<Action> {
+        let mut actions = self.arrive(number, piece);
+        actions.extend(self.tell(Event::Verified { piece }));
+        actions
+    }
+
+    fn wrong(&mut self, piece: u32) -> Vec<Action> {
+        self.tell(Event::Wrong { piece, why: "wrong bytes".into() })
+    }
+
+    fn fail(&mut self, number: u16) -> Vec<Action> {
+        self.tell(Event::Failed { source: source(number), why: "reset".into(), by_digest: false })
+    }
+
+    fn receive(&mut self, number: u16, bytes: u64, held_back: Duration) {
+        self.transfer.on_event(self.now, Event::Received { source: source(number), bytes, held_back });
+    }
+}
+
+fn open(number: u16) -> Action {
+    Action::Open(source(number))
+}
+
+fn fetch(number: u16, piece: u32) -> Action {
+    Action::Fetch { source: source(number), piece }
+}
+
+fn leave(number: u16, why: &str) -> Action {
+    Action::Leave { source: source(number), why: why.to_owned() }
+}
+
+#[test]
+fn no_pieces_means_no_request() {
+    assert_eq!(World::new(plan(0), &[candidate(1, 0, 0)]).actions(), [Action::Finish]);
+    assert_eq!(World::new(plan(0), &[]).actions(), [Action::Finish]);
+}
+
+#[test]
+fn a_file_of_one_piece_comes_from_the_best_alone() {
+    let mut world = World::new(plan(1), &[candidate(1, 40, 0), candidate(2, 10, 2), candidate(3, 20, 2)]);
+    assert_eq!(world.actions(), [open(2), fetch(2, 0)]);
+    assert_eq!(world.arrive(2, 0), []);
+    assert!(!world.transfer.wants(0));
+    assert_eq!(world.tell(Event::Verified { piece: 0 }), [Action::Finish]);
+    assert_eq!(world.actions(), []);
+}
+
+#[test]
+fn a_second_source_is_used_exactly_when_the_rule_says() {
+    let check = |pieces, first: (u64, u32), second: (u64, u32), is_used| {
+        let mut world =
+            World::new(plan(pieces), &[candidate(1, first.0, first.1), candidate(2, second.0, second.1)]);
+        assert_eq!(world.actions().contains(&open(2)), is_used, "{pieces} pieces, {first:?} {second:?}");
+    };
+    check(2, (0, 0), (9, 0), true);
+    check(2, (0, 0), (11, 0), false);
+    check(3, (0, 0), (11, 0), true);
+    // The tie goes to the nearer.
+    check(2, (0, 0), (10, 0), false);
+    check(3, (0, 0), (10, 0), true);
+    check(10, (0, 0), (0, 10), false);
+    check(11, (0, 0), (0, 10), false);
+    check(12, (0, 0), (0, 10), true);
+    check(5, (0, 0), (0, 4), false);
+    check(6, (0, 0), (0, 4), true);
+}
+
+#[test]
+fn the_best_sources_are_opened_and_no_more_than_may_be() {
+    let ranked = [candidate(1, 30, 0), candidate(2, 10, 0), candidate(3, 20, 0)];
+    let mut world = World::new(Plan { sources_max: 2, ..plan(100) }, &ranked);
+    let actions = world.actions();
+    let expected = [open(2), open(3), fetch(2, 0), fetch(2, 1), fetch(3, 2), fetch(3, 3)];
+    assert_eq!(actions, expected);
+    assert_eq!((world.transfer.on_the_wire(), world.transfer.sources_in_use()), (4, 2));
+    assert_eq!(world.deliver(2, 0), [fetch(2, 4)]);
+}
+
+#[test]
+fn fetching_begins_at_the_first_piece_and_wraps() {
+    let mut world = World::new(Plan { first_piece: 2, ..plan(4) }, &[candidate(1, 0, 0)]);
+    assert_eq!(world.actions(), [open(1), fetch(1, 2), fetch(1, 3)]);
+    assert_eq!(world.deliver(1, 2), [fetch(1, 0)]);
+    assert_eq!(world.deliver(1, 3), [fetch(1, 1)]);
+}
+
+#[test]
+fn more_is_asked_ahead_of_a_source_that_is_fast_and_far() {
+    for (latency_ms, bytes_per_s, depth) in [
+        (1, LEN, 2),
+        (1, 100 * LEN, 2),
+        (1, 400 * LEN, 3),
+        (100, 20 * LEN, 3),
+        (100, 25 * LEN, 4),
+        (1000, 100 * LEN, 16),
+    ] {
+        let mut world = World::new(plan(1000), &[candidate(1, latency_ms, 0)]);
+        world.actions();
+        world.now += Duration::from_secs(1);
+        world.receive(1, bytes_per_s, NO_TIME);
+        world.actions();
+        assert_eq!(world.transfer.on_the_wire(), depth, "{latency_ms} ms, {bytes_per_s} bytes/s");
+    }
+}
+
+#[test]
+fn a_failed_source_is_left_and_its_pieces_come_from_another() {
+    let mut world = World::new(plan(3), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
+    assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
+    world.deliver(1, 0);
+    assert_eq!(world.fail(1), [leave(1, "reset"), open(2), fetch(2, 1), fetch(2, 2)]);
+    assert_eq!(world.transfer.failures().len(), 1);
+    // Late news from the source that was left changes nothing, but for a piece that was complete.
+    assert_eq!(world.fail(1), []);
+    assert_eq!(world.deliver(1, 1), []);
+    assert_eq!((world.transfer.done(), world.transfer.failures().len()), (2, 1));
+    assert_eq!(world.transfer.on_the_wire(), 2);
+    // It is not taken again in this round, whatever a ranking says.
+    assert_eq!(world.tell(Event::Ranked(vec![candidate(1, 0, 0), candidate(2, 500, 0)])), []);
+}
+
+#[test]
+fn what_arrived_from_a_source_that_was_left_still_counts() {
+    let mut world = World::new(plan(1), &[candidate(1, 0, 0)]);
+    world.actions();
+    world.arrive(1, 0);
+    assert_eq!(world.fail(1), [leave(1, "reset")]);
+    assert_eq!(world.tell(Event::Verified { piece: 0 }), [Action::Finish]);
+}
+
+#[test]
+fn a_source_that_closes_when_nothing_is_asked_of_it_has_not_failed() {
+    let mut world = World::new(plan(1), &[candidate(1, 0, 0)]);
+    world.actions();
+    world.arrive(1, 0);
+    assert_eq!(world.fail(1), [leave(1, "reset")]);
+    assert_eq!(world.transfer.failures(), []);
+    // But for digests, which are no matter of being idle.
+    let mut world = World::new(plan(1), &[candidate(1, 0, 0)]);
+    world.actions();
+    world.arrive(1, 0);
+    world.tell(Event::Failed { source: source(1), why: "false list".into(), by_digest: true });
+    assert_eq!(world.transfer.failures().len(), 1);
+}
+
+#[test]
+fn a_wrong_piece_puts_its_source_last_and_a_second_one_drops_it() {
+    let mut world = World::new(plan(2), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
+    world.actions();
+    world.arrive(1, 0);
+    assert_eq!(world.wrong(0), [leave(1, "wrong bytes"), open(2), fetch(2, 0), fetch(2, 1)]);
+    world.arrive(2, 0);
+    // Both have sent one now: the better is used again.
+    let actions = world.wrong(0);
+    assert_eq!(actions, [leave(2, "wrong bytes"), open(1), fetch(1, 0), fetch(1, 1)]);
+    world.arrive(1, 1);
+    let actions = world.wrong(1);
+    assert_eq!(actions, [leave(1, "wrong bytes"), open(2), fetch(2, 0), fetch(2, 1)]);
+    world.arrive(2, 0);
+    assert_eq!(world.wrong(0), [leave(2, "wrong bytes"), Action::GiveUp]);
+    assert_eq!(world.transfer.failures().len(), 4);
+    assert!(world.transfer.failures().iter().all(|failure| failure.by_digest));
+}
+
+#[test]
+fn blame_falls_on_a_source_that_was_left_already() {
+    let mut world = World::new(Plan { retries: 1, ..plan(3) }, &[candidate(1, 0, 0)]);
+    world.actions();
+    world.arrive(1, 0);
+    world.arrive(1, 1);
+    assert_eq!(world.wrong(0), [leave(1, "wrong bytes"), open(1), fetch(1, 0), fetch(1, 2)]);
+    // Sent before it was left.
+    let actions = world.wrong(1);
+    assert_eq!(actions[0], leave(1, "wrong bytes"));
+    assert!(matches!(actions[1..], [Action::Pause { round: 1, of: 1, .. }]), "{actions:?}");
+    // A new round forgives.
+    assert_eq!(world.pass(Duration::from_secs(1)), [Action::Search]);
+    assert_eq!(world.tell(Event::Ranked(vec![candidate(1, 0, 0)])), [open(1), fetch(1, 0), fetch(1, 1)]);
+}
+
+#[test]
+fn a_blamed_source_makes_room_for_one_that_is_not() {
+    let mut world = World::new(Plan { sources_max: 1, ..plan(3) }, &[candidate(1, 0, 0)]);
+    world.actions();
+    world.arrive(1, 0);
+    assert_eq!(world.wrong(0), [leave(1, "wrong bytes"), open(1), fetch(1, 0), fetch(1, 1)]);
+    assert_eq!(world.tell(Event::Ranked(vec![candidate(1, 0, 0), candidate(2, 90, 9)])), []);
+    assert_eq!(world.deliver(1, 0), []);
+    let why = "a source that sent no wrong piece is there";
+    assert_eq!(world.deliver(1, 1), [leave(1, why), open(2), fetch(2, 2)]);
+    assert_eq!(world.deliver(2, 2), [Action::Finish]);
+}
+
+#[test]
+fn marked_pieces_are_neither_fetched_nor_blamed_on_anyone() {
+    let mut world = World::new(Plan { marked: vec![0, 2], ..plan(3) }, &[candidate(1, 0, 0)]);
+    assert_eq!(world.actions(), [open(1), fetch(1, 1)]);
+    assert!(!world.transfer.wants(0));
+    assert_eq!(world.deliver(1, 1), []);
+    assert_eq!(world.tell(Event::Verified { piece: 0 }), []);
+    assert_eq!(world.wrong(2), [fetch(1, 2)]);
+    assert_eq!(world.deliver(1, 2), [Action::Finish]);
+    assert_eq!(world.transfer.failures(), []);
+}
+
+#[test]
+fn a_round_does_not_end_while_marked_pieces_are_being_verified() {
+    let mut world = World::new(Plan { marked: vec![0], ..plan(1) }, &[]);
+    assert_eq!(world.actions(), []);
+    assert_eq!(world.wrong(0), [Action::GiveUp]);
+    let mut world = World::new(Plan { marked: vec![0], ..plan(1) }, &[]);
+    assert_eq!(world.tell(Event::Verified { piece: 0 }), [Action::Finish]);
+}
+
+#[test]
+fn when_all_have_failed_it_searches_again_after_growing_pauses() {
+    let mut world = World::new(Plan { retries: 2, ..plan(1) }, &[]);
+    for (round, seconds) in [(1, 1), (2, 2)] {
+        let pause = Duration::from_secs(seconds);
+        assert_eq!(world.actions(), [Action::Pause { round, of: 2, pause }]);
+        assert_eq!(world.transfer.next_wake(world.now), Some(world.now + pause));
+        assert_eq!(world.pass(pause / 2), []);
+        assert_eq!(world.pass(pause / 2), [Action::Search]);
+        world.transfer.on_event(world.now, Event::Ranked(vec![]));
+    }
+    assert_eq!(world.actions(), [Action::GiveUp]);
+}
+
+#[test]
+fn a_round_that_brought_a_piece_gives_the_retries_back() {
+    let mut world = World::new(Plan { retries: 1, ..plan(5) }, &[candidate(1, 0, 0)]);
+    world.actions();
+    for piece in 0..4 {
+        world.deliver(1, piece);
+        let actions = world.fail(1);
+        let pause = Duration::from_secs(1);
+        assert_eq!(actions[1..], [Action::Pause { round: 1, of: 1, pause }], "piece {piece}");
+        world.pass(pause);
+        world.tell(Event::Ranked(vec![candidate(1, 0, 0)]));
+    }
+    assert_eq!(world.fail(1), [leave(1, "reset"), Action::GiveUp]);
+}
+
+#[test]
+fn it_searches_again_while_it_fetches_and_takes_who_joins() {
+    let every = limits::ms(limits::SEARCH_AGAIN_MS);
+    let mut world = World::new(plan(100), &[candidate(1, 100, 0)]);
+    world.actions();
+    assert_eq!(world.pass(every - Duration::from_millis(1)), []);
+    assert_eq!(world.transfer.next_wake(world.now), Some(world.now + Duration::from_millis(1)));
+    assert_eq!(world.pass(Duration::from_millis(1)), [Action::Search]);
+    // No answer, no other search.
+    world.receive(1, LEN / 2, NO_TIME);
+    assert_eq!(world.pass(every), []);
+    world.now += Duration::from_secs(1);
+    world.receive(1, LEN, NO_TIME);
+    let actions = world.tell(Event::Ranked(vec![candidate(2, 0, 0)]));
+    assert_eq!(actions, [open(2), fetch(2, 2), fetch(2, 3)]);
+    // The first one is not in that ranking, but works, and goes on.
+    assert_eq!(world.deliver(1, 0), [fetch(1, 4)]);
+    assert_eq!(world.pass(every - Duration::from_secs(1)), []);
+    assert_eq!(world.pass(Duration::from_secs(1)), [Action::Search]);
+}
+
+#[test]
+fn a_ranking_refreshes_load_and_own_transfers_do_not_count() {
+    let mut world = World::new(plan(4), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
+    assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
+    let own = Candidate { load: 3, yours: 1, ..candidate(1, 0, 0) };
+    assert_eq!(world.tell(Event::Ranked(vec![own, candidate(2, 50, 0)])), []);
+    let busy = Candidate { load: 4, yours: 1, ..candidate(1, 0, 0) };
+    assert_eq!(world.tell(Event::Ranked(vec![busy, candidate(2, 50, 0)])), [open(2), fetch(2, 2)]);
+}
+
+#[test]
+fn a_crawling_source_is_left_only_if_there_is_another_one() {
+    let window = limits::ms(limits::SOURCE_RATE_WINDOW_MS);
+    let enough = limits::SOURCE_RATE_MIN_BYTES_PER_S * limits::SOURCE_RATE_WINDOW_MS / 1000;
+    for (has_other, bytes, is_left) in [(true, enough - 1, true), (true, enough, false), (false, 0, false)] {
+        let ranked = [candidate(0, 0, 0), candidate(1, 500, 0)];
+        let mut world = World::new(plan(2), &ranked[..1 + usize::from(has_other)]);
+        world.actions();
+        world.now += window / 2;
+        world.receive(0, bytes / 2, NO_TIME);
+        assert!(!world.actions().iter().any(|action| matches!(action, Action::Leave { .. })));
+        world.now += window / 2;
+        world.receive(0, bytes, NO_TIME);
+        let left = world.actions().iter().any(|action| matches!(action, Action::Leave { .. }));
+        assert_eq!(left, is_left, "{has_other}, {bytes} bytes");
+    }
+}
+
+#[test]
+fn an_emulated_latency_and_idle_time_are_no_crawl() {
+    let window = limits::ms(limits::SOURCE_RATE_WINDOW_MS);
+    let held_back = Duration::from_secs(20);
+    let is_left = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::Leave { .. }));
+    let ranked = [candidate(0, 0, 0), candidate(1, 500, 0)];
+    let mut world = World::new(Plan { sources_max: 1, ..plan(1) }, &ranked);
+    world.actions();
+    world.receive(0, 0, held_back);
+    assert!(!is_left(&world.pass(held_back)));
+    world.receive(0, 0, held_back);
+    assert!(is_left(&world.pass(window)));
+
+    let mut world = World::new(Plan { marked: vec![1], sources_max: 1, ..plan(2) }, &ranked);
+    world.actions();
+    world.now += window / 2;
+    world.arrive(0, 0);
+    // Idle for long, then busy again for the other half of the window but for a moment.
+    assert!(!is_left(&world.pass(10 * window)));
+    assert!(world.wrong(1).contains(&fetch(0, 1)));
+    assert!(!is_left(&world.pass(window / 2 - Duration::from_millis(1))));
+    assert!(is_left(&world.pass(Duration::from_millis(1))));
+}
+
+#[test]
+fn in_the_end_game_an_idle_source_takes_over_what_another_delays_and_the_later_copy_is_void() {
+    let mut world = World::new(plan(4), &[candidate(1, 0, 0), candidate(2, 0, 0)]);
+    assert_eq!(world.actions(), [open(1), open(2), fetch(1, 0), fetch(1, 1), fetch(2, 2), fetch(2, 3)]);
+    world.now += Duration::from_millis(500);
+    world.receive(1, 2 * LEN, NO_TIME);
+    world.receive(2, LEN / 10, NO_TIME);
+    world.arrive(1, 0);
+    // The worst first, and one at a time.
+    assert_eq!(world.arrive(1, 1), [fetch(1, 3)]);
+    assert_eq!(world.arrive(1, 3), [fetch(1, 2)]);
+    assert_eq!(world.arrive(1, 2), []);
+    // The other one's copies come while the first ones are being verified.
+    assert_eq!(world.arrive(2, 2), []);
+    assert_eq!(world.wrong(2)[0], leave(1, "wrong bytes"));
+    assert!(world.transfer.wants(2));
+    for piece in [0, 1, 3] {
+        world.tell(Event::Verified { piece });
+    }
+    assert_eq!(world.transfer.done(), 3);
+    assert_eq!(world.arrive(2, 3), []);
+    assert_eq!(world.transfer.on_the_wire(), 1);
+    assert_eq!(world.deliver(2, 2), [Action::Finish]);
+}
+
+#[test]
+fn a_holder_is_opened_for_what_a_silent_source_owes() {
+    let mut world = World::new(plan(1), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
+    world.actions();
+    assert_eq!(world.pass(Duration::from_millis(1999)), []);
+    assert_eq!(world.transfer.next_wake(world.now), Some(world.now + LOOK_AT_END));
+    assert_eq!(world.pass(Duration::from_millis(1)), [open(2), fetch(2, 0)]);
+    assert_eq!(world.pass(Duration::from_secs(2)), []);
+}
+
+#[test]
+fn failures_are_kept_but_not_without_end() {
+    let mut world = World::new(Plan { retries: 1, ..plan(100) }, &[candidate(1, 0, 0)]);
+    world.actions();
+    for piece in 0..99 {
+        world.deliver(1, piece);
+        world.tell(Event::Failed { source: source(1), why: format!("after {piece}"), by_digest: false });
+        world.pass(Duration::from_secs(1));
+        world.tell(Event::Ranked(vec![candidate(1, 0, 0)]));
+    }
+    let failures = world.transfer.failures();
+    assert_eq!((failures.len(), failures[63].why.as_str()), (64, "after 98"));
+}
+
+/// Any sequence of events, most of them nonsense: no panic, and done pieces stay done.
+#[test]
+fn no_sequence_of_events_makes_it_panic() {
+    for seed in 0..2_000 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let pieces = rng.random_range(0..6);
+        let any_candidates = |rng: &mut SmallRng| -> Vec<Candidate> {
+            let one = |rng: &mut SmallRng| Candidate {
+                yours: rng.random_range(0..3),
+                latency: Millis::from_micros(if rng.random_ratio(1, 9) {
+                    u64::MAX
+                } else {
+                    rng.random_range(0..99_999)
+                }),
+                ..candidate(rng.random_range(0..4), 0, if rng.random_ratio(1, 9) { u32::MAX } else { 1 })
+            };
+            (0..rng.random_range(0..4)).map(|_| one(rng)).collect()
+        };
+        let plan = Plan {
+            piece_len_bytes: rng.random_range(0..3) * LEN,
+            marked: (0..rng.random_range(0..3)).map(|_| rng.random_range(0..8)).collect(),
+            first_piece: rng.random_range(0..9),
+            sources_max: rng.random_range(0..4),
+            load_weight: Millis::from_micros(if rng.random_ratio(1, 9) { u64::MAX } else { 10_000 }),
+            retries: rng.random_range(0..3),
+            ..plan(pieces)
+        };
+        let mut world = World::new(plan, &any_candidates(&mut rng));
+        let mut done = 0;
+        for _ in 0..200 {
+            let source = source(rng.random_range(0..5));
+            let piece = rng.random_range(0..pieces + 2);
+            let any_time = |rng: &mut SmallRng| match rng.random_range(0..20) {
+                0 => Duration::MAX,
+                _ => Duration::from_millis(rng.random_range(0..3000)),
+            };
+            let event = match rng.random_range(0..12) {
+                0 => Event::Ranked(any_candidates(&mut rng)),
+                1 => Event::Failed { source, why: "reset".into(), by_digest: rng.random() },
+                2 | 3 => {
+                    let bytes = if rng.random_ratio(1, 9) { u64::MAX } else { rng.random_range(0..4 * LEN) };
+                    Event::Received { source, bytes, held_back: any_time(&mut rng) }
+                }
+                4 | 5 => Event::Wrong { piece, why: "wrong bytes".into() },
+                6 | 7 => Event::Verified { piece },
+                _ => Event::Arrived { source, piece },
+            };
+            // Time may even go back a little.
+            world.now += Duration::from_millis(rng.random_range(0..500));
+            let then = world.now - Duration::from_millis(rng.random_range(0..300));
+            world.transfer.on_event(then, event);
+            if rng.random() {
+                world.actions();
+                let wake = world.transfer.next_wake(world.now);
+                assert!(wake.is_none_or(|at| at > world.now), "seed {seed}");
+            }
+            assert!(world.transfer.done() >= done, "seed {seed}");
+            assert!(world.transfer.failures().len() <= 64, "seed {seed}");
+            done = world.transfer.done();
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The piece buffers of one download: so many and no more, whoever holds them.
+//!
+//! A buffer goes home when it is dropped, wherever that happens, so that none is lost with a thread that fails.
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use crate::rt::Stop;
+use crate::types::{Geometry, limits};
+
+/// The buffers that are free. Cheap to clone; all clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Buffers {
+    free: Receiver<Vec<u8>>,
+    home: Sender<Vec<u8>>,
+    all: usize,
+}
+
+/// One buffer. It keeps its memory at home: it is filled anew, never made anew.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    home: Sender<Vec<u8>>,
+}
+
+impl Buffers {
+    /// This download's part of the process's buffers, or as many as the content has pieces where those are fewer. They take memory once
+    /// they are used.
+    pub(super) fn of(geometry: &Geometry) -> Buffers {
+        let part_bytes = limits::PIECE_BUFFERS_MAX_BYTES / limits::DOWNLOADS_AT_ONCE as u64;
+        let pieces = geometry.count().map_or(u64::MAX, u64::from);
+        let all = (part_bytes / geometry.piece_len_bytes()).min(pieces).max(1) as usize;
+        let (home, free) = bounded(all);
+        for _ in 0..all {
+            home.send(Vec::new()).expect("as many fit as there are");
+        }
+        Buffers { free, home, all }
+    }
+
+    /// A buffer of `len` bytes, with whatever in it, once one is free; `None` if `stop` is triggered before.
+    pub(super) fn wait(&self, len: usize, stop: &Stop) -> Option<Buffer> {
+        select! {
+            recv(self.free) -> bytes => self.lend(bytes.ok()?, len),
+            recv(stop.receiver()) -> _ => None,
+        }
+    }
+
+    /// A buffer of `len` bytes, with whatever in it, if one is free.
+    pub(super) fn take(&self, len: usize) -> Option<Buffer> {
+        self.lend(self.free.try_recv().ok()?, len)
+    }
+
+    fn lend(&self, mut bytes: Vec<u8>, len: usize) -> Option<Buffer> {
+        bytes.resize(len, 0);
+        Some(Buffer { bytes, home: self.home.clone() })
+    }
+
+    /// How many are free.
+    pub(super) fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// How many there are, free or not.
+    pub(super) fn all(&self) -> usize {
+        self.all
+    }
+}
+
+impl Buffer {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // There is room for as many as were lent.
+        let _home = self.home.try_send(std::mem::take(&mut self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_so_many_and_each_comes_home() {
+        let stop = Stop::new().expect("a descriptor");
+        for (size_bytes, all) in [(1, 1), (3 << 20, 3), (1 << 30, 20), (5 << 30, 10), (17 << 30, 5)] {
+            let buffers = Buffers::of(&Geometry::of(size_bytes));
+            assert_eq!((buffers.all(), buffers.free()), (all, all), "size {size_bytes}");
+            let lent: Vec<_> = (0..all).map(|_| buffers.wait(10, &stop).expect("free")).collect();
+            assert!(buffers.take(10).is_none());
+            drop(lent);
+            assert_eq!(buffers.free(), all);
+        }
+        let buffers = Buffers::of(&Geometry::of(1));
+        let lent = buffers.take(7).expect("free");
+        assert_eq!(lent.bytes().len(), 7);
+        stop.trigger();
+        assert!(buffers.wait(1, &stop).is_none());
+    }
+}

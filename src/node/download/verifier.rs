@@ -1,0 +1,259 @@
+//! Verification beside receiving: pieces that have arrived, and those that an earlier download left, in batches on a thread of its own.
+//!
+//! `Verifier` is the download's side: it decides when a batch is worth starting. A batch fills the lanes of the digest; one that waits
+//! for more than can come would hold up the end.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::buffers::{Buffer, Buffers};
+use crate::store::Partial;
+use crate::store::verify::verify;
+use crate::types::{Geometry, Manifest, WrongPiece, limits};
+
+/// A piece whose bytes are here.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) piece: u32,
+    pub(super) bytes: Buffer,
+    /// Who sent it; `None`: it is in the part since an earlier download, and still to be read.
+    pub(super) source: Option<SocketAddr>,
+}
+
+/// A batch and what it is held against.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) pieces: Vec<Arrival>,
+    pub(super) manifest: Arc<Manifest>,
+}
+
+/// A verified piece, or one that is not what it should be.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) arrival: Arrival,
+    pub(super) outcome: Result<(), WrongPiece>,
+}
+
+/// What waits to be verified.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    batches: Sender<Batch>,
+    is_busy: bool,
+    arrived: Vec<Arrival>,
+    first_arrived_at: Option<Instant>,
+    /// Pieces in the part since an earlier download.
+    marked: VecDeque<u32>,
+    geometry: Geometry,
+}
+
+impl Verifier {
+    /// The download's side, and what [`run`] is to be given.
+    pub(super) fn new(geometry: Geometry, marked: Vec<u32>) -> (Verifier, Receiver<Batch>) {
+        let (batches, to_verify) = bounded(1);
+        let verifier = Verifier {
+            batches,
+            is_busy: false,
+            arrived: Vec::new(),
+            first_arrived_at: None,
+            marked: marked.into(),
+            geometry,
+        };
+        (verifier, to_verify)
+    }
+
+    pub(super) fn push(&mut self, arrival: Arrival, now: Instant) {
+        self.first_arrived_at.get_or_insert(now);
+        self.arrived.push(arrival);
+    }
+
+    /// Who sent the first piece that waits.
+    pub(super) fn first_source(&self) -> Option<SocketAddr> {
+        self.arrived.first().and_then(|arrival| arrival.source)
+    }
+
+    /// The thread has given a batch back.
+    pub(super) fn is_idle_again(&mut self) {
+        self.is_busy = false;
+    }
+
+    /// Hands the thread its next batch if it is idle and one is due. `more_may_come`: pieces are on the wire that could join this one.
+    pub(super) fn start_if_due(
+        &mut self,
+        manifest: &Arc<Manifest>,
+        buffers: &Buffers,
+        more_may_come: bool,
+        now: Instant,
+    ) {
+        if self.is_busy {
+            return;
+        }
+        let is_due = self.arrived.len() >= limits::VERIFY_BATCH
+            || !more_may_come
+            || buffers.free() == 0
+            || self.due_at().is_some_and(|due_at| due_at <= now);
+        let pieces = match !self.arrived.is_empty() && is_due {
+            true => {
+                let rest = self.arrived.split_off(self.arrived.len().min(limits::VERIFY_BATCH));
+                self.first_arrived_at = (!rest.is_empty()).then_some(now);
+                std::mem::replace(&mut self.arrived, rest)
+            }
+            false => self.next_marked(buffers),
+        };
+        if !pieces.is_empty() {
+            let batch = Batch { pieces, manifest: Arc::clone(manifest) };
+            // A thread that has gone has panicked, which the download is told of.
+            self.is_busy = self.batches.try_send(batch).is_ok();
+        }
+    }
+
+    /// When what has arrived has waited long enough for company; `None` if there is nothing that this could start.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        let wait = limits::ms(limits::VERIFY_WAIT_MS);
+        self.first_arrived_at.filter(|_| !self.is_busy).map(|at| at + wait)
+    }
+
+    /// Pieces of an earlier download, with half of the buffers at most: the others are for what comes in.
+    fn next_marked(&mut self, buffers: &Buffers) -> Vec<Arrival> {
+        let mut pieces = Vec::new();
+        while pieces.len() < limits::VERIFY_BATCH && (pieces.is_empty() || buffers.free() * 2 > buffers.all())
+        {
+            let Some(&piece) = self.marked.front() else { break };
+            let len = self.geometry.len_bytes(piece).unwrap_or(0) as usize;
+            let Some(bytes) = buffers.take(len) else { break };
+            self.marked.pop_front();
+            pieces.push(Arrival { piece, bytes, source: None });
+        }
+        pieces
+    }
+}
+
+/// The thread: verifies batches until there are no more to come or `deliver` returns false.
+pub(super) fn run(batches: &Receiver<Batch>, part: &Partial, mut deliver: impl FnMut(Vec<Checked>) -> bool) {
+    for Batch { mut pieces, manifest } in batches {
+        let geometry = manifest.geometry();
+        for Arrival { piece, bytes, source } in &mut pieces {
+            if source.is_none()
+                && let Some(range) = geometry.range(*piece)
+                && part.read_piece(range.start, bytes.bytes_mut()).is_err()
+            {
+                // What cannot be read back does not count as there.
+                bytes.bytes_mut().fill(0);
+            }
+        }
+        let views: Vec<_> = pieces.iter().map(|arrival| (arrival.piece, arrival.bytes.bytes())).collect();
+        let outcomes = verify(&manifest, &views);
+        let checked = pieces.into_iter().zip(outcomes).map(|(arrival, outcome)| Checked { arrival, outcome });
+        if !deliver(checked.collect()) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rt::clock;
+    use crate::types::{ContentKey, PieceDigests};
+
+    const PIECES: u32 = 20;
+
+    fn manifest() -> Arc<Manifest> {
+        let geometry = Geometry::of(u64::from(PIECES) << 20);
+        let piece = vec![0; 1 << 20];
+        let digests = (0..PIECES).map(|index| PieceDigests::of(&geometry, index, &piece)).collect();
+        Arc::new(Manifest::of_hashed(geometry.size_bytes(), digests))
+    }
+
+    /// Sizes of the batches that the thread would be handed.
+    fn started(batches: &Receiver<Batch>) -> Vec<usize> {
+        batches.try_iter().map(|batch| batch.pieces.len()).collect()
+    }
+
+    #[test]
+    fn a_batch_is_started_when_it_is_full_or_nothing_can_join_it_or_it_has_waited() {
+        let manifest = manifest();
+        let geometry = manifest.geometry();
+        let now = clock::now();
+        let late = now + limits::ms(limits::VERIFY_WAIT_MS);
+        // Arrived, more on the wire, buffers left, looked at when: started.
+        for (arrived, more_may_come, lent, at, expected) in [
+            (7, true, 0, now, vec![]),
+            (8, true, 0, now, vec![8]),
+            (9, true, 0, now, vec![8]),
+            (1, false, 0, now, vec![1]),
+            (1, true, 0, late, vec![1]),
+            (1, true, 19, now, vec![1]),
+            (0, false, 0, late, vec![]),
+        ] {
+            let buffers = Buffers::of(&geometry);
+            let (mut verifier, batches) = Verifier::new(geometry, Vec::new());
+            let source = Some(SocketAddr::from(([127, 0, 0, 1], 1)));
+            for piece in 0..arrived {
+                let bytes = buffers.take(1).expect("free");
+                verifier.push(Arrival { piece, bytes, source }, now);
+            }
+            let _elsewhere: Vec<_> = (0..lent).map(|_| buffers.take(1)).collect();
+            verifier.start_if_due(&manifest, &buffers, more_may_come, at);
+            assert_eq!(started(&batches), expected, "{arrived} {more_may_come} {lent}");
+            // One at a time; the rest is due when the thread is idle again.
+            verifier.start_if_due(&manifest, &buffers, false, at);
+            assert!(started(&batches).len() <= usize::from(expected.is_empty()));
+        }
+    }
+
+    #[test]
+    fn what_was_left_is_read_back_with_half_of_the_buffers_while_nothing_has_arrived() {
+        let manifest = manifest();
+        let buffers = Buffers::of(&manifest.geometry());
+        let (mut verifier, batches) = Verifier::new(manifest.geometry(), (0..PIECES).collect());
+        let now = clock::now();
+        verifier.start_if_due(&manifest, &buffers, true, now);
+        let first = batches.try_recv().expect("idle");
+        assert_eq!(first.pieces.len(), limits::VERIFY_BATCH);
+        assert!(first.pieces.iter().all(|arrival| arrival.source.is_none()));
+        verifier.is_idle_again();
+        // The first batch is being written still: half of the buffers is not exceeded.
+        verifier.start_if_due(&manifest, &buffers, true, now);
+        assert_eq!(started(&batches), [2]);
+    }
+
+    #[test]
+    fn the_thread_tells_right_pieces_from_wrong_ones_and_reads_back_what_was_left() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Arc::new(crate::store::RealDisk);
+        let share = Arc::new(crate::store::Share::open(dir.path(), disk).expect("a share"));
+        let manifest = manifest();
+        let key: ContentKey = manifest.key();
+        let part = Partial::open(&share, key).expect("a part").part;
+        part.write_piece(1 << 20, &vec![0; 1 << 20]).expect("written");
+        part.write_piece(2 << 20, &vec![1; 1 << 20]).expect("written");
+        let buffers = Buffers::of(&manifest.geometry());
+        let (mut verifier, batches) = Verifier::new(manifest.geometry(), vec![1, 2]);
+        let now = clock::now();
+        verifier.start_if_due(&manifest, &buffers, false, now);
+        verifier.is_idle_again();
+        let mut outcomes = Vec::new();
+        let source = Some(SocketAddr::from(([127, 0, 0, 1], 1)));
+        std::thread::scope(|scope| {
+            let (results, checked) = bounded(4);
+            let (part, batches) = (&part, &batches);
+            scope.spawn(move || run(batches, part, |checked| results.send(checked).is_ok()));
+            outcomes.extend(checked.recv().expect("the first batch"));
+            let right = buffers.take(1 << 20).expect("free");
+            let mut wrong = buffers.take(1 << 20).expect("free");
+            wrong.bytes_mut().fill(7);
+            verifier.push(Arrival { piece: 5, bytes: right, source }, now);
+            verifier.push(Arrival { piece: 6, bytes: wrong, source }, now);
+            verifier.start_if_due(&manifest, &buffers, false, now);
+            outcomes.extend(checked.recv().expect("the second batch"));
+            drop(verifier);
+        });
+        let outcomes: Vec<_> = outcomes.iter().map(|one| (one.arrival.piece, one.outcome.is_ok())).collect();
+        assert_eq!(outcomes, [(1, true), (2, false), (5, true), (6, false)]);
+        part.discard().expect("removed");
+    }
+}

@@ -1,0 +1,139 @@
+//! Digests of many pieces at once, to check them or to list them: BLAKE3 one after the other, MD5 side by side in the lanes of `sys`.
+//!
+//! The verdicts are those of [`Manifest::check`] and the digests those of [`PieceDigests::of`], piece by piece. Nothing here reads a file.
+
+use crate::sys::md5_of_many;
+use crate::types::{Geometry, Manifest, PieceDigests, WrongPiece};
+
+/// Checks pieces, given as (index, bytes), by length, BLAKE3 and MD5: a verdict for each, in their order. Any number in any order;
+/// fastest with 8 or more of the same length.
+///
+/// [`WrongPiece`] says what is wrong with a piece, and thereby whose fault it is.
+pub fn verify(manifest: &Manifest, pieces: &[(u32, &[u8])]) -> Vec<Result<(), WrongPiece>> {
+    let listed: Vec<_> = pieces.iter().map(|(index, bytes)| manifest.check_but_md5(*index, bytes)).collect();
+    let right = pieces.iter().zip(&listed).filter(|(_, listed)| listed.is_ok());
+    let right: Vec<&[u8]> = right.map(|((_, bytes), _)| *bytes).collect();
+    let mut found = md5_of_many(&right).into_iter();
+    let verdict = |((index, _), listed): (&(u32, &[u8]), Result<_, _>)| {
+        let listed = listed?;
+        if found.next() == Some(listed) { Ok(()) } else { Err(WrongPiece::Md5(*index)) }
+    };
+    pieces.iter().zip(listed).map(verdict).collect()
+}
+
+/// Digests of pieces that follow each other in a file cut as `geometry` says, from piece `first_index` on. Each must be whole.
+pub fn piece_digests(geometry: &Geometry, first_index: u32, pieces: &[&[u8]]) -> Vec<PieceDigests> {
+    let md5s = md5_of_many(pieces);
+    let numbered = (first_index..).zip(pieces.iter().zip(md5s));
+    numbered.map(|(index, (bytes, md5))| PieceDigests::with_md5(geometry, index, bytes, md5)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    const PIECE: usize = 1 << 20;
+
+    fn content(len: usize) -> Vec<u8> {
+        (0..len).map(|i| (i % 251) as u8 ^ (i >> 16) as u8).collect()
+    }
+
+    fn hashed(bytes: &[u8]) -> Manifest {
+        let pieces: Vec<&[u8]> = bytes.chunks(PIECE).collect();
+        Manifest::of_hashed(bytes.len() as u64, piece_digests(&Geometry::of(bytes.len() as u64), 0, &pieces))
+    }
+
+    #[test]
+    fn digests_are_those_of_each_piece_from_any_first_one() {
+        for len in [0, 1, PIECE, PIECE + 1, 3 * PIECE, 9 * PIECE + 7919] {
+            let bytes = content(len);
+            let geometry = Geometry::of(len as u64);
+            let pieces: Vec<&[u8]> = bytes.chunks(PIECE).collect();
+            let one = |(index, bytes): (usize, &&[u8])| PieceDigests::of(&geometry, index as u32, bytes);
+            let expected: Vec<_> = pieces.iter().enumerate().map(one).collect();
+            for first in [0, 1, 5].into_iter().filter(|first| *first <= pieces.len()) {
+                let digests = piece_digests(&geometry, first as u32, &pieces[first..]);
+                assert_eq!(digests, expected[first..], "length {len}, first {first}");
+            }
+        }
+    }
+
+    /// What becomes of a piece on its way.
+    #[derive(Debug, Clone)]
+    enum Fate {
+        Whole,
+        Flipped(Index),
+        Cut(Index),
+        Lengthened,
+        /// It comes under another number, which may be none of the file's.
+        As(u32),
+    }
+
+    fn fates() -> impl Strategy<Value = Fate> {
+        prop_oneof![
+            4 => Just(Fate::Whole),
+            1 => any::<Index>().prop_map(Fate::Flipped),
+            1 => any::<Index>().prop_map(Fate::Cut),
+            1 => Just(Fate::Lengthened),
+            1 => prop_oneof![0_u32..12, Just(u32::MAX)].prop_map(Fate::As),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn verdicts_are_those_of_the_check_one_by_one(
+            arrived in prop::collection::vec((0_usize..10, fates()), 0..=17),
+            lies in prop::collection::vec(0_usize..10, 0..3),
+        ) {
+            let bytes = content(9 * PIECE + 77);
+            let honest = hashed(&bytes);
+            let mut listed = honest.pieces().to_vec();
+            for lie in lies {
+                listed[lie].md5.0[15] ^= 1;
+            }
+            let manifest = Manifest::accept(honest.key(), listed).expect("md5 is not part of the tree");
+            let deliver = |(number, fate): &(usize, Fate)| {
+                let mut piece = bytes[number * PIECE..bytes.len().min((number + 1) * PIECE)].to_vec();
+                let mut index = *number as u32;
+                match fate {
+                    Fate::Whole => {}
+                    Fate::Flipped(at) => piece[at.index(77)] ^= 0x40,
+                    Fate::Cut(len) => piece.truncate(len.index(piece.len())),
+                    Fate::Lengthened => piece.push(0),
+                    Fate::As(other) => index = *other,
+                }
+                (index, piece)
+            };
+            let delivered: Vec<(u32, Vec<u8>)> = arrived.iter().map(deliver).collect();
+            let pieces: Vec<(u32, &[u8])> = delivered.iter().map(|(index, piece)| (*index, &piece[..])).collect();
+            let expected: Vec<_> = pieces.iter().map(|(index, piece)| manifest.check(*index, piece)).collect();
+            prop_assert_eq!(verify(&manifest, &pieces), expected);
+        }
+    }
+
+    #[test]
+    fn each_fault_is_found_at_its_piece() {
+        let bytes = content(3 * PIECE + 5);
+        let honest = hashed(&bytes);
+        let mut listed = honest.pieces().to_vec();
+        listed[2].md5.0[0] ^= 1;
+        let manifest = Manifest::accept(honest.key(), listed).expect("md5 is not part of the tree");
+        let piece = |index: usize| &bytes[index * PIECE..bytes.len().min((index + 1) * PIECE)];
+        let pieces =
+            [(3, piece(3)), (1, piece(0)), (2, piece(2)), (0, piece(3)), (0, piece(0)), (4, piece(3))];
+        let expected = [
+            Ok(()),
+            Err(WrongPiece::Bytes(1)),
+            Err(WrongPiece::Md5(2)),
+            Err(WrongPiece::Length(0)),
+            Ok(()),
+            Err(WrongPiece::Length(4)),
+        ];
+        assert_eq!(verify(&manifest, &pieces), expected);
+        assert_eq!(verify(&manifest, &[]), []);
+    }
+}

@@ -1,0 +1,454 @@
+//! MD5 of many buffers at once: eight lanes of a vector register, each with a buffer of its own.
+//!
+//! MD5 is a chain of steps that each need the one before, so one buffer keeps a core waiting; eight independent ones fill it. A lane
+//! whose buffer ends takes the next one that waits. Whatever the lengths and the processor, the digests are those of the `md-5` crate,
+//! which does the work where there are no lanes, or one buffer alone is left.
+
+use md5::block_api::compress;
+use md5::{Digest, Md5};
+
+use crate::types::Md5Digest;
+
+const LANES: usize = 8;
+const BLOCK_BYTES: usize = 64;
+type Block = [u8; BLOCK_BYTES];
+/// The four words A, B, C, D of every lane.
+type States = [[u32; LANES]; 4];
+
+const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+
+/// MD5 of each buffer, in their order. Any number of any lengths; fastest with 8 or more of about the same length.
+pub fn md5_of_many(buffers: &[&[u8]]) -> Vec<Md5Digest> {
+    match Avx2::detect() {
+        Some(avx2) if buffers.len() > 1 => digest_in_lanes(avx2, buffers),
+        _ => digest_in_turn(buffers),
+    }
+}
+
+fn digest_in_turn(buffers: &[&[u8]]) -> Vec<Md5Digest> {
+    buffers.iter().map(|buffer| Md5Digest(Md5::digest(buffer).into())).collect()
+}
+
+/// A buffer on its way through a lane.
+struct Lane<'a> {
+    /// Its place among the buffers.
+    index: usize,
+    state: [u32; 4],
+    /// Whole blocks still to go.
+    body: &'a [Block],
+    /// What follows them: the last bytes, a one bit, zeros, the length in bits. One block or two.
+    tail: [Block; 2],
+    /// The tail's blocks before this one are done, or not part of it.
+    tail_at: usize,
+}
+
+impl<'a> Lane<'a> {
+    fn new(index: usize, buffer: &'a [u8]) -> Lane<'a> {
+        let (body, rest) = buffer.as_chunks();
+        let mut tail = [[0; BLOCK_BYTES]; 2];
+        let tail_at = usize::from(rest.len() + 1 + size_of::<u64>() <= BLOCK_BYTES);
+        let padded = tail[tail_at..].as_flattened_mut();
+        padded[..rest.len()].copy_from_slice(rest);
+        padded[rest.len()] = 0x80;
+        let bits = (buffer.len() as u64).wrapping_mul(8).to_le_bytes();
+        let bits_at = padded.len() - bits.len();
+        padded[bits_at..].copy_from_slice(&bits);
+        Lane { index, state: INITIAL, body, tail, tail_at }
+    }
+
+    /// Blocks that lie one after the other; empty if and only if the buffer is done.
+    fn next_blocks(&self) -> &[Block] {
+        if self.body.is_empty() { &self.tail[self.tail_at..] } else { self.body }
+    }
+
+    /// Passes over `count` of the next blocks.
+    fn advance(&mut self, count: usize) {
+        if self.body.is_empty() {
+            self.tail_at += count;
+        } else {
+            self.body = &self.body[count..];
+        }
+    }
+
+    fn digest(&self) -> Md5Digest {
+        let mut digest = [0; 16];
+        for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(self.state) {
+            *bytes = word.to_le_bytes();
+        }
+        Md5Digest(digest)
+    }
+}
+
+fn digest_in_lanes(avx2: Avx2, buffers: &[&[u8]]) -> Vec<Md5Digest> {
+    let mut digests = vec![Md5Digest([0; 16]); buffers.len()];
+    let mut waiting = buffers.iter().enumerate().map(|(index, buffer)| Lane::new(index, buffer));
+    let mut live: Vec<Lane<'_>> = Vec::with_capacity(LANES);
+    loop {
+        live.extend(waiting.by_ref().take(LANES - live.len()));
+        let Some(count) = live.iter().map(|lane| lane.next_blocks().len()).min() else { return digests };
+        match live.as_mut_slice() {
+            // Lanes that idle cost as much as lanes that work: one buffer alone is faster without them.
+            [only] => {
+                let mut state = only.state;
+                compress(&mut state, only.next_blocks());
+                only.state = state;
+            }
+            live => run(avx2, live, count),
+        }
+        live.retain_mut(|lane| {
+            lane.advance(count);
+            let is_done = lane.next_blocks().is_empty();
+            if is_done {
+                digests[lane.index] = lane.digest();
+            }
+            !is_done
+        });
+    }
+}
+
+/// Takes each of the live lanes through its next `count` blocks.
+fn run(avx2: Avx2, live: &mut [Lane<'_>], count: usize) {
+    // An idle lane goes through another one's blocks, and nobody asks for what comes out.
+    let blocks = std::array::from_fn(|lane| &live.get(lane).unwrap_or(&live[0]).next_blocks()[..count]);
+    let word_of = |word: usize| std::array::from_fn(|lane| live.get(lane).map_or(0, |lane| lane.state[word]));
+    let mut states: States = std::array::from_fn(word_of);
+    avx2.compress(&mut states, &blocks);
+    for (number, lane) in live.iter_mut().enumerate() {
+        lane.state = states.map(|word| word[number]);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+use x86::Avx2;
+
+#[cfg(not(target_arch = "x86_64"))]
+use elsewhere::Avx2;
+
+#[cfg(not(target_arch = "x86_64"))]
+mod elsewhere {
+    use super::{Block, LANES, States};
+
+    /// No value: this processor has no lanes.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) enum Avx2 {}
+
+    impl Avx2 {
+        pub(super) fn detect() -> Option<Avx2> {
+            None
+        }
+
+        pub(super) fn compress(self, _states: &mut States, _lanes: &[&[Block]; LANES]) {
+            match self {}
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Block, LANES, States};
+
+    /// The whole parts of 2^32 times the sine of 1, 2, 3... (RFC 1321, 3.4).
+    #[rustfmt::skip]
+    pub(super) const SINES: [u32; 64] = [
+        0xd76aa478, 0xe8c7b756, 0x242070db, 0xc1bdceee,
+        0xf57c0faf, 0x4787c62a, 0xa8304613, 0xfd469501,
+        0x698098d8, 0x8b44f7af, 0xffff5bb1, 0x895cd7be,
+        0x6b901122, 0xfd987193, 0xa679438e, 0x49b40821,
+        0xf61e2562, 0xc040b340, 0x265e5a51, 0xe9b6c7aa,
+        0xd62f105d, 0x02441453, 0xd8a1e681, 0xe7d3fbc8,
+        0x21e1cde6, 0xc33707d6, 0xf4d50d87, 0x455a14ed,
+        0xa9e3e905, 0xfcefa3f8, 0x676f02d9, 0x8d2a4c8a,
+        0xfffa3942, 0x8771f681, 0x6d9d6122, 0xfde5380c,
+        0xa4beea44, 0x4bdecfa9, 0xf6bb4b60, 0xbebfbc70,
+        0x289b7ec6, 0xeaa127fa, 0xd4ef3085, 0x04881d05,
+        0xd9d4d039, 0xe6db99e5, 0x1fa27cf8, 0xc4ac5665,
+        0xf4292244, 0x432aff97, 0xab9423a7, 0xfc93a039,
+        0x655b59c3, 0x8f0ccc92, 0xffeff47d, 0x85845dd1,
+        0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1,
+        0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391,
+    ];
+
+    /// What is its own in a round: step `n` takes in word `n * stride + start` (mod 16) and rotates by `left[n % 4]`.
+    struct Round {
+        stride: usize,
+        start: usize,
+        left: [i32; 4],
+    }
+
+    const ROUNDS: [Round; 4] = [
+        Round { stride: 1, start: 0, left: [7, 12, 17, 22] },
+        Round { stride: 5, start: 1, left: [5, 9, 14, 20] },
+        Round { stride: 3, start: 5, left: [4, 11, 16, 23] },
+        Round { stride: 7, start: 0, left: [6, 10, 15, 21] },
+    ];
+
+    /// The proof that this processor has AVX2.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Avx2(());
+
+    impl Avx2 {
+        pub(super) fn detect() -> Option<Avx2> {
+            is_x86_feature_detected!("avx2").then_some(Avx2(()))
+        }
+
+        /// Takes each lane through its blocks; all have equally many.
+        pub(super) fn compress(self, states: &mut States, lanes: &[&[Block]; LANES]) {
+            // SAFETY: `self` comes from `detect` alone, so the processor has what this function is compiled for.
+            unsafe { compress(states, lanes) }
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn load(from: &[u8; 32]) -> __m256i {
+        // SAFETY: 32 bytes are readable there, and this load needs no alignment.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn load_words(from: &[u32; LANES]) -> __m256i {
+        // SAFETY: 32 bytes are readable there, and this load needs no alignment.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn store_words(to: &mut [u32; LANES], vector: __m256i) {
+        // SAFETY: 32 bytes are writable there, and this store needs no alignment.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), vector) }
+    }
+
+    /// Rows become columns: word `w` of lane `l` goes from row `l` to row `w`.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn transpose(rows: [__m256i; LANES]) -> [__m256i; LANES] {
+        let [a, b, c, d, e, f, g, h] = rows;
+        // Pairs of words of two lanes, then fours of four lanes, in each half of the registers; then the halves.
+        let (ab_low, ab_high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+        let (cd_low, cd_high) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+        let (ef_low, ef_high) = (_mm256_unpacklo_epi32(e, f), _mm256_unpackhi_epi32(e, f));
+        let (gh_low, gh_high) = (_mm256_unpacklo_epi32(g, h), _mm256_unpackhi_epi32(g, h));
+        let left = [
+            _mm256_unpacklo_epi64(ab_low, cd_low),
+            _mm256_unpackhi_epi64(ab_low, cd_low),
+            _mm256_unpacklo_epi64(ab_high, cd_high),
+            _mm256_unpackhi_epi64(ab_high, cd_high),
+        ];
+        let right = [
+            _mm256_unpacklo_epi64(ef_low, gh_low),
+            _mm256_unpackhi_epi64(ef_low, gh_low),
+            _mm256_unpacklo_epi64(ef_high, gh_high),
+            _mm256_unpackhi_epi64(ef_high, gh_high),
+        ];
+        let low = |at: usize| _mm256_permute2x128_si256::<0x20>(left[at], right[at]);
+        let high = |at: usize| _mm256_permute2x128_si256::<0x31>(left[at], right[at]);
+        [low(0), low(1), low(2), low(3), high(0), high(1), high(2), high(3)]
+    }
+
+    /// The 16 words of block `at` of every lane.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn words(lanes: &[&[Block]; LANES], at: usize) -> [__m256i; 16] {
+        let half = |half: usize| {
+            let row = |lane: usize| load(&lanes[lane][at].as_chunks().0[half]);
+            transpose([row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)])
+        };
+        let [a, b, c, d, e, f, g, h] = half(0);
+        let [i, j, k, l, m, n, o, p] = half(1);
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn add(a: __m256i, b: __m256i) -> __m256i {
+        _mm256_add_epi32(a, b)
+    }
+
+    /// The 16 steps of round `$round` on `$state`, which is A, B, C, D as the next step sees them.
+    macro_rules! round {
+        ($round:literal, $state:ident, $words:ident, $mix:ident) => {
+            round!($round, $state, $words, $mix, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+        };
+        ($round:literal, $state:ident, $words:ident, $mix:ident, $($n:literal)*) => {$(
+            let [a, b, c, d] = $state;
+            let word = $words[const { ($n * ROUNDS[$round].stride + ROUNDS[$round].start) % 16 }];
+            let sine = _mm256_set1_epi32(const { SINES[16 * $round + $n].cast_signed() });
+            let sum = add(add(a, add(word, sine)), $mix(b, c, d));
+            let turned = rotate::<{ ROUNDS[$round].left[$n % 4] }, { 32 - ROUNDS[$round].left[$n % 4] }>(sum);
+            $state = [d, add(b, turned), b, c];
+        )*};
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn compress(states: &mut States, lanes: &[&[Block]; LANES]) {
+        let mut state = [0, 1, 2, 3].map(|word| load_words(&states[word]));
+        for at in 0..lanes[0].len() {
+            let words = words(lanes, at);
+            let before = state;
+            round!(0, state, words, f);
+            round!(1, state, words, g);
+            round!(2, state, words, h);
+            round!(3, state, words, i);
+            state = [0, 1, 2, 3].map(|word| add(before[word], state[word]));
+        }
+        for (words, vector) in states.iter_mut().zip(state) {
+            store_words(words, vector);
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn rotate<const LEFT: i32, const RIGHT: i32>(a: __m256i) -> __m256i {
+        _mm256_or_si256(_mm256_slli_epi32::<LEFT>(a), _mm256_srli_epi32::<RIGHT>(a))
+    }
+
+    /// The bits of `c` where `b` has ones, else those of `d`.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn f(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+        _mm256_or_si256(_mm256_and_si256(b, c), _mm256_andnot_si256(b, d))
+    }
+
+    /// The bits of `b` where `d` has ones, else those of `c`.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn g(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+        f(d, b, c)
+    }
+
+    /// The bits that an odd number of the three have.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn h(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+        _mm256_xor_si256(b, _mm256_xor_si256(c, d))
+    }
+
+    /// `c ^ (b | !d)`.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn i(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+        let not_d = _mm256_xor_si256(d, _mm256_set1_epi32(-1));
+        _mm256_xor_si256(c, _mm256_or_si256(b, not_d))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Implementation = Box<dyn Fn(&[&[u8]]) -> Vec<Md5Digest>>;
+
+    /// Every implementation that this processor has, by name.
+    fn implementations() -> Vec<(&'static str, Implementation)> {
+        let mut all: Vec<(_, Implementation)> =
+            vec![("chosen", Box::new(md5_of_many)), ("in turn", Box::new(digest_in_turn))];
+        if let Some(avx2) = Avx2::detect() {
+            all.push(("avx2", Box::new(move |buffers| digest_in_lanes(avx2, buffers))));
+        }
+        all
+    }
+
+    fn check(buffers: &[&[u8]]) {
+        let expected: Vec<_> = buffers.iter().map(|buffer| Md5Digest(Md5::digest(buffer).into())).collect();
+        for (name, digest) in implementations() {
+            if digest(buffers) != expected {
+                let lens: Vec<usize> = buffers.iter().map(|buffer| buffer.len()).collect();
+                panic!("{name}: wrong digests for lengths {lens:?}");
+            }
+        }
+    }
+
+    /// Bytes without a period, so that no two stretches are alike.
+    fn content(len: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        std::iter::repeat_with(next).take(len).collect()
+    }
+
+    /// The test suite of RFC 1321, A.5, in hex.
+    const RFC: [(&str, &str); 7] = [
+        ("", "d41d8cd98f00b204e9800998ecf8427e"),
+        ("a", "0cc175b9c0f1b6a831c399e269772661"),
+        ("abc", "900150983cd24fb0d6963f7d28e17f72"),
+        ("message digest", "f96b697d7cb7938d525a2f31aaf161d0"),
+        ("abcdefghijklmnopqrstuvwxyz", "c3fcd3d76192e4007dfb496cca67e13b"),
+        (
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+            "d174ab98d277d9f5a5611c2c9f419d9f",
+        ),
+        (
+            "12345678901234567890123456789012345678901234567890123456789012345678901234567890",
+            "57edf4a22be3c955ac49da2e2107b67a",
+        ),
+    ];
+
+    #[test]
+    fn the_vectors_of_the_rfc_come_out_of_every_lane() {
+        for first in 0..RFC.len() {
+            let turned: Vec<_> = RFC.iter().cycle().skip(first).take(LANES).collect();
+            let buffers: Vec<&[u8]> = turned.iter().map(|(text, _)| text.as_bytes()).collect();
+            let digests: Vec<&str> = turned.iter().map(|(_, digest)| *digest).collect();
+            for (name, digest) in implementations() {
+                let found: Vec<String> = digest(&buffers).iter().map(ToString::to_string).collect();
+                assert_eq!(found, digests, "{name}, first {first}");
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_processor_has_the_lanes_that_it_says() {
+        let flags = std::fs::read_to_string("/proc/cpuinfo").expect("Linux");
+        assert_eq!(Avx2::detect().is_some(), flags.split_whitespace().any(|flag| flag == "avx2"));
+    }
+
+    #[test]
+    fn any_number_of_buffers_of_any_of_the_edge_lengths() {
+        let bytes = content(1 << 20);
+        let edges = [0, 1, 55, 56, 63, 64, 65, 119, 120, 127, 128, 129, 1000];
+        for count in 0..=40 {
+            for len in edges {
+                // All alike in length, none in bytes.
+                let alike: Vec<&[u8]> = (0..count).map(|at| &bytes[at..at + len]).collect();
+                check(&alike);
+            }
+            let mixed: Vec<&[u8]> = (0..count).map(|at| &bytes[at..at + edges[at % edges.len()]]).collect();
+            check(&mixed);
+        }
+        let large: Vec<&[u8]> =
+            [1 << 20, 0, (1 << 20) - 1, 65, 1 << 20, 300_000, 1 << 19, 77, 1 << 20, 5, 700_000]
+                .iter()
+                .map(|len| &bytes[bytes.len() - len..])
+                .collect();
+        check(&large);
+        check(&[&bytes]);
+    }
+
+    proptest! {
+        #[test]
+        fn lanes_agree_with_the_reference(
+            lens in prop::collection::vec(prop_oneof![4 => 0_usize..300, 2 => 0_usize..5000, 1 => 0_usize..100_000], 0..=40),
+            seed in any::<[u8; 16]>(),
+        ) {
+            let bytes: Vec<u8> = content(101_000).iter().zip(seed.iter().cycle()).map(|(a, b)| a ^ b).collect();
+            let buffers: Vec<&[u8]> = lens.iter().enumerate().map(|(at, len)| &bytes[at..at + len]).collect();
+            check(&buffers);
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_table_of_sines_is_that_of_the_rfc() {
+        for (at, sine) in x86::SINES.iter().enumerate() {
+            let exact = ((at + 1) as f64).sin().abs() * 4_294_967_296.0;
+            assert_eq!(u64::from(*sine), exact as u64, "sine {}", at + 1);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! SIGKILL at random moments, of downloaders, of sources and of the tracker: the file is right every time.
+//!
+//! `scripts/prove` kills more often: `NEARPEER_KILLS`, `NEARPEER_TRANSFERS`. A random moment is a time waited for the process to end by
+//! itself; nothing is synchronised by it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+
+use nearpeer::types::{Liveness, NodeSummary};
+
+use crate::support::content::noise;
+use crate::support::partial::{going_on_mib, left, percent, percent_said};
+use crate::support::process::{Process, Stream};
+use crate::support::world::{Node, NodeSpec, World, assert_only};
+use crate::support::{DEADLINE, count, seed, tell};
+
+const NAME: &str = "f.bin";
+
+/// A node over `share` whose one command is the download, and that leaves then.
+fn start_download(world: &World, share: &Path) -> Process {
+    let (mut process, _) = world.launch(&NodeSpec::new().port(0).share(share));
+    process.send(&format!("download {NAME}"));
+    process.close_stdin();
+    process
+}
+
+/// Asserts that the share holds nothing under the name, or all of it; true if all.
+fn is_whole(share: &Path, bytes: &[u8], told: &dyn Fn() -> String) -> bool {
+    match std::fs::read(share.join(NAME)) {
+        Ok(found) => {
+            assert!(found == bytes, "something else stands under the name\n{}", told());
+            true
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{}", told());
+            false
+        }
+    }
+}
+
+/// When a downloader is killed.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// So long after its start.
+    After(Duration),
+    /// So long after it has said that it has so many percent.
+    Percent(u32, Duration),
+}
+
+impl Moment {
+    /// Any moment of a life that lasts about `life`; half of them around a piece or the end.
+    fn random(rng: &mut SmallRng, life: Duration) -> Moment {
+        match rng.random() {
+            true => Moment::After(rng.random_range(Duration::ZERO..life)),
+            false => Moment::Percent(
+                rng.random_range(1..=10) * 10,
+                rng.random_range(Duration::ZERO..Duration::from_millis(20)),
+            ),
+        }
+    }
+
+    /// Waits for the moment; false if the process has ended before.
+    fn comes_for(self, process: &Process) -> bool {
+        match self {
+            Moment::After(time) => !process.ends_within(time),
+            Moment::Percent(wanted, time) => {
+                let is_there = |line: &str| percent(line, NAME).is_some_and(|said| said >= wanted);
+                process.find_line(Stream::Stderr, 0, DEADLINE, is_there).is_some()
+                    && !process.ends_within(time)
+            }
+        }
+    }
+}
+
+/// What has come of all kills.
+#[derive(Debug, Default)]
+struct Tally {
+    kills: usize,
+    files: usize,
+    /// Kills after which the file was in place.
+    placed: usize,
+    /// Downloads that went on.
+    resumed: usize,
+    rounds_max: usize,
+}
+
+/// One file, by as many lives as it takes, of which at most `kills` are ended by SIGKILL.
+fn kill_until_done(
+    world: &World,
+    bytes: &[u8],
+    life: Duration,
+    kills: usize,
+    rng: &mut SmallRng,
+    tally: &mut Tally,
+) {
+    let share = world.directory();
+    let mut said_before = 0;
+    for round in 0..=kills {
+        let moment = Moment::random(rng, life);
+        let mut process = start_download(world, &share);
+        if round < kills && moment.comes_for(&process) {
+            process.kill();
+            tally.kills += 1;
+            let whole = is_whole(&share, bytes, &|| format!("{moment:?}: {}", process.transcript()));
+            tally.placed += usize::from(whole);
+            let parts = left(&share);
+            // The last is a record that was being written.
+            let known = |name: &String| [".part", ".resume", ".tmp"].iter().any(|end| name.ends_with(end));
+            assert!(parts.iter().all(known), "{moment:?}: {parts:?}");
+            said_before = said_before.max(percent_said(&process, NAME));
+            continue;
+        }
+        let code = process.wait(DEADLINE * 2);
+        let told = || format!("round {round}, {said_before} % were there: {}", process.transcript());
+        assert_eq!(code, 0, "{}", told());
+        assert!(is_whole(&share, bytes, &told), "nothing is there: {}", told());
+        assert_only(&share, &[NAME]);
+        assert_eq!(left(&share), [""; 0], "left behind: {}", told());
+        let out = process.since(Stream::Stdout, 0);
+        if out.iter().any(|line| line.starts_with("downloaded ")) {
+            let found = going_on_mib(&process.since(Stream::Stderr, 0), NAME);
+            tally.resumed += usize::from(found.is_some());
+            assert!(said_before < 30 || found > Some(0.0), "it began from zero: {}", told());
+        }
+        tally.files += 1;
+        tally.rounds_max = tally.rounds_max.max(round);
+        return;
+    }
+}
+
+#[test]
+fn a_downloader_killed_at_any_moment_ends_up_with_the_right_file() {
+    let kills = count("NEARPEER_KILLS", 50);
+    let mut rng = SmallRng::seed_from_u64(seed(20_261_121));
+    let bytes = noise(61, (5 << 20) + 12_345);
+    let world = World::new().tracker();
+    let slow = NodeSpec::new().headless().file(NAME, &bytes).flags(&["--max-upload", "16MiB"]);
+    let _sources = [world.start(slow.clone()), world.start(slow)];
+    let mut tally = Tally::default();
+    let began = Instant::now();
+    kill_until_done(&world, &bytes, Duration::ZERO, 0, &mut rng, &mut tally);
+    let life = began.elapsed();
+    while tally.kills < kills {
+        // Few enough that most downloads are seen to end, enough for lives that are cut off while they go on.
+        let at_most = 4.min(kills - tally.kills);
+        kill_until_done(&world, &bytes, life, at_most, &mut rng, &mut tally);
+    }
+    let Tally { kills, files, placed, resumed, rounds_max } = tally;
+    tell(&format!(
+        "kills: {kills} kills of a downloader, {files} files right, {placed} in place when killed, \
+         {resumed} went on, at most {rounds_max} kills a file"
+    ));
+}
+
+/// The tracker and the sources of a download, some of them dead.
+struct Swarm {
+    world: World,
+    sources: Vec<Node>,
+    tracker_is_dead: bool,
+    dead: Vec<bool>,
+    kills: usize,
+}
+
+impl Swarm {
+    /// Kills or revives one of them: the tracker is one of the crowd.
+    fn shake(&mut self, rng: &mut SmallRng) {
+        match rng.random_range(0..=self.sources.len()) {
+            0 if self.tracker_is_dead => self.revive_tracker(),
+            0 => {
+                self.world.kill_tracker();
+                self.tracker_is_dead = true;
+                self.kills += 1;
+            }
+            number if self.dead[number - 1] => self.revive(number - 1),
+            number => {
+                self.sources[number - 1].process.kill();
+                self.dead[number - 1] = true;
+                self.kills += 1;
+            }
+        }
+    }
+
+    fn revive_tracker(&mut self) {
+        self.world.restart_tracker();
+        self.tracker_is_dead = false;
+    }
+
+    fn revive(&mut self, index: usize) {
+        self.sources[index].launch_again();
+        self.dead[index] = false;
+    }
+
+    fn revive_all(&mut self) {
+        if self.tracker_is_dead {
+            self.revive_tracker();
+        }
+        for index in 0..self.sources.len() {
+            if self.dead[index] {
+                self.revive(index);
+            }
+        }
+    }
+
+    /// Waits until the tracker offers one of the sources: a first find that is empty ends a download.
+    fn expect_offered(&self) {
+        let is_offered = |row: &NodeSummary| row.files == 1 && matches!(row.liveness, Liveness::Live);
+        self.world.expect_listed("a source", |nodes| nodes.iter().any(is_offered));
+    }
+}
+
+#[test]
+fn sources_and_tracker_killed_at_random_leave_the_right_file() {
+    let transfers = count("NEARPEER_TRANSFERS", 20);
+    let mut rng = SmallRng::seed_from_u64(seed(20_261_122));
+    let bytes = noise(62, (6 << 20) + 54_321);
+    let world = World::new().tracker();
+    let slow = NodeSpec::new().headless().file(NAME, &bytes);
+    let slow = slow.flags(&["--max-upload", "8MiB", "--heartbeat", "200ms"]);
+    let sources: Vec<_> = (0..3).map(|_| world.start(slow.clone())).collect();
+    let dead = vec![false; sources.len()];
+    let mut swarm = Swarm { world, sources, tracker_is_dead: false, dead, kills: 0 };
+    let mut failed = 0;
+    for transfer in 0..transfers {
+        swarm.revive_all();
+        swarm.expect_offered();
+        let share = swarm.world.directory();
+        let mut download = start_download(&swarm.world, &share);
+        // From its choice on it must do without any of them.
+        download.expect_stderr(&format!("{NAME}: chose "));
+        for _ in 0..rng.random_range(1..=5) {
+            if download.ends_within(rng.random_range(Duration::ZERO..Duration::from_millis(80))) {
+                break;
+            }
+            swarm.shake(&mut rng);
+        }
+        let _done_meanwhile =
+            download.ends_within(rng.random_range(Duration::ZERO..Duration::from_millis(200)));
+        // What is dead now stays so for a moment, but not for all rounds.
+        swarm.revive_all();
+        let code = download.wait(DEADLINE * 2);
+        let told = || format!("transfer {transfer}: {}", download.transcript());
+        let whole = is_whole(&share, &bytes, &told);
+        assert_eq!(code, if whole { 0 } else { 5 }, "{}", told());
+        if whole {
+            assert_only(&share, &[NAME]);
+        }
+        failed += usize::from(!whole);
+        // Hundreds of files of a few MiB would be many.
+        std::fs::remove_dir_all(&share).expect("removed");
+    }
+    // They come back at once, and five rounds take 15 s.
+    assert!(failed * 20 <= transfers, "{failed} of {transfers} transfers found no source in all rounds");
+    tell(&format!(
+        "swarm_kills: {} kills of sources and tracker in {transfers} transfers: {} files right, {failed} gave up",
+        swarm.kills,
+        transfers - failed
+    ));
+}

@@ -1,0 +1,202 @@
+//! One download from several sources at once: who is used, who joins, who leaves, who is blamed.
+//!
+//! Sources stand behind proxies, which tell how many bytes came from each and make them equally fast.
+
+use std::time::{Duration, Instant};
+
+use crate::support::content::noise;
+use crate::support::evil::{Behaviour, EvilPeer};
+use crate::support::process::{Process, Stream};
+use crate::support::proxy::{Direction, Fault, Proxy};
+use crate::support::rows::downloaded_row;
+use crate::support::world::{Node, NodeSpec, World, assert_only, write_latency};
+use crate::support::{DEADLINE, tell};
+
+const NAME: &str = "f.bin";
+const MIB: u64 = 1 << 20;
+
+/// A source and the way to it.
+struct Source {
+    node: Node,
+    proxy: Proxy,
+}
+
+impl Source {
+    fn start(world: &World, name: &str, bytes: &[u8]) -> Source {
+        let (node, proxy) = world.start_behind_proxy(NodeSpec::new().headless().file(name, bytes));
+        Source { node, proxy }
+    }
+
+    fn limit(&self, bytes_per_s: u64) {
+        self.proxy.set(Direction::ToClient, Fault { rate: Some(bytes_per_s), ..Fault::default() });
+    }
+
+    /// Bytes that have come from it so far.
+    fn sent(&self) -> u64 {
+        self.proxy.bytes(Direction::ToClient)
+    }
+}
+
+/// Whether the process has said that it left a source, for a reason that contains `why`.
+fn has_left(process: &Process, source: std::net::SocketAddr, why: &str) -> bool {
+    let left = format!("{NAME}: left {source}: ");
+    let lines = process.since(Stream::Stderr, 0);
+    lines.iter().any(|line| line.strip_prefix(&left).is_some_and(|rest| rest.contains(why)))
+}
+
+#[test]
+fn three_holders_under_three_names_feed_one_download() {
+    let bytes = noise(91, (12 << 20) + 345);
+    let world = World::new().tracker();
+    let names = ["one.bin", "deep/two.bin", NAME];
+    let sources = names.map(|name| Source::start(&world, name, &bytes));
+    let mut asker = world.start(NodeSpec::new());
+    for source in &sources {
+        source.limit(4 << 20);
+    }
+    asker.process.send(&format!("download {NAME}"));
+    let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+    let mut used = row.sources;
+    used.sort();
+    let mut expected = sources.each_ref().map(|source| source.proxy.addr());
+    expected.sort();
+    assert_eq!(used, expected, "{}", asker.process.transcript());
+    for source in &sources {
+        assert!(source.sent() >= MIB, "{}: {} bytes", source.proxy.addr(), source.sent());
+    }
+    assert!(asker.read(NAME) == Some(bytes));
+    assert_only(&asker.share, &[NAME]);
+}
+
+/// Downloads a file of `pieces` whole pieces from a source at 1 ms and one at `far_ms`; pieces that came from each, by what their
+/// proxies have carried, and whether each is named.
+fn pieces_from_near_and_far(pieces: u64, far_ms: f64) -> [(u64, bool); 2] {
+    let bytes = noise(92, (pieces * MIB) as usize);
+    let world = World::new().tracker();
+    let sources = [Source::start(&world, NAME, &bytes), Source::start(&world, NAME, &bytes)];
+    let latency = world.latency_file();
+    let mut asker = world.start(NodeSpec::new().latency(&latency));
+    let rows = [1.0, far_ms];
+    let rows: Vec<_> =
+        sources.iter().zip(rows).map(|(source, ms)| (asker.addr, source.proxy.addr(), ms)).collect();
+    write_latency(&latency, &rows);
+    // So slow that no piece is there before all of them have been given to a source.
+    for source in &sources {
+        source.limit(4 << 20);
+    }
+    let before = sources.each_ref().map(Source::sent);
+    let lines = asker.command(&format!("download {NAME}"));
+    let row = downloaded_row(lines.last().expect("a result"), NAME);
+    assert!(asker.read(NAME) == Some(bytes));
+    let mut had = [(0, false); 2];
+    for ((source, before), had) in sources.iter().zip(before).zip(&mut had) {
+        let sent = source.sent() - before;
+        // Requests, replies and the piece list come to less than a piece.
+        *had = (sent / MIB, row.sources.contains(&source.proxy.addr()));
+    }
+    had
+}
+
+#[test]
+fn a_second_source_is_used_exactly_when_the_rule_says() {
+    // Near: 1 ms, and 10 for each piece that it is to send already.
+    for (pieces, far_ms, expected) in [
+        // Only one piece: the least latency.
+        (1, 5.0, [(1, true), (0, false)]),
+        // The second would be 11 at the near one.
+        (2, 5.0, [(1, true), (1, true)]),
+        (2, 12.0, [(2, true), (0, false)]),
+        // 1, 11; the third would be 21.
+        (3, 12.0, [(2, true), (1, true)]),
+        // 1, 11, 21; the far one is 25.
+        (3, 25.0, [(3, true), (0, false)]),
+    ] {
+        assert_eq!(
+            pieces_from_near_and_far(pieces, far_ms),
+            expected,
+            "{pieces} pieces, the far source at {far_ms} ms: pieces from each, and is it named"
+        );
+    }
+}
+
+#[test]
+fn a_source_that_joins_is_used_within_ten_seconds() {
+    let bytes = noise(93, 48 << 20);
+    let world = World::new().tracker();
+    let first = Source::start(&world, NAME, &bytes);
+    let mut asker = world.start(NodeSpec::new());
+    // 24 s by itself.
+    first.limit(2 << 20);
+    let before = first.sent();
+    asker.process.send(&format!("download {NAME}"));
+    first.proxy.wait_bytes(Direction::ToClient, before + MIB, DEADLINE);
+    let second = Source::start(&world, NAME, &bytes);
+    let (joined, before) = (Instant::now(), second.sent());
+    second.proxy.wait_bytes(Direction::ToClient, before + MIB, Duration::from_secs(10));
+    tell(&format!("join: used {:.1} s after it was offered", joined.elapsed().as_secs_f64()));
+    let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+    assert_eq!(row.sources, [first.proxy.addr(), second.proxy.addr()], "the first used first");
+    assert!(asker.read(NAME) == Some(bytes));
+}
+
+#[test]
+fn a_source_killed_while_two_are_used_is_left_and_the_rest_comes_from_the_other() {
+    let bytes = noise(94, 16 << 20);
+    let world = World::new().tracker();
+    let mut sources = [Source::start(&world, NAME, &bytes), Source::start(&world, NAME, &bytes)];
+    let mut asker = world.start(NodeSpec::new());
+    let before = sources.each_ref().map(Source::sent);
+    for source in &sources {
+        source.limit(4 << 20);
+    }
+    asker.process.send(&format!("download {NAME}"));
+    for (source, before) in sources.iter().zip(before) {
+        source.proxy.wait_bytes(Direction::ToClient, before + MIB, DEADLINE);
+    }
+    let [doomed, other] = &mut sources;
+    doomed.node.process.kill();
+    let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+    assert!(has_left(&asker.process, doomed.proxy.addr(), ""), "{}", asker.process.transcript());
+    assert!(row.sources.contains(&other.proxy.addr()), "{row:?}");
+    assert!(asker.read(NAME) == Some(bytes));
+    assert_only(&asker.share, &[NAME]);
+}
+
+#[test]
+fn one_of_four_that_corrupts_a_twentieth_is_named_and_wastes_little() {
+    const PIECES: u64 = 48;
+    let bytes = noise(95, (PIECES * MIB) as usize);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::SometimesWrongBytes);
+    let honest = [(); 3].map(|()| Source::start(&world, NAME, &bytes));
+    let latency = world.latency_file();
+    let mut asker = world.start(NodeSpec::new().latency(&latency));
+    let mut rows = vec![(asker.addr, evil.addr, 1.0)];
+    rows.extend(honest.iter().map(|source| (asker.addr, source.proxy.addr(), 2.0)));
+    write_latency(&latency, &rows);
+    for source in &honest {
+        source.limit(16 << 20);
+    }
+    let before: u64 = honest.iter().map(Source::sent).sum();
+    asker.process.send(&format!("download {NAME}"));
+    let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+    assert!(asker.read(NAME) == Some(bytes));
+    assert_only(&asker.share, &[NAME]);
+    assert!(evil.sent_pieces() >= 4, "it has sent no wrong piece yet: {}", asker.process.transcript());
+    assert!(has_left(&asker.process, evil.addr, "wrong bytes"), "{}", asker.process.transcript());
+    for source in &honest {
+        assert!(row.sources.contains(&source.proxy.addr()), "{row:?}");
+        let left = has_left(&asker.process, source.proxy.addr(), "");
+        assert!(!left, "an honest one is left: {}", asker.process.transcript());
+    }
+    let fetched = honest.iter().map(Source::sent).sum::<u64>() - before + evil.sent_pieces() * MIB;
+    let waste = fetched.saturating_sub(PIECES * MIB) as f64 / (PIECES * MIB) as f64;
+    tell(&format!(
+        "blame: {} pieces from the culprit, {:.1} % of the file fetched in vain",
+        evil.sent_pieces(),
+        waste * 100.0
+    ));
+    // At least the wrong piece itself, or nothing is measured here.
+    assert!(waste >= 1.0 / PIECES as f64, "{waste}");
+    assert!(waste < 0.25, "{waste}");
+}

@@ -1,0 +1,71 @@
+//! What `--progress` makes a node say on standard error, in a pipe.
+
+use serde_json::Value;
+
+use crate::support::content::{b3_hex, noise};
+use crate::support::world::{NodeSpec, Ran, World};
+
+const NAME: &str = "it's \"large\".bin";
+
+/// Downloads a file of three pieces and one that nobody has.
+fn downloads(flags: &[&str]) -> (World, Ran, Vec<u8>) {
+    let bytes = noise(31, 3 << 20);
+    let world = World::new().tracker();
+    let _holder = world.holder(&[(NAME, &bytes)]);
+    let commands = "download 'it'\\''s \"large\".bin'\ndownload nobody.bin\n";
+    let ran = world.run(&NodeSpec::new().flags(flags), commands);
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    assert!(ran.out[0].starts_with(&format!("downloaded {NAME} 3145728 bytes ")), "{ran:#?}");
+    assert!(!ran.err.contains('\u{1b}') && !ran.err.contains('\r'), "{ran:#?}");
+    (world, ran, bytes)
+}
+
+/// What was said of downloads: all but the notice that the node is ready.
+fn told(ran: &Ran) -> Vec<&str> {
+    ran.err.lines().filter(|line| !line.starts_with("ready: ")).collect()
+}
+
+#[test]
+fn plain_lines_end_with_all_of_it_and_a_pipe_gets_them_whatever_bars_are_asked_for() {
+    for flags in [&[][..], &["--progress", "auto"], &["--progress", "plain"], &["--progress", "bar"]] {
+        let (_world, ran, _) = downloads(flags);
+        let lines = told(&ran);
+        assert!(lines[0].starts_with(&format!("{NAME}: chose 127.0.0.1:")), "{flags:?}: {ran:#?}");
+        let [.., last, error] = &lines[..] else { panic!("{flags:?}: {ran:#?}") };
+        assert!(last.starts_with(&format!("{NAME} 100% 3.0/3.0 MiB ")), "{flags:?}: {ran:#?}");
+        assert!(last.contains(" from 127.0.0.1:"), "{flags:?}: {ran:#?}");
+        assert_eq!(*error, "download: no node has `nobody.bin`", "{flags:?}");
+    }
+}
+
+#[test]
+fn json_lines_parse_each_and_tell_of_the_last_byte_and_the_end() {
+    let (_world, ran, bytes) = downloads(&["--progress", "json"]);
+    let parse = |line: &&str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let events: Vec<Value> = told(&ran).iter().map(parse).collect();
+    let (failed, events) = events.split_last().expect("some");
+    assert_eq!((&failed["event"], &failed["name"]), (&"failed".into(), &"nobody.bin".into()), "{ran:#?}");
+    assert_eq!(
+        (&failed["why"], &failed["exit_code"]),
+        (&"download: no node has `nobody.bin`".into(), &3.into())
+    );
+    assert!(events.iter().all(|event| event["name"] == NAME), "{ran:#?}");
+    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).collect::<Vec<_>>();
+    assert_eq!(of("ranked")[0]["ranking"][0]["load"], 0, "{ran:#?}");
+    assert_eq!(of("source")[0]["addr"], of("ranked")[0]["ranking"][0]["addr"], "{ran:#?}");
+    let last = of("bytes").pop().expect("three pieces").clone();
+    for field in ["done_bytes", "total_bytes", "fetched_bytes"] {
+        assert_eq!(last[field], 3 << 20, "{ran:#?}");
+    }
+    assert_eq!((&last["eta_ms"], &last["sources"]), (&0.into(), &1.into()), "{ran:#?}");
+    assert!(last["rate_bytes_per_s"].is_u64(), "{ran:#?}");
+    let done = events.last().expect("some");
+    assert_eq!((&done["event"], &done["b3"]), (&"done".into(), &b3_hex(&bytes).into()), "{ran:#?}");
+    assert_eq!(done["from"], Value::from(vec![of("source")[0]["addr"].clone()]), "{ran:#?}");
+}
+
+#[test]
+fn none_says_nothing_but_errors() {
+    let (_world, ran, _) = downloads(&["--progress", "none"]);
+    assert_eq!(told(&ran), ["download: no node has `nobody.bin`"]);
+}

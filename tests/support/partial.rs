@@ -1,0 +1,69 @@
+//! Downloads that are interrupted: how far their lines on stderr say that they are, and what they leave in a share.
+
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+
+use super::DEADLINE;
+use super::process::{Process, Stream};
+use super::world::{NodeSpec, World, tree};
+
+/// Where downloads live until they are whole.
+pub const PARTS_DIR: &str = ".nearpeer";
+
+/// How far a plain progress line says that the download of `name` is, in percent.
+pub fn percent(line: &str, name: &str) -> Option<u32> {
+    line.strip_prefix(name)?.strip_prefix(' ')?.split_once('%')?.0.parse().ok()
+}
+
+/// The furthest that a process has said its download of `name` to be, in percent; 0 if it has said nothing.
+pub fn percent_said(process: &Process, name: &str) -> u32 {
+    let lines = process.since(Stream::Stderr, 0);
+    lines.iter().filter_map(|line| percent(line, name)).max().unwrap_or(0)
+}
+
+/// How many MiB of an earlier download of `name` the lines of a later one say that it found.
+pub fn going_on_mib(lines: &[String], name: &str) -> Option<f64> {
+    let found = |line: &String| {
+        let rest = line.strip_prefix(name)?.strip_prefix(": going on: ")?;
+        rest.split_once(" MiB were left by an earlier download")?.0.parse().ok()
+    };
+    lines.iter().find_map(found)
+}
+
+/// What is in the directory of the parts.
+pub fn left(share: &Path) -> Vec<String> {
+    let parts = share.join(PARTS_DIR);
+    if parts.is_dir() { tree(&parts) } else { Vec::new() }
+}
+
+/// The only file in the directory of the parts that ends in `extension`.
+///
+/// # Panics
+/// If there is none or several.
+pub fn left_file(share: &Path, extension: &str) -> PathBuf {
+    let mut found = left(share);
+    found.retain(|name| name.ends_with(extension));
+    assert_eq!(found.len(), 1, "files that end in {extension}: {:?}", left(share));
+    share.join(PARTS_DIR).join(&found[0])
+}
+
+/// Downloads `name` into `share` by a node at a pipe and ends that node by `signal` when at least `at_percent` % are said to be there.
+/// Its sources should be throttled: a download that is done before the signal comes is begun anew.
+pub fn interrupt(world: &World, share: &Path, name: &str, at_percent: u32, signal: Signal) {
+    for _ in 0..10 {
+        let (mut process, _) = world.launch(&NodeSpec::new().port(0).share(share));
+        process.send(&format!("download {name}"));
+        process.expect_line(Stream::Stderr, 0, DEADLINE, "so much progress", |line| {
+            percent(line, name).is_some_and(|said| said >= at_percent)
+        });
+        process.signal(signal);
+        let code = process.wait(DEADLINE);
+        assert_eq!(code, 128 + signal.as_raw(), "ended by the signal: {}", process.transcript());
+        match std::fs::remove_file(share.join(name)) {
+            Ok(()) => {}
+            Err(_) => return,
+        }
+    }
+    panic!("the download of `{name}` is done before each signal");
+}
