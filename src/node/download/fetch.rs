@@ -186,8 +186,11 @@ impl Fetch<'_> {
             marked: left.marked.clone(),
             // Those who fetch a file together begin at different places, so that they have something for each other.
             first_piece: SmallRng::from_os_rng().random_range(0..pieces.max(1)),
-            // Each may hold a buffer that fills slowly: half of them are left for the others.
-            sources_max: limits::SOURCES_AT_ONCE.min(buffers.all().div_ceil(2)),
+            // Each may hold a buffer that fills slowly: unless there is one for each piece, half of them are left for the others.
+            sources_max: match buffers.all() as u64 >= u64::from(pieces) {
+                true => limits::SOURCES_AT_ONCE,
+                false => limits::SOURCES_AT_ONCE.min(buffers.all().div_ceil(2)),
+            },
             load_weight: self.engine.load_weight,
             retries: self.engine.retries,
         }

@@ -234,11 +234,7 @@ impl Partial {
         if self.remove_distrusted() || self.remove_empty() {
             return;
         }
-        let (wanted, set_aside) = (Left::Wanted.name(self.id()), Left::SetAside.name(self.id()));
-        let at = |name| At { dir: self.parts_dir.as_fd(), name };
-        // `NOENT`: there was no record. If anything else fails it stays wanted, which costs the next start a try.
-        let renamed = self.disk().rename(at(&wanted), at(&set_aside));
-        let _wanted = renamed.and_then(|()| self.disk().sync_dir(self.parts_dir.as_fd()));
+        set_aside(&self.claim.share, self.claim.key);
     }
 
     /// Removes part and record.

@@ -41,8 +41,9 @@ pub fn set_aside(share: &Share, key: ContentKey) {
     let Ok(dir) = beneath::open_dir(share, PARTS_DIR) else { return };
     let (wanted, set_aside) = (Left::Wanted.name(key.id), Left::SetAside.name(key.id));
     let at = |name| At { dir: dir.as_fd(), name };
-    // `NOENT`: it is not wanted.
-    let _not_wanted = share.disk().rename(at(&wanted), at(&set_aside));
+    // `NOENT`: it is not wanted. If anything else fails it stays wanted, which costs the next start a try.
+    let renamed = share.disk().rename(at(&wanted), at(&set_aside));
+    let _wanted = renamed.and_then(|()| share.disk().sync_dir(dir.as_fd()));
 }
 
 /// Removes parts without a record, records without a part, and what was being written when a program ended.
