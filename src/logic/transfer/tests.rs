@@ -462,6 +462,13 @@ fn a_holder_is_opened_for_what_a_silent_source_owes() {
     assert_eq!(world.transfer.next_wake(world.now), Some(world.now + LOOK_AT_END));
     assert_eq!(world.pass(Duration::from_millis(1)), [open(2), fetch(2, 0)]);
     assert_eq!(world.pass(Duration::from_secs(2)), []);
+    // What is held back on purpose is no silence.
+    let held_back = Duration::from_secs(3);
+    let mut world = World::new(plan(1), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
+    world.actions();
+    world.receive(1, 0, held_back);
+    assert_eq!(world.pass(Duration::from_millis(4999)), []);
+    assert_eq!(world.pass(Duration::from_millis(1))[..2], [open(2), fetch(2, 0)]);
 }
 
 #[test]
