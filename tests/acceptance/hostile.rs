@@ -101,9 +101,26 @@ hostile! {
     forged_manifest: ForgedManifest, MULTI, exit 8;
     // No digest is wrong there: it is no answer to what was asked.
     short_manifest: ShortManifest, MULTI, exit 5;
-    forged_md5_in_manifest: ForgedMd5InManifest, MULTI, exit 8;
     changed_file: ChangedFile, MULTI, exit 5;
     changed_file_of_a_single_piece: ChangedFile, SINGLE, exit 5;
+}
+
+/// Its bytes are right, and the BLAKE3 values that prove it cannot be forged: the liar is named, and the MD5 computed here instead.
+#[test]
+fn a_piece_list_with_a_false_md5_costs_the_file_nothing_and_its_giver_is_named() {
+    for with_honest in [false, true] {
+        let bytes = noise(27, MULTI);
+        let world = World::new().tracker();
+        let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, Behaviour::ForgedMd5InManifest);
+        let _honest = with_honest.then(|| world.holder(&[("f.bin", &bytes)]));
+        let (ran, _) = download(&world, &evil, "");
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        let row = downloaded_row(ran.out.last().expect("a result"), "f.bin");
+        assert_eq!((row.algorithm.as_str(), row.md5_pieces), ("md5", None), "{row:?}");
+        assert!(is_blamed(&ran.err, &evil), "the liar is not named: {}", ran.err);
+        assert!(fs::read(ran.share.join("f.bin")).expect("in place") == bytes);
+        assert_only(&ran.share, &["f.bin"]);
+    }
 }
 
 #[test]

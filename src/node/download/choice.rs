@@ -31,7 +31,8 @@ pub(super) enum Found {
 }
 
 impl Candidates {
-    /// Finds the holders of the name, or of the content that is the `only` one wanted under whatever name, probes them and chooses. While holders are known and none answers, it is tried again in rounds.
+    /// Finds the holders of the name, or of the content that is the `only` one wanted under whatever name, probes them and
+    /// chooses. While holders are known and none answers, it is tried again in rounds.
     pub(super) fn find(
         engine: &Engine,
         request: &DownloadRequest,
@@ -68,7 +69,13 @@ impl Candidates {
             }
             let Probed { live, silent } = find::probe(engine, wanted.clone(), cancel)?;
             if !live.is_empty() {
-                return choose(request, own_fits, by_content(live, &wanted), progress);
+                let mut found = choose(request, own_fits, by_content(live, &wanted), progress)?;
+                if let (Found::Contents(contents), None) = (&mut found, only) {
+                    for candidates in contents {
+                        candidates.add_other_names(engine, cancel)?;
+                    }
+                }
+                return Ok(found);
             }
             // Nobody answers, but the own copy is one of those wanted.
             if let Some(own) =
@@ -91,6 +98,20 @@ impl Candidates {
                 return Err(CommandError::Cancelled.into());
             }
         }
+    }
+
+    /// The same content under other names is more sources.
+    fn add_other_names(&mut self, engine: &Engine, cancel: &Stop) -> Result<(), CommandError> {
+        let mut others = find::providers(engine, &Query::Content(self.key.id.into()), cancel)?;
+        others.retain(|other| {
+            let is_known = |one: &Provider| one.endpoint == other.endpoint;
+            other.entry.key() == self.key && !self.providers.iter().any(is_known)
+        });
+        if !others.is_empty() {
+            self.live.extend(find::probe(engine, others.clone(), cancel)?.live);
+            self.providers.extend(others);
+        }
+        Ok(())
     }
 }
 
