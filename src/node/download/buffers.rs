@@ -1,8 +1,12 @@
 //! The piece buffers of one download: so many and no more, whoever holds them.
 //!
-//! A buffer goes home when it is dropped, wherever that happens, so that none is lost with a thread that fails.
+//! A buffer goes home when it is dropped, wherever that happens, so that none is lost with a thread that fails. The one that came home
+//! last is lent first: it is the likeliest to be in a processor's cache still.
+
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
+use parking_lot::Mutex;
 
 use crate::rt::Stop;
 use crate::types::{Geometry, limits};
@@ -10,16 +14,24 @@ use crate::types::{Geometry, limits};
 /// The buffers that are free. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
 pub(super) struct Buffers {
-    free: Receiver<Vec<u8>>,
-    home: Sender<Vec<u8>>,
+    /// A token for each that is free.
+    free: Receiver<()>,
+    home: Home,
     all: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Home {
+    /// As many as there are tokens, at least.
+    free: Arc<Mutex<Vec<Vec<u8>>>>,
+    tokens: Sender<()>,
 }
 
 /// One buffer. It keeps its memory at home: it is filled anew, never made anew.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    home: Sender<Vec<u8>>,
+    home: Home,
 }
 
 impl Buffers {
@@ -29,27 +41,29 @@ impl Buffers {
         let part_bytes = limits::PIECE_BUFFERS_MAX_BYTES / limits::DOWNLOADS_AT_ONCE as u64;
         let pieces = geometry.count().map_or(u64::MAX, u64::from);
         let all = (part_bytes / geometry.piece_len_bytes()).min(pieces).max(1) as usize;
-        let (home, free) = bounded(all);
+        let (tokens, free) = bounded(all);
         for _ in 0..all {
-            home.send(Vec::new()).expect("as many fit as there are");
+            tokens.send(()).expect("as many fit as there are");
         }
-        Buffers { free, home, all }
+        Buffers { free, home: Home { free: Arc::new(Mutex::new(vec![Vec::new(); all])), tokens }, all }
     }
 
     /// A buffer of `len` bytes, with whatever in it, once one is free; `None` if `stop` is triggered before.
     pub(super) fn wait(&self, len: usize, stop: &Stop) -> Option<Buffer> {
         select! {
-            recv(self.free) -> bytes => self.lend(bytes.ok()?, len),
+            recv(self.free) -> _ => self.lend(len),
             recv(stop.receiver()) -> _ => None,
         }
     }
 
     /// A buffer of `len` bytes, with whatever in it, if one is free.
     pub(super) fn take(&self, len: usize) -> Option<Buffer> {
-        self.lend(self.free.try_recv().ok()?, len)
+        self.free.try_recv().ok()?;
+        self.lend(len)
     }
 
-    fn lend(&self, mut bytes: Vec<u8>, len: usize) -> Option<Buffer> {
+    fn lend(&self, len: usize) -> Option<Buffer> {
+        let mut bytes = self.home.free.lock().pop()?;
         bytes.resize(len, 0);
         Some(Buffer { bytes, home: self.home.clone() })
     }
@@ -77,8 +91,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        self.home.free.lock().push(std::mem::take(&mut self.bytes));
         // There is room for as many as were lent.
-        let _home = self.home.try_send(std::mem::take(&mut self.bytes));
+        let _is_home = self.home.tokens.try_send(());
     }
 }
 

@@ -3,7 +3,7 @@
 //! Everything comes to it as a [`Report`]: pieces from the source threads, verdicts from the verifier, the piece list, new rankings. It
 //! waits for these and for the clock, and for nothing else but the disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -113,6 +113,8 @@ struct Run {
     transfer: Transfer,
     sources: Sources,
     verifier: Verifier,
+    /// Verdicts that are still to be acted upon: right pieces to be written.
+    checked: VecDeque<Checked>,
     piece_list: PieceList,
     /// Who has been asked for the list in vain, or is being asked.
     asked_for_list: BTreeSet<SocketAddr>,
@@ -147,6 +149,7 @@ impl Fetch<'_> {
             transfer: Transfer::new(plan, &candidates, clock::now()),
             sources: Sources::new(Asker::new(self.engine, self.content), buffers.clone()),
             verifier,
+            checked: VecDeque::new(),
             piece_list: match left.manifest {
                 Some(manifest) => PieceList::Here { manifest, giver: None },
                 None => PieceList::Missing,
@@ -203,7 +206,7 @@ impl Fetch<'_> {
             let actions = run.transfer.next_actions(now);
             if actions.is_empty() {
                 self.verify_what_is_due(run, now);
-                self.wait(run, now)?;
+                self.go_on(run, now)?;
             }
             for action in actions {
                 match action {
@@ -226,6 +229,27 @@ impl Fetch<'_> {
         }
     }
 
+    /// Takes in a report if there is one, else writes a piece if one is verified, else waits. Writing comes last, so that the source
+    /// threads and the verifier have something to do meanwhile.
+    fn go_on(&mut self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
+        if self.cancel.is_triggered() {
+            return Err(FetchError::Cancelled);
+        }
+        match (run.reports.1.try_recv(), run.checked.is_empty()) {
+            (Ok(report), _) => self.take(run, report)?,
+            (Err(_), false) => {
+                let checked = run.checked.pop_front();
+                checked.map_or(Ok(()), |checked| self.take_checked(run, checked))?;
+            }
+            (Err(_), true) => self.wait(run, now)?,
+        }
+        let now = clock::now();
+        for (source, bytes, held_back) in run.sources.received() {
+            run.transfer.on_event(now, Event::Received { source, bytes, held_back });
+        }
+        Ok(())
+    }
+
     /// Waits for a report, or until somebody wants to look at the clock, and takes in what came.
     fn wait(&mut self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
         let has_list = !self.needs_piece_list(run);
@@ -244,10 +268,6 @@ impl Fetch<'_> {
                 }
             },
             recv(wake.map_or_else(never, crossbeam_channel::at)) -> _ => {}
-        }
-        let now = clock::now();
-        for (source, bytes, held_back) in run.sources.received() {
-            run.transfer.on_event(now, Event::Received { source, bytes, held_back });
         }
         Ok(())
     }
@@ -331,11 +351,7 @@ impl Fetch<'_> {
             Report::PieceList { from, outcome } => self.take_piece_list(run, from, outcome)?,
             Report::Checked(checked) => {
                 run.verifier.is_idle_again();
-                // The thread goes on with the next batch while this one is written.
-                self.verify_what_is_due(run, now);
-                for checked in checked {
-                    self.take_checked(run, checked)?;
-                }
+                run.checked.extend(checked);
             }
             Report::Searched(searched) => self.take_searched(run, searched)?,
         }
