@@ -1,7 +1,7 @@
 //! What an `EvilPeer` says on one connection: every `Behaviour`, acted out.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,6 +15,12 @@ use super::evil::{Behaviour, Deeds};
 
 /// Serves one connection until the other end closes, the peer ends or its script says so.
 pub fn serve(mut stream: TcpStream, deeds: &Deeds) {
+    converse(&mut stream, deeds);
+    // The peer keeps a handle of its own, which would hold the connection open.
+    let _closed_already = stream.shutdown(Shutdown::Both);
+}
+
+fn converse(stream: &mut TcpStream, deeds: &Deeds) {
     let mut decoder = Decoder::new();
     let mut buffer = [0; 16 << 10];
     loop {
@@ -22,7 +28,7 @@ pub fn serve(mut stream: TcpStream, deeds: &Deeds) {
             let Ok(next) = decoder.next() else { return };
             let Some(body) = next else { break };
             let Ok(request) = decode::<PeerRequest>(body) else { return };
-            match answer(&mut stream, deeds, &request) {
+            match answer(stream, deeds, &request) {
                 Ok(true) => {}
                 Ok(false) | Err(_) => return,
             }

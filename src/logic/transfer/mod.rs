@@ -27,7 +27,8 @@ const HOLDERS_MAX: usize = 2;
 const HEDGE_GAIN: u32 = 2;
 /// ... and sooner by this.
 const HEDGE_GAIN_MIN: Duration = Duration::from_millis(200);
-/// In the end game a source of unknown rate is tried only against one that has been silent for this long.
+/// A source that has been silent for this long is stalled: what waits for it goes to others, and in the end game even a source of unknown
+/// rate is tried against it.
 const HEDGE_SILENCE: Duration = Duration::from_secs(2);
 /// How often rates are looked at while something is asked of a source.
 const LOOK: Duration = Duration::from_secs(1);
@@ -291,12 +292,12 @@ impl Transfer {
         if self.phase != Phase::Fetching {
             return;
         }
+        self.leave_the_slow_and_the_replaced(now);
         if self.pieces.all_done() {
             self.phase = Phase::Ended;
             self.actions.push_back(Action::Finish);
             return;
         }
-        self.leave_the_slow_and_the_replaced(now);
         self.open_and_ask(now);
         if self.pieces.missing() == 0 {
             self.ask_twice(now);
@@ -318,6 +319,10 @@ impl Transfer {
             let has_other = self.roster.eligible().any(|(other, _)| other != endpoint);
             if source.wrong_pieces > 0 && wire.is_idle() && self.roster.has_clean() {
                 self.close(endpoint, "a source that sent no wrong piece is there".to_owned());
+            } else if is_stalled(wire, now) && wire.asked().all(|piece| !self.wants(piece)) {
+                let why =
+                    format!("stalled: no byte in {} s, others sent its pieces", HEDGE_SILENCE.as_secs());
+                self.take_failure(endpoint, why, false);
             } else if has_other && wire.crawls(now) {
                 let rate = limits::SOURCE_RATE_MIN_BYTES_PER_S >> 10;
                 let why = format!("slower than {rate} KiB/s, and another source is left");
@@ -332,12 +337,20 @@ impl Transfer {
         if self.pieces.missing() == 0 {
             return;
         }
+        let has_other = self
+            .roster
+            .eligible()
+            .any(|(_, source)| !source.wire.as_ref().is_some_and(|wire| is_stalled(wire, now)));
         let shares = loop {
             let is_full = self.sources_in_use() >= self.sources_max;
             let mut sharers: Vec<Sharer> = self
                 .roster
                 .eligible()
-                .filter(|(_, source)| !is_full || source.wire.is_some())
+                .filter(|(_, source)| match &source.wire {
+                    // What waits for a stalled one goes to others, if there are any.
+                    Some(wire) => !has_other || !is_stalled(wire, now),
+                    None => !is_full,
+                })
                 .map(|(endpoint, source)| Sharer {
                     endpoint,
                     latency: source.latency,
@@ -407,7 +420,7 @@ impl Transfer {
                     (Some(time), Some(left)) => {
                         left > time.saturating_mul(HEDGE_GAIN) && left >= time.saturating_add(HEDGE_GAIN_MIN)
                     }
-                    _ => wire.silence(now) >= HEDGE_SILENCE,
+                    _ => is_stalled(wire, now),
                 };
                 let is_free = || self.wants(piece) && self.roster.times_asked(piece) < HOLDERS_MAX;
                 if is_worth_it && is_free() {
@@ -453,6 +466,11 @@ impl Transfer {
         self.phase = Phase::Pausing(now + pause);
         self.actions.push_back(Action::Pause { round: self.round, of: self.retries, pause });
     }
+}
+
+/// True if a source has owed us a byte for so long that others are asked for what it was to send.
+fn is_stalled(wire: &Wire, now: Instant) -> bool {
+    wire.silence(now) >= HEDGE_SILENCE
 }
 
 #[cfg(test)]

@@ -565,3 +565,20 @@ fn no_sequence_of_events_makes_it_panic() {
         }
     }
 }
+
+#[test]
+fn what_waits_for_a_stalled_source_goes_to_another_and_the_stalled_one_is_named() {
+    let mut world = World::new(plan(3), &[candidate(1, 1, 0), candidate(2, 100, 0)]);
+    // All three are the near one's by the rule: 1, 11 and 21 are less than 100.
+    assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
+    assert_eq!(world.pass(HEDGE_SILENCE - Duration::from_millis(1)), []);
+    assert_eq!(world.pass(Duration::from_millis(1)), [open(2), fetch(2, 2)]);
+    // The end game.
+    let mut actions = world.deliver(2, 2);
+    actions.extend(world.deliver(2, 0));
+    actions.extend(world.deliver(2, 1));
+    assert!(actions.contains(&fetch(2, 0)) && actions.contains(&fetch(2, 1)), "{actions:?}");
+    let stalled = leave(1, "stalled: no byte in 2 s, others sent its pieces");
+    assert!(actions.contains(&stalled), "{actions:?}");
+    assert_eq!(actions.last(), Some(&Action::Finish));
+}

@@ -12,9 +12,10 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::buffers::{Buffer, Buffers};
+use super::buffers::Buffers;
 use super::peer::{Asker, Fault};
 use super::piece_list;
+use super::report::Report;
 use super::search::{self, Searched};
 use super::sources::Sources;
 use super::verifier::{self, Arrival, Checked, Verifier};
@@ -69,30 +70,6 @@ pub(super) struct Left {
     /// Pieces that seem to be there.
     pub(super) marked: Vec<u32>,
     pub(super) manifest: Option<Arc<Manifest>>,
-}
-
-/// What a thread of the download tells its own.
-#[derive(Debug)]
-pub(super) enum Report {
-    /// `thread` tells late words of a source that was left from those of the same source used again.
-    Arrived {
-        source: SocketAddr,
-        thread: u64,
-        piece: u32,
-        bytes: Buffer,
-    },
-    SourceFailed {
-        source: SocketAddr,
-        thread: u64,
-        why: String,
-        by_digest: bool,
-    },
-    PieceList {
-        from: SocketAddr,
-        outcome: Result<Manifest, Fault>,
-    },
-    Checked(Vec<Checked>),
-    Searched(Result<Searched, CommandError>),
 }
 
 /// The piece list of a content of more than one piece.

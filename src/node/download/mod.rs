@@ -7,6 +7,7 @@ mod choice;
 mod fetch;
 mod peer;
 mod piece_list;
+mod report;
 mod search;
 mod source;
 mod sources;

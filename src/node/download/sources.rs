@@ -9,8 +9,8 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 
 use super::buffers::Buffers;
-use super::fetch::Report;
 use super::peer::{Asker, Fault};
+use super::report::Report;
 use super::source::{self, Source};
 use crate::rt::{Stop, Threads};
 use crate::types::limits;

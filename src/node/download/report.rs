@@ -1,0 +1,34 @@
+//! What the threads of a download tell the one that drives it.
+
+use std::net::SocketAddr;
+
+use super::buffers::Buffer;
+use super::peer::Fault;
+use super::search::Searched;
+use super::verifier::Checked;
+use crate::node::api::CommandError;
+use crate::types::Manifest;
+
+/// News for [`super::fetch`].
+#[derive(Debug)]
+pub(super) enum Report {
+    /// `thread` tells late words of a source that was left from those of the same source used again.
+    Arrived {
+        source: SocketAddr,
+        thread: u64,
+        piece: u32,
+        bytes: Buffer,
+    },
+    SourceFailed {
+        source: SocketAddr,
+        thread: u64,
+        why: String,
+        by_digest: bool,
+    },
+    PieceList {
+        from: SocketAddr,
+        outcome: Result<Manifest, Fault>,
+    },
+    Checked(Vec<Checked>),
+    Searched(Result<Searched, CommandError>),
+}
