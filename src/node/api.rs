@@ -151,6 +151,8 @@ pub enum Progress {
     Ranked { key: ContentKey, ranking: Vec<crate::logic::select::Rating> },
     /// More than one content has the name; this one has strictly more live full holders.
     Chose { key: ContentKey, holders: usize, others: usize },
+    /// Another download of the same content, or as many as may run at once, have to end first.
+    Waiting,
     /// So many bytes were left by an earlier download; they are verified again while the others are fetched.
     Resumed { marked_bytes: u64 },
     /// Pieces are now fetched from this source too.

@@ -37,8 +37,13 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Waits for the turn of a download of `content`.
-    pub(super) fn take(&self, content: ContentKey, cancel: &Stop) -> Result<Turn<'_>, CommandError> {
+    /// Waits for the turn of a download of `content`; `waits` is told if it does not come at once.
+    pub(super) fn take(
+        &self,
+        content: ContentKey,
+        cancel: &Stop,
+        waits: &mut dyn FnMut(),
+    ) -> Result<Turn<'_>, CommandError> {
         let mut has_waited = false;
         let ended = loop {
             let running = {
@@ -53,12 +58,16 @@ impl Turns {
                 }
             };
             has_waited = true;
+            waits();
             select! {
                 recv(running) -> _ => {}
                 recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
             }
         };
         let mut turn = Turn { turns: self, content, ended: Some(ended), has_slot: false, has_waited };
+        if self.slots.0.is_full() {
+            waits();
+        }
         select! {
             send(self.slots.0, ()) -> _ => turn.has_slot = true,
             recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
@@ -95,14 +104,14 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        let turn = turns.take(content(1), &stop).expect("its turn comes");
+                        let turn = turns.take(content(1), &stop, &mut || {}).expect("its turn comes");
                         assert_eq!(busy.fetch_add(1, Ordering::SeqCst), 0, "two at once");
                         busy.fetch_sub(1, Ordering::SeqCst);
                         drop(turn);
                     }
                 });
             }
-            let held = turns.take(content(2), &stop).expect("another content is free");
+            let held = turns.take(content(2), &stop, &mut || {}).expect("another content is free");
             assert!(!held.has_waited);
         });
         assert!(turns.running.lock().is_empty());
@@ -111,27 +120,32 @@ mod tests {
     #[test]
     fn a_second_download_waits_until_it_is_cancelled() {
         let (turns, stop) = (Turns::default(), Stop::new().expect("a descriptor"));
-        let first = turns.take(content(1), &stop).expect("free");
+        let first = turns.take(content(1), &stop, &mut || {}).expect("free");
         let cancel = stop.child().expect("a descriptor");
         cancel.trigger();
-        assert_eq!(turns.take(content(1), &cancel).map(drop), Err(CommandError::Cancelled));
+        let mut told = 0;
+        let waited = turns.take(content(1), &cancel, &mut || told += 1).map(drop);
+        assert_eq!((waited, told), (Err(CommandError::Cancelled), 1));
         drop(first);
-        assert!(turns.take(content(1), &stop).is_ok_and(|turn| !turn.has_waited));
+        assert!(turns.take(content(1), &stop, &mut || {}).is_ok_and(|turn| !turn.has_waited));
     }
 
     #[test]
     fn no_more_than_there_are_buffers_for_and_a_waiter_can_be_cancelled() {
         let (turns, stop) = (Turns::default(), Stop::new().expect("a descriptor"));
         let held: Vec<_> = (0..limits::DOWNLOADS_AT_ONCE)
-            .map(|number| turns.take(content(number as u8), &stop).expect("free"))
+            .map(|number| turns.take(content(number as u8), &stop, &mut || {}).expect("free"))
             .collect();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| turns.take(content(99), &stop).map(drop));
+            let waiting = scope.spawn(|| turns.take(content(99), &stop, &mut || {}).map(drop));
             stop.trigger();
             assert_eq!(waiting.join().expect("no panic"), Err(CommandError::Cancelled));
         });
         drop(held);
         let again = Stop::new().expect("a descriptor");
-        assert!(turns.take(content(99), &again).is_ok(), "a cancelled waiter leaves nothing behind");
+        assert!(
+            turns.take(content(99), &again, &mut || {}).is_ok(),
+            "a cancelled waiter leaves nothing behind"
+        );
     }
 }

@@ -53,7 +53,7 @@ impl Figures {
                 self.fetched_bytes = *fetched_bytes;
                 self.rate.saw(*fetched_bytes, now);
             }
-            Progress::Chose { .. } | Progress::Retry { .. } | Progress::Hashing => {}
+            Progress::Chose { .. } | Progress::Retry { .. } | Progress::Waiting | Progress::Hashing => {}
         }
     }
 

@@ -67,6 +67,7 @@ impl Journal {
             Progress::Retry { round, of, pause } => {
                 ("retry", json!({ "round": round, "of": of, "pause_ms": whole_ms(*pause) }))
             }
+            Progress::Waiting => ("waiting", json!({})),
             Progress::Hashing => ("hashing", json!({})),
             Progress::Bytes { done_bytes, total_bytes, .. } => {
                 self.withheld = self.figures.has_pieces();
@@ -232,6 +233,7 @@ mod tests {
                 Progress::Retry { round: 1, of: 4, pause: Duration::from_millis(1500) },
                 json!({ "event": "retry", "name": "a.bin", "round": 1, "of": 4, "pause_ms": 1500 }),
             ),
+            (Progress::Waiting, json!({ "event": "waiting", "name": "a.bin" })),
             (Progress::Hashing, json!({ "event": "hashing", "name": "a.bin" })),
         ] {
             let line = journal.line(&event, clock::now()).expect("a line");

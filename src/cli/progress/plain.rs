@@ -91,6 +91,7 @@ pub fn news(name: &FileName, event: &Progress) -> Option<String> {
             let seconds = pause.as_secs_f32();
             format!("all sources failed: round {round} of {of} in {seconds:.1} s")
         }
+        Progress::Waiting => "waiting for other downloads to end".to_owned(),
         Progress::Hashing => "hashing the whole file".to_owned(),
         Progress::Source { .. } | Progress::Bytes { .. } => return None,
     };
@@ -287,6 +288,7 @@ mod tests {
                 Progress::Retry { round: 1, of: 4, pause: Duration::from_secs(1) },
                 Some("all sources failed: round 1 of 4 in 1.0 s"),
             ),
+            (Progress::Waiting, Some("waiting for other downloads to end")),
             (Progress::Hashing, Some("hashing the whole file")),
         ] {
             let expected = expected.map(|text| format!("a.bin: {text}"));

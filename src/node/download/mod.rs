@@ -172,7 +172,7 @@ fn one_content(
     let ranking = search::ranking(engine, &candidates.live);
     progress(Progress::Ranked { key: content, ranking: ranking.clone() });
 
-    let turn = engine.turns.take(content, cancel)?;
+    let turn = engine.turns.take(content, cancel, &mut || progress(Progress::Waiting))?;
     if turn.has_waited && engine.own_file(name, cancel)?.is_some_and(|own| own.entry.key() == content) {
         return Ok(Some(Outcome::AlreadyHere));
     }
