@@ -33,6 +33,18 @@ pub(super) struct Probed {
     pub(super) live: Vec<LiveHolder>,
     /// Those that did not answer, and why.
     pub(super) silent: Vec<(SocketAddr, String)>,
+    /// How many were known, if not all of them were asked.
+    known_of_many: Option<usize>,
+}
+
+impl Probed {
+    /// Tells the user if not all holders were asked.
+    pub(super) fn warn(&self, engine: &Engine) {
+        if let Some(known) = self.known_of_many {
+            let max = limits::PROBE_CANDIDATES_MAX;
+            engine.warn(format!("{known} holders are known: {max} of them, taken at random, are asked"));
+        }
+    }
 }
 
 /// Holders according to discovery, without the own node.
@@ -57,11 +69,11 @@ pub(super) fn probe(
     mut providers: Vec<Provider>,
     cancel: &Stop,
 ) -> Result<Probed, CommandError> {
+    let mut probed = Probed::default();
     if providers.len() > limits::PROBE_CANDIDATES_MAX {
-        let (known, max) = (providers.len(), limits::PROBE_CANDIDATES_MAX);
-        engine.warn(format!("{known} holders are known: {max} of them, taken at random, are asked"));
+        probed.known_of_many = Some(providers.len());
         providers.shuffle(&mut SmallRng::from_os_rng());
-        providers.truncate(max);
+        providers.truncate(limits::PROBE_CANDIDATES_MAX);
     }
     let latencies = engine.refreshed_latencies();
     let mut asked: BTreeMap<(SocketAddr, ContentKey), usize> = BTreeMap::new();
@@ -87,7 +99,6 @@ pub(super) fn probe(
     if cancel.is_triggered() {
         return Err(CommandError::Cancelled);
     }
-    let mut probed = Probed::default();
     for provider in providers {
         let index = asked[&(provider.endpoint, provider.entry.key())];
         match load_from(&answers[index]) {
@@ -150,7 +161,9 @@ pub(super) fn find(engine: &Engine, query: &Query, cancel: &Stop) -> Result<Find
     // As the tracker knows us, which is surer than what we know ourselves.
     let own_endpoint = mine.first().map_or(engine.endpoint, |one| one.endpoint);
     let any_known = !others.is_empty();
-    let Probed { live, silent } = probe(engine, others, cancel)?;
+    let probed = probe(engine, others, cancel)?;
+    probed.warn(engine);
+    let Probed { live, silent, .. } = probed;
     let own = own_entries(engine, query);
     if live.is_empty() && own.is_empty() && any_known {
         return Err(CommandError::NoneAnswered(silent));

@@ -35,12 +35,12 @@ pub(super) struct Buffer {
 }
 
 impl Buffers {
-    /// This download's part of the process's buffers, or as many as the content has pieces where those are fewer. They take memory once
-    /// they are used.
+    /// This download's part of the process's buffers, or one more than the content has pieces where those are fewer: a second source can
+    /// then be tried for the last one. They take memory once they are used.
     pub(super) fn of(geometry: &Geometry) -> Buffers {
         let part_bytes = limits::PIECE_BUFFERS_MAX_BYTES / limits::DOWNLOADS_AT_ONCE as u64;
         let pieces = geometry.count().map_or(u64::MAX, u64::from);
-        let all = (part_bytes / geometry.piece_len_bytes()).min(pieces).max(1) as usize;
+        let all = (part_bytes / geometry.piece_len_bytes()).min(pieces.saturating_add(1)) as usize;
         let (tokens, free) = bounded(all);
         for _ in 0..all {
             tokens.send(()).expect("as many fit as there are");
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn there_are_so_many_and_each_comes_home() {
         let stop = Stop::new().expect("a descriptor");
-        for (size_bytes, all) in [(1, 1), (3 << 20, 3), (1 << 30, 20), (5 << 30, 10), (17 << 30, 5)] {
+        for (size_bytes, all) in [(1, 2), (3 << 20, 4), (1 << 30, 20), (5 << 30, 10), (17 << 30, 5)] {
             let buffers = Buffers::of(&Geometry::of(size_bytes));
             assert_eq!((buffers.all(), buffers.free()), (all, all), "size {size_bytes}");
             let lent: Vec<_> = (0..all).map(|_| buffers.wait(10, &stop).expect("free")).collect();
@@ -115,6 +115,7 @@ mod tests {
         let buffers = Buffers::of(&Geometry::of(1));
         let lent = buffers.take(7).expect("free");
         assert_eq!(lent.bytes().len(), 7);
+        let _other = buffers.take(7).expect("free");
         stop.trigger();
         assert!(buffers.wait(1, &stop).is_none());
     }

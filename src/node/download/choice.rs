@@ -1,6 +1,6 @@
 //! Which content a download is of, and who has it: from a name, an optional checksum, and what is here already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::logic::backoff::retry_pause;
 use crate::logic::select::{Choice, choose_content};
@@ -10,6 +10,9 @@ use crate::node::engine::Engine;
 use crate::node::find::{self, LiveHolder, Probed};
 use crate::rt::{Stop, clock};
 use crate::types::{Checksum, ContentKey, FileEntry, Provider, Query};
+
+/// Contents of one name whose holders under other names are looked up.
+const CONTENTS_LOOKED_UP_MAX: usize = 4;
 
 /// A content and its holders.
 #[derive(Debug)]
@@ -67,12 +70,26 @@ impl Candidates {
                     None => Err(no_match(request)),
                 };
             }
-            let Probed { live, silent } = find::probe(engine, wanted.clone(), cancel)?;
+            let namesakes = wanted.len();
+            let mut holders = wanted.clone();
+            if only.is_none() {
+                holders.extend(under_other_names(engine, &wanted, cancel)?);
+            }
+            let probed = find::probe(engine, holders.clone(), cancel)?;
+            probed.warn(engine);
+            let Probed { live, silent, .. } = probed;
             if !live.is_empty() {
-                let mut found = choose(request, own_fits, by_content(live, &wanted), progress)?;
-                if let (Found::Contents(contents), None) = (&mut found, only) {
+                let is_namesake = |holder: &LiveHolder| holders[..namesakes].contains(&holder.provider);
+                let (mut named, mut others): (Vec<_>, Vec<_>) = live.into_iter().partition(is_namesake);
+                if named.is_empty() {
+                    std::mem::swap(&mut named, &mut others);
+                }
+                // What the name means is for those to say who publish it.
+                let mut found = choose(request, own_fits, by_content(named, &holders), progress)?;
+                if let Found::Contents(contents) = &mut found {
                     for candidates in contents {
-                        candidates.add_other_names(engine, cancel)?;
+                        let is_same = |other: &&LiveHolder| other.provider.entry.key() == candidates.key;
+                        candidates.live.extend(others.iter().filter(is_same).cloned());
                     }
                 }
                 return Ok(found);
@@ -99,20 +116,32 @@ impl Candidates {
             }
         }
     }
+}
 
-    /// The same content under other names is more sources.
-    fn add_other_names(&mut self, engine: &Engine, cancel: &Stop) -> Result<(), CommandError> {
-        let mut others = find::providers(engine, &Query::Content(self.key.id.into()), cancel)?;
-        others.retain(|other| {
-            let is_known = |one: &Provider| one.endpoint == other.endpoint;
-            other.entry.key() == self.key && !self.providers.iter().any(is_known)
-        });
-        if !others.is_empty() {
-            self.live.extend(find::probe(engine, others.clone(), cancel)?.live);
-            self.providers.extend(others);
+/// Holders of the same contents under other names: more sources. Where the name means many contents they are left out; the download looks
+/// for further holders anyway while it runs.
+fn under_other_names(
+    engine: &Engine,
+    namesakes: &[Provider],
+    cancel: &Stop,
+) -> Result<Vec<Provider>, CommandError> {
+    let keys: BTreeSet<_> = namesakes.iter().map(|one| one.entry.key()).collect();
+    let mut others = Vec::new();
+    if keys.len() <= CONTENTS_LOOKED_UP_MAX {
+        for key in keys {
+            match find::providers(engine, &Query::Content(key.id.into()), cancel) {
+                Ok(holders) => others.extend(holders.into_iter().filter(|one| one.entry.key() == key)),
+                Err(CommandError::Cancelled) => return Err(CommandError::Cancelled),
+                // The namesakes were found.
+                Err(_) => {}
+            }
         }
-        Ok(())
     }
+    let is_known = |other: &Provider| {
+        namesakes.iter().any(|one| (one.endpoint, one.entry.key()) == (other.endpoint, other.entry.key()))
+    };
+    others.retain(|other| !is_known(other));
+    Ok(others)
 }
 
 fn no_match(request: &DownloadRequest) -> DownloadError {

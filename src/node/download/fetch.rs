@@ -3,7 +3,7 @@
 //! Everything comes to it as a [`Report`]: pieces from the source threads, verdicts from the verifier, the piece list, new rankings. It
 //! waits for these and for the clock, and for nothing else but the disk.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 
 use super::buffers::Buffers;
 use super::peer::{Asker, Fault};
-use super::piece_list;
+use super::piece_list::{self, Next, PieceList};
 use super::report::Report;
 use super::search::{self, Searched};
 use super::sources::Sources;
@@ -72,19 +72,6 @@ pub(super) struct Left {
     pub(super) manifest: Option<Arc<Manifest>>,
 }
 
-/// The piece list of a content of more than one piece.
-#[derive(Debug)]
-enum PieceList {
-    Missing,
-    /// On its way.
-    Asked,
-    /// `giver`: who gave it, if that was in this run.
-    Here {
-        manifest: Arc<Manifest>,
-        giver: Option<SocketAddr>,
-    },
-}
-
 /// What changes while a fetch runs.
 struct Run {
     transfer: Transfer,
@@ -93,10 +80,8 @@ struct Run {
     /// Verdicts that are still to be acted upon: right pieces to be written.
     checked: VecDeque<Checked>,
     piece_list: PieceList,
-    /// Who has been asked for the list in vain, or is being asked.
-    asked_for_list: BTreeSet<SocketAddr>,
     /// Holders as last ranked, best first.
-    ranked: Vec<SocketAddr>,
+    ranked: Vec<Candidate>,
     is_searching: bool,
     buffers: Buffers,
     reports: (Sender<Report>, Receiver<Report>),
@@ -119,7 +104,6 @@ impl Fetch<'_> {
         let candidates: Vec<_> = ranking.iter().map(|rating| rating.candidate).collect();
         let buffers = Buffers::of(&geometry);
         let plan = self.plan(&geometry, &buffers, &left);
-        let has_marked = !left.marked.is_empty();
         let (verifier, batches) = Verifier::new(geometry, left.marked);
         let stop = self.cancel.child().map_err(FetchError::System)?;
         let mut run = Run {
@@ -127,12 +111,8 @@ impl Fetch<'_> {
             sources: Sources::new(Asker::new(self.engine, self.content), buffers.clone()),
             verifier,
             checked: VecDeque::new(),
-            piece_list: match left.manifest {
-                Some(manifest) => PieceList::Here { manifest, giver: None },
-                None => PieceList::Missing,
-            },
-            asked_for_list: BTreeSet::new(),
-            ranked: candidates.iter().map(|candidate| candidate.endpoint).collect(),
+            piece_list: PieceList::new(&geometry, left.manifest),
+            ranked: candidates,
             is_searching: false,
             buffers,
             reports: bounded(REPORTS_MAX),
@@ -142,19 +122,10 @@ impl Fetch<'_> {
             done_bytes: 0,
             fetched_bytes: 0,
         };
-        if self.content.size_bytes == 0 {
-            run.fetched.sources.extend(candidates.first().map(|candidate| candidate.endpoint));
-        }
         let (part, reports) = (Arc::clone(self.part), run.reports.0.clone());
         let deliver = move |checked| reports.send(Report::Checked(checked)).is_ok();
         let verifying = run.threads.spawn("verify", move || verifier::run(&batches, &part, deliver));
-        let result = verifying.map_err(FetchError::System).and_then(|()| {
-            if has_marked {
-                // Perhaps nothing is missing, so that no source would be opened.
-                self.see_to_piece_list(&mut run)?;
-            }
-            self.work(&mut run)
-        });
+        let result = verifying.map_err(FetchError::System).and_then(|()| self.work(&mut run));
         run.end().map(|fetched| result.map(|()| fetched))?
     }
 
@@ -182,15 +153,17 @@ impl Fetch<'_> {
             let now = clock::now();
             let actions = run.transfer.next_actions(now);
             if actions.is_empty() {
+                self.see_to_piece_list(run, now)?;
                 self.verify_what_is_due(run, now);
                 self.go_on(run, now)?;
             }
             for action in actions {
                 match action {
-                    Action::Open(source) => self.open(run, source)?,
+                    Action::Open(source) => self.open(run, source),
                     Action::Fetch { source, piece } => run.sources.fetch(source, piece),
                     Action::Leave { source, why } => {
                         run.sources.leave(source);
+                        run.piece_list.give_up_on(source);
                         (self.progress)(Progress::Left { endpoint: source, why });
                     }
                     Action::Pause { round, of, pause } => {
@@ -221,17 +194,17 @@ impl Fetch<'_> {
             (Err(_), true) => self.wait(run, now)?,
         }
         let now = clock::now();
-        for (source, bytes, held_back) in run.sources.received() {
-            run.transfer.on_event(now, Event::Received { source, bytes, held_back });
+        for event in run.sources.received() {
+            run.transfer.on_event(now, event);
         }
         Ok(())
     }
 
     /// Waits for a report, or until somebody wants to look at the clock, and takes in what came.
     fn wait(&mut self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
-        let has_list = !self.needs_piece_list(run);
-        let verify_at = run.verifier.due_at().filter(|_| has_list);
-        let wake = run.transfer.next_wake(now).into_iter().chain(verify_at).min();
+        let verify_at = run.verifier.due_at().filter(|_| !run.piece_list.is_missing());
+        let wakes = [run.transfer.next_wake(now), verify_at, run.piece_list.next_wake()];
+        let wake = wakes.into_iter().flatten().min();
         select! {
             recv(self.cancel.receiver()) -> _ => return Err(FetchError::Cancelled),
             recv(run.reports.1) -> report => if let Ok(report) = report {
@@ -249,44 +222,37 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    fn open(&mut self, run: &mut Run, source: SocketAddr) -> Result<(), FetchError> {
+    fn open(&mut self, run: &mut Run, source: SocketAddr) {
         (self.progress)(Progress::Source { endpoint: source });
-        run.sources.open(source, &run.threads, &run.reports.0, &run.stop).map_err(FetchError::System)?;
-        self.see_to_piece_list(run)
-    }
-
-    /// True while nothing can be verified for want of a piece list. A content of one piece has none.
-    fn needs_piece_list(&self, run: &Run) -> bool {
-        Geometry::of(self.content.size_bytes).count() > Some(1)
-            && !matches!(run.piece_list, PieceList::Here { .. })
-    }
-
-    /// Has the piece list on its way from somebody if it is needed: from a source in use, else from any that was ranked. When all have
-    /// been tried, what waits to be verified is dropped, and those to come are asked again.
-    fn see_to_piece_list(&self, run: &mut Run) -> Result<(), FetchError> {
-        if !self.needs_piece_list(run) || matches!(run.piece_list, PieceList::Asked) {
-            return Ok(());
+        if let Err(error) = run.sources.open(source, &run.threads, &run.reports.0, &run.stop) {
+            // Those in use go on.
+            let why = format!("the system gives no thread or descriptor for it: {error}");
+            run.transfer.on_event(clock::now(), Event::Failed { source, why, by_digest: false });
         }
-        let untried = run
-            .sources
-            .endpoints()
-            .chain(run.ranked.iter().copied())
-            .find(|source| !run.asked_for_list.contains(source));
-        let Some(from) = untried else {
-            run.asked_for_list.clear();
-            for piece in run.verifier.drop_all() {
-                run.transfer.on_event(clock::now(), Event::Dropped { piece });
+    }
+
+    /// Has the piece list on its way from somebody if it is needed: from a source in use, else from any that was ranked, as perhaps nothing
+    /// is missing, so that no source is opened. When all have been asked in vain, what waits to be verified is dropped.
+    fn see_to_piece_list(&self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
+        let ranked = run.ranked.iter().map(|candidate| candidate.endpoint);
+        match run.piece_list.next(now, run.sources.endpoints().chain(ranked)) {
+            Next::Nobody => {}
+            Next::Ask(of) => {
+                let stop = run.stop.child().map_err(FetchError::System)?;
+                let request = run.piece_list.ask(of, stop.clone());
+                let (asker, reports) = (run.sources.asker().clone(), run.reports.0.clone());
+                let get = move || {
+                    let outcome = piece_list::fetch(&asker, of, &stop);
+                    let _download_has_ended = reports.send(Report::PieceList { from: of, request, outcome });
+                };
+                run.threads.spawn("piece list", get).map_err(FetchError::System)?;
             }
-            return Ok(());
-        };
-        run.asked_for_list.insert(from);
-        let (asker, reports, stop) = (run.sources.asker().clone(), run.reports.0.clone(), run.stop.clone());
-        let get = move || {
-            let outcome = piece_list::fetch(&asker, from, &stop);
-            let _download_has_ended = reports.send(Report::PieceList { from, outcome });
-        };
-        run.threads.spawn("piece list", get).map_err(FetchError::System)?;
-        run.piece_list = PieceList::Asked;
+            Next::Exhausted => {
+                for piece in run.verifier.drop_all() {
+                    run.transfer.on_event(now, Event::Dropped { piece });
+                }
+            }
+        }
         Ok(())
     }
 
@@ -302,8 +268,12 @@ impl Fetch<'_> {
             let searched = search::holders(&engine, &name, content, known, is_alone, &stop);
             let _download_has_ended = reports.send(Report::Searched(searched));
         };
-        run.threads.spawn("search", search).map_err(FetchError::System)?;
-        run.is_searching = true;
+        match run.threads.spawn("search", search) {
+            Ok(()) => run.is_searching = true,
+            Err(error) if is_alone => return Err(FetchError::System(error)),
+            // Those in use go on, and it is tried again.
+            Err(_) => run.transfer.on_event(clock::now(), Event::Ranked(run.ranked.clone())),
+        }
         Ok(())
     }
 
@@ -322,10 +292,13 @@ impl Fetch<'_> {
             Report::SourceFailed { source, thread, why, by_digest } => {
                 if run.sources.is_in_use(source, thread) {
                     run.sources.leave(source);
+                    run.piece_list.give_up_on(source);
                     run.transfer.on_event(now, Event::Failed { source, why, by_digest });
                 }
             }
-            Report::PieceList { from, outcome } => self.take_piece_list(run, from, outcome)?,
+            Report::PieceList { from, request, outcome } => {
+                self.take_piece_list(run, (from, request), outcome)?
+            }
             Report::Checked(checked) => {
                 run.verifier.is_idle_again();
                 run.checked.extend(checked);
@@ -338,22 +311,18 @@ impl Fetch<'_> {
     fn take_piece_list(
         &mut self,
         run: &mut Run,
-        from: SocketAddr,
+        (from, request): (SocketAddr, u64),
         outcome: Result<Manifest, Fault>,
     ) -> Result<(), FetchError> {
-        match outcome {
-            Ok(manifest) => {
-                let manifest = Arc::new(manifest);
-                self.remember(&manifest)?;
-                run.piece_list = PieceList::Here { manifest, giver: Some(from) };
-            }
-            Err(fault) => {
-                run.piece_list = PieceList::Missing;
+        match outcome.map(Arc::new) {
+            Ok(manifest) if run.piece_list.arrived(&manifest, from) => self.remember(&manifest)?,
+            Err(fault) if run.piece_list.failed(request) => {
                 let (why, by_digest) = (fault.why(), fault.by_digest());
                 run.sources.leave(from);
                 run.transfer.on_event(clock::now(), Event::Failed { source: from, why, by_digest });
-                self.see_to_piece_list(run)?;
             }
+            // It has come from another one, or this one was given up.
+            Ok(_) | Err(_) => {}
         }
         Ok(())
     }
@@ -364,24 +333,29 @@ impl Fetch<'_> {
         searched: Result<Searched, CommandError>,
     ) -> Result<(), FetchError> {
         run.is_searching = false;
-        let candidates: Vec<Candidate> = match searched {
+        let is_alone = run.transfer.sources_in_use() == 0;
+        match searched {
             Ok(Searched::Holders { providers, ranking }) => {
+                // Of those known before, only they stay who have sent something: a long download must not grow with every newcomer.
+                self.providers.retain(|endpoint, _| run.fetched.sources.contains(endpoint));
                 self.providers.extend(providers.into_iter().map(|provider| (provider.endpoint, provider)));
-                let candidates: Vec<_> = ranking.iter().map(|rating| rating.candidate).collect();
-                run.ranked = candidates.iter().map(|candidate| candidate.endpoint).collect();
-                if run.transfer.sources_in_use() == 0 {
+                run.ranked = ranking.iter().map(|rating| rating.candidate).collect();
+                if is_alone {
                     (self.progress)(Progress::Ranked { key: self.content, ranking });
                 }
-                candidates
             }
-            Ok(Searched::Replaced) if run.transfer.sources_in_use() == 0 => {
+            Ok(Searched::Replaced) if is_alone && !run.verifier.has_work() && run.checked.is_empty() => {
                 return Err(FetchError::Replaced(run.transfer.failures().to_vec()));
             }
-            Ok(Searched::Replaced) => Vec::new(),
+            Ok(Searched::Replaced) => run.ranked.clear(),
             Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
-            Err(error) => return Err(FetchError::System(std::io::Error::other(error.to_string()))),
-        };
-        run.transfer.on_event(clock::now(), Event::Ranked(candidates));
+            Err(error) if is_alone => {
+                return Err(FetchError::System(std::io::Error::other(error.to_string())));
+            }
+            // Those in use go on, and it is tried again.
+            Err(_) => {}
+        }
+        run.transfer.on_event(clock::now(), Event::Ranked(run.ranked.clone()));
         Ok(())
     }
 
@@ -396,9 +370,9 @@ impl Fetch<'_> {
     /// Hands the verifier a batch if there is one to start.
     fn verify_what_is_due(&self, run: &mut Run, now: Instant) {
         let single;
-        let manifest = match &run.piece_list {
-            PieceList::Here { manifest, .. } => manifest,
-            _ => {
+        let manifest = match run.piece_list.manifest() {
+            Some(manifest) => manifest,
+            None => {
                 // The list of a content of one piece is what its sender publishes.
                 let source = run.verifier.first_source();
                 let md5 = source.and_then(|source| self.providers.get(&source)).map(|one| one.entry.md5);
@@ -454,8 +428,7 @@ impl Fetch<'_> {
     /// BLAKE3 values are as good as anybody's; the MD5 of the whole file is computed instead.
     fn name_list_giver(&self, run: &mut Run, piece: u32) {
         run.fetched.piece_md5s_hold = false;
-        let PieceList::Here { giver, .. } = &mut run.piece_list else { return };
-        if let Some(liar) = giver.take() {
+        if let Some(liar) = run.piece_list.take_giver() {
             let name = &self.request.name;
             self.engine.warn(format!("`{name}`: {liar} falsely claims an md5 for piece {piece}"));
         }
@@ -465,7 +438,7 @@ impl Fetch<'_> {
 impl Run {
     /// Ends all threads of the download.
     fn end(self) -> Result<Fetched, FetchError> {
-        let Run { stop, threads, mut fetched, piece_list, sources, verifier, reports, .. } = self;
+        let Run { stop, threads, mut fetched, piece_list, sources, verifier, reports, ranked, .. } = self;
         stop.trigger();
         // Nobody listens and nobody sends any more: whoever waits for either ends.
         drop((sources, verifier, reports));
@@ -474,8 +447,12 @@ impl Run {
             let names = ended.still_running.join(", ");
             return Err(FetchError::System(std::io::Error::other(format!("still running: {names}"))));
         }
-        if let (PieceList::Here { manifest, .. }, true) = (piece_list, fetched.piece_md5s_hold) {
-            fetched.manifest = Some(manifest);
+        if fetched.piece_md5s_hold {
+            fetched.manifest = piece_list.into_manifest();
+        }
+        if fetched.sources.is_empty() {
+            // Nothing had to be fetched: the first in rank is named.
+            fetched.sources.extend(ranked.first().map(|candidate| candidate.endpoint));
         }
         Ok(fetched)
     }

@@ -25,8 +25,10 @@ pub(super) enum Report {
         why: String,
         by_digest: bool,
     },
+    /// `request` tells the answer that is awaited from one that was given up.
     PieceList {
         from: SocketAddr,
+        request: u64,
         outcome: Result<Manifest, Fault>,
     },
     Checked(Vec<Checked>),

@@ -12,6 +12,7 @@ use super::buffers::Buffers;
 use super::peer::{Asker, Fault};
 use super::report::Report;
 use super::source::{self, Source};
+use crate::logic::transfer::Event;
 use crate::rt::{Stop, Threads};
 use crate::types::limits;
 
@@ -107,10 +108,12 @@ impl Sources {
         self.in_use.keys().copied()
     }
 
-    /// Of each: the bytes that have come since it was opened, and for how long its replies are held back.
-    pub(super) fn received(&self) -> impl Iterator<Item = (SocketAddr, u64, Duration)> {
-        self.in_use
-            .iter()
-            .map(|(endpoint, in_use)| (*endpoint, in_use.received.load(Ordering::Relaxed), in_use.held_back))
+    /// What has come from each so far.
+    pub(super) fn received(&self) -> impl Iterator<Item = Event> {
+        self.in_use.iter().map(|(endpoint, in_use)| Event::Received {
+            source: *endpoint,
+            bytes: in_use.received.load(Ordering::Relaxed),
+            held_back: in_use.held_back,
+        })
     }
 }
