@@ -89,6 +89,7 @@ hostile! {
     closes_early: ClosesEarly, MULTI, exit 5;
     closes_early_in_a_single_piece: ClosesEarly, SINGLE, exit 5;
     stalls: Stalls, MULTI, exit 5;
+    stalls_in_a_single_piece: Stalls, SINGLE, exit 5;
     wrong_bytes: WrongBytes, MULTI, exit 8;
     wrong_bytes_in_a_single_piece: WrongBytes, SINGLE, exit 8;
     claims_more: ClaimsMore, MULTI, exit 5;
