@@ -68,6 +68,9 @@ fn silent_lines(silent: &[(SocketAddr, String)]) -> Vec<String> {
 
 fn download_text(error: &DownloadError) -> String {
     match error {
+        DownloadError::Command(CommandError::Cancelled) => {
+            "cancelled: what was fetched stays, and the next `download` of it goes on".to_owned()
+        }
         DownloadError::Command(error) => command_text(error),
         DownloadError::Ambiguous { name, variants } => {
             format!("download: {error}\n{}", render::variants(name, variants))

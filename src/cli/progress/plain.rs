@@ -89,7 +89,7 @@ pub fn news(name: &FileName, event: &Progress) -> Option<String> {
         Progress::Left { endpoint, why } => format!("left {endpoint}: {why}"),
         Progress::Retry { round, of, pause } => {
             let seconds = pause.as_secs_f32();
-            format!("all sources failed: round {round} of {of} in {seconds:.1} s")
+            format!("all sources failed: round {round} of {of} begins in {seconds:.1} s")
         }
         Progress::Waiting => "waiting for other downloads to end".to_owned(),
         Progress::Hashing => "hashing the whole file".to_owned(),
@@ -286,7 +286,7 @@ mod tests {
             ),
             (
                 Progress::Retry { round: 1, of: 4, pause: Duration::from_secs(1) },
-                Some("all sources failed: round 1 of 4 in 1.0 s"),
+                Some("all sources failed: round 1 of 4 begins in 1.0 s"),
             ),
             (Progress::Waiting, Some("waiting for other downloads to end")),
             (Progress::Hashing, Some("hashing the whole file")),

@@ -98,7 +98,13 @@ fn attempt(job: &Job<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Download
     let &Job { engine, request, cancel, .. } = job;
     let own = match standing(engine, &request.name)? {
         Standing::File(_) => engine.own_file(&request.name, cancel)?,
-        Standing::Nothing | Standing::Other(_) => None,
+        Standing::Nothing | Standing::Other(_) => {
+            if engine.memory.catalog.read().get(&request.name).is_some() {
+                // It was removed behind our back, and is offered to others until that is noticed.
+                engine.own_file(&request.name, cancel)?;
+            }
+            None
+        }
     };
     let contents = match Candidates::find(engine, request, job.only, own.as_deref(), cancel, progress)? {
         choice::Found::AlreadyHere(key) => {
