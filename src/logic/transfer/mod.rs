@@ -21,15 +21,10 @@ use crate::types::{Millis, limits};
 
 pub use self::roster::Failure;
 
-/// Most sources of which one piece is asked at once.
-const HOLDERS_MAX: usize = 2;
 /// In the end game a piece is asked of a second source if it is expected there so many times sooner ...
 const HEDGE_GAIN: u32 = 2;
 /// ... and sooner by this.
 const HEDGE_GAIN_MIN: Duration = Duration::from_millis(200);
-/// A source that has been silent for this long is stalled: what waits for it goes to others, and in the end game even a source of unknown
-/// rate is tried against it.
-const HEDGE_SILENCE: Duration = Duration::from_secs(2);
 /// How often rates are looked at while something is asked of a source.
 const LOOK: Duration = Duration::from_secs(1);
 /// The same in the end game.
@@ -320,8 +315,8 @@ impl Transfer {
             if source.wrong_pieces > 0 && wire.is_idle() && self.roster.has_clean() {
                 self.close(endpoint, "a source that sent no wrong piece is there".to_owned());
             } else if is_stalled(wire, now) && wire.asked().all(|piece| !self.wants(piece)) {
-                let why =
-                    format!("stalled: no byte in {} s, others sent its pieces", HEDGE_SILENCE.as_secs());
+                let silence_s = limits::SOURCE_STALL_MS / 1000;
+                let why = format!("stalled: no byte in {silence_s} s, others sent its pieces");
                 self.take_failure(endpoint, why, false);
             } else if has_other && wire.crawls(now) {
                 let rate = limits::SOURCE_RATE_MIN_BYTES_PER_S >> 10;
@@ -422,7 +417,8 @@ impl Transfer {
                     }
                     _ => is_stalled(wire, now),
                 };
-                let is_free = || self.wants(piece) && self.roster.times_asked(piece) < HOLDERS_MAX;
+                let is_free =
+                    || self.wants(piece) && self.roster.times_asked(piece) < limits::SOURCES_PER_PIECE;
                 if is_worth_it && is_free() {
                     worst = worst.max(Some((left, piece)));
                 }
@@ -468,9 +464,9 @@ impl Transfer {
     }
 }
 
-/// True if a source has owed us a byte for so long that others are asked for what it was to send.
+/// True if a source has owed us a byte for so long that others are asked for what it was to send; in the end game even one of unknown rate.
 fn is_stalled(wire: &Wire, now: Instant) -> bool {
-    wire.silence(now) >= HEDGE_SILENCE
+    wire.silence(now) >= limits::ms(limits::SOURCE_STALL_MS)
 }
 
 #[cfg(test)]

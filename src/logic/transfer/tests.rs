@@ -571,7 +571,7 @@ fn what_waits_for_a_stalled_source_goes_to_another_and_the_stalled_one_is_named(
     let mut world = World::new(plan(3), &[candidate(1, 1, 0), candidate(2, 100, 0)]);
     // All three are the near one's by the rule: 1, 11 and 21 are less than 100.
     assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
-    assert_eq!(world.pass(HEDGE_SILENCE - Duration::from_millis(1)), []);
+    assert_eq!(world.pass(limits::ms(limits::SOURCE_STALL_MS) - Duration::from_millis(1)), []);
     assert_eq!(world.pass(Duration::from_millis(1)), [open(2), fetch(2, 2)]);
     // The end game.
     assert!(world.deliver(2, 2).contains(&fetch(2, 1)));

@@ -16,8 +16,6 @@ const SAMPLES: u32 = 20;
 const TURNAROUND: Duration = Duration::from_millis(5);
 /// The current piece and the next one.
 const DEPTH_MIN: usize = 2;
-/// A quarter of what the other end keeps waiting for one connection, and at most 16 MiB of pieces of 1 MiB.
-const DEPTH_MAX: usize = 16;
 
 /// One connection to a source, from its opening to its end.
 #[derive(Debug)]
@@ -121,8 +119,9 @@ impl Wire {
     pub(super) fn room(&self, now: Instant, latency: Millis, piece_len_bytes: u64) -> usize {
         let way = Duration::from(latency).max(TURNAROUND);
         let under_way = u128::from(self.rate(now).unwrap_or(0)) * way.as_micros() / 1_000_000;
-        let pieces = under_way.div_ceil(u128::from(piece_len_bytes)).min(DEPTH_MAX as u128) as usize;
-        (pieces + 1).clamp(DEPTH_MIN, DEPTH_MAX).saturating_sub(self.asked.len())
+        let pieces =
+            under_way.div_ceil(u128::from(piece_len_bytes)).min(limits::PIECES_ON_THE_WIRE as u128) as usize;
+        (pieces + 1).clamp(DEPTH_MIN, limits::PIECES_ON_THE_WIRE).saturating_sub(self.asked.len())
     }
 
     /// True if it has been too slow for a whole window in which something was asked of it.
