@@ -84,8 +84,9 @@ pub enum Event {
     /// The source refused, died, stalled, or gave a false manifest.
     Failed { source: SocketAddr, why: String, by_digest: bool },
     /// So many bytes have come from the source since it was opened. `held_back`: its replies are kept from us for so long on purpose
-    /// (an emulated latency), which is no fault of its.
-    Received { source: SocketAddr, bytes: u64, held_back: Duration },
+    /// (an emulated latency), which is no fault of its. `waits_for_us`: its bytes wait until we have room for them; no time of that counts
+    /// against it, nor does the time before or after in which this changed.
+    Received { source: SocketAddr, bytes: u64, held_back: Duration, waits_for_us: bool },
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -189,9 +190,9 @@ impl Transfer {
                 }
             }
             Event::Failed { source, why, by_digest } => self.take_failure(source, why, by_digest),
-            Event::Received { source, bytes, held_back } => {
+            Event::Received { source, bytes, held_back, waits_for_us } => {
                 if let Some(wire) = self.roster.wire_mut(source) {
-                    wire.receive(now, bytes, held_back);
+                    wire.receive(now, bytes, held_back, waits_for_us);
                 }
             }
         }

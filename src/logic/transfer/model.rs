@@ -397,8 +397,12 @@ impl Swarm {
         if partial > 0 {
             link.last_byte_at = now.min(link.ends_at(sent, len).unwrap_or(now));
         }
-        let received =
-            Event::Received { source: endpoint, bytes: link.bytes + partial, held_back: Duration::ZERO };
+        let received = Event::Received {
+            source: endpoint,
+            bytes: link.bytes + partial,
+            held_back: Duration::ZERO,
+            waits_for_us: false,
+        };
         if let Some(ends_at) = link.ends_at(sent, len).filter(|at| *at <= now) {
             let (piece, _) = link.asked.pop_front().expect("it ends");
             link.free_at = ends_at;
