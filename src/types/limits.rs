@@ -124,6 +124,8 @@ limits! {
     SOURCE_CONNECT_MS: u64 = 3_000, "ms";
     /// A source that sends no byte for this long is left.
     SOURCE_SILENCE_MS: u64 = 10_000, "ms";
+    /// After this long without a byte what waits for a source goes to others.
+    SOURCE_STALL_MS: u64 = 2_000, "ms";
     /// Window over which a source's rate is judged where another source is left.
     SOURCE_RATE_WINDOW_MS: u64 = 10_000, "ms";
     /// A source slower than this is left where another source is left.
@@ -132,6 +134,10 @@ limits! {
     WRONG_PIECES_MAX: u32 = 2, "pieces";
     /// Most requests a source keeps waiting for one connection.
     PIECE_REQUESTS_MAX: usize = 64, "requests";
+    /// Most pieces asked of one source at once: a quarter of what it keeps waiting.
+    PIECES_ON_THE_WIRE: usize = PIECE_REQUESTS_MAX / 4, "pieces";
+    /// Most sources of which one piece is asked at once.
+    SOURCES_PER_PIECE: usize = 2, "sources";
     /// Most bytes of piece buffers in a process.
     PIECE_BUFFERS_MAX_BYTES: u64 = 40 << 20, "bytes";
     /// Downloads that run at once in a process; each has its part of the piece buffers, and others wait.

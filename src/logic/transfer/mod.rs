@@ -21,15 +21,10 @@ use crate::types::{Millis, limits};
 
 pub use self::roster::Failure;
 
-/// Most sources of which one piece is asked at once.
-const HOLDERS_MAX: usize = 2;
 /// In the end game a piece is asked of a second source if it is expected there so many times sooner ...
 const HEDGE_GAIN: u32 = 2;
 /// ... and sooner by this.
 const HEDGE_GAIN_MIN: Duration = Duration::from_millis(200);
-/// A source that has been silent for this long is stalled: what waits for it goes to others, and in the end game even a source of unknown
-/// rate is tried against it.
-const HEDGE_SILENCE: Duration = Duration::from_secs(2);
 /// How often rates are looked at while something is asked of a source.
 const LOOK: Duration = Duration::from_secs(1);
 /// The same in the end game.
@@ -89,8 +84,9 @@ pub enum Event {
     /// The source refused, died, stalled, or gave a false manifest.
     Failed { source: SocketAddr, why: String, by_digest: bool },
     /// So many bytes have come from the source since it was opened. `held_back`: its replies are kept from us for so long on purpose
-    /// (an emulated latency), which is no fault of its.
-    Received { source: SocketAddr, bytes: u64, held_back: Duration },
+    /// (an emulated latency), which is no fault of its. `waits_for_us`: its bytes wait until we have room for them; no time of that counts
+    /// against it, nor does the time before or after in which this changed.
+    Received { source: SocketAddr, bytes: u64, held_back: Duration, waits_for_us: bool },
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -194,9 +190,9 @@ impl Transfer {
                 }
             }
             Event::Failed { source, why, by_digest } => self.take_failure(source, why, by_digest),
-            Event::Received { source, bytes, held_back } => {
+            Event::Received { source, bytes, held_back, waits_for_us } => {
                 if let Some(wire) = self.roster.wire_mut(source) {
-                    wire.receive(now, bytes, held_back);
+                    wire.receive(now, bytes, held_back, waits_for_us);
                 }
             }
         }
@@ -320,8 +316,8 @@ impl Transfer {
             if source.wrong_pieces > 0 && wire.is_idle() && self.roster.has_clean() {
                 self.close(endpoint, "a source that sent no wrong piece is there".to_owned());
             } else if is_stalled(wire, now) && wire.asked().all(|piece| !self.wants(piece)) {
-                let why =
-                    format!("stalled: no byte in {} s, others sent its pieces", HEDGE_SILENCE.as_secs());
+                let silence_s = limits::SOURCE_STALL_MS / 1000;
+                let why = format!("stalled: no byte in {silence_s} s, others sent its pieces");
                 self.take_failure(endpoint, why, false);
             } else if has_other && wire.crawls(now) {
                 let rate = limits::SOURCE_RATE_MIN_BYTES_PER_S >> 10;
@@ -422,7 +418,8 @@ impl Transfer {
                     }
                     _ => is_stalled(wire, now),
                 };
-                let is_free = || self.wants(piece) && self.roster.times_asked(piece) < HOLDERS_MAX;
+                let is_free =
+                    || self.wants(piece) && self.roster.times_asked(piece) < limits::SOURCES_PER_PIECE;
                 if is_worth_it && is_free() {
                     worst = worst.max(Some((left, piece)));
                 }
@@ -468,9 +465,9 @@ impl Transfer {
     }
 }
 
-/// True if a source has owed us a byte for so long that others are asked for what it was to send.
+/// True if a source has owed us a byte for so long that others are asked for what it was to send; in the end game even one of unknown rate.
 fn is_stalled(wire: &Wire, now: Instant) -> bool {
-    wire.silence(now) >= HEDGE_SILENCE
+    wire.silence(now) >= limits::ms(limits::SOURCE_STALL_MS)
 }
 
 #[cfg(test)]

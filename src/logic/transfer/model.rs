@@ -290,12 +290,18 @@ impl Swarm {
                 assert!(!is_here, "{name}: piece {piece} is being verified");
                 let holders =
                     self.links.values().flat_map(|link| &link.asked).filter(|(asked, _)| *asked == piece);
-                assert!(holders.count() < 2, "{name}: piece {piece} is asked of two already");
+                assert!(
+                    holders.count() < limits::SOURCES_PER_PIECE,
+                    "{name}: piece {piece} is asked of two already"
+                );
                 let link =
                     self.links.get_mut(&source).unwrap_or_else(|| panic!("{name}: {source} is closed"));
                 assert!(link.asked.iter().all(|(asked, _)| *asked != piece), "{name}: {piece} asked twice");
                 link.asked.push_back((piece, self.now));
-                assert!(link.asked.len() <= 16, "{name}: {source} is asked for too much");
+                assert!(
+                    link.asked.len() <= limits::PIECES_ON_THE_WIRE,
+                    "{name}: {source} is asked for too much"
+                );
                 let way = link.peer.latency.max(Duration::from_millis(5));
                 let under_way = (u128::from(link.peer.bytes_per_s) * way.as_micros() / 1_000_000) as u64;
                 // Its true rate, with some room for how it is measured.
@@ -391,8 +397,12 @@ impl Swarm {
         if partial > 0 {
             link.last_byte_at = now.min(link.ends_at(sent, len).unwrap_or(now));
         }
-        let received =
-            Event::Received { source: endpoint, bytes: link.bytes + partial, held_back: Duration::ZERO };
+        let received = Event::Received {
+            source: endpoint,
+            bytes: link.bytes + partial,
+            held_back: Duration::ZERO,
+            waits_for_us: false,
+        };
         if let Some(ends_at) = link.ends_at(sent, len).filter(|at| *at <= now) {
             let (piece, _) = link.asked.pop_front().expect("it ends");
             link.free_at = ends_at;

@@ -81,8 +81,21 @@ impl World {
     }
 
     fn receive(&mut self, number: u16, bytes: u64, held_back: Duration) {
-        self.transfer.on_event(self.now, Event::Received { source: source(number), bytes, held_back });
+        let source = source(number);
+        self.transfer.on_event(self.now, Event::Received { source, bytes, held_back, waits_for_us: false });
     }
+
+    /// So many bytes have come from it, and more wait for us.
+    fn wait(&mut self, number: u16, bytes: u64) -> Vec<Action> {
+        let source = source(number);
+        self.tell(Event::Received { source, bytes, held_back: NO_TIME, waits_for_us: true })
+    }
+}
+
+/// But for searches, which come with time.
+fn no_search(mut actions: Vec<Action>) -> Vec<Action> {
+    actions.retain(|action| *action != Action::Search);
+    actions
 }
 
 fn open(number: u16) -> Action {
@@ -544,9 +557,15 @@ fn no_sequence_of_events_makes_it_panic() {
                 1 => Event::Failed { source, why: "reset".into(), by_digest: rng.random() },
                 2 | 3 => {
                     let bytes = if rng.random_ratio(1, 9) { u64::MAX } else { rng.random_range(0..4 * LEN) };
-                    Event::Received { source, bytes, held_back: any_time(&mut rng) }
+                    Event::Received {
+                        source,
+                        bytes,
+                        held_back: any_time(&mut rng),
+                        waits_for_us: rng.random(),
+                    }
                 }
-                4 | 5 => Event::Wrong { piece, why: "wrong bytes".into() },
+                4 => Event::Dropped { piece },
+                5 => Event::Wrong { piece, why: "wrong bytes".into() },
                 6 | 7 => Event::Verified { piece },
                 _ => Event::Arrived { source, piece },
             };
@@ -571,7 +590,7 @@ fn what_waits_for_a_stalled_source_goes_to_another_and_the_stalled_one_is_named(
     let mut world = World::new(plan(3), &[candidate(1, 1, 0), candidate(2, 100, 0)]);
     // All three are the near one's by the rule: 1, 11 and 21 are less than 100.
     assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
-    assert_eq!(world.pass(HEDGE_SILENCE - Duration::from_millis(1)), []);
+    assert_eq!(world.pass(limits::ms(limits::SOURCE_STALL_MS) - Duration::from_millis(1)), []);
     assert_eq!(world.pass(Duration::from_millis(1)), [open(2), fetch(2, 2)]);
     // The end game.
     assert!(world.deliver(2, 2).contains(&fetch(2, 1)));
@@ -580,4 +599,117 @@ fn what_waits_for_a_stalled_source_goes_to_another_and_the_stalled_one_is_named(
     let stalled = leave(1, "stalled: no byte in 2 s, others sent its pieces");
     assert!(actions.contains(&stalled), "{actions:?}");
     assert_eq!(actions.last(), Some(&Action::Finish));
+}
+
+#[test]
+fn a_source_whose_bytes_wait_for_us_is_neither_silent_nor_slow() {
+    let second = Duration::from_secs(1);
+    let mut world = World::new(plan(3), &[candidate(1, 1, 0), candidate(2, 100, 0)]);
+    world.actions();
+    for _ in 0..30 {
+        world.now += second;
+        assert_eq!(no_search(world.wait(1, LEN / 2)), []);
+    }
+    // Before the next news it is not taken to have stopped waiting either.
+    assert_eq!(world.pass(5 * second), []);
+    // What passes while it changes does not count.
+    world.receive(1, LEN / 2, NO_TIME);
+    assert_eq!(world.actions(), []);
+    assert_eq!(world.pass(limits::ms(limits::SOURCE_STALL_MS) - Duration::from_millis(1)), []);
+    assert_eq!(world.pass(Duration::from_millis(1)), [open(2), fetch(2, 2)]);
+}
+
+#[test]
+fn a_crawl_is_measured_only_while_nothing_waits_for_us() {
+    let second = Duration::from_secs(1);
+    let mut world = World::new(plan(1), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
+    world.actions();
+    let mut bytes = 0;
+    // Each second of crawling is followed by one of waiting, and another one in which that changes.
+    for round in 0..9 {
+        world.now += second;
+        bytes += 1;
+        world.receive(1, bytes, NO_TIME);
+        assert_eq!(no_search(world.actions()), [], "round {round}");
+        world.now += second;
+        assert_eq!(no_search(world.wait(1, bytes)), [], "round {round}");
+        world.now += second;
+        world.receive(1, bytes, NO_TIME);
+        assert_eq!(no_search(world.actions()), [], "round {round}");
+    }
+    world.now += second;
+    world.receive(1, bytes + 1, NO_TIME);
+    assert_eq!(world.actions()[0], leave(1, "slower than 16 KiB/s, and another source is left"));
+}
+
+#[test]
+fn a_rate_is_that_of_the_time_in_which_nothing_waited_for_us() {
+    let second = Duration::from_secs(1);
+    let mut world = World::new(plan(1000), &[candidate(1, 100, 0)]);
+    world.actions();
+    world.now += second;
+    world.receive(1, 25 * LEN, NO_TIME);
+    world.actions();
+    assert_eq!(world.transfer.on_the_wire(), 4);
+    for (waits, bytes) in [(true, 26), (true, 200), (false, 400), (false, 425)] {
+        world.now += second;
+        match waits {
+            true => drop(world.wait(1, bytes * LEN)),
+            false => world.receive(1, bytes * LEN, NO_TIME),
+        }
+        world.actions();
+        let wire = world.transfer.roster.wire_mut(source(1)).expect("in use");
+        assert_eq!(wire.rate(world.now), Some(25 * LEN), "{bytes} pieces");
+    }
+    assert_eq!(world.transfer.on_the_wire(), 4);
+}
+
+#[test]
+fn a_dropped_piece_is_fetched_again_and_nobody_is_blamed() {
+    let mut world = World::new(plan(2), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
+    world.actions();
+    world.arrive(1, 0);
+    assert!(!world.transfer.wants(0));
+    assert_eq!(world.tell(Event::Dropped { piece: 0 }), [fetch(1, 0)]);
+    assert!(world.transfer.wants(0));
+    assert_eq!((world.transfer.failures(), world.transfer.sources_in_use()), (&[][..], 1));
+    assert_eq!(world.deliver(1, 1), []);
+    assert_eq!(world.deliver(1, 0), [Action::Finish]);
+}
+
+#[test]
+fn a_dropped_piece_that_is_asked_of_another_source_still_is_not_asked_for_again() {
+    let mut world = World::new(plan(1), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
+    world.actions();
+    assert_eq!(world.pass(limits::ms(limits::SOURCE_STALL_MS)), [open(2), fetch(2, 0)]);
+    // The first one is alive again, so that it is not left.
+    world.receive(1, 1, NO_TIME);
+    assert_eq!(world.arrive(2, 0), []);
+    assert_eq!(world.tell(Event::Dropped { piece: 0 }), []);
+    assert_eq!(world.deliver(1, 0), [Action::Finish]);
+}
+
+#[test]
+fn a_marked_piece_that_is_dropped_is_missing() {
+    let mut world = World::new(Plan { marked: vec![0], ..plan(1) }, &[candidate(1, 0, 0)]);
+    assert_eq!(world.actions(), []);
+    assert_eq!(world.tell(Event::Dropped { piece: 0 }), [open(1), fetch(1, 0)]);
+    assert_eq!(world.deliver(1, 0), [Action::Finish]);
+    // With nobody to fetch it from, the round ends.
+    let mut world = World::new(Plan { marked: vec![0], ..plan(1) }, &[]);
+    assert_eq!(world.actions(), []);
+    assert_eq!(world.tell(Event::Dropped { piece: 0 }), [Action::GiveUp]);
+}
+
+#[test]
+fn only_what_is_being_verified_can_be_dropped() {
+    let mut world = World::new(plan(4), &[candidate(1, 0, 0)]);
+    assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
+    world.deliver(1, 0);
+    // Done, asked for, missing, none.
+    for piece in [0, 1, 3, 4] {
+        assert_eq!(world.tell(Event::Dropped { piece }), [], "piece {piece}");
+    }
+    assert_eq!((world.transfer.done(), world.transfer.on_the_wire()), (1, 2));
+    assert_eq!(world.deliver(1, 1), [fetch(1, 3)]);
 }

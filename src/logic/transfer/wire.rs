@@ -1,6 +1,7 @@
 //! What is under way with one source in use: the pieces asked of it, how fast it delivers, how many more it may be asked for.
 //!
-//! Its rate is measured on a clock that stands still while nothing is asked of it, so that being idle is never taken for being slow.
+//! Its rate is measured on a clock that stands still while nothing is asked of it, or while its bytes wait for room at our side, so that
+//! neither being idle nor our being busy is ever taken for its being slow.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,8 +17,6 @@ const SAMPLES: u32 = 20;
 const TURNAROUND: Duration = Duration::from_millis(5);
 /// The current piece and the next one.
 const DEPTH_MIN: usize = 2;
-/// A quarter of what the other end keeps waiting for one connection, and at most 16 MiB of pieces of 1 MiB.
-const DEPTH_MAX: usize = 16;
 
 /// One connection to a source, from its opening to its end.
 #[derive(Debug)]
@@ -33,9 +32,13 @@ pub(super) struct Wire {
     last_byte_at: Instant,
     /// Its replies are kept from us for so long on purpose.
     held_back: Duration,
-    /// How long something had been asked of it before `busy_since`.
+    /// Its bytes wait for room at our side, as last told.
+    waits_for_us: bool,
+    /// Of `bytes`, those that came in a time that does not count for its rate.
+    uncounted: u64,
+    /// How long something had been asked of it before `busy_since`, without the time in which it waited for us.
     busy_before: Duration,
-    /// Since when something has been asked of it.
+    /// Since when something has been asked of it, or since bytes were last told of, if that was later.
     busy_since: Option<Instant>,
     recent: Samples,
     long: Samples,
@@ -50,6 +53,8 @@ impl Wire {
             bytes_at_piece: 0,
             last_byte_at: now,
             held_back: Duration::ZERO,
+            waits_for_us: false,
+            uncounted: 0,
             busy_before: Duration::ZERO,
             busy_since: None,
             recent: Samples::new(),
@@ -86,34 +91,43 @@ impl Wire {
         self.delivered += 1;
         self.last_byte_at = now;
         self.bytes_at_piece = self.bytes.max(self.bytes_at_piece.saturating_add(piece_len_bytes));
-        if self.asked.is_empty()
-            && let Some(since) = self.busy_since.take()
-        {
-            self.busy_before += now.saturating_duration_since(since);
+        if self.asked.is_empty() {
+            self.busy_before = self.busy(now);
+            self.busy_since = None;
         }
     }
 
-    /// `bytes` have arrived since it was opened.
-    pub(super) fn receive(&mut self, now: Instant, bytes: u64, held_back: Duration) {
-        if bytes > self.bytes {
-            self.bytes = bytes;
+    /// `bytes` have arrived since it was opened. Of the time since this was last said neither length nor bytes count if at its beginning or
+    /// its end they waited for us: nobody knows for how much of it.
+    pub(super) fn receive(&mut self, now: Instant, bytes: u64, held_back: Duration, waits_for_us: bool) {
+        let has_waited = self.waits_for_us || waits_for_us;
+        let new = bytes.saturating_sub(self.bytes);
+        self.bytes += new;
+        if new > 0 || has_waited {
             self.last_byte_at = now;
         }
+        if has_waited {
+            self.uncounted += new;
+        } else {
+            self.busy_before = self.busy(now);
+        }
+        self.busy_since = self.busy_since.map(|since| since.max(now));
+        self.waits_for_us = waits_for_us;
         self.held_back = held_back;
         let busy = self.busy(now);
-        self.recent.push(RATE_WINDOW, busy, self.bytes);
-        self.long.push(self.crawl_window(), busy, self.bytes);
+        self.recent.push(RATE_WINDOW, busy, self.counted());
+        self.long.push(self.crawl_window(), busy, self.counted());
     }
 
-    /// Bytes per second of the last second in which something was asked of it; `None` before the first byte.
+    /// Bytes per second of the last second in which something was asked of it; `None` before the first byte that counts.
     pub(super) fn rate(&self, now: Instant) -> Option<u64> {
-        if self.bytes == 0 {
+        if self.counted() == 0 {
             return None;
         }
         let (base_busy, base_bytes) = self.recent.base(RATE_WINDOW, self.busy(now));
         // At least a millisecond, or a first byte would make any rate.
         let micros = self.busy(now).saturating_sub(base_busy).as_micros().max(1000);
-        let rate = u128::from(self.bytes.saturating_sub(base_bytes)) * 1_000_000 / micros;
+        let rate = u128::from(self.counted().saturating_sub(base_bytes)) * 1_000_000 / micros;
         Some(u64::try_from(rate).unwrap_or(u64::MAX))
     }
 
@@ -121,8 +135,9 @@ impl Wire {
     pub(super) fn room(&self, now: Instant, latency: Millis, piece_len_bytes: u64) -> usize {
         let way = Duration::from(latency).max(TURNAROUND);
         let under_way = u128::from(self.rate(now).unwrap_or(0)) * way.as_micros() / 1_000_000;
-        let pieces = under_way.div_ceil(u128::from(piece_len_bytes)).min(DEPTH_MAX as u128) as usize;
-        (pieces + 1).clamp(DEPTH_MIN, DEPTH_MAX).saturating_sub(self.asked.len())
+        let pieces =
+            under_way.div_ceil(u128::from(piece_len_bytes)).min(limits::PIECES_ON_THE_WIRE as u128) as usize;
+        (pieces + 1).clamp(DEPTH_MIN, limits::PIECES_ON_THE_WIRE).saturating_sub(self.asked.len())
     }
 
     /// True if it has been too slow for a whole window in which something was asked of it.
@@ -132,7 +147,7 @@ impl Wire {
         let expected = limits::SOURCE_RATE_MIN_BYTES_PER_S * limits::SOURCE_RATE_WINDOW_MS / 1000;
         !self.is_idle()
             && busy.saturating_sub(base_busy) >= window
-            && self.bytes.saturating_sub(base_bytes) < expected
+            && self.counted().saturating_sub(base_bytes) < expected
     }
 
     /// When `piece` may be expected, from now; `None` if it was not asked for. While no byte has come, what it has been waited for.
@@ -162,15 +177,23 @@ impl Wire {
         Some(time_for(piece_len_bytes, self.rate(now)?).saturating_add(latency.into()))
     }
 
-    /// For how long it has owed us a byte, beyond what is held back on purpose.
+    /// For how long it has owed us a byte, beyond what is held back on purpose; it owes none while what it sent waits for us.
     pub(super) fn silence(&self, now: Instant) -> Duration {
-        let Some((_, asked_at)) = self.asked.first() else { return Duration::ZERO };
+        let Some((_, asked_at)) = self.asked.first().filter(|_| !self.waits_for_us) else {
+            return Duration::ZERO;
+        };
         now.saturating_duration_since((*asked_at).max(self.last_byte_at)).saturating_sub(self.held_back)
     }
 
+    /// The busy clock: for how long something has been asked of it that did not wait for us.
     fn busy(&self, now: Instant) -> Duration {
-        self.busy_before
-            + self.busy_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        let since = self.busy_since.filter(|_| !self.waits_for_us);
+        self.busy_before + since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// Bytes that arrived while the busy clock ran.
+    fn counted(&self) -> u64 {
+        self.bytes - self.uncounted
     }
 
     fn crawl_window(&self) -> Duration {
