@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
@@ -18,13 +18,22 @@ use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::rt::{Stop, clock};
 use crate::types::Geometry;
 
+/// How far a source thread is.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    /// Bytes of pieces that have come.
+    pub(super) received_bytes: AtomicU64,
+    /// More could come, but there is no buffer for it.
+    pub(super) waits_for_us: AtomicBool,
+}
+
 /// What a source thread is given.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) asker: Asker,
     pub(super) endpoint: SocketAddr,
-    /// Bytes that have come so far; read by the download's thread.
-    pub(super) received: Arc<AtomicU64>,
+    /// What the download's thread sees of it.
+    pub(super) meter: Arc<Meter>,
     pub(super) fetches: Receiver<u32>,
     pub(super) buffers: Buffers,
     pub(super) stop: Stop,
@@ -77,13 +86,16 @@ impl Source {
             _ => return Err(Fault::Unfit("its answer is not the piece that was asked for")),
         }
         self.asker.hold_back(self.endpoint, asked_at, &self.stop)?;
-        let mut buffer = self.buffers.wait(expected as usize, &self.stop).ok_or(Fault::Stopped)?;
+        self.meter.waits_for_us.store(true, Ordering::Relaxed);
+        let buffer = self.buffers.wait(expected as usize, &self.stop);
+        self.meter.waits_for_us.store(false, Ordering::Relaxed);
+        let mut buffer = buffer.ok_or(Fault::Stopped)?;
         let bytes = buffer.bytes_mut();
         let mut filled = 0;
         while filled < bytes.len() {
             let len = client.read_raw(&mut bytes[filled..], silence_from(clock::now()))?;
             filled += len;
-            self.received.fetch_add(len as u64, Ordering::Relaxed);
+            self.meter.received_bytes.fetch_add(len as u64, Ordering::Relaxed);
         }
         Ok(buffer)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
@@ -11,7 +11,7 @@ use crossbeam_channel::{Sender, bounded};
 use super::buffers::Buffers;
 use super::peer::{Asker, Fault};
 use super::report::Report;
-use super::source::{self, Source};
+use super::source::{self, Meter, Source};
 use crate::logic::transfer::Event;
 use crate::rt::{Stop, Threads};
 use crate::types::limits;
@@ -28,7 +28,7 @@ pub(super) struct Sources {
 struct InUse {
     thread: u64,
     fetches: Sender<u32>,
-    received: Arc<AtomicU64>,
+    meter: Arc<Meter>,
     held_back: Duration,
     stop: Stop,
 }
@@ -55,13 +55,13 @@ impl Sources {
     ) -> std::io::Result<()> {
         let stop = stop.child()?;
         let (fetches, to_fetch) = bounded(limits::PIECE_REQUESTS_MAX);
-        let received = Arc::new(AtomicU64::new(0));
+        let meter = Arc::new(Meter::default());
         let thread = self.next_thread;
         self.next_thread += 1;
         let source = Source {
             asker: self.asker.clone(),
             endpoint,
-            received: Arc::clone(&received),
+            meter: Arc::clone(&meter),
             fetches: to_fetch,
             buffers: self.buffers.clone(),
             stop: stop.clone(),
@@ -80,7 +80,7 @@ impl Sources {
                 let _download_has_ended = reports.send(failed);
             }
         })?;
-        self.in_use.insert(endpoint, InUse { thread, fetches, received, held_back, stop });
+        self.in_use.insert(endpoint, InUse { thread, fetches, meter, held_back, stop });
         Ok(())
     }
 
@@ -112,8 +112,9 @@ impl Sources {
     pub(super) fn received(&self) -> impl Iterator<Item = Event> {
         self.in_use.iter().map(|(endpoint, in_use)| Event::Received {
             source: *endpoint,
-            bytes: in_use.received.load(Ordering::Relaxed),
+            bytes: in_use.meter.received_bytes.load(Ordering::Relaxed),
             held_back: in_use.held_back,
+            waits_for_us: in_use.meter.waits_for_us.load(Ordering::Relaxed),
         })
     }
 }
