@@ -192,22 +192,30 @@ impl Client {
         })
     }
 
-    /// Reads from the socket, waiting only if there is nothing. Looks at the stop and the clock each time, so
-    /// that neither a trickling nor a flooding peer gets past them.
+    /// Reads from the socket, waiting only if there is nothing. Looks at the stop each time, and at the clock when
+    /// there is nothing: what is here already is not late, even if this process was held up. A frame and a piece have
+    /// an end, so that no flood gets past the deadline for long.
     fn read(&mut self, out: &mut [u8], deadline: Instant) -> Result<usize, ClientError> {
         loop {
             if self.stop.is_triggered() {
                 return Err(ClientError::Stopped);
-            } else if clock::now() >= deadline {
-                return Err(ClientError::Deadline);
             }
             match self.socket.read(out) {
                 Ok(0) => return Err(ClientError::Closed),
                 Ok(len) => return Ok(len),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.until(PollFlags::IN, deadline)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait_for_bytes(deadline)?,
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    fn wait_for_bytes(&self, deadline: Instant) -> Result<(), ClientError> {
+        let mut watched = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
+        poll_until(&mut watched, deadline)?;
+        match watched[0].revents().is_empty() && !self.stop.is_triggered() {
+            true => Err(ClientError::Deadline),
+            false => Ok(()),
         }
     }
 

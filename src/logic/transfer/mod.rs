@@ -81,7 +81,9 @@ pub enum Event {
     Wrong { piece: u32, why: String },
     /// A piece that had arrived or was marked was thrown away unverified: there is nobody left to say what is right. Nobody is blamed.
     Dropped { piece: u32 },
-    /// The source refused, died, stalled, or gave a false manifest.
+    /// The source gives no piece list, or a false one: of no use, whatever pieces it sends.
+    NoList { source: SocketAddr, why: String, by_digest: bool },
+    /// The source refused, died or stalled.
     Failed { source: SocketAddr, why: String, by_digest: bool },
     /// So many bytes have come from the source since it was opened. `held_back`: its replies are kept from us for so long on purpose
     /// (an emulated latency), which is no fault of its. `waits_for_us`: its bytes wait until we have room for them; no time of that counts
@@ -189,6 +191,11 @@ impl Transfer {
                     let _nobody_is_blamed = self.pieces.reject(piece, is_asked);
                 }
             }
+            Event::NoList { source, why, by_digest } => {
+                if self.roster.get(source).is_some() {
+                    self.fail(source, why, by_digest);
+                }
+            }
             Event::Failed { source, why, by_digest } => self.take_failure(source, why, by_digest),
             Event::Received { source, bytes, held_back, waits_for_us } => {
                 if let Some(wire) = self.roster.wire_mut(source) {
@@ -244,18 +251,23 @@ impl Transfer {
     }
 
     fn take_failure(&mut self, endpoint: SocketAddr, why: String, by_digest: bool) {
-        let Some(source) = self.roster.get_mut(endpoint) else { return };
+        let Some(source) = self.roster.get(endpoint) else { return };
         match &source.wire {
             // Its end has closed a connection that was of no use to us any more.
-            Some(wire) if wire.is_idle() && wire.has_delivered() && !by_digest => {}
+            Some(wire) if wire.is_idle() && wire.has_delivered() && !by_digest => self.close(endpoint, why),
             // The last words of a connection that was closed say nothing; a digest does.
-            None if !by_digest => return,
-            _ => {
-                source.has_failed = true;
-                self.roster.record(Failure { source: endpoint, why: why.clone(), by_digest });
-            }
+            None if !by_digest => {}
+            _ => self.fail(endpoint, why, by_digest),
         }
-        self.close(endpoint, why);
+    }
+
+    /// The source is not used again in this round.
+    fn fail(&mut self, endpoint: SocketAddr, why: String, by_digest: bool) {
+        if let Some(source) = self.roster.get_mut(endpoint) {
+            source.has_failed = true;
+            self.roster.record(Failure { source: endpoint, why: why.clone(), by_digest });
+            self.close(endpoint, why);
+        }
     }
 
     /// First wrong piece: left and put last. Another one: dropped until the next round.

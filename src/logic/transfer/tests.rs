@@ -713,3 +713,16 @@ fn only_what_is_being_verified_can_be_dropped() {
     assert_eq!((world.transfer.done(), world.transfer.on_the_wire()), (1, 2));
     assert_eq!(world.deliver(1, 1), [fetch(1, 3)]);
 }
+
+#[test]
+fn a_source_without_a_piece_list_has_failed_however_many_pieces_it_sent() {
+    let mut world = World::new(plan(1), &[candidate(1, 1, 0)]);
+    world.actions();
+    world.arrive(1, 0);
+    // It is idle now, and the end of its connection alone would be no failure.
+    world.tell(Event::Dropped { piece: 0 });
+    let why = "no list".to_owned();
+    let actions = world.tell(Event::NoList { source: source(1), why, by_digest: false });
+    assert!(actions.ends_with(&[Action::GiveUp]), "{actions:?}");
+    assert_eq!(world.transfer.failures().len(), 1);
+}

@@ -319,7 +319,7 @@ impl Fetch<'_> {
             Err(fault) if run.piece_list.failed(request) => {
                 let (why, by_digest) = (fault.why(), fault.by_digest());
                 run.sources.leave(from);
-                run.transfer.on_event(clock::now(), Event::Failed { source: from, why, by_digest });
+                run.transfer.on_event(clock::now(), Event::NoList { source: from, why, by_digest });
             }
             // It has come from another one, or this one was given up.
             Ok(_) | Err(_) => {}

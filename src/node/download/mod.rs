@@ -204,10 +204,16 @@ fn one_content(
     let fetched = match fetched {
         Ok(fetched) => fetched,
         Err(error) => {
-            let wants_sources = matches!(error, FetchError::AllFailed(_) | FetchError::Replaced(_));
-            match error {
+            match &error {
                 FetchError::Cancelled => part.keep(),
-                _ if wants_sources && job.only.is_some() => part.keep(),
+                // Sources may come, or room.
+                FetchError::AllFailed(_) | FetchError::Disk(PartialError::NoSpace { .. })
+                    if job.only.is_some() =>
+                {
+                    part.keep();
+                }
+                // Nobody has this content any more.
+                FetchError::Replaced(_) => discard(part),
                 _ => part.set_aside(),
             }
             return Err(fetch_error(name, error));
