@@ -97,16 +97,18 @@ impl World {
         World::at_prompt(dir, tracker, tracker_addr)
     }
 
+    /// What the files among the parts take on the disk.
+    fn written_bytes(&self) -> u64 {
+        let parts = fs::read_dir(self.dir.path().join("share/.nearpeer")).into_iter().flatten().flatten();
+        // A part is sparse.
+        parts.filter_map(|part| Some(part.metadata().ok()?.blocks() * 512)).sum()
+    }
+
     /// Waits until a download has written so much to its part.
     fn wait_written(&self, bytes: u64) {
         let until = Instant::now() + Duration::from_millis(TIMEOUT_MS);
-        let written = || {
-            let parts = fs::read_dir(self.dir.path().join("share/.nearpeer")).into_iter().flatten().flatten();
-            // A part is sparse.
-            parts.filter_map(|part| Some(part.metadata().ok()?.blocks() * 512)).sum::<u64>()
-        };
-        while written() < bytes {
-            assert!(Instant::now() < until, "{} bytes are written", written());
+        while self.written_bytes() < bytes {
+            assert!(Instant::now() < until, "{} bytes are written", self.written_bytes());
             std::thread::yield_now();
         }
     }
@@ -268,6 +270,48 @@ fn a_killed_download_is_gone_on_with_at_the_next_prompt_unless_it_was_cancelled(
             world.expect("> ");
         }
         assert!(fs::read(&file).expect("in place") == vec![7; 8 << 20]);
+        world.keys(CTRL_D);
+        world.ends_with(0);
+    }
+}
+
+#[test]
+fn a_download_that_is_gone_on_with_already_is_waited_for_and_a_ctrl_c_ends_both() {
+    for is_cancelled in [false, true] {
+        let mut world = World::new();
+        let _source = world.slow_source("1MiB");
+        world.keys("download large.bin\r");
+        world.wait_written(4 << 20);
+        let mut world = world.killed_and_restarted();
+        // It holds the turn once it writes.
+        world.wait_written(world.written_bytes() + (1 << 19));
+        let share = world.dir.path().join("share");
+        let ends = |extension: &str| {
+            let parts = fs::read_dir(share.join(".nearpeer")).into_iter().flatten().flatten();
+            parts.filter(|part| part.path().extension().is_some_and(|found| found == extension)).count()
+        };
+        world.keys("download large.bin\r");
+        world.expect("waiting for other downloads to end");
+        assert_eq!((ends("resume"), ends("kept"), share.join("large.bin").exists()), (1, 0, false));
+        if is_cancelled {
+            world.keys(CTRL_C);
+            world.expect("cancelled");
+            world.expect("> ");
+            // Had the going on not ended, its record would come to be wanted again or the file be there.
+            let until = Instant::now() + Duration::from_secs(5);
+            while Instant::now() < until && !share.join("large.bin").exists() {
+                world.keys("updatelist\r");
+                world.expect("updated ");
+                world.expect("> ");
+            }
+            assert_eq!((ends("part"), ends("resume"), ends("kept")), (1, 0, 1));
+            assert!(!share.join("large.bin").exists(), "gone on with to the end");
+        } else {
+            world.expect("already here large.bin");
+            world.expect("> ");
+            assert!(fs::read(share.join("large.bin")).expect("in place") == vec![7; 8 << 20]);
+            assert_eq!(ends("part") + ends("resume") + ends("kept"), 0);
+        }
         world.keys(CTRL_D);
         world.ends_with(0);
     }

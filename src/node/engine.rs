@@ -33,7 +33,7 @@ pub(super) struct Engine {
     pub(super) retries: u32,
     pub(super) notices: Sender<Notice>,
     pub(super) turns: Turns,
-    /// The download that is gone on with by itself right now, and what ends it.
+    /// The download that is gone on with by itself right now, and what ends it. Whoever takes it out has it set aside.
     pub(super) resuming: Mutex<Option<(FileName, Stop)>>,
 }
 

@@ -12,7 +12,7 @@ use super::download;
 use super::engine::Engine;
 use crate::rt::{Stop, clock};
 use crate::store::{self, Record};
-use crate::types::FileName;
+use crate::types::{ContentKey, FileName};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -31,27 +31,27 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
     let mut pause = FIRST_PAUSE;
     let mut told: HashMap<FileName, String> = HashMap::new();
     while !stop.is_triggered() {
-        let records = store::unfinished(&engine.share);
-        if records.is_empty() {
+        let unfinished = store::unfinished(&engine.share);
+        if unfinished.is_empty() {
             break;
         }
-        for record in &records {
-            let why = match go_on(engine, record, stop) {
-                Ok(done) => {
+        for (name, key) in unfinished {
+            let why = match go_on(engine, &name, key, stop) {
+                Ok(None) | Err(DownloadError::Command(CommandError::Cancelled)) => continue,
+                Ok(Some(done)) => {
                     engine.notice(Level::Info, complete(&done));
                     continue;
                 }
-                Err(DownloadError::Command(CommandError::Cancelled)) => continue,
                 Err(error) => {
                     if !is_for_want_of_sources(&error) {
-                        store::set_aside(&engine.share, record.key);
+                        store::set_aside(&engine.share, key);
                     }
                     error.to_string()
                 }
             };
-            if told.get(&record.name) != Some(&why) {
-                engine.warn(format!("`{}` is unfinished: {why}", record.name));
-                told.insert(record.name.clone(), why);
+            if told.get(&name) != Some(&why) {
+                engine.warn(format!("`{name}` is unfinished: {why}"));
+                told.insert(name, why);
             }
         }
         stop.wait_until(clock::now() + pause);
@@ -61,19 +61,32 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
     let _stopped = stop.receiver().recv();
 }
 
-fn go_on(engine: &Arc<Engine>, record: &Record, stop: &Stop) -> Result<Downloaded, DownloadError> {
+/// Goes on with one download; `None` if it is not to be gone on with any more, as others may have run for hours since it was listed.
+fn go_on(
+    engine: &Arc<Engine>,
+    name: &FileName,
+    key: ContentKey,
+    stop: &Stop,
+) -> Result<Option<Downloaded>, DownloadError> {
     let cancel = stop.child().map_err(|error| CommandError::System(error.to_string()))?;
-    *engine.resuming.lock() = Some((record.name.clone(), cancel.clone()));
-    let Record { name, checksum, verify_whole, force, .. } = record;
-    let request = DownloadRequest {
-        name: name.clone(),
-        checksum: *checksum,
-        verify_whole: *verify_whole,
-        force: *force,
+    // Before the record is read: whoever sets it aside renames the record first and looks here then, so that one of us sees the other.
+    *engine.resuming.lock() = Some((name.clone(), cancel.clone()));
+    let done = match store::wanted(&engine.share, key).filter(|record| record.name == *name) {
+        Some(record) => download::go_on(engine, &request(record), key, &cancel, &mut |_| {}).map(Some),
+        None => Ok(None),
     };
-    let done = download::go_on(engine, &request, record.key, &cancel, &mut |_| {});
-    *engine.resuming.lock() = None;
+    let is_set_aside = engine.resuming.lock().take().is_none();
+    if is_set_aside {
+        // The download may have written its record again meanwhile.
+        store::set_aside(&engine.share, key);
+    }
     done
+}
+
+/// The piece list is dropped here: the download reads its own.
+fn request(record: Record) -> DownloadRequest {
+    let Record { name, checksum, verify_whole, force, .. } = record;
+    DownloadRequest { name, checksum, verify_whole, force }
 }
 
 /// Returns true if and only if it may go better later, with nobody doing anything here.
@@ -93,13 +106,13 @@ fn complete(done: &Downloaded) -> String {
     format!("went on with `{name}`: {} bytes b3 {} {from}", key.size_bytes, key.id)
 }
 
-/// See [`super::Node::set_aside`].
+/// See [`super::Node::set_aside`]. What is gone on with is taken out of `resuming`: by that its thread knows.
 pub(super) fn set_aside(engine: &Engine, name: &FileName) {
-    let running = engine.resuming.lock().clone();
-    if let Some((_, cancel)) = running.filter(|(resuming, _)| resuming == name) {
-        cancel.trigger();
+    for (_, key) in store::unfinished(&engine.share).iter().filter(|(unfinished, _)| unfinished == name) {
+        store::set_aside(&engine.share, *key);
     }
-    for record in store::unfinished(&engine.share).iter().filter(|record| record.name == *name) {
-        store::set_aside(&engine.share, record.key);
+    let resuming = engine.resuming.lock().take_if(|(resuming, _)| resuming == name);
+    if let Some((_, cancel)) = resuming {
+        cancel.trigger();
     }
 }

@@ -14,7 +14,9 @@ pub mod verify;
 
 pub use disk::{Disk, FaultyDisk, Op, RealDisk};
 pub use hash::{HashError, Hashed, hash_file, whole_md5};
-pub use partial::{Opened, Partial, PartialError, Placed, Record, Swept, set_aside, sweep, unfinished};
+pub use partial::{
+    Opened, Partial, PartialError, Placed, Record, Swept, set_aside, sweep, unfinished, wanted,
+};
 pub use scan::{FoundFile, walk};
 pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};
 pub use verify::{piece_digests, verify};

@@ -318,26 +318,32 @@ fn a_record_that_is_torn_foreign_or_flipped_falls_back_to_the_right_file() {
             _ => fs::write(&path, &record).expect("written"),
         }
         if fault == "a directory" {
-            // Not ours: it may stay, and be the reason of an error, but never of a wrong file or of a panic.
-            let ran = world.run(&NodeSpec::new().port(0).share(&share), &format!("download {NAME}\n"));
-            assert!(!ran.err.contains("panicked"), "{ran:#?}");
-            let found = fs::read(share.join(NAME)).ok();
-            assert_eq!(found.is_some(), ran.code == 0, "{ran:#?}");
-            assert!(found.is_none_or(|found| found == bytes), "{ran:#?}");
+            // No download has made it, and there may be something in it: it is said and left alone.
+            let spec = NodeSpec::new().port(0).share(&share);
+            let ran = world.run(&spec, &format!("download {NAME}\n"));
+            assert_eq!(ran.code, 10, "{ran:#?}");
+            assert!(ran.err.contains("a directory stands among the files of `.nearpeer`"), "{ran:#?}");
+            assert!(path.is_dir() && !share.join(NAME).exists(), "{ran:#?}");
+            fs::remove_dir(&path).expect("empty");
+            download(&world, &share, &bytes);
             continue;
         }
         let ran = download(&world, &share, &bytes);
         assert!(!ran.err.contains("panicked"), "{fault}: {ran:#?}");
-        // A headless node that finds the same goes wrong no more than that.
-        if !["torn", "noise", "flipped"].contains(&fault) {
-            continue;
-        }
+        // A headless node that finds the same cannot know what was wanted: it sweeps the part and fetches nothing.
         let share = killed(&world);
-        fs::write(left_file(&share, ".resume"), &record).expect("written");
+        let path = left_file(&share, ".resume");
+        match fault {
+            "missing" => fs::remove_file(&path).expect("removed"),
+            _ => fs::write(&path, &record).expect("written"),
+        }
         let node = world.start(NodeSpec::new().headless().share(&share));
-        assert!(node.read(NAME).is_none_or(|found| found == bytes), "{fault}");
+        let ran = world.ask(&format!("find {NAME}"));
+        assert_eq!(ran.code, 0, "{fault}: {ran:#?}");
+        assert_eq!(raw::load_of(node.addr, raw::fresh_node_id(), None).0, 0, "{fault}: it downloads");
+        assert_eq!(left(&share), [""; 0], "{fault}: {}", node.process.transcript());
+        assert_only(&share, &[""; 0]);
         assert_eq!(node.terminate(), 0, "{fault}");
-        assert!(fs::read(share.join(NAME)).ok().is_none_or(|found| found == bytes), "{fault}");
     }
 }
 

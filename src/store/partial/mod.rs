@@ -32,7 +32,7 @@ use crate::rt::Stop;
 use crate::types::{ContentId, ContentKey, FileName, Geometry, Md5Digest};
 
 pub use record::Record;
-pub use sweep::{Swept, set_aside, sweep, unfinished};
+pub use sweep::{Swept, set_aside, sweep, unfinished, wanted};
 
 /// Hidden, so that it is never shared, listed or a download's target.
 const PARTS_DIR: &str = ".nearpeer";
@@ -85,6 +85,9 @@ pub enum PartialError {
     Unwritable(Errno),
     #[error("`.nearpeer` in the share is not a directory: remove it")]
     PartsDirectory,
+    /// At the name of a part or of its record.
+    #[error("a directory stands among the files of `.nearpeer` that begin with `{0}`: remove it")]
+    DirectoryInTheWay(ContentId),
     #[error("another download of this content is running")]
     InProgress,
     #[error("cannot {op}: {errno}")]
@@ -395,6 +398,7 @@ fn fault(share: &Share, key: ContentKey, file: Option<&File>, op: Op, errno: Err
             let free_bytes = share.disk().free_bytes(share.as_fd()).unwrap_or(0);
             PartialError::NoSpace { needed_bytes, free_bytes, errno }
         }
+        Errno::ISDIR => PartialError::DirectoryInTheWay(key.id),
         Errno::ROFS | Errno::ACCESS | Errno::PERM => PartialError::Unwritable(errno),
         errno => PartialError::Disk { op, errno },
     }

@@ -13,7 +13,7 @@ use super::{BLOCK_BYTES, Left, PARTS_DIR, open_left_over};
 use crate::store::beneath;
 use crate::store::disk::At;
 use crate::store::share::Share;
-use crate::types::{ContentId, ContentKey, ContentPrefix};
+use crate::types::{ContentId, ContentKey, ContentPrefix, FileName};
 
 /// The parts that stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,17 +23,29 @@ pub struct Swept {
     pub allocated_bytes: u64,
 }
 
-/// What the downloads were asked for that a restarted node goes on with by itself, in order of name. Those set aside are not among them.
-pub fn unfinished(share: &Share) -> Vec<Record> {
+/// The downloads that a restarted node goes on with by itself, in order of name. Those set aside are not among them, nor those that run.
+pub fn unfinished(share: &Share) -> Vec<(FileName, ContentKey)> {
     let Ok(dir) = beneath::open_dir(share, PARTS_DIR) else { return Vec::new() };
-    let wanted = left_overs(&dir)
-        .into_iter()
-        .filter(|(_, kinds)| [Left::Part, Left::Wanted].iter().all(|kind| kinds.contains(kind)));
-    let mut records: Vec<_> = wanted
-        .filter_map(|(id, _)| record::read_one(share.disk(), &dir, id, Left::Wanted).ok().flatten())
-        .collect();
-    records.sort_by(|a, b| a.name.cmp(&b.name));
-    records
+    let ids = left_overs(&dir).into_keys();
+    let records = ids.filter_map(|id| read_wanted(share, &dir, id));
+    // One piece list at a time is in memory.
+    let mut unfinished: Vec<_> = records.map(|record| (record.name, record.key)).collect();
+    unfinished.sort();
+    unfinished
+}
+
+/// What the download of this content was asked for, if it is one of the [`unfinished`] still.
+pub fn wanted(share: &Share, key: ContentKey) -> Option<Record> {
+    let dir = beneath::open_dir(share, PARTS_DIR).ok()?;
+    read_wanted(share, &dir, key.id).filter(|record| record.key == key)
+}
+
+fn read_wanted(share: &Share, dir: &OwnedFd, id: ContentId) -> Option<Record> {
+    let is_running = share.parts_in_use.lock().contains(&id);
+    if is_running || beneath::look(dir, &Left::Part.name(id)).is_err() {
+        return None;
+    }
+    record::read_one(share.disk(), dir, id, Left::Wanted).ok().flatten()
 }
 
 /// Has a restarted node let the download of this content be, if it is one that it would go on with.

@@ -117,6 +117,16 @@ fn reopened(dir: &TempDir) -> Arc<Share> {
     Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("free again"))
 }
 
+/// The records of all that is unfinished, in its order.
+fn wanted_records(share: &Share) -> Vec<Record> {
+    let record = |(name, key)| {
+        let record = wanted(share, key).expect("listed");
+        assert_eq!((&record.name, record.key), (&name, key));
+        record
+    };
+    unfinished(share).into_iter().map(record).collect()
+}
+
 /// Names among the parts, with the id left out.
 fn left(dir: &TempDir) -> Vec<String> {
     let entries = fs::read_dir(dir.path().join(PARTS_DIR)).into_iter().flatten();
@@ -269,9 +279,6 @@ fn a_part_is_never_written_through_another_name_or_what_is_no_file() {
     }
     assert_eq!(fs::read(dir.path().join("other")).expect("read"), *LARGE);
     assert_eq!(fs::read(outside.path().join("victim")).expect("read"), b"victim");
-    fs::create_dir(&part).expect("made");
-    let error = Partial::open(&share, large_key()).expect_err("a directory");
-    assert!(matches!(error, PartialError::Disk { .. }), "{error:?}");
 }
 
 #[test]
@@ -514,7 +521,7 @@ fn a_part_is_kept_set_aside_or_discarded() {
     assert_eq!((left(&dir), names(&share)), (vec![".kept".to_owned(), ".part".to_owned()], 0));
     begun(&share, "another", &[]).keep();
     assert_eq!(left(&dir), [".part", ".resume"], "asked for again");
-    assert_eq!(unfinished(&share), [record("another")]);
+    assert_eq!(wanted_records(&share), [record("another")]);
     Partial::open(&share, large_key()).expect("opened").part.discard().expect("removed");
     assert_eq!((left(&dir), names(&share)), (vec![], 0));
 
@@ -617,7 +624,7 @@ fn a_record_of_another_content_or_size_or_none_is_not_used() {
     let opened = Partial::open(&share, other).expect("opened");
     assert_eq!(opened.record, None, "copied from another content");
     opened.part.keep();
-    assert_eq!(unfinished(&share), [record("f")]);
+    assert_eq!(wanted_records(&share), [record("f")]);
 
     let longer = ContentKey { size_bytes: large_key().size_bytes + 1, id };
     let opened = Partial::open(&share, longer).expect("opened");
@@ -716,7 +723,39 @@ fn what_was_wanted_is_listed_by_name() {
         expected.push(record);
     }
     expected.sort_by(|a, b| a.name.cmp(&b.name));
-    assert_eq!(unfinished(&share), expected);
+    assert_eq!(wanted_records(&share), expected);
+}
+
+#[test]
+fn what_runs_or_is_over_is_not_gone_on_with() {
+    let (dir, share) = fixture::share();
+    let key = large_key();
+    let other_size = ContentKey { size_bytes: key.size_bytes + 1, ..key };
+    let listed = || (unfinished(&share).len(), wanted(&share, key).is_some());
+    let part = begun(&share, "f", &[1]);
+    assert_eq!(listed(), (0, false), "it runs");
+    part.keep();
+    assert_eq!(listed(), (1, true));
+    assert_eq!(wanted(&share, other_size), None, "another content");
+    set_aside(&share, key);
+    assert_eq!(listed(), (0, false), "set aside");
+    begun(&share, "f", &[1]).keep();
+    assert_eq!(listed(), (1, true), "asked for again");
+    fs::remove_file(left_path(&dir, Left::Part)).expect("removed");
+    assert_eq!(listed(), (0, false), "the part is gone");
+}
+
+#[test]
+fn a_directory_at_a_name_among_the_parts_is_left_alone_and_said() {
+    for kind in [Left::Part, Left::Wanted, Left::Temporary] {
+        let (dir, share) = fixture::share();
+        let path = left_path(&dir, kind);
+        fs::create_dir_all(&path).expect("made");
+        let remembered =
+            Partial::open(&share, large_key()).and_then(|opened| opened.part.remember(&record("f")));
+        assert_eq!(remembered, Err(PartialError::DirectoryInTheWay(large_key().id)), "{kind:?}");
+        assert!(path.is_dir(), "{kind:?}");
+    }
 }
 
 #[test]
@@ -827,7 +866,7 @@ fn a_record_is_the_old_or_the_new_one_whatever_fails() {
         part.keep();
         let is_new =
             Partial::open(&reopened(&dir), large_key()).expect("opened").record == Some(record("new"));
-        let is_old = unfinished(&reopened(&dir)) == [record("old")];
+        let is_old = wanted_records(&reopened(&dir)) == [record("old")];
         assert!(is_new || is_old && remembered.is_err(), "call {nth}");
         if remembered.is_ok() {
             assert!(nth > 6, "only {nth} calls");
