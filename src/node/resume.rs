@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Level, Outcome};
+use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Level, Outcome, Progress};
 use super::download;
 use super::engine::Engine;
 use crate::rt::{Stop, clock};
-use crate::store::{self, Record};
+use crate::store::{self, Partial, Record};
 use crate::types::{ContentKey, FileName};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -22,7 +22,12 @@ pub(super) fn tidy_up(engine: &Engine) {
     let swept = store::sweep(&engine.share);
     if swept.parts > 0 {
         let (parts, mib) = (swept.parts, swept.allocated_bytes >> 20);
-        engine.notice(Level::Info, format!("unfinished downloads in .nearpeer: {parts}, {mib} MiB"));
+        engine.notice(
+            Level::Info,
+            format!(
+                "unfinished downloads in .nearpeer: {parts}, {mib} MiB; the next `download` of each goes on"
+            ),
+        );
     }
 }
 
@@ -36,21 +41,25 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
             break;
         }
         for (name, key) in unfinished {
-            let why = match go_on(engine, &name, key, stop) {
+            let is_news = !told.contains_key(&name);
+            let why = match go_on(engine, &name, key, stop, is_news) {
                 Ok(None) | Err(DownloadError::Command(CommandError::Cancelled)) => continue,
                 Ok(Some(done)) => {
                     engine.notice(Level::Info, complete(&done));
                     continue;
                 }
                 Err(error) => {
-                    if !is_for_want_of_sources(&error) {
+                    if !may_go_better_later(&error) {
                         store::set_aside(&engine.share, key);
+                        engine
+                            .warn(format!("`{name}` is unfinished and left to the next `download`: {error}"));
+                        continue;
                     }
                     error.to_string()
                 }
             };
             if told.get(&name) != Some(&why) {
-                engine.warn(format!("`{name}` is unfinished: {why}"));
+                engine.warn(format!("`{name}` is unfinished, and tried again by itself: {why}"));
                 told.insert(name, why);
             }
         }
@@ -67,14 +76,27 @@ fn go_on(
     name: &FileName,
     key: ContentKey,
     stop: &Stop,
+    is_news: bool,
 ) -> Result<Option<Downloaded>, DownloadError> {
     let cancel = stop.child().map_err(|error| CommandError::System(error.to_string()))?;
     // Before the record is read: whoever sets it aside renames the record first and looks here then, so that one of us sees the other.
     *engine.resuming.lock() = Some((name.clone(), cancel.clone()));
+    let mut progress = |event| {
+        if let (Progress::Resumed { marked_bytes }, true) = (event, is_news) {
+            let mib = marked_bytes >> 20;
+            engine.notice(Level::Info, format!("going on with `{name}`: {mib} MiB of it are here"));
+        }
+    };
     let done = match store::wanted(&engine.share, key).filter(|record| record.name == *name) {
-        Some(record) => download::go_on(engine, &request(record), key, &cancel, &mut |_| {}).map(Some),
+        Some(record) => download::go_on(engine, &request(record), key, &cancel, &mut progress).map(Some),
         None => Ok(None),
     };
+    if let Ok(Some(Downloaded { outcome: Outcome::AlreadyHere, .. })) = &done
+        && let Ok(left) = Partial::open(&engine.share, key)
+    {
+        // Somebody has put the very content there: what was fetched is of no use any more.
+        let _stays = left.part.discard();
+    }
     let is_set_aside = engine.resuming.lock().take().is_none();
     if is_set_aside {
         // The download may have written its record again meanwhile.
@@ -83,15 +105,21 @@ fn go_on(
     done
 }
 
-/// The piece list is dropped here: the download reads its own.
+/// The piece list is dropped here: the download reads its own. Whoever gave leave to replace a file meant the one that was there then.
 fn request(record: Record) -> DownloadRequest {
-    let Record { name, checksum, verify_whole, force, .. } = record;
-    DownloadRequest { name, checksum, verify_whole, force }
+    let Record { name, checksum, verify_whole, .. } = record;
+    DownloadRequest { name, checksum, verify_whole, force: false }
 }
 
 /// Returns true if and only if it may go better later, with nobody doing anything here.
-fn is_for_want_of_sources(error: &DownloadError) -> bool {
-    matches!(error, DownloadError::NotFound(_) | DownloadError::AllFailed { .. } | DownloadError::Command(_))
+fn may_go_better_later(error: &DownloadError) -> bool {
+    matches!(
+        error,
+        DownloadError::NotFound(_)
+            | DownloadError::AllFailed { .. }
+            | DownloadError::NoSpace { .. }
+            | DownloadError::Command(_)
+    )
 }
 
 fn complete(done: &Downloaded) -> String {

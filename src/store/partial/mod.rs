@@ -88,6 +88,8 @@ pub enum PartialError {
     /// At the name of a part or of its record.
     #[error("a directory stands among the files of `.nearpeer` that begin with `{0}`: remove it")]
     DirectoryInTheWay(ContentId),
+    #[error("something else has removed or cut the part in `.nearpeer`: download it again")]
+    Touched,
     #[error("another download of this content is running")]
     InProgress,
     #[error("cannot {op}: {errno}")]

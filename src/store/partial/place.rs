@@ -5,6 +5,7 @@
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::AtFlags;
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{Left, Partial, PartialError, Placed};
@@ -66,6 +67,9 @@ impl Partial {
         };
         let part_name = Left::Part.name(self.id());
         let part = At { dir: self.parts_dir.as_fd(), name: &part_name };
+        if !self.is_untouched(&part_name) {
+            return Err(PartialError::Touched);
+        }
         let target = At { dir: dir.as_fd(), name: last };
         let renamed = match replace {
             true => self.disk().rename(part, target).map_err(|errno| (Op::Rename, errno)),
@@ -91,6 +95,15 @@ impl Partial {
         let stamp = FileStamp::of(&self.file)
             .map_err(|error| PartialError::Look { name: name.clone(), why: error.to_string() })?;
         Ok(Placed { stamp })
+    }
+
+    /// Returns true if and only if the name of the part still leads to the file that was written, at its full length. What others write
+    /// into it cannot be told.
+    fn is_untouched(&self, part_name: &str) -> bool {
+        let named = rustix::fs::statat(&self.parts_dir, part_name, AtFlags::SYMLINK_NOFOLLOW);
+        let (Ok(named), Ok(opened)) = (named, rustix::fs::fstat(&self.file)) else { return false };
+        (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+            && u64::try_from(opened.st_size) == Ok(self.claim.key.size_bytes)
     }
 
     /// Opens the directory that is to hold `name`, making what is missing on the way.

@@ -196,6 +196,27 @@ fn a_download_becomes_a_file_by_steps_that_survive_a_power_cut() {
 }
 
 #[test]
+fn a_part_that_something_else_has_removed_or_cut_is_not_placed() {
+    let touches: [fn(&Path); 3] = [
+        |path| fs::remove_file(path).expect("removed"),
+        |path| {
+            fs::remove_file(path).expect("removed");
+            fs::write(path, BYTES).expect("another file of that name");
+        },
+        |path| File::options().write(true).open(path).and_then(|file| file.set_len(1)).expect("cut"),
+    ];
+    for touch in touches {
+        let (dir, share) = fixture::share();
+        let part = written(&share).expect("written");
+        touch(&dir.path().join(PARTS_DIR).join(Left::Part.name(key().id)));
+        let (part, error) = part.place(&name("f"), false).expect_err("refused");
+        assert_eq!(error, PartialError::Touched);
+        part.set_aside();
+        assert!(!dir.path().join("f").exists());
+    }
+}
+
+#[test]
 fn an_empty_file_is_placed_too() {
     let (dir, share) = fixture::share();
     let key = ContentKey { size_bytes: 0, id: ContentId(*blake3::hash(b"").as_bytes()) };
