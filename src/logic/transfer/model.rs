@@ -115,6 +115,8 @@ struct Link {
     /// Bytes of complete pieces.
     bytes: u64,
     last_byte_at: Duration,
+    /// It may send the piece in front; without one its first byte waits for us.
+    has_buffer: bool,
     breaks_now: bool,
 }
 
@@ -127,11 +129,19 @@ impl Link {
     }
 
     fn ends_at(&self, sent: u64, len: u64) -> Option<Duration> {
-        Some(self.begins_at(sent)? + Duration::from_micros(len * 1_000_000 / self.peer.bytes_per_s))
+        Some(
+            self.begins_at(sent).filter(|_| self.has_buffer)?
+                + Duration::from_micros(len * 1_000_000 / self.peer.bytes_per_s),
+        )
+    }
+
+    /// Since when its bytes have waited for us, or when they will.
+    fn waits_at(&self, sent: u64) -> Option<Duration> {
+        self.begins_at(sent).filter(|_| !self.has_buffer)
     }
 
     fn partial(&self, sent: u64, len: u64, now: Duration) -> u64 {
-        let Some(begins_at) = self.begins_at(sent) else { return 0 };
+        let Some(begins_at) = self.begins_at(sent).filter(|_| self.has_buffer) else { return 0 };
         let micros = now.saturating_sub(begins_at).as_micros() as u64;
         len.min(micros * self.peer.bytes_per_s / 1_000_000)
     }
@@ -181,6 +191,13 @@ struct Swarm {
     answer_at: Option<Duration>,
     answer_takes: Duration,
     answers_lost: f64,
+    /// Free piece buffers; `None`: one for whatever comes.
+    buffers: Option<usize>,
+    /// When the piece list is there or has failed once more; nothing is verified before it is there.
+    list_at: Option<Duration>,
+    list_takes: Duration,
+    /// So often it fails before it comes.
+    list_fails: u32,
     is_pausing: bool,
     /// How long nothing happened until the machine wanted to look at the clock.
     slept: Option<Duration>,
@@ -218,6 +235,10 @@ impl Swarm {
             answer_at: None,
             answer_takes: Duration::from_millis(300),
             answers_lost: 0.0,
+            buffers: None,
+            list_at: None,
+            list_takes: Duration::ZERO,
+            list_fails: 0,
             is_pausing: false,
             slept: None,
             done: BTreeSet::new(),
@@ -279,6 +300,7 @@ impl Swarm {
                     free_at: up_at,
                     bytes: 0,
                     last_byte_at: up_at,
+                    has_buffer: self.buffers.is_none(),
                     breaks_now: false,
                 };
                 assert!(self.links.insert(endpoint, link).is_none(), "{name}: {endpoint} is open");
@@ -312,7 +334,9 @@ impl Swarm {
                 );
             }
             Action::Leave { source, .. } => {
-                assert!(self.links.remove(&source).is_some(), "{name}: {source} was not open");
+                let link = self.links.remove(&source);
+                let link = link.unwrap_or_else(|| panic!("{name}: {source} was not open"));
+                self.free(usize::from(link.has_buffer));
             }
             Action::Pause { round, of, pause } => {
                 assert!(self.links.is_empty() && self.verifying.is_empty(), "{name}: a pause amid work");
@@ -342,6 +366,34 @@ impl Swarm {
         for (_, piece, ..) in &self.verifying {
             assert!(!self.transfer.wants(*piece), "{name}: {piece} is being verified");
         }
+        // Whatever our buffers or the piece list were busy with.
+        for failure in self.transfer.failures() {
+            let honest = |peer: &Peer| peer.endpoint == failure.source && peer.is_honest();
+            assert!(!self.peers.iter().any(honest), "{name}: blamed at {:?}: {failure:?}", self.now);
+        }
+    }
+
+    fn free(&mut self, count: usize) {
+        if let Some(buffers) = &mut self.buffers {
+            *buffers += count;
+        }
+    }
+
+    /// Those whose bytes have waited longest get the buffers that are free.
+    fn hand_out_buffers(&mut self) {
+        let (now, sent) = (self.now, &self.sent);
+        let Some(buffers) = &mut self.buffers else { return };
+        let sent_by = |link: &Link| sent.get(&link.peer.endpoint).copied().unwrap_or(0);
+        let mut waiting: Vec<_> = self
+            .links
+            .values_mut()
+            .filter_map(|link| Some((link.waits_at(sent_by(link)).filter(|at| *at <= now)?, link)))
+            .collect();
+        waiting.sort_by_key(|(since, _)| *since);
+        for (_, link) in waiting.into_iter().take(*buffers) {
+            *buffers -= 1;
+            (link.has_buffer, link.free_at, link.last_byte_at) = (true, now, now);
+        }
     }
 
     /// Lets time pass until something happens, and tells it.
@@ -351,8 +403,11 @@ impl Swarm {
         assert!(wake.is_none_or(|at| at > self.now), "{}: a wake-up for nothing", self.name);
         let ends = self.links.values().filter_map(|link| link.ends_at(self.sent_by(link.peer.endpoint), len));
         let fails = self.links.values().filter_map(|link| Some(link.fails_at()?.0));
-        let verified = self.verifying.iter().map(|(due, ..)| *due);
-        let event = ends.chain(fails).chain(verified).chain(self.answer_at).min();
+        let verified = self.verifying.iter().filter(|_| self.list_at.is_none()).map(|(due, ..)| *due);
+        let waits = self.links.values().filter_map(|link| link.waits_at(self.sent_by(link.peer.endpoint)));
+        let waits = waits.filter(|at| *at > self.now);
+        let event =
+            ends.chain(fails).chain(verified).chain(waits).chain(self.answer_at).chain(self.list_at).min();
         self.slept = wake.filter(|at| event.is_none_or(|event| *at < event)).map(|at| at - self.now);
         let next = event.into_iter().chain(wake).min().filter(|at| *at < FOREVER);
         let next = next.unwrap_or_else(|| panic!("{}: it waits for nothing: {:?}", self.name, self.transfer));
@@ -365,16 +420,36 @@ impl Swarm {
             let ranked = self.peers.iter().filter(there).map(Peer::candidate).collect();
             self.tell(Event::Ranked(ranked));
         }
+        self.list_pieces();
         self.verify();
+        self.hand_out_buffers();
         for endpoint in self.links.keys().copied().collect::<Vec<_>>() {
             self.deliver(endpoint);
+        }
+        self.hand_out_buffers();
+    }
+
+    /// The piece list comes, or fails: then what has arrived is thrown away, and it is asked for again.
+    fn list_pieces(&mut self) {
+        if self.list_at.is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.list_at = (self.list_fails > 0).then_some(self.now + self.list_takes);
+        if self.list_at.is_some() {
+            self.list_fails -= 1;
+            for (_, piece, _, from) in std::mem::take(&mut self.verifying) {
+                self.free(usize::from(from.is_some()));
+                self.tell(Event::Dropped { piece });
+            }
         }
     }
 
     fn verify(&mut self) {
         let now = self.now;
-        let due: Vec<_> = self.verifying.extract_if(.., |one| one.0 <= now).collect();
+        let has_list = self.list_at.is_none();
+        let due: Vec<_> = self.verifying.extract_if(.., |one| has_list && one.0 <= now).collect();
         for (_, piece, is_right, from) in due {
+            self.free(usize::from(from.is_some()));
             if is_right {
                 assert!(self.done.insert(piece), "{}: {piece} done twice", self.name);
                 if let Some(from) = from {
@@ -394,6 +469,10 @@ impl Swarm {
         let (len, now, sent) = (self.len(), self.now, self.sent_by(endpoint));
         let Some(link) = self.links.get_mut(&endpoint) else { return };
         let partial = link.partial(sent, len, now);
+        let waits_for_us = link.waits_at(sent).is_some_and(|at| at <= now);
+        if waits_for_us {
+            link.last_byte_at = now;
+        }
         if partial > 0 {
             link.last_byte_at = now.min(link.ends_at(sent, len).unwrap_or(now));
         }
@@ -401,12 +480,13 @@ impl Swarm {
             source: endpoint,
             bytes: link.bytes + partial,
             held_back: Duration::ZERO,
-            waits_for_us: false,
+            waits_for_us,
         };
         if let Some(ends_at) = link.ends_at(sent, len).filter(|at| *at <= now) {
             let (piece, _) = link.asked.pop_front().expect("it ends");
             link.free_at = ends_at;
             link.bytes += len;
+            link.has_buffer = self.buffers.is_none();
             link.breaks_now = self.rng.random_bool(link.peer.breaks_off);
             let is_right = !self.rng.random_bool(link.peer.lies);
             self.sent.insert(endpoint, sent + 1);
@@ -422,7 +502,10 @@ impl Swarm {
                         *due = now;
                     }
                 }
-                false => self.outcome.wasted += len,
+                false => {
+                    self.outcome.wasted += len;
+                    self.free(1);
+                }
             }
             self.tell(received);
             self.tell(Event::Arrived { source: endpoint, piece });
@@ -455,7 +538,7 @@ fn survive(seed: u64) -> Outcome {
     let peers: Vec<_> = (0..count).map(|number| Peer::random(&mut rng, number)).collect();
     let pieces = *[0, 1, 2, 5, 16, 40, 150].choose(&mut rng).expect("some");
     let marks = if rng.random_ratio(1, 3) { pieces } else { 0 };
-    let plan = Plan {
+    let mut plan = Plan {
         piece_len_bytes: *[256 * KIB, MIB].choose(&mut rng).expect("some"),
         marked: (0..marks).filter(|_| rng.random()).collect(),
         first_piece: rng.random_range(0..pieces.max(1)),
@@ -465,10 +548,25 @@ fn survive(seed: u64) -> Outcome {
         ..plan(pieces)
     };
     let has_honest = peers.iter().any(Peer::is_honest);
-    let must_finish = has_honest || plan.retries > 0 && peers.iter().any(Peer::brings_something_each_time);
+    let verify_takes = Duration::from_millis(*[0, 1, 20, 20, 100].choose(&mut rng).expect("some"));
+    let answers_lost = *[0.0, 0.0, 0.5].choose(&mut rng).expect("some");
+    let buffers = rng.random_ratio(1, 2).then(|| rng.random_range(3..=20));
+    if let Some(buffers) = buffers.filter(|buffers| *buffers < pieces as usize) {
+        // As a node does, so that some are left for others where one fills slowly.
+        plan.sources_max = plan.sources_max.min(buffers.div_ceil(2));
+    }
+    let is_list_late = rng.random_ratio(1, 2);
+    let list_takes_ms = *[500, 30_000].choose(&mut rng).expect("some");
+    let list_takes = Duration::from_millis(rng.random_range(0..=list_takes_ms));
+    let list_fails = if is_list_late { *[0, 0, 1, 3].choose(&mut rng).expect("some") } else { 0 };
+
+    // What one brings before it breaks off is nothing if it is thrown away.
+    let is_enough = |peer: &Peer| list_fails == 0 && peer.brings_something_each_time();
+    let must_finish = has_honest || plan.retries > 0 && peers.iter().any(is_enough);
     let mut swarm = Swarm::new(format!("seed {seed}"), seed, plan.clone(), peers.clone());
-    swarm.verify_takes = Duration::from_millis(*[0, 1, 20, 20, 100].choose(&mut rng).expect("some"));
-    swarm.answers_lost = *[0.0, 0.0, 0.5].choose(&mut rng).expect("some");
+    (swarm.verify_takes, swarm.answers_lost, swarm.buffers) = (verify_takes, answers_lost, buffers);
+    (swarm.list_at, swarm.list_takes) = (is_list_late.then_some(list_takes), list_takes);
+    swarm.list_fails = list_fails;
     let outcome = swarm.run();
 
     assert!(outcome.is_finished || !must_finish, "seed {seed}: gave up, {plan:?} {peers:?} {outcome:?}");
@@ -478,8 +576,10 @@ fn survive(seed: u64) -> Outcome {
     assert!(outcome.time < Duration::from_secs(8 * 3600), "seed {seed}: took {:?}", outcome.time);
     if has_honest {
         let size = u64::from(pieces) * plan.piece_len_bytes;
-        // Before the first verdict on a liar a full batch of its pieces can have come.
-        let spent = |peer: &Peer| if peer.lies > 0.0 { limits::VERIFY_BATCH as u64 } else { 2 };
+        // Before the first verdict on a liar a full batch of its pieces can have come, before the list as much as there is room for.
+        let unseen = if is_list_late { buffers.unwrap_or(usize::MAX).min(pieces as usize) } else { 0 };
+        let unseen = unseen.max(limits::VERIFY_BATCH) as u64;
+        let spent = |peer: &Peer| if peer.lies > 0.0 { unseen } else { 2 };
         let allowed = size / 4 + peers.iter().map(spent).sum::<u64>() * plan.piece_len_bytes;
         assert!(outcome.wasted <= allowed, "seed {seed}: wasted {} of {size}", outcome.wasted);
     }
