@@ -67,7 +67,8 @@ impl Output {
         self.held_bytes
     }
 
-    /// Sends at most `turn_max` bytes, as far as the system and the rate allow.
+    /// Sends at most `turn_max` bytes of files, with the bytes between them, as far as the system and the rate allow. Headers do not count,
+    /// so that a file goes out in whole pages.
     ///
     /// # Errors
     /// When the connection or a file has failed; [`ErrorKind::UnexpectedEof`] if a file has become shorter
@@ -82,16 +83,13 @@ impl Output {
         let mut turn = Turn::default();
         // Once per turn: who asked twice would stand before those whose turn is still to come, every time.
         let mut asked_rate = false;
+        let mut file_room = turn_max;
         while let Some(piece) = self.queue.front_mut() {
-            let room = turn_max - turn.sent_bytes;
             let (taken, wanted) = match piece {
                 Piece::Bytes { bytes, sent } => {
                     let rest = &bytes[*sent..];
-                    let wanted = rest.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-                    if wanted == 0 {
-                        break;
-                    }
-                    let taken = not_waiting(socket.write(&rest[..wanted]))?;
+                    let wanted = rest.len();
+                    let taken = not_waiting(socket.write(rest))?;
                     *sent += taken;
                     if *sent == bytes.len() {
                         self.held_bytes -= bytes.len();
@@ -105,7 +103,7 @@ impl Output {
                     continue;
                 }
                 Piece::File { file, range, .. } => {
-                    let wanted = (range.end - range.start).min(room);
+                    let wanted = (range.end - range.start).min(file_room);
                     if wanted == 0 || asked_rate {
                         break;
                     }
@@ -124,6 +122,7 @@ impl Output {
                         bucket.give_back(granted - taken);
                     }
                     outcome?;
+                    file_room -= taken;
                     (taken, granted)
                 }
             };

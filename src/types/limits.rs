@@ -147,7 +147,7 @@ limits! {
     /// Pieces that are verified at once, side by side.
     VERIFY_BATCH: usize = 8, "pieces";
     /// A piece that has arrived waits at most this long for others to be verified with.
-    VERIFY_WAIT_MS: u64 = 20, "ms";
+    VERIFY_WAIT_MS: u64 = 100, "ms";
     /// A running download asks who else has its content this often.
     SEARCH_AGAIN_MS: u64 = 5_000, "ms";
     /// Most bytes an upload connection is sent before the next one has its turn.

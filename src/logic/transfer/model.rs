@@ -324,7 +324,7 @@ impl Swarm {
                     link.asked.len() <= limits::PIECES_ON_THE_WIRE,
                     "{name}: {source} is asked for too much"
                 );
-                let way = link.peer.latency.max(Duration::from_millis(5));
+                let way = link.peer.latency.max(Duration::from_millis(50));
                 let under_way = (u128::from(link.peer.bytes_per_s) * way.as_micros() / 1_000_000) as u64;
                 // Its true rate, with some room for how it is measured.
                 let enough = (under_way * 5 / 4).div_ceil(self.plan.piece_len_bytes).max(1) + 2;

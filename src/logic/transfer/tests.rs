@@ -169,8 +169,8 @@ fn fetching_begins_at_the_first_piece_and_wraps() {
 fn more_is_asked_ahead_of_a_source_that_is_fast_and_far() {
     for (latency_ms, bytes_per_s, depth) in [
         (1, LEN, 2),
-        (1, 100 * LEN, 2),
-        (1, 400 * LEN, 3),
+        (1, 20 * LEN, 2),
+        (1, 100 * LEN, 6),
         (100, 20 * LEN, 3),
         (100, 25 * LEN, 4),
         (1000, 100 * LEN, 16),

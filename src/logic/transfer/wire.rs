@@ -13,8 +13,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// Samples kept of a window; more would be exacter than anything here needs.
 const SAMPLES: u32 = 20;
 /// What is on the wire covers at least this long: a piece that arrives is answered by the next request only after its thread, the
-/// machine and the other end's front have had their turns, which no ping sees.
-const TURNAROUND: Duration = Duration::from_millis(5);
+/// machine and the other end's front have had their turns, which no ping sees and which takes long where many share a processor.
+const TURNAROUND: Duration = Duration::from_millis(50);
 /// The current piece and the next one.
 const DEPTH_MIN: usize = 2;
 
