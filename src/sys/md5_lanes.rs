@@ -19,8 +19,8 @@ const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
 /// MD5 of each buffer, in their order. Any number of any lengths; fastest with 8 or more of about the same length.
 pub fn md5_of_many(buffers: &[&[u8]]) -> Vec<Md5Digest> {
-    match Avx2::detect() {
-        Some(avx2) if buffers.len() > 1 => digest_in_lanes(avx2, buffers),
+    match Vectors::best() {
+        Some(vectors) if buffers.len() > 1 => digest_in_lanes(vectors, buffers),
         _ => digest_in_turn(buffers),
     }
 }
@@ -79,7 +79,7 @@ impl<'a> Lane<'a> {
     }
 }
 
-fn digest_in_lanes(avx2: Avx2, buffers: &[&[u8]]) -> Vec<Md5Digest> {
+fn digest_in_lanes(vectors: Vectors, buffers: &[&[u8]]) -> Vec<Md5Digest> {
     let mut digests = vec![Md5Digest([0; 16]); buffers.len()];
     let mut waiting = buffers.iter().enumerate().map(|(index, buffer)| Lane::new(index, buffer));
     let mut live: Vec<Lane<'_>> = Vec::with_capacity(LANES);
@@ -93,7 +93,7 @@ fn digest_in_lanes(avx2: Avx2, buffers: &[&[u8]]) -> Vec<Md5Digest> {
                 compress(&mut state, only.next_blocks());
                 only.state = state;
             }
-            live => run(avx2, live, count),
+            live => run(vectors, live, count),
         }
         live.retain_mut(|lane| {
             lane.advance(count);
@@ -107,22 +107,22 @@ fn digest_in_lanes(avx2: Avx2, buffers: &[&[u8]]) -> Vec<Md5Digest> {
 }
 
 /// Takes each of the live lanes through its next `count` blocks.
-fn run(avx2: Avx2, live: &mut [Lane<'_>], count: usize) {
+fn run(vectors: Vectors, live: &mut [Lane<'_>], count: usize) {
     // An idle lane goes through another one's blocks, and nobody asks for what comes out.
     let blocks = std::array::from_fn(|lane| &live.get(lane).unwrap_or(&live[0]).next_blocks()[..count]);
     let word_of = |word: usize| std::array::from_fn(|lane| live.get(lane).map_or(0, |lane| lane.state[word]));
     let mut states: States = std::array::from_fn(word_of);
-    avx2.compress(&mut states, &blocks);
+    vectors.compress(&mut states, &blocks);
     for (number, lane) in live.iter_mut().enumerate() {
         lane.state = states.map(|word| word[number]);
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-use x86::Avx2;
+use x86::Vectors;
 
 #[cfg(not(target_arch = "x86_64"))]
-use elsewhere::Avx2;
+use elsewhere::Vectors;
 
 #[cfg(not(target_arch = "x86_64"))]
 mod elsewhere {
@@ -130,10 +130,14 @@ mod elsewhere {
 
     /// No value: this processor has no lanes.
     #[derive(Debug, Clone, Copy)]
-    pub(super) enum Avx2 {}
+    pub(super) enum Vectors {}
 
-    impl Avx2 {
-        pub(super) fn detect() -> Option<Avx2> {
+    impl Vectors {
+        pub(super) fn all() -> Vec<Vectors> {
+            Vec::new()
+        }
+
+        pub(super) fn best() -> Option<Vectors> {
             None
         }
 
@@ -184,19 +188,36 @@ mod x86 {
         Round { stride: 7, start: 0, left: [6, 10, 15, 21] },
     ];
 
-    /// The proof that this processor has AVX2.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct Avx2(());
+    enum Kind {
+        Avx2,
+        Avx512,
+    }
 
-    impl Avx2 {
-        pub(super) fn detect() -> Option<Avx2> {
-            is_x86_feature_detected!("avx2").then_some(Avx2(()))
+    /// The proof that this processor has vectors of eight lanes, and which.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Vectors(Kind);
+
+    impl Vectors {
+        /// Those that this processor has, the fastest first.
+        pub(super) fn all() -> Vec<Vectors> {
+            let avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
+            let kinds = [(avx512, Kind::Avx512), (is_x86_feature_detected!("avx2"), Kind::Avx2)];
+            kinds.into_iter().filter(|(has, _)| *has).map(|(_, kind)| Vectors(kind)).collect()
+        }
+
+        pub(super) fn best() -> Option<Vectors> {
+            Vectors::all().first().copied()
         }
 
         /// Takes each lane through its blocks; all have equally many.
         pub(super) fn compress(self, states: &mut States, lanes: &[&[Block]; LANES]) {
-            // SAFETY: `self` comes from `detect` alone, so the processor has what this function is compiled for.
-            unsafe { compress(states, lanes) }
+            match self.0 {
+                // SAFETY: `self` comes from `all`, so the processor has what these functions are compiled for.
+                Kind::Avx2 => unsafe { avx2::compress(states, lanes) },
+                // SAFETY: as above.
+                Kind::Avx512 => unsafe { avx512::compress(states, lanes) },
+            }
         }
     }
 
@@ -248,23 +269,29 @@ mod x86 {
         [low(0), low(1), low(2), low(3), high(0), high(1), high(2), high(3)]
     }
 
-    /// The 16 words of block `at` of every lane.
+    /// Half `half` of every lane's block: words 0 to 7 or 8 to 15.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn words(lanes: &[&[Block]; LANES], at: usize) -> [__m256i; 16] {
-        let half = |half: usize| {
-            let row = |lane: usize| load(&lanes[lane][at].as_chunks().0[half]);
-            transpose([row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)])
-        };
-        let [a, b, c, d, e, f, g, h] = half(0);
-        let [i, j, k, l, m, n, o, p] = half(1);
-        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    fn words(blocks: &[&Block; LANES], half: usize) -> [__m256i; 8] {
+        let row = |lane: usize| load(&blocks[lane].as_chunks().0[half]);
+        transpose([row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)])
     }
 
     #[target_feature(enable = "avx2")]
     #[inline]
     fn add(a: __m256i, b: __m256i) -> __m256i {
         _mm256_add_epi32(a, b)
+    }
+
+    /// The same, as a sum of its own: the compiler would rather add a constant last, where the next step waits for it.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn ready(mut sum: __m256i) -> __m256i {
+        // SAFETY: there is no instruction in it.
+        unsafe {
+            std::arch::asm!("/* {} */", inlateout(ymm_reg) sum, options(pure, nomem, nostack, preserves_flags));
+        }
+        sum
     }
 
     /// The 16 steps of round `$round` on `$state`, which is A, B, C, D as the next step sees them.
@@ -276,62 +303,120 @@ mod x86 {
             let [a, b, c, d] = $state;
             let word = $words[const { ($n * ROUNDS[$round].stride + ROUNDS[$round].start) % 16 }];
             let sine = _mm256_set1_epi32(const { SINES[16 * $round + $n].cast_signed() });
-            let sum = add(add(a, add(word, sine)), $mix(b, c, d));
+            let sum = add(ready(add(a, add(word, sine))), $mix(b, c, d));
             let turned = rotate::<{ ROUNDS[$round].left[$n % 4] }, { 32 - ROUNDS[$round].left[$n % 4] }>(sum);
             $state = [d, add(b, turned), b, c];
         )*};
     }
 
-    #[target_feature(enable = "avx2")]
-    fn compress(states: &mut States, lanes: &[&[Block]; LANES]) {
-        let mut state = [0, 1, 2, 3].map(|word| load_words(&states[word]));
-        for at in 0..lanes[0].len() {
-            let words = words(lanes, at);
-            let before = state;
-            round!(0, state, words, f);
-            round!(1, state, words, g);
-            round!(2, state, words, h);
-            round!(3, state, words, i);
-            state = [0, 1, 2, 3].map(|word| add(before[word], state[word]));
+    /// `compress`, made of the `rotate`, `f`, `g`, `h` and `i` that stand beside it.
+    macro_rules! compress {
+        ($features:literal) => {
+            #[target_feature(enable = $features)]
+            pub(super) fn compress(states: &mut States, lanes: &[&[Block]; LANES]) {
+                let mut state = [0, 1, 2, 3].map(|word| load_words(&states[word]));
+                for at in 0..lanes[0].len() {
+                    let blocks = lanes.map(|lane| &lane[at]);
+                    let [w0, w1, w2, w3, w4, w5, w6, w7] = words(&blocks, 0);
+                    let [w8, w9, w10, w11, w12, w13, w14, w15] = words(&blocks, 1);
+                    let words = [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15];
+                    let before = state;
+                    round!(0, state, words, f);
+                    round!(1, state, words, g);
+                    round!(2, state, words, h);
+                    round!(3, state, words, i);
+                    state = [0, 1, 2, 3].map(|word| add(before[word], state[word]));
+                }
+                for (words, vector) in states.iter_mut().zip(state) {
+                    store_words(words, vector);
+                }
+            }
+        };
+    }
+
+    /// A rotation is two shifts, a mix of three words two or three operations.
+    mod avx2 {
+        use super::*;
+
+        compress!("avx2");
+
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        fn rotate<const LEFT: i32, const RIGHT: i32>(a: __m256i) -> __m256i {
+            _mm256_or_si256(_mm256_slli_epi32::<LEFT>(a), _mm256_srli_epi32::<RIGHT>(a))
         }
-        for (words, vector) in states.iter_mut().zip(state) {
-            store_words(words, vector);
+
+        /// The bits of `c` where `b` has ones, else those of `d`.
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        fn f(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+            _mm256_or_si256(_mm256_and_si256(b, c), _mm256_andnot_si256(b, d))
+        }
+
+        /// The bits of `b` where `d` has ones, else those of `c`.
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        fn g(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+            f(d, b, c)
+        }
+
+        /// The bits that an odd number of the three have.
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        fn h(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+            _mm256_xor_si256(b, _mm256_xor_si256(c, d))
+        }
+
+        /// `c ^ (b | !d)`.
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        fn i(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+            let not_d = _mm256_xor_si256(d, _mm256_set1_epi32(-1));
+            _mm256_xor_si256(c, _mm256_or_si256(b, not_d))
         }
     }
 
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn rotate<const LEFT: i32, const RIGHT: i32>(a: __m256i) -> __m256i {
-        _mm256_or_si256(_mm256_slli_epi32::<LEFT>(a), _mm256_srli_epi32::<RIGHT>(a))
-    }
+    /// A rotation and any mix of three words are one operation each: as a step waits for the one before, that is most of the time.
+    mod avx512 {
+        use super::*;
 
-    /// The bits of `c` where `b` has ones, else those of `d`.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn f(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-        _mm256_or_si256(_mm256_and_si256(b, c), _mm256_andnot_si256(b, d))
-    }
+        compress!("avx512f,avx512vl");
 
-    /// The bits of `b` where `d` has ones, else those of `c`.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn g(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-        f(d, b, c)
-    }
+        #[target_feature(enable = "avx512f,avx512vl")]
+        #[inline]
+        fn rotate<const LEFT: i32, const RIGHT: i32>(a: __m256i) -> __m256i {
+            _mm256_rol_epi32::<LEFT>(a)
+        }
 
-    /// The bits that an odd number of the three have.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn h(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-        _mm256_xor_si256(b, _mm256_xor_si256(c, d))
-    }
+        // Bit `4 * b + 2 * c + d` of a table is what comes of these bits of `b`, `c` and `d`.
 
-    /// `c ^ (b | !d)`.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn i(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-        let not_d = _mm256_xor_si256(d, _mm256_set1_epi32(-1));
-        _mm256_xor_si256(c, _mm256_or_si256(b, not_d))
+        /// The bits of `c` where `b` has ones, else those of `d`.
+        #[target_feature(enable = "avx512f,avx512vl")]
+        #[inline]
+        fn f(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+            _mm256_ternarylogic_epi32::<0b1100_1010>(b, c, d)
+        }
+
+        /// The bits of `b` where `d` has ones, else those of `c`.
+        #[target_feature(enable = "avx512f,avx512vl")]
+        #[inline]
+        fn g(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+            _mm256_ternarylogic_epi32::<0b1110_0100>(b, c, d)
+        }
+
+        /// The bits that an odd number of the three have.
+        #[target_feature(enable = "avx512f,avx512vl")]
+        #[inline]
+        fn h(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+            _mm256_ternarylogic_epi32::<0b1001_0110>(b, c, d)
+        }
+
+        /// `c ^ (b | !d)`.
+        #[target_feature(enable = "avx512f,avx512vl")]
+        #[inline]
+        fn i(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+            _mm256_ternarylogic_epi32::<0b0011_1001>(b, c, d)
+        }
     }
 }
 
@@ -343,11 +428,11 @@ mod tests {
     type Implementation = Box<dyn Fn(&[&[u8]]) -> Vec<Md5Digest>>;
 
     /// Every implementation that this processor has, by name.
-    fn implementations() -> Vec<(&'static str, Implementation)> {
+    fn implementations() -> Vec<(String, Implementation)> {
         let mut all: Vec<(_, Implementation)> =
-            vec![("chosen", Box::new(md5_of_many)), ("in turn", Box::new(digest_in_turn))];
-        if let Some(avx2) = Avx2::detect() {
-            all.push(("avx2", Box::new(move |buffers| digest_in_lanes(avx2, buffers))));
+            vec![("chosen".into(), Box::new(md5_of_many)), ("in turn".into(), Box::new(digest_in_turn))];
+        for vectors in Vectors::all() {
+            all.push((format!("{vectors:?}"), Box::new(move |buffers| digest_in_lanes(vectors, buffers))));
         }
         all
     }
@@ -406,7 +491,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn this_processor_has_the_lanes_that_it_says() {
         let flags = std::fs::read_to_string("/proc/cpuinfo").expect("Linux");
-        assert_eq!(Avx2::detect().is_some(), flags.split_whitespace().any(|flag| flag == "avx2"));
+        let has = |flag: &str| usize::from(flags.split_whitespace().any(|one| one == flag));
+        assert_eq!(Vectors::all().len(), has("avx2") + has("avx512f") * has("avx512vl"));
     }
 
     #[test]
