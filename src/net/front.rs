@@ -21,7 +21,7 @@ use super::caps::{Cap, Occupants};
 use super::client::timespec;
 use super::config::FrontConfig;
 use super::conn::{Conn, Origin};
-use super::listen::{dialed, keep_alive};
+use super::listen::{self, dialed};
 use super::service::{Closed, ConnId, Hands, Service};
 use super::timers::Timers;
 use crate::rt::{Mailbox, Stop, clock};
@@ -225,10 +225,8 @@ impl<S: Service> Front<S> {
     }
 
     fn let_in(&mut self, socket: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        socket.set_nonblocking(true)?;
-        socket.set_nodelay(true)?;
-        keep_alive(&(&socket).into())?;
-        let session = self.service.accepted(peer, socket.local_addr()?);
+        let local = listen::accepted(&socket, peer)?;
+        let session = self.service.accepted(peer, local);
         let id = self.new_id();
         self.insert(id, Conn::new(socket, peer, Origin::Accepted, clock::now()), session);
         self.obey();

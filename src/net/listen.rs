@@ -70,9 +70,26 @@ pub(super) fn dialed(socket: &TcpStream) -> Result<SocketAddr, Error> {
     Ok(local)
 }
 
+/// Makes an accepted connection one of ours; returns our end of it.
+///
+/// # Errors
+/// When the system refuses, for instance because the connection has failed already.
+pub(super) fn accepted(socket: &TcpStream, peer: SocketAddr) -> Result<SocketAddr, Error> {
+    socket.set_nonblocking(true)?;
+    socket.set_nodelay(true)?;
+    let (local, socket) = (socket.local_addr()?, SockRef::from(socket));
+    keep_alive(&socket)?;
+    if local.ip() == peer.ip() {
+        // Within one machine there is no path to be gentle to, and a default that paces, as BBR does, would take a timer for every
+        // packet. Every Linux has this one; where it may not be chosen, the default stays.
+        let _is_not_allowed = socket.set_tcp_congestion(b"reno");
+    }
+    Ok(local)
+}
+
 /// Has the system find out when the machine at the other end is gone without a word. A connection that may be idle for ever would
 /// otherwise never end.
-pub(super) fn keep_alive(socket: &SockRef<'_>) -> Result<(), Error> {
+fn keep_alive(socket: &SockRef<'_>) -> Result<(), Error> {
     let interval = limits::ms(limits::KEEP_ALIVE_INTERVAL_MS);
     let often = TcpKeepalive::new().with_time(limits::ms(limits::KEEP_ALIVE_MS)).with_interval(interval);
     socket.set_tcp_keepalive(&often.with_retries(limits::KEEP_ALIVE_PROBES))
@@ -97,6 +114,21 @@ mod tests {
         assert_eq!(listen(addr).expect_err("taken").kind(), ErrorKind::AddrInUse);
         let foreign = listen("192.0.2.1:0".parse().expect("an address"));
         assert_eq!(foreign.expect_err("not ours").kind(), ErrorKind::AddrNotAvailable);
+    }
+
+    #[test]
+    fn a_connection_within_the_machine_is_not_paced() {
+        let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let addr = listener.local_addr().expect("bound");
+        let _client = TcpStream::connect(addr).expect("it listens");
+        rustix::event::poll(&mut [rustix::event::PollFd::new(&listener, rustix::event::PollFlags::IN)], None)
+            .expect("a descriptor");
+        let (socket, peer) = listener.accept().expect("it has connected");
+        assert_eq!(accepted(&socket, peer).expect("a socket"), addr);
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().expect("a socket") && socket.tcp_nodelay().expect("a socket"));
+        let name = socket.tcp_congestion().expect("a socket");
+        assert_eq!(name.split(|byte| *byte == 0).next(), Some(&b"reno"[..]));
     }
 
     #[test]
