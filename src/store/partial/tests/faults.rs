@@ -1,0 +1,269 @@
+//! What stands under the final name and among the parts after every fault of the disk, and every kill.
+
+use super::*;
+
+#[test]
+fn a_full_disk_at_any_write_is_told_and_the_part_kept() {
+    for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
+        for nth in 1..=BYTES.len() {
+            let script =
+                FaultyDisk::new().short_writes(1).fail_from(Op::Write, nth, errno).claim_free_bytes(7);
+            let (dir, share, disk) = faulty(script);
+            let error = download(&share, "f", false).expect_err("full");
+            let is_as_expected = match error {
+                PartialError::TooLarge { needed_bytes: 5, errno: told } => told == errno,
+                PartialError::NoSpace { needed_bytes, free_bytes: 7, errno: told } => {
+                    // A block that has been allocated is not needed any more.
+                    told == errno && needed_bytes == if nth == 1 { 5 } else { 0 }
+                }
+                _ => false,
+            };
+            assert!(is_as_expected, "{error:?}");
+            let left = usize::from(nth > 1);
+            assert_eq!((disk.count(Op::Write), tree(dir.path()).len()), (nth, left), "empty parts go");
+        }
+    }
+}
+
+#[test]
+fn short_and_interrupted_writes_lose_nothing() {
+    let (dir, share, disk) = faulty(FaultyDisk::new().short_writes(1).fail(Op::Write, 2, Errno::INTR).fail(
+        Op::Write,
+        5,
+        Errno::INTR,
+    ));
+    let stop = Stop::new().expect("a descriptor");
+    let part = written(&share).expect("written");
+    assert_eq!(disk.count(Op::Write), BYTES.len() + 2);
+    assert_eq!(part.whole_md5(&stop).expect("read").to_string(), "5d41402abc4b2a76b9719d911017c592");
+    part.place(&name("f"), false).expect("placed");
+    assert_eq!(fs::read(dir.path().join("f")).expect("read"), BYTES);
+}
+
+#[test]
+fn a_disk_that_takes_nothing_is_an_error_and_no_endless_loop() {
+    let (_dir, share, _disk) = faulty(FaultyDisk::new().short_writes(0));
+    assert_eq!(
+        download(&share, "f", false).expect_err("nothing is written"),
+        PartialError::Disk { op: Op::Write, errno: Errno::IO }
+    );
+}
+
+/// The large content is downloaded to `a/b/f`, with a file `old` there and force, or without, after `before` has been fetched by an
+/// earlier download.
+struct Scene {
+    replace: bool,
+    before: &'static [u32],
+    script: fn() -> FaultyDisk,
+}
+
+/// A directory in memory, where there is one: there a sync takes no time.
+fn quick_dir() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
+}
+
+impl Scene {
+    /// Runs it on a disk that has `faults` too.
+    fn run(&self, faults: impl FnOnce(FaultyDisk) -> FaultyDisk) -> Played {
+        let disk = Arc::new(faults((self.script)()));
+        let dir = quick_dir();
+        if self.replace {
+            fs::create_dir_all(dir.path().join("a/b")).expect("made");
+            fs::write(dir.path().join("a/b/f"), b"old").expect("written");
+        }
+        if !self.before.is_empty() {
+            begun(&reopened(&dir), "a/b/f", self.before).keep();
+        }
+        let share = Arc::new(Share::open(dir.path(), disk.clone()).expect("a share"));
+        let result = go_on(&share, "a/b/f", self.replace);
+        Played { dir, disk, result, replace: self.replace }
+    }
+}
+
+struct Played {
+    dir: TempDir,
+    disk: Arc<FaultyDisk>,
+    result: Result<usize, PartialError>,
+    replace: bool,
+}
+
+impl Played {
+    /// Returns true if and only if the new content is at its name. What else may be there is what was before.
+    fn is_placed(&self) -> bool {
+        match fs::read(self.dir.path().join("a/b/f")) {
+            Ok(bytes) if bytes == *LARGE => true,
+            Ok(bytes) => {
+                assert!(self.replace && bytes == b"old", "{} bytes under the name", bytes.len());
+                false
+            }
+            Err(_) => {
+                assert!(!self.replace, "the old file is gone");
+                false
+            }
+        }
+    }
+
+    /// The disk is well again, the node restarted or not. Returns how many pieces had to be got.
+    fn finish(&self, restart: bool) -> usize {
+        let share = reopened(&self.dir);
+        let was_placed = self.is_placed();
+        if restart {
+            sweep(&share);
+        }
+        let fetched = match was_placed {
+            true => 0,
+            false => go_on(&share, "a/b/f", self.replace).expect("the disk is well"),
+        };
+        assert!(self.is_placed());
+        if was_placed {
+            sweep(&share); // Nobody asks for it any more.
+        }
+        assert_eq!(left(&self.dir), [""; 0]);
+        fetched
+    }
+}
+
+const SCENES: [Scene; 5] = [
+    Scene { replace: false, before: &[], script: FaultyDisk::new },
+    Scene { replace: true, before: &[], script: FaultyDisk::new },
+    Scene { replace: false, before: &[1, 2], script: FaultyDisk::new },
+    Scene { replace: false, before: &[0], script: || FaultyDisk::new().short_writes(300_001) },
+    // Without renaming that does not replace.
+    Scene {
+        replace: false,
+        before: &[],
+        script: || FaultyDisk::new().fail_from(Op::RenameNoReplace, 1, Errno::INVAL),
+    },
+];
+
+#[test]
+fn killed_at_any_call_of_the_disk_it_is_gone_on_with_and_finished() {
+    for (number, scene) in SCENES.iter().enumerate() {
+        let calls = scene.run(|disk| disk).disk.calls();
+        for nth in 1..=calls.len() {
+            for restart in [false, true] {
+                let what = format!("scene {number}, call {nth}, {:?}, restart {restart}", calls[nth - 1]);
+                let played = scene.run(|disk| disk.fail_everything_from(nth, Errno::IO));
+                assert!(played.result.is_err() || played.is_placed(), "{what}");
+                let sync = calls[..nth - 1].iter().filter(|call| **call == Op::SyncFile).count();
+                assert!(sync == 2 || !played.is_placed(), "{what}: placed before it was synced");
+                let fetched = played.finish(restart);
+                if number != 3 {
+                    // One write is the record's.
+                    let written = calls[..nth - 1].iter().filter(|call| **call == Op::Write).count();
+                    let here = scene.before.len() + written.saturating_sub(1);
+                    assert!(fetched <= 3 - here, "{what}: {fetched} pieces were got again");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn after_any_single_fault_the_name_is_as_it_was_and_the_part_is_kept() {
+    for (number, scene) in SCENES.iter().enumerate() {
+        let calls = scene.run(|disk| disk).disk.calls();
+        for (index, op) in calls.iter().copied().enumerate() {
+            let nth = calls[..=index].iter().filter(|call| **call == op).count();
+            for errno in [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ACCESS, Errno::ROFS] {
+                if op == Op::RenameNoReplace && number == 4 {
+                    continue; // That call fails already: it is why there is a link.
+                }
+                let what = format!("scene {number}, call {index}, {op:?}, {errno:?}");
+                let played = scene.run(|disk| disk.fail(op, nth, errno));
+                match &played.result {
+                    Ok(_) => assert!(played.is_placed(), "{what}"),
+                    Err(error) => {
+                        let is_told = match error {
+                            PartialError::Disk { op: told, errno: Errno::IO } => {
+                                *told == op && errno == Errno::IO
+                            }
+                            PartialError::NoSpace { errno: told, .. } => *told == errno,
+                            PartialError::Unwritable(told) => *told == errno,
+                            _ => false,
+                        };
+                        assert!(is_told, "{what}: {error:?}");
+                        // The old file cannot be put back: its name was taken in one step.
+                        let stays = scene.replace && op == Op::SyncDir;
+                        assert!(!played.is_placed() || stays, "{what}");
+                    }
+                }
+                let part_sync = op == Op::SyncFile && nth == 2;
+                assert!(!part_sync || left(&played.dir).is_empty(), "{what}: a part not synced stays");
+                let is_kept = left(&played.dir).contains(&".part".to_owned());
+                assert!(played.is_placed() || part_sync || is_kept || scene.before.is_empty(), "{what}");
+                played.finish(true);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_part_whose_sync_failed_is_never_placed_and_never_kept() {
+    let (dir, share, disk) = faulty(FaultyDisk::new().fail(Op::SyncFile, 1, Errno::IO));
+    let failed = PartialError::Disk { op: Op::SyncFile, errno: Errno::IO };
+    let (part, error) = written(&share).expect("written").place(&name("f"), false).expect_err("not synced");
+    assert_eq!(error, failed);
+    let (part, error) = part.place(&name("f"), false).expect_err("still not");
+    assert_eq!((error, disk.count(Op::SyncFile)), (failed, 1));
+    part.keep();
+    assert!(tree(dir.path()).is_empty());
+}
+
+#[test]
+fn a_share_that_cannot_be_written_to_says_so() {
+    for (op, errno) in [(Op::MakeDir, Errno::ROFS), (Op::MakeDir, Errno::ACCESS), (Op::Create, Errno::PERM)] {
+        let (dir, share, _disk) = faulty(FaultyDisk::new().fail_from(op, 1, errno));
+        assert_eq!(download(&share, "f", false).expect_err("unwritable"), PartialError::Unwritable(errno));
+        assert!(tree(dir.path()).is_empty());
+    }
+}
+
+#[test]
+fn a_share_removed_meanwhile_is_an_error_and_nothing_is_made_elsewhere() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("share");
+    fs::create_dir(&path).expect("made");
+    let share = Arc::new(Share::open(&path, Arc::new(RealDisk)).expect("a share"));
+    fs::remove_dir(&path).expect("removed");
+    fs::create_dir(&path).expect("another in its place");
+    let error = download(&share, "f", false).expect_err("gone");
+    assert!(matches!(error, PartialError::Disk { errno: Errno::NOENT, .. }), "{error:?}");
+    assert!(tree(&path).is_empty() && !path.join(PARTS_DIR).exists());
+}
+
+#[test]
+fn a_part_that_is_not_trusted_and_cannot_be_removed_is_emptied() {
+    let script = FaultyDisk::new().fail(Op::SyncFile, 1, Errno::IO).fail_from(Op::Unlink, 1, Errno::IO);
+    let (_dir, share, _disk) = faulty(script);
+    let (part, _error) = written(&share).expect("written").place(&name("f"), false).expect_err("not synced");
+    part.keep();
+    assert_eq!(Partial::open(&share, key()).expect("opened").marked, [0; 0]);
+}
+
+#[test]
+fn a_record_is_the_old_or_the_new_one_whatever_fails() {
+    for nth in 1.. {
+        let dir = quick_dir();
+        begun(&reopened(&dir), "old", &[0]).keep();
+        let open = |disk: FaultyDisk| {
+            let disk = Arc::new(disk.short_writes(100));
+            let share = Arc::new(Share::open(dir.path(), disk.clone()).expect("a share"));
+            let part = Partial::open(&share, large_key()).expect("opened").part;
+            (part, disk.calls().len())
+        };
+        let (part, opening) = open(FaultyDisk::new());
+        part.keep();
+        let (part, _) = open(FaultyDisk::new().fail_everything_from(opening + nth, Errno::IO));
+        let remembered = part.remember(&record("new"));
+        part.keep();
+        let is_new =
+            Partial::open(&reopened(&dir), large_key()).expect("opened").record == Some(record("new"));
+        let is_old = wanted_records(&reopened(&dir)) == [record("old")];
+        assert!(is_new || is_old && remembered.is_err(), "call {nth}");
+        if remembered.is_ok() {
+            assert!(nth > 6, "only {nth} calls");
+            break;
+        }
+    }
+}

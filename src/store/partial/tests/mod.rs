@@ -1,0 +1,169 @@
+//! Tests of parts: what stands under the final name and among the parts after every fault, crash and damage.
+
+mod faults;
+mod kept;
+mod placing;
+
+use super::*;
+use crate::store::{FaultyDisk, RealDisk, fixture};
+use crate::types::{Manifest, PieceDigests};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::LazyLock;
+use tempfile::TempDir;
+
+const BYTES: &[u8] = b"hello";
+
+fn key() -> ContentKey {
+    ContentKey { size_bytes: BYTES.len() as u64, id: ContentId(*blake3::hash(BYTES).as_bytes()) }
+}
+
+fn name(text: &str) -> FileName {
+    FileName::new(text).expect(text)
+}
+
+fn faulty(disk: FaultyDisk) -> (TempDir, Arc<Share>, Arc<FaultyDisk>) {
+    let disk = Arc::new(disk);
+    let (dir, share) = fixture::share_on(disk.clone());
+    (dir, share, disk)
+}
+
+/// A part with all its bytes.
+fn written(share: &Arc<Share>) -> Result<Partial, PartialError> {
+    let part = Partial::open(share, key())?.part;
+    part.write_piece(3, &BYTES[3..])?;
+    part.write_piece(0, &BYTES[..3])?;
+    Ok(part)
+}
+
+/// A whole download; what cannot be placed is discarded.
+fn download(share: &Arc<Share>, target: &str, force: bool) -> Result<Placed, PartialError> {
+    written(share)?.place(&name(target), force).map_err(|(part, error)| {
+        part.discard().expect("removed");
+        error
+    })
+}
+
+/// Three pieces, the last one of 5 bytes.
+static LARGE: LazyLock<Vec<u8>> =
+    LazyLock::new(|| (0..(2u32 << 20) + 5).map(|i| (i.wrapping_mul(2654435761) >> 13) as u8 | 1).collect());
+
+static MANIFEST: LazyLock<Arc<Manifest>> = LazyLock::new(|| {
+    let geometry = Geometry::of(LARGE.len() as u64);
+    let pieces = (0..3).map(|index| PieceDigests::of(&geometry, index, piece(index))).collect();
+    Arc::new(Manifest::of_hashed(LARGE.len() as u64, pieces))
+});
+
+fn large_key() -> ContentKey {
+    MANIFEST.key()
+}
+
+fn range(index: u32) -> std::ops::Range<usize> {
+    let range = Geometry::of(LARGE.len() as u64).range(index).expect("one of three");
+    range.start as usize..range.end as usize
+}
+
+fn piece(index: u32) -> &'static [u8] {
+    &LARGE[range(index)]
+}
+
+fn record(target: &str) -> Record {
+    Record {
+        name: name(target),
+        key: large_key(),
+        checksum: None,
+        verify_whole: false,
+        force: false,
+        manifest: Arc::clone(&MANIFEST),
+    }
+}
+
+/// Opens the part of the large content, remembers, and writes these pieces.
+fn begun(share: &Arc<Share>, target: &str, pieces: &[u32]) -> Partial {
+    let part = Partial::open(share, large_key()).expect("opened").part;
+    part.remember(&record(target)).expect("remembered");
+    for index in pieces {
+        part.write_piece(range(*index).start as u64, piece(*index)).expect("written");
+    }
+    part
+}
+
+/// What a node does: goes on with what is there, verifies what is marked, gets the rest, places it; sets aside what has failed. Returns
+/// how many pieces it had to get.
+fn go_on(share: &Arc<Share>, target: &str, force: bool) -> Result<usize, PartialError> {
+    let Opened { part, marked, .. } = Partial::open(share, large_key())?;
+    let is_right = |index: &u32| {
+        let mut bytes = vec![0; range(*index).len()];
+        part.read_piece(range(*index).start as u64, &mut bytes).is_ok()
+            && MANIFEST.check(*index, &bytes).is_ok()
+    };
+    let right: Vec<u32> = marked.into_iter().filter(is_right).collect();
+    let missing: Vec<u32> = (0..3).filter(|index| !right.contains(index)).collect();
+    let fetched = part.remember(&Record { force, ..record(target) }).and_then(|()| {
+        missing.iter().try_for_each(|index| part.write_piece(range(*index).start as u64, piece(*index)))
+    });
+    if let Err(error) = fetched {
+        part.set_aside();
+        return Err(error);
+    }
+    let placed = part.place(&name(target), force).map_err(|(part, error)| {
+        part.set_aside();
+        error
+    });
+    placed.map(|_| missing.len())
+}
+
+fn reopened(dir: &TempDir) -> Arc<Share> {
+    Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("free again"))
+}
+
+/// The records of all that is unfinished, in its order.
+fn wanted_records(share: &Share) -> Vec<Record> {
+    let record = |(name, key)| {
+        let record = wanted(share, key).expect("listed");
+        assert_eq!((&record.name, record.key), (&name, key));
+        record
+    };
+    unfinished(share).into_iter().map(record).collect()
+}
+
+/// Names among the parts, with the id left out.
+fn left(dir: &TempDir) -> Vec<String> {
+    let entries = fs::read_dir(dir.path().join(PARTS_DIR)).into_iter().flatten();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("read").file_name().into_string().expect("text")).collect();
+    names.iter_mut().for_each(|name| *name = name.replace(&large_key().id.to_string(), ""));
+    names.sort();
+    names
+}
+
+fn left_path(dir: &TempDir, kind: Left) -> std::path::PathBuf {
+    dir.path().join(PARTS_DIR).join(kind.name(large_key().id))
+}
+
+/// All that is below a directory but the directory of the parts itself: path, and content or kind.
+fn tree(root: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(dir) = pending.pop() {
+        for entry in fs::read_dir(dir).expect("read") {
+            let entry = entry.expect("read");
+            let path = entry.path();
+            let kind = entry.file_type().expect("its type");
+            let shown = path.strip_prefix(root).expect("below").display().to_string();
+            if kind.is_file() {
+                found.insert(shown, String::from_utf8(fs::read(&path).expect("read")).expect("text"));
+            } else if shown != PARTS_DIR {
+                found.insert(shown, format!("{kind:?}"));
+            }
+            if kind.is_dir() {
+                pending.push(path);
+            }
+        }
+    }
+    found
+}

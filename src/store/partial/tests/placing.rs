@@ -1,0 +1,187 @@
+//! A part becomes a file: the steps, what stands in the way, and whose bytes they are.
+
+use super::*;
+
+#[test]
+fn a_download_becomes_a_file_by_steps_that_survive_a_power_cut() {
+    let (dir, share, disk) = faulty(FaultyDisk::new());
+    let placed = download(&share, "a/b/f", false).expect("placed");
+    use Op::*;
+    assert_eq!(
+        disk.calls(),
+        [
+            vec![MakeDir, Open, FreeBytes, Create, SetLen, Write, Write],
+            vec![SyncFile, MakeDir, MakeDir, RenameNoReplace],
+            // b, which has the file; a, which has b; the root, which has a; and the directory that had
+            // the part.
+            vec![SyncDir, SyncDir, SyncDir, SyncDir],
+            // Records, of which there is none.
+            vec![Unlink, Unlink],
+        ]
+        .concat()
+    );
+    assert_eq!(fs::read(dir.path().join("a/b/f")).expect("read"), BYTES);
+    assert_eq!(share.open_file(&name("a/b/f")).expect("opened").stamp, placed.stamp);
+    assert_eq!(fs::read_dir(dir.path().join(PARTS_DIR)).expect("read").count(), 0);
+
+    let mode =
+        |name: &str| fs::metadata(dir.path().join(name)).expect("its mode").permissions().mode() & 0o7777;
+    fs::write(dir.path().join("ordinary"), b"").expect("written");
+    fs::create_dir(dir.path().join("ordinary-dir")).expect("made");
+    assert_eq!(mode("a/b/f"), mode("ordinary"));
+    assert_eq!(mode("a/b"), mode("ordinary-dir"));
+    assert_eq!(mode(PARTS_DIR) & 0o077, 0);
+}
+
+#[test]
+fn a_part_that_something_else_has_removed_or_cut_is_not_placed() {
+    let touches: [fn(&Path); 3] = [
+        |path| fs::remove_file(path).expect("removed"),
+        |path| {
+            fs::remove_file(path).expect("removed");
+            fs::write(path, BYTES).expect("another file of that name");
+        },
+        |path| File::options().write(true).open(path).and_then(|file| file.set_len(1)).expect("cut"),
+    ];
+    for touch in touches {
+        let (dir, share) = fixture::share();
+        let part = written(&share).expect("written");
+        touch(&dir.path().join(PARTS_DIR).join(Left::Part.name(key().id)));
+        let (part, error) = part.place(&name("f"), false).expect_err("refused");
+        assert_eq!(error, PartialError::Touched);
+        part.set_aside();
+        assert!(!dir.path().join("f").exists());
+    }
+}
+
+#[test]
+fn an_empty_file_is_placed_too() {
+    let (dir, share) = fixture::share();
+    let key = ContentKey { size_bytes: 0, id: ContentId(*blake3::hash(b"").as_bytes()) };
+    let part = Partial::open(&share, key).expect("created").part;
+    part.write_piece(0, b"").expect("nothing to write");
+    part.place(&name("empty"), false).expect("placed");
+    assert_eq!(tree(dir.path()), BTreeMap::from([("empty".to_owned(), String::new())]));
+}
+
+#[test]
+fn a_file_is_replaced_with_force_and_not_without() {
+    let (dir, share) = fixture::share();
+    fs::write(dir.path().join("f"), b"old").expect("written");
+    let (part, error) = written(&share).expect("written").place(&name("f"), false).expect_err("exists");
+    assert_eq!(error, PartialError::Exists { name: name("f"), what: "a file" });
+    assert_eq!(fs::read(dir.path().join("f")).expect("read"), b"old");
+    part.place(&name("f"), true).expect("the same part can be placed with force");
+    assert_eq!(fs::read(dir.path().join("f")).expect("read"), BYTES);
+}
+
+#[test]
+fn what_is_no_file_is_never_replaced_and_no_link_followed() {
+    let outside = tempfile::tempdir().expect("a directory");
+    fs::write(outside.path().join("victim"), b"victim").expect("written");
+    let (dir, share) = fixture::share();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir(path("dir")).expect("made");
+    fs::write(path("file"), b"file").expect("written");
+    symlink(outside.path().join("victim"), path("link")).expect("linked");
+    symlink(outside.path(), path("out")).expect("linked");
+    symlink("dir", path("in")).expect("linked");
+    symlink(outside.path().join("new"), path("dangling")).expect("linked");
+    mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RWXU, 0).expect("made");
+    let (before, before_outside) = (tree(dir.path()), tree(outside.path()));
+    for target in
+        ["dir", "link", "dangling", "fifo", "out/f", "out/victim", "out/new/f", "in/f", "file/f", "fifo/f"]
+    {
+        for force in [false, true] {
+            let error = download(&share, target, force).expect_err(target);
+            assert!(matches!(error, PartialError::Exists { .. }), "{target}: {error:?}");
+            assert_eq!(tree(dir.path()), before, "{target}");
+            assert_eq!(tree(outside.path()), before_outside, "{target}");
+        }
+    }
+}
+
+#[test]
+fn a_parts_directory_that_is_none_is_refused() {
+    let outside = tempfile::tempdir().expect("a directory");
+    let (dir, share) = fixture::share();
+    symlink(outside.path(), dir.path().join(PARTS_DIR)).expect("linked");
+    assert_eq!(Partial::open(&share, key()).expect_err("a link"), PartialError::PartsDirectory);
+    assert!(tree(outside.path()).is_empty());
+    fs::remove_file(dir.path().join(PARTS_DIR)).expect("removed");
+    fs::write(dir.path().join(PARTS_DIR), b"").expect("written");
+    assert_eq!(Partial::open(&share, key()).expect_err("a file"), PartialError::PartsDirectory);
+}
+
+#[test]
+fn a_part_is_never_written_through_another_name_or_what_is_no_file() {
+    let outside = tempfile::tempdir().expect("a directory");
+    fs::write(outside.path().join("victim"), b"victim").expect("written");
+    let (dir, share) = fixture::share();
+    begun(&share, "f", &[0, 1, 2]).keep();
+    let part = left_path(&dir, Left::Part);
+    fs::hard_link(&part, dir.path().join("other")).expect("linked");
+    let remove = || fs::remove_file(&part).expect("removed");
+    for (what, make) in [
+        ("a second name", &(|| ()) as &dyn Fn()),
+        ("a link", &|| symlink(outside.path().join("victim"), &part).expect("linked")),
+        ("a fifo", &|| mknodat(CWD, &part, FileType::Fifo, Mode::RWXU, 0).expect("made")),
+        ("a socket", &|| drop(std::os::unix::net::UnixListener::bind(&part).expect("bound"))),
+    ] {
+        make();
+        let opened = Partial::open(&share, large_key()).expect(what);
+        assert_eq!(opened.marked, [0; 0], "{what}");
+        opened.part.write_piece(0, &[7; 100]).expect("written");
+        opened.part.keep();
+        assert_eq!(fs::read(&part).expect("read").len(), LARGE.len(), "{what}");
+        remove();
+    }
+    assert_eq!(fs::read(dir.path().join("other")).expect("read"), *LARGE);
+    assert_eq!(fs::read(outside.path().join("victim")).expect("read"), b"victim");
+}
+
+#[test]
+fn a_content_is_downloaded_once_at_a_time() {
+    let (_dir, share) = fixture::share();
+    let first = Partial::open(&share, key()).expect("created").part;
+    for size_bytes in [BYTES.len() as u64, 1] {
+        let same_id = ContentKey { size_bytes, ..key() };
+        assert_eq!(Partial::open(&share, same_id).expect_err("in use"), PartialError::InProgress);
+    }
+    first.write_piece(0, BYTES).expect("the first one is left alone");
+    first.place(&name("f"), false).expect("placed");
+    Partial::open(&share, key()).expect("free again");
+}
+
+#[test]
+fn a_size_beyond_the_disk_is_refused_before_anything_is_made() {
+    let exbibyte = ContentKey { size_bytes: 1 << 60, ..key() };
+    let (dir, share, disk) = faulty(FaultyDisk::new());
+    let error = Partial::open(&share, exbibyte).expect_err("no disk is so large");
+    assert!(
+        matches!(error, PartialError::NoSpace { needed_bytes, .. } if needed_bytes == 1 << 60),
+        "{error:?}"
+    );
+    assert_eq!((disk.count(Op::Create), tree(dir.path()).len()), (0, 0));
+
+    for (free_bytes, fits) in [(4, false), (5, true)] {
+        let (_dir, share, _disk) = faulty(FaultyDisk::new().claim_free_bytes(free_bytes));
+        assert_eq!(Partial::open(&share, key()).is_ok(), fits, "{free_bytes} bytes free");
+    }
+}
+
+#[test]
+fn without_renaming_that_does_not_replace_it_is_done_by_link() {
+    let script = FaultyDisk::new().fail_from(Op::RenameNoReplace, 1, Errno::INVAL);
+    let (dir, share, disk) = faulty(script);
+    download(&share, "f", false).expect("placed");
+    assert_eq!(tree(dir.path()), BTreeMap::from([("f".to_owned(), "hello".to_owned())]));
+    assert_eq!((disk.count(Op::Link), disk.count(Op::Rename)), (1, 0));
+}
+
+#[test]
+fn a_file_that_came_to_be_meanwhile_is_not_replaced() {
+    let (_dir, share, _disk) = faulty(FaultyDisk::new().fail(Op::RenameNoReplace, 1, Errno::EXIST));
+    let error = download(&share, "f", false).expect_err("exists");
+    assert!(matches!(error, PartialError::Exists { .. }), "{error:?}");
+}
