@@ -225,7 +225,7 @@ impl<S: Service> Front<S> {
     }
 
     fn let_in(&mut self, socket: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        let local = listen::accepted(&socket, peer)?;
+        let local = listen::accepted(&socket)?;
         let session = self.service.accepted(peer, local);
         let id = self.new_id();
         self.insert(id, Conn::new(socket, peer, Origin::Accepted, clock::now()), session);

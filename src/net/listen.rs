@@ -25,6 +25,11 @@ pub fn listen(addr: SocketAddr) -> Result<TcpListener, Error> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
+    if addr.ip().is_loopback() {
+        // Within the machine there is no path to be gentle to, and a default that paces, as BBR does, takes a timer for every packet.
+        // What is accepted has this from the start. Every Linux has it; where it may not be chosen, the default stays.
+        let _is_not_allowed = socket.set_tcp_congestion(b"reno");
+    }
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
@@ -74,17 +79,11 @@ pub(super) fn dialed(socket: &TcpStream) -> Result<SocketAddr, Error> {
 ///
 /// # Errors
 /// When the system refuses, for instance because the connection has failed already.
-pub(super) fn accepted(socket: &TcpStream, peer: SocketAddr) -> Result<SocketAddr, Error> {
+pub(super) fn accepted(socket: &TcpStream) -> Result<SocketAddr, Error> {
     socket.set_nonblocking(true)?;
     socket.set_nodelay(true)?;
-    let (local, socket) = (socket.local_addr()?, SockRef::from(socket));
-    keep_alive(&socket)?;
-    if local.ip() == peer.ip() {
-        // Within one machine there is no path to be gentle to, and a default that paces, as BBR does, would take a timer for every
-        // packet. Every Linux has this one; where it may not be chosen, the default stays.
-        let _is_not_allowed = socket.set_tcp_congestion(b"reno");
-    }
-    Ok(local)
+    keep_alive(&SockRef::from(socket))?;
+    socket.local_addr()
 }
 
 /// Has the system find out when the machine at the other end is gone without a word. A connection that may be idle for ever would
@@ -117,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_within_the_machine_is_not_paced() {
+    fn what_is_accepted_has_our_options_and_on_loopback_no_pacing() {
         let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let addr = listener.local_addr().expect("bound");
         let _client = TcpStream::connect(addr).expect("it listens");
         rustix::event::poll(&mut [rustix::event::PollFd::new(&listener, rustix::event::PollFlags::IN)], None)
             .expect("a descriptor");
-        let (socket, peer) = listener.accept().expect("it has connected");
-        assert_eq!(accepted(&socket, peer).expect("a socket"), addr);
+        let (socket, _) = listener.accept().expect("it has connected");
+        assert_eq!(accepted(&socket).expect("a socket"), addr);
         let socket = SockRef::from(&socket);
         assert!(socket.keepalive().expect("a socket") && socket.tcp_nodelay().expect("a socket"));
         let name = socket.tcp_congestion().expect("a socket");
