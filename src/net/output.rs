@@ -11,6 +11,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustix::net::sockopt::set_tcp_cork;
+
 use super::bucket::{Bucket, Grant};
 
 /// Small pieces of output are joined up to about this size, so that many replies are one write.
@@ -21,6 +23,8 @@ pub(super) struct Output {
     queue: VecDeque<Piece>,
     /// Bytes in the queue's memory.
     held_bytes: usize,
+    /// The system keeps what does not fill a packet until more comes.
+    is_corked: bool,
 }
 
 #[derive(Debug)]
@@ -80,6 +84,8 @@ impl Output {
         rate: Option<&Bucket>,
         now: Instant,
     ) -> io::Result<Turn> {
+        // The header of a piece would be a packet of its own, and so would the end of every turn.
+        self.cork(socket, self.queue.iter().any(|piece| matches!(piece, Piece::File { .. })))?;
         let mut turn = Turn::default();
         // Once per turn: who asked twice would stand before those whose turn is still to come, every time.
         let mut asked_rate = false;
@@ -131,7 +137,18 @@ impl Output {
                 break;
             }
         }
+        if self.queue.is_empty() || turn.wait_until.is_some() {
+            self.cork(socket, false)?;
+        }
         Ok(turn)
+    }
+
+    fn cork(&mut self, socket: &TcpStream, corked: bool) -> io::Result<()> {
+        if self.is_corked != corked {
+            set_tcp_cork(socket, corked)?;
+            self.is_corked = corked;
+        }
+        Ok(())
     }
 
     /// Everything unsent, for a connection that moves to another front.
@@ -197,5 +214,32 @@ mod tests {
         }
         let Grant::Bytes(left) = bucket.take(u64::MAX, now) else { panic!("all of 1 GiB is gone") };
         assert!(sent_bytes > 0 && (left + sent_bytes).abs_diff(rate_bytes_per_s / 10) < 1000);
+    }
+
+    #[test]
+    fn packets_are_filled_until_there_is_nothing_more() {
+        let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let socket = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        socket.set_nonblocking(true).expect("a socket");
+        let is_corked = || rustix::net::sockopt::tcp_cork(&socket).expect("a socket");
+        let file = Arc::new(tempfile::tempfile().expect("a file"));
+        file.set_len(3000).expect("a sparse file");
+        let now = clock::now();
+        let mut output = Output::default();
+        output.push_bytes(b"reply".to_vec());
+        output.send(&socket, 1000, None, now).expect("it works");
+        assert!(!is_corked(), "there is no file");
+        output.push_bytes(b"header".to_vec());
+        output.push_file(Arc::clone(&file), 0..3000, 1);
+        for (sent_bytes, corked) in [(1006, true), (1000, true), (1000, false)] {
+            let turn = output.send(&socket, 1000, None, now).expect("it works");
+            assert_eq!((turn.sent_bytes, is_corked()), (sent_bytes, corked));
+        }
+        output.push_file(file, 0..3000, 2);
+        let bucket = Bucket::new(1);
+        bucket.take(u64::MAX, now);
+        let turn = output.send(&socket, 1000, Some(&bucket), now).expect("it works");
+        assert!(turn.wait_until.is_some() && !output.is_empty());
+        assert!(!is_corked(), "what is paid for is not kept back");
     }
 }
