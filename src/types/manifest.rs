@@ -44,22 +44,49 @@ pub enum WrongPiece {
 impl PieceDigests {
     /// Digests of piece `index` of a file cut as `geometry` says. `bytes` must be that piece, whole.
     pub fn of(geometry: &Geometry, index: u32, bytes: &[u8]) -> PieceDigests {
-        PieceDigests::with_md5(geometry, index, bytes, Md5Digest(Md5::digest(bytes).into()))
-    }
-
-    /// The same, where the MD5 of `bytes` is known already.
-    pub fn with_md5(geometry: &Geometry, index: u32, bytes: &[u8], md5: Md5Digest) -> PieceDigests {
-        PieceDigests { md5, subtree: subtree(geometry, index, bytes) }
+        let mut subtree = Subtree::new(geometry, index);
+        subtree.update(bytes);
+        PieceDigests { md5: Md5Digest(Md5::digest(bytes).into()), subtree: subtree.value() }
     }
 }
 
-/// BLAKE3 subtree value of a piece: its chaining value at its place in the file, or the file's hash where it is the only piece.
-fn subtree(geometry: &Geometry, index: u32, bytes: &[u8]) -> [u8; 32] {
-    if geometry.size_bytes() <= geometry.piece_len_bytes() {
-        return *blake3::hash(bytes).as_bytes();
+/// BLAKE3 subtree value of a piece in the making: its chaining value at its place in the file, or the file's hash where it is the only
+/// piece.
+#[derive(Debug)]
+pub struct Subtree {
+    hasher: blake3::Hasher,
+    is_root: bool,
+}
+
+impl Subtree {
+    /// Of piece `index`, which must exist, of a file cut as `geometry` says.
+    pub fn new(geometry: &Geometry, index: u32) -> Subtree {
+        let mut hasher = blake3::Hasher::new();
+        let is_root = geometry.size_bytes() <= geometry.piece_len_bytes();
+        if !is_root {
+            hasher.set_input_offset(u64::from(index) * geometry.piece_len_bytes());
+        }
+        Subtree { hasher, is_root }
     }
-    let offset = u64::from(index) * geometry.piece_len_bytes();
-    blake3::Hasher::new().set_input_offset(offset).update(bytes).finalize_non_root()
+
+    /// Takes in the next bytes of the piece.
+    ///
+    /// # Panics
+    /// If they are more than a piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+    }
+
+    /// The value, once the piece has been taken in whole.
+    ///
+    /// # Panics
+    /// If nothing was taken in and there are several pieces.
+    pub fn value(&self) -> [u8; 32] {
+        match self.is_root {
+            true => *self.hasher.finalize().as_bytes(),
+            false => self.hasher.finalize_non_root(),
+        }
+    }
 }
 
 impl Manifest {
@@ -117,30 +144,39 @@ impl Manifest {
         Geometry::of(self.key.size_bytes)
     }
 
-    /// Checks piece `index` by length, BLAKE3 and MD5, one by one: what tests hold `store::verify` against.
+    /// Checks piece `index` by length, BLAKE3 and MD5, alone: what tests hold `store::verify` against.
     ///
     /// # Errors
     /// [`WrongPiece`] says which of them is wrong, and thereby whose fault it is.
     #[cfg(test)]
     pub(crate) fn check(&self, index: u32, bytes: &[u8]) -> Result<(), WrongPiece> {
-        let listed = self.check_but_md5(index, bytes)?;
-        if Md5Digest(Md5::digest(bytes).into()) == listed { Ok(()) } else { Err(WrongPiece::Md5(index)) }
+        self.check_len(index, bytes.len() as u64)?;
+        self.check_digests(index, &PieceDigests::of(&self.geometry(), index, bytes))
     }
 
-    /// Checks piece `index` by length and BLAKE3, and gives the MD5 that its bytes must still have.
+    /// Checks that there is a piece `index` and that it has this length.
     ///
     /// # Errors
-    /// [`WrongPiece`], but never [`WrongPiece::Md5`].
-    pub fn check_but_md5(&self, index: u32, bytes: &[u8]) -> Result<Md5Digest, WrongPiece> {
-        let geometry = self.geometry();
-        let listed = self.pieces.get(index as usize).ok_or(WrongPiece::Length(index))?;
-        if geometry.len_bytes(index) != Some(bytes.len() as u64) {
-            return Err(WrongPiece::Length(index));
+    /// [`WrongPiece::Length`].
+    pub fn check_len(&self, index: u32, len_bytes: u64) -> Result<(), WrongPiece> {
+        if self.geometry().len_bytes(index) == Some(len_bytes) {
+            Ok(())
+        } else {
+            Err(WrongPiece::Length(index))
         }
-        if subtree(&geometry, index, bytes) != listed.subtree {
-            return Err(WrongPiece::Bytes(index));
+    }
+
+    /// Checks the digests of what came as piece `index`: BLAKE3 first, as bytes that are wrong are not the list's fault.
+    ///
+    /// # Errors
+    /// [`WrongPiece`] says which of them is wrong, and thereby whose fault it is.
+    pub fn check_digests(&self, index: u32, found: &PieceDigests) -> Result<(), WrongPiece> {
+        match self.pieces.get(index as usize) {
+            None => Err(WrongPiece::Length(index)),
+            Some(listed) if listed.subtree != found.subtree => Err(WrongPiece::Bytes(index)),
+            Some(listed) if listed.md5 != found.md5 => Err(WrongPiece::Md5(index)),
+            Some(_) => Ok(()),
         }
-        Ok(listed.md5)
     }
 }
 

@@ -18,7 +18,7 @@ pub use catalog::{Attribute, FileEntry, Holding, Liveness, Md5Origin, NodeSummar
 pub use content::{Checksum, ChecksumError, ContentPrefix};
 pub use digest::{ContentId, ContentKey, Md5Digest, PieceDigests};
 pub use ids::{Epoch, NodeId, Nonce};
-pub use manifest::{Manifest, ManifestError, WrongPiece};
+pub use manifest::{Manifest, ManifestError, Subtree, WrongPiece};
 pub use millis::Millis;
 pub use name::{FileName, NameError};
 pub use pieces::Geometry;
