@@ -1,12 +1,12 @@
 //! The conversation with a node's listener: each request has exactly one reply, in order.
 //!
-//! `Identify`, `Load` and `Manifest` are answered from memory by the control front. The first `Piece` moves the connection to an
+//! `Identify`, `Load`, `Manifest` and `Have` are answered from memory by the control front. The first `Piece` moves the connection to an
 //! upload front, where it stays; a `Piece` reply is followed by that many raw bytes of the file.
 
 use serde::{Deserialize, Serialize};
 
 use super::frame::frame;
-use crate::types::{ContentKey, NodeId, Nonce, PieceDigests, Printable, limits, reason};
+use crate::types::{ContentKey, NodeId, Nonce, PieceDigests, PieceSet, Printable, limits, reason};
 
 /// What is asked of a node's listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub enum PeerRequest {
     Manifest { content: ContentKey, first_piece: u32 },
     /// The bytes of one piece. Counts as a transfer until they are sent or the connection ends.
     Piece { asker: NodeId, content: ContentKey, piece: u32 },
+    /// Which pieces are here? Asked of those who publish that they have some of them.
+    Have { content: ContentKey },
 }
 
 /// What a node's listener answers.
@@ -45,6 +47,10 @@ pub enum PeerReply {
         len_bytes: u32,
     },
     Refused(PeerRefusal),
+    /// A bit for each piece, as [`PieceSet::to_bytes`] makes them: set if its bytes may be asked for.
+    Have {
+        pieces: Vec<u8>,
+    },
 }
 
 /// Why a node does not carry a request out.
@@ -74,6 +80,18 @@ impl PeerRequest {
 impl PeerReply {
     /// Most piece digests in one `Manifest`: about [`limits::PAGE_TARGET_BYTES`], so that those who take no reply hold little of ours.
     pub const MANIFEST_PAGE_PIECES: usize = limits::PAGE_TARGET_BYTES / 48;
+
+    /// Longest bitmap in a `Have`: enough for 2 TiB. A node has no pieces to offer of what is larger and not whole.
+    pub const HAVE_MAX_BYTES: usize = limits::PAGE_TARGET_BYTES;
+
+    /// What is here of a content.
+    pub fn have(pieces: &PieceSet) -> PeerReply {
+        let pieces = pieces.to_bytes();
+        match pieces.len() <= PeerReply::HAVE_MAX_BYTES {
+            true => PeerReply::Have { pieces },
+            false => PeerReply::Refused(PeerRefusal::NotShared),
+        }
+    }
 
     /// The reply in its envelope.
     ///
@@ -107,6 +125,15 @@ impl std::fmt::Display for PeerRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bitmap_is_sent_only_if_it_is_far_smaller_than_a_frame() {
+        let most = 8 * PeerReply::HAVE_MAX_BYTES as u32;
+        let largest = PeerReply::have(&PieceSet::all(most));
+        assert!(largest.framed().len() < limits::FRAME_MAX_BYTES / 8);
+        let too_large = PeerReply::have(&PieceSet::none(most + 1));
+        assert_eq!(too_large, PeerReply::Refused(PeerRefusal::NotShared));
+    }
 
     #[test]
     fn an_explanation_is_shown_as_long_as_one_may_be_and_inert() {

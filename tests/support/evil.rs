@@ -57,6 +57,10 @@ pub enum Behaviour {
     FalseWholeMd5,
     /// Says that the file has changed.
     ChangedFile,
+    /// Publishes that it has one piece, tells that it has all, and refuses each.
+    FalseHave,
+    /// Publishes that it has one piece, tells that it has all, and sends other bytes than those of each.
+    WrongPart,
 }
 
 /// What it serves, read by the threads that serve it.
@@ -146,7 +150,10 @@ impl EvilPeer {
             content: deeds.key.id,
             md5,
             md5_origin: Md5Origin::Claimed,
-            holding: Holding::Full,
+            holding: match behaviour {
+                Behaviour::FalseHave | Behaviour::WrongPart => Holding::Pieces(1),
+                _ => Holding::Full,
+            },
             attributes: Vec::new(),
         };
         let mut control = Client::connect(tracker);

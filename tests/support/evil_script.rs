@@ -8,7 +8,7 @@ use std::time::Duration;
 use nearpeer::proto::frame::MAGIC;
 use nearpeer::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use nearpeer::proto::{Decoder, decode, frame};
-use nearpeer::types::{Geometry, Md5Digest, PieceDigests};
+use nearpeer::types::{Geometry, Md5Digest, PieceDigests, PieceSet};
 
 use super::content;
 use super::evil::{Behaviour, Deeds};
@@ -57,6 +57,9 @@ fn answer(stream: &mut TcpStream, deeds: &Deeds, request: &PeerRequest) -> io::R
         PeerRequest::Manifest { first_piece, .. } => {
             deeds.asked.fetch_add(1, Ordering::SeqCst);
             return manifest(stream, deeds, *first_piece);
+        }
+        PeerRequest::Have { .. } => {
+            reply(stream, &PeerReply::have(&PieceSet::all(deeds.pieces.len() as u32)))?
         }
         PeerRequest::Piece { piece, .. } => {
             deeds.asked.fetch_add(1, Ordering::SeqCst);
@@ -108,6 +111,7 @@ fn send_piece(stream: &mut TcpStream, deeds: &Deeds, piece: u32) -> io::Result<b
         Behaviour::HugeFrame => huge_frame(stream)?,
         Behaviour::Garbage => stream.write_all(&content::noise(7, 512))?,
         Behaviour::ChangedFile => reply(stream, &PeerReply::Refused(PeerRefusal::Changed))?,
+        Behaviour::FalseHave => reply(stream, &PeerReply::Refused(PeerRefusal::NoSuchPiece))?,
         Behaviour::ClosesEarly => {
             reply(stream, &header(len))?;
             stream.write_all(&bytes[..bytes.len() / 2])?;
@@ -128,7 +132,7 @@ fn send_piece(stream: &mut TcpStream, deeds: &Deeds, piece: u32) -> io::Result<b
                 }
             }
         }
-        Behaviour::WrongBytes => {
+        Behaviour::WrongBytes | Behaviour::WrongPart => {
             reply(stream, &header(len))?;
             let wrong: Vec<u8> = bytes.iter().map(|byte| byte ^ 0x20).collect();
             stream.write_all(&wrong)?;
