@@ -90,15 +90,7 @@ pub(super) fn probe(
             questions.len() - 1
         });
     }
-    let patience = Patience {
-        silence: limits::ms(limits::PROBE_SILENCE_MS),
-        after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS),
-    };
-    let answers = ask_all(&questions, Some(engine.ip), patience, cancel)
-        .map_err(|error| CommandError::System(error.to_string()))?;
-    if cancel.is_triggered() {
-        return Err(CommandError::Cancelled);
-    }
+    let answers = ask_within_patience(engine, &questions, cancel)?;
     for provider in providers {
         let index = asked[&(provider.endpoint, provider.entry.key())];
         match load_from(&answers[index]) {
@@ -125,6 +117,48 @@ pub(super) fn probe(
     probed.silent.sort();
     probed.silent.dedup();
     Ok(probed)
+}
+
+/// Asks each of `endpoints` the same, with the patience of a probe; the answers in their order.
+///
+/// # Errors
+/// [`CommandError::Cancelled`], or [`CommandError::System`].
+pub(super) fn ask(
+    engine: &Engine,
+    endpoints: &[SocketAddr],
+    request: &PeerRequest,
+    cancel: &Stop,
+) -> Result<Vec<Result<Answer, ClientError>>, CommandError> {
+    if endpoints.is_empty() {
+        return Ok(Vec::new());
+    }
+    let latencies = Arc::clone(&engine.latencies.lock());
+    let question = |endpoint: &SocketAddr| {
+        let hold_back = match engine.emulate_latency {
+            true => latencies.emulated(*endpoint),
+            false => Duration::ZERO,
+        };
+        Question { endpoint: *endpoint, frame: request.framed(), hold_back }
+    };
+    let questions: Vec<_> = endpoints.iter().map(question).collect();
+    ask_within_patience(engine, &questions, cancel)
+}
+
+fn ask_within_patience(
+    engine: &Engine,
+    questions: &[Question],
+    cancel: &Stop,
+) -> Result<Vec<Result<Answer, ClientError>>, CommandError> {
+    let patience = Patience {
+        silence: limits::ms(limits::PROBE_SILENCE_MS),
+        after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS),
+    };
+    let answers = ask_all(questions, Some(engine.ip), patience, cancel)
+        .map_err(|error| CommandError::System(error.to_string()))?;
+    match cancel.is_triggered() {
+        true => Err(CommandError::Cancelled),
+        false => Ok(answers),
+    }
 }
 
 /// Node id, load and `yours` of an answer to a load request.

@@ -150,6 +150,8 @@ limits! {
     VERIFY_WAIT_MS: u64 = 100, "ms";
     /// A running download asks who else has its content this often.
     SEARCH_AGAIN_MS: u64 = 5_000, "ms";
+    /// The same while some of its sources have a part only, which grows.
+    SEARCH_PARTS_MS: u64 = 1_000, "ms";
     /// Most bytes an upload connection is sent before the next one has its turn.
     UPLOAD_TURN_BYTES: u64 = 256 << 10, "bytes";
 

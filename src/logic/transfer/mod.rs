@@ -3,22 +3,31 @@
 //! It is told what happened and says what to do; it moves no byte and waits for nothing. A missing piece belongs to nobody: on each look
 //! all of them are shared out anew by the selection rule, so that they move freely as scores change. Done pieces are never asked for again,
 //! and no piece is asked of more than two sources at once.
+//!
+//! A partial source is asked only for pieces that it has told of, and left when it has had none that is wanted for a while. Others are
+//! asked for what no partial source has, and at random, so that those who fetch a content together come to have different pieces.
 
+mod dialogue;
 mod pieces;
 mod roster;
+mod shares;
 mod wire;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
 use self::pieces::{Pieces, State};
 use self::roster::Roster;
 use self::wire::Wire;
 use crate::logic::backoff::retry_pause;
-use crate::logic::select::{Candidate, Sharer, share_out};
+use crate::logic::select::{Candidate, Sharer};
 use crate::types::{Millis, limits};
 
+pub use self::dialogue::{Action, Event, Plan};
 pub use self::roster::Failure;
 
 /// In the end game a piece is asked of a second source if it is expected there so many times sooner ...
@@ -29,67 +38,9 @@ const HEDGE_GAIN_MIN: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_secs(1);
 /// The same in the end game.
 const LOOK_AT_END: Duration = Duration::from_millis(100);
-
-/// What to fetch, and within which bounds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    pub pieces: u32,
-    /// Of each piece but perhaps the last.
-    pub piece_len_bytes: u64,
-    /// Pieces left by an earlier download that are being verified again: each needs an [`Event::Verified`] or [`Event::Wrong`].
-    pub marked: Vec<u32>,
-    /// Where in the file fetching begins; it goes on from there and wraps.
-    pub first_piece: u32,
-    /// Most sources in use at once; at least one.
-    pub sources_max: usize,
-    /// What one unit of load costs.
-    pub load_weight: Millis,
-    /// Rounds after the first one.
-    pub retries: u32,
-}
-
-/// What to do next. Each is said once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Find and rank the holders anew; answer with [`Event::Ranked`], whenever it is there. Fetching goes on meanwhile.
-    Search,
-    /// Connect to this source.
-    Open(SocketAddr),
-    /// Ask this source for this piece.
-    Fetch { source: SocketAddr, piece: u32 },
-    /// Close the connection to this source. A piece that is complete already may still be told of, nothing else.
-    Leave { source: SocketAddr, why: String },
-    /// All sources have failed; the next search follows after `pause`.
-    Pause { round: u32, of: u32, pause: Duration },
-    /// Every piece is done; connections still open can be closed.
-    Finish,
-    /// No source is left and no round; see [`Transfer::failures`].
-    GiveUp,
-}
-
-/// What has happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The holders that answered, in any order. May be empty.
-    Ranked(Vec<Candidate>),
-    /// All bytes of a piece have come from a source. If [`Transfer::wants`] it, they are being verified, and an [`Event::Verified`] or
-    /// [`Event::Wrong`] must follow, whatever becomes of the source.
-    Arrived { source: SocketAddr, piece: u32 },
-    /// A piece that had arrived or was marked is right, and is written.
-    Verified { piece: u32 },
-    /// A piece that had arrived or was marked is not the right one. Whoever sent it is blamed.
-    Wrong { piece: u32, why: String },
-    /// A piece that had arrived or was marked was thrown away unverified: there is nobody left to say what is right. Nobody is blamed.
-    Dropped { piece: u32 },
-    /// The source gives no piece list, or a false one: of no use, whatever pieces it sends.
-    NoList { source: SocketAddr, why: String, by_digest: bool },
-    /// The source refused, died or stalled.
-    Failed { source: SocketAddr, why: String, by_digest: bool },
-    /// So many bytes have come from the source since it was opened. `held_back`: its replies are kept from us for so long on purpose
-    /// (an emulated latency), which is no fault of its. `waits_for_us`: its bytes wait until we have room for them; no time of that counts
-    /// against it, nor does the time before or after in which this changed.
-    Received { source: SocketAddr, bytes: u64, held_back: Duration, waits_for_us: bool },
-}
+/// A partial source that has nothing for us is left after this, or when its place is needed: it may have more soon.
+const REST: Duration = Duration::from_millis(limits::SEARCH_AGAIN_MS);
+const NOT_OF_USE: &str = "it has no piece that is missing here";
 
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
@@ -102,12 +53,13 @@ enum Phase {
     Ended,
 }
 
-/// The machine. Pieces: 1 byte each.
+/// The machine. Pieces: 1 byte and 2 bits each, and a bit for each partial source.
 #[derive(Debug)]
 pub struct Transfer {
     pieces: Pieces,
     piece_len_bytes: u64,
     roster: Roster,
+    rng: SmallRng,
     sources_max: usize,
     load_weight: Millis,
     phase: Phase,
@@ -121,15 +73,17 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// A download from the sources in `ranked`, in any order.
+    /// A download from the sources in `ranked`, in any order; see [`Event::Ranked`].
     pub fn new(plan: Plan, ranked: &[Candidate], now: Instant) -> Transfer {
-        let Plan { pieces, piece_len_bytes, marked, first_piece, sources_max, load_weight, retries } = plan;
+        let Plan { pieces, piece_len_bytes, marked, first_piece, seed, sources_max, load_weight, retries } =
+            plan;
         let mut roster = Roster::new();
         roster.refresh(ranked, |_| false);
         Transfer {
             pieces: Pieces::new(pieces, &marked, first_piece),
             piece_len_bytes: piece_len_bytes.max(1),
             roster,
+            rng: SmallRng::seed_from_u64(seed),
             sources_max: sources_max.max(1),
             load_weight,
             phase: Phase::Fetching,
@@ -171,6 +125,9 @@ impl Transfer {
         }
         match event {
             Event::Ranked(ranked) => self.take_ranking(now, &ranked),
+            Event::Unranked => self.search_has_ended(now),
+            Event::Has { source, pieces } => self.take_parts(now, source, pieces),
+            Event::Lacks { source, piece } => self.take_lack(now, source, piece),
             Event::Arrived { source, piece } => self.take_piece(now, source, piece),
             Event::Verified { piece } => {
                 if self.pieces.state(piece) == Some(State::Arrived) {
@@ -210,6 +167,11 @@ impl Transfer {
         matches!(self.pieces.state(piece), Some(State::Missing | State::Asked))
     }
 
+    /// True if this piece was verified and is written.
+    pub fn is_done(&self, piece: u32) -> bool {
+        self.pieces.state(piece) == Some(State::Done)
+    }
+
     /// Pieces asked for that have not arrived, over all sources in use.
     pub fn on_the_wire(&self) -> usize {
         self.roster.in_use().map(|(_, _, wire)| wire.asked().len()).sum()
@@ -231,11 +193,15 @@ impl Transfer {
     }
 
     fn take_ranking(&mut self, now: Instant, ranked: &[Candidate]) {
+        self.search_has_ended(now);
+        self.roster.refresh(ranked, |source| self.pieces.is_sender(source));
+    }
+
+    fn search_has_ended(&mut self, now: Instant) {
         if self.phase == Phase::Searching {
             self.phase = Phase::Fetching;
             self.roster.forgive();
         }
-        self.roster.refresh(ranked, |source| self.pieces.is_sender(source));
         self.search_at = Some(now + limits::ms(limits::SEARCH_AGAIN_MS));
     }
 
@@ -300,6 +266,7 @@ impl Transfer {
         if self.phase != Phase::Fetching {
             return;
         }
+        self.roster.judge_use(&self.pieces);
         self.leave_the_slow_and_the_replaced(now);
         if self.pieces.all_done() {
             self.phase = Phase::Ended;
@@ -310,7 +277,7 @@ impl Transfer {
         if self.pieces.missing() == 0 {
             self.ask_twice(now);
         }
-        if self.sources_in_use() == 0 && self.pieces.arrived() == 0 {
+        if self.on_the_wire() == 0 && self.pieces.arrived() == 0 {
             return self.end_round(now);
         }
         if self.search_at.is_some_and(|at| at <= now) {
@@ -321,17 +288,19 @@ impl Transfer {
 
     fn leave_the_slow_and_the_replaced(&mut self, now: Instant) {
         let in_use: Vec<_> = self.roster.in_use().map(|(endpoint, ..)| endpoint).collect();
+        let is_full = in_use.len() >= self.sources_max;
         for endpoint in in_use {
             let Some(source) = self.roster.get(endpoint) else { continue };
             let Some(wire) = &source.wire else { continue };
-            let has_other = self.roster.eligible().any(|(other, _)| other != endpoint);
-            if source.wrong_pieces > 0 && wire.is_idle() && self.roster.has_clean() {
+            if !source.is_of_use && wire.is_idle() && (is_full || wire.rest(now) >= REST) {
+                self.close(endpoint, NOT_OF_USE.to_owned());
+            } else if source.wrong_pieces > 0 && wire.is_idle() && self.roster.has_clean() {
                 self.close(endpoint, "a source that sent no wrong piece is there".to_owned());
             } else if is_stalled(wire, now) && wire.asked().all(|piece| !self.wants(piece)) {
                 let silence_s = limits::SOURCE_STALL_MS / 1000;
                 let why = format!("stalled: no byte in {silence_s} s, others sent its pieces");
                 self.take_failure(endpoint, why, false);
-            } else if has_other && wire.crawls(now) {
+            } else if wire.crawls(now) && self.others_suffice(|other, _| other == endpoint) {
                 let rate = limits::SOURCE_RATE_MIN_BYTES_PER_S >> 10;
                 let why = format!("slower than {rate} KiB/s, and another source is left");
                 self.take_failure(endpoint, why, false);
@@ -345,41 +314,23 @@ impl Transfer {
         if self.pieces.missing() == 0 {
             return;
         }
-        let has_other = self
-            .roster
-            .eligible()
-            .any(|(_, source)| !source.wire.as_ref().is_some_and(|wire| is_stalled(wire, now)));
         let shares = loop {
             let is_full = self.sources_in_use() >= self.sources_max;
-            let mut sharers: Vec<Sharer> = self
-                .roster
-                .eligible()
-                .filter(|(_, source)| match &source.wire {
-                    // What waits for a stalled one goes to others, if there are any.
-                    Some(wire) => !has_other || !is_stalled(wire, now),
-                    None => !is_full,
-                })
-                .map(|(endpoint, source)| Sharer {
-                    endpoint,
-                    latency: source.latency,
-                    load: source.load + source.wire.as_ref().map_or(0, |wire| wire.asked().len() as u64),
-                })
-                .collect();
-            sharers.sort_by_key(|sharer| self.first_score(sharer));
-            let shares = share_out(self.pieces.missing() as u64, &sharers, self.load_weight);
-            let shares: Vec<_> = sharers.iter().map(|sharer| sharer.endpoint).zip(shares).collect();
+            let shares = self.shares(now, is_full);
             let to_open = shares.iter().find(|(endpoint, share)| *share > 0 && !self.is_in_use(*endpoint));
             match to_open {
                 Some((endpoint, _)) => self.open(now, *endpoint),
                 None => break shares,
             }
         };
+        // Also of those that are of no use now: they will have more.
+        let elsewhere = Transfer::parts(self.roster.all());
         for (endpoint, share) in shares {
             let Some(source) = self.roster.get(endpoint) else { continue };
             let Some(wire) = &source.wire else { continue };
             let room = wire.room(now, source.latency, self.piece_len_bytes) as u64;
             for _ in 0..room.min(share) {
-                let Some(piece) = self.pieces.next_missing() else { return };
+                let Some(piece) = self.next_piece_of(endpoint, elsewhere.as_ref()) else { break };
                 self.ask(now, endpoint, piece);
             }
         }
@@ -403,14 +354,16 @@ impl Transfer {
             .collect();
         idle.sort_by_key(|(endpoint, time)| (time.unwrap_or(Duration::MAX), *endpoint));
         if idle.is_empty() && self.sources_in_use() < self.sources_max {
-            let closed = self.roster.eligible().filter(|(_, source)| source.wire.is_none());
+            let closed = self.roster.eligible().filter(|(endpoint, source)| {
+                source.wire.is_none() && self.worst_piece(now, *endpoint, None).is_some()
+            });
             let best = closed
                 .map(|(endpoint, source)| Sharer { endpoint, latency: source.latency, load: source.load })
                 .min_by_key(|sharer| self.first_score(sharer));
             idle.extend(best.map(|sharer| (sharer.endpoint, None)));
         }
         for (endpoint, time) in idle {
-            let Some(piece) = self.worst_piece(now, time) else { continue };
+            let Some(piece) = self.worst_piece(now, endpoint, time) else { continue };
             if !self.is_in_use(endpoint) {
                 self.open(now, endpoint);
             }
@@ -418,8 +371,9 @@ impl Transfer {
         }
     }
 
-    /// The piece on the wire that is expected last, of those worth asking of a second source that needs `time` for it.
-    fn worst_piece(&self, now: Instant, time: Option<Duration>) -> Option<u32> {
+    /// The piece on the wire that is expected last, of those that `second` has and that are worth asking of it if it needs `time` for one.
+    fn worst_piece(&self, now: Instant, second: SocketAddr, time: Option<Duration>) -> Option<u32> {
+        let second = self.roster.get(second)?;
         let mut worst = None;
         for (_, source, wire) in self.roster.in_use() {
             for piece in wire.asked() {
@@ -430,8 +384,11 @@ impl Transfer {
                     }
                     _ => is_stalled(wire, now),
                 };
-                let is_free =
-                    || self.wants(piece) && self.roster.times_asked(piece) < limits::SOURCES_PER_PIECE;
+                let is_free = || {
+                    second.has(piece)
+                        && self.wants(piece)
+                        && self.roster.times_asked(piece) < limits::SOURCES_PER_PIECE
+                };
                 if is_worth_it && is_free() {
                     worst = worst.max(Some((left, piece)));
                 }
@@ -459,9 +416,11 @@ impl Transfer {
         }
     }
 
-    /// Nobody is in use and nothing is being verified. A round that brought something gives the retries back: a source that breaks off
-    /// every time still gets us to the end.
+    /// Nobody can be asked for anything and nothing is being verified. A round that brought something gives the retries back: a source that
+    /// breaks off every time still gets us to the end.
     fn end_round(&mut self, now: Instant) {
+        let in_use: Vec<_> = self.roster.in_use().map(|(endpoint, ..)| endpoint).collect();
+        in_use.into_iter().for_each(|endpoint| self.close(endpoint, NOT_OF_USE.to_owned()));
         if std::mem::take(&mut self.has_progressed) {
             self.round = 0;
         }

@@ -11,6 +11,7 @@ use super::tests::source;
 use super::*;
 use crate::logic::select::LatencyOrigin;
 use crate::rt::clock;
+use crate::types::PieceSet;
 
 const FOREVER: Duration = Duration::from_secs(1 << 40);
 const KIB: u64 = 1 << 10;
@@ -34,6 +35,10 @@ pub(super) struct Peer {
     offered: (Duration, Duration),
     /// It is dead from .. to, though rankings may name it.
     down: (Duration, Duration),
+    /// Of a hundred pieces it has so many at the start, and so many more each second.
+    part: (u64, u64),
+    /// What it tells to have and is asked for it does not have with this probability.
+    lacks: f64,
 }
 
 impl Peer {
@@ -48,6 +53,8 @@ impl Peer {
             stalls_after: u64::MAX,
             offered: (Duration::ZERO, FOREVER),
             down: (FOREVER, FOREVER),
+            part: (100, 0),
+            lacks: 0.0,
         }
     }
 
@@ -71,6 +78,10 @@ impl Peer {
             6 => peer.bytes_per_s = *[0, 10 * KIB].choose(rng).expect("some"),
             _ => {}
         }
+        if rng.random_ratio(1, 3) {
+            peer.part = (rng.random_range(0..100), *[0, 0, 1, 10].choose(rng).expect("some"));
+            peer.lacks = *[0.0, 0.0, 0.1, 1.0].choose(rng).expect("some");
+        }
         peer
     }
 
@@ -83,8 +94,20 @@ impl Peer {
         self.lies == 0.0 && self.is_always_there() && self.bytes_per_s >= MIB
     }
 
+    /// What it tells to have at a time; `None`: everything.
+    fn has(&self, pieces: u32, at: Duration) -> Option<PieceSet> {
+        let part = self.part.0 + self.part.1 * at.as_secs().min(100);
+        // Which ones differs from peer to peer.
+        let is_there =
+            |piece: &u32| (u64::from(*piece) * 61 + u64::from(self.endpoint.port()) * 17) % 100 < part;
+        let mut has = PieceSet::none(pieces);
+        (0..pieces).filter(is_there).for_each(|piece| has.set(piece, true));
+        (part < 100).then_some(has)
+    }
+
     fn is_always_there(&self) -> bool {
-        self.stalls_after == u64::MAX
+        self.part.0 >= 100
+            && self.stalls_after == u64::MAX
             && self.offered == (Duration::ZERO, FOREVER)
             && self.down == (FOREVER, FOREVER)
     }
@@ -187,6 +210,8 @@ struct Swarm {
     /// Being verified: due, piece, right?, from whom.
     verifying: Vec<(Duration, u32, bool, Option<SocketAddr>)>,
     verify_takes: Duration,
+    /// What partial peers have told to have, in the last ranking that named them.
+    told: BTreeMap<SocketAddr, PieceSet>,
     /// When the answer to a search comes.
     answer_at: Option<Duration>,
     answer_takes: Duration,
@@ -209,10 +234,8 @@ impl Swarm {
     fn new(name: String, seed: u64, plan: Plan, peers: Vec<Peer>) -> Swarm {
         let base = clock::now();
         let mut rng = SmallRng::seed_from_u64(seed);
-        let mut ranked = Vec::new();
-        for peer in peers.iter().filter(|peer| peer.offered.0 == Duration::ZERO) {
-            ranked.push(peer.candidate());
-        }
+        let there: Vec<_> = peers.iter().filter(|peer| peer.offered.0 == Duration::ZERO).cloned().collect();
+        let ranked: Vec<_> = there.iter().map(Peer::candidate).collect();
         let verifying = plan
             .marked
             .iter()
@@ -220,7 +243,7 @@ impl Swarm {
                 (Duration::from_millis(rng.random_range(0..500)), *piece, rng.random_ratio(2, 3), None)
             })
             .collect();
-        Swarm {
+        let mut swarm = Swarm {
             name,
             rng,
             base,
@@ -231,6 +254,7 @@ impl Swarm {
             links: BTreeMap::new(),
             sent: BTreeMap::new(),
             verifying,
+            told: BTreeMap::new(),
             verify_takes: limits::ms(limits::VERIFY_WAIT_MS),
             answer_at: None,
             answer_takes: Duration::from_millis(300),
@@ -243,6 +267,18 @@ impl Swarm {
             slept: None,
             done: BTreeSet::new(),
             outcome: Outcome::default(),
+        };
+        swarm.tell_parts(&there);
+        swarm
+    }
+
+    fn tell_parts(&mut self, ranked: &[Peer]) {
+        for peer in ranked {
+            self.told.remove(&peer.endpoint);
+            if let Some(pieces) = peer.has(self.plan.pieces, self.now) {
+                self.told.insert(peer.endpoint, pieces.clone());
+                self.tell(Event::Has { source: peer.endpoint, pieces });
+            }
         }
     }
 
@@ -308,6 +344,8 @@ impl Swarm {
             Action::Fetch { source, piece } => {
                 assert!(piece < self.plan.pieces, "{name}: there is no piece {piece}");
                 assert!(!self.done.contains(&piece), "{name}: piece {piece} is done");
+                let has = self.told.get(&source).is_none_or(|has| has.contains(piece));
+                assert!(has, "{name}: {source} does not have piece {piece}");
                 let is_here = self.verifying.iter().any(|(_, here, ..)| *here == piece);
                 assert!(!is_here, "{name}: piece {piece} is being verified");
                 let holders =
@@ -416,9 +454,13 @@ impl Swarm {
         if self.answer_at.is_some_and(|at| at <= self.now) {
             self.answer_at = None;
             let now = self.now;
+            if self.rng.random_bool(self.answers_lost / 2.0) {
+                return self.tell(Event::Unranked);
+            }
             let there = |peer: &&Peer| peer.offered.0 <= now && now < peer.offered.1 && !peer.is_down(now);
-            let ranked = self.peers.iter().filter(there).map(Peer::candidate).collect();
-            self.tell(Event::Ranked(ranked));
+            let ranked: Vec<_> = self.peers.iter().filter(there).cloned().collect();
+            self.tell(Event::Ranked(ranked.iter().map(Peer::candidate).collect()));
+            self.tell_parts(&ranked);
         }
         self.list_pieces();
         self.verify();
@@ -485,6 +527,14 @@ impl Swarm {
         if let Some(ends_at) = link.ends_at(sent, len).filter(|at| *at <= now) {
             let (piece, _) = link.asked.pop_front().expect("it ends");
             link.free_at = ends_at;
+            if let Some(told) = self.told.get_mut(&endpoint)
+                && self.rng.random_bool(link.peer.lacks)
+            {
+                told.set(piece, false);
+                link.has_buffer = self.buffers.is_none();
+                self.free(1);
+                return self.tell(Event::Lacks { source: endpoint, piece });
+            }
             link.bytes += len;
             link.has_buffer = self.buffers.is_none();
             link.breaks_now = self.rng.random_bool(link.peer.breaks_off);
@@ -525,6 +575,7 @@ fn plan(pieces: u32) -> Plan {
         piece_len_bytes: MIB,
         marked: Vec::new(),
         first_piece: 0,
+        seed: 0,
         sources_max: limits::SOURCES_AT_ONCE,
         load_weight: Millis::from_ms(10),
         retries: 2,

@@ -2,12 +2,13 @@
 //!
 //! A mark (failed, wrong pieces) holds until the round ends. A source that sent a wrong piece comes after all that did not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use super::pieces::Pieces;
 use super::wire::Wire;
 use crate::logic::select::Candidate;
-use crate::types::{Millis, limits};
+use crate::types::{Millis, PieceSet, limits};
 
 /// Failures kept; older ones are forgotten.
 const FAILURES_MAX: usize = 64;
@@ -29,25 +30,37 @@ pub(super) struct Source {
     pub(super) latency: Millis,
     /// Transfers there, our own left out.
     pub(super) load: u64,
+    /// The pieces that it has; `None`: all of them.
+    pub(super) has: Option<PieceSet>,
+    /// It has a piece that is not here.
+    pub(super) is_of_use: bool,
     /// True if the last ranking names it.
     is_offered: bool,
     /// It failed in this round.
     pub(super) has_failed: bool,
     /// In this round.
     pub(super) wrong_pieces: u32,
+    /// Pieces that it told to have and did not, in this round.
+    pub(super) refused: BTreeSet<u32>,
     /// Set while it is in use.
     pub(super) wire: Option<Wire>,
 }
 
 impl Source {
-    /// In use, or free to be opened.
+    /// It has something for us and is in use, or free to be opened.
     fn is_usable(&self) -> bool {
-        self.wire.is_some()
-            || (self.is_offered && !self.has_failed && self.wrong_pieces < limits::WRONG_PIECES_MAX)
+        self.is_of_use
+            && (self.wire.is_some()
+                || (self.is_offered && !self.has_failed && self.wrong_pieces < limits::WRONG_PIECES_MAX))
+    }
+
+    /// True if it has this piece, as far as it has told.
+    pub(super) fn has(&self, piece: u32) -> bool {
+        self.has.as_ref().is_none_or(|has| has.contains(piece))
     }
 
     fn is_marked(&self) -> bool {
-        self.has_failed || self.wrong_pieces > 0
+        self.has_failed || self.wrong_pieces > 0 || !self.refused.is_empty()
     }
 }
 
@@ -63,8 +76,8 @@ impl Roster {
         Roster { sources: BTreeMap::new(), failures: Vec::new() }
     }
 
-    /// Takes in a new ranking. One in use that it does not name stays in use; other ones are forgotten unless they are marked or
-    /// `is_sender` of something that is being verified.
+    /// Takes in a new ranking, whose sources have everything until they tell otherwise. One in use that it does not name stays in use;
+    /// other ones are forgotten unless they are marked or `is_sender` of something that is being verified.
     pub(super) fn refresh(&mut self, ranked: &[Candidate], is_sender: impl Fn(SocketAddr) -> bool) {
         for source in self.sources.values_mut() {
             source.is_offered = false;
@@ -73,14 +86,18 @@ impl Roster {
             let source = self.sources.entry(one.endpoint).or_insert(Source {
                 latency: one.latency,
                 load: 0,
+                has: None,
+                is_of_use: true,
                 is_offered: true,
                 has_failed: false,
                 wrong_pieces: 0,
+                refused: BTreeSet::new(),
                 wire: None,
             });
             source.latency = one.latency;
             source.load = u64::from(one.load.saturating_sub(one.yours));
             source.is_offered = true;
+            source.has = None;
         }
         let is_crowded = self.sources.len() > KNOWN_MAX;
         self.sources.retain(|endpoint, source| {
@@ -95,6 +112,14 @@ impl Roster {
     pub(super) fn forgive(&mut self) {
         for source in self.sources.values_mut() {
             (source.has_failed, source.wrong_pieces) = (false, 0);
+            source.refused.clear();
+        }
+    }
+
+    /// Tells those that have a piece which is not here from those that have none.
+    pub(super) fn judge_use(&mut self, pieces: &Pieces) {
+        for source in self.sources.values_mut() {
+            source.is_of_use = source.has.as_ref().is_none_or(|has| pieces.wants_any_of(has));
         }
     }
 
@@ -123,6 +148,10 @@ impl Roster {
     /// True if a usable source has sent no wrong piece.
     pub(super) fn has_clean(&self) -> bool {
         self.sources.values().any(|source| source.is_usable() && source.wrong_pieces == 0)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Source> {
+        self.sources.values()
     }
 
     /// Sources in use.

@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use crate::logic::select::LatencyOrigin;
 use crate::rt::clock;
+use crate::types::PieceSet;
 
 const LEN: u64 = 1 << 20;
 const NO_TIME: Duration = Duration::ZERO;
@@ -30,6 +31,7 @@ fn plan(pieces: u32) -> Plan {
         piece_len_bytes: LEN,
         marked: Vec::new(),
         first_piece: 0,
+        seed: 0,
         sources_max: 8,
         load_weight: Millis::from_ms(10),
         retries: 0,
@@ -108,6 +110,184 @@ fn fetch(number: u16, piece: u32) -> Action {
 
 fn leave(number: u16, why: &str) -> Action {
     Action::Leave { source: source(number), why: why.to_owned() }
+}
+
+fn has(number: u16, count: u32, pieces: &[u32]) -> Event {
+    let mut set = PieceSet::none(count);
+    pieces.iter().for_each(|piece| set.set(*piece, true));
+    Event::Has { source: source(number), pieces: set }
+}
+
+#[test]
+fn a_partial_source_is_asked_for_what_it_has_and_left_when_it_had_no_more_for_a_while() {
+    let mut world = World::new(plan(4), &[candidate(1, 5, 0), candidate(2, 0, 0)]);
+    world.transfer.on_event(world.now, has(2, 4, &[1]));
+    let mut actions = world.actions();
+    // The other one is asked for what the partial one does not have, in any order, and not for piece 1.
+    assert_eq!(actions.iter().filter(|action| matches!(action, Action::Fetch { .. })).count(), 3);
+    assert!(actions.contains(&fetch(2, 1)) && !actions.contains(&fetch(1, 1)), "{actions:?}");
+    actions.retain(|action| matches!(action, Action::Open(_)));
+    assert_eq!(actions, [open(2), open(1)]);
+    assert_eq!(world.arrive(2, 1), []);
+    assert_eq!(world.tell(Event::Verified { piece: 1 }), []);
+    let is_searching = |actions: Vec<Action>| actions == [Action::Search];
+    world.now += Duration::from_secs(1);
+    assert!(is_searching(world.actions()), "it may have more soon");
+    let nobody_else = vec![candidate(1, 5, 0), candidate(2, 0, 0)];
+    world.transfer.on_event(world.now, Event::Ranked(nobody_else));
+    assert_eq!(world.tell(has(2, 4, &[1])), []);
+    world.now += REST - Duration::from_secs(1);
+    let actions = world.actions();
+    assert!(actions.contains(&leave(2, NOT_OF_USE)), "{actions:?}");
+    assert_eq!(world.transfer.failures(), []);
+    // It comes to have all.
+    world.transfer.on_event(world.now, Event::Ranked(vec![candidate(2, 0, 0)]));
+    let actions = world.fail(1);
+    assert!(actions.contains(&open(2)), "{actions:?}");
+}
+
+#[test]
+fn a_partial_source_that_does_not_have_a_piece_is_asked_for_its_others() {
+    let mut world = World::new(plan(3), &[candidate(1, 0, 0)]);
+    world.transfer.on_event(world.now, has(1, 3, &[0, 1]));
+    assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
+    let lacks = |piece| Event::Lacks { source: source(1), piece };
+    assert_eq!(world.tell(lacks(0)), []);
+    // Nothing new: it was not asked for that.
+    assert_eq!(world.tell(lacks(2)), []);
+    // It has more, in the meantime.
+    world.transfer.on_event(world.now, Event::Ranked(vec![candidate(1, 0, 0)]));
+    assert_eq!(world.tell(has(1, 3, &[0, 1, 2])), [fetch(1, 0)]);
+    assert_eq!(world.arrive(1, 1), [fetch(1, 2)]);
+    world.tell(Event::Verified { piece: 1 });
+    // To tell of a piece again and not to have it again is more than an error.
+    let leave = leave(1, "has no piece 0, though it says so");
+    assert_eq!(world.tell(lacks(0)), [leave, Action::GiveUp]);
+    assert_eq!(world.transfer.done(), 1);
+}
+
+#[test]
+fn a_source_of_everything_that_does_not_have_a_piece_has_failed() {
+    let mut world = World::new(plan(2), &[candidate(1, 0, 0), candidate(2, 900, 0)]);
+    assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
+    let leave = leave(1, "has no piece 0, though it says so");
+    let lacks = Event::Lacks { source: source(1), piece: 0 };
+    assert_eq!(world.tell(lacks), [leave, open(2), fetch(2, 0), fetch(2, 1)]);
+}
+
+#[test]
+fn the_only_one_that_has_a_piece_is_not_left_for_being_slow() {
+    let mut world = World::new(plan(100), &[candidate(1, 0, 0), candidate(2, 0, 0)]);
+    let all_but_one: Vec<u32> = (0..99).collect();
+    world.transfer.on_event(world.now, has(2, 100, &all_but_one));
+    let mut actions = world.actions();
+    assert!(actions.contains(&open(1)), "{actions:?}");
+    let mut asked = VecDeque::new();
+    for second in 1..=40 {
+        let is_left = |action: &Action| matches!(action, Action::Leave { .. });
+        assert!(!actions.iter().any(is_left), "{actions:?}");
+        asked.extend(actions.iter().filter_map(|action| match action {
+            Action::Fetch { source: of, piece } if *of == source(2) => Some(*piece),
+            _ => None,
+        }));
+        world.now += Duration::from_secs(1);
+        world.receive(2, second * LEN, NO_TIME);
+        actions = world.arrive(2, asked.pop_front().expect("it always has something to send"));
+        if actions.contains(&Action::Search) {
+            world.transfer.on_event(world.now, Event::Ranked(vec![candidate(1, 0, 0), candidate(2, 0, 0)]));
+            actions.extend(world.tell(has(2, 100, &all_but_one)));
+        }
+    }
+    world.transfer.on_event(world.now, Event::Ranked(vec![candidate(1, 0, 0), candidate(2, 0, 0)]));
+    let is_left =
+        |action: &Action| matches!(action, Action::Leave { source: left, .. } if *left == source(1));
+    assert!(world.actions().iter().any(is_left), "the other one has everything now");
+}
+
+#[test]
+fn where_nobody_can_be_asked_the_last_ranking_holds_with_its_parts() {
+    let mut world = World::new(plan(2), &[candidate(1, 0, 0), candidate(2, 0, 0)]);
+    world.transfer.on_event(world.now, has(1, 2, &[0]));
+    world.transfer.on_event(world.now, has(2, 2, &[1]));
+    assert_eq!(world.actions(), [open(1), open(2), fetch(1, 0), fetch(2, 1)]);
+    world.now += limits::ms(limits::SEARCH_PARTS_MS);
+    assert_eq!(world.actions(), [Action::Search]);
+    assert_eq!(world.tell(Event::Unranked), []);
+    assert_eq!(world.fail(1), [leave(1, "reset")], "nobody else has piece 0");
+    world.now += limits::ms(limits::SEARCH_AGAIN_MS);
+    assert_eq!(world.actions(), [Action::Search], "it is tried again");
+}
+
+#[test]
+fn a_partial_source_that_has_nothing_missing_is_not_opened_and_alone_is_none() {
+    let mut world = World::new(plan(2), &[candidate(2, 0, 0)]);
+    world.transfer.on_event(world.now, has(2, 2, &[]));
+    assert_eq!(world.actions(), [Action::GiveUp]);
+}
+
+#[test]
+fn partial_sources_that_have_everything_together_are_enough() {
+    let mut world = World::new(plan(3), &[candidate(1, 0, 0), candidate(2, 0, 0)]);
+    world.transfer.on_event(world.now, has(1, 3, &[0, 1]));
+    world.transfer.on_event(world.now, has(2, 3, &[2]));
+    assert_eq!(world.actions(), [open(1), open(2), fetch(1, 0), fetch(1, 1), fetch(2, 2)]);
+}
+
+/// Two that begin at the same place and at the same time, each served one piece a second by the only full source, each other's at once.
+#[test]
+fn two_that_fetch_together_take_different_pieces_of_a_slow_source() {
+    for seed in 0..20 {
+        let count = 100;
+        let mut worlds = [2, 3].map(|other| {
+            let plan = Plan { first_piece: 7, seed: seed * 10 + u64::from(other), ..plan(count) };
+            (World::new(plan, &[candidate(1, 0, 0)]), other, VecDeque::new())
+        });
+        let mut sent = 0_u64;
+        let mut told = [PieceSet::none(count), PieceSet::none(count)];
+        for second in 0..110 {
+            for (index, (world, other, asked)) in worlds.iter_mut().enumerate() {
+                world.now += Duration::from_secs(1);
+                let before: PieceSet = told[1 - index].clone();
+                // From the first search on they know of each other.
+                if second >= 5 && !world.transfer.pieces.all_done() {
+                    world.transfer.on_event(
+                        world.now,
+                        Event::Ranked(vec![candidate(1, 0, 0), candidate(*other, 0, 0)]),
+                    );
+                    let known = Event::Has { source: source(*other), pieces: before };
+                    world.transfer.on_event(world.now, known);
+                }
+                let mut to_do = VecDeque::from(world.actions());
+                if let Some(piece) = asked.pop_front() {
+                    sent += 1;
+                    world.receive(1, (second + 1) * LEN, NO_TIME);
+                    to_do.extend(world.deliver(1, piece));
+                }
+                while let Some(action) = to_do.pop_front() {
+                    match action {
+                        Action::Fetch { source: of, piece } if of == source(1) => asked.push_back(piece),
+                        Action::Fetch { piece, .. } => to_do.extend(world.deliver(*other, piece)),
+                        _ => {}
+                    }
+                }
+            }
+            told = worlds.each_ref().map(|(world, ..)| {
+                let mut done = PieceSet::none(count);
+                (0..count).for_each(|piece| done.set(piece, world.transfer.is_done(piece)));
+                done
+            });
+        }
+        assert!(worlds.iter().all(|(world, ..)| world.transfer.pieces.all_done()), "seed {seed}");
+        // Five each are the same ones; so may be what is under way when either learns of the other's.
+        assert!(sent < 130, "seed {seed}: {sent} pieces of {count} for two");
+    }
+}
+
+#[test]
+fn a_set_of_other_pieces_than_those_of_the_content_is_void() {
+    let mut world = World::new(plan(1), &[candidate(1, 0, 0)]);
+    world.transfer.on_event(world.now, has(1, 2, &[]));
+    assert_eq!(world.actions(), [open(1), fetch(1, 0)]);
 }
 
 #[test]
@@ -552,7 +732,15 @@ fn no_sequence_of_events_makes_it_panic() {
                 0 => Duration::MAX,
                 _ => Duration::from_millis(rng.random_range(0..3000)),
             };
-            let event = match rng.random_range(0..12) {
+            let event = match rng.random_range(0..15) {
+                14 => Event::Unranked,
+                13 => Event::Lacks { source, piece },
+                12 => {
+                    let count = if rng.random_ratio(1, 9) { 9 } else { pieces };
+                    let bits: Vec<u32> = (0..count).filter(|_| rng.random()).collect();
+                    let Event::Has { pieces, .. } = has(0, count, &bits) else { continue };
+                    Event::Has { source, pieces }
+                }
                 0 => Event::Ranked(any_candidates(&mut rng)),
                 1 => Event::Failed { source, why: "reset".into(), by_digest: rng.random() },
                 2 | 3 => {

@@ -3,6 +3,8 @@
 //! Everything comes to it as a [`Report`]: pieces from the source threads, verdicts from the verifier, the piece list, new rankings. It
 //! waits for these and for the clock, and for nothing else but the disk.
 
+mod holders;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,15 +15,16 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::buffers::Buffers;
+use super::offering::Offering;
 use super::peer::{Asker, Fault};
 use super::piece_list::{self, Next, PieceList};
 use super::report::Report;
-use super::search::{self, Searched};
+use super::search::Parts;
 use super::sources::Sources;
 use super::verifier::{self, Arrival, Checked, Verifier};
 use crate::logic::select::{Candidate, Rating};
 use crate::logic::transfer::{Action, Event, Failure, Plan, Transfer};
-use crate::node::api::{CommandError, DownloadRequest, Progress};
+use crate::node::api::{DownloadRequest, Progress};
 use crate::node::engine::Engine;
 use crate::rt::{How, Stop, Threads, clock};
 use crate::store::{Partial, PartialError, Record};
@@ -62,6 +65,7 @@ pub(super) struct Fetch<'a> {
     pub(super) providers: BTreeMap<SocketAddr, Provider>,
     pub(super) cancel: &'a Stop,
     pub(super) progress: &'a mut dyn FnMut(Progress),
+    pub(super) offering: &'a mut Offering,
 }
 
 /// What an earlier download has left.
@@ -95,7 +99,12 @@ struct Run {
 
 impl Fetch<'_> {
     /// Fetches every piece of the content that `left` does not have.
-    pub(super) fn run(&mut self, ranking: &[Rating], left: Left) -> Result<Fetched, FetchError> {
+    pub(super) fn run(
+        &mut self,
+        ranking: &[Rating],
+        parts: Parts,
+        left: Left,
+    ) -> Result<Fetched, FetchError> {
         if let Some(manifest) = &left.manifest {
             // The request may be another one than that which left the part.
             self.remember(manifest)?;
@@ -122,6 +131,7 @@ impl Fetch<'_> {
             done_bytes: 0,
             fetched_bytes: 0,
         };
+        run.tell_parts(parts, clock::now());
         let (part, reports) = (Arc::clone(self.part), run.reports.0.clone());
         let deliver = move |checked| reports.send(Report::Checked(checked)).is_ok();
         let verifying = run.threads.spawn("verify", move || verifier::run(&batches, &part, deliver));
@@ -137,6 +147,7 @@ impl Fetch<'_> {
             marked: left.marked.clone(),
             // Those who fetch a file together begin at different places, so that they have something for each other.
             first_piece: SmallRng::from_os_rng().random_range(0..pieces.max(1)),
+            seed: SmallRng::from_os_rng().random(),
             // Each may hold a buffer that fills slowly: unless there is one for each piece, half of them are left for the others.
             sources_max: match buffers.all() as u64 >= u64::from(pieces) {
                 true => limits::SOURCES_AT_ONCE,
@@ -256,27 +267,6 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    fn search(&self, run: &mut Run) -> Result<(), FetchError> {
-        if run.is_searching {
-            return Ok(());
-        }
-        let (engine, name, content) = (Arc::clone(self.engine), self.request.name.clone(), self.content);
-        let known = self.providers.values().cloned().collect();
-        let (reports, stop) = (run.reports.0.clone(), run.stop.clone());
-        let is_alone = run.transfer.sources_in_use() == 0;
-        let search = move || {
-            let searched = search::holders(&engine, &name, content, known, is_alone, &stop);
-            let _download_has_ended = reports.send(Report::Searched(searched));
-        };
-        match run.threads.spawn("search", search) {
-            Ok(()) => run.is_searching = true,
-            Err(error) if is_alone => return Err(FetchError::System(error)),
-            // Those in use go on, and it is tried again.
-            Err(_) => run.transfer.on_event(clock::now(), Event::Ranked(run.ranked.clone())),
-        }
-        Ok(())
-    }
-
     fn take(&mut self, run: &mut Run, report: Report) -> Result<(), FetchError> {
         let now = clock::now();
         match report {
@@ -287,6 +277,11 @@ impl Fetch<'_> {
                     if is_wanted {
                         run.verifier.push(Arrival { piece, bytes, source: Some(source) }, now);
                     }
+                }
+            }
+            Report::Lacks { source, thread, piece } => {
+                if run.sources.is_in_use(source, thread) {
+                    run.transfer.on_event(now, Event::Lacks { source, piece });
                 }
             }
             Report::SourceFailed { source, thread, why, by_digest } => {
@@ -324,38 +319,6 @@ impl Fetch<'_> {
             // It has come from another one, or this one was given up.
             Ok(_) | Err(_) => {}
         }
-        Ok(())
-    }
-
-    fn take_searched(
-        &mut self,
-        run: &mut Run,
-        searched: Result<Searched, CommandError>,
-    ) -> Result<(), FetchError> {
-        run.is_searching = false;
-        let is_alone = run.transfer.sources_in_use() == 0;
-        match searched {
-            Ok(Searched::Holders { providers, ranking }) => {
-                // Of those known before, only they stay who have sent something: a long download must not grow with every newcomer.
-                self.providers.retain(|endpoint, _| run.fetched.sources.contains(endpoint));
-                self.providers.extend(providers.into_iter().map(|provider| (provider.endpoint, provider)));
-                run.ranked = ranking.iter().map(|rating| rating.candidate).collect();
-                if is_alone {
-                    (self.progress)(Progress::Ranked { key: self.content, ranking });
-                }
-            }
-            Ok(Searched::Replaced) if is_alone && !run.verifier.has_work() && run.checked.is_empty() => {
-                return Err(FetchError::Replaced(run.transfer.failures().to_vec()));
-            }
-            Ok(Searched::Replaced) => run.ranked.clear(),
-            Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
-            Err(error) if is_alone => {
-                return Err(FetchError::System(std::io::Error::other(error.to_string())));
-            }
-            // Those in use go on, and it is tried again.
-            Err(_) => {}
-        }
-        run.transfer.on_event(clock::now(), Event::Ranked(run.ranked.clone()));
         Ok(())
     }
 
@@ -416,6 +379,7 @@ impl Fetch<'_> {
         }
         run.done_bytes += bytes.bytes().len() as u64;
         run.transfer.on_event(clock::now(), Event::Verified { piece });
+        self.offer(run, piece, source);
         (self.progress)(Progress::Bytes {
             done_bytes: run.done_bytes,
             total_bytes: self.content.size_bytes,
@@ -426,8 +390,9 @@ impl Fetch<'_> {
 
     /// The bytes are right and the MD5 listed for them is not: whoever gave the list lied. It is named, once. Its bytes and the list's
     /// BLAKE3 values are as good as anybody's; the MD5 of the whole file is computed instead.
-    fn name_list_giver(&self, run: &mut Run, piece: u32) {
+    fn name_list_giver(&mut self, run: &mut Run, piece: u32) {
         run.fetched.piece_md5s_hold = false;
+        self.offering.withdraw();
         if let Some(liar) = run.piece_list.take_giver() {
             let name = &self.request.name;
             self.engine.warn(format!("`{name}`: {liar} falsely claims an md5 for piece {piece}"));

@@ -5,6 +5,7 @@
 mod buffers;
 mod choice;
 mod fetch;
+mod offering;
 mod peer;
 mod piece_list;
 mod report;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use choice::Candidates;
 use fetch::{Fetch, FetchError, Fetched, Left};
+use offering::Offering;
 
 use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use super::catalog::SharedFile;
@@ -175,7 +177,8 @@ fn one_content(
     let &Job { engine, request, cancel, .. } = job;
     let name = &request.name;
     let content = candidates.key;
-    let ranking = search::ranking(engine, &candidates.live);
+    let parts = search::parts(engine, content, &candidates.live, cancel)?;
+    let ranking = search::ranking(engine, &candidates.live, &parts);
     progress(Progress::Ranked { key: content, ranking: ranking.clone() });
 
     let turn = engine.turns.take(content, cancel, &mut || progress(Progress::Waiting))?;
@@ -194,8 +197,12 @@ fn one_content(
     let providers =
         candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
     let part = Arc::new(part);
-    let mut fetch = Fetch { engine, request, content, part: &part, providers, cancel, progress };
-    let fetched = fetch.run(&ranking, left);
+    // Lives until the file is in the catalog, so that there is always something to serve its pieces from.
+    let mut offering = Offering::new(engine, name, content);
+    let offered = &mut offering;
+    let mut fetch =
+        Fetch { engine, request, content, part: &part, providers, cancel, progress, offering: offered };
+    let fetched = fetch.run(&ranking, parts, left);
     let claims = claims(candidates.providers.iter().chain(fetch.providers.values()));
     let part = Arc::into_inner(part).ok_or_else(|| {
         let why = "the disk does not answer: the part is still being read".into();
@@ -242,7 +249,7 @@ fn one_content(
         disk_error(name, &error)
     })?;
     offer(engine, request, content, &fetched, md5, claims, &placed, cancel);
-    drop(counted);
+    drop((counted, offering));
     let pieces = geometry.count().unwrap_or(0);
     Ok(Some(Outcome::Fetched { md5, pieces, sources: fetched.sources }))
 }

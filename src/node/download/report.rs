@@ -19,6 +19,12 @@ pub(super) enum Report {
         piece: u32,
         bytes: Buffer,
     },
+    /// The source does not have a piece that it was asked for, and goes on.
+    Lacks {
+        source: SocketAddr,
+        thread: u64,
+        piece: u32,
+    },
     SourceFailed {
         source: SocketAddr,
         thread: u64,
