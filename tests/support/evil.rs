@@ -59,6 +59,8 @@ pub enum Behaviour {
     ChangedFile,
     /// Publishes that it has one piece, tells that it has all, and refuses each.
     FalseHave,
+    /// Publishes that it has one piece, tells that it has all, refuses every other one and sends the others as they are.
+    HalfPart,
     /// Publishes that it has one piece, tells that it has all, and sends other bytes than those of each.
     WrongPart,
 }
@@ -151,7 +153,7 @@ impl EvilPeer {
             md5,
             md5_origin: Md5Origin::Claimed,
             holding: match behaviour {
-                Behaviour::FalseHave | Behaviour::WrongPart => Holding::Pieces(1),
+                Behaviour::FalseHave | Behaviour::HalfPart | Behaviour::WrongPart => Holding::Pieces(1),
                 _ => Holding::Full,
             },
             attributes: Vec::new(),

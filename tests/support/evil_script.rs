@@ -111,6 +111,9 @@ fn send_piece(stream: &mut TcpStream, deeds: &Deeds, piece: u32) -> io::Result<b
         Behaviour::HugeFrame => huge_frame(stream)?,
         Behaviour::Garbage => stream.write_all(&content::noise(7, 512))?,
         Behaviour::ChangedFile => reply(stream, &PeerReply::Refused(PeerRefusal::Changed))?,
+        Behaviour::HalfPart if piece % 2 == 1 => {
+            reply(stream, &PeerReply::Refused(PeerRefusal::NoSuchPiece))?
+        }
         Behaviour::FalseHave => reply(stream, &PeerReply::Refused(PeerRefusal::NoSuchPiece))?,
         Behaviour::ClosesEarly => {
             reply(stream, &header(len))?;
@@ -162,6 +165,7 @@ fn send_piece(stream: &mut TcpStream, deeds: &Deeds, piece: u32) -> io::Result<b
             stream.write_all(bytes)?;
         }
         Behaviour::Honest
+        | Behaviour::HalfPart
         | Behaviour::ForgedManifest
         | Behaviour::ShortManifest
         | Behaviour::ForgedMd5InManifest
