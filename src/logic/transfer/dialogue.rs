@@ -28,6 +28,9 @@ pub struct Plan {
     pub retries: u32,
 }
 
+/// A holder that answered, and which of the content's pieces it has; `None`: all. One that tells of other pieces is left out.
+pub type Ranked = (Candidate, Option<PieceSet>);
+
 /// What to do next. Each is said once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -37,8 +40,9 @@ pub enum Action {
     Open(SocketAddr),
     /// Ask this source for this piece.
     Fetch { source: SocketAddr, piece: u32 },
-    /// Close the connection to this source. A piece that is complete already may still be told of, nothing else.
-    Leave { source: SocketAddr, why: String },
+    /// Close the connection to this source. A piece that is complete already may still be told of, nothing else. Where there is no reason,
+    /// nothing is wrong with it, and nothing is asked of it now.
+    Leave { source: SocketAddr, why: Option<String> },
     /// All sources have failed; the next search follows after `pause`.
     Pause { round: u32, of: u32, pause: Duration },
     /// Every piece is done; connections still open can be closed.
@@ -50,9 +54,9 @@ pub enum Action {
 /// What has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The holders that answered, in any order. May be empty. They have all pieces but for what an [`Event::Has`] tells right after this.
-    Ranked(Vec<Candidate>),
-    /// A source that the last ranking names has only these pieces. Void if it is no set of the content's pieces.
+    /// The holders that answered, in any order. May be empty.
+    Ranked(Vec<Ranked>),
+    /// A known partial source has these pieces now. Void for any other, and if it is no set of the content's pieces.
     Has { source: SocketAddr, pieces: PieceSet },
     /// Nobody can be asked who the holders are: those of the last ranking are used on.
     Unranked,

@@ -4,10 +4,11 @@
 //! all of them are shared out anew by the selection rule, so that they move freely as scores change. Done pieces are never asked for again,
 //! and no piece is asked of more than two sources at once.
 //!
-//! A partial source is asked only for pieces that it has told of, and left when it has had none that is wanted for a while. Others are
+//! A partial source is asked only for pieces that it has told of, and makes room when others have what nobody in use has. Others are
 //! asked for what no partial source has, and at random, so that those who fetch a content together come to have different pieces.
 
 mod dialogue;
+mod events;
 mod pieces;
 mod roster;
 mod shares;
@@ -17,17 +18,18 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 use self::pieces::{Pieces, State};
-use self::roster::Roster;
+use self::roster::{Roster, Source};
+use self::shares::Holder;
 use self::wire::Wire;
 use crate::logic::backoff::retry_pause;
-use crate::logic::select::{Candidate, Sharer};
-use crate::types::{Millis, limits};
+use crate::logic::select::Sharer;
+use crate::types::{Millis, PieceSet, limits};
 
-pub use self::dialogue::{Action, Event, Plan};
+pub use self::dialogue::{Action, Event, Plan, Ranked};
 pub use self::roster::Failure;
 
 /// In the end game a piece is asked of a second source if it is expected there so many times sooner ...
@@ -38,9 +40,8 @@ const HEDGE_GAIN_MIN: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_secs(1);
 /// The same in the end game.
 const LOOK_AT_END: Duration = Duration::from_millis(100);
-/// A partial source that has nothing for us is left after this, or when its place is needed: it may have more soon.
-const REST: Duration = Duration::from_millis(limits::SEARCH_AGAIN_MS);
-const NOT_OF_USE: &str = "it has no piece that is missing here";
+/// A source of which nothing has been asked for so long, while pieces are missing, is left: before its end does that.
+const REST: Duration = Duration::from_millis(limits::IDLE_DEADLINE_MS / 2);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
@@ -74,13 +75,14 @@ pub struct Transfer {
 
 impl Transfer {
     /// A download from the sources in `ranked`, in any order; see [`Event::Ranked`].
-    pub fn new(plan: Plan, ranked: &[Candidate], now: Instant) -> Transfer {
+    pub fn new(plan: Plan, ranked: Vec<Ranked>, now: Instant) -> Transfer {
         let Plan { pieces, piece_len_bytes, marked, first_piece, seed, sources_max, load_weight, retries } =
             plan;
+        let pieces = Pieces::new(pieces, &marked, first_piece);
         let mut roster = Roster::new();
-        roster.refresh(ranked, |_| false);
+        roster.refresh(ranked, &pieces);
         Transfer {
-            pieces: Pieces::new(pieces, &marked, first_piece),
+            pieces,
             piece_len_bytes: piece_len_bytes.max(1),
             roster,
             rng: SmallRng::seed_from_u64(seed),
@@ -117,51 +119,6 @@ impl Transfer {
         }
     }
 
-    /// Takes in what has happened. Void are failures and byte counts of a source that is not in use, verdicts on a piece that is not being
-    /// verified, and everything about sources that no ranking has named.
-    pub fn on_event(&mut self, now: Instant, event: Event) {
-        if self.phase == Phase::Ended {
-            return;
-        }
-        match event {
-            Event::Ranked(ranked) => self.take_ranking(now, &ranked),
-            Event::Unranked => self.search_has_ended(now),
-            Event::Has { source, pieces } => self.take_parts(now, source, pieces),
-            Event::Lacks { source, piece } => self.take_lack(now, source, piece),
-            Event::Arrived { source, piece } => self.take_piece(now, source, piece),
-            Event::Verified { piece } => {
-                if self.pieces.state(piece) == Some(State::Arrived) {
-                    self.has_progressed |= self.pieces.accept(piece).is_some();
-                }
-            }
-            Event::Wrong { piece, why } => {
-                if self.pieces.state(piece) == Some(State::Arrived) {
-                    let is_asked = self.roster.times_asked(piece) > 0;
-                    if let Some(sender) = self.pieces.reject(piece, is_asked) {
-                        self.blame(sender, why);
-                    }
-                }
-            }
-            Event::Dropped { piece } => {
-                if self.pieces.state(piece) == Some(State::Arrived) {
-                    let is_asked = self.roster.times_asked(piece) > 0;
-                    let _nobody_is_blamed = self.pieces.reject(piece, is_asked);
-                }
-            }
-            Event::NoList { source, why, by_digest } => {
-                if self.roster.get(source).is_some() {
-                    self.fail(source, why, by_digest);
-                }
-            }
-            Event::Failed { source, why, by_digest } => self.take_failure(source, why, by_digest),
-            Event::Received { source, bytes, held_back, waits_for_us } => {
-                if let Some(wire) = self.roster.wire_mut(source) {
-                    wire.receive(now, bytes, held_back, waits_for_us);
-                }
-            }
-        }
-    }
-
     /// True if bytes of this piece that arrive now are worth verifying: it is neither done nor being verified.
     pub fn wants(&self, piece: u32) -> bool {
         matches!(self.pieces.state(piece), Some(State::Missing | State::Asked))
@@ -192,69 +149,6 @@ impl Transfer {
         self.roster.in_use().count()
     }
 
-    fn take_ranking(&mut self, now: Instant, ranked: &[Candidate]) {
-        self.search_has_ended(now);
-        self.roster.refresh(ranked, |source| self.pieces.is_sender(source));
-    }
-
-    fn search_has_ended(&mut self, now: Instant) {
-        if self.phase == Phase::Searching {
-            self.phase = Phase::Fetching;
-            self.roster.forgive();
-        }
-        self.search_at = Some(now + limits::ms(limits::SEARCH_AGAIN_MS));
-    }
-
-    fn take_piece(&mut self, now: Instant, source: SocketAddr, piece: u32) {
-        let len = self.piece_len_bytes;
-        if let Some(wire) = self.roster.wire_mut(source) {
-            wire.arrive(now, piece, len);
-        }
-        // Also from a source that is being left: what `wants` has called worth verifying is on its way there.
-        if self.roster.get(source).is_some() && self.wants(piece) {
-            self.pieces.arrive(piece, source);
-        }
-    }
-
-    fn take_failure(&mut self, endpoint: SocketAddr, why: String, by_digest: bool) {
-        let Some(source) = self.roster.get(endpoint) else { return };
-        match &source.wire {
-            // Its end has closed a connection that was of no use to us any more.
-            Some(wire) if wire.is_idle() && wire.has_delivered() && !by_digest => self.close(endpoint, why),
-            // The last words of a connection that was closed say nothing; a digest does.
-            None if !by_digest => {}
-            _ => self.fail(endpoint, why, by_digest),
-        }
-    }
-
-    /// The source is not used again in this round.
-    fn fail(&mut self, endpoint: SocketAddr, why: String, by_digest: bool) {
-        if let Some(source) = self.roster.get_mut(endpoint) {
-            source.has_failed = true;
-            self.roster.record(Failure { source: endpoint, why: why.clone(), by_digest });
-            self.close(endpoint, why);
-        }
-    }
-
-    /// First wrong piece: left and put last. Another one: dropped until the next round.
-    fn blame(&mut self, endpoint: SocketAddr, why: String) {
-        let Some(source) = self.roster.get_mut(endpoint) else { return };
-        source.wrong_pieces += 1;
-        self.roster.record(Failure { source: endpoint, why: why.clone(), by_digest: true });
-        self.close(endpoint, why);
-    }
-
-    /// Ends the use of a source, if it is in use; what it alone was asked for is missing again.
-    fn close(&mut self, endpoint: SocketAddr, why: String) {
-        let Some(wire) = self.roster.get_mut(endpoint).and_then(|source| source.wire.take()) else { return };
-        for piece in wire.asked() {
-            if self.pieces.state(piece) == Some(State::Asked) && self.roster.times_asked(piece) == 0 {
-                self.pieces.miss(piece);
-            }
-        }
-        self.actions.push_back(Action::Leave { source: endpoint, why });
-    }
-
     fn advance(&mut self, now: Instant) {
         if let Phase::Pausing(until) = self.phase
             && until <= now
@@ -267,7 +161,7 @@ impl Transfer {
             return;
         }
         self.roster.judge_use(&self.pieces);
-        self.leave_the_slow_and_the_replaced(now);
+        self.leave_the_slow_and_the_blamed(now);
         if self.pieces.all_done() {
             self.phase = Phase::Ended;
             self.actions.push_back(Action::Finish);
@@ -277,6 +171,7 @@ impl Transfer {
         if self.pieces.missing() == 0 {
             self.ask_twice(now);
         }
+        self.leave_the_resting(now);
         if self.on_the_wire() == 0 && self.pieces.arrived() == 0 {
             return self.end_round(now);
         }
@@ -286,25 +181,32 @@ impl Transfer {
         }
     }
 
-    fn leave_the_slow_and_the_replaced(&mut self, now: Instant) {
+    fn leave_the_slow_and_the_blamed(&mut self, now: Instant) {
         let in_use: Vec<_> = self.roster.in_use().map(|(endpoint, ..)| endpoint).collect();
-        let is_full = in_use.len() >= self.sources_max;
         for endpoint in in_use {
             let Some(source) = self.roster.get(endpoint) else { continue };
             let Some(wire) = &source.wire else { continue };
-            if !source.is_of_use && wire.is_idle() && (is_full || wire.rest(now) >= REST) {
-                self.close(endpoint, NOT_OF_USE.to_owned());
-            } else if source.wrong_pieces > 0 && wire.is_idle() && self.roster.has_clean() {
-                self.close(endpoint, "a source that sent no wrong piece is there".to_owned());
+            if source.wrong_pieces > 0 && wire.is_idle() && self.roster.has_clean() {
+                self.close(endpoint, Some("a source that sent no wrong piece is there".to_owned()));
             } else if is_stalled(wire, now) && wire.asked().all(|piece| !self.wants(piece)) {
                 let silence_s = limits::SOURCE_STALL_MS / 1000;
                 let why = format!("stalled: no byte in {silence_s} s, others sent its pieces");
                 self.take_failure(endpoint, why, false);
-            } else if wire.crawls(now) && self.others_suffice(|other, _| other == endpoint) {
+            } else if wire.crawls(now)
+                && self.roster.others_suffice(&self.pieces, |other, _| other == endpoint)
+            {
                 let rate = limits::SOURCE_RATE_MIN_BYTES_PER_S >> 10;
                 let why = format!("slower than {rate} KiB/s, and another source is left");
                 self.take_failure(endpoint, why, false);
             }
+        }
+    }
+
+    fn leave_the_resting(&mut self, now: Instant) {
+        if self.pieces.missing() > 0 {
+            let resting = self.roster.in_use().filter(|(_, _, wire)| wire.rest(now) >= REST);
+            let resting: Vec<_> = resting.map(|(endpoint, ..)| endpoint).collect();
+            resting.into_iter().for_each(|endpoint| self.close(endpoint, None));
         }
     }
 
@@ -314,18 +216,20 @@ impl Transfer {
         if self.pieces.missing() == 0 {
             return;
         }
-        let shares = loop {
-            let is_full = self.sources_in_use() >= self.sources_max;
-            let shares = self.shares(now, is_full);
-            let to_open = shares.iter().find(|(endpoint, share)| *share > 0 && !self.is_in_use(*endpoint));
-            match to_open {
-                Some((endpoint, _)) => self.open(now, *endpoint),
-                None => break shares,
+        let leaving = loop {
+            let Some(next) = self.next_to_open(now) else { break None };
+            if self.sources_in_use() >= self.sources_max {
+                let Some(spare) = self.spare_for(next) else { break None };
+                if self.roster.wire_mut(spare).is_some_and(|wire| !wire.is_idle()) {
+                    break Some(spare);
+                }
+                self.close(spare, None);
             }
+            self.open(now, next);
         };
-        // Also of those that are of no use now: they will have more.
-        let elsewhere = Transfer::parts(self.roster.all());
-        for (endpoint, share) in shares {
+        let elsewhere = self.roster.elsewhere();
+        let is_asked = |endpoint, source: &Source| source.wire.is_some() && leaving != Some(endpoint);
+        for (endpoint, share) in self.shares(now, is_asked) {
             let Some(source) = self.roster.get(endpoint) else { continue };
             let Some(wire) = &source.wire else { continue };
             let room = wire.room(now, source.latency, self.piece_len_bytes) as u64;
@@ -333,6 +237,78 @@ impl Transfer {
                 let Some(piece) = self.next_piece_of(endpoint, elsewhere.as_ref()) else { break };
                 self.ask(now, endpoint, piece);
             }
+        }
+    }
+
+    /// How many of the missing pieces each of these sources is to have, best first.
+    fn shares(&self, now: Instant, of: impl Fn(SocketAddr, &Source) -> bool) -> Vec<(SocketAddr, u64)> {
+        let stalls = |source: &Source| source.wire.as_ref().is_some_and(|wire| is_stalled(wire, now));
+        // What waits for a stalled one goes to others, if they have it.
+        let has_other = self.roster.others_suffice(&self.pieces, |_, source| stalls(source));
+        let eligible = self.roster.eligible().filter(|(endpoint, source)| of(*endpoint, source));
+        let mut holders: Vec<Holder<'_>> = eligible
+            .filter(|(_, source)| !has_other || !stalls(source))
+            .map(|(endpoint, source)| Holder { sharer: source.sharer(endpoint), has: source.has.as_ref() })
+            .collect();
+        holders.sort_by_key(|holder| self.first_score(&holder.sharer));
+        let shares = shares::shares(self.pieces.all_missing(), &holders, self.load_weight);
+        holders.iter().map(|holder| holder.sharer.endpoint).zip(shares).collect()
+    }
+
+    /// The source to be used next: the best that is to have something; for the last place one that has what nobody in use has, if there is
+    /// such a one.
+    fn next_to_open(&self, now: Instant) -> Option<SocketAddr> {
+        let in_use = self.sources_in_use();
+        if in_use >= self.sources_max && self.roster.in_use().all(|(_, source, _)| source.has.is_none()) {
+            // None of them makes room.
+            return None;
+        }
+        let shares = self.shares(now, |_, _| true);
+        let to_have = shares.into_iter().filter(|(endpoint, share)| *share > 0 && !self.is_in_use(*endpoint));
+        let closed: Vec<_> = to_have.map(|(endpoint, _)| endpoint).collect();
+        let best = *closed.first()?;
+        let unique = || closed.iter().copied().find(|endpoint| self.adds(*endpoint));
+        let is_last = in_use + 1 >= self.sources_max;
+        is_last.then(unique).flatten().or(Some(best))
+    }
+
+    /// Who in use makes room for `next`: the worst that has no missing piece, or none of its own if `next` has one that nobody in use has.
+    fn spare_for(&self, next: SocketAddr) -> Option<SocketAddr> {
+        let adds = self.adds(next);
+        let is_spare = |endpoint: SocketAddr, has: &PieceSet| match adds {
+            true => self.missing_beside_those_in_use(Some(endpoint)).common(has) == 0,
+            false => self.pieces.all_missing().common(has) == 0,
+        };
+        let in_use = self.roster.in_use();
+        let spare = in_use
+            .filter(|(endpoint, source, _)| source.has.as_ref().is_some_and(|has| is_spare(*endpoint, has)));
+        let sharers = spare.map(|(endpoint, source, _)| source.sharer(endpoint));
+        sharers.max_by_key(|sharer| self.first_score(sharer)).map(|sharer| sharer.endpoint)
+    }
+
+    /// True if this source has a missing piece that none in use has.
+    fn adds(&self, endpoint: SocketAddr) -> bool {
+        let beside = self.missing_beside_those_in_use(None);
+        self.roster.get(endpoint).is_some_and(|source| shares::of(&beside, source.has.as_ref()) > 0)
+    }
+
+    /// The missing pieces that none of the sources in use, but perhaps this one, has.
+    fn missing_beside_those_in_use(&self, but: Option<SocketAddr>) -> PieceSet {
+        let others = self.roster.in_use().filter(|(endpoint, ..)| but != Some(*endpoint));
+        let missing = self.pieces.all_missing().clone();
+        others.fold(missing, |missing, (_, source, _)| shares::beside(&missing, source.has.as_ref()))
+    }
+
+    /// The missing piece that this source is to be asked for; `elsewhere`: what partial sources have. Those who fetch together know the
+    /// same of each other and would take the same pieces in whatever order; so each takes any one, with equal chances.
+    fn next_piece_of(&mut self, endpoint: SocketAddr, elsewhere: Option<&PieceSet>) -> Option<u32> {
+        match (&self.roster.get(endpoint)?.has, elsewhere) {
+            (Some(has), _) => self.pieces.next_missing_of(has),
+            (None, Some(elsewhere)) => {
+                let beside = self.pieces.missing_beside(elsewhere);
+                beside.nth(self.rng.random_range(0..beside.len().max(1)))
+            }
+            (None, None) => self.pieces.next_missing(),
         }
     }
 
@@ -358,7 +334,7 @@ impl Transfer {
                 source.wire.is_none() && self.worst_piece(now, *endpoint, None).is_some()
             });
             let best = closed
-                .map(|(endpoint, source)| Sharer { endpoint, latency: source.latency, load: source.load })
+                .map(|(endpoint, source)| source.sharer(endpoint))
                 .min_by_key(|sharer| self.first_score(sharer));
             idle.extend(best.map(|sharer| (sharer.endpoint, None)));
         }
@@ -420,7 +396,7 @@ impl Transfer {
     /// breaks off every time still gets us to the end.
     fn end_round(&mut self, now: Instant) {
         let in_use: Vec<_> = self.roster.in_use().map(|(endpoint, ..)| endpoint).collect();
-        in_use.into_iter().for_each(|endpoint| self.close(endpoint, NOT_OF_USE.to_owned()));
+        in_use.into_iter().for_each(|endpoint| self.close(endpoint, None));
         if std::mem::take(&mut self.has_progressed) {
             self.round = 0;
         }

@@ -9,10 +9,12 @@ use rand::{Rng, SeedableRng};
 
 use super::tests::source;
 use super::*;
-use crate::logic::select::LatencyOrigin;
+use crate::logic::select::{Candidate, LatencyOrigin};
 use crate::rt::clock;
 use crate::types::PieceSet;
 
+/// How often those that have a part tell what they have, if anything happens then.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 const FOREVER: Duration = Duration::from_secs(1 << 40);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -125,6 +127,10 @@ impl Peer {
             yours: 0,
         }
     }
+
+    fn ranked(&self, pieces: u32, at: Duration) -> Ranked {
+        (self.candidate(), self.has(pieces, at))
+    }
 }
 
 /// An open connection.
@@ -212,6 +218,7 @@ struct Swarm {
     verify_takes: Duration,
     /// What partial peers have told to have, in the last ranking that named them.
     told: BTreeMap<SocketAddr, PieceSet>,
+    told_at: Duration,
     /// When the answer to a search comes.
     answer_at: Option<Duration>,
     answer_takes: Duration,
@@ -234,8 +241,8 @@ impl Swarm {
     fn new(name: String, seed: u64, plan: Plan, peers: Vec<Peer>) -> Swarm {
         let base = clock::now();
         let mut rng = SmallRng::seed_from_u64(seed);
-        let there: Vec<_> = peers.iter().filter(|peer| peer.offered.0 == Duration::ZERO).cloned().collect();
-        let ranked: Vec<_> = there.iter().map(Peer::candidate).collect();
+        let there = peers.iter().filter(|peer| peer.offered.0 == Duration::ZERO);
+        let ranked: Vec<_> = there.map(|peer| peer.ranked(plan.pieces, Duration::ZERO)).collect();
         let verifying = plan
             .marked
             .iter()
@@ -243,18 +250,19 @@ impl Swarm {
                 (Duration::from_millis(rng.random_range(0..500)), *piece, rng.random_ratio(2, 3), None)
             })
             .collect();
-        let mut swarm = Swarm {
+        Swarm {
             name,
             rng,
             base,
             now: Duration::ZERO,
-            transfer: Transfer::new(plan.clone(), &ranked, base),
+            told: told(&ranked),
+            told_at: Duration::ZERO,
+            transfer: Transfer::new(plan.clone(), ranked, base),
             plan,
             peers,
             links: BTreeMap::new(),
             sent: BTreeMap::new(),
             verifying,
-            told: BTreeMap::new(),
             verify_takes: limits::ms(limits::VERIFY_WAIT_MS),
             answer_at: None,
             answer_takes: Duration::from_millis(300),
@@ -267,17 +275,18 @@ impl Swarm {
             slept: None,
             done: BTreeSet::new(),
             outcome: Outcome::default(),
-        };
-        swarm.tell_parts(&there);
-        swarm
+        }
     }
 
-    fn tell_parts(&mut self, ranked: &[Peer]) {
-        for peer in ranked {
-            self.told.remove(&peer.endpoint);
-            if let Some(pieces) = peer.has(self.plan.pieces, self.now) {
-                self.told.insert(peer.endpoint, pieces.clone());
-                self.tell(Event::Has { source: peer.endpoint, pieces });
+    /// What those of the last ranking have that had a part then.
+    fn tell_parts(&mut self) {
+        self.told_at = self.now;
+        for source in self.told.keys().copied().collect::<Vec<_>>() {
+            let peer = self.peers.iter().find(|peer| peer.endpoint == source && !peer.is_down(self.now));
+            let all = || PieceSet::all(self.plan.pieces);
+            if let Some(pieces) = peer.map(|peer| peer.has(self.plan.pieces, self.now).unwrap_or_else(all)) {
+                self.told.insert(source, pieces.clone());
+                self.tell(Event::Has { source, pieces });
             }
         }
     }
@@ -458,9 +467,14 @@ impl Swarm {
                 return self.tell(Event::Unranked);
             }
             let there = |peer: &&Peer| peer.offered.0 <= now && now < peer.offered.1 && !peer.is_down(now);
-            let ranked: Vec<_> = self.peers.iter().filter(there).cloned().collect();
-            self.tell(Event::Ranked(ranked.iter().map(Peer::candidate).collect()));
-            self.tell_parts(&ranked);
+            let there = self.peers.iter().filter(there);
+            let ranked: Vec<_> = there.map(|peer| peer.ranked(self.plan.pieces, now)).collect();
+            self.told.retain(|source, _| ranked.iter().all(|(one, _)| one.endpoint != *source));
+            self.told.extend(told(&ranked));
+            self.tell(Event::Ranked(ranked));
+        }
+        if self.now >= self.told_at + TELL_EVERY {
+            self.tell_parts();
         }
         self.list_pieces();
         self.verify();
@@ -569,6 +583,11 @@ impl Swarm {
     }
 }
 
+/// What they tell who have a part only.
+fn told(ranked: &[Ranked]) -> BTreeMap<SocketAddr, PieceSet> {
+    ranked.iter().filter_map(|(one, has)| Some((one.endpoint, has.clone()?))).collect()
+}
+
 fn plan(pieces: u32) -> Plan {
     Plan {
         pieces,
@@ -670,6 +689,26 @@ fn three_sources_are_used_to_the_full() {
     assert!(outcome.is_finished);
     assert!(outcome.time < ideal.mul_f64(1.0 / 0.97), "{:?} where {ideal:?} is ideal", outcome.time);
     assert!(outcome.wasted <= 3 * MIB, "{} bytes came twice", outcome.wasted);
+}
+
+/// What others have does not keep the one away that has the rest.
+#[test]
+fn what_near_ones_have_in_common_does_not_hold_up_the_rest() {
+    let ms = Duration::from_millis;
+    // The same half.
+    let mut peers: Vec<_> = [100, 200, 300].map(|number| Peer::honest(number, ms(1), 20_000_000)).to_vec();
+    peers.iter_mut().for_each(|peer| peer.part = (50, 0));
+    let far = Peer::honest(3, ms(300), 20_000_000);
+    let alone = Swarm::new("the far one alone".into(), 0, plan(120), vec![far.clone()]).run();
+    peers.push(far);
+    let outcome = Swarm::new("a half in common".into(), 0, Plan { sources_max: 3, ..plan(240) }, peers).run();
+    // Half of them come from the far one, which has begun at once.
+    assert!(
+        outcome.is_finished && outcome.time < alone.time + ms(500),
+        "{:?}, {:?}",
+        outcome.time,
+        alone.time
+    );
 }
 
 #[test]

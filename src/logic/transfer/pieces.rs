@@ -64,9 +64,9 @@ impl Pieces {
         self.missing.len()
     }
 
-    /// How many of `has` are missing.
-    pub(super) fn missing_of(&self, has: &PieceSet) -> usize {
-        self.missing.common(has)
+    /// Which are missing.
+    pub(super) fn all_missing(&self) -> &PieceSet {
+        &self.missing
     }
 
     /// True if one of `has` is missing, or asked for and may be missing again.

@@ -1,13 +1,15 @@
 //! The known sources of one download: what the last ranking says of each, its marks in this round, and every failure so far.
 //!
-//! A mark (failed, wrong pieces) holds until the round ends. A source that sent a wrong piece comes after all that did not.
+//! A mark (failed, wrong pieces, refused pieces) holds until the round ends. A source that sent a wrong piece comes after all that did not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use super::Ranked;
 use super::pieces::Pieces;
+use super::shares::united;
 use super::wire::Wire;
-use crate::logic::select::Candidate;
+use crate::logic::select::Sharer;
 use crate::types::{Millis, PieceSet, limits};
 
 /// Failures kept; older ones are forgotten.
@@ -47,16 +49,29 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// It has something for us and is in use, or free to be opened.
+    /// It may be opened: the last ranking names it, and nothing is held against it in this round.
+    fn is_free(&self) -> bool {
+        self.is_offered && !self.has_failed && self.wrong_pieces < limits::WRONG_PIECES_MAX
+    }
+
+    /// It is in use or may be opened, whether it has something for us or not.
+    fn is_there(&self) -> bool {
+        self.wire.is_some() || self.is_free()
+    }
+
     fn is_usable(&self) -> bool {
-        self.is_of_use
-            && (self.wire.is_some()
-                || (self.is_offered && !self.has_failed && self.wrong_pieces < limits::WRONG_PIECES_MAX))
+        self.is_of_use && self.is_there()
     }
 
     /// True if it has this piece, as far as it has told.
     pub(super) fn has(&self, piece: u32) -> bool {
         self.has.as_ref().is_none_or(|has| has.contains(piece))
+    }
+
+    /// As the selection rule sees it.
+    pub(super) fn sharer(&self, endpoint: SocketAddr) -> Sharer {
+        let asked = self.wire.as_ref().map_or(0, |wire| wire.asked().len() as u64);
+        Sharer { endpoint, latency: self.latency, load: self.load + asked }
     }
 
     fn is_marked(&self) -> bool {
@@ -76,13 +91,14 @@ impl Roster {
         Roster { sources: BTreeMap::new(), failures: Vec::new() }
     }
 
-    /// Takes in a new ranking, whose sources have everything until they tell otherwise. One in use that it does not name stays in use;
-    /// other ones are forgotten unless they are marked or `is_sender` of something that is being verified.
-    pub(super) fn refresh(&mut self, ranked: &[Candidate], is_sender: impl Fn(SocketAddr) -> bool) {
+    /// Takes in a new ranking. A source in use that it does not name stays in use; other ones are forgotten unless they are marked or have
+    /// sent something that is being verified.
+    pub(super) fn refresh(&mut self, ranked: Vec<Ranked>, pieces: &Pieces) {
         for source in self.sources.values_mut() {
             source.is_offered = false;
         }
-        for one in ranked {
+        let is_set_of_ours = |has: &PieceSet| has.count() == pieces.count();
+        for (one, has) in ranked.into_iter().filter(|(_, has)| has.as_ref().is_none_or(is_set_of_ours)) {
             let source = self.sources.entry(one.endpoint).or_insert(Source {
                 latency: one.latency,
                 load: 0,
@@ -97,14 +113,14 @@ impl Roster {
             source.latency = one.latency;
             source.load = u64::from(one.load.saturating_sub(one.yours));
             source.is_offered = true;
-            source.has = None;
+            source.has = has;
         }
         let is_crowded = self.sources.len() > KNOWN_MAX;
         self.sources.retain(|endpoint, source| {
             source.is_offered
                 || source.wire.is_some()
                 || (source.is_marked() && !is_crowded)
-                || is_sender(*endpoint)
+                || pieces.is_sender(*endpoint)
         });
     }
 
@@ -150,8 +166,18 @@ impl Roster {
         self.sources.values().any(|source| source.is_usable() && source.wrong_pieces == 0)
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Source> {
-        self.sources.values()
+    /// What partial sources that are there and sent no wrong piece have together, of use or not; `None`: there are none.
+    pub(super) fn elsewhere(&self) -> Option<PieceSet> {
+        let there = self.sources.values().filter(|source| source.is_there() && source.wrong_pieces == 0);
+        united(there.filter_map(|source| source.has.as_ref()))
+    }
+
+    /// True if those that may be asked, without those that are `out`, have together all that is missing or may be missing again.
+    pub(super) fn others_suffice(&self, pieces: &Pieces, out: impl Fn(SocketAddr, &Source) -> bool) -> bool {
+        let others = || self.eligible().filter(|(endpoint, source)| !out(*endpoint, source));
+        others().any(|(_, source)| source.has.is_none())
+            || united(others().filter_map(|(_, source)| source.has.as_ref()))
+                .is_some_and(|has| pieces.wants_only(&has))
     }
 
     /// Sources in use.

@@ -116,7 +116,7 @@ impl Fetch<'_> {
         let (verifier, batches) = Verifier::new(geometry, left.marked);
         let stop = self.cancel.child().map_err(FetchError::System)?;
         let mut run = Run {
-            transfer: Transfer::new(plan, &candidates, clock::now()),
+            transfer: Transfer::new(plan, holders::ranked(&candidates, parts), clock::now()),
             sources: Sources::new(Asker::new(self.engine, self.content), buffers.clone()),
             verifier,
             checked: VecDeque::new(),
@@ -131,7 +131,6 @@ impl Fetch<'_> {
             done_bytes: 0,
             fetched_bytes: 0,
         };
-        run.tell_parts(parts, clock::now());
         let (part, reports) = (Arc::clone(self.part), run.reports.0.clone());
         let deliver = move |checked| reports.send(Report::Checked(checked)).is_ok();
         let verifying = run.threads.spawn("verify", move || verifier::run(&batches, &part, deliver));

@@ -5,10 +5,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::{Fetch, FetchError, Run};
-use crate::logic::transfer::Event;
+use crate::logic::select::Candidate;
+use crate::logic::transfer::{Event, Ranked};
 use crate::node::api::{CommandError, Progress};
 use crate::node::download::report::Report;
 use crate::node::download::search::{self, Parts, Searched};
@@ -69,9 +69,7 @@ impl Fetch<'_> {
                 return Ok(());
             }
         }
-        let now = clock::now();
-        run.transfer.on_event(now, Event::Ranked(run.ranked.clone()));
-        run.tell_parts(told, now);
+        run.transfer.on_event(clock::now(), Event::Ranked(ranked(&run.ranked, told)));
         Ok(())
     }
 
@@ -87,11 +85,7 @@ impl Fetch<'_> {
     }
 }
 
-impl Run {
-    /// Of the sources just ranked, these have some pieces only.
-    pub(super) fn tell_parts(&mut self, parts: Parts, now: Instant) {
-        for (source, pieces) in parts {
-            self.transfer.on_event(now, Event::Has { source, pieces });
-        }
-    }
+/// Who answered, each with what it has; all of it if `parts` does not name it.
+pub(super) fn ranked(candidates: &[Candidate], mut parts: Parts) -> Vec<Ranked> {
+    candidates.iter().map(|candidate| (*candidate, parts.remove(&candidate.endpoint))).collect()
 }
