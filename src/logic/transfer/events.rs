@@ -20,7 +20,7 @@ impl Transfer {
         match event {
             Event::Ranked(ranked) => self.take_ranking(now, ranked),
             Event::Unranked => self.search_has_ended(now),
-            Event::Has { source, pieces } => self.take_parts(source, pieces),
+            Event::Has { source, pieces } => self.take_parts(now, source, pieces),
             Event::Lacks { source, piece } => self.take_lack(now, source, piece),
             Event::Arrived { source, piece } => self.take_piece(now, source, piece),
             Event::Verified { piece } => {
@@ -58,24 +58,27 @@ impl Transfer {
 
     fn take_ranking(&mut self, now: Instant, ranked: Vec<Ranked>) {
         self.search_has_ended(now);
-        self.roster.refresh(ranked, &self.pieces);
+        self.roster.refresh(now, ranked, &self.pieces);
     }
 
+    /// Sources that have failed are tried again if this search opens a round, or while nobody else has anything for us yet.
     fn search_has_ended(&mut self, now: Instant) {
+        if self.phase == Phase::Searching || self.waits_until.is_some() {
+            self.roster.forgive();
+        }
         if self.phase == Phase::Searching {
             self.phase = Phase::Fetching;
-            self.roster.forgive();
         }
         self.search_at = Some(now + limits::ms(limits::SEARCH_AGAIN_MS));
     }
 
-    fn take_parts(&mut self, endpoint: SocketAddr, has: PieceSet) {
+    fn take_parts(&mut self, now: Instant, endpoint: SocketAddr, has: PieceSet) {
         let is_set_of_ours = has.count() == self.pieces.count();
         if let Some(source) = self.roster.get_mut(endpoint)
             && source.has.is_some()
             && is_set_of_ours
         {
-            source.has = Some(has);
+            source.tell(now, Some(has));
         }
     }
 

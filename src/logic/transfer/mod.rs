@@ -66,6 +66,8 @@ pub struct Transfer {
     phase: Phase,
     /// When to search again while fetching; `None` while an answer is awaited.
     search_at: Option<Instant>,
+    /// Nothing can be fetched, but until then a partial source is expected to have more.
+    waits_until: Option<Instant>,
     round: u32,
     retries: u32,
     /// True if a fetched piece was done in this round.
@@ -80,7 +82,7 @@ impl Transfer {
             plan;
         let pieces = Pieces::new(pieces, &marked, first_piece);
         let mut roster = Roster::new();
-        roster.refresh(ranked, &pieces);
+        roster.refresh(now, ranked, &pieces);
         Transfer {
             pieces,
             piece_len_bytes: piece_len_bytes.max(1),
@@ -90,6 +92,7 @@ impl Transfer {
             load_weight,
             phase: Phase::Fetching,
             search_at: Some(now + limits::ms(limits::SEARCH_AGAIN_MS)),
+            waits_until: None,
             round: 0,
             retries,
             has_progressed: false,
@@ -113,7 +116,7 @@ impl Transfer {
                     (_, 0) => Some(now + LOOK_AT_END),
                     _ => Some(now + LOOK),
                 };
-                look.into_iter().chain(self.search_at).min()
+                look.into_iter().chain(self.search_at).chain(self.waits_until).min()
             }
             Phase::Searching | Phase::Ended => None,
         }
@@ -172,8 +175,12 @@ impl Transfer {
             self.ask_twice(now);
         }
         self.leave_the_resting(now);
+        self.waits_until = None;
         if self.on_the_wire() == 0 && self.pieces.arrived() == 0 {
-            return self.end_round(now);
+            self.waits_until = self.roster.grows_until().filter(|until| *until > now);
+            if self.waits_until.is_none() {
+                return self.end_round(now);
+            }
         }
         if self.search_at.is_some_and(|at| at <= now) {
             self.search_at = None;
@@ -402,6 +409,7 @@ impl Transfer {
         }
         if self.round == self.retries {
             self.phase = Phase::Ended;
+            self.roster.record_what_was_not_enough();
             self.actions.push_back(Action::GiveUp);
             return;
         }

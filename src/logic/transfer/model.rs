@@ -712,6 +712,17 @@ fn what_near_ones_have_in_common_does_not_hold_up_the_rest() {
 }
 
 #[test]
+fn a_part_that_grows_slowly_is_enough() {
+    for growth in [1, 10] {
+        let mut peer = Peer::honest(0, Duration::from_millis(1), 20_000_000);
+        peer.part = (10, growth);
+        let outcome =
+            Swarm::new(format!("grows by {growth}"), 0, Plan { retries: 0, ..plan(20) }, vec![peer]).run();
+        assert!(outcome.is_finished, "{growth}: {:?}", outcome.time);
+    }
+}
+
+#[test]
 fn a_far_source_is_kept_busy() {
     let peers = vec![Peer::honest(0, Duration::from_millis(100), 50_000_000)];
     let outcome = Swarm::new("a far source".into(), 0, plan(1024), peers).run();

@@ -1,9 +1,10 @@
 //! The known sources of one download: what the last ranking says of each, its marks in this round, and every failure so far.
 //!
-//! A mark (failed, wrong pieces, refused pieces) holds until the round ends. A source that sent a wrong piece comes after all that did not.
+//! A mark (failed, wrong pieces, refusals) holds until the round ends. A source that sent a wrong piece comes after all that did not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use super::Ranked;
 use super::pieces::Pieces;
@@ -16,6 +17,8 @@ use crate::types::{Millis, PieceSet, limits};
 const FAILURES_MAX: usize = 64;
 /// Sources kept. Beyond it marks of those that no ranking names any more are forgotten early.
 const KNOWN_MAX: usize = 1024;
+/// A partial source that has told of no more pieces than before for so long is not waited for.
+const GROWS_WITHIN: Duration = Duration::from_secs(30);
 
 /// One try of a source that came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,11 +47,23 @@ pub(super) struct Source {
     pub(super) wrong_pieces: u32,
     /// Pieces that it told to have and did not, in this round.
     pub(super) refused: BTreeSet<u32>,
+    /// Most pieces that it has told of, having a part only, and when it first told of so many.
+    most_told: Option<(usize, Instant)>,
     /// Set while it is in use.
     pub(super) wire: Option<Wire>,
 }
 
 impl Source {
+    /// It has these pieces now; `None`: all of them.
+    pub(super) fn tell(&mut self, now: Instant, has: Option<PieceSet>) {
+        if let Some(has) = &has
+            && self.most_told.is_none_or(|(most, _)| most < has.len())
+        {
+            self.most_told = Some((has.len(), now));
+        }
+        self.has = has;
+    }
+
     /// It may be opened: the last ranking names it, and nothing is held against it in this round.
     fn is_free(&self) -> bool {
         self.is_offered && !self.has_failed && self.wrong_pieces < limits::WRONG_PIECES_MAX
@@ -93,7 +108,7 @@ impl Roster {
 
     /// Takes in a new ranking. A source in use that it does not name stays in use; other ones are forgotten unless they are marked or have
     /// sent something that is being verified.
-    pub(super) fn refresh(&mut self, ranked: Vec<Ranked>, pieces: &Pieces) {
+    pub(super) fn refresh(&mut self, now: Instant, ranked: Vec<Ranked>, pieces: &Pieces) {
         for source in self.sources.values_mut() {
             source.is_offered = false;
         }
@@ -108,12 +123,13 @@ impl Roster {
                 has_failed: false,
                 wrong_pieces: 0,
                 refused: BTreeSet::new(),
+                most_told: None,
                 wire: None,
             });
             source.latency = one.latency;
             source.load = u64::from(one.load.saturating_sub(one.yours));
             source.is_offered = true;
-            source.has = has;
+            source.tell(now, has);
         }
         let is_crowded = self.sources.len() > KNOWN_MAX;
         self.sources.retain(|endpoint, source| {
@@ -178,6 +194,22 @@ impl Roster {
         others().any(|(_, source)| source.has.is_none())
             || united(others().filter_map(|(_, source)| source.has.as_ref()))
                 .is_some_and(|has| pieces.wants_only(&has))
+    }
+
+    /// Until when a partial source that may be opened is expected to have more than now.
+    pub(super) fn grows_until(&self) -> Option<Instant> {
+        let parts = self.sources.values().filter(|source| source.has.is_some() && source.is_free());
+        parts.filter_map(|source| Some(source.most_told?.1 + GROWS_WITHIN)).max()
+    }
+
+    /// Nobody has anything for us: for the user, the partial source that has most is named, if one has not failed.
+    pub(super) fn record_what_was_not_enough(&mut self) {
+        let parts = self.sources.iter().filter(|(_, source)| source.is_free() && !source.is_marked());
+        let parts = parts.filter_map(|(endpoint, source)| Some((source.has.as_ref()?, *endpoint)));
+        if let Some((has, source)) = parts.max_by_key(|(has, _)| has.len()) {
+            let why = format!("has {} of {} pieces, none that is missing here", has.len(), has.count());
+            self.record(Failure { source, why, by_digest: false });
+        }
     }
 
     /// Sources in use.

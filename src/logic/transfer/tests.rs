@@ -265,7 +265,11 @@ fn where_nobody_can_be_asked_the_last_ranking_holds_with_its_parts() {
 #[test]
 fn a_partial_source_that_has_nothing_missing_is_not_opened_and_alone_is_none() {
     let mut world = World::with(plan(2), vec![part(2, 0, 2, [])]);
-    assert_eq!(world.actions(), [Action::GiveUp]);
+    let said = world.live(Duration::from_secs(60), &[part(2, 0, 2, [])], |_| true);
+    let (last, searches) = said.split_last().expect("an end");
+    assert!(*last == Action::GiveUp && searches.iter().all(|action| *action == Action::Search), "{said:?}");
+    let why = "has 0 of 2 pieces, none that is missing here".to_owned();
+    assert_eq!(world.transfer.failures(), [Failure { source: source(2), why, by_digest: false }]);
 }
 
 #[test]
@@ -319,6 +323,53 @@ fn who_has_nothing_of_its_own_makes_room_for_what_nobody_in_use_has() {
     assert_eq!(actions[..2], [open(1), open(2)]);
     assert_eq!(actions.iter().filter(|action| **action == let_go(2)).count(), 1, "{actions:?}");
     assert!(world.transfer.done() >= 48, "{}", world.transfer.done());
+}
+
+#[test]
+fn a_growing_partial_source_is_waited_for_while_it_grows() {
+    let second = Duration::from_secs(1);
+    let mut world = World::with(plan(20), vec![part(1, 0, 20, 0..10)]);
+    let sends = |_: SocketAddr| true;
+    world.live(second, &[], sends);
+    assert_eq!(world.transfer.done(), 10);
+    for pieces in 11..=20 {
+        // It is neither left nor blamed, and no round is counted.
+        let said = world.live(25 * second, &[part(1, 0, 20, 0..pieces - 1)], sends);
+        assert!(said.iter().all(|action| *action == Action::Search), "{said:?}");
+        assert_eq!(world.transfer.next_wake(world.now).map(|at| at <= world.now + 5 * second), Some(true));
+        // As soon as it is told.
+        let actions = world.tell(has(1, 20, 0..pieces));
+        assert_eq!(no_search(actions), [fetch(1, pieces - 1)]);
+        world.deliver(1, pieces - 1);
+    }
+    assert_eq!(world.transfer.done(), 20);
+    assert_eq!(world.transfer.failures(), []);
+}
+
+#[test]
+fn a_partial_source_that_grows_no_more_ends_the_round_and_is_named() {
+    let known = [part(1, 0, 4, [0, 1]), part(2, 0, 4, [0])];
+    let mut world = World::with(Plan { retries: 1, ..plan(4) }, known.to_vec());
+    let mut said = world.live(Duration::from_secs(28), &known, |_| true);
+    assert!(!said.iter().any(|action| matches!(action, Action::Pause { .. })), "{said:?}");
+    said = world.live(Duration::from_secs(10), &known, |_| true);
+    // Telling of less, and then of as much again, is no growth.
+    assert!(said.iter().any(|action| matches!(action, Action::Pause { .. })), "{said:?}");
+    assert_eq!(said.last(), Some(&Action::GiveUp));
+    let why = "has 2 of 4 pieces, none that is missing here".to_owned();
+    assert_eq!(world.transfer.failures(), [Failure { source: source(1), why, by_digest: false }]);
+}
+
+#[test]
+fn while_a_partial_source_grows_those_that_failed_are_tried_again() {
+    let known = [part(1, 0, 4, [0]), full(2, 900)];
+    let mut world = World::with(plan(4), known.to_vec());
+    world.actions();
+    world.deliver(1, 0);
+    assert_eq!(world.fail(2), [leave(2, "reset")]);
+    assert_eq!(world.pass(limits::ms(limits::SEARCH_AGAIN_MS)), [Action::Search]);
+    assert!(world.tell(Event::Ranked(known.to_vec())).contains(&open(2)));
+    assert_eq!(world.transfer.next_wake(world.now), Some(world.now + LOOK));
 }
 
 /// One that nobody asks any more, as it has failed, must not have us think that others have everything.
