@@ -132,6 +132,8 @@ limits! {
     SOURCE_RATE_MIN_BYTES_PER_S: u64 = 16 << 10, "bytes/s";
     /// Wrong pieces after which a source is dropped for the round.
     WRONG_PIECES_MAX: u32 = 2, "pieces";
+    /// A partial source that so often told to have pieces and did not is dropped for the round.
+    REFUSALS_MAX: u32 = 3, "times";
     /// Most requests a source keeps waiting for one connection.
     PIECE_REQUESTS_MAX: usize = 64, "requests";
     /// Most pieces asked of one source at once: a quarter of what it keeps waiting.

@@ -82,23 +82,28 @@ impl Transfer {
         }
     }
 
-    /// A source does not have a piece that it was asked for. A partial one that has refused it once is only believed to have less: it may
-    /// have begun anew. One that tells of it again to refuse it again, or that has everything, has failed.
+    /// A source does not have a piece that it was asked for. A partial one may have begun anew: it is taken to have nothing until it tells
+    /// again, but not without end. One that has everything has failed.
     fn take_lack(&mut self, now: Instant, endpoint: SocketAddr, piece: u32) {
         let Some(source) = self.roster.get_mut(endpoint) else { return };
         let Some(wire) = source.wire.as_mut().filter(|wire| wire.is_asked(piece)) else { return };
         let why = format!("has no piece {piece}, though it says so");
         let Some(has) = &mut source.has else { return self.fail(endpoint, why, false) };
-        has.set(piece, false);
-        if !source.refused.insert(piece) {
-            return self.fail(endpoint, why, false);
-        }
         wire.unask(now, piece);
-        if source.refused.len() == 1 {
+        // What it was asked for at once it refuses at once.
+        let is_news = !has.is_empty();
+        if is_news {
+            *has = PieceSet::none(has.count());
+            source.refusals += 1;
+        }
+        let refusals = source.refusals;
+        self.miss_if_unasked(piece);
+        if is_news && refusals >= limits::REFUSALS_MAX {
+            self.fail(endpoint, why, false);
+        } else if is_news && refusals == 1 {
             // For the user, if nobody can deliver in the end.
             self.roster.record(Failure { source: endpoint, why, by_digest: false });
         }
-        self.miss_if_unasked(piece);
     }
 
     fn take_piece(&mut self, now: Instant, source: SocketAddr, piece: u32) {

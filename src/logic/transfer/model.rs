@@ -544,7 +544,7 @@ impl Swarm {
             if let Some(told) = self.told.get_mut(&endpoint)
                 && self.rng.random_bool(link.peer.lacks)
             {
-                told.set(piece, false);
+                *told = PieceSet::none(told.count());
                 link.has_buffer = self.buffers.is_none();
                 self.free(1);
                 return self.tell(Event::Lacks { source: endpoint, piece });

@@ -2,7 +2,7 @@
 //!
 //! A mark (failed, wrong pieces, refusals) holds until the round ends. A source that sent a wrong piece comes after all that did not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -45,8 +45,8 @@ pub(super) struct Source {
     pub(super) has_failed: bool,
     /// In this round.
     pub(super) wrong_pieces: u32,
-    /// Pieces that it told to have and did not, in this round.
-    pub(super) refused: BTreeSet<u32>,
+    /// How often it told to have pieces and did not, in this round.
+    pub(super) refusals: u32,
     /// Most pieces that it has told of, having a part only, and when it first told of so many.
     most_told: Option<(usize, Instant)>,
     /// Set while it is in use.
@@ -90,7 +90,7 @@ impl Source {
     }
 
     fn is_marked(&self) -> bool {
-        self.has_failed || self.wrong_pieces > 0 || !self.refused.is_empty()
+        self.has_failed || self.wrong_pieces > 0 || self.refusals > 0
     }
 }
 
@@ -122,7 +122,7 @@ impl Roster {
                 is_offered: true,
                 has_failed: false,
                 wrong_pieces: 0,
-                refused: BTreeSet::new(),
+                refusals: 0,
                 most_told: None,
                 wire: None,
             });
@@ -143,8 +143,7 @@ impl Roster {
     /// Forgets all marks: a new round begins.
     pub(super) fn forgive(&mut self) {
         for source in self.sources.values_mut() {
-            (source.has_failed, source.wrong_pieces) = (false, 0);
-            source.refused.clear();
+            (source.has_failed, source.wrong_pieces, source.refusals) = (false, 0, 0);
         }
     }
 

@@ -198,20 +198,47 @@ fn a_partial_source_is_asked_for_what_it_has_and_kept_while_it_may_have_more_soo
 }
 
 #[test]
-fn a_partial_source_that_does_not_have_a_piece_is_asked_for_its_others() {
-    let mut world = World::with(plan(3), vec![part(1, 0, 3, [0, 1])]);
+fn a_partial_source_that_does_not_have_a_piece_is_taken_to_have_none_until_it_tells_again() {
+    let mut world = World::with(plan(4), vec![part(1, 0, 4, 0..4)]);
     assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
-    assert_eq!(world.tell(lacks(1, 0)), []);
     // Nothing new: it was not asked for that.
+    assert_eq!(world.tell(lacks(1, 3)), []);
+    assert_eq!(world.tell(lacks(1, 0)), []);
+    assert_eq!(world.transfer.failures().len(), 1);
+    // What was asked before counts once with it; or it comes.
+    assert_eq!(world.deliver(1, 1), []);
+    assert_eq!(world.tell(has(1, 4, 0..4)), [fetch(1, 0), fetch(1, 2)]);
+    assert_eq!(world.tell(lacks(1, 0)), []);
     assert_eq!(world.tell(lacks(1, 2)), []);
-    // It has more, in the meantime.
-    assert_eq!(world.tell(has(1, 3, 0..3)), [fetch(1, 0)]);
-    assert_eq!(world.arrive(1, 1), [fetch(1, 2)]);
-    world.tell(Event::Verified { piece: 1 });
-    // To tell of a piece again and not to have it again is more than an error.
-    let leave = leave(1, "has no piece 0, though it says so");
-    assert_eq!(world.tell(lacks(1, 0)), [leave, Action::GiveUp]);
-    assert_eq!(world.transfer.done(), 1);
+    assert_eq!(world.tell(has(1, 4, [0, 3])), [fetch(1, 0), fetch(1, 3)]);
+    assert_eq!(world.deliver(1, 0), []);
+    // For the third time.
+    let leave = leave(1, "has no piece 3, though it says so");
+    assert_eq!(world.tell(lacks(1, 3)), [leave, Action::GiveUp]);
+    assert_eq!((world.transfer.done(), world.transfer.failures().len()), (2, 2));
+}
+
+/// A round trip for each time that it tells of everything, not for each piece.
+#[test]
+fn one_that_tells_of_all_pieces_and_has_none_is_asked_for_few() {
+    let count = 4096;
+    let known = vec![part(1, 0, count, 0..count), full(2, 900)];
+    let mut world = World::with(plan(count), known.clone());
+    let mut asked = 0;
+    let mut actions = VecDeque::from(world.actions());
+    for _ in 0..100 {
+        while let Some(action) = actions.pop_front() {
+            if let Action::Fetch { source: of, piece } = action
+                && of == source(1)
+            {
+                asked += 1;
+                actions.extend(world.tell(lacks(1, piece)));
+            }
+        }
+        actions.extend(world.tell(Event::Ranked(known.clone())));
+    }
+    assert!(asked <= 6, "{asked} pieces");
+    assert_eq!(world.transfer.failures().len(), 2);
 }
 
 #[test]
