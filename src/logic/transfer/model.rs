@@ -87,13 +87,23 @@ impl Peer {
         peer
     }
 
+    /// It has everything, and brings it.
     fn is_honest(&self) -> bool {
-        self.lies == 0.0 && self.breaks_off == 0.0 && self.is_always_there() && self.bytes_per_s >= MIB
+        self.part.0 >= 100 && self.brings_what_it_has()
+    }
+
+    /// Whatever it tells to have.
+    fn brings_what_it_has(&self) -> bool {
+        self.lies == 0.0
+            && self.breaks_off == 0.0
+            && self.lacks == 0.0
+            && self.is_always_there()
+            && self.bytes_per_s >= MIB
     }
 
     /// It alone is enough where a round can be tried again.
     fn brings_something_each_time(&self) -> bool {
-        self.lies == 0.0 && self.is_always_there() && self.bytes_per_s >= MIB
+        self.part.0 >= 100 && self.lies == 0.0 && self.is_always_there() && self.bytes_per_s >= MIB
     }
 
     /// What it tells to have at a time; `None`: everything.
@@ -108,8 +118,7 @@ impl Peer {
     }
 
     fn is_always_there(&self) -> bool {
-        self.part.0 >= 100
-            && self.stalls_after == u64::MAX
+        self.stalls_after == u64::MAX
             && self.offered == (Duration::ZERO, FOREVER)
             && self.down == (FOREVER, FOREVER)
     }
@@ -199,6 +208,8 @@ pub(super) struct Outcome {
     /// Of the peers, by their place: right pieces that each brought.
     pub(super) brought: BTreeMap<SocketAddr, u64>,
     pauses_since_progress: u32,
+    /// Those that have a part only were enough, and nobody else.
+    is_by_parts: bool,
 }
 
 /// The simulated node with its swarm.
@@ -415,7 +426,10 @@ impl Swarm {
         }
         // Whatever our buffers or the piece list were busy with.
         for failure in self.transfer.failures() {
-            let honest = |peer: &Peer| peer.endpoint == failure.source && peer.is_honest();
+            let honest = |peer: &Peer| {
+                let is_too_little = peer.part.0 < 100 && failure.why.ends_with("none that is missing here");
+                peer.endpoint == failure.source && peer.brings_what_it_has() && !is_too_little
+            };
             assert!(!self.peers.iter().any(honest), "{name}: blamed at {:?}: {failure:?}", self.now);
         }
     }
@@ -601,11 +615,25 @@ fn plan(pieces: u32) -> Plan {
     }
 }
 
+/// True if those that bring what they have, each a part only, have everything together: from the beginning, or so steadily more that they
+/// are worth waiting for.
+fn are_enough_together(peers: &[Peer], pieces: u32, answers_lost: f64) -> bool {
+    let parts = || peers.iter().filter(|peer| peer.part.0 < 100 && peer.brings_what_it_has());
+    let has = |peer: &Peer| peer.has(pieces, Duration::ZERO).unwrap_or_else(|| PieceSet::all(pieces));
+    let is_had = |piece| parts().any(|peer| has(peer).contains(piece));
+    let grows = |peer: &Peer| peer.part.1 > 0 && pieces >= 16;
+    pieces > 0 && ((0..pieces).all(is_had) || answers_lost == 0.0 && parts().any(grows))
+}
+
 /// One random swarm and download; asserts what must hold at the end.
 fn survive(seed: u64) -> Outcome {
     let mut rng = SmallRng::seed_from_u64(seed);
     let count = rng.random_range(0..=6);
-    let peers: Vec<_> = (0..count).map(|number| Peer::random(&mut rng, number)).collect();
+    let mut peers: Vec<_> = (0..count).map(|number| Peer::random(&mut rng, number)).collect();
+    if rng.random_ratio(1, 6) {
+        // Nobody has everything yet.
+        peers.iter_mut().for_each(|peer| peer.part.0 = peer.part.0.min(rng.random_range(0..100)));
+    }
     let pieces = *[0, 1, 2, 5, 16, 40, 150].choose(&mut rng).expect("some");
     let marks = if rng.random_ratio(1, 3) { pieces } else { 0 };
     let mut plan = Plan {
@@ -632,12 +660,15 @@ fn survive(seed: u64) -> Outcome {
 
     // What one brings before it breaks off is nothing if it is thrown away.
     let is_enough = |peer: &Peer| list_fails == 0 && peer.brings_something_each_time();
-    let must_finish = has_honest || plan.retries > 0 && peers.iter().any(is_enough);
+    let must_finish = has_honest
+        || are_enough_together(&peers, pieces, answers_lost)
+        || plan.retries > 0 && peers.iter().any(is_enough);
     let mut swarm = Swarm::new(format!("seed {seed}"), seed, plan.clone(), peers.clone());
     (swarm.verify_takes, swarm.answers_lost, swarm.buffers) = (verify_takes, answers_lost, buffers);
     (swarm.list_at, swarm.list_takes) = (is_list_late.then_some(list_takes), list_takes);
     swarm.list_fails = list_fails;
-    let outcome = swarm.run();
+    let mut outcome = swarm.run();
+    outcome.is_by_parts = !has_honest && are_enough_together(&peers, pieces, answers_lost);
 
     assert!(outcome.is_finished || !must_finish, "seed {seed}: gave up, {plan:?} {peers:?} {outcome:?}");
     if !outcome.is_finished {
@@ -665,6 +696,8 @@ fn survive_all(seeds: std::ops::Range<u64>) {
         "too tame: {finished} finished"
     );
     assert!(wasteful > outcomes.len() / 50, "too tame: {wasteful} wasted anything");
+    let by_parts = outcomes.iter().filter(|outcome| outcome.is_by_parts).count();
+    assert!(by_parts > outcomes.len() / 50, "too tame: {by_parts} by parts alone");
 }
 
 // Two tests, for two cores.
