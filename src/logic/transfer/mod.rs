@@ -126,7 +126,7 @@ impl Transfer {
         match event {
             Event::Ranked(ranked) => self.take_ranking(now, &ranked),
             Event::Unranked => self.search_has_ended(now),
-            Event::Has { source, pieces } => self.take_parts(now, source, pieces),
+            Event::Has { source, pieces } => self.take_parts(source, pieces),
             Event::Lacks { source, piece } => self.take_lack(now, source, piece),
             Event::Arrived { source, piece } => self.take_piece(now, source, piece),
             Event::Verified { piece } => {

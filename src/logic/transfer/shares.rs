@@ -12,7 +12,7 @@ use super::pieces::State;
 use super::roster::{Failure, Source};
 use super::{Transfer, is_stalled};
 use crate::logic::select::{Sharer, share_out};
-use crate::types::{PieceSet, limits};
+use crate::types::PieceSet;
 
 impl Transfer {
     /// How many of the missing pieces each source is to have, best first: none more than it has. With `is_full` those in use alone.
@@ -85,13 +85,11 @@ impl Transfer {
             || Transfer::parts(others()).is_some_and(|has| self.pieces.wants_only(&has))
     }
 
-    /// A source of the last ranking has these pieces only: it may have more soon, so that it is asked again.
-    pub(super) fn take_parts(&mut self, now: Instant, endpoint: SocketAddr, has: PieceSet) {
+    /// A source of the last ranking has these pieces only.
+    pub(super) fn take_parts(&mut self, endpoint: SocketAddr, has: PieceSet) {
         let Some(source) = self.roster.get_mut(endpoint) else { return };
         if has.count() == self.pieces.count() {
             source.has = Some(has);
-            let soon = now + limits::ms(limits::SEARCH_PARTS_MS);
-            self.search_at = self.search_at.map(|at| at.min(soon));
         }
     }
 

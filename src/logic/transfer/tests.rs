@@ -130,13 +130,9 @@ fn a_partial_source_is_asked_for_what_it_has_and_left_when_it_had_no_more_for_a_
     assert_eq!(actions, [open(2), open(1)]);
     assert_eq!(world.arrive(2, 1), []);
     assert_eq!(world.tell(Event::Verified { piece: 1 }), []);
-    let is_searching = |actions: Vec<Action>| actions == [Action::Search];
-    world.now += Duration::from_secs(1);
-    assert!(is_searching(world.actions()), "it may have more soon");
-    let nobody_else = vec![candidate(1, 5, 0), candidate(2, 0, 0)];
-    world.transfer.on_event(world.now, Event::Ranked(nobody_else));
-    assert_eq!(world.tell(has(2, 4, &[1])), []);
     world.now += REST - Duration::from_secs(1);
+    assert_eq!(world.tell(has(2, 4, &[1])), [], "it may have more soon");
+    world.now += Duration::from_secs(1);
     let actions = world.actions();
     assert!(actions.contains(&leave(2, NOT_OF_USE)), "{actions:?}");
     assert_eq!(world.transfer.failures(), []);
@@ -210,7 +206,7 @@ fn where_nobody_can_be_asked_the_last_ranking_holds_with_its_parts() {
     world.transfer.on_event(world.now, has(1, 2, &[0]));
     world.transfer.on_event(world.now, has(2, 2, &[1]));
     assert_eq!(world.actions(), [open(1), open(2), fetch(1, 0), fetch(2, 1)]);
-    world.now += limits::ms(limits::SEARCH_PARTS_MS);
+    world.now += limits::ms(limits::SEARCH_AGAIN_MS);
     assert_eq!(world.actions(), [Action::Search]);
     assert_eq!(world.tell(Event::Unranked), []);
     assert_eq!(world.fail(1), [leave(1, "reset")], "nobody else has piece 0");

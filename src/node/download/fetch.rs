@@ -18,6 +18,7 @@ use super::buffers::Buffers;
 use super::offering::Offering;
 use super::peer::{Asker, Fault};
 use super::piece_list::{self, Next, PieceList};
+use super::refresh::Refresh;
 use super::report::Report;
 use super::search::Parts;
 use super::sources::Sources;
@@ -87,6 +88,8 @@ struct Run {
     /// Holders as last ranked, best first.
     ranked: Vec<Candidate>,
     is_searching: bool,
+    /// Those of them that have a part only.
+    refresh: Refresh,
     buffers: Buffers,
     reports: (Sender<Report>, Receiver<Report>),
     threads: Threads,
@@ -123,6 +126,7 @@ impl Fetch<'_> {
             piece_list: PieceList::new(&geometry, left.manifest),
             ranked: candidates,
             is_searching: false,
+            refresh: Refresh::new(),
             buffers,
             reports: bounded(REPORTS_MAX),
             threads: Threads::new(),
@@ -131,7 +135,9 @@ impl Fetch<'_> {
             done_bytes: 0,
             fetched_bytes: 0,
         };
-        run.tell_parts(parts, clock::now());
+        let now = clock::now();
+        run.refresh.searched(&parts, now);
+        run.tell_parts(parts, now);
         let (part, reports) = (Arc::clone(self.part), run.reports.0.clone());
         let deliver = move |checked| reports.send(Report::Checked(checked)).is_ok();
         let verifying = run.threads.spawn("verify", move || verifier::run(&batches, &part, deliver));
@@ -166,6 +172,7 @@ impl Fetch<'_> {
             if actions.is_empty() {
                 self.see_to_piece_list(run, now)?;
                 self.verify_what_is_due(run, now);
+                self.refresh_parts(run, now);
                 self.go_on(run, now)?;
             }
             for action in actions {
@@ -214,7 +221,8 @@ impl Fetch<'_> {
     /// Waits for a report, or until somebody wants to look at the clock, and takes in what came.
     fn wait(&mut self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
         let verify_at = run.verifier.due_at().filter(|_| !run.piece_list.is_missing());
-        let wakes = [run.transfer.next_wake(now), verify_at, run.piece_list.next_wake()];
+        let wakes =
+            [run.transfer.next_wake(now), verify_at, run.piece_list.next_wake(), run.refresh.next_wake()];
         let wake = wakes.into_iter().flatten().min();
         select! {
             recv(self.cancel.receiver()) -> _ => return Err(FetchError::Cancelled),
@@ -299,6 +307,7 @@ impl Fetch<'_> {
                 run.checked.extend(checked);
             }
             Report::Searched(searched) => self.take_searched(run, searched)?,
+            Report::Have(told) => self.take_have(run, told)?,
         }
         Ok(())
     }

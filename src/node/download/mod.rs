@@ -8,6 +8,7 @@ mod fetch;
 mod offering;
 mod peer;
 mod piece_list;
+mod refresh;
 mod report;
 mod search;
 mod source;
