@@ -1,6 +1,5 @@
 //! What a fetch knows of the holders of its content: it has them searched for and those with a part asked for news, and tells the machine.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -114,17 +113,6 @@ impl Fetch<'_> {
         run.refresh.told(&told, now);
         run.tell_parts(told, now);
         Ok(())
-    }
-
-    /// Others may have this piece if it is done.
-    pub(super) fn offer(&mut self, run: &Run, piece: u32, source: Option<SocketAddr>) {
-        if !run.transfer.is_done(piece) {
-            return;
-        }
-        let Some(manifest) = run.piece_list.manifest() else { return };
-        let sender = source.and_then(|source| self.providers.get(&source));
-        let Some(claimant) = sender.or(self.providers.values().next()) else { return };
-        self.offering.add(piece, manifest, self.part, claimant.entry.md5, clock::now());
     }
 }
 
