@@ -83,7 +83,12 @@ impl Search {
 fn is_covered(here: PieceSet, parts: &Parts) -> bool {
     let mut all = here;
     parts.values().for_each(|has| all.unite(has));
-    all.len() == all.count() as usize
+    is_whole(&all)
+}
+
+/// True if every piece is among them.
+pub(super) fn is_whole(pieces: &PieceSet) -> bool {
+    pieces.len() == pieces.count() as usize
 }
 
 /// Returns true if and only if somebody offers all of another content under the name.

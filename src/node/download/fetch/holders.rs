@@ -7,7 +7,7 @@ use super::{Fetch, FetchError, Run};
 use crate::logic::transfer::Event;
 use crate::node::api::{CommandError, Progress};
 use crate::node::download::report::Report;
-use crate::node::download::search::{self, Parts, Search, Searched};
+use crate::node::download::search::{self, Parts, Search, Searched, is_whole};
 use crate::rt::clock;
 use crate::types::{Geometry, PieceSet};
 
@@ -66,14 +66,14 @@ impl Fetch<'_> {
                     (self.progress)(Progress::Ranked { key: self.content, ranking });
                 }
             }
-            Ok(Searched::Replaced) if run.sources.endpoints().all(|one| run.refresh.is_partial(one)) => {
+            Ok(Searched::Replaced) if run.transfer.on_the_wire() == 0 && !is_whole(&self.here(run)) => {
                 return Err(FetchError::Replaced(run.transfer.failures().to_vec()));
             }
             Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
             Err(error) if is_alone => {
                 return Err(FetchError::System(std::io::Error::other(error.to_string())));
             }
-            // Those in use go on, and it is tried again. One that has everything may send it still, though nobody offers it any more.
+            // Those in use go on, and it is tried again. One that is not offered any more may still send what it was asked for.
             Ok(Searched::Replaced) | Err(_) => run.transfer.on_event(now, Event::Unranked),
         }
         Ok(())
