@@ -112,12 +112,17 @@ pub(super) fn parts(
         live.iter().filter(|holder| is_full(holder)).map(|holder| holder.candidate.endpoint).collect();
     let ranked = ranked(engine, live.iter().filter(|holder| !full.contains(&holder.candidate.endpoint)));
     let mut partial: Vec<_> = ranked.iter().map(|rating| rating.candidate.endpoint).collect();
+    choose(&mut partial, &mut SmallRng::from_os_rng());
+    have(engine, content, &partial, stop)
+}
+
+/// Leaves as many as may be known, of those in the order of their rank: half of them the best ones, the others at random, as of very
+/// many those that are near may all lack the same.
+fn choose(partial: &mut Vec<SocketAddr>, rng: &mut SmallRng) {
     if partial.len() > limits::PARTS_KNOWN_MAX {
-        // Half of them the best ones. The others at random: of very many, those that are near may all lack the same.
-        partial[limits::PARTS_KNOWN_MAX / 2..].shuffle(&mut SmallRng::from_os_rng());
+        partial[limits::PARTS_KNOWN_MAX / 2..].shuffle(rng);
         partial.truncate(limits::PARTS_KNOWN_MAX);
     }
-    have(engine, content, &partial, stop)
 }
 
 /// Asks these partial holders which pieces they have. One that has none, or does not tell, is left out.
@@ -194,6 +199,25 @@ mod tests {
         }
         let none = ContentKey { size_bytes: u64::MAX, ..content };
         assert_eq!(has(none, body(PeerReply::Have { pieces: vec![0xff] })), None);
+    }
+
+    #[test]
+    fn of_too_many_the_best_are_asked_each_time_and_each_of_the_others_some_time() {
+        let most = limits::PARTS_KNOWN_MAX;
+        let endpoint = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let all: Vec<_> = (0..3 * most as u16).map(endpoint).collect();
+        let mut few = all[..most].to_vec();
+        let mut rng = SmallRng::seed_from_u64(8);
+        choose(&mut few, &mut rng);
+        assert_eq!(few, all[..most], "as many as may be");
+        let mut asked = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            let mut chosen = all.clone();
+            choose(&mut chosen, &mut rng);
+            assert_eq!((&chosen[..most / 2], chosen.len()), (&all[..most / 2], most));
+            asked.extend(chosen);
+        }
+        assert_eq!(asked.len(), all.len());
     }
 
     #[test]
