@@ -1,10 +1,13 @@
 //! Who downloads a file is a source of the pieces that it has, from the first one on.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use nearpeer::node::{self, CommandError, DownloadRequest, NodeConfig, Progress};
 use nearpeer::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
-use nearpeer::types::{ContentKey, Geometry, Manifest, PieceSet};
+use nearpeer::rt::Stop;
+use nearpeer::types::{ContentKey, FileName, Geometry, Manifest, PieceSet};
 use rustix::process::Signal;
 
 use crate::support::content::{key_of, noise};
@@ -24,7 +27,11 @@ const TIMES: usize = 48;
 
 /// What the node tells to have of the content; `None`: it does not offer it.
 fn have(node: &Node, content: ContentKey) -> Option<PieceSet> {
-    match Client::connect(node.addr).ask(&PeerRequest::Have { content }) {
+    have_at(node.addr, content)
+}
+
+fn have_at(addr: SocketAddr, content: ContentKey) -> Option<PieceSet> {
+    match Client::connect(addr).ask(&PeerRequest::Have { content }) {
         PeerReply::Have { pieces } => {
             let count = Geometry::of(content.size_bytes).count().expect("a small file");
             Some(PieceSet::from_bytes(count, &pieces).expect("a set of as many pieces"))
@@ -132,7 +139,7 @@ fn a_download_that_is_given_up_is_offered_no_more() {
     link.set(Direction::ToClient, Fault { rate: Some(2 << 20), ..Fault::default() });
     holder.process.send(&format!("download {NAME}"));
     let piece = wait_for_pieces(&holder, content, 1).next(0).expect("one");
-    let mut reader = waiting_reader(&holder, content, piece, &bytes);
+    let mut reader = waiting_reader(holder.addr, content, piece, &bytes);
     seed.process.kill();
     holder.process.expect_stderr("no source could deliver it");
     assert_eq!(have(&holder, content), None);
@@ -372,8 +379,8 @@ fn an_emulated_latency_holds_a_refusal_back_too() {
 }
 
 /// A client of `holder` that has asked so often for a piece of `content` that most of it is still to be sent, and has taken one.
-fn waiting_reader(holder: &Node, content: ContentKey, piece: u32, bytes: &[u8]) -> Client {
-    let mut client = Client::connect(holder.addr);
+fn waiting_reader(holder: SocketAddr, content: ContentKey, piece: u32, bytes: &[u8]) -> Client {
+    let mut client = Client::connect(holder);
     let asker = raw::fresh_node_id();
     for _ in 0..TIMES {
         client.send(&PeerRequest::Piece { asker, content, piece });
@@ -389,6 +396,38 @@ fn take_piece(client: &mut Client, content: ContentKey, piece: u32, bytes: &[u8]
 }
 
 #[test]
+fn a_cancel_ends_the_offer_and_what_was_promised_is_sent() {
+    let bytes = noise(148, 12 * MIB);
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let (_seed, link) = world.start_behind_proxy(NodeSpec::new().headless().file(NAME, &bytes));
+    link.set(Direction::ToClient, Fault { rate: Some(2 << 20), ..Fault::default() });
+    let share = world.directory();
+    let holder = node::Node::start(NodeConfig::new([127, 0, 0, 1].into(), &share, world.tracker_addr()));
+    let holder = holder.expect("it starts");
+    let name = FileName::new(NAME).expect("an ordinary name");
+    let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
+    let cancel = Stop::new().expect("a descriptor");
+    let mut reader = None;
+    let done = holder.download(&request, &cancel, &mut |progress| {
+        if let (Progress::Bytes { .. }, None) = (progress, &reader) {
+            let piece = have_at(holder.addr(), content).and_then(|has| has.next(0)).expect("one is done");
+            reader = Some((piece, waiting_reader(holder.addr(), content, piece, &bytes)));
+            cancel.trigger();
+        }
+    });
+    assert_eq!(done, Err(CommandError::Cancelled.into()));
+    assert_eq!(have_at(holder.addr(), content), None);
+    assert_eq!(left(&share).len(), 2, "the part and its record");
+    let (piece, mut reader) = reader.expect("a piece was done");
+    for _ in 1..TIMES {
+        take_piece(&mut reader, content, piece, &bytes);
+    }
+    let report = holder.stop();
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[test]
 fn ctrl_c_ends_a_download_and_its_offer_while_a_piece_is_being_sent() {
     let bytes = noise(145, 12 * MIB);
     let content = key_of(&bytes);
@@ -399,7 +438,7 @@ fn ctrl_c_ends_a_download_and_its_offer_while_a_piece_is_being_sent() {
     holder.process.send(&format!("download {NAME}"));
     let piece = wait_for_pieces(&holder, content, 1).next(0).expect("one");
     link.set(Direction::ToClient, Fault { frozen: true, ..Fault::default() });
-    let _reader = waiting_reader(&holder, content, piece, &bytes);
+    let _reader = waiting_reader(holder.addr, content, piece, &bytes);
     holder.process.signal(Signal::INT);
     assert_eq!(holder.process.wait(DEADLINE), 130);
     assert!(holder.read(NAME).is_none());
