@@ -118,6 +118,8 @@ impl Fetch<'_> {
         let plan = self.plan(&geometry, &buffers, &left);
         let (verifier, batches) = Verifier::new(geometry, left.marked);
         let stop = self.cancel.child().map_err(FetchError::System)?;
+        let mut refresh = Refresh::new();
+        refresh.searched(&parts, clock::now());
         let mut run = Run {
             transfer: Transfer::new(plan, &candidates, clock::now()),
             sources: Sources::new(Asker::new(self.engine, self.content), buffers.clone()),
@@ -126,7 +128,7 @@ impl Fetch<'_> {
             piece_list: PieceList::new(&geometry, left.manifest),
             ranked: candidates,
             is_searching: false,
-            refresh: Refresh::new(),
+            refresh,
             buffers,
             reports: bounded(REPORTS_MAX),
             threads: Threads::new(),
@@ -135,9 +137,7 @@ impl Fetch<'_> {
             done_bytes: 0,
             fetched_bytes: 0,
         };
-        let now = clock::now();
-        run.refresh.searched(&parts, now);
-        run.tell_parts(parts, now);
+        run.tell_parts(parts, clock::now());
         let (part, reports) = (Arc::clone(self.part), run.reports.0.clone());
         let deliver = move |checked| reports.send(Report::Checked(checked)).is_ok();
         let verifying = run.threads.spawn("verify", move || verifier::run(&batches, &part, deliver));
