@@ -90,24 +90,33 @@ impl Catalog {
         self.entries().chain(partials.map(|(_, entry)| entry))
     }
 
-    /// Some pieces of a content are here. Void if all of it is, or another content is being downloaded under that name.
+    /// Some pieces of a content are here. Void if all of it is, or another content is being downloaded under that name. Returns true if
+    /// and only if others are to be told.
     pub(super) fn set_partial(&mut self, entry: FileEntry) -> bool {
         let is_free = self.partials.get(&entry.name).is_none_or(|other| other.key() == entry.key());
-        let is_news = is_free && !self.by_content.contains_key(&entry.key());
-        if is_news {
-            self.record(entry.name.clone());
-            self.partials.insert(entry.name.clone(), Arc::new(entry));
+        if !is_free || self.by_content.contains_key(&entry.key()) {
+            return false;
         }
-        is_news
+        let name = entry.name.clone();
+        self.partials.insert(name.clone(), Arc::new(entry));
+        self.record_unless_hidden(name)
     }
 
-    /// A content is being downloaded no more; returns true if and only if it was published.
+    /// A content is being downloaded no more; returns true if and only if others are to be told.
     pub(super) fn remove_partial(&mut self, key: &ContentKey) -> bool {
         let name = self.partials.values().find(|entry| entry.key() == *key).map(|entry| entry.name.clone());
         let Some(name) = name else { return false };
         self.partials.remove(&name);
-        self.record(name);
-        true
+        self.record_unless_hidden(name)
+    }
+
+    /// Records that what is being downloaded under `name` has changed, if that is to be seen: no file of that name is here.
+    fn record_unless_hidden(&mut self, name: FileName) -> bool {
+        let is_seen = !self.files.contains_key(&name);
+        if is_seen {
+            self.record(name);
+        }
+        is_seen
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &FileName> {
@@ -233,6 +242,10 @@ mod tests {
         catalog.insert(file("a", b"old"));
         let changes = catalog.changes_since(version).expect("known");
         assert_eq!(changes.added[0].holding, Holding::Full);
+        let hidden_since = catalog.version();
+        assert!(!catalog.set_partial(partial("a", b"1", 2)), "nobody sees it");
+        assert!(!catalog.remove_partial(&key) && !catalog.set_partial(partial("a", b"1", 2)));
+        assert_eq!(catalog.version(), hidden_since);
         catalog.remove(&name);
         let changes = catalog.changes_since(version).expect("known");
         assert_eq!((changes.added[0].holding, changes.removed.len()), (Holding::Pieces(2), 0));

@@ -11,6 +11,7 @@ use rand::seq::SliceRandom;
 
 use super::api::{CommandError, FindReport, FoundGroup, FoundRow};
 use super::engine::Engine;
+use super::latency::Latencies;
 use crate::discovery::Discovery as _;
 use crate::logic::select::{Candidate, Rating, rank};
 use crate::net::ask::{Answer, Patience, Question, ask_all};
@@ -82,11 +83,11 @@ pub(super) fn probe(
         let key = provider.entry.key();
         asked.entry((provider.endpoint, key)).or_insert_with(|| {
             let request = PeerRequest::Load { asker: engine.memory.node, content: Some(key) };
-            let hold_back = match engine.emulate_latency {
-                true => latencies.emulated(provider.endpoint),
-                false => Duration::ZERO,
-            };
-            questions.push(Question { endpoint: provider.endpoint, frame: request.framed(), hold_back });
+            questions.push(question(
+                provider.endpoint,
+                &request,
+                engine.emulate_latency.then_some(&latencies),
+            ));
             questions.len() - 1
         });
     }
@@ -133,15 +134,19 @@ pub(super) fn ask(
         return Ok(Vec::new());
     }
     let latencies = Arc::clone(&engine.latencies.lock());
-    let question = |endpoint: &SocketAddr| {
-        let hold_back = match engine.emulate_latency {
-            true => latencies.emulated(*endpoint),
-            false => Duration::ZERO,
-        };
-        Question { endpoint: *endpoint, frame: request.framed(), hold_back }
-    };
-    let questions: Vec<_> = endpoints.iter().map(question).collect();
+    let emulated = engine.emulate_latency.then_some(&latencies);
+    let questions: Vec<_> = endpoints.iter().map(|endpoint| question(*endpoint, request, emulated)).collect();
     ask_within_patience(engine, &questions, cancel)
+}
+
+/// `emulated`: the answer is held back as these say.
+fn question(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc<Latencies>>) -> Question {
+    Question {
+        endpoint,
+        frame: request.framed(),
+        answer_max_bytes: request.reply_max_bytes(),
+        hold_back: emulated.map_or(Duration::ZERO, |latencies| latencies.emulated(endpoint)),
+    }
 }
 
 fn ask_within_patience(
@@ -175,7 +180,7 @@ fn load_from(answer: &Result<Answer, ClientError>) -> Result<(NodeId, u32, u8), 
 /// The load of one node, as `getload` shows it.
 pub(super) fn load_of(engine: &Engine, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
     let request = PeerRequest::Load { asker: engine.memory.node, content: None };
-    let question = Question { endpoint, frame: request.framed(), hold_back: Duration::ZERO };
+    let question = question(endpoint, &request, None);
     let silence = limits::ms(limits::PROBE_SILENCE_MS);
     let unreachable = |why: String| CommandError::Unreachable { endpoint, why };
     let answers = ask_all(&[question], Some(engine.ip), Patience { silence, after_first: silence }, cancel)

@@ -2,7 +2,8 @@
 //!
 //! A plain structure; downloads write it and fronts read it, both through [`super::memory::Memory`]. Only a piece that was verified and
 //! written may be added. A part has no stamp, and none is needed: nobody but its download writes to it, what is in it was verified
-//! by this node, and whoever asks for a piece verifies it again against a list that cannot be forged.
+//! by this node, and whoever asks for a piece verifies it again against a list that cannot be forged. It never closes a file: whoever
+//! takes a part out does, without the lock.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,8 +13,9 @@ use crate::types::{ContentKey, Manifest, PieceSet};
 
 /// One content that is being downloaded.
 #[derive(Debug)]
-struct Part {
-    manifest: Arc<Manifest>,
+pub(super) struct Part {
+    /// `None` once it has proved false: who passes it on would be taken for the liar. The pieces are as good as ever.
+    manifest: Option<Arc<Manifest>>,
     /// Stays of use when the part is renamed to its place.
     file: Arc<File>,
     has: PieceSet,
@@ -27,7 +29,14 @@ impl Partials {
     /// The content of `manifest` is there in `file`, no piece of it yet.
     pub(super) fn begin(&mut self, manifest: Arc<Manifest>, file: Arc<File>) {
         let has = PieceSet::none(manifest.pieces().len() as u32);
-        self.0.insert(manifest.key(), Part { manifest, file, has });
+        self.0.insert(manifest.key(), Part { manifest: Some(manifest), file, has });
+    }
+
+    /// The piece list is passed on to nobody any more.
+    pub(super) fn withhold_list(&mut self, content: &ContentKey) {
+        if let Some(part) = self.0.get_mut(content) {
+            part.manifest = None;
+        }
     }
 
     /// A piece was verified and written; how many there are now. Void for a content that is not there.
@@ -37,13 +46,15 @@ impl Partials {
         part.has.len()
     }
 
-    /// Nothing more is served of the content. What is being sent goes on.
-    pub(super) fn end(&mut self, content: &ContentKey) {
-        self.0.remove(content);
+    /// Nothing more is served of the content. What is being sent goes on. To be dropped once the lock is free: where the file has no name
+    /// any more, closing it may take long.
+    #[must_use]
+    pub(super) fn end(&mut self, content: &ContentKey) -> Option<Part> {
+        self.0.remove(content)
     }
 
     pub(super) fn manifest(&self, content: &ContentKey) -> Option<Arc<Manifest>> {
-        self.0.get(content).map(|part| Arc::clone(&part.manifest))
+        self.0.get(content).and_then(|part| part.manifest.clone())
     }
 
     pub(super) fn has(&self, content: &ContentKey) -> Option<PieceSet> {
@@ -73,13 +84,18 @@ mod tests {
         let (content, file) = (manifest.key(), Arc::new(tempfile::tempfile().expect("a file")));
         let mut partials = Partials::default();
         assert_eq!(partials.add(&content, 0), 0, "nothing has begun");
-        partials.begin(Arc::clone(&manifest), file);
+        partials.begin(Arc::clone(&manifest), Arc::clone(&file));
         assert_eq!((partials.add(&content, 1), partials.add(&content, 1)), (1, 1));
         let is_there =
             |partials: &Partials, piece| partials.file(&content, piece).map(|(_, is_there)| is_there);
         assert_eq!([0, 1, 2].map(|piece| is_there(&partials, piece)), [Some(false), Some(true), Some(false)]);
         assert_eq!(partials.manifest(&content), Some(manifest));
-        partials.end(&content);
+        partials.withhold_list(&content);
+        assert_eq!((partials.manifest(&content), is_there(&partials, 1)), (None, Some(true)));
+        let ended = partials.end(&content).expect("it was there");
         assert_eq!((is_there(&partials, 1), partials.has(&content)), (None, None));
+        assert_eq!(Arc::strong_count(&file), 2, "closed by whoever drops it");
+        drop(ended);
+        assert_eq!(Arc::strong_count(&file), 1);
     }
 }

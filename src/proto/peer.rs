@@ -6,7 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::frame::frame;
-use crate::types::{ContentKey, NodeId, Nonce, PieceDigests, PieceSet, Printable, limits, reason};
+use crate::types::{ContentKey, Geometry, NodeId, Nonce, PieceDigests, PieceSet, Printable, limits, reason};
+
+/// Bytes of which message, or which refusal, it is.
+const ENUM_BYTES: usize = 4;
+/// Bytes that say how long a list or a text is.
+const LENGTH_BYTES: usize = 8;
 
 /// What is asked of a node's listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +80,21 @@ impl PeerRequest {
     pub fn framed(&self) -> Vec<u8> {
         frame(self).expect("a request has a few fields of fixed size")
     }
+
+    /// Longest body of a reply to this that an asker has a use for. A refusal may always come.
+    pub fn reply_max_bytes(&self) -> usize {
+        let refused = 2 * ENUM_BYTES + LENGTH_BYTES + limits::REASON_MAX_BYTES;
+        match self {
+            // A few fields of fixed size, fewer than a refusal has bytes.
+            PeerRequest::Identify | PeerRequest::Load { .. } | PeerRequest::Piece { .. } => refused,
+            PeerRequest::Manifest { .. } => limits::FRAME_MAX_BYTES,
+            PeerRequest::Have { content } => {
+                let pieces = Geometry::of(content.size_bytes).count().unwrap_or(0);
+                let bytes = pieces.div_ceil(u8::BITS) as usize;
+                refused.max(ENUM_BYTES + LENGTH_BYTES + bytes.min(PeerReply::HAVE_MAX_BYTES))
+            }
+        }
+    }
 }
 
 impl PeerReply {
@@ -125,6 +145,8 @@ impl std::fmt::Display for PeerRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::frame::HEADER_BYTES;
+    use crate::types::ContentId;
 
     #[test]
     fn a_bitmap_is_sent_only_if_it_is_far_smaller_than_a_frame() {
@@ -133,6 +155,34 @@ mod tests {
         assert!(largest.framed().len() < limits::FRAME_MAX_BYTES / 8);
         let too_large = PeerReply::have(&PieceSet::none(most + 1));
         assert_eq!(too_large, PeerReply::Refused(PeerRefusal::NotShared));
+    }
+
+    #[test]
+    fn no_reply_is_longer_than_its_request_says() {
+        // Of pieces of 4 MiB, if they are more than 4096.
+        let content =
+            |pieces: u32| ContentKey { size_bytes: u64::from(pieces) << 22, id: ContentId([0; 32]) };
+        let asker = NodeId(u128::MAX);
+        let have = |pieces: u32| {
+            let reply = PeerReply::have(&PieceSet::all(pieces));
+            (PeerRequest::Have { content: content(pieces) }, reply)
+        };
+        let load = PeerRequest::Load { asker, content: Some(content(9)) };
+        let refused = PeerReply::malformed(&"x".repeat(limits::REASON_MAX_BYTES));
+        for (request, reply) in [
+            (load.clone(), PeerReply::Load { node: asker, load: u32::MAX, yours: 1 }),
+            (load, refused.clone()),
+            (PeerRequest::Identify, PeerReply::Identity { node: asker, nonce: Some(Nonce(u64::MAX)) }),
+            have(1),
+            (have(1).0, refused),
+            have(8192),
+        ] {
+            let len = reply.framed().len() - HEADER_BYTES;
+            assert!(len <= request.reply_max_bytes(), "{len} bytes to {request:?}");
+        }
+        // No longer than it has to be: many are asked at once.
+        assert_eq!(have(8192).0.reply_max_bytes(), 12 + 8192 / 8);
+        assert_eq!(have(1 << 22).0.reply_max_bytes(), 12 + PeerReply::HAVE_MAX_BYTES);
     }
 
     #[test]

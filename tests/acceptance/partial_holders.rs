@@ -1,13 +1,19 @@
 //! Who downloads a file is a source of the pieces that it has, from the first one on.
 
+use std::fs;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use nearpeer::node::{self, CommandError, DownloadRequest, NodeConfig, Progress};
 use nearpeer::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
-use nearpeer::types::{ContentKey, Geometry, Manifest, PieceSet};
+use nearpeer::rt::Stop;
+use nearpeer::types::{ContentKey, FileName, Geometry, Manifest, PieceSet};
+use rustix::process::Signal;
 
 use crate::support::content::{key_of, noise};
 use crate::support::evil::{Behaviour, EvilPeer};
-use crate::support::partial::plant;
+use crate::support::partial::{left, plant};
+use crate::support::process::Stream;
 use crate::support::proxy::{Direction, Fault};
 use crate::support::raw::{self, Client};
 use crate::support::rows::downloaded_row;
@@ -21,7 +27,11 @@ const TIMES: usize = 48;
 
 /// What the node tells to have of the content; `None`: it does not offer it.
 fn have(node: &Node, content: ContentKey) -> Option<PieceSet> {
-    match Client::connect(node.addr).ask(&PeerRequest::Have { content }) {
+    have_at(node.addr, content)
+}
+
+fn have_at(addr: SocketAddr, content: ContentKey) -> Option<PieceSet> {
+    match Client::connect(addr).ask(&PeerRequest::Have { content }) {
         PeerReply::Have { pieces } => {
             let count = Geometry::of(content.size_bytes).count().expect("a small file");
             Some(PieceSet::from_bytes(count, &pieces).expect("a set of as many pieces"))
@@ -111,11 +121,8 @@ fn a_partial_holder_serves_what_it_has_and_goes_on_when_the_file_is_in_place() {
     limit(None);
     downloaded_row(&holder.process.expect_stdout("downloaded "), NAME);
     assert_eq!(have(&holder, content), Some(PieceSet::all(12)));
-    let range = Geometry::of(content.size_bytes).range(piece).expect("there is such a piece");
-    let expected = &bytes[range.start as usize..range.end as usize];
     for _ in 0..TIMES {
-        assert_eq!(client.receive(), Some(PeerReply::Piece { piece, len_bytes: MIB as u32 }));
-        assert!(client.receive_raw(MIB).as_deref() == Some(expected));
+        take_piece(&mut client, content, piece, &bytes);
     }
     // The same connection goes on with what is a file now.
     let reply: PeerReply = client.ask(&PeerRequest::Piece { asker, content, piece: missing });
@@ -131,10 +138,15 @@ fn a_download_that_is_given_up_is_offered_no_more() {
     let mut holder = world.start(NodeSpec::new().flags(&["--retries", "0"]));
     link.set(Direction::ToClient, Fault { rate: Some(2 << 20), ..Fault::default() });
     holder.process.send(&format!("download {NAME}"));
-    wait_for_pieces(&holder, content, 1);
+    let piece = wait_for_pieces(&holder, content, 1).next(0).expect("one");
+    let mut reader = waiting_reader(holder.addr, content, piece, &bytes);
     seed.process.kill();
     holder.process.expect_stderr("no source could deliver it");
     assert_eq!(have(&holder, content), None);
+    // What was promised is sent, wherever the part is by now.
+    for _ in 1..TIMES {
+        take_piece(&mut reader, content, piece, &bytes);
+    }
     let gone = world.ask_until(&format!("find {NAME}"), |ran| ran.code == 3);
     assert_eq!(gone.out, ["No nodes found"]);
     assert_eq!(holder.command("list"), Vec::<String>::new());
@@ -196,25 +208,34 @@ fn a_file_comes_whole_from_partial_holders_alone() {
     let half = |first: u32| {
         let share = world.directory();
         plant(&share, NAME, &bytes, first..first + 6);
+        let (node, link) = world.start_behind_proxy(NodeSpec::new().share(&share));
         // So slow that neither has all before the third one has come.
-        world.start(NodeSpec::new().share(&share).flags(&["--max-upload", "2MiB"]))
+        link.set(Direction::ToClient, Fault { rate: Some(64 << 10), ..Fault::default() });
+        (node, link)
     };
-    let mut halves = [half(0), half(6)];
-    for half in &mut halves {
+    let [(mut one, one_link), (mut other, other_link)] = [half(0), half(6)];
+    for half in [&mut one, &mut other] {
         half.process.send(&format!("download {NAME}"));
         wait_for_pieces(half, content, 6);
     }
     seed.process.kill();
     let mut third = world.start(NodeSpec::new());
     third.process.send(&format!("download {NAME}"));
-    let rows = [&halves[0], &halves[1], &third].map(|node| {
+    third.process.expect_stderr("chose ");
+    for half in [&one, &other] {
+        assert!(have(half, content).expect("it goes on").len() < 12, "{}", half.process.transcript());
+    }
+    for link in [&one_link, &other_link] {
+        link.set(Direction::ToClient, Fault::default());
+    }
+    let rows = [&one, &other, &third].map(|node| {
         let row = downloaded_row(&node.process.expect_stdout("downloaded "), NAME);
         assert!(node.read(NAME).as_ref() == Some(&bytes));
         assert_only(&node.share, &[NAME]);
         assert!(!row.sources.contains(&seed.addr), "{row:?}: {}", node.process.transcript());
         row
     });
-    let addrs = halves.each_ref().map(|half| half.addr);
+    let addrs = [one_link.addr(), other_link.addr()];
     assert!(addrs.iter().all(|addr| rows[2].sources.contains(addr)), "{rows:?} of {addrs:?}");
 }
 
@@ -247,4 +268,201 @@ fn a_partial_holder_that_is_killed_is_offered_no_more_and_hinders_nobody() {
     holder.restart();
     assert_eq!(have(&holder, content), None);
     assert!(!is_offered(&world.ask(&format!("find {NAME}"))));
+}
+
+/// Each has pieces of a content that nobody has whole any more, and neither takes the other for somebody who has it.
+#[test]
+fn two_that_fetch_what_is_replaced_meanwhile_begin_anew_both() {
+    let (bytes, newer) = (noise(139, 24 * MIB), noise(140, 3 * MIB));
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let (mut seed, link) = world.start_behind_proxy(NodeSpec::new().file(NAME, &bytes));
+    link.set(Direction::ToClient, Fault { rate: Some(1 << 20), ..Fault::default() });
+    let mut askers = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
+    for asker in &mut askers {
+        asker.process.send(&format!("download {NAME}"));
+    }
+    for asker in &askers {
+        wait_for_pieces(asker, content, 1);
+    }
+    seed.write(".newer", &newer);
+    fs::rename(seed.share.join(".newer"), seed.share.join(NAME)).expect("replaced");
+    assert_eq!(seed.command("updatelist").len(), 1);
+    link.set(Direction::ToClient, Fault::default());
+    for asker in &askers {
+        downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+        asker.process.expect_stderr("beginning anew");
+        assert!(asker.read(NAME).as_ref() == Some(&newer));
+        assert_only(&asker.share, &[NAME]);
+    }
+}
+
+/// A false list costs who got it no more than the time to compute an MD5, and nobody but its giver is named for it.
+#[test]
+fn a_false_piece_list_is_not_passed_on_and_the_pieces_are() {
+    let bytes = noise(141, 12 * MIB);
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::ForgedMd5OfPart);
+    let mut askers = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
+    let gave = format!("{}, which has a part only, gave a piece list with a false md5", evil.addr);
+    for asker in &mut askers {
+        asker.process.send(&format!("download {NAME}"));
+        assert_eq!(wait_for_pieces(asker, content, 6).len(), 6);
+        asker.process.expect_stderr(&gave);
+        let mut client = Client::connect(asker.addr);
+        let list: PeerReply = client.ask(&PeerRequest::Manifest { content, first_piece: 0 });
+        assert_eq!(list, PeerReply::Refused(PeerRefusal::NotShared));
+        let piece: PeerReply =
+            client.ask(&PeerRequest::Piece { asker: raw::fresh_node_id(), content, piece: 0 });
+        assert_eq!(piece, PeerReply::Piece { piece: 0, len_bytes: MIB as u32 });
+        assert!(client.receive_raw(MIB).as_deref() == Some(&bytes[..MIB]));
+    }
+    let _honest = world.holder(&[(NAME, &bytes)]);
+    for asker in &askers {
+        let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+        assert_eq!(row.algorithm, "md5", "computed here: {row:?}");
+        assert!(asker.read(NAME).as_ref() == Some(&bytes));
+        let lines = asker.process.since(Stream::Stderr, 0);
+        let named: Vec<_> = lines.iter().filter(|line| line.contains("false")).collect();
+        assert!(named.iter().all(|line| line.contains(&gave)) && named.len() == 1, "{named:?}");
+    }
+}
+
+/// Who has all pieces has held each line of its list against one.
+#[test]
+fn the_piece_list_is_asked_of_one_that_has_everything_first() {
+    let bytes = noise(142, 12 * MIB);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::ForgedMd5OfPart);
+    let honest = world.holder(&[(NAME, &bytes)]);
+    let latency = world.latency_file();
+    let mut asker = world.start(NodeSpec::new().latency(&latency));
+    write_latency(&latency, &[(asker.addr, evil.addr, 1.0), (asker.addr, honest.addr, 30.0)]);
+    let lines = asker.command(&format!("download {NAME}"));
+    let row = downloaded_row(lines.last().expect("a result"), NAME);
+    assert_eq!((row.sources.len(), row.md5_pieces), (2, Some(12)), "{}", asker.process.transcript());
+    assert!(!asker.process.transcript().contains("false md5"), "{}", asker.process.transcript());
+}
+
+/// Whatever it answers, the pieces come from elsewhere.
+#[test]
+fn one_that_does_not_tell_which_pieces_it_has_is_of_no_use_and_no_hindrance() {
+    for behaviour in [Behaviour::GarbledHave, Behaviour::LongHave, Behaviour::SilentHave] {
+        let bytes = noise(143, 3 * MIB);
+        let world = World::new().tracker();
+        let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, behaviour);
+        let alone = world.run(&NodeSpec::new().flags(&["--retries", "0"]), &format!("download {NAME}\n"));
+        assert_eq!(alone.code, 5, "{behaviour:?}: {}", alone.err);
+        let honest = world.holder(&[(NAME, &bytes)]);
+        let ran = world.ask(&format!("download {NAME}"));
+        let row = downloaded_row(ran.out.last().expect("a result"), NAME);
+        assert_eq!(row.sources, [honest.addr], "{behaviour:?}: {}", ran.err);
+        assert_eq!((evil.asked(), evil.asked_what_it_has() > 1), (0, true), "{behaviour:?}");
+    }
+}
+
+#[test]
+fn an_emulated_latency_holds_a_refusal_back_too() {
+    let bytes = noise(144, 5 * MIB);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
+    let latency = world.latency_file();
+    let spec = NodeSpec::new().latency(&latency).flags(&["--emulate-latency", "--retries", "0"]);
+    let mut asker = world.start(spec);
+    write_latency(&latency, &[(asker.addr, evil.addr, 700.0)]);
+    let begun = Instant::now();
+    asker.process.send(&format!("download {NAME}"));
+    asker.process.expect_stderr("no source could deliver it");
+    let emulated = Duration::from_millis(700);
+    assert!(begun.elapsed() >= emulated * 3, "probe, pieces told, refusal: one after another");
+}
+
+/// A client of `holder` that has asked so often for a piece of `content` that most of it is still to be sent, and has taken one.
+fn waiting_reader(holder: SocketAddr, content: ContentKey, piece: u32, bytes: &[u8]) -> Client {
+    let mut client = Client::connect(holder);
+    let asker = raw::fresh_node_id();
+    for _ in 0..TIMES {
+        client.send(&PeerRequest::Piece { asker, content, piece });
+    }
+    take_piece(&mut client, content, piece, bytes);
+    client
+}
+
+fn take_piece(client: &mut Client, content: ContentKey, piece: u32, bytes: &[u8]) {
+    let range = Geometry::of(content.size_bytes).range(piece).expect("there is such a piece");
+    assert_eq!(client.receive(), Some(PeerReply::Piece { piece, len_bytes: MIB as u32 }));
+    assert!(client.receive_raw(MIB).as_deref() == Some(&bytes[range.start as usize..range.end as usize]));
+}
+
+#[test]
+fn a_cancel_ends_the_offer_and_what_was_promised_is_sent() {
+    let bytes = noise(148, 12 * MIB);
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let (_seed, link) = world.start_behind_proxy(NodeSpec::new().headless().file(NAME, &bytes));
+    link.set(Direction::ToClient, Fault { rate: Some(2 << 20), ..Fault::default() });
+    let share = world.directory();
+    let holder = node::Node::start(NodeConfig::new([127, 0, 0, 1].into(), &share, world.tracker_addr()));
+    let holder = holder.expect("it starts");
+    let name = FileName::new(NAME).expect("an ordinary name");
+    let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
+    let cancel = Stop::new().expect("a descriptor");
+    let mut reader = None;
+    let done = holder.download(&request, &cancel, &mut |progress| {
+        if let (Progress::Bytes { .. }, None) = (progress, &reader) {
+            let piece = have_at(holder.addr(), content).and_then(|has| has.next(0)).expect("one is done");
+            reader = Some((piece, waiting_reader(holder.addr(), content, piece, &bytes)));
+            cancel.trigger();
+        }
+    });
+    assert_eq!(done, Err(CommandError::Cancelled.into()));
+    assert_eq!(have_at(holder.addr(), content), None);
+    assert_eq!(left(&share).len(), 2, "the part and its record");
+    let (piece, mut reader) = reader.expect("a piece was done");
+    for _ in 1..TIMES {
+        take_piece(&mut reader, content, piece, &bytes);
+    }
+    let report = holder.stop();
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[test]
+fn ctrl_c_ends_a_download_and_its_offer_while_a_piece_is_being_sent() {
+    let bytes = noise(145, 12 * MIB);
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let (_seed, link) = world.start_behind_proxy(NodeSpec::new().headless().file(NAME, &bytes));
+    let mut holder = world.start(NodeSpec::new());
+    link.set(Direction::ToClient, Fault { rate: Some(2 << 20), ..Fault::default() });
+    holder.process.send(&format!("download {NAME}"));
+    let piece = wait_for_pieces(&holder, content, 1).next(0).expect("one");
+    link.set(Direction::ToClient, Fault { frozen: true, ..Fault::default() });
+    let _reader = waiting_reader(holder.addr, content, piece, &bytes);
+    holder.process.signal(Signal::INT);
+    assert_eq!(holder.process.wait(DEADLINE), 130);
+    assert!(holder.read(NAME).is_none());
+    assert_eq!(left(&holder.share).len(), 2, "the part and its record");
+    let mine = format!("{} {} ", holder.addr.ip(), holder.addr.port());
+    world.ask_until(&format!("find {NAME}"), |ran| !ran.out.iter().any(|line| line.starts_with(&mine)));
+}
+
+#[test]
+fn a_part_beside_an_older_file_of_its_name_is_served_and_not_published() {
+    let (bytes, older) = (noise(146, 12 * MIB), noise(147, 2 * MIB));
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let (_seed, link) = world.start_behind_proxy(NodeSpec::new().headless().file(NAME, &bytes));
+    let mut holder = world.start(NodeSpec::new().file(NAME, &older));
+    link.set(Direction::ToClient, Fault { rate: Some(2 << 20), ..Fault::default() });
+    holder.process.send(&format!("download {NAME} --force --checksum b3={}", content.id));
+    wait_for_pieces(&holder, content, 2);
+    let row = format!("{} {} ", holder.addr.ip(), holder.addr.port());
+    let ran = world.ask(&format!("find {NAME}"));
+    let mine: Vec<_> = ran.out.iter().filter(|line| line.starts_with(&row)).collect();
+    assert!(mine.len() == 1 && mine[0].contains(" full "), "{ran:#?}");
+    link.set(Direction::ToClient, Fault::default());
+    downloaded_row(&holder.process.expect_stdout("downloaded "), NAME);
+    assert!(holder.read(NAME) == Some(bytes));
+    assert_eq!(have(&holder, content), Some(PieceSet::all(12)));
 }

@@ -58,15 +58,33 @@ fn answer(stream: &mut TcpStream, deeds: &Deeds, request: &PeerRequest) -> io::R
             deeds.asked.fetch_add(1, Ordering::SeqCst);
             return manifest(stream, deeds, *first_piece);
         }
-        PeerRequest::Have { .. } => {
-            reply(stream, &PeerReply::have(&PieceSet::all(deeds.pieces.len() as u32)))?
-        }
+        PeerRequest::Have { .. } => return have(stream, deeds),
         PeerRequest::Piece { piece, .. } => {
             deeds.asked.fetch_add(1, Ordering::SeqCst);
             return send_piece(stream, deeds, *piece);
         }
     }
     Ok(true)
+}
+
+fn have(stream: &mut TcpStream, deeds: &Deeds) -> io::Result<bool> {
+    deeds.asked_what_it_has.fetch_add(1, Ordering::SeqCst);
+    let count = deeds.pieces.len() as u32;
+    let told = match deeds.behaviour {
+        Behaviour::GarbledHave => return stream.write_all(&content::noise(7, 512)).map(|()| true),
+        Behaviour::SilentHave => {
+            while !deeds.wait_stopped(Duration::from_secs(3600)) {}
+            return Ok(false);
+        }
+        Behaviour::LongHave => PieceSet::all(count + 1),
+        Behaviour::ForgedMd5OfPart => {
+            let mut half = PieceSet::none(count);
+            (0..count / 2).for_each(|piece| half.set(piece, true));
+            half
+        }
+        _ => PieceSet::all(count),
+    };
+    reply(stream, &PeerReply::have(&told)).map(|()| true)
 }
 
 fn huge_frame(stream: &mut TcpStream) -> io::Result<()> {
@@ -89,7 +107,7 @@ fn manifest(stream: &mut TcpStream, deeds: &Deeds, first_piece: u32) -> io::Resu
         Behaviour::ShortManifest => {
             pieces.pop();
         }
-        Behaviour::ForgedMd5InManifest => {
+        Behaviour::ForgedMd5InManifest | Behaviour::ForgedMd5OfPart => {
             for piece in &mut pieces {
                 piece.md5 = Md5Digest([0x55; 16]);
             }
@@ -169,6 +187,10 @@ fn send_piece(stream: &mut TcpStream, deeds: &Deeds, piece: u32) -> io::Result<b
         | Behaviour::ForgedManifest
         | Behaviour::ShortManifest
         | Behaviour::ForgedMd5InManifest
+        | Behaviour::ForgedMd5OfPart
+        | Behaviour::GarbledHave
+        | Behaviour::LongHave
+        | Behaviour::SilentHave
         | Behaviour::FalseWholeMd5 => {
             reply(stream, &header(len))?;
             stream.write_all(bytes)?;

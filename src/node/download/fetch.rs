@@ -17,7 +17,8 @@ use rand::{Rng, SeedableRng};
 use super::buffers::Buffers;
 use super::offering::Offering;
 use super::peer::{Asker, Fault};
-use super::piece_list::{self, Next, PieceList};
+use super::piece_list::{self, Giver, Next, PieceList};
+use super::refresh::Refresh;
 use super::report::Report;
 use super::search::Parts;
 use super::sources::Sources;
@@ -87,6 +88,8 @@ struct Run {
     /// Holders as last ranked, best first.
     ranked: Vec<Candidate>,
     is_searching: bool,
+    /// Those of them that have a part only.
+    refresh: Refresh,
     buffers: Buffers,
     reports: (Sender<Report>, Receiver<Report>),
     threads: Threads,
@@ -115,6 +118,8 @@ impl Fetch<'_> {
         let plan = self.plan(&geometry, &buffers, &left);
         let (verifier, batches) = Verifier::new(geometry, left.marked);
         let stop = self.cancel.child().map_err(FetchError::System)?;
+        let mut refresh = Refresh::new();
+        refresh.searched(&parts, clock::now());
         let mut run = Run {
             transfer: Transfer::new(plan, holders::ranked(&candidates, parts), clock::now()),
             sources: Sources::new(Asker::new(self.engine, self.content), buffers.clone()),
@@ -123,6 +128,7 @@ impl Fetch<'_> {
             piece_list: PieceList::new(&geometry, left.manifest),
             ranked: candidates,
             is_searching: false,
+            refresh,
             buffers,
             reports: bounded(REPORTS_MAX),
             threads: Threads::new(),
@@ -165,6 +171,7 @@ impl Fetch<'_> {
             if actions.is_empty() {
                 self.see_to_piece_list(run, now)?;
                 self.verify_what_is_due(run, now);
+                self.refresh_parts(run, now);
                 self.go_on(run, now)?;
             }
             for action in actions {
@@ -213,7 +220,8 @@ impl Fetch<'_> {
     /// Waits for a report, or until somebody wants to look at the clock, and takes in what came.
     fn wait(&mut self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
         let verify_at = run.verifier.due_at().filter(|_| !run.piece_list.is_missing());
-        let wakes = [run.transfer.next_wake(now), verify_at, run.piece_list.next_wake()];
+        let wakes =
+            [run.transfer.next_wake(now), verify_at, run.piece_list.next_wake(), run.refresh.next_wake()];
         let wake = wakes.into_iter().flatten().min();
         select! {
             recv(self.cancel.receiver()) -> _ => return Err(FetchError::Cancelled),
@@ -242,10 +250,14 @@ impl Fetch<'_> {
     }
 
     /// Has the piece list on its way from somebody if it is needed: from a source in use, else from any that was ranked, as perhaps nothing
-    /// is missing, so that no source is opened. When all have been asked in vain, what waits to be verified is dropped.
+    /// is missing, so that no source is opened; but first from those that have all pieces, and so have held every line of it against one.
+    /// When all have been asked in vain, what waits to be verified is dropped.
     fn see_to_piece_list(&self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
         let ranked = run.ranked.iter().map(|candidate| candidate.endpoint);
-        match run.piece_list.next(now, run.sources.endpoints().chain(ranked)) {
+        let holders = run.sources.endpoints().chain(ranked);
+        let (full, partial) = (holders.clone(), holders);
+        let full = full.filter(|holder| !run.refresh.is_partial(*holder));
+        match run.piece_list.next(now, full.chain(partial)) {
             Next::Nobody => {}
             Next::Ask(of) => {
                 let stop = run.stop.child().map_err(FetchError::System)?;
@@ -298,6 +310,7 @@ impl Fetch<'_> {
                 run.checked.extend(checked);
             }
             Report::Searched(searched) => self.take_searched(run, searched)?,
+            Report::Have(told) => self.take_have(run, told)?,
         }
         Ok(())
     }
@@ -308,8 +321,9 @@ impl Fetch<'_> {
         (from, request): (SocketAddr, u64),
         outcome: Result<Manifest, Fault>,
     ) -> Result<(), FetchError> {
+        let giver = Giver { endpoint: from, is_partial: run.refresh.is_partial(from) };
         match outcome.map(Arc::new) {
-            Ok(manifest) if run.piece_list.arrived(&manifest, from) => self.remember(&manifest)?,
+            Ok(manifest) if run.piece_list.arrived(&manifest, giver) => self.remember(&manifest)?,
             Err(fault) if run.piece_list.failed(request) => {
                 let (why, by_digest) = (fault.why(), fault.by_digest());
                 run.sources.leave(from);
@@ -378,7 +392,12 @@ impl Fetch<'_> {
         }
         run.done_bytes += bytes.bytes().len() as u64;
         run.transfer.on_event(clock::now(), Event::Verified { piece });
-        self.offer(run, piece, source);
+        // Others may have it now.
+        if run.transfer.is_done(piece)
+            && let Some(manifest) = run.piece_list.manifest()
+        {
+            self.offering.add(piece, manifest, self.part, clock::now());
+        }
         (self.progress)(Progress::Bytes {
             done_bytes: run.done_bytes,
             total_bytes: self.content.size_bytes,
@@ -387,14 +406,21 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// The bytes are right and the MD5 listed for them is not: whoever gave the list lied. It is named, once. Its bytes and the list's
-    /// BLAKE3 values are as good as anybody's; the MD5 of the whole file is computed instead.
+    /// The bytes are right and the MD5 listed for them is not: whoever gave the list lied, if it has all pieces; else it may have been
+    /// lied to and have passed it on before it came to this piece. It is named, once. Its bytes and the list's BLAKE3 values are as good as
+    /// anybody's; the MD5 of the whole file is computed instead.
     fn name_list_giver(&mut self, run: &mut Run, piece: u32) {
         run.fetched.piece_md5s_hold = false;
-        self.offering.withdraw();
-        if let Some(liar) = run.piece_list.take_giver() {
-            let name = &self.request.name;
-            self.engine.warn(format!("`{name}`: {liar} falsely claims an md5 for piece {piece}"));
+        self.offering.withhold_list();
+        let name = &self.request.name;
+        match run.piece_list.take_giver() {
+            Some(Giver { endpoint, is_partial: false }) => {
+                self.engine.warn(format!("`{name}`: {endpoint} falsely claims an md5 for piece {piece}"));
+            }
+            Some(Giver { endpoint, is_partial: true }) => self.engine.warn(format!(
+                "`{name}`: {endpoint}, which has a part only, gave a piece list with a false md5 for piece {piece}"
+            )),
+            None => {}
         }
     }
 }

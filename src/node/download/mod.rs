@@ -8,6 +8,7 @@ mod fetch;
 mod offering;
 mod peer;
 mod piece_list;
+mod refresh;
 mod report;
 mod search;
 mod source;
@@ -197,8 +198,9 @@ fn one_content(
     let providers =
         candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
     let part = Arc::new(part);
-    // Lives until the file is in the catalog, so that there is always something to serve its pieces from.
-    let mut offering = Offering::new(engine, name, content);
+    // Lives until the file is in the catalog, so that there is always something to serve its pieces from; but no longer than a part
+    // that comes to nothing, which would be kept on the disk by who serves it.
+    let mut offering = Offering::new(engine, name, content, candidates.claimed_md5());
     let offered = &mut offering;
     let mut fetch =
         Fetch { engine, request, content, part: &part, providers, cancel, progress, offering: offered };
@@ -211,6 +213,7 @@ fn one_content(
     let fetched = match fetched {
         Ok(fetched) => fetched,
         Err(error) => {
+            drop(offering);
             match &error {
                 FetchError::Cancelled => part.keep(),
                 // Sources may come, or room.
@@ -229,11 +232,13 @@ fn one_content(
     let md5 = match whole_md5(request, &fetched, &part, content, &claims, cancel, progress) {
         Ok(Verdict::Right(md5)) => md5,
         Ok(Verdict::Wrong(md5)) => {
+            drop(offering);
             name_liars(engine, name, &claims, md5);
             discard(part);
             return Ok(None);
         }
         Err(error) => {
+            drop(offering);
             match error {
                 DownloadError::Command(CommandError::Cancelled) => part.keep(),
                 _ => part.set_aside(),
@@ -244,10 +249,14 @@ fn one_content(
     if let Some(md5) = md5 {
         name_liars(engine, name, &claims, md5);
     }
-    let placed = part.place(name, request.force).map_err(|(part, error)| {
-        part.set_aside();
-        disk_error(name, &error)
-    })?;
+    let placed = match part.place(name, request.force) {
+        Ok(placed) => placed,
+        Err((part, error)) => {
+            drop(offering);
+            part.set_aside();
+            return Err(disk_error(name, &error).into());
+        }
+    };
     offer(engine, request, content, &fetched, md5, claims, &placed, cancel);
     drop((counted, offering));
     let pieces = geometry.count().unwrap_or(0);

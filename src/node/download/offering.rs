@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use crate::node::core;
 use crate::node::engine::Engine;
 use crate::store::{FileStamp, Partial};
-use crate::types::{
-    ContentKey, FileEntry, FileName, Geometry, Holding, Manifest, Md5Digest, Md5Origin, limits,
-};
+use crate::types::{ContentKey, FileEntry, FileName, Holding, Manifest, Md5Digest, Md5Origin, limits};
 
 /// How often the number of pieces is published while it grows: as often as others ask which ones.
 const PUBLISH_EVERY: Duration = Duration::from_millis(limits::SEARCH_AGAIN_MS);
@@ -19,57 +17,50 @@ pub(super) struct Offering {
     engine: Arc<Engine>,
     name: FileName,
     content: ContentKey,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    NotYet,
-    Open {
-        published_at: Option<Instant>,
-    },
-    /// The piece list has proved false: whoever passes it on would be taken for the liar.
-    Withdrawn,
+    /// What its holders claim for the whole file.
+    md5: Md5Digest,
+    is_open: bool,
+    published_at: Option<Instant>,
+    /// The piece list has proved false: who passes it on would be taken for the liar.
+    withholds_list: bool,
 }
 
 impl Offering {
-    pub(super) fn new(engine: &Arc<Engine>, name: &FileName, content: ContentKey) -> Offering {
-        Offering { engine: Arc::clone(engine), name: name.clone(), content, state: State::NotYet }
+    pub(super) fn new(
+        engine: &Arc<Engine>,
+        name: &FileName,
+        content: ContentKey,
+        md5: Md5Digest,
+    ) -> Offering {
+        let (engine, name) = (Arc::clone(engine), name.clone());
+        Offering { engine, name, content, md5, is_open: false, published_at: None, withholds_list: false }
     }
 
-    /// A piece was verified and is written to `part`. `md5`: what its holders claim for the whole file.
-    pub(super) fn add(
-        &mut self,
-        piece: u32,
-        manifest: &Arc<Manifest>,
-        part: &Partial,
-        md5: Md5Digest,
-        now: Instant,
-    ) {
-        let count = Geometry::of(self.content.size_bytes).count().unwrap_or(0);
+    /// A piece was verified and is written to `part`.
+    pub(super) fn add(&mut self, piece: u32, manifest: &Arc<Manifest>, part: &Partial, now: Instant) {
+        let count = manifest.pieces().len() as u32;
         if count < 2 {
             return;
         }
-        let published_at = match &mut self.state {
-            State::Withdrawn => return,
-            State::Open { published_at } => published_at,
-            state @ State::NotYet => {
-                self.engine.memory.partials.lock().begin(Arc::clone(manifest), part.file());
-                *state = State::Open { published_at: None };
-                let State::Open { published_at } = state else { return };
-                published_at
+        if !self.is_open {
+            self.is_open = true;
+            let mut partials = self.engine.memory.partials.lock();
+            partials.begin(Arc::clone(manifest), part.file());
+            if self.withholds_list {
+                partials.withhold_list(&self.content);
             }
-        };
+        }
         let has = self.engine.memory.partials.lock().add(&self.content, piece) as u32;
+        let is_due = self.published_at.is_none_or(|at| now.saturating_duration_since(at) >= PUBLISH_EVERY);
         // All pieces are a file, which is published once it is in place.
-        if has < count && published_at.is_none_or(|at| now.saturating_duration_since(at) >= PUBLISH_EVERY) {
-            *published_at = Some(now);
+        if has < count && is_due {
+            self.published_at = Some(now);
             let entry = FileEntry {
                 name: self.name.clone(),
                 size_bytes: self.content.size_bytes,
                 mtime_ns: FileStamp::of(&part.file()).map_or(0, |stamp| stamp.mtime_ns),
                 content: self.content.id,
-                md5,
+                md5: self.md5,
                 md5_origin: Md5Origin::Claimed,
                 holding: Holding::Pieces(has),
                 attributes: Vec::new(),
@@ -78,17 +69,20 @@ impl Offering {
         }
     }
 
-    /// Offers nothing of this download any more.
-    pub(super) fn withdraw(&mut self) {
-        if let State::Open { .. } = std::mem::replace(&mut self.state, State::Withdrawn) {
-            self.engine.memory.partials.lock().end(&self.content);
-            let _core_has_ended = self.engine.core.send(core::Event::PartialEnded(self.content));
-        }
+    /// The piece list has an MD5 that is wrong: it is passed on to nobody. The pieces are: their BLAKE3 values prove them.
+    pub(super) fn withhold_list(&mut self) {
+        self.withholds_list = true;
+        self.engine.memory.partials.lock().withhold_list(&self.content);
     }
 }
 
 impl Drop for Offering {
     fn drop(&mut self) {
-        self.withdraw();
+        if self.is_open {
+            let part = self.engine.memory.partials.lock().end(&self.content);
+            // The file is closed here, where nobody waits for the lock.
+            drop(part);
+            let _core_has_ended = self.engine.core.send(core::Event::PartialEnded(self.content));
+        }
     }
 }

@@ -85,13 +85,14 @@ impl Source {
 
     fn receive(&self, client: &mut Client, piece: u32, asked_at: Instant) -> Result<Buffer, Fault> {
         let expected = Geometry::of(self.asker.content.size_bytes).len_bytes(piece).unwrap_or(0);
-        match client.receive(silence_from(clock::now()))? {
+        let reply = client.receive(silence_from(clock::now()))?;
+        self.asker.hold_back(self.endpoint, asked_at, &self.stop)?;
+        match reply {
             PeerReply::Piece { piece: sent, len_bytes }
                 if sent == piece && u64::from(len_bytes) == expected => {}
             PeerReply::Refused(refusal) => return Err(Fault::Refused(refusal)),
             _ => return Err(Fault::Unfit("its answer is not the piece that was asked for")),
         }
-        self.asker.hold_back(self.endpoint, asked_at, &self.stop)?;
         self.meter.waits_for_us.store(true, Ordering::Relaxed);
         let buffer = self.buffers.wait(expected as usize, &self.stop);
         self.meter.waits_for_us.store(false, Ordering::Relaxed);

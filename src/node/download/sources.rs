@@ -108,7 +108,7 @@ impl Sources {
         self.in_use.get(&endpoint).is_some_and(|in_use| in_use.thread == thread)
     }
 
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = SocketAddr> {
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = SocketAddr> + Clone {
         self.in_use.keys().copied()
     }
 
