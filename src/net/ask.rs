@@ -25,6 +25,8 @@ pub struct Question {
     pub endpoint: SocketAddr,
     /// The request in its envelope.
     pub frame: Vec<u8>,
+    /// Longest body of an answer; a longer one is refused. All answers of a round are kept at once.
+    pub answer_max_bytes: usize,
     /// Emulated latency: the answer is given out no sooner than this after the request was sent.
     pub hold_back: Duration,
 }
@@ -70,7 +72,7 @@ pub fn ask_all(
     let late = loop {
         for (index, question) in unasked.by_ref().take(SOCKETS_MAX - open.len()) {
             match dial(question.endpoint, bind) {
-                Ok(socket) => open.push(Asking::new(index, socket)),
+                Ok(socket) => open.push(Asking::new(index, socket, question.answer_max_bytes)),
                 Err(error) => results[index] = Some(Err(error.into())),
             }
         }
@@ -128,8 +130,9 @@ struct Asking {
 }
 
 impl Asking {
-    fn new(index: usize, socket: TcpStream) -> Asking {
-        Asking { index, socket, connected: false, written: 0, sent: None, decoder: Decoder::new() }
+    fn new(index: usize, socket: TcpStream, answer_max_bytes: usize) -> Asking {
+        let decoder = Decoder::up_to(answer_max_bytes);
+        Asking { index, socket, connected: false, written: 0, sent: None, decoder }
     }
 
     /// What the question waits for.
@@ -158,7 +161,7 @@ impl Asking {
             self.written += self.socket.write(&frame[self.written..])?;
         }
         let mut scratch = [0; READ_BYTES];
-        // Bounded by the longest frame: the decoder refuses a longer one and the first complete one ends it.
+        // Bounded by the longest answer: the decoder refuses a longer one and the first complete one ends it.
         loop {
             let len = self.socket.read(&mut scratch)?;
             if len == 0 {
@@ -204,7 +207,8 @@ mod tests {
     }
 
     fn question(endpoint: SocketAddr, message: u32) -> Question {
-        Question { endpoint, frame: frame(&message).expect("fits"), hold_back: Duration::ZERO }
+        let frame = frame(&message).expect("fits");
+        Question { endpoint, frame, answer_max_bytes: 4, hold_back: Duration::ZERO }
     }
 
     /// Answers `count` connections, each with its number plus one.
@@ -289,18 +293,19 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_beyond_the_limit_is_refused() {
+    fn an_answer_longer_than_it_can_be_is_refused_at_its_header() {
         let (listener, endpoint) = listener();
         let stop = Stop::new().expect("a descriptor");
         let results = std::thread::scope(|scope| {
             scope.spawn(|| {
                 let (mut peer, _) = listener.accept().expect("asked");
-                peer.write_all(b"NPR\x01\xff\xff\xff\xff").expect("taken");
+                peer.write_all(b"NPR\x01\x05\0\0\0").expect("taken");
                 // Held open until the asker has gone.
                 let _whatever = peer.read_to_end(&mut Vec::new());
             });
             ask_all(&[question(endpoint, 1)], None, LONG, &stop).expect("the system can wait")
         });
-        assert_eq!(results[0], Err(ClientError::Frame(crate::proto::FrameError::TooLong(u32::MAX))));
+        let too_long = crate::proto::FrameError::TooLong { claimed: 5, max: 4 };
+        assert_eq!(results[0], Err(ClientError::Frame(too_long)));
     }
 }

@@ -800,7 +800,7 @@ mod tests {
         let too_long = [&b"NPR\x01\xff\xff\xff\x7f"[..], &noise(300_000)].concat();
         for (bytes, error) in [
             (&b"GET / HTTP/1.1\r\n\r\n"[..], FrameError::Magic(*b"GET ")),
-            (&too_long, FrameError::TooLong(0x7fff_ffff)),
+            (&too_long, FrameError::TooLong { claimed: 0x7fff_ffff, max: limits::FRAME_MAX_BYTES }),
         ] {
             let mut client = front.connect();
             client.write_all(bytes).expect("taken");

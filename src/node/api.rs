@@ -157,8 +157,8 @@ pub enum Progress {
     Resumed { marked_bytes: u64 },
     /// Pieces are now fetched from this source too.
     Source { endpoint: SocketAddr },
-    /// A source was left.
-    Left { endpoint: SocketAddr, why: String },
+    /// A source was left; without a reason nothing is wrong with it, and nothing is asked of it now.
+    Left { endpoint: SocketAddr, why: Option<String> },
     /// `done_bytes` are verified and written; `fetched_bytes` of them have come from sources in this run.
     Bytes { done_bytes: u64, total_bytes: u64, fetched_bytes: u64 },
     /// All sources have failed; another round begins after a pause.

@@ -1,5 +1,8 @@
 //! The catalog of the own share: what is published, and what serving it needs. A plain structure without a lock; the core alone changes it.
 //!
+//! What is published beyond the files are contents that are being downloaded. They are no files: nothing but [`Catalog::published`] and
+//! [`Catalog::changes_since`] shows them, and a file of their name hides them.
+//!
 //! Invariant: `by_content` lists exactly the names in `files`, and `journal` holds the name of every change of the last
 //! `JOURNAL_MAX` versions.
 
@@ -56,6 +59,8 @@ impl SharedFile {
 pub(super) struct Catalog {
     files: BTreeMap<FileName, Arc<SharedFile>>,
     by_content: HashMap<ContentKey, BTreeSet<FileName>>,
+    /// Contents of which some pieces are here, under the names asked for.
+    partials: BTreeMap<FileName, Arc<FileEntry>>,
     version: u64,
     journal: VecDeque<FileName>,
 }
@@ -77,6 +82,41 @@ impl Catalog {
     /// In order of names.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<FileEntry>> {
         self.files.values().map(|file| &file.entry)
+    }
+
+    /// What others are told: the files, and what is being downloaded.
+    pub(super) fn published(&self) -> impl Iterator<Item = &Arc<FileEntry>> {
+        let partials = self.partials.iter().filter(|(name, _)| !self.files.contains_key(*name));
+        self.entries().chain(partials.map(|(_, entry)| entry))
+    }
+
+    /// Some pieces of a content are here. Void if all of it is, or another content is being downloaded under that name. Returns true if
+    /// and only if others are to be told.
+    pub(super) fn set_partial(&mut self, entry: FileEntry) -> bool {
+        let is_free = self.partials.get(&entry.name).is_none_or(|other| other.key() == entry.key());
+        if !is_free || self.by_content.contains_key(&entry.key()) {
+            return false;
+        }
+        let name = entry.name.clone();
+        self.partials.insert(name.clone(), Arc::new(entry));
+        self.record_unless_hidden(name)
+    }
+
+    /// A content is being downloaded no more; returns true if and only if others are to be told.
+    pub(super) fn remove_partial(&mut self, key: &ContentKey) -> bool {
+        let name = self.partials.values().find(|entry| entry.key() == *key).map(|entry| entry.name.clone());
+        let Some(name) = name else { return false };
+        self.partials.remove(&name);
+        self.record_unless_hidden(name)
+    }
+
+    /// Records that what is being downloaded under `name` has changed, if that is to be seen: no file of that name is here.
+    fn record_unless_hidden(&mut self, name: FileName) -> bool {
+        let is_seen = !self.files.contains_key(&name);
+        if is_seen {
+            self.record(name);
+        }
+        is_seen
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &FileName> {
@@ -115,8 +155,8 @@ impl Catalog {
         let names: HashSet<&FileName> = self.journal.range(start..).collect();
         let mut changes = Changes::default();
         for name in names {
-            match self.files.get(name) {
-                Some(file) => changes.added.push(Arc::clone(&file.entry)),
+            match self.files.get(name).map(|file| &file.entry).or(self.partials.get(name)) {
+                Some(entry) => changes.added.push(Arc::clone(entry)),
                 None => changes.removed.push(name.clone()),
             }
         }
@@ -174,6 +214,44 @@ mod tests {
         assert_eq!(catalog.by_content(&key).map(|file| file.entry.name.as_str()), Some("b"));
         catalog.insert(file("b", b"other"));
         assert!(catalog.by_content(&key).is_none());
+    }
+
+    fn partial(name: &str, content: &[u8], pieces: u32) -> FileEntry {
+        FileEntry { holding: Holding::Pieces(pieces), ..FileEntry::clone(&file(name, content).entry) }
+    }
+
+    #[test]
+    fn what_is_being_downloaded_is_published_and_is_no_file() {
+        let mut catalog = Catalog::default();
+        let published = |catalog: &Catalog| -> Vec<_> {
+            catalog.published().map(|entry| (entry.name.to_string(), entry.holding)).collect()
+        };
+        let key = file("a", b"1").entry.key();
+        assert!(catalog.set_partial(partial("a", b"1", 1)));
+        assert!(catalog.set_partial(partial("a", b"1", 2)));
+        assert_eq!(published(&catalog), [("a".to_owned(), Holding::Pieces(2))]);
+        let name = FileName::new("a").expect("valid");
+        assert!(catalog.get(&name).is_none() && catalog.by_content(&key).is_none());
+        assert_eq!((catalog.len(), catalog.names().count(), catalog.entries().count()), (0, 0, 0));
+        // Another content under that name, or one that is here whole, is not published.
+        assert!(!catalog.set_partial(partial("a", b"2", 1)));
+        catalog.insert(file("b", b"3"));
+        assert!(!catalog.set_partial(partial("c", b"3", 1)));
+        // A file of that name hides it.
+        let version = catalog.version();
+        catalog.insert(file("a", b"old"));
+        let changes = catalog.changes_since(version).expect("known");
+        assert_eq!(changes.added[0].holding, Holding::Full);
+        let hidden_since = catalog.version();
+        assert!(!catalog.set_partial(partial("a", b"1", 2)), "nobody sees it");
+        assert!(!catalog.remove_partial(&key) && !catalog.set_partial(partial("a", b"1", 2)));
+        assert_eq!(catalog.version(), hidden_since);
+        catalog.remove(&name);
+        let changes = catalog.changes_since(version).expect("known");
+        assert_eq!((changes.added[0].holding, changes.removed.len()), (Holding::Pieces(2), 0));
+        assert!(catalog.remove_partial(&key) && !catalog.remove_partial(&key));
+        let changes = catalog.changes_since(version).expect("known");
+        assert_eq!(names(&changes), (vec![], vec!["a".into()]));
     }
 
     #[test]

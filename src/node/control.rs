@@ -11,7 +11,7 @@ use crate::net::{After, Closed, ConnId, Hands, Service};
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::proto::{FrameError, decode};
 use crate::rt::Post;
-use crate::types::ContentKey;
+use crate::types::{ContentKey, Manifest, PieceSet};
 
 #[derive(Debug)]
 pub(super) struct Control {
@@ -23,10 +23,11 @@ pub(super) struct Control {
 
 impl Control {
     fn manifest_page(&self, content: &ContentKey, first_piece: u32) -> PeerReply {
-        let Some(file) = self.memory.catalog.read().by_content(content).cloned() else {
+        let part = self.memory.partials.lock().manifest(content);
+        let Some(manifest) = self.shared(content).or(part) else {
             return PeerReply::Refused(PeerRefusal::NotShared);
         };
-        let pieces = file.manifest.pieces();
+        let pieces = manifest.pieces();
         match pieces.get(first_piece as usize..) {
             Some(rest) if !rest.is_empty() => {
                 let page = rest[..rest.len().min(PeerReply::MANIFEST_PAGE_PIECES)].to_vec();
@@ -34,6 +35,17 @@ impl Control {
             }
             _ => PeerReply::Refused(PeerRefusal::NoSuchPiece),
         }
+    }
+
+    fn have(&self, content: &ContentKey) -> PeerReply {
+        let part = self.memory.partials.lock().has(content);
+        let all = self.shared(content).map(|manifest| PieceSet::all(manifest.pieces().len() as u32));
+        all.or(part).map_or(PeerReply::Refused(PeerRefusal::NotShared), |has| PeerReply::have(&has))
+    }
+
+    /// The piece list of a shared file. Looked for after a download's part: one that ends is in the catalog before its part is gone.
+    fn shared(&self, content: &ContentKey) -> Option<Arc<Manifest>> {
+        self.memory.catalog.read().by_content(content).map(|file| Arc::clone(&file.manifest))
     }
 
     fn move_to_upload_front(&mut self, id: ConnId, body: &[u8], hands: &mut Hands<()>) {
@@ -62,6 +74,7 @@ impl Service for Control {
                 PeerReply::Load { node: self.memory.node, load: ledger.load(), yours }
             }
             Ok(PeerRequest::Manifest { content, first_piece }) => self.manifest_page(&content, first_piece),
+            Ok(PeerRequest::Have { content }) => self.have(&content),
             Ok(PeerRequest::Piece { .. }) => {
                 self.move_to_upload_front(id, body, hands);
                 return After::Next;

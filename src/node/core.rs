@@ -17,7 +17,7 @@ use crate::discovery::Discovery;
 use crate::rt::{Pool, Stop, clock};
 use crate::store::scan::{FoundFile, walk};
 use crate::store::share::{FileStamp, Share};
-use crate::types::{FileEntry, FileName, Md5Digest, Md5Origin, Printable, limits};
+use crate::types::{ContentKey, FileEntry, FileName, Md5Digest, Md5Origin, Printable, limits};
 
 /// Events that may wait for the core. Senders wait when it is full; the core waits for nobody.
 pub(super) const EVENTS_MAX: usize = 1024;
@@ -50,6 +50,10 @@ pub(super) enum Event {
         name: FileName,
         outcome: Look,
     },
+    /// Some pieces of a content that is being downloaded are here.
+    Partial(FileEntry),
+    /// It is being downloaded no more.
+    PartialEnded(ContentKey),
     /// A download is in place.
     Placed {
         file: SharedFile,
@@ -171,6 +175,16 @@ impl Core {
                     let _asker_may_have_gone = reply.send(now_shared.clone());
                 }
             }
+            Event::Partial(entry) => {
+                if self.parts.memory.catalog.write().set_partial(entry) {
+                    self.parts.discovery.publish();
+                }
+            }
+            Event::PartialEnded(content) => {
+                if self.parts.memory.catalog.write().remove_partial(&content) {
+                    self.parts.discovery.publish();
+                }
+            }
             Event::Placed { file, reply } => {
                 let name = file.entry.name.clone();
                 if let Some(scan) = &mut self.state.scan {
@@ -179,7 +193,11 @@ impl Core {
                 if file.entry.md5_origin == Md5Origin::Claimed {
                     self.state.tasks.push_back(Task::Md5 { name, stamp: file.stamp });
                 }
-                self.parts.memory.catalog.write().insert(file);
+                {
+                    let mut catalog = self.parts.memory.catalog.write();
+                    catalog.remove_partial(&file.entry.key());
+                    catalog.insert(file);
+                }
                 let _asker_may_have_gone = reply.send(());
                 self.parts.discovery.publish();
             }

@@ -11,6 +11,7 @@ use rand::seq::SliceRandom;
 
 use super::api::{CommandError, FindReport, FoundGroup, FoundRow};
 use super::engine::Engine;
+use super::latency::Latencies;
 use crate::discovery::Discovery as _;
 use crate::logic::select::{Candidate, Rating, rank};
 use crate::net::ask::{Answer, Patience, Question, ask_all};
@@ -82,23 +83,15 @@ pub(super) fn probe(
         let key = provider.entry.key();
         asked.entry((provider.endpoint, key)).or_insert_with(|| {
             let request = PeerRequest::Load { asker: engine.memory.node, content: Some(key) };
-            let hold_back = match engine.emulate_latency {
-                true => latencies.emulated(provider.endpoint),
-                false => Duration::ZERO,
-            };
-            questions.push(Question { endpoint: provider.endpoint, frame: request.framed(), hold_back });
+            questions.push(question(
+                provider.endpoint,
+                &request,
+                engine.emulate_latency.then_some(&latencies),
+            ));
             questions.len() - 1
         });
     }
-    let patience = Patience {
-        silence: limits::ms(limits::PROBE_SILENCE_MS),
-        after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS),
-    };
-    let answers = ask_all(&questions, Some(engine.ip), patience, cancel)
-        .map_err(|error| CommandError::System(error.to_string()))?;
-    if cancel.is_triggered() {
-        return Err(CommandError::Cancelled);
-    }
+    let answers = ask_within_patience(engine, &questions, cancel)?;
     for provider in providers {
         let index = asked[&(provider.endpoint, provider.entry.key())];
         match load_from(&answers[index]) {
@@ -127,6 +120,52 @@ pub(super) fn probe(
     Ok(probed)
 }
 
+/// Asks each of `endpoints` the same, with the patience of a probe; the answers in their order.
+///
+/// # Errors
+/// [`CommandError::Cancelled`], or [`CommandError::System`].
+pub(super) fn ask(
+    engine: &Engine,
+    endpoints: &[SocketAddr],
+    request: &PeerRequest,
+    cancel: &Stop,
+) -> Result<Vec<Result<Answer, ClientError>>, CommandError> {
+    if endpoints.is_empty() {
+        return Ok(Vec::new());
+    }
+    let latencies = Arc::clone(&engine.latencies.lock());
+    let emulated = engine.emulate_latency.then_some(&latencies);
+    let questions: Vec<_> = endpoints.iter().map(|endpoint| question(*endpoint, request, emulated)).collect();
+    ask_within_patience(engine, &questions, cancel)
+}
+
+/// `emulated`: the answer is held back as these say.
+fn question(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc<Latencies>>) -> Question {
+    Question {
+        endpoint,
+        frame: request.framed(),
+        answer_max_bytes: request.reply_max_bytes(),
+        hold_back: emulated.map_or(Duration::ZERO, |latencies| latencies.emulated(endpoint)),
+    }
+}
+
+fn ask_within_patience(
+    engine: &Engine,
+    questions: &[Question],
+    cancel: &Stop,
+) -> Result<Vec<Result<Answer, ClientError>>, CommandError> {
+    let patience = Patience {
+        silence: limits::ms(limits::PROBE_SILENCE_MS),
+        after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS),
+    };
+    let answers = ask_all(questions, Some(engine.ip), patience, cancel)
+        .map_err(|error| CommandError::System(error.to_string()))?;
+    match cancel.is_triggered() {
+        true => Err(CommandError::Cancelled),
+        false => Ok(answers),
+    }
+}
+
 /// Node id, load and `yours` of an answer to a load request.
 fn load_from(answer: &Result<Answer, ClientError>) -> Result<(NodeId, u32, u8), String> {
     let answer = answer.as_ref().map_err(|error| error.to_string())?;
@@ -141,7 +180,7 @@ fn load_from(answer: &Result<Answer, ClientError>) -> Result<(NodeId, u32, u8), 
 /// The load of one node, as `getload` shows it.
 pub(super) fn load_of(engine: &Engine, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
     let request = PeerRequest::Load { asker: engine.memory.node, content: None };
-    let question = Question { endpoint, frame: request.framed(), hold_back: Duration::ZERO };
+    let question = question(endpoint, &request, None);
     let silence = limits::ms(limits::PROBE_SILENCE_MS);
     let unreachable = |why: String| CommandError::Unreachable { endpoint, why };
     let answers = ask_all(&[question], Some(engine.ip), Patience { silence, after_first: silence }, cancel)

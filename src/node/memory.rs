@@ -1,4 +1,4 @@
-//! What the node's fronts answer from: the catalog, the load, who we are. Shared by all its threads.
+//! What the node's fronts answer from: the catalog, unfinished downloads, the load, who we are. Shared by all its threads.
 //!
 //! Each field has its own lock; a lock is a leaf, held for a look-up and never while sending, waiting or touching a file. The catalog is
 //! written by the core alone.
@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::{Mutex, RwLock};
 
 use super::catalog::Catalog;
+use super::partials::Partials;
 use crate::discovery::{Changes, PublishedCatalog};
 use crate::logic::ledger::Ledger;
 use crate::types::{FileEntry, NodeId, Nonce};
@@ -19,6 +20,7 @@ pub(super) struct Memory {
     /// What the listener shows to a tracker's call-back; set by the announce thread.
     pub(super) nonce: Arc<Mutex<Option<Nonce>>>,
     pub(super) catalog: RwLock<Catalog>,
+    pub(super) partials: Mutex<Partials>,
     pub(super) ledger: Mutex<Ledger>,
     /// Bytes of pieces that were sent whole since the start.
     pub(super) sent_bytes: AtomicU64,
@@ -30,6 +32,7 @@ impl Memory {
             node,
             nonce: Arc::default(),
             catalog: RwLock::default(),
+            partials: Mutex::default(),
             ledger: Mutex::default(),
             sent_bytes: AtomicU64::new(0),
         }
@@ -39,7 +42,7 @@ impl Memory {
 impl PublishedCatalog for Memory {
     fn snapshot(&self) -> (u64, Vec<Arc<FileEntry>>) {
         let catalog = self.catalog.read();
-        (catalog.version(), catalog.entries().cloned().collect())
+        (catalog.version(), catalog.published().cloned().collect())
     }
 
     fn changes_since(&self, version: u64) -> Option<(u64, Changes)> {

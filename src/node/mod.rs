@@ -15,6 +15,7 @@ mod handle;
 mod latency;
 mod memory;
 mod names;
+mod partials;
 mod resume;
 mod turns;
 mod upload;

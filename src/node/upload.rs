@@ -1,7 +1,8 @@
 //! An upload front's service: pieces of shared files, straight from the page cache.
 //!
 //! A connection has one transfer at a time, counted in the ledger from its first request until the last requested byte is sent or the
-//! connection ends. A file is opened once for a transfer and sent only while it looks as it did when it was hashed.
+//! connection ends. A file is opened once for a transfer and sent only while it looks as it did when it was hashed. Of a content that is
+//! being downloaded here, verified pieces are sent from its part; once it is in place, from the file.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use crate::net::{After, Closed, ConnId, Hands, Parts, Service};
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::proto::{FrameError, decode};
 use crate::store::share::{FileStamp, Share};
-use crate::types::{ContentKey, NodeId, limits};
+use crate::types::{ContentKey, Geometry, NodeId, limits};
 
 /// Tells what a node uploads, also to other threads than that which owns it.
 #[derive(Debug, Clone)]
@@ -60,19 +61,19 @@ pub(super) struct Session {
 struct Transfer {
     asker: NodeId,
     content: ContentKey,
-    source: Arc<SharedFile>,
+    /// The shared file that `file` is; `None`: it is the part of a download.
+    source: Option<Arc<SharedFile>>,
     file: Arc<File>,
     /// Pieces asked for and not yet sent. While it is not 0 the transfer counts as load.
     outstanding: usize,
 }
 
 impl Upload {
-    /// Sees to it that the session's transfer is of `content` for `asker`, its file open and unchanged.
+    /// Sees to it that the session's transfer is of `content` for `asker`, its file open, unchanged and with `piece` in it.
     fn transfer<'a>(
         &self,
         session: &'a mut Session,
-        asker: NodeId,
-        content: ContentKey,
+        (asker, content, piece): (NodeId, ContentKey, u32),
     ) -> Result<&'a mut Transfer, PeerRefusal> {
         if let Some(current) = &session.transfer
             && (current.asker, current.content) != (asker, content)
@@ -82,29 +83,59 @@ impl Upload {
             }
             session.transfer = None;
         }
-        let transfer = match session.transfer.take() {
-            Some(transfer) => transfer,
-            None => {
-                let found = self.memory.catalog.read().by_content(&content).cloned();
-                let source = found.ok_or(PeerRefusal::NotShared)?;
-                let opened = self
-                    .share
-                    .open_file(&source.entry.name)
-                    .map_err(|error| self.unreadable(&source, &error))?;
-                Transfer { asker, content, source, file: Arc::new(opened.file), outstanding: 0 }
-            }
-        };
-        let refusal = match FileStamp::of(&transfer.file) {
-            Ok(stamp) if stamp == transfer.source.stamp => return Ok(session.transfer.insert(transfer)),
-            Ok(_) => {
-                self.look_again(&transfer.source);
-                PeerRefusal::Changed
-            }
-            Err(error) => self.unreadable(&transfer.source, &error),
+        // The part of a download is looked up each time: it gains pieces, and becomes a shared file.
+        let shared = session.transfer.as_ref().and_then(|transfer| {
+            Some((Some(Arc::clone(transfer.source.as_ref()?)), Arc::clone(&transfer.file)))
+        });
+        let opened = shared.map_or_else(|| self.open(&content, piece), Ok);
+        let refusal = match opened {
+            Ok((source, file)) => match self.check(source.as_deref(), &file) {
+                Ok(()) => {
+                    let outstanding = session.transfer.take().map_or(0, |transfer| transfer.outstanding);
+                    let transfer = Transfer { asker, content, source, file, outstanding };
+                    return Ok(session.transfer.insert(transfer));
+                }
+                Err(refusal) => refusal,
+            },
+            Err(refusal) => refusal,
         };
         // What is still being sent counts on; otherwise the next request looks the content up anew.
-        session.transfer = Some(transfer).filter(|transfer| transfer.outstanding > 0);
+        session.transfer = session.transfer.take().filter(|transfer| transfer.outstanding > 0);
         Err(refusal)
+    }
+
+    /// Opens the shared file with this content, else the part of its download if that has the piece.
+    fn open(
+        &self,
+        content: &ContentKey,
+        piece: u32,
+    ) -> Result<(Option<Arc<SharedFile>>, Arc<File>), PeerRefusal> {
+        // In this order: a download that ends is in the catalog before its part is gone from memory.
+        let part = self.memory.partials.lock().file(content, piece);
+        let shared = self.memory.catalog.read().by_content(content).cloned();
+        match (shared, part) {
+            (Some(source), _) => {
+                let opened = self.share.open_file(&source.entry.name);
+                let opened = opened.map_err(|error| self.unreadable(&source, &error))?;
+                Ok((Some(source), Arc::new(opened.file)))
+            }
+            (None, Some((file, true))) => Ok((None, file)),
+            (None, Some((_, false))) => Err(PeerRefusal::NoSuchPiece),
+            (None, None) => Err(PeerRefusal::NotShared),
+        }
+    }
+
+    /// A shared file is sent only while it looks as it did when it was hashed; what is in a part was verified, see `partials.rs`.
+    fn check(&self, source: Option<&SharedFile>, file: &File) -> Result<(), PeerRefusal> {
+        let Some(source) = source else { return Ok(()) };
+        match FileStamp::of(file) {
+            Ok(stamp) if stamp == source.stamp => Ok(()),
+            Ok(_) => {
+                self.look_again(source);
+                Err(PeerRefusal::Changed)
+            }
+            Err(error) => Err(self.unreadable(source, &error)),
+        }
     }
 
     fn unreadable(&self, source: &SharedFile, error: &std::io::Error) -> PeerRefusal {
@@ -128,8 +159,8 @@ impl Upload {
         (asker, content, piece): (NodeId, ContentKey, u32),
         hands: &mut Hands<Session>,
     ) -> Result<(), PeerRefusal> {
-        let transfer = self.transfer(session, asker, content)?;
-        let range = transfer.source.manifest.geometry().range(piece).ok_or(PeerRefusal::NoSuchPiece)?;
+        let transfer = self.transfer(session, (asker, content, piece))?;
+        let range = Geometry::of(content.size_bytes).range(piece).ok_or(PeerRefusal::NoSuchPiece)?;
         if transfer.outstanding >= limits::PIECE_REQUESTS_MAX {
             return Err(PeerRefusal::Busy);
         }
@@ -183,7 +214,7 @@ impl Service for Upload {
     fn sent(&mut self, _id: ConnId, session: &mut Session, tag: u64, _hands: &mut Hands<Session>) {
         let Some(transfer) = &mut session.transfer else { return };
         let piece = u32::try_from(tag).ok();
-        if let Some(range) = piece.and_then(|piece| transfer.source.manifest.geometry().range(piece)) {
+        if let Some(range) = piece.and_then(|piece| Geometry::of(transfer.content.size_bytes).range(piece)) {
             self.memory.sent_bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
         }
         transfer.outstanding -= 1;

@@ -21,8 +21,8 @@ pub enum FrameError {
     Magic([u8; 4]),
     #[error("protocol version {0} is not spoken here, only version 1")]
     Version(u8),
-    #[error("frame of {0} bytes: at most {max} are allowed", max = limits::FRAME_MAX_BYTES)]
-    TooLong(u32),
+    #[error("frame of {claimed} bytes: at most {max} are allowed")]
+    TooLong { claimed: u32, max: usize },
     #[error("frame without a body")]
     Empty,
 }
@@ -41,16 +41,29 @@ pub fn frame<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
 }
 
 /// Cuts a byte stream into frame bodies, however it was split on the way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
     bytes: Vec<u8>,
     /// Bytes at the front that were handed out already.
     taken: usize,
+    body_max_bytes: usize,
+}
+
+impl Default for Decoder {
+    fn default() -> Decoder {
+        Decoder::new()
+    }
 }
 
 impl Decoder {
+    /// For any frame of the protocol.
     pub fn new() -> Decoder {
-        Decoder::default()
+        Decoder::up_to(limits::FRAME_MAX_BYTES)
+    }
+
+    /// Where bodies of so many bytes at most can be meant, fewer than [`limits::FRAME_MAX_BYTES`].
+    pub fn up_to(body_max_bytes: usize) -> Decoder {
+        Decoder { bytes: Vec::new(), taken: 0, body_max_bytes: body_max_bytes.min(limits::FRAME_MAX_BYTES) }
     }
 
     /// Takes in what was received.
@@ -70,7 +83,7 @@ impl Decoder {
     pub fn next(&mut self) -> Result<Option<&[u8]>, FrameError> {
         if self.taken == self.bytes.len() {
             // A connection that rests keeps nothing, however long its last frame was.
-            *self = Decoder::new();
+            *self = Decoder::up_to(self.body_max_bytes);
             return Ok(None);
         }
         let waiting = &self.bytes[self.taken..];
@@ -86,8 +99,8 @@ impl Decoder {
         let Some(header) = waiting.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
         let claimed = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
         let len = claimed as usize;
-        if len > limits::FRAME_MAX_BYTES {
-            return Err(FrameError::TooLong(claimed));
+        if len > self.body_max_bytes {
+            return Err(FrameError::TooLong { claimed, max: self.body_max_bytes });
         }
         if len == 0 {
             return Err(FrameError::Empty);
@@ -121,22 +134,32 @@ mod tests {
 
     #[test]
     fn lengths_at_the_limit_are_taken_and_beyond_it_refused_at_once() {
-        for (claimed, expected) in [
-            (0, Err(FrameError::Empty)),
-            (1, Ok(false)),
-            (limits::FRAME_MAX_BYTES as u32, Ok(false)),
-            (
-                limits::FRAME_MAX_BYTES as u32 + 1,
-                Err(FrameError::TooLong(limits::FRAME_MAX_BYTES as u32 + 1)),
-            ),
-            (i32::MAX as u32, Err(FrameError::TooLong(i32::MAX as u32))),
-            (u32::MAX, Err(FrameError::TooLong(u32::MAX))),
+        let most = limits::FRAME_MAX_BYTES;
+        for (max, claimed, is_taken) in [
+            (most, 1, true),
+            (most, most as u32, true),
+            (most, most as u32 + 1, false),
+            (most, i32::MAX as u32, false),
+            (most, u32::MAX, false),
+            (25, 25, true),
+            (25, 26, false),
         ] {
-            let mut decoder = Decoder::new();
+            let mut decoder = Decoder::up_to(max);
             decoder.push(&MAGIC);
             decoder.push(&claimed.to_le_bytes());
-            assert_eq!(decoder.next().map(|body| body.is_some()), expected, "length {claimed}");
+            let expected = if is_taken { Ok(None) } else { Err(FrameError::TooLong { claimed, max }) };
+            assert_eq!(decoder.next(), expected, "length {claimed} of {max}");
         }
+        let mut decoder = Decoder::up_to(2);
+        decoder.push(&frame(&7u16).expect("fits"));
+        assert_eq!(decoder.next().map(|body| body.map(<[u8]>::len)), Ok(Some(2)));
+        // The bound outlives a frame.
+        assert_eq!(decoder.next(), Ok(None));
+        decoder.push(&frame(&7u32).expect("fits"));
+        assert_eq!(decoder.next(), Err(FrameError::TooLong { claimed: 4, max: 2 }));
+        decoder = Decoder::new();
+        decoder.push(&[&MAGIC[..], &[0; 4]].concat());
+        assert_eq!(decoder.next(), Err(FrameError::Empty));
     }
 
     #[test]

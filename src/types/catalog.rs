@@ -95,6 +95,7 @@ pub struct NodeSummary {
     pub node: NodeId,
     pub endpoint: SocketAddr,
     pub liveness: Liveness,
+    /// Whole ones.
     pub files: u32,
     /// As its last heartbeat told.
     pub load: Option<u32>,

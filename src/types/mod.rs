@@ -11,6 +11,7 @@ pub mod limits;
 pub mod manifest;
 pub mod millis;
 pub mod name;
+pub mod piece_set;
 pub mod pieces;
 pub mod printable;
 
@@ -21,5 +22,6 @@ pub use ids::{Epoch, NodeId, Nonce};
 pub use manifest::{Manifest, ManifestError, Subtree, WrongPiece};
 pub use millis::Millis;
 pub use name::{FileName, NameError};
+pub use piece_set::PieceSet;
 pub use pieces::Geometry;
 pub use printable::{Printable, reason};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nearpeer::proto::peer::{PeerReply, PeerRequest};
 use nearpeer::proto::tracker::{ReplyBody, TrackerReply, TrackerRequest};
 use nearpeer::proto::{Decoder, FrameError};
-use nearpeer::types::{Epoch, FileEntry, Manifest, Nonce};
+use nearpeer::types::{Epoch, FileEntry, Manifest, Nonce, limits};
 
 use crate::support::DEADLINE;
 use crate::support::content::{key_of, manifest_of, md5_of, noise};
@@ -116,7 +116,7 @@ fn each_behaviour_is_what_its_name_says() {
 fn bytes_that_are_no_frames_are_none() {
     let bytes = noise(53, 5000);
     for (behaviour, expected) in [
-        (Behaviour::HugeFrame, FrameError::TooLong(u32::MAX)),
+        (Behaviour::HugeFrame, FrameError::TooLong { claimed: u32::MAX, max: limits::FRAME_MAX_BYTES }),
         (Behaviour::Garbage, FrameError::Magic(*noise(7, 4).first_chunk().expect("four bytes"))),
     ] {
         let (peer, _) = start(&bytes, behaviour);

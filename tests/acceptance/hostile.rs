@@ -103,6 +103,7 @@ hostile! {
     // No digest is wrong there: it is no answer to what was asked.
     short_manifest: ShortManifest, MULTI, exit 5;
     changed_file: ChangedFile, MULTI, exit 5;
+    wrong_bytes_of_a_partial_holder: WrongPart, MULTI, exit 8;
     changed_file_of_a_single_piece: ChangedFile, SINGLE, exit 5;
 }
 

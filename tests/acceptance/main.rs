@@ -9,6 +9,7 @@ mod evil_double;
 mod failures;
 mod hostile;
 mod many_sources;
+mod partial_holders;
 mod progress;
 mod resume;
 mod selection;

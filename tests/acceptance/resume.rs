@@ -10,7 +10,6 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 use rustix::process::Signal;
 
 use nearpeer::proto::peer::{PeerReply, PeerRequest};
-use nearpeer::types::NodeSummary;
 
 use crate::support::content::noise;
 use crate::support::partial::{going_on_mib, interrupt, left, left_file};
@@ -128,10 +127,11 @@ fn a_download_goes_on_from_whatever_sources_there_are_then() {
     assert_eq!(downloaded_row(ran.out.last().expect("a result"), NAME).sources, [other.addr]);
 }
 
-/// Waits until the node offers the file.
+/// Waits until the node offers the whole file: while it is being fetched, it offers a part.
 fn expect_offered(world: &World, node: &Node) {
-    let is_offered = |row: &NodeSummary| row.endpoint == node.addr && row.files == 1;
-    world.expect_listed("the file", |nodes| nodes.iter().any(is_offered));
+    let row = format!("{} {} ", node.addr.ip(), node.addr.port());
+    let is_offered = |line: &String| line.starts_with(&row) && line.contains(" full ");
+    world.ask_until(&format!("find {NAME}"), |ran| ran.out.iter().any(is_offered));
 }
 
 #[test]

@@ -57,6 +57,36 @@ pub enum Behaviour {
     FalseWholeMd5,
     /// Says that the file has changed.
     ChangedFile,
+    /// Publishes that it has one piece, tells that it has all, and refuses each.
+    FalseHave,
+    /// Publishes that it has one piece, tells that it has all, refuses every other one and sends the others as they are.
+    HalfPart,
+    /// Publishes that it has one piece, tells that it has all, and sends other bytes than those of each.
+    WrongPart,
+    /// Has the first half of the pieces, as it says. Its piece list merges, but the MD5s in it are wrong.
+    ForgedMd5OfPart,
+    /// Publishes that it has one piece, and answers a question for its pieces with bytes that are no frame. Otherwise honest.
+    GarbledHave,
+    /// Publishes that it has one piece, and answers a question for its pieces with a set of one piece too many. Otherwise honest.
+    LongHave,
+    /// Publishes that it has one piece, and does not answer a question for its pieces. Otherwise honest.
+    SilentHave,
+}
+
+impl Behaviour {
+    /// True if it publishes a part of the file only.
+    fn has_part(self) -> bool {
+        matches!(
+            self,
+            Behaviour::FalseHave
+                | Behaviour::HalfPart
+                | Behaviour::WrongPart
+                | Behaviour::ForgedMd5OfPart
+                | Behaviour::GarbledHave
+                | Behaviour::LongHave
+                | Behaviour::SilentHave
+        )
+    }
 }
 
 /// What it serves, read by the threads that serve it.
@@ -70,6 +100,8 @@ pub struct Deeds {
     pub pieces: Vec<PieceDigests>,
     /// Requests for a manifest or a piece.
     pub asked: AtomicU64,
+    /// Questions for which pieces it has.
+    pub asked_what_it_has: AtomicU64,
     /// Pieces sent whole, right or wrong.
     pub sent_pieces: AtomicU64,
     nonce: Mutex<Option<Nonce>>,
@@ -131,6 +163,7 @@ impl EvilPeer {
             bytes: bytes.to_vec(),
             pieces: content::pieces_of(bytes),
             asked: AtomicU64::new(0),
+            asked_what_it_has: AtomicU64::new(0),
             sent_pieces: AtomicU64::new(0),
             nonce: Mutex::new(None),
             stopped: Mutex::new(false),
@@ -146,7 +179,10 @@ impl EvilPeer {
             content: deeds.key.id,
             md5,
             md5_origin: Md5Origin::Claimed,
-            holding: Holding::Full,
+            holding: match behaviour.has_part() {
+                true => Holding::Pieces(1),
+                false => Holding::Full,
+            },
             attributes: Vec::new(),
         };
         let mut control = Client::connect(tracker);
@@ -169,6 +205,11 @@ impl EvilPeer {
     /// How often a manifest or a piece was asked of it.
     pub fn asked(&self) -> u64 {
         self.deeds.asked.load(Ordering::SeqCst)
+    }
+
+    /// How often it was asked which pieces it has.
+    pub fn asked_what_it_has(&self) -> u64 {
+        self.deeds.asked_what_it_has.load(Ordering::SeqCst)
     }
 
     /// How many pieces it has sent whole, right or wrong; not counted for those that cut, stall, or lie about lengths.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nearpeer::proto::frame::MAGIC;
 use nearpeer::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use nearpeer::proto::{Decoder, decode, frame};
-use nearpeer::types::{Geometry, Md5Digest, PieceDigests};
+use nearpeer::types::{Geometry, Md5Digest, PieceDigests, PieceSet};
 
 use super::content;
 use super::evil::{Behaviour, Deeds};
@@ -58,12 +58,33 @@ fn answer(stream: &mut TcpStream, deeds: &Deeds, request: &PeerRequest) -> io::R
             deeds.asked.fetch_add(1, Ordering::SeqCst);
             return manifest(stream, deeds, *first_piece);
         }
+        PeerRequest::Have { .. } => return have(stream, deeds),
         PeerRequest::Piece { piece, .. } => {
             deeds.asked.fetch_add(1, Ordering::SeqCst);
             return send_piece(stream, deeds, *piece);
         }
     }
     Ok(true)
+}
+
+fn have(stream: &mut TcpStream, deeds: &Deeds) -> io::Result<bool> {
+    deeds.asked_what_it_has.fetch_add(1, Ordering::SeqCst);
+    let count = deeds.pieces.len() as u32;
+    let told = match deeds.behaviour {
+        Behaviour::GarbledHave => return stream.write_all(&content::noise(7, 512)).map(|()| true),
+        Behaviour::SilentHave => {
+            while !deeds.wait_stopped(Duration::from_secs(3600)) {}
+            return Ok(false);
+        }
+        Behaviour::LongHave => PieceSet::all(count + 1),
+        Behaviour::ForgedMd5OfPart => {
+            let mut half = PieceSet::none(count);
+            (0..count / 2).for_each(|piece| half.set(piece, true));
+            half
+        }
+        _ => PieceSet::all(count),
+    };
+    reply(stream, &PeerReply::have(&told)).map(|()| true)
 }
 
 fn huge_frame(stream: &mut TcpStream) -> io::Result<()> {
@@ -86,7 +107,7 @@ fn manifest(stream: &mut TcpStream, deeds: &Deeds, first_piece: u32) -> io::Resu
         Behaviour::ShortManifest => {
             pieces.pop();
         }
-        Behaviour::ForgedMd5InManifest => {
+        Behaviour::ForgedMd5InManifest | Behaviour::ForgedMd5OfPart => {
             for piece in &mut pieces {
                 piece.md5 = Md5Digest([0x55; 16]);
             }
@@ -108,6 +129,10 @@ fn send_piece(stream: &mut TcpStream, deeds: &Deeds, piece: u32) -> io::Result<b
         Behaviour::HugeFrame => huge_frame(stream)?,
         Behaviour::Garbage => stream.write_all(&content::noise(7, 512))?,
         Behaviour::ChangedFile => reply(stream, &PeerReply::Refused(PeerRefusal::Changed))?,
+        Behaviour::HalfPart if piece % 2 == 1 => {
+            reply(stream, &PeerReply::Refused(PeerRefusal::NoSuchPiece))?
+        }
+        Behaviour::FalseHave => reply(stream, &PeerReply::Refused(PeerRefusal::NoSuchPiece))?,
         Behaviour::ClosesEarly => {
             reply(stream, &header(len))?;
             stream.write_all(&bytes[..bytes.len() / 2])?;
@@ -128,7 +153,7 @@ fn send_piece(stream: &mut TcpStream, deeds: &Deeds, piece: u32) -> io::Result<b
                 }
             }
         }
-        Behaviour::WrongBytes => {
+        Behaviour::WrongBytes | Behaviour::WrongPart => {
             reply(stream, &header(len))?;
             let wrong: Vec<u8> = bytes.iter().map(|byte| byte ^ 0x20).collect();
             stream.write_all(&wrong)?;
@@ -158,9 +183,14 @@ fn send_piece(stream: &mut TcpStream, deeds: &Deeds, piece: u32) -> io::Result<b
             stream.write_all(bytes)?;
         }
         Behaviour::Honest
+        | Behaviour::HalfPart
         | Behaviour::ForgedManifest
         | Behaviour::ShortManifest
         | Behaviour::ForgedMd5InManifest
+        | Behaviour::ForgedMd5OfPart
+        | Behaviour::GarbledHave
+        | Behaviour::LongHave
+        | Behaviour::SilentHave
         | Behaviour::FalseWholeMd5 => {
             reply(stream, &header(len))?;
             stream.write_all(bytes)?;

@@ -1,10 +1,14 @@
 //! Downloads that are interrupted: how far their lines on stderr say that they are, and what they leave in a share.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use nearpeer::store::{Partial, RealDisk, Record, Share};
+use nearpeer::types::{FileName, Geometry};
 use rustix::process::Signal;
 
 use super::DEADLINE;
+use super::content::{key_of, manifest_of};
 use super::process::{Process, Stream};
 use super::world::{NodeSpec, World, tree};
 
@@ -46,6 +50,26 @@ pub fn left_file(share: &Path, extension: &str) -> PathBuf {
     found.retain(|name| name.ends_with(extension));
     assert_eq!(found.len(), 1, "files that end in {extension}: {:?}", left(share));
     share.join(PARTS_DIR).join(&found[0])
+}
+
+/// Leaves in `share` an unfinished download of `bytes` under `name` of which these pieces are there; nobody goes on with it unasked.
+pub fn plant(share: &Path, name: &str, bytes: &[u8], pieces: impl Iterator<Item = u32>) {
+    let share = Arc::new(Share::open(share, Arc::new(RealDisk)).expect("a share"));
+    let key = key_of(bytes);
+    let part = Partial::open(&share, key).expect("a new part").part;
+    for range in pieces.filter_map(|piece| Geometry::of(key.size_bytes).range(piece)) {
+        part.write_piece(range.start, &bytes[range.start as usize..range.end as usize]).expect("written");
+    }
+    let record = Record {
+        name: FileName::new(name).expect("an ordinary name"),
+        key,
+        checksum: None,
+        verify_whole: false,
+        force: false,
+        manifest: Arc::new(manifest_of(bytes)),
+    };
+    part.remember(&record).expect("written");
+    part.set_aside();
 }
 
 /// Downloads `name` into `share` by a node at a pipe and ends that node by `signal` when at least `at_percent` % are said to be there.

@@ -196,6 +196,7 @@ impl Message for PeerRequest {
         PeerRequest::Load { content: Some(_), .. } => "peer-request/load-content",
         PeerRequest::Manifest { .. } => "peer-request/manifest",
         PeerRequest::Piece { .. } => "peer-request/piece",
+        PeerRequest::Have { .. } => "peer-request/have",
     }
 
     fn samples() -> Vec<PeerRequest> {
@@ -205,6 +206,7 @@ impl Message for PeerRequest {
             PeerRequest::Load { asker: node(), content: Some(key()) },
             PeerRequest::Manifest { content: key(), first_piece: 20_000 },
             PeerRequest::Piece { asker: node(), content: key(), piece: 2 },
+            PeerRequest::Have { content: key() },
         ]
     }
 
@@ -219,6 +221,7 @@ impl Message for PeerRequest {
                 content,
                 piece
             }),
+            keys().prop_map(|content| PeerRequest::Have { content }),
         ]
         .boxed()
     }
@@ -237,6 +240,7 @@ impl Message for PeerReply {
         PeerReply::Refused(PeerRefusal::NoSuchPiece) => "peer-reply/refused-no-such-piece",
         PeerReply::Refused(PeerRefusal::Unreadable(_)) => "peer-reply/refused-unreadable",
         PeerReply::Refused(PeerRefusal::Busy) => "peer-reply/refused-busy",
+        PeerReply::Have { .. } => "peer-reply/have",
     }
 
     fn samples() -> Vec<PeerReply> {
@@ -253,6 +257,7 @@ impl Message for PeerReply {
             PeerReply::Refused(PeerRefusal::NoSuchPiece),
             PeerReply::Refused(PeerRefusal::Unreadable("input/output error".to_owned())),
             PeerReply::Refused(PeerRefusal::Busy),
+            PeerReply::Have { pieces: vec![0b1010_0000] },
         ]
     }
 
@@ -279,6 +284,7 @@ impl Message for PeerReply {
                 .prop_map(|(first_piece, pieces)| PeerReply::Manifest { first_piece, pieces }),
             any::<(u32, u32)>().prop_map(|(piece, len_bytes)| PeerReply::Piece { piece, len_bytes }),
             refusal.prop_map(PeerReply::Refused),
+            vec(any::<u8>(), 0..99).prop_map(|pieces| PeerReply::Have { pieces }),
         ]
         .boxed()
     }

@@ -191,9 +191,12 @@ mod tests {
         assert_eq!(after(Progress::Source { endpoint: addr(1) }), (1, Some(addr(1))));
         assert_eq!(after(Progress::Source { endpoint: addr(2) }), (2, None));
         assert_eq!(after(Progress::Source { endpoint: addr(2) }), (2, None), "told twice");
-        assert_eq!(after(Progress::Left { endpoint: addr(1), why: "closed".into() }), (1, Some(addr(2))));
-        assert_eq!(after(Progress::Left { endpoint: addr(3), why: "refused".into() }), (1, Some(addr(2))));
-        assert_eq!(after(Progress::Left { endpoint: addr(2), why: "closed".into() }), (0, None));
+        assert_eq!(after(Progress::Left { endpoint: addr(1), why: None }), (1, Some(addr(2))));
+        assert_eq!(
+            after(Progress::Left { endpoint: addr(3), why: Some("refused".into()) }),
+            (1, Some(addr(2)))
+        );
+        assert_eq!(after(Progress::Left { endpoint: addr(2), why: None }), (0, None));
     }
 
     #[test]

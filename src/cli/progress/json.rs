@@ -226,7 +226,7 @@ mod tests {
                 json!({ "event": "source", "name": "a.bin", "addr": "127.0.0.1:5002", "sources": 1 }),
             ),
             (
-                Progress::Left { endpoint: addr(5002), why: "closed".into() },
+                Progress::Left { endpoint: addr(5002), why: Some("closed".into()) },
                 json!({ "event": "left", "name": "a.bin", "addr": "127.0.0.1:5002", "why": "closed", "sources": 0 }),
             ),
             (

@@ -86,14 +86,14 @@ pub fn news(name: &FileName, event: &Progress) -> Option<String> {
             let mib = *marked_bytes as f64 / (1 << 20) as f64;
             format!("going on: {mib:.1} MiB were left by an earlier download and are verified again")
         }
-        Progress::Left { endpoint, why } => format!("left {endpoint}: {why}"),
+        Progress::Left { endpoint, why: Some(why) } => format!("left {endpoint}: {why}"),
         Progress::Retry { round, of, pause } => {
             let seconds = pause.as_secs_f32();
             format!("all sources failed: round {round} of {of} begins in {seconds:.1} s")
         }
         Progress::Waiting => "waiting for other downloads to end".to_owned(),
         Progress::Hashing => "hashing the whole file".to_owned(),
-        Progress::Source { .. } | Progress::Bytes { .. } => return None,
+        Progress::Source { .. } | Progress::Left { why: None, .. } | Progress::Bytes { .. } => return None,
     };
     Some(format!("{name}: {text}"))
 }
@@ -183,7 +183,7 @@ mod tests {
             narrator.line(&bytes(done * MIB, 10 * MIB), now).expect("a tenth")
         };
         let source = |port| Progress::Source { endpoint: addr(port) };
-        let left = |port| Progress::Left { endpoint: addr(port), why: "closed".into() };
+        let left = |port| Progress::Left { endpoint: addr(port), why: None };
         assert!(after(&[source(5002)], 1).ends_with(" MiB from 127.0.0.1:5002"));
         assert!(after(&[source(5003), source(5004)], 2).ends_with(" MiB from 3 sources"));
         assert!(after(&[left(5002), left(5004)], 3).ends_with(" MiB from 127.0.0.1:5003"));
@@ -281,7 +281,7 @@ mod tests {
                 Some("took b3 cdcdcdcdcdcdcdcd with 3 live full holders; 1 other contents have that name"),
             ),
             (
-                Progress::Left { endpoint: addr(5002), why: "closed".into() },
+                Progress::Left { endpoint: addr(5002), why: Some("closed".into()) },
                 Some("left 127.0.0.1:5002: closed"),
             ),
             (

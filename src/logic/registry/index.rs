@@ -24,10 +24,11 @@ pub(super) struct Stored {
     holding: Holding,
 }
 
-/// The entries of one node, by slot, and the bytes of their names. Changed by [`Index`] alone.
+/// The entries of one node, by slot, how many of them are whole files, and the bytes of their names. Changed by [`Index`] alone.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     entries: Slab<Stored>,
+    files: usize,
     names_bytes: usize,
 }
 
@@ -48,11 +49,16 @@ const LAST: Posting = (u32::MAX, u32::MAX);
 
 impl Catalog {
     pub(super) fn with_capacity(files: usize) -> Catalog {
-        Catalog { entries: Slab::with_capacity(files), names_bytes: 0 }
+        Catalog { entries: Slab::with_capacity(files), files: 0, names_bytes: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Entries of which all is there.
+    pub(super) fn files(&self) -> usize {
+        self.files
     }
 
     pub(super) fn names_bytes(&self) -> usize {
@@ -69,6 +75,11 @@ impl Catalog {
 }
 
 impl Stored {
+    /// 1 for a whole file, 0 for a part of one.
+    fn files(&self) -> usize {
+        usize::from(self.holding == Holding::Full)
+    }
+
     fn to_entry(&self) -> FileEntry {
         FileEntry {
             name: self.name.clone(),
@@ -118,6 +129,7 @@ impl Index {
                 self.by_content.insert((entry.content, (node, slot)));
             }
             entry.name = old.name.clone();
+            catalog.files = catalog.files - old.files() + entry.files();
             *old = entry;
             return;
         }
@@ -126,6 +138,7 @@ impl Index {
         self.by_name.insert((entry.name.clone(), (node, slot)));
         self.by_md5.insert((entry.md5, (node, slot)));
         self.by_content.insert((entry.content, (node, slot)));
+        catalog.files += entry.files();
         catalog.names_bytes += entry.name.as_str().len();
         catalog.entries.insert(entry);
     }
@@ -134,7 +147,9 @@ impl Index {
     pub(super) fn remove(&mut self, node: u32, catalog: &mut Catalog, name: &FileName) {
         if let Some(slot) = self.slot_of(node, name) {
             catalog.names_bytes -= name.as_str().len();
-            self.unlist(node, slot, &catalog.entries.remove(slot as usize));
+            let entry = catalog.entries.remove(slot as usize);
+            catalog.files -= entry.files();
+            self.unlist(node, slot, &entry);
         }
     }
 

@@ -349,7 +349,7 @@ impl Registry {
                 node: node.id,
                 endpoint: node.endpoint,
                 liveness: node.pulse.liveness(),
-                files: slot_u32(node.catalog.len()),
+                files: slot_u32(node.catalog.files()),
                 load: node.load,
             }
         })

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::tests::{BEAT, World, endpoint, entry, name};
 use super::*;
-use crate::types::{ContentPrefix, FileEntry, Md5Digest};
+use crate::types::{ContentPrefix, FileEntry, Holding, Md5Digest};
 
 /// What is the case, in lists.
 #[derive(Default)]
@@ -87,7 +87,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn made(lines: &[(u8, u8)]) -> Vec<FileEntry> {
-    lines.iter().map(|(file, content)| entry(&format!("f{file}"), *content)).collect()
+    let holding = |content: u8| if content % 3 == 2 { Holding::Pieces(1) } else { Holding::Full };
+    let made = |(file, content): &(u8, u8)| FileEntry {
+        holding: holding(*content),
+        ..entry(&format!("f{file}"), *content)
+    };
+    lines.iter().map(made).collect()
 }
 
 const MODEL_FILES_MAX: usize = 4;
@@ -332,7 +337,7 @@ fn check_same(world: &World, model: &Model) {
                 (true, true) => Liveness::Live,
                 (true, false) => Liveness::Suspect,
             },
-            files: node.entries.len() as u32,
+            files: node.entries.iter().filter(|entry| entry.holding == Holding::Full).count() as u32,
             load: node.load,
         })
         .collect();

@@ -3,22 +3,33 @@
 //! It is told what happened and says what to do; it moves no byte and waits for nothing. A missing piece belongs to nobody: on each look
 //! all of them are shared out anew by the selection rule, so that they move freely as scores change. Done pieces are never asked for again,
 //! and no piece is asked of more than two sources at once.
+//!
+//! A partial source is asked only for pieces that it has told of, and makes room when others have what nobody in use has. Others are
+//! asked for what no partial source has, and at random, so that those who fetch a content together come to have different pieces.
 
+mod dialogue;
+mod events;
 mod pieces;
 mod roster;
+mod shares;
 mod wire;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
 use self::pieces::{Pieces, State};
-use self::roster::Roster;
+use self::roster::{Roster, Source};
+use self::shares::Holder;
 use self::wire::Wire;
 use crate::logic::backoff::retry_pause;
-use crate::logic::select::{Candidate, Sharer, share_out};
-use crate::types::{Millis, limits};
+use crate::logic::select::Sharer;
+use crate::types::{Millis, PieceSet, limits};
 
+pub use self::dialogue::{Action, Event, Plan, Ranked};
 pub use self::roster::Failure;
 
 /// In the end game a piece is asked of a second source if it is expected there so many times sooner ...
@@ -29,67 +40,8 @@ const HEDGE_GAIN_MIN: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_secs(1);
 /// The same in the end game.
 const LOOK_AT_END: Duration = Duration::from_millis(100);
-
-/// What to fetch, and within which bounds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    pub pieces: u32,
-    /// Of each piece but perhaps the last.
-    pub piece_len_bytes: u64,
-    /// Pieces left by an earlier download that are being verified again: each needs an [`Event::Verified`] or [`Event::Wrong`].
-    pub marked: Vec<u32>,
-    /// Where in the file fetching begins; it goes on from there and wraps.
-    pub first_piece: u32,
-    /// Most sources in use at once; at least one.
-    pub sources_max: usize,
-    /// What one unit of load costs.
-    pub load_weight: Millis,
-    /// Rounds after the first one.
-    pub retries: u32,
-}
-
-/// What to do next. Each is said once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Find and rank the holders anew; answer with [`Event::Ranked`], whenever it is there. Fetching goes on meanwhile.
-    Search,
-    /// Connect to this source.
-    Open(SocketAddr),
-    /// Ask this source for this piece.
-    Fetch { source: SocketAddr, piece: u32 },
-    /// Close the connection to this source. A piece that is complete already may still be told of, nothing else.
-    Leave { source: SocketAddr, why: String },
-    /// All sources have failed; the next search follows after `pause`.
-    Pause { round: u32, of: u32, pause: Duration },
-    /// Every piece is done; connections still open can be closed.
-    Finish,
-    /// No source is left and no round; see [`Transfer::failures`].
-    GiveUp,
-}
-
-/// What has happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The holders that answered, in any order. May be empty.
-    Ranked(Vec<Candidate>),
-    /// All bytes of a piece have come from a source. If [`Transfer::wants`] it, they are being verified, and an [`Event::Verified`] or
-    /// [`Event::Wrong`] must follow, whatever becomes of the source.
-    Arrived { source: SocketAddr, piece: u32 },
-    /// A piece that had arrived or was marked is right, and is written.
-    Verified { piece: u32 },
-    /// A piece that had arrived or was marked is not the right one. Whoever sent it is blamed.
-    Wrong { piece: u32, why: String },
-    /// A piece that had arrived or was marked was thrown away unverified: there is nobody left to say what is right. Nobody is blamed.
-    Dropped { piece: u32 },
-    /// The source gives no piece list, or a false one: of no use, whatever pieces it sends.
-    NoList { source: SocketAddr, why: String, by_digest: bool },
-    /// The source refused, died or stalled.
-    Failed { source: SocketAddr, why: String, by_digest: bool },
-    /// So many bytes have come from the source since it was opened. `held_back`: its replies are kept from us for so long on purpose
-    /// (an emulated latency), which is no fault of its. `waits_for_us`: its bytes wait until we have room for them; no time of that counts
-    /// against it, nor does the time before or after in which this changed.
-    Received { source: SocketAddr, bytes: u64, held_back: Duration, waits_for_us: bool },
-}
+/// A source of which nothing has been asked for so long, while pieces are missing, is left: before its end does that.
+const REST: Duration = Duration::from_millis(limits::IDLE_DEADLINE_MS / 2);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
@@ -102,17 +54,20 @@ enum Phase {
     Ended,
 }
 
-/// The machine. Pieces: 1 byte each.
+/// The machine. Pieces: 1 byte and 2 bits each, and a bit for each partial source.
 #[derive(Debug)]
 pub struct Transfer {
     pieces: Pieces,
     piece_len_bytes: u64,
     roster: Roster,
+    rng: SmallRng,
     sources_max: usize,
     load_weight: Millis,
     phase: Phase,
     /// When to search again while fetching; `None` while an answer is awaited.
     search_at: Option<Instant>,
+    /// Nothing can be fetched, but until then a partial source is expected to have more.
+    waits_until: Option<Instant>,
     round: u32,
     retries: u32,
     /// True if a fetched piece was done in this round.
@@ -121,19 +76,23 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// A download from the sources in `ranked`, in any order.
-    pub fn new(plan: Plan, ranked: &[Candidate], now: Instant) -> Transfer {
-        let Plan { pieces, piece_len_bytes, marked, first_piece, sources_max, load_weight, retries } = plan;
+    /// A download from the sources in `ranked`, in any order; see [`Event::Ranked`].
+    pub fn new(plan: Plan, ranked: Vec<Ranked>, now: Instant) -> Transfer {
+        let Plan { pieces, piece_len_bytes, marked, first_piece, seed, sources_max, load_weight, retries } =
+            plan;
+        let pieces = Pieces::new(pieces, &marked, first_piece);
         let mut roster = Roster::new();
-        roster.refresh(ranked, |_| false);
+        roster.refresh(now, ranked, &pieces);
         Transfer {
-            pieces: Pieces::new(pieces, &marked, first_piece),
+            pieces,
             piece_len_bytes: piece_len_bytes.max(1),
             roster,
+            rng: SmallRng::seed_from_u64(seed),
             sources_max: sources_max.max(1),
             load_weight,
             phase: Phase::Fetching,
             search_at: Some(now + limits::ms(limits::SEARCH_AGAIN_MS)),
+            waits_until: None,
             round: 0,
             retries,
             has_progressed: false,
@@ -157,57 +116,20 @@ impl Transfer {
                     (_, 0) => Some(now + LOOK_AT_END),
                     _ => Some(now + LOOK),
                 };
-                look.into_iter().chain(self.search_at).min()
+                look.into_iter().chain(self.search_at).chain(self.waits_until).min()
             }
             Phase::Searching | Phase::Ended => None,
-        }
-    }
-
-    /// Takes in what has happened. Void are failures and byte counts of a source that is not in use, verdicts on a piece that is not being
-    /// verified, and everything about sources that no ranking has named.
-    pub fn on_event(&mut self, now: Instant, event: Event) {
-        if self.phase == Phase::Ended {
-            return;
-        }
-        match event {
-            Event::Ranked(ranked) => self.take_ranking(now, &ranked),
-            Event::Arrived { source, piece } => self.take_piece(now, source, piece),
-            Event::Verified { piece } => {
-                if self.pieces.state(piece) == Some(State::Arrived) {
-                    self.has_progressed |= self.pieces.accept(piece).is_some();
-                }
-            }
-            Event::Wrong { piece, why } => {
-                if self.pieces.state(piece) == Some(State::Arrived) {
-                    let is_asked = self.roster.times_asked(piece) > 0;
-                    if let Some(sender) = self.pieces.reject(piece, is_asked) {
-                        self.blame(sender, why);
-                    }
-                }
-            }
-            Event::Dropped { piece } => {
-                if self.pieces.state(piece) == Some(State::Arrived) {
-                    let is_asked = self.roster.times_asked(piece) > 0;
-                    let _nobody_is_blamed = self.pieces.reject(piece, is_asked);
-                }
-            }
-            Event::NoList { source, why, by_digest } => {
-                if self.roster.get(source).is_some() {
-                    self.fail(source, why, by_digest);
-                }
-            }
-            Event::Failed { source, why, by_digest } => self.take_failure(source, why, by_digest),
-            Event::Received { source, bytes, held_back, waits_for_us } => {
-                if let Some(wire) = self.roster.wire_mut(source) {
-                    wire.receive(now, bytes, held_back, waits_for_us);
-                }
-            }
         }
     }
 
     /// True if bytes of this piece that arrive now are worth verifying: it is neither done nor being verified.
     pub fn wants(&self, piece: u32) -> bool {
         matches!(self.pieces.state(piece), Some(State::Missing | State::Asked))
+    }
+
+    /// True if this piece was verified and is written.
+    pub fn is_done(&self, piece: u32) -> bool {
+        self.pieces.state(piece) == Some(State::Done)
     }
 
     /// Pieces asked for that have not arrived, over all sources in use.
@@ -230,65 +152,6 @@ impl Transfer {
         self.roster.in_use().count()
     }
 
-    fn take_ranking(&mut self, now: Instant, ranked: &[Candidate]) {
-        if self.phase == Phase::Searching {
-            self.phase = Phase::Fetching;
-            self.roster.forgive();
-        }
-        self.roster.refresh(ranked, |source| self.pieces.is_sender(source));
-        self.search_at = Some(now + limits::ms(limits::SEARCH_AGAIN_MS));
-    }
-
-    fn take_piece(&mut self, now: Instant, source: SocketAddr, piece: u32) {
-        let len = self.piece_len_bytes;
-        if let Some(wire) = self.roster.wire_mut(source) {
-            wire.arrive(now, piece, len);
-        }
-        // Also from a source that is being left: what `wants` has called worth verifying is on its way there.
-        if self.roster.get(source).is_some() && self.wants(piece) {
-            self.pieces.arrive(piece, source);
-        }
-    }
-
-    fn take_failure(&mut self, endpoint: SocketAddr, why: String, by_digest: bool) {
-        let Some(source) = self.roster.get(endpoint) else { return };
-        match &source.wire {
-            // Its end has closed a connection that was of no use to us any more.
-            Some(wire) if wire.is_idle() && wire.has_delivered() && !by_digest => self.close(endpoint, why),
-            // The last words of a connection that was closed say nothing; a digest does.
-            None if !by_digest => {}
-            _ => self.fail(endpoint, why, by_digest),
-        }
-    }
-
-    /// The source is not used again in this round.
-    fn fail(&mut self, endpoint: SocketAddr, why: String, by_digest: bool) {
-        if let Some(source) = self.roster.get_mut(endpoint) {
-            source.has_failed = true;
-            self.roster.record(Failure { source: endpoint, why: why.clone(), by_digest });
-            self.close(endpoint, why);
-        }
-    }
-
-    /// First wrong piece: left and put last. Another one: dropped until the next round.
-    fn blame(&mut self, endpoint: SocketAddr, why: String) {
-        let Some(source) = self.roster.get_mut(endpoint) else { return };
-        source.wrong_pieces += 1;
-        self.roster.record(Failure { source: endpoint, why: why.clone(), by_digest: true });
-        self.close(endpoint, why);
-    }
-
-    /// Ends the use of a source, if it is in use; what it alone was asked for is missing again.
-    fn close(&mut self, endpoint: SocketAddr, why: String) {
-        let Some(wire) = self.roster.get_mut(endpoint).and_then(|source| source.wire.take()) else { return };
-        for piece in wire.asked() {
-            if self.pieces.state(piece) == Some(State::Asked) && self.roster.times_asked(piece) == 0 {
-                self.pieces.miss(piece);
-            }
-        }
-        self.actions.push_back(Action::Leave { source: endpoint, why });
-    }
-
     fn advance(&mut self, now: Instant) {
         if let Phase::Pausing(until) = self.phase
             && until <= now
@@ -300,7 +163,8 @@ impl Transfer {
         if self.phase != Phase::Fetching {
             return;
         }
-        self.leave_the_slow_and_the_replaced(now);
+        self.roster.judge_use(&self.pieces);
+        self.leave_the_slow_and_the_blamed(now);
         if self.pieces.all_done() {
             self.phase = Phase::Ended;
             self.actions.push_back(Action::Finish);
@@ -310,8 +174,13 @@ impl Transfer {
         if self.pieces.missing() == 0 {
             self.ask_twice(now);
         }
-        if self.sources_in_use() == 0 && self.pieces.arrived() == 0 {
-            return self.end_round(now);
+        self.leave_the_resting(now);
+        self.waits_until = None;
+        if self.on_the_wire() == 0 && self.pieces.arrived() == 0 {
+            self.waits_until = self.roster.grows_until().filter(|until| *until > now);
+            if self.waits_until.is_none() {
+                return self.end_round(now);
+            }
         }
         if self.search_at.is_some_and(|at| at <= now) {
             self.search_at = None;
@@ -319,23 +188,32 @@ impl Transfer {
         }
     }
 
-    fn leave_the_slow_and_the_replaced(&mut self, now: Instant) {
+    fn leave_the_slow_and_the_blamed(&mut self, now: Instant) {
         let in_use: Vec<_> = self.roster.in_use().map(|(endpoint, ..)| endpoint).collect();
         for endpoint in in_use {
             let Some(source) = self.roster.get(endpoint) else { continue };
             let Some(wire) = &source.wire else { continue };
-            let has_other = self.roster.eligible().any(|(other, _)| other != endpoint);
             if source.wrong_pieces > 0 && wire.is_idle() && self.roster.has_clean() {
-                self.close(endpoint, "a source that sent no wrong piece is there".to_owned());
+                self.close(endpoint, Some("a source that sent no wrong piece is there".to_owned()));
             } else if is_stalled(wire, now) && wire.asked().all(|piece| !self.wants(piece)) {
                 let silence_s = limits::SOURCE_STALL_MS / 1000;
                 let why = format!("stalled: no byte in {silence_s} s, others sent its pieces");
                 self.take_failure(endpoint, why, false);
-            } else if has_other && wire.crawls(now) {
+            } else if wire.crawls(now)
+                && self.roster.others_suffice(&self.pieces, |other, _| other == endpoint)
+            {
                 let rate = limits::SOURCE_RATE_MIN_BYTES_PER_S >> 10;
                 let why = format!("slower than {rate} KiB/s, and another source is left");
                 self.take_failure(endpoint, why, false);
             }
+        }
+    }
+
+    fn leave_the_resting(&mut self, now: Instant) {
+        if self.pieces.missing() > 0 {
+            let resting = self.roster.in_use().filter(|(_, _, wire)| wire.rest(now) >= REST);
+            let resting: Vec<_> = resting.map(|(endpoint, ..)| endpoint).collect();
+            resting.into_iter().for_each(|endpoint| self.close(endpoint, None));
         }
     }
 
@@ -345,43 +223,99 @@ impl Transfer {
         if self.pieces.missing() == 0 {
             return;
         }
-        let has_other = self
-            .roster
-            .eligible()
-            .any(|(_, source)| !source.wire.as_ref().is_some_and(|wire| is_stalled(wire, now)));
-        let shares = loop {
-            let is_full = self.sources_in_use() >= self.sources_max;
-            let mut sharers: Vec<Sharer> = self
-                .roster
-                .eligible()
-                .filter(|(_, source)| match &source.wire {
-                    // What waits for a stalled one goes to others, if there are any.
-                    Some(wire) => !has_other || !is_stalled(wire, now),
-                    None => !is_full,
-                })
-                .map(|(endpoint, source)| Sharer {
-                    endpoint,
-                    latency: source.latency,
-                    load: source.load + source.wire.as_ref().map_or(0, |wire| wire.asked().len() as u64),
-                })
-                .collect();
-            sharers.sort_by_key(|sharer| self.first_score(sharer));
-            let shares = share_out(self.pieces.missing() as u64, &sharers, self.load_weight);
-            let shares: Vec<_> = sharers.iter().map(|sharer| sharer.endpoint).zip(shares).collect();
-            let to_open = shares.iter().find(|(endpoint, share)| *share > 0 && !self.is_in_use(*endpoint));
-            match to_open {
-                Some((endpoint, _)) => self.open(now, *endpoint),
-                None => break shares,
+        let leaving = loop {
+            let Some(next) = self.next_to_open(now) else { break None };
+            if self.sources_in_use() >= self.sources_max {
+                let Some(spare) = self.spare_for(next) else { break None };
+                if self.roster.wire_mut(spare).is_some_and(|wire| !wire.is_idle()) {
+                    break Some(spare);
+                }
+                self.close(spare, None);
             }
+            self.open(now, next);
         };
-        for (endpoint, share) in shares {
+        let elsewhere = self.roster.elsewhere();
+        let is_asked = |endpoint, source: &Source| source.wire.is_some() && leaving != Some(endpoint);
+        for (endpoint, share) in self.shares(now, is_asked) {
             let Some(source) = self.roster.get(endpoint) else { continue };
             let Some(wire) = &source.wire else { continue };
             let room = wire.room(now, source.latency, self.piece_len_bytes) as u64;
             for _ in 0..room.min(share) {
-                let Some(piece) = self.pieces.next_missing() else { return };
+                let Some(piece) = self.next_piece_of(endpoint, elsewhere.as_ref()) else { break };
                 self.ask(now, endpoint, piece);
             }
+        }
+    }
+
+    /// How many of the missing pieces each of these sources is to have, best first.
+    fn shares(&self, now: Instant, of: impl Fn(SocketAddr, &Source) -> bool) -> Vec<(SocketAddr, u64)> {
+        let stalls = |source: &Source| source.wire.as_ref().is_some_and(|wire| is_stalled(wire, now));
+        // What waits for a stalled one goes to others, if they have it.
+        let has_other = self.roster.others_suffice(&self.pieces, |_, source| stalls(source));
+        let eligible = self.roster.eligible().filter(|(endpoint, source)| of(*endpoint, source));
+        let mut holders: Vec<Holder<'_>> = eligible
+            .filter(|(_, source)| !has_other || !stalls(source))
+            .map(|(endpoint, source)| Holder { sharer: source.sharer(endpoint), has: source.has.as_ref() })
+            .collect();
+        holders.sort_by_key(|holder| self.first_score(&holder.sharer));
+        let shares = shares::shares(self.pieces.all_missing(), &holders, self.load_weight);
+        holders.iter().map(|holder| holder.sharer.endpoint).zip(shares).collect()
+    }
+
+    /// The source to be used next: the best that is to have something; for the last place one that has what nobody in use has, if there is
+    /// such a one.
+    fn next_to_open(&self, now: Instant) -> Option<SocketAddr> {
+        let in_use = self.sources_in_use();
+        if in_use >= self.sources_max && self.roster.in_use().all(|(_, source, _)| source.has.is_none()) {
+            // None of them makes room.
+            return None;
+        }
+        let shares = self.shares(now, |_, _| true);
+        let to_have = shares.into_iter().filter(|(endpoint, share)| *share > 0 && !self.is_in_use(*endpoint));
+        let closed: Vec<_> = to_have.map(|(endpoint, _)| endpoint).collect();
+        let best = *closed.first()?;
+        let unique = || closed.iter().copied().find(|endpoint| self.adds(*endpoint));
+        let is_last = in_use + 1 >= self.sources_max;
+        is_last.then(unique).flatten().or(Some(best))
+    }
+
+    /// Who in use makes room for `next`: the worst that has no missing piece, or none of its own if `next` has one that nobody in use has.
+    fn spare_for(&self, next: SocketAddr) -> Option<SocketAddr> {
+        let adds = self.adds(next);
+        let is_spare = |endpoint: SocketAddr, has: &PieceSet| match adds {
+            true => self.missing_beside_those_in_use(Some(endpoint)).common(has) == 0,
+            false => self.pieces.all_missing().common(has) == 0,
+        };
+        let in_use = self.roster.in_use();
+        let spare = in_use
+            .filter(|(endpoint, source, _)| source.has.as_ref().is_some_and(|has| is_spare(*endpoint, has)));
+        let sharers = spare.map(|(endpoint, source, _)| source.sharer(endpoint));
+        sharers.max_by_key(|sharer| self.first_score(sharer)).map(|sharer| sharer.endpoint)
+    }
+
+    /// True if this source has a missing piece that none in use has.
+    fn adds(&self, endpoint: SocketAddr) -> bool {
+        let beside = self.missing_beside_those_in_use(None);
+        self.roster.get(endpoint).is_some_and(|source| shares::of(&beside, source.has.as_ref()) > 0)
+    }
+
+    /// The missing pieces that none of the sources in use, but perhaps this one, has.
+    fn missing_beside_those_in_use(&self, but: Option<SocketAddr>) -> PieceSet {
+        let others = self.roster.in_use().filter(|(endpoint, ..)| but != Some(*endpoint));
+        let missing = self.pieces.all_missing().clone();
+        others.fold(missing, |missing, (_, source, _)| shares::beside(&missing, source.has.as_ref()))
+    }
+
+    /// The missing piece that this source is to be asked for; `elsewhere`: what partial sources have. Those who fetch together know the
+    /// same of each other and would take the same pieces in whatever order; so each takes any one, with equal chances.
+    fn next_piece_of(&mut self, endpoint: SocketAddr, elsewhere: Option<&PieceSet>) -> Option<u32> {
+        match (&self.roster.get(endpoint)?.has, elsewhere) {
+            (Some(has), _) => self.pieces.next_missing_of(has),
+            (None, Some(elsewhere)) => {
+                let beside = self.pieces.missing_beside(elsewhere);
+                beside.nth(self.rng.random_range(0..beside.len().max(1)))
+            }
+            (None, None) => self.pieces.next_missing(),
         }
     }
 
@@ -403,14 +337,16 @@ impl Transfer {
             .collect();
         idle.sort_by_key(|(endpoint, time)| (time.unwrap_or(Duration::MAX), *endpoint));
         if idle.is_empty() && self.sources_in_use() < self.sources_max {
-            let closed = self.roster.eligible().filter(|(_, source)| source.wire.is_none());
+            let closed = self.roster.eligible().filter(|(endpoint, source)| {
+                source.wire.is_none() && self.worst_piece(now, *endpoint, None).is_some()
+            });
             let best = closed
-                .map(|(endpoint, source)| Sharer { endpoint, latency: source.latency, load: source.load })
+                .map(|(endpoint, source)| source.sharer(endpoint))
                 .min_by_key(|sharer| self.first_score(sharer));
             idle.extend(best.map(|sharer| (sharer.endpoint, None)));
         }
         for (endpoint, time) in idle {
-            let Some(piece) = self.worst_piece(now, time) else { continue };
+            let Some(piece) = self.worst_piece(now, endpoint, time) else { continue };
             if !self.is_in_use(endpoint) {
                 self.open(now, endpoint);
             }
@@ -418,8 +354,9 @@ impl Transfer {
         }
     }
 
-    /// The piece on the wire that is expected last, of those worth asking of a second source that needs `time` for it.
-    fn worst_piece(&self, now: Instant, time: Option<Duration>) -> Option<u32> {
+    /// The piece on the wire that is expected last, of those that `second` has and that are worth asking of it if it needs `time` for one.
+    fn worst_piece(&self, now: Instant, second: SocketAddr, time: Option<Duration>) -> Option<u32> {
+        let second = self.roster.get(second)?;
         let mut worst = None;
         for (_, source, wire) in self.roster.in_use() {
             for piece in wire.asked() {
@@ -430,8 +367,11 @@ impl Transfer {
                     }
                     _ => is_stalled(wire, now),
                 };
-                let is_free =
-                    || self.wants(piece) && self.roster.times_asked(piece) < limits::SOURCES_PER_PIECE;
+                let is_free = || {
+                    second.has(piece)
+                        && self.wants(piece)
+                        && self.roster.times_asked(piece) < limits::SOURCES_PER_PIECE
+                };
                 if is_worth_it && is_free() {
                     worst = worst.max(Some((left, piece)));
                 }
@@ -459,14 +399,17 @@ impl Transfer {
         }
     }
 
-    /// Nobody is in use and nothing is being verified. A round that brought something gives the retries back: a source that breaks off
-    /// every time still gets us to the end.
+    /// Nobody can be asked for anything and nothing is being verified. A round that brought something gives the retries back: a source that
+    /// breaks off every time still gets us to the end.
     fn end_round(&mut self, now: Instant) {
+        let in_use: Vec<_> = self.roster.in_use().map(|(endpoint, ..)| endpoint).collect();
+        in_use.into_iter().for_each(|endpoint| self.close(endpoint, None));
         if std::mem::take(&mut self.has_progressed) {
             self.round = 0;
         }
         if self.round == self.retries {
             self.phase = Phase::Ended;
+            self.roster.record_what_was_not_enough();
             self.actions.push_back(Action::GiveUp);
             return;
         }

@@ -9,9 +9,12 @@ use rand::{Rng, SeedableRng};
 
 use super::tests::source;
 use super::*;
-use crate::logic::select::LatencyOrigin;
+use crate::logic::select::{Candidate, LatencyOrigin};
 use crate::rt::clock;
+use crate::types::PieceSet;
 
+/// How often those that have a part tell what they have, if anything happens then.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 const FOREVER: Duration = Duration::from_secs(1 << 40);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -34,6 +37,10 @@ pub(super) struct Peer {
     offered: (Duration, Duration),
     /// It is dead from .. to, though rankings may name it.
     down: (Duration, Duration),
+    /// Of a hundred pieces it has so many at the start, and so many more each second.
+    part: (u64, u64),
+    /// What it tells to have and is asked for it does not have with this probability.
+    lacks: f64,
 }
 
 impl Peer {
@@ -48,6 +55,8 @@ impl Peer {
             stalls_after: u64::MAX,
             offered: (Duration::ZERO, FOREVER),
             down: (FOREVER, FOREVER),
+            part: (100, 0),
+            lacks: 0.0,
         }
     }
 
@@ -71,16 +80,41 @@ impl Peer {
             6 => peer.bytes_per_s = *[0, 10 * KIB].choose(rng).expect("some"),
             _ => {}
         }
+        if rng.random_ratio(1, 3) {
+            peer.part = (rng.random_range(0..100), *[0, 0, 1, 10].choose(rng).expect("some"));
+            peer.lacks = *[0.0, 0.0, 0.1, 1.0].choose(rng).expect("some");
+        }
         peer
     }
 
+    /// It has everything, and brings it.
     fn is_honest(&self) -> bool {
-        self.lies == 0.0 && self.breaks_off == 0.0 && self.is_always_there() && self.bytes_per_s >= MIB
+        self.part.0 >= 100 && self.brings_what_it_has()
+    }
+
+    /// Whatever it tells to have.
+    fn brings_what_it_has(&self) -> bool {
+        self.lies == 0.0
+            && self.breaks_off == 0.0
+            && self.lacks == 0.0
+            && self.is_always_there()
+            && self.bytes_per_s >= MIB
     }
 
     /// It alone is enough where a round can be tried again.
     fn brings_something_each_time(&self) -> bool {
-        self.lies == 0.0 && self.is_always_there() && self.bytes_per_s >= MIB
+        self.part.0 >= 100 && self.lies == 0.0 && self.is_always_there() && self.bytes_per_s >= MIB
+    }
+
+    /// What it tells to have at a time; `None`: everything.
+    fn has(&self, pieces: u32, at: Duration) -> Option<PieceSet> {
+        let part = self.part.0 + self.part.1 * at.as_secs().min(100);
+        // Which ones differs from peer to peer.
+        let is_there =
+            |piece: &u32| (u64::from(*piece) * 61 + u64::from(self.endpoint.port()) * 17) % 100 < part;
+        let mut has = PieceSet::none(pieces);
+        (0..pieces).filter(is_there).for_each(|piece| has.set(piece, true));
+        (part < 100).then_some(has)
     }
 
     fn is_always_there(&self) -> bool {
@@ -101,6 +135,10 @@ impl Peer {
             load: self.load,
             yours: 0,
         }
+    }
+
+    fn ranked(&self, pieces: u32, at: Duration) -> Ranked {
+        (self.candidate(), self.has(pieces, at))
     }
 }
 
@@ -170,6 +208,8 @@ pub(super) struct Outcome {
     /// Of the peers, by their place: right pieces that each brought.
     pub(super) brought: BTreeMap<SocketAddr, u64>,
     pauses_since_progress: u32,
+    /// Those that have a part only were enough, and nobody else.
+    is_by_parts: bool,
 }
 
 /// The simulated node with its swarm.
@@ -187,6 +227,9 @@ struct Swarm {
     /// Being verified: due, piece, right?, from whom.
     verifying: Vec<(Duration, u32, bool, Option<SocketAddr>)>,
     verify_takes: Duration,
+    /// What partial peers have told to have, in the last ranking that named them.
+    told: BTreeMap<SocketAddr, PieceSet>,
+    told_at: Duration,
     /// When the answer to a search comes.
     answer_at: Option<Duration>,
     answer_takes: Duration,
@@ -209,10 +252,8 @@ impl Swarm {
     fn new(name: String, seed: u64, plan: Plan, peers: Vec<Peer>) -> Swarm {
         let base = clock::now();
         let mut rng = SmallRng::seed_from_u64(seed);
-        let mut ranked = Vec::new();
-        for peer in peers.iter().filter(|peer| peer.offered.0 == Duration::ZERO) {
-            ranked.push(peer.candidate());
-        }
+        let there = peers.iter().filter(|peer| peer.offered.0 == Duration::ZERO);
+        let ranked: Vec<_> = there.map(|peer| peer.ranked(plan.pieces, Duration::ZERO)).collect();
         let verifying = plan
             .marked
             .iter()
@@ -225,7 +266,9 @@ impl Swarm {
             rng,
             base,
             now: Duration::ZERO,
-            transfer: Transfer::new(plan.clone(), &ranked, base),
+            told: told(&ranked),
+            told_at: Duration::ZERO,
+            transfer: Transfer::new(plan.clone(), ranked, base),
             plan,
             peers,
             links: BTreeMap::new(),
@@ -243,6 +286,19 @@ impl Swarm {
             slept: None,
             done: BTreeSet::new(),
             outcome: Outcome::default(),
+        }
+    }
+
+    /// What those of the last ranking have that had a part then.
+    fn tell_parts(&mut self) {
+        self.told_at = self.now;
+        for source in self.told.keys().copied().collect::<Vec<_>>() {
+            let peer = self.peers.iter().find(|peer| peer.endpoint == source && !peer.is_down(self.now));
+            let all = || PieceSet::all(self.plan.pieces);
+            if let Some(pieces) = peer.map(|peer| peer.has(self.plan.pieces, self.now).unwrap_or_else(all)) {
+                self.told.insert(source, pieces.clone());
+                self.tell(Event::Has { source, pieces });
+            }
         }
     }
 
@@ -308,6 +364,8 @@ impl Swarm {
             Action::Fetch { source, piece } => {
                 assert!(piece < self.plan.pieces, "{name}: there is no piece {piece}");
                 assert!(!self.done.contains(&piece), "{name}: piece {piece} is done");
+                let has = self.told.get(&source).is_none_or(|has| has.contains(piece));
+                assert!(has, "{name}: {source} does not have piece {piece}");
                 let is_here = self.verifying.iter().any(|(_, here, ..)| *here == piece);
                 assert!(!is_here, "{name}: piece {piece} is being verified");
                 let holders =
@@ -368,7 +426,10 @@ impl Swarm {
         }
         // Whatever our buffers or the piece list were busy with.
         for failure in self.transfer.failures() {
-            let honest = |peer: &Peer| peer.endpoint == failure.source && peer.is_honest();
+            let honest = |peer: &Peer| {
+                let is_too_little = peer.part.0 < 100 && failure.why.ends_with("none that is missing here");
+                peer.endpoint == failure.source && peer.brings_what_it_has() && !is_too_little
+            };
             assert!(!self.peers.iter().any(honest), "{name}: blamed at {:?}: {failure:?}", self.now);
         }
     }
@@ -416,9 +477,18 @@ impl Swarm {
         if self.answer_at.is_some_and(|at| at <= self.now) {
             self.answer_at = None;
             let now = self.now;
+            if self.rng.random_bool(self.answers_lost / 2.0) {
+                return self.tell(Event::Unranked);
+            }
             let there = |peer: &&Peer| peer.offered.0 <= now && now < peer.offered.1 && !peer.is_down(now);
-            let ranked = self.peers.iter().filter(there).map(Peer::candidate).collect();
+            let there = self.peers.iter().filter(there);
+            let ranked: Vec<_> = there.map(|peer| peer.ranked(self.plan.pieces, now)).collect();
+            self.told.retain(|source, _| ranked.iter().all(|(one, _)| one.endpoint != *source));
+            self.told.extend(told(&ranked));
             self.tell(Event::Ranked(ranked));
+        }
+        if self.now >= self.told_at + TELL_EVERY {
+            self.tell_parts();
         }
         self.list_pieces();
         self.verify();
@@ -485,6 +555,14 @@ impl Swarm {
         if let Some(ends_at) = link.ends_at(sent, len).filter(|at| *at <= now) {
             let (piece, _) = link.asked.pop_front().expect("it ends");
             link.free_at = ends_at;
+            if let Some(told) = self.told.get_mut(&endpoint)
+                && self.rng.random_bool(link.peer.lacks)
+            {
+                *told = PieceSet::none(told.count());
+                link.has_buffer = self.buffers.is_none();
+                self.free(1);
+                return self.tell(Event::Lacks { source: endpoint, piece });
+            }
             link.bytes += len;
             link.has_buffer = self.buffers.is_none();
             link.breaks_now = self.rng.random_bool(link.peer.breaks_off);
@@ -519,23 +597,43 @@ impl Swarm {
     }
 }
 
+/// What they tell who have a part only.
+fn told(ranked: &[Ranked]) -> BTreeMap<SocketAddr, PieceSet> {
+    ranked.iter().filter_map(|(one, has)| Some((one.endpoint, has.clone()?))).collect()
+}
+
 fn plan(pieces: u32) -> Plan {
     Plan {
         pieces,
         piece_len_bytes: MIB,
         marked: Vec::new(),
         first_piece: 0,
+        seed: 0,
         sources_max: limits::SOURCES_AT_ONCE,
         load_weight: Millis::from_ms(10),
         retries: 2,
     }
 }
 
+/// True if those that bring what they have, each a part only, have everything together: from the beginning, or so steadily more that they
+/// are worth waiting for.
+fn are_enough_together(peers: &[Peer], pieces: u32, answers_lost: f64) -> bool {
+    let parts = || peers.iter().filter(|peer| peer.part.0 < 100 && peer.brings_what_it_has());
+    let has = |peer: &Peer| peer.has(pieces, Duration::ZERO).unwrap_or_else(|| PieceSet::all(pieces));
+    let is_had = |piece| parts().any(|peer| has(peer).contains(piece));
+    let grows = |peer: &Peer| peer.part.1 > 0 && pieces >= 16;
+    pieces > 0 && ((0..pieces).all(is_had) || answers_lost == 0.0 && parts().any(grows))
+}
+
 /// One random swarm and download; asserts what must hold at the end.
 fn survive(seed: u64) -> Outcome {
     let mut rng = SmallRng::seed_from_u64(seed);
     let count = rng.random_range(0..=6);
-    let peers: Vec<_> = (0..count).map(|number| Peer::random(&mut rng, number)).collect();
+    let mut peers: Vec<_> = (0..count).map(|number| Peer::random(&mut rng, number)).collect();
+    if rng.random_ratio(1, 6) {
+        // Nobody has everything yet.
+        peers.iter_mut().for_each(|peer| peer.part.0 = peer.part.0.min(rng.random_range(0..100)));
+    }
     let pieces = *[0, 1, 2, 5, 16, 40, 150].choose(&mut rng).expect("some");
     let marks = if rng.random_ratio(1, 3) { pieces } else { 0 };
     let mut plan = Plan {
@@ -562,12 +660,15 @@ fn survive(seed: u64) -> Outcome {
 
     // What one brings before it breaks off is nothing if it is thrown away.
     let is_enough = |peer: &Peer| list_fails == 0 && peer.brings_something_each_time();
-    let must_finish = has_honest || plan.retries > 0 && peers.iter().any(is_enough);
+    let must_finish = has_honest
+        || are_enough_together(&peers, pieces, answers_lost)
+        || plan.retries > 0 && peers.iter().any(is_enough);
     let mut swarm = Swarm::new(format!("seed {seed}"), seed, plan.clone(), peers.clone());
     (swarm.verify_takes, swarm.answers_lost, swarm.buffers) = (verify_takes, answers_lost, buffers);
     (swarm.list_at, swarm.list_takes) = (is_list_late.then_some(list_takes), list_takes);
     swarm.list_fails = list_fails;
-    let outcome = swarm.run();
+    let mut outcome = swarm.run();
+    outcome.is_by_parts = !has_honest && are_enough_together(&peers, pieces, answers_lost);
 
     assert!(outcome.is_finished || !must_finish, "seed {seed}: gave up, {plan:?} {peers:?} {outcome:?}");
     if !outcome.is_finished {
@@ -595,6 +696,8 @@ fn survive_all(seeds: std::ops::Range<u64>) {
         "too tame: {finished} finished"
     );
     assert!(wasteful > outcomes.len() / 50, "too tame: {wasteful} wasted anything");
+    let by_parts = outcomes.iter().filter(|outcome| outcome.is_by_parts).count();
+    assert!(by_parts > outcomes.len() / 50, "too tame: {by_parts} by parts alone");
 }
 
 // Two tests, for two cores.
@@ -619,6 +722,37 @@ fn three_sources_are_used_to_the_full() {
     assert!(outcome.is_finished);
     assert!(outcome.time < ideal.mul_f64(1.0 / 0.97), "{:?} where {ideal:?} is ideal", outcome.time);
     assert!(outcome.wasted <= 3 * MIB, "{} bytes came twice", outcome.wasted);
+}
+
+/// What others have does not keep the one away that has the rest.
+#[test]
+fn what_near_ones_have_in_common_does_not_hold_up_the_rest() {
+    let ms = Duration::from_millis;
+    // The same half.
+    let mut peers: Vec<_> = [100, 200, 300].map(|number| Peer::honest(number, ms(1), 20_000_000)).to_vec();
+    peers.iter_mut().for_each(|peer| peer.part = (50, 0));
+    let far = Peer::honest(3, ms(300), 20_000_000);
+    let alone = Swarm::new("the far one alone".into(), 0, plan(120), vec![far.clone()]).run();
+    peers.push(far);
+    let outcome = Swarm::new("a half in common".into(), 0, Plan { sources_max: 3, ..plan(240) }, peers).run();
+    // Half of them come from the far one, which has begun at once.
+    assert!(
+        outcome.is_finished && outcome.time < alone.time + ms(500),
+        "{:?}, {:?}",
+        outcome.time,
+        alone.time
+    );
+}
+
+#[test]
+fn a_part_that_grows_slowly_is_enough() {
+    for growth in [1, 10] {
+        let mut peer = Peer::honest(0, Duration::from_millis(1), 20_000_000);
+        peer.part = (10, growth);
+        let outcome =
+            Swarm::new(format!("grows by {growth}"), 0, Plan { retries: 0, ..plan(20) }, vec![peer]).run();
+        assert!(outcome.is_finished, "{growth}: {:?}", outcome.time);
+    }
 }
 
 #[test]

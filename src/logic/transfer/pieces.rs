@@ -1,14 +1,12 @@
 //! The state of every piece: missing -> asked -> arrived -> done, or back to missing.
 //!
-//! Knows who sent what is being verified, not who is asked for what. One byte a piece; the counts always agree with the states.
+//! Knows who sent what is being verified, not who is asked for what. One byte and two bits a piece; counts and sets always agree with the
+//! states.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::Range;
 
-/// Missing pieces are counted in blocks of this many, so that the next one is found in about twice the square root of the number of
-/// pieces (262,144 at most in practice) without a list of them.
-const BLOCK: usize = 512;
+use crate::types::PieceSet;
 
 /// Where a piece stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,29 +25,28 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Pieces {
     states: Vec<State>,
-    missing_in_block: Vec<u16>,
-    missing: usize,
+    missing: PieceSet,
+    /// Missing or asked.
+    wanted: PieceSet,
     arrived: usize,
     done: usize,
     /// Who sent the arrived ones; no entry for what an earlier download left.
     senders: BTreeMap<u32, SocketAddr>,
     /// Where the search for a missing one begins.
-    first: usize,
+    first: u32,
 }
 
 impl Pieces {
     /// `count` pieces, `marked` arrived from nobody, the others missing. What `marked` names twice or beyond the end is void.
     pub(super) fn new(count: u32, marked: &[u32], first: u32) -> Pieces {
-        let count = count as usize;
-        let in_block = |block: usize| BLOCK.min(count - block * BLOCK) as u16;
         let mut pieces = Pieces {
-            states: vec![State::Missing; count],
-            missing_in_block: (0..count.div_ceil(BLOCK)).map(in_block).collect(),
-            missing: count,
+            states: vec![State::Missing; count as usize],
+            missing: PieceSet::all(count),
+            wanted: PieceSet::all(count),
             arrived: 0,
             done: 0,
             senders: BTreeMap::new(),
-            first: first as usize % count.max(1),
+            first,
         };
         for &piece in marked {
             pieces.set(piece, State::Arrived);
@@ -62,8 +59,29 @@ impl Pieces {
         self.states.get(piece as usize).copied()
     }
 
+    /// How many are missing.
     pub(super) fn missing(&self) -> usize {
-        self.missing
+        self.missing.len()
+    }
+
+    /// Which are missing.
+    pub(super) fn all_missing(&self) -> &PieceSet {
+        &self.missing
+    }
+
+    /// True if one of `has` is missing, or asked for and may be missing again.
+    pub(super) fn wants_any_of(&self, has: &PieceSet) -> bool {
+        self.wanted.common(has) > 0
+    }
+
+    /// True if nothing beside `has` is missing, or asked for and may be missing again.
+    pub(super) fn wants_only(&self, has: &PieceSet) -> bool {
+        self.wanted.common(has) == self.wanted.len()
+    }
+
+    /// How many there are, in whatever state.
+    pub(super) fn count(&self) -> u32 {
+        self.missing.count()
     }
 
     /// Pieces being verified.
@@ -81,15 +99,18 @@ impl Pieces {
 
     /// The next missing piece from the first one onwards, wrapping.
     pub(super) fn next_missing(&self) -> Option<u32> {
-        if self.missing == 0 {
-            return None;
-        }
-        let home = self.first / BLOCK;
-        let others = (home + 1..self.missing_in_block.len()).chain(0..home);
-        let in_other = || others.into_iter().find(|block| self.missing_in_block[*block] > 0);
-        self.missing_within(self.first..self.block(home).end)
-            .or_else(|| in_other().and_then(|block| self.missing_within(self.block(block))))
-            .or_else(|| self.missing_within(self.block(home).start..self.first))
+        self.missing.next(self.first)
+    }
+
+    /// The same of those in `has`.
+    pub(super) fn next_missing_of(&self, has: &PieceSet) -> Option<u32> {
+        self.missing.next_in(has, self.first)
+    }
+
+    /// The missing pieces that are not in `others`, or all if they all are.
+    pub(super) fn missing_beside(&self, others: &PieceSet) -> PieceSet {
+        let beside = self.missing.without(others);
+        if beside.is_empty() { self.missing.clone() } else { beside }
     }
 
     pub(super) fn ask(&mut self, piece: u32) {
@@ -125,36 +146,19 @@ impl Pieces {
 
     /// The one place where a state changes.
     fn set(&mut self, piece: u32, state: State) {
-        let index = piece as usize;
-        let Some(slot) = self.states.get_mut(index) else { return };
+        let Some(slot) = self.states.get_mut(piece as usize) else { return };
         match std::mem::replace(slot, state) {
-            State::Missing => {
-                self.missing -= 1;
-                self.missing_in_block[index / BLOCK] -= 1;
-            }
             State::Arrived => self.arrived -= 1,
             State::Done => self.done -= 1,
-            State::Asked => {}
+            State::Missing | State::Asked => {}
         }
         match state {
-            State::Missing => {
-                self.missing += 1;
-                self.missing_in_block[index / BLOCK] += 1;
-            }
             State::Arrived => self.arrived += 1,
             State::Done => self.done += 1,
-            State::Asked => {}
+            State::Missing | State::Asked => {}
         }
-    }
-
-    fn block(&self, block: usize) -> Range<usize> {
-        block * BLOCK..self.states.len().min((block + 1) * BLOCK)
-    }
-
-    fn missing_within(&self, range: Range<usize>) -> Option<u32> {
-        let start = range.start;
-        let offset = self.states[range].iter().position(|state| *state == State::Missing)?;
-        Some((start + offset) as u32)
+        self.missing.set(piece, state == State::Missing);
+        self.wanted.set(piece, matches!(state, State::Missing | State::Asked));
     }
 }
 

@@ -1,18 +1,24 @@
 //! The known sources of one download: what the last ranking says of each, its marks in this round, and every failure so far.
 //!
-//! A mark (failed, wrong pieces) holds until the round ends. A source that sent a wrong piece comes after all that did not.
+//! A mark (failed, wrong pieces, refusals) holds until the round ends. A source that sent a wrong piece comes after all that did not.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
+use super::Ranked;
+use super::pieces::Pieces;
+use super::shares::united;
 use super::wire::Wire;
-use crate::logic::select::Candidate;
-use crate::types::{Millis, limits};
+use crate::logic::select::Sharer;
+use crate::types::{Millis, PieceSet, limits};
 
 /// Failures kept; older ones are forgotten.
 const FAILURES_MAX: usize = 64;
 /// Sources kept. Beyond it marks of those that no ranking names any more are forgotten early.
 const KNOWN_MAX: usize = 1024;
+/// A partial source that has told of no more pieces than before for so long is not waited for.
+const GROWS_WITHIN: Duration = Duration::from_secs(30);
 
 /// One try of a source that came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,25 +35,62 @@ pub(super) struct Source {
     pub(super) latency: Millis,
     /// Transfers there, our own left out.
     pub(super) load: u64,
+    /// The pieces that it has; `None`: all of them.
+    pub(super) has: Option<PieceSet>,
+    /// It has a piece that is not here.
+    pub(super) is_of_use: bool,
     /// True if the last ranking names it.
     is_offered: bool,
     /// It failed in this round.
     pub(super) has_failed: bool,
     /// In this round.
     pub(super) wrong_pieces: u32,
+    /// How often it told to have pieces and did not, in this round.
+    pub(super) refusals: u32,
+    /// Most pieces that it has told of, having a part only, and when it first told of so many.
+    most_told: Option<(usize, Instant)>,
     /// Set while it is in use.
     pub(super) wire: Option<Wire>,
 }
 
 impl Source {
-    /// In use, or free to be opened.
+    /// It has these pieces now; `None`: all of them.
+    pub(super) fn tell(&mut self, now: Instant, has: Option<PieceSet>) {
+        if let Some(has) = &has
+            && self.most_told.is_none_or(|(most, _)| most < has.len())
+        {
+            self.most_told = Some((has.len(), now));
+        }
+        self.has = has;
+    }
+
+    /// It may be opened: the last ranking names it, and nothing is held against it in this round.
+    fn is_free(&self) -> bool {
+        self.is_offered && !self.has_failed && self.wrong_pieces < limits::WRONG_PIECES_MAX
+    }
+
+    /// It is in use or may be opened, whether it has something for us or not.
+    fn is_there(&self) -> bool {
+        self.wire.is_some() || self.is_free()
+    }
+
     fn is_usable(&self) -> bool {
-        self.wire.is_some()
-            || (self.is_offered && !self.has_failed && self.wrong_pieces < limits::WRONG_PIECES_MAX)
+        self.is_of_use && self.is_there()
+    }
+
+    /// True if it has this piece, as far as it has told.
+    pub(super) fn has(&self, piece: u32) -> bool {
+        self.has.as_ref().is_none_or(|has| has.contains(piece))
+    }
+
+    /// As the selection rule sees it.
+    pub(super) fn sharer(&self, endpoint: SocketAddr) -> Sharer {
+        let asked = self.wire.as_ref().map_or(0, |wire| wire.asked().len() as u64);
+        Sharer { endpoint, latency: self.latency, load: self.load + asked }
     }
 
     fn is_marked(&self) -> bool {
-        self.has_failed || self.wrong_pieces > 0
+        self.has_failed || self.wrong_pieces > 0 || self.refusals > 0
     }
 }
 
@@ -63,38 +106,51 @@ impl Roster {
         Roster { sources: BTreeMap::new(), failures: Vec::new() }
     }
 
-    /// Takes in a new ranking. One in use that it does not name stays in use; other ones are forgotten unless they are marked or
-    /// `is_sender` of something that is being verified.
-    pub(super) fn refresh(&mut self, ranked: &[Candidate], is_sender: impl Fn(SocketAddr) -> bool) {
+    /// Takes in a new ranking. A source in use that it does not name stays in use; other ones are forgotten unless they are marked or have
+    /// sent something that is being verified.
+    pub(super) fn refresh(&mut self, now: Instant, ranked: Vec<Ranked>, pieces: &Pieces) {
         for source in self.sources.values_mut() {
             source.is_offered = false;
         }
-        for one in ranked {
+        let is_set_of_ours = |has: &PieceSet| has.count() == pieces.count();
+        for (one, has) in ranked.into_iter().filter(|(_, has)| has.as_ref().is_none_or(is_set_of_ours)) {
             let source = self.sources.entry(one.endpoint).or_insert(Source {
                 latency: one.latency,
                 load: 0,
+                has: None,
+                is_of_use: true,
                 is_offered: true,
                 has_failed: false,
                 wrong_pieces: 0,
+                refusals: 0,
+                most_told: None,
                 wire: None,
             });
             source.latency = one.latency;
             source.load = u64::from(one.load.saturating_sub(one.yours));
             source.is_offered = true;
+            source.tell(now, has);
         }
         let is_crowded = self.sources.len() > KNOWN_MAX;
         self.sources.retain(|endpoint, source| {
             source.is_offered
                 || source.wire.is_some()
                 || (source.is_marked() && !is_crowded)
-                || is_sender(*endpoint)
+                || pieces.is_sender(*endpoint)
         });
     }
 
     /// Forgets all marks: a new round begins.
     pub(super) fn forgive(&mut self) {
         for source in self.sources.values_mut() {
-            (source.has_failed, source.wrong_pieces) = (false, 0);
+            (source.has_failed, source.wrong_pieces, source.refusals) = (false, 0, 0);
+        }
+    }
+
+    /// Tells those that have a piece which is not here from those that have none.
+    pub(super) fn judge_use(&mut self, pieces: &Pieces) {
+        for source in self.sources.values_mut() {
+            source.is_of_use = source.has.as_ref().is_none_or(|has| pieces.wants_any_of(has));
         }
     }
 
@@ -123,6 +179,36 @@ impl Roster {
     /// True if a usable source has sent no wrong piece.
     pub(super) fn has_clean(&self) -> bool {
         self.sources.values().any(|source| source.is_usable() && source.wrong_pieces == 0)
+    }
+
+    /// What partial sources that are there and sent no wrong piece have together, of use or not; `None`: there are none.
+    pub(super) fn elsewhere(&self) -> Option<PieceSet> {
+        let there = self.sources.values().filter(|source| source.is_there() && source.wrong_pieces == 0);
+        united(there.filter_map(|source| source.has.as_ref()))
+    }
+
+    /// True if those that may be asked, without those that are `out`, have together all that is missing or may be missing again.
+    pub(super) fn others_suffice(&self, pieces: &Pieces, out: impl Fn(SocketAddr, &Source) -> bool) -> bool {
+        let others = || self.eligible().filter(|(endpoint, source)| !out(*endpoint, source));
+        others().any(|(_, source)| source.has.is_none())
+            || united(others().filter_map(|(_, source)| source.has.as_ref()))
+                .is_some_and(|has| pieces.wants_only(&has))
+    }
+
+    /// Until when a partial source that may be opened is expected to have more than now.
+    pub(super) fn grows_until(&self) -> Option<Instant> {
+        let parts = self.sources.values().filter(|source| source.has.is_some() && source.is_free());
+        parts.filter_map(|source| Some(source.most_told?.1 + GROWS_WITHIN)).max()
+    }
+
+    /// Nobody has anything for us: for the user, the partial source that has most is named, if one has not failed.
+    pub(super) fn record_what_was_not_enough(&mut self) {
+        let parts = self.sources.iter().filter(|(_, source)| source.is_free() && !source.is_marked());
+        let parts = parts.filter_map(|(endpoint, source)| Some((source.has.as_ref()?, *endpoint)));
+        if let Some((has, source)) = parts.max_by_key(|(has, _)| has.len()) {
+            let why = format!("has {} of {} pieces, none that is missing here", has.len(), has.count());
+            self.record(Failure { source, why, by_digest: false });
+        }
     }
 
     /// Sources in use.

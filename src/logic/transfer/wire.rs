@@ -86,14 +86,29 @@ impl Wire {
 
     /// A piece is complete; void if it was not asked for.
     pub(super) fn arrive(&mut self, now: Instant, piece: u32, piece_len_bytes: u64) {
-        let Some(index) = self.asked.iter().position(|(asked, _)| *asked == piece) else { return };
+        if self.unask(now, piece) {
+            self.delivered += 1;
+            self.bytes_at_piece = self.bytes.max(self.bytes_at_piece.saturating_add(piece_len_bytes));
+        }
+    }
+
+    /// The source has answered for a piece, with its bytes or without; false if it was not asked for.
+    pub(super) fn unask(&mut self, now: Instant, piece: u32) -> bool {
+        let Some(index) = self.asked.iter().position(|(asked, _)| *asked == piece) else { return false };
         self.asked.remove(index);
-        self.delivered += 1;
         self.last_byte_at = now;
-        self.bytes_at_piece = self.bytes.max(self.bytes_at_piece.saturating_add(piece_len_bytes));
         if self.asked.is_empty() {
             self.busy_before = self.busy(now);
             self.busy_since = None;
+        }
+        true
+    }
+
+    /// For how long it has been left alone: nothing is asked of it.
+    pub(super) fn rest(&self, now: Instant) -> Duration {
+        match self.is_idle() {
+            true => now.saturating_duration_since(self.last_byte_at),
+            false => Duration::ZERO,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::node::catalog::SharedFile;
 use crate::node::engine::Engine;
 use crate::node::find::{self, LiveHolder, Probed};
 use crate::rt::{Stop, clock};
-use crate::types::{Checksum, ContentKey, FileEntry, Provider, Query};
+use crate::types::{Checksum, ContentKey, FileEntry, Holding, Md5Digest, Provider, Query};
 
 /// Contents of one name whose holders under other names are looked up.
 const CONTENTS_LOOKED_UP_MAX: usize = 4;
@@ -34,6 +34,12 @@ pub(super) enum Found {
 }
 
 impl Candidates {
+    /// The MD5 of the whole file as one of the holders claims it, if possible one that has the whole file.
+    pub(super) fn claimed_md5(&self) -> Md5Digest {
+        let full = self.providers.iter().find(|one| one.entry.holding == Holding::Full);
+        full.or(self.providers.first()).map_or(Md5Digest([0; 16]), |one| one.entry.md5)
+    }
+
     /// Finds the holders of the name, or of the content that is the `only` one wanted under whatever name, probes them and
     /// chooses. While holders are known and none answers, it is tried again in rounds.
     pub(super) fn find(

@@ -3,6 +3,8 @@
 //! Everything comes to it as a [`Report`]: pieces from the source threads, verdicts from the verifier, the piece list, new rankings. It
 //! waits for these and for the clock, and for nothing else but the disk.
 
+mod holders;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,15 +15,17 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::buffers::Buffers;
+use super::offering::Offering;
 use super::peer::{Asker, Fault};
-use super::piece_list::{self, Next, PieceList};
+use super::piece_list::{self, Giver, Next, PieceList};
+use super::refresh::Refresh;
 use super::report::Report;
-use super::search::{self, Searched};
+use super::search::Parts;
 use super::sources::Sources;
 use super::verifier::{self, Arrival, Checked, Verifier};
 use crate::logic::select::{Candidate, Rating};
 use crate::logic::transfer::{Action, Event, Failure, Plan, Transfer};
-use crate::node::api::{CommandError, DownloadRequest, Progress};
+use crate::node::api::{DownloadRequest, Progress};
 use crate::node::engine::Engine;
 use crate::rt::{How, Stop, Threads, clock};
 use crate::store::{Partial, PartialError, Record};
@@ -62,6 +66,7 @@ pub(super) struct Fetch<'a> {
     pub(super) providers: BTreeMap<SocketAddr, Provider>,
     pub(super) cancel: &'a Stop,
     pub(super) progress: &'a mut dyn FnMut(Progress),
+    pub(super) offering: &'a mut Offering,
 }
 
 /// What an earlier download has left.
@@ -83,6 +88,8 @@ struct Run {
     /// Holders as last ranked, best first.
     ranked: Vec<Candidate>,
     is_searching: bool,
+    /// Those of them that have a part only.
+    refresh: Refresh,
     buffers: Buffers,
     reports: (Sender<Report>, Receiver<Report>),
     threads: Threads,
@@ -95,7 +102,12 @@ struct Run {
 
 impl Fetch<'_> {
     /// Fetches every piece of the content that `left` does not have.
-    pub(super) fn run(&mut self, ranking: &[Rating], left: Left) -> Result<Fetched, FetchError> {
+    pub(super) fn run(
+        &mut self,
+        ranking: &[Rating],
+        parts: Parts,
+        left: Left,
+    ) -> Result<Fetched, FetchError> {
         if let Some(manifest) = &left.manifest {
             // The request may be another one than that which left the part.
             self.remember(manifest)?;
@@ -106,14 +118,17 @@ impl Fetch<'_> {
         let plan = self.plan(&geometry, &buffers, &left);
         let (verifier, batches) = Verifier::new(geometry, left.marked);
         let stop = self.cancel.child().map_err(FetchError::System)?;
+        let mut refresh = Refresh::new();
+        refresh.searched(&parts, clock::now());
         let mut run = Run {
-            transfer: Transfer::new(plan, &candidates, clock::now()),
+            transfer: Transfer::new(plan, holders::ranked(&candidates, parts), clock::now()),
             sources: Sources::new(Asker::new(self.engine, self.content), buffers.clone()),
             verifier,
             checked: VecDeque::new(),
             piece_list: PieceList::new(&geometry, left.manifest),
             ranked: candidates,
             is_searching: false,
+            refresh,
             buffers,
             reports: bounded(REPORTS_MAX),
             threads: Threads::new(),
@@ -137,6 +152,7 @@ impl Fetch<'_> {
             marked: left.marked.clone(),
             // Those who fetch a file together begin at different places, so that they have something for each other.
             first_piece: SmallRng::from_os_rng().random_range(0..pieces.max(1)),
+            seed: SmallRng::from_os_rng().random(),
             // Each may hold a buffer that fills slowly: unless there is one for each piece, half of them are left for the others.
             sources_max: match buffers.all() as u64 >= u64::from(pieces) {
                 true => limits::SOURCES_AT_ONCE,
@@ -155,6 +171,7 @@ impl Fetch<'_> {
             if actions.is_empty() {
                 self.see_to_piece_list(run, now)?;
                 self.verify_what_is_due(run, now);
+                self.refresh_parts(run, now);
                 self.go_on(run, now)?;
             }
             for action in actions {
@@ -203,7 +220,8 @@ impl Fetch<'_> {
     /// Waits for a report, or until somebody wants to look at the clock, and takes in what came.
     fn wait(&mut self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
         let verify_at = run.verifier.due_at().filter(|_| !run.piece_list.is_missing());
-        let wakes = [run.transfer.next_wake(now), verify_at, run.piece_list.next_wake()];
+        let wakes =
+            [run.transfer.next_wake(now), verify_at, run.piece_list.next_wake(), run.refresh.next_wake()];
         let wake = wakes.into_iter().flatten().min();
         select! {
             recv(self.cancel.receiver()) -> _ => return Err(FetchError::Cancelled),
@@ -232,10 +250,14 @@ impl Fetch<'_> {
     }
 
     /// Has the piece list on its way from somebody if it is needed: from a source in use, else from any that was ranked, as perhaps nothing
-    /// is missing, so that no source is opened. When all have been asked in vain, what waits to be verified is dropped.
+    /// is missing, so that no source is opened; but first from those that have all pieces, and so have held every line of it against one.
+    /// When all have been asked in vain, what waits to be verified is dropped.
     fn see_to_piece_list(&self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
         let ranked = run.ranked.iter().map(|candidate| candidate.endpoint);
-        match run.piece_list.next(now, run.sources.endpoints().chain(ranked)) {
+        let holders = run.sources.endpoints().chain(ranked);
+        let (full, partial) = (holders.clone(), holders);
+        let full = full.filter(|holder| !run.refresh.is_partial(*holder));
+        match run.piece_list.next(now, full.chain(partial)) {
             Next::Nobody => {}
             Next::Ask(of) => {
                 let stop = run.stop.child().map_err(FetchError::System)?;
@@ -256,27 +278,6 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    fn search(&self, run: &mut Run) -> Result<(), FetchError> {
-        if run.is_searching {
-            return Ok(());
-        }
-        let (engine, name, content) = (Arc::clone(self.engine), self.request.name.clone(), self.content);
-        let known = self.providers.values().cloned().collect();
-        let (reports, stop) = (run.reports.0.clone(), run.stop.clone());
-        let is_alone = run.transfer.sources_in_use() == 0;
-        let search = move || {
-            let searched = search::holders(&engine, &name, content, known, is_alone, &stop);
-            let _download_has_ended = reports.send(Report::Searched(searched));
-        };
-        match run.threads.spawn("search", search) {
-            Ok(()) => run.is_searching = true,
-            Err(error) if is_alone => return Err(FetchError::System(error)),
-            // Those in use go on, and it is tried again.
-            Err(_) => run.transfer.on_event(clock::now(), Event::Ranked(run.ranked.clone())),
-        }
-        Ok(())
-    }
-
     fn take(&mut self, run: &mut Run, report: Report) -> Result<(), FetchError> {
         let now = clock::now();
         match report {
@@ -287,6 +288,11 @@ impl Fetch<'_> {
                     if is_wanted {
                         run.verifier.push(Arrival { piece, bytes, source: Some(source) }, now);
                     }
+                }
+            }
+            Report::Lacks { source, thread, piece } => {
+                if run.sources.is_in_use(source, thread) {
+                    run.transfer.on_event(now, Event::Lacks { source, piece });
                 }
             }
             Report::SourceFailed { source, thread, why, by_digest } => {
@@ -304,6 +310,7 @@ impl Fetch<'_> {
                 run.checked.extend(checked);
             }
             Report::Searched(searched) => self.take_searched(run, searched)?,
+            Report::Have(told) => self.take_have(run, told)?,
         }
         Ok(())
     }
@@ -314,8 +321,9 @@ impl Fetch<'_> {
         (from, request): (SocketAddr, u64),
         outcome: Result<Manifest, Fault>,
     ) -> Result<(), FetchError> {
+        let giver = Giver { endpoint: from, is_partial: run.refresh.is_partial(from) };
         match outcome.map(Arc::new) {
-            Ok(manifest) if run.piece_list.arrived(&manifest, from) => self.remember(&manifest)?,
+            Ok(manifest) if run.piece_list.arrived(&manifest, giver) => self.remember(&manifest)?,
             Err(fault) if run.piece_list.failed(request) => {
                 let (why, by_digest) = (fault.why(), fault.by_digest());
                 run.sources.leave(from);
@@ -324,38 +332,6 @@ impl Fetch<'_> {
             // It has come from another one, or this one was given up.
             Ok(_) | Err(_) => {}
         }
-        Ok(())
-    }
-
-    fn take_searched(
-        &mut self,
-        run: &mut Run,
-        searched: Result<Searched, CommandError>,
-    ) -> Result<(), FetchError> {
-        run.is_searching = false;
-        let is_alone = run.transfer.sources_in_use() == 0;
-        match searched {
-            Ok(Searched::Holders { providers, ranking }) => {
-                // Of those known before, only they stay who have sent something: a long download must not grow with every newcomer.
-                self.providers.retain(|endpoint, _| run.fetched.sources.contains(endpoint));
-                self.providers.extend(providers.into_iter().map(|provider| (provider.endpoint, provider)));
-                run.ranked = ranking.iter().map(|rating| rating.candidate).collect();
-                if is_alone {
-                    (self.progress)(Progress::Ranked { key: self.content, ranking });
-                }
-            }
-            Ok(Searched::Replaced) if is_alone && !run.verifier.has_work() && run.checked.is_empty() => {
-                return Err(FetchError::Replaced(run.transfer.failures().to_vec()));
-            }
-            Ok(Searched::Replaced) => run.ranked.clear(),
-            Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
-            Err(error) if is_alone => {
-                return Err(FetchError::System(std::io::Error::other(error.to_string())));
-            }
-            // Those in use go on, and it is tried again.
-            Err(_) => {}
-        }
-        run.transfer.on_event(clock::now(), Event::Ranked(run.ranked.clone()));
         Ok(())
     }
 
@@ -416,6 +392,12 @@ impl Fetch<'_> {
         }
         run.done_bytes += bytes.bytes().len() as u64;
         run.transfer.on_event(clock::now(), Event::Verified { piece });
+        // Others may have it now.
+        if run.transfer.is_done(piece)
+            && let Some(manifest) = run.piece_list.manifest()
+        {
+            self.offering.add(piece, manifest, self.part, clock::now());
+        }
         (self.progress)(Progress::Bytes {
             done_bytes: run.done_bytes,
             total_bytes: self.content.size_bytes,
@@ -424,13 +406,21 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// The bytes are right and the MD5 listed for them is not: whoever gave the list lied. It is named, once. Its bytes and the list's
-    /// BLAKE3 values are as good as anybody's; the MD5 of the whole file is computed instead.
-    fn name_list_giver(&self, run: &mut Run, piece: u32) {
+    /// The bytes are right and the MD5 listed for them is not: whoever gave the list lied, if it has all pieces; else it may have been
+    /// lied to and have passed it on before it came to this piece. It is named, once. Its bytes and the list's BLAKE3 values are as good as
+    /// anybody's; the MD5 of the whole file is computed instead.
+    fn name_list_giver(&mut self, run: &mut Run, piece: u32) {
         run.fetched.piece_md5s_hold = false;
-        if let Some(liar) = run.piece_list.take_giver() {
-            let name = &self.request.name;
-            self.engine.warn(format!("`{name}`: {liar} falsely claims an md5 for piece {piece}"));
+        self.offering.withhold_list();
+        let name = &self.request.name;
+        match run.piece_list.take_giver() {
+            Some(Giver { endpoint, is_partial: false }) => {
+                self.engine.warn(format!("`{name}`: {endpoint} falsely claims an md5 for piece {piece}"));
+            }
+            Some(Giver { endpoint, is_partial: true }) => self.engine.warn(format!(
+                "`{name}`: {endpoint}, which has a part only, gave a piece list with a false md5 for piece {piece}"
+            )),
+            None => {}
         }
     }
 }

@@ -5,8 +5,10 @@
 mod buffers;
 mod choice;
 mod fetch;
+mod offering;
 mod peer;
 mod piece_list;
+mod refresh;
 mod report;
 mod search;
 mod source;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 
 use choice::Candidates;
 use fetch::{Fetch, FetchError, Fetched, Left};
+use offering::Offering;
 
 use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use super::catalog::SharedFile;
@@ -175,7 +178,8 @@ fn one_content(
     let &Job { engine, request, cancel, .. } = job;
     let name = &request.name;
     let content = candidates.key;
-    let ranking = search::ranking(engine, &candidates.live);
+    let parts = search::parts(engine, content, &candidates.live, cancel)?;
+    let ranking = search::ranking(engine, &candidates.live, &parts);
     progress(Progress::Ranked { key: content, ranking: ranking.clone() });
 
     let turn = engine.turns.take(content, cancel, &mut || progress(Progress::Waiting))?;
@@ -194,8 +198,13 @@ fn one_content(
     let providers =
         candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
     let part = Arc::new(part);
-    let mut fetch = Fetch { engine, request, content, part: &part, providers, cancel, progress };
-    let fetched = fetch.run(&ranking, left);
+    // Lives until the file is in the catalog, so that there is always something to serve its pieces from; but no longer than a part
+    // that comes to nothing, which would be kept on the disk by who serves it.
+    let mut offering = Offering::new(engine, name, content, candidates.claimed_md5());
+    let offered = &mut offering;
+    let mut fetch =
+        Fetch { engine, request, content, part: &part, providers, cancel, progress, offering: offered };
+    let fetched = fetch.run(&ranking, parts, left);
     let claims = claims(candidates.providers.iter().chain(fetch.providers.values()));
     let part = Arc::into_inner(part).ok_or_else(|| {
         let why = "the disk does not answer: the part is still being read".into();
@@ -204,6 +213,7 @@ fn one_content(
     let fetched = match fetched {
         Ok(fetched) => fetched,
         Err(error) => {
+            drop(offering);
             match &error {
                 FetchError::Cancelled => part.keep(),
                 // Sources may come, or room.
@@ -222,11 +232,13 @@ fn one_content(
     let md5 = match whole_md5(request, &fetched, &part, content, &claims, cancel, progress) {
         Ok(Verdict::Right(md5)) => md5,
         Ok(Verdict::Wrong(md5)) => {
+            drop(offering);
             name_liars(engine, name, &claims, md5);
             discard(part);
             return Ok(None);
         }
         Err(error) => {
+            drop(offering);
             match error {
                 DownloadError::Command(CommandError::Cancelled) => part.keep(),
                 _ => part.set_aside(),
@@ -237,12 +249,16 @@ fn one_content(
     if let Some(md5) = md5 {
         name_liars(engine, name, &claims, md5);
     }
-    let placed = part.place(name, request.force).map_err(|(part, error)| {
-        part.set_aside();
-        disk_error(name, &error)
-    })?;
+    let placed = match part.place(name, request.force) {
+        Ok(placed) => placed,
+        Err((part, error)) => {
+            drop(offering);
+            part.set_aside();
+            return Err(disk_error(name, &error).into());
+        }
+    };
     offer(engine, request, content, &fetched, md5, claims, &placed, cancel);
-    drop(counted);
+    drop((counted, offering));
     let pieces = geometry.count().unwrap_or(0);
     Ok(Some(Outcome::Fetched { md5, pieces, sources: fetched.sources }))
 }

@@ -39,8 +39,16 @@ enum State {
     },
     Here {
         manifest: Arc<Manifest>,
-        giver: Option<SocketAddr>,
+        giver: Option<Giver>,
     },
+}
+
+/// Who gave a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Giver {
+    pub(super) endpoint: SocketAddr,
+    /// It had a part of the content only, so that it could not hold all of the list against it.
+    pub(super) is_partial: bool,
 }
 
 /// Whom to ask.
@@ -128,7 +136,7 @@ impl PieceList {
 
     /// The list is here; false if it was already.
     #[must_use]
-    pub(super) fn arrived(&mut self, manifest: &Arc<Manifest>, giver: SocketAddr) -> bool {
+    pub(super) fn arrived(&mut self, manifest: &Arc<Manifest>, giver: Giver) -> bool {
         let is_news = self.is_missing();
         if is_news {
             self.state = State::Here { manifest: Arc::clone(manifest), giver: Some(giver) };
@@ -137,7 +145,7 @@ impl PieceList {
     }
 
     /// Who gave the list, if that was in this run and was not asked before.
-    pub(super) fn take_giver(&mut self) -> Option<SocketAddr> {
+    pub(super) fn take_giver(&mut self) -> Option<Giver> {
         match &mut self.state {
             State::Here { giver, .. } => giver.take(),
             _ => None,

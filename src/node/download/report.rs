@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::buffers::Buffer;
 use super::peer::Fault;
-use super::search::Searched;
+use super::search::{Parts, Searched};
 use super::verifier::Checked;
 use crate::node::api::CommandError;
 use crate::types::Manifest;
@@ -18,6 +18,12 @@ pub(super) enum Report {
         thread: u64,
         piece: u32,
         bytes: Buffer,
+    },
+    /// The source does not have a piece that it was asked for, and goes on.
+    Lacks {
+        source: SocketAddr,
+        thread: u64,
+        piece: u32,
     },
     SourceFailed {
         source: SocketAddr,
@@ -33,4 +39,6 @@ pub(super) enum Report {
     },
     Checked(Vec<Checked>),
     Searched(Result<Searched, CommandError>),
+    /// What those that have a part only have by now, as far as they have told.
+    Have(Result<Parts, CommandError>),
 }

@@ -3,12 +3,35 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+
 use crate::logic::select::{Rating, rank};
+use crate::net::client::ClientError;
 use crate::node::api::CommandError;
 use crate::node::engine::Engine;
 use crate::node::find::{self, LiveHolder};
+use crate::proto::decode;
+use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::rt::Stop;
-use crate::types::{ContentKey, FileName, Holding, Provider, Query};
+use crate::types::{ContentKey, FileName, Geometry, Holding, PieceSet, Provider, Query, limits};
+
+/// Which pieces a partial holder has.
+pub(super) type Parts = BTreeMap<SocketAddr, PieceSet>;
+
+/// What is searched for, and what the download knows already.
+#[derive(Debug)]
+pub(super) struct Search {
+    pub(super) name: FileName,
+    pub(super) content: ContentKey,
+    /// Who was found before: probed again where nobody can be asked.
+    pub(super) known: Vec<Provider>,
+    /// The pieces that need not be fetched any more.
+    pub(super) here: PieceSet,
+    /// The download has no source left: it is news for the user that nobody can be asked.
+    pub(super) is_alone: bool,
+}
 
 /// What a search came to.
 #[derive(Debug)]
@@ -17,55 +40,199 @@ pub(super) enum Searched {
         providers: Vec<Provider>,
         /// Those that answered, best first. May be empty.
         ranking: Vec<Rating>,
+        /// What those of them have that have not everything.
+        parts: Parts,
     },
-    /// Nobody has the content, and the name is offered with another one.
+    /// Nobody has all of the content, those who have parts of it lack some piece together, and the name is offered with another one.
     Replaced,
 }
 
-/// Searches. Where nobody can be asked who they are, those known before are probed again; `is_alone` (the download has no source left)
-/// makes that news for the user.
+impl Search {
+    /// # Errors
+    /// [`CommandError::Cancelled`], or [`CommandError::System`].
+    pub(super) fn run(self, engine: &Engine, stop: &Stop) -> Result<Searched, CommandError> {
+        let Search { content, .. } = self;
+        let (providers, is_found) = match find::providers(engine, &Query::Content(content.id.into()), stop) {
+            Ok(mut providers) => {
+                providers.retain(|provider| provider.entry.key() == content);
+                (providers, true)
+            }
+            Err(CommandError::Cancelled) => return Err(CommandError::Cancelled),
+            Err(error) => {
+                if self.is_alone {
+                    engine.warn(format!("{error}; going on with the sources known before"));
+                }
+                (self.known, false)
+            }
+        };
+        let probed = find::probe(engine, providers.clone(), stop)?;
+        let parts = parts(engine, content, &probed.live, stop)?;
+        let has_full = providers.iter().any(|one| one.entry.holding == Holding::Full);
+        if is_found
+            && !has_full
+            && !is_covered(self.here, &parts)
+            && is_replaced(engine, &self.name, content, stop)
+        {
+            return Ok(Searched::Replaced);
+        }
+        Ok(Searched::Holders { ranking: ranking(engine, &probed.live, &parts), parts, providers })
+    }
+}
+
+/// True if what is `here` and the `parts` are all pieces together.
+fn is_covered(here: PieceSet, parts: &Parts) -> bool {
+    let mut all = here;
+    parts.values().for_each(|has| all.unite(has));
+    is_whole(&all)
+}
+
+/// True if every piece is among them.
+pub(super) fn is_whole(pieces: &PieceSet) -> bool {
+    pieces.len() == pieces.count() as usize
+}
+
+/// Returns true if and only if somebody offers all of another content under the name.
+fn is_replaced(engine: &Engine, name: &FileName, content: ContentKey, stop: &Stop) -> bool {
+    let is_other = |one: &Provider| one.entry.key() != content && one.entry.holding == Holding::Full;
+    let by_name = find::providers(engine, &Query::Name(name.clone()), stop);
+    by_name.is_ok_and(|providers| providers.iter().any(is_other))
+}
+
+/// What the live partial holders have, as far as they are asked: see [`limits::PARTS_KNOWN_MAX`].
 ///
 /// # Errors
 /// [`CommandError::Cancelled`], or [`CommandError::System`].
-pub(super) fn holders(
+pub(super) fn parts(
     engine: &Engine,
-    name: &FileName,
     content: ContentKey,
-    known: Vec<Provider>,
-    is_alone: bool,
+    live: &[LiveHolder],
     stop: &Stop,
-) -> Result<Searched, CommandError> {
-    let providers = match find::providers(engine, &Query::Content(content.id.into()), stop) {
-        Ok(providers) if providers.is_empty() && is_alone && is_replaced(engine, name, content, stop) => {
-            return Ok(Searched::Replaced);
-        }
-        Ok(mut providers) => {
-            providers.retain(|provider| provider.entry.key() == content);
-            providers
-        }
-        Err(CommandError::Cancelled) => return Err(CommandError::Cancelled),
-        Err(error) => {
-            if is_alone {
-                engine.warn(format!("{error}; going on with the sources known before"));
-            }
-            known
-        }
-    };
-    let probed = find::probe(engine, providers.clone(), stop)?;
-    Ok(Searched::Holders { ranking: ranking(engine, &probed.live), providers })
+) -> Result<Parts, CommandError> {
+    let full: Vec<_> =
+        live.iter().filter(|holder| is_full(holder)).map(|holder| holder.candidate.endpoint).collect();
+    let ranked = ranked(engine, live.iter().filter(|holder| !full.contains(&holder.candidate.endpoint)));
+    let mut partial: Vec<_> = ranked.iter().map(|rating| rating.candidate.endpoint).collect();
+    choose(&mut partial, &mut SmallRng::from_os_rng());
+    have(engine, content, &partial, stop)
 }
 
-/// Returns true if and only if the name is offered with other content.
-fn is_replaced(engine: &Engine, name: &FileName, content: ContentKey, stop: &Stop) -> bool {
-    let by_name = find::providers(engine, &Query::Name(name.clone()), stop);
-    by_name.is_ok_and(|providers| providers.iter().any(|one| one.entry.key() != content))
+/// Leaves as many as may be known, of those in the order of their rank: half of them the best ones, the others at random, as of very
+/// many those that are near may all lack the same.
+fn choose(partial: &mut Vec<SocketAddr>, rng: &mut SmallRng) {
+    if partial.len() > limits::PARTS_KNOWN_MAX {
+        partial[limits::PARTS_KNOWN_MAX / 2..].shuffle(rng);
+        partial.truncate(limits::PARTS_KNOWN_MAX);
+    }
 }
 
-/// Live full holders, each endpoint once, best first.
-pub(super) fn ranking(engine: &Engine, live: &[LiveHolder]) -> Vec<Rating> {
-    let full = live.iter().filter(|holder| holder.provider.entry.holding == Holding::Full);
+/// Asks these partial holders which pieces they have. One that has none, or does not tell, is left out.
+///
+/// # Errors
+/// [`CommandError::Cancelled`], or [`CommandError::System`].
+pub(super) fn have(
+    engine: &Engine,
+    content: ContentKey,
+    partial: &[SocketAddr],
+    stop: &Stop,
+) -> Result<Parts, CommandError> {
+    let told = find::ask(engine, partial, &PeerRequest::Have { content }, stop)?;
+    let told = told.into_iter().map(|answer| has(content, answer.map(|answer| answer.body)));
+    Ok(partial.iter().zip(told).filter_map(|(endpoint, has)| Some((*endpoint, has?))).collect())
+}
+
+/// What an answer tells that its sender has.
+fn has(content: ContentKey, body: Result<Vec<u8>, ClientError>) -> Option<PieceSet> {
+    let count = Geometry::of(content.size_bytes).count()?;
+    match decode(&body.ok()?) {
+        Ok(PeerReply::Have { pieces }) => PieceSet::from_bytes(count, &pieces).filter(|has| !has.is_empty()),
+        _ => None,
+    }
+}
+
+fn is_full(holder: &LiveHolder) -> bool {
+    holder.provider.entry.holding == Holding::Full
+}
+
+/// Live holders that have everything, and those whose `parts` are known, each endpoint once, best first.
+pub(super) fn ranking(engine: &Engine, live: &[LiveHolder], parts: &Parts) -> Vec<Rating> {
+    let is_of_use = |holder: &&LiveHolder| is_full(holder) || parts.contains_key(&holder.candidate.endpoint);
+    ranked(engine, live.iter().filter(is_of_use))
+}
+
+/// Each endpoint once, best first.
+fn ranked<'a>(engine: &Engine, live: impl Iterator<Item = &'a LiveHolder>) -> Vec<Rating> {
     let by_endpoint: BTreeMap<SocketAddr, _> =
-        full.map(|holder| (holder.candidate.endpoint, holder.candidate)).collect();
+        live.map(|holder| (holder.candidate.endpoint, holder.candidate)).collect();
     let candidates: Vec<_> = by_endpoint.into_values().collect();
     rank(&candidates, engine.load_weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::encode;
+    use crate::types::ContentId;
+
+    fn set(pieces: &[u32]) -> PieceSet {
+        let mut set = PieceSet::none(9);
+        pieces.iter().for_each(|piece| set.set(*piece, true));
+        set
+    }
+
+    #[test]
+    fn only_a_set_of_the_contents_pieces_that_is_not_empty_tells_anything() {
+        let content = ContentKey { size_bytes: (8 << 20) + 1, id: ContentId([0; 32]) };
+        let body = |reply: PeerReply| Ok(encode(&reply).expect("it fits"));
+        for (answer, expected) in [
+            (body(PeerReply::Have { pieces: vec![0b1000_0001, 0b1000_0000] }), Some(set(&[0, 7, 8]))),
+            (body(PeerReply::Have { pieces: vec![0, 0] }), None),
+            (body(PeerReply::Have { pieces: vec![0xff] }), None),
+            (body(PeerReply::Have { pieces: vec![0xff, 0x80, 0] }), None),
+            (body(PeerReply::Have { pieces: vec![0xff, 0x81] }), None),
+            (body(PeerReply::malformed("what?")), None),
+            (body(PeerReply::Piece { piece: 0, len_bytes: 1 }), None),
+            (Ok(b"garbage".to_vec()), None),
+            (Ok(Vec::new()), None),
+            (Err(ClientError::Deadline), None),
+        ] {
+            assert_eq!(has(content, answer.clone()), expected, "{answer:?}");
+        }
+        let none = ContentKey { size_bytes: u64::MAX, ..content };
+        assert_eq!(has(none, body(PeerReply::Have { pieces: vec![0xff] })), None);
+    }
+
+    #[test]
+    fn of_too_many_the_best_are_asked_each_time_and_each_of_the_others_some_time() {
+        let most = limits::PARTS_KNOWN_MAX;
+        let endpoint = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let all: Vec<_> = (0..3 * most as u16).map(endpoint).collect();
+        let mut few = all[..most].to_vec();
+        let mut rng = SmallRng::seed_from_u64(8);
+        choose(&mut few, &mut rng);
+        assert_eq!(few, all[..most], "as many as may be");
+        let mut asked = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            let mut chosen = all.clone();
+            choose(&mut chosen, &mut rng);
+            assert_eq!((&chosen[..most / 2], chosen.len()), (&all[..most / 2], most));
+            asked.extend(chosen);
+        }
+        assert_eq!(asked.len(), all.len());
+    }
+
+    #[test]
+    fn a_content_is_covered_if_no_piece_is_missing_everywhere() {
+        let parts = |sets: &[&[u32]]| -> Parts {
+            let endpoint = |port| SocketAddr::from(([127, 0, 0, 1], port));
+            (1..).zip(sets).map(|(port, pieces)| (endpoint(port), set(pieces))).collect()
+        };
+        for (here, elsewhere, expected) in [
+            (&[][..], &[][..], false),
+            (&[0, 1, 2], &[&[3, 4, 5][..], &[6, 7]], false),
+            (&[0, 1, 2], &[&[3, 4, 5], &[5, 6, 7, 8]], true),
+            (&[0, 1, 2, 3, 4, 5, 6, 7, 8], &[], true),
+        ] {
+            assert_eq!(is_covered(set(here), &parts(elsewhere)), expected, "{here:?} {elsewhere:?}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, select};
 use super::buffers::{Buffer, Buffers};
 use super::peer::{Asker, Fault, silence_from};
 use crate::net::client::Client;
-use crate::proto::peer::{PeerReply, PeerRequest};
+use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::rt::{Stop, clock};
 use crate::types::Geometry;
 
@@ -39,12 +39,15 @@ pub(super) struct Source {
     pub(super) stop: Stop,
 }
 
-/// Fetches until told to end; `deliver` takes each piece, of the right length and nothing more known of it, and returns false when
-/// nobody wants any more.
+/// Fetches until told to end; `deliver` takes each piece, of the right length and nothing more known of it, or none where the source
+/// does not have it, and returns false when nobody wants any more.
 ///
 /// # Errors
 /// Why the source is of no use; [`Fault::Stopped`] is no fault of its.
-pub(super) fn run(source: &Source, mut deliver: impl FnMut(u32, Buffer) -> bool) -> Result<(), Fault> {
+pub(super) fn run(
+    source: &Source,
+    mut deliver: impl FnMut(u32, Option<Buffer>) -> bool,
+) -> Result<(), Fault> {
     let mut client = source.asker.connect(source.endpoint, &source.stop)?;
     let mut on_the_wire: VecDeque<(u32, Instant)> = VecDeque::new();
     loop {
@@ -61,7 +64,10 @@ pub(super) fn run(source: &Source, mut deliver: impl FnMut(u32, Buffer) -> bool)
             on_the_wire.push_back((piece, source.ask_for(&mut client, piece)?));
         }
         if let Some((piece, asked_at)) = on_the_wire.pop_front() {
-            let buffer = source.receive(&mut client, piece, asked_at)?;
+            let buffer = match source.receive(&mut client, piece, asked_at) {
+                Err(Fault::Refused(PeerRefusal::NoSuchPiece)) => None,
+                received => Some(received?),
+            };
             if !deliver(piece, buffer) {
                 return Ok(());
             }
@@ -79,13 +85,14 @@ impl Source {
 
     fn receive(&self, client: &mut Client, piece: u32, asked_at: Instant) -> Result<Buffer, Fault> {
         let expected = Geometry::of(self.asker.content.size_bytes).len_bytes(piece).unwrap_or(0);
-        match client.receive(silence_from(clock::now()))? {
+        let reply = client.receive(silence_from(clock::now()))?;
+        self.asker.hold_back(self.endpoint, asked_at, &self.stop)?;
+        match reply {
             PeerReply::Piece { piece: sent, len_bytes }
                 if sent == piece && u64::from(len_bytes) == expected => {}
             PeerReply::Refused(refusal) => return Err(Fault::Refused(refusal)),
             _ => return Err(Fault::Unfit("its answer is not the piece that was asked for")),
         }
-        self.asker.hold_back(self.endpoint, asked_at, &self.stop)?;
         self.meter.waits_for_us.store(true, Ordering::Relaxed);
         let buffer = self.buffers.wait(expected as usize, &self.stop);
         self.meter.waits_for_us.store(false, Ordering::Relaxed);

@@ -70,7 +70,11 @@ impl Sources {
         let reports = reports.clone();
         threads.spawn("source", move || {
             let deliver = |piece, bytes| {
-                reports.send(Report::Arrived { source: endpoint, thread, piece, bytes }).is_ok()
+                let report = match bytes {
+                    Some(bytes) => Report::Arrived { source: endpoint, thread, piece, bytes },
+                    None => Report::Lacks { source: endpoint, thread, piece },
+                };
+                reports.send(report).is_ok()
             };
             if let Err(fault) = source::run(&source, deliver)
                 && !matches!(fault, Fault::Stopped)
@@ -104,7 +108,7 @@ impl Sources {
         self.in_use.get(&endpoint).is_some_and(|in_use| in_use.thread == thread)
     }
 
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = SocketAddr> {
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = SocketAddr> + Clone {
         self.in_use.keys().copied()
     }
 

@@ -116,11 +116,6 @@ impl Verifier {
         self.first_arrived_at.filter(|_| !self.is_busy).map(|at| at + wait)
     }
 
-    /// True if something waits to be verified or is being verified.
-    pub(super) fn has_work(&self) -> bool {
-        self.is_busy || !self.arrived.is_empty() || !self.marked.is_empty()
-    }
-
     /// Throws away what waits, what an earlier download left included; returns which pieces that were.
     pub(super) fn drop_all(&mut self) -> Vec<u32> {
         self.first_arrived_at = None;

@@ -55,7 +55,7 @@ pub struct Opened {
 pub struct Partial {
     claim: Claim,
     parts_dir: OwnedFd,
-    file: File,
+    file: Arc<File>,
     /// Set once a sync has failed. The system then holds the lost bytes for written and a second sync would
     /// succeed, so that nothing in this part can be trusted again.
     sync_failed: Option<Errno>,
@@ -172,7 +172,7 @@ impl Partial {
             Some(file) => file,
             None => disk.create(parts_dir.as_fd(), &Left::Part.name(key.id)).map_err(fault(Op::Create))?,
         };
-        let part = Partial { claim, parts_dir, file, sync_failed: None, settled: false };
+        let part = Partial { claim, parts_dir, file: Arc::new(file), sync_failed: None, settled: false };
         if is_new || len_bytes(&part.file) < key.size_bytes {
             disk.set_len(&part.file, key.size_bytes).map_err(fault(Op::SetLen))?;
         }
@@ -202,6 +202,11 @@ impl Partial {
     /// What the system says; `UnexpectedEof` beyond the end.
     pub fn read_piece(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         read_exact(self.disk(), &self.file, offset, out)
+    }
+
+    /// The open part, for reading: also once it is in its place, or gone.
+    pub fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     /// Notes what this download was asked for and the piece list, durably, in place of what an earlier one was asked for. From here on

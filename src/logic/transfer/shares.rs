@@ -1,0 +1,207 @@
+//! Who is to have how many of the missing pieces: the selection rule where some sources have a part only.
+//!
+//! A function of what is missing and of who has what. Nobody is given more than it has, and each piece that anybody has is had by one who
+//! is given something.
+
+use crate::logic::select::{Sharer, share_out};
+use crate::types::{Millis, PieceSet};
+
+/// A source that may be given pieces.
+#[derive(Debug)]
+pub(super) struct Holder<'a> {
+    pub(super) sharer: Sharer,
+    /// What it has; `None`: everything.
+    pub(super) has: Option<&'a PieceSet>,
+}
+
+/// How many of the `missing` pieces each of `holders`, best first, is to have. Where all have everything this is [`share_out`].
+pub(super) fn shares(missing: &PieceSet, holders: &[Holder<'_>], weight: Millis) -> Vec<u64> {
+    let Some(parts) = united(holders.iter().filter_map(|holder| holder.has)) else {
+        let sharers: Vec<Sharer> = holders.iter().map(|holder| holder.sharer).collect();
+        return share_out(missing.len() as u64, &sharers, weight);
+    };
+    let mut shares = vec![0; holders.len()];
+
+    // What no partial source has is for the full ones, whatever they take besides.
+    let common = missing.common(&parts) as u64;
+    let full: Vec<usize> = (0..holders.len()).filter(|index| holders[*index].has.is_none()).collect();
+    let theirs = missing.len() as u64 - common;
+    for (index, given) in by_rule(theirs, &full, holders, &shares, weight) {
+        shares[index] = given;
+    }
+
+    // The rest is for all; what one does not have of its share goes to the others.
+    let can_have = |index: usize| holders[index].has.map_or(common, |has| missing.common(has) as u64);
+    let (mut left, mut among): (u64, Vec<usize>) = (common, (0..holders.len()).collect());
+    while left > 0 {
+        let given = by_rule(left, &among, holders, &shares, weight);
+        let (too_many, fit): (Vec<_>, Vec<_>) =
+            given.into_iter().partition(|(index, given)| *given > can_have(*index));
+        if too_many.is_empty() {
+            fit.into_iter().for_each(|(index, given)| shares[index] += given);
+            break;
+        }
+        for (index, _) in too_many {
+            shares[index] = can_have(index);
+            left = left.saturating_sub(can_have(index));
+        }
+        among = fit.into_iter().map(|(index, _)| index).collect();
+    }
+
+    // The near ones may have the same pieces: what nobody has who was given something is for the best one that has it.
+    let given = holders.iter().zip(&shares).filter(|(_, share)| **share > 0);
+    let mut rest = given.fold(missing.clone(), |rest, (holder, _)| beside(&rest, holder.has));
+    for (holder, share) in holders.iter().zip(&mut shares) {
+        let has = of(&rest, holder.has);
+        if has > 0 {
+            *share = has as u64;
+            rest = beside(&rest, holder.has);
+        }
+    }
+    shares
+}
+
+/// `count` pieces shared out `among` some holders, who have their `shares` already: index and number.
+fn by_rule(
+    count: u64,
+    among: &[usize],
+    holders: &[Holder<'_>],
+    shares: &[u64],
+    weight: Millis,
+) -> Vec<(usize, u64)> {
+    let sharer = |index: &usize| {
+        let sharer = holders[*index].sharer;
+        Sharer { load: sharer.load + shares[*index], ..sharer }
+    };
+    let sharers: Vec<Sharer> = among.iter().map(sharer).collect();
+    among.iter().copied().zip(share_out(count, &sharers, weight)).collect()
+}
+
+/// All pieces of these sets; `None` if there is no set.
+pub(super) fn united<'a>(mut sets: impl Iterator<Item = &'a PieceSet>) -> Option<PieceSet> {
+    let mut all = sets.next()?.clone();
+    sets.for_each(|set| all.unite(set));
+    Some(all)
+}
+
+/// How many of `pieces` one has who `has` these, or everything.
+pub(super) fn of(pieces: &PieceSet, has: Option<&PieceSet>) -> usize {
+    has.map_or(pieces.len(), |has| pieces.common(has))
+}
+
+/// Those of `pieces` that one does not have who `has` these, or everything.
+pub(super) fn beside(pieces: &PieceSet, has: Option<&PieceSet>) -> PieceSet {
+    has.map_or_else(|| PieceSet::none(pieces.count()), |has| pieces.without(has))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    const WEIGHT: Millis = Millis::from_ms(10);
+
+    fn sharer(number: usize, latency_ms: u64, load: u64) -> Sharer {
+        let endpoint = SocketAddr::from(([127, 0, 0, 1], 5000 + number as u16));
+        Sharer { endpoint, latency: Millis::from_ms(latency_ms), load }
+    }
+
+    fn set(count: u32, pieces: impl IntoIterator<Item = u32>) -> PieceSet {
+        let mut set = PieceSet::none(count);
+        pieces.into_iter().for_each(|piece| set.set(piece, true));
+        set
+    }
+
+    /// Of four pieces that are missing, to sources each with a latency and the pieces that it has.
+    #[track_caller]
+    fn check(sources: &[(u64, Option<&[u32]>)], expected: &[u64]) {
+        let has: Vec<_> = sources.iter().map(|(_, has)| has.map(|has| set(4, has.iter().copied()))).collect();
+        let holders: Vec<_> = sources
+            .iter()
+            .zip(&has)
+            .enumerate()
+            .map(|(number, ((latency, _), has))| Holder {
+                sharer: sharer(number, *latency, 0),
+                has: has.as_ref(),
+            })
+            .collect();
+        assert_eq!(shares(&PieceSet::all(4), &holders, WEIGHT), expected);
+    }
+
+    #[test]
+    fn what_only_one_has_is_for_that_one_however_far_it_is() {
+        check(&[(0, None), (5, None)], &[2, 2]);
+        check(&[(0, Some(&[1])), (5, None)], &[1, 3]);
+        check(&[(0, Some(&[0, 1])), (0, Some(&[0, 1])), (900, None)], &[1, 1, 2]);
+        check(&[(0, Some(&[0, 1, 2, 3])), (900, None)], &[4, 0]);
+        // The same with no full one.
+        check(&[(0, Some(&[0, 1])), (0, Some(&[0, 1])), (900, Some(&[1, 2, 3]))], &[2, 2, 2]);
+        check(&[(0, Some(&[0])), (0, Some(&[])), (900, Some(&[0]))], &[1, 0, 0]);
+        check(&[], &[]);
+    }
+
+    #[test]
+    fn nobody_is_given_more_than_it_has_and_nothing_is_left_out() {
+        let mut rng = SmallRng::seed_from_u64(11);
+        let mut by_parts_alone = 0;
+        for round in 0..5_000 {
+            let count = rng.random_range(1..80);
+            let any =
+                |rng: &mut SmallRng, of: u32| set(count, (0..count).filter(|_| rng.random_ratio(of, 4)));
+            let missing = any(&mut rng, 3);
+            let sources = rng.random_range(0..6);
+            let full_ratio = rng.random_range(0..=4);
+            let has: Vec<_> = (0..sources)
+                .map(|_| {
+                    let density = rng.random_range(0..=4);
+                    let has = any(&mut rng, density);
+                    (!rng.random_ratio(full_ratio, 4)).then_some(has)
+                })
+                .collect();
+            let mut holders: Vec<_> = has
+                .iter()
+                .enumerate()
+                .map(|(number, has)| Holder {
+                    sharer: sharer(number, rng.random_range(0..500), rng.random_range(0..3)),
+                    has: has.as_ref(),
+                })
+                .collect();
+            holders.sort_by_key(|holder| (holder.sharer.score(WEIGHT), holder.sharer.latency));
+            let shares = shares(&missing, &holders, WEIGHT);
+
+            let had = |piece: u32, holder: &Holder<'_>| holder.has.is_none_or(|has| has.contains(piece));
+            let wanted = || (0..count).filter(|piece| missing.contains(*piece));
+            let mut can_be_had = 0;
+            for piece in wanted().filter(|piece| holders.iter().any(|holder| had(*piece, holder))) {
+                can_be_had += 1;
+                let mut given = holders.iter().zip(&shares).filter(|(_, share)| **share > 0);
+                assert!(given.any(|(holder, _)| had(piece, holder)), "round {round}: nobody has {piece}");
+            }
+            for (holder, share) in holders.iter().zip(&shares) {
+                let has = wanted().filter(|piece| had(*piece, holder)).count() as u64;
+                assert!(*share <= has, "round {round}: {share} of {has}");
+            }
+            assert!(shares.iter().sum::<u64>() >= can_be_had, "round {round}");
+            let full = |holder: &&Holder<'_>| holder.has.is_none();
+            let only_full = wanted()
+                .filter(|piece| !holders.iter().any(|holder| holder.has.is_some() && had(*piece, holder)))
+                .count() as u64;
+            match holders.iter().filter(full).count() {
+                0 => by_parts_alone += 1,
+                all if all == holders.len() => {
+                    let sharers: Vec<_> = holders.iter().map(|holder| holder.sharer).collect();
+                    assert_eq!(shares, share_out(missing.len() as u64, &sharers, WEIGHT), "round {round}");
+                }
+                _ => {
+                    let theirs = holders.iter().zip(&shares).filter(|(holder, _)| holder.has.is_none());
+                    assert!(theirs.map(|(_, share)| share).sum::<u64>() >= only_full, "round {round}");
+                }
+            }
+        }
+        assert!(by_parts_alone > 500, "too tame: {by_parts_alone}");
+    }
+}

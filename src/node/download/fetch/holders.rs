@@ -1,0 +1,124 @@
+//! What a fetch knows of the holders of its content: it has them searched for and those with a part asked for news, and tells the machine.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Fetch, FetchError, Run};
+use crate::logic::select::Candidate;
+use crate::logic::transfer::{Event, Ranked};
+use crate::node::api::{CommandError, Progress};
+use crate::node::download::report::Report;
+use crate::node::download::search::{self, Parts, Search, Searched, is_whole};
+use crate::rt::clock;
+use crate::types::{Geometry, PieceSet};
+
+impl Fetch<'_> {
+    pub(super) fn search(&self, run: &mut Run) -> Result<(), FetchError> {
+        if run.is_searching {
+            return Ok(());
+        }
+        let is_alone = run.transfer.sources_in_use() == 0;
+        let search = Search {
+            name: self.request.name.clone(),
+            content: self.content,
+            known: self.providers.values().cloned().collect(),
+            here: self.here(run),
+            is_alone,
+        };
+        let (engine, reports, stop) = (Arc::clone(self.engine), run.reports.0.clone(), run.stop.clone());
+        let search = move || {
+            let _download_has_ended = reports.send(Report::Searched(search.run(&engine, &stop)));
+        };
+        match run.threads.spawn("search", search) {
+            Ok(()) => run.is_searching = true,
+            Err(error) if is_alone => return Err(FetchError::System(error)),
+            // Those in use go on, and it is tried again.
+            Err(_) => run.transfer.on_event(clock::now(), Event::Unranked),
+        }
+        Ok(())
+    }
+
+    /// The pieces that are done or being verified.
+    fn here(&self, run: &Run) -> PieceSet {
+        let count = Geometry::of(self.content.size_bytes).count().unwrap_or(0);
+        let mut here = PieceSet::none(count);
+        (0..count).filter(|piece| !run.transfer.wants(*piece)).for_each(|piece| here.set(piece, true));
+        here
+    }
+
+    pub(super) fn take_searched(
+        &mut self,
+        run: &mut Run,
+        searched: Result<Searched, CommandError>,
+    ) -> Result<(), FetchError> {
+        run.is_searching = false;
+        let is_alone = run.transfer.sources_in_use() == 0;
+        let now = clock::now();
+        match searched {
+            Ok(Searched::Holders { providers, ranking, parts }) => {
+                // Of those known before, only they stay who have sent something: a long download must not grow with every newcomer.
+                self.providers.retain(|endpoint, _| run.fetched.sources.contains(endpoint));
+                self.providers.extend(providers.into_iter().map(|provider| (provider.endpoint, provider)));
+                run.ranked = ranking.iter().map(|rating| rating.candidate).collect();
+                run.refresh.searched(&parts, now);
+                run.transfer.on_event(now, Event::Ranked(ranked(&run.ranked, parts)));
+                if is_alone {
+                    (self.progress)(Progress::Ranked { key: self.content, ranking });
+                }
+            }
+            Ok(Searched::Replaced) if run.transfer.on_the_wire() == 0 && !is_whole(&self.here(run)) => {
+                return Err(FetchError::Replaced(run.transfer.failures().to_vec()));
+            }
+            Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
+            Err(error) if is_alone => {
+                return Err(FetchError::System(std::io::Error::other(error.to_string())));
+            }
+            // Those in use go on, and it is tried again. One that is not offered any more may still send what it was asked for.
+            Ok(Searched::Replaced) | Err(_) => run.transfer.on_event(now, Event::Unranked),
+        }
+        Ok(())
+    }
+
+    /// Has those that have a part only asked what they have by now, if it is time to.
+    pub(super) fn refresh_parts(&self, run: &mut Run, now: Instant) {
+        let partial = run.refresh.due(now);
+        if partial.is_empty() {
+            return;
+        }
+        let (engine, content) = (Arc::clone(self.engine), self.content);
+        let (reports, stop) = (run.reports.0.clone(), run.stop.clone());
+        let ask = move || {
+            let told = search::have(&engine, content, &partial, &stop);
+            let _download_has_ended = reports.send(Report::Have(told));
+        };
+        if run.threads.spawn("parts", ask).is_err() {
+            // It is tried again.
+            run.refresh.told(&Parts::new(), now);
+        }
+    }
+
+    pub(super) fn take_have(
+        &mut self,
+        run: &mut Run,
+        told: Result<Parts, CommandError>,
+    ) -> Result<(), FetchError> {
+        let mut told = match told {
+            Ok(told) => told,
+            Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
+            Err(_) => Parts::new(),
+        };
+        let now = clock::now();
+        // A search may have found meanwhile that one of them has everything.
+        told.retain(|source, _| run.refresh.is_partial(*source));
+        run.refresh.told(&told, now);
+        for (source, pieces) in told {
+            run.transfer.on_event(now, Event::Has { source, pieces });
+        }
+        Ok(())
+    }
+}
+
+/// Who answered, each with what it has; all of it if `parts` does not name it.
+pub(super) fn ranked(candidates: &[Candidate], mut parts: Parts) -> Vec<Ranked> {
+    candidates.iter().map(|candidate| (*candidate, parts.remove(&candidate.endpoint))).collect()
+}

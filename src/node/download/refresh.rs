@@ -1,0 +1,119 @@
+//! When to ask partial holders again which pieces they have: soon while they have news, later and later while they have none.
+//!
+//! The more there are, the longer the pause: each of many who fetch together asks, and is asked, a few times a second at most. A search,
+//! which asks them too, comes every [`limits::SEARCH_AGAIN_MS`] whatever they say.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::search::Parts;
+use crate::types::limits;
+
+/// The partial holders that the last search has named.
+#[derive(Debug)]
+pub(super) struct Refresh {
+    /// How many pieces each had when it told last.
+    known: BTreeMap<SocketAddr, usize>,
+    pause: Duration,
+    /// `None`: nobody is known, or they are being asked.
+    at: Option<Instant>,
+    rng: SmallRng,
+}
+
+impl Refresh {
+    pub(super) fn new() -> Refresh {
+        Refresh { known: BTreeMap::new(), pause: Duration::ZERO, at: None, rng: SmallRng::from_os_rng() }
+    }
+
+    /// True if the last search has named it as one that has a part only.
+    pub(super) fn is_partial(&self, endpoint: SocketAddr) -> bool {
+        self.known.contains_key(&endpoint)
+    }
+
+    /// A search has found these, and nobody else.
+    pub(super) fn searched(&mut self, parts: &Parts, now: Instant) {
+        self.known.retain(|endpoint, _| parts.contains_key(endpoint));
+        self.told(parts, now);
+    }
+
+    /// They have told what they have.
+    pub(super) fn told(&mut self, parts: &Parts, now: Instant) {
+        let mut has_news = false;
+        for (endpoint, pieces) in parts {
+            has_news |= self.known.insert(*endpoint, pieces.len()) != Some(pieces.len());
+        }
+        let most = limits::ms(limits::SEARCH_AGAIN_MS);
+        let all = Duration::from_secs(self.known.len() as u64) / limits::PARTS_ASKED_PER_S;
+        let least = limits::ms(limits::SEARCH_PARTS_MS).max(all).min(most);
+        self.pause = if has_news { least } else { (self.pause * 2).clamp(least, most) };
+        // Those who began at the same moment do not go on asking at the same moments.
+        let jitter = self.pause.mul_f64(self.rng.random_range(0.0..0.25));
+        self.at = (!self.known.is_empty()).then_some(now + self.pause + jitter);
+    }
+
+    /// Whom to ask now: all, or nobody yet. Answer with [`Refresh::told`].
+    pub(super) fn due(&mut self, now: Instant) -> Vec<SocketAddr> {
+        match self.at.take_if(|at| *at <= now) {
+            Some(_) => self.known.keys().copied().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        self.at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rt::clock;
+    use crate::types::PieceSet;
+
+    /// So many holders with as many pieces each.
+    fn parts(holders: u16, pieces: u32) -> Parts {
+        let mut has = PieceSet::none(100);
+        (0..pieces).for_each(|piece| has.set(piece, true));
+        (0..holders).map(|port| (SocketAddr::from(([127, 0, 0, 1], port)), has.clone())).collect()
+    }
+
+    #[test]
+    fn the_pause_grows_with_their_number_and_while_they_have_no_news() {
+        let now = clock::now();
+        for (holders, pieces, pauses_ms) in [
+            (1, [1, 1, 1, 1, 1, 2], [1000, 2000, 4000, 5000, 5000, 1000]),
+            (8, [1, 2, 3, 3, 4, 5], [1000, 1000, 1000, 2000, 1000, 1000]),
+            (32, [1, 2, 2, 3, 3, 3], [4000, 4000, 5000, 4000, 5000, 5000]),
+            (1000, [1, 2, 3, 3, 3, 3], [5000; 6]),
+        ] {
+            let mut refresh = Refresh::new();
+            for (pieces, pause_ms) in pieces.into_iter().zip(pauses_ms) {
+                refresh.told(&parts(holders, pieces), now);
+                let pause = limits::ms(pause_ms);
+                let waits = refresh.next_wake().expect("they are known") - now;
+                assert!(waits >= pause && waits < pause.mul_f64(1.25), "{holders}: {waits:?} for {pause:?}");
+                assert_eq!(refresh.due(now + pause - limits::ms(1)), []);
+                assert_eq!(refresh.due(now + pause * 2).len(), usize::from(holders));
+                assert_eq!((refresh.due(now + pause * 9), refresh.next_wake()), (vec![], None), "asked once");
+            }
+        }
+    }
+
+    #[test]
+    fn only_those_of_the_last_search_are_known_and_silence_is_no_news() {
+        let now = clock::now();
+        let mut refresh = Refresh::new();
+        refresh.searched(&parts(3, 1), now);
+        refresh.told(&Parts::new(), now);
+        assert_eq!(refresh.due(now + limits::ms(1900)), [], "the pause has doubled");
+        assert_eq!(refresh.due(now + limits::ms(2500)).len(), 3);
+        refresh.searched(&parts(2, 1), now);
+        assert_eq!([1, 2].map(|port| refresh.is_partial(([127, 0, 0, 1], port).into())), [true, false]);
+        refresh.searched(&Parts::new(), now);
+        assert_eq!(refresh.next_wake(), None);
+    }
+}

@@ -1,0 +1,468 @@
+//! Who downloads a file is a source of the pieces that it has, from the first one on.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use nearpeer::node::{self, CommandError, DownloadRequest, NodeConfig, Progress};
+use nearpeer::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
+use nearpeer::rt::Stop;
+use nearpeer::types::{ContentKey, FileName, Geometry, Manifest, PieceSet};
+use rustix::process::Signal;
+
+use crate::support::content::{key_of, noise};
+use crate::support::evil::{Behaviour, EvilPeer};
+use crate::support::partial::{left, plant};
+use crate::support::process::Stream;
+use crate::support::proxy::{Direction, Fault};
+use crate::support::raw::{self, Client};
+use crate::support::rows::downloaded_row;
+use crate::support::world::{ASK_EVERY, Node, NodeSpec, Ran, World, assert_only, write_latency};
+use crate::support::{DEADLINE, tell};
+
+const NAME: &str = "f.bin";
+const MIB: usize = 1 << 20;
+/// Requests for a piece, together more than the buffers of both systems take.
+const TIMES: usize = 48;
+
+/// What the node tells to have of the content; `None`: it does not offer it.
+fn have(node: &Node, content: ContentKey) -> Option<PieceSet> {
+    have_at(node.addr, content)
+}
+
+fn have_at(addr: SocketAddr, content: ContentKey) -> Option<PieceSet> {
+    match Client::connect(addr).ask(&PeerRequest::Have { content }) {
+        PeerReply::Have { pieces } => {
+            let count = Geometry::of(content.size_bytes).count().expect("a small file");
+            Some(PieceSet::from_bytes(count, &pieces).expect("a set of as many pieces"))
+        }
+        PeerReply::Refused(PeerRefusal::NotShared) => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Asks until the node has so many pieces.
+fn wait_for_pieces(node: &Node, content: ContentKey, wanted: usize) -> PieceSet {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        match have(node, content) {
+            Some(has) if has.len() >= wanted => return has,
+            has => assert!(Instant::now() < until, "only {has:?}: {}", node.process.transcript()),
+        }
+        // It cannot tell of a change, so it is asked again, unless it ends meanwhile.
+        assert!(!node.process.ends_within(ASK_EVERY), "{}", node.process.transcript());
+    }
+}
+
+#[test]
+fn two_that_fetch_together_feed_each_other() {
+    let bytes = noise(131, 24 * MIB);
+    let world = World::new().tracker();
+    let spec = NodeSpec::new().headless().file(NAME, &bytes).flags(&["--max-upload", "2MiB"]);
+    let (_seed, link) = world.start_behind_proxy(spec);
+    let mut askers = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
+    let before = link.bytes(Direction::ToClient);
+    for asker in &mut askers {
+        asker.process.send(&format!("download {NAME}"));
+    }
+    let rows =
+        askers.each_ref().map(|asker| downloaded_row(&asker.process.expect_stdout("downloaded "), NAME));
+    let sent = link.bytes(Direction::ToClient) - before;
+    tell(&format!(
+        "partial holders: the seed sent {:.2} times the file to two",
+        sent as f64 / bytes.len() as f64
+    ));
+    for (asker, other, row) in [(&askers[0], &askers[1], &rows[0]), (&askers[1], &askers[0], &rows[1])] {
+        assert!(row.sources.contains(&other.addr), "{row:?}: {}", asker.process.transcript());
+        assert!(asker.read(NAME).as_ref() == Some(&bytes));
+        assert_only(&asker.share, &[NAME]);
+    }
+    // Twice without each other. Both may have begun at the same piece, and 24 are few.
+    assert!(sent < bytes.len() as u64 * 18 / 10, "{sent} bytes of {} for two", bytes.len());
+}
+
+#[test]
+fn a_partial_holder_serves_what_it_has_and_goes_on_when_the_file_is_in_place() {
+    let bytes = noise(132, 12 * MIB);
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let (_seed, link) = world.start_behind_proxy(NodeSpec::new().headless().file(NAME, &bytes));
+    let mut holder = world.start(NodeSpec::new());
+    let limit = |rate| link.set(Direction::ToClient, Fault { rate, ..Fault::default() });
+    limit(Some(2 << 20));
+    assert_eq!(have(&holder, content), None);
+    holder.process.send(&format!("download {NAME}"));
+    let has = wait_for_pieces(&holder, content, 2);
+    link.set(Direction::ToClient, Fault { frozen: true, ..Fault::default() });
+
+    let mut client = Client::connect(holder.addr);
+    match client.ask(&PeerRequest::Manifest { content, first_piece: 0 }) {
+        PeerReply::Manifest { pieces, .. } => {
+            drop(Manifest::accept(content, pieces).expect("the right list"))
+        }
+        other => panic!("{other:?}"),
+    }
+    let asker = raw::fresh_node_id();
+    // More may be here than was told, but not all: the seed is frozen.
+    let now = have(&holder, content).expect("it goes on");
+    let missing = (0..12).find(|piece| !now.contains(*piece)).expect("the seed is slow");
+    let refused: PeerReply = client.ask(&PeerRequest::Piece { asker, content, piece: missing });
+    assert_eq!(refused, PeerReply::Refused(PeerRefusal::NoSuchPiece));
+    world.ask_until(&format!("find {NAME}"), |ran| ran.out.iter().any(|row| row.contains("/12 ")));
+    // A part is no file.
+    world.expect_listed("one file, and not the part", |nodes| {
+        nodes.iter().all(|node| node.files == u32::from(node.endpoint != holder.addr))
+    });
+
+    let piece = has.next(0).expect("two");
+    for _ in 0..TIMES {
+        client.send(&PeerRequest::Piece { asker, content, piece });
+    }
+    limit(None);
+    downloaded_row(&holder.process.expect_stdout("downloaded "), NAME);
+    assert_eq!(have(&holder, content), Some(PieceSet::all(12)));
+    for _ in 0..TIMES {
+        take_piece(&mut client, content, piece, &bytes);
+    }
+    // The same connection goes on with what is a file now.
+    let reply: PeerReply = client.ask(&PeerRequest::Piece { asker, content, piece: missing });
+    assert_eq!(reply, PeerReply::Piece { piece: missing, len_bytes: MIB as u32 });
+}
+
+#[test]
+fn a_download_that_is_given_up_is_offered_no_more() {
+    let bytes = noise(133, 12 * MIB);
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let (mut seed, link) = world.start_behind_proxy(NodeSpec::new().headless().file(NAME, &bytes));
+    let mut holder = world.start(NodeSpec::new().flags(&["--retries", "0"]));
+    link.set(Direction::ToClient, Fault { rate: Some(2 << 20), ..Fault::default() });
+    holder.process.send(&format!("download {NAME}"));
+    let piece = wait_for_pieces(&holder, content, 1).next(0).expect("one");
+    let mut reader = waiting_reader(holder.addr, content, piece, &bytes);
+    seed.process.kill();
+    holder.process.expect_stderr("no source could deliver it");
+    assert_eq!(have(&holder, content), None);
+    // What was promised is sent, wherever the part is by now.
+    for _ in 1..TIMES {
+        take_piece(&mut reader, content, piece, &bytes);
+    }
+    let gone = world.ask_until(&format!("find {NAME}"), |ran| ran.code == 3);
+    assert_eq!(gone.out, ["No nodes found"]);
+    assert_eq!(holder.command("list"), Vec::<String>::new());
+}
+
+#[test]
+fn a_partial_holder_that_lies_about_what_it_has_is_left_for_others() {
+    let bytes = noise(134, 5 * MIB);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
+    let honest = world.holder(&[(NAME, &bytes)]);
+    let latency = world.latency_file();
+    let mut asker = world.start(NodeSpec::new().latency(&latency));
+    write_latency(&latency, &[(asker.addr, evil.addr, 1.0), (asker.addr, honest.addr, 2.0)]);
+    let lines = asker.command_within(&format!("download {NAME}"), Duration::from_secs(20));
+    let row = downloaded_row(lines.last().expect("a result"), NAME);
+    assert_eq!(row.sources, [honest.addr], "{}", asker.process.transcript());
+    assert!(evil.asked() > 0, "it was never asked");
+    assert!(asker.read(NAME) == Some(bytes));
+}
+
+#[test]
+fn a_partial_holder_that_does_not_have_a_piece_is_asked_for_its_others() {
+    let bytes = noise(138, 12 * MIB);
+    let world = World::new().tracker();
+    let half = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::HalfPart);
+    let honest = world.holder(&[(NAME, &bytes)]);
+    let latency = world.latency_file();
+    let mut asker = world.start(NodeSpec::new().latency(&latency));
+    write_latency(&latency, &[(asker.addr, half.addr, 1.0), (asker.addr, honest.addr, 900.0)]);
+    let lines = asker.command_within(&format!("download {NAME}"), Duration::from_secs(20));
+    let row = downloaded_row(lines.last().expect("a result"), NAME);
+    // How many of its six come from it depends on how soon it is asked again.
+    assert_eq!(row.sources.len(), 2, "{}", asker.process.transcript());
+    assert!((1..=6).contains(&half.sent_pieces()), "{}", asker.process.transcript());
+    assert!(asker.read(NAME) == Some(bytes));
+}
+
+#[test]
+fn what_only_a_partial_holder_has_is_fetched_as_far_as_it_goes() {
+    let bytes = noise(135, 5 * MIB);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
+    let ran = world.run(&NodeSpec::new().flags(&["--retries", "0"]), &format!("download {NAME}\n"));
+    assert_eq!(ran.code, 5, "{}", ran.err);
+    assert!(ran.err.contains("has no piece "), "{}", ran.err);
+    assert!(evil.asked() > 0);
+}
+
+/// Half of the pieces at one, the other half at another, and the only one that had them all is gone.
+#[test]
+fn a_file_comes_whole_from_partial_holders_alone() {
+    let bytes = noise(136, 12 * MIB);
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    // It answers and is ranked, but it gives no piece within the time of a test.
+    let spec = NodeSpec::new().headless().file(NAME, &bytes);
+    let mut seed = world.start(spec.flags(&["--max-upload", "1KiB"]));
+    let half = |first: u32| {
+        let share = world.directory();
+        plant(&share, NAME, &bytes, first..first + 6);
+        let (node, link) = world.start_behind_proxy(NodeSpec::new().share(&share));
+        // So slow that neither has all before the third one has come.
+        link.set(Direction::ToClient, Fault { rate: Some(64 << 10), ..Fault::default() });
+        (node, link)
+    };
+    let [(mut one, one_link), (mut other, other_link)] = [half(0), half(6)];
+    for half in [&mut one, &mut other] {
+        half.process.send(&format!("download {NAME}"));
+        wait_for_pieces(half, content, 6);
+    }
+    seed.process.kill();
+    let mut third = world.start(NodeSpec::new());
+    third.process.send(&format!("download {NAME}"));
+    third.process.expect_stderr("chose ");
+    for half in [&one, &other] {
+        assert!(have(half, content).expect("it goes on").len() < 12, "{}", half.process.transcript());
+    }
+    for link in [&one_link, &other_link] {
+        link.set(Direction::ToClient, Fault::default());
+    }
+    let rows = [&one, &other, &third].map(|node| {
+        let row = downloaded_row(&node.process.expect_stdout("downloaded "), NAME);
+        assert!(node.read(NAME).as_ref() == Some(&bytes));
+        assert_only(&node.share, &[NAME]);
+        assert!(!row.sources.contains(&seed.addr), "{row:?}: {}", node.process.transcript());
+        row
+    });
+    let addrs = [one_link.addr(), other_link.addr()];
+    assert!(addrs.iter().all(|addr| rows[2].sources.contains(addr)), "{rows:?} of {addrs:?}");
+}
+
+#[test]
+fn a_partial_holder_that_is_killed_is_offered_no_more_and_hinders_nobody() {
+    let bytes = noise(137, 12 * MIB);
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let (_seed, link) = world.start_behind_proxy(NodeSpec::new().headless().file(NAME, &bytes));
+    let limit = |rate| link.set(Direction::ToClient, Fault { rate, ..Fault::default() });
+    limit(Some(1 << 20));
+    let share = world.directory();
+    plant(&share, NAME, &bytes, 0..8);
+    // Slow, so that the other one is in the middle of it when it is killed.
+    let spec = NodeSpec::new().share(&share).flags(&["--max-upload", "512KiB", "--resume", "off"]);
+    let mut holder = world.start(spec);
+    holder.process.send(&format!("download {NAME}"));
+    wait_for_pieces(&holder, content, 8);
+    let mut asker = world.start(NodeSpec::new());
+    asker.process.send(&format!("download {NAME}"));
+    wait_for_pieces(&asker, content, 1);
+    holder.process.kill();
+    let row = format!("{} {} ", holder.addr.ip(), holder.addr.port());
+    let is_offered = |ran: &Ran| ran.out.iter().any(|line| line.starts_with(&row));
+    world.ask_until(&format!("find {NAME}"), |ran| !is_offered(ran));
+    limit(None);
+    downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+    assert!(asker.read(NAME) == Some(bytes));
+    // The one that comes back at its address has told of nothing.
+    holder.restart();
+    assert_eq!(have(&holder, content), None);
+    assert!(!is_offered(&world.ask(&format!("find {NAME}"))));
+}
+
+/// Each has pieces of a content that nobody has whole any more, and neither takes the other for somebody who has it.
+#[test]
+fn two_that_fetch_what_is_replaced_meanwhile_begin_anew_both() {
+    let (bytes, newer) = (noise(139, 24 * MIB), noise(140, 3 * MIB));
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let (mut seed, link) = world.start_behind_proxy(NodeSpec::new().file(NAME, &bytes));
+    link.set(Direction::ToClient, Fault { rate: Some(1 << 20), ..Fault::default() });
+    let mut askers = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
+    for asker in &mut askers {
+        asker.process.send(&format!("download {NAME}"));
+    }
+    for asker in &askers {
+        wait_for_pieces(asker, content, 1);
+    }
+    seed.write(".newer", &newer);
+    fs::rename(seed.share.join(".newer"), seed.share.join(NAME)).expect("replaced");
+    assert_eq!(seed.command("updatelist").len(), 1);
+    link.set(Direction::ToClient, Fault::default());
+    for asker in &askers {
+        downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+        asker.process.expect_stderr("beginning anew");
+        assert!(asker.read(NAME).as_ref() == Some(&newer));
+        assert_only(&asker.share, &[NAME]);
+    }
+}
+
+/// A false list costs who got it no more than the time to compute an MD5, and nobody but its giver is named for it.
+#[test]
+fn a_false_piece_list_is_not_passed_on_and_the_pieces_are() {
+    let bytes = noise(141, 12 * MIB);
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::ForgedMd5OfPart);
+    let mut askers = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
+    let gave = format!("{}, which has a part only, gave a piece list with a false md5", evil.addr);
+    for asker in &mut askers {
+        asker.process.send(&format!("download {NAME}"));
+        assert_eq!(wait_for_pieces(asker, content, 6).len(), 6);
+        asker.process.expect_stderr(&gave);
+        let mut client = Client::connect(asker.addr);
+        let list: PeerReply = client.ask(&PeerRequest::Manifest { content, first_piece: 0 });
+        assert_eq!(list, PeerReply::Refused(PeerRefusal::NotShared));
+        let piece: PeerReply =
+            client.ask(&PeerRequest::Piece { asker: raw::fresh_node_id(), content, piece: 0 });
+        assert_eq!(piece, PeerReply::Piece { piece: 0, len_bytes: MIB as u32 });
+        assert!(client.receive_raw(MIB).as_deref() == Some(&bytes[..MIB]));
+    }
+    let _honest = world.holder(&[(NAME, &bytes)]);
+    for asker in &askers {
+        let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+        assert_eq!(row.algorithm, "md5", "computed here: {row:?}");
+        assert!(asker.read(NAME).as_ref() == Some(&bytes));
+        let lines = asker.process.since(Stream::Stderr, 0);
+        let named: Vec<_> = lines.iter().filter(|line| line.contains("false")).collect();
+        assert!(named.iter().all(|line| line.contains(&gave)) && named.len() == 1, "{named:?}");
+    }
+}
+
+/// Who has all pieces has held each line of its list against one.
+#[test]
+fn the_piece_list_is_asked_of_one_that_has_everything_first() {
+    let bytes = noise(142, 12 * MIB);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::ForgedMd5OfPart);
+    let honest = world.holder(&[(NAME, &bytes)]);
+    let latency = world.latency_file();
+    let mut asker = world.start(NodeSpec::new().latency(&latency));
+    write_latency(&latency, &[(asker.addr, evil.addr, 1.0), (asker.addr, honest.addr, 30.0)]);
+    let lines = asker.command(&format!("download {NAME}"));
+    let row = downloaded_row(lines.last().expect("a result"), NAME);
+    assert_eq!((row.sources.len(), row.md5_pieces), (2, Some(12)), "{}", asker.process.transcript());
+    assert!(!asker.process.transcript().contains("false md5"), "{}", asker.process.transcript());
+}
+
+/// Whatever it answers, the pieces come from elsewhere.
+#[test]
+fn one_that_does_not_tell_which_pieces_it_has_is_of_no_use_and_no_hindrance() {
+    for behaviour in [Behaviour::GarbledHave, Behaviour::LongHave, Behaviour::SilentHave] {
+        let bytes = noise(143, 3 * MIB);
+        let world = World::new().tracker();
+        let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, behaviour);
+        let alone = world.run(&NodeSpec::new().flags(&["--retries", "0"]), &format!("download {NAME}\n"));
+        assert_eq!(alone.code, 5, "{behaviour:?}: {}", alone.err);
+        let honest = world.holder(&[(NAME, &bytes)]);
+        let ran = world.ask(&format!("download {NAME}"));
+        let row = downloaded_row(ran.out.last().expect("a result"), NAME);
+        assert_eq!(row.sources, [honest.addr], "{behaviour:?}: {}", ran.err);
+        assert_eq!((evil.asked(), evil.asked_what_it_has() > 1), (0, true), "{behaviour:?}");
+    }
+}
+
+#[test]
+fn an_emulated_latency_holds_a_refusal_back_too() {
+    let bytes = noise(144, 5 * MIB);
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
+    let latency = world.latency_file();
+    let spec = NodeSpec::new().latency(&latency).flags(&["--emulate-latency", "--retries", "0"]);
+    let mut asker = world.start(spec);
+    write_latency(&latency, &[(asker.addr, evil.addr, 700.0)]);
+    let begun = Instant::now();
+    asker.process.send(&format!("download {NAME}"));
+    asker.process.expect_stderr("no source could deliver it");
+    let emulated = Duration::from_millis(700);
+    assert!(begun.elapsed() >= emulated * 3, "probe, pieces told, refusal: one after another");
+}
+
+/// A client of `holder` that has asked so often for a piece of `content` that most of it is still to be sent, and has taken one.
+fn waiting_reader(holder: SocketAddr, content: ContentKey, piece: u32, bytes: &[u8]) -> Client {
+    let mut client = Client::connect(holder);
+    let asker = raw::fresh_node_id();
+    for _ in 0..TIMES {
+        client.send(&PeerRequest::Piece { asker, content, piece });
+    }
+    take_piece(&mut client, content, piece, bytes);
+    client
+}
+
+fn take_piece(client: &mut Client, content: ContentKey, piece: u32, bytes: &[u8]) {
+    let range = Geometry::of(content.size_bytes).range(piece).expect("there is such a piece");
+    assert_eq!(client.receive(), Some(PeerReply::Piece { piece, len_bytes: MIB as u32 }));
+    assert!(client.receive_raw(MIB).as_deref() == Some(&bytes[range.start as usize..range.end as usize]));
+}
+
+#[test]
+fn a_cancel_ends_the_offer_and_what_was_promised_is_sent() {
+    let bytes = noise(148, 12 * MIB);
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let (_seed, link) = world.start_behind_proxy(NodeSpec::new().headless().file(NAME, &bytes));
+    link.set(Direction::ToClient, Fault { rate: Some(2 << 20), ..Fault::default() });
+    let share = world.directory();
+    let holder = node::Node::start(NodeConfig::new([127, 0, 0, 1].into(), &share, world.tracker_addr()));
+    let holder = holder.expect("it starts");
+    let name = FileName::new(NAME).expect("an ordinary name");
+    let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
+    let cancel = Stop::new().expect("a descriptor");
+    let mut reader = None;
+    let done = holder.download(&request, &cancel, &mut |progress| {
+        if let (Progress::Bytes { .. }, None) = (progress, &reader) {
+            let piece = have_at(holder.addr(), content).and_then(|has| has.next(0)).expect("one is done");
+            reader = Some((piece, waiting_reader(holder.addr(), content, piece, &bytes)));
+            cancel.trigger();
+        }
+    });
+    assert_eq!(done, Err(CommandError::Cancelled.into()));
+    assert_eq!(have_at(holder.addr(), content), None);
+    assert_eq!(left(&share).len(), 2, "the part and its record");
+    let (piece, mut reader) = reader.expect("a piece was done");
+    for _ in 1..TIMES {
+        take_piece(&mut reader, content, piece, &bytes);
+    }
+    let report = holder.stop();
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[test]
+fn ctrl_c_ends_a_download_and_its_offer_while_a_piece_is_being_sent() {
+    let bytes = noise(145, 12 * MIB);
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let (_seed, link) = world.start_behind_proxy(NodeSpec::new().headless().file(NAME, &bytes));
+    let mut holder = world.start(NodeSpec::new());
+    link.set(Direction::ToClient, Fault { rate: Some(2 << 20), ..Fault::default() });
+    holder.process.send(&format!("download {NAME}"));
+    let piece = wait_for_pieces(&holder, content, 1).next(0).expect("one");
+    link.set(Direction::ToClient, Fault { frozen: true, ..Fault::default() });
+    let _reader = waiting_reader(holder.addr, content, piece, &bytes);
+    holder.process.signal(Signal::INT);
+    assert_eq!(holder.process.wait(DEADLINE), 130);
+    assert!(holder.read(NAME).is_none());
+    assert_eq!(left(&holder.share).len(), 2, "the part and its record");
+    let mine = format!("{} {} ", holder.addr.ip(), holder.addr.port());
+    world.ask_until(&format!("find {NAME}"), |ran| !ran.out.iter().any(|line| line.starts_with(&mine)));
+}
+
+#[test]
+fn a_part_beside_an_older_file_of_its_name_is_served_and_not_published() {
+    let (bytes, older) = (noise(146, 12 * MIB), noise(147, 2 * MIB));
+    let content = key_of(&bytes);
+    let world = World::new().tracker();
+    let (_seed, link) = world.start_behind_proxy(NodeSpec::new().headless().file(NAME, &bytes));
+    let mut holder = world.start(NodeSpec::new().file(NAME, &older));
+    link.set(Direction::ToClient, Fault { rate: Some(2 << 20), ..Fault::default() });
+    holder.process.send(&format!("download {NAME} --force --checksum b3={}", content.id));
+    wait_for_pieces(&holder, content, 2);
+    let row = format!("{} {} ", holder.addr.ip(), holder.addr.port());
+    let ran = world.ask(&format!("find {NAME}"));
+    let mine: Vec<_> = ran.out.iter().filter(|line| line.starts_with(&row)).collect();
+    assert!(mine.len() == 1 && mine[0].contains(" full "), "{ran:#?}");
+    link.set(Direction::ToClient, Fault::default());
+    downloaded_row(&holder.process.expect_stdout("downloaded "), NAME);
+    assert!(holder.read(NAME) == Some(bytes));
+    assert_eq!(have(&holder, content), Some(PieceSet::all(12)));
+}
