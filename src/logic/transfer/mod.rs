@@ -152,6 +152,11 @@ impl Transfer {
         self.roster.in_use().count()
     }
 
+    /// True if nothing can be fetched before the next ranking, which begins a new round.
+    pub fn is_between_rounds(&self) -> bool {
+        self.phase == Phase::Searching
+    }
+
     fn advance(&mut self, now: Instant) {
         if let Phase::Pausing(until) = self.phase
             && until <= now

@@ -138,6 +138,10 @@ impl Roster {
                 || (source.is_marked() && !is_crowded)
                 || pieces.is_sender(*endpoint)
         });
+        // A mark is small, a set is not: what those have whom nobody names any more is told anew when somebody does.
+        for source in self.sources.values_mut().filter(|source| !source.is_offered && source.wire.is_none()) {
+            source.has = None;
+        }
     }
 
     /// Forgets all marks: a new round begins.

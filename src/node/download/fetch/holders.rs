@@ -53,6 +53,7 @@ impl Fetch<'_> {
     ) -> Result<(), FetchError> {
         run.is_searching = false;
         let is_alone = run.transfer.sources_in_use() == 0;
+        let is_new_round = run.transfer.is_between_rounds();
         let now = clock::now();
         match searched {
             Ok(Searched::Holders { providers, ranking, parts }) => {
@@ -62,7 +63,7 @@ impl Fetch<'_> {
                 run.ranked = ranking.iter().map(|rating| rating.candidate).collect();
                 run.refresh.searched(&parts, now);
                 run.transfer.on_event(now, Event::Ranked(ranked(&run.ranked, parts)));
-                if is_alone {
+                if is_new_round {
                     (self.progress)(Progress::Ranked { key: self.content, ranking });
                 }
             }
