@@ -61,24 +61,22 @@ impl Transfer {
         self.roster.refresh(now, ranked, &self.pieces);
     }
 
-    /// Sources that have failed are tried again if this search opens a round, or while nobody else has anything for us yet.
+    /// Sources that have failed are tried again if this search opens a round, or, but for those to blame, while nobody else has anything
+    /// for us yet.
     fn search_has_ended(&mut self, now: Instant) {
-        if self.phase == Phase::Searching || self.waits_until.is_some() {
-            self.roster.forgive();
-        }
         if self.phase == Phase::Searching {
+            self.roster.forgive();
             self.phase = Phase::Fetching;
+        } else if self.waits_until.is_some() {
+            self.roster.forgive_failures();
         }
         self.search_at = Some(now + limits::ms(limits::SEARCH_AGAIN_MS));
     }
 
     fn take_parts(&mut self, now: Instant, endpoint: SocketAddr, has: PieceSet) {
         let is_set_of_ours = has.count() == self.pieces.count();
-        if let Some(source) = self.roster.get_mut(endpoint)
-            && source.has.is_some()
-            && is_set_of_ours
-        {
-            source.tell(now, Some(has));
+        if is_set_of_ours && self.is_partial(endpoint) {
+            self.roster.tell(now, endpoint, Some(has));
         }
     }
 

@@ -127,6 +127,11 @@ impl Transfer {
         matches!(self.pieces.state(piece), Some(State::Missing | State::Asked))
     }
 
+    /// True if this source is known to have a part only.
+    pub fn is_partial(&self, source: SocketAddr) -> bool {
+        self.roster.get(source).is_some_and(|source| source.has.is_some())
+    }
+
     /// True if this piece was verified and is written.
     pub fn is_done(&self, piece: u32) -> bool {
         self.pieces.state(piece) == Some(State::Done)
@@ -198,8 +203,8 @@ impl Transfer {
         for endpoint in in_use {
             let Some(source) = self.roster.get(endpoint) else { continue };
             let Some(wire) = &source.wire else { continue };
-            if source.wrong_pieces > 0 && wire.is_idle() && self.roster.has_clean() {
-                self.close(endpoint, Some("a source that sent no wrong piece is there".to_owned()));
+            if source.wrong_pieces > 0 && wire.is_idle() && self.roster.clean_suffice(&self.pieces) {
+                self.close(endpoint, Some("others, which sent no wrong piece, have the rest".to_owned()));
             } else if is_stalled(wire, now) && wire.asked().all(|piece| !self.wants(piece)) {
                 let silence_s = limits::SOURCE_STALL_MS / 1000;
                 let why = format!("stalled: no byte in {silence_s} s, others sent its pieces");
@@ -257,7 +262,7 @@ impl Transfer {
         let stalls = |source: &Source| source.wire.as_ref().is_some_and(|wire| is_stalled(wire, now));
         // What waits for a stalled one goes to others, if they have it.
         let has_other = self.roster.others_suffice(&self.pieces, |_, source| stalls(source));
-        let eligible = self.roster.eligible().filter(|(endpoint, source)| of(*endpoint, source));
+        let eligible = self.roster.eligible(&self.pieces).filter(|(endpoint, source)| of(*endpoint, source));
         let mut holders: Vec<Holder<'_>> = eligible
             .filter(|(_, source)| !has_other || !stalls(source))
             .map(|(endpoint, source)| Holder { sharer: source.sharer(endpoint), has: source.has.as_ref() })
@@ -335,14 +340,14 @@ impl Transfer {
         let piece_len = self.piece_len_bytes;
         let mut idle: Vec<(SocketAddr, Option<Duration>)> = self
             .roster
-            .eligible()
+            .eligible(&self.pieces)
             .filter_map(|(endpoint, source)| Some((endpoint, source, source.wire.as_ref()?)))
             .filter(|(_, _, wire)| wire.is_idle())
             .map(|(endpoint, source, wire)| (endpoint, wire.time_for_one(now, source.latency, piece_len)))
             .collect();
         idle.sort_by_key(|(endpoint, time)| (time.unwrap_or(Duration::MAX), *endpoint));
         if idle.is_empty() && self.sources_in_use() < self.sources_max {
-            let closed = self.roster.eligible().filter(|(endpoint, source)| {
+            let closed = self.roster.eligible(&self.pieces).filter(|(endpoint, source)| {
                 source.wire.is_none() && self.worst_piece(now, *endpoint, None).is_some()
             });
             let best = closed

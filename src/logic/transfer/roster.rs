@@ -17,7 +17,7 @@ use crate::types::{Millis, PieceSet, limits};
 const FAILURES_MAX: usize = 64;
 /// Sources kept. Beyond it marks of those that no ranking names any more are forgotten early.
 const KNOWN_MAX: usize = 1024;
-/// A partial source that has told of no more pieces than before for so long is not waited for.
+/// Partial sources none of which has told of more than before for so long are not waited for.
 const GROWS_WITHIN: Duration = Duration::from_secs(30);
 
 /// One try of a source that came to nothing.
@@ -47,23 +47,11 @@ pub(super) struct Source {
     pub(super) wrong_pieces: u32,
     /// How often it told to have pieces and did not, in this round.
     pub(super) refusals: u32,
-    /// Most pieces that it has told of, having a part only, and when it first told of so many.
-    most_told: Option<(usize, Instant)>,
     /// Set while it is in use.
     pub(super) wire: Option<Wire>,
 }
 
 impl Source {
-    /// It has these pieces now; `None`: all of them.
-    pub(super) fn tell(&mut self, now: Instant, has: Option<PieceSet>) {
-        if let Some(has) = &has
-            && self.most_told.is_none_or(|(most, _)| most < has.len())
-        {
-            self.most_told = Some((has.len(), now));
-        }
-        self.has = has;
-    }
-
     /// It may be opened: the last ranking names it, and nothing is held against it in this round.
     fn is_free(&self) -> bool {
         self.is_offered && !self.has_failed && self.wrong_pieces < limits::WRONG_PIECES_MAX
@@ -99,11 +87,15 @@ impl Source {
 pub(super) struct Roster {
     sources: BTreeMap<SocketAddr, Source>,
     failures: Vec<Failure>,
+    /// The most pieces that each partial source has ever told of: who comes back with what it had brings no news.
+    most_told: BTreeMap<SocketAddr, usize>,
+    /// When a partial source last told of more than ever before.
+    grew_at: Option<Instant>,
 }
 
 impl Roster {
     pub(super) fn new() -> Roster {
-        Roster { sources: BTreeMap::new(), failures: Vec::new() }
+        Roster { sources: BTreeMap::new(), failures: Vec::new(), most_told: BTreeMap::new(), grew_at: None }
     }
 
     /// Takes in a new ranking. A source in use that it does not name stays in use; other ones are forgotten unless they are marked or have
@@ -123,13 +115,12 @@ impl Roster {
                 has_failed: false,
                 wrong_pieces: 0,
                 refusals: 0,
-                most_told: None,
                 wire: None,
             });
             source.latency = one.latency;
             source.load = u64::from(one.load.saturating_sub(one.yours));
             source.is_offered = true;
-            source.tell(now, has);
+            self.tell(now, one.endpoint, has);
         }
         let is_crowded = self.sources.len() > KNOWN_MAX;
         self.sources.retain(|endpoint, source| {
@@ -141,6 +132,29 @@ impl Roster {
         // A mark is small, a set is not: what those have whom nobody names any more is told anew when somebody does.
         for source in self.sources.values_mut().filter(|source| !source.is_offered && source.wire.is_none()) {
             source.has = None;
+        }
+    }
+
+    /// This source has these pieces now; `None`: all of them.
+    pub(super) fn tell(&mut self, now: Instant, endpoint: SocketAddr, has: Option<PieceSet>) {
+        let Some(source) = self.sources.get_mut(&endpoint) else { return };
+        if let Some(has) = &has {
+            let most = self.most_told.get(&endpoint).copied();
+            // However many come and go: beyond so many a newcomer is not waited for.
+            let is_counted = most.is_some() || self.most_told.len() < KNOWN_MAX;
+            if is_counted && most.is_none_or(|most| most < has.len()) {
+                self.most_told.insert(endpoint, has.len());
+                self.grew_at = Some(now);
+            }
+        }
+        source.has = has;
+    }
+
+    /// Tries those again that have failed and are not to blame for anything.
+    pub(super) fn forgive_failures(&mut self) {
+        let is_blamed = |source: &Source| source.wrong_pieces > 0 || source.refusals >= limits::REFUSALS_MAX;
+        for source in self.sources.values_mut().filter(|source| !is_blamed(source)) {
+            source.has_failed = false;
         }
     }
 
@@ -171,18 +185,19 @@ impl Roster {
         self.sources.get_mut(&endpoint)?.wire.as_mut()
     }
 
-    /// Those that may be asked for pieces now, in use or not: all usable ones that sent no wrong piece, else the others.
-    pub(super) fn eligible(&self) -> impl Iterator<Item = (SocketAddr, &Source)> {
-        let has_clean = self.has_clean();
+    /// Those that may be asked for pieces now, in use or not: all usable ones that sent no wrong piece, if they suffice, else all usable ones.
+    pub(super) fn eligible(&self, pieces: &Pieces) -> impl Iterator<Item = (SocketAddr, &Source)> {
+        let is_any_blamed = self.sources.values().any(|source| source.wrong_pieces > 0);
+        let only_clean = is_any_blamed && self.clean_suffice(pieces);
         self.sources
             .iter()
-            .filter(move |(_, source)| source.is_usable() && (source.wrong_pieces == 0 || !has_clean))
+            .filter(move |(_, source)| source.is_usable() && (source.wrong_pieces == 0 || !only_clean))
             .map(|(endpoint, source)| (*endpoint, source))
     }
 
-    /// True if a usable source has sent no wrong piece.
-    pub(super) fn has_clean(&self) -> bool {
-        self.sources.values().any(|source| source.is_usable() && source.wrong_pieces == 0)
+    /// True if the usable sources that have sent no wrong piece have together all that is missing or may be missing again.
+    pub(super) fn clean_suffice(&self, pieces: &Pieces) -> bool {
+        suffice(self.sources.values().filter(|source| source.is_usable() && source.wrong_pieces == 0), pieces)
     }
 
     /// What partial sources that are there and sent no wrong piece have together, of use or not; `None`: there are none.
@@ -193,16 +208,14 @@ impl Roster {
 
     /// True if those that may be asked, without those that are `out`, have together all that is missing or may be missing again.
     pub(super) fn others_suffice(&self, pieces: &Pieces, out: impl Fn(SocketAddr, &Source) -> bool) -> bool {
-        let others = || self.eligible().filter(|(endpoint, source)| !out(*endpoint, source));
-        others().any(|(_, source)| source.has.is_none())
-            || united(others().filter_map(|(_, source)| source.has.as_ref()))
-                .is_some_and(|has| pieces.wants_only(&has))
+        let others = self.eligible(pieces).filter(|(endpoint, source)| !out(*endpoint, source));
+        suffice(others.map(|(_, source)| source), pieces)
     }
 
-    /// Until when a partial source that may be opened is expected to have more than now.
+    /// Until when partial sources that may be opened are expected to have more than now.
     pub(super) fn grows_until(&self) -> Option<Instant> {
-        let parts = self.sources.values().filter(|source| source.has.is_some() && source.is_free());
-        parts.filter_map(|source| Some(source.most_told?.1 + GROWS_WITHIN)).max()
+        let is_there = self.sources.values().any(|source| source.has.is_some() && source.is_free());
+        self.grew_at.filter(|_| is_there).map(|at| at + GROWS_WITHIN)
     }
 
     /// Nobody has anything for us: for the user, the partial source that has most is named, if one has not failed.
@@ -235,4 +248,11 @@ impl Roster {
     pub(super) fn failures(&self) -> &[Failure] {
         &self.failures
     }
+}
+
+/// True if these have together all that is missing or may be missing again.
+fn suffice<'a>(sources: impl Iterator<Item = &'a Source>, pieces: &Pieces) -> bool {
+    let sources: Vec<&Source> = sources.collect();
+    let parts = || sources.iter().filter_map(|source| source.has.as_ref());
+    parts().count() < sources.len() || united(parts()).is_some_and(|has| pieces.wants_only(&has))
 }

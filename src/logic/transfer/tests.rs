@@ -388,6 +388,44 @@ fn a_partial_source_that_grows_no_more_ends_the_round_and_is_named() {
 }
 
 #[test]
+fn partial_sources_that_go_and_come_back_bring_no_news() {
+    let known = [part(1, 0, 4, [0, 1]), part(2, 0, 4, [0, 2])];
+    let mut world = World::with(Plan { retries: 0, ..plan(4) }, known.to_vec());
+    let mut said = Vec::new();
+    for round in 0..12 {
+        said.extend(world.live(limits::ms(limits::SEARCH_AGAIN_MS), &known[round % 2..][..1], |_| true));
+    }
+    assert_eq!(said.last(), Some(&Action::GiveUp));
+}
+
+#[test]
+fn while_a_partial_source_is_waited_for_nobody_is_cleared_of_blame() {
+    let known = [part(1, 0, 9, [0]), full(2, 900)];
+    let mut world = World::with(plan(9), known.to_vec());
+    world.actions();
+    world.deliver(1, 0);
+    for piece in [1, 2] {
+        world.arrive(2, piece);
+    }
+    world.wrong(1);
+    world.wrong(2);
+    let said = world.live(Duration::from_secs(20), &known, |_| false);
+    assert!(!said.contains(&open(2)), "{said:?}");
+}
+
+#[test]
+fn one_that_erred_is_asked_for_what_the_others_do_not_have() {
+    let mut world = World::with(plan(9), vec![full(1, 0), part(2, 900, 9, [8])]);
+    world.actions();
+    world.arrive(1, 0);
+    let actions = world.wrong(0);
+    let asked = actions
+        .iter()
+        .filter(|action| matches!(action, Action::Fetch { source: of, .. } if *of == source(1)));
+    assert!(asked.count() > 0, "{actions:?}");
+}
+
+#[test]
 fn while_a_partial_source_grows_those_that_failed_are_tried_again() {
     let known = [part(1, 0, 4, [0]), full(2, 900)];
     let mut world = World::with(plan(4), known.to_vec());
@@ -644,7 +682,7 @@ fn a_blamed_source_makes_room_for_one_that_is_not() {
     assert_eq!(world.wrong(0), [leave(1, "wrong bytes"), open(1), fetch(1, 0), fetch(1, 1)]);
     assert_eq!(world.tell(ranked(&[candidate(1, 0, 0), candidate(2, 90, 9)])), []);
     assert_eq!(world.deliver(1, 0), []);
-    let why = "a source that sent no wrong piece is there";
+    let why = "others, which sent no wrong piece, have the rest";
     assert_eq!(world.deliver(1, 1), [leave(1, why), open(2), fetch(2, 2)]);
     assert_eq!(world.deliver(2, 2), [Action::Finish]);
 }

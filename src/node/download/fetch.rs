@@ -256,7 +256,7 @@ impl Fetch<'_> {
         let ranked = run.ranked.iter().map(|candidate| candidate.endpoint);
         let holders = run.sources.endpoints().chain(ranked);
         let (full, partial) = (holders.clone(), holders);
-        let full = full.filter(|holder| !run.refresh.is_partial(*holder));
+        let full = full.filter(|holder| !run.transfer.is_partial(*holder));
         match run.piece_list.next(now, full.chain(partial)) {
             Next::Nobody => {}
             Next::Ask(of) => {
@@ -321,7 +321,7 @@ impl Fetch<'_> {
         (from, request): (SocketAddr, u64),
         outcome: Result<Manifest, Fault>,
     ) -> Result<(), FetchError> {
-        let giver = Giver { endpoint: from, is_partial: run.refresh.is_partial(from) };
+        let giver = Giver { endpoint: from, is_partial: run.transfer.is_partial(from) };
         match outcome.map(Arc::new) {
             Ok(manifest) if run.piece_list.arrived(&manifest, giver) => self.remember(&manifest)?,
             Err(fault) if run.piece_list.failed(request) => {

@@ -29,11 +29,6 @@ impl Refresh {
         Refresh { known: BTreeMap::new(), pause: Duration::ZERO, at: None, rng: SmallRng::from_os_rng() }
     }
 
-    /// True if the last search has named it as one that has a part only.
-    pub(super) fn is_partial(&self, endpoint: SocketAddr) -> bool {
-        self.known.contains_key(&endpoint)
-    }
-
     /// A search has found these, and nobody else.
     pub(super) fn searched(&mut self, parts: &Parts, now: Instant) {
         self.known.retain(|endpoint, _| parts.contains_key(endpoint));
@@ -112,7 +107,7 @@ mod tests {
         assert_eq!(refresh.due(now + limits::ms(1900)), [], "the pause has doubled");
         assert_eq!(refresh.due(now + limits::ms(2500)).len(), 3);
         refresh.searched(&parts(2, 1), now);
-        assert_eq!([1, 2].map(|port| refresh.is_partial(([127, 0, 0, 1], port).into())), [true, false]);
+        assert_eq!(refresh.due(now + limits::ms(9000)).len(), 2);
         refresh.searched(&Parts::new(), now);
         assert_eq!(refresh.next_wake(), None);
     }

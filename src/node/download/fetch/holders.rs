@@ -110,7 +110,7 @@ impl Fetch<'_> {
         };
         let now = clock::now();
         // A search may have found meanwhile that one of them has everything.
-        told.retain(|source, _| run.refresh.is_partial(*source));
+        told.retain(|source, _| run.transfer.is_partial(*source));
         run.refresh.told(&told, now);
         for (source, pieces) in told {
             run.transfer.on_event(now, Event::Has { source, pieces });
