@@ -33,7 +33,7 @@ pub const DOWNLOAD_OPTIONS: [&str; 3] = ["--checksum", "--force", "--verify"];
 /// What `help` shows.
 pub const HELP: &str = "\
 updatelist                    read the own directory again and publish what has changed
-find NAME|md5=HEX|b3=HEX      show who has it, best source first
+find NAME|md5=HEX|b3=HEX      show who has it, best source first, parts last
 download NAME [options]       fetch it from the best source, verified
   --checksum md5=HEX|b3=HEX     the content must have this digest
   --verify whole                hash the whole file before it is put in place

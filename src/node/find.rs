@@ -222,7 +222,7 @@ fn own_entries(engine: &Engine, query: &Query) -> Vec<Arc<FileEntry>> {
     }
 }
 
-/// Groups by content, most live full holders first; best score first within one, the own node last.
+/// Groups by content, most live full holders first; within one, those who have all of it first, best score first, the own node last.
 fn groups(
     live: Vec<LiveHolder>,
     own: Vec<Arc<FileEntry>>,
@@ -265,7 +265,7 @@ pub(super) fn full_holders(holders: &[LiveHolder]) -> usize {
     nodes.len()
 }
 
-/// Rows in order of score. A node that has the content under several names has a row for each. Shown is the load as told.
+/// Rows in order of score, those of parts after all others. A node that has the content under several names has a row for each. Shown is the load as told.
 fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
     let candidates: Vec<_> =
         holders.iter().map(|holder| Candidate { yours: 0, ..holder.candidate }).collect();
@@ -282,6 +282,9 @@ fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
             (place, FoundRow { endpoint, entry: holder.provider.entry, rating })
         })
         .collect();
-    rows.sort_by(|(a_place, a), (b_place, b)| (a_place, &a.entry.name).cmp(&(b_place, &b.entry.name)));
+    let is_part = |row: &FoundRow| row.entry.holding != Holding::Full;
+    rows.sort_by(|(a_place, a), (b_place, b)| {
+        (is_part(a), a_place, &a.entry.name).cmp(&(is_part(b), b_place, &b.entry.name))
+    });
     rows.into_iter().map(|(_, row)| row).collect()
 }
