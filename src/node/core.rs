@@ -287,6 +287,10 @@ impl Core {
         Some(task)
     }
 
+    fn is_shared(&self, name: &FileName) -> bool {
+        self.parts.memory.catalog.read().get(name).is_some()
+    }
+
     fn looked(&mut self, name: &FileName, outcome: Look) {
         // It is there, even if it came to be behind the back of the walk.
         if let (Look::AsKnown | Look::Hashed(_), Some(scan)) = (&outcome, &mut self.state.scan) {
@@ -294,6 +298,13 @@ impl Core {
         }
         match outcome {
             Look::AsKnown => {}
+            // A file that was whole when it was last looked at is not given up for a lack of descriptors.
+            Look::Failed(error) if error.is_shortage() && self.is_shared(name) => {
+                if let Some(scan) = &mut self.state.scan {
+                    scan.seen.insert(name.clone());
+                }
+                self.notice(Level::Warning, format!("`{name}` stays shared unseen: {error}"));
+            }
             Look::Hashed(hashed) => {
                 let key = hashed.manifest.key();
                 let file = SharedFile::hashed(name, hashed);
@@ -414,10 +425,12 @@ fn report(to_core: &Sender<Event>, stop: &Stop, event: Event) {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
     use crate::discovery::DiscoveryError;
     use crate::rt::Threads;
-    use crate::store::RealDisk;
+    use crate::store::{HashError, RealDisk};
     use crate::types::{NodeId, Provider, Query};
     use crossbeam_channel::bounded;
 
@@ -460,6 +473,23 @@ mod tests {
         core.end_scan_if_done();
         assert!(core.state.scan.is_none(), "the scan is done");
         assert!(core.parts.memory.catalog.read().get(&name).is_some(), "it is there and was looked at");
+    }
+
+    #[test]
+    fn a_shared_file_is_not_given_up_for_lack_of_descriptors() {
+        let (mut core, _dir) = core();
+        let name = FileName::new("a").expect("a name");
+        core.look(name.clone());
+        looked_at(&mut core);
+        for (errno, stays) in
+            [(Errno::MFILE, true), (Errno::NFILE, true), (Errno::NOMEM, true), (Errno::IO, false)]
+        {
+            core.look(name.clone());
+            in_hand(&mut core);
+            let outcome = Look::Failed(HashError::Io(errno.into()));
+            core.take(Event::Looked { name: name.clone(), outcome });
+            assert_eq!(core.is_shared(&name), stays, "{errno}");
+        }
     }
 
     #[test]

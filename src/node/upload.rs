@@ -18,6 +18,7 @@ use super::memory::Memory;
 use crate::net::{After, Closed, ConnId, Hands, Parts, Service};
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::proto::{FrameError, decode};
+use crate::store::is_shortage;
 use crate::store::share::{FileStamp, Share};
 use crate::types::{ContentKey, Geometry, NodeId, limits};
 
@@ -139,6 +140,9 @@ impl Upload {
     }
 
     fn unreadable(&self, source: &SharedFile, error: &std::io::Error) -> PeerRefusal {
+        if is_shortage(error) {
+            return PeerRefusal::Busy;
+        }
         self.look_again(source);
         match error.kind() {
             // Gone, or something else than a file stands there now.

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use md5::{Digest, Md5};
+use rustix::io::Errno;
 use thiserror::Error;
 
 use super::share::{FileStamp, OpenFile, Share};
@@ -53,6 +54,11 @@ pub enum HashError {
 }
 
 impl HashError {
+    /// Returns true if and only if this process lacks a descriptor or memory: that says nothing about the file.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, HashError::Io(error) if is_shortage(error))
+    }
+
     /// Returns true if and only if there is nothing to share at the name, or nobody waits for it any more: no news for its owner.
     pub fn is_absence(&self) -> bool {
         match self {
@@ -63,6 +69,11 @@ impl HashError {
             HashError::Changing | HashError::TooLarge(_) => false,
         }
     }
+}
+
+/// Returns true if and only if the process or the system lacks a descriptor or memory.
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 /// Hashes a file, in memory of at most 8 MiB, and no more than its size.

@@ -13,7 +13,7 @@ pub mod share;
 pub mod verify;
 
 pub use disk::{Disk, FaultyDisk, Op, RealDisk};
-pub use hash::{HashError, Hashed, hash_file, whole_md5};
+pub use hash::{HashError, Hashed, hash_file, is_shortage, whole_md5};
 pub use partial::{
     Opened, Partial, PartialError, Placed, Record, Swept, set_aside, sweep, unfinished, wanted,
 };
