@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nearpeer::node::{self, CommandError, DownloadRequest, NodeConfig, Progress};
 use nearpeer::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use nearpeer::rt::Stop;
-use nearpeer::types::{ContentKey, FileName, Geometry, Manifest, PieceSet};
+use nearpeer::types::{ContentKey, FileName, Geometry, Manifest, Md5Digest, PieceSet};
 use rustix::process::Signal;
 
 use crate::support::content::{key_of, noise};
@@ -327,6 +327,18 @@ fn a_false_piece_list_is_not_passed_on_and_the_pieces_are() {
         let named: Vec<_> = lines.iter().filter(|line| line.contains("false")).collect();
         assert!(named.iter().all(|line| line.contains(&gave)) && named.len() == 1, "{named:?}");
     }
+}
+
+#[test]
+fn who_has_a_part_only_is_no_liar_for_the_md5_that_it_passes_on() {
+    let bytes = noise(149, 5 * MIB);
+    let world = World::new().tracker();
+    let md5 = Md5Digest([0x66; 16]);
+    let _part = EvilPeer::start_claiming(world.tracker_addr(), NAME, &bytes, Behaviour::HalfPart, md5);
+    let _honest = world.holder(&[(NAME, &bytes)]);
+    let ran = world.ask(&format!("download {NAME} --verify whole"));
+    downloaded_row(ran.out.last().expect("a result"), NAME);
+    assert!(!ran.err.contains("falsely claims"), "{}", ran.err);
 }
 
 /// Who has all pieces has held each line of its list against one.
