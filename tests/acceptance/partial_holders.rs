@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::support::content::{key_of, noise};
 use crate::support::evil::{Behaviour, EvilPeer};
-use crate::support::partial::{left, plant};
+use crate::support::partial::{PARTS_DIR, left, plant};
 use crate::support::process::Stream;
 use crate::support::proxy::{Direction, Fault};
 use crate::support::raw::{self, Client};
@@ -140,12 +140,19 @@ fn a_download_that_is_given_up_is_offered_no_more() {
     holder.process.send(&format!("download {NAME}"));
     let piece = wait_for_pieces(&holder, content, 1).next(0).expect("one");
     let mut reader = waiting_reader(holder.addr, content, piece, &bytes);
+    assert!(has_part_open(&holder));
     seed.process.kill();
     holder.process.expect_stderr("no source could deliver it");
     assert_eq!(have(&holder, content), None);
     // What was promised is sent, wherever the part is by now.
     for _ in 1..TIMES {
         take_piece(&mut reader, content, piece, &bytes);
+    }
+    // The reader stays, and does not keep a part that may be discarded.
+    let until = Instant::now() + DEADLINE;
+    while has_part_open(&holder) {
+        assert!(Instant::now() < until, "the part is kept open");
+        assert!(!holder.process.ends_within(ASK_EVERY), "{}", holder.process.transcript());
     }
     let gone = world.ask_until(&format!("find {NAME}"), |ran| ran.code == 3);
     assert_eq!(gone.out, ["No nodes found"]);
@@ -388,6 +395,12 @@ fn an_emulated_latency_holds_a_refusal_back_too() {
     asker.process.expect_stderr("no source could deliver it");
     let emulated = Duration::from_millis(700);
     assert!(begun.elapsed() >= emulated * 3, "probe, pieces told, refusal: one after another");
+}
+
+/// True if the node has a part open, under whatever name it is by now.
+fn has_part_open(node: &Node) -> bool {
+    let parts = node.share.join(PARTS_DIR);
+    node.process.open_files().iter().any(|file| file.parent() == Some(&parts))
 }
 
 /// A client of `holder` that has asked so often for a piece of `content` that most of it is still to be sent, and has taken one.

@@ -199,7 +199,7 @@ fn one_content(
         candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
     let part = Arc::new(part);
     // Lives until the file is in the catalog, so that there is always something to serve its pieces from; but no longer than a part
-    // that comes to nothing, which would be kept on the disk by who serves it.
+    // that comes to nothing: what is being sent of it then is all that keeps it on the disk.
     let mut offering = Offering::new(engine, name, content, candidates.claimed_md5());
     let offered = &mut offering;
     let mut fetch =
