@@ -92,7 +92,7 @@ pub(super) fn probe(
             questions.len() - 1
         });
     }
-    let answers = ask_within_patience(engine, &questions, cancel)?;
+    let answers = ask_within_patience(engine, &questions, limits::PROBE_SILENCE_MS, cancel)?;
     for provider in providers {
         let index = asked[&(provider.endpoint, provider.entry.key())];
         match load_from(&answers[index]) {
@@ -129,7 +129,7 @@ fn sample(providers: &mut Vec<Provider>, rng: &mut SmallRng) {
     providers.truncate(limits::PROBE_CANDIDATES_MAX);
 }
 
-/// Asks each of `endpoints` the same, with the patience of a probe; the answers in their order.
+/// Asks each of `endpoints` the same, with the patience of a probe, but `silence_ms` where nobody answers; the answers in their order.
 ///
 /// # Errors
 /// [`CommandError::Cancelled`], or [`CommandError::System`].
@@ -137,6 +137,7 @@ pub(super) fn ask(
     engine: &Engine,
     endpoints: &[SocketAddr],
     request: &PeerRequest,
+    silence_ms: u64,
     cancel: &Stop,
 ) -> Result<Vec<Result<Answer, ClientError>>, CommandError> {
     if endpoints.is_empty() {
@@ -145,7 +146,7 @@ pub(super) fn ask(
     let latencies = Arc::clone(&engine.latencies.lock());
     let emulated = engine.emulate_latency.then_some(&latencies);
     let questions: Vec<_> = endpoints.iter().map(|endpoint| question(*endpoint, request, emulated)).collect();
-    ask_within_patience(engine, &questions, cancel)
+    ask_within_patience(engine, &questions, silence_ms, cancel)
 }
 
 /// `emulated`: the answer is held back as these say.
@@ -161,12 +162,11 @@ fn question(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc<L
 fn ask_within_patience(
     engine: &Engine,
     questions: &[Question],
+    silence_ms: u64,
     cancel: &Stop,
 ) -> Result<Vec<Result<Answer, ClientError>>, CommandError> {
-    let patience = Patience {
-        silence: limits::ms(limits::PROBE_SILENCE_MS),
-        after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS),
-    };
+    let patience =
+        Patience { silence: limits::ms(silence_ms), after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS) };
     let answers = ask_all(questions, Some(engine.ip), patience, cancel)
         .map_err(|error| CommandError::System(error.to_string()))?;
     match cancel.is_triggered() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nearpeer::node::{self, CommandError, DownloadRequest, NodeConfig, Progress};
 use nearpeer::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use nearpeer::rt::Stop;
-use nearpeer::types::{ContentKey, FileName, Geometry, Manifest, Md5Digest, PieceSet};
+use nearpeer::types::{ContentKey, FileName, Geometry, Manifest, Md5Digest, PieceSet, limits};
 use rustix::process::Signal;
 
 use crate::support::content::{key_of, noise};
@@ -376,7 +376,10 @@ fn one_that_does_not_tell_which_pieces_it_has_is_of_no_use_and_no_hindrance() {
         let why = "no source could deliver it: nobody who answers has a piece that is missing here";
         assert!(alone.err.contains(why), "{behaviour:?}: {}", alone.err);
         let honest = world.holder(&[(NAME, &bytes)]);
+        let begun = Instant::now();
         let ran = world.ask(&format!("download {NAME}"));
+        let silence = limits::ms(limits::PROBE_SILENCE_MS);
+        assert!(begun.elapsed() < silence, "{behaviour:?}: it was waited for, {:?}", begun.elapsed());
         let row = downloaded_row(ran.out.last().expect("a result"), NAME);
         assert_eq!(row.sources, [honest.addr], "{behaviour:?}: {}", ran.err);
         assert_eq!((evil.asked(), evil.asked_what_it_has() > 1), (0, true), "{behaviour:?}");

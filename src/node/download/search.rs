@@ -113,7 +113,12 @@ pub(super) fn parts(
     let ranked = ranked(engine, live.iter().filter(|holder| !full.contains(&holder.candidate.endpoint)));
     let mut partial: Vec<_> = ranked.iter().map(|rating| rating.candidate.endpoint).collect();
     choose(&mut partial, &mut SmallRng::from_os_rng());
-    have(engine, content, &partial, stop)
+    // They have just answered the probe. Where somebody has everything, nobody need wait for one that is silent now.
+    let silence_ms = match full.is_empty() {
+        true => limits::PROBE_SILENCE_MS,
+        false => limits::PROBE_AFTER_FIRST_MS,
+    };
+    have(engine, content, &partial, silence_ms, stop)
 }
 
 /// Leaves as many as may be known, of those in the order of their rank: half of them the best ones, the others at random, as of very
@@ -126,6 +131,7 @@ fn choose(partial: &mut Vec<SocketAddr>, rng: &mut SmallRng) {
 }
 
 /// Asks these partial holders which pieces they have. One that has none, or does not tell, is left out.
+/// If none tells it takes `silence_ms`.
 ///
 /// # Errors
 /// [`CommandError::Cancelled`], or [`CommandError::System`].
@@ -133,9 +139,10 @@ pub(super) fn have(
     engine: &Engine,
     content: ContentKey,
     partial: &[SocketAddr],
+    silence_ms: u64,
     stop: &Stop,
 ) -> Result<Parts, CommandError> {
-    let told = find::ask(engine, partial, &PeerRequest::Have { content }, stop)?;
+    let told = find::ask(engine, partial, &PeerRequest::Have { content }, silence_ms, stop)?;
     let told = told.into_iter().map(|answer| has(content, answer.map(|answer| answer.body)));
     Ok(partial.iter().zip(told).filter_map(|(endpoint, has)| Some((*endpoint, has?))).collect())
 }
