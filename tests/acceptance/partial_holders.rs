@@ -336,6 +336,27 @@ fn a_false_piece_list_is_not_passed_on_and_the_pieces_are() {
     }
 }
 
+/// One has the pieces, the other one has the list.
+#[test]
+fn one_that_withholds_a_false_list_is_asked_for_pieces_while_another_gives_a_list() {
+    let bytes = noise(150, 5 * MIB);
+    let world = World::new().tracker();
+    let withholds = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::WithheldList);
+    let download = format!("download {NAME}");
+    let once = NodeSpec::new().flags(&["--retries", "0"]);
+    let ran = world.run(&once, &format!("{download}\n"));
+    assert_eq!(ran.code, 5, "pieces that nobody can verify: {}", ran.err);
+    assert!(ran.err.contains(&PeerRefusal::NotShared.to_string()), "{}", ran.err);
+    let other = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::HalfPart);
+    let latency = world.latency_file();
+    let mut asker = world.start(once.latency(&latency));
+    write_latency(&latency, &[(asker.addr, withholds.addr, 1.0), (asker.addr, other.addr, 900.0)]);
+    let lines = asker.command(&download);
+    let row = downloaded_row(lines.last().expect("a result"), NAME);
+    assert!(row.sources.contains(&withholds.addr), "{}", asker.process.transcript());
+    assert!(asker.read(NAME) == Some(bytes));
+}
+
 #[test]
 fn who_has_a_part_only_is_no_liar_for_the_md5_that_it_passes_on() {
     let bytes = noise(149, 5 * MIB);
