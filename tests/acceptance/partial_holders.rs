@@ -304,6 +304,26 @@ fn two_that_fetch_what_is_replaced_meanwhile_begin_anew_both() {
     }
 }
 
+#[test]
+fn one_that_lies_about_what_it_has_does_not_hold_up_a_download_of_what_is_replaced() {
+    let (bytes, newer) = (noise(151, 24 * MIB), noise(152, 3 * MIB));
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
+    let (mut seed, link) = world.start_behind_proxy(NodeSpec::new().file(NAME, &bytes));
+    link.set(Direction::ToClient, Fault { rate: Some(1 << 20), ..Fault::default() });
+    let mut asker = world.start(NodeSpec::new());
+    asker.process.send(&format!("download {NAME}"));
+    wait_for_pieces(&asker, key_of(&bytes), 1);
+    seed.write(".newer", &newer);
+    fs::rename(seed.share.join(".newer"), seed.share.join(NAME)).expect("replaced");
+    assert_eq!(seed.command("updatelist").len(), 1);
+    link.set(Direction::ToClient, Fault::default());
+    downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+    asker.process.expect_stderr("beginning anew");
+    assert!(evil.asked() > 0, "it was never asked");
+    assert!(asker.read(NAME).as_ref() == Some(&newer));
+}
+
 /// A false list costs who got it no more than the time to compute an MD5, and nobody but its giver is named for it.
 #[test]
 fn a_false_piece_list_is_not_passed_on_and_the_pieces_are() {

@@ -23,6 +23,8 @@ impl Fetch<'_> {
             content: self.content,
             known: self.providers.values().cloned().collect(),
             here: self.here(run),
+            // Now: a new ranking may forgive them.
+            distrusted: run.transfer.marked().collect(),
             is_alone,
         };
         let (engine, reports, stop) = (Arc::clone(self.engine), run.reports.0.clone(), run.stop.clone());
