@@ -272,6 +272,9 @@ pub enum DownloadError {
 }
 
 fn attempts_text(attempts: &[Attempt]) -> String {
+    if attempts.is_empty() {
+        return "nobody who answers has a piece that is missing here".into();
+    }
     let texts: Vec<_> =
         attempts.iter().map(|attempt| format!("{}: {}", attempt.endpoint, attempt.why)).collect();
     texts.join("; ")

@@ -43,7 +43,9 @@ impl Probed {
     pub(super) fn warn(&self, engine: &Engine) {
         if let Some(known) = self.known_of_many {
             let max = limits::PROBE_CANDIDATES_MAX;
-            engine.warn(format!("{known} holders are known: {max} of them, taken at random, are asked"));
+            engine.warn(format!(
+                "{known} holders are known: {max} of them are asked, first those that have everything"
+            ));
         }
     }
 }
@@ -73,8 +75,7 @@ pub(super) fn probe(
     let mut probed = Probed::default();
     if providers.len() > limits::PROBE_CANDIDATES_MAX {
         probed.known_of_many = Some(providers.len());
-        providers.shuffle(&mut SmallRng::from_os_rng());
-        providers.truncate(limits::PROBE_CANDIDATES_MAX);
+        sample(&mut providers, &mut SmallRng::from_os_rng());
     }
     let latencies = engine.refreshed_latencies();
     let mut asked: BTreeMap<(SocketAddr, ContentKey), usize> = BTreeMap::new();
@@ -91,7 +92,7 @@ pub(super) fn probe(
             questions.len() - 1
         });
     }
-    let answers = ask_within_patience(engine, &questions, cancel)?;
+    let answers = ask_within_patience(engine, &questions, limits::PROBE_SILENCE_MS, cancel)?;
     for provider in providers {
         let index = asked[&(provider.endpoint, provider.entry.key())];
         match load_from(&answers[index]) {
@@ -120,7 +121,15 @@ pub(super) fn probe(
     Ok(probed)
 }
 
-/// Asks each of `endpoints` the same, with the patience of a probe; the answers in their order.
+/// Leaves [`limits::PROBE_CANDIDATES_MAX`] of them: those that have everything first, as the name means what they have, and as many more
+/// may be downloading it; else at random.
+fn sample(providers: &mut Vec<Provider>, rng: &mut SmallRng) {
+    providers.shuffle(rng);
+    providers.sort_by_key(|one| one.entry.holding != Holding::Full);
+    providers.truncate(limits::PROBE_CANDIDATES_MAX);
+}
+
+/// Asks each of `endpoints` the same, with the patience of a probe, but `silence_ms` where nobody answers; the answers in their order.
 ///
 /// # Errors
 /// [`CommandError::Cancelled`], or [`CommandError::System`].
@@ -128,6 +137,7 @@ pub(super) fn ask(
     engine: &Engine,
     endpoints: &[SocketAddr],
     request: &PeerRequest,
+    silence_ms: u64,
     cancel: &Stop,
 ) -> Result<Vec<Result<Answer, ClientError>>, CommandError> {
     if endpoints.is_empty() {
@@ -136,7 +146,7 @@ pub(super) fn ask(
     let latencies = Arc::clone(&engine.latencies.lock());
     let emulated = engine.emulate_latency.then_some(&latencies);
     let questions: Vec<_> = endpoints.iter().map(|endpoint| question(*endpoint, request, emulated)).collect();
-    ask_within_patience(engine, &questions, cancel)
+    ask_within_patience(engine, &questions, silence_ms, cancel)
 }
 
 /// `emulated`: the answer is held back as these say.
@@ -152,12 +162,11 @@ fn question(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc<L
 fn ask_within_patience(
     engine: &Engine,
     questions: &[Question],
+    silence_ms: u64,
     cancel: &Stop,
 ) -> Result<Vec<Result<Answer, ClientError>>, CommandError> {
-    let patience = Patience {
-        silence: limits::ms(limits::PROBE_SILENCE_MS),
-        after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS),
-    };
+    let patience =
+        Patience { silence: limits::ms(silence_ms), after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS) };
     let answers = ask_all(questions, Some(engine.ip), patience, cancel)
         .map_err(|error| CommandError::System(error.to_string()))?;
     match cancel.is_triggered() {
@@ -287,4 +296,43 @@ fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
         (is_part(a), a_place, &a.entry.name).cmp(&(is_part(b), b_place, &b.entry.name))
     });
     rows.into_iter().map(|(_, row)| row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{ContentId, FileName, Md5Digest, Md5Origin};
+
+    fn provider(port: u16, holding: Holding) -> Provider {
+        let entry = FileEntry {
+            name: FileName::new("a").expect("a name"),
+            size_bytes: 2 << 20,
+            mtime_ns: 0,
+            content: ContentId([0; 32]),
+            md5: Md5Digest([0; 16]),
+            md5_origin: Md5Origin::Claimed,
+            holding,
+            attributes: Vec::new(),
+        };
+        Provider { node: NodeId(u128::from(port)), endpoint: ([127, 0, 0, 1], port).into(), entry }
+    }
+
+    #[test]
+    fn of_too_many_those_that_have_everything_are_asked_and_any_of_the_others() {
+        let max = limits::PROBE_CANDIDATES_MAX;
+        let mut rng = SmallRng::seed_from_u64(3);
+        for (full, full_asked) in [(0, 0), (1, 1), (max, max), (max + 9, max)] {
+            let parts = (0..1000).map(|port| provider(port, Holding::Pieces(1)));
+            let all: Vec<_> =
+                parts.chain((0..full as u16).map(|port| provider(1000 + port, Holding::Full))).collect();
+            let samples = [(); 2].map(|()| {
+                let mut asked = all.clone();
+                sample(&mut asked, &mut rng);
+                let of_full = asked.iter().filter(|one| one.entry.holding == Holding::Full).count();
+                assert_eq!((asked.len(), of_full), (max, full_asked));
+                asked.iter().map(|one| one.endpoint).collect::<Vec<_>>()
+            });
+            assert_ne!(samples[0], samples[1], "at random");
+        }
+    }
 }

@@ -224,6 +224,10 @@ impl Service for Upload {
         transfer.outstanding -= 1;
         if transfer.outstanding == 0 {
             self.memory.ledger.lock().upload_ended(transfer.asker, transfer.content);
+            if transfer.source.is_none() {
+                // A part that is discarded meanwhile would stay on the disk. It is looked up for each piece anyway.
+                session.transfer = None;
+            }
         }
     }
 

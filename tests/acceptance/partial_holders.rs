@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use nearpeer::node::{self, CommandError, DownloadRequest, NodeConfig, Progress};
 use nearpeer::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use nearpeer::rt::Stop;
-use nearpeer::types::{ContentKey, FileName, Geometry, Manifest, PieceSet};
+use nearpeer::types::{ContentKey, FileName, Geometry, Manifest, Md5Digest, PieceSet, limits};
 use rustix::process::Signal;
 
 use crate::support::content::{key_of, noise};
 use crate::support::evil::{Behaviour, EvilPeer};
-use crate::support::partial::{left, plant};
+use crate::support::partial::{PARTS_DIR, left, plant};
 use crate::support::process::Stream;
 use crate::support::proxy::{Direction, Fault};
 use crate::support::raw::{self, Client};
@@ -140,12 +140,19 @@ fn a_download_that_is_given_up_is_offered_no_more() {
     holder.process.send(&format!("download {NAME}"));
     let piece = wait_for_pieces(&holder, content, 1).next(0).expect("one");
     let mut reader = waiting_reader(holder.addr, content, piece, &bytes);
+    assert!(has_part_open(&holder));
     seed.process.kill();
     holder.process.expect_stderr("no source could deliver it");
     assert_eq!(have(&holder, content), None);
     // What was promised is sent, wherever the part is by now.
     for _ in 1..TIMES {
         take_piece(&mut reader, content, piece, &bytes);
+    }
+    // The reader stays, and does not keep a part that may be discarded.
+    let until = Instant::now() + DEADLINE;
+    while has_part_open(&holder) {
+        assert!(Instant::now() < until, "the part is kept open");
+        assert!(!holder.process.ends_within(ASK_EVERY), "{}", holder.process.transcript());
     }
     let gone = world.ask_until(&format!("find {NAME}"), |ran| ran.code == 3);
     assert_eq!(gone.out, ["No nodes found"]);
@@ -297,6 +304,26 @@ fn two_that_fetch_what_is_replaced_meanwhile_begin_anew_both() {
     }
 }
 
+#[test]
+fn one_that_lies_about_what_it_has_does_not_hold_up_a_download_of_what_is_replaced() {
+    let (bytes, newer) = (noise(151, 24 * MIB), noise(152, 3 * MIB));
+    let world = World::new().tracker();
+    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
+    let (mut seed, link) = world.start_behind_proxy(NodeSpec::new().file(NAME, &bytes));
+    link.set(Direction::ToClient, Fault { rate: Some(1 << 20), ..Fault::default() });
+    let mut asker = world.start(NodeSpec::new());
+    asker.process.send(&format!("download {NAME}"));
+    wait_for_pieces(&asker, key_of(&bytes), 1);
+    seed.write(".newer", &newer);
+    fs::rename(seed.share.join(".newer"), seed.share.join(NAME)).expect("replaced");
+    assert_eq!(seed.command("updatelist").len(), 1);
+    link.set(Direction::ToClient, Fault::default());
+    downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+    asker.process.expect_stderr("beginning anew");
+    assert!(evil.asked() > 0, "it was never asked");
+    assert!(asker.read(NAME).as_ref() == Some(&newer));
+}
+
 /// A false list costs who got it no more than the time to compute an MD5, and nobody but its giver is named for it.
 #[test]
 fn a_false_piece_list_is_not_passed_on_and_the_pieces_are() {
@@ -329,6 +356,39 @@ fn a_false_piece_list_is_not_passed_on_and_the_pieces_are() {
     }
 }
 
+/// One has the pieces, the other one has the list.
+#[test]
+fn one_that_withholds_a_false_list_is_asked_for_pieces_while_another_gives_a_list() {
+    let bytes = noise(150, 5 * MIB);
+    let world = World::new().tracker();
+    let withholds = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::WithheldList);
+    let download = format!("download {NAME}");
+    let once = NodeSpec::new().flags(&["--retries", "0"]);
+    let ran = world.run(&once, &format!("{download}\n"));
+    assert_eq!(ran.code, 5, "pieces that nobody can verify: {}", ran.err);
+    assert!(ran.err.contains(&PeerRefusal::NotShared.to_string()), "{}", ran.err);
+    let other = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::HalfPart);
+    let latency = world.latency_file();
+    let mut asker = world.start(once.latency(&latency));
+    write_latency(&latency, &[(asker.addr, withholds.addr, 1.0), (asker.addr, other.addr, 900.0)]);
+    let lines = asker.command(&download);
+    let row = downloaded_row(lines.last().expect("a result"), NAME);
+    assert!(row.sources.contains(&withholds.addr), "{}", asker.process.transcript());
+    assert!(asker.read(NAME) == Some(bytes));
+}
+
+#[test]
+fn who_has_a_part_only_is_no_liar_for_the_md5_that_it_passes_on() {
+    let bytes = noise(149, 5 * MIB);
+    let world = World::new().tracker();
+    let md5 = Md5Digest([0x66; 16]);
+    let _part = EvilPeer::start_claiming(world.tracker_addr(), NAME, &bytes, Behaviour::HalfPart, md5);
+    let _honest = world.holder(&[(NAME, &bytes)]);
+    let ran = world.ask(&format!("download {NAME} --verify whole"));
+    downloaded_row(ran.out.last().expect("a result"), NAME);
+    assert!(!ran.err.contains("falsely claims"), "{}", ran.err);
+}
+
 /// Who has all pieces has held each line of its list against one.
 #[test]
 fn the_piece_list_is_asked_of_one_that_has_everything_first() {
@@ -354,8 +414,13 @@ fn one_that_does_not_tell_which_pieces_it_has_is_of_no_use_and_no_hindrance() {
         let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, behaviour);
         let alone = world.run(&NodeSpec::new().flags(&["--retries", "0"]), &format!("download {NAME}\n"));
         assert_eq!(alone.code, 5, "{behaviour:?}: {}", alone.err);
+        let why = "no source could deliver it: nobody who answers has a piece that is missing here";
+        assert!(alone.err.contains(why), "{behaviour:?}: {}", alone.err);
         let honest = world.holder(&[(NAME, &bytes)]);
+        let begun = Instant::now();
         let ran = world.ask(&format!("download {NAME}"));
+        let silence = limits::ms(limits::PROBE_SILENCE_MS);
+        assert!(begun.elapsed() < silence, "{behaviour:?}: it was waited for, {:?}", begun.elapsed());
         let row = downloaded_row(ran.out.last().expect("a result"), NAME);
         assert_eq!(row.sources, [honest.addr], "{behaviour:?}: {}", ran.err);
         assert_eq!((evil.asked(), evil.asked_what_it_has() > 1), (0, true), "{behaviour:?}");
@@ -376,6 +441,12 @@ fn an_emulated_latency_holds_a_refusal_back_too() {
     asker.process.expect_stderr("no source could deliver it");
     let emulated = Duration::from_millis(700);
     assert!(begun.elapsed() >= emulated * 3, "probe, pieces told, refusal: one after another");
+}
+
+/// True if the node has a part open, under whatever name it is by now.
+fn has_part_open(node: &Node) -> bool {
+    let parts = node.share.join(PARTS_DIR);
+    node.process.open_files().iter().any(|file| file.parent() == Some(&parts))
 }
 
 /// A client of `holder` that has asked so often for a piece of `content` that most of it is still to be sent, and has taken one.

@@ -65,6 +65,8 @@ pub enum Behaviour {
     WrongPart,
     /// Has the first half of the pieces, as it says. Its piece list merges, but the MD5s in it are wrong.
     ForgedMd5OfPart,
+    /// Publishes that it has one piece, tells that it has all, and sends each, but withholds its piece list.
+    WithheldList,
     /// Publishes that it has one piece, and answers a question for its pieces with bytes that are no frame. Otherwise honest.
     GarbledHave,
     /// Publishes that it has one piece, and answers a question for its pieces with a set of one piece too many. Otherwise honest.
@@ -82,6 +84,7 @@ impl Behaviour {
                 | Behaviour::HalfPart
                 | Behaviour::WrongPart
                 | Behaviour::ForgedMd5OfPart
+                | Behaviour::WithheldList
                 | Behaviour::GarbledHave
                 | Behaviour::LongHave
                 | Behaviour::SilentHave

@@ -99,6 +99,9 @@ fn manifest(stream: &mut TcpStream, deeds: &Deeds, first_piece: u32) -> io::Resu
         Behaviour::ChangedFile => {
             return reply(stream, &PeerReply::Refused(PeerRefusal::Changed)).map(|()| true);
         }
+        Behaviour::WithheldList => {
+            return reply(stream, &PeerReply::Refused(PeerRefusal::NotShared)).map(|()| true);
+        }
         Behaviour::ForgedManifest => {
             if let Some(piece) = pieces.last_mut() {
                 piece.subtree[0] ^= 1;
@@ -188,6 +191,7 @@ fn send_piece(stream: &mut TcpStream, deeds: &Deeds, piece: u32) -> io::Result<b
         | Behaviour::ShortManifest
         | Behaviour::ForgedMd5InManifest
         | Behaviour::ForgedMd5OfPart
+        | Behaviour::WithheldList
         | Behaviour::GarbledHave
         | Behaviour::LongHave
         | Behaviour::SilentHave

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -193,6 +194,14 @@ impl Process {
     /// Ends stdin.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
+    }
+
+    /// What its descriptors of files are of, as the kernel names it; empty once it has ended.
+    pub fn open_files(&self) -> Vec<PathBuf> {
+        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())) else {
+            return Vec::new();
+        };
+        descriptors.filter_map(|one| std::fs::read_link(one.ok()?.path()).ok()).collect()
     }
 
     /// Sends a signal; void if the process has ended.

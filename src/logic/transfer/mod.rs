@@ -157,6 +157,11 @@ impl Transfer {
         self.roster.in_use().count()
     }
 
+    /// Sources that have failed, refused a piece that they told of, or sent a wrong one, in this round.
+    pub fn marked(&self) -> impl Iterator<Item = SocketAddr> {
+        self.roster.marked()
+    }
+
     /// True if nothing can be fetched before the next ranking, which begins a new round.
     pub fn is_between_rounds(&self) -> bool {
         self.phase == Phase::Searching

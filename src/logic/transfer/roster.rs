@@ -245,6 +245,11 @@ impl Roster {
         self.failures.push(failure);
     }
 
+    /// Those against whom something is held in this round.
+    pub(super) fn marked(&self) -> impl Iterator<Item = SocketAddr> {
+        self.sources.iter().filter(|(_, source)| source.is_marked()).map(|(endpoint, _)| *endpoint)
+    }
+
     pub(super) fn failures(&self) -> &[Failure] {
         &self.failures
     }

@@ -27,6 +27,7 @@ use crate::logic::select::{Candidate, Rating};
 use crate::logic::transfer::{Action, Event, Failure, Plan, Transfer};
 use crate::node::api::{DownloadRequest, Progress};
 use crate::node::engine::Engine;
+use crate::proto::peer::PeerRefusal;
 use crate::rt::{How, Stop, Threads, clock};
 use crate::store::{Partial, PartialError, Record};
 use crate::types::{ContentKey, Geometry, Manifest, Md5Digest, Provider, WrongPiece, limits};
@@ -270,6 +271,11 @@ impl Fetch<'_> {
                 run.threads.spawn("piece list", get).map_err(FetchError::System)?;
             }
             Next::Exhausted => {
+                for source in run.piece_list.take_withholders() {
+                    run.sources.leave(source);
+                    let why = Fault::Refused(PeerRefusal::NotShared).why();
+                    run.transfer.on_event(now, Event::NoList { source, why, by_digest: false });
+                }
                 for piece in run.verifier.drop_all() {
                     run.transfer.on_event(now, Event::Dropped { piece });
                 }
@@ -325,6 +331,11 @@ impl Fetch<'_> {
         match outcome.map(Arc::new) {
             Ok(manifest) if run.piece_list.arrived(&manifest, giver) => self.remember(&manifest)?,
             Err(fault) if run.piece_list.failed(request) => {
+                if giver.is_partial && matches!(fault, Fault::Refused(PeerRefusal::NotShared)) {
+                    // It may have found its list to be false: see `name_list_giver`.
+                    run.piece_list.withheld(from);
+                    return Ok(());
+                }
                 let (why, by_digest) = (fault.why(), fault.by_digest());
                 run.sources.leave(from);
                 run.transfer.on_event(clock::now(), Event::NoList { source: from, why, by_digest });

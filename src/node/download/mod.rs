@@ -199,7 +199,7 @@ fn one_content(
         candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
     let part = Arc::new(part);
     // Lives until the file is in the catalog, so that there is always something to serve its pieces from; but no longer than a part
-    // that comes to nothing, which would be kept on the disk by who serves it.
+    // that comes to nothing: what is being sent of it then is all that keeps it on the disk.
     let mut offering = Offering::new(engine, name, content, candidates.claimed_md5());
     let offered = &mut offering;
     let mut fetch =
@@ -257,15 +257,29 @@ fn one_content(
             return Err(disk_error(name, &error).into());
         }
     };
-    offer(engine, request, content, &fetched, md5, claims, &placed, cancel);
+    offer(engine, request, content, &fetched, md5, &claims, &placed, cancel);
     drop((counted, offering));
     let pieces = geometry.count().unwrap_or(0);
     Ok(Some(Outcome::Fetched { md5, pieces, sources: fetched.sources }))
 }
 
+/// A whole-file MD5 that somebody publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Claim {
+    endpoint: SocketAddr,
+    md5: Md5Digest,
+    /// Who has a part only passes on what others claim, and cannot know better.
+    is_passed_on: bool,
+}
+
 /// Who claims which whole-file MD5, each once: those found first, and those found since.
-fn claims<'a>(providers: impl Iterator<Item = &'a Provider>) -> Vec<(SocketAddr, Md5Digest)> {
-    let mut claims: Vec<_> = providers.map(|provider| (provider.endpoint, provider.entry.md5)).collect();
+fn claims<'a>(providers: impl Iterator<Item = &'a Provider>) -> Vec<Claim> {
+    let claim = |provider: &Provider| Claim {
+        endpoint: provider.endpoint,
+        md5: provider.entry.md5,
+        is_passed_on: provider.entry.holding != Holding::Full,
+    };
+    let mut claims: Vec<_> = providers.map(claim).collect();
     claims.sort_unstable();
     claims.dedup();
     claims
@@ -283,7 +297,7 @@ fn whole_md5(
     fetched: &Fetched,
     part: &Partial,
     content: ContentKey,
-    claims: &[(SocketAddr, Md5Digest)],
+    claims: &[Claim],
     cancel: &Stop,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Verdict, DownloadError> {
@@ -301,13 +315,15 @@ fn whole_md5(
     })?;
     let is_right = match request.checksum {
         Some(Checksum::Md5(wanted)) => md5 == wanted,
-        _ => claims.iter().any(|(_, claimed)| *claimed == md5),
+        _ => claims.iter().any(|claim| claim.md5 == md5),
     };
     Ok(if is_right { Verdict::Right(Some(md5)) } else { Verdict::Wrong(md5) })
 }
 
-fn name_liars(engine: &Engine, name: &FileName, claims: &[(SocketAddr, Md5Digest)], md5: Md5Digest) {
-    for (endpoint, claimed) in claims.iter().filter(|(_, claimed)| *claimed != md5) {
+fn name_liars(engine: &Engine, name: &FileName, claims: &[Claim], md5: Md5Digest) {
+    for Claim { endpoint, md5: claimed, .. } in
+        claims.iter().filter(|claim| claim.md5 != md5 && !claim.is_passed_on)
+    {
         engine.warn(format!("`{name}` has md5 {md5}; {endpoint} falsely claims {claimed}"));
     }
 }
@@ -320,13 +336,13 @@ fn offer(
     content: ContentKey,
     fetched: &Fetched,
     md5: Option<Md5Digest>,
-    claims: Vec<(SocketAddr, Md5Digest)>,
+    claims: &[Claim],
     placed: &Placed,
     cancel: &Stop,
 ) {
     let first = fetched.sources.first();
     let claimed =
-        claims.iter().find(|(endpoint, _)| Some(endpoint) == first).or(claims.first()).map(|(_, md5)| *md5);
+        claims.iter().find(|claim| Some(&claim.endpoint) == first).or(claims.first()).map(|claim| claim.md5);
     let entry = FileEntry {
         name: request.name.clone(),
         size_bytes: content.size_bytes,
@@ -348,7 +364,11 @@ fn offer(
                 manifest,
                 stamp: placed.stamp,
                 racy: false,
-                claimants: claims,
+                claimants: claims
+                    .iter()
+                    .filter(|claim| !claim.is_passed_on)
+                    .map(|claim| (claim.endpoint, claim.md5))
+                    .collect(),
             };
             engine.tell_core(|reply| core::Event::Placed { file, reply })
         }

@@ -22,6 +22,8 @@ pub(super) struct PieceList {
     state: State,
     /// Who has been asked in vain, or is being asked.
     tried: BTreeSet<SocketAddr>,
+    /// Who of them serves pieces only, as the list that it has is false.
+    withheld: Vec<SocketAddr>,
     /// Nobody is asked before.
     not_before: Option<Instant>,
     next_request: u64,
@@ -69,7 +71,7 @@ impl PieceList {
             None if geometry.count() > Some(1) => State::Wanted,
             None => State::NotNeeded,
         };
-        PieceList { state, tried: BTreeSet::new(), not_before: None, next_request: 0 }
+        PieceList { state, tried: BTreeSet::new(), withheld: Vec::new(), not_before: None, next_request: 0 }
     }
 
     pub(super) fn manifest(&self) -> Option<&Arc<Manifest>> {
@@ -132,6 +134,16 @@ impl PieceList {
             self.state = State::Wanted;
         }
         is_awaited
+    }
+
+    /// A source with pieces does not pass the list on. Nothing is held against it while others may.
+    pub(super) fn withheld(&mut self, by: SocketAddr) {
+        self.withheld.push(by);
+    }
+
+    /// Who has withheld the list, each time once. When all have been asked in vain, its pieces are of no use either.
+    pub(super) fn take_withholders(&mut self) -> Vec<SocketAddr> {
+        std::mem::take(&mut self.withheld)
     }
 
     /// The list is here; false if it was already.

@@ -1,6 +1,6 @@
 //! Finds and ranks the holders of a content anew, for a download that runs: on a thread of its own, as it waits for answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use rand::SeedableRng;
@@ -29,6 +29,8 @@ pub(super) struct Search {
     pub(super) known: Vec<Provider>,
     /// The pieces that need not be fetched any more.
     pub(super) here: PieceSet,
+    /// Who has failed, refused or sent wrong bytes in this round: what they tell that they have is not counted on.
+    pub(super) distrusted: BTreeSet<SocketAddr>,
     /// The download has no source left: it is news for the user that nobody can be asked.
     pub(super) is_alone: bool,
 }
@@ -43,7 +45,8 @@ pub(super) enum Searched {
         /// What those of them have that have not everything.
         parts: Parts,
     },
-    /// Nobody has all of the content, those who have parts of it lack some piece together, and the name is offered with another one.
+    /// Nobody has all of the content, those who have parts of it and are trusted lack some piece together,
+    /// and the name is offered with another one.
     Replaced,
 }
 
@@ -70,7 +73,8 @@ impl Search {
         let has_full = providers.iter().any(|one| one.entry.holding == Holding::Full);
         if is_found
             && !has_full
-            && !is_covered(self.here, &parts)
+            && !are_too_many(&probed.live, &self.distrusted)
+            && !is_covered(self.here, &parts, &self.distrusted)
             && is_replaced(engine, &self.name, content, stop)
         {
             return Ok(Searched::Replaced);
@@ -79,11 +83,19 @@ impl Search {
     }
 }
 
-/// True if what is `here` and the `parts` are all pieces together.
-fn is_covered(here: PieceSet, parts: &Parts) -> bool {
+/// True if what is `here` and the `parts` of those that are trusted are all pieces together.
+fn is_covered(here: PieceSet, parts: &Parts, distrusted: &BTreeSet<SocketAddr>) -> bool {
     let mut all = here;
-    parts.values().for_each(|has| all.unite(has));
+    let trusted = parts.iter().filter(|(endpoint, _)| !distrusted.contains(endpoint));
+    trusted.for_each(|(_, has)| all.unite(has));
     is_whole(&all)
+}
+
+/// True if not all that are trusted can be asked: those who are not may have what the others lack.
+fn are_too_many(live: &[LiveHolder], distrusted: &BTreeSet<SocketAddr>) -> bool {
+    let mut endpoints: BTreeSet<_> = live.iter().map(|holder| holder.candidate.endpoint).collect();
+    endpoints.retain(|endpoint| !distrusted.contains(endpoint));
+    endpoints.len() > limits::PARTS_KNOWN_MAX
 }
 
 /// True if every piece is among them.
@@ -113,7 +125,12 @@ pub(super) fn parts(
     let ranked = ranked(engine, live.iter().filter(|holder| !full.contains(&holder.candidate.endpoint)));
     let mut partial: Vec<_> = ranked.iter().map(|rating| rating.candidate.endpoint).collect();
     choose(&mut partial, &mut SmallRng::from_os_rng());
-    have(engine, content, &partial, stop)
+    // They have just answered the probe. Where somebody has everything, nobody need wait for one that is silent now.
+    let silence_ms = match full.is_empty() {
+        true => limits::PROBE_SILENCE_MS,
+        false => limits::PROBE_AFTER_FIRST_MS,
+    };
+    have(engine, content, &partial, silence_ms, stop)
 }
 
 /// Leaves as many as may be known, of those in the order of their rank: half of them the best ones, the others at random, as of very
@@ -126,6 +143,7 @@ fn choose(partial: &mut Vec<SocketAddr>, rng: &mut SmallRng) {
 }
 
 /// Asks these partial holders which pieces they have. One that has none, or does not tell, is left out.
+/// If none tells it takes `silence_ms`.
 ///
 /// # Errors
 /// [`CommandError::Cancelled`], or [`CommandError::System`].
@@ -133,9 +151,10 @@ pub(super) fn have(
     engine: &Engine,
     content: ContentKey,
     partial: &[SocketAddr],
+    silence_ms: u64,
     stop: &Stop,
 ) -> Result<Parts, CommandError> {
-    let told = find::ask(engine, partial, &PeerRequest::Have { content }, stop)?;
+    let told = find::ask(engine, partial, &PeerRequest::Have { content }, silence_ms, stop)?;
     let told = told.into_iter().map(|answer| has(content, answer.map(|answer| answer.body)));
     Ok(partial.iter().zip(told).filter_map(|(endpoint, has)| Some((*endpoint, has?))).collect())
 }
@@ -226,13 +245,17 @@ mod tests {
             let endpoint = |port| SocketAddr::from(([127, 0, 0, 1], port));
             (1..).zip(sets).map(|(port, pieces)| (endpoint(port), set(pieces))).collect()
         };
-        for (here, elsewhere, expected) in [
-            (&[][..], &[][..], false),
-            (&[0, 1, 2], &[&[3, 4, 5][..], &[6, 7]], false),
-            (&[0, 1, 2], &[&[3, 4, 5], &[5, 6, 7, 8]], true),
-            (&[0, 1, 2, 3, 4, 5, 6, 7, 8], &[], true),
+        for (here, elsewhere, distrusted, expected) in [
+            (&[][..], &[][..], 0, false),
+            (&[0, 1, 2], &[&[3, 4, 5][..], &[6, 7]], 0, false),
+            (&[0, 1, 2], &[&[3, 4, 5], &[5, 6, 7, 8]], 0, true),
+            (&[0, 1, 2], &[&[3, 4, 5], &[5, 6, 7, 8]], 1, false),
+            (&[0, 1, 2], &[&[3, 4, 5], &[3, 4, 5, 6, 7, 8]], 1, true),
+            (&[0, 1, 2, 3, 4, 5, 6, 7, 8], &[], 0, true),
         ] {
-            assert_eq!(is_covered(set(here), &parts(elsewhere)), expected, "{here:?} {elsewhere:?}");
+            let distrusted = BTreeSet::from([SocketAddr::from(([127, 0, 0, 1], distrusted))]);
+            let covered = is_covered(set(here), &parts(elsewhere), &distrusted);
+            assert_eq!(covered, expected, "{here:?} {elsewhere:?} {distrusted:?}");
         }
     }
 }

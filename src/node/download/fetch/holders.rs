@@ -10,7 +10,7 @@ use crate::node::api::{CommandError, Progress};
 use crate::node::download::report::Report;
 use crate::node::download::search::{self, Parts, Search, Searched, is_whole};
 use crate::rt::clock;
-use crate::types::{Geometry, PieceSet};
+use crate::types::{Geometry, PieceSet, limits};
 
 impl Fetch<'_> {
     pub(super) fn search(&self, run: &mut Run) -> Result<(), FetchError> {
@@ -23,6 +23,8 @@ impl Fetch<'_> {
             content: self.content,
             known: self.providers.values().cloned().collect(),
             here: self.here(run),
+            // Now: a new ranking may forgive them.
+            distrusted: run.transfer.marked().collect(),
             is_alone,
         };
         let (engine, reports, stop) = (Arc::clone(self.engine), run.reports.0.clone(), run.stop.clone());
@@ -89,7 +91,7 @@ impl Fetch<'_> {
         let (engine, content) = (Arc::clone(self.engine), self.content);
         let (reports, stop) = (run.reports.0.clone(), run.stop.clone());
         let ask = move || {
-            let told = search::have(&engine, content, &partial, &stop);
+            let told = search::have(&engine, content, &partial, limits::PROBE_SILENCE_MS, &stop);
             let _download_has_ended = reports.send(Report::Have(told));
         };
         if run.threads.spawn("parts", ask).is_err() {
