@@ -31,8 +31,8 @@ pub(super) struct Search {
     pub(super) here: PieceSet,
     /// Who has failed, refused or sent wrong bytes in this round: what they tell that they have is not counted on.
     pub(super) distrusted: BTreeSet<SocketAddr>,
-    /// The download has no source left: it is news for the user that nobody can be asked.
-    pub(super) is_alone: bool,
+    /// The download has no source left, and begins a round: it is news for the user that nobody can be asked.
+    pub(super) opens_round: bool,
 }
 
 /// What a search came to.
@@ -62,7 +62,7 @@ impl Search {
             }
             Err(CommandError::Cancelled) => return Err(CommandError::Cancelled),
             Err(error) => {
-                if self.is_alone {
+                if self.opens_round {
                     engine.warn(format!("{error}; going on with the sources known before"));
                 }
                 (self.known, false)

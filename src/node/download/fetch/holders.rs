@@ -17,7 +17,7 @@ impl Fetch<'_> {
         if run.is_searching {
             return Ok(());
         }
-        let is_alone = run.transfer.sources_in_use() == 0;
+        let opens_round = run.transfer.is_between_rounds();
         let search = Search {
             name: self.request.name.clone(),
             content: self.content,
@@ -25,7 +25,7 @@ impl Fetch<'_> {
             here: self.here(run),
             // Now: a new ranking may forgive them.
             distrusted: run.transfer.marked().collect(),
-            is_alone,
+            opens_round,
         };
         let (engine, reports, stop) = (Arc::clone(self.engine), run.reports.0.clone(), run.stop.clone());
         let search = move || {
@@ -33,7 +33,7 @@ impl Fetch<'_> {
         };
         match run.threads.spawn("search", search) {
             Ok(()) => run.is_searching = true,
-            Err(error) if is_alone => return Err(FetchError::System(error)),
+            Err(error) if opens_round => return Err(FetchError::System(error)),
             // Those in use go on, and it is tried again.
             Err(_) => run.transfer.on_event(clock::now(), Event::Unranked),
         }
@@ -54,8 +54,7 @@ impl Fetch<'_> {
         searched: Result<Searched, CommandError>,
     ) -> Result<(), FetchError> {
         run.is_searching = false;
-        let is_alone = run.transfer.sources_in_use() == 0;
-        let is_new_round = run.transfer.is_between_rounds();
+        let opens_round = run.transfer.is_between_rounds();
         let now = clock::now();
         match searched {
             Ok(Searched::Holders { providers, ranking, parts }) => {
@@ -65,7 +64,7 @@ impl Fetch<'_> {
                 run.ranked = ranking.iter().map(|rating| rating.candidate).collect();
                 run.refresh.searched(&parts, now);
                 run.transfer.on_event(now, Event::Ranked(ranked(&run.ranked, parts)));
-                if is_new_round {
+                if opens_round {
                     (self.progress)(Progress::Ranked { key: self.content, ranking });
                 }
             }
@@ -73,7 +72,7 @@ impl Fetch<'_> {
                 return Err(FetchError::Replaced(run.transfer.failures().to_vec()));
             }
             Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
-            Err(error) if is_alone => {
+            Err(error) if opens_round => {
                 return Err(FetchError::System(std::io::Error::other(error.to_string())));
             }
             // Those in use go on, and it is tried again. One that is not offered any more may still send what it was asked for.
