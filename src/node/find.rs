@@ -274,7 +274,8 @@ pub(super) fn full_holders(holders: &[LiveHolder]) -> usize {
     nodes.len()
 }
 
-/// Rows in order of score, those of parts after all others. A node that has the content under several names has a row for each. Shown is the load as told.
+/// Rows in order of score, those of parts after all others. A node that has the content under several names has a row for each. Shown is
+/// the load as told.
 fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
     let candidates: Vec<_> =
         holders.iter().map(|holder| Candidate { yours: 0, ..holder.candidate }).collect();

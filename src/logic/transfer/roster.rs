@@ -185,7 +185,8 @@ impl Roster {
         self.sources.get_mut(&endpoint)?.wire.as_mut()
     }
 
-    /// Those that may be asked for pieces now, in use or not: all usable ones that sent no wrong piece, if they suffice, else all usable ones.
+    /// Those that may be asked for pieces now, in use or not: the usable ones that sent no wrong piece, if they suffice, else all usable
+    /// ones.
     pub(super) fn eligible(&self, pieces: &Pieces) -> impl Iterator<Item = (SocketAddr, &Source)> {
         let is_any_blamed = self.sources.values().any(|source| source.wrong_pieces > 0);
         let only_clean = is_any_blamed && self.clean_suffice(pieces);
