@@ -1,0 +1,181 @@
+//! The machine's rules, one by one.
+
+mod asking;
+mod failing;
+mod pace;
+mod parts;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::logic::select::{Candidate, LatencyOrigin};
+use crate::rt::clock;
+use crate::types::PieceSet;
+
+const LEN: u64 = 1 << 20;
+
+const NO_TIME: Duration = Duration::ZERO;
+
+pub(super) fn source(number: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 5000 + number))
+}
+
+fn candidate(number: u16, latency_ms: u64, load: u32) -> Candidate {
+    Candidate {
+        endpoint: source(number),
+        latency: Millis::from_ms(latency_ms),
+        latency_origin: LatencyOrigin::Table,
+        load,
+        yours: 0,
+    }
+}
+
+fn plan(pieces: u32) -> Plan {
+    Plan {
+        pieces,
+        piece_len_bytes: LEN,
+        marked: Vec::new(),
+        first_piece: 0,
+        seed: 0,
+        sources_max: 8,
+        load_weight: Millis::from_ms(10),
+        retries: 0,
+    }
+}
+
+/// A machine with its clock, driven in few words.
+struct World {
+    transfer: Transfer,
+    now: Instant,
+}
+
+impl World {
+    /// All of these have everything.
+    fn new(plan: Plan, full: &[Candidate]) -> World {
+        World::with(plan, full.iter().map(|one| (*one, None)).collect())
+    }
+
+    fn with(plan: Plan, ranked: Vec<Ranked>) -> World {
+        let now = clock::now();
+        World { transfer: Transfer::new(plan, ranked, now), now }
+    }
+
+    /// Carries out what it says for so long, once a second: a search finds these, a piece that is asked of a source that `sends` comes at
+    /// once. Returns all that it has said.
+    fn live(&mut self, time: Duration, found: &[Ranked], sends: impl Fn(SocketAddr) -> bool) -> Vec<Action> {
+        let mut said = Vec::new();
+        for _ in 0..time.as_secs() {
+            let mut to_do = VecDeque::from(self.actions());
+            while let Some(action) = to_do.pop_front() {
+                match &action {
+                    Action::Search => to_do.extend(self.tell(Event::Ranked(found.to_vec()))),
+                    Action::Fetch { source, piece } if sends(*source) => {
+                        let (source, piece) = (*source, *piece);
+                        to_do.extend(self.tell(Event::Arrived { source, piece }));
+                        to_do.extend(self.tell(Event::Verified { piece }));
+                    }
+                    _ => {}
+                }
+                said.push(action);
+            }
+            self.now += Duration::from_secs(1);
+        }
+        said
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        self.transfer.next_actions(self.now)
+    }
+
+    fn tell(&mut self, event: Event) -> Vec<Action> {
+        self.transfer.on_event(self.now, event);
+        self.actions()
+    }
+
+    fn pass(&mut self, time: Duration) -> Vec<Action> {
+        self.now += time;
+        self.actions()
+    }
+
+    fn arrive(&mut self, number: u16, piece: u32) -> Vec<Action> {
+        self.tell(Event::Arrived { source: source(number), piece })
+    }
+
+    fn deliver(&mut self, number: u16, piece: u32) -> Vec<Action> {
+        let mut actions = self.arrive(number, piece);
+        actions.extend(self.tell(Event::Verified { piece }));
+        actions
+    }
+
+    fn wrong(&mut self, piece: u32) -> Vec<Action> {
+        self.tell(Event::Wrong { piece, why: "wrong bytes".into() })
+    }
+
+    fn fail(&mut self, number: u16) -> Vec<Action> {
+        self.tell(Event::Failed { source: source(number), why: "reset".into(), by_digest: false })
+    }
+
+    fn receive(&mut self, number: u16, bytes: u64, held_back: Duration) {
+        let source = source(number);
+        self.transfer.on_event(self.now, Event::Received { source, bytes, held_back, waits_for_us: false });
+    }
+
+    /// So many bytes have come from it, and more wait for us.
+    fn wait(&mut self, number: u16, bytes: u64) -> Vec<Action> {
+        let source = source(number);
+        self.tell(Event::Received { source, bytes, held_back: NO_TIME, waits_for_us: true })
+    }
+}
+
+/// But for searches, which come with time.
+fn no_search(mut actions: Vec<Action>) -> Vec<Action> {
+    actions.retain(|action| *action != Action::Search);
+    actions
+}
+
+fn open(number: u16) -> Action {
+    Action::Open(source(number))
+}
+
+fn fetch(number: u16, piece: u32) -> Action {
+    Action::Fetch { source: source(number), piece }
+}
+
+fn leave(number: u16, why: &str) -> Action {
+    Action::Leave { source: source(number), why: Some(why.to_owned()) }
+}
+
+/// Left with no word to the user: nothing is wrong with it.
+fn let_go(number: u16) -> Action {
+    Action::Leave { source: source(number), why: None }
+}
+
+/// All of these have everything.
+fn ranked(full: &[Candidate]) -> Event {
+    Event::Ranked(full.iter().map(|one| (*one, None)).collect())
+}
+
+fn set(count: u32, pieces: impl IntoIterator<Item = u32>) -> PieceSet {
+    let mut set = PieceSet::none(count);
+    pieces.into_iter().for_each(|piece| set.set(piece, true));
+    set
+}
+
+/// An idle source so far away that has these of `count` pieces only.
+fn part(number: u16, latency_ms: u64, count: u32, pieces: impl IntoIterator<Item = u32>) -> Ranked {
+    (candidate(number, latency_ms, 0), Some(set(count, pieces)))
+}
+
+/// An idle source so far away that has everything.
+fn full(number: u16, latency_ms: u64) -> Ranked {
+    (candidate(number, latency_ms, 0), None)
+}
+
+fn has(number: u16, count: u32, pieces: impl IntoIterator<Item = u32>) -> Event {
+    Event::Has { source: source(number), pieces: set(count, pieces) }
+}
+
+fn lacks(number: u16, piece: u32) -> Event {
+    Event::Lacks { source: source(number), piece }
+}
