@@ -1,5 +1,7 @@
 //! Who downloads a file is a source of the pieces that it has, from the first one on.
 
+mod untrue;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -21,7 +23,9 @@ use crate::support::world::{ASK_EVERY, Node, NodeSpec, Ran, World, assert_only, 
 use crate::support::{DEADLINE, tell};
 
 const NAME: &str = "f.bin";
+
 const MIB: usize = 1 << 20;
+
 /// Requests for a piece, together more than the buffers of both systems take.
 const TIMES: usize = 48;
 
@@ -159,50 +163,6 @@ fn a_download_that_is_given_up_is_offered_no_more() {
     assert_eq!(holder.command("list"), Vec::<String>::new());
 }
 
-#[test]
-fn a_partial_holder_that_lies_about_what_it_has_is_left_for_others() {
-    let bytes = noise(134, 5 * MIB);
-    let world = World::new().tracker();
-    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
-    let honest = world.holder(&[(NAME, &bytes)]);
-    let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
-    write_latency(&latency, &[(asker.addr, evil.addr, 1.0), (asker.addr, honest.addr, 2.0)]);
-    let lines = asker.command_within(&format!("download {NAME}"), Duration::from_secs(20));
-    let row = downloaded_row(lines.last().expect("a result"), NAME);
-    assert_eq!(row.sources, [honest.addr], "{}", asker.process.transcript());
-    assert!(evil.asked() > 0, "it was never asked");
-    assert!(asker.read(NAME) == Some(bytes));
-}
-
-#[test]
-fn a_partial_holder_that_does_not_have_a_piece_is_asked_for_its_others() {
-    let bytes = noise(138, 12 * MIB);
-    let world = World::new().tracker();
-    let half = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::HalfPart);
-    let honest = world.holder(&[(NAME, &bytes)]);
-    let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
-    write_latency(&latency, &[(asker.addr, half.addr, 1.0), (asker.addr, honest.addr, 900.0)]);
-    let lines = asker.command_within(&format!("download {NAME}"), Duration::from_secs(20));
-    let row = downloaded_row(lines.last().expect("a result"), NAME);
-    // How many of its six come from it depends on how soon it is asked again.
-    assert_eq!(row.sources.len(), 2, "{}", asker.process.transcript());
-    assert!((1..=6).contains(&half.sent_pieces()), "{}", asker.process.transcript());
-    assert!(asker.read(NAME) == Some(bytes));
-}
-
-#[test]
-fn what_only_a_partial_holder_has_is_fetched_as_far_as_it_goes() {
-    let bytes = noise(135, 5 * MIB);
-    let world = World::new().tracker();
-    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
-    let ran = world.run(&NodeSpec::new().flags(&["--retries", "0"]), &format!("download {NAME}\n"));
-    assert_eq!(ran.code, 5, "{}", ran.err);
-    assert!(ran.err.contains("has no piece "), "{}", ran.err);
-    assert!(evil.asked() > 0);
-}
-
 /// Half of the pieces at one, the other half at another, and the only one that had them all is gone.
 #[test]
 fn a_file_comes_whole_from_partial_holders_alone() {
@@ -302,145 +262,6 @@ fn two_that_fetch_what_is_replaced_meanwhile_begin_anew_both() {
         assert!(asker.read(NAME).as_ref() == Some(&newer));
         assert_only(&asker.share, &[NAME]);
     }
-}
-
-#[test]
-fn one_that_lies_about_what_it_has_does_not_hold_up_a_download_of_what_is_replaced() {
-    let (bytes, newer) = (noise(151, 24 * MIB), noise(152, 3 * MIB));
-    let world = World::new().tracker();
-    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
-    let (mut seed, link) = world.start_behind_proxy(NodeSpec::new().file(NAME, &bytes));
-    link.set(Direction::ToClient, Fault { rate: Some(1 << 20), ..Fault::default() });
-    let mut asker = world.start(NodeSpec::new());
-    asker.process.send(&format!("download {NAME}"));
-    wait_for_pieces(&asker, key_of(&bytes), 1);
-    seed.write(".newer", &newer);
-    fs::rename(seed.share.join(".newer"), seed.share.join(NAME)).expect("replaced");
-    assert_eq!(seed.command("updatelist").len(), 1);
-    link.set(Direction::ToClient, Fault::default());
-    downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
-    asker.process.expect_stderr("beginning anew");
-    assert!(evil.asked() > 0, "it was never asked");
-    assert!(asker.read(NAME).as_ref() == Some(&newer));
-}
-
-/// A false list costs who got it no more than the time to compute an MD5, and nobody but its giver is named for it.
-#[test]
-fn a_false_piece_list_is_not_passed_on_and_the_pieces_are() {
-    let bytes = noise(141, 12 * MIB);
-    let content = key_of(&bytes);
-    let world = World::new().tracker();
-    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::ForgedMd5OfPart);
-    let mut askers = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
-    let gave = format!("{}, which has a part only, gave a piece list with a false md5", evil.addr);
-    for asker in &mut askers {
-        asker.process.send(&format!("download {NAME}"));
-        assert_eq!(wait_for_pieces(asker, content, 6).len(), 6);
-        asker.process.expect_stderr(&gave);
-        let mut client = Client::connect(asker.addr);
-        let list: PeerReply = client.ask(&PeerRequest::Manifest { content, first_piece: 0 });
-        assert_eq!(list, PeerReply::Refused(PeerRefusal::NotShared));
-        let piece: PeerReply =
-            client.ask(&PeerRequest::Piece { asker: raw::fresh_node_id(), content, piece: 0 });
-        assert_eq!(piece, PeerReply::Piece { piece: 0, len_bytes: MIB as u32 });
-        assert!(client.receive_raw(MIB).as_deref() == Some(&bytes[..MIB]));
-    }
-    let _honest = world.holder(&[(NAME, &bytes)]);
-    for asker in &askers {
-        let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
-        assert_eq!(row.algorithm, "md5", "computed here: {row:?}");
-        assert!(asker.read(NAME).as_ref() == Some(&bytes));
-        let lines = asker.process.since(Stream::Stderr, 0);
-        let named: Vec<_> = lines.iter().filter(|line| line.contains("false")).collect();
-        assert!(named.iter().all(|line| line.contains(&gave)) && named.len() == 1, "{named:?}");
-    }
-}
-
-/// One has the pieces, the other one has the list.
-#[test]
-fn one_that_withholds_a_false_list_is_asked_for_pieces_while_another_gives_a_list() {
-    let bytes = noise(150, 5 * MIB);
-    let world = World::new().tracker();
-    let withholds = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::WithheldList);
-    let download = format!("download {NAME}");
-    let once = NodeSpec::new().flags(&["--retries", "0"]);
-    let ran = world.run(&once, &format!("{download}\n"));
-    assert_eq!(ran.code, 5, "pieces that nobody can verify: {}", ran.err);
-    assert!(ran.err.contains(&PeerRefusal::NotShared.to_string()), "{}", ran.err);
-    let other = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::HalfPart);
-    let latency = world.latency_file();
-    let mut asker = world.start(once.latency(&latency));
-    write_latency(&latency, &[(asker.addr, withholds.addr, 1.0), (asker.addr, other.addr, 900.0)]);
-    let lines = asker.command(&download);
-    let row = downloaded_row(lines.last().expect("a result"), NAME);
-    assert!(row.sources.contains(&withholds.addr), "{}", asker.process.transcript());
-    assert!(asker.read(NAME) == Some(bytes));
-}
-
-#[test]
-fn who_has_a_part_only_is_no_liar_for_the_md5_that_it_passes_on() {
-    let bytes = noise(149, 5 * MIB);
-    let world = World::new().tracker();
-    let md5 = Md5Digest([0x66; 16]);
-    let _part = EvilPeer::start_claiming(world.tracker_addr(), NAME, &bytes, Behaviour::HalfPart, md5);
-    let _honest = world.holder(&[(NAME, &bytes)]);
-    let ran = world.ask(&format!("download {NAME} --verify whole"));
-    downloaded_row(ran.out.last().expect("a result"), NAME);
-    assert!(!ran.err.contains("falsely claims"), "{}", ran.err);
-}
-
-/// Who has all pieces has held each line of its list against one.
-#[test]
-fn the_piece_list_is_asked_of_one_that_has_everything_first() {
-    let bytes = noise(142, 12 * MIB);
-    let world = World::new().tracker();
-    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::ForgedMd5OfPart);
-    let honest = world.holder(&[(NAME, &bytes)]);
-    let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
-    write_latency(&latency, &[(asker.addr, evil.addr, 1.0), (asker.addr, honest.addr, 30.0)]);
-    let lines = asker.command(&format!("download {NAME}"));
-    let row = downloaded_row(lines.last().expect("a result"), NAME);
-    assert_eq!((row.sources.len(), row.md5_pieces), (2, Some(12)), "{}", asker.process.transcript());
-    assert!(!asker.process.transcript().contains("false md5"), "{}", asker.process.transcript());
-}
-
-/// Whatever it answers, the pieces come from elsewhere.
-#[test]
-fn one_that_does_not_tell_which_pieces_it_has_is_of_no_use_and_no_hindrance() {
-    for behaviour in [Behaviour::GarbledHave, Behaviour::LongHave, Behaviour::SilentHave] {
-        let bytes = noise(143, 3 * MIB);
-        let world = World::new().tracker();
-        let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, behaviour);
-        let alone = world.run(&NodeSpec::new().flags(&["--retries", "0"]), &format!("download {NAME}\n"));
-        assert_eq!(alone.code, 5, "{behaviour:?}: {}", alone.err);
-        let why = "no source could deliver it: nobody who answers has a piece that is missing here";
-        assert!(alone.err.contains(why), "{behaviour:?}: {}", alone.err);
-        let honest = world.holder(&[(NAME, &bytes)]);
-        let begun = Instant::now();
-        let ran = world.ask(&format!("download {NAME}"));
-        let silence = limits::ms(limits::PROBE_SILENCE_MS);
-        assert!(begun.elapsed() < silence, "{behaviour:?}: it was waited for, {:?}", begun.elapsed());
-        let row = downloaded_row(ran.out.last().expect("a result"), NAME);
-        assert_eq!(row.sources, [honest.addr], "{behaviour:?}: {}", ran.err);
-        assert_eq!((evil.asked(), evil.asked_what_it_has() > 1), (0, true), "{behaviour:?}");
-    }
-}
-
-#[test]
-fn an_emulated_latency_holds_a_refusal_back_too() {
-    let bytes = noise(144, 5 * MIB);
-    let world = World::new().tracker();
-    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
-    let latency = world.latency_file();
-    let spec = NodeSpec::new().latency(&latency).flags(&["--emulate-latency", "--retries", "0"]);
-    let mut asker = world.start(spec);
-    write_latency(&latency, &[(asker.addr, evil.addr, 700.0)]);
-    let begun = Instant::now();
-    asker.process.send(&format!("download {NAME}"));
-    asker.process.expect_stderr("no source could deliver it");
-    let emulated = Duration::from_millis(700);
-    assert!(begun.elapsed() >= emulated * 3, "probe, pieces told, refusal: one after another");
 }
 
 /// True if the node has a part open, under whatever name it is by now.
