@@ -18,7 +18,7 @@ use crate::support::partial::{PARTS_DIR, left, plant};
 use crate::support::process::Stream;
 use crate::support::proxy::{Direction, Fault};
 use crate::support::raw::{self, Client};
-use crate::support::rows::downloaded_row;
+use crate::support::rows::{DownloadedRow, downloaded_row};
 use crate::support::world::{ASK_EVERY, Node, NodeSpec, Ran, World, assert_only, write_latency};
 use crate::support::{DEADLINE, tell};
 

@@ -2,37 +2,51 @@
 
 use super::*;
 
+/// One who wants what a near partial holder, which is not what it says, and a far node that has everything offer.
+struct Choice {
+    evil: EvilPeer,
+    honest: Node,
+    asker: Node,
+    // Last: its nodes end before it does.
+    _world: World,
+}
+
+impl Choice {
+    fn between(behaviour: Behaviour, bytes: &[u8], honest_ms: f64) -> Choice {
+        let world = World::new().tracker();
+        let evil = EvilPeer::start(world.tracker_addr(), NAME, bytes, behaviour);
+        let honest = world.holder(&[(NAME, bytes)]);
+        let latency = world.latency_file();
+        let asker = world.start(NodeSpec::new().latency(&latency));
+        write_latency(&latency, &[(asker.addr, evil.addr, 1.0), (asker.addr, honest.addr, honest_ms)]);
+        Choice { evil, honest, asker, _world: world }
+    }
+
+    fn download(&mut self) -> DownloadedRow {
+        let lines = self.asker.command_within(&format!("download {NAME}"), Duration::from_secs(20));
+        downloaded_row(lines.last().expect("a result"), NAME)
+    }
+}
+
 #[test]
 fn a_partial_holder_that_lies_about_what_it_has_is_left_for_others() {
     let bytes = noise(134, 5 * MIB);
-    let world = World::new().tracker();
-    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
-    let honest = world.holder(&[(NAME, &bytes)]);
-    let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
-    write_latency(&latency, &[(asker.addr, evil.addr, 1.0), (asker.addr, honest.addr, 2.0)]);
-    let lines = asker.command_within(&format!("download {NAME}"), Duration::from_secs(20));
-    let row = downloaded_row(lines.last().expect("a result"), NAME);
-    assert_eq!(row.sources, [honest.addr], "{}", asker.process.transcript());
-    assert!(evil.asked() > 0, "it was never asked");
-    assert!(asker.read(NAME) == Some(bytes));
+    let mut choice = Choice::between(Behaviour::FalseHave, &bytes, 2.0);
+    let row = choice.download();
+    assert_eq!(row.sources, [choice.honest.addr], "{}", choice.asker.process.transcript());
+    assert!(choice.evil.asked() > 0, "it was never asked");
+    assert!(choice.asker.read(NAME) == Some(bytes));
 }
 
 #[test]
 fn a_partial_holder_that_does_not_have_a_piece_is_asked_for_its_others() {
     let bytes = noise(138, 12 * MIB);
-    let world = World::new().tracker();
-    let half = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::HalfPart);
-    let honest = world.holder(&[(NAME, &bytes)]);
-    let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
-    write_latency(&latency, &[(asker.addr, half.addr, 1.0), (asker.addr, honest.addr, 900.0)]);
-    let lines = asker.command_within(&format!("download {NAME}"), Duration::from_secs(20));
-    let row = downloaded_row(lines.last().expect("a result"), NAME);
+    let mut choice = Choice::between(Behaviour::HalfPart, &bytes, 900.0);
+    let row = choice.download();
     // How many of its six come from it depends on how soon it is asked again.
-    assert_eq!(row.sources.len(), 2, "{}", asker.process.transcript());
-    assert!((1..=6).contains(&half.sent_pieces()), "{}", asker.process.transcript());
-    assert!(asker.read(NAME) == Some(bytes));
+    assert_eq!(row.sources.len(), 2, "{}", choice.asker.process.transcript());
+    assert!((1..=6).contains(&choice.evil.sent_pieces()), "{}", choice.asker.process.transcript());
+    assert!(choice.asker.read(NAME) == Some(bytes));
 }
 
 #[test]
@@ -135,16 +149,14 @@ fn who_has_a_part_only_is_no_liar_for_the_md5_that_it_passes_on() {
 #[test]
 fn the_piece_list_is_asked_of_one_that_has_everything_first() {
     let bytes = noise(142, 12 * MIB);
-    let world = World::new().tracker();
-    let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::ForgedMd5OfPart);
-    let honest = world.holder(&[(NAME, &bytes)]);
-    let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
-    write_latency(&latency, &[(asker.addr, evil.addr, 1.0), (asker.addr, honest.addr, 30.0)]);
-    let lines = asker.command(&format!("download {NAME}"));
-    let row = downloaded_row(lines.last().expect("a result"), NAME);
-    assert_eq!((row.sources.len(), row.md5_pieces), (2, Some(12)), "{}", asker.process.transcript());
-    assert!(!asker.process.transcript().contains("false md5"), "{}", asker.process.transcript());
+    let mut choice = Choice::between(Behaviour::ForgedMd5OfPart, &bytes, 30.0);
+    let row = choice.download();
+    assert_eq!((row.sources.len(), row.md5_pieces), (2, Some(12)), "{}", choice.asker.process.transcript());
+    assert!(
+        !choice.asker.process.transcript().contains("false md5"),
+        "{}",
+        choice.asker.process.transcript()
+    );
 }
 
 /// Whatever it answers, the pieces come from elsewhere.
