@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod frame;
+pub mod http;
 pub mod peer;
 pub mod tracker;
 
