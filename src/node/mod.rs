@@ -10,6 +10,7 @@ mod control;
 mod core;
 mod download;
 mod engine;
+mod figures;
 mod find;
 mod handle;
 mod latency;
@@ -26,6 +27,7 @@ pub use api::{
     LatencySource, Level, Membership, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError,
     Uploads, Variant,
 };
+pub use figures::{Figures, Rate};
 pub use handle::Node;
 pub use latency::open_latency_file;
 pub use names::KnownNames;
