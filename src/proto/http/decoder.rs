@@ -6,6 +6,7 @@
 
 use super::error::RequestError;
 use super::request::{Request, method_of};
+use crate::proto::Decode;
 use crate::types::limits;
 
 /// Room in the first line beside the target: the method, two spaces, the version.
@@ -131,6 +132,23 @@ fn check_line(line: &[u8]) -> Result<(), RequestError> {
         return Err(RequestError::TargetTooLong);
     }
     method_of(method).map(|_| ())
+}
+
+impl Decode for RequestDecoder {
+    type Message = Request;
+    type Error = RequestError;
+
+    fn push(&mut self, bytes: &[u8]) {
+        RequestDecoder::push(self, bytes);
+    }
+
+    fn next(&mut self) -> Result<Option<&Request>, RequestError> {
+        RequestDecoder::next(self)
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        RequestDecoder::waiting_bytes(self)
+    }
 }
 
 #[cfg(test)]
