@@ -343,16 +343,34 @@ impl Registry {
 
     /// All registrations by endpoint, without the first `skip`. Lazy.
     pub fn nodes(&self, skip: usize) -> impl Iterator<Item = NodeSummary> {
-        self.listed.values().skip(skip).map(|slot| {
-            let node = self.node(*slot);
-            NodeSummary {
-                node: node.id,
-                endpoint: node.endpoint,
-                liveness: node.pulse.liveness(),
-                files: slot_u32(node.catalog.files()),
-                load: node.load,
-            }
-        })
+        self.nodes_heard(skip).map(|(summary, _)| summary)
+    }
+
+    /// [`Registry::nodes`] with when each was last heard.
+    pub fn nodes_heard(&self, skip: usize) -> impl Iterator<Item = (NodeSummary, Instant)> {
+        self.listed.values().skip(skip).map(|slot| self.summary(*slot))
+    }
+
+    /// The proved node at `endpoint`, and when it was last heard.
+    pub fn node_at(&self, endpoint: SocketAddr) -> Option<(NodeSummary, Instant)> {
+        self.proved_at(endpoint).map(|slot| self.summary(slot))
+    }
+
+    /// Entries in all catalogs.
+    pub fn entries(&self) -> usize {
+        self.files
+    }
+
+    fn summary(&self, slot: u32) -> (NodeSummary, Instant) {
+        let node = self.node(slot);
+        let summary = NodeSummary {
+            node: node.id,
+            endpoint: node.endpoint,
+            liveness: node.pulse.liveness(),
+            files: slot_u32(node.catalog.files()),
+            load: node.load,
+        };
+        (summary, node.pulse.heard())
     }
 
     /// Names with an offered holder, in order, those after `after`. Lazy.
