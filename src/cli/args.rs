@@ -208,6 +208,7 @@ impl NodeArgs {
             wait_for_tracker: self.headless,
             resume: self.resume == Switch::On,
             notices,
+            ..NodeConfig::new(self.ip, &self.dir, self.tracker)
         }
     }
 
