@@ -13,7 +13,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use crossbeam_channel::Sender;
 
 use super::progress::ProgressFlag;
-use crate::node::{LatencySource, NodeConfig, Notice, open_latency_file};
+use crate::node::{LatencySource, Membership, NodeConfig, Notice, open_latency_file};
 use crate::tracker::TrackerConfig;
 use crate::types::{Millis, limits};
 
@@ -206,6 +206,7 @@ impl NodeArgs {
             heartbeat: self.heartbeat.0,
             max_upload: self.max_upload,
             wait_for_tracker: self.headless,
+            membership: Membership::Member,
             resume: self.resume == Switch::On,
             notices,
             ..NodeConfig::new(self.ip, &self.dir, self.tracker)

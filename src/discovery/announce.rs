@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::control::{Control, Failure};
+use super::control::{Control, Failure, Registration};
 use super::{DiscoveryError, PublishedCatalog};
 use crate::logic::backoff;
 use crate::net::client::{ClientError, Woken};
@@ -35,6 +35,8 @@ pub struct TrackerClientConfig {
     pub port: u16,
     pub advertise: Option<SocketAddr>,
     pub heartbeat: Option<Duration>,
+    /// False: it asks, and neither registers nor publishes anything. Without heartbeats then.
+    pub registers: bool,
 }
 
 /// What the announce thread tells its node, unasked.
@@ -215,7 +217,11 @@ impl Announce {
             Some(control) => control,
             None => {
                 let show_nonce = |nonce| *self.nonce.lock() = Some(nonce);
-                match Control::register(&self.config, self.catalog.as_ref(), show_nonce, &self.stop) {
+                let opened = match self.config.registers {
+                    true => Control::register(&self.config, self.catalog.as_ref(), show_nonce, &self.stop),
+                    false => Control::ask_only(&self.config, &self.stop),
+                };
+                match opened {
                     Ok(control) => self.registered(control),
                     Err(failure) => {
                         match failure {
@@ -230,14 +236,16 @@ impl Announce {
         Ok(self.control.insert(control))
     }
 
-    /// Takes note of a new registration.
+    /// Takes note of a new connection and of what the tracker has said to the registration.
     fn registered(&mut self, control: Control) -> Control {
         let now = clock::now();
         self.reconnect_at = None;
         self.refused_pause = None;
         self.next_heartbeat = self.config.heartbeat.map(|interval| now + interval);
-        let endpoint = control.endpoint;
-        match (&control.unproved, self.prove_again) {
+        let Some(Registration { endpoint, epoch, unproved, .. }) = control.registration().cloned() else {
+            return control;
+        };
+        match (unproved, self.prove_again) {
             (None, None) => {}
             (None, Some(_)) => {
                 self.prove_again = None;
@@ -245,14 +253,13 @@ impl Announce {
             }
             (Some(why), before) => {
                 if before.is_none() {
-                    (self.news)(News::Unproved { endpoint, why: why.clone() });
+                    (self.news)(News::Unproved { endpoint, why });
                 }
                 let pause = before.map_or(AGAIN_MIN, |(_, pause)| (pause * 2).min(AGAIN_MAX));
                 self.prove_again = Some((now + pause, pause));
             }
         }
-        let is_other_tracker =
-            self.known_epoch.replace(control.epoch).is_some_and(|known| known != control.epoch);
+        let is_other_tracker = self.known_epoch.replace(epoch).is_some_and(|known| known != epoch);
         if is_other_tracker {
             (self.news)(News::Restarted);
         }
@@ -388,6 +395,7 @@ mod tests {
             port: 1,
             advertise: None,
             heartbeat: None,
+            registers: true,
         };
         let catalog: Arc<dyn PublishedCatalog> = Arc::clone(&shelf) as _;
         let client =

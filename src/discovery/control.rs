@@ -52,9 +52,16 @@ impl From<TrackerRefusal> for Failure {
     }
 }
 
-/// A registered control connection.
+/// A connection to the tracker.
 pub(super) struct Control {
     client: Client,
+    /// `None`: nothing is published on it.
+    registration: Option<Registration>,
+}
+
+/// What the tracker knows of this node.
+#[derive(Debug, Clone)]
+pub(super) struct Registration {
     /// Version of the catalog that the tracker has.
     version: u64,
     /// What the tracker has been told about the node.
@@ -88,20 +95,33 @@ impl Control {
         let body = send_pages(&mut client, register_pages(&entries))?;
         let ReplyBody::Registered { unproved } = body else { return Err(Failure::Confused) };
         let unproved = unproved.map(|why| Printable(reason(&why)).to_string());
-        Ok(Control { client, version, traits, epoch, endpoint, unproved })
+        let registration = Some(Registration { version, traits, epoch, endpoint, unproved });
+        Ok(Control { client, registration })
+    }
+
+    /// Connects, to ask what anybody may ask.
+    pub(super) fn ask_only(config: &TrackerClientConfig, stop: &Stop) -> Result<Control, Failure> {
+        let deadline = clock::now() + limits::ms(limits::TRACKER_CONNECT_MS);
+        let client = Client::connect(config.tracker, Some(config.ip), deadline, stop)?;
+        Ok(Control { client, registration: None })
+    }
+
+    pub(super) fn registration(&self) -> Option<&Registration> {
+        self.registration.as_ref()
     }
 
     /// Publishes what has changed since the last time, of the node and of its catalog.
     pub(super) fn update(&mut self, catalog: &dyn PublishedCatalog) -> Result<(), Failure> {
+        let Some(registration) = &mut self.registration else { return Ok(()) };
         let traits = catalog.traits();
-        if traits != self.traits {
+        if traits != registration.traits {
             let request = TrackerRequest::Describe { attributes: traits.to_attributes() };
             let ReplyBody::Described = ask(&mut self.client, &request)?.1 else {
                 return Err(Failure::Confused);
             };
-            self.traits = traits;
+            registration.traits = traits;
         }
-        let (version, body) = match catalog.changes_since(self.version) {
+        let (version, body) = match catalog.changes_since(registration.version) {
             Some((_, changes)) if changes.is_empty() => return Ok(()),
             Some((version, changes)) => (version, send_pages(&mut self.client, update_pages(&changes))?),
             None => {
@@ -109,7 +129,7 @@ impl Control {
                 (version, send_pages(&mut self.client, register_pages(&entries))?)
             }
         };
-        self.version = version;
+        registration.version = version;
         match body {
             ReplyBody::Updated | ReplyBody::Registered { .. } => Ok(()),
             _ => Err(Failure::Confused),
@@ -158,6 +178,9 @@ impl Control {
 
     /// Says goodbye, if that is quickly done.
     pub(super) fn leave(mut self) {
+        if self.registration.is_none() {
+            return;
+        }
         // Our own stop would end the goodbye; another one has no news.
         let Ok(unstopped) = Stop::new() else { return };
         self.client.watch(unstopped);

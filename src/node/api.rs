@@ -31,6 +31,7 @@ pub struct NodeConfig {
     pub max_upload: Option<u64>,
     /// True: a tracker that is not there is waited for. False: it is an error of whoever asks.
     pub wait_for_tracker: bool,
+    pub membership: Membership,
     /// Go on by itself with downloads that a former run of the node left unfinished.
     pub resume: bool,
     /// Keep copies of others' files when the tracker asks for it. Nothing is asked of a node without heartbeats.
@@ -58,6 +59,7 @@ impl NodeConfig {
             heartbeat: Some(Duration::from_secs(5)),
             max_upload: None,
             wait_for_tracker: false,
+            membership: Membership::Member,
             resume: false,
             accept_replicas: false,
             replica_quota: None,
@@ -72,6 +74,16 @@ impl NodeConfig {
         let quota = self.replica_quota.unwrap_or(u64::MAX);
         NodeTraits { http_port: None, replica_quota_bytes: is_willing.then_some(quota) }
     }
+}
+
+/// Whether others know of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    /// It listens, registers, locks its share and offers what is in it.
+    Member,
+    /// It asks and downloads: no listener, no registration, no lock on the directory, and nothing of it is read but where a download is
+    /// to go. Its port only says which row of the latency file is its own.
+    Guest,
 }
 
 /// Where latencies come from.

@@ -1,7 +1,7 @@
 //! The handle of a running node: starts its threads, runs people's commands on the caller's thread, stops everything in order.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,8 +11,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::api::{
-    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Level, NodeConfig, Notice,
-    Progress, Ready, ScanSummary, StartError,
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Level, Membership, NodeConfig,
+    Notice, Progress, Ready, ScanSummary, StartError,
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
@@ -28,7 +28,7 @@ use super::upload::{Upload, UploadMeter};
 use crate::discovery::{Discovery as _, News, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
-use crate::store::{Disk, RealDisk, Share, ShareError};
+use crate::store::{self, Disk, RealDisk, Share, ShareError};
 use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Printable, Query, limits};
 
 /// Threads that send files.
@@ -46,6 +46,7 @@ pub struct Node {
     first_scan: Receiver<ScanSummary>,
     known_names: KnownNames,
     wait_for_tracker: bool,
+    is_guest: bool,
     running: Running,
 }
 
@@ -59,7 +60,8 @@ struct Running {
 }
 
 impl Node {
-    /// Binds, takes the share, starts the threads. Does not wait for the tracker or the scan.
+    /// Binds, takes the share, starts the threads. Does not wait for the tracker or the scan. A [`Membership::Guest`] does neither bind
+    /// nor lock nor scan.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
@@ -72,10 +74,17 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
-        let share = Arc::new(Share::open(&config.share, disk).map_err(share_error)?);
         let bind = SocketAddr::new(config.ip, config.port);
-        let listener = Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?);
-        let addr = listener.local_addr()?;
+        let is_member = config.membership == Membership::Member;
+        let (share, listener) = match config.membership {
+            Membership::Member => {
+                let share = Share::open(&config.share, disk).map_err(share_error)?;
+                (share, Some(Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?)))
+            }
+            Membership::Guest => (Share::visit(&config.share, disk).map_err(share_error)?, None),
+        };
+        let share = Arc::new(share);
+        let addr = listener.as_ref().map_or(Ok(bind), |listener| listener.local_addr())?;
         let me = SocketAddr::new(config.ip, addr.port());
         let latencies = Latencies::new(me, config.default_latency, &config.latency)
             .map_err(|error| StartError::Latency { path: error.path, why: error.why })?;
@@ -92,7 +101,8 @@ impl Node {
             ip: config.ip,
             port: addr.port(),
             advertise: config.advertise,
-            heartbeat: config.heartbeat,
+            heartbeat: config.heartbeat.filter(|_| is_member),
+            registers: is_member,
         };
         let catalog = Arc::clone(&memory);
         let nonce = Arc::clone(&memory.nonce);
@@ -101,6 +111,10 @@ impl Node {
 
         let (to_core, core_events) = bounded(core::EVENTS_MAX);
         let (first_scan_sender, first_scan) = bounded(1);
+        if !is_member {
+            // There is nothing to wait for.
+            let _has_room = first_scan_sender.try_send(ScanSummary::default());
+        }
         let core = Core::new(CoreParts {
             memory: Arc::clone(&memory),
             share: Arc::clone(&share),
@@ -108,26 +122,16 @@ impl Node {
             pool: pool.clone(),
             notices: config.notices.clone(),
             events: (to_core.clone(), core_events),
-            first_scan: first_scan_sender,
+            first_scan: is_member.then_some(first_scan_sender),
             stop: running.rest.clone(),
         });
         threads.spawn("core", move || core.run())?;
 
-        let rate = config.max_upload.map(|bytes_per_s| Arc::new(Bucket::new(bytes_per_s)));
-        let mut upload_fronts = Vec::new();
-        for number in 1..=UPLOAD_FRONTS {
-            let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
-            upload_fronts.push(post);
+        if let Some(listener) = listener {
             let upload =
                 Upload { memory: Arc::clone(&memory), share: Arc::clone(&share), core: to_core.clone() };
-            let (front_config, stop) = (front_config(None, rate.clone()), running.rest.clone());
-            let name = format!("upload-{number}");
-            threads.spawn_fallible(&name, move || front::run(upload, front_config, mail, stop))?;
+            running.serve_peers(listener, &upload, config.max_upload)?;
         }
-        let (_, mail) = mailbox(1)?;
-        let control = Control { memory: Arc::clone(&memory), upload_fronts, next_upload_front: 0 };
-        let (front_config, stop) = (front_config(Some(listener), None), running.rest.clone());
-        threads.spawn_fallible("control", move || front::run(control, front_config, mail, stop))?;
 
         let known_names = KnownNames::new(Arc::clone(&memory));
         let engine = Arc::new(Engine {
@@ -145,8 +149,10 @@ impl Node {
             turns: Turns::default(),
             resuming: Mutex::default(),
         });
-        resume::tidy_up(&engine);
-        if config.resume {
+        if is_member {
+            resume::tidy_up(&engine);
+        }
+        if config.resume && is_member {
             let (engine, stop) = (Arc::clone(&engine), running.commands.clone());
             threads.spawn("resume", move || resume::run(&engine, &stop))?;
         }
@@ -158,11 +164,12 @@ impl Node {
             first_scan,
             known_names,
             wait_for_tracker: config.wait_for_tracker,
+            is_guest: !is_member,
             running,
         })
     }
 
-    /// Where the listener is bound.
+    /// Where the listener is bound; a guest has none.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -298,7 +305,11 @@ impl Node {
 
     /// Leaves the tracker, ends transfers, joins every thread; at most 5 s.
     pub fn stop(self) -> StopReport {
-        self.running.stop(|deadline| self.engine.discovery.wait_until_left(deadline))
+        let report = self.running.stop(|deadline| self.engine.discovery.wait_until_left(deadline));
+        if self.is_guest {
+            store::leave_no_trace(&self.engine.share);
+        }
+        report
     }
 }
 
@@ -306,6 +317,30 @@ impl Running {
     fn new() -> std::io::Result<Running> {
         let (commands, announce, rest) = (Stop::new()?, Stop::new()?, Stop::new()?);
         Ok(Running { threads: Threads::new(), commands, announce, rest })
+    }
+
+    /// Starts the control front and the upload fronts.
+    fn serve_peers(
+        &self,
+        listener: Arc<TcpListener>,
+        upload: &Upload,
+        max_upload: Option<u64>,
+    ) -> std::io::Result<()> {
+        let rate = max_upload.map(|bytes_per_s| Arc::new(Bucket::new(bytes_per_s)));
+        let mut upload_fronts = Vec::new();
+        for number in 1..=UPLOAD_FRONTS {
+            let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
+            upload_fronts.push(post);
+            let (upload, stop) = (upload.clone(), self.rest.clone());
+            let config = FrontConfig { rate: rate.clone(), ..FrontConfig::default() };
+            let name = format!("upload-{number}");
+            self.threads.spawn_fallible(&name, move || front::run(upload, config, mail, stop))?;
+        }
+        let (_, mail) = mailbox(1)?;
+        let control = Control { memory: Arc::clone(&upload.memory), upload_fronts, next_upload_front: 0 };
+        let config = FrontConfig { listener: Some(listener), ..FrontConfig::default() };
+        let stop = self.rest.clone();
+        self.threads.spawn_fallible("control", move || front::run(control, config, mail, stop))
     }
 
     /// Commands first, then the announce thread, which `left` waits for: nobody should be sent here any more before the fronts are gone.
@@ -324,10 +359,6 @@ impl Drop for Running {
         // After a stop in order there is nothing left to end.
         let _nobody_asks = self.stop(|_| {});
     }
-}
-
-fn front_config(listener: Option<Arc<std::net::TcpListener>>, rate: Option<Arc<Bucket>>) -> FrontConfig {
-    FrontConfig { listener, rate, ..FrontConfig::default() }
 }
 
 fn news_to_notices(notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {
@@ -364,5 +395,57 @@ fn listen_error(addr: SocketAddr, error: &std::io::Error) -> StartError {
             why: "the address is in use: stop what listens there, or choose another port".into(),
         },
         _ => StartError::Listen { addr, why: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Outcome;
+    use crate::tracker::{Tracker, TrackerConfig};
+    use std::fs;
+    use std::path::Path;
+
+    fn started(share: &Path, tracker: &Tracker, membership: Membership) -> Result<Node, StartError> {
+        let config = NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr());
+        let node = Node::start(NodeConfig { membership, ..config })?;
+        node.wait_ready(&Stop::new().expect("a descriptor")).expect("ready");
+        Ok(node)
+    }
+
+    #[test]
+    fn a_guest_downloads_and_nobody_hears_of_it() {
+        let (from, to) =
+            (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        fs::write(from.path().join("a"), vec![7; (2 << 20) + 1]).expect("written");
+        fs::write(to.path().join("own"), "not offered").expect("written");
+        let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
+        let member = started(from.path(), &tracker, Membership::Member).expect("it starts");
+        let guests = [(); 2]
+            .map(|()| started(to.path(), &tracker, Membership::Guest).expect("several may visit at once"));
+        let stop = Stop::new().expect("a descriptor");
+        for guest in &guests {
+            let name = FileName::new("a").expect("a name");
+            let found = guest.find(&Query::Name(name.clone()), &stop).expect("found");
+            assert_eq!(found.groups.iter().map(|group| group.rows.len()).sum::<usize>(), 1);
+            let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
+            let done = guest.download(&request, &stop, &mut |_| {}).expect("downloaded");
+            let is_first = std::ptr::eq(guest, &guests[0]);
+            assert_eq!(matches!(done.outcome, Outcome::Fetched { .. }), is_first, "{done:?}");
+        }
+        let known: Vec<_> =
+            member.nodes(&stop).expect("listed").into_iter().map(|node| node.endpoint).collect();
+        assert_eq!(known, [member.addr()]);
+        let in_use = started(from.path(), &tracker, Membership::Guest).map(drop).expect_err("it is shared");
+        assert!(matches!(in_use, StartError::ShareInUse { .. }), "{in_use}");
+        let member_too = started(to.path(), &tracker, Membership::Member).expect("guests keep nobody out");
+        let reports = guests.into_iter().chain([member_too, member]).map(Node::stop);
+        for report in reports.collect::<Vec<_>>().into_iter().chain([tracker.stop()]) {
+            assert!(report.is_clean(), "{report:?}");
+        }
+        let mut names: Vec<_> =
+            fs::read_dir(to.path()).expect("listed").flatten().map(|entry| entry.file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["a", "own"], "no trace is left");
     }
 }

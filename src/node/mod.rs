@@ -10,6 +10,7 @@ mod control;
 mod core;
 mod download;
 mod engine;
+mod figures;
 mod find;
 mod handle;
 mod latency;
@@ -23,9 +24,10 @@ mod work;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
-    LatencySource, Level, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError, Uploads,
-    Variant,
+    LatencySource, Level, Membership, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError,
+    Uploads, Variant,
 };
+pub use figures::{Figures, Rate};
 pub use handle::Node;
 pub use latency::open_latency_file;
 pub use names::KnownNames;

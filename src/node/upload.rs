@@ -45,7 +45,7 @@ pub(super) enum Event {
     Moved { parts: Parts, body: Vec<u8> },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Upload {
     pub(super) memory: Arc<Memory>,
     pub(super) share: Arc<Share>,

@@ -76,6 +76,10 @@ impl Share {
     /// # Errors
     /// [`ShareError`]: there is no directory, another node has it, or it cannot be read or locked.
     pub fn open(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
+        Share::lock(path, disk, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn lock(path: &Path, disk: Arc<dyn Disk>, lock: FlockOperation) -> Result<Share, ShareError> {
         let shown = || Printable(&path.to_string_lossy()).to_string();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
@@ -84,11 +88,26 @@ impl Share {
             }
             errno => ShareError::Io { path: shown(), why: errno.to_string() },
         })?;
-        match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+        match rustix::fs::flock(&dir, lock) {
             Ok(()) => Ok(Share { dir, disk, parts_in_use: Mutex::default() }),
             Err(Errno::WOULDBLOCK) => Err(ShareError::InUse { path: shown() }),
             Err(errno) => Err(ShareError::Io { path: shown(), why: format!("cannot lock it: {errno}") }),
         }
+    }
+
+    /// [`Share::open`] for who only looks around and downloads: nobody is kept out. Several may visit at once, and a node may begin to
+    /// share the directory meanwhile, as each part has a lock of its own.
+    ///
+    /// # Errors
+    /// [`ShareError`]; `InUse` if a node shares the directory now: it is to do the work.
+    pub fn visit(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
+        let share = Share::lock(path, disk, FlockOperation::NonBlockingLockShared)?;
+        let unlocked = rustix::fs::flock(&share.dir, FlockOperation::Unlock);
+        unlocked.map_err(|errno| ShareError::Io {
+            path: Printable(&path.to_string_lossy()).to_string(),
+            why: format!("cannot unlock it: {errno}"),
+        })?;
+        Ok(share)
     }
 
     /// Returns true if and only if files can be made at the root now. A share that is not writable serves

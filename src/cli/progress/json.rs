@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::figures::Figures;
 use crate::cli::exit::Exit;
 use crate::logic::select::{LatencyOrigin, Rating};
-use crate::node::{Downloaded, Outcome, Progress};
+use crate::node::{Downloaded, Figures, Outcome, Progress};
 use crate::types::printable::is_unsafe;
 use crate::types::{FileName, Millis};
 

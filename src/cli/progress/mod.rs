@@ -1,6 +1,6 @@
 //! What is told of a download while it runs, on standard error, in the form that `--progress` names.
 //!
-//! `figures` adds events up, `plain`, `json` and `bar` make texts of them and are pure; `screen` alone draws.
+//! `plain`, `json` and `bar` make texts of its events and are pure; `screen` alone draws.
 
 use std::io::{self, IsTerminal};
 
@@ -13,10 +13,10 @@ use crate::rt::clock;
 use crate::types::FileName;
 
 pub mod bar;
-pub mod figures;
 pub mod json;
 pub mod plain;
 pub mod screen;
+pub mod texts;
 
 use json::Journal;
 use plain::Narrator;

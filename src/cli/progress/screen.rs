@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
 
 use super::bar;
-use super::figures::{Figures, Rate};
+
 use crate::cli::output::say;
-use crate::node::{Progress, UploadMeter};
+use crate::node::{Figures, Progress, Rate, UploadMeter};
 use crate::rt::{Stop, Threads, clock};
 use crate::types::{FileName, Printable};
 
