@@ -25,7 +25,7 @@ use super::names::KnownNames;
 use super::resume;
 use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
-use crate::discovery::{News, TrackerClient, TrackerClientConfig};
+use crate::discovery::{Discovery as _, News, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
 use crate::store::{self, Disk, RealDisk, Share, ShareError};
@@ -89,7 +89,7 @@ impl Node {
         let latencies = Latencies::new(me, config.default_latency, &config.latency)
             .map_err(|error| StartError::Latency { path: error.path, why: error.why })?;
 
-        let memory = Arc::new(Memory::new(NodeId(SmallRng::from_os_rng().random())));
+        let memory = Arc::new(Memory::new(NodeId(SmallRng::from_os_rng().random()), config.traits()));
         let running = Running::new()?;
         let threads = &running.threads;
 
@@ -310,6 +310,13 @@ impl Node {
     /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
     pub fn nodes(&self, cancel: &Stop) -> Result<Vec<NodeSummary>, CommandError> {
         Ok(self.engine.discovery.nodes(cancel)?)
+    }
+
+    /// Has the tracker tell others that this node has an HTTP server at this port of its address (0 or `None`: that it has none), so that
+    /// links can lead there. Does not wait; to be called as soon as the server is bound, and again when it is gone.
+    pub fn announce_http(&self, port: Option<u16>) {
+        self.engine.memory.traits.lock().http_port = port.filter(|port| *port != 0);
+        self.engine.discovery.publish();
     }
 
     /// Names for completion, kept up to date by [`Node::refresh_names`].
