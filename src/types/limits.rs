@@ -166,6 +166,15 @@ limits! {
     /// Most bytes an upload connection is sent before the next one has its turn.
     UPLOAD_TURN_BYTES: u64 = 256 << 10, "bytes";
 
+    /// Longest head of an HTTP request, its line included.
+    HTTP_HEAD_MAX_BYTES: usize = 8 << 10, "bytes";
+    /// Longest target of an HTTP request as it is written, escapes included.
+    HTTP_TARGET_MAX_BYTES: usize = 6 << 10, "bytes";
+    /// Most header lines of an HTTP request.
+    HTTP_HEADERS_MAX: usize = 64, "lines";
+    /// Longest body of an HTTP request.
+    HTTP_BODY_MAX_BYTES: usize = 64 << 10, "bytes";
+
     /// After this long a node says that it listens, its first scan done or not.
     START_SCAN_WAIT_MS: u64 = 2_000, "ms";
     /// A finished download waits this long for the tracker before it is reported.
