@@ -226,6 +226,7 @@ mod tests {
             liveness,
             files: 9,
             load,
+            attributes: Vec::new(),
         };
         let all = [
             node(5001, Liveness::Live, Some(2)),

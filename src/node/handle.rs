@@ -16,16 +16,16 @@ use super::api::{
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
-use super::download;
 use super::engine::Engine;
 use super::find;
+use super::jobs::{Job, JobError, JobId, JobNews, Jobs, Watching};
 use super::latency::Latencies;
 use super::memory::Memory;
 use super::names::KnownNames;
 use super::resume;
 use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
-use crate::discovery::{News, TrackerClient, TrackerClientConfig};
+use crate::discovery::{Discovery as _, News, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
 use crate::store::{self, Disk, RealDisk, Share, ShareError};
@@ -89,7 +89,7 @@ impl Node {
         let latencies = Latencies::new(me, config.default_latency, &config.latency)
             .map_err(|error| StartError::Latency { path: error.path, why: error.why })?;
 
-        let memory = Arc::new(Memory::new(NodeId(SmallRng::from_os_rng().random())));
+        let memory = Arc::new(Memory::new(NodeId(SmallRng::from_os_rng().random()), config.traits()));
         let running = Running::new()?;
         let threads = &running.threads;
 
@@ -127,10 +127,11 @@ impl Node {
         });
         threads.spawn("core", move || core.run())?;
 
+        let upload_rate = Arc::new(Bucket::new(config.max_upload));
         if let Some(listener) = listener {
             let upload =
                 Upload { memory: Arc::clone(&memory), share: Arc::clone(&share), core: to_core.clone() };
-            running.serve_peers(listener, &upload, config.max_upload)?;
+            running.serve_peers(listener, &upload, &upload_rate)?;
         }
 
         let known_names = KnownNames::new(Arc::clone(&memory));
@@ -146,8 +147,9 @@ impl Node {
             load_weight: config.load_weight,
             retries: config.retries,
             notices: config.notices,
+            upload_rate,
             turns: Turns::default(),
-            resuming: Mutex::default(),
+            jobs: Jobs::start(threads, &running.commands)?,
         });
         if is_member {
             resume::tidy_up(&engine);
@@ -239,7 +241,49 @@ impl Node {
         cancel: &Stop,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Downloaded, DownloadError> {
-        download::download(&self.engine, request, cancel, progress)
+        self.engine.jobs.run(&self.engine, request, cancel, progress)
+    }
+
+    /// Has a file downloaded into the share with nobody waiting; [`Node::watch`] tells of it.
+    ///
+    /// # Errors
+    /// [`JobError::TooMany`].
+    pub fn start_download(&self, request: DownloadRequest) -> Result<JobId, JobError> {
+        self.engine.jobs.start_download(&self.engine, request)
+    }
+
+    /// Every download of this node, the oldest first; of those that have ended the last [`limits::JOBS_ENDED_MAX`].
+    pub fn jobs(&self) -> Vec<Job> {
+        self.engine.jobs.all()
+    }
+
+    /// Stops a download for now, whoever asked for it. What was fetched is kept.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub fn pause(&self, id: JobId) -> Result<(), JobError> {
+        self.engine.jobs.pause(&self.engine, id)
+    }
+
+    /// Has a paused download go on.
+    ///
+    /// # Errors
+    /// [`JobError`]; `Pausing` while it has not stopped yet.
+    pub fn resume(&self, id: JobId) -> Result<(), JobError> {
+        self.engine.jobs.resume(&self.engine, id)
+    }
+
+    /// Ends a download, whoever asked for it. What was fetched is kept for the next download of the content.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub fn cancel(&self, id: JobId) -> Result<(), JobError> {
+        self.engine.jobs.cancel(&self.engine, id)
+    }
+
+    /// Has `watcher` told of every download until what is returned is dropped. It is called on the download's thread and must not wait.
+    pub fn watch(&self, watcher: impl Fn(&JobNews<'_>) + Send + Sync + 'static) -> Watching {
+        self.engine.jobs.watch(watcher)
     }
 
     /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by itself any more. What it has
@@ -270,6 +314,13 @@ impl Node {
         Ok(self.engine.discovery.nodes(cancel)?)
     }
 
+    /// Has the tracker tell others that this node has an HTTP server at this port of its address (0 or `None`: that it has none), so that
+    /// links can lead there. Does not wait; to be called as soon as the server is bound, and again when it is gone.
+    pub fn announce_http(&self, port: Option<u16>) {
+        self.engine.memory.traits.lock().http_port = port.filter(|port| *port != 0);
+        self.engine.discovery.publish();
+    }
+
     /// Names for completion, kept up to date by [`Node::refresh_names`].
     pub fn known_names(&self) -> KnownNames {
         self.known_names.clone()
@@ -291,13 +342,24 @@ impl Node {
         UploadMeter::new(Arc::clone(&self.engine.memory))
     }
 
+    /// The rate of all uploads together, in bytes per second; `None`: no limit.
+    pub fn max_upload(&self) -> Option<u64> {
+        self.engine.upload_rate.rate_bytes_per_s()
+    }
+
+    /// Changes that rate, for what is being sent too.
+    pub fn set_max_upload(&self, rate_bytes_per_s: Option<u64>) {
+        self.engine.upload_rate.set_rate(rate_bytes_per_s);
+    }
+
     /// Delivers each thread that ends; one that ends before `stop` is a fault.
     pub fn ended(&self) -> &Receiver<Ended> {
         self.running.threads.ended()
     }
 
-    /// Leaves the tracker, ends transfers, joins every thread; at most 5 s.
-    pub fn stop(self) -> StopReport {
+    /// Leaves the tracker, ends transfers, joins every thread; at most 5 s. Of no use afterwards, but that it holds the
+    /// share until it is dropped.
+    pub fn stop(&self) -> StopReport {
         let report = self.running.stop(|deadline| self.engine.discovery.wait_until_left(deadline));
         if self.is_guest {
             store::leave_no_trace(&self.engine.share);
@@ -317,15 +379,14 @@ impl Running {
         &self,
         listener: Arc<TcpListener>,
         upload: &Upload,
-        max_upload: Option<u64>,
+        rate: &Arc<Bucket>,
     ) -> std::io::Result<()> {
-        let rate = max_upload.map(|bytes_per_s| Arc::new(Bucket::new(bytes_per_s)));
         let mut upload_fronts = Vec::new();
         for number in 1..=UPLOAD_FRONTS {
             let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
             upload_fronts.push(post);
             let (upload, stop) = (upload.clone(), self.rest.clone());
-            let config = FrontConfig { rate: rate.clone(), ..FrontConfig::default() };
+            let config = FrontConfig { rate: Some(Arc::clone(rate)), ..FrontConfig::default() };
             let name = format!("upload-{number}");
             self.threads.spawn_fallible(&name, move || front::run(upload, config, mail, stop))?;
         }
@@ -432,7 +493,7 @@ mod tests {
         let in_use = started(from.path(), &tracker, Membership::Guest).map(drop).expect_err("it is shared");
         assert!(matches!(in_use, StartError::ShareInUse { .. }), "{in_use}");
         let member_too = started(to.path(), &tracker, Membership::Member).expect("guests keep nobody out");
-        let reports = guests.into_iter().chain([member_too, member]).map(Node::stop);
+        let reports = guests.into_iter().chain([member_too, member]).map(|node| node.stop());
         for report in reports.collect::<Vec<_>>().into_iter().chain([tracker.stop()]) {
             assert!(report.is_clean(), "{report:?}");
         }

@@ -18,7 +18,7 @@ use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::proto::{CodecError, Decoder, FrameError, decode, frame};
 use crate::rt::clock;
-use crate::types::{Attribute, FileName, Nonce, limits, reason};
+use crate::types::{Attribute, FileName, NodeTraits, Nonce, limits, reason};
 
 /// A suspect whose turn it is to be called back.
 #[derive(Debug)]
@@ -59,15 +59,13 @@ impl Desk {
         let registry = &self.shared.registry;
         Ok(Some(match request {
             TrackerRequest::Hello(hello) => {
-                // Those of later versions are skipped, but not without bounds.
-                if !Attribute::are_bounded(&hello.attributes) {
-                    let why = "more attributes of the node, or longer ones, than are allowed";
-                    return Ok(Some(ReplyBody::Refused(TrackerRefusal::Limit(why.into()))));
-                }
+                let Some(traits) = traits(&hello.attributes) else { return Ok(Some(too_many_attributes())) };
                 let nonce = Nonce(self.rng.random());
                 let heartbeat = Some(hello.heartbeat_ms).filter(|ms| *ms > 0);
                 let heartbeat = heartbeat.map(|ms| Duration::from_millis(u64::from(ms)));
-                registry.write().hello(session, hello.node, hello.endpoint, heartbeat, nonce, now)?;
+                let mut registry = registry.write();
+                registry.hello(session, hello.node, hello.endpoint, heartbeat, nonce, now)?;
+                registry.describe(session, traits)?;
                 ReplyBody::Welcome { nonce }
             }
             TrackerRequest::Register { entries, last } => {
@@ -118,7 +116,7 @@ impl Desk {
             }
             TrackerRequest::Find { query, skip } => {
                 let (providers, more) = page(registry.read().find(&query, skip as usize)?, |one| {
-                    152 + one.entry.name.as_str().len()
+                    160 + NodeTraits::WIRE_MAX_BYTES + one.entry.name.as_str().len()
                 });
                 if skip == 0 {
                     self.shared.note_find((&query, from, Via::Native), (&providers, more), now);
@@ -127,7 +125,7 @@ impl Desk {
             }
             TrackerRequest::ListNodes { skip } => {
                 let registry = registry.read();
-                let (nodes, more) = page(registry.nodes(skip as usize), |_| 64);
+                let (nodes, more) = page(registry.nodes(skip as usize), |_| 72 + NodeTraits::WIRE_MAX_BYTES);
                 ReplyBody::Nodes { nodes, more }
             }
             TrackerRequest::ListFiles { after } => {
@@ -136,6 +134,13 @@ impl Desk {
                     page(registry.files_after(after.as_ref()), |name: &FileName| 8 + name.as_str().len());
                 ReplyBody::Files { names, more }
             }
+            TrackerRequest::Describe { attributes } => match traits(&attributes) {
+                Some(traits) => {
+                    registry.write().describe(session, traits)?;
+                    ReplyBody::Described
+                }
+                None => too_many_attributes(),
+            },
         }))
     }
 
@@ -286,6 +291,16 @@ impl Service for Desk {
             }
         }
     }
+}
+
+/// What attributes of a node say. Those of later versions are skipped, but not without bounds: `None` beyond them.
+fn traits(attributes: &[Attribute]) -> Option<NodeTraits> {
+    Attribute::are_bounded(attributes).then(|| NodeTraits::of(attributes))
+}
+
+fn too_many_attributes() -> ReplyBody {
+    let why = "more attributes of the node, or longer ones, than are allowed";
+    ReplyBody::Refused(TrackerRefusal::Limit(why.into()))
 }
 
 /// Why a call-back got no answer, for the node's owner.

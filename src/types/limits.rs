@@ -144,6 +144,10 @@ limits! {
     PIECE_BUFFERS_MAX_BYTES: u64 = 40 << 20, "bytes";
     /// Downloads that run at once in a process; each has its part of the piece buffers, and others wait.
     DOWNLOADS_AT_ONCE: usize = 2, "downloads";
+    /// Unfinished downloads of a node that nobody waits for.
+    JOBS_MAX: usize = 1000, "downloads";
+    /// Downloads that have ended and are remembered.
+    JOBS_ENDED_MAX: usize = 100, "downloads";
     /// Most sources in use at once by one download.
     SOURCES_AT_ONCE: usize = 8, "sources";
     /// Pieces that are verified at once, side by side.

@@ -32,13 +32,9 @@ struct TrackerSite {
     view: View,
 }
 
-/// Where the node's HTTP port is; nodes do not tell it yet.
-fn http_port(_node: &NodeSummary) -> Option<u16> {
-    None
-}
-
+/// Where the node's own web server is, if it has told.
 fn http_of(node: &NodeSummary) -> Option<SocketAddr> {
-    http_port(node).map(|port| SocketAddr::new(node.endpoint.ip(), port))
+    node.traits().http_port.map(|port| SocketAddr::new(node.endpoint.ip(), port))
 }
 
 impl Site for TrackerSite {
