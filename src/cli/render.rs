@@ -162,7 +162,7 @@ mod tests {
             yours: 0,
         };
         let score: Millis = score.parse().expect("ms");
-        FoundRow { endpoint: addr(port), entry, rating: Some(Rating { candidate, score }) }
+        FoundRow { endpoint: addr(port), http: None, entry, rating: Some(Rating { candidate, score }) }
     }
 
     #[test]
@@ -172,6 +172,7 @@ mod tests {
             rated(5002, "12.5", 3, "42.5", entry("a b.bin", 3_000_000, Holding::Full)),
             rated(5003, "100", 0, "100", entry("a b.bin", 3_000_000, Holding::Pieces(1))),
             FoundRow {
+                http: None,
                 endpoint: addr(5001),
                 entry: entry("x\u{202e}y", 3_000_000, Holding::Full),
                 rating: None,

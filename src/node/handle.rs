@@ -23,6 +23,7 @@ use super::latency::Latencies;
 use super::memory::Memory;
 use super::names::KnownNames;
 use super::resume;
+use super::shelf::Shelf;
 use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
 use crate::discovery::{Discovery as _, News, TrackerClient, TrackerClientConfig};
@@ -335,6 +336,18 @@ impl Node {
                 turn.saw(names);
             }
         });
+    }
+
+    /// The own files, for other protocols.
+    pub fn shelf(&self) -> Shelf {
+        let Engine { memory, share, core, upload_rate, .. } = &*self.engine;
+        let upload = Upload { memory: Arc::clone(memory), share: Arc::clone(share), core: core.clone() };
+        Shelf::new(upload, Arc::clone(upload_rate))
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.engine.memory.node
     }
 
     /// What is uploaded, for whoever shows it.

@@ -27,7 +27,7 @@ use self::index::{Catalog, Index, slot_u32};
 pub use self::liveness::Outcome;
 use self::liveness::{Due, Pulse};
 use self::staging::{Change, PageKind, Staged, Staging};
-use crate::types::{FileName, Liveness, NodeId, NodeSummary, NodeTraits, Nonce, Provider, Query, limits};
+use crate::types::{FileName, Liveness, NodeId, NodeTraits, Nonce, Provider, Query, limits};
 
 /// One control connection; the caller never uses a value twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
