@@ -3,12 +3,14 @@
 //! Of digests there is MD5 alone: the registry of hash names that the format uses has no BLAKE3. A digest that only was claimed is left
 //! out, as a downloader would refuse the right file over it.
 
+use std::sync::Arc;
+
 use maud::{Markup, PreEscaped, html};
 
 use super::answer::{Answer, Problem};
 use super::sources::{FoundContent, SourceRow};
 use crate::proto::http::Request;
-use crate::types::{Checksum, FileName, Manifest, Md5Origin, Query};
+use crate::types::{Checksum, ContentKey, FileName, Manifest, Md5Origin, Query};
 
 const KIND: &str = "application/metalink4+xml";
 /// Most pieces that are listed: half a megabyte of XML.
@@ -54,21 +56,22 @@ pub(super) fn wanted(request: &Request) -> Result<Wanted, Problem> {
     Ok(Wanted { name, checksum })
 }
 
-/// The metalink of what is wanted among `contents`, those with most sources first, each with its sources in order. `manifest`: its pieces,
-/// if they are known.
+/// The metalink of what is wanted among `contents`, each with its sources in order: of several that with strictly more sources. `manifest` gives
+/// its pieces, if they are known.
 ///
 /// # Errors
 /// 404: no source serves it by HTTP; 409: the name means several contents.
 pub(super) fn answer(
     wanted: &Wanted,
     contents: &[FoundContent],
-    manifest: Option<&Manifest>,
+    manifest: impl FnOnce(&ContentKey) -> Option<Arc<Manifest>>,
 ) -> Result<Answer, Problem> {
-    let mut meant = contents.iter().filter(|content| wanted.is_meant(content));
-    let Some(content) = meant.next() else {
+    let sources = |content: &&FoundContent| content.full_sources().count();
+    let meant = || contents.iter().filter(|content| wanted.is_meant(content));
+    let Some(content) = meant().max_by_key(sources) else {
         return Err(Problem::new(404, "not_found", "no live node has it", "ask again when one is there"));
     };
-    if meant.next().is_some_and(|other| other.full_sources().count() >= content.full_sources().count()) {
+    if meant().filter(|other| sources(other) == sources(&content)).count() > 1 {
         let hint = "choose one with ?hash=b3=HEX";
         return Err(Problem::new(409, "ambiguous", "the name means several contents", hint));
     }
@@ -80,8 +83,7 @@ pub(super) fn answer(
     if wanted.name.as_str().contains(['\u{fffe}', '\u{ffff}']) {
         return Err(Problem::bad("its name cannot be written in XML", "fetch it from /files/"));
     }
-    let manifest = manifest.filter(|manifest| manifest.key() == content.key);
-    let text = xml(wanted, content, &links, manifest).into_string();
+    let text = xml(wanted, content, &links, manifest(&content.key).as_deref()).into_string();
     Ok(Answer::text(200, KIND, text))
 }
 
@@ -110,7 +112,7 @@ fn xml(wanted: &Wanted, content: &FoundContent, links: &[&str], manifest: Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{ContentId, ContentKey, FileEntry, Holding, Md5Digest};
+    use crate::types::{ContentId, FileEntry, Holding, Md5Digest};
 
     fn row(port: u16, link: bool, holding: Holding, md5_origin: Md5Origin) -> SourceRow {
         let entry = FileEntry {
@@ -148,7 +150,7 @@ mod tests {
         let name = FileName::new("a & \"b\"<c>").expect("a name");
         let wanted = Wanted { name, checksum: None };
         let text = |contents: &[FoundContent]| {
-            let body = answer(&wanted, contents, None).map(|answer| answer.body);
+            let body = answer(&wanted, contents, |_| None).map(|answer| answer.body);
             body.map(|body| String::from_utf8(body.into_owned()).expect("text"))
                 .map_err(|problem| problem.status)
         };
@@ -172,6 +174,6 @@ mod tests {
         assert_eq!(text(&[content(1, vec![row(1, false, Full, Computed)])]), Err(404));
         assert_eq!(text(&[computed.clone(), content(2, vec![row(4, true, Full, Computed)])]), Err(409));
         let one = Wanted { checksum: Some(Checksum::Content(ContentId([2; 32]).into())), ..wanted.clone() };
-        assert!(answer(&one, &[computed, content(2, vec![row(4, true, Full, Computed)])], None).is_ok());
+        assert!(answer(&one, &[computed, content(2, vec![row(4, true, Full, Computed)])], |_| None).is_ok());
     }
 }

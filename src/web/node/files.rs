@@ -127,8 +127,7 @@ impl NodeSite {
                         row.link = Some(own_link(visitor.local, &path));
                     }
                 }
-                let manifest = contents.first().and_then(|content| inner.shelf.manifest(&content.key));
-                metalink::answer(&wanted, &contents, manifest.as_deref())
+                metalink::answer(&wanted, &contents, |key| inner.shelf.manifest(key))
             });
             found.unwrap_or_else(|problem| problem.json())
         })

@@ -129,7 +129,7 @@ impl TrackerSite {
         let wanted = metalink::wanted(request).and_then(|wanted| {
             let found = self.found(&wanted.query(), asker);
             let (contents, _) = found.map_err(|why| Problem::bad(why, "ask for another name"))?;
-            metalink::answer(&wanted, &contents, None)
+            metalink::answer(&wanted, &contents, |_| None)
         });
         wanted.unwrap_or_else(|problem| problem.json())
     }
