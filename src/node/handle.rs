@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::api::{
-    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Level, NodeConfig, Notice,
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Level, NodeConfig, Notice, OwnFile,
     Progress, Ready, ScanSummary, StartError,
 };
 use super::control::Control;
@@ -28,8 +28,8 @@ use super::upload::{Upload, UploadMeter};
 use crate::discovery::{News, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
-use crate::store::{Disk, RealDisk, Share, ShareError};
-use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Printable, Query, limits};
+use crate::store::{Disk, Folders, RealDisk, ShareError};
+use crate::types::{FileEntry, FileName, Kind, NodeId, NodeSummary, Printable, Query, limits};
 
 /// Threads that send files.
 const UPLOAD_FRONTS: usize = 2;
@@ -72,7 +72,9 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
-        let share = Arc::new(Share::open(&config.share, disk).map_err(share_error)?);
+        let save_dir = config.save_dir.as_deref();
+        let folders = Folders::open(&config.share, config.layout, save_dir, disk).map_err(share_error)?;
+        let folders = Arc::new(folders);
         let bind = SocketAddr::new(config.ip, config.port);
         let listener = Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?);
         let addr = listener.local_addr()?;
@@ -103,7 +105,7 @@ impl Node {
         let (first_scan_sender, first_scan) = bounded(1);
         let core = Core::new(CoreParts {
             memory: Arc::clone(&memory),
-            share: Arc::clone(&share),
+            folders: Arc::clone(&folders),
             discovery: Arc::new(discovery.clone()),
             pool: pool.clone(),
             notices: config.notices.clone(),
@@ -119,7 +121,7 @@ impl Node {
             let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
             upload_fronts.push(post);
             let upload =
-                Upload { memory: Arc::clone(&memory), share: Arc::clone(&share), core: to_core.clone() };
+                Upload { memory: Arc::clone(&memory), folders: Arc::clone(&folders), core: to_core.clone() };
             let (front_config, stop) = (front_config(None, rate.clone()), running.rest.clone());
             let name = format!("upload-{number}");
             threads.spawn_fallible(&name, move || front::run(upload, front_config, mail, stop))?;
@@ -134,7 +136,7 @@ impl Node {
             ip: config.ip,
             endpoint: config.advertise.unwrap_or(me),
             memory,
-            share,
+            folders,
             discovery,
             core: to_core,
             latencies: Mutex::new(Arc::new(latencies)),
@@ -222,7 +224,7 @@ impl Node {
         find::find(&self.engine, query, cancel)
     }
 
-    /// Downloads a file into the share, on this thread.
+    /// Downloads a file, on this thread, to where downloads are placed.
     ///
     /// # Errors
     /// [`DownloadError`]; nothing of the user's was changed then.
@@ -232,7 +234,21 @@ impl Node {
         cancel: &Stop,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Downloaded, DownloadError> {
-        download::download(&self.engine, request, cancel, progress)
+        download::download(&self.engine, request, Kind::Downloaded, cancel, progress)
+    }
+
+    /// Fetches a copy that is kept for others, on this thread: a replica, in no file's way, which `force` replaces alone. What a former
+    /// try has left is used, and nothing goes on by itself.
+    ///
+    /// # Errors
+    /// [`DownloadError`]; nothing of the user's was changed then. `Exists`: the name is taken by other content here.
+    pub fn fetch_replica(
+        &self,
+        request: &DownloadRequest,
+        cancel: &Stop,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Downloaded, DownloadError> {
+        download::download(&self.engine, request, Kind::Replicated, cancel, progress)
     }
 
     /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by itself any more. What it has
@@ -249,10 +265,13 @@ impl Node {
         find::load_of(&self.engine, endpoint, cancel)
     }
 
-    /// The own files, by name.
-    pub fn files(&self) -> Vec<FileEntry> {
+    /// The own files that are published, by name.
+    pub fn files(&self) -> Vec<OwnFile> {
         let catalog = self.engine.memory.catalog.read();
-        catalog.entries().map(|entry| FileEntry::clone(entry)).collect()
+        catalog
+            .files()
+            .map(|file| OwnFile { kind: file.kind, entry: FileEntry::clone(&file.entry) })
+            .collect()
     }
 
     /// All nodes that the tracker knows.

@@ -23,8 +23,8 @@ mod work;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
-    LatencySource, Level, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError, Uploads,
-    Variant,
+    LatencySource, Level, NodeConfig, Notice, Outcome, OwnFile, Progress, Ready, ScanSummary, StartError,
+    Uploads, Variant,
 };
 pub use handle::Node;
 pub use latency::open_latency_file;
