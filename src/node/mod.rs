@@ -25,8 +25,8 @@ mod work;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
-    LatencySource, Level, Membership, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError,
-    Uploads, Variant,
+    LatencySource, Level, Membership, NodeConfig, Notice, Outcome, OwnFile, Progress, Ready, ScanSummary,
+    StartError, Uploads, Variant,
 };
 pub use figures::{Figures, Rate};
 pub use handle::Node;
