@@ -133,6 +133,12 @@ impl Desk {
                 }
                 None => too_many_attributes(),
             },
+            TrackerRequest::Replicate { content, name, copies, again } => {
+                ReplyBody::Replication(registry.write().wish(content, name, copies, again, now)?)
+            }
+            TrackerRequest::TakeTasks { room_bytes, running } => {
+                ReplyBody::Tasks { tasks: registry.write().take_tasks(session, room_bytes, &running, now)? }
+            }
         }))
     }
 

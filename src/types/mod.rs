@@ -15,6 +15,7 @@ pub mod name;
 pub mod piece_set;
 pub mod pieces;
 pub mod printable;
+pub mod replicas;
 
 pub use attributes::NodeTraits;
 pub use catalog::{Attribute, FileEntry, Holding, Liveness, Md5Origin, NodeSummary, Provider, Query};
@@ -27,3 +28,4 @@ pub use name::{FileName, NameError};
 pub use piece_set::PieceSet;
 pub use pieces::Geometry;
 pub use printable::{Printable, reason};
+pub use replicas::{ReplicaTask, ReplicationStatus};
