@@ -13,6 +13,7 @@ mod engine;
 mod figures;
 mod find;
 mod handle;
+mod jobs;
 mod latency;
 mod memory;
 mod names;
@@ -29,6 +30,7 @@ pub use api::{
 };
 pub use figures::{Figures, Rate};
 pub use handle::Node;
+pub use jobs::{Job, JobError, JobId, JobNews, JobState, Origin, Watching, What};
 pub use latency::open_latency_file;
 pub use names::KnownNames;
 pub use upload::UploadMeter;

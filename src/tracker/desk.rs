@@ -16,7 +16,7 @@ use crate::logic::registry::{CallBack, Claim, Outcome, Proof, RegistryError, Ses
 use crate::net::{After, Closed, ConnId, Hands, Service};
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
-use crate::proto::{CodecError, FrameError, decode, frame};
+use crate::proto::{CodecError, Decoder, FrameError, decode, frame};
 use crate::rt::clock;
 use crate::types::{Attribute, FileName, NodeTraits, Nonce, limits, reason};
 
@@ -195,13 +195,20 @@ impl Desk {
 impl Service for Desk {
     type Session = Session;
     type Event = CallSuspect;
+    type Decoder = Decoder;
 
     fn accepted(&mut self, peer: SocketAddr, _local: SocketAddr) -> Session {
         let id = SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed));
         Session::Asker { id, from: peer.ip().to_canonical(), said_hello: false }
     }
 
-    fn frame(&mut self, id: ConnId, session: &mut Session, body: &[u8], hands: &mut Hands<Session>) -> After {
+    fn message(
+        &mut self,
+        id: ConnId,
+        session: &mut Session,
+        body: &[u8],
+        hands: &mut Hands<Session>,
+    ) -> After {
         match session {
             Session::Asker { id: asker, from, said_hello } => {
                 let request = match decode(body) {
@@ -298,7 +305,7 @@ fn call_failure(why: &Closed) -> String {
         Closed::Refused => "connection refused".into(),
         Closed::Deadline => format!("no answer within {} ms", limits::CALL_BACK_DEADLINE_MS),
         Closed::Error(kind) => kind.to_string(),
-        Closed::Malformed(_) => "what answers there is not a node".into(),
+        Closed::Malformed => "what answers there is not a node".into(),
         _ => "the connection was closed".into(),
     }
 }
@@ -322,7 +329,6 @@ mod tests {
     use super::*;
     use crate::logic::registry::{Limits, Registry};
     use crate::net::Deadlines;
-    use crate::proto::Decoder;
     use crate::proto::tracker::Hello;
     use crate::tracker::{Tracker, TrackerConfig};
     use crate::types::Epoch;
@@ -464,7 +470,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 let mut session = desk.accepted(addr, addr);
-                desk.frame(ConnId(1), &mut session, &find[8..], &mut hands);
+                desk.message(ConnId(1), &mut session, &find[8..], &mut hands);
                 desk.closed(ConnId(1), session, &Closed::Peer, &mut hands);
                 done.send(()).expect("the test waits");
             });
