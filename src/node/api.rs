@@ -7,7 +7,9 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use thiserror::Error;
 
-use crate::types::{Checksum, ContentKey, FileEntry, FileName, Md5Digest, Millis, NodeTraits, Printable};
+use crate::types::{
+    Checksum, ContentKey, FileEntry, FileName, Md5Digest, Millis, NodeTraits, Printable, ReplicationStatus,
+};
 
 /// How a node runs. Every field has a flag of the same name.
 #[derive(Debug, Clone)]
@@ -168,6 +170,16 @@ pub struct Uploads {
     pub sent_bytes: u64,
     /// Peers that something is uploaded to now.
     pub peers: usize,
+}
+
+/// How it stands with the copies of a content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicationReport {
+    /// What copies are called.
+    pub name: FileName,
+    pub key: ContentKey,
+    /// Its [`ReplicationStatus::shortfall`] says why there will not be more.
+    pub status: ReplicationStatus,
 }
 
 /// What is going on in a download.

@@ -40,4 +40,46 @@ impl ReplicationStatus {
             .iter()
             .fold(self.wanted, |left, one| left.saturating_sub(*one))
     }
+    /// Why there will not be as many copies as are wanted; `None`: there will, as far as one can tell.
+    pub fn shortfall(&self) -> Option<String> {
+        let missing = self.missing();
+        if missing == 0 {
+            return None;
+        }
+        let reasons = [
+            (self.no_room, "without room for it"),
+            (self.busy, "busy with other copies"),
+            (self.failed, "failed to fetch it a while ago"),
+        ];
+        let reasons = reasons.iter().filter(|(nodes, _)| *nodes > 0);
+        let reasons: Vec<_> = reasons.map(|(nodes, what)| format!("{nodes} {what}")).collect();
+        let others = match reasons.is_empty() {
+            true => "no other node keeps replicas".to_owned(),
+            false => format!("other nodes that keep replicas: {}", reasons.join(", ")),
+        };
+        Some(format!("{missing} of {} copies are missing: {others}", self.wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortfall_is_explained() {
+        let check = |status: ReplicationStatus, expected: Option<&str>| {
+            assert_eq!(status.shortfall().as_deref(), expected, "{status:?}");
+        };
+        let status = ReplicationStatus { wanted: 4, copies: 1, given: 1, ..ReplicationStatus::default() };
+        check(status, Some("2 of 4 copies are missing: no other node keeps replicas"));
+        check(ReplicationStatus { awaited: 1, under_way: 1, ..status }, None);
+        check(ReplicationStatus { copies: 9, ..status }, None);
+        check(
+            ReplicationStatus { no_room: 1, busy: 2, failed: 3, ..status },
+            Some(
+                "2 of 4 copies are missing: other nodes that keep replicas: 1 without room for it, \
+                 2 busy with other copies, 3 failed to fetch it a while ago",
+            ),
+        );
+    }
 }

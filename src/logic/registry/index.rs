@@ -14,7 +14,7 @@ use crate::types::{
     ContentId, ContentKey, FileEntry, FileName, Holding, Md5Digest, Md5Origin, Query, limits,
 };
 
-/// A catalog entry as it is kept: without attributes, as none is known yet.
+/// A catalog entry as it is kept: of its attributes, what is known here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) name: FileName,
@@ -24,6 +24,7 @@ pub(super) struct Stored {
     md5: Md5Digest,
     md5_origin: Md5Origin,
     pub(super) holding: Holding,
+    is_replica: bool,
 }
 
 /// The entries of one node, by slot, how many of them are whole files, and the bytes of their names. Changed by [`Index`] alone.
@@ -111,7 +112,7 @@ impl Stored {
             md5: self.md5,
             md5_origin: self.md5_origin,
             holding: self.holding,
-            attributes: Vec::new(),
+            attributes: FileEntry::attributes_of(self.is_replica),
         }
     }
 }
@@ -119,6 +120,7 @@ impl Stored {
 impl From<FileEntry> for Stored {
     fn from(entry: FileEntry) -> Stored {
         Stored {
+            is_replica: entry.is_replica(),
             name: entry.name,
             size_bytes: entry.size_bytes,
             mtime_ns: entry.mtime_ns,

@@ -7,9 +7,9 @@
 //! that is not under way any more is done if the node has the content, and has failed else.
 //!
 //! Nobody takes the place of a node that has gone before it had `replica_grace` to come back: a copy that was there a moment ago counts as
-//! awaited, be its node suspect, forgotten, gone with a goodbye, or there without the file. For as long after the tracker's start nothing is
-//! done unasked. Nothing is ever taken away. Invariants: `tasks` lists exactly the tasks of all nodes; only a proved node that
-//! consents has any; `losses` has at most `replica_losses_max` lines.
+//! awaited, be its node suspect, forgotten, gone with a goodbye, or there without the file. For as long after the tracker's start nothing
+//! is done unasked. Nothing is ever taken away. Invariants: `tasks` lists exactly the tasks of all nodes; only a proved node
+//! that consents has any; `losses` has at most `replica_losses_max` lines.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -333,8 +333,8 @@ impl Registry {
 
 /// What a node that keeps replicas says, and is told.
 impl Registry {
-    /// A node asks for something to keep: it has room for `room_bytes` more beyond the replicas that it is fetching, which are `running`. It
-    /// is told each task once; what it was told and does not fetch any more is done or has failed. A node that does not consent, or
+    /// A node asks for something to keep: it has room for `room_bytes` more beyond the replicas that it is fetching, which are `running`.
+    /// It is told each task once; what it was told and does not fetch any more is done or has failed. A node that does not consent, or
     /// is not proved, is told nothing.
     ///
     /// # Errors
