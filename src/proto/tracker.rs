@@ -1,7 +1,8 @@
 //! The conversation between a node and a tracker: each request has exactly one reply, in order.
 //!
-//! `Hello` makes a connection the node's control connection; `Register`, `Update`, `Heartbeat`, `Leave`, `Describe` and `TakeTasks` are taken on such a
-//! connection alone and speak for that node alone. `Find`, `ListNodes`, `ListFiles` and `Replicate` are answered on any connection.
+//! `Hello` makes a connection the node's control connection; `Register`, `Update`, `Heartbeat`, `Leave`, `Describe` and `TakeTasks` are
+//! taken on such a connection alone and speak for that node alone. `Find`, `ListNodes`, `ListFiles` and `Replicate` are answered on any
+//! connection.
 
 use std::net::SocketAddr;
 

@@ -172,7 +172,8 @@ limits! {
     REPLICA_WISHES_MAX: usize = 10_000, "contents";
     /// Most replicas that a node is asked to fetch at a time.
     REPLICA_TASKS_MAX: usize = 5, "tasks";
-    /// A node that has gone has this long to come back before others are asked to take its place, and so have all nodes after a tracker's start.
+    /// A node that has gone has this long to come back before others are asked to take its place, and so have all nodes after a
+    /// tracker's start.
     REPLICA_GRACE_MS: u64 = 30_000, "ms";
     /// A node that has failed to fetch a replica is asked for it again after this long, and twice as long after each further failure.
     REPLICA_RETRY_MS: u64 = 60_000, "ms";
