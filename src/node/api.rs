@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::types::{
     Checksum, ContentKey, FileEntry, FileName, Kind, Layout, Md5Digest, Millis, NodeTraits, Printable,
+    ReplicationStatus,
 };
 
 /// How a node runs. Every field has a flag of the same name.
@@ -183,6 +184,16 @@ pub struct Uploads {
     pub sent_bytes: u64,
     /// Peers that something is uploaded to now.
     pub peers: usize,
+}
+
+/// How it stands with the copies of a content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicationReport {
+    /// What copies are called.
+    pub name: FileName,
+    pub key: ContentKey,
+    /// Its [`ReplicationStatus::shortfall`] says why there will not be more.
+    pub status: ReplicationStatus,
 }
 
 /// What is going on in a download.

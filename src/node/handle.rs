@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use super::api::{
     CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Level, Membership, NodeConfig,
-    Notice, OwnFile, Progress, Ready, ScanSummary, StartError,
+    Notice, OwnFile, Progress, Ready, ReplicationReport, ScanSummary, StartError,
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
@@ -23,6 +23,7 @@ use super::jobs::{Job, JobError, JobId, JobNews, Jobs, Watching};
 use super::latency::Latencies;
 use super::memory::Memory;
 use super::names::KnownNames;
+use super::replicate;
 use super::resume;
 use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
@@ -303,6 +304,21 @@ impl Node {
         download::download(&self.engine, request, Kind::Replicated, cancel, progress)
     }
 
+    /// Has the tracker see to `copies` live copies of what `query` means, on nodes that keep replicas; 0 takes that back. The wish stays
+    /// with the tracker; a restarted one is told it again while this node runs. Does not wait for the copies.
+    ///
+    /// # Errors
+    /// [`DownloadError::NotFound`] if no live node has all of it, [`DownloadError::Ambiguous`] if the query means several contents alike;
+    /// [`DownloadError::Command`] if the tracker could not be asked, or refuses.
+    pub fn replicate(
+        &self,
+        query: &Query,
+        copies: u32,
+        cancel: &Stop,
+    ) -> Result<ReplicationReport, DownloadError> {
+        replicate::replicate(&self.engine, query, copies, cancel)
+    }
+
     /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by itself any more. What it has
     /// fetched stays for the next download of the same content.
     pub fn set_aside(&self, name: &FileName) {
@@ -448,6 +464,7 @@ fn news_to_notices(notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {
                     "this node's files are not offered: the tracker called {endpoint} back: {why}; check --advertise and the firewall"
                 ),
             ),
+            News::Tasks(_) => return,
             News::Lost { why } => (Level::Warning, format!("the tracker is lost: {why}")),
         };
         let _dropped_when_full = notices.try_send(Notice { level, text });

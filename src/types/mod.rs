@@ -16,6 +16,7 @@ pub mod name;
 pub mod piece_set;
 pub mod pieces;
 pub mod printable;
+pub mod replicas;
 
 pub use attributes::NodeTraits;
 pub use catalog::{Attribute, FileEntry, Holding, Liveness, Md5Origin, NodeSummary, Provider, Query};
@@ -29,3 +30,4 @@ pub use name::{FileName, NameError};
 pub use piece_set::PieceSet;
 pub use pieces::Geometry;
 pub use printable::{Printable, reason};
+pub use replicas::{ReplicaTask, ReplicationStatus};
