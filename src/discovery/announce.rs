@@ -3,6 +3,7 @@
 //! It waits for its mailbox, the connection's end and the next heartbeat at once. A lost connection is opened again after a random
 //! part of a second (with heartbeats off: at the next request), and the first thing said on it is the whole catalog.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -14,11 +15,14 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::control::{Control, Failure, Registration};
-use super::{DiscoveryError, PublishedCatalog};
+use super::{DiscoveryError, PublishedCatalog, Wish};
 use crate::logic::backoff;
 use crate::net::client::{ClientError, Woken};
 use crate::rt::{Mailbox, Stop, clock};
-use crate::types::{Epoch, FileName, NodeId, NodeSummary, Nonce, Provider, Query, limits};
+use crate::types::{
+    ContentKey, Epoch, FileName, NodeId, NodeSummary, Nonce, Provider, Query, ReplicaTask, ReplicationStatus,
+    limits,
+};
 
 /// First pause before a registration that was refused or not proved is tried again; it doubles up to [`AGAIN_MAX`].
 const AGAIN_MIN: Duration = Duration::from_secs(5);
@@ -50,6 +54,8 @@ pub enum News {
     Proved { endpoint: SocketAddr },
     /// The control connection was lost.
     Lost { why: String },
+    /// The tracker asks this node to keep copies; never empty.
+    Tasks(Vec<ReplicaTask>),
 }
 
 /// A request to the announce thread.
@@ -60,6 +66,9 @@ pub(super) enum Request {
     Find(Query, Sender<Result<Vec<Provider>, DiscoveryError>>),
     Nodes(Sender<Result<Vec<NodeSummary>, DiscoveryError>>),
     Names(Sender<Result<Vec<FileName>, DiscoveryError>>),
+    Replicate(Wish, Sender<Result<ReplicationStatus, DiscoveryError>>),
+    /// Ask what to keep for others.
+    TakeTasks,
 }
 
 /// The thread's state.
@@ -80,6 +89,8 @@ pub(super) struct Announce {
     /// The pause after the last refusal, while the tracker refuses.
     refused_pause: Option<Duration>,
     known_epoch: Option<Epoch>,
+    /// What this node has wished for, to be told again to a tracker that has forgotten it.
+    wishes: BTreeMap<ContentKey, Wish>,
 }
 
 /// Works until stopped, then leaves the tracker.
@@ -119,6 +130,7 @@ impl Announce {
             prove_again: None,
             refused_pause: None,
             known_epoch: None,
+            wishes: BTreeMap::new(),
         }
     }
 
@@ -168,6 +180,31 @@ impl Announce {
             Request::Find(query, reply) => drop(reply.send(self.on_control(|control| control.find(&query)))),
             Request::Nodes(reply) => drop(reply.send(self.on_control(Control::nodes))),
             Request::Names(reply) => drop(reply.send(self.on_control(Control::names))),
+            Request::Replicate(wish, reply) => drop(reply.send(self.replicate(wish))),
+            Request::TakeTasks => self.take_tasks(),
+        }
+    }
+
+    /// Tells the tracker a wish and remembers it.
+    fn replicate(&mut self, wish: Wish) -> Result<ReplicationStatus, DiscoveryError> {
+        let status = self.on_control(|control| control.replicate(&wish, false))?;
+        if wish.copies == 0 {
+            self.wishes.remove(&wish.content);
+        } else if self.wishes.len() < limits::REPLICA_WISHES_MAX {
+            self.wishes.insert(wish.content, wish);
+        }
+        Ok(status)
+    }
+
+    /// Asks what to keep for others, if this node keeps anything.
+    fn take_tasks(&mut self) {
+        // Before the catalog is published: what ends meanwhile is then told too early and never too late, which would be a failure.
+        let Some(keeping) = self.catalog.keeping().filter(|_| self.control.is_some()) else { return };
+        // What goes wrong is said by `lost`, and asked for again at the next heartbeat.
+        if let Ok(tasks) = self.on_control(|control| control.take_tasks(&keeping))
+            && !tasks.is_empty()
+        {
+            (self.news)(News::Tasks(tasks));
         }
     }
 
@@ -237,7 +274,7 @@ impl Announce {
     }
 
     /// Takes note of a new connection and of what the tracker has said to the registration.
-    fn registered(&mut self, control: Control) -> Control {
+    fn registered(&mut self, mut control: Control) -> Control {
         let now = clock::now();
         self.reconnect_at = None;
         self.refused_pause = None;
@@ -262,6 +299,12 @@ impl Announce {
         let is_other_tracker = self.known_epoch.replace(epoch).is_some_and(|known| known != epoch);
         if is_other_tracker {
             (self.news)(News::Restarted);
+            // Its connection's end is noticed by whoever uses it next.
+            let _told = self.wishes.values().try_for_each(|wish| control.replicate(wish, true).map(drop));
+        }
+        if self.catalog.keeping().is_some() {
+            // The tracker is to know soon what is under way here.
+            self.next_heartbeat = self.config.heartbeat.map(|_| now);
         }
         control
     }
@@ -279,6 +322,7 @@ impl Announce {
             if let Some(Err(failure)) = self.control.as_mut().map(|control| control.beat(load)) {
                 self.lost(&failure.to_string());
             }
+            self.take_tasks();
         }
     }
 
@@ -306,7 +350,7 @@ impl Announce {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discovery::{Changes, Discovery, TrackerClient};
+    use crate::discovery::{Changes, Discovery, Keeping, TrackerClient};
     use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
     use crate::proto::{Decoder, decode, frame};
     use crate::rt::Threads;
@@ -352,6 +396,10 @@ mod tests {
 
         fn traits(&self) -> NodeTraits {
             NodeTraits::default()
+        }
+
+        fn keeping(&self) -> Option<Keeping> {
+            None
         }
     }
 

@@ -11,12 +11,13 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use super::{Changes, PublishedCatalog, TrackerClientConfig};
+use super::{Changes, Keeping, PublishedCatalog, TrackerClientConfig, Wish};
 use crate::net::client::{Client, ClientError, Woken};
 use crate::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::rt::{Stop, clock};
 use crate::types::{
-    Epoch, FileEntry, FileName, NodeSummary, NodeTraits, Nonce, Printable, Provider, Query, limits, reason,
+    Epoch, FileEntry, FileName, NodeSummary, NodeTraits, Nonce, Printable, Provider, Query, ReplicaTask,
+    ReplicationStatus, limits, reason,
 };
 
 /// Register and update pages sent before the first of their replies is read.
@@ -176,6 +177,26 @@ impl Control {
         }
     }
 
+    /// Asks what to keep for others.
+    pub(super) fn take_tasks(&mut self, keeping: &Keeping) -> Result<Vec<ReplicaTask>, Failure> {
+        let Keeping { room_bytes, ref running } = *keeping;
+        let request = TrackerRequest::TakeTasks { room_bytes, running: running.clone() };
+        match ask(&mut self.client, &request)?.1 {
+            ReplyBody::Tasks { tasks } => Ok(tasks),
+            _ => Err(Failure::Confused),
+        }
+    }
+
+    /// Tells a wish; `again`: one that a former tracker knew.
+    pub(super) fn replicate(&mut self, wish: &Wish, again: bool) -> Result<ReplicationStatus, Failure> {
+        let Wish { content, name, copies } = wish.clone();
+        let request = TrackerRequest::Replicate { content, name, copies, again };
+        match ask(&mut self.client, &request)?.1 {
+            ReplyBody::Replication(status) => Ok(status),
+            _ => Err(Failure::Confused),
+        }
+    }
+
     /// Says goodbye, if that is quickly done.
     pub(super) fn leave(mut self) {
         if self.registration.is_none() {
@@ -277,9 +298,9 @@ fn paged<'a, T>(items: &'a [T], bytes: impl Fn(&T) -> usize + 'a) -> impl Iterat
     })
 }
 
-/// Bytes of an entry on the wire, but for its attributes, of which this version writes none.
+/// Bytes of an entry on the wire, or a little more.
 fn entry_bytes(entry: &FileEntry) -> usize {
-    112 + entry.name.as_str().len()
+    112 + FileEntry::ATTRIBUTES_MAX_BYTES + entry.name.as_str().len()
 }
 
 fn register_pages(entries: &[Arc<FileEntry>]) -> impl Iterator<Item = TrackerRequest> {

@@ -7,7 +7,10 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use thiserror::Error;
 
-use crate::types::{Checksum, ContentKey, FileEntry, FileName, Md5Digest, Millis, NodeTraits, Printable};
+use crate::types::{
+    Checksum, ContentKey, FileEntry, FileName, Kind, Layout, Md5Digest, Millis, NodeTraits, Printable,
+    ReplicationStatus,
+};
 
 /// How a node runs. Every field has a flag of the same name.
 #[derive(Debug, Clone)]
@@ -16,6 +19,10 @@ pub struct NodeConfig {
     /// 0: any.
     pub port: u16,
     pub share: PathBuf,
+    /// Where the files of each kind stand in it.
+    pub layout: Layout,
+    /// Where downloads are placed instead. They are shared only if that lies within the share, under the name that they have there.
+    pub save_dir: Option<PathBuf>,
     pub tracker: SocketAddr,
     pub advertise: Option<SocketAddr>,
     pub latency: LatencySource,
@@ -49,6 +56,8 @@ impl NodeConfig {
             ip,
             port: 0,
             share: share.to_owned(),
+            layout: Layout::Flat,
+            save_dir: None,
             tracker,
             advertise: None,
             latency: LatencySource::Measured,
@@ -152,6 +161,13 @@ pub struct FoundRow {
     pub rating: Option<crate::logic::select::Rating>,
 }
 
+/// A file of the node that is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFile {
+    pub kind: Kind,
+    pub entry: FileEntry,
+}
+
 /// What to download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DownloadRequest {
@@ -170,6 +186,16 @@ pub struct Uploads {
     pub sent_bytes: u64,
     /// Peers that something is uploaded to now.
     pub peers: usize,
+}
+
+/// How it stands with the copies of a content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicationReport {
+    /// What copies are called.
+    pub name: FileName,
+    pub key: ContentKey,
+    /// Its [`ReplicationStatus::shortfall`] says why there will not be more.
+    pub status: ReplicationStatus,
 }
 
 /// What is going on in a download.

@@ -12,25 +12,26 @@ use rand::{Rng, SeedableRng};
 
 use super::api::{
     CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Level, Membership, NodeConfig,
-    Notice, Progress, Ready, ScanSummary, StartError,
+    Notice, OwnFile, Progress, Ready, ReplicationReport, ScanSummary, StartError,
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
+use super::download;
 use super::engine::Engine;
 use super::find;
 use super::jobs::{Job, JobError, JobId, JobNews, Jobs, Watching};
 use super::latency::Latencies;
 use super::memory::Memory;
 use super::names::KnownNames;
+use super::replicate;
 use super::resume;
-use super::shelf::Shelf;
 use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
 use crate::discovery::{Discovery as _, News, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
-use crate::store::{self, Disk, RealDisk, Share, ShareError};
-use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Printable, Query, limits};
+use crate::store::{self, Disk, Folders, RealDisk, ShareError};
+use crate::types::{FileEntry, FileName, Kind, NodeId, NodeSummary, Printable, Query, limits};
 
 /// Threads that send files.
 const UPLOAD_FRONTS: usize = 2;
@@ -77,14 +78,16 @@ impl Node {
     pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
         let bind = SocketAddr::new(config.ip, config.port);
         let is_member = config.membership == Membership::Member;
-        let (share, listener) = match config.membership {
+        let save_dir = config.save_dir.as_deref();
+        let (folders, listener) = match config.membership {
             Membership::Member => {
-                let share = Share::open(&config.share, disk).map_err(share_error)?;
-                (share, Some(Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?)))
+                let folders =
+                    Folders::open(&config.share, config.layout, save_dir, disk).map_err(share_error)?;
+                (folders, Some(Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?)))
             }
-            Membership::Guest => (Share::visit(&config.share, disk).map_err(share_error)?, None),
+            Membership::Guest => (Folders::visit(&config.share, disk).map_err(share_error)?, None),
         };
-        let share = Arc::new(share);
+        let folders = Arc::new(folders);
         let addr = listener.as_ref().map_or(Ok(bind), |listener| listener.local_addr())?;
         let me = SocketAddr::new(config.ip, addr.port());
         let latencies = Latencies::new(me, config.default_latency, &config.latency)
@@ -118,7 +121,7 @@ impl Node {
         }
         let core = Core::new(CoreParts {
             memory: Arc::clone(&memory),
-            share: Arc::clone(&share),
+            folders: Arc::clone(&folders),
             discovery: Arc::new(discovery.clone()),
             pool: pool.clone(),
             notices: config.notices.clone(),
@@ -131,7 +134,7 @@ impl Node {
         let upload_rate = Arc::new(Bucket::new(config.max_upload));
         if let Some(listener) = listener {
             let upload =
-                Upload { memory: Arc::clone(&memory), share: Arc::clone(&share), core: to_core.clone() };
+                Upload { memory: Arc::clone(&memory), folders: Arc::clone(&folders), core: to_core.clone() };
             running.serve_peers(listener, &upload, &upload_rate)?;
         }
 
@@ -140,7 +143,7 @@ impl Node {
             ip: config.ip,
             endpoint: config.advertise.unwrap_or(me),
             memory,
-            share,
+            folders,
             discovery,
             core: to_core,
             latencies: Mutex::new(Arc::new(latencies)),
@@ -232,7 +235,7 @@ impl Node {
         find::find(&self.engine, query, cancel)
     }
 
-    /// Downloads a file into the share, on this thread.
+    /// Downloads a file, on this thread, to where downloads are placed.
     ///
     /// # Errors
     /// [`DownloadError`]; nothing of the user's was changed then.
@@ -287,6 +290,35 @@ impl Node {
         self.engine.jobs.watch(watcher)
     }
 
+    /// Fetches a copy that is kept for others, on this thread: a replica, in no file's way, which `force` replaces alone. What a former
+    /// try has left is used, and nothing goes on by itself.
+    ///
+    /// # Errors
+    /// [`DownloadError`]; nothing of the user's was changed then. `Exists`: the name is taken by other content here.
+    pub fn fetch_replica(
+        &self,
+        request: &DownloadRequest,
+        cancel: &Stop,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Downloaded, DownloadError> {
+        download::download(&self.engine, request, Kind::Replicated, cancel, progress)
+    }
+
+    /// Has the tracker see to `copies` live copies of what `query` means, on nodes that keep replicas; 0 takes that back. The wish stays
+    /// with the tracker; a restarted one is told it again while this node runs. Does not wait for the copies.
+    ///
+    /// # Errors
+    /// [`DownloadError::NotFound`] if no live node has all of it, [`DownloadError::Ambiguous`] if the query means several contents alike;
+    /// [`DownloadError::Command`] if the tracker could not be asked, or refuses.
+    pub fn replicate(
+        &self,
+        query: &Query,
+        copies: u32,
+        cancel: &Stop,
+    ) -> Result<ReplicationReport, DownloadError> {
+        replicate::replicate(&self.engine, query, copies, cancel)
+    }
+
     /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by itself any more. What it has
     /// fetched stays for the next download of the same content.
     pub fn set_aside(&self, name: &FileName) {
@@ -301,10 +333,13 @@ impl Node {
         find::load_of(&self.engine, endpoint, cancel)
     }
 
-    /// The own files, by name.
-    pub fn files(&self) -> Vec<FileEntry> {
+    /// The own files that are published, by name.
+    pub fn files(&self) -> Vec<OwnFile> {
         let catalog = self.engine.memory.catalog.read();
-        catalog.entries().map(|entry| FileEntry::clone(entry)).collect()
+        catalog
+            .files()
+            .map(|file| OwnFile { kind: file.kind, entry: FileEntry::clone(&file.entry) })
+            .collect()
     }
 
     /// All nodes that the tracker knows.
@@ -338,16 +373,8 @@ impl Node {
         });
     }
 
-    /// The own files, for other protocols.
-    pub fn shelf(&self) -> Shelf {
-        let Engine { memory, share, core, upload_rate, .. } = &*self.engine;
-        let upload = Upload { memory: Arc::clone(memory), share: Arc::clone(share), core: core.clone() };
-        Shelf::new(upload, Arc::clone(upload_rate))
-    }
-
-    /// This node's id.
-    pub fn id(&self) -> NodeId {
-        self.engine.memory.node
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// What is uploaded, for whoever shows it.
@@ -375,7 +402,7 @@ impl Node {
     pub fn stop(&self) -> StopReport {
         let report = self.running.stop(|deadline| self.engine.discovery.wait_until_left(deadline));
         if self.is_guest {
-            store::leave_no_trace(&self.engine.share);
+            store::leave_no_trace(self.engine.folders.downloads());
         }
         report
     }
@@ -441,6 +468,7 @@ fn news_to_notices(notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {
                     "this node's files are not offered: the tracker called {endpoint} back: {why}; check --advertise and the firewall"
                 ),
             ),
+            News::Tasks(_) => return,
             News::Lost { why } => (Level::Warning, format!("the tracker is lost: {why}")),
         };
         let _dropped_when_full = notices.try_send(Notice { level, text });

@@ -10,7 +10,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::catalog::Catalog;
 use super::partials::Partials;
-use crate::discovery::{Changes, PublishedCatalog};
+use super::replicas::Replicas;
+use crate::discovery::{Changes, Keeping, PublishedCatalog};
 use crate::logic::ledger::Ledger;
 use crate::types::{FileEntry, NodeId, NodeTraits, Nonce};
 
@@ -20,6 +21,7 @@ pub(super) struct Memory {
     /// What the listener shows to a tracker's call-back; set by the announce thread.
     pub(super) nonce: Arc<Mutex<Option<Nonce>>>,
     pub(super) catalog: RwLock<Catalog>,
+    pub(super) replicas: Replicas,
     /// What the tracker is told about this node.
     pub(super) traits: Mutex<NodeTraits>,
     pub(super) partials: Mutex<Partials>,
@@ -34,6 +36,7 @@ impl Memory {
             node,
             nonce: Arc::default(),
             catalog: RwLock::default(),
+            replicas: Replicas::new(traits.replica_quota_bytes),
             traits: Mutex::new(traits),
             partials: Mutex::default(),
             ledger: Mutex::default(),
@@ -59,5 +62,9 @@ impl PublishedCatalog for Memory {
 
     fn traits(&self) -> NodeTraits {
         *self.traits.lock()
+    }
+
+    fn keeping(&self) -> Option<Keeping> {
+        self.replicas.keeping()
     }
 }

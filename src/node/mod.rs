@@ -18,6 +18,8 @@ mod latency;
 mod memory;
 mod names;
 mod partials;
+mod replicas;
+mod replicate;
 mod resume;
 mod shelf;
 mod turns;
@@ -26,8 +28,8 @@ mod work;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
-    LatencySource, Level, Membership, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError,
-    Uploads, Variant,
+    LatencySource, Level, Membership, NodeConfig, Notice, Outcome, OwnFile, Progress, Ready,
+    ReplicationReport, ScanSummary, StartError, Uploads, Variant,
 };
 pub use figures::{Figures, Rate};
 pub use handle::Node;

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::catalog::SharedFile;
+use super::engine::Engine;
+use super::handle::Node;
 use super::memory::Memory;
 use super::upload::Upload;
 use crate::net::Bucket;
@@ -39,11 +41,21 @@ pub struct SharedSending {
     open: OpenShared,
 }
 
-impl Shelf {
-    pub(super) fn new(upload: Upload, rate: Arc<Bucket>) -> Shelf {
-        Shelf { upload, rate }
+impl Node {
+    /// The own files, for other protocols.
+    pub fn shelf(&self) -> Shelf {
+        let Engine { memory, folders, core, upload_rate, .. } = self.engine();
+        let upload = Upload { memory: Arc::clone(memory), folders: Arc::clone(folders), core: core.clone() };
+        Shelf { upload, rate: Arc::clone(upload_rate) }
     }
 
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.engine().memory.node
+    }
+}
+
+impl Shelf {
     /// What pays for every byte that is sent of a file.
     pub fn rate(&self) -> &Arc<Bucket> {
         &self.rate

@@ -18,7 +18,7 @@ use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::proto::{CodecError, Decoder, FrameError, decode, frame};
 use crate::rt::clock;
-use crate::types::{Attribute, FileName, NodeTraits, Nonce, limits, reason};
+use crate::types::{Attribute, FileEntry, FileName, NodeTraits, Nonce, limits, reason};
 
 /// A suspect whose turn it is to be called back.
 #[derive(Debug)]
@@ -116,7 +116,9 @@ impl Desk {
             }
             TrackerRequest::Find { query, skip } => {
                 let (providers, more) = page(registry.read().find(&query, skip as usize)?, |one| {
-                    160 + NodeTraits::WIRE_MAX_BYTES + one.entry.name.as_str().len()
+                    160 + NodeTraits::WIRE_MAX_BYTES
+                        + FileEntry::ATTRIBUTES_MAX_BYTES
+                        + one.entry.name.as_str().len()
                 });
                 if skip == 0 {
                     self.shared.note_find((&query, from, Via::Native), (&providers, more), now);
@@ -141,6 +143,12 @@ impl Desk {
                 }
                 None => too_many_attributes(),
             },
+            TrackerRequest::Replicate { content, name, copies, again } => {
+                ReplyBody::Replication(registry.write().wish(content, name, copies, again, now)?)
+            }
+            TrackerRequest::TakeTasks { room_bytes, running } => {
+                ReplyBody::Tasks { tasks: registry.write().take_tasks(session, room_bytes, &running, now)? }
+            }
         }))
     }
 

@@ -43,6 +43,10 @@ pub struct TrackerConfig {
     pub deadlines: Deadlines,
     /// How often the sweep looks for missed heartbeats and suspects to call back.
     pub sweep: Duration,
+    /// Live copies that every content is to have on nodes that keep replicas; 0: nothing is copied unless somebody wishes for it.
+    pub replicas: u32,
+    /// How long nobody takes the place of a node that has gone; and nothing is copied unasked for as long after the start.
+    pub replica_grace: Duration,
 }
 
 impl Default for TrackerConfig {
@@ -54,6 +58,8 @@ impl Default for TrackerConfig {
             incomplete_per_address_max: limits::INCOMPLETE_PER_ADDRESS_MAX,
             deadlines: Deadlines::default(),
             sweep: Duration::from_millis(100),
+            replicas: 0,
+            replica_grace: limits::ms(limits::REPLICA_GRACE_MS),
         }
     }
 }
@@ -84,13 +90,13 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(addr: SocketAddr) -> Shared {
+    fn new(addr: SocketAddr, registry_limits: Limits) -> Shared {
         let now = clock::now();
         Shared {
             addr,
             started: now,
             epoch: Epoch(SmallRng::from_os_rng().random()),
-            registry: RwLock::new(Registry::new(Limits::default())),
+            registry: RwLock::new(Registry::new(registry_limits)),
             next_session: AtomicU64::new(1),
             tally: Mutex::new(Tally::new(now)),
             changed: bounded(1),
@@ -143,7 +149,9 @@ impl Tracker {
                 })?,
             );
         let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared::new(addr));
+        let (replicas, replica_grace) = (config.replicas, config.replica_grace);
+        let registry_limits = Limits { replicas, replica_grace, ..Limits::default() };
+        let shared = Arc::new(Shared::new(addr, registry_limits));
         let (threads, stop) = (Threads::new(), Stop::new()?);
         let tracker = Tracker { shared: Arc::clone(&shared), threads, stop };
         let mut posts = Vec::new();

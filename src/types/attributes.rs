@@ -1,4 +1,4 @@
-//! What a node says about itself beyond its files, and how that travels: as tagged [`Attribute`]s.
+//! What a node says about itself and about its files beyond what everybody says, and how that travels: as tagged [`Attribute`]s.
 //!
 //! Whoever reads attributes skips tags that it does not know and values that do not fit their tag, so that nodes of later versions are
 //! understood as far as possible; nothing here fails. Invariant: what [`NodeTraits::to_attributes`] writes, [`NodeTraits::of`] reads back,
@@ -8,11 +8,13 @@
 //! |---:|---|---|
 //! | 1 | node | port of its HTTP server at the address of its endpoint, u16 little endian, not 0 |
 //! | 2 | node | it keeps replicas for others: most bytes of them all, u64 little endian, all ones: no limit of its own |
+//! | 3 | file | a replica: kept because a tracker asked for it; empty |
 
-use super::catalog::Attribute;
+use super::catalog::{Attribute, FileEntry};
 
 const HTTP_PORT: u16 = 1;
 const REPLICA_QUOTA: u16 = 2;
+const REPLICA: u16 = 3;
 
 /// What a node says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -52,6 +54,21 @@ impl NodeTraits {
 
     /// Most bytes that [`NodeTraits::to_attributes`] has on the wire, but for the length of the list.
     pub const WIRE_MAX_BYTES: usize = (10 + 2) + (10 + 8);
+}
+
+impl FileEntry {
+    /// The attributes of a file that is kept because a tracker asked for it, or of any other.
+    pub fn attributes_of(is_replica: bool) -> Vec<Attribute> {
+        is_replica.then(|| Attribute { tag: REPLICA, value: Vec::new() }).into_iter().collect()
+    }
+
+    /// Returns true if and only if its publisher says that it keeps it because a tracker asked for it.
+    pub fn is_replica(&self) -> bool {
+        self.attributes.iter().any(|attribute| attribute.tag == REPLICA)
+    }
+
+    /// Most bytes that [`FileEntry::attributes_of`] has on the wire, but for the length of the list.
+    pub const ATTRIBUTES_MAX_BYTES: usize = 10;
 }
 
 #[cfg(test)]

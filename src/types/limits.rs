@@ -166,6 +166,24 @@ limits! {
     /// Most bytes an upload connection is sent before the next one has its turn.
     UPLOAD_TURN_BYTES: u64 = 256 << 10, "bytes";
 
+    /// Most copies of a content that may be wished for.
+    REPLICA_COPIES_MAX: u32 = 100, "copies";
+    /// Most contents with a wish of their own at a tracker.
+    REPLICA_WISHES_MAX: usize = 10_000, "contents";
+    /// Most replicas that a node is asked to fetch at a time.
+    REPLICA_TASKS_MAX: usize = 5, "tasks";
+    /// A node that has gone has this long to come back before others are asked to take its place, and so have all nodes after a
+    /// tracker's start.
+    REPLICA_GRACE_MS: u64 = 30_000, "ms";
+    /// A node that has failed to fetch a replica is asked for it again after this long, and twice as long after each further failure.
+    REPLICA_RETRY_MS: u64 = 60_000, "ms";
+    /// A tracker looks again at all copies this long after it began to, if it is done by then.
+    REPLICA_ROUND_MS: u64 = 1_000, "ms";
+    /// Most copies and nodes that a tracker looks at in one go.
+    REPLICA_STEP: usize = 10_000, "copies";
+    /// Most copies of nodes that have gone for which a tracker waits by name; where there are more it waits for all.
+    REPLICA_LOSSES_MAX: usize = 4_000_000, "copies";
+
     /// Longest head of an HTTP request, its line included.
     HTTP_HEAD_MAX_BYTES: usize = 8 << 10, "bytes";
     /// Longest target of an HTTP request as it is written, escapes included.

@@ -7,7 +7,8 @@ use nearpeer::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use nearpeer::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use nearpeer::types::{
     Attribute, ContentId, ContentKey, ContentPrefix, Epoch, FileEntry, FileName, Holding, Liveness,
-    Md5Digest, Md5Origin, NodeId, NodeSummary, NodeTraits, Nonce, PieceDigests, Provider, Query,
+    Md5Digest, Md5Origin, NodeId, NodeSummary, NodeTraits, Nonce, PieceDigests, Provider, Query, ReplicaTask,
+    ReplicationStatus,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -49,6 +50,8 @@ impl Message for TrackerRequest {
         TrackerRequest::ListFiles { after: None } => "tracker-request/list-files",
         TrackerRequest::ListFiles { after: Some(_) } => "tracker-request/list-files-after",
         TrackerRequest::Describe { .. } => "tracker-request/describe",
+        TrackerRequest::Replicate { .. } => "tracker-request/replicate",
+        TrackerRequest::TakeTasks { .. } => "tracker-request/take-tasks",
     }
 
     fn samples() -> Vec<TrackerRequest> {
@@ -71,6 +74,8 @@ impl Message for TrackerRequest {
             TrackerRequest::ListFiles { after: None },
             TrackerRequest::ListFiles { after: Some(name("größe.txt")) },
             TrackerRequest::Describe { attributes: node_attributes() },
+            TrackerRequest::Replicate { content: key(), name: name("aa/a.bin"), copies: 3, again: false },
+            TrackerRequest::TakeTasks { room_bytes: 1 << 30, running: vec![key()] },
         ]
     }
 
@@ -101,6 +106,11 @@ impl Message for TrackerRequest {
             any::<u32>().prop_map(|skip| TrackerRequest::ListNodes { skip }),
             option::of(names()).prop_map(|after| TrackerRequest::ListFiles { after }),
             attributes().prop_map(|attributes| TrackerRequest::Describe { attributes }),
+            (keys(), names(), any::<u32>(), any::<bool>()).prop_map(|(content, name, copies, again)| {
+                TrackerRequest::Replicate { content, name, copies, again }
+            }),
+            (any::<u64>(), vec(keys(), 0..9))
+                .prop_map(|(room_bytes, running)| TrackerRequest::TakeTasks { room_bytes, running }),
         ]
         .boxed()
     }
@@ -123,6 +133,8 @@ impl Message for TrackerReply {
         TrackerReply { body: ReplyBody::Refused(TrackerRefusal::Limit(_)), .. } => "tracker-reply/refused-limit",
         TrackerReply { body: ReplyBody::Refused(TrackerRefusal::Busy), .. } => "tracker-reply/refused-busy",
         TrackerReply { body: ReplyBody::Described, .. } => "tracker-reply/described",
+        TrackerReply { body: ReplyBody::Replication(_), .. } => "tracker-reply/replication",
+        TrackerReply { body: ReplyBody::Tasks { .. }, .. } => "tracker-reply/tasks",
     }
 
     fn samples() -> Vec<TrackerReply> {
@@ -164,6 +176,17 @@ impl Message for TrackerReply {
             ReplyBody::Refused(TrackerRefusal::Limit("at most 500000 files".to_owned())),
             ReplyBody::Refused(TrackerRefusal::Busy),
             ReplyBody::Described,
+            ReplyBody::Replication(ReplicationStatus {
+                wanted: 9,
+                copies: 3,
+                awaited: 1,
+                under_way: 2,
+                given: 4,
+                no_room: 5,
+                busy: 6,
+                failed: 7,
+            }),
+            ReplyBody::Tasks { tasks: vec![ReplicaTask { content: key(), name: name("aa/a.bin") }] },
         ]
         .map(|body| TrackerReply { epoch: Epoch(0x0102_0304_0506_0708), body })
         .into()
@@ -195,6 +218,7 @@ impl Message for TrackerReply {
             ".{0,40}".prop_map(TrackerRefusal::Limit),
             Just(TrackerRefusal::Busy),
         ];
+        let task = (keys(), names()).prop_map(|(content, name)| ReplicaTask { content, name });
         let body = prop_oneof![
             any::<u64>().prop_map(|nonce| ReplyBody::Welcome { nonce: Nonce(nonce) }),
             Just(ReplyBody::Staged),
@@ -208,6 +232,21 @@ impl Message for TrackerReply {
             (vec(names(), 0..9), any::<bool>()).prop_map(|(names, more)| ReplyBody::Files { names, more }),
             refusal.prop_map(ReplyBody::Refused),
             Just(ReplyBody::Described),
+            any::<[u32; 8]>().prop_map(
+                |[wanted, copies, awaited, under_way, given, no_room, busy, failed]| {
+                    ReplyBody::Replication(ReplicationStatus {
+                        wanted,
+                        copies,
+                        awaited,
+                        under_way,
+                        given,
+                        no_room,
+                        busy,
+                        failed,
+                    })
+                }
+            ),
+            vec(task, 0..9).prop_map(|tasks| ReplyBody::Tasks { tasks }),
         ];
         (any::<u64>(), body).prop_map(|(epoch, body)| TrackerReply { epoch: Epoch(epoch), body }).boxed()
     }

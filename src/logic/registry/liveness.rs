@@ -116,6 +116,16 @@ impl Pulse {
         }
     }
 
+    /// For how long a suspect has been silent; `None` for a node that is not, or answers.
+    pub(super) fn silent_for(&self, now: Instant) -> Option<Duration> {
+        match self.standing {
+            Standing::Suspect { silent_since, is_answering: false, .. } => {
+                Some(now.saturating_duration_since(silent_since))
+            }
+            _ => None,
+        }
+    }
+
     /// What the list of nodes says; `Live` if and only if the node's files are offered.
     pub(super) fn liveness(&self) -> Liveness {
         match self.standing {

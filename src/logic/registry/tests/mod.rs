@@ -3,6 +3,8 @@
 mod call_backs;
 mod caps;
 mod liveness;
+mod replicas;
+mod replicas_model;
 
 use super::*;
 use crate::types::{Attribute, ContentId, ContentPrefix, FileEntry, Holding, Md5Digest, Md5Origin};
@@ -141,6 +143,7 @@ impl World {
         let unproved = registry.nodes.iter().filter(|(_, node)| node.proof == Proof::Unproved).count();
         assert_eq!(registry.unproved.len(), unproved);
         assert_eq!(registry.listed.len(), registry.nodes.len());
+        registry.check_tasks();
     }
 }
 
