@@ -74,9 +74,8 @@ impl Shelf {
     /// The first `max` own files that begin with `prefix` and come after `after`, by name, and whether there are more.
     pub fn entries(&self, prefix: &str, after: Option<&FileName>, max: usize) -> (Vec<Arc<FileEntry>>, bool) {
         let catalog = self.upload.memory.catalog.read();
-        let fitting = catalog.entries().filter(|entry| entry.name.as_str().starts_with(prefix));
-        let fitting = fitting.filter(|entry| after.is_none_or(|after| entry.name > *after));
-        let mut entries: Vec<_> = fitting.take(max.saturating_add(1)).cloned().collect();
+        let mut entries: Vec<_> =
+            catalog.entries_with(prefix, after).take(max.saturating_add(1)).cloned().collect();
         let more = entries.len() > max;
         entries.truncate(max);
         (entries, more)

@@ -56,8 +56,8 @@ pub(super) fn wanted(request: &Request) -> Result<Wanted, Problem> {
     Ok(Wanted { name, checksum })
 }
 
-/// The metalink of what is wanted among `contents`, each with its sources in order: of several that with strictly more sources. `manifest` gives
-/// its pieces, if they are known.
+/// The metalink of what is wanted among `contents`, each with its sources in order; of several, the one with strictly more sources.
+/// `manifest` gives its pieces, if they are known.
 ///
 /// # Errors
 /// 404: no source serves it by HTTP; 409: the name means several contents.
