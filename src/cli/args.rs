@@ -37,6 +37,9 @@ pub struct TrackerArgs {
     /// The same for one address
     #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_PER_ADDRESS_MAX as u64, value_parser = count(1, 1 << 20))]
     pub max_incomplete_per_address: u64,
+    /// Tell everything as lines of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     show: ShowArgs,
 }
@@ -95,6 +98,9 @@ pub struct NodeArgs {
     /// Read no commands; serve until INT or TERM
     #[arg(long)]
     pub headless: bool,
+    /// Tell everything as lines of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     show: ShowArgs,
 }

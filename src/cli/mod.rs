@@ -16,4 +16,6 @@ pub mod prompt;
 pub mod render;
 pub mod session;
 pub mod signals;
+pub mod sink;
+pub mod tally;
 pub mod tracker;

@@ -270,6 +270,18 @@ impl Node {
         Ok(self.engine.discovery.nodes(cancel)?)
     }
 
+    /// A page of the names that the tracker has live holders of, in order, those after `after`, and whether there are more.
+    ///
+    /// # Errors
+    /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
+    pub fn swarm_names(
+        &self,
+        after: Option<FileName>,
+        cancel: &Stop,
+    ) -> Result<(Vec<FileName>, bool), CommandError> {
+        Ok(self.engine.discovery.names(after, cancel)?)
+    }
+
     /// Names for completion, kept up to date by [`Node::refresh_names`].
     pub fn known_names(&self) -> KnownNames {
         self.known_names.clone()
@@ -280,7 +292,8 @@ impl Node {
         let Some(turn) = self.known_names.refreshing() else { return };
         let (engine, stop) = (Arc::clone(&self.engine), self.running.commands.clone());
         let _pool_is_busy = self.pool.try_run(move || {
-            if let Ok(names) = engine.discovery.names(&stop) {
+            // One page is enough for completion.
+            if let Ok((names, _)) = engine.discovery.names(None, &stop) {
                 turn.saw(names);
             }
         });

@@ -10,6 +10,7 @@ mod control;
 mod core;
 mod download;
 mod engine;
+pub mod events;
 mod figures;
 mod find;
 mod handle;
@@ -27,6 +28,7 @@ pub use api::{
     LatencySource, Level, Membership, NodeConfig, Notice, Outcome, Progress, Ready, ScanSummary, StartError,
     Uploads, Variant,
 };
+pub use events::Journal;
 pub use figures::{Figures, Rate};
 pub use handle::Node;
 pub use latency::open_latency_file;

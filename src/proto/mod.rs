@@ -4,6 +4,7 @@
 //! `peer` are the two conversations.
 
 pub mod codec;
+pub mod event;
 pub mod frame;
 pub mod peer;
 pub mod tracker;

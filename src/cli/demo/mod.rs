@@ -16,7 +16,7 @@ use std::time::Duration;
 use samples::{PICTURE, SURVEY};
 use stage::{DemoError, Stage, Stream, TemporaryDir, io_error};
 
-use super::exit::Exit;
+use super::exit::{ErrorCode, Exit};
 use super::output::{Output, WriteEnd, say};
 use super::signals::Signals;
 use crate::logic::select::{Candidate, LatencyOrigin, Rating, rank, reasons};
@@ -58,7 +58,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         }
         Some(other) => {
             say(&format!("demo: it takes no arguments, `{}` is one", crate::types::Printable(other)));
-            Exit::Usage
+            Exit::Error(ErrorCode::Usage)
         }
         None => demo(signals),
     }
@@ -81,16 +81,16 @@ fn demo(signals: &Signals) -> Exit {
             let seconds = (clock::now() - started).as_secs_f32();
             match tell(&format!("\nDone in {seconds:.1} s; no process and no file is left.")) {
                 Ok(()) => Exit::Success,
-                Err(_) => Exit::LocalIo,
+                Err(_) => Exit::Error(ErrorCode::LocalIo),
             }
         }
-        Err(DemoError::Interrupted) => signals.exit().unwrap_or(Exit::Other),
+        Err(DemoError::Interrupted) => signals.exit().unwrap_or(Exit::Error(ErrorCode::Other)),
         Err(error) => {
             say(&format!("demo: {error}"));
             for line in stage.last_words() {
                 say(&format!("  {line}"));
             }
-            Exit::Other
+            Exit::Error(ErrorCode::Other)
         }
     }
 }
