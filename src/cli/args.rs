@@ -215,6 +215,7 @@ impl NodeArgs {
             membership: Membership::Member,
             resume: self.resume == Switch::On,
             notices,
+            ..NodeConfig::new(self.ip, &self.dir, self.tracker)
         }
     }
 

@@ -60,7 +60,9 @@ pub fn text(event: &Event) -> Option<Said> {
         }
         Event::Job { id, name, state, done_bytes, total_bytes, .. } => {
             let state = match state {
+                JobState::Queued => "queued",
                 JobState::Running => "running",
+                JobState::Paused => "paused",
                 JobState::Done => "done",
                 JobState::Failed => "failed",
                 JobState::Cancelled => "cancelled",

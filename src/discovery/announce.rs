@@ -312,7 +312,7 @@ mod tests {
     use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
     use crate::proto::{Decoder, decode, frame};
     use crate::rt::Threads;
-    use crate::types::{ContentId, FileEntry, Holding, Md5Digest, Md5Origin};
+    use crate::types::{ContentId, FileEntry, Holding, Md5Digest, Md5Origin, NodeTraits};
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -350,6 +350,10 @@ mod tests {
 
         fn load(&self) -> u32 {
             0
+        }
+
+        fn traits(&self) -> NodeTraits {
+            NodeTraits::default()
         }
     }
 

@@ -16,7 +16,7 @@ use crate::net::client::{Client, ClientError, Woken};
 use crate::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::rt::{Stop, clock};
 use crate::types::{
-    Epoch, FileEntry, FileName, NodeSummary, Nonce, Printable, Provider, Query, limits, reason,
+    Epoch, FileEntry, FileName, NodeSummary, NodeTraits, Nonce, Printable, Provider, Query, limits, reason,
 };
 
 /// Register and update pages sent before the first of their replies is read.
@@ -64,6 +64,8 @@ pub(super) struct Control {
 pub(super) struct Registration {
     /// Version of the catalog that the tracker has.
     version: u64,
+    /// What the tracker has been told about the node.
+    traits: NodeTraits,
     /// Of the tracker that the connection is to.
     pub(super) epoch: Epoch,
     /// What the node is registered as.
@@ -84,7 +86,8 @@ impl Control {
         let mut client = Client::connect(config.tracker, Some(config.ip), deadline, stop)?;
         let endpoint = endpoint(config, &client);
         let heartbeat_ms = config.heartbeat.map_or(0, |interval| interval.as_millis() as u32);
-        let hello = Hello { node: config.node, endpoint, heartbeat_ms, attributes: vec![] };
+        let traits = catalog.traits();
+        let hello = Hello { node: config.node, endpoint, heartbeat_ms, attributes: traits.to_attributes() };
         let (epoch, body) = ask(&mut client, &TrackerRequest::Hello(hello))?;
         let ReplyBody::Welcome { nonce } = body else { return Err(Failure::Confused) };
         show_nonce(nonce);
@@ -92,7 +95,7 @@ impl Control {
         let body = send_pages(&mut client, register_pages(&entries))?;
         let ReplyBody::Registered { unproved } = body else { return Err(Failure::Confused) };
         let unproved = unproved.map(|why| Printable(reason(&why)).to_string());
-        let registration = Some(Registration { version, epoch, endpoint, unproved });
+        let registration = Some(Registration { version, traits, epoch, endpoint, unproved });
         Ok(Control { client, registration })
     }
 
@@ -107,9 +110,17 @@ impl Control {
         self.registration.as_ref()
     }
 
-    /// Publishes what has changed since the last time.
+    /// Publishes what has changed since the last time, of the node and of its catalog.
     pub(super) fn update(&mut self, catalog: &dyn PublishedCatalog) -> Result<(), Failure> {
         let Some(registration) = &mut self.registration else { return Ok(()) };
+        let traits = catalog.traits();
+        if traits != registration.traits {
+            let request = TrackerRequest::Describe { attributes: traits.to_attributes() };
+            let ReplyBody::Described = ask(&mut self.client, &request)?.1 else {
+                return Err(Failure::Confused);
+            };
+            registration.traits = traits;
+        }
         let (version, body) = match catalog.changes_since(registration.version) {
             Some((_, changes)) if changes.is_empty() => return Ok(()),
             Some((version, changes)) => (version, send_pages(&mut self.client, update_pages(&changes))?),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::rt::Stop;
-use crate::types::{FileEntry, FileName, Provider, Query};
+use crate::types::{FileEntry, FileName, NodeTraits, Provider, Query};
 
 pub use announce::{News, TrackerClientConfig};
 pub use tracker_client::TrackerClient;
@@ -37,6 +37,9 @@ pub trait PublishedCatalog: Send + Sync {
 
     /// The node's load, for heartbeats.
     fn load(&self) -> u32;
+
+    /// What the node says about itself.
+    fn traits(&self) -> NodeTraits;
 }
 
 /// Changes to a catalog. A name is in one of them at most.

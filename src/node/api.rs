@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use thiserror::Error;
 
-use crate::types::{Checksum, ContentKey, FileEntry, FileName, Md5Digest, Millis, Printable};
+use crate::types::{Checksum, ContentKey, FileEntry, FileName, Md5Digest, Millis, NodeTraits, Printable};
 
 /// How a node runs. Every field has a flag of the same name.
 #[derive(Debug, Clone)]
@@ -34,6 +34,10 @@ pub struct NodeConfig {
     pub membership: Membership,
     /// Go on by itself with downloads that a former run of the node left unfinished.
     pub resume: bool,
+    /// Keep copies of others' files when the tracker asks for it. Nothing is asked of a node without heartbeats.
+    pub accept_replicas: bool,
+    /// Most bytes of such copies, those under way included; `None`: as many as the disk has room for.
+    pub replica_quota: Option<u64>,
     /// Where notices go; dropped when full.
     pub notices: Sender<Notice>,
 }
@@ -57,8 +61,18 @@ impl NodeConfig {
             wait_for_tracker: false,
             membership: Membership::Member,
             resume: false,
+            accept_replicas: false,
+            replica_quota: None,
             notices: crossbeam_channel::bounded(0).0,
         }
+    }
+
+    /// What the tracker is told about the node when it starts.
+    pub(super) fn traits(&self) -> NodeTraits {
+        // A node that says nothing unasked would never ask for anything to keep.
+        let is_willing = self.accept_replicas && self.heartbeat.is_some();
+        let quota = self.replica_quota.unwrap_or(u64::MAX);
+        NodeTraits { http_port: None, replica_quota_bytes: is_willing.then_some(quota) }
     }
 }
 

@@ -431,7 +431,7 @@ mod tests {
     use crate::discovery::DiscoveryError;
     use crate::rt::Threads;
     use crate::store::{HashError, RealDisk};
-    use crate::types::{NodeId, Provider, Query};
+    use crate::types::{NodeId, NodeTraits, Provider, Query};
     use crossbeam_channel::bounded;
 
     struct Nobody;
@@ -450,7 +450,7 @@ mod tests {
         std::fs::write(dir.path().join("a"), b"a").expect("written");
         let stop = Stop::new().expect("a descriptor");
         let parts = CoreParts {
-            memory: Arc::new(Memory::new(NodeId(1))),
+            memory: Arc::new(Memory::new(NodeId(1), NodeTraits::default())),
             share: Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("a share")),
             discovery: Arc::new(Nobody),
             pool: Pool::start("none", 0, 10, &Threads::new(), &stop).expect("no thread"),

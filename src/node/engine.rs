@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::api::{CommandError, Level, Notice};
 use super::catalog::SharedFile;
 use super::core;
+use super::jobs::Jobs;
 use super::latency::Latencies;
 use super::memory::Memory;
 use super::turns::Turns;
@@ -33,8 +34,7 @@ pub(super) struct Engine {
     pub(super) retries: u32,
     pub(super) notices: Sender<Notice>,
     pub(super) turns: Turns,
-    /// The download that is gone on with by itself right now, and what ends it. Whoever takes it out has it set aside.
-    pub(super) resuming: Mutex<Option<(FileName, Stop)>>,
+    pub(super) jobs: Jobs,
 }
 
 impl Engine {

@@ -16,7 +16,7 @@ const WINDOW: Duration = Duration::from_secs(5);
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 /// The state of one download as its events tell it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Figures {
     content: Option<ContentKey>,
     sources: BTreeSet<SocketAddr>,
@@ -96,7 +96,7 @@ impl Figures {
 }
 
 /// The rate of a growing count of bytes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Rate {
     /// When the count was what, oldest first; the first may be older than the window.
     samples: VecDeque<(Instant, u64)>,

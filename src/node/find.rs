@@ -315,7 +315,8 @@ mod tests {
             holding,
             attributes: Vec::new(),
         };
-        Provider { node: NodeId(u128::from(port)), endpoint: ([127, 0, 0, 1], port).into(), entry }
+        let (node, endpoint) = (NodeId(u128::from(port)), ([127, 0, 0, 1], port).into());
+        Provider { node, endpoint, entry, attributes: Vec::new() }
     }
 
     #[test]

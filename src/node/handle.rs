@@ -16,16 +16,16 @@ use super::api::{
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
-use super::download;
 use super::engine::Engine;
 use super::find;
+use super::jobs::{Job, JobError, JobId, JobNews, Jobs, Watching};
 use super::latency::Latencies;
 use super::memory::Memory;
 use super::names::KnownNames;
 use super::resume;
 use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
-use crate::discovery::{News, TrackerClient, TrackerClientConfig};
+use crate::discovery::{Discovery as _, News, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
 use crate::store::{self, Disk, RealDisk, Share, ShareError};
@@ -89,7 +89,7 @@ impl Node {
         let latencies = Latencies::new(me, config.default_latency, &config.latency)
             .map_err(|error| StartError::Latency { path: error.path, why: error.why })?;
 
-        let memory = Arc::new(Memory::new(NodeId(SmallRng::from_os_rng().random())));
+        let memory = Arc::new(Memory::new(NodeId(SmallRng::from_os_rng().random()), config.traits()));
         let running = Running::new()?;
         let threads = &running.threads;
 
@@ -147,7 +147,7 @@ impl Node {
             retries: config.retries,
             notices: config.notices,
             turns: Turns::default(),
-            resuming: Mutex::default(),
+            jobs: Jobs::start(threads, &running.commands)?,
         });
         if is_member {
             resume::tidy_up(&engine);
@@ -239,7 +239,49 @@ impl Node {
         cancel: &Stop,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Downloaded, DownloadError> {
-        download::download(&self.engine, request, cancel, progress)
+        self.engine.jobs.run(&self.engine, request, cancel, progress)
+    }
+
+    /// Has a file downloaded into the share with nobody waiting; [`Node::watch`] tells of it.
+    ///
+    /// # Errors
+    /// [`JobError::TooMany`].
+    pub fn start_download(&self, request: DownloadRequest) -> Result<JobId, JobError> {
+        self.engine.jobs.start_download(&self.engine, request)
+    }
+
+    /// Every download of this node, the oldest first; of those that have ended the last [`limits::JOBS_ENDED_MAX`].
+    pub fn jobs(&self) -> Vec<Job> {
+        self.engine.jobs.all()
+    }
+
+    /// Stops a download for now, whoever asked for it. What was fetched is kept.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub fn pause(&self, id: JobId) -> Result<(), JobError> {
+        self.engine.jobs.pause(&self.engine, id)
+    }
+
+    /// Has a paused download go on.
+    ///
+    /// # Errors
+    /// [`JobError`]; `Pausing` while it has not stopped yet.
+    pub fn resume(&self, id: JobId) -> Result<(), JobError> {
+        self.engine.jobs.resume(&self.engine, id)
+    }
+
+    /// Ends a download, whoever asked for it. What was fetched is kept for the next download of the content.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub fn cancel(&self, id: JobId) -> Result<(), JobError> {
+        self.engine.jobs.cancel(&self.engine, id)
+    }
+
+    /// Has `watcher` told of every download until what is returned is dropped. It is called on the download's thread and must not wait.
+    pub fn watch(&self, watcher: impl Fn(&JobNews<'_>) + Send + Sync + 'static) -> Watching {
+        self.engine.jobs.watch(watcher)
     }
 
     /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by itself any more. What it has
@@ -280,6 +322,13 @@ impl Node {
         cancel: &Stop,
     ) -> Result<(Vec<FileName>, bool), CommandError> {
         Ok(self.engine.discovery.names(after, cancel)?)
+    }
+
+    /// Has the tracker tell others that this node has an HTTP server at this port of its address (0 or `None`: that it has none), so that
+    /// links can lead there. Does not wait; to be called as soon as the server is bound, and again when it is gone.
+    pub fn announce_http(&self, port: Option<u16>) {
+        self.engine.memory.traits.lock().http_port = port.filter(|port| *port != 0);
+        self.engine.discovery.publish();
     }
 
     /// Names for completion, kept up to date by [`Node::refresh_names`].

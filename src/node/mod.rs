@@ -14,6 +14,7 @@ pub mod events;
 mod figures;
 mod find;
 mod handle;
+mod jobs;
 mod latency;
 mod memory;
 mod names;
@@ -31,6 +32,7 @@ pub use api::{
 pub use events::Journal;
 pub use figures::{Figures, Rate};
 pub use handle::Node;
+pub use jobs::{Job, JobError, JobId, JobNews, JobState, Origin, Watching, What};
 pub use latency::open_latency_file;
 pub use names::KnownNames;
 pub use upload::UploadMeter;

@@ -17,7 +17,7 @@ use super::core;
 use super::memory::Memory;
 use crate::net::{After, Closed, ConnId, Hands, Parts, Service};
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
-use crate::proto::{FrameError, decode};
+use crate::proto::{Decoder, FrameError, decode};
 use crate::store::is_shortage;
 use crate::store::share::{FileStamp, Share};
 use crate::types::{ContentKey, Geometry, NodeId, limits};
@@ -182,12 +182,19 @@ impl Upload {
 impl Service for Upload {
     type Session = Session;
     type Event = Event;
+    type Decoder = Decoder;
 
     fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) -> Session {
         Session::default()
     }
 
-    fn frame(&mut self, id: ConnId, session: &mut Session, body: &[u8], hands: &mut Hands<Session>) -> After {
+    fn message(
+        &mut self,
+        id: ConnId,
+        session: &mut Session,
+        body: &[u8],
+        hands: &mut Hands<Session>,
+    ) -> After {
         let request = match decode(body) {
             Ok(PeerRequest::Piece { asker, content, piece }) => (asker, content, piece),
             Ok(_) => {

@@ -212,10 +212,13 @@ pub enum VerifyState {
     Unreadable,
 }
 
+/// How a background job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
+    Queued,
     Running,
+    Paused,
     Done,
     Failed,
     Cancelled,

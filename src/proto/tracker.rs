@@ -1,6 +1,6 @@
 //! The conversation between a node and a tracker: each request has exactly one reply, in order.
 //!
-//! `Hello` makes a connection the node's control connection; `Register`, `Update`, `Heartbeat` and `Leave` are taken on such a
+//! `Hello` makes a connection the node's control connection; `Register`, `Update`, `Heartbeat`, `Leave` and `Describe` are taken on such a
 //! connection alone and speak for that node alone. `Find`, `ListNodes` and `ListFiles` are answered on any connection.
 
 use std::net::SocketAddr;
@@ -40,6 +40,10 @@ pub enum TrackerRequest {
     /// Names with at least one live holder, in order, those after `after`.
     ListFiles {
         after: Option<FileName>,
+    },
+    /// What the node says about itself, in place of all it has said before.
+    Describe {
+        attributes: Vec<Attribute>,
     },
 }
 
@@ -84,6 +88,8 @@ pub enum ReplyBody {
     Files { names: Vec<FileName>, more: bool },
     /// The request was not carried out.
     Refused(TrackerRefusal),
+    /// To `Describe`.
+    Described,
 }
 
 /// Why a tracker does not carry a request out.

@@ -16,9 +16,9 @@ use crate::logic::registry::{CallBack, Claim, Outcome, Proof, RegistryError, Ses
 use crate::net::{After, Closed, ConnId, Hands, Service};
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
-use crate::proto::{CodecError, FrameError, decode, frame};
+use crate::proto::{CodecError, Decoder, FrameError, decode, frame};
 use crate::rt::clock;
-use crate::types::{Attribute, FileName, Nonce, limits, reason};
+use crate::types::{Attribute, FileName, NodeTraits, Nonce, limits, reason};
 
 /// A suspect whose turn it is to be called back.
 #[derive(Debug)]
@@ -59,15 +59,13 @@ impl Desk {
         let registry = &self.shared.registry;
         Ok(Some(match request {
             TrackerRequest::Hello(hello) => {
-                // Those of later versions are skipped, but not without bounds.
-                if !Attribute::are_bounded(&hello.attributes) {
-                    let why = "more attributes of the node, or longer ones, than are allowed";
-                    return Ok(Some(ReplyBody::Refused(TrackerRefusal::Limit(why.into()))));
-                }
+                let Some(traits) = traits(&hello.attributes) else { return Ok(Some(too_many_attributes())) };
                 let nonce = Nonce(self.rng.random());
                 let heartbeat = Some(hello.heartbeat_ms).filter(|ms| *ms > 0);
                 let heartbeat = heartbeat.map(|ms| Duration::from_millis(u64::from(ms)));
-                registry.write().hello(session, hello.node, hello.endpoint, heartbeat, nonce, now)?;
+                let mut registry = registry.write();
+                registry.hello(session, hello.node, hello.endpoint, heartbeat, nonce, now)?;
+                registry.describe(session, traits)?;
                 ReplyBody::Welcome { nonce }
             }
             TrackerRequest::Register { entries, last } => {
@@ -112,13 +110,14 @@ impl Desk {
             }
             TrackerRequest::Find { query, skip } => {
                 let registry = registry.read();
-                let (providers, more) =
-                    page(registry.find(&query, skip as usize)?, |one| 152 + one.entry.name.as_str().len());
+                let (providers, more) = page(registry.find(&query, skip as usize)?, |one| {
+                    160 + NodeTraits::WIRE_MAX_BYTES + one.entry.name.as_str().len()
+                });
                 ReplyBody::Providers { providers, more }
             }
             TrackerRequest::ListNodes { skip } => {
                 let registry = registry.read();
-                let (nodes, more) = page(registry.nodes(skip as usize), |_| 64);
+                let (nodes, more) = page(registry.nodes(skip as usize), |_| 72 + NodeTraits::WIRE_MAX_BYTES);
                 ReplyBody::Nodes { nodes, more }
             }
             TrackerRequest::ListFiles { after } => {
@@ -127,6 +126,13 @@ impl Desk {
                     page(registry.files_after(after.as_ref()), |name: &FileName| 8 + name.as_str().len());
                 ReplyBody::Files { names, more }
             }
+            TrackerRequest::Describe { attributes } => match traits(&attributes) {
+                Some(traits) => {
+                    registry.write().describe(session, traits)?;
+                    ReplyBody::Described
+                }
+                None => too_many_attributes(),
+            },
         }))
     }
 
@@ -183,13 +189,20 @@ impl Desk {
 impl Service for Desk {
     type Session = Session;
     type Event = CallSuspect;
+    type Decoder = Decoder;
 
     fn accepted(&mut self, peer: SocketAddr, _local: SocketAddr) -> Session {
         let id = SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed));
         Session::Asker { id, from: peer.ip().to_canonical(), said_hello: false }
     }
 
-    fn frame(&mut self, id: ConnId, session: &mut Session, body: &[u8], hands: &mut Hands<Session>) -> After {
+    fn message(
+        &mut self,
+        id: ConnId,
+        session: &mut Session,
+        body: &[u8],
+        hands: &mut Hands<Session>,
+    ) -> After {
         match session {
             Session::Asker { id: asker, from, said_hello } => {
                 let request = match decode(body) {
@@ -270,13 +283,23 @@ impl Service for Desk {
     }
 }
 
+/// What attributes of a node say. Those of later versions are skipped, but not without bounds: `None` beyond them.
+fn traits(attributes: &[Attribute]) -> Option<NodeTraits> {
+    Attribute::are_bounded(attributes).then(|| NodeTraits::of(attributes))
+}
+
+fn too_many_attributes() -> ReplyBody {
+    let why = "more attributes of the node, or longer ones, than are allowed";
+    ReplyBody::Refused(TrackerRefusal::Limit(why.into()))
+}
+
 /// Why a call-back got no answer, for the node's owner.
 fn call_failure(why: &Closed) -> String {
     match why {
         Closed::Refused => "connection refused".into(),
         Closed::Deadline => format!("no answer within {} ms", limits::CALL_BACK_DEADLINE_MS),
         Closed::Error(kind) => kind.to_string(),
-        Closed::Malformed(_) => "what answers there is not a node".into(),
+        Closed::Malformed => "what answers there is not a node".into(),
         _ => "the connection was closed".into(),
     }
 }
@@ -300,7 +323,6 @@ mod tests {
     use super::*;
     use crate::logic::registry::{Limits, Registry};
     use crate::net::Deadlines;
-    use crate::proto::Decoder;
     use crate::proto::tracker::Hello;
     use crate::tracker::{Tracker, TrackerConfig};
     use crate::types::Epoch;
@@ -442,7 +464,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 let mut session = desk.accepted(addr, addr);
-                desk.frame(ConnId(1), &mut session, &find[8..], &mut hands);
+                desk.message(ConnId(1), &mut session, &find[8..], &mut hands);
                 desk.closed(ConnId(1), session, &Closed::Peer, &mut hands);
                 done.send(()).expect("the test waits");
             });

@@ -144,6 +144,10 @@ limits! {
     PIECE_BUFFERS_MAX_BYTES: u64 = 40 << 20, "bytes";
     /// Downloads that run at once in a process; each has its part of the piece buffers, and others wait.
     DOWNLOADS_AT_ONCE: usize = 2, "downloads";
+    /// Unfinished downloads of a node that nobody waits for.
+    JOBS_MAX: usize = 1000, "downloads";
+    /// Downloads that have ended and are remembered.
+    JOBS_ENDED_MAX: usize = 100, "downloads";
     /// Most sources in use at once by one download.
     SOURCES_AT_ONCE: usize = 8, "sources";
     /// Pieces that are verified at once, side by side.
@@ -161,6 +165,15 @@ limits! {
     PARTS_KNOWN_MAX: usize = 32, "holders";
     /// Most bytes an upload connection is sent before the next one has its turn.
     UPLOAD_TURN_BYTES: u64 = 256 << 10, "bytes";
+
+    /// Longest head of an HTTP request, its line included.
+    HTTP_HEAD_MAX_BYTES: usize = 8 << 10, "bytes";
+    /// Longest target of an HTTP request as it is written, escapes included.
+    HTTP_TARGET_MAX_BYTES: usize = 6 << 10, "bytes";
+    /// Most header lines of an HTTP request.
+    HTTP_HEADERS_MAX: usize = 64, "lines";
+    /// Longest body of an HTTP request.
+    HTTP_BODY_MAX_BYTES: usize = 64 << 10, "bytes";
 
     /// After this long a node says that it listens, its first scan done or not.
     START_SCAN_WAIT_MS: u64 = 2_000, "ms";

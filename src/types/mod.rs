@@ -3,6 +3,7 @@
 //! Plain values that are valid by construction. Nothing here opens, sends, waits or prints; everything above
 //! may rely on a value of these types having been checked.
 
+pub mod attributes;
 pub mod catalog;
 pub mod content;
 pub mod digest;
@@ -15,6 +16,7 @@ pub mod piece_set;
 pub mod pieces;
 pub mod printable;
 
+pub use attributes::NodeTraits;
 pub use catalog::{Attribute, FileEntry, Holding, Liveness, Md5Origin, NodeSummary, Provider, Query};
 pub use content::{Checksum, ChecksumError, ContentPrefix};
 pub use digest::{ContentId, ContentKey, Md5Digest, PieceDigests};

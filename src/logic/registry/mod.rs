@@ -26,7 +26,7 @@ use self::index::{Catalog, Index, slot_u32};
 pub use self::liveness::Outcome;
 use self::liveness::{Due, Pulse};
 use self::staging::{Change, PageKind, Staged, Staging};
-use crate::types::{FileName, Liveness, NodeId, NodeSummary, Nonce, Provider, Query, limits};
+use crate::types::{FileName, Liveness, NodeId, NodeSummary, NodeTraits, Nonce, Provider, Query, limits};
 
 /// One control connection; the caller never uses a value twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +81,7 @@ pub struct Registry {
 struct Session {
     claim: Claim,
     heartbeat: Option<Duration>,
+    traits: NodeTraits,
     /// Its place in the order of hellos, by which the late messages of a former session are told.
     order: u64,
     staging: Staging,
@@ -103,6 +104,7 @@ struct Node {
     order: u64,
     pulse: Pulse,
     load: Option<u32>,
+    traits: NodeTraits,
     catalog: Catalog,
 }
 
@@ -144,9 +146,24 @@ impl Registry {
         self.hellos += 1;
         let claim = Claim { node, endpoint, nonce };
         let order = self.hellos;
-        let staging = Staging::Empty;
-        let known = Session { claim, heartbeat, order, staging, called, is_proved: false, node: kept };
+        let (traits, staging) = (NodeTraits::default(), Staging::Empty);
+        let known =
+            Session { claim, heartbeat, traits, order, staging, called, is_proved: false, node: kept };
         self.sessions.insert(session, known);
+        Ok(())
+    }
+
+    /// Takes what the node of `session` says about itself, in place of what it has said before. A hello takes everything back; it is
+    /// passed on from the next registration on, or at once if there is one.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotRegistered`] before a hello.
+    pub fn describe(&mut self, session: SessionId, traits: NodeTraits) -> Result<(), RegistryError> {
+        let known = self.sessions.get_mut(&session).ok_or(RegistryError::NotRegistered)?;
+        known.traits = traits;
+        if let Some(slot) = known.node {
+            self.node_mut(slot).traits = traits;
+        }
         Ok(())
     }
 
@@ -175,6 +192,7 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let known = self.sessions.get(&session).ok_or(RegistryError::NotRegistered)?;
         let (claim, heartbeat, order, own) = (known.claim, known.heartbeat, known.order, known.node);
+        let traits = known.traits;
         let (at_endpoint, unproved) =
             (self.proved_at(claim.endpoint), self.unproved.get(&claim.node).copied());
         // A proved claim is late only after a proved one: anyone can make an unproved one.
@@ -213,7 +231,7 @@ impl Registry {
             None => (None, Catalog::with_capacity(changes.len())),
         };
         let (id, endpoint) = (claim.node, claim.endpoint);
-        let node = Node { id, endpoint, proof, session: Some(session), order, pulse, load, catalog };
+        let node = Node { id, endpoint, proof, session: Some(session), order, pulse, load, traits, catalog };
         let slot = self.list(home, node);
         self.session_mut(session).node = Some(slot);
         self.note_proof(session, proof);
@@ -337,7 +355,12 @@ impl Registry {
         let offered = self.index.holders(query, |slot| self.is_offered(slot));
         Ok(offered.skip(skip).map(|(slot, entry)| {
             let node = self.node(slot);
-            Provider { node: node.id, endpoint: node.endpoint, entry: node.catalog.entry(entry) }
+            Provider {
+                node: node.id,
+                endpoint: node.endpoint,
+                entry: node.catalog.entry(entry),
+                attributes: node.traits.to_attributes(),
+            }
         }))
     }
 
@@ -351,6 +374,7 @@ impl Registry {
                 liveness: node.pulse.liveness(),
                 files: slot_u32(node.catalog.files()),
                 load: node.load,
+                attributes: node.traits.to_attributes(),
             }
         })
     }
