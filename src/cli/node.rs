@@ -5,29 +5,32 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use rustyline::ExternalPrinter;
 
-use super::args::{self, NodeArgs, Parsed};
+use super::args::{self, NodeArgs, NodeRun};
 use super::exit::{ErrorCode, Exit};
+use super::handoff::server::Server;
 use super::output::{Output, say};
-use super::piped;
 use super::progress::{Form, ProgressFlag, Screen};
 use super::prompt::Prompt;
 use super::render::{self, Said};
 use super::session::Session;
 use super::signals::{Signals, service_exit};
 use super::sink::Sink;
-use super::tracker::{refuse, show, stopped};
+use super::tracker::{refuse, stopped};
+use super::verbs::{self, Verb};
+use super::{oneshot, piped, verify};
 use crate::node::{LatencySource, Node, Notice, Ready, events};
 use crate::proto::event::Event;
 use crate::rt::{Stop, Threads, clock};
-use crate::types::Printable;
+use crate::types::{Printable, limits};
 
 /// Most notices that wait to be printed; more are dropped.
-const NOTICES_MAX: usize = 256;
+pub(super) const NOTICES_MAX: usize = 256;
 /// The last notices are waited for this long when the node has stopped.
 const LAST_NOTICES: Duration = Duration::from_millis(500);
 
@@ -40,10 +43,15 @@ enum Input {
 
 /// Runs the program to its end. `arguments` begin with the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> Exit {
-    let args = match args::parse::<NodeArgs>(arguments) {
-        Ok(Parsed::Run(args)) => args,
-        Ok(Parsed::ShowLimits) => return show(&args::limits_text()),
-        Err(error) => return refuse(&error),
+    let args = match args::node(arguments) {
+        Ok(NodeRun::Share(args)) => args,
+        Ok(NodeRun::Command(Verb::Completions(args))) => return completions(args.shell),
+        Ok(NodeRun::Command(Verb::Verify(args))) => return verify::run(&args, signals),
+        Ok(NodeRun::Command(verb)) => {
+            let Some(errand) = verb.errand() else { return Exit::Error(ErrorCode::Usage) };
+            return oneshot::run(&errand, signals);
+        }
+        Err(refusal) => return refuse("node", refusal),
     };
     let latency = match args.latency_source(Path::new("")) {
         Ok(latency) => latency,
@@ -61,8 +69,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
     })
 }
 
-fn path_text(path: &Path) -> String {
+pub(super) fn path_text(path: &Path) -> String {
     Printable(&path.to_string_lossy()).to_string()
+}
+
+/// Prints completions for a shell.
+fn completions(shell: clap_complete::Shell) -> Exit {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut verbs::node_command(), "node", &mut text);
+    let _unread = Output::stdout().lines(String::from_utf8_lossy(&text).trim_end());
+    Exit::Success
 }
 
 fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::Result<Exit> {
@@ -92,15 +108,18 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
     let load_weight = config.load_weight;
     let mut sink = match args.json {
         true => Sink::json(Box::new(io::stdout()), args.progress != ProgressFlag::None),
-        false => Sink::text(Output::stdout(), form, screen.clone(), None),
+        false => Sink::text(Box::new(io::stdout()), form, screen.clone(), None),
     };
     let node = match Node::start(config) {
-        Ok(node) => node,
+        Ok(node) => Arc::new(node),
         Err(error) => return Ok(refused(&mut sink, &error, ErrorCode::from(&error))),
     };
     sink.show_uploads(node.upload_meter());
     signals.watch_threads(node.ended(), &threads)?;
+    let local = Threads::new();
     let exit = ready(&node, &mut sink, signals).and_then(|()| {
+        // A share that cannot be written to is served only: it takes no jobs.
+        let _server = Server::start(&node, &args.dir, signals, load_weight, &local).ok();
         let mut session = Session::new(&node, sink, signals, load_weight);
         match input {
             Input::Prompt(prompt) => Ok(prompt.run(&mut session, signals)?),
@@ -117,7 +136,12 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
     });
     // Threads that end from now on end because they are told to.
     signals.leaving().trigger();
-    let report = node.stop();
+    let local = local.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS));
+    let report = match Arc::into_inner(node) {
+        Some(node) => node.stop(),
+        // A job that does not end keeps it.
+        None => local,
+    };
     drop(notices);
     let _late_notices_are_lost = threads.join(clock::now() + LAST_NOTICES);
     signals.restore_terminal();

@@ -2,6 +2,10 @@
 //!
 //! One command at a time. A command that fails is told and gives its exit code; only the writer of results can end the session.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use super::command::{self, Command, Listed};
 use super::exit::{ErrorCode, Exit};
 use super::output::{WriteEnd, say};
@@ -9,7 +13,7 @@ use super::render;
 use super::signals::Signals;
 use super::sink::Sink;
 use super::tally::{Tally, stat};
-use crate::node::{CommandError, DownloadError, DownloadRequest, FindReport, Journal, Node, Outcome, events};
+use crate::node::{CommandError, DownloadError, DownloadRequest, FindReport, Node, Outcome, events};
 use crate::proto::event::Event;
 use crate::rt::{Stop, clock};
 use crate::types::{Liveness, Millis, Query};
@@ -33,6 +37,24 @@ pub struct Session<'a> {
     signals: &'a Signals,
     load_weight: Millis,
     tally: Tally,
+    patience: Patience,
+}
+
+/// How long commands may take.
+#[derive(Debug, Clone, Default)]
+pub struct Patience {
+    /// As it was given.
+    pub time: Option<Duration>,
+    /// It is over: what is cancelled now is cancelled for that.
+    pub is_over: Arc<AtomicBool>,
+}
+
+impl Patience {
+    /// What to say of a command that was cancelled because its time is over.
+    pub fn verdict(&self) -> Option<String> {
+        let time = self.time.filter(|_| self.is_over.load(Ordering::Relaxed))?;
+        Some(format!("not done in {}, the time of --timeout", humantime::format_duration(time)))
+    }
 }
 
 /// Why a command has no result.
@@ -80,7 +102,17 @@ fn download_text(error: &DownloadError) -> String {
 impl<'a> Session<'a> {
     /// `load_weight` is what the node ranks with.
     pub fn new(node: &'a Node, sink: Sink, signals: &'a Signals, load_weight: Millis) -> Session<'a> {
-        Session { node, sink, signals, load_weight, tally: Tally::default() }
+        let (tally, patience) = (Tally::default(), Patience::default());
+        Session { node, sink, signals, load_weight, tally, patience }
+    }
+
+    /// Commands are cancelled, by whoever counts the time, when it is over.
+    pub fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
+    }
+
+    pub fn into_sink(self) -> Sink {
+        self.sink
     }
 
     pub fn node(&self) -> &'a Node {
@@ -119,8 +151,8 @@ impl<'a> Session<'a> {
             Ok(exit) | Err(Failed::Told(exit)) => Ok(exit),
             Err(Failed::Write(end)) => Err(end),
             Err(Failed::Command(error)) => {
-                let code = ErrorCode::from(&error);
-                self.sink.tell([Event::error(command_text(&error), code)]).map(|()| Exit::Error(code))
+                let (why, code) = self.verdict(command_text(&error), ErrorCode::from(&error));
+                self.sink.tell([Event::error(why, code)]).map(|()| Exit::Error(code))
             }
         };
         next(ended)
@@ -170,7 +202,7 @@ impl<'a> Session<'a> {
 
     fn download(&mut self, request: &DownloadRequest, cancel: &Stop) -> Result<(), Failed> {
         let began = clock::now();
-        let (mut journal, sink) = (Journal::new(request.name.clone()), &mut self.sink);
+        let (mut journal, sink) = (self.sink.journal(&request.name), &mut self.sink);
         let mut unwritable = None;
         // Ends the download alone where nobody reads of it any more.
         let own_cancel = cancel.child().map_err(|error| CommandError::System(error.to_string()))?;
@@ -196,10 +228,18 @@ impl<'a> Session<'a> {
                 if error == DownloadError::Command(CommandError::Cancelled) && self.signals.is_cancel() {
                     self.node.set_aside(&request.name);
                 }
-                let code = ErrorCode::from(&error);
-                self.sink.tell(journal.failed(&download_text(&error), code, now))?;
+                let (why, code) = self.verdict(download_text(&error), ErrorCode::from(&error));
+                self.sink.tell(journal.failed(&why, code, now))?;
                 Err(Failed::Told(Exit::Error(code)))
             }
+        }
+    }
+
+    /// Why a command has failed: what is cancelled may have run out of time.
+    fn verdict(&self, why: String, code: ErrorCode) -> (String, ErrorCode) {
+        match self.patience.verdict().filter(|_| code == ErrorCode::Interrupted) {
+            Some(late) => (late, ErrorCode::TimedOut),
+            None => (why, code),
         }
     }
 

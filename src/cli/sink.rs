@@ -8,9 +8,10 @@ use std::io::Write;
 use super::output::{Output, WriteEnd, say};
 use super::progress::{Form, Screen, Teller};
 use super::render::{self, Said};
-use crate::node::UploadMeter;
+use crate::node::{Journal, UploadMeter};
 use crate::proto::event::{Event, Record};
 use crate::rt::clock;
+use crate::types::FileName;
 
 /// Results are written when so much has come together.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -18,14 +19,13 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// Where events go.
 #[derive(Debug)]
 pub enum Sink {
-    Text(TextSink),
+    Text(Box<TextSink>),
     Json(JsonSink),
 }
 
 /// Text on standard output, the rest on standard error.
-#[derive(Debug)]
 pub struct TextSink {
-    output: Output,
+    output: Output<Box<dyn Write + Send>>,
     form: Form,
     screen: Screen,
     /// What is shown beneath the bars.
@@ -41,6 +41,12 @@ pub struct JsonSink {
     with_progress: bool,
 }
 
+impl std::fmt::Debug for TextSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TextSink")
+    }
+}
+
 impl std::fmt::Debug for JsonSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("JsonSink")
@@ -49,12 +55,25 @@ impl std::fmt::Debug for JsonSink {
 
 impl Sink {
     /// Downloads are told of in `form` on `screen`.
-    pub fn text(output: Output, form: Form, screen: Screen, uploads: Option<UploadMeter>) -> Sink {
-        Sink::Text(TextSink { output, form, screen, uploads, teller: None })
+    pub fn text(
+        writer: Box<dyn Write + Send>,
+        form: Form,
+        screen: Screen,
+        uploads: Option<UploadMeter>,
+    ) -> Sink {
+        Sink::Text(Box::new(TextSink { output: Output::to(writer), form, screen, uploads, teller: None }))
     }
 
     pub fn json(writer: Box<dyn Write + Send>, with_progress: bool) -> Sink {
         Sink::Json(JsonSink { output: Output::to(writer), with_progress })
+    }
+
+    /// A journal of a download of `name` as it is to be told here: people are told of each tenth, however fast they come.
+    pub fn journal(&self, name: &FileName) -> Journal {
+        match self {
+            Sink::Text(sink) if sink.form != Form::Json => Journal::unpaced(name.clone()),
+            Sink::Text(_) | Sink::Json(_) => Journal::new(name.clone()),
+        }
     }
 
     /// Shows what is uploaded beneath the bars.
@@ -82,7 +101,7 @@ impl Sink {
         let mut block_bytes = 0;
         for record in records {
             let line = match self {
-                Sink::Text(sink) => sink.line(record),
+                Sink::Text(sink) => sink.line(&record),
                 Sink::Json(sink) => sink.line(&record),
             };
             if let Some(line) = line {
@@ -116,7 +135,7 @@ impl JsonSink {
 
 impl TextSink {
     /// The line of a result, if the event is one; else it is said.
-    fn line(&mut self, record: Record) -> Option<String> {
+    fn line(&mut self, record: &Record) -> Option<String> {
         let event = &record.event;
         if let Some(name) = event.download() {
             if self.form == Form::Json {
@@ -146,7 +165,6 @@ impl TextSink {
 mod tests {
     use super::*;
     use crate::proto::event::ErrorCode;
-    use crate::types::FileName;
     use parking_lot::Mutex;
     use std::io;
     use std::sync::Arc;

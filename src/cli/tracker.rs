@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::io;
 
-use super::args::{self, Parsed, TrackerArgs};
+use super::args;
+use super::config::Refusal;
 use super::exit::{ErrorCode, Exit, tracker_error_code};
 use super::output::{Output, say};
 use super::progress::{Form, Screen};
@@ -15,15 +16,14 @@ use crate::tracker::Tracker;
 
 /// Runs the program to its end. `arguments` begin with the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> Exit {
-    let args = match args::parse::<TrackerArgs>(arguments) {
-        Ok(Parsed::Run(args)) => args,
-        Ok(Parsed::ShowLimits) => return show(&args::limits_text()),
-        Err(error) => return refuse(&error),
+    let args = match args::tracker(arguments) {
+        Ok(args) => args,
+        Err(refusal) => return refuse("tracker", refusal),
     };
     crate::net::raise_file_limit();
     let mut sink = match args.json {
         true => Sink::json(Box::new(io::stdout()), true),
-        false => Sink::text(Output::stdout(), Form::Plain, Screen::default(), None),
+        false => Sink::text(Box::new(io::stdout()), Form::Plain, Screen::default(), None),
     };
     let tracker = match Tracker::start(&args.config()) {
         Ok(tracker) => tracker,
@@ -45,16 +45,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
     stopped("tracker", &tracker.stop(), exit)
 }
 
-/// Prints what was asked for in place of running.
-pub(super) fn show(text: &str) -> Exit {
-    let _unread = Output::stdout().lines(text);
-    Exit::Success
-}
-
-/// Shows what clap says of a command line: an error, or the help that was asked for.
-pub(super) fn refuse(error: &clap::Error) -> Exit {
-    let _unread = error.print();
-    if error.exit_code() == 0 { Exit::Success } else { Exit::Error(ErrorCode::Usage) }
+/// Shows why a command line is not run: an error, or what was asked for in place of running.
+pub(super) fn refuse(program: &str, refusal: Refusal) -> Exit {
+    match refusal {
+        Refusal::Clap(error) => {
+            let _unread = error.print();
+            if error.exit_code() == 0 { Exit::Success } else { Exit::Error(ErrorCode::Usage) }
+        }
+        Refusal::Config(error) => {
+            say(&format!("{program}: {error}"));
+            Exit::Error(ErrorCode::Config)
+        }
+        Refusal::Show(text) => {
+            let _unread = Output::stdout().lines(&text);
+            Exit::Success
+        }
+    }
 }
 
 /// The exit code after a stop, which tells of threads that did not end well.

@@ -25,6 +25,7 @@ const BYTES_EVERY: Duration = Duration::from_millis(100);
 pub struct Journal {
     name: FileName,
     figures: Figures,
+    bytes_every: Duration,
     bytes_told_at: Option<Instant>,
     /// Bytes are known that were not told.
     withheld: bool,
@@ -32,7 +33,13 @@ pub struct Journal {
 
 impl Journal {
     pub fn new(name: FileName) -> Journal {
-        Journal { name, figures: Figures::default(), bytes_told_at: None, withheld: false }
+        let figures = Figures::default();
+        Journal { name, figures, bytes_every: BYTES_EVERY, bytes_told_at: None, withheld: false }
+    }
+
+    /// For who paces by itself: all bytes are told.
+    pub fn unpaced(name: FileName) -> Journal {
+        Journal { bytes_every: Duration::ZERO, ..Journal::new(name) }
     }
 
     /// The event for `progress`, if it is worth one.
@@ -65,7 +72,7 @@ impl Journal {
             Progress::Hashing => Event::Hashing { name },
             Progress::Bytes { done_bytes, total_bytes, .. } => {
                 self.withheld = self.figures.has_pieces();
-                let long_ago = |at| now.saturating_duration_since(at) >= BYTES_EVERY;
+                let long_ago = |at| now.saturating_duration_since(at) >= self.bytes_every;
                 let is_due = done_bytes == total_bytes || self.bytes_told_at.is_none_or(long_ago);
                 return is_due.then(|| self.withheld_bytes(now)).flatten();
             }

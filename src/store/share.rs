@@ -95,6 +95,15 @@ impl Share {
         }
     }
 
+    /// [`Share::open`] for who only reads: no lock is taken, and whoever has one does not matter.
+    ///
+    /// # Errors
+    /// [`ShareError`]: there is no directory, or it cannot be read.
+    pub fn look(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
+        // There is nothing to unlock: the descriptor is new.
+        Share::lock(path, disk, FlockOperation::Unlock)
+    }
+
     /// [`Share::open`] for who only looks around and downloads: nobody is kept out. Several may visit at once, and a node may begin to
     /// share the directory meanwhile, as each part has a lock of its own.
     ///

@@ -76,6 +76,8 @@ impl Process {
         let mut child = Command::new(program)
             .args(&args)
             .current_dir("/")
+            // Nor is any that the user has.
+            .env("XDG_CONFIG_HOME", "/nonexistent")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

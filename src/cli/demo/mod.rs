@@ -14,11 +14,12 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use samples::{PICTURE, SURVEY};
-use stage::{DemoError, Stage, Stream, TemporaryDir, io_error};
+use stage::{DemoError, Stage, Stream, io_error};
 
 use super::exit::{ErrorCode, Exit};
 use super::output::{Output, WriteEnd, say};
 use super::signals::Signals;
+use super::temporary::TemporaryDir;
 use crate::logic::select::{Candidate, LatencyOrigin, Rating, rank, reasons};
 use crate::rt::clock;
 use crate::types::Millis;
@@ -67,15 +68,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
 fn demo(signals: &Signals) -> Exit {
     let started = clock::now();
     let mut stage = Stage::new(signals.leaving().clone(), started + TIME);
-    let shown = TemporaryDir::create().map_err(io_error("make a temporary directory")).and_then(|dir| {
-        let shown = show(&mut stage, dir.path());
-        if shown.is_err() {
-            // Before their directory goes.
-            stage.clear();
-            return shown;
-        }
-        dir.remove().map_err(io_error("remove the temporary directory"))
-    });
+    let shown = TemporaryDir::create("nearpeer-demo")
+        .map_err(io_error("make a temporary directory"))
+        .and_then(|dir| {
+            let shown = show(&mut stage, dir.path());
+            if shown.is_err() {
+                // Before their directory goes.
+                stage.clear();
+                return shown;
+            }
+            dir.remove().map_err(io_error("remove the temporary directory"))
+        });
     match shown {
         Ok(()) => {
             let seconds = (clock::now() - started).as_secs_f32();
