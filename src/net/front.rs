@@ -1060,7 +1060,7 @@ mod tests {
     fn a_limited_upload_rests_between_its_turns_and_answers_meanwhile() {
         let file = noise((64 << 10) + 3000);
         // A full burst at once, then 10 kB/s: the front has 300 ms in which it could spin.
-        let rate = Some(Arc::new(Bucket::new(10_000)));
+        let rate = Some(Arc::new(Bucket::new(Some(10_000))));
         let front = Setup { file: file.clone(), rate, ..Setup::default() }.start();
         let (mut client, mut other) = (front.connect(), front.connect());
         client.write_all(&envelope(b"f1")).expect("taken");
@@ -1077,7 +1077,7 @@ mod tests {
     #[test]
     fn two_limited_readers_progress_by_turns() {
         const FILE_BYTES: usize = 300 << 10;
-        let rate = Some(Arc::new(Bucket::new(1_000_000)));
+        let rate = Some(Arc::new(Bucket::new(Some(1_000_000))));
         let front = Setup { file: noise(FILE_BYTES), rate, ..Setup::default() }.start();
         let got = [0, 1].map(|_| AtomicUsize::new(0));
         let other_had = std::thread::scope(|scope| {

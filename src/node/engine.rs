@@ -14,6 +14,7 @@ use super::latency::Latencies;
 use super::memory::Memory;
 use super::turns::Turns;
 use crate::discovery::{DiscoveryError, TrackerClient};
+use crate::net::Bucket;
 use crate::rt::Stop;
 use crate::store::Share;
 use crate::types::{FileName, Millis};
@@ -33,6 +34,8 @@ pub(super) struct Engine {
     pub(super) load_weight: Millis,
     pub(super) retries: u32,
     pub(super) notices: Sender<Notice>,
+    /// What pays for every byte that is sent of a file.
+    pub(super) upload_rate: Arc<Bucket>,
     pub(super) turns: Turns,
     pub(super) jobs: Jobs,
 }

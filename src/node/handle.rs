@@ -127,10 +127,11 @@ impl Node {
         });
         threads.spawn("core", move || core.run())?;
 
+        let upload_rate = Arc::new(Bucket::new(config.max_upload));
         if let Some(listener) = listener {
             let upload =
                 Upload { memory: Arc::clone(&memory), share: Arc::clone(&share), core: to_core.clone() };
-            running.serve_peers(listener, &upload, config.max_upload)?;
+            running.serve_peers(listener, &upload, &upload_rate)?;
         }
 
         let known_names = KnownNames::new(Arc::clone(&memory));
@@ -146,6 +147,7 @@ impl Node {
             load_weight: config.load_weight,
             retries: config.retries,
             notices: config.notices,
+            upload_rate,
             turns: Turns::default(),
             jobs: Jobs::start(threads, &running.commands)?,
         });
@@ -353,13 +355,24 @@ impl Node {
         UploadMeter::new(Arc::clone(&self.engine.memory))
     }
 
+    /// The rate of all uploads together, in bytes per second; `None`: no limit.
+    pub fn max_upload(&self) -> Option<u64> {
+        self.engine.upload_rate.rate_bytes_per_s()
+    }
+
+    /// Changes that rate, for what is being sent too.
+    pub fn set_max_upload(&self, rate_bytes_per_s: Option<u64>) {
+        self.engine.upload_rate.set_rate(rate_bytes_per_s);
+    }
+
     /// Delivers each thread that ends; one that ends before `stop` is a fault.
     pub fn ended(&self) -> &Receiver<Ended> {
         self.running.threads.ended()
     }
 
-    /// Leaves the tracker, ends transfers, joins every thread; at most 5 s.
-    pub fn stop(self) -> StopReport {
+    /// Leaves the tracker, ends transfers, joins every thread; at most 5 s. Of no use afterwards, but that it holds the
+    /// share until it is dropped.
+    pub fn stop(&self) -> StopReport {
         let report = self.running.stop(|deadline| self.engine.discovery.wait_until_left(deadline));
         if self.is_guest {
             store::leave_no_trace(&self.engine.share);
@@ -379,15 +392,14 @@ impl Running {
         &self,
         listener: Arc<TcpListener>,
         upload: &Upload,
-        max_upload: Option<u64>,
+        rate: &Arc<Bucket>,
     ) -> std::io::Result<()> {
-        let rate = max_upload.map(|bytes_per_s| Arc::new(Bucket::new(bytes_per_s)));
         let mut upload_fronts = Vec::new();
         for number in 1..=UPLOAD_FRONTS {
             let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
             upload_fronts.push(post);
             let (upload, stop) = (upload.clone(), self.rest.clone());
-            let config = FrontConfig { rate: rate.clone(), ..FrontConfig::default() };
+            let config = FrontConfig { rate: Some(Arc::clone(rate)), ..FrontConfig::default() };
             let name = format!("upload-{number}");
             self.threads.spawn_fallible(&name, move || front::run(upload, config, mail, stop))?;
         }
@@ -494,7 +506,7 @@ mod tests {
         let in_use = started(from.path(), &tracker, Membership::Guest).map(drop).expect_err("it is shared");
         assert!(matches!(in_use, StartError::ShareInUse { .. }), "{in_use}");
         let member_too = started(to.path(), &tracker, Membership::Member).expect("guests keep nobody out");
-        let reports = guests.into_iter().chain([member_too, member]).map(Node::stop);
+        let reports = guests.into_iter().chain([member_too, member]).map(|node| node.stop());
         for report in reports.collect::<Vec<_>>().into_iter().chain([tracker.stop()]) {
             assert!(report.is_clean(), "{report:?}");
         }

@@ -154,6 +154,7 @@ fn a_cancel_is_kept_and_a_stop_is_gone_on_with() {
     scene.wait(second, "bytes");
     let Scene { asker, source, tracker, from, to, .. } = scene;
     assert!(asker.stop().is_clean());
+    drop(asker);
     // Nobody has cancelled that: the node goes on by itself, and that is a job too.
     let asker = node(to.path(), &tracker, None, true);
     let news = watched(&asker);
