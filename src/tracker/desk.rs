@@ -339,6 +339,7 @@ fn page<T>(items: impl Iterator<Item = T>, bytes: impl Fn(&T) -> usize) -> (Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logic::registry::Limits;
     use crate::net::Deadlines;
     use crate::proto::tracker::Hello;
     use crate::tracker::{Tracker, TrackerConfig};
@@ -464,7 +465,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_connection_that_never_said_hello_does_not_wait_for_the_registry() {
-        let shared = Arc::new(Shared::new(SocketAddr::from(([127, 0, 0, 1], 1))));
+        let shared = Arc::new(Shared::new(SocketAddr::from(([127, 0, 0, 1], 1)), Limits::default()));
         let (mut desk, mut hands) = (Desk::new(Arc::clone(&shared)), Hands::default());
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let find = frame(&TrackerRequest::ListFiles { after: None }).expect("it fits");
