@@ -22,6 +22,7 @@ use super::jobs::{Job, JobError, JobId, JobNews, Jobs, Watching};
 use super::latency::Latencies;
 use super::memory::Memory;
 use super::names::KnownNames;
+use super::replicas;
 use super::replicate;
 use super::resume;
 use super::turns::Turns;
@@ -95,7 +96,7 @@ impl Node {
         let threads = &running.threads;
 
         let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, threads, &running.rest)?;
-        let news = news_to_notices(config.notices.clone());
+        let news = hear_news(Arc::clone(&memory), config.notices.clone());
         let client_config = TrackerClientConfig {
             tracker: config.tracker,
             node: memory.node,
@@ -159,6 +160,12 @@ impl Node {
             let (engine, stop) = (Arc::clone(&engine), running.commands.clone());
             threads.spawn("resume", move || resume::run(&engine, &stop))?;
         }
+        if engine.memory.replicas.is_willing() {
+            let (engine, stop) = (Arc::clone(&engine), running.commands.clone());
+            threads.spawn("replicas", move || replicas::run(&engine, &stop))?;
+        } else if config.accept_replicas {
+            engine.warn("no replicas are kept: without heartbeats nothing is asked for".into());
+        }
         Ok(Node {
             addr,
             started_at: clock::now(),
@@ -221,6 +228,7 @@ impl Node {
         let summary = scanned.map_err(|why| CommandError::Share(Printable(&why).to_string()))?;
         let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
         self.engine.discovery.publish_now(deadline, cancel)?;
+        self.engine.measure_replicas(cancel);
         Ok(summary)
     }
 
@@ -431,7 +439,8 @@ impl Drop for Running {
     }
 }
 
-fn news_to_notices(notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {
+/// Takes on what the tracker asks for, and makes notices of the other news.
+fn hear_news(memory: Arc<Memory>, notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {
     move |news| {
         let (level, text) = match news {
             News::Restarted => (Level::Info, "the tracker was restarted: registered again".to_owned()),
@@ -444,7 +453,11 @@ fn news_to_notices(notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {
                     "this node's files are not offered: the tracker called {endpoint} back: {why}; check --advertise and the firewall"
                 ),
             ),
-            News::Tasks(_) => return,
+            News::Tasks(tasks) => {
+                // What is refused is not listed as under way, by which the tracker knows.
+                let _refused = memory.replicas.take_on(tasks);
+                return;
+            }
             News::Lost { why } => (Level::Warning, format!("the tracker is lost: {why}")),
         };
         let _dropped_when_full = notices.try_send(Notice { level, text });

@@ -31,7 +31,7 @@ use crate::rt::{Stop, clock};
 use crate::store::{Opened, Partial, PartialError, Placed, Standing};
 use crate::types::{
     Checksum, ContentKey, FileEntry, FileName, Geometry, Holding, Manifest, Md5Digest, Md5Origin, Printable,
-    Provider, limits,
+    Provider, ReplicaTask, limits,
 };
 
 /// A download as it was asked for, or as one that was broken off is gone on with.
@@ -74,6 +74,18 @@ pub(super) fn go_on(
 ) -> Result<Downloaded, DownloadError> {
     let job = Job { engine, request, only: Some(content), cancel };
     attempt(&job, progress).map_err(Failed::into_error)
+}
+
+/// Fetches a content that is kept for others, in one try: whoever has asked for it asks again. What was fetched stays for that.
+pub(super) fn keep_replica(
+    engine: &Arc<Engine>,
+    task: &ReplicaTask,
+    cancel: &Stop,
+) -> Result<Outcome, DownloadError> {
+    let name = task.name.clone();
+    let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
+    let job = Job { engine, request: &request, only: Some(task.content), cancel };
+    attempt(&job, &mut |_| {}).map(|done| done.outcome).map_err(Failed::into_error)
 }
 
 /// Why one attempt has failed.
