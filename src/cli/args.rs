@@ -15,7 +15,7 @@ use crossbeam_channel::Sender;
 use super::progress::ProgressFlag;
 use crate::node::{LatencySource, Membership, NodeConfig, Notice, open_latency_file};
 use crate::tracker::TrackerConfig;
-use crate::types::{Millis, limits};
+use crate::types::{Layout, Millis, limits};
 
 /// The latency file that is read when none is named.
 pub const DEFAULT_LATENCY_FILE: &str = "latency.txt";
@@ -196,6 +196,8 @@ impl NodeArgs {
             ip: self.ip,
             port: self.port,
             share: self.dir.clone(),
+            layout: Layout::default(),
+            save_dir: None,
             tracker: self.tracker,
             advertise: self.advertise,
             latency,

@@ -128,7 +128,10 @@ impl<'a> Session<'a> {
                 let load = self.node.load_of(endpoint, cancel)?;
                 self.output.lines(&render::load(endpoint, load))?;
             }
-            Command::List => self.list(&render::files(&self.node.files()))?,
+            Command::List => {
+                let entries: Vec<_> = self.node.files().into_iter().map(|file| file.entry).collect();
+                self.list(&render::files(&entries))?;
+            }
             Command::Nodes => self.list(&render::nodes(&self.node.nodes(cancel)?))?,
             Command::Help => self.output.lines(command::HELP)?,
             Command::Exit => {}

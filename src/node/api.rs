@@ -8,7 +8,8 @@ use crossbeam_channel::Sender;
 use thiserror::Error;
 
 use crate::types::{
-    Checksum, ContentKey, FileEntry, FileName, Md5Digest, Millis, NodeTraits, Printable, ReplicationStatus,
+    Checksum, ContentKey, FileEntry, FileName, Kind, Layout, Md5Digest, Millis, NodeTraits, Printable,
+    ReplicationStatus,
 };
 
 /// How a node runs. Every field has a flag of the same name.
@@ -18,6 +19,10 @@ pub struct NodeConfig {
     /// 0: any.
     pub port: u16,
     pub share: PathBuf,
+    /// Where the files of each kind stand in it.
+    pub layout: Layout,
+    /// Where downloads are placed instead. They are shared only if that lies within the share, under the name that they have there.
+    pub save_dir: Option<PathBuf>,
     pub tracker: SocketAddr,
     pub advertise: Option<SocketAddr>,
     pub latency: LatencySource,
@@ -51,6 +56,8 @@ impl NodeConfig {
             ip,
             port: 0,
             share: share.to_owned(),
+            layout: Layout::Flat,
+            save_dir: None,
             tracker,
             advertise: None,
             latency: LatencySource::Measured,
@@ -151,6 +158,13 @@ pub struct FoundRow {
     pub entry: FileEntry,
     /// How it ranks; `None` for the own node.
     pub rating: Option<crate::logic::select::Rating>,
+}
+
+/// A file of the node that is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFile {
+    pub kind: Kind,
+    pub entry: FileEntry,
 }
 
 /// What to download.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::discovery::Changes;
 use crate::store::hash::Hashed;
 use crate::store::share::FileStamp;
-use crate::types::{ContentKey, FileEntry, FileName, Holding, Manifest, Md5Digest, Md5Origin};
+use crate::types::{ContentKey, FileEntry, FileName, Holding, Kind, Manifest, Md5Digest, Md5Origin};
 
 /// Changes that a tracker may lag behind before it is sent everything again.
 const JOURNAL_MAX: usize = 10_000;
@@ -22,6 +22,7 @@ const JOURNAL_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct SharedFile {
     pub(super) entry: Arc<FileEntry>,
+    pub(super) kind: Kind,
     pub(super) manifest: Arc<Manifest>,
     /// What the file looked like when it was hashed; served only while it still looks so.
     pub(super) stamp: FileStamp,
@@ -33,7 +34,7 @@ pub(super) struct SharedFile {
 
 impl SharedFile {
     /// A file that was just hashed here.
-    pub(super) fn hashed(name: &FileName, hashed: Hashed) -> SharedFile {
+    pub(super) fn hashed(name: &FileName, kind: Kind, hashed: Hashed) -> SharedFile {
         let ContentKey { size_bytes, id } = hashed.manifest.key();
         let entry = FileEntry {
             name: name.clone(),
@@ -43,10 +44,11 @@ impl SharedFile {
             md5: hashed.md5,
             md5_origin: Md5Origin::Computed,
             holding: Holding::Full,
-            attributes: Vec::new(),
+            attributes: FileEntry::attributes_of(kind == Kind::Replicated),
         };
         SharedFile {
             entry: Arc::new(entry),
+            kind,
             manifest: Arc::new(hashed.manifest),
             stamp: hashed.stamp,
             racy: hashed.racy,
@@ -80,8 +82,13 @@ impl Catalog {
     }
 
     /// In order of names.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Arc<SharedFile>> {
+        self.files.values()
+    }
+
+    /// In order of names.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<FileEntry>> {
-        self.files.values().map(|file| &file.entry)
+        self.files().map(|file| &file.entry)
     }
 
     /// What others are told: the files, and what is being downloaded.
@@ -191,8 +198,8 @@ mod tests {
         let pieces = vec![PieceDigests::of(&Geometry::of(size_bytes), 0, content)];
         let manifest = Manifest::of_hashed(size_bytes, pieces);
         let stamp = FileStamp { dev: 0, ino: 0, size_bytes, mtime_ns: 0, ctime_ns: 0 };
-        let hashed = Hashed { manifest, md5: Md5Digest([0; 16]), stamp, racy: false };
-        SharedFile::hashed(&FileName::new(name).expect("valid"), hashed)
+        let hashed = Hashed { manifest, md5: Md5Digest([0; 16]), stamp, racy: false, is_marked: false };
+        SharedFile::hashed(&FileName::new(name).expect("valid"), Kind::Local, hashed)
     }
 
     fn names(changes: &Changes) -> (Vec<String>, Vec<String>) {
@@ -232,7 +239,7 @@ mod tests {
         assert_eq!(published(&catalog), [("a".to_owned(), Holding::Pieces(2))]);
         let name = FileName::new("a").expect("valid");
         assert!(catalog.get(&name).is_none() && catalog.by_content(&key).is_none());
-        assert_eq!((catalog.len(), catalog.names().count(), catalog.entries().count()), (0, 0, 0));
+        assert_eq!((catalog.len(), catalog.names().count(), catalog.files().count()), (0, 0, 0));
         // Another content under that name, or one that is here whole, is not published.
         assert!(!catalog.set_partial(partial("a", b"2", 1)));
         catalog.insert(file("b", b"3"));

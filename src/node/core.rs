@@ -15,9 +15,10 @@ use super::memory::Memory;
 use super::work::{Look, Task};
 use crate::discovery::Discovery;
 use crate::rt::{Pool, Stop, clock};
+use crate::store::Folders;
 use crate::store::scan::{FoundFile, walk};
-use crate::store::share::{FileStamp, Share};
-use crate::types::{ContentKey, FileEntry, FileName, Md5Digest, Md5Origin, Printable, limits};
+use crate::store::share::FileStamp;
+use crate::types::{ContentKey, FileEntry, FileName, Kind, Md5Digest, Md5Origin, Printable, limits};
 
 /// Events that may wait for the core. Senders wait when it is full; the core waits for nobody.
 pub(super) const EVENTS_MAX: usize = 1024;
@@ -31,8 +32,8 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(500);
 pub(super) enum Event {
     /// Scan the share; answer when done.
     Rescan(Sender<Result<ScanSummary, String>>),
-    /// A walk has come across a file.
-    Found(FoundFile),
+    /// A walk has come across a file in the folder of that kind.
+    Found(Kind, FoundFile),
     /// A walk has come across something that it skips and a person should know.
     Skipped(String),
     WalkEnded(Result<(), String>),
@@ -81,7 +82,8 @@ struct Scan {
     walking: bool,
     /// Names that it has come across and that are not looked at yet.
     waiting: HashSet<FileName>,
-    seen: HashSet<FileName>,
+    /// With the kind of the folder that comes first of those that have it.
+    seen: HashMap<FileName, Kind>,
     summary: ScanSummary,
     failed: Option<String>,
     replies: Vec<Sender<Result<ScanSummary, String>>>,
@@ -109,7 +111,7 @@ pub(super) struct Core {
 /// What a core works with.
 pub(super) struct CoreParts {
     pub(super) memory: Arc<Memory>,
-    pub(super) share: Arc<Share>,
+    pub(super) folders: Arc<Folders>,
     pub(super) discovery: Arc<dyn Discovery>,
     pub(super) pool: Pool,
     pub(super) notices: Sender<Notice>,
@@ -149,7 +151,7 @@ impl Core {
                 Some(_) => self.state.next_scan.push(reply),
                 None => self.begin_scan(vec![reply]),
             },
-            Event::Found(found) => self.found(found),
+            Event::Found(kind, found) => self.found(kind, found),
             Event::Skipped(why) => self.notice(Level::Warning, why),
             Event::WalkEnded(result) => {
                 if let Some(scan) = &mut self.state.scan {
@@ -187,18 +189,7 @@ impl Core {
                 }
             }
             Event::Placed { file, reply } => {
-                let name = file.entry.name.clone();
-                if let Some(scan) = &mut self.state.scan {
-                    scan.seen.insert(name.clone());
-                }
-                if file.entry.md5_origin == Md5Origin::Claimed {
-                    self.state.tasks.push_back(Task::Md5 { name, stamp: file.stamp });
-                }
-                {
-                    let mut catalog = self.parts.memory.catalog.write();
-                    catalog.remove_partial(&file.entry.key());
-                    catalog.insert(file);
-                }
+                self.placed(file);
                 let _asker_may_have_gone = reply.send(());
                 self.parts.discovery.publish();
             }
@@ -211,11 +202,13 @@ impl Core {
 
     fn begin_scan(&mut self, replies: Vec<Sender<Result<ScanSummary, String>>>) {
         self.state.scan = Some(Scan { walking: true, replies, ..Scan::default() });
-        let (share, to_core, stop) = self.for_worker();
+        let (folders, to_core, stop) = self.for_worker();
         let walking = self.parts.pool.try_run(move || {
-            let mut found = |file| report(&to_core, &stop, Event::Found(file));
             let mut skipped = |why| report(&to_core, &stop, Event::Skipped(why));
-            let result = walk(&share, &stop, &mut found, &mut skipped).map_err(|error| error.to_string());
+            let result = folders.shared().into_iter().try_for_each(|(kind, folder)| {
+                let mut found = |file| report(&to_core, &stop, Event::Found(kind, file));
+                walk(&folder, &stop, &mut found, &mut skipped).map_err(|error| error.to_string())
+            });
             report(&to_core, &stop, Event::WalkEnded(result));
         });
         if walking.is_err()
@@ -226,7 +219,43 @@ impl Core {
         }
     }
 
-    fn found(&mut self, found: FoundFile) {
+    /// A download is in place. Where a file that comes before it has its name, that one stays published.
+    fn placed(&mut self, file: SharedFile) {
+        let (name, kind) = (file.entry.name.clone(), self.folder_kind(file.kind));
+        let shared = self.parts.memory.catalog.read().get(&name).map(|file| self.folder_kind(file.kind));
+        self.parts.memory.catalog.write().remove_partial(&file.entry.key());
+        if shared.is_some_and(|first| first < kind) {
+            self.hidden(&name, kind);
+            return self.look(name);
+        }
+        self.seen(&name, kind);
+        if file.entry.md5_origin == Md5Origin::Claimed {
+            self.state.tasks.push_back(Task::Md5 { name, kind: file.kind, stamp: file.stamp });
+        }
+        self.parts.memory.catalog.write().insert(file);
+    }
+
+    /// Says that a file is not published because one of a kind that comes before it has its name.
+    fn hidden(&mut self, name: &FileName, kind: Kind) {
+        let path = self.parts.folders.layout().path(kind, name);
+        let path = Printable(&path);
+        self.notice(Level::Warning, format!("`{path}` is not shared: another file of yours is `{name}`"));
+    }
+
+    /// A scan need not look for it any more.
+    fn seen(&mut self, name: &FileName, kind: Kind) {
+        if let Some(scan) = &mut self.state.scan {
+            let first = scan.seen.entry(name.clone()).or_insert(kind);
+            *first = kind.min(*first);
+        }
+    }
+
+    /// Kinds whose files stand in one folder are one here.
+    fn folder_kind(&self, kind: Kind) -> Kind {
+        self.parts.folders.layout().unmarked(kind)
+    }
+
+    fn found(&mut self, kind: Kind, found: FoundFile) {
         let Some(scan) = &mut self.state.scan else { return };
         if scan.seen.len() >= limits::FILES_PER_NODE_MAX {
             if scan.failed.is_none() {
@@ -234,10 +263,16 @@ impl Core {
             }
             return;
         }
-        scan.seen.insert(found.name.clone());
+        if scan.seen.get(&found.name).is_some_and(|first| *first < kind) {
+            return self.hidden(&found.name, kind);
+        }
+        scan.seen.insert(found.name.clone(), kind);
+        let layout = self.parts.folders.layout();
         let is_known = {
             let catalog = self.parts.memory.catalog.read();
-            catalog.get(&found.name).is_some_and(|file| file.stamp == found.stamp && !file.racy)
+            catalog.get(&found.name).is_some_and(|file| {
+                (layout.unmarked(file.kind), file.stamp) == (kind, found.stamp) && !file.racy
+            })
         };
         if !is_known {
             scan.waiting.insert(found.name.clone());
@@ -248,12 +283,12 @@ impl Core {
     fn look(&mut self, name: FileName) {
         let known = {
             let catalog = self.parts.memory.catalog.read();
-            catalog.get(&name).filter(|file| !file.racy).map(|file| file.stamp)
+            catalog.get(&name).filter(|file| !file.racy).map(|file| (file.kind, file.stamp))
         };
         self.look_from(name, known);
     }
 
-    fn look_from(&mut self, name: FileName, known: Option<FileStamp>) {
+    fn look_from(&mut self, name: FileName, known: Option<(Kind, FileStamp)>) {
         match self.state.looking.get_mut(&name) {
             None => {
                 self.state.looking.insert(name.clone(), Looking::Queued);
@@ -266,8 +301,8 @@ impl Core {
 
     fn feed_pool(&mut self) {
         while let Some(task) = self.next_task() {
-            let (share, to_core, stop) = self.for_worker();
-            let job = move || report(&to_core, &stop, task.run(&share, &stop));
+            let (folders, to_core, stop) = self.for_worker();
+            let job = move || report(&to_core, &stop, task.run(&folders, &stop));
             if self.parts.pool.try_run(job).is_err() {
                 // Only a stopping pool refuses so few jobs.
                 return;
@@ -288,27 +323,28 @@ impl Core {
         Some(task)
     }
 
-    fn is_shared(&self, name: &FileName) -> bool {
-        self.parts.memory.catalog.read().get(name).is_some()
+    fn shared(&self, name: &FileName) -> Option<Arc<SharedFile>> {
+        self.parts.memory.catalog.read().get(name).cloned()
     }
 
     fn looked(&mut self, name: &FileName, outcome: Look) {
         // It is there, even if it came to be behind the back of the walk.
-        if let (Look::AsKnown | Look::Hashed(_), Some(scan)) = (&outcome, &mut self.state.scan) {
-            scan.seen.insert(name.clone());
+        let known = self.shared(name).map(|file| self.folder_kind(file.kind));
+        match (&outcome, known) {
+            (Look::Hashed(kind, _), _) => self.seen(name, self.folder_kind(*kind)),
+            (Look::AsKnown, Some(kind)) => self.seen(name, kind),
+            (Look::Failed(error), Some(kind)) if error.is_shortage() => self.seen(name, kind),
+            _ => {}
         }
         match outcome {
             Look::AsKnown => {}
             // A file that was whole when it was last looked at is not given up for a lack of descriptors.
-            Look::Failed(error) if error.is_shortage() && self.is_shared(name) => {
-                if let Some(scan) = &mut self.state.scan {
-                    scan.seen.insert(name.clone());
-                }
+            Look::Failed(error) if error.is_shortage() && known.is_some() => {
                 self.notice(Level::Warning, format!("`{name}` stays shared unseen: {error}"));
             }
-            Look::Hashed(hashed) => {
+            Look::Hashed(kind, hashed) => {
                 let key = hashed.manifest.key();
-                let file = SharedFile::hashed(name, hashed);
+                let file = SharedFile::hashed(name, kind, hashed);
                 let replaced = self.parts.memory.catalog.write().insert(file);
                 if let Some(scan) = &mut self.state.scan {
                     match replaced {
@@ -349,6 +385,7 @@ impl Core {
         let entry = FileEntry { md5, md5_origin: Md5Origin::Computed, ..FileEntry::clone(&file.entry) };
         self.parts.memory.catalog.write().insert(SharedFile {
             entry: Arc::new(entry),
+            kind: file.kind,
             manifest: Arc::clone(&file.manifest),
             stamp: file.stamp,
             racy: file.racy,
@@ -378,7 +415,8 @@ impl Core {
         };
         if scan.failed.is_none() {
             let mut catalog = self.parts.memory.catalog.write();
-            let gone: Vec<_> = catalog.names().filter(|name| !scan.seen.contains(*name)).cloned().collect();
+            let gone: Vec<_> =
+                catalog.names().filter(|name| !scan.seen.contains_key(*name)).cloned().collect();
             scan.summary.removed += gone.len();
             for name in &gone {
                 catalog.remove(name);
@@ -406,8 +444,8 @@ impl Core {
     }
 
     /// What a job takes along.
-    fn for_worker(&self) -> (Arc<Share>, Sender<Event>, Stop) {
-        (Arc::clone(&self.parts.share), self.parts.events.0.clone(), self.parts.stop.clone())
+    fn for_worker(&self) -> (Arc<Folders>, Sender<Event>, Stop) {
+        (Arc::clone(&self.parts.folders), self.parts.events.0.clone(), self.parts.stop.clone())
     }
 
     fn notice(&self, level: Level, text: String) {
@@ -431,7 +469,7 @@ mod tests {
     use crate::discovery::DiscoveryError;
     use crate::rt::Threads;
     use crate::store::{HashError, RealDisk};
-    use crate::types::{NodeId, NodeTraits, Provider, Query};
+    use crate::types::{Layout, NodeId, NodeTraits, Provider, Query};
     use crossbeam_channel::bounded;
 
     struct Nobody;
@@ -446,12 +484,17 @@ mod tests {
 
     /// A core on a share with one file called `a`. Its pool has no thread: the test does the work.
     fn core() -> (Core, tempfile::TempDir) {
+        core_with(Layout::Flat)
+    }
+
+    fn core_with(layout: Layout) -> (Core, tempfile::TempDir) {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("a"), b"a").expect("written");
         let stop = Stop::new().expect("a descriptor");
+        let folders = Folders::open(dir.path(), layout, None, Arc::new(RealDisk)).expect("a share");
         let parts = CoreParts {
             memory: Arc::new(Memory::new(NodeId(1), NodeTraits::default())),
-            share: Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("a share")),
+            folders: Arc::new(folders),
             discovery: Arc::new(Nobody),
             pool: Pool::start("none", 0, 10, &Threads::new(), &stop).expect("no thread"),
             notices: bounded(10).0,
@@ -488,7 +531,7 @@ mod tests {
             in_hand(&mut core);
             let outcome = Look::Failed(HashError::Io(errno.into()));
             core.take(Event::Looked { name: name.clone(), outcome });
-            assert_eq!(core.is_shared(&name), stays, "{errno}");
+            assert_eq!(core.shared(&name).is_some(), stays, "{errno}");
         }
     }
 
@@ -498,7 +541,7 @@ mod tests {
         let name = FileName::new("a").expect("a name");
         let (reply, answer) = bounded(1);
         core.look(name.clone());
-        let stale = in_hand(&mut core).run(&core.parts.share, &core.parts.stop);
+        let stale = in_hand(&mut core).run(&core.parts.folders, &core.parts.stop);
         std::fs::write(dir.path().join("a"), b"changed").expect("written");
         core.take(Event::Check { name: name.clone(), reply });
         core.take(stale);
@@ -508,9 +551,81 @@ mod tests {
         assert_eq!(answered.entry.size_bytes, 7);
     }
 
+    /// The kind and size of what is published as `a`.
+    fn published(core: &Core) -> Option<(Kind, u64)> {
+        let name = FileName::new("a").expect("a name");
+        core.shared(&name).map(|file| (file.kind, file.entry.size_bytes))
+    }
+
+    /// A whole scan, its walk and its hashing done here; what was said.
+    fn scanned(core: &mut Core) -> Vec<String> {
+        let (notices, said) = bounded(10);
+        core.parts.notices = notices;
+        core.state.scan = Some(Scan { walking: true, ..Scan::default() });
+        for (kind, folder) in core.parts.folders.shared() {
+            let stop = core.parts.stop.clone();
+            walk(&folder, &stop, &mut |file| core.take(Event::Found(kind, file)), &mut |_| ())
+                .expect("walked");
+        }
+        core.take(Event::WalkEnded(Ok(())));
+        while !core.state.tasks.is_empty() {
+            looked_at(core);
+        }
+        core.end_scan_if_done();
+        assert!(core.state.scan.is_none(), "the scan is done");
+        said.try_iter().map(|notice| notice.text).filter(|text| !text.starts_with("ready")).collect()
+    }
+
+    #[test]
+    fn a_name_is_published_for_the_file_that_comes_first_and_the_other_is_told_of() {
+        let (mut core, dir) = core_with(Layout::Split);
+        let path = |kind: Kind| dir.path().join(Layout::Split.folder(kind)).join("a");
+        for (kind, bytes) in [(Kind::Local, "1"), (Kind::Downloaded, "22"), (Kind::Replicated, "333")] {
+            std::fs::write(path(kind), bytes).expect("written");
+        }
+        let hidden = |kind: &str| format!("`{kind}/a` is not shared: another file of yours is `a`");
+        assert_eq!(scanned(&mut core), [hidden("downloaded"), hidden("replicated")]);
+        assert_eq!(published(&core), Some((Kind::Local, 1)));
+        std::fs::remove_file(path(Kind::Local)).expect("removed");
+        assert_eq!(scanned(&mut core), [hidden("replicated")]);
+        assert_eq!(published(&core), Some((Kind::Downloaded, 2)));
+        std::fs::rename(path(Kind::Downloaded), path(Kind::Local)).expect("renamed");
+        assert_eq!(scanned(&mut core), [hidden("replicated")]);
+        assert_eq!(published(&core), Some((Kind::Local, 2)));
+        std::fs::remove_file(path(Kind::Local)).expect("removed");
+        assert_eq!((scanned(&mut core), published(&core)), (vec![], Some((Kind::Replicated, 3))));
+        std::fs::remove_file(path(Kind::Replicated)).expect("removed");
+        assert_eq!((scanned(&mut core), published(&core)), (vec![], None));
+    }
+
+    #[test]
+    fn what_is_placed_behind_a_file_of_its_name_does_not_replace_it() {
+        let (mut core, dir) = core_with(Layout::Split);
+        let path = |kind: Kind| dir.path().join(Layout::Split.folder(kind)).join("a");
+        std::fs::write(path(Kind::Local), "1").expect("written");
+        scanned(&mut core);
+        let place = |core: &mut Core, kind: Kind| {
+            let name = FileName::new("a").expect("a name");
+            std::fs::write(path(kind), "22").expect("written");
+            let folder = core.parts.folders.of(kind).expect("a folder");
+            let hashed = crate::store::hash_file(&folder, &name, &core.parts.stop).expect("hashed");
+            let (reply, done) = bounded(1);
+            core.take(Event::Placed { file: SharedFile::hashed(&name, kind, hashed), reply });
+            assert_eq!(done.try_recv(), Ok(()));
+        };
+        place(&mut core, Kind::Replicated);
+        assert_eq!(published(&core), Some((Kind::Local, 1)));
+        // What stood there may have gone behind our back.
+        std::fs::remove_file(path(Kind::Local)).expect("removed");
+        looked_at(&mut core);
+        assert_eq!(published(&core), Some((Kind::Replicated, 2)));
+        place(&mut core, Kind::Downloaded);
+        assert_eq!(published(&core), Some((Kind::Downloaded, 2)));
+    }
+
     /// Does the one task that waits, as a worker would.
     fn looked_at(core: &mut Core) {
-        let event = in_hand(core).run(&core.parts.share, &core.parts.stop);
+        let event = in_hand(core).run(&core.parts.folders, &core.parts.stop);
         core.take(event);
     }
 

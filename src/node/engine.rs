@@ -16,7 +16,7 @@ use super::turns::Turns;
 use crate::discovery::{DiscoveryError, TrackerClient};
 use crate::net::Bucket;
 use crate::rt::Stop;
-use crate::store::Share;
+use crate::store::Folders;
 use crate::types::{FileName, Millis};
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Engine {
     /// Where this node is reached, as far as it knows.
     pub(super) endpoint: SocketAddr,
     pub(super) memory: Arc<Memory>,
-    pub(super) share: Arc<Share>,
+    pub(super) folders: Arc<Folders>,
     pub(super) discovery: TrackerClient,
     pub(super) core: Sender<core::Event>,
     pub(super) latencies: Mutex<Arc<Latencies>>,

@@ -5,33 +5,35 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, at, bounded, select};
+use crossbeam_channel::{Receiver, at, bounded, select};
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::api::{
-    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Level, Membership, NodeConfig,
-    Notice, Progress, Ready, ReplicationReport, ScanSummary, StartError,
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Membership, NodeConfig, OwnFile,
+    Progress, Ready, ReplicationReport, ScanSummary, StartError,
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
+use super::download;
 use super::engine::Engine;
 use super::find;
 use super::jobs::{Job, JobError, JobId, JobNews, Jobs, Watching};
 use super::latency::Latencies;
 use super::memory::Memory;
 use super::names::KnownNames;
+use super::news;
 use super::replicas;
 use super::replicate;
 use super::resume;
 use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
-use crate::discovery::{Discovery as _, News, TrackerClient, TrackerClientConfig};
+use crate::discovery::{Discovery as _, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
-use crate::store::{self, Disk, RealDisk, Share, ShareError};
-use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Printable, Query, limits};
+use crate::store::{self, Disk, Folders, RealDisk, ShareError};
+use crate::types::{FileEntry, FileName, Kind, NodeId, NodeSummary, Printable, Query, limits};
 
 /// Threads that send files.
 const UPLOAD_FRONTS: usize = 2;
@@ -78,14 +80,16 @@ impl Node {
     pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
         let bind = SocketAddr::new(config.ip, config.port);
         let is_member = config.membership == Membership::Member;
-        let (share, listener) = match config.membership {
+        let save_dir = config.save_dir.as_deref();
+        let (folders, listener) = match config.membership {
             Membership::Member => {
-                let share = Share::open(&config.share, disk).map_err(share_error)?;
-                (share, Some(Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?)))
+                let folders =
+                    Folders::open(&config.share, config.layout, save_dir, disk).map_err(share_error)?;
+                (folders, Some(Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?)))
             }
-            Membership::Guest => (Share::visit(&config.share, disk).map_err(share_error)?, None),
+            Membership::Guest => (Folders::visit(&config.share, disk).map_err(share_error)?, None),
         };
-        let share = Arc::new(share);
+        let folders = Arc::new(folders);
         let addr = listener.as_ref().map_or(Ok(bind), |listener| listener.local_addr())?;
         let me = SocketAddr::new(config.ip, addr.port());
         let latencies = Latencies::new(me, config.default_latency, &config.latency)
@@ -96,7 +100,7 @@ impl Node {
         let threads = &running.threads;
 
         let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, threads, &running.rest)?;
-        let news = hear_news(Arc::clone(&memory), config.notices.clone());
+        let news = news::hear(Arc::clone(&memory), config.notices.clone());
         let client_config = TrackerClientConfig {
             tracker: config.tracker,
             node: memory.node,
@@ -119,7 +123,7 @@ impl Node {
         }
         let core = Core::new(CoreParts {
             memory: Arc::clone(&memory),
-            share: Arc::clone(&share),
+            folders: Arc::clone(&folders),
             discovery: Arc::new(discovery.clone()),
             pool: pool.clone(),
             notices: config.notices.clone(),
@@ -132,7 +136,7 @@ impl Node {
         let upload_rate = Arc::new(Bucket::new(config.max_upload));
         if let Some(listener) = listener {
             let upload =
-                Upload { memory: Arc::clone(&memory), share: Arc::clone(&share), core: to_core.clone() };
+                Upload { memory: Arc::clone(&memory), folders: Arc::clone(&folders), core: to_core.clone() };
             running.serve_peers(listener, &upload, &upload_rate)?;
         }
 
@@ -141,7 +145,7 @@ impl Node {
             ip: config.ip,
             endpoint: config.advertise.unwrap_or(me),
             memory,
-            share,
+            folders,
             discovery,
             core: to_core,
             latencies: Mutex::new(Arc::new(latencies)),
@@ -240,7 +244,7 @@ impl Node {
         find::find(&self.engine, query, cancel)
     }
 
-    /// Downloads a file into the share, on this thread.
+    /// Downloads a file, on this thread, to where downloads are placed.
     ///
     /// # Errors
     /// [`DownloadError`]; nothing of the user's was changed then.
@@ -310,6 +314,20 @@ impl Node {
         replicate::replicate(&self.engine, query, copies, cancel)
     }
 
+    /// Fetches a copy that is kept for others, on this thread: a replica, in no file's way, which `force` replaces alone. What a former
+    /// try has left is used, and nothing goes on by itself.
+    ///
+    /// # Errors
+    /// [`DownloadError`]; nothing of the user's was changed then. `Exists`: the name is taken by other content here.
+    pub fn fetch_replica(
+        &self,
+        request: &DownloadRequest,
+        cancel: &Stop,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Downloaded, DownloadError> {
+        download::download(&self.engine, request, Kind::Replicated, cancel, progress)
+    }
+
     /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by itself any more. What it has
     /// fetched stays for the next download of the same content.
     pub fn set_aside(&self, name: &FileName) {
@@ -324,10 +342,13 @@ impl Node {
         find::load_of(&self.engine, endpoint, cancel)
     }
 
-    /// The own files, by name.
-    pub fn files(&self) -> Vec<FileEntry> {
+    /// The own files that are published, by name.
+    pub fn files(&self) -> Vec<OwnFile> {
         let catalog = self.engine.memory.catalog.read();
-        catalog.entries().map(|entry| FileEntry::clone(entry)).collect()
+        catalog
+            .files()
+            .map(|file| OwnFile { kind: file.kind, entry: FileEntry::clone(&file.entry) })
+            .collect()
     }
 
     /// All nodes that the tracker knows.
@@ -386,7 +407,7 @@ impl Node {
     pub fn stop(&self) -> StopReport {
         let report = self.running.stop(|deadline| self.engine.discovery.wait_until_left(deadline));
         if self.is_guest {
-            store::leave_no_trace(&self.engine.share);
+            store::leave_no_trace(self.engine.folders.downloads());
         }
         report
     }
@@ -436,31 +457,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         // After a stop in order there is nothing left to end.
         let _nobody_asks = self.stop(|_| {});
-    }
-}
-
-/// Takes on what the tracker asks for, and makes notices of the other news.
-fn hear_news(memory: Arc<Memory>, notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {
-    move |news| {
-        let (level, text) = match news {
-            News::Restarted => (Level::Info, "the tracker was restarted: registered again".to_owned()),
-            News::Proved { endpoint } => {
-                (Level::Info, format!("this node's files are offered at {endpoint} now"))
-            }
-            News::Unproved { endpoint, why } => (
-                Level::Warning,
-                format!(
-                    "this node's files are not offered: the tracker called {endpoint} back: {why}; check --advertise and the firewall"
-                ),
-            ),
-            News::Tasks(tasks) => {
-                // What is refused is not listed as under way, by which the tracker knows.
-                let _refused = memory.replicas.take_on(tasks);
-                return;
-            }
-            News::Lost { why } => (Level::Warning, format!("the tracker is lost: {why}")),
-        };
-        let _dropped_when_full = notices.try_send(Notice { level, text });
     }
 }
 

@@ -17,6 +17,7 @@ mod jobs;
 mod latency;
 mod memory;
 mod names;
+mod news;
 mod partials;
 mod replicas;
 mod replicate;
@@ -27,8 +28,8 @@ mod work;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
-    LatencySource, Level, Membership, NodeConfig, Notice, Outcome, Progress, Ready, ReplicationReport,
-    ScanSummary, StartError, Uploads, Variant,
+    LatencySource, Level, Membership, NodeConfig, Notice, Outcome, OwnFile, Progress, Ready,
+    ReplicationReport, ScanSummary, StartError, Uploads, Variant,
 };
 pub use figures::{Figures, Rate};
 pub use handle::Node;

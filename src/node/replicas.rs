@@ -20,7 +20,7 @@ use super::engine::Engine;
 use crate::discovery::Keeping;
 use crate::rt::Stop;
 use crate::store::Usage;
-use crate::types::{ReplicaTask, limits};
+use crate::types::{Kind, ReplicaTask, limits};
 
 /// What a node keeps for others, as its threads share it.
 #[derive(Debug)]
@@ -147,7 +147,8 @@ fn stopped(stop: &Stop) {
 
 /// Counts what is here, parts that were left included, and what is free.
 fn measure(engine: &Engine, stop: &Stop) -> Usage {
-    Usage::of(None, &engine.share, stop).unwrap_or_else(|error| {
+    let folder = engine.folders.of(Kind::Replicated);
+    Usage::of(folder.as_deref(), engine.folders.base(), stop).unwrap_or_else(|error| {
         if error.kind() != ErrorKind::Interrupted {
             engine.warn(format!("nothing more is kept here for others: the room cannot be told: {error}"));
         }

@@ -1,7 +1,8 @@
 //! Goes on, by itself, with downloads that a former run of the node left unfinished.
 //!
-//! What is unfinished is read from the share's records each time, so that whatever else happens to them (another download of the
-//! content, a cancel) counts. Sources may be there later: it is tried again, at growing pauses, until nothing is left.
+//! What is unfinished is read from the records where downloads are placed each time, so that whatever else happens to them (another
+//! download of the content, a cancel) counts. Sources may be there later: it is tried again, at growing pauses, until nothing is left.
+//! Replicas are not gone on with: whoever wants one asks for it again, and what there is of it is used then.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,8 +21,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Removes what cannot be gone on with, and says what stays.
 pub(super) fn tidy_up(engine: &Engine) {
-    let swept = store::sweep(&engine.share);
-    if swept.parts > 0 {
+    for swept in engine.folders.targets().iter().map(|folder| store::sweep(folder)) {
+        if swept.parts == 0 {
+            continue;
+        }
         let (parts, mib) = (swept.parts, swept.allocated_bytes >> 20);
         engine.notice(
             Level::Info,
@@ -38,7 +41,7 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
     let mut told: HashMap<FileName, String> = HashMap::new();
     let mut jobs: HashMap<ContentKey, JobId> = HashMap::new();
     while !stop.is_triggered() {
-        let unfinished = store::unfinished(&engine.share);
+        let unfinished = store::unfinished(engine.folders.downloads());
         if unfinished.is_empty() {
             break;
         }
@@ -53,7 +56,7 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
                 }
                 Some(Err(error)) => {
                     if !may_go_better_later(&error) {
-                        store::set_aside(&engine.share, key);
+                        store::set_aside(engine.folders.downloads(), key);
                         engine
                             .warn(format!("`{name}` is unfinished and left to the next `download`: {error}"));
                         continue;
@@ -84,7 +87,7 @@ fn job_of(
     if let Some(id) = jobs.get(&key) {
         return Some(*id);
     }
-    let record = store::wanted(&engine.share, key).filter(|record| record.name == *name)?;
+    let record = store::wanted(engine.folders.downloads(), key).filter(|record| record.name == *name)?;
     let id = engine.jobs.add(request(record), Origin::Unasked).ok()?;
     jobs.insert(key, id);
     Some(id)
@@ -108,7 +111,7 @@ fn go_on(
     // The record is read once the job runs: whoever sets it aside renames the record first and ends the job then, so that one of us
     // sees the other.
     let job = |_: &DownloadRequest, cancel: &Stop, progress: &mut dyn FnMut(Progress)| match store::wanted(
-        &engine.share,
+        engine.folders.downloads(),
         key,
     )
     .filter(|record| record.name == *name)
@@ -118,7 +121,7 @@ fn go_on(
     };
     let done = engine.jobs.run_once(engine, id, stop, job, &mut progress)?;
     if let Ok(Downloaded { outcome: Outcome::AlreadyHere, .. }) = &done
-        && let Ok(left) = Partial::open(&engine.share, key)
+        && let Ok(left) = Partial::open(engine.folders.downloads(), key)
     {
         // Somebody has put the very content there: what was fetched is of no use any more.
         let _stays = left.part.discard();
@@ -163,7 +166,9 @@ pub(super) fn set_aside(engine: &Arc<Engine>, name: &FileName) {
 
 /// Has a restarted node let the downloads of `name` be.
 pub(super) fn set_aside_records(engine: &Engine, name: &FileName) {
-    for (_, key) in store::unfinished(&engine.share).iter().filter(|(unfinished, _)| unfinished == name) {
-        store::set_aside(&engine.share, *key);
+    for (_, key) in
+        store::unfinished(engine.folders.downloads()).iter().filter(|(unfinished, _)| unfinished == name)
+    {
+        store::set_aside(engine.folders.downloads(), *key);
     }
 }

@@ -18,8 +18,8 @@ use super::memory::Memory;
 use crate::net::{After, Closed, ConnId, Hands, Parts, Service};
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::proto::{Decoder, FrameError, decode};
-use crate::store::is_shortage;
-use crate::store::share::{FileStamp, Share};
+use crate::store::share::FileStamp;
+use crate::store::{Folders, is_shortage};
 use crate::types::{ContentKey, Geometry, NodeId, limits};
 
 /// Tells what a node uploads, also to other threads than that which owns it.
@@ -48,7 +48,7 @@ pub(super) enum Event {
 #[derive(Debug, Clone)]
 pub(super) struct Upload {
     pub(super) memory: Arc<Memory>,
-    pub(super) share: Arc<Share>,
+    pub(super) folders: Arc<Folders>,
     pub(super) core: Sender<core::Event>,
 }
 
@@ -116,7 +116,8 @@ impl Upload {
         let shared = self.memory.catalog.read().by_content(content).cloned();
         match (shared, part) {
             (Some(source), _) => {
-                let opened = self.share.open_file(&source.entry.name);
+                let folder = self.folders.of(source.kind).ok_or(PeerRefusal::NotShared)?;
+                let opened = folder.open_file(&source.entry.name);
                 let opened = opened.map_err(|error| self.unreadable(&source, &error))?;
                 Ok((Some(source), Arc::new(opened.file)))
             }

@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, SeekFrom};
 use rustix::io::{Errno, Result, retry_on_intr};
 
-use super::beneath;
+use super::{beneath, mark};
+use crate::types::ContentId;
 
 /// Kinds of disk operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +27,7 @@ pub enum Op {
     Write,
     Read,
     FindData,
+    Mark,
     SyncFile,
     RenameNoReplace,
     Rename,
@@ -46,6 +48,7 @@ impl Display for Op {
             Op::Write => "write",
             Op::Read => "read",
             Op::FindData => "look for data",
+            Op::Mark => "mark the file",
             Op::SyncFile => "sync the file",
             Op::RenameNoReplace | Op::Rename => "rename",
             Op::Link => "link",
@@ -78,6 +81,8 @@ pub trait Disk: Debug + Send + Sync {
     /// The first bytes at or after `from` that are no hole, as far as the file system can tell: one that knows of no holes
     /// takes all for data, others are true to a block. `None`: only a hole is left. Moves the file's position.
     fn next_data(&self, file: &File, from: u64) -> Result<Option<Range<u64>>>;
+    /// Marks the file as a download of `content`. Not every file system can (`OPNOTSUPP`).
+    fn mark(&self, file: &File, content: ContentId) -> Result<()>;
     /// Returns when the file's bytes and length are on the device. After a failure they must be taken for
     /// lost.
     fn sync_file(&self, file: &File) -> Result<()>;
@@ -142,6 +147,10 @@ impl Disk for RealDisk {
             Err(Errno::NXIO) => Ok(None),
             Err(errno) => Err(errno),
         }
+    }
+
+    fn mark(&self, file: &File, content: ContentId) -> Result<()> {
+        mark::write(file, content)
     }
 
     fn sync_file(&self, file: &File) -> Result<()> {
@@ -305,6 +314,11 @@ impl Disk for FaultyDisk {
     fn next_data(&self, file: &File, from: u64) -> Result<Option<Range<u64>>> {
         self.called(Op::FindData)?;
         RealDisk.next_data(file, from)
+    }
+
+    fn mark(&self, file: &File, content: ContentId) -> Result<()> {
+        self.called(Op::Mark)?;
+        RealDisk.mark(file, content)
     }
 
     fn sync_file(&self, file: &File) -> Result<()> {

@@ -11,6 +11,7 @@ use md5::{Digest, Md5};
 use rustix::io::Errno;
 use thiserror::Error;
 
+use super::mark;
 use super::share::{FileStamp, OpenFile, Share};
 use super::stopped;
 use super::verify::piece_digests;
@@ -38,6 +39,8 @@ pub struct Hashed {
     /// The file was changed within 2 s of the hashing: an equal stamp later does not prove that it is
     /// unchanged.
     pub racy: bool,
+    /// The file is marked as a download of this very content.
+    pub is_marked: bool,
 }
 
 /// Why a file was not hashed. Our side's fault, or its owner's.
@@ -94,7 +97,8 @@ fn hash_opened(mut open: impl FnMut() -> io::Result<OpenFile>, stop: &Stop) -> R
         if let Some((manifest, md5)) = hashed
             && FileStamp::of(&file)? == stamp
         {
-            return Ok(Hashed { manifest, md5, stamp, racy: is_racy(&stamp, began_ns) });
+            let is_marked = mark::is_on(&file, manifest.key().id);
+            return Ok(Hashed { manifest, md5, stamp, racy: is_racy(&stamp, began_ns), is_marked });
         }
     }
     Err(HashError::Changing)

@@ -6,7 +6,9 @@
 
 mod beneath;
 pub mod disk;
+pub mod folders;
 pub mod hash;
+mod mark;
 pub mod partial;
 pub mod scan;
 pub mod share;
@@ -14,6 +16,7 @@ pub mod usage;
 pub mod verify;
 
 pub use disk::{Disk, FaultyDisk, Op, RealDisk};
+pub use folders::{Folders, Visible};
 pub use hash::{HashError, Hashed, hash_file, is_shortage, whole_md5};
 pub use partial::{
     Opened, Partial, PartialError, Placed, Record, Swept, leave_no_trace, set_aside, sweep, unfinished,

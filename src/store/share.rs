@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use thiserror::Error;
 
 use super::beneath;
@@ -25,6 +25,8 @@ use crate::types::{ContentId, FileName, Printable};
 #[derive(Debug)]
 pub struct Share {
     dir: OwnedFd,
+    /// Its path as it was given, escaped: to show, and for nothing else.
+    shown: String,
     disk: Arc<dyn Disk>,
     /// Contents whose part file is in use by a download of this process; no second one may write to it, not even one for the
     /// same id with another size, which a liar has published.
@@ -76,23 +78,87 @@ impl Share {
     /// # Errors
     /// [`ShareError`]: there is no directory, another node has it, or it cannot be read or locked.
     pub fn open(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
-        Share::lock(path, disk, FlockOperation::NonBlockingLockExclusive)
+        Share::at(path, disk)?.locked()
     }
 
-    fn lock(path: &Path, disk: Arc<dyn Disk>, lock: FlockOperation) -> Result<Share, ShareError> {
-        let shown = || Printable(&path.to_string_lossy()).to_string();
+    fn at(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
+        let shown = Printable(&path.to_string_lossy()).to_string();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL => {
-                ShareError::NoSuchDirectory { path: shown(), why: errno.to_string() }
+        Share::opened(rustix::fs::open(path, flags, Mode::empty()), shown, disk)
+    }
+
+    /// Opens the directory at `path` beneath this one; only directories lead there. It is not locked.
+    ///
+    /// # Errors
+    /// As of [`Share::open`].
+    pub(super) fn open_beneath(&self, path: &str) -> Result<Share, ShareError> {
+        let shown = format!("{}/{path}", self.shown);
+        Share::opened(beneath::open_dir(self, path), shown, Arc::clone(&self.disk))
+    }
+
+    /// [`Share::open_beneath`]; what is missing on the way is made, durably.
+    ///
+    /// # Errors
+    /// As of [`Share::open`].
+    pub(super) fn make_beneath(&self, path: &str) -> Result<Share, ShareError> {
+        let io = |errno: Errno| ShareError::Io {
+            path: self.shown.clone(),
+            why: format!("cannot make `{path}` in it: {errno}"),
+        };
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        for dir in ends.map(|end| &path[..end]) {
+            let (parent, component) = dir.rsplit_once('/').unwrap_or((".", dir));
+            let parent = beneath::open_dir(self, parent).map_err(io)?;
+            if beneath::look(&parent, component).is_ok() {
+                continue;
             }
-            errno => ShareError::Io { path: shown(), why: errno.to_string() },
-        })?;
-        match rustix::fs::flock(&dir, lock) {
-            Ok(()) => Ok(Share { dir, disk, parts_in_use: Mutex::default() }),
-            Err(Errno::WOULDBLOCK) => Err(ShareError::InUse { path: shown() }),
-            Err(errno) => Err(ShareError::Io { path: shown(), why: format!("cannot lock it: {errno}") }),
+            // What is hidden is nobody else's business.
+            let permissions = if component.starts_with('.') { 0o700 } else { 0o777 };
+            match self.disk.make_dir(parent.as_fd(), component, permissions) {
+                Ok(()) => retry_on_intr(|| self.disk.sync_dir(parent.as_fd())).map_err(io)?,
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(io(errno)),
+            }
         }
+        self.open_beneath(path)
+    }
+
+    /// Keeps every other node out of it.
+    ///
+    /// # Errors
+    /// [`ShareError::InUse`] and [`ShareError::Io`].
+    pub(super) fn locked(self) -> Result<Share, ShareError> {
+        self.locked_as(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn locked_as(self, lock: FlockOperation) -> Result<Share, ShareError> {
+        match rustix::fs::flock(&self.dir, lock) {
+            Ok(()) => Ok(self),
+            Err(Errno::WOULDBLOCK) => Err(ShareError::InUse { path: self.shown }),
+            Err(errno) => Err(ShareError::Io { path: self.shown, why: format!("cannot lock it: {errno}") }),
+        }
+    }
+
+    fn opened(
+        dir: rustix::io::Result<OwnedFd>,
+        shown: String,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Share, ShareError> {
+        match dir {
+            Ok(dir) => Ok(Share { dir, shown, disk, parts_in_use: Mutex::default() }),
+            Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL)) => {
+                Err(ShareError::NoSuchDirectory { path: shown, why: errno.to_string() })
+            }
+            Err(errno) => Err(ShareError::Io { path: shown, why: errno.to_string() }),
+        }
+    }
+
+    /// Returns true if and only if it is the directory at `path`.
+    pub(super) fn is_directory(&self, path: &Path) -> bool {
+        let (Ok(own), Ok(other)) = (rustix::fs::fstat(&self.dir), rustix::fs::stat(path)) else {
+            return false;
+        };
+        (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
     }
 
     /// [`Share::open`] for who only looks around and downloads: nobody is kept out. Several may visit at once, and a node may begin to
@@ -101,13 +167,8 @@ impl Share {
     /// # Errors
     /// [`ShareError`]; `InUse` if a node shares the directory now: it is to do the work.
     pub fn visit(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
-        let share = Share::lock(path, disk, FlockOperation::NonBlockingLockShared)?;
-        let unlocked = rustix::fs::flock(&share.dir, FlockOperation::Unlock);
-        unlocked.map_err(|errno| ShareError::Io {
-            path: Printable(&path.to_string_lossy()).to_string(),
-            why: format!("cannot unlock it: {errno}"),
-        })?;
-        Ok(share)
+        let share = Share::at(path, disk)?.locked_as(FlockOperation::NonBlockingLockShared)?;
+        share.locked_as(FlockOperation::Unlock)
     }
 
     /// Returns true if and only if files can be made at the root now. A share that is not writable serves

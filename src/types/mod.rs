@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod content;
 pub mod digest;
 pub mod ids;
+pub mod layout;
 pub mod limits;
 pub mod manifest;
 pub mod millis;
@@ -22,6 +23,7 @@ pub use catalog::{Attribute, FileEntry, Holding, Liveness, Md5Origin, NodeSummar
 pub use content::{Checksum, ChecksumError, ContentPrefix};
 pub use digest::{ContentId, ContentKey, Md5Digest, PieceDigests};
 pub use ids::{Epoch, NodeId, Nonce};
+pub use layout::{Kind, Layout, WordError};
 pub use manifest::{Manifest, ManifestError, Subtree, WrongPiece};
 pub use millis::Millis;
 pub use name::{FileName, NameError};

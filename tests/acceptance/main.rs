@@ -8,6 +8,7 @@ mod doubles;
 mod evil_double;
 mod failures;
 mod hostile;
+mod layouts;
 mod many_sources;
 mod partial_holders;
 mod progress;

@@ -13,6 +13,7 @@ mod report;
 mod search;
 mod source;
 mod sources;
+mod target;
 mod verifier;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use choice::Candidates;
 use fetch::{Fetch, FetchError, Fetched, Left};
 use offering::Offering;
+use target::Target;
 
 use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use super::catalog::SharedFile;
@@ -28,29 +30,33 @@ use super::core;
 use super::engine::Engine;
 use crate::logic::transfer::Failure;
 use crate::rt::{Stop, clock};
-use crate::store::{Opened, Partial, PartialError, Placed, Standing};
+use crate::store::{Opened, Partial, PartialError, Placed};
 use crate::types::{
-    Checksum, ContentKey, FileEntry, FileName, Geometry, Holding, Manifest, Md5Digest, Md5Origin, Printable,
-    Provider, ReplicaTask, limits,
+    Checksum, ContentKey, FileEntry, FileName, Geometry, Holding, Kind, Manifest, Md5Digest, Md5Origin,
+    Printable, Provider, ReplicaTask, limits,
 };
 
 /// A download as it was asked for, or as one that was broken off is gone on with.
 struct Job<'a> {
     engine: &'a Arc<Engine>,
     request: &'a DownloadRequest,
+    /// What it is here afterwards.
+    kind: Kind,
     /// Gone on with: this content and no other that the name may mean by now.
     only: Option<ContentKey>,
     cancel: &'a Stop,
 }
 
-/// Runs a download to its end. A name that comes to mean another content meanwhile is begun anew, as often as rounds are tried again.
+/// Runs a download to its end; what is placed is a file of `kind` then. A name that comes to mean another content meanwhile is begun anew,
+/// as often as rounds are tried again.
 pub(super) fn download(
     engine: &Arc<Engine>,
     request: &DownloadRequest,
+    kind: Kind,
     cancel: &Stop,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Downloaded, DownloadError> {
-    let job = Job { engine, request, only: None, cancel };
+    let job = Job { engine, request, kind, only: None, cancel };
     for _ in 0..engine.retries {
         match attempt(&job, progress) {
             Err(Failed::Replaced(_)) => {
@@ -72,7 +78,7 @@ pub(super) fn go_on(
     cancel: &Stop,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Downloaded, DownloadError> {
-    let job = Job { engine, request, only: Some(content), cancel };
+    let job = Job { engine, request, kind: Kind::Downloaded, only: Some(content), cancel };
     attempt(&job, progress).map_err(Failed::into_error)
 }
 
@@ -84,7 +90,7 @@ pub(super) fn keep_replica(
 ) -> Result<Outcome, DownloadError> {
     let name = task.name.clone();
     let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
-    let job = Job { engine, request: &request, only: Some(task.content), cancel };
+    let job = Job { engine, request: &request, kind: Kind::Replicated, only: Some(task.content), cancel };
     attempt(&job, &mut |_| {}).map(|done| done.outcome).map_err(Failed::into_error)
 }
 
@@ -111,27 +117,19 @@ impl<E: Into<DownloadError>> From<E> for Failed {
 
 fn attempt(job: &Job<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Downloaded, Failed> {
     let &Job { engine, request, cancel, .. } = job;
-    let own = match standing(engine, &request.name)? {
-        Standing::File(_) => engine.own_file(&request.name, cancel)?,
-        Standing::Nothing | Standing::Other(_) => {
-            if engine.memory.catalog.read().get(&request.name).is_some() {
-                // It was removed behind our back, and is offered to others until that is noticed.
-                engine.own_file(&request.name, cancel)?;
-            }
-            None
-        }
-    };
+    let target = Target::of(engine, job.kind, &request.name)?;
+    let own = target.own(engine, cancel)?;
     let contents = match Candidates::find(engine, request, job.only, own.as_deref(), cancel, progress)? {
         choice::Found::AlreadyHere(key) => {
             return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
         }
         choice::Found::Contents(contents) => contents,
     };
-    refuse_to_overwrite(engine, request)?;
+    target.refuse_to_overwrite(engine, request.force)?;
     let mut failed = None;
     for candidates in contents {
         let key = candidates.key;
-        match one_content(job, &candidates, progress) {
+        match one_content(job, &target, &candidates, progress) {
             Ok(Some(outcome)) => return Ok(Downloaded { name: request.name.clone(), key, outcome }),
             Ok(None) => {}
             // The holders of another content that claims the same MD5 may be better.
@@ -147,19 +145,8 @@ fn attempt(job: &Job<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Download
     Err(DownloadError::Checksum { name: request.name.clone(), checksum }.into())
 }
 
-fn standing(engine: &Engine, name: &FileName) -> Result<Standing, DownloadError> {
-    let disk_error =
-        |error: std::io::Error| DownloadError::Disk { name: name.clone(), why: error.to_string() };
-    engine.share.standing(name).map_err(disk_error)
-}
-
-/// Early, before anything is fetched; placing checks again.
-fn refuse_to_overwrite(engine: &Engine, request: &DownloadRequest) -> Result<(), DownloadError> {
-    match standing(engine, &request.name)? {
-        Standing::Nothing => Ok(()),
-        Standing::File(_) if request.force => Ok(()),
-        Standing::File(_) | Standing::Other(_) => Err(DownloadError::Exists { name: request.name.clone() }),
-    }
+fn standing_error(name: &FileName, error: &std::io::Error) -> DownloadError {
+    DownloadError::Disk { name: name.clone(), why: error.to_string() }
 }
 
 /// Counts as a download in the node's load while it lives.
@@ -184,6 +171,7 @@ impl Drop for Counted<'_> {
 /// Fetches and places one content. `None`: its MD5 is not the one asked for, or matches nobody's claim; nothing was placed.
 fn one_content(
     job: &Job<'_>,
+    target: &Target,
     candidates: &Candidates,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<Outcome>, Failed> {
@@ -195,12 +183,12 @@ fn one_content(
     progress(Progress::Ranked { key: content, ranking: ranking.clone() });
 
     let turn = engine.turns.take(content, cancel, &mut || progress(Progress::Waiting))?;
-    if turn.has_waited && engine.own_file(name, cancel)?.is_some_and(|own| own.entry.key() == content) {
+    if turn.has_waited && target.own(engine, cancel)?.is_some_and(|own| own.entry.key() == content) {
         return Ok(Some(Outcome::AlreadyHere));
     }
     let counted = Counted::new(engine, content);
     let Opened { part, marked, record } =
-        Partial::open(&engine.share, content).map_err(|error| disk_error(name, &error))?;
+        Partial::open(&target.folder, content).map_err(|error| disk_error(name, &error))?;
     let geometry = Geometry::of(content.size_bytes);
     if !marked.is_empty() {
         let marked_bytes = marked.iter().filter_map(|piece| geometry.len_bytes(*piece)).sum();
@@ -212,7 +200,8 @@ fn one_content(
     let part = Arc::new(part);
     // Lives until the file is in the catalog, so that there is always something to serve its pieces from; but no longer than a part
     // that comes to nothing: what is being sent of it then is all that keeps it on the disk.
-    let mut offering = Offering::new(engine, name, content, candidates.claimed_md5());
+    let shared_as = target.shared_as.as_ref().map(|(_, name)| name.clone());
+    let mut offering = Offering::new(engine, shared_as, content, candidates.claimed_md5());
     let offered = &mut offering;
     let mut fetch =
         Fetch { engine, request, content, part: &part, providers, cancel, progress, offering: offered };
@@ -261,6 +250,9 @@ fn one_content(
     if let Some(md5) = md5 {
         name_liars(engine, name, &claims, md5);
     }
+    if target.kind == Kind::Downloaded {
+        part.mark_downloaded();
+    }
     let placed = match part.place(name, request.force) {
         Ok(placed) => placed,
         Err((part, error)) => {
@@ -269,7 +261,9 @@ fn one_content(
             return Err(disk_error(name, &error).into());
         }
     };
-    offer(engine, request, content, &fetched, md5, &claims, &placed, cancel);
+    if let Some(shared_as) = &target.shared_as {
+        offer(engine, shared_as, content, &fetched, md5, &claims, &placed, cancel);
+    }
     drop((counted, offering));
     let pieces = geometry.count().unwrap_or(0);
     Ok(Some(Outcome::Fetched { md5, pieces, sources: fetched.sources }))
@@ -344,7 +338,7 @@ fn name_liars(engine: &Engine, name: &FileName, claims: &[Claim], md5: Md5Digest
 #[allow(clippy::too_many_arguments, reason = "what a catalog entry is made of")]
 fn offer(
     engine: &Engine,
-    request: &DownloadRequest,
+    (kind, name): &(Kind, FileName),
     content: ContentKey,
     fetched: &Fetched,
     md5: Option<Md5Digest>,
@@ -356,14 +350,14 @@ fn offer(
     let claimed =
         claims.iter().find(|claim| Some(&claim.endpoint) == first).or(claims.first()).map(|claim| claim.md5);
     let entry = FileEntry {
-        name: request.name.clone(),
+        name: name.clone(),
         size_bytes: content.size_bytes,
         mtime_ns: placed.stamp.mtime_ns,
         content: content.id,
         md5: md5.or(claimed).unwrap_or(Md5Digest([0; 16])),
         md5_origin: if md5.is_some() { Md5Origin::Computed } else { Md5Origin::Claimed },
         holding: Holding::Full,
-        attributes: Vec::new(),
+        attributes: FileEntry::attributes_of(*kind == Kind::Replicated),
     };
     let manifest = match &fetched.manifest {
         Some(manifest) => Some(Arc::clone(manifest)),
@@ -373,6 +367,7 @@ fn offer(
         Some(manifest) => {
             let file = SharedFile {
                 entry: Arc::new(entry),
+                kind: *kind,
                 manifest,
                 stamp: placed.stamp,
                 racy: false,
@@ -385,7 +380,7 @@ fn offer(
             engine.tell_core(|reply| core::Event::Placed { file, reply })
         }
         // The piece list that came along was false; serving needs a true one.
-        None => engine.own_file(&request.name, cancel).map(drop),
+        None => engine.own_file(name, cancel).map(drop),
     };
     if known.is_err() {
         // We are being stopped, or it was to be hashed first. The file is in place and the next scan finds it.
@@ -393,7 +388,7 @@ fn offer(
     }
     let deadline = clock::now() + limits::ms(limits::OFFER_WAIT_MS);
     if let Err(error) = engine.discovery.publish_now(deadline, cancel) {
-        engine.warn(format!("`{}` is here and not yet offered to others: {error}", request.name));
+        engine.warn(format!("`{name}` is here and not yet offered to others: {error}"));
     }
 }
 

@@ -15,7 +15,8 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(limits::SEARCH_AGAIN_MS);
 #[derive(Debug)]
 pub(super) struct Offering {
     engine: Arc<Engine>,
-    name: FileName,
+    /// What it is published as; `None`: nothing of it is offered, as it will not be shared.
+    name: Option<FileName>,
     content: ContentKey,
     /// What its holders claim for the whole file.
     md5: Md5Digest,
@@ -28,20 +29,18 @@ pub(super) struct Offering {
 impl Offering {
     pub(super) fn new(
         engine: &Arc<Engine>,
-        name: &FileName,
+        name: Option<FileName>,
         content: ContentKey,
         md5: Md5Digest,
     ) -> Offering {
-        let (engine, name) = (Arc::clone(engine), name.clone());
+        let engine = Arc::clone(engine);
         Offering { engine, name, content, md5, is_open: false, published_at: None, withholds_list: false }
     }
 
     /// A piece was verified and is written to `part`.
     pub(super) fn add(&mut self, piece: u32, manifest: &Arc<Manifest>, part: &Partial, now: Instant) {
         let count = manifest.pieces().len() as u32;
-        if count < 2 {
-            return;
-        }
+        let Some(name) = self.name.as_ref().filter(|_| count >= 2) else { return };
         if !self.is_open {
             self.is_open = true;
             let mut partials = self.engine.memory.partials.lock();
@@ -56,7 +55,7 @@ impl Offering {
         if has < count && is_due {
             self.published_at = Some(now);
             let entry = FileEntry {
-                name: self.name.clone(),
+                name: name.clone(),
                 size_bytes: self.content.size_bytes,
                 mtime_ns: FileStamp::of(&part.file()).map_or(0, |stamp| stamp.mtime_ns),
                 content: self.content.id,

@@ -22,7 +22,7 @@ use super::engine::Engine;
 use super::figures::Figures;
 use super::resume;
 use crate::rt::{Pool, Stop, Threads, clock};
-use crate::types::{FileName, limits};
+use crate::types::{FileName, Kind, limits};
 
 /// One download of a node, for as long as the node runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -254,7 +254,7 @@ impl Jobs {
         let (runs_on, commands) = (Arc::clone(engine), self.commands.clone());
         let queued = self.pool.try_run(move || {
             let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(Progress)| {
-                download::download(&runs_on, request, stop, progress)
+                download::download(&runs_on, request, Kind::Downloaded, stop, progress)
             };
             // What came of it stands on the board.
             let _told = runs_on.jobs.run_once(&runs_on, id, &commands, job, &mut |_| {});
@@ -283,7 +283,7 @@ impl Jobs {
         let _forgotten = Forget { shared: &self.shared, id };
         loop {
             let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(Progress)| {
-                download::download(engine, request, stop, progress)
+                download::download(engine, request, Kind::Downloaded, stop, progress)
             };
             match self.run_once(engine, id, cancel, job, progress) {
                 Some(result) => return result,

@@ -277,6 +277,11 @@ impl Partial {
         record::write(self.disk(), &self.parts_dir, record).map_err(|(op, errno)| self.fault(op, errno))
     }
 
+    /// Marks it as what a user has downloaded, for when it is in its place; as far as the file system keeps such marks.
+    pub fn mark_downloaded(&self) {
+        let _not_kept = self.disk().mark(&self.file, self.id());
+    }
+
     /// MD5 of the whole content, read back.
     ///
     /// # Errors

@@ -1,0 +1,105 @@
+//! Where a download is to be placed, under which name it is published then, and what is there already.
+
+use std::sync::Arc;
+
+use super::standing_error;
+use crate::node::api::{CommandError, DownloadError};
+use crate::node::catalog::SharedFile;
+use crate::node::engine::Engine;
+use crate::rt::Stop;
+use crate::store::{HashError, Share, Standing, hash_file};
+use crate::types::{FileName, Kind};
+
+/// A kind of file, a name, and the folder that it leads to.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) kind: Kind,
+    pub(super) name: FileName,
+    pub(super) folder: Arc<Share>,
+    /// `None`: it is not shared.
+    pub(super) shared_as: Option<(Kind, FileName)>,
+}
+
+impl Target {
+    /// The target of a file that is fetched as one of that kind.
+    ///
+    /// # Errors
+    /// [`DownloadError::Disk`] where its folder cannot be made.
+    pub(super) fn of(engine: &Engine, kind: Kind, name: &FileName) -> Result<Target, DownloadError> {
+        let folder = engine
+            .folders
+            .target(kind)
+            .map_err(|error| DownloadError::Disk { name: name.clone(), why: error.to_string() })?;
+        let shared_as = engine.folders.published(kind, name);
+        Ok(Target { kind, name: name.clone(), folder, shared_as })
+    }
+
+    /// The file that is here of that name and spares a download of its content: one that stands at the target, or is published
+    /// before it.
+    ///
+    /// # Errors
+    /// [`DownloadError::Disk`] where it cannot be told, [`CommandError::Cancelled`].
+    pub(super) fn own(
+        &self,
+        engine: &Engine,
+        cancel: &Stop,
+    ) -> Result<Option<Arc<SharedFile>>, DownloadError> {
+        let mut is_here = false;
+        for (_, folder) in self.rivals(engine) {
+            is_here |= matches!(self.standing_in(&folder)?, Standing::File(_));
+        }
+        let Some((_, name)) = &self.shared_as else {
+            return if is_here { self.hashed(cancel) } else { Ok(None) };
+        };
+        // What was removed behind our back is offered to others until that is noticed.
+        if !is_here && engine.memory.catalog.read().get(name).is_none() {
+            return Ok(None);
+        }
+        let own = engine.own_file(name, cancel)?;
+        let first = engine.folders.layout().unmarked(self.kind);
+        Ok(own.filter(|own| is_here && engine.folders.layout().unmarked(own.kind) <= first))
+    }
+
+    /// Early, before anything is fetched; placing checks the target again. With `force` a file at the target will be replaced, and
+    /// what a user downloads may be hidden by a file that comes before it; a replica is in nobody's way.
+    ///
+    /// # Errors
+    /// [`DownloadError::Exists`] and [`DownloadError::Disk`].
+    pub(super) fn refuse_to_overwrite(&self, engine: &Engine, force: bool) -> Result<(), DownloadError> {
+        for (is_target, folder) in self.rivals(engine) {
+            let is_free = match self.standing_in(&folder)? {
+                Standing::Nothing => true,
+                Standing::File(_) => force && (is_target || self.kind != Kind::Replicated),
+                Standing::Other(_) => !is_target,
+            };
+            if !is_free {
+                return Err(DownloadError::Exists { name: self.name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The folders where a file of this name is in the way, and whether it is the target itself.
+    fn rivals(&self, engine: &Engine) -> Vec<(bool, Arc<Share>)> {
+        if engine.folders.saves_apart(self.kind) {
+            return vec![(true, Arc::clone(&self.folder))];
+        }
+        let target = engine.folders.layout().unmarked(self.kind);
+        let shared = engine.folders.shared().into_iter().filter(|(kind, _)| *kind <= target);
+        shared.map(|(kind, folder)| (kind == target, folder)).collect()
+    }
+
+    fn standing_in(&self, folder: &Share) -> Result<Standing, DownloadError> {
+        folder.standing(&self.name).map_err(|error| standing_error(&self.name, &error))
+    }
+
+    /// What stands at the target and is in no catalog. `None`: it is not what was asked for, whatever it is.
+    fn hashed(&self, cancel: &Stop) -> Result<Option<Arc<SharedFile>>, DownloadError> {
+        match hash_file(&self.folder, &self.name, cancel) {
+            Ok(hashed) => Ok(Some(Arc::new(SharedFile::hashed(&self.name, self.kind, hashed)))),
+            Err(HashError::Stopped) => Err(CommandError::Cancelled.into()),
+            Err(HashError::Io(error)) => Err(standing_error(&self.name, &error)),
+            Err(HashError::Changing | HashError::TooLarge(_)) => Ok(None),
+        }
+    }
+}

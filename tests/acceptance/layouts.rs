@@ -1,0 +1,221 @@
+//! Where files of each kind stand, in both layouts and with a directory of its own for downloads: real nodes on loopback.
+
+use std::fs;
+use std::path::Path;
+
+use nearpeer::node::{DownloadError, DownloadRequest, Downloaded, Node, NodeConfig, Outcome};
+use nearpeer::rt::Stop;
+use nearpeer::tracker::{Tracker, TrackerConfig};
+use nearpeer::types::{FileName, Kind, Layout, Query};
+use tempfile::TempDir;
+
+/// A tracker and a node that holds files of one piece and of three.
+struct World {
+    tracker: Tracker,
+    _holder: Node,
+    share: TempDir,
+}
+
+impl World {
+    fn new() -> World {
+        let tracker = Tracker::start(&TrackerConfig::default()).expect("a tracker");
+        let share = directory();
+        fs::create_dir(share.path().join("sub")).expect("made");
+        fs::write(share.path().join("small"), b"small").expect("written");
+        fs::write(share.path().join("sub/large"), vec![7; (2 << 20) + 1]).expect("written");
+        let holder = start(NodeConfig::new([127, 0, 0, 1].into(), share.path(), tracker.addr()));
+        World { tracker, _holder: holder, share }
+    }
+
+    fn config(&self, share: &Path, layout: Layout) -> NodeConfig {
+        let config = NodeConfig::new([127, 0, 0, 1].into(), share, self.tracker.addr());
+        NodeConfig { layout, retries: 0, ..config }
+    }
+
+    /// Who is told to have the file, as others see it.
+    fn holders(&self, asker: &Node, file: &str) -> usize {
+        let found = asker.find(&Query::Name(name(file)), &stop()).expect("found");
+        found.groups.iter().map(|group| group.rows.len()).sum()
+    }
+}
+
+fn start(config: NodeConfig) -> Node {
+    let node = Node::start(NodeConfig { heartbeat: None, ..config }).expect("a node");
+    node.wait_ready(&stop()).expect("ready");
+    node
+}
+
+fn directory() -> TempDir {
+    TempDir::new().expect("a directory")
+}
+
+fn stop() -> Stop {
+    Stop::new().expect("a descriptor")
+}
+
+fn name(text: &str) -> FileName {
+    FileName::new(text).expect(text)
+}
+
+fn request(file: &str, force: bool) -> DownloadRequest {
+    DownloadRequest { name: name(file), checksum: None, verify_whole: false, force }
+}
+
+fn download(node: &Node, file: &str, force: bool) -> Result<Downloaded, DownloadError> {
+    node.download(&request(file, force), &stop(), &mut |_| {})
+}
+
+fn replicate(node: &Node, file: &str) -> Result<Downloaded, DownloadError> {
+    node.fetch_replica(&request(file, false), &stop(), &mut |_| {})
+}
+
+/// Name and kind of what a node publishes.
+fn kinds(node: &Node) -> Vec<(String, Kind)> {
+    node.files().into_iter().map(|file| (file.entry.name.to_string(), file.kind)).collect()
+}
+
+fn kind(file: &str, kind: Kind) -> (String, Kind) {
+    (file.to_owned(), kind)
+}
+
+fn is_fetched(done: &Result<Downloaded, DownloadError>) -> bool {
+    matches!(done, Ok(Downloaded { outcome: Outcome::Fetched { .. }, .. }))
+}
+
+fn is_already_here(done: &Result<Downloaded, DownloadError>) -> bool {
+    matches!(done, Ok(Downloaded { outcome: Outcome::AlreadyHere, .. }))
+}
+
+#[test]
+fn kinds_stand_in_their_places_are_published_and_outlive_a_restart() {
+    let world = World::new();
+    for (layout, local, large, small) in [
+        (Layout::Flat, "mine", "sub/large", ".nearpeer/replicas/small"),
+        (Layout::Split, "shared/mine", "downloaded/sub/large", "replicated/small"),
+    ] {
+        let share = directory();
+        fs::create_dir_all(share.path().join(local).parent().expect("a parent")).expect("made");
+        fs::write(share.path().join(local), b"mine").expect("written");
+        let config = world.config(share.path(), layout);
+        let node = start(config.clone());
+        for done in [download(&node, "sub/large", false), replicate(&node, "small")] {
+            assert!(is_fetched(&done), "{done:?}");
+        }
+        for done in
+            [download(&node, "sub/large", false), replicate(&node, "small"), replicate(&node, "sub/large")]
+        {
+            assert!(is_already_here(&done), "{done:?}");
+        }
+        for path in [large, small] {
+            let original = world.share.path().join(if path == large { "sub/large" } else { "small" });
+            assert_eq!(fs::read(share.path().join(path)).expect(path), fs::read(original).expect("there"));
+        }
+        let expected =
+            [kind("mine", Kind::Local), kind("small", Kind::Replicated), kind("sub/large", Kind::Downloaded)];
+        assert_eq!(kinds(&node), expected, "{layout}");
+        for file in ["small", "sub/large"] {
+            assert_eq!(world.holders(&node, file), 2, "{file} {layout}");
+        }
+        assert!(node.stop().is_clean());
+        let node = start(config);
+        assert_eq!(kinds(&node), expected, "{layout}, after a restart");
+        // Replica and download are sent to others.
+        let others = directory();
+        let asker = start(world.config(others.path(), layout));
+        for file in ["mine", "small", "sub/large"] {
+            let done = download(&asker, file, false);
+            assert!(is_fetched(&done), "{done:?}");
+        }
+        for node in [asker, node] {
+            assert!(node.stop().is_clean());
+        }
+    }
+}
+
+#[test]
+fn a_replica_is_never_in_the_way_of_a_file_of_the_users() {
+    let world = World::new();
+    for (layout, local, replica) in [
+        (Layout::Flat, "small", ".nearpeer/replicas/small"),
+        (Layout::Split, "shared/small", "replicated/small"),
+    ] {
+        let share = directory();
+        let node = start(world.config(share.path(), layout));
+        fs::write(share.path().join(local), b"mine").expect("written");
+        let refused = replicate(&node, "small");
+        assert!(matches!(refused, Err(DownloadError::Exists { .. })), "{refused:?}");
+        assert_eq!(fs::read(share.path().join(local)).expect("there"), b"mine");
+        fs::remove_file(share.path().join(local)).expect("removed");
+        let done = replicate(&node, "small");
+        assert!(is_fetched(&done), "{done:?}");
+        assert_eq!(kinds(&node), [kind("small", Kind::Replicated)]);
+        // A file of the user's that comes later hides it, and gives way to it again.
+        fs::write(share.path().join(local), b"mine").expect("written");
+        node.update_list(&stop()).expect("scanned");
+        assert_eq!(kinds(&node), [kind("small", Kind::Local)]);
+        assert_eq!(node.files()[0].entry.size_bytes, 4);
+        assert_eq!(fs::read(share.path().join(replica)).expect("kept"), b"small");
+        fs::remove_file(share.path().join(local)).expect("removed");
+        node.update_list(&stop()).expect("scanned");
+        assert_eq!(kinds(&node), [kind("small", Kind::Replicated)]);
+        assert!(node.stop().is_clean());
+    }
+}
+
+#[test]
+fn in_the_split_layout_a_local_file_is_neither_replaced_nor_fetched_again() {
+    let world = World::new();
+    let share = directory();
+    let node = start(world.config(share.path(), Layout::Split));
+    let local = share.path().join("shared/small");
+    fs::write(&local, b"small").expect("written");
+    let done = download(&node, "small", false);
+    assert!(is_already_here(&done) && !share.path().join("downloaded/small").exists(), "{done:?}");
+    fs::write(&local, b"other").expect("written");
+    let refused = download(&node, "small", false);
+    assert!(matches!(refused, Err(DownloadError::Exists { .. })), "{refused:?}");
+    // By force it is fetched, and the local file stays and comes first.
+    let done = download(&node, "small", true);
+    assert!(is_fetched(&done), "{done:?}");
+    assert_eq!(fs::read(&local).expect("there"), b"other");
+    assert_eq!(fs::read(share.path().join("downloaded/small")).expect("there"), b"small");
+    assert_eq!(kinds(&node), [kind("small", Kind::Local)]);
+    assert!(node.stop().is_clean());
+}
+
+#[test]
+fn downloads_go_to_their_own_directory_and_are_shared_only_within_the_share() {
+    let world = World::new();
+    for inside in [false, true] {
+        let (share, other) = (directory(), directory());
+        let save_dir = if inside { share.path().join("in") } else { other.path().to_owned() };
+        fs::create_dir_all(&save_dir).expect("made");
+        let config =
+            NodeConfig { save_dir: Some(save_dir.clone()), ..world.config(share.path(), Layout::Flat) };
+        let node = start(config.clone());
+        for file in ["small", "sub/large"] {
+            let done = download(&node, file, false);
+            assert!(is_fetched(&done), "{done:?}");
+            assert!(save_dir.join(file).is_file() && !share.path().join(file).exists());
+            let done = download(&node, file, false);
+            assert!(is_already_here(&done), "{done:?}");
+        }
+        fs::write(save_dir.join("small"), b"other").expect("written");
+        let refused = download(&node, "small", false);
+        assert!(matches!(refused, Err(DownloadError::Exists { .. })), "{refused:?}");
+        let done = download(&node, "small", true);
+        assert!(is_fetched(&done), "{done:?}");
+        let expected = match inside {
+            true => vec![kind("in/small", Kind::Downloaded), kind("in/sub/large", Kind::Downloaded)],
+            false => vec![],
+        };
+        assert_eq!(kinds(&node), expected);
+        assert_eq!(world.holders(&node, "sub/large"), 1);
+        assert_eq!(fs::read_dir(save_dir.join(".nearpeer")).expect("made").count(), 0, "no part is left");
+        assert!(!share.path().join(".nearpeer").exists());
+        assert!(node.stop().is_clean());
+        let node = start(config);
+        assert_eq!(kinds(&node), expected, "after a restart");
+        assert!(node.stop().is_clean());
+    }
+}
