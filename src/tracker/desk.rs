@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::Shared;
+use super::{Shared, Via};
 use crate::logic::registry::{CallBack, Claim, Outcome, Proof, RegistryError, SessionId};
 use crate::net::{After, Closed, ConnId, Hands, Service};
 use crate::proto::peer::{PeerReply, PeerRequest};
@@ -76,6 +76,8 @@ impl Desk {
                 }
                 let Some(claim) = registry.begin_proof(session, from, now)? else {
                     registry.commit_register(session, Proof::Proved, now)?;
+                    drop(registry);
+                    self.shared.note_announce();
                     return Ok(Some(ReplyBody::Registered { unproved: None }));
                 };
                 drop(registry);
@@ -94,6 +96,8 @@ impl Desk {
                 registry.stage_update(session, removed, added, now)?;
                 if last {
                     registry.commit_update(session, now)?;
+                    drop(registry);
+                    self.shared.note_announce();
                     ReplyBody::Updated
                 } else {
                     ReplyBody::Staged
@@ -101,20 +105,24 @@ impl Desk {
             }
             TrackerRequest::Heartbeat { load } => {
                 registry.write().heartbeat(session, load, now)?;
+                self.shared.note_change();
                 ReplyBody::Alive
             }
             TrackerRequest::Leave => {
                 registry.write().leave(session)?;
+                self.shared.note_change();
                 hands.keep_idle(conn, false);
                 ReplyBody::Left
             }
             TrackerRequest::Find { query, skip } => {
-                let registry = registry.read();
-                let (providers, more) = page(registry.find(&query, skip as usize)?, |one| {
+                let (providers, more) = page(registry.read().find(&query, skip as usize)?, |one| {
                     160 + NodeTraits::WIRE_MAX_BYTES
                         + FileEntry::ATTRIBUTES_MAX_BYTES
                         + one.entry.name.as_str().len()
                 });
+                if skip == 0 {
+                    self.shared.note_find((&query, from, Via::Native), (&providers, more), now);
+                }
                 ReplyBody::Providers { providers, more }
             }
             TrackerRequest::ListNodes { skip } => {
@@ -185,6 +193,7 @@ impl Desk {
         };
         match committed {
             Ok(()) => {
+                self.shared.note_announce();
                 hands.keep_idle(control, true);
                 hands.send(control, self.reply(ReplyBody::Registered { unproved }));
             }
@@ -277,6 +286,7 @@ impl Service for Desk {
             Session::Asker { said_hello: false, .. } => {}
             Session::Asker { id, said_hello: true, .. } => {
                 self.shared.registry.write().disconnected(id, clock::now());
+                self.shared.note_change();
             }
             Session::ProofCall { answered: true, .. } | Session::SuspectCall { answered: true, .. } => {}
             Session::ProofCall { control, session, claim, from, .. } => {
@@ -329,16 +339,13 @@ fn page<T>(items: impl Iterator<Item = T>, bytes: impl Fn(&T) -> usize) -> (Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::registry::{Limits, Registry};
+    use crate::logic::registry::Limits;
     use crate::net::Deadlines;
     use crate::proto::tracker::Hello;
     use crate::tracker::{Tracker, TrackerConfig};
-    use crate::types::Epoch;
     use crate::types::NodeId;
-    use parking_lot::RwLock;
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
-    use std::sync::atomic::AtomicU64;
     use std::sync::mpsc;
 
     /// Longer than anything takes here.
@@ -458,11 +465,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_connection_that_never_said_hello_does_not_wait_for_the_registry() {
-        let shared = Arc::new(Shared {
-            epoch: Epoch(1),
-            registry: RwLock::new(Registry::new(Limits::default())),
-            next_session: AtomicU64::new(1),
-        });
+        let shared = Arc::new(Shared::new(SocketAddr::from(([127, 0, 0, 1], 1)), Limits::default()));
         let (mut desk, mut hands) = (Desk::new(Arc::clone(&shared)), Hands::default());
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let find = frame(&TrackerRequest::ListFiles { after: None }).expect("it fits");

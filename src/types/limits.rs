@@ -193,6 +193,33 @@ limits! {
     /// Longest body of an HTTP request.
     HTTP_BODY_MAX_BYTES: usize = 64 << 10, "bytes";
 
+    /// An HTTP connection is closed after being idle between requests for this long.
+    HTTP_IDLE_MS: u64 = 15_000, "ms";
+    /// Most idle HTTP connections of one front thread; the one idle for longest makes room.
+    HTTP_IDLE_MAX: usize = 1024, "connections";
+    /// Requests after which an HTTP connection is closed.
+    HTTP_REQUESTS_MAX: u32 = 1000, "requests";
+    /// Most HTTP requests of one front thread that wait for a worker.
+    HTTP_JOBS_MAX: usize = 64, "requests";
+    /// Most event streams of one front thread.
+    HTTP_STREAMS_MAX: usize = 64, "streams";
+    /// An event stream without news is written to this often, so that one that nobody reads ends.
+    HTTP_STREAM_REST_MS: u64 = 15_000, "ms";
+    /// Event streams tell of changes at most this often.
+    HTTP_STREAM_NEWS_MS: u64 = 1_000, "ms";
+    /// Wrong tokens that an address may send before it has to wait.
+    HTTP_TOKENS_WRONG_MAX: u32 = 10, "tokens";
+    /// One further wrong token may come after this long.
+    HTTP_TOKENS_WRONG_MS: u64 = 1_000, "ms";
+    /// Most addresses whose wrong tokens are remembered; beyond it those that failed longest ago are forgotten.
+    HTTP_ADDRESSES_MAX: usize = 4096, "addresses";
+    /// Shortest token.
+    HTTP_TOKEN_MIN_BYTES: usize = 16, "bytes";
+    /// Most rows of one page, of HTML and of JSON.
+    HTTP_ROWS_MAX: usize = 500, "rows";
+    /// Finds that a tracker remembers to show them.
+    RECENT_FINDS_MAX: usize = 100, "finds";
+
     /// After this long a node says that it listens, its first scan done or not.
     START_SCAN_WAIT_MS: u64 = 2_000, "ms";
     /// A finished download waits this long for the tracker before it is reported.

@@ -53,6 +53,11 @@ impl Pulse {
         Pulse { heartbeat, heard: now, standing: Standing::Unproved }
     }
 
+    /// When it last spoke.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
+    }
+
     /// Its own session has spoken.
     pub(super) fn hear(&mut self, now: Instant) {
         self.heard = now;

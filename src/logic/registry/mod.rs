@@ -14,6 +14,7 @@ mod model;
 mod proving;
 mod replicas;
 mod staging;
+mod summaries;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +30,7 @@ pub use self::liveness::Outcome;
 use self::liveness::{Due, Pulse};
 use self::replicas::{Keeping, Replication};
 use self::staging::{Change, PageKind, Staged, Staging};
-use crate::types::{FileName, Liveness, NodeId, NodeSummary, NodeTraits, Nonce, Provider, Query, limits};
+use crate::types::{FileName, Liveness, NodeId, NodeTraits, Nonce, Provider, Query, limits};
 
 /// One control connection; the caller never uses a value twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -373,21 +374,6 @@ impl Registry {
                 attributes: node.traits.to_attributes(),
             }
         }))
-    }
-
-    /// All registrations by endpoint, without the first `skip`. Lazy.
-    pub fn nodes(&self, skip: usize) -> impl Iterator<Item = NodeSummary> {
-        self.listed.values().skip(skip).map(|slot| {
-            let node = self.node(*slot);
-            NodeSummary {
-                node: node.id,
-                endpoint: node.endpoint,
-                liveness: node.pulse.liveness(),
-                files: slot_u32(node.catalog.files()),
-                load: node.load,
-                attributes: node.traits.to_attributes(),
-            }
-        })
     }
 
     /// Names with an offered holder, in order, those after `after`. Lazy.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::tests::{BEAT, World, endpoint, entry, name};
 use super::*;
-use crate::types::{ContentPrefix, FileEntry, Holding, Md5Digest};
+use crate::types::{ContentPrefix, FileEntry, Holding, Md5Digest, NodeSummary};
 
 /// What is the case, in lists.
 #[derive(Default)]

@@ -57,8 +57,7 @@ impl From<u64> for HeaderValue {
 pub enum Framing {
     /// So many bytes follow; they are announced, and not sent, in the answer to `HEAD` and with status 304.
     Length(u64),
-    /// Chunks follow, as [`chunk`] makes them, and then [`LAST_CHUNK`]. To HTTP/1.0, which knows none, the bytes as they are until the
-    /// connection ends.
+    /// Chunks follow, as [`chunk`] makes them, until the connection ends; to HTTP/1.0, which knows none, the bytes as they are.
     Stream,
 }
 
@@ -76,6 +75,11 @@ impl Head {
 
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// The same headers with another status.
+    pub fn with_status(self, status: u16) -> Head {
+        Head { status, ..self }
     }
 
     /// With one more header.
@@ -116,9 +120,6 @@ pub fn chunk(body: &[u8]) -> Vec<u8> {
     debug_assert!(!body.is_empty(), "an empty chunk is the last one");
     [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat()
 }
-
-/// Ends a body in chunks.
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// The words of a status that is used here.
 pub fn reason_phrase(status: u16) -> &'static str {

@@ -16,7 +16,7 @@ pub use conditions::{Selection, Validators, select};
 pub use date::{HttpDate, rfc3339};
 pub use decoder::RequestDecoder;
 pub use error::RequestError;
-pub use head::{BadHeaderValue, Framing, Head, HeaderValue, LAST_CHUNK, chunk, reason_phrase};
+pub use head::{BadHeaderValue, Framing, Head, HeaderValue, chunk, reason_phrase};
 pub use names::{content_disposition, escape_path, escape_value};
 pub use request::{Manner, Method, Request, Version};
 pub use target::{BadTarget, Parameters, parameters};

@@ -93,7 +93,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn check(target: &str, expected: Result<(&str, &[(&str, &str)]), BadTarget>) {
+    type Expected<'a> = Result<(&'a str, &'a [(&'a str, &'a str)]), BadTarget>;
+
+    fn check(target: &str, expected: Expected<'_>) {
         let owned = |pairs: &[(&str, &str)]| -> Parameters {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
