@@ -18,6 +18,7 @@ mod jobs;
 mod latency;
 mod memory;
 mod names;
+mod news;
 mod partials;
 mod replicas;
 mod replicate;

@@ -12,6 +12,7 @@ mod mark;
 pub mod partial;
 pub mod scan;
 pub mod share;
+pub mod usage;
 pub mod verify;
 
 pub use disk::{Disk, FaultyDisk, Op, RealDisk};
@@ -23,6 +24,7 @@ pub use partial::{
 };
 pub use scan::{FoundFile, walk};
 pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};
+pub use usage::Usage;
 pub use verify::{piece_digests, verify};
 
 /// The error of a long piece of work that a [`crate::rt::Stop`] has ended; its kind is `Interrupted`. The
