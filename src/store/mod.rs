@@ -5,6 +5,7 @@
 //! [`Disk`], so that every fault can be played.
 
 mod beneath;
+pub mod dataset;
 pub mod disk;
 pub mod folders;
 pub mod hash;
@@ -14,6 +15,7 @@ pub mod scan;
 pub mod share;
 pub mod verify;
 
+pub use dataset::{Dataset, DatasetError, Generated, generate};
 pub use disk::{Disk, FaultyDisk, Op, RealDisk};
 pub use folders::{Folders, Visible};
 pub use hash::{HashError, Hashed, hash_file, is_shortage, whole_md5};

@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod content;
+pub mod dataset;
 pub mod digest;
 pub mod ids;
 pub mod layout;
@@ -18,6 +19,7 @@ pub mod printable;
 
 pub use catalog::{Attribute, FileEntry, Holding, Liveness, Md5Origin, NodeSummary, Provider, Query};
 pub use content::{Checksum, ChecksumError, ContentPrefix};
+pub use dataset::{DatasetSpec, DatasetSpecError};
 pub use digest::{ContentId, ContentKey, Md5Digest, PieceDigests};
 pub use ids::{Epoch, NodeId, Nonce};
 pub use layout::{Kind, Layout, WordError};
