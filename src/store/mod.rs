@@ -20,7 +20,7 @@ pub use disk::{Disk, FaultyDisk, Op, RealDisk};
 pub use folders::{Folders, Visible};
 pub use hash::{HashError, Hashed, hash_file, is_shortage, whole_md5};
 pub use partial::{
-    Opened, Partial, PartialError, Placed, Record, Swept, set_aside, sweep, unfinished, wanted,
+    Opened, Partial, PartialError, Placed, Record, Swept, set_aside, sweep, take_over, unfinished, wanted,
 };
 pub use scan::{FoundFile, walk};
 pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};

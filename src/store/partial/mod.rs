@@ -31,6 +31,7 @@ use super::share::{FileStamp, Share};
 use crate::rt::Stop;
 use crate::types::{ContentId, ContentKey, FileName, Geometry, Md5Digest};
 
+pub use place::take_over;
 pub use record::Record;
 pub use sweep::{Swept, set_aside, sweep, unfinished, wanted};
 
