@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rt::clock;
-use crate::types::{Md5Digest, Md5Origin};
+use crate::types::{FileEntry, Md5Digest, Md5Origin};
 
 const MIB: u64 = 1 << 20;
 
