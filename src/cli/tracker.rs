@@ -1,52 +1,135 @@
 //! The `tracker` program: starts a tracker, says where it listens, and waits until it is told to stop.
+//!
+//! At a terminal that is its own there is a prompt meanwhile. Behind it is a guest: what it shows is what any node would be told.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::args::{self, Parsed, TrackerArgs};
-use super::exit::Exit;
+use crossbeam_channel::{bounded, never};
+use rustix::termios::tcgetpgrp;
+
+use super::args::{self, TrackerArgs};
+use super::config::Refusal;
+use super::exit::{ErrorCode, Exit, tracker_error_code};
+use super::node::{Asides, NOTICES_MAX, print_asides};
 use super::output::{Output, say};
-use super::render;
+use super::progress::{Form, Screen};
+use super::prompt::Prompt;
+use super::session::{Language, Session};
 use super::signals::{Signals, service_exit};
-use crate::rt::{StopReport, Threads};
+use super::sink::Sink;
+use crate::node::{Membership, Node, NodeConfig};
+use crate::proto::event::Event;
+use crate::rt::{StopReport, Threads, clock};
 use crate::tracker::Tracker;
+use crate::types::limits;
 
 /// Runs the program to its end. `arguments` begin with the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> Exit {
-    let config = match args::parse::<TrackerArgs>(arguments) {
-        Ok(Parsed::Run(args)) => args.config(),
-        Ok(Parsed::ShowLimits) => return show(&args::limits_text()),
-        Err(error) => return refuse(&error),
+    let args = match args::tracker(arguments) {
+        Ok(args) => args,
+        Err(refusal) => return refuse("tracker", refusal),
     };
     crate::net::raise_file_limit();
-    let tracker = match Tracker::start(&config) {
+    let mut sink = match args.json {
+        true => Sink::json(Box::new(io::stdout()), true),
+        false => Sink::text(Box::new(io::stdout()), Form::Plain, Screen::default(), None),
+    };
+    let tracker = match Tracker::start(&args.config()) {
         Ok(tracker) => tracker,
         Err(error) => {
-            say(&format!("tracker: {error}"));
-            return Exit::from(&error);
+            let code = tracker_error_code(&error);
+            let _unread = sink.tell([Event::error(format!("tracker: {error}"), code)]);
+            return Exit::Error(code);
         }
     };
     let threads = Threads::new();
     if let Err(error) = signals.watch_threads(tracker.ended(), &threads) {
         say(&format!("tracker: no thread left: {error}"));
-        return Exit::Other;
+        return Exit::Error(ErrorCode::Other);
     }
     // A service serves on when nobody reads where it listens.
-    let _unread = Output::stdout().lines(&render::listening("tracker", tracker.addr()));
-    let _triggered = signals.leaving().receiver().recv();
-    let exit = service_exit(signals.exit().unwrap_or(Exit::Success));
-    stopped("tracker", &tracker.stop(), exit)
+    let _unread = sink.tell([Event::Listening { program: "tracker".to_owned(), addr: tracker.addr() }]);
+    let exit = match has_terminal(&args) {
+        true => at_prompt(&tracker, sink, signals),
+        false => None,
+    };
+    let exit = exit.unwrap_or_else(|| {
+        let _triggered = signals.leaving().receiver().recv();
+        signals.exit().unwrap_or(Exit::Success)
+    });
+    // Threads that end from now on end because they are told to.
+    signals.leaving().trigger();
+    signals.restore_terminal();
+    stopped("tracker", &tracker.stop(), service_exit(exit))
 }
 
-/// Prints what was asked for in place of running.
-pub(super) fn show(text: &str) -> Exit {
-    let _unread = Output::stdout().lines(text);
-    Exit::Success
+/// Returns true if and only if somebody sits there: input and output are a terminal whose foreground job this is. Who is started with `&`,
+/// or without a terminal, just serves.
+fn has_terminal(args: &TrackerArgs) -> bool {
+    let is_ours = || tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
+    !args.headless && io::stdin().is_terminal() && io::stdout().is_terminal() && is_ours()
 }
 
-/// Shows what clap says of a command line: an error, or the help that was asked for.
-pub(super) fn refuse(error: &clap::Error) -> Exit {
-    let _unread = error.print();
-    if error.exit_code() == 0 { Exit::Success } else { Exit::Usage }
+/// Reads commands until the tracker is to stop; `None` where the system has nothing left for a prompt: the tracker serves all the same.
+fn at_prompt(tracker: &Tracker, sink: Sink, signals: &Signals) -> Option<Exit> {
+    let mut prompt = Prompt::new().ok()?;
+    let (notices, arriving) = bounded(NOTICES_MAX);
+    let asides = Asides { notices: arriving, jobs: never() };
+    let (printer, leaving, threads) = (prompt.printer(), signals.leaving().clone(), Threads::new());
+    threads.spawn("notices", move || print_asides(&asides, &Screen::default(), printer, &leaving)).ok()?;
+    let reached = reachable(tracker.addr());
+    let config = NodeConfig {
+        membership: Membership::Guest,
+        notices,
+        // Nothing is read or written there.
+        ..NodeConfig::new(unspecified(reached), &std::env::temp_dir(), reached)
+    };
+    let load_weight = config.load_weight;
+    let guest = Node::start(config).ok()?;
+    let mut session = Session::of_guest(&guest, sink, signals, load_weight, Language::Tracker);
+    let exit = prompt.run(&mut session, signals).ok();
+    signals.leaving().trigger();
+    guest.stop();
+    let _late_notices_are_lost = threads.join(clock::now() + limits::ms(limits::LEAVE_MS));
+    exit
+}
+
+/// Where a listener on `addr` is reached on its own machine.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+/// Any address of the same family.
+fn unspecified(addr: SocketAddr) -> IpAddr {
+    match addr {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Shows why a command line is not run: an error, or what was asked for in place of running.
+pub(super) fn refuse(program: &str, refusal: Refusal) -> Exit {
+    match refusal {
+        Refusal::Clap(error) => {
+            let _unread = error.print();
+            if error.exit_code() == 0 { Exit::Success } else { Exit::Error(ErrorCode::Usage) }
+        }
+        Refusal::Config(error) => {
+            say(&format!("{program}: {error}"));
+            Exit::Error(ErrorCode::Config)
+        }
+        Refusal::Show(text) => {
+            let _unread = Output::stdout().lines(&text);
+            Exit::Success
+        }
+    }
 }
 
 /// The exit code after a stop, which tells of threads that did not end well.
@@ -61,5 +144,5 @@ pub(super) fn stopped(program: &str, report: &StopReport, exit: Exit) -> Exit {
     if !still_running.is_empty() {
         say(&format!("{program}: threads did not stop in time: {}", still_running.join(", ")));
     }
-    if exit == Exit::Success { Exit::Other } else { exit }
+    if exit == Exit::Success { Exit::Error(ErrorCode::Other) } else { exit }
 }

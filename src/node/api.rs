@@ -79,7 +79,8 @@ impl NodeConfig {
     /// What the tracker is told about the node when it starts.
     pub(super) fn traits(&self) -> NodeTraits {
         // A node that says nothing unasked would never ask for anything to keep.
-        let is_willing = self.accept_replicas && self.heartbeat.is_some();
+        let is_member = self.membership == Membership::Member;
+        let is_willing = self.accept_replicas && self.heartbeat.is_some() && is_member;
         let quota = self.replica_quota.unwrap_or(u64::MAX);
         NodeTraits { http_port: None, replica_quota_bytes: is_willing.then_some(quota) }
     }

@@ -5,14 +5,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, at, bounded, select};
+use crossbeam_channel::{Receiver, at, bounded, select};
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::api::{
-    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Level, Membership, NodeConfig,
-    Notice, OwnFile, Progress, Ready, ReplicationReport, ScanSummary, StartError,
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Membership, NodeConfig, OwnFile,
+    Progress, Ready, ReplicationReport, ScanSummary, StartError,
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
@@ -23,11 +23,13 @@ use super::jobs::{Job, JobError, JobId, JobNews, Jobs, Watching};
 use super::latency::Latencies;
 use super::memory::Memory;
 use super::names::KnownNames;
+use super::news;
+use super::replicas;
 use super::replicate;
 use super::resume;
 use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
-use crate::discovery::{Discovery as _, News, TrackerClient, TrackerClientConfig};
+use crate::discovery::{Discovery as _, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
 use crate::store::{self, Disk, Folders, RealDisk, ShareError};
@@ -98,7 +100,7 @@ impl Node {
         let threads = &running.threads;
 
         let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, threads, &running.rest)?;
-        let news = news_to_notices(config.notices.clone());
+        let news = news::hear(Arc::clone(&memory), config.notices.clone());
         let client_config = TrackerClientConfig {
             tracker: config.tracker,
             node: memory.node,
@@ -162,6 +164,12 @@ impl Node {
             let (engine, stop) = (Arc::clone(&engine), running.commands.clone());
             threads.spawn("resume", move || resume::run(&engine, &stop))?;
         }
+        if engine.memory.replicas.is_willing() {
+            let (engine, stop) = (Arc::clone(&engine), running.commands.clone());
+            threads.spawn("replicas", move || replicas::run(&engine, &stop))?;
+        } else if config.accept_replicas {
+            engine.warn("no replicas are kept: without heartbeats nothing is asked for".into());
+        }
         Ok(Node {
             addr,
             started_at: clock::now(),
@@ -224,6 +232,7 @@ impl Node {
         let summary = scanned.map_err(|why| CommandError::Share(Printable(&why).to_string()))?;
         let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
         self.engine.discovery.publish_now(deadline, cancel)?;
+        self.engine.measure_replicas(cancel);
         Ok(summary)
     }
 
@@ -290,20 +299,6 @@ impl Node {
         self.engine.jobs.watch(watcher)
     }
 
-    /// Fetches a copy that is kept for others, on this thread: a replica, in no file's way, which `force` replaces alone. What a former
-    /// try has left is used, and nothing goes on by itself.
-    ///
-    /// # Errors
-    /// [`DownloadError`]; nothing of the user's was changed then. `Exists`: the name is taken by other content here.
-    pub fn fetch_replica(
-        &self,
-        request: &DownloadRequest,
-        cancel: &Stop,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Downloaded, DownloadError> {
-        download::download(&self.engine, request, Kind::Replicated, cancel, progress)
-    }
-
     /// Has the tracker see to `copies` live copies of what `query` means, on nodes that keep replicas; 0 takes that back. The wish stays
     /// with the tracker; a restarted one is told it again while this node runs. Does not wait for the copies.
     ///
@@ -317,6 +312,20 @@ impl Node {
         cancel: &Stop,
     ) -> Result<ReplicationReport, DownloadError> {
         replicate::replicate(&self.engine, query, copies, cancel)
+    }
+
+    /// Fetches a copy that is kept for others, on this thread: a replica, in no file's way, which `force` replaces alone. What a former
+    /// try has left is used, and nothing goes on by itself.
+    ///
+    /// # Errors
+    /// [`DownloadError`]; nothing of the user's was changed then. `Exists`: the name is taken by other content here.
+    pub fn fetch_replica(
+        &self,
+        request: &DownloadRequest,
+        cancel: &Stop,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Downloaded, DownloadError> {
+        download::download(&self.engine, request, Kind::Replicated, cancel, progress)
     }
 
     /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by itself any more. What it has
@@ -350,6 +359,18 @@ impl Node {
         Ok(self.engine.discovery.nodes(cancel)?)
     }
 
+    /// A page of the names that the tracker has live holders of, in order, those after `after`, and whether there are more.
+    ///
+    /// # Errors
+    /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
+    pub fn swarm_names(
+        &self,
+        after: Option<FileName>,
+        cancel: &Stop,
+    ) -> Result<(Vec<FileName>, bool), CommandError> {
+        Ok(self.engine.discovery.names(after, cancel)?)
+    }
+
     /// Has the tracker tell others that this node has an HTTP server at this port of its address (0 or `None`: that it has none), so that
     /// links can lead there. Does not wait; to be called as soon as the server is bound, and again when it is gone.
     pub fn announce_http(&self, port: Option<u16>) {
@@ -367,7 +388,8 @@ impl Node {
         let Some(turn) = self.known_names.refreshing() else { return };
         let (engine, stop) = (Arc::clone(&self.engine), self.running.commands.clone());
         let _pool_is_busy = self.pool.try_run(move || {
-            if let Ok(names) = engine.discovery.names(&stop) {
+            // One page is enough for completion.
+            if let Ok((names, _)) = engine.discovery.names(None, &stop) {
                 turn.saw(names);
             }
         });
@@ -452,26 +474,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         // After a stop in order there is nothing left to end.
         let _nobody_asks = self.stop(|_| {});
-    }
-}
-
-fn news_to_notices(notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {
-    move |news| {
-        let (level, text) = match news {
-            News::Restarted => (Level::Info, "the tracker was restarted: registered again".to_owned()),
-            News::Proved { endpoint } => {
-                (Level::Info, format!("this node's files are offered at {endpoint} now"))
-            }
-            News::Unproved { endpoint, why } => (
-                Level::Warning,
-                format!(
-                    "this node's files are not offered: the tracker called {endpoint} back: {why}; check --advertise and the firewall"
-                ),
-            ),
-            News::Tasks(_) => return,
-            News::Lost { why } => (Level::Warning, format!("the tracker is lost: {why}")),
-        };
-        let _dropped_when_full = notices.try_send(Notice { level, text });
     }
 }
 

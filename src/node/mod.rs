@@ -10,6 +10,7 @@ mod control;
 mod core;
 mod download;
 mod engine;
+pub mod events;
 mod figures;
 mod find;
 mod handle;
@@ -17,6 +18,7 @@ mod jobs;
 mod latency;
 mod memory;
 mod names;
+mod news;
 mod partials;
 mod replicas;
 mod replicate;
@@ -31,6 +33,7 @@ pub use api::{
     LatencySource, Level, Membership, NodeConfig, Notice, Outcome, OwnFile, Progress, Ready,
     ReplicationReport, ScanSummary, StartError, Uploads, Variant,
 };
+pub use events::Journal;
 pub use figures::{Figures, Rate};
 pub use handle::Node;
 pub use jobs::{Job, JobError, JobId, JobNews, JobState, Origin, Watching, What};

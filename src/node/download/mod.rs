@@ -33,7 +33,7 @@ use crate::rt::{Stop, clock};
 use crate::store::{Opened, Partial, PartialError, Placed};
 use crate::types::{
     Checksum, ContentKey, FileEntry, FileName, Geometry, Holding, Kind, Manifest, Md5Digest, Md5Origin,
-    Printable, Provider, limits,
+    Printable, Provider, ReplicaTask, limits,
 };
 
 /// A download as it was asked for, or as one that was broken off is gone on with.
@@ -82,6 +82,18 @@ pub(super) fn go_on(
     attempt(&job, progress).map_err(Failed::into_error)
 }
 
+/// Fetches a content that is kept for others, in one try: whoever has asked for it asks again. What was fetched stays for that.
+pub(super) fn keep_replica(
+    engine: &Arc<Engine>,
+    task: &ReplicaTask,
+    cancel: &Stop,
+) -> Result<Outcome, DownloadError> {
+    let name = task.name.clone();
+    let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
+    let job = Job { engine, request: &request, kind: Kind::Replicated, only: Some(task.content), cancel };
+    attempt(&job, &mut |_| {}).map(|done| done.outcome).map_err(Failed::into_error)
+}
+
 /// Why one attempt has failed.
 enum Failed {
     For(DownloadError),
@@ -109,6 +121,9 @@ fn attempt(job: &Job<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Download
     let own = target.own(engine, cancel)?;
     let contents = match Candidates::find(engine, request, job.only, own.as_deref(), cancel, progress)? {
         choice::Found::AlreadyHere(key) => {
+            if let Some(replica) = own.filter(|own| !target.is_in_place(engine, own)) {
+                target.take_over(engine, &replica)?;
+            }
             return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
         }
         choice::Found::Contents(contents) => contents,
@@ -171,7 +186,11 @@ fn one_content(
     progress(Progress::Ranked { key: content, ranking: ranking.clone() });
 
     let turn = engine.turns.take(content, cancel, &mut || progress(Progress::Waiting))?;
-    if turn.has_waited && target.own(engine, cancel)?.is_some_and(|own| own.entry.key() == content) {
+    if turn.has_waited
+        && target
+            .own(engine, cancel)?
+            .is_some_and(|own| own.entry.key() == content && target.is_in_place(engine, &own))
+    {
         return Ok(Some(Outcome::AlreadyHere));
     }
     let counted = Counted::new(engine, content);
@@ -345,7 +364,7 @@ fn offer(
         md5: md5.or(claimed).unwrap_or(Md5Digest([0; 16])),
         md5_origin: if md5.is_some() { Md5Origin::Computed } else { Md5Origin::Claimed },
         holding: Holding::Full,
-        attributes: Vec::new(),
+        attributes: FileEntry::attributes_of(*kind == Kind::Replicated),
     };
     let manifest = match &fetched.manifest {
         Some(manifest) => Some(Arc::clone(manifest)),
