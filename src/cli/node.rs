@@ -133,19 +133,18 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
     let _watching = watch_jobs(&node, news);
     signals.watch_threads(node.ended(), &threads)?;
     let local = Threads::new();
+    signals.watch_threads(local.ended(), &threads)?;
+    // There before anybody is told that the node listens. A share that cannot be written to is served only: it takes no jobs.
+    let server = Server::start(&node, &args.dir, signals, load_weight, &local).ok();
+    let mut pages = None;
     let exit = ready(&node, &mut sink, signals).and_then(|()| {
         let is_served = args.pages.http.is_some() || !matches!(input, Input::Pipe);
-        let pages = match is_served {
-            true => start_pages(args, &node, &mut sink)?,
-            false => None,
-        };
+        if is_served {
+            pages = start_pages(args, &node, &mut sink)?;
+        }
         if let Some(pages) = &pages {
             signals.watch_threads(pages.ended(), &threads)?;
         }
-        // Ends with all that is served here, before the node does.
-        let _pages = pages;
-        // A share that cannot be written to is served only: it takes no jobs.
-        let _server = Server::start(&node, &args.dir, signals, load_weight, &local).ok();
         let mut session = Session::new(&node, sink, signals, load_weight);
         match input {
             Input::Prompt(prompt) => Ok(prompt.run(&mut session, signals)?),
@@ -162,6 +161,8 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
     });
     // Threads that end from now on end because they are told to.
     signals.leaving().trigger();
+    drop(server);
+    let served = pages.map(WebServer::stop).unwrap_or_default();
     let local = local.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS));
     let report = node.stop();
     drop(notices);
@@ -172,7 +173,9 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
         Err(NotServed::System(error)) => return Err(error),
     };
     let exit = if args.headless { service_exit(exit) } else { exit };
-    Ok(stopped("node", &report, stopped("node", &local, exit)))
+    let exit =
+        [&served, &local, &report].into_iter().fold(exit, |exit, report| stopped("node", report, exit));
+    Ok(exit)
 }
 
 /// Why a node that was started did not get to its commands.
