@@ -33,7 +33,7 @@ use crate::rt::Stop;
 use crate::types::{ContentId, ContentKey, FileName, Geometry, Md5Digest};
 
 pub use record::Record;
-pub use sweep::{Swept, leave_no_trace, set_aside, sweep, unfinished, wanted};
+pub use sweep::{Swept, clear_parts, leave_no_trace, set_aside, sweep, unfinished, wanted};
 
 /// Hidden, so that it is never shared, listed or a download's target.
 const PARTS_DIR: &str = ".nearpeer";
