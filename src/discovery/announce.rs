@@ -65,7 +65,7 @@ pub(super) enum Request {
     Publish(Option<Sender<Result<(), DiscoveryError>>>),
     Find(Query, Sender<Result<Vec<Provider>, DiscoveryError>>),
     Nodes(Sender<Result<Vec<NodeSummary>, DiscoveryError>>),
-    Names(Sender<Result<Vec<FileName>, DiscoveryError>>),
+    Names(Option<FileName>, Sender<Result<(Vec<FileName>, bool), DiscoveryError>>),
     Replicate(Wish, Sender<Result<ReplicationStatus, DiscoveryError>>),
     /// Ask what to keep for others.
     TakeTasks,
@@ -179,7 +179,9 @@ impl Announce {
             Request::Publish(Some(reply)) => drop(reply.send(self.on_control(|_| Ok(())))),
             Request::Find(query, reply) => drop(reply.send(self.on_control(|control| control.find(&query)))),
             Request::Nodes(reply) => drop(reply.send(self.on_control(Control::nodes))),
-            Request::Names(reply) => drop(reply.send(self.on_control(Control::names))),
+            Request::Names(after, reply) => {
+                drop(reply.send(self.on_control(|control| control.names(after.clone()))));
+            }
             Request::Replicate(wish, reply) => drop(reply.send(self.replicate(wish))),
             Request::TakeTasks => self.take_tasks(),
         }

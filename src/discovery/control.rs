@@ -169,10 +169,10 @@ impl Control {
         )
     }
 
-    /// The first page of names: enough for completion.
-    pub(super) fn names(&mut self) -> Result<Vec<FileName>, Failure> {
-        match ask(&mut self.client, &TrackerRequest::ListFiles { after: None })?.1 {
-            ReplyBody::Files { names, .. } => Ok(names),
+    /// A page of names, those after `after`, and whether there are more.
+    pub(super) fn names(&mut self, after: Option<FileName>) -> Result<(Vec<FileName>, bool), Failure> {
+        match ask(&mut self.client, &TrackerRequest::ListFiles { after })?.1 {
+            ReplyBody::Files { names, more } => Ok((names, more)),
             _ => Err(Failure::Confused),
         }
     }

@@ -75,12 +75,16 @@ impl TrackerClient {
         self.ask(Request::Nodes, self.patience(), cancel)
     }
 
-    /// Some names that can be downloaded: the tracker's first page.
+    /// A page of the names that can be downloaded, in order, those after `after`, and whether there are more.
     ///
     /// # Errors
     /// [`DiscoveryError`] when it could not be asked.
-    pub fn names(&self, cancel: &Stop) -> Result<Vec<FileName>, DiscoveryError> {
-        self.ask(Request::Names, self.patience(), cancel)
+    pub fn names(
+        &self,
+        after: Option<FileName>,
+        cancel: &Stop,
+    ) -> Result<(Vec<FileName>, bool), DiscoveryError> {
+        self.ask(|reply| Request::Names(after, reply), self.patience(), cancel)
     }
 
     /// Wishes for copies of a content; this node tells it again to a restarted tracker for as long as it runs.

@@ -359,6 +359,18 @@ impl Node {
         Ok(self.engine.discovery.nodes(cancel)?)
     }
 
+    /// A page of the names that the tracker has live holders of, in order, those after `after`, and whether there are more.
+    ///
+    /// # Errors
+    /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
+    pub fn swarm_names(
+        &self,
+        after: Option<FileName>,
+        cancel: &Stop,
+    ) -> Result<(Vec<FileName>, bool), CommandError> {
+        Ok(self.engine.discovery.names(after, cancel)?)
+    }
+
     /// Has the tracker tell others that this node has an HTTP server at this port of its address (0 or `None`: that it has none), so that
     /// links can lead there. Does not wait; to be called as soon as the server is bound, and again when it is gone.
     pub fn announce_http(&self, port: Option<u16>) {
@@ -376,7 +388,8 @@ impl Node {
         let Some(turn) = self.known_names.refreshing() else { return };
         let (engine, stop) = (Arc::clone(&self.engine), self.running.commands.clone());
         let _pool_is_busy = self.pool.try_run(move || {
-            if let Ok(names) = engine.discovery.names(&stop) {
+            // One page is enough for completion.
+            if let Ok((names, _)) = engine.discovery.names(None, &stop) {
                 turn.saw(names);
             }
         });

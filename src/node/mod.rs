@@ -10,6 +10,7 @@ mod control;
 mod core;
 mod download;
 mod engine;
+pub mod events;
 mod figures;
 mod find;
 mod handle;
@@ -31,6 +32,7 @@ pub use api::{
     LatencySource, Level, Membership, NodeConfig, Notice, Outcome, OwnFile, Progress, Ready,
     ReplicationReport, ScanSummary, StartError, Uploads, Variant,
 };
+pub use events::Journal;
 pub use figures::{Figures, Rate};
 pub use handle::Node;
 pub use jobs::{Job, JobError, JobId, JobNews, JobState, Origin, Watching, What};

@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod decode;
+pub mod event;
 pub mod frame;
 pub mod http;
 pub mod peer;

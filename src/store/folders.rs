@@ -120,6 +120,11 @@ impl Folders {
         &self.base
     }
 
+    /// The folder of what is local.
+    pub fn local(&self) -> &Arc<Share> {
+        &self.local
+    }
+
     pub fn layout(&self) -> Layout {
         self.layout
     }

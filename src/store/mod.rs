@@ -5,6 +5,7 @@
 //! [`Disk`], so that every fault can be played.
 
 mod beneath;
+pub mod dataset;
 pub mod disk;
 pub mod folders;
 pub mod hash;
@@ -15,12 +16,13 @@ pub mod share;
 pub mod usage;
 pub mod verify;
 
+pub use dataset::{Dataset, DatasetError, Generated, generate};
 pub use disk::{Disk, FaultyDisk, Op, RealDisk};
 pub use folders::{Folders, Visible};
 pub use hash::{HashError, Hashed, hash_file, is_shortage, whole_md5};
 pub use partial::{
     Opened, Partial, PartialError, Placed, Record, Swept, clear_parts, leave_no_trace, set_aside, sweep,
-    unfinished, wanted,
+    take_over, unfinished, wanted,
 };
 pub use scan::{FoundFile, walk};
 pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};

@@ -161,6 +161,14 @@ impl Share {
         (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
     }
 
+    /// [`Share::open`] for who only reads: no lock is taken, and whoever has one does not matter.
+    ///
+    /// # Errors
+    /// [`ShareError`]: there is no directory, or it cannot be read.
+    pub fn look(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
+        Share::at(path, disk)
+    }
+
     /// [`Share::open`] for who only looks around and downloads: nobody is kept out. Several may visit at once, and a node may begin to
     /// share the directory meanwhile, as each part has a lock of its own.
     ///

@@ -6,6 +6,7 @@
 pub mod attributes;
 pub mod catalog;
 pub mod content;
+pub mod dataset;
 pub mod digest;
 pub mod ids;
 pub mod layout;
@@ -21,6 +22,7 @@ pub mod replicas;
 pub use attributes::NodeTraits;
 pub use catalog::{Attribute, FileEntry, Holding, Liveness, Md5Origin, NodeSummary, Provider, Query};
 pub use content::{Checksum, ChecksumError, ContentPrefix};
+pub use dataset::{DatasetSpec, DatasetSpecError};
 pub use digest::{ContentId, ContentKey, Md5Digest, PieceDigests};
 pub use ids::{Epoch, NodeId, Nonce};
 pub use layout::{Kind, Layout, WordError};

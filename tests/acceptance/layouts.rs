@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// A tracker and a node that holds files of one piece and of three.
 struct World {
     tracker: Tracker,
-    _holder: Node,
+    holder: Node,
     share: TempDir,
 }
 
@@ -24,7 +24,7 @@ impl World {
         fs::write(share.path().join("small"), b"small").expect("written");
         fs::write(share.path().join("sub/large"), vec![7; (2 << 20) + 1]).expect("written");
         let holder = start(NodeConfig::new([127, 0, 0, 1].into(), share.path(), tracker.addr()));
-        World { tracker, _holder: holder, share }
+        World { tracker, holder, share }
     }
 
     fn config(&self, share: &Path, layout: Layout) -> NodeConfig {
@@ -159,6 +159,39 @@ fn a_replica_is_never_in_the_way_of_a_file_of_the_users() {
         node.update_list(&stop()).expect("scanned");
         assert_eq!(kinds(&node), [kind("small", Kind::Replicated)]);
         assert!(node.stop().is_clean());
+    }
+}
+
+/// The copy that is kept for others may be the last one.
+#[test]
+fn what_is_kept_for_others_is_downloaded_without_a_source() {
+    for (layout, target, replica) in [
+        (Layout::Flat, "sub/large", ".nearpeer/replicas/sub/large"),
+        (Layout::Split, "downloaded/sub/large", "replicated/sub/large"),
+    ] {
+        let world = World::new();
+        let share = directory();
+        let config = world.config(share.path(), layout);
+        let node = start(config.clone());
+        let done = replicate(&node, "sub/large");
+        assert!(is_fetched(&done) && share.path().join(replica).is_file(), "{done:?}");
+        let World { tracker, holder, .. } = world;
+        assert!(holder.stop().is_clean());
+        let done = download(&node, "sub/large", false);
+        assert!(is_already_here(&done), "{done:?}");
+        assert_eq!(fs::read(share.path().join(target)).expect("in place"), vec![7; (2 << 20) + 1]);
+        assert!(!share.path().join(replica).exists());
+        assert_eq!(kinds(&node), [kind("sub/large", Kind::Downloaded)]);
+        // It is sent to others from where it is now.
+        let others = directory();
+        let config = NodeConfig { share: others.path().to_owned(), ..config };
+        let asker = start(config.clone());
+        let done = download(&asker, "sub/large", false);
+        assert!(is_fetched(&done), "{done:?}");
+        assert!(node.stop().is_clean() && asker.stop().is_clean());
+        let node = start(NodeConfig { share: share.path().to_owned(), ..config });
+        assert_eq!(kinds(&node), [kind("sub/large", Kind::Downloaded)], "after a restart");
+        assert!(node.stop().is_clean() && tracker.stop().is_clean());
     }
 }
 

@@ -121,6 +121,9 @@ fn attempt(job: &Job<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Download
     let own = target.own(engine, cancel)?;
     let contents = match Candidates::find(engine, request, job.only, own.as_deref(), cancel, progress)? {
         choice::Found::AlreadyHere(key) => {
+            if let Some(replica) = own.filter(|own| !target.is_in_place(engine, own)) {
+                target.take_over(engine, &replica)?;
+            }
             return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
         }
         choice::Found::Contents(contents) => contents,
@@ -183,7 +186,11 @@ fn one_content(
     progress(Progress::Ranked { key: content, ranking: ranking.clone() });
 
     let turn = engine.turns.take(content, cancel, &mut || progress(Progress::Waiting))?;
-    if turn.has_waited && target.own(engine, cancel)?.is_some_and(|own| own.entry.key() == content) {
+    if turn.has_waited
+        && target
+            .own(engine, cancel)?
+            .is_some_and(|own| own.entry.key() == content && target.is_in_place(engine, &own))
+    {
         return Ok(Some(Outcome::AlreadyHere));
     }
     let counted = Counted::new(engine, content);

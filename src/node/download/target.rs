@@ -1,13 +1,15 @@
 //! Where a download is to be placed, under which name it is published then, and what is there already.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-use super::standing_error;
-use crate::node::api::{CommandError, DownloadError};
+use super::{disk_error, standing_error};
+use crate::node::api::{CommandError, DownloadError, Level};
 use crate::node::catalog::SharedFile;
+use crate::node::core;
 use crate::node::engine::Engine;
 use crate::rt::Stop;
-use crate::store::{HashError, Share, Standing, hash_file};
+use crate::store::{self, HashError, Share, Standing, hash_file};
 use crate::types::{FileName, Kind};
 
 /// A kind of file, a name, and the folder that it leads to.
@@ -34,8 +36,8 @@ impl Target {
         Ok(Target { kind, name: name.clone(), folder, shared_as })
     }
 
-    /// The file that is here of that name and spares a download of its content: one that stands at the target, or is published
-    /// before it.
+    /// The file that is here of that name and spares a download of its content: one that stands at the target, is published before
+    /// it, or is a replica that the target can take over.
     ///
     /// # Errors
     /// [`DownloadError::Disk`] where it cannot be told, [`CommandError::Cancelled`].
@@ -56,8 +58,42 @@ impl Target {
             return Ok(None);
         }
         let own = engine.own_file(name, cancel)?;
-        let first = engine.folders.layout().unmarked(self.kind);
-        Ok(own.filter(|own| is_here && engine.folders.layout().unmarked(own.kind) <= first))
+        Ok(own.filter(|own| is_here && self.is_in_place(engine, own) || self.can_take_over(engine, own)))
+    }
+
+    /// Returns true if and only if nothing has to be done for it to be what was asked for.
+    pub(super) fn is_in_place(&self, engine: &Engine, own: &SharedFile) -> bool {
+        let layout = engine.folders.layout();
+        layout.unmarked(own.kind) <= layout.unmarked(self.kind)
+    }
+
+    fn can_take_over(&self, engine: &Engine, own: &SharedFile) -> bool {
+        (self.kind, own.kind) == (Kind::Downloaded, Kind::Replicated)
+            && !engine.folders.saves_apart(self.kind)
+    }
+
+    /// Moves the own replica to the target: it is kept for others no more, and shared as before.
+    ///
+    /// # Errors
+    /// [`DownloadError`]; the replica is where it was.
+    pub(super) fn take_over(&self, engine: &Engine, own: &SharedFile) -> Result<(), DownloadError> {
+        let replicas = engine.folders.of(Kind::Replicated);
+        let replicas = replicas.ok_or_else(|| standing_error(&self.name, &ErrorKind::NotFound.into()))?;
+        let placed = store::take_over(&replicas, &self.folder, &self.name, own.entry.key(), &own.stamp)
+            .map_err(|error| disk_error(&self.name, &error))?;
+        let file = SharedFile {
+            entry: Arc::clone(&own.entry),
+            kind: self.kind,
+            manifest: Arc::clone(&own.manifest),
+            stamp: placed.stamp,
+            racy: own.racy,
+            claimants: own.claimants.clone(),
+        };
+        engine.notice(
+            Level::Info,
+            format!("`{}` was kept here for others: it is a file of yours now", self.name),
+        );
+        Ok(engine.tell_core(|reply| core::Event::Placed { file, reply })?)
     }
 
     /// Early, before anything is fetched; placing checks the target again. With `force` a file at the target will be replaced, and

@@ -32,11 +32,12 @@ use super::share::{FileStamp, Share};
 use crate::rt::Stop;
 use crate::types::{ContentId, ContentKey, FileName, Geometry, Md5Digest};
 
+pub use place::take_over;
 pub use record::Record;
 pub use sweep::{Swept, clear_parts, leave_no_trace, set_aside, sweep, unfinished, wanted};
 
 /// Hidden, so that it is never shared, listed or a download's target.
-const PARTS_DIR: &str = ".nearpeer";
+pub(super) const PARTS_DIR: &str = ".nearpeer";
 /// How often its making is tried, as others may remove it while it is empty.
 const PARTS_DIR_TRIES: u32 = 8;
 /// The unit in which the system counts what a file takes on the disk.
@@ -394,7 +395,7 @@ impl Drop for Partial {
 }
 
 /// Opens the directory of the parts, which is made if it is missing.
-fn open_parts_dir(share: &Share) -> Result<OwnedFd, (Op, Errno)> {
+pub(super) fn open_parts_dir(share: &Share) -> Result<OwnedFd, (Op, Errno)> {
     match share.disk().make_dir(share.as_fd(), PARTS_DIR, 0o700) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err((Op::MakeDir, errno)),
@@ -436,7 +437,7 @@ fn allocated_bytes(file: &File) -> u64 {
     file.metadata().map_or(0, |metadata| metadata.blocks().saturating_mul(BLOCK_BYTES))
 }
 
-fn write_all(disk: &dyn Disk, file: &File, offset: u64, bytes: &[u8]) -> rustix::io::Result<()> {
+pub(super) fn write_all(disk: &dyn Disk, file: &File, offset: u64, bytes: &[u8]) -> rustix::io::Result<()> {
     let (mut offset, mut left) = (offset, bytes);
     while !left.is_empty() {
         let written = retry_on_intr(|| disk.write_at(file, offset, left))?;

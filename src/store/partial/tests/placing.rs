@@ -1,6 +1,7 @@
 //! A part becomes a file: the steps, what stands in the way, and whose bytes they are.
 
 use super::*;
+use crate::store::Standing;
 
 #[test]
 fn a_download_becomes_a_file_by_steps_that_survive_a_power_cut() {
@@ -184,4 +185,56 @@ fn a_file_that_came_to_be_meanwhile_is_not_replaced() {
     let (_dir, share, _disk) = faulty(FaultyDisk::new().fail(Op::RenameNoReplace, 1, Errno::EXIST));
     let error = download(&share, "f", false).expect_err("exists");
     assert!(matches!(error, PartialError::Exists { .. }), "{error:?}");
+}
+
+/// A share with a whole file, another share, the file's stamp.
+fn whole_file(disk: FaultyDisk) -> (TempDir, Arc<Share>, TempDir, Arc<Share>, FileStamp) {
+    let (from_dir, from) = fixture::share();
+    fs::create_dir(from_dir.path().join("sub")).expect("made");
+    fs::write(from_dir.path().join("sub/f"), BYTES).expect("written");
+    let stamp = from.open_file(&name("sub/f")).expect("opened").stamp;
+    let (to_dir, to, _) = faulty(disk);
+    (from_dir, from, to_dir, to, stamp)
+}
+
+#[test]
+fn a_whole_file_is_taken_over_in_one_step_or_stays() {
+    let (from_dir, from, to_dir, to, stamp) = whole_file(FaultyDisk::new());
+    let placed = take_over(&from, &to, &name("sub/f"), key(), &stamp).expect("taken over");
+    assert_eq!(to.standing(&name("sub/f")).expect("told"), Standing::File(placed.stamp));
+    assert!(to_dir.path().join("sub/f").is_file() && !from_dir.path().join("sub/f").exists());
+
+    let (from_dir, from, to_dir, to, stamp) = whole_file(FaultyDisk::new());
+    fs::create_dir(to_dir.path().join("sub")).expect("made");
+    fs::write(to_dir.path().join("sub/f"), b"mine").expect("written");
+    let error = take_over(&from, &to, &name("sub/f"), key(), &stamp).expect_err("in the way");
+    assert!(matches!(error, PartialError::Exists { .. }), "{error:?}");
+    assert_eq!(fs::read(to_dir.path().join("sub/f")).expect("there"), b"mine");
+    fs::remove_file(to_dir.path().join("sub/f")).expect("removed");
+    fs::write(from_dir.path().join("sub/f"), b"changed").expect("written");
+    let error = take_over(&from, &to, &name("sub/f"), key(), &stamp).expect_err("another file");
+    assert!(matches!(error, PartialError::Look { .. }), "{error:?}");
+    assert!(from_dir.path().join("sub/f").exists());
+}
+
+#[test]
+fn whatever_fails_a_file_that_is_taken_over_is_in_one_of_its_places() {
+    for (op, nth) in [
+        (Op::SyncFile, 1),
+        (Op::MakeDir, 1),
+        (Op::RenameNoReplace, 1),
+        (Op::SyncDir, 1),
+        (Op::SyncDir, 2),
+        (Op::SyncDir, 3),
+    ] {
+        let (from_dir, from, to_dir, to, stamp) = whole_file(FaultyDisk::new().fail(op, nth, Errno::IO));
+        let error = take_over(&from, &to, &name("sub/f"), key(), &stamp).expect_err("a fault");
+        assert!(matches!(error, PartialError::Disk { .. }), "{op:?} {nth}: {error:?}");
+        assert_eq!(fs::read(from_dir.path().join("sub/f")).expect("where it was"), BYTES, "{op:?} {nth}");
+        assert_eq!(fs::read_dir(to_dir.path()).expect("readable").count(), 0, "{op:?} {nth}");
+    }
+    let (_from_dir, from, to_dir, to, stamp) =
+        whole_file(FaultyDisk::new().fail(Op::Mark, 1, Errno::OPNOTSUPP));
+    take_over(&from, &to, &name("sub/f"), key(), &stamp).expect("no mark is no fault");
+    assert!(to_dir.path().join("sub/f").is_file());
 }

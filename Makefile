@@ -1,0 +1,56 @@
+# Shortcuts. `make` prints the list.
+#
+# Variables: DATASET=20x64KiB,4x8MiB (files per node), PORT=7000 (the tracker's; nodes take those after it), RUN=run (where it all lies),
+# BIN=target/release (the programs).
+
+DATASET ?= 20x64KiB,4x8MiB
+PORT ?= 7000
+RUN ?= run
+BIN ?= target/release
+NODES := alpha beta gamma
+COMPOSE := docker compose --file packaging/docker/compose.yaml
+export PORT RUN BIN
+# The containers write as who calls.
+export NEARPEER_UID := $(shell id -u)
+export NEARPEER_GID := $(shell id -g)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup generate demo up try down test docker-up docker-down interop clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## build the programs: target/release/tracker, node, demo
+	cargo build --release --locked --bins --example dataset
+
+generate: setup ## give each node of the swarm its data set, unless it has files already
+	@for name in $(NODES); do \
+	    mkdir -p $(RUN)/data/$$name && $(BIN)/examples/dataset $(RUN)/data/$$name '$(DATASET)' $$name || exit 1; \
+	done
+
+demo: ## watch downloads, ranking and a killed source, in about ten seconds
+	cargo run --release --locked --bin demo
+
+up: generate ## start a tracker and three nodes on this machine
+	scripts/swarm up
+
+try: ## fetch a file from each node that is up, and compare the bytes
+	scripts/swarm try
+
+down: ## stop what `up` has started
+	scripts/swarm down
+
+test: ## run all tests
+	cargo test --locked
+
+docker-up: generate ## start a tracker and three nodes in containers, on the same data
+	$(COMPOSE) up --detach --build --wait
+
+docker-down: ## stop and remove the containers
+	$(COMPOSE) down
+
+interop: ## check against foreign tools, and write docs/interop.md
+	scripts/interop --write
+
+clean: ## stop the swarm, remove its data sets and logs; the build stays
+	scripts/swarm clean

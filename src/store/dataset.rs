@@ -1,0 +1,336 @@
+//! Writes a generated data set into an empty share: pseudo-random files that anybody can write again.
+//!
+//! A file is written under a hidden name and renamed when it is whole and synced, so that whatever ends the program no half file is
+//! shared. A mark in `.nearpeer/` tells of a data set that is not complete, which the next call completes; what stands at a name is never
+//! replaced. Memory does not grow with the files.
+//!
+//! The bytes of a file are the extendable output of BLAKE3, keyed for this use, over the seed (8 bytes, little endian) and the name:
+//! <https://github.com/BLAKE3-team/BLAKE3-specs>, sections 2.3 and 2.6.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::{Errno, retry_on_intr};
+use thiserror::Error;
+
+use super::beneath;
+use super::disk::{At, Op};
+use super::folders::Folders;
+use super::partial::{PARTS_DIR, write_all};
+use super::scan::walk;
+use super::share::{Share, Standing};
+use crate::rt::Stop;
+use crate::types::{DatasetSpec, FileName, Printable};
+
+const CONTEXT: &str = "nearpeer 2026 generated data set";
+/// Among the parts, whose names begin with a content id.
+const MARK: &str = "dataset";
+const TEMPORARY: &str = "dataset.tmp";
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What is to be generated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    pub spec: DatasetSpec,
+    /// How the names begin.
+    pub peer: String,
+    /// Equal seeds and names make equal files.
+    pub seed: u64,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Generated {
+    pub files: usize,
+    pub bytes: u64,
+}
+
+/// Why a data set is not there, or not complete. Our side's fault, or the user's.
+#[derive(Debug, Error)]
+pub enum DatasetError {
+    #[error("`{0}` cannot begin the name of a file: give another one")]
+    Peer(String),
+    #[error("the data set needs {needed_bytes} bytes and {free_bytes} are free: free some, or generate less")]
+    NoSpace { needed_bytes: u64, free_bytes: u64 },
+    #[error("the share cannot be looked at: {0}")]
+    Look(std::io::Error),
+    #[error("the data set cannot be written: cannot {op}: {errno}")]
+    Disk { op: Op, errno: Errno },
+    #[error("stopped")]
+    Stopped,
+}
+
+/// Writes the data set among the local files, if there is no visible file in any folder of the node, or completes one that was begun.
+/// `None`: there is something else already, and nothing was done.
+///
+/// # Errors
+/// [`DatasetError`]. The space is looked at before anything is written. The files written so far stay, and are whole.
+pub fn generate(
+    folders: &Folders,
+    dataset: &Dataset,
+    stop: &Stop,
+) -> Result<Option<Generated>, DatasetError> {
+    let names = dataset.spec.names(&dataset.peer);
+    let names = names.ok_or_else(|| DatasetError::Peer(Printable(&dataset.peer).to_string()))?;
+    let share = folders.local();
+    let is_begun = beneath::look(share, &format!("{PARTS_DIR}/{MARK}")).is_ok();
+    if !is_begun && has_files(folders, stop)? {
+        return Ok(None);
+    }
+    let mut missing = Vec::new();
+    for (name, size_bytes) in names {
+        if share.standing(&name).map_err(DatasetError::Look)? == Standing::Nothing {
+            missing.push((name, size_bytes));
+        }
+    }
+    let needed_bytes = missing.iter().map(|(_, size_bytes)| size_bytes).sum();
+    let free_bytes = share.disk().free_bytes(share.as_fd()).map_err(failed(Op::FreeBytes))?;
+    if needed_bytes > free_bytes {
+        return Err(DatasetError::NoSpace { needed_bytes, free_bytes });
+    }
+    let writer = Writer::new(share)?;
+    let mut generated = Generated::default();
+    for (name, size_bytes) in missing {
+        writer.write(&name, size_bytes, dataset.seed, stop)?;
+        generated.files += 1;
+        generated.bytes += size_bytes;
+    }
+    writer.finish()?;
+    Ok(Some(generated))
+}
+
+fn has_files(folders: &Folders, stop: &Stop) -> Result<bool, DatasetError> {
+    for (_, folder) in folders.shared() {
+        let mut files = 0;
+        walk(&folder, stop, &mut |_| files += 1, &mut |_| ()).map_err(|error| match error.kind() {
+            std::io::ErrorKind::Interrupted => DatasetError::Stopped,
+            _ => DatasetError::Look(error),
+        })?;
+        if files > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn failed(op: Op) -> impl Fn(Errno) -> DatasetError {
+    move |errno| DatasetError::Disk { op, errno }
+}
+
+/// Writes into a share that bears the mark.
+struct Writer<'a> {
+    share: &'a Share,
+    parts_dir: OwnedFd,
+}
+
+impl<'a> Writer<'a> {
+    fn new(share: &'a Share) -> Result<Writer<'a>, DatasetError> {
+        let parts_dir = super::partial::open_parts_dir(share).map_err(|(op, errno)| failed(op)(errno))?;
+        let writer = Writer { share, parts_dir };
+        writer.remove(TEMPORARY)?;
+        match share.disk().create(writer.parts_dir.as_fd(), MARK) {
+            Ok(_) => writer.sync_dir(&writer.parts_dir)?,
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed(Op::Create)(errno)),
+        }
+        Ok(writer)
+    }
+
+    fn write(&self, name: &FileName, size_bytes: u64, seed: u64, stop: &Stop) -> Result<(), DatasetError> {
+        let disk = self.share.disk();
+        let file = disk.create(self.parts_dir.as_fd(), TEMPORARY).map_err(failed(Op::Create))?;
+        let from = At { dir: self.parts_dir.as_fd(), name: TEMPORARY };
+        let to = At { dir: self.share.as_fd(), name: name.as_str() };
+        let written = self.fill(&file, name, size_bytes, seed, stop).and_then(|()| {
+            retry_on_intr(|| disk.sync_file(&file)).map_err(failed(Op::SyncFile))?;
+            disk.rename_no_replace(from, to).map_err(failed(Op::RenameNoReplace))
+        });
+        if written.is_err() {
+            // The next call removes it otherwise.
+            let _hidden = self.remove(TEMPORARY);
+        }
+        written
+    }
+
+    fn fill(
+        &self,
+        file: &File,
+        name: &FileName,
+        size_bytes: u64,
+        seed: u64,
+        stop: &Stop,
+    ) -> Result<(), DatasetError> {
+        let mut bytes = blake3::Hasher::new_derive_key(CONTEXT)
+            .update(&seed.to_le_bytes())
+            .update(name.as_str().as_bytes())
+            .finalize_xof();
+        let mut chunk = vec![0; size_bytes.min(CHUNK_BYTES as u64) as usize];
+        for offset in (0..size_bytes).step_by(CHUNK_BYTES) {
+            if stop.is_triggered() {
+                return Err(DatasetError::Stopped);
+            }
+            let chunk = &mut chunk[..(size_bytes - offset).min(CHUNK_BYTES as u64) as usize];
+            bytes.fill(chunk);
+            write_all(self.share.disk(), file, offset, chunk).map_err(failed(Op::Write))?;
+        }
+        Ok(())
+    }
+
+    /// The names are durable before the mark is gone.
+    fn finish(&self) -> Result<(), DatasetError> {
+        retry_on_intr(|| self.share.disk().sync_dir(self.share.as_fd())).map_err(failed(Op::SyncDir))?;
+        self.remove(MARK)?;
+        self.sync_dir(&self.parts_dir)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), DatasetError> {
+        match self.share.disk().unlink(At { dir: self.parts_dir.as_fd(), name }) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failed(Op::Unlink)(errno)),
+        }
+    }
+
+    fn sync_dir(&self, dir: &OwnedFd) -> Result<(), DatasetError> {
+        retry_on_intr(|| self.share.disk().sync_dir(dir.as_fd())).map_err(failed(Op::SyncDir))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Disk, FaultyDisk, RealDisk};
+    use crate::types::{Kind, Layout};
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn dataset(spec: &str, seed: u64) -> Dataset {
+        Dataset { spec: spec.parse().expect(spec), peer: "p".into(), seed }
+    }
+
+    fn generate_on(
+        dir: &Path,
+        layout: Layout,
+        dataset: &Dataset,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Option<Generated>, DatasetError> {
+        let folders = Folders::open(dir, layout, None, disk).expect("folders");
+        generate(&folders, dataset, &Stop::new().expect("a descriptor"))
+    }
+
+    fn generated(dir: &Path, layout: Layout, dataset: &Dataset) -> Option<Generated> {
+        generate_on(dir, layout, dataset, Arc::new(RealDisk)).expect("generated")
+    }
+
+    /// The visible files, and the number of hidden ones.
+    fn left(dir: &Path) -> (BTreeMap<String, Vec<u8>>, usize) {
+        let name = |entry: &fs::DirEntry| entry.file_name().into_string().expect("UTF-8");
+        let entries = fs::read_dir(dir).expect("readable").map(|entry| entry.expect("an entry"));
+        let files = entries.filter(|entry| entry.path().is_file());
+        let files = files.map(|entry| (name(&entry), fs::read(entry.path()).expect("readable"))).collect();
+        (files, fs::read_dir(dir.join(".nearpeer")).map_or(0, Iterator::count))
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_files_and_another_one_others() {
+        let [one, same, other] = [1, 1, 2].map(|seed| {
+            let dir = tempfile::tempdir().expect("a directory");
+            let done = generated(dir.path(), Layout::Flat, &dataset("3x1KiB,1x2MiB,1x1", seed));
+            assert_eq!(done, Some(Generated { files: 5, bytes: (3 << 10) + (2 << 20) + 1 }));
+            let (files, hidden) = left(dir.path());
+            assert_eq!(hidden, 0);
+            files
+        });
+        assert_eq!(one.len(), 5);
+        assert!(one == same, "reproducible");
+        assert!(one.keys().eq(other.keys()) && one != other);
+        assert_ne!(one["p_1KiB_0001.bin"], one["p_1KiB_0002.bin"]);
+        // What others have generated is known to be this for ever.
+        let known = blake3::Hasher::new_derive_key("nearpeer 2026 generated data set")
+            .update(&1u64.to_le_bytes())
+            .update(b"p_1KiB_0003.bin")
+            .finalize();
+        assert_eq!(one["p_1KiB_0003.bin"][..32], *known.as_bytes());
+    }
+
+    #[test]
+    fn only_an_empty_share_is_filled_whatever_its_layout() {
+        for layout in [Layout::Flat, Layout::Split] {
+            for kind in Kind::ALL {
+                let dir = tempfile::tempdir().expect("a directory");
+                let folder = dir.path().join(layout.folder(kind));
+                fs::create_dir_all(folder.join("sub")).expect("made");
+                fs::write(folder.join(".hidden"), b"nobody's business").expect("written");
+                fs::write(folder.join("sub/f"), b"there").expect("written");
+                let dataset = dataset("2x1KiB", 1);
+                assert_eq!(generated(dir.path(), layout, &dataset), None, "{layout} {kind}");
+                fs::remove_file(folder.join("sub/f")).expect("removed");
+                assert_eq!(generated(dir.path(), layout, &dataset).map(|done| done.files), Some(2));
+                assert!(dir.path().join(layout.folder(Kind::Local)).join("p_1KiB_0002.bin").is_file());
+                assert_eq!(generated(dir.path(), layout, &dataset), None, "it is full");
+            }
+        }
+    }
+
+    #[test]
+    fn whenever_it_is_killed_only_whole_files_are_there_and_the_next_call_completes_them() {
+        let dataset = dataset("2x1KiB,1x2MiB", 1);
+        let whole = tempfile::tempdir().expect("a directory");
+        let recorded = Arc::new(FaultyDisk::new());
+        let done = generate_on(whole.path(), Layout::Flat, &dataset, Arc::clone(&recorded) as Arc<dyn Disk>);
+        assert!(done.is_ok_and(|done| done.is_some()));
+        let (whole, _) = left(whole.path());
+        let calls = recorded.calls().len();
+        let mut incomplete = 0;
+        for nth in 1..=calls {
+            for disk in [
+                FaultyDisk::new().fail_everything_from(nth, Errno::IO),
+                FaultyDisk::new().fail(recorded.calls()[nth - 1], 1, Errno::IO),
+            ] {
+                let dir = tempfile::tempdir().expect("a directory");
+                let done = generate_on(dir.path(), Layout::Flat, &dataset, Arc::new(disk));
+                assert!(matches!(done, Err(DatasetError::Disk { errno: Errno::IO, .. })), "{nth}: {done:?}");
+                let (files, _) = left(dir.path());
+                assert!(files.iter().all(|(name, bytes)| whole[name] == *bytes), "{nth}: half a file");
+                incomplete += usize::from(!files.is_empty() && files.len() < whole.len());
+                generated(dir.path(), Layout::Flat, &dataset);
+                let (files, hidden) = left(dir.path());
+                assert!(files == whole && hidden == 0, "{nth}: {:?}, {hidden} hidden", files.keys());
+            }
+        }
+        assert!(calls > 15 && incomplete > 5, "{calls} calls, {incomplete} left it incomplete");
+    }
+
+    #[test]
+    fn nothing_is_written_where_there_is_no_room() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Arc::new(FaultyDisk::new().claim_free_bytes(3000));
+        let done = generate_on(dir.path(), Layout::Flat, &dataset("3x1KiB", 1), disk);
+        assert!(
+            matches!(done, Err(DatasetError::NoSpace { needed_bytes: 3072, free_bytes: 3000 })),
+            "{done:?}"
+        );
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
+        assert!(
+            generate_on(
+                dir.path(),
+                Layout::Flat,
+                &Dataset { peer: ".p".into(), ..dataset("1x1", 1) },
+                Arc::new(RealDisk)
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn it_can_be_stopped_between_two_chunks() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let folders = Folders::open(dir.path(), Layout::Flat, None, Arc::new(RealDisk)).expect("folders");
+        let stop = Stop::new().expect("a descriptor");
+        stop.trigger();
+        let done = generate(&folders, &dataset("1x8MiB", 1), &stop);
+        assert!(matches!(done, Err(DatasetError::Stopped)), "{done:?}");
+        assert!(left(dir.path()).0.is_empty());
+    }
+}

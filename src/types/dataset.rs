@@ -1,0 +1,193 @@
+//! `DatasetSpec`: how many files of which sizes a generated data set has, and what they are called.
+//!
+//! Text like `20x64KiB,4x8MiB`: parts `COUNTxSIZE`, any number of them. A size is a number with a unit as in 512, 10k, 64KiB or 1.5GB. The
+//! whole stays within what one node may publish, so that nothing else has to bound it.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use bytesize::ByteSize;
+use thiserror::Error;
+
+use super::limits;
+use super::name::FileName;
+use super::pieces::Geometry;
+use super::printable::Printable;
+
+/// Number of files of each size. At least one file, at most [`limits::FILES_PER_NODE_MAX`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatasetSpec {
+    /// Files of each size in bytes.
+    counts: BTreeMap<u64, usize>,
+}
+
+/// Why a text describes no data set. What is shown of it is escaped.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DatasetSpecError {
+    #[error("part {number} of the data set, `{part}`, is no COUNTxSIZE: write it as in 20x64KiB")]
+    Form { number: usize, part: String },
+    #[error("part {number} of the data set, `{part}`: `{count}` is no number of files: give 1 to {max}", max = limits::FILES_PER_NODE_MAX)]
+    Count { number: usize, part: String, count: String },
+    #[error(
+        "part {number} of the data set, `{part}`: `{size}` is no size that a file can have: write it as in 512, 64KiB or 8MiB"
+    )]
+    Size { number: usize, part: String, size: String },
+    #[error(
+        "part {number} of the data set, `{part}`: that makes more than {max} files, which no node can share",
+        max = limits::FILES_PER_NODE_MAX
+    )]
+    TooMany { number: usize, part: String },
+    #[error("part {number} of the data set, `{part}`: that makes more bytes than any disk has")]
+    TooLarge { number: usize, part: String },
+}
+
+impl DatasetSpec {
+    pub fn files(&self) -> usize {
+        self.counts.values().sum()
+    }
+
+    pub fn total_bytes(&self) -> u64 {
+        self.counts.iter().map(|(size_bytes, count)| size_bytes * *count as u64).sum()
+    }
+
+    /// Names and sizes in bytes of the files of `peer`, smallest first: `PEER_SIZE_NUMBER.bin`, as in `alpha_64KiB_0001.bin`. `None`
+    /// where `peer` cannot begin a file name of one component.
+    pub fn names(&self, peer: &str) -> Option<impl Iterator<Item = (FileName, u64)> + '_> {
+        // Whatever holds for the longest name that there can be holds for all.
+        let longest = name(peer, u64::MAX, limits::FILES_PER_NODE_MAX)?;
+        if longest.as_str().contains('/') {
+            return None;
+        }
+        let peer = peer.to_owned();
+        Some(self.counts.iter().flat_map(move |(size_bytes, count)| {
+            let peer = peer.clone();
+            (1..=*count).filter_map(move |number| Some((name(&peer, *size_bytes, number)?, *size_bytes)))
+        }))
+    }
+}
+
+fn name(peer: &str, size_bytes: u64, number: usize) -> Option<FileName> {
+    FileName::new(&format!("{peer}_{}_{number:04}.bin", short(size_bytes))).ok()
+}
+
+/// A size in the largest binary unit of which it is a whole number, without a space: `64KiB`, `1000B`.
+fn short(size_bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let fits = |(shift, _): &&(u32, &str)| size_bytes > 0 && size_bytes.trailing_zeros() >= *shift;
+    match units.iter().find(fits) {
+        Some((shift, unit)) => format!("{}{unit}", size_bytes >> shift),
+        None => format!("{size_bytes}B"),
+    }
+}
+
+impl FromStr for DatasetSpec {
+    type Err = DatasetSpecError;
+
+    fn from_str(text: &str) -> Result<DatasetSpec, DatasetSpecError> {
+        let mut counts = BTreeMap::new();
+        let (mut files, mut total_bytes) = (0, 0u64);
+        for (number, part) in text.split(',').enumerate() {
+            let (number, part) = (number + 1, part.trim());
+            let shown = |text: &str| Printable(text).to_string();
+            let Some((count, size)) = part.split_once(['x', 'X']) else {
+                return Err(DatasetSpecError::Form { number, part: shown(part) });
+            };
+            let (count, size) = (count.trim(), size.trim());
+            let count: usize = match count.parse() {
+                Ok(parsed) if parsed > 0 => parsed,
+                _ => {
+                    return Err(DatasetSpecError::Count { number, part: shown(part), count: shown(count) });
+                }
+            };
+            let is_size = |size_bytes: &u64| Geometry::of(*size_bytes).count().is_some();
+            let size_bytes = size.parse().ok().map(|ByteSize(size_bytes)| size_bytes).filter(is_size);
+            let Some(size_bytes) = size_bytes else {
+                return Err(DatasetSpecError::Size { number, part: shown(part), size: shown(size) });
+            };
+            files += count.min(limits::FILES_PER_NODE_MAX + 1);
+            if files > limits::FILES_PER_NODE_MAX {
+                return Err(DatasetSpecError::TooMany { number, part: shown(part) });
+            }
+            let total = size_bytes.checked_mul(count as u64).and_then(|bytes| total_bytes.checked_add(bytes));
+            let Some(total) = total.filter(|total| i64::try_from(*total).is_ok()) else {
+                return Err(DatasetSpecError::TooLarge { number, part: shown(part) });
+            };
+            total_bytes = total;
+            *counts.entry(size_bytes).or_default() += count;
+        }
+        Ok(DatasetSpec { counts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn names(text: &str, peer: &str) -> Vec<(String, u64)> {
+        let spec: DatasetSpec = text.parse().expect(text);
+        let names = spec.names(peer).expect("a peer");
+        let names: Vec<_> = names.map(|(name, size_bytes)| (name.as_str().to_owned(), size_bytes)).collect();
+        assert_eq!(names.len(), spec.files());
+        assert_eq!(names.iter().map(|(_, size_bytes)| size_bytes).sum::<u64>(), spec.total_bytes());
+        names
+    }
+
+    #[test]
+    fn each_file_has_a_name_that_tells_whose_how_large_and_which_it_is() {
+        let check = |text: &str, expected: &[(&str, u64)]| {
+            let expected: Vec<_> =
+                expected.iter().map(|(name, size_bytes)| ((*name).to_owned(), *size_bytes)).collect();
+            assert_eq!(names(text, "p"), expected, "{text}");
+        };
+        check("1x64KiB", &[("p_64KiB_0001.bin", 65536)]);
+        check("2x1k", &[("p_1000B_0001.bin", 1000), ("p_1000B_0002.bin", 1000)]);
+        check(" 1 x 1 GiB , 1X0 ", &[("p_0B_0001.bin", 0), ("p_1GiB_0001.bin", 1 << 30)]);
+        check("1x1.5MiB,1x3MiB", &[("p_1536KiB_0001.bin", 3 << 19), ("p_3MiB_0001.bin", 3 << 20)]);
+        // One size in two parts is numbered on.
+        check("1x1KiB,1x1024", &[("p_1KiB_0001.bin", 1024), ("p_1KiB_0002.bin", 1024)]);
+        assert_eq!(names("10000x1", "größe").last().expect("the last").0, "größe_1B_10000.bin");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_part() {
+        let check = |text: &str, number: usize, said: &str| {
+            let error = text.parse::<DatasetSpec>().expect_err(text).to_string();
+            assert!(error.starts_with(&format!("part {number} of the data set, `")), "{error}");
+            assert!(error.contains(said), "{error} lacks {said}");
+        };
+        check("", 1, "``, is no COUNTxSIZE");
+        check("2x1KiB,", 2, "``, is no COUNTxSIZE");
+        check("64KiB", 1, "`64KiB`, is no COUNTxSIZE");
+        check("0x1KiB", 1, "`0` is no number of files");
+        check("1x1KiB,-1x1KiB", 2, "`-1` is no number of files");
+        check("1.5x1KiB", 1, "`1.5` is no number");
+        check("99999999999999999999x1", 1, "is no number");
+        check("1x", 1, "`` is no size");
+        check("1x64KiC", 1, "`64KiC` is no size");
+        check("1x-5", 1, "`-5` is no size");
+        check("1x15PiB,1x17PiB", 2, "`17PiB` is no size");
+        check("400000x1,100001x2", 2, "more than 500000 files");
+        check("500x15PiB,47x15PiB", 2, "more bytes than any disk has");
+        check("1x\u{1b}[2J", 1, "`\\u{1b}[2J` is no size");
+    }
+
+    #[test]
+    fn a_peer_has_to_be_a_name() {
+        let spec: DatasetSpec = "1x1".parse().expect("a data set");
+        for peer in [".hidden", "a/b", "a\nb", "../a", &"x".repeat(250)] {
+            assert!(spec.names(peer).is_none(), "{peer:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_does_harm(text in "[0-9xX,.kKMGiBe -]{0,24}") {
+            if let Ok(spec) = text.parse::<DatasetSpec>() {
+                prop_assert!((1..=limits::FILES_PER_NODE_MAX).contains(&spec.files()));
+                prop_assert!(i64::try_from(spec.total_bytes()).is_ok());
+                prop_assert!(spec.names("p").expect("a peer").take(100).count() > 0);
+            }
+        }
+    }
+}
