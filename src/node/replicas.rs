@@ -39,6 +39,8 @@ pub(super) struct Replicas {
 struct State {
     /// Bytes of replicas here and bytes that are free, as of the last measurement; `None`: not known yet, and nothing is asked for.
     measured: Option<Usage>,
+    /// Files may have come or gone since the measurement.
+    is_stale: bool,
     /// The first one is being fetched.
     tasks: VecDeque<ReplicaTask>,
 }
@@ -102,6 +104,17 @@ impl Replicas {
         refused
     }
 
+    /// What is here is to be measured anew, as somebody may have removed something by hand. Does not wait.
+    pub(super) fn look_again(&self) {
+        self.state.lock().is_stale = true;
+        let _awake_already = self.wake.0.try_send(());
+    }
+
+    /// Returns true if and only if it was asked to look again since the last time.
+    fn is_to_look_again(&self) -> bool {
+        std::mem::take(&mut self.state.lock().is_stale)
+    }
+
     fn measured(&self, usage: Usage) {
         self.state.lock().measured = Some(usage);
     }
@@ -139,6 +152,9 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
     replicas.measured(measure(engine, stop));
     let (mut kept, mut kept_bytes) = (0, 0u64);
     loop {
+        if replicas.is_to_look_again() {
+            replicas.measured(measure(engine, stop));
+        }
         let Some(task) = replicas.first() else {
             if kept > 0 {
                 let text = format!("{kept} more files, {kept_bytes} bytes, are kept here for others");
@@ -197,17 +213,6 @@ fn measure(engine: &Engine, stop: &Stop) -> Usage {
         }
         Usage { used_bytes: u64::MAX, parts_bytes: 0, free_bytes: 0 }
     })
-}
-
-/// A node that keeps replicas.
-impl Engine {
-    /// What was removed by hand makes room.
-    pub(super) fn measure_replicas(&self, stop: &Stop) {
-        let replicas = &self.memory.replicas;
-        if replicas.keeping().is_some_and(|keeping| keeping.running.is_empty()) {
-            replicas.measured(measure(self, stop));
-        }
-    }
 }
 
 #[cfg(test)]
