@@ -9,6 +9,7 @@ pub mod config;
 pub mod demo;
 pub mod exit;
 pub mod handoff;
+pub mod history;
 pub mod lines;
 pub mod node;
 pub mod oneshot;

@@ -2,20 +2,22 @@
 //!
 //! Whatever ends it, the node is stopped in order before the process ends.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use parking_lot::Mutex;
 use rustyline::ExternalPrinter;
 
 use super::args::{self, NodeArgs, NodeRun};
 use super::exit::{ErrorCode, Exit};
 use super::handoff::server::Server;
 use super::output::{Output, say};
-use super::progress::{Form, ProgressFlag, Screen};
+use super::progress::{Form, ProgressFlag, Screen, plain};
 use super::prompt::Prompt;
 use super::render::{self, Said};
 use super::session::Session;
@@ -24,8 +26,10 @@ use super::sink::Sink;
 use super::tracker::{refuse, stopped};
 use super::verbs::{self, Verb};
 use super::{oneshot, piped, verify};
-use crate::node::{LatencySource, Node, Notice, Ready, events};
-use crate::proto::event::Event;
+use crate::node::{
+    JobId, JobState, Journal, LatencySource, Node, Notice, Origin, Ready, Watching, What, events,
+};
+use crate::proto::event::{Event, Record};
 use crate::rt::{Stop, Threads, clock};
 use crate::types::{Printable, limits};
 
@@ -96,11 +100,13 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
     let (notices, arriving) = bounded(NOTICES_MAX);
     let leaving = signals.leaving().clone();
     let (form, screen) = (args.progress.form(args.headless), Screen::default());
+    let (news, jobs) = bounded(NOTICES_MAX);
+    let asides = Asides { notices: arriving, jobs };
     if args.json {
-        threads.spawn("notices", move || tell_notices(&arriving))?;
+        threads.spawn("notices", move || tell_asides(&asides))?;
     } else {
         let screen = screen.clone();
-        threads.spawn("notices", move || print_notices(&arriving, &screen, printer, &leaving))?;
+        threads.spawn("notices", move || print_asides(&asides, &screen, printer, &leaving))?;
     }
     let mut config = args.config(latency, notices.clone());
     // Whoever pipes commands decides what is downloaded.
@@ -115,6 +121,7 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
         Err(error) => return Ok(refused(&mut sink, &error, ErrorCode::from(&error))),
     };
     sink.show_uploads(node.upload_meter());
+    let _watching = watch_jobs(&node, news);
     signals.watch_threads(node.ended(), &threads)?;
     let local = Threads::new();
     let exit = ready(&node, &mut sink, signals).and_then(|()| {
@@ -137,11 +144,7 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
     // Threads that end from now on end because they are told to.
     signals.leaving().trigger();
     let local = local.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS));
-    let report = match Arc::into_inner(node) {
-        Some(node) => node.stop(),
-        // A job that does not end keeps it.
-        None => local,
-    };
+    let report = node.stop();
     drop(notices);
     let _late_notices_are_lost = threads.join(clock::now() + LAST_NOTICES);
     signals.restore_terminal();
@@ -150,7 +153,7 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
         Err(NotServed::System(error)) => return Err(error),
     };
     let exit = if args.headless { service_exit(exit) } else { exit };
-    Ok(stopped("node", &report, exit))
+    Ok(stopped("node", &report, stopped("node", &local, exit)))
 }
 
 /// Why a node that was started did not get to its commands.
@@ -188,24 +191,46 @@ pub(super) fn refused(sink: &mut Sink, why: &dyn std::fmt::Display, code: ErrorC
     Exit::Error(code)
 }
 
-/// Tells notices as lines of JSON on standard output until no one can send any.
-pub(super) fn tell_notices(arriving: &Receiver<Notice>) {
-    let mut sink = Sink::json(Box::new(io::stdout()), true);
-    for notice in arriving {
-        // The first result tells those who have to know.
-        let _unread = sink.tell([events::notice(notice)]);
+/// What is told beside commands: notices, and news of downloads that nobody waits for.
+#[derive(Debug)]
+pub(super) struct Asides {
+    pub(super) notices: Receiver<Notice>,
+    /// Empty where there are no such downloads.
+    pub(super) jobs: Receiver<Record>,
+}
+
+impl Asides {
+    /// What comes next; `None` once no one can send any notice.
+    fn next(&self) -> Option<Record> {
+        let stamped = |event: Event| event.at(clock::wall_ns());
+        select! {
+            recv(self.notices) -> notice => notice.ok().map(|notice| stamped(events::notice(notice))),
+            recv(self.jobs) -> record => match record {
+                Ok(record) => Some(record),
+                Err(_) => self.notices.recv().ok().map(|notice| stamped(events::notice(notice))),
+            },
+        }
     }
 }
 
-/// Prints notices above the bars or the prompt, or on standard error, until no one can send any.
-pub(super) fn print_notices(
-    arriving: &Receiver<Notice>,
+/// Tells asides as lines of JSON on standard output until no one can send any.
+pub(super) fn tell_asides(asides: &Asides) {
+    let mut sink = Sink::json(Box::new(io::stdout()), true);
+    while let Some(record) = asides.next() {
+        // The first result tells those who have to know.
+        let _unread = sink.pass([record]);
+    }
+}
+
+/// Prints asides above the bars or the prompt, or on standard error, until no one can send any.
+pub(super) fn print_asides(
+    asides: &Asides,
     screen: &Screen,
     mut printer: Option<Box<dyn ExternalPrinter + Send>>,
     leaving: &Stop,
 ) {
-    for notice in arriving {
-        let Some(Said::Aside(line)) = render::text(&events::notice(notice)) else { continue };
+    while let Some(record) = asides.next() {
+        let Some(line) = aside_line(&record) else { continue };
         if screen.say_above(&line).is_some() {
             continue;
         }
@@ -218,4 +243,51 @@ pub(super) fn print_notices(
             say(&line);
         }
     }
+}
+
+/// What people are told of an aside, a download with its number before it.
+fn aside_line(record: &Record) -> Option<String> {
+    let told = match (&record.event, events::progress(&record.event)) {
+        (event, Some(progress)) => plain::news(event.download()?, &progress)?,
+        (event, None) => match render::text(event)? {
+            Said::Aside(line) | Said::Result(line) => line,
+        },
+    };
+    Some(record.job.map_or_else(|| told.clone(), |id| format!("[{id}] {told}")))
+}
+
+/// Has news of downloads in the background sent to `asides`; dropped where nobody takes them.
+fn watch_jobs(node: &Node, asides: Sender<Record>) -> Watching {
+    let journals: Mutex<HashMap<JobId, Journal>> = Mutex::default();
+    node.watch(move |news| {
+        if news.origin != Origin::Background {
+            return;
+        }
+        let now = clock::now();
+        let mut told = Vec::new();
+        {
+            let mut journals = journals.lock();
+            let journal = || Journal::new(news.request.name.clone());
+            match news.what {
+                What::Progress(progress) => {
+                    told.extend(journals.entry(news.id).or_insert_with(journal).event(progress, now));
+                }
+                What::State(JobState::Done(done)) => {
+                    told = journals.remove(&news.id).unwrap_or_else(journal).done(done, now);
+                }
+                What::State(JobState::Failed(error)) => {
+                    let journal = journals.remove(&news.id);
+                    let why = format!("download: {error}");
+                    told =
+                        journal.map_or_else(Vec::new, |mut journal| journal.failed(&why, error.into(), now));
+                }
+                What::State(JobState::Cancelled) => drop(journals.remove(&news.id)),
+                What::State(JobState::Queued | JobState::Running | JobState::Paused) => {}
+            }
+        }
+        for event in told {
+            let record = Record { job: Some(news.id.0), ..event.at(clock::wall_ns()) };
+            let _dropped_when_full = asides.try_send(record);
+        }
+    })
 }

@@ -395,6 +395,10 @@ impl Node {
         });
     }
 
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// What is uploaded, for whoever shows it.
     pub fn upload_meter(&self) -> UploadMeter {
         UploadMeter::new(Arc::clone(&self.engine.memory))
