@@ -232,7 +232,7 @@ impl Node {
         let summary = scanned.map_err(|why| CommandError::Share(Printable(&why).to_string()))?;
         let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
         self.engine.discovery.publish_now(deadline, cancel)?;
-        self.engine.measure_replicas(cancel);
+        self.engine.memory.replicas.look_again();
         Ok(summary)
     }
 
