@@ -39,7 +39,7 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
     let mut pause = FIRST_PAUSE;
     let mut told: HashMap<FileName, String> = HashMap::new();
     while !stop.is_triggered() {
-        let unfinished = store::unfinished(engine.folders.downloads());
+        let unfinished = store::unfinished(&engine.folders.downloads());
         if unfinished.is_empty() {
             break;
         }
@@ -53,7 +53,7 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
                 }
                 Err(error) => {
                     if !may_go_better_later(&error) {
-                        store::set_aside(engine.folders.downloads(), key);
+                        store::set_aside(&engine.folders.downloads(), key);
                         engine
                             .warn(format!("`{name}` is unfinished and left to the next `download`: {error}"));
                         continue;
@@ -90,12 +90,12 @@ fn go_on(
             engine.notice(Level::Info, format!("going on with `{name}`: {mib} MiB of it are here"));
         }
     };
-    let done = match store::wanted(engine.folders.downloads(), key).filter(|record| record.name == *name) {
+    let done = match store::wanted(&engine.folders.downloads(), key).filter(|record| record.name == *name) {
         Some(record) => download::go_on(engine, &request(record), key, &cancel, &mut progress).map(Some),
         None => Ok(None),
     };
     if let Ok(Some(Downloaded { outcome: Outcome::AlreadyHere, .. })) = &done
-        && let Ok(left) = Partial::open(engine.folders.downloads(), key)
+        && let Ok(left) = Partial::open(&engine.folders.downloads(), key)
     {
         // Somebody has put the very content there: what was fetched is of no use any more.
         let _stays = left.part.discard();
@@ -103,7 +103,7 @@ fn go_on(
     let is_set_aside = engine.resuming.lock().take().is_none();
     if is_set_aside {
         // The download may have written its record again meanwhile.
-        store::set_aside(engine.folders.downloads(), key);
+        store::set_aside(&engine.folders.downloads(), key);
     }
     done
 }
@@ -140,9 +140,9 @@ fn complete(done: &Downloaded) -> String {
 /// See [`super::Node::set_aside`]. What is gone on with is taken out of `resuming`: by that its thread knows.
 pub(super) fn set_aside(engine: &Engine, name: &FileName) {
     for (_, key) in
-        store::unfinished(engine.folders.downloads()).iter().filter(|(unfinished, _)| unfinished == name)
+        store::unfinished(&engine.folders.downloads()).iter().filter(|(unfinished, _)| unfinished == name)
     {
-        store::set_aside(engine.folders.downloads(), *key);
+        store::set_aside(&engine.folders.downloads(), *key);
     }
     let resuming = engine.resuming.lock().take_if(|(resuming, _)| resuming == name);
     if let Some((_, cancel)) = resuming {

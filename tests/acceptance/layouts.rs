@@ -162,6 +162,24 @@ fn a_replica_is_never_in_the_way_of_a_file_of_the_users() {
     }
 }
 
+#[test]
+fn a_folder_that_is_removed_while_the_node_runs_is_an_empty_one() {
+    let world = World::new();
+    for (layout, folder) in [(Layout::Flat, ".nearpeer"), (Layout::Split, "replicated")] {
+        let share = directory();
+        let node = start(world.config(share.path(), layout));
+        for round in [1, 2] {
+            let done = replicate(&node, "sub/large");
+            assert!(is_fetched(&done), "{layout}, {round}: {done:?}");
+            assert_eq!(kinds(&node), [kind("sub/large", Kind::Replicated)]);
+            fs::remove_dir_all(share.path().join(folder)).expect("removed");
+            let scan = node.update_list(&stop()).expect("scanned");
+            assert_eq!((scan.files, scan.removed), (0, 1), "{layout}");
+        }
+        assert!(node.stop().is_clean());
+    }
+}
+
 /// The copy that is kept for others may be the last one.
 #[test]
 fn what_is_kept_for_others_is_downloaded_without_a_source() {
