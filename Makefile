@@ -1,10 +1,10 @@
 # Shortcuts. `make` prints the list.
 #
-# Variables: DATASET=20x64KiB,4x8MiB (files per node), PORT=7000 (the tracker's; nodes take those after it), RUN=run (where it all lies),
+# Variables: DATASET=20x64KiB,4x8MiB (files per node), PORT=5025 (the tracker's; nodes take those after it), RUN=run (where it all lies),
 # BIN=target/release (the programs).
 
 DATASET ?= 20x64KiB,4x8MiB
-PORT ?= 7000
+PORT ?= 5025
 RUN ?= run
 BIN ?= target/release
 NODES := alpha beta gamma
