@@ -11,8 +11,8 @@ NODES := alpha beta gamma
 COMPOSE := docker compose --file packaging/docker/compose.yaml
 export PORT RUN BIN
 # The containers write as who calls.
-export NEARPEER_UID := $(shell id -u)
-export NEARPEER_GID := $(shell id -g)
+export OWNER_UID := $(shell id -u)
+export OWNER_GID := $(shell id -g)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup generate demo up try down test docker-up docker-down interop clean

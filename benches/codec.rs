@@ -44,6 +44,7 @@ fn codec(criterion: &mut Criterion) {
         node: NodeId(u128::from(number)),
         endpoint: SocketAddr::from(([10, 0, 0, number], 5001)),
         entry: entry(1),
+        attributes: vec![],
     };
     let body = ReplyBody::Providers { providers: (0..10).map(provider).collect(), more: false };
     both_ways(criterion, "find reply of 10 providers", &TrackerReply { epoch: Epoch(1), body });

@@ -6,7 +6,7 @@
 //!
 //! The modules are floors of a house, listed from the ground up; an import only points down (`tests/tidy.rs` keeps that):
 //! `types` is the vocabulary, `proto` turns bytes into messages, `logic` decides, `rt`, `net`, `store` and `sys` are mechanism,
-//! `discovery`, `tracker` and `node` are the system, `cli` talks to people. `ARCHITECTURE.md` has the map.
+//! `discovery`, `tracker`, `node` and `web` are the system, `cli` talks to people. `ARCHITECTURE.md` has the map.
 
 pub mod types;
 
@@ -22,5 +22,6 @@ pub mod sys;
 pub mod discovery;
 pub mod node;
 pub mod tracker;
+pub mod web;
 
 pub mod cli;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use nearpeer::cli::exit::Exit;
+use nearpeer::cli::exit::{ErrorCode, Exit};
 use nearpeer::cli::output::say;
 use nearpeer::cli::signals::Signals;
 
@@ -11,13 +11,13 @@ fn main() -> ExitCode {
         Ok(signals) => signals,
         Err(error) => {
             say(&format!("demo: signals cannot be watched: {error}"));
-            return Exit::Other.into();
+            return Exit::Error(ErrorCode::Other).into();
         }
     };
     let interrupts = signals.clone();
     if let Err(error) = ctrlc::set_handler(move || interrupts.interrupt()) {
         say(&format!("demo: Ctrl-C cannot be caught: {error}"));
-        return Exit::Other.into();
+        return Exit::Error(ErrorCode::Other).into();
     }
     nearpeer::cli::demo::run(std::env::args_os(), &signals).into()
 }

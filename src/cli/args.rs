@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use crossbeam_channel::Sender;
 
+use super::config::{self, Program, Refusal};
 use super::progress::ProgressFlag;
-use crate::node::{LatencySource, NodeConfig, Notice, open_latency_file};
+use super::verbs::{self, Verb};
+use crate::node::{LatencySource, Membership, NodeConfig, Notice, open_latency_file};
 use crate::tracker::TrackerConfig;
 use crate::types::{Layout, Millis, limits};
 
@@ -37,6 +39,14 @@ pub struct TrackerArgs {
     /// The same for one address
     #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_PER_ADDRESS_MAX as u64, value_parser = count(1, 1 << 20))]
     pub max_incomplete_per_address: u64,
+    /// Tell everything as lines of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Read no commands; serve until INT or TERM
+    #[arg(long)]
+    pub headless: bool,
+    #[command(flatten)]
+    pub config: ConfigArgs,
     #[command(flatten)]
     show: ShowArgs,
 }
@@ -95,8 +105,33 @@ pub struct NodeArgs {
     /// Read no commands; serve until INT or TERM
     #[arg(long)]
     pub headless: bool,
+    /// Tell everything as lines of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Which peer this is, as in peer2: says the port together with --base-port
+    #[arg(long, value_name = "PEER", value_parser = peer_id)]
+    pub id: Option<String>,
+    /// Port of the first peer: that of peer2 is one above
+    #[arg(long, value_name = "PORT")]
+    pub base_port: Option<u16>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
     #[command(flatten)]
     show: ShowArgs,
+}
+
+/// Where flags that are not typed come from.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// Read flags from this file, in TOML, INI or JSON [default: nearpeer/<program>.toml in $XDG_CONFIG_HOME or /etc]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The file wins over flags
+    #[arg(long)]
+    pub config_wins: bool,
+    /// Print each value and where it comes from, and exit
+    #[arg(long)]
+    pub print_config: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -110,12 +145,11 @@ struct ShowArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heartbeat(pub Option<Duration>);
 
-/// A command line that was read.
+/// What a command line of `node` is for.
 #[derive(Debug)]
-pub enum Parsed<A> {
-    Run(A),
-    /// `--print-limits`.
-    ShowLimits,
+pub enum NodeRun {
+    Share(NodeArgs),
+    Command(Verb),
 }
 
 fn count(min: u64, max: u64) -> clap::builder::RangedU64ValueParser<u64> {
@@ -126,7 +160,7 @@ fn ip(text: &str) -> Result<IpAddr, &'static str> {
     text.parse().map_err(|_| "give numbers, as in 127.0.0.1 or ::1")
 }
 
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "give numbers, as in 127.0.0.1:5025 or [::1]:5025")
 }
 
@@ -144,7 +178,7 @@ fn heartbeat(text: &str) -> Result<Heartbeat, String> {
     Ok(Heartbeat(Some(interval)))
 }
 
-fn rate(text: &str) -> Result<u64, String> {
+pub(super) fn rate(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
         Ok(ByteSize(0)) => Err("nothing could be uploaded: give at least 1 byte per second".to_owned()),
         Ok(ByteSize(bytes_per_s)) => Ok(bytes_per_s),
@@ -152,17 +186,44 @@ fn rate(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Reads the arguments of a program, the first one being its name.
+fn peer_id(text: &str) -> Result<String, &'static str> {
+    let number = text.trim_start_matches(|c: char| !c.is_ascii_digit());
+    match number.parse::<u16>() {
+        Ok(1..) => Ok(text.to_owned()),
+        _ => Err("end it in a number from 1 on, as in peer2"),
+    }
+}
+
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// Reads the arguments of `tracker`, the first one being its name.
 ///
 /// # Errors
-/// What clap says, `--help` and `--version` included: print it, and exit with its code.
-pub fn parse<A: Parser>(args: impl IntoIterator<Item = OsString>) -> Result<Parsed<A>, clap::Error> {
-    let command: Command = <A as CommandFactory>::command();
-    let mut matches = command.try_get_matches_from(args)?;
+/// [`Refusal`].
+pub fn tracker(arguments: impl IntoIterator<Item = OsString>) -> Result<TrackerArgs, Refusal> {
+    let command = TrackerArgs::command();
+    let matches = config::matches(Program::Tracker, &command, arguments, &environment)?;
     if matches.get_flag("print_limits") {
-        return Ok(Parsed::ShowLimits);
+        return Err(Refusal::Show(limits_text()));
     }
-    <A as FromArgMatches>::from_arg_matches_mut(&mut matches).map(Parsed::Run)
+    Ok(TrackerArgs::from_arg_matches(&matches)?)
+}
+
+/// Reads the arguments of `node`, the first one being its name.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn node(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeRun, Refusal> {
+    let matches = config::matches(Program::Node, &verbs::node_command(), arguments, &environment)?;
+    if matches.subcommand().is_some() {
+        return Ok(NodeRun::Command(Verb::from_arg_matches(&matches)?));
+    }
+    if matches.get_flag("print_limits") {
+        return Err(Refusal::Show(limits_text()));
+    }
+    Ok(NodeRun::Share(NodeArgs::from_arg_matches(&matches)?))
 }
 
 impl TrackerArgs {
@@ -208,27 +269,37 @@ impl NodeArgs {
             heartbeat: self.heartbeat.0,
             max_upload: self.max_upload,
             wait_for_tracker: self.headless,
+            membership: Membership::Member,
             resume: self.resume == Switch::On,
             notices,
+            ..NodeConfig::new(self.ip, &self.dir, self.tracker)
         }
     }
 
-    /// Where latencies come from: the file that was named, else the one that is in `dir`, else measurements. What is in the file is not
-    /// looked at.
+    /// See [`latency_source`].
     ///
     /// # Errors
     /// The path, and why the file that was named cannot be read.
     pub fn latency_source(&self, dir: &Path) -> Result<LatencySource, (PathBuf, io::Error)> {
-        match &self.latency_file {
-            Some(none) if none.as_os_str() == "none" => Ok(LatencySource::Measured),
-            Some(path) => match open_latency_file(path) {
-                Ok(_) => Ok(LatencySource::File(path.clone())),
-                Err(error) => Err((path.clone(), error)),
-            },
-            None => {
-                let path = dir.join(DEFAULT_LATENCY_FILE);
-                Ok(if path.exists() { LatencySource::File(path) } else { LatencySource::Measured })
-            }
+        latency_source(self.latency_file.as_deref(), dir)
+    }
+}
+
+/// Where latencies come from: the file that was named, else the one that is in `dir`, else measurements. What is in the file is not
+/// looked at.
+///
+/// # Errors
+/// The path, and why the file that was named cannot be read.
+pub fn latency_source(named: Option<&Path>, dir: &Path) -> Result<LatencySource, (PathBuf, io::Error)> {
+    match named {
+        Some(none) if none.as_os_str() == "none" => Ok(LatencySource::Measured),
+        Some(path) => match open_latency_file(path) {
+            Ok(_) => Ok(LatencySource::File(path.to_owned())),
+            Err(error) => Err((path.to_owned(), error)),
+        },
+        None => {
+            let path = dir.join(DEFAULT_LATENCY_FILE);
+            Ok(if path.exists() { LatencySource::File(path) } else { LatencySource::Measured })
         }
     }
 }
@@ -250,19 +321,17 @@ pub fn limits_text() -> String {
 mod tests {
     use super::*;
 
-    fn read<A: Parser>(line: &str) -> Result<Parsed<A>, clap::Error> {
-        parse(line.split_whitespace().map(OsString::from))
+    fn words(line: &str) -> impl Iterator<Item = OsString> {
+        line.split_whitespace().map(OsString::from)
     }
 
+    /// What clap makes of it, with nothing from elsewhere.
     fn node(flags: &str) -> NodeArgs {
-        match read(&format!("node 127.0.0.1 0 share {flags}")) {
-            Ok(Parsed::Run(args)) => args,
-            other => panic!("{flags}: {other:?}"),
-        }
+        NodeArgs::try_parse_from(words(&format!("node 127.0.0.1 0 share {flags}"))).expect(flags)
     }
 
     fn check_error<A: Parser + std::fmt::Debug>(line: &str, expected: &[&str]) {
-        let error = read::<A>(line).expect_err(line);
+        let error = A::try_parse_from(words(line)).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");
         let text = error.to_string();
         for part in expected {
@@ -272,7 +341,7 @@ mod tests {
 
     #[test]
     fn the_plain_command_lines_have_the_documented_defaults() {
-        let Ok(Parsed::Run(args)) = read::<TrackerArgs>("tracker") else { panic!("no arguments are needed") };
+        let args = TrackerArgs::try_parse_from(words("tracker")).expect("no arguments are needed");
         assert_eq!(args.config().listen.to_string(), "127.0.0.1:5025");
         assert_eq!((args.fronts, args.max_incomplete, args.max_incomplete_per_address), (2, 1024, 128));
         let args = node("");
@@ -323,8 +392,8 @@ mod tests {
 
     #[test]
     fn limits_are_shown_without_any_other_argument() {
-        assert!(matches!(read::<NodeArgs>("node --print-limits"), Ok(Parsed::ShowLimits)));
-        assert!(matches!(read::<TrackerArgs>("tracker --print-limits"), Ok(Parsed::ShowLimits)));
+        assert!(matches!(super::node(words("node --print-limits")), Err(Refusal::Show(_))));
+        assert!(matches!(tracker(words("tracker --print-limits")), Err(Refusal::Show(_))));
         let text = limits_text();
         assert_eq!(text.lines().count(), limits::all().len());
         assert!(text.contains(r#"{"limit":"frame_max_bytes","value":1048576,"unit":"bytes"}"#), "{text}");

@@ -17,15 +17,41 @@ pub enum Command {
     Find(Query),
     Download(DownloadRequest),
     GetLoad(SocketAddr),
-    List,
+    Sources(Query),
+    List(Listed),
     Nodes,
+    Stats,
     Help,
     Exit,
 }
 
+/// Which files `list` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// All of the own share.
+    Own,
+    /// Those that the tracker knows.
+    Swarm,
+}
+
 /// Every word that begins a command, for suggestions and completion.
-pub const VERBS: [&str; 9] =
-    ["download", "exit", "find", "getload", "help", "list", "nodes", "quit", "updatelist"];
+pub const VERBS: [&str; 12] = [
+    "download",
+    "exit",
+    "find",
+    "getload",
+    "help",
+    "list",
+    "lookup",
+    "nodes",
+    "quit",
+    "sources",
+    "stats",
+    "updatelist",
+];
+
+/// What `list` takes.
+pub const KINDS: [&str; 3] = ["all", "local", "swarm"];
 
 /// The options of `download`.
 pub const DOWNLOAD_OPTIONS: [&str; 3] = ["--checksum", "--force", "--verify"];
@@ -34,13 +60,16 @@ pub const DOWNLOAD_OPTIONS: [&str; 3] = ["--checksum", "--force", "--verify"];
 pub const HELP: &str = "\
 updatelist                    read the own directory again and publish what has changed
 find NAME|md5=HEX|b3=HEX      show who has it, best source first, parts last
+lookup NAME                   the same as find
+sources NAME                  why the sources rank as they do: score = latency + weight * load
 download NAME [options]       fetch it from the best source, verified
   --checksum md5=HEX|b3=HEX     the content must have this digest
   --verify whole                hash the whole file before it is put in place
   --force                       replace a file of that name
 getload IP PORT               the load of a node
-list                          the own files
+list [local|all|swarm]        the own files, or the names that the tracker knows
 nodes                         the nodes that the tracker knows
+stats                         what has been shared, found and downloaded
 help                          this text
 exit                          leave
 Quote a name that has spaces: download 'my file'. After -- a name may begin with a dash or with md5=.";
@@ -60,6 +89,8 @@ pub enum ParseError {
     Superfluous { verb: &'static str, word: String, usage: &'static str },
     #[error("`{option}` is given twice")]
     Twice { option: &'static str },
+    #[error("`list`: unknown kind `{word}`: {}", suggestion(.meant, "give local, all or swarm"))]
+    Kind { word: String, meant: Option<&'static str> },
     #[error("`{0}` is not an IP address: give numbers, as in 127.0.0.1 or ::1")]
     Ip(String),
     #[error("`{0}` is not a port: give a number from 1 to 65535")]
@@ -81,15 +112,25 @@ fn suggestion(meant: &Option<&'static str>, otherwise: &str) -> String {
 /// # Errors
 /// See [`ParseError`].
 pub fn parse(line: &str) -> Result<Option<Command>, ParseError> {
-    let words = shlex::split(line).ok_or(ParseError::UnbalancedQuote)?;
+    parse_words(&shlex::split(line).ok_or(ParseError::UnbalancedQuote)?)
+}
+
+/// The same for a line that was split already.
+///
+/// # Errors
+/// See [`ParseError`].
+pub fn parse_words(words: &[String]) -> Result<Option<Command>, ParseError> {
     let Some((verb, words)) = words.split_first() else { return Ok(None) };
     let command = match verb.as_str() {
         "updatelist" => bare("updatelist", words, Command::UpdateList)?,
-        "find" => Command::Find(find(words)?),
+        "find" => Command::Find(query("find", "find NAME|md5=HEX|b3=HEX", words)?),
+        "lookup" => Command::Find(query("lookup", "lookup NAME|md5=HEX|b3=HEX", words)?),
+        "sources" => Command::Sources(query("sources", "sources NAME|md5=HEX|b3=HEX", words)?),
         "download" => Command::Download(download(words)?),
         "getload" => Command::GetLoad(getload(words)?),
-        "list" => bare("list", words, Command::List)?,
+        "list" => Command::List(list(words)?),
         "nodes" => bare("nodes", words, Command::Nodes)?,
+        "stats" => bare("stats", words, Command::Stats)?,
         // What follows is what help is wanted for; the one page has it all.
         "help" | "?" | "h" => Command::Help,
         "exit" | "quit" => bare("exit", words, Command::Exit)?,
@@ -129,21 +170,20 @@ fn bare(verb: &'static str, words: &[String], command: Command) -> Result<Comman
     }
 }
 
-fn find(words: &[String]) -> Result<Query, ParseError> {
-    const USAGE: &str = "find NAME|md5=HEX|b3=HEX";
+fn query(verb: &'static str, usage: &'static str, words: &[String]) -> Result<Query, ParseError> {
     let (literal, words) = match words.split_first() {
         Some((dashes, rest)) if dashes == "--" => (true, rest),
         _ => (false, words),
     };
     let word = match words {
-        [] => return Err(ParseError::Missing { verb: "find", what: "a name or a digest", usage: USAGE }),
+        [] => return Err(ParseError::Missing { verb, what: "a name or a digest", usage }),
         [word] => word,
         [_, word, ..] => {
-            return Err(ParseError::Superfluous { verb: "find", word: shown(word), usage: USAGE });
+            return Err(ParseError::Superfluous { verb, word: shown(word), usage });
         }
     };
     if !literal && word.starts_with('-') {
-        return Err(ParseError::UnknownOption { verb: "find", option: shown(word), meant: None });
+        return Err(ParseError::UnknownOption { verb, option: shown(word), meant: None });
     }
     if !literal && (word.starts_with("md5=") || word.starts_with("b3=")) {
         return Ok(match word.parse()? {
@@ -152,6 +192,20 @@ fn find(words: &[String]) -> Result<Query, ParseError> {
         });
     }
     Ok(Query::Name(FileName::new(word)?))
+}
+
+fn list(words: &[String]) -> Result<Listed, ParseError> {
+    match words {
+        [] => Ok(Listed::Own),
+        [kind] => match kind.as_str() {
+            "local" | "all" => Ok(Listed::Own),
+            "swarm" => Ok(Listed::Swarm),
+            word => Err(ParseError::Kind { word: shown(word), meant: closest(word, &KINDS) }),
+        },
+        [_, word, ..] => {
+            Err(ParseError::Superfluous { verb: "list", word: shown(word), usage: "list [local|all|swarm]" })
+        }
+    }
 }
 
 fn download(words: &[String]) -> Result<DownloadRequest, ParseError> {
@@ -243,7 +297,13 @@ mod tests {
             assert_eq!(parse(empty), Ok(None), "{empty:?}");
         }
         check("updatelist", Command::UpdateList);
-        check("  list  ", Command::List);
+        check("  list  ", Command::List(Listed::Own));
+        check("list local", Command::List(Listed::Own));
+        check("list all", Command::List(Listed::Own));
+        check("list swarm", Command::List(Listed::Swarm));
+        check("stats", Command::Stats);
+        check("lookup a", Command::Find(Query::Name(name("a"))));
+        check("sources a", Command::Sources(Query::Name(name("a"))));
         check("nodes # those known", Command::Nodes);
         for word in ["help", "?", "h", "help find"] {
             check(word, Command::Help);
@@ -329,7 +389,9 @@ mod tests {
                 &format!("`{port}` is not a port: give a number from 1 to 65535"),
             );
         }
-        check_error("list all", "`list`: `all` is one word too many: list");
+        check_error("list all b", "`list`: `b` is one word too many: list [local|all|swarm]");
+        check_error("list swamr", "`list`: unknown kind `swamr`: did you mean `swarm`?");
+        check_error("nodes all", "`nodes`: `all` is one word too many: nodes");
         check_error(
             "find md5=12",
             "`md5=12` is not a checksum: give md5= and 32 hex digits, or b3= and 16 to 64",

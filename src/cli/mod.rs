@@ -5,10 +5,13 @@
 
 pub mod args;
 pub mod command;
+pub mod config;
 pub mod demo;
 pub mod exit;
+pub mod handoff;
 pub mod lines;
 pub mod node;
+pub mod oneshot;
 pub mod output;
 pub mod piped;
 pub mod progress;
@@ -16,4 +19,9 @@ pub mod prompt;
 pub mod render;
 pub mod session;
 pub mod signals;
+pub mod sink;
+pub mod tally;
+pub mod temporary;
 pub mod tracker;
+pub mod verbs;
+pub mod verify;

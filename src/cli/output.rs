@@ -27,6 +27,10 @@ impl Output {
 }
 
 impl<W: Write> Output<W> {
+    pub fn to(writer: W) -> Output<W> {
+        Output { writer }
+    }
+
     /// Writes `text`, which is one or more whole lines without the last newline, and flushes.
     ///
     /// # Errors

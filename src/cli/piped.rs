@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::exit::Exit;
+use super::exit::{ErrorCode, Exit};
 use super::lines::{LineCutter, LineError};
 use super::output::say;
 use super::session::{Next, Session};
@@ -26,14 +26,11 @@ pub fn run(session: &mut Session<'_>, signals: &Signals) -> Exit {
         }
         let next = match line {
             Ok(Some(Ok(line))) => session.run_line(&line, signals.leaving()),
-            Ok(Some(Err(error))) => {
-                say(&error.to_string());
-                Next::Continue(Exit::Usage)
-            }
+            Ok(Some(Err(error))) => session.refuse(&error.to_string()),
             Ok(None) => return last_failure,
             Err(error) => {
                 say(&format!("cannot read commands: {error}"));
-                return Exit::LocalIo;
+                return Exit::Error(ErrorCode::LocalIo);
             }
         };
         if let Some(exit) = signals.exit() {

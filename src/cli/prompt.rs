@@ -21,7 +21,7 @@ use rustyline::{
 use rustyline::{Helper, Highlighter, Hinter, Validator};
 
 use super::command::{DOWNLOAD_OPTIONS, VERBS};
-use super::exit::Exit;
+use super::exit::{ErrorCode, Exit};
 use super::lines;
 use super::output::say;
 use super::render;
@@ -107,23 +107,20 @@ impl Prompt {
             // Those that come while this line is typed are offered at the next Tab.
             session.node().refresh_names();
             if ask.send(()).is_err() {
-                return Ok(Exit::Other);
+                return Ok(Exit::Error(ErrorCode::Other));
             }
             let typed = select! {
                 recv(answers) -> typed => typed,
                 recv(signals.leaving().receiver()) -> _ => {
                     signals.restore_terminal();
                     say("");
-                    return Ok(signals.exit().unwrap_or(Exit::Other));
+                    return Ok(signals.exit().unwrap_or(Exit::Error(ErrorCode::Other)));
                 }
             };
             let next = match typed {
                 Ok(Typed::Line(line)) => match lines::check(line.into_bytes()) {
                     Ok(line) => run_line(session, signals, &line)?,
-                    Err(error) => {
-                        say(&error.to_string());
-                        Next::Continue(Exit::Usage)
-                    }
+                    Err(error) => session.refuse(&error.to_string()),
                 },
                 Ok(Typed::Interrupted { had_text: true }) => continue,
                 Ok(Typed::Interrupted { had_text: false }) => return Ok(Exit::Signal(2)),
@@ -131,14 +128,13 @@ impl Prompt {
                 Ok(Typed::Unreadable(ReadlineError::Io(error)))
                     if error.kind() == io::ErrorKind::InvalidData =>
                 {
-                    say(&lines::LineError::NotUtf8.to_string());
-                    continue;
+                    session.refuse(&lines::LineError::NotUtf8.to_string())
                 }
                 Ok(Typed::Unreadable(error)) => {
                     say(&format!("cannot read commands: {error}"));
-                    return Ok(Exit::LocalIo);
+                    return Ok(Exit::Error(ErrorCode::LocalIo));
                 }
-                Err(_) => return Ok(Exit::Other),
+                Err(_) => return Ok(Exit::Error(ErrorCode::Other)),
             };
             if let Some(exit) = signals.exit() {
                 return Ok(exit);

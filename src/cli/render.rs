@@ -1,91 +1,159 @@
-//! What results look like: pure functions from reports to lines, without the last newline.
+//! What events look like to people: pure functions from events to lines, without the last newline.
 //!
-//! These forms are documented and read by scripts: a change here is a change of interface. Names come last where they may hold
+//! The forms of results are documented and read by scripts: a change here is a change of interface. Names come last where they may hold
 //! spaces, and always in their escaped form.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::node::{Downloaded, FindReport, FoundRow, Outcome, ScanSummary, Variant};
-use crate::types::{FileEntry, FileName, Geometry, Holding, NodeSummary};
+use crate::node::Variant;
+use crate::proto::event::{Event, Holder, HolderState, JobState, LatencyFrom, Level, Outcome, VerifyState};
+use crate::types::{FileName, Millis};
 
-/// What `find` prints when nobody has it.
-pub const NO_NODES: &str = "No nodes found";
+/// Text, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// A line of standard output.
+    Result(String),
+    /// For standard error; may have several lines.
+    Aside(String),
+}
 
-/// `Found nodes:` and one line per source, or [`NO_NODES`].
-pub fn found(report: &FindReport) -> String {
-    if report.groups.iter().all(|group| group.rows.is_empty()) {
-        return NO_NODES.to_owned();
+/// What is said of an event; `None` where nothing is. Progress of downloads is told by `progress`.
+pub fn text(event: &Event) -> Option<Said> {
+    Some(Said::Result(match event {
+        Event::Notice { level, text } => return Some(Said::Aside(notice(*level, text))),
+        Event::Error { why, .. } | Event::Failed { why, .. } => return Some(Said::Aside(why.clone())),
+        Event::Silent { addr, why } => return Some(Said::Aside(silent(*addr, why))),
+        Event::Listening { program, addr } => format!("{program} listening on {addr}"),
+        Event::Find { rows: 0, .. } => "No nodes found".to_owned(),
+        Event::Find { .. } => "Found nodes:".to_owned(),
+        Event::Found(holder) => found_row(holder),
+        Event::Content { name, size_bytes, b3, full_holders, meant, .. } => {
+            let meant = if *meant { ", meant" } else { "" };
+            format!("{name} {size_bytes} bytes b3 {}: {full_holders} full{meant}", short(b3))
+        }
+        Event::Candidate { place, load_weight_ms, holder } => candidate_row(*place, *load_weight_ms, holder),
+        Event::Load { addr, load } => format!("{} {} load {load}", addr.ip(), addr.port()),
+        Event::File { name, size_bytes, md5, .. } => {
+            format!("{size_bytes} {} {name}", md5.as_deref().unwrap_or("-"))
+        }
+        Event::Name { name } => name.to_string(),
+        Event::Node { addr, state, files, load } => {
+            format!("{} {} {state} {files} {}", addr.ip(), addr.port(), or_dash(*load))
+        }
+        Event::Updated { files, added, removed, changed } => {
+            format!("updated {files} files +{added} -{removed} ~{changed}")
+        }
+        Event::Stat { name, value } => format!("{name} {}", or_dash(*value)),
+        Event::Verified { name, state, size_bytes, b3, .. } => {
+            let state = match state {
+                VerifyState::Ok => "ok",
+                VerifyState::Differs => "differs",
+                VerifyState::Unknown => "unknown",
+                VerifyState::Unreadable => "unreadable",
+            };
+            format!("{state} {size_bytes} {} {name}", b3.as_deref().map_or("-", short))
+        }
+        Event::Limit { max_upload_bytes_per_s } => {
+            let rate = max_upload_bytes_per_s.map_or_else(|| "off".to_owned(), |rate| rate.to_string());
+            format!("max-upload {rate}")
+        }
+        Event::Job { id, name, state, done_bytes, total_bytes, .. } => {
+            let state = match state {
+                JobState::Queued => "queued",
+                JobState::Running => "running",
+                JobState::Paused => "paused",
+                JobState::Done => "done",
+                JobState::Failed => "failed",
+                JobState::Cancelled => "cancelled",
+            };
+            format!("{id} {state} {}/{} {name}", or_dash(*done_bytes), or_dash(*total_bytes))
+        }
+        Event::Help { text } => text.clone(),
+        Event::Done { name, b3, size_bytes, outcome } => downloaded(name, *size_bytes, b3, outcome),
+        Event::Ready { .. }
+        | Event::End { .. }
+        | Event::Ranked { .. }
+        | Event::Chose { .. }
+        | Event::Waiting { .. }
+        | Event::Resumed { .. }
+        | Event::Source { .. }
+        | Event::Left { .. }
+        | Event::Bytes { .. }
+        | Event::Retry { .. }
+        | Event::Hashing { .. } => return None,
+    }))
+}
+
+/// A notice as one line.
+pub fn notice(level: Level, text: &str) -> String {
+    match level {
+        Level::Info => text.to_owned(),
+        Level::Warning => format!("warning: {text}"),
     }
-    let rows = report.groups.iter().flat_map(|group| &group.rows);
-    rows.fold("Found nodes:".to_owned(), |text, row| text + "\n" + &found_row(row))
+}
+
+pub fn silent(addr: SocketAddr, why: &str) -> String {
+    format!("{addr} does not answer: {why}")
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// The first 16 hex digits, enough to tell contents apart.
+fn short(b3: &str) -> &str {
+    b3.get(..16).unwrap_or(b3)
+}
+
+/// `full` or `<have>/<total>`.
+fn held(holder: &Holder) -> String {
+    match holder.state {
+        HolderState::Part => format!("{}/{}", holder.have_pieces, holder.total_pieces),
+        HolderState::Full | HolderState::Own => "full".to_owned(),
+    }
 }
 
 /// `<ip> <port> <size> <md5> <latency_ms> <load> <score> <b3> full|<have>/<total> <name>`; `-` for what an own file has not.
-fn found_row(row: &FoundRow) -> String {
-    let FileEntry { name, size_bytes, md5, content, .. } = &row.entry;
-    let (ip, port, b3) = (row.endpoint.ip(), row.endpoint.port(), content.short());
-    let rating = row.rating.map_or_else(
-        || "- - -".to_owned(),
-        |rating| format!("{} {} {}", rating.candidate.latency, rating.candidate.load, rating.score),
-    );
-    let holding = match row.entry.holding {
-        Holding::Full => "full".to_owned(),
-        Holding::Pieces(have) => format!("{have}/{}", Geometry::of(*size_bytes).count().unwrap_or(u32::MAX)),
+fn found_row(holder: &Holder) -> String {
+    let Holder { name, addr, size_bytes, md5, b3, latency_ms, load, score_ms, .. } = holder;
+    let rating = format!("{} {} {}", or_dash(*latency_ms), or_dash(*load), or_dash(*score_ms));
+    let (ip, port, b3, held) = (addr.ip(), addr.port(), short(b3), held(holder));
+    format!("{ip} {port} {size_bytes} {md5} {rating} {b3} {held} {name}")
+}
+
+/// `<place> <ip> <port> score <score> = latency <ms> <file|default|measured> + <weight> * load <n> full|<have>/<total>[ chosen]`.
+fn candidate_row(place: Option<u64>, load_weight: Millis, holder: &Holder) -> String {
+    let (ip, port) = (holder.addr.ip(), holder.addr.port());
+    let (Some(place), Some(latency), Some(from)) = (place, holder.latency_ms, holder.latency_from) else {
+        return format!("- {ip} {port} own");
     };
-    format!("{ip} {port} {size_bytes} {md5} {rating} {b3} {holding} {name}")
+    let from = match from {
+        LatencyFrom::File => "file",
+        LatencyFrom::Default => "default",
+        LatencyFrom::Measured => "measured",
+    };
+    let (score, load) = (or_dash(holder.score_ms), or_dash(holder.load));
+    let chosen = if holder.chosen { " chosen" } else { "" };
+    let held = held(holder);
+    format!(
+        "{place} {ip} {port} score {score} = latency {latency} {from} + {load_weight} * load {load} {held}{chosen}"
+    )
 }
 
 /// `downloaded ...` or `already here ...`.
-pub fn downloaded(done: &Downloaded) -> String {
-    let (name, size_bytes, id) = (&done.name, done.key.size_bytes, done.key.id);
-    match &done.outcome {
-        Outcome::AlreadyHere => format!("already here {name} {size_bytes} bytes b3 {id}"),
-        Outcome::Fetched { md5, pieces, sources } => {
+fn downloaded(name: &FileName, size_bytes: u64, b3: &str, outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::AlreadyHere => format!("already here {name} {size_bytes} bytes b3 {b3}"),
+        Outcome::Fetched { md5, pieces, from } => {
             let digest = match md5 {
                 Some(md5) => format!("md5 {md5}"),
-                None => format!("b3 {id} (md5 of {pieces} pieces)"),
+                None => format!("b3 {b3} (md5 of {pieces} pieces)"),
             };
-            let sources: Vec<_> = sources.iter().map(SocketAddr::to_string).collect();
-            format!("downloaded {name} {size_bytes} bytes {digest} from {}", sources.join(","))
+            let from: Vec<_> = from.iter().map(SocketAddr::to_string).collect();
+            format!("downloaded {name} {size_bytes} bytes {digest} from {}", from.join(","))
         }
     }
-}
-
-/// `updated <n> files +<added> -<removed> ~<changed>`.
-pub fn updated(scan: &ScanSummary) -> String {
-    let ScanSummary { files, added, removed, changed } = scan;
-    format!("updated {files} files +{added} -{removed} ~{changed}")
-}
-
-/// `<ip> <port> load <n>`.
-pub fn load(endpoint: SocketAddr, load: u32) -> String {
-    format!("{} {} load {load}", endpoint.ip(), endpoint.port())
-}
-
-/// `<size> <md5> <name>`, a line per file.
-pub fn files(entries: &[FileEntry]) -> String {
-    let lines: Vec<_> =
-        entries.iter().map(|entry| format!("{} {} {}", entry.size_bytes, entry.md5, entry.name)).collect();
-    lines.join("\n")
-}
-
-/// `<ip> <port> live|suspect|unproved <files> <load>|-`, a line per node.
-pub fn nodes(nodes: &[NodeSummary]) -> String {
-    let mut text = String::new();
-    for node in nodes {
-        let load = node.load.map_or_else(|| "-".to_owned(), |load| load.to_string());
-        let (ip, port) = (node.endpoint.ip(), node.endpoint.port());
-        let separator = if text.is_empty() { "" } else { "\n" };
-        // Writing to a String cannot fail.
-        let _infallible = write!(text, "{separator}{ip} {port} {} {} {load}", node.liveness, node.files);
-    }
-    text
-}
-
-/// `node listening on ADDR:PORT`.
-pub fn listening(program: &str, addr: SocketAddr) -> String {
-    format!("{program} listening on {addr}")
 }
 
 /// What an ambiguous name could mean, and what to type for each.
@@ -121,9 +189,8 @@ pub fn quoted_word(name: &FileName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::select::{Candidate, LatencyOrigin, Rating};
-    use crate::node::FoundGroup;
-    use crate::types::{ContentId, ContentKey, Liveness, Md5Digest, Md5Origin, Millis, NodeId};
+    use crate::proto::event::ErrorCode;
+    use crate::types::{ContentId, ContentKey, Md5Digest};
 
     const MD5: &str = "abababababababababababababababab";
     const B3: &str = "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd";
@@ -136,111 +203,159 @@ mod tests {
         FileName::new(text).expect("a name")
     }
 
-    fn key(size_bytes: u64) -> ContentKey {
-        ContentKey { size_bytes, id: ContentId([0xcd; 32]) }
+    fn ms(text: &str) -> Option<Millis> {
+        Some(text.parse().expect("ms"))
     }
 
-    fn entry(text: &str, size_bytes: u64, holding: Holding) -> FileEntry {
-        FileEntry {
-            name: name(text),
-            size_bytes,
-            mtime_ns: 0,
-            content: ContentId([0xcd; 32]),
-            md5: Md5Digest([0xab; 16]),
-            md5_origin: Md5Origin::Computed,
-            holding,
-            attributes: vec![],
+    fn check(event: &Event, expected: &str) {
+        assert_eq!(text(event), Some(Said::Result(expected.to_owned())), "{event:?}");
+    }
+
+    fn holder(port: u16, latency: &str, load: u32, score: &str, have_pieces: u32) -> Holder {
+        Holder {
+            name: name("a b.bin"),
+            addr: addr(port),
+            size_bytes: 3_000_000,
+            md5: MD5.into(),
+            b3: B3.into(),
+            state: if have_pieces == 3 { HolderState::Full } else { HolderState::Part },
+            have_pieces,
+            total_pieces: 3,
+            latency_ms: ms(latency),
+            latency_from: Some(LatencyFrom::File),
+            load: Some(load),
+            score_ms: ms(score),
+            chosen: port == 5002,
         }
     }
 
-    fn rated(port: u16, latency: &str, load: u32, score: &str, entry: FileEntry) -> FoundRow {
-        let candidate = Candidate {
-            endpoint: addr(port),
-            latency: latency.parse().expect("ms"),
-            latency_origin: LatencyOrigin::Table,
-            load,
-            yours: 0,
-        };
-        let score: Millis = score.parse().expect("ms");
-        FoundRow { endpoint: addr(port), entry, rating: Some(Rating { candidate, score }) }
+    fn own() -> Holder {
+        Holder {
+            name: name("x\u{202e}y"),
+            state: HolderState::Own,
+            latency_ms: None,
+            latency_from: None,
+            load: None,
+            score_ms: None,
+            ..holder(5001, "1", 0, "1", 3)
+        }
     }
 
     #[test]
     fn find_prints_a_line_per_source() {
-        assert_eq!(found(&FindReport::default()), "No nodes found");
-        let rows = vec![
-            rated(5002, "12.5", 3, "42.5", entry("a b.bin", 3_000_000, Holding::Full)),
-            rated(5003, "100", 0, "100", entry("a b.bin", 3_000_000, Holding::Pieces(1))),
-            FoundRow {
-                endpoint: addr(5001),
-                entry: entry("x\u{202e}y", 3_000_000, Holding::Full),
-                rating: None,
-            },
-        ];
-        let report = FindReport { groups: vec![FoundGroup { key: key(3_000_000), rows }], silent: vec![] };
-        assert_eq!(
-            found(&report),
-            format!(
-                "Found nodes:\n\
-                 127.0.0.1 5002 3000000 {MD5} 12.5 3 42.5 cdcdcdcdcdcdcdcd full a b.bin\n\
-                 127.0.0.1 5003 3000000 {MD5} 100 0 100 cdcdcdcdcdcdcdcd 1/3 a b.bin\n\
-                 127.0.0.1 5001 3000000 {MD5} - - - cdcdcdcdcdcdcdcd full x\\u{{202e}}y"
-            )
+        check(&Event::Find { query: "a".into(), rows: 0 }, "No nodes found");
+        check(&Event::Find { query: "a".into(), rows: 3 }, "Found nodes:");
+        let of = |holder, rest: &str| check(&Event::Found(holder), rest);
+        of(
+            holder(5002, "12.5", 3, "42.5", 3),
+            &format!("127.0.0.1 5002 3000000 {MD5} 12.5 3 42.5 cdcdcdcdcdcdcdcd full a b.bin"),
         );
+        of(
+            holder(5003, "100", 0, "100", 1),
+            &format!("127.0.0.1 5003 3000000 {MD5} 100 0 100 cdcdcdcdcdcdcdcd 1/3 a b.bin"),
+        );
+        of(own(), &format!("127.0.0.1 5001 3000000 {MD5} - - - cdcdcdcdcdcdcdcd full x\\u{{202e}}y"));
+    }
+
+    #[test]
+    fn sources_explains_each_place() {
+        let event = |place, holder| Event::Candidate { place, load_weight_ms: Millis::from_ms(10), holder };
+        check(
+            &event(Some(1), holder(5002, "12.5", 3, "42.5", 3)),
+            "1 127.0.0.1 5002 score 42.5 = latency 12.5 file + 10 * load 3 full chosen",
+        );
+        check(
+            &event(Some(2), holder(5003, "100", 0, "100", 1)),
+            "2 127.0.0.1 5003 score 100 = latency 100 file + 10 * load 0 1/3",
+        );
+        check(&event(None, own()), "- 127.0.0.1 5001 own");
+        let content = |meant| Event::Content {
+            name: name("a b"),
+            size_bytes: 7,
+            b3: B3.into(),
+            full_holders: 2,
+            rows: 3,
+            meant,
+        };
+        check(&content(true), "a b 7 bytes b3 cdcdcdcdcdcdcdcd: 2 full, meant");
+        check(&content(false), "a b 7 bytes b3 cdcdcdcdcdcdcdcd: 2 full");
     }
 
     #[test]
     fn a_download_says_which_digest_was_computed_and_where_the_bytes_came_from() {
-        let done = |outcome| downloaded(&Downloaded { name: name("a.bin"), key: key(7), outcome });
-        let sources = vec![addr(5002), "[::1]:5003".parse().expect("an address")];
-        let md5 = Some(Md5Digest([0xab; 16]));
-        assert_eq!(
-            done(Outcome::Fetched { md5, pieces: 1, sources: sources.clone() }),
-            format!("downloaded a.bin 7 bytes md5 {MD5} from 127.0.0.1:5002,[::1]:5003")
+        let done = |outcome| Event::Done { name: name("a.bin"), b3: B3.into(), size_bytes: 7, outcome };
+        let from = vec![addr(5002), "[::1]:5003".parse().expect("an address")];
+        check(
+            &done(Outcome::Fetched { md5: Some(MD5.into()), pieces: 1, from: from.clone() }),
+            &format!("downloaded a.bin 7 bytes md5 {MD5} from 127.0.0.1:5002,[::1]:5003"),
         );
-        assert_eq!(
-            done(Outcome::Fetched { md5: None, pieces: 24, sources }),
-            format!("downloaded a.bin 7 bytes b3 {B3} (md5 of 24 pieces) from 127.0.0.1:5002,[::1]:5003")
+        check(
+            &done(Outcome::Fetched { md5: None, pieces: 24, from }),
+            &format!("downloaded a.bin 7 bytes b3 {B3} (md5 of 24 pieces) from 127.0.0.1:5002,[::1]:5003"),
         );
-        assert_eq!(done(Outcome::AlreadyHere), format!("already here a.bin 7 bytes b3 {B3}"));
+        check(&done(Outcome::AlreadyHere), &format!("already here a.bin 7 bytes b3 {B3}"));
     }
 
     #[test]
     fn the_short_forms_are_exact() {
-        assert_eq!(
-            updated(&ScanSummary { files: 4, added: 1, removed: 2, changed: 3 }),
-            "updated 4 files +1 -2 ~3"
+        check(&Event::Updated { files: 4, added: 1, removed: 2, changed: 3 }, "updated 4 files +1 -2 ~3");
+        check(&Event::Load { addr: addr(5002), load: 12 }, "127.0.0.1 5002 load 12");
+        check(
+            &Event::Listening { program: "node".into(), addr: addr(5002) },
+            "node listening on 127.0.0.1:5002",
         );
-        assert_eq!(load(addr(5002), 12), "127.0.0.1 5002 load 12");
-        assert_eq!(listening("node", addr(5002)), "node listening on 127.0.0.1:5002");
-        let listed = [entry("a b", 0, Holding::Full), entry("c\\d", 5, Holding::Full)];
-        assert_eq!(files(&listed), format!("0 {MD5} a b\n5 {MD5} c\\\\d"));
-        assert_eq!(files(&[]), "");
+        let file = |text, md5| Event::File { name: name(text), size_bytes: 5, md5, b3: None };
+        check(&file("a b", Some(MD5.into())), &format!("5 {MD5} a b"));
+        check(&file("c\\d", None), "5 - c\\\\d");
+        check(&Event::Stat { name: "sent_bytes".into(), value: Some(3) }, "sent_bytes 3");
+        check(&Event::Stat { name: "find_mean_us".into(), value: None }, "find_mean_us -");
+        check(&Event::Limit { max_upload_bytes_per_s: Some(512_000) }, "max-upload 512000");
+        check(&Event::Limit { max_upload_bytes_per_s: None }, "max-upload off");
+        let verified = |state, b3: Option<&str>| Event::Verified {
+            name: name("a b"),
+            state,
+            size_bytes: 7,
+            b3: b3.map(str::to_owned),
+            why: None,
+        };
+        check(&verified(VerifyState::Ok, Some(B3)), "ok 7 cdcdcdcdcdcdcdcd a b");
+        check(&verified(VerifyState::Unreadable, None), "unreadable 7 - a b");
+        let job = Event::Job {
+            id: 2,
+            name: name("a b"),
+            state: JobState::Running,
+            done_bytes: Some(1),
+            total_bytes: None,
+            why: None,
+        };
+        check(&job, "2 running 1/- a b");
     }
 
     #[test]
     fn nodes_prints_a_line_per_node() {
-        let node = |port, liveness, load| NodeSummary {
-            node: NodeId(1),
-            endpoint: addr(port),
-            liveness,
-            files: 9,
-            load,
+        let node =
+            |port, state: &str, load| Event::Node { addr: addr(port), state: state.into(), files: 9, load };
+        check(&node(5001, "live", Some(2)), "127.0.0.1 5001 live 9 2");
+        check(&node(5002, "suspect", None), "127.0.0.1 5002 suspect 9 -");
+        check(&node(5003, "unproved", Some(0)), "127.0.0.1 5003 unproved 9 0");
+    }
+
+    #[test]
+    fn what_is_no_result_is_said_aside() {
+        let check = |event: Event, expected: &str| {
+            assert_eq!(text(&event), Some(Said::Aside(expected.to_owned())));
         };
-        let all = [
-            node(5001, Liveness::Live, Some(2)),
-            node(5002, Liveness::Suspect, None),
-            node(5003, Liveness::Unproved, Some(0)),
-        ];
-        assert_eq!(
-            nodes(&all),
-            "127.0.0.1 5001 live 9 2\n127.0.0.1 5002 suspect 9 -\n127.0.0.1 5003 unproved 9 0"
-        );
+        check(Event::error("no tracker", ErrorCode::NoTracker), "no tracker");
+        check(Event::Silent { addr: addr(1), why: "closed".into() }, "127.0.0.1:1 does not answer: closed");
+        check(Event::Notice { level: Level::Warning, text: "x".into() }, "warning: x");
+        check(Event::Notice { level: Level::Info, text: "x".into() }, "x");
+        assert_eq!(text(&Event::Hashing { name: name("a") }), None);
     }
 
     #[test]
     fn variants_say_what_to_type() {
-        let variant = Variant { key: key(7), md5: Md5Digest([0xab; 16]), live_full_holders: 1 };
+        let key = ContentKey { size_bytes: 7, id: ContentId([0xcd; 32]) };
+        let variant = Variant { key, md5: Md5Digest([0xab; 16]), live_full_holders: 1 };
         assert_eq!(
             variants(&name("a b"), &[variant]),
             format!(

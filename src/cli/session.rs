@@ -1,18 +1,22 @@
-//! Runs commands against a node: results to standard output, all else to standard error.
+//! Runs commands against a node, and tells what comes of them as events.
 //!
 //! One command at a time. A command that fails is told and gives its exit code; only the writer of results can end the session.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use super::command::{self, Command};
-use super::exit::Exit;
-use super::output::{Output, WriteEnd, say};
-use super::progress::{Form, Screen, Teller};
+use super::command::{self, Command, Listed};
+use super::exit::{ErrorCode, Exit};
+use super::output::{WriteEnd, say};
 use super::render;
 use super::signals::Signals;
-use crate::node::{CommandError, DownloadError, DownloadRequest, Node};
-use crate::rt::Stop;
-use crate::types::Query;
+use super::sink::Sink;
+use super::tally::{Tally, stat};
+use crate::node::{CommandError, DownloadError, DownloadRequest, FindReport, Node, Outcome, events};
+use crate::proto::event::Event;
+use crate::rt::{Stop, clock};
+use crate::types::{Liveness, Millis, Query};
 
 /// What is next after a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +33,34 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Session<'a> {
     node: &'a Node,
-    output: Output,
-    form: Form,
-    screen: Screen,
+    sink: Sink,
     signals: &'a Signals,
+    load_weight: Millis,
+    tally: Tally,
+    patience: Patience,
 }
 
-/// Why a command has no result: told already, or the results cannot be written.
+/// How long commands may take.
+#[derive(Debug, Clone, Default)]
+pub struct Patience {
+    /// As it was given.
+    pub time: Option<Duration>,
+    /// It is over: what is cancelled now is cancelled for that.
+    pub is_over: Arc<AtomicBool>,
+}
+
+impl Patience {
+    /// What to say of a command that was cancelled because its time is over.
+    pub fn verdict(&self) -> Option<String> {
+        let time = self.time.filter(|_| self.is_over.load(Ordering::Relaxed))?;
+        Some(format!("not done in {}, the time of --timeout", humantime::format_duration(time)))
+    }
+}
+
+/// Why a command has no result.
 enum Failed {
+    Command(CommandError),
+    /// Told already.
     Told(Exit),
     Write(WriteEnd),
 }
@@ -49,21 +73,17 @@ impl From<WriteEnd> for Failed {
 
 impl From<CommandError> for Failed {
     fn from(error: CommandError) -> Failed {
-        say(&command_text(&error));
-        Failed::Told(Exit::from(&error))
+        Failed::Command(error)
     }
 }
 
 fn command_text(error: &CommandError) -> String {
     let silent = match error {
-        CommandError::NoneAnswered(silent) => silent_lines(silent),
-        _ => Vec::new(),
+        CommandError::NoneAnswered(silent) => silent.as_slice(),
+        _ => &[],
     };
-    [vec![error.to_string()], silent].concat().join("\n")
-}
-
-fn silent_lines(silent: &[(SocketAddr, String)]) -> Vec<String> {
-    silent.iter().map(|(endpoint, why)| format!("{endpoint} does not answer: {why}")).collect()
+    let silent = silent.iter().map(|(addr, why)| render::silent(*addr, why));
+    std::iter::once(error.to_string()).chain(silent).collect::<Vec<_>>().join("\n")
 }
 
 fn download_text(error: &DownloadError) -> String {
@@ -80,15 +100,19 @@ fn download_text(error: &DownloadError) -> String {
 }
 
 impl<'a> Session<'a> {
-    /// Downloads are told of in `form` on `screen`.
-    pub fn new(
-        node: &'a Node,
-        output: Output,
-        form: Form,
-        screen: Screen,
-        signals: &'a Signals,
-    ) -> Session<'a> {
-        Session { node, output, form, screen, signals }
+    /// `load_weight` is what the node ranks with.
+    pub fn new(node: &'a Node, sink: Sink, signals: &'a Signals, load_weight: Millis) -> Session<'a> {
+        let (tally, patience) = (Tally::default(), Patience::default());
+        Session { node, sink, signals, load_weight, tally, patience }
+    }
+
+    /// Commands are cancelled, by whoever counts the time, when it is over.
+    pub fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
+    }
+
+    pub fn into_sink(self) -> Sink {
+        self.sink
     }
 
     pub fn node(&self) -> &'a Node {
@@ -97,77 +121,175 @@ impl<'a> Session<'a> {
 
     /// Runs one line until it ends or `cancel` is triggered.
     pub fn run_line(&mut self, line: &str, cancel: &Stop) -> Next {
-        let command = match command::parse(line) {
-            Ok(Some(Command::Exit)) => return Next::Leave,
-            Ok(Some(command)) => command,
-            Ok(None) => return Next::Continue(Exit::Success),
-            Err(error) => {
-                say(&error.to_string());
-                return Next::Continue(Exit::Usage);
-            }
-        };
-        match self.run(command, cancel) {
-            Ok(exit) | Err(Failed::Told(exit)) => Next::Continue(exit),
-            Err(Failed::Write(WriteEnd::Closed)) => Next::Unwritable(Exit::Success),
-            Err(Failed::Write(WriteEnd::Failed(error))) => {
-                say(&format!("cannot write results: {error}"));
-                Next::Unwritable(Exit::LocalIo)
-            }
+        match command::parse(line) {
+            Ok(Some(command)) => self.run(command, cancel),
+            Ok(None) => Next::Continue(Exit::Success),
+            Err(error) => self.refuse(&error.to_string()),
         }
     }
 
-    fn run(&mut self, command: Command, cancel: &Stop) -> Result<Exit, Failed> {
+    /// Tells of a line that is no command.
+    pub fn refuse(&mut self, why: &str) -> Next {
+        let told = self.sink.tell([Event::error(why, ErrorCode::Usage)]);
+        next(told.map(|()| Exit::Error(ErrorCode::Usage)))
+    }
+
+    /// Tells of something beside commands.
+    ///
+    /// # Errors
+    /// See [`WriteEnd`].
+    pub fn tell(&mut self, event: Event) -> Result<(), WriteEnd> {
+        self.sink.tell([event])
+    }
+
+    /// Runs one command until it ends or `cancel` is triggered.
+    pub fn run(&mut self, command: Command, cancel: &Stop) -> Next {
+        if command == Command::Exit {
+            return Next::Leave;
+        }
+        let ended = match self.result(command, cancel) {
+            Ok(exit) | Err(Failed::Told(exit)) => Ok(exit),
+            Err(Failed::Write(end)) => Err(end),
+            Err(Failed::Command(error)) => {
+                let (why, code) = self.verdict(command_text(&error), ErrorCode::from(&error));
+                self.sink.tell([Event::error(why, code)]).map(|()| Exit::Error(code))
+            }
+        };
+        next(ended)
+    }
+
+    fn result(&mut self, command: Command, cancel: &Stop) -> Result<Exit, Failed> {
         match command {
             Command::UpdateList => {
                 let scan = self.node.update_list(cancel)?;
-                self.output.lines(&render::updated(&scan))?;
+                self.sink.tell([events::updated(&scan)])?;
             }
-            Command::Find(query) => return self.find(&query, cancel),
+            Command::Find(query) => {
+                let report = self.find(&query, cancel)?;
+                self.sink.tell(events::found(&query, &report))?;
+                return Ok(exit_of(&report));
+            }
+            Command::Sources(query) => {
+                let report = self.find(&query, cancel)?;
+                let mut explained = events::explained(&report, self.load_weight);
+                if report.groups.is_empty() {
+                    explained.extend(events::found(&query, &FindReport::default()));
+                }
+                self.sink.tell(explained)?;
+                return Ok(exit_of(&report));
+            }
             Command::Download(request) => self.download(&request, cancel)?,
-            Command::GetLoad(endpoint) => {
-                let load = self.node.load_of(endpoint, cancel)?;
-                self.output.lines(&render::load(endpoint, load))?;
+            Command::GetLoad(addr) => {
+                let load = self.node.load_of(addr, cancel)?;
+                self.sink.tell([Event::Load { addr, load }])?;
             }
-            Command::List => {
-                let entries: Vec<_> = self.node.files().into_iter().map(|file| file.entry).collect();
-                self.list(&render::files(&entries))?;
+            Command::List(Listed::Own) => {
+                self.sink.tell(self.node.files().iter().map(|file| events::file(&file.entry)))?;
             }
-            Command::Nodes => self.list(&render::nodes(&self.node.nodes(cancel)?))?,
-            Command::Help => self.output.lines(command::HELP)?,
+            Command::List(Listed::Swarm) => self.list_swarm(cancel)?,
+            Command::Nodes => self.sink.tell(self.node.nodes(cancel)?.iter().map(events::node))?,
+            Command::Stats => self.stats(cancel)?,
+            Command::Help => self.sink.tell([Event::Help { text: command::HELP.to_owned() }])?,
             Command::Exit => {}
         }
         Ok(Exit::Success)
     }
 
-    /// An empty list is no line, not an empty one.
-    fn list(&mut self, text: &str) -> Result<(), WriteEnd> {
-        if text.is_empty() { Ok(()) } else { self.output.lines(text) }
-    }
-
-    fn find(&mut self, query: &Query, cancel: &Stop) -> Result<Exit, Failed> {
+    fn find(&mut self, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
+        let began = clock::now();
         let report = self.node.find(query, cancel)?;
-        silent_lines(&report.silent).iter().for_each(|line| say(line));
-        let text = render::found(&report);
-        let exit = if text == render::NO_NODES { Exit::NotFound } else { Exit::Success };
-        self.output.lines(&text)?;
-        Ok(exit)
+        self.tally.found(clock::now().saturating_duration_since(began));
+        Ok(report)
     }
 
     fn download(&mut self, request: &DownloadRequest, cancel: &Stop) -> Result<(), Failed> {
-        let mut teller = Teller::new(self.form, &self.screen, &request.name, self.node.upload_meter());
-        match self.node.download(request, cancel, &mut |event| teller.take(&event)) {
+        let began = clock::now();
+        let (mut journal, sink) = (self.sink.journal(&request.name), &mut self.sink);
+        let mut unwritable = None;
+        // Ends the download alone where nobody reads of it any more.
+        let own_cancel = cancel.child().map_err(|error| CommandError::System(error.to_string()))?;
+        let downloaded = self.node.download(request, &own_cancel, &mut |progress| {
+            let event = journal.event(&progress, clock::now());
+            if let Err(end) = sink.tell(event) {
+                unwritable.get_or_insert(end);
+                own_cancel.trigger();
+            }
+        });
+        if let Some(end) = unwritable {
+            return Err(end.into());
+        }
+        let now = clock::now();
+        match downloaded {
             Ok(done) => {
-                teller.done(&done);
-                Ok(self.output.lines(&render::downloaded(&done))?)
+                if let Outcome::Fetched { .. } = done.outcome {
+                    self.tally.downloaded(done.key.size_bytes, now.saturating_duration_since(began));
+                }
+                Ok(self.sink.tell(journal.done(&done, now))?)
             }
             Err(error) => {
                 if error == DownloadError::Command(CommandError::Cancelled) && self.signals.is_cancel() {
                     self.node.set_aside(&request.name);
                 }
-                let exit = Exit::from(&error);
-                teller.failed(&download_text(&error), exit);
-                Err(Failed::Told(exit))
+                let (why, code) = self.verdict(download_text(&error), ErrorCode::from(&error));
+                self.sink.tell(journal.failed(&why, code, now))?;
+                Err(Failed::Told(Exit::Error(code)))
             }
+        }
+    }
+
+    /// Why a command has failed: what is cancelled may have run out of time.
+    fn verdict(&self, why: String, code: ErrorCode) -> (String, ErrorCode) {
+        match self.patience.verdict().filter(|_| code == ErrorCode::Interrupted) {
+            Some(late) => (late, ErrorCode::TimedOut),
+            None => (why, code),
+        }
+    }
+
+    fn list_swarm(&mut self, cancel: &Stop) -> Result<(), Failed> {
+        let (mut names, mut more) = self.node.swarm_names(None, cancel)?;
+        loop {
+            let last = names.last().cloned();
+            self.sink.tell(names.into_iter().map(|name| Event::Name { name }))?;
+            if !more || last.is_none() {
+                return Ok(());
+            }
+            (names, more) = self.node.swarm_names(last, cancel)?;
+        }
+    }
+
+    fn stats(&mut self, cancel: &Stop) -> Result<(), Failed> {
+        let files = self.node.files();
+        let uploads = self.node.upload_meter().now();
+        let nodes = self.node.nodes(cancel)?;
+        let of = |liveness| Some(nodes.iter().filter(|node| node.liveness == liveness).count() as u64);
+        let mut stats = vec![
+            stat("shared_files", Some(files.len() as u64)),
+            stat("shared_bytes", Some(files.iter().map(|file| file.entry.size_bytes).sum())),
+            stat("uploaded_bytes", Some(uploads.sent_bytes)),
+            stat("upload_peers", Some(uploads.peers as u64)),
+            stat("nodes_live", of(Liveness::Live)),
+            stat("nodes_suspect", of(Liveness::Suspect)),
+            stat("nodes_unproved", of(Liveness::Unproved)),
+        ];
+        stats.extend(self.tally.events());
+        Ok(self.sink.tell(stats)?)
+    }
+}
+
+fn exit_of(report: &FindReport) -> Exit {
+    match report.groups.iter().all(|group| group.rows.is_empty()) {
+        true => Exit::Error(ErrorCode::NotFound),
+        false => Exit::Success,
+    }
+}
+
+fn next(ended: Result<Exit, WriteEnd>) -> Next {
+    match ended {
+        Ok(exit) => Next::Continue(exit),
+        Err(WriteEnd::Closed) => Next::Unwritable(Exit::Success),
+        Err(WriteEnd::Failed(error)) => {
+            say(&format!("cannot write results: {error}"));
+            Next::Unwritable(Exit::Error(ErrorCode::LocalIo))
         }
     }
 }

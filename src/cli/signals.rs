@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 
-use super::exit::Exit;
+use super::exit::{ErrorCode, Exit};
 use super::output::say;
 use crate::rt::{Ended, Stop, Threads};
 
@@ -120,7 +120,7 @@ impl Signals {
     pub fn exit(&self) -> Option<Exit> {
         self.0.reason.lock().as_ref().map(|reason| match reason {
             Reason::Signal(number) => Exit::Signal(*number),
-            Reason::ThreadEnded(_) => Exit::Other,
+            Reason::ThreadEnded(_) => Exit::Error(ErrorCode::Other),
         })
     }
 
@@ -193,7 +193,7 @@ mod tests {
         let signals = Signals::unwatched().expect("a descriptor");
         signals.leave(Reason::ThreadEnded(Ended { name: "core".into(), how: How::Panicked }));
         signals.leave(Reason::Signal(15));
-        assert_eq!(signals.exit(), Some(Exit::Other));
+        assert_eq!(signals.exit(), Some(Exit::Error(ErrorCode::Other)));
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
         watched.spawn("core", || ()).expect("a thread");
         let deadline = crate::rt::clock::now() + std::time::Duration::from_secs(5);
         assert!(signals.leaving().wait_until(deadline));
-        assert_eq!(signals.exit(), Some(Exit::Other));
+        assert_eq!(signals.exit(), Some(Exit::Error(ErrorCode::Other)));
         assert!(threads.join(deadline).is_clean() && watched.join(deadline).is_clean());
     }
 
@@ -215,7 +215,7 @@ mod tests {
             (Exit::Signal(2), Exit::Success),
             (Exit::Signal(15), Exit::Success),
             (Exit::Signal(1), Exit::Signal(1)),
-            (Exit::NoTracker, Exit::NoTracker),
+            (Exit::Error(ErrorCode::NoTracker), Exit::Error(ErrorCode::NoTracker)),
         ] {
             assert_eq!(service_exit(exit), expected);
         }

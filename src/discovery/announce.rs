@@ -3,6 +3,7 @@
 //! It waits for its mailbox, the connection's end and the next heartbeat at once. A lost connection is opened again after a random
 //! part of a second (with heartbeats off: at the next request), and the first thing said on it is the whole catalog.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -13,12 +14,15 @@ use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::control::{Control, Failure};
-use super::{DiscoveryError, PublishedCatalog};
+use super::control::{Control, Failure, Registration};
+use super::{DiscoveryError, PublishedCatalog, Wish};
 use crate::logic::backoff;
 use crate::net::client::{ClientError, Woken};
 use crate::rt::{Mailbox, Stop, clock};
-use crate::types::{Epoch, FileName, NodeId, NodeSummary, Nonce, Provider, Query, limits};
+use crate::types::{
+    ContentKey, Epoch, FileName, NodeId, NodeSummary, Nonce, Provider, Query, ReplicaTask, ReplicationStatus,
+    limits,
+};
 
 /// First pause before a registration that was refused or not proved is tried again; it doubles up to [`AGAIN_MAX`].
 const AGAIN_MIN: Duration = Duration::from_secs(5);
@@ -35,6 +39,8 @@ pub struct TrackerClientConfig {
     pub port: u16,
     pub advertise: Option<SocketAddr>,
     pub heartbeat: Option<Duration>,
+    /// False: it asks, and neither registers nor publishes anything. Without heartbeats then.
+    pub registers: bool,
 }
 
 /// What the announce thread tells its node, unasked.
@@ -48,6 +54,8 @@ pub enum News {
     Proved { endpoint: SocketAddr },
     /// The control connection was lost.
     Lost { why: String },
+    /// The tracker asks this node to keep copies; never empty.
+    Tasks(Vec<ReplicaTask>),
 }
 
 /// A request to the announce thread.
@@ -57,7 +65,10 @@ pub(super) enum Request {
     Publish(Option<Sender<Result<(), DiscoveryError>>>),
     Find(Query, Sender<Result<Vec<Provider>, DiscoveryError>>),
     Nodes(Sender<Result<Vec<NodeSummary>, DiscoveryError>>),
-    Names(Sender<Result<Vec<FileName>, DiscoveryError>>),
+    Names(Option<FileName>, Sender<Result<(Vec<FileName>, bool), DiscoveryError>>),
+    Replicate(Wish, Sender<Result<ReplicationStatus, DiscoveryError>>),
+    /// Ask what to keep for others.
+    TakeTasks,
 }
 
 /// The thread's state.
@@ -78,6 +89,8 @@ pub(super) struct Announce {
     /// The pause after the last refusal, while the tracker refuses.
     refused_pause: Option<Duration>,
     known_epoch: Option<Epoch>,
+    /// What this node has wished for, to be told again to a tracker that has forgotten it.
+    wishes: BTreeMap<ContentKey, Wish>,
 }
 
 /// Works until stopped, then leaves the tracker.
@@ -117,6 +130,7 @@ impl Announce {
             prove_again: None,
             refused_pause: None,
             known_epoch: None,
+            wishes: BTreeMap::new(),
         }
     }
 
@@ -165,7 +179,34 @@ impl Announce {
             Request::Publish(Some(reply)) => drop(reply.send(self.on_control(|_| Ok(())))),
             Request::Find(query, reply) => drop(reply.send(self.on_control(|control| control.find(&query)))),
             Request::Nodes(reply) => drop(reply.send(self.on_control(Control::nodes))),
-            Request::Names(reply) => drop(reply.send(self.on_control(Control::names))),
+            Request::Names(after, reply) => {
+                drop(reply.send(self.on_control(|control| control.names(after.clone()))));
+            }
+            Request::Replicate(wish, reply) => drop(reply.send(self.replicate(wish))),
+            Request::TakeTasks => self.take_tasks(),
+        }
+    }
+
+    /// Tells the tracker a wish and remembers it.
+    fn replicate(&mut self, wish: Wish) -> Result<ReplicationStatus, DiscoveryError> {
+        let status = self.on_control(|control| control.replicate(&wish, false))?;
+        if wish.copies == 0 {
+            self.wishes.remove(&wish.content);
+        } else if self.wishes.len() < limits::REPLICA_WISHES_MAX {
+            self.wishes.insert(wish.content, wish);
+        }
+        Ok(status)
+    }
+
+    /// Asks what to keep for others, if this node keeps anything.
+    fn take_tasks(&mut self) {
+        // Before the catalog is published: what ends meanwhile is then told too early and never too late, which would be a failure.
+        let Some(keeping) = self.catalog.keeping().filter(|_| self.control.is_some()) else { return };
+        // What goes wrong is said by `lost`, and asked for again at the next heartbeat.
+        if let Ok(tasks) = self.on_control(|control| control.take_tasks(&keeping))
+            && !tasks.is_empty()
+        {
+            (self.news)(News::Tasks(tasks));
         }
     }
 
@@ -215,7 +256,11 @@ impl Announce {
             Some(control) => control,
             None => {
                 let show_nonce = |nonce| *self.nonce.lock() = Some(nonce);
-                match Control::register(&self.config, self.catalog.as_ref(), show_nonce, &self.stop) {
+                let opened = match self.config.registers {
+                    true => Control::register(&self.config, self.catalog.as_ref(), show_nonce, &self.stop),
+                    false => Control::ask_only(&self.config, &self.stop),
+                };
+                match opened {
                     Ok(control) => self.registered(control),
                     Err(failure) => {
                         match failure {
@@ -230,14 +275,16 @@ impl Announce {
         Ok(self.control.insert(control))
     }
 
-    /// Takes note of a new registration.
-    fn registered(&mut self, control: Control) -> Control {
+    /// Takes note of a new connection and of what the tracker has said to the registration.
+    fn registered(&mut self, mut control: Control) -> Control {
         let now = clock::now();
         self.reconnect_at = None;
         self.refused_pause = None;
         self.next_heartbeat = self.config.heartbeat.map(|interval| now + interval);
-        let endpoint = control.endpoint;
-        match (&control.unproved, self.prove_again) {
+        let Some(Registration { endpoint, epoch, unproved, .. }) = control.registration().cloned() else {
+            return control;
+        };
+        match (unproved, self.prove_again) {
             (None, None) => {}
             (None, Some(_)) => {
                 self.prove_again = None;
@@ -245,16 +292,21 @@ impl Announce {
             }
             (Some(why), before) => {
                 if before.is_none() {
-                    (self.news)(News::Unproved { endpoint, why: why.clone() });
+                    (self.news)(News::Unproved { endpoint, why });
                 }
                 let pause = before.map_or(AGAIN_MIN, |(_, pause)| (pause * 2).min(AGAIN_MAX));
                 self.prove_again = Some((now + pause, pause));
             }
         }
-        let is_other_tracker =
-            self.known_epoch.replace(control.epoch).is_some_and(|known| known != control.epoch);
+        let is_other_tracker = self.known_epoch.replace(epoch).is_some_and(|known| known != epoch);
         if is_other_tracker {
             (self.news)(News::Restarted);
+            // Its connection's end is noticed by whoever uses it next.
+            let _told = self.wishes.values().try_for_each(|wish| control.replicate(wish, true).map(drop));
+        }
+        if self.catalog.keeping().is_some() {
+            // The tracker is to know soon what is under way here.
+            self.next_heartbeat = self.config.heartbeat.map(|_| now);
         }
         control
     }
@@ -272,6 +324,7 @@ impl Announce {
             if let Some(Err(failure)) = self.control.as_mut().map(|control| control.beat(load)) {
                 self.lost(&failure.to_string());
             }
+            self.take_tasks();
         }
     }
 
@@ -299,11 +352,11 @@ impl Announce {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discovery::{Changes, Discovery, TrackerClient};
+    use crate::discovery::{Changes, Discovery, Keeping, TrackerClient};
     use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
     use crate::proto::{Decoder, decode, frame};
     use crate::rt::Threads;
-    use crate::types::{ContentId, FileEntry, Holding, Md5Digest, Md5Origin};
+    use crate::types::{ContentId, FileEntry, Holding, Md5Digest, Md5Origin, NodeTraits};
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -341,6 +394,14 @@ mod tests {
 
         fn load(&self) -> u32 {
             0
+        }
+
+        fn traits(&self) -> NodeTraits {
+            NodeTraits::default()
+        }
+
+        fn keeping(&self) -> Option<Keeping> {
+            None
         }
     }
 
@@ -384,6 +445,7 @@ mod tests {
             port: 1,
             advertise: None,
             heartbeat: None,
+            registers: true,
         };
         let catalog: Arc<dyn PublishedCatalog> = Arc::clone(&shelf) as _;
         let client =

@@ -11,12 +11,13 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use super::{Changes, PublishedCatalog, TrackerClientConfig};
+use super::{Changes, Keeping, PublishedCatalog, TrackerClientConfig, Wish};
 use crate::net::client::{Client, ClientError, Woken};
 use crate::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::rt::{Stop, clock};
 use crate::types::{
-    Epoch, FileEntry, FileName, NodeSummary, Nonce, Printable, Provider, Query, limits, reason,
+    Epoch, FileEntry, FileName, NodeSummary, NodeTraits, Nonce, Printable, Provider, Query, ReplicaTask,
+    ReplicationStatus, limits, reason,
 };
 
 /// Register and update pages sent before the first of their replies is read.
@@ -52,11 +53,20 @@ impl From<TrackerRefusal> for Failure {
     }
 }
 
-/// A registered control connection.
+/// A connection to the tracker.
 pub(super) struct Control {
     client: Client,
+    /// `None`: nothing is published on it.
+    registration: Option<Registration>,
+}
+
+/// What the tracker knows of this node.
+#[derive(Debug, Clone)]
+pub(super) struct Registration {
     /// Version of the catalog that the tracker has.
     version: u64,
+    /// What the tracker has been told about the node.
+    traits: NodeTraits,
     /// Of the tracker that the connection is to.
     pub(super) epoch: Epoch,
     /// What the node is registered as.
@@ -77,7 +87,8 @@ impl Control {
         let mut client = Client::connect(config.tracker, Some(config.ip), deadline, stop)?;
         let endpoint = endpoint(config, &client);
         let heartbeat_ms = config.heartbeat.map_or(0, |interval| interval.as_millis() as u32);
-        let hello = Hello { node: config.node, endpoint, heartbeat_ms, attributes: vec![] };
+        let traits = catalog.traits();
+        let hello = Hello { node: config.node, endpoint, heartbeat_ms, attributes: traits.to_attributes() };
         let (epoch, body) = ask(&mut client, &TrackerRequest::Hello(hello))?;
         let ReplyBody::Welcome { nonce } = body else { return Err(Failure::Confused) };
         show_nonce(nonce);
@@ -85,12 +96,33 @@ impl Control {
         let body = send_pages(&mut client, register_pages(&entries))?;
         let ReplyBody::Registered { unproved } = body else { return Err(Failure::Confused) };
         let unproved = unproved.map(|why| Printable(reason(&why)).to_string());
-        Ok(Control { client, version, epoch, endpoint, unproved })
+        let registration = Some(Registration { version, traits, epoch, endpoint, unproved });
+        Ok(Control { client, registration })
     }
 
-    /// Publishes what has changed since the last time.
+    /// Connects, to ask what anybody may ask.
+    pub(super) fn ask_only(config: &TrackerClientConfig, stop: &Stop) -> Result<Control, Failure> {
+        let deadline = clock::now() + limits::ms(limits::TRACKER_CONNECT_MS);
+        let client = Client::connect(config.tracker, Some(config.ip), deadline, stop)?;
+        Ok(Control { client, registration: None })
+    }
+
+    pub(super) fn registration(&self) -> Option<&Registration> {
+        self.registration.as_ref()
+    }
+
+    /// Publishes what has changed since the last time, of the node and of its catalog.
     pub(super) fn update(&mut self, catalog: &dyn PublishedCatalog) -> Result<(), Failure> {
-        let (version, body) = match catalog.changes_since(self.version) {
+        let Some(registration) = &mut self.registration else { return Ok(()) };
+        let traits = catalog.traits();
+        if traits != registration.traits {
+            let request = TrackerRequest::Describe { attributes: traits.to_attributes() };
+            let ReplyBody::Described = ask(&mut self.client, &request)?.1 else {
+                return Err(Failure::Confused);
+            };
+            registration.traits = traits;
+        }
+        let (version, body) = match catalog.changes_since(registration.version) {
             Some((_, changes)) if changes.is_empty() => return Ok(()),
             Some((version, changes)) => (version, send_pages(&mut self.client, update_pages(&changes))?),
             None => {
@@ -98,7 +130,7 @@ impl Control {
                 (version, send_pages(&mut self.client, register_pages(&entries))?)
             }
         };
-        self.version = version;
+        registration.version = version;
         match body {
             ReplyBody::Updated | ReplyBody::Registered { .. } => Ok(()),
             _ => Err(Failure::Confused),
@@ -137,16 +169,39 @@ impl Control {
         )
     }
 
-    /// The first page of names: enough for completion.
-    pub(super) fn names(&mut self) -> Result<Vec<FileName>, Failure> {
-        match ask(&mut self.client, &TrackerRequest::ListFiles { after: None })?.1 {
-            ReplyBody::Files { names, .. } => Ok(names),
+    /// A page of names, those after `after`, and whether there are more.
+    pub(super) fn names(&mut self, after: Option<FileName>) -> Result<(Vec<FileName>, bool), Failure> {
+        match ask(&mut self.client, &TrackerRequest::ListFiles { after })?.1 {
+            ReplyBody::Files { names, more } => Ok((names, more)),
+            _ => Err(Failure::Confused),
+        }
+    }
+
+    /// Asks what to keep for others.
+    pub(super) fn take_tasks(&mut self, keeping: &Keeping) -> Result<Vec<ReplicaTask>, Failure> {
+        let Keeping { room_bytes, ref running } = *keeping;
+        let request = TrackerRequest::TakeTasks { room_bytes, running: running.clone() };
+        match ask(&mut self.client, &request)?.1 {
+            ReplyBody::Tasks { tasks } => Ok(tasks),
+            _ => Err(Failure::Confused),
+        }
+    }
+
+    /// Tells a wish; `again`: one that a former tracker knew.
+    pub(super) fn replicate(&mut self, wish: &Wish, again: bool) -> Result<ReplicationStatus, Failure> {
+        let Wish { content, name, copies } = wish.clone();
+        let request = TrackerRequest::Replicate { content, name, copies, again };
+        match ask(&mut self.client, &request)?.1 {
+            ReplyBody::Replication(status) => Ok(status),
             _ => Err(Failure::Confused),
         }
     }
 
     /// Says goodbye, if that is quickly done.
     pub(super) fn leave(mut self) {
+        if self.registration.is_none() {
+            return;
+        }
         // Our own stop would end the goodbye; another one has no news.
         let Ok(unstopped) = Stop::new() else { return };
         self.client.watch(unstopped);
@@ -243,9 +298,9 @@ fn paged<'a, T>(items: &'a [T], bytes: impl Fn(&T) -> usize + 'a) -> impl Iterat
     })
 }
 
-/// Bytes of an entry on the wire, but for its attributes, of which this version writes none.
+/// Bytes of an entry on the wire, or a little more.
 fn entry_bytes(entry: &FileEntry) -> usize {
-    112 + entry.name.as_str().len()
+    112 + FileEntry::ATTRIBUTES_MAX_BYTES + entry.name.as_str().len()
 }
 
 fn register_pages(entries: &[Arc<FileEntry>]) -> impl Iterator<Item = TrackerRequest> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::rt::Stop;
-use crate::types::{FileEntry, FileName, Provider, Query};
+use crate::types::{ContentKey, FileEntry, FileName, NodeTraits, Provider, Query};
 
 pub use announce::{News, TrackerClientConfig};
 pub use tracker_client::TrackerClient;
@@ -37,6 +37,31 @@ pub trait PublishedCatalog: Send + Sync {
 
     /// The node's load, for heartbeats.
     fn load(&self) -> u32;
+
+    /// What the node says about itself.
+    fn traits(&self) -> NodeTraits;
+
+    /// How it stands with what is kept for others; `None`: nothing is to be asked for.
+    fn keeping(&self) -> Option<Keeping>;
+}
+
+/// How it stands with what a node keeps for others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Keeping {
+    /// Bytes that there is room for beyond what is running.
+    pub room_bytes: u64,
+    /// What is being fetched, or is to be.
+    pub running: Vec<ContentKey>,
+}
+
+/// So many live copies are wished for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    pub content: ContentKey,
+    /// What copies are to be called.
+    pub name: FileName,
+    /// 0: as many as there happen to be.
+    pub copies: u32,
 }
 
 /// Changes to a catalog. A name is in one of them at most.

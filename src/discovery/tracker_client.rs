@@ -12,9 +12,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
 use super::announce::{self, Announce, News, Request, TrackerClientConfig};
-use super::{Discovery, DiscoveryError, PublishedCatalog};
+use super::{Discovery, DiscoveryError, PublishedCatalog, Wish};
 use crate::rt::{Post, Stop, Threads, clock, mailbox};
-use crate::types::{FileName, NodeSummary, Nonce, Provider, Query};
+use crate::types::{FileName, NodeSummary, Nonce, Provider, Query, ReplicationStatus};
 
 /// Requests that may wait for the announce thread.
 const WAITING_MAX: usize = 256;
@@ -75,12 +75,30 @@ impl TrackerClient {
         self.ask(Request::Nodes, self.patience(), cancel)
     }
 
-    /// Some names that can be downloaded: the tracker's first page.
+    /// A page of the names that can be downloaded, in order, those after `after`, and whether there are more.
     ///
     /// # Errors
     /// [`DiscoveryError`] when it could not be asked.
-    pub fn names(&self, cancel: &Stop) -> Result<Vec<FileName>, DiscoveryError> {
-        self.ask(Request::Names, self.patience(), cancel)
+    pub fn names(
+        &self,
+        after: Option<FileName>,
+        cancel: &Stop,
+    ) -> Result<(Vec<FileName>, bool), DiscoveryError> {
+        self.ask(|reply| Request::Names(after, reply), self.patience(), cancel)
+    }
+
+    /// Wishes for copies of a content; this node tells it again to a restarted tracker for as long as it runs.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`] when it could not be asked, or does not keep the wish.
+    pub fn replicate(&self, wish: Wish, cancel: &Stop) -> Result<ReplicationStatus, DiscoveryError> {
+        self.ask(|reply| Request::Replicate(wish, reply), self.patience(), cancel)
+    }
+
+    /// Asks what to keep for others; what is told comes as [`News::Tasks`]. Does not wait.
+    pub fn take_tasks(&self) {
+        // A full mailbox means that much is being asked, and the next heartbeat asks this.
+        let _asked_later = self.requests.send(Request::TakeTasks);
     }
 
     /// The announce thread keeps its own deadlines; this one only bounds the wait for its turn.

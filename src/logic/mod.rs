@@ -5,5 +5,6 @@ pub mod backoff;
 pub mod latency;
 pub mod ledger;
 pub mod registry;
+pub mod replication;
 pub mod select;
 pub mod transfer;

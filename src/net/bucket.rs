@@ -1,4 +1,4 @@
-//! A token bucket: what the process may still send at its upload rate.
+//! A token bucket: what the process may still send at its upload rate, if there is one.
 //!
 //! Invariant: over any span of time no more is granted than one burst plus the rate times the span. Nobody
 //! waits in here; who gets nothing is told when to ask again. Must never read the clock: `now` comes in.
@@ -22,50 +22,82 @@ pub enum Grant {
     Bytes(u64),
     /// Nothing now; ask again then.
     WaitUntil(Instant),
+    /// There is no limit now, and nothing to put back.
+    All,
 }
 
-/// Shared by all that send under one rate.
+/// Shared by all that send under one rate, which may change at any time.
 #[derive(Debug)]
-pub struct Bucket {
-    rate_bytes_per_s: u64,
+pub struct Bucket(Mutex<State>);
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    /// `None`: no limit.
+    rate: Option<Rate>,
+    /// When the bucket was, or will be, empty: one instant is its whole state. `None`: it is full.
+    empty_at: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    bytes_per_s: u64,
     /// Time in which a whole burst comes together.
     burst: Duration,
-    /// When the bucket was, or will be, empty: one instant is its whole state. `None`: it is full.
-    empty_at: Mutex<Option<Instant>>,
+}
+
+impl State {
+    /// A full bucket.
+    fn new(rate_bytes_per_s: Option<u64>) -> State {
+        let rate = rate_bytes_per_s.map(|bytes_per_s| {
+            let bytes_per_s = bytes_per_s.max(1);
+            Rate { bytes_per_s, burst: duration_of((bytes_per_s / 10).max(BURST_MIN_BYTES), bytes_per_s) }
+        });
+        State { rate, empty_at: None }
+    }
 }
 
 impl Bucket {
-    /// A full bucket. Its burst is what the rate gives in 100 ms, at least 64 KiB. A rate of 0 is taken as 1.
-    pub fn new(rate_bytes_per_s: u64) -> Bucket {
-        let rate_bytes_per_s = rate_bytes_per_s.max(1);
-        let burst = duration_of((rate_bytes_per_s / 10).max(BURST_MIN_BYTES), rate_bytes_per_s);
-        Bucket { rate_bytes_per_s, burst, empty_at: Mutex::new(None) }
+    /// A full bucket. Its burst is what the rate gives in 100 ms, at least 64 KiB. A rate of 0 is taken as 1; `None`: no limit.
+    pub fn new(rate_bytes_per_s: Option<u64>) -> Bucket {
+        Bucket(Mutex::new(State::new(rate_bytes_per_s)))
+    }
+
+    /// Changes the rate. Who waits for the old one asks again at the time it was told, which is 1 s off at most.
+    pub fn set_rate(&self, rate_bytes_per_s: Option<u64>) {
+        *self.0.lock() = State::new(rate_bytes_per_s);
+    }
+
+    /// The rate; `None`: no limit.
+    pub fn rate_bytes_per_s(&self) -> Option<u64> {
+        self.0.lock().rate.map(|rate| rate.bytes_per_s)
     }
 
     /// Takes up to `want` bytes (at least 1) out of the bucket.
     pub fn take(&self, want: u64, now: Instant) -> Grant {
         let want = want.max(1);
-        let worth_waking = WORTH_WAKING_BYTES.min(self.rate_bytes_per_s / WAKES_PER_S).max(1);
-        let mut empty_at = self.empty_at.lock();
-        let fullest = now.checked_sub(self.burst).unwrap_or(now);
-        let since = empty_at.map_or(fullest, |at| at.max(fullest));
-        let there = bytes_in(now.saturating_duration_since(since), self.rate_bytes_per_s);
+        let mut state = self.0.lock();
+        let Some(Rate { bytes_per_s, burst }) = state.rate else { return Grant::All };
+        let worth_waking = WORTH_WAKING_BYTES.min(bytes_per_s / WAKES_PER_S).max(1);
+        let fullest = now.checked_sub(burst).unwrap_or(now);
+        let since = state.empty_at.map_or(fullest, |at| at.max(fullest));
+        let there = bytes_in(now.saturating_duration_since(since), bytes_per_s);
         let enough = want.min(worth_waking);
         if there < enough {
-            return Grant::WaitUntil(since + duration_of(enough, self.rate_bytes_per_s));
+            return Grant::WaitUntil(since + duration_of(enough, bytes_per_s));
         }
         let granted = want.min(there);
-        *empty_at = Some(since + duration_of(granted, self.rate_bytes_per_s));
+        state.empty_at = Some(since + duration_of(granted, bytes_per_s));
         Grant::Bytes(granted)
     }
 
     /// Puts back what was granted and could not be sent.
     pub fn give_back(&self, unsent: u64) {
-        let mut empty_at = self.empty_at.lock();
-        let back = Duration::from_nanos(duration_of(unsent, self.rate_bytes_per_s).as_nanos() as u64);
+        let mut state = self.0.lock();
+        let Some(rate) = state.rate else { return };
+        let back = Duration::from_nanos(duration_of(unsent, rate.bytes_per_s).as_nanos() as u64);
         // Rounded down where taking rounds up: what is put back and taken again never grows.
         let back = back.saturating_sub(Duration::from_nanos(1));
-        *empty_at = empty_at.and_then(|at| at.checked_sub(back));
+        state.empty_at = state.empty_at.and_then(|at| at.checked_sub(back));
     }
 }
 
@@ -88,7 +120,7 @@ mod tests {
     #[test]
     fn who_waits_until_then_is_served_then() {
         for rate in [1, 1000, 100 << 10, 1 << 30, u64::MAX / 2] {
-            let (bucket, mut now) = (Bucket::new(rate), crate::rt::clock::now());
+            let (bucket, mut now) = (Bucket::new(Some(rate)), crate::rt::clock::now());
             let mut waits = 0;
             while waits < 5 {
                 match bucket.take(1 << 20, now) {
@@ -101,6 +133,7 @@ mod tests {
                         waits += 1;
                         continue;
                     }
+                    Grant::All => panic!("there is a limit"),
                 }
                 if rate > 1 << 40 {
                     break;
@@ -111,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_is_put_back_can_be_taken_again() {
-        let (bucket, now) = (Bucket::new(1000), crate::rt::clock::now());
+        let (bucket, now) = (Bucket::new(Some(1000)), crate::rt::clock::now());
         assert_eq!(bucket.take(u64::MAX, now), Grant::Bytes(BURST_MIN_BYTES));
         bucket.give_back(1000);
         assert!(matches!(bucket.take(u64::MAX, now), Grant::Bytes(999 | 1000)));
@@ -125,7 +158,7 @@ mod tests {
             rate in 1u64..10_000_000,
             asks in prop::collection::vec((0u64..400_000_000, 0u64..1 << 19, 0u64..4), 1..60),
         ) {
-            let (bucket, start) = (Bucket::new(rate), crate::rt::clock::now());
+            let (bucket, start) = (Bucket::new(Some(rate)), crate::rt::clock::now());
             let mut now = start;
             let mut history: Vec<(Instant, u64)> = Vec::new();
             for (pause_ns, want, unsent_quarters) in asks {
@@ -150,15 +183,31 @@ mod tests {
 
         #[test]
         fn a_greedy_taker_gets_the_whole_rate(rate in 100_000u64..100_000_000) {
-            let (bucket, start) = (Bucket::new(rate), crate::rt::clock::now());
+            let (bucket, start) = (Bucket::new(Some(rate)), crate::rt::clock::now());
             let (mut now, mut sum) = (start, 0);
             while now - start < Duration::from_secs(2) {
                 match bucket.take(256 << 10, now) {
                     Grant::Bytes(bytes) => sum += bytes,
                     Grant::WaitUntil(then) => now = then,
+                    Grant::All => panic!("there is a limit"),
                 }
             }
             prop_assert!(sum >= rate * 2 * 99 / 100, "{sum} of {}", rate * 2);
         }
+    }
+
+    #[test]
+    fn a_rate_may_change_at_any_time() {
+        let (bucket, now) = (Bucket::new(None), crate::rt::clock::now());
+        assert_eq!((bucket.take(u64::MAX, now), bucket.rate_bytes_per_s()), (Grant::All, None));
+        bucket.set_rate(Some(1000));
+        assert_eq!(bucket.take(u64::MAX, now), Grant::Bytes(BURST_MIN_BYTES));
+        assert!(matches!(bucket.take(1, now), Grant::WaitUntil(_)));
+        bucket.set_rate(Some(10_000_000));
+        assert_eq!(bucket.take(u64::MAX, now), Grant::Bytes(1_000_000));
+        bucket.set_rate(None);
+        // Granted before, and not sent.
+        bucket.give_back(10);
+        assert_eq!(bucket.take(1, now), Grant::All);
     }
 }

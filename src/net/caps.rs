@@ -1,22 +1,95 @@
 //! Who makes room: connections that occupy a front, counted in all, per address and in bytes.
 //!
-//! A front keeps two: those with an incomplete request, and those that do not take their replies. Invariant: they
-//! can occupy no more than the caps; the oldest goes first, so that a new, honest request is always let in.
+//! A front keeps up to three: those with an incomplete request, those that do not take their replies, and those that are idle. Invariant:
+//! they can occupy no more than the caps; the oldest goes first, so that a new, honest request is always let in.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use super::config::FrontConfig;
+use super::conn::Conn;
 use super::service::ConnId;
+use crate::proto::Decode;
+use crate::types::limits;
+
+/// All connections of a front that are in the way of others.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// Those with an incomplete request, by when it began.
+    incomplete: Occupants,
+    /// Those that do not take their replies, by when they last did.
+    untaken: Occupants,
+    /// Those that are idle, by when their last request was; only if they are limited.
+    idle: Option<Occupants>,
+}
+
+impl Room {
+    pub(super) fn new(config: &FrontConfig) -> Room {
+        let bytes = |bytes_max| Cap { count_max: usize::MAX, bytes_max };
+        let requests = |count_max| Cap { count_max, bytes_max: limits::INCOMPLETE_MAX_BYTES };
+        let output_max_bytes = config.output_max_bytes;
+        Room {
+            incomplete: Occupants::new(
+                requests(config.incomplete_max),
+                requests(config.incomplete_per_address_max),
+            ),
+            untaken: Occupants::new(bytes(output_max_bytes), bytes(output_max_bytes / limits::OUTPUT_SHARE)),
+            idle: config.idle_max.map(|count_max| {
+                let most = Cap { count_max, bytes_max: usize::MAX };
+                Occupants::new(most, most)
+            }),
+        }
+    }
+
+    /// Takes note of what `conn` occupies after its turn; [`Room::victim`] of its address tells the consequences.
+    pub(super) fn settle<D: Decode>(&mut self, id: ConnId, conn: &Conn<D>) {
+        let address = conn.peer.ip();
+        match conn.is_incomplete() {
+            true => self.incomplete.set(id, address, conn.decoder.waiting_bytes()),
+            false => self.incomplete.remove(id),
+        }
+        match conn.untaken_bytes() {
+            Some(bytes) => self.untaken.set(id, address, bytes),
+            None => self.untaken.remove(id),
+        }
+        if let Some(idle) = &mut self.idle {
+            // Taken out first: its place is that of its last request.
+            idle.remove(id);
+            if conn.is_idle() {
+                idle.set(id, address, 0);
+            }
+        }
+    }
+
+    /// The other end has taken some of its replies.
+    pub(super) fn took(&mut self, id: ConnId) {
+        self.untaken.remove(id);
+    }
+
+    pub(super) fn remove(&mut self, id: ConnId) {
+        self.incomplete.remove(id);
+        self.untaken.remove(id);
+        if let Some(idle) = &mut self.idle {
+            idle.remove(id);
+        }
+    }
+
+    /// The connection to close after something has changed for `address`; ask again until there is none.
+    pub(super) fn victim(&self, address: IpAddr) -> Option<ConnId> {
+        let idle = || self.idle.as_ref().and_then(|idle| idle.victim(address));
+        self.incomplete.victim(address).or_else(|| self.untaken.victim(address)).or_else(idle)
+    }
+}
 
 /// How much there may be of something.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cap {
-    pub(super) count_max: usize,
-    pub(super) bytes_max: usize,
+struct Cap {
+    count_max: usize,
+    bytes_max: usize,
 }
 
 #[derive(Debug)]
-pub(super) struct Occupants {
+struct Occupants {
     in_all_max: Cap,
     per_address_max: Cap,
     all: Group,
@@ -49,7 +122,7 @@ impl Group {
 }
 
 impl Occupants {
-    pub(super) fn new(in_all_max: Cap, per_address_max: Cap) -> Occupants {
+    fn new(in_all_max: Cap, per_address_max: Cap) -> Occupants {
         Occupants {
             in_all_max,
             per_address_max,
@@ -62,7 +135,7 @@ impl Occupants {
 
     /// `conn` occupies `bytes`, and is the youngest if it did not occupy any before. IPv4 addresses
     /// mapped into IPv6 count as what they are.
-    pub(super) fn set(&mut self, conn: ConnId, address: IpAddr, bytes: usize) {
+    fn set(&mut self, conn: ConnId, address: IpAddr, bytes: usize) {
         let address = address.to_canonical();
         let of_address = self.by_address.entry(address).or_default();
         let begun = self.known.entry(conn).or_insert_with(|| {
@@ -79,7 +152,7 @@ impl Occupants {
     }
 
     /// `conn` occupies nothing, or is gone.
-    pub(super) fn remove(&mut self, conn: ConnId) {
+    fn remove(&mut self, conn: ConnId) {
         let Some(begun) = self.known.remove(&conn) else { return };
         let key = (begun.number, conn);
         self.all.bytes -= begun.bytes;
@@ -94,7 +167,7 @@ impl Occupants {
     }
 
     /// The one to close because a cap is exceeded after a `set` for `address`; ask again until there is none.
-    pub(super) fn victim(&self, address: IpAddr) -> Option<ConnId> {
+    fn victim(&self, address: IpAddr) -> Option<ConnId> {
         let of_address = self.by_address.get(&address.to_canonical());
         of_address
             .and_then(|group| group.victim(self.per_address_max))

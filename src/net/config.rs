@@ -18,6 +18,8 @@ pub struct FrontConfig {
     pub incomplete_max: usize,
     /// The same of one address; usually [`limits::INCOMPLETE_PER_ADDRESS_MAX`].
     pub incomplete_per_address_max: usize,
+    /// Most connections that are idle after a request; the one idle for longest makes room. `None`: no limit but that on descriptors.
+    pub idle_max: Option<usize>,
     /// Most bytes kept for connections that do not take their replies, [`limits::OUTPUT_SHARE`] of them for one
     /// address; usually [`limits::OUTPUT_MAX_BYTES`].
     pub output_max_bytes: usize,
@@ -32,6 +34,7 @@ impl Default for FrontConfig {
             listener: None,
             incomplete_max: limits::INCOMPLETE_MAX,
             incomplete_per_address_max: limits::INCOMPLETE_PER_ADDRESS_MAX,
+            idle_max: None,
             output_max_bytes: limits::OUTPUT_MAX_BYTES,
             rate: None,
             deadlines: Deadlines::default(),

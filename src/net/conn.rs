@@ -13,25 +13,25 @@ use socket2::SockRef;
 use super::config::Deadlines;
 use super::output::Output;
 use super::service::{After, Closed};
-use crate::proto::Decoder;
+use crate::proto::Decode;
 use crate::types::limits;
 
 /// How the connection came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Accepted,
-    /// Opened by us; the connection and one frame have to be there by then (`None` once they are).
+    /// Opened by us; the connection and one message have to be there by then (`None` once they are).
     Ours {
         answer_by: Option<Instant>,
     },
 }
 
 #[derive(Debug)]
-pub(super) struct Conn {
+pub(super) struct Conn<D> {
     pub(super) socket: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) origin: Origin,
-    pub(super) decoder: Decoder,
+    pub(super) decoder: D,
     pub(super) output: Output,
     /// What the socket was found ready for, until its turn.
     pub(super) ready: EventFlags,
@@ -43,7 +43,7 @@ pub(super) struct Conn {
     pub(super) connecting: bool,
     /// The service owes an answer; nothing is handed over until it is released.
     pub(super) held: bool,
-    /// The decoder may hold complete frames that were not handed over.
+    /// The decoder may hold complete messages that were not handed over.
     pub(super) backlog: bool,
     /// The other end sends nothing any more.
     pub(super) ended: bool,
@@ -66,13 +66,13 @@ pub(super) struct Conn {
     taken_at: Instant,
 }
 
-impl Conn {
-    pub(super) fn new(socket: TcpStream, peer: SocketAddr, origin: Origin, now: Instant) -> Conn {
+impl<D: Decode> Conn<D> {
+    pub(super) fn new(socket: TcpStream, peer: SocketAddr, origin: Origin, now: Instant) -> Conn<D> {
         Conn {
             socket,
             peer,
             origin,
-            decoder: Decoder::new(),
+            decoder: D::default(),
             output: Output::default(),
             ready: EventFlags::empty(),
             watched: EventFlags::empty(),
@@ -110,8 +110,8 @@ impl Conn {
         Ok(())
     }
 
-    /// Whether a frame may be handed over.
-    pub(super) fn is_open_for_frames(&self) -> bool {
+    /// Whether a message may be handed over.
+    pub(super) fn is_open_for_messages(&self) -> bool {
         !self.held
             && !self.connecting
             && self.closing.is_none()
@@ -121,10 +121,10 @@ impl Conn {
 
     /// Whether bytes are wanted from the other end.
     pub(super) fn wants_input(&self) -> bool {
-        !self.ended && (self.lingers_until.is_some() || (self.is_open_for_frames() && !self.backlog))
+        !self.ended && (self.lingers_until.is_some() || (self.is_open_for_messages() && !self.backlog))
     }
 
-    /// What the service has said after a frame.
+    /// What the service has said after a message.
     pub(super) fn follow(&mut self, after: After) {
         match after {
             After::Next => {}
@@ -135,8 +135,8 @@ impl Conn {
         }
     }
 
-    /// A frame was handed over.
-    pub(super) fn note_frame(&mut self) {
+    /// A message was handed over.
+    pub(super) fn note_message(&mut self) {
         self.proven = true;
         self.request_since = None;
         if let Origin::Ours { answer_by } = &mut self.origin {
@@ -173,6 +173,15 @@ impl Conn {
     pub(super) fn is_incomplete(&self) -> bool {
         self.origin == Origin::Accepted
             && (self.lingers_until.is_some() || (self.request_since.is_some() && self.output.is_empty()))
+    }
+
+    /// Whether it waits for a further request, for a limited time.
+    pub(super) fn is_idle(&self) -> bool {
+        self.origin == Origin::Accepted
+            && self.proven
+            && self.request_since.is_none()
+            && self.output.is_empty()
+            && !(self.held || self.keep_idle || self.lingers_until.is_some())
     }
 
     /// Bytes kept because the other end does not take its replies: those, and the requests behind them. `None`: it owes
@@ -212,6 +221,7 @@ impl Conn {
 mod tests {
     use super::*;
     use crate::net::listen::listen;
+    use crate::proto::Decoder;
     use crate::rt::clock;
 
     /// What a connection in some state waits for: `(interest, when and why it is too late, incomplete)`.
@@ -225,15 +235,21 @@ mod tests {
         let addr = listener.local_addr().expect("bound");
         let now = clock::now();
         let later = now + Duration::from_secs(1);
-        type Change = fn(&mut Conn, Instant);
+        type Change = fn(&mut Conn<Decoder>, Instant);
         type Row = (&'static str, Change, EventFlags, Option<(u64, Closed)>, bool);
         let table: [Row; 11] = [
             ("just accepted", |_, _| (), IN, Some((request, Closed::Deadline)), true),
-            ("idle after a request", |conn, _| conn.note_frame(), IN, Some((idle, Closed::Deadline)), false),
+            (
+                "idle after a request",
+                |conn, _| conn.note_message(),
+                IN,
+                Some((idle, Closed::Deadline)),
+                false,
+            ),
             (
                 "kept idle",
                 |conn, _| {
-                    conn.note_frame();
+                    conn.note_message();
                     conn.keep_idle = true;
                 },
                 IN,
@@ -243,7 +259,7 @@ mod tests {
             (
                 "kept idle, and begins a request",
                 |conn, _| {
-                    conn.note_frame();
+                    conn.note_message();
                     conn.keep_idle = true;
                     conn.decoder.push(b"NPR");
                 },
@@ -254,7 +270,7 @@ mod tests {
             (
                 "held",
                 |conn, _| {
-                    conn.note_frame();
+                    conn.note_message();
                     conn.held = true;
                     conn.decoder.push(b"NPR");
                 },
@@ -265,7 +281,7 @@ mod tests {
             (
                 "its answer waits",
                 |conn, _| {
-                    conn.note_frame();
+                    conn.note_message();
                     conn.output.push_bytes(vec![0; 10]);
                 },
                 IN | OUT,
@@ -275,7 +291,7 @@ mod tests {
             (
                 "its answer waits, and the other end has ended",
                 |conn, _| {
-                    conn.note_frame();
+                    conn.note_message();
                     conn.ended = true;
                     conn.output.push_bytes(vec![0; 10]);
                 },
@@ -286,7 +302,7 @@ mod tests {
             (
                 "its answer waits, and is long",
                 |conn, _| {
-                    conn.note_frame();
+                    conn.note_message();
                     conn.output.push_bytes(vec![0; limits::OUTPUT_HIGH_BYTES]);
                 },
                 OUT,
@@ -296,7 +312,7 @@ mod tests {
             (
                 "its answer waits for the rate",
                 |conn, now| {
-                    conn.note_frame();
+                    conn.note_message();
                     conn.output.push_bytes(vec![0; 10]);
                     conn.paced_until = Some(now);
                 },
@@ -307,7 +323,7 @@ mod tests {
             (
                 "lingers",
                 |conn, now| {
-                    conn.note_frame();
+                    conn.note_message();
                     conn.closing = Some(Closed::Ours);
                     conn.lingers_until = Some(now);
                 },

@@ -1,7 +1,7 @@
-//! The readiness loop of one front thread: accepts, reads, hands frames to its service, sends, keeps
+//! The readiness loop of one front thread: accepts, reads, hands messages to its service, sends, keeps
 //! deadlines and caps.
 //!
-//! It waits in one place only. Each connection gets a bounded turn (bytes read, frames handed over, bytes
+//! It waits in one place only. Each connection gets a bounded turn (bytes read, messages handed over, bytes
 //! sent), so that none delays the others; nothing that a peer or the system does ends the loop or makes it
 //! spin. Invariants: only this thread touches its connections; each session ends in exactly one call of
 //! `closed`, unless it was handed over or the front itself was dropped.
@@ -17,22 +17,23 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 
-use super::caps::{Cap, Occupants};
+use super::caps::Room;
 use super::client::timespec;
 use super::config::FrontConfig;
 use super::conn::{Conn, Origin};
 use super::listen::{self, dialed};
 use super::service::{Closed, ConnId, Hands, Service};
 use super::timers::Timers;
+use crate::proto::Decode;
 use crate::rt::{Mailbox, Stop, clock};
 use crate::types::limits;
 
 /// Most bytes read from one connection in one turn; one buffer of this size serves all.
 const READ_TURN_BYTES: usize = 64 << 10;
-/// Most frames handed over from one connection in one turn.
-const FRAMES_TURN: usize = 64;
-/// After this time no further frame is handed over in the same turn: some requests cost far more than others.
-const FRAMES_TIME: Duration = Duration::from_millis(2);
+/// Most messages handed over from one connection in one turn.
+const MESSAGES_TURN: usize = 64;
+/// After this time no further message is handed over in the same turn: some requests cost far more than others.
+const MESSAGES_TIME: Duration = Duration::from_millis(2);
 /// Most connections accepted in one turn.
 const ACCEPT_TURN: usize = 64;
 /// Most events taken from the mailbox in one turn.
@@ -73,8 +74,8 @@ enum Timer {
     Listener,
 }
 
-pub(super) struct Entry<T> {
-    pub(super) conn: Conn,
+pub(super) struct Entry<T, D> {
+    pub(super) conn: Conn<D>,
     /// `None` while the connection only lingers.
     pub(super) session: Option<T>,
 }
@@ -85,16 +86,14 @@ pub(super) struct Front<S: Service> {
     mailbox: Mailbox<S::Event>,
     stop: Stop,
     epoll: OwnedFd,
-    pub(super) conns: HashMap<ConnId, Entry<S::Session>>,
+    pub(super) conns: HashMap<ConnId, Entry<S::Session, S::Decoder>>,
     next_id: u64,
     /// Connections whose turn it is, whether or not the system reports them.
     turns: VecDeque<ConnId>,
     timers: Timers<Timer>,
-    /// Those with an incomplete request, by when it began.
-    incomplete: Occupants,
-    /// Those that do not take their replies, by when they last did.
-    untaken: Occupants,
-    pub(super) hands: Hands<S::Session>,
+    /// Those that are in the way of others.
+    room: Room,
+    pub(super) hands: Hands<S::Session, S::Decoder>,
     scratch: Vec<u8>,
     /// Given up for a moment when no other descriptor is left, to turn a client away instead of leaving it
     /// waiting.
@@ -111,12 +110,7 @@ impl<S: Service> Front<S> {
             listener.set_nonblocking(true)?;
             watch_listener(&epoll, listener)?;
         }
-        let bytes = |bytes_max| Cap { count_max: usize::MAX, bytes_max };
-        let requests = |count_max| Cap { count_max, bytes_max: limits::INCOMPLETE_MAX_BYTES };
-        let output_max_bytes = config.output_max_bytes;
-        let incomplete =
-            Occupants::new(requests(config.incomplete_max), requests(config.incomplete_per_address_max));
-        let untaken = Occupants::new(bytes(output_max_bytes), bytes(output_max_bytes / limits::OUTPUT_SHARE));
+        let room = Room::new(&config);
         Ok(Front {
             service,
             config,
@@ -127,8 +121,7 @@ impl<S: Service> Front<S> {
             next_id: 0,
             turns: VecDeque::new(),
             timers: Timers::new(),
-            incomplete,
-            untaken,
+            room,
             hands: Hands::default(),
             scratch: vec![0; READ_TURN_BYTES],
             spare: open_spare(),
@@ -257,7 +250,7 @@ impl<S: Service> Front<S> {
 
     fn turn(&mut self, id: ConnId) {
         self.receive(id);
-        self.hand_over_frames(id);
+        self.hand_over_messages(id);
         self.send_some(id);
         self.settle(id);
     }
@@ -284,21 +277,21 @@ impl<S: Service> Front<S> {
         }
     }
 
-    /// Hands over what frames there are, up to a turn's worth.
-    fn hand_over_frames(&mut self, id: ConnId) {
-        let until = clock::now() + FRAMES_TIME;
-        for number in 0..FRAMES_TURN {
+    /// Hands over what messages there are, up to a turn's worth.
+    fn hand_over_messages(&mut self, id: ConnId) {
+        let until = clock::now() + MESSAGES_TIME;
+        for number in 0..MESSAGES_TURN {
             if number > 0 && clock::now() >= until {
                 return;
             }
             let Some(Entry { conn, session: Some(session) }) = self.conns.get_mut(&id) else { return };
-            if !conn.backlog || !conn.is_open_for_frames() {
+            if !conn.backlog || !conn.is_open_for_messages() {
                 return;
             }
             match conn.decoder.next() {
-                Ok(Some(body)) => {
-                    let after = self.service.frame(id, session, body, &mut self.hands);
-                    conn.note_frame();
+                Ok(Some(message)) => {
+                    let after = self.service.message(id, session, message, &mut self.hands);
+                    conn.note_message();
                     conn.follow(after);
                 }
                 Ok(None) => {
@@ -309,9 +302,9 @@ impl<S: Service> Front<S> {
                     if let Some(farewell) = self.service.farewell(&error) {
                         conn.output.push_bytes(farewell);
                     }
-                    conn.closing = Some(Closed::Malformed(error));
+                    conn.closing = Some(Closed::Malformed);
                 }
-                Err(error) => self.close(id, &Closed::Malformed(error)),
+                Err(_) => self.close(id, &Closed::Malformed),
             }
             self.obey();
         }
@@ -328,7 +321,7 @@ impl<S: Service> Front<S> {
             Ok(turn) => {
                 if turn.sent_bytes > 0 {
                     conn.note_taken(now);
-                    self.untaken.remove(id);
+                    self.room.took(id);
                 }
                 if turn.wait_until.is_some() {
                     conn.paced_until = turn.wait_until;
@@ -351,7 +344,7 @@ impl<S: Service> Front<S> {
         conn.queued = false;
         if conn.output.is_empty() {
             match conn.closing.clone() {
-                // The end is only read once nothing is held and every frame was handed over.
+                // The end is only read once nothing is held and every message was handed over.
                 None if conn.ended => return self.close_and_obey(id, &Closed::Peer),
                 Some(why) if session.is_some() => return self.part(id, &why),
                 _ if conn.lingers_until.is_some() && conn.ended => {
@@ -361,7 +354,7 @@ impl<S: Service> Front<S> {
             }
         }
         conn.note_turn(now);
-        if conn.backlog && conn.is_open_for_frames() {
+        if conn.backlog && conn.is_open_for_messages() {
             conn.queued = true;
             self.turns.push_back(id);
         }
@@ -374,15 +367,8 @@ impl<S: Service> Front<S> {
         }
         self.timers.set(Timer::Deadline(id), conn.due(&self.config.deadlines).map(|(at, _)| at));
         let address = conn.peer.ip();
-        match conn.is_incomplete() {
-            true => self.incomplete.set(id, address, conn.decoder.waiting_bytes()),
-            false => self.incomplete.remove(id),
-        }
-        match conn.untaken_bytes() {
-            Some(bytes) => self.untaken.set(id, address, bytes),
-            None => self.untaken.remove(id),
-        }
-        while let Some(oldest) = self.incomplete.victim(address).or_else(|| self.untaken.victim(address)) {
+        self.room.settle(id, conn);
+        while let Some(oldest) = self.room.victim(address) {
             self.close_and_obey(oldest, &Closed::Evicted);
         }
     }
@@ -441,7 +427,7 @@ impl<S: Service> Front<S> {
     }
 
     /// Takes a connection in; if the system cannot watch it, its session ends at once.
-    pub(super) fn insert(&mut self, id: ConnId, mut conn: Conn, session: S::Session) {
+    pub(super) fn insert(&mut self, id: ConnId, mut conn: Conn<S::Decoder>, session: S::Session) {
         conn.watched = conn.interest();
         match epoll::add(&self.epoll, &conn.socket, EventData::new_u64(id.0), conn.watched) {
             Ok(()) => drop(self.conns.insert(id, Entry { conn, session: Some(session) })),
@@ -450,12 +436,11 @@ impl<S: Service> Front<S> {
     }
 
     /// Takes a connection out, with everything that was kept for it.
-    pub(super) fn remove(&mut self, id: ConnId) -> Option<Entry<S::Session>> {
+    pub(super) fn remove(&mut self, id: ConnId) -> Option<Entry<S::Session, S::Decoder>> {
         let entry = self.conns.remove(&id)?;
         self.timers.set(Timer::Deadline(id), None);
         self.timers.set(Timer::Pace(id), None);
-        self.incomplete.remove(id);
-        self.untaken.remove(id);
+        self.room.remove(id);
         // Before the socket is dropped: a descriptor that lives on elsewhere would go on being reported.
         let _was_not_watched = epoll::delete(&self.epoll, &entry.conn.socket);
         Some(entry)
@@ -522,6 +507,7 @@ mod tests {
     #[derive(Debug, PartialEq)]
     enum News {
         Frame(ConnId, Vec<u8>),
+        Malformed(FrameError),
         Sent(u64),
         Closed(Closed),
         CpuNs(u64),
@@ -544,10 +530,11 @@ mod tests {
     impl Service for Desk {
         type Session = ();
         type Event = Event;
+        type Decoder = Decoder;
 
         fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) {}
 
-        fn frame(&mut self, id: ConnId, _: &mut (), body: &[u8], hands: &mut Hands<()>) -> After {
+        fn message(&mut self, id: ConnId, _: &mut (), body: &[u8], hands: &mut Hands<()>) -> After {
             match (body[0], self.other.clone()) {
                 (b'h', _) => {
                     self.tell(News::Frame(id, body.to_vec()));
@@ -586,7 +573,8 @@ mod tests {
             if body[0] == b'c' { After::Close } else { After::Next }
         }
 
-        fn farewell(&mut self, _: &FrameError) -> Option<Vec<u8>> {
+        fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>> {
+            self.tell(News::Malformed(error.clone()));
             Some(envelope(b"farewell"))
         }
 
@@ -635,6 +623,7 @@ mod tests {
 
     struct Setup {
         incomplete_max: usize,
+        idle_max: Option<usize>,
         output_max_bytes: usize,
         deadlines: Deadlines,
         rate: Option<Arc<Bucket>>,
@@ -648,6 +637,7 @@ mod tests {
         fn default() -> Setup {
             Setup {
                 incomplete_max: 1000,
+                idle_max: None,
                 output_max_bytes: limits::OUTPUT_MAX_BYTES,
                 deadlines: Deadlines::default(),
                 rate: None,
@@ -680,6 +670,7 @@ mod tests {
                 listener: Some(listener),
                 incomplete_max: self.incomplete_max,
                 incomplete_per_address_max: 1000,
+                idle_max: self.idle_max,
                 output_max_bytes: self.output_max_bytes,
                 rate: self.rate,
                 deadlines: self.deadlines,
@@ -807,7 +798,8 @@ mod tests {
             let mut decoder = Decoder::new();
             assert_eq!(receive(&mut client, &mut decoder), Some(b"farewell".to_vec()));
             assert_eq!(receive(&mut client, &mut decoder), None, "closed in order, not reset");
-            assert_eq!(front.next_news(), News::Closed(Closed::Malformed(error)));
+            assert_eq!(front.next_news(), News::Malformed(error));
+            assert_eq!(front.next_news(), News::Closed(Closed::Malformed));
         }
         assert_eq!(ask(&mut other, b"e2"), Some(b"e2".to_vec()));
     }
@@ -827,6 +819,20 @@ mod tests {
         }
         assert_eq!(ask(&mut idle[299], b"e3"), Some(b"e3".to_vec()), "the youngest was kept");
         assert_eq!(ask(&mut proven, b"e4"), Some(b"e4".to_vec()), "idle after a request is not incomplete");
+    }
+
+    #[test]
+    fn of_too_many_that_are_idle_the_longest_idle_one_goes() {
+        let front = Setup { idle_max: Some(2), ..Setup::default() }.start();
+        let mut clients = [front.connect(), front.connect(), front.connect()];
+        for index in [0, 1, 0, 2] {
+            assert_eq!(ask(&mut clients[index], b"e"), Some(b"e".to_vec()));
+        }
+        assert_eq!(front.next_news(), News::Closed(Closed::Evicted));
+        assert_eq!(receive(&mut clients[1], &mut Decoder::new()), None);
+        for index in [0, 2] {
+            assert_eq!(ask(&mut clients[index], b"e"), Some(b"e".to_vec()));
+        }
     }
 
     #[test]
@@ -1054,7 +1060,7 @@ mod tests {
     fn a_limited_upload_rests_between_its_turns_and_answers_meanwhile() {
         let file = noise((64 << 10) + 3000);
         // A full burst at once, then 10 kB/s: the front has 300 ms in which it could spin.
-        let rate = Some(Arc::new(Bucket::new(10_000)));
+        let rate = Some(Arc::new(Bucket::new(Some(10_000))));
         let front = Setup { file: file.clone(), rate, ..Setup::default() }.start();
         let (mut client, mut other) = (front.connect(), front.connect());
         client.write_all(&envelope(b"f1")).expect("taken");
@@ -1071,7 +1077,7 @@ mod tests {
     #[test]
     fn two_limited_readers_progress_by_turns() {
         const FILE_BYTES: usize = 300 << 10;
-        let rate = Some(Arc::new(Bucket::new(1_000_000)));
+        let rate = Some(Arc::new(Bucket::new(Some(1_000_000))));
         let front = Setup { file: noise(FILE_BYTES), rate, ..Setup::default() }.start();
         let got = [0, 1].map(|_| AtomicUsize::new(0));
         let other_had = std::thread::scope(|scope| {

@@ -4,10 +4,13 @@
 //! and those for a connection that has ended are void. Must never send or read here: what an act changes
 //! shows in the connection's next turn.
 
+use std::borrow::Borrow;
+
 use super::conn::{Conn, Origin};
 use super::front::{Entry, Front, why};
 use super::listen::dial;
 use super::service::{Closed, Command, ConnId, Parts, Service};
+use crate::proto::Decode;
 use crate::rt::clock;
 
 impl<S: Service> Front<S> {
@@ -24,7 +27,7 @@ impl<S: Service> Front<S> {
         }
     }
 
-    fn carry_out(&mut self, command: Command<S::Session>) {
+    fn carry_out(&mut self, command: Command<S::Session, S::Decoder>) {
         match command {
             Command::Send { to, bytes } => self.queue_output(to, |conn| conn.output.push_bytes(bytes)),
             Command::SendFile { to, file, range, tag } => {
@@ -57,11 +60,11 @@ impl<S: Service> Front<S> {
                     to(Parts { socket, peer, decoder, unsent: output.into_unsent() });
                 }
             }
-            Command::Adopt { parts, session, body } => self.adopt(parts, session, &body),
+            Command::Adopt { parts, session, message } => self.adopt(parts, session, message.borrow()),
         }
     }
 
-    fn queue_output(&mut self, id: ConnId, push: impl FnOnce(&mut Conn)) {
+    fn queue_output(&mut self, id: ConnId, push: impl FnOnce(&mut Conn<S::Decoder>)) {
         self.change(id, |conn| {
             if conn.output.is_empty() {
                 conn.note_taken(clock::now());
@@ -71,14 +74,19 @@ impl<S: Service> Front<S> {
     }
 
     /// Changes a connection that is still in use; its next turn draws the conclusions.
-    fn change(&mut self, id: ConnId, change: impl FnOnce(&mut Conn)) {
+    fn change(&mut self, id: ConnId, change: impl FnOnce(&mut Conn<S::Decoder>)) {
         if let Some(Entry { conn, session: Some(_) }) = self.conns.get_mut(&id) {
             change(conn);
             self.give_turn(id);
         }
     }
 
-    fn adopt(&mut self, parts: Parts, session: S::Session, body: &[u8]) {
+    fn adopt(
+        &mut self,
+        parts: Parts<S::Decoder>,
+        session: S::Session,
+        message: &<S::Decoder as Decode>::Message,
+    ) {
         let id = self.new_id();
         let mut conn = Conn::new(parts.socket, parts.peer, Origin::Accepted, clock::now());
         conn.decoder = parts.decoder;
@@ -86,8 +94,8 @@ impl<S: Service> Front<S> {
         conn.output.push_bytes(parts.unsent);
         self.insert(id, conn, session);
         let Some(Entry { conn, session: Some(session) }) = self.conns.get_mut(&id) else { return };
-        let after = self.service.frame(id, session, body, &mut self.hands);
-        conn.note_frame();
+        let after = self.service.message(id, session, message, &mut self.hands);
+        conn.note_message();
         conn.follow(after);
         self.give_turn(id);
     }

@@ -113,10 +113,12 @@ impl Output {
                     if wanted == 0 || asked_rate {
                         break;
                     }
-                    asked_rate = rate.is_some();
                     let granted = match rate.map(|bucket| bucket.take(wanted, now)) {
-                        None => wanted,
-                        Some(Grant::Bytes(granted)) => granted,
+                        None | Some(Grant::All) => wanted,
+                        Some(Grant::Bytes(granted)) => {
+                            asked_rate = true;
+                            granted
+                        }
                         Some(Grant::WaitUntil(then)) => {
                             turn.wait_until = Some(then);
                             break;
@@ -124,7 +126,7 @@ impl Output {
                     };
                     let outcome = send_range(socket, file, &mut range.start, granted);
                     let taken = *outcome.as_ref().unwrap_or(&0);
-                    if let Some(bucket) = rate {
+                    if let Some(bucket) = rate.filter(|_| asked_rate) {
                         bucket.give_back(granted - taken);
                     }
                     outcome?;
@@ -203,7 +205,7 @@ mod tests {
         let mut output = Output::default();
         output.push_file(Arc::new(file), 0..1 << 30, 1);
         let (rate_bytes_per_s, now) = (10 << 30, clock::now());
-        let bucket = Bucket::new(rate_bytes_per_s);
+        let bucket = Bucket::new(Some(rate_bytes_per_s));
         let mut sent_bytes = 0;
         loop {
             let turn = output.send(&socket, 200 << 20, Some(&bucket), now).expect("it works");
@@ -236,7 +238,7 @@ mod tests {
             assert_eq!((turn.sent_bytes, is_corked()), (sent_bytes, corked));
         }
         output.push_file(file, 0..3000, 2);
-        let bucket = Bucket::new(1);
+        let bucket = Bucket::new(Some(1));
         bucket.take(u64::MAX, now);
         let turn = output.send(&socket, 1000, Some(&bucket), now).expect("it works");
         assert!(turn.wait_until.is_some() && !output.is_empty());

@@ -1,7 +1,7 @@
 //! What a front thread asks of the program above it: `Service`, and the `Hands` through which a service acts
 //! on connections.
 //!
-//! A service is a function of frames and events: it never touches a socket and never blocks. It acts by
+//! A service is a function of messages and events: it never touches a socket and never blocks. It acts by
 //! queueing commands, which the front carries out as soon as the call returns.
 
 use std::fs::File;
@@ -10,18 +10,18 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::proto::{Decoder, FrameError};
+use crate::proto::{Decode, Decoder};
 
 /// One connection of one front, for as long as it lives; never used again for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
-/// What becomes of a connection after a frame.
+/// What becomes of a connection after a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
-    /// The next frame may be handed over, now or when it comes.
+    /// The next message may be handed over, now or when it comes.
     Next,
-    /// No further frame is handed over until [`Hands::release`]: the answer to this one comes later and must
+    /// No further message is handed over until [`Hands::release`]: the answer to this one comes later and must
     /// come in order.
     Hold,
     /// Close once everything queued has been sent.
@@ -42,8 +42,8 @@ pub enum Closed {
     Deadline,
     /// The other end took no byte of a waiting reply for too long.
     Stalled,
-    /// The bytes were no frames.
-    Malformed(FrameError),
+    /// The bytes were no messages; [`Service::farewell`] was told why.
+    Malformed,
     /// It made room: the caps on incomplete requests were reached and it was the oldest, or those on unsent output and
     /// it was without progress longest.
     Evicted,
@@ -53,11 +53,11 @@ pub enum Closed {
 
 /// A connection taken out of a front, to be adopted by another one.
 #[derive(Debug)]
-pub struct Parts {
+pub struct Parts<D = Decoder> {
     pub socket: TcpStream,
     pub peer: SocketAddr,
-    /// Holds what was received beyond the last frame handed over.
-    pub decoder: Decoder,
+    /// Holds what was received beyond the last message handed over.
+    pub decoder: D,
     /// Output that was queued and not yet sent.
     pub unsent: Vec<u8>,
 }
@@ -68,52 +68,66 @@ pub trait Service {
     type Session;
     /// What other threads send to it through its mailbox.
     type Event: Send + 'static;
+    /// What cuts the bytes of its connections into messages.
+    type Decoder: Decode;
 
     /// A connection was accepted. `local` is our end of it.
     fn accepted(&mut self, peer: SocketAddr, local: SocketAddr) -> Self::Session;
 
-    /// A frame has arrived, on an accepted connection or one opened with [`Hands::connect`].
-    fn frame(
+    /// A message has arrived, on an accepted connection or one opened with [`Hands::connect`].
+    fn message(
         &mut self,
         id: ConnId,
         session: &mut Self::Session,
-        body: &[u8],
-        hands: &mut Hands<Self::Session>,
+        message: &<Self::Decoder as Decode>::Message,
+        hands: &mut Hands<Self::Session, Self::Decoder>,
     ) -> After;
 
-    /// The bytes on an accepted connection were no frame. What is returned is sent before it is closed.
-    fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>>;
+    /// The bytes on an accepted connection were no message. What is returned is sent before it is closed.
+    fn farewell(&mut self, error: &<Self::Decoder as Decode>::Error) -> Option<Vec<u8>>;
 
     /// Something came through the mailbox.
-    fn event(&mut self, event: Self::Event, hands: &mut Hands<Self::Session>);
+    fn event(&mut self, event: Self::Event, hands: &mut Hands<Self::Session, Self::Decoder>);
 
     /// The last byte of a file range queued with `tag` was handed to the system.
-    fn sent(&mut self, id: ConnId, session: &mut Self::Session, tag: u64, hands: &mut Hands<Self::Session>);
+    fn sent(
+        &mut self,
+        id: ConnId,
+        session: &mut Self::Session,
+        tag: u64,
+        hands: &mut Hands<Self::Session, Self::Decoder>,
+    );
 
     /// A connection has ended, whoever ended it. Called exactly once for each session but those handed over.
-    fn closed(&mut self, id: ConnId, session: Self::Session, why: &Closed, hands: &mut Hands<Self::Session>);
+    fn closed(
+        &mut self,
+        id: ConnId,
+        session: Self::Session,
+        why: &Closed,
+        hands: &mut Hands<Self::Session, Self::Decoder>,
+    );
 }
 
 /// What a service may do to the connections of its front. Commands for a connection that has ended meanwhile
 /// are void.
 #[derive(Debug)]
-pub struct Hands<S> {
-    commands: Vec<Command<S>>,
+pub struct Hands<S, D: Decode = Decoder> {
+    commands: Vec<Command<S, D>>,
 }
 
 /// One queued act.
-pub(super) enum Command<S> {
+pub(super) enum Command<S, D: Decode> {
     Send { to: ConnId, bytes: Vec<u8> },
     SendFile { to: ConnId, file: Arc<File>, range: Range<u64>, tag: u64 },
     Release { conn: ConnId },
     Close { conn: ConnId },
     KeepIdle { conn: ConnId, forever: bool },
     Connect { endpoint: SocketAddr, bind: Option<IpAddr>, session: S, first: Vec<u8>, deadline: Duration },
-    HandOver { conn: ConnId, to: Box<dyn FnOnce(Parts) + Send> },
-    Adopt { parts: Parts, session: S, body: Vec<u8> },
+    HandOver { conn: ConnId, to: Box<dyn FnOnce(Parts<D>) + Send> },
+    Adopt { parts: Parts<D>, session: S, message: <D::Message as ToOwned>::Owned },
 }
 
-impl<S> std::fmt::Debug for Command<S> {
+impl<S, D: Decode> std::fmt::Debug for Command<S, D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Command::Send { .. } => "Send",
@@ -128,14 +142,14 @@ impl<S> std::fmt::Debug for Command<S> {
     }
 }
 
-impl<S> Default for Hands<S> {
-    fn default() -> Hands<S> {
+impl<S, D: Decode> Default for Hands<S, D> {
+    fn default() -> Hands<S, D> {
         Hands { commands: Vec::new() }
     }
 }
 
-impl<S> Hands<S> {
-    /// Queues bytes, usually a frame, behind what is queued already.
+impl<S, D: Decode> Hands<S, D> {
+    /// Queues bytes, usually a message, behind what is queued already.
     pub fn send(&mut self, to: ConnId, bytes: Vec<u8>) {
         self.commands.push(Command::Send { to, bytes });
     }
@@ -162,7 +176,7 @@ impl<S> Hands<S> {
         self.commands.push(Command::KeepIdle { conn, forever });
     }
 
-    /// Opens a connection, from `bind` if given, sends `first` and waits for one frame until `deadline` from
+    /// Opens a connection, from `bind` if given, sends `first` and waits for one message until `deadline` from
     /// now. [`Service::closed`] tells of a failure.
     pub fn connect(
         &mut self,
@@ -177,17 +191,17 @@ impl<S> Hands<S> {
 
     /// Takes a connection out of this front and gives it to `to`, once and for good. Its session is dropped
     /// without a call of [`Service::closed`].
-    pub fn hand_over(&mut self, conn: ConnId, to: impl FnOnce(Parts) + Send + 'static) {
+    pub fn hand_over(&mut self, conn: ConnId, to: impl FnOnce(Parts<D>) + Send + 'static) {
         self.commands.push(Command::HandOver { conn, to: Box::new(to) });
     }
 
-    /// Takes in a connection of another front and hands `body`, the frame with which it moved, to
-    /// [`Service::frame`] first.
-    pub fn adopt(&mut self, parts: Parts, session: S, body: Vec<u8>) {
-        self.commands.push(Command::Adopt { parts, session, body });
+    /// Takes in a connection of another front and hands `message`, with which it moved, to
+    /// [`Service::message`] first.
+    pub fn adopt(&mut self, parts: Parts<D>, session: S, message: <D::Message as ToOwned>::Owned) {
+        self.commands.push(Command::Adopt { parts, session, message });
     }
 
-    pub(super) fn take(&mut self) -> Vec<Command<S>> {
+    pub(super) fn take(&mut self) -> Vec<Command<S, D>> {
         std::mem::take(&mut self.commands)
     }
 }

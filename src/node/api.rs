@@ -7,7 +7,10 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use thiserror::Error;
 
-use crate::types::{Checksum, ContentKey, FileEntry, FileName, Kind, Layout, Md5Digest, Millis, Printable};
+use crate::types::{
+    Checksum, ContentKey, FileEntry, FileName, Kind, Layout, Md5Digest, Millis, NodeTraits, Printable,
+    ReplicationStatus,
+};
 
 /// How a node runs. Every field has a flag of the same name.
 #[derive(Debug, Clone)]
@@ -35,8 +38,13 @@ pub struct NodeConfig {
     pub max_upload: Option<u64>,
     /// True: a tracker that is not there is waited for. False: it is an error of whoever asks.
     pub wait_for_tracker: bool,
+    pub membership: Membership,
     /// Go on by itself with downloads that a former run of the node left unfinished.
     pub resume: bool,
+    /// Keep copies of others' files when the tracker asks for it. Nothing is asked of a node without heartbeats.
+    pub accept_replicas: bool,
+    /// Most bytes of such copies, those under way included; `None`: as many as the disk has room for.
+    pub replica_quota: Option<u64>,
     /// Where notices go; dropped when full.
     pub notices: Sender<Notice>,
 }
@@ -60,10 +68,32 @@ impl NodeConfig {
             heartbeat: Some(Duration::from_secs(5)),
             max_upload: None,
             wait_for_tracker: false,
+            membership: Membership::Member,
             resume: false,
+            accept_replicas: false,
+            replica_quota: None,
             notices: crossbeam_channel::bounded(0).0,
         }
     }
+
+    /// What the tracker is told about the node when it starts.
+    pub(super) fn traits(&self) -> NodeTraits {
+        // A node that says nothing unasked would never ask for anything to keep.
+        let is_member = self.membership == Membership::Member;
+        let is_willing = self.accept_replicas && self.heartbeat.is_some() && is_member;
+        let quota = self.replica_quota.unwrap_or(u64::MAX);
+        NodeTraits { http_port: None, replica_quota_bytes: is_willing.then_some(quota) }
+    }
+}
+
+/// Whether others know of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    /// It listens, registers, locks its share and offers what is in it.
+    Member,
+    /// It asks and downloads: no listener, no registration, no lock on the directory, and nothing of it is read but where a download is
+    /// to go. Its port only says which row of the latency file is its own.
+    Guest,
 }
 
 /// Where latencies come from.
@@ -155,6 +185,16 @@ pub struct Uploads {
     pub sent_bytes: u64,
     /// Peers that something is uploaded to now.
     pub peers: usize,
+}
+
+/// How it stands with the copies of a content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicationReport {
+    /// What copies are called.
+    pub name: FileName,
+    pub key: ContentKey,
+    /// Its [`ReplicationStatus::shortfall`] says why there will not be more.
+    pub status: ReplicationStatus,
 }
 
 /// What is going on in a download.

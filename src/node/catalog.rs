@@ -44,7 +44,7 @@ impl SharedFile {
             md5: hashed.md5,
             md5_origin: Md5Origin::Computed,
             holding: Holding::Full,
-            attributes: Vec::new(),
+            attributes: FileEntry::attributes_of(kind == Kind::Replicated),
         };
         SharedFile {
             entry: Arc::new(entry),

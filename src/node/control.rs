@@ -9,7 +9,7 @@ use super::memory::Memory;
 use super::upload;
 use crate::net::{After, Closed, ConnId, Hands, Service};
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
-use crate::proto::{FrameError, decode};
+use crate::proto::{Decoder, FrameError, decode};
 use crate::rt::Post;
 use crate::types::{ContentKey, Manifest, PieceSet};
 
@@ -60,10 +60,11 @@ impl Control {
 impl Service for Control {
     type Session = ();
     type Event = ();
+    type Decoder = Decoder;
 
     fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) {}
 
-    fn frame(&mut self, id: ConnId, _session: &mut (), body: &[u8], hands: &mut Hands<()>) -> After {
+    fn message(&mut self, id: ConnId, _session: &mut (), body: &[u8], hands: &mut Hands<()>) -> After {
         let reply = match decode(body) {
             Ok(PeerRequest::Identify) => {
                 PeerReply::Identity { node: self.memory.node, nonce: *self.memory.nonce.lock() }

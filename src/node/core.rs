@@ -100,7 +100,6 @@ struct State {
     looking: HashMap<FileName, Looking>,
     checks: HashMap<FileName, Vec<Sender<Option<Arc<SharedFile>>>>>,
     published_at: Option<Instant>,
-    first_scan_done: bool,
 }
 
 /// The core, not yet running.
@@ -118,8 +117,8 @@ pub(super) struct CoreParts {
     pub(super) notices: Sender<Notice>,
     /// The sender is for workers to answer through.
     pub(super) events: (Sender<Event>, Receiver<Event>),
-    /// Told once, when the first scan is published.
-    pub(super) first_scan: Sender<ScanSummary>,
+    /// Told once, when the first scan is published; `None`: there is no scan unless it is asked for.
+    pub(super) first_scan: Option<Sender<ScanSummary>>,
     pub(super) stop: Stop,
 }
 
@@ -128,9 +127,11 @@ impl Core {
         Core { parts, state: State::default() }
     }
 
-    /// Scans once, then serves events until stopped.
+    /// Scans once if it is to, then serves events until stopped.
     pub(super) fn run(mut self) {
-        self.begin_scan(Vec::new());
+        if self.parts.first_scan.is_some() {
+            self.begin_scan(Vec::new());
+        }
         loop {
             self.feed_pool();
             self.end_scan_if_done();
@@ -425,12 +426,11 @@ impl Core {
         scan.summary.files = self.parts.memory.catalog.read().len();
         self.parts.discovery.publish();
         let result = scan.failed.map_or(Ok(scan.summary), Err);
-        if !self.state.first_scan_done {
-            self.state.first_scan_done = true;
+        if let Some(first_scan) = self.parts.first_scan.take() {
             if result.is_ok() {
                 self.notice(Level::Info, format!("ready: {} files", scan.summary.files));
             }
-            let _node_may_have_gone = self.parts.first_scan.send(scan.summary);
+            let _node_may_have_gone = first_scan.send(scan.summary);
         }
         if let (Err(why), true) = (&result, scan.replies.is_empty()) {
             self.notice(Level::Warning, format!("the share cannot be scanned: {}", Printable(why)));
@@ -470,7 +470,7 @@ mod tests {
     use crate::discovery::DiscoveryError;
     use crate::rt::Threads;
     use crate::store::{HashError, RealDisk};
-    use crate::types::{Layout, NodeId, Provider, Query};
+    use crate::types::{Layout, NodeId, NodeTraits, Provider, Query};
     use crossbeam_channel::bounded;
 
     struct Nobody;
@@ -494,13 +494,13 @@ mod tests {
         let stop = Stop::new().expect("a descriptor");
         let folders = Folders::open(dir.path(), layout, None, Arc::new(RealDisk)).expect("a share");
         let parts = CoreParts {
-            memory: Arc::new(Memory::new(NodeId(1))),
+            memory: Arc::new(Memory::new(NodeId(1), NodeTraits::default())),
             folders: Arc::new(folders),
             discovery: Arc::new(Nobody),
             pool: Pool::start("none", 0, 10, &Threads::new(), &stop).expect("no thread"),
             notices: bounded(10).0,
             events: bounded(10),
-            first_scan: bounded(1).0,
+            first_scan: Some(bounded(1).0),
             stop,
         };
         (Core::new(parts), dir)

@@ -9,10 +9,12 @@ use parking_lot::Mutex;
 use super::api::{CommandError, Level, Notice};
 use super::catalog::SharedFile;
 use super::core;
+use super::jobs::Jobs;
 use super::latency::Latencies;
 use super::memory::Memory;
 use super::turns::Turns;
 use crate::discovery::{DiscoveryError, TrackerClient};
+use crate::net::Bucket;
 use crate::rt::Stop;
 use crate::store::Folders;
 use crate::types::{FileName, Millis};
@@ -32,9 +34,10 @@ pub(super) struct Engine {
     pub(super) load_weight: Millis,
     pub(super) retries: u32,
     pub(super) notices: Sender<Notice>,
+    /// What pays for every byte that is sent of a file.
+    pub(super) upload_rate: Arc<Bucket>,
     pub(super) turns: Turns,
-    /// The download that is gone on with by itself right now, and what ends it. Whoever takes it out has it set aside.
-    pub(super) resuming: Mutex<Option<(FileName, Stop)>>,
+    pub(super) jobs: Jobs,
 }
 
 impl Engine {

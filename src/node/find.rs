@@ -245,21 +245,35 @@ fn groups(
     for entry in own {
         by_content.entry(entry.key()).or_default().1.push(entry);
     }
+    let votes = votes(by_content.values().map(|(holders, _)| holders.as_slice()));
     let mut groups: Vec<(usize, FoundGroup)> = by_content
         .into_iter()
-        .map(|(key, (holders, own))| {
-            let full = full_holders(&holders);
+        .zip(votes)
+        .map(|((key, (holders, own)), votes)| {
             let mut rows = rated_rows(holders, weight);
             rows.extend(own.into_iter().map(|entry| FoundRow {
                 endpoint: own_endpoint,
                 entry: FileEntry::clone(&entry),
                 rating: None,
             }));
-            (full, FoundGroup { key, rows })
+            (votes, FoundGroup { key, rows })
         })
         .collect();
-    groups.sort_by_key(|(full, group)| (std::cmp::Reverse(*full), group.key));
+    groups.sort_by_key(|(votes, group)| (std::cmp::Reverse(*votes), group.key));
     groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// How many nodes say that the name means each of these contents: those that have all of it. Replicas say nothing, as they follow from what
+/// others have, and would make a content that one node has made up the equal of any other; only where nobody has anything else do they
+/// count.
+pub(super) fn votes<'a>(contents: impl Iterator<Item = &'a [LiveHolder]>) -> Vec<usize> {
+    let is_own = |holder: &&LiveHolder| !holder.provider.entry.is_replica();
+    let count = |holders: &[LiveHolder]| {
+        let own: Vec<_> = holders.iter().filter(is_own).cloned().collect();
+        (full_holders(&own), full_holders(holders))
+    };
+    let (own, all): (Vec<_>, Vec<_>) = contents.map(count).unzip();
+    if own.iter().all(|votes| *votes == 0) { all } else { own }
 }
 
 /// Number of nodes among `holders` that have the whole content, under however many names.
@@ -315,7 +329,33 @@ mod tests {
             holding,
             attributes: Vec::new(),
         };
-        Provider { node: NodeId(u128::from(port)), endpoint: ([127, 0, 0, 1], port).into(), entry }
+        let (node, endpoint) = (NodeId(u128::from(port)), ([127, 0, 0, 1], port).into());
+        Provider { node, endpoint, entry, attributes: Vec::new() }
+    }
+
+    #[test]
+    fn replicas_have_no_say_in_what_a_name_means() {
+        let check = |contents: &[&[(u16, bool)]], expected: &[usize]| {
+            let holder = |(port, is_replica): &(u16, bool)| {
+                let mut provider = provider(*port, Holding::Full);
+                provider.entry.attributes = FileEntry::attributes_of(*is_replica);
+                let candidate = Candidate {
+                    endpoint: provider.endpoint,
+                    latency: Millis::from_ms(1),
+                    latency_origin: crate::logic::select::LatencyOrigin::Measured,
+                    load: 0,
+                    yours: 0,
+                };
+                LiveHolder { provider, candidate }
+            };
+            let contents: Vec<Vec<_>> = contents.iter().map(|one| one.iter().map(holder).collect()).collect();
+            assert_eq!(votes(contents.iter().map(Vec::as_slice)), expected, "{contents:?}");
+        };
+        check(&[], &[]);
+        check(&[&[(1, false), (2, false)], &[(3, false)]], &[2, 1]);
+        check(&[&[(1, false)], &[(2, false), (3, true), (4, true)]], &[1, 1]);
+        check(&[&[(1, false), (1, true)], &[(3, true), (4, true)]], &[1, 0]);
+        check(&[&[(1, true)], &[(3, true), (4, true)]], &[1, 2]);
     }
 
     #[test]

@@ -1,34 +1,38 @@
 //! The handle of a running node: starts its threads, runs people's commands on the caller's thread, stops everything in order.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, at, bounded, select};
+use crossbeam_channel::{Receiver, at, bounded, select};
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::api::{
-    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Level, NodeConfig, Notice, OwnFile,
-    Progress, Ready, ScanSummary, StartError,
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Membership, NodeConfig, OwnFile,
+    Progress, Ready, ReplicationReport, ScanSummary, StartError,
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
 use super::download;
 use super::engine::Engine;
 use super::find;
+use super::jobs::{Job, JobError, JobId, JobNews, Jobs, Watching};
 use super::latency::Latencies;
 use super::memory::Memory;
 use super::names::KnownNames;
+use super::news;
+use super::replicas;
+use super::replicate;
 use super::resume;
 use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
-use crate::discovery::{News, TrackerClient, TrackerClientConfig};
+use crate::discovery::{Discovery as _, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
-use crate::store::{Disk, Folders, RealDisk, ShareError};
+use crate::store::{self, Disk, Folders, RealDisk, ShareError};
 use crate::types::{FileEntry, FileName, Kind, NodeId, NodeSummary, Printable, Query, limits};
 
 /// Threads that send files.
@@ -46,6 +50,7 @@ pub struct Node {
     first_scan: Receiver<ScanSummary>,
     known_names: KnownNames,
     wait_for_tracker: bool,
+    is_guest: bool,
     running: Running,
 }
 
@@ -59,7 +64,8 @@ struct Running {
 }
 
 impl Node {
-    /// Binds, takes the share, starts the threads. Does not wait for the tracker or the scan.
+    /// Binds, takes the share, starts the threads. Does not wait for the tracker or the scan. A [`Membership::Guest`] does neither bind
+    /// nor lock nor scan.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
@@ -72,29 +78,37 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
-        let save_dir = config.save_dir.as_deref();
-        let folders = Folders::open(&config.share, config.layout, save_dir, disk).map_err(share_error)?;
-        let folders = Arc::new(folders);
         let bind = SocketAddr::new(config.ip, config.port);
-        let listener = Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?);
-        let addr = listener.local_addr()?;
+        let is_member = config.membership == Membership::Member;
+        let save_dir = config.save_dir.as_deref();
+        let (folders, listener) = match config.membership {
+            Membership::Member => {
+                let folders =
+                    Folders::open(&config.share, config.layout, save_dir, disk).map_err(share_error)?;
+                (folders, Some(Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?)))
+            }
+            Membership::Guest => (Folders::visit(&config.share, disk).map_err(share_error)?, None),
+        };
+        let folders = Arc::new(folders);
+        let addr = listener.as_ref().map_or(Ok(bind), |listener| listener.local_addr())?;
         let me = SocketAddr::new(config.ip, addr.port());
         let latencies = Latencies::new(me, config.default_latency, &config.latency)
             .map_err(|error| StartError::Latency { path: error.path, why: error.why })?;
 
-        let memory = Arc::new(Memory::new(NodeId(SmallRng::from_os_rng().random())));
+        let memory = Arc::new(Memory::new(NodeId(SmallRng::from_os_rng().random()), config.traits()));
         let running = Running::new()?;
         let threads = &running.threads;
 
         let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, threads, &running.rest)?;
-        let news = news_to_notices(config.notices.clone());
+        let news = news::hear(Arc::clone(&memory), config.notices.clone());
         let client_config = TrackerClientConfig {
             tracker: config.tracker,
             node: memory.node,
             ip: config.ip,
             port: addr.port(),
             advertise: config.advertise,
-            heartbeat: config.heartbeat,
+            heartbeat: config.heartbeat.filter(|_| is_member),
+            registers: is_member,
         };
         let catalog = Arc::clone(&memory);
         let nonce = Arc::clone(&memory.nonce);
@@ -103,6 +117,10 @@ impl Node {
 
         let (to_core, core_events) = bounded(core::EVENTS_MAX);
         let (first_scan_sender, first_scan) = bounded(1);
+        if !is_member {
+            // There is nothing to wait for.
+            let _has_room = first_scan_sender.try_send(ScanSummary::default());
+        }
         let core = Core::new(CoreParts {
             memory: Arc::clone(&memory),
             folders: Arc::clone(&folders),
@@ -110,26 +128,17 @@ impl Node {
             pool: pool.clone(),
             notices: config.notices.clone(),
             events: (to_core.clone(), core_events),
-            first_scan: first_scan_sender,
+            first_scan: is_member.then_some(first_scan_sender),
             stop: running.rest.clone(),
         });
         threads.spawn("core", move || core.run())?;
 
-        let rate = config.max_upload.map(|bytes_per_s| Arc::new(Bucket::new(bytes_per_s)));
-        let mut upload_fronts = Vec::new();
-        for number in 1..=UPLOAD_FRONTS {
-            let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
-            upload_fronts.push(post);
+        let upload_rate = Arc::new(Bucket::new(config.max_upload));
+        if let Some(listener) = listener {
             let upload =
                 Upload { memory: Arc::clone(&memory), folders: Arc::clone(&folders), core: to_core.clone() };
-            let (front_config, stop) = (front_config(None, rate.clone()), running.rest.clone());
-            let name = format!("upload-{number}");
-            threads.spawn_fallible(&name, move || front::run(upload, front_config, mail, stop))?;
+            running.serve_peers(listener, &upload, &upload_rate)?;
         }
-        let (_, mail) = mailbox(1)?;
-        let control = Control { memory: Arc::clone(&memory), upload_fronts, next_upload_front: 0 };
-        let (front_config, stop) = (front_config(Some(listener), None), running.rest.clone());
-        threads.spawn_fallible("control", move || front::run(control, front_config, mail, stop))?;
 
         let known_names = KnownNames::new(Arc::clone(&memory));
         let engine = Arc::new(Engine {
@@ -144,13 +153,22 @@ impl Node {
             load_weight: config.load_weight,
             retries: config.retries,
             notices: config.notices,
+            upload_rate,
             turns: Turns::default(),
-            resuming: Mutex::default(),
+            jobs: Jobs::start(threads, &running.commands)?,
         });
-        resume::tidy_up(&engine);
-        if config.resume {
+        if is_member {
+            resume::tidy_up(&engine);
+        }
+        if config.resume && is_member {
             let (engine, stop) = (Arc::clone(&engine), running.commands.clone());
             threads.spawn("resume", move || resume::run(&engine, &stop))?;
+        }
+        if engine.memory.replicas.is_willing() {
+            let (engine, stop) = (Arc::clone(&engine), running.commands.clone());
+            threads.spawn("replicas", move || replicas::run(&engine, &stop))?;
+        } else if config.accept_replicas {
+            engine.warn("no replicas are kept: without heartbeats nothing is asked for".into());
         }
         Ok(Node {
             addr,
@@ -160,11 +178,12 @@ impl Node {
             first_scan,
             known_names,
             wait_for_tracker: config.wait_for_tracker,
+            is_guest: !is_member,
             running,
         })
     }
 
-    /// Where the listener is bound.
+    /// Where the listener is bound; a guest has none.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -213,6 +232,7 @@ impl Node {
         let summary = scanned.map_err(|why| CommandError::Share(Printable(&why).to_string()))?;
         let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
         self.engine.discovery.publish_now(deadline, cancel)?;
+        self.engine.measure_replicas(cancel);
         Ok(summary)
     }
 
@@ -234,7 +254,64 @@ impl Node {
         cancel: &Stop,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Downloaded, DownloadError> {
-        download::download(&self.engine, request, Kind::Downloaded, cancel, progress)
+        self.engine.jobs.run(&self.engine, request, cancel, progress)
+    }
+
+    /// Has a file downloaded into the share with nobody waiting; [`Node::watch`] tells of it.
+    ///
+    /// # Errors
+    /// [`JobError::TooMany`].
+    pub fn start_download(&self, request: DownloadRequest) -> Result<JobId, JobError> {
+        self.engine.jobs.start_download(&self.engine, request)
+    }
+
+    /// Every download of this node, the oldest first; of those that have ended the last [`limits::JOBS_ENDED_MAX`].
+    pub fn jobs(&self) -> Vec<Job> {
+        self.engine.jobs.all()
+    }
+
+    /// Stops a download for now, whoever asked for it. What was fetched is kept.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub fn pause(&self, id: JobId) -> Result<(), JobError> {
+        self.engine.jobs.pause(&self.engine, id)
+    }
+
+    /// Has a paused download go on.
+    ///
+    /// # Errors
+    /// [`JobError`]; `Pausing` while it has not stopped yet.
+    pub fn resume(&self, id: JobId) -> Result<(), JobError> {
+        self.engine.jobs.resume(&self.engine, id)
+    }
+
+    /// Ends a download, whoever asked for it. What was fetched is kept for the next download of the content.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub fn cancel(&self, id: JobId) -> Result<(), JobError> {
+        self.engine.jobs.cancel(&self.engine, id)
+    }
+
+    /// Has `watcher` told of every download until what is returned is dropped. It is called on the download's thread and must not wait.
+    pub fn watch(&self, watcher: impl Fn(&JobNews<'_>) + Send + Sync + 'static) -> Watching {
+        self.engine.jobs.watch(watcher)
+    }
+
+    /// Has the tracker see to `copies` live copies of what `query` means, on nodes that keep replicas; 0 takes that back. The wish stays
+    /// with the tracker; a restarted one is told it again while this node runs. Does not wait for the copies.
+    ///
+    /// # Errors
+    /// [`DownloadError::NotFound`] if no live node has all of it, [`DownloadError::Ambiguous`] if the query means several contents alike;
+    /// [`DownloadError::Command`] if the tracker could not be asked, or refuses.
+    pub fn replicate(
+        &self,
+        query: &Query,
+        copies: u32,
+        cancel: &Stop,
+    ) -> Result<ReplicationReport, DownloadError> {
+        replicate::replicate(&self.engine, query, copies, cancel)
     }
 
     /// Fetches a copy that is kept for others, on this thread: a replica, in no file's way, which `force` replaces alone. What a former
@@ -282,6 +359,25 @@ impl Node {
         Ok(self.engine.discovery.nodes(cancel)?)
     }
 
+    /// A page of the names that the tracker has live holders of, in order, those after `after`, and whether there are more.
+    ///
+    /// # Errors
+    /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
+    pub fn swarm_names(
+        &self,
+        after: Option<FileName>,
+        cancel: &Stop,
+    ) -> Result<(Vec<FileName>, bool), CommandError> {
+        Ok(self.engine.discovery.names(after, cancel)?)
+    }
+
+    /// Has the tracker tell others that this node has an HTTP server at this port of its address (0 or `None`: that it has none), so that
+    /// links can lead there. Does not wait; to be called as soon as the server is bound, and again when it is gone.
+    pub fn announce_http(&self, port: Option<u16>) {
+        self.engine.memory.traits.lock().http_port = port.filter(|port| *port != 0);
+        self.engine.discovery.publish();
+    }
+
     /// Names for completion, kept up to date by [`Node::refresh_names`].
     pub fn known_names(&self) -> KnownNames {
         self.known_names.clone()
@@ -292,7 +388,8 @@ impl Node {
         let Some(turn) = self.known_names.refreshing() else { return };
         let (engine, stop) = (Arc::clone(&self.engine), self.running.commands.clone());
         let _pool_is_busy = self.pool.try_run(move || {
-            if let Ok(names) = engine.discovery.names(&stop) {
+            // One page is enough for completion.
+            if let Ok((names, _)) = engine.discovery.names(None, &stop) {
                 turn.saw(names);
             }
         });
@@ -303,14 +400,29 @@ impl Node {
         UploadMeter::new(Arc::clone(&self.engine.memory))
     }
 
+    /// The rate of all uploads together, in bytes per second; `None`: no limit.
+    pub fn max_upload(&self) -> Option<u64> {
+        self.engine.upload_rate.rate_bytes_per_s()
+    }
+
+    /// Changes that rate, for what is being sent too.
+    pub fn set_max_upload(&self, rate_bytes_per_s: Option<u64>) {
+        self.engine.upload_rate.set_rate(rate_bytes_per_s);
+    }
+
     /// Delivers each thread that ends; one that ends before `stop` is a fault.
     pub fn ended(&self) -> &Receiver<Ended> {
         self.running.threads.ended()
     }
 
-    /// Leaves the tracker, ends transfers, joins every thread; at most 5 s.
-    pub fn stop(self) -> StopReport {
-        self.running.stop(|deadline| self.engine.discovery.wait_until_left(deadline))
+    /// Leaves the tracker, ends transfers, joins every thread; at most 5 s. Of no use afterwards, but that it holds the
+    /// share until it is dropped.
+    pub fn stop(&self) -> StopReport {
+        let report = self.running.stop(|deadline| self.engine.discovery.wait_until_left(deadline));
+        if self.is_guest {
+            store::leave_no_trace(&self.engine.folders.downloads());
+        }
+        report
     }
 }
 
@@ -318,6 +430,29 @@ impl Running {
     fn new() -> std::io::Result<Running> {
         let (commands, announce, rest) = (Stop::new()?, Stop::new()?, Stop::new()?);
         Ok(Running { threads: Threads::new(), commands, announce, rest })
+    }
+
+    /// Starts the control front and the upload fronts.
+    fn serve_peers(
+        &self,
+        listener: Arc<TcpListener>,
+        upload: &Upload,
+        rate: &Arc<Bucket>,
+    ) -> std::io::Result<()> {
+        let mut upload_fronts = Vec::new();
+        for number in 1..=UPLOAD_FRONTS {
+            let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
+            upload_fronts.push(post);
+            let (upload, stop) = (upload.clone(), self.rest.clone());
+            let config = FrontConfig { rate: Some(Arc::clone(rate)), ..FrontConfig::default() };
+            let name = format!("upload-{number}");
+            self.threads.spawn_fallible(&name, move || front::run(upload, config, mail, stop))?;
+        }
+        let (_, mail) = mailbox(1)?;
+        let control = Control { memory: Arc::clone(&upload.memory), upload_fronts, next_upload_front: 0 };
+        let config = FrontConfig { listener: Some(listener), ..FrontConfig::default() };
+        let stop = self.rest.clone();
+        self.threads.spawn_fallible("control", move || front::run(control, config, mail, stop))
     }
 
     /// Commands first, then the announce thread, which `left` waits for: nobody should be sent here any more before the fronts are gone.
@@ -338,29 +473,6 @@ impl Drop for Running {
     }
 }
 
-fn front_config(listener: Option<Arc<std::net::TcpListener>>, rate: Option<Arc<Bucket>>) -> FrontConfig {
-    FrontConfig { listener, rate, ..FrontConfig::default() }
-}
-
-fn news_to_notices(notices: Sender<Notice>) -> impl Fn(News) + Send + 'static {
-    move |news| {
-        let (level, text) = match news {
-            News::Restarted => (Level::Info, "the tracker was restarted: registered again".to_owned()),
-            News::Proved { endpoint } => {
-                (Level::Info, format!("this node's files are offered at {endpoint} now"))
-            }
-            News::Unproved { endpoint, why } => (
-                Level::Warning,
-                format!(
-                    "this node's files are not offered: the tracker called {endpoint} back: {why}; check --advertise and the firewall"
-                ),
-            ),
-            News::Lost { why } => (Level::Warning, format!("the tracker is lost: {why}")),
-        };
-        let _dropped_when_full = notices.try_send(Notice { level, text });
-    }
-}
-
 fn share_error(error: ShareError) -> StartError {
     match error {
         ShareError::NoSuchDirectory { path, why } => StartError::NoSuchDirectory { path, why },
@@ -376,5 +488,57 @@ fn listen_error(addr: SocketAddr, error: &std::io::Error) -> StartError {
             why: "the address is in use: stop what listens there, or choose another port".into(),
         },
         _ => StartError::Listen { addr, why: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Outcome;
+    use crate::tracker::{Tracker, TrackerConfig};
+    use std::fs;
+    use std::path::Path;
+
+    fn started(share: &Path, tracker: &Tracker, membership: Membership) -> Result<Node, StartError> {
+        let config = NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr());
+        let node = Node::start(NodeConfig { membership, ..config })?;
+        node.wait_ready(&Stop::new().expect("a descriptor")).expect("ready");
+        Ok(node)
+    }
+
+    #[test]
+    fn a_guest_downloads_and_nobody_hears_of_it() {
+        let (from, to) =
+            (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        fs::write(from.path().join("a"), vec![7; (2 << 20) + 1]).expect("written");
+        fs::write(to.path().join("own"), "not offered").expect("written");
+        let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
+        let member = started(from.path(), &tracker, Membership::Member).expect("it starts");
+        let guests = [(); 2]
+            .map(|()| started(to.path(), &tracker, Membership::Guest).expect("several may visit at once"));
+        let stop = Stop::new().expect("a descriptor");
+        for guest in &guests {
+            let name = FileName::new("a").expect("a name");
+            let found = guest.find(&Query::Name(name.clone()), &stop).expect("found");
+            assert_eq!(found.groups.iter().map(|group| group.rows.len()).sum::<usize>(), 1);
+            let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
+            let done = guest.download(&request, &stop, &mut |_| {}).expect("downloaded");
+            let is_first = std::ptr::eq(guest, &guests[0]);
+            assert_eq!(matches!(done.outcome, Outcome::Fetched { .. }), is_first, "{done:?}");
+        }
+        let known: Vec<_> =
+            member.nodes(&stop).expect("listed").into_iter().map(|node| node.endpoint).collect();
+        assert_eq!(known, [member.addr()]);
+        let in_use = started(from.path(), &tracker, Membership::Guest).map(drop).expect_err("it is shared");
+        assert!(matches!(in_use, StartError::ShareInUse { .. }), "{in_use}");
+        let member_too = started(to.path(), &tracker, Membership::Member).expect("guests keep nobody out");
+        let reports = guests.into_iter().chain([member_too, member]).map(|node| node.stop());
+        for report in reports.collect::<Vec<_>>().into_iter().chain([tracker.stop()]) {
+            assert!(report.is_clean(), "{report:?}");
+        }
+        let mut names: Vec<_> =
+            fs::read_dir(to.path()).expect("listed").flatten().map(|entry| entry.file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["a", "own"], "no trace is left");
     }
 }

@@ -10,9 +10,10 @@ use parking_lot::{Mutex, RwLock};
 
 use super::catalog::Catalog;
 use super::partials::Partials;
-use crate::discovery::{Changes, PublishedCatalog};
+use super::replicas::Replicas;
+use crate::discovery::{Changes, Keeping, PublishedCatalog};
 use crate::logic::ledger::Ledger;
-use crate::types::{FileEntry, NodeId, Nonce};
+use crate::types::{FileEntry, NodeId, NodeTraits, Nonce};
 
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -20,6 +21,9 @@ pub(super) struct Memory {
     /// What the listener shows to a tracker's call-back; set by the announce thread.
     pub(super) nonce: Arc<Mutex<Option<Nonce>>>,
     pub(super) catalog: RwLock<Catalog>,
+    pub(super) replicas: Replicas,
+    /// What the tracker is told about this node.
+    pub(super) traits: Mutex<NodeTraits>,
     pub(super) partials: Mutex<Partials>,
     pub(super) ledger: Mutex<Ledger>,
     /// Bytes of pieces that were sent whole since the start.
@@ -27,11 +31,13 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn new(node: NodeId) -> Memory {
+    pub(super) fn new(node: NodeId, traits: NodeTraits) -> Memory {
         Memory {
             node,
             nonce: Arc::default(),
             catalog: RwLock::default(),
+            replicas: Replicas::new(traits.replica_quota_bytes),
+            traits: Mutex::new(traits),
             partials: Mutex::default(),
             ledger: Mutex::default(),
             sent_bytes: AtomicU64::new(0),
@@ -52,5 +58,13 @@ impl PublishedCatalog for Memory {
 
     fn load(&self) -> u32 {
         self.ledger.lock().load()
+    }
+
+    fn traits(&self) -> NodeTraits {
+        *self.traits.lock()
+    }
+
+    fn keeping(&self) -> Option<Keeping> {
+        self.replicas.keeping()
     }
 }

@@ -10,12 +10,18 @@ mod control;
 mod core;
 mod download;
 mod engine;
+pub mod events;
+mod figures;
 mod find;
 mod handle;
+mod jobs;
 mod latency;
 mod memory;
 mod names;
+mod news;
 mod partials;
+mod replicas;
+mod replicate;
 mod resume;
 mod turns;
 mod upload;
@@ -23,10 +29,13 @@ mod work;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
-    LatencySource, Level, NodeConfig, Notice, Outcome, OwnFile, Progress, Ready, ScanSummary, StartError,
-    Uploads, Variant,
+    LatencySource, Level, Membership, NodeConfig, Notice, Outcome, OwnFile, Progress, Ready,
+    ReplicationReport, ScanSummary, StartError, Uploads, Variant,
 };
+pub use events::Journal;
+pub use figures::{Figures, Rate};
 pub use handle::Node;
+pub use jobs::{Job, JobError, JobId, JobNews, JobState, Origin, Watching, What};
 pub use latency::open_latency_file;
 pub use names::KnownNames;
 pub use upload::UploadMeter;

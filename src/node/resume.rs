@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Level, Outcome, Progress};
 use super::download;
 use super::engine::Engine;
+use super::jobs::{JobId, Origin};
 use crate::rt::{Stop, clock};
 use crate::store::{self, Partial, Record};
 use crate::types::{ContentKey, FileName};
@@ -38,6 +39,7 @@ pub(super) fn tidy_up(engine: &Engine) {
 pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
     let mut pause = FIRST_PAUSE;
     let mut told: HashMap<FileName, String> = HashMap::new();
+    let mut jobs: HashMap<ContentKey, JobId> = HashMap::new();
     while !stop.is_triggered() {
         let unfinished = store::unfinished(&engine.folders.downloads());
         if unfinished.is_empty() {
@@ -45,19 +47,21 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
         }
         for (name, key) in unfinished {
             let is_news = !told.contains_key(&name);
-            let why = match go_on(engine, &name, key, stop, is_news) {
-                Ok(None) | Err(DownloadError::Command(CommandError::Cancelled)) => continue,
-                Ok(Some(done)) => {
+            let Some(id) = job_of(engine, &mut jobs, &name, key) else { continue };
+            let why = match go_on(engine, id, &name, key, stop, is_news) {
+                None | Some(Err(DownloadError::Command(CommandError::Cancelled))) => continue,
+                Some(Ok(done)) => {
                     engine.notice(Level::Info, complete(&done));
                     continue;
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     if !may_go_better_later(&error) {
                         store::set_aside(&engine.folders.downloads(), key);
                         engine
                             .warn(format!("`{name}` is unfinished and left to the next `download`: {error}"));
                         continue;
                     }
+                    engine.jobs.queue_again(id);
                     error.to_string()
                 }
             };
@@ -73,39 +77,56 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
     let _stopped = stop.receiver().recv();
 }
 
+/// The job of an unfinished download: a new one the first time. `None`: it is not to be gone on with any more.
+fn job_of(
+    engine: &Engine,
+    jobs: &mut HashMap<ContentKey, JobId>,
+    name: &FileName,
+    key: ContentKey,
+) -> Option<JobId> {
+    if let Some(id) = jobs.get(&key) {
+        return Some(*id);
+    }
+    let record = store::wanted(&engine.folders.downloads(), key).filter(|record| record.name == *name)?;
+    let id = engine.jobs.add(request(record), Origin::Unasked).ok()?;
+    jobs.insert(key, id);
+    Some(id)
+}
+
 /// Goes on with one download; `None` if it is not to be gone on with any more, as others may have run for hours since it was listed.
 fn go_on(
     engine: &Arc<Engine>,
+    id: JobId,
     name: &FileName,
     key: ContentKey,
     stop: &Stop,
     is_news: bool,
-) -> Result<Option<Downloaded>, DownloadError> {
-    let cancel = stop.child().map_err(|error| CommandError::System(error.to_string()))?;
-    // Before the record is read: whoever sets it aside renames the record first and looks here then, so that one of us sees the other.
-    *engine.resuming.lock() = Some((name.clone(), cancel.clone()));
+) -> Option<Result<Downloaded, DownloadError>> {
     let mut progress = |event| {
         if let (Progress::Resumed { marked_bytes }, true) = (event, is_news) {
             let mib = marked_bytes >> 20;
             engine.notice(Level::Info, format!("going on with `{name}`: {mib} MiB of it are here"));
         }
     };
-    let done = match store::wanted(&engine.folders.downloads(), key).filter(|record| record.name == *name) {
-        Some(record) => download::go_on(engine, &request(record), key, &cancel, &mut progress).map(Some),
-        None => Ok(None),
+    // The record is read once the job runs: whoever sets it aside renames the record first and ends the job then, so that one of us
+    // sees the other.
+    let job = |_: &DownloadRequest, cancel: &Stop, progress: &mut dyn FnMut(Progress)| match store::wanted(
+        &engine.folders.downloads(),
+        key,
+    )
+    .filter(|record| record.name == *name)
+    {
+        Some(record) => download::go_on(engine, &request(record), key, cancel, progress),
+        None => Err(CommandError::Cancelled.into()),
     };
-    if let Ok(Some(Downloaded { outcome: Outcome::AlreadyHere, .. })) = &done
+    let done = engine.jobs.run_once(engine, id, stop, job, &mut progress)?;
+    if let Ok(Downloaded { outcome: Outcome::AlreadyHere, .. }) = &done
         && let Ok(left) = Partial::open(&engine.folders.downloads(), key)
     {
         // Somebody has put the very content there: what was fetched is of no use any more.
         let _stays = left.part.discard();
     }
-    let is_set_aside = engine.resuming.lock().take().is_none();
-    if is_set_aside {
-        // The download may have written its record again meanwhile.
-        store::set_aside(&engine.folders.downloads(), key);
-    }
-    done
+    Some(done)
 }
 
 /// The piece list is dropped here: the download reads its own. Whoever gave leave to replace a file meant the one that was there then.
@@ -137,15 +158,17 @@ fn complete(done: &Downloaded) -> String {
     format!("went on with `{name}`: {} bytes b3 {} {from}", key.size_bytes, key.id)
 }
 
-/// See [`super::Node::set_aside`]. What is gone on with is taken out of `resuming`: by that its thread knows.
-pub(super) fn set_aside(engine: &Engine, name: &FileName) {
+/// See [`super::Node::set_aside`].
+pub(super) fn set_aside(engine: &Arc<Engine>, name: &FileName) {
+    set_aside_records(engine, name);
+    engine.jobs.cancel_unasked(engine, name);
+}
+
+/// Has a restarted node let the downloads of `name` be.
+pub(super) fn set_aside_records(engine: &Engine, name: &FileName) {
     for (_, key) in
         store::unfinished(&engine.folders.downloads()).iter().filter(|(unfinished, _)| unfinished == name)
     {
         store::set_aside(&engine.folders.downloads(), *key);
-    }
-    let resuming = engine.resuming.lock().take_if(|(resuming, _)| resuming == name);
-    if let Some((_, cancel)) = resuming {
-        cancel.trigger();
     }
 }

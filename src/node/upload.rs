@@ -17,7 +17,7 @@ use super::core;
 use super::memory::Memory;
 use crate::net::{After, Closed, ConnId, Hands, Parts, Service};
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
-use crate::proto::{FrameError, decode};
+use crate::proto::{Decoder, FrameError, decode};
 use crate::store::share::FileStamp;
 use crate::store::{Folders, is_shortage};
 use crate::types::{ContentKey, Geometry, NodeId, limits};
@@ -45,7 +45,7 @@ pub(super) enum Event {
     Moved { parts: Parts, body: Vec<u8> },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Upload {
     pub(super) memory: Arc<Memory>,
     pub(super) folders: Arc<Folders>,
@@ -183,12 +183,19 @@ impl Upload {
 impl Service for Upload {
     type Session = Session;
     type Event = Event;
+    type Decoder = Decoder;
 
     fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) -> Session {
         Session::default()
     }
 
-    fn frame(&mut self, id: ConnId, session: &mut Session, body: &[u8], hands: &mut Hands<Session>) -> After {
+    fn message(
+        &mut self,
+        id: ConnId,
+        session: &mut Session,
+        body: &[u8],
+        hands: &mut Hands<Session>,
+    ) -> After {
         let request = match decode(body) {
             Ok(PeerRequest::Piece { asker, content, piece }) => (asker, content, piece),
             Ok(_) => {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::codec::{self, CodecError};
+use super::decode::Decode;
 use crate::types::limits;
 
 /// "NPR" and the protocol version.
@@ -124,6 +125,23 @@ impl Decoder {
         out[..len].copy_from_slice(&self.bytes[self.taken..self.taken + len]);
         self.taken += len;
         len
+    }
+}
+
+impl Decode for Decoder {
+    type Message = [u8];
+    type Error = FrameError;
+
+    fn push(&mut self, bytes: &[u8]) {
+        Decoder::push(self, bytes);
+    }
+
+    fn next(&mut self) -> Result<Option<&[u8]>, FrameError> {
+        Decoder::next(self)
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        Decoder::waiting_bytes(self)
     }
 }
 

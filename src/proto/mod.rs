@@ -4,9 +4,13 @@
 //! `peer` are the two conversations.
 
 pub mod codec;
+pub mod decode;
+pub mod event;
 pub mod frame;
+pub mod http;
 pub mod peer;
 pub mod tracker;
 
 pub use codec::{CodecError, decode, encode};
+pub use decode::Decode;
 pub use frame::{Decoder, FrameError, frame};

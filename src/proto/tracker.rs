@@ -1,13 +1,17 @@
 //! The conversation between a node and a tracker: each request has exactly one reply, in order.
 //!
-//! `Hello` makes a connection the node's control connection; `Register`, `Update`, `Heartbeat` and `Leave` are taken on such a
-//! connection alone and speak for that node alone. `Find`, `ListNodes` and `ListFiles` are answered on any connection.
+//! `Hello` makes a connection the node's control connection; `Register`, `Update`, `Heartbeat`, `Leave`, `Describe` and `TakeTasks` are
+//! taken on such a connection alone and speak for that node alone. `Find`, `ListNodes`, `ListFiles` and `Replicate` are answered on any
+//! connection.
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Attribute, Epoch, FileEntry, FileName, NodeId, NodeSummary, Nonce, Provider, Query};
+use crate::types::{
+    Attribute, ContentKey, Epoch, FileEntry, FileName, NodeId, NodeSummary, Nonce, Provider, Query,
+    ReplicaTask, ReplicationStatus,
+};
 
 /// What a node asks a tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +44,23 @@ pub enum TrackerRequest {
     /// Names with at least one live holder, in order, those after `after`.
     ListFiles {
         after: Option<FileName>,
+    },
+    /// What the node says about itself, in place of all it has said before.
+    Describe {
+        attributes: Vec<Attribute>,
+    },
+    /// Wishes for so many live copies of a content, to be kept under that name; 0 takes the wish back. `again`: said before, to a
+    /// tracker that has forgotten it.
+    Replicate {
+        content: ContentKey,
+        name: FileName,
+        copies: u32,
+        again: bool,
+    },
+    /// Asks for replicas to fetch. `room_bytes` are left for more, beyond those that are being fetched, which are `running`.
+    TakeTasks {
+        room_bytes: u64,
+        running: Vec<ContentKey>,
     },
 }
 
@@ -84,6 +105,12 @@ pub enum ReplyBody {
     Files { names: Vec<FileName>, more: bool },
     /// The request was not carried out.
     Refused(TrackerRefusal),
+    /// To `Describe`.
+    Described,
+    /// To `Replicate`.
+    Replication(ReplicationStatus),
+    /// To `TakeTasks`: tasks that this node was not told before.
+    Tasks { tasks: Vec<ReplicaTask> },
 }
 
 /// Why a tracker does not carry a request out.

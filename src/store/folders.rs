@@ -71,6 +71,16 @@ impl Folders {
         Ok(folders)
     }
 
+    /// The directory at `path` for who only looks around and downloads, see [`Share::visit`].
+    ///
+    /// # Errors
+    /// [`ShareError`]: there is no directory, a node shares it now, or it cannot be read.
+    pub fn visit(path: &Path, disk: Arc<dyn Disk>) -> Result<Folders, ShareError> {
+        let base = Arc::new(Share::visit(path, disk)?);
+        let held = Mutex::new([Some(Arc::clone(&base)), Some(Arc::clone(&base)), None]);
+        Ok(Folders { layout: Layout::Flat, base, held, saved: None })
+    }
+
     /// `None`: downloads go there anyway.
     fn open_saved(&self, path: &Path, dir: &Path, disk: Arc<dyn Disk>) -> Result<Option<Saved>, ShareError> {
         let shown = || Printable(&dir.to_string_lossy()).to_string();

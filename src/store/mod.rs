@@ -13,6 +13,7 @@ mod mark;
 pub mod partial;
 pub mod scan;
 pub mod share;
+pub mod usage;
 pub mod verify;
 
 pub use dataset::{Dataset, DatasetError, Generated, generate};
@@ -20,10 +21,12 @@ pub use disk::{Disk, FaultyDisk, Op, RealDisk};
 pub use folders::{Folders, Visible};
 pub use hash::{HashError, Hashed, hash_file, is_shortage, whole_md5};
 pub use partial::{
-    Opened, Partial, PartialError, Placed, Record, Swept, set_aside, sweep, take_over, unfinished, wanted,
+    Opened, Partial, PartialError, Placed, Record, Swept, leave_no_trace, set_aside, sweep, take_over,
+    unfinished, wanted,
 };
 pub use scan::{FoundFile, walk};
 pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};
+pub use usage::Usage;
 pub use verify::{piece_digests, verify};
 
 /// The error of a long piece of work that a [`crate::rt::Stop`] has ended; its kind is `Interrupted`. The

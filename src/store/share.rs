@@ -78,9 +78,13 @@ impl Share {
     /// # Errors
     /// [`ShareError`]: there is no directory, another node has it, or it cannot be read or locked.
     pub fn open(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
+        Share::at(path, disk)?.locked()
+    }
+
+    fn at(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
         let shown = Printable(&path.to_string_lossy()).to_string();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Share::opened(rustix::fs::open(path, flags, Mode::empty()), shown, disk)?.locked()
+        Share::opened(rustix::fs::open(path, flags, Mode::empty()), shown, disk)
     }
 
     /// Opens the directory at `path` beneath this one; only directories lead there. It is not locked.
@@ -124,7 +128,11 @@ impl Share {
     /// # Errors
     /// [`ShareError::InUse`] and [`ShareError::Io`].
     pub(super) fn locked(self) -> Result<Share, ShareError> {
-        match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
+        self.locked_as(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn locked_as(self, lock: FlockOperation) -> Result<Share, ShareError> {
+        match rustix::fs::flock(&self.dir, lock) {
             Ok(()) => Ok(self),
             Err(Errno::WOULDBLOCK) => Err(ShareError::InUse { path: self.shown }),
             Err(errno) => Err(ShareError::Io { path: self.shown, why: format!("cannot lock it: {errno}") }),
@@ -158,6 +166,24 @@ impl Share {
             return false;
         };
         (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
+    }
+
+    /// [`Share::open`] for who only reads: no lock is taken, and whoever has one does not matter.
+    ///
+    /// # Errors
+    /// [`ShareError`]: there is no directory, or it cannot be read.
+    pub fn look(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
+        Share::at(path, disk)
+    }
+
+    /// [`Share::open`] for who only looks around and downloads: nobody is kept out. Several may visit at once, and a node may begin to
+    /// share the directory meanwhile, as each part has a lock of its own.
+    ///
+    /// # Errors
+    /// [`ShareError`]; `InUse` if a node shares the directory now: it is to do the work.
+    pub fn visit(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
+        let share = Share::at(path, disk)?.locked_as(FlockOperation::NonBlockingLockShared)?;
+        share.locked_as(FlockOperation::Unlock)
     }
 
     /// Returns true if and only if files can be made at the root now. A share that is not writable serves

@@ -11,14 +11,14 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::Shared;
+use super::{Shared, Via};
 use crate::logic::registry::{CallBack, Claim, Outcome, Proof, RegistryError, SessionId};
 use crate::net::{After, Closed, ConnId, Hands, Service};
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
-use crate::proto::{CodecError, FrameError, decode, frame};
+use crate::proto::{CodecError, Decoder, FrameError, decode, frame};
 use crate::rt::clock;
-use crate::types::{Attribute, FileName, Nonce, limits, reason};
+use crate::types::{Attribute, FileEntry, FileName, NodeTraits, Nonce, limits, reason};
 
 /// A suspect whose turn it is to be called back.
 #[derive(Debug)]
@@ -59,15 +59,13 @@ impl Desk {
         let registry = &self.shared.registry;
         Ok(Some(match request {
             TrackerRequest::Hello(hello) => {
-                // Those of later versions are skipped, but not without bounds.
-                if !Attribute::are_bounded(&hello.attributes) {
-                    let why = "more attributes of the node, or longer ones, than are allowed";
-                    return Ok(Some(ReplyBody::Refused(TrackerRefusal::Limit(why.into()))));
-                }
+                let Some(traits) = traits(&hello.attributes) else { return Ok(Some(too_many_attributes())) };
                 let nonce = Nonce(self.rng.random());
                 let heartbeat = Some(hello.heartbeat_ms).filter(|ms| *ms > 0);
                 let heartbeat = heartbeat.map(|ms| Duration::from_millis(u64::from(ms)));
-                registry.write().hello(session, hello.node, hello.endpoint, heartbeat, nonce, now)?;
+                let mut registry = registry.write();
+                registry.hello(session, hello.node, hello.endpoint, heartbeat, nonce, now)?;
+                registry.describe(session, traits)?;
                 ReplyBody::Welcome { nonce }
             }
             TrackerRequest::Register { entries, last } => {
@@ -78,6 +76,8 @@ impl Desk {
                 }
                 let Some(claim) = registry.begin_proof(session, from, now)? else {
                     registry.commit_register(session, Proof::Proved, now)?;
+                    drop(registry);
+                    self.shared.note_announce();
                     return Ok(Some(ReplyBody::Registered { unproved: None }));
                 };
                 drop(registry);
@@ -96,6 +96,8 @@ impl Desk {
                 registry.stage_update(session, removed, added, now)?;
                 if last {
                     registry.commit_update(session, now)?;
+                    drop(registry);
+                    self.shared.note_announce();
                     ReplyBody::Updated
                 } else {
                     ReplyBody::Staged
@@ -103,22 +105,29 @@ impl Desk {
             }
             TrackerRequest::Heartbeat { load } => {
                 registry.write().heartbeat(session, load, now)?;
+                self.shared.note_change();
                 ReplyBody::Alive
             }
             TrackerRequest::Leave => {
                 registry.write().leave(session)?;
+                self.shared.note_change();
                 hands.keep_idle(conn, false);
                 ReplyBody::Left
             }
             TrackerRequest::Find { query, skip } => {
-                let registry = registry.read();
-                let (providers, more) =
-                    page(registry.find(&query, skip as usize)?, |one| 152 + one.entry.name.as_str().len());
+                let (providers, more) = page(registry.read().find(&query, skip as usize)?, |one| {
+                    160 + NodeTraits::WIRE_MAX_BYTES
+                        + FileEntry::ATTRIBUTES_MAX_BYTES
+                        + one.entry.name.as_str().len()
+                });
+                if skip == 0 {
+                    self.shared.note_find((&query, from, Via::Native), (&providers, more), now);
+                }
                 ReplyBody::Providers { providers, more }
             }
             TrackerRequest::ListNodes { skip } => {
                 let registry = registry.read();
-                let (nodes, more) = page(registry.nodes(skip as usize), |_| 64);
+                let (nodes, more) = page(registry.nodes(skip as usize), |_| 72 + NodeTraits::WIRE_MAX_BYTES);
                 ReplyBody::Nodes { nodes, more }
             }
             TrackerRequest::ListFiles { after } => {
@@ -126,6 +135,19 @@ impl Desk {
                 let (names, more) =
                     page(registry.files_after(after.as_ref()), |name: &FileName| 8 + name.as_str().len());
                 ReplyBody::Files { names, more }
+            }
+            TrackerRequest::Describe { attributes } => match traits(&attributes) {
+                Some(traits) => {
+                    registry.write().describe(session, traits)?;
+                    ReplyBody::Described
+                }
+                None => too_many_attributes(),
+            },
+            TrackerRequest::Replicate { content, name, copies, again } => {
+                ReplyBody::Replication(registry.write().wish(content, name, copies, again, now)?)
+            }
+            TrackerRequest::TakeTasks { room_bytes, running } => {
+                ReplyBody::Tasks { tasks: registry.write().take_tasks(session, room_bytes, &running, now)? }
             }
         }))
     }
@@ -171,6 +193,7 @@ impl Desk {
         };
         match committed {
             Ok(()) => {
+                self.shared.note_announce();
                 hands.keep_idle(control, true);
                 hands.send(control, self.reply(ReplyBody::Registered { unproved }));
             }
@@ -183,13 +206,20 @@ impl Desk {
 impl Service for Desk {
     type Session = Session;
     type Event = CallSuspect;
+    type Decoder = Decoder;
 
     fn accepted(&mut self, peer: SocketAddr, _local: SocketAddr) -> Session {
         let id = SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed));
         Session::Asker { id, from: peer.ip().to_canonical(), said_hello: false }
     }
 
-    fn frame(&mut self, id: ConnId, session: &mut Session, body: &[u8], hands: &mut Hands<Session>) -> After {
+    fn message(
+        &mut self,
+        id: ConnId,
+        session: &mut Session,
+        body: &[u8],
+        hands: &mut Hands<Session>,
+    ) -> After {
         match session {
             Session::Asker { id: asker, from, said_hello } => {
                 let request = match decode(body) {
@@ -256,6 +286,7 @@ impl Service for Desk {
             Session::Asker { said_hello: false, .. } => {}
             Session::Asker { id, said_hello: true, .. } => {
                 self.shared.registry.write().disconnected(id, clock::now());
+                self.shared.note_change();
             }
             Session::ProofCall { answered: true, .. } | Session::SuspectCall { answered: true, .. } => {}
             Session::ProofCall { control, session, claim, from, .. } => {
@@ -270,13 +301,23 @@ impl Service for Desk {
     }
 }
 
+/// What attributes of a node say. Those of later versions are skipped, but not without bounds: `None` beyond them.
+fn traits(attributes: &[Attribute]) -> Option<NodeTraits> {
+    Attribute::are_bounded(attributes).then(|| NodeTraits::of(attributes))
+}
+
+fn too_many_attributes() -> ReplyBody {
+    let why = "more attributes of the node, or longer ones, than are allowed";
+    ReplyBody::Refused(TrackerRefusal::Limit(why.into()))
+}
+
 /// Why a call-back got no answer, for the node's owner.
 fn call_failure(why: &Closed) -> String {
     match why {
         Closed::Refused => "connection refused".into(),
         Closed::Deadline => format!("no answer within {} ms", limits::CALL_BACK_DEADLINE_MS),
         Closed::Error(kind) => kind.to_string(),
-        Closed::Malformed(_) => "what answers there is not a node".into(),
+        Closed::Malformed => "what answers there is not a node".into(),
         _ => "the connection was closed".into(),
     }
 }
@@ -298,17 +339,13 @@ fn page<T>(items: impl Iterator<Item = T>, bytes: impl Fn(&T) -> usize) -> (Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::registry::{Limits, Registry};
+    use crate::logic::registry::Limits;
     use crate::net::Deadlines;
-    use crate::proto::Decoder;
     use crate::proto::tracker::Hello;
     use crate::tracker::{Tracker, TrackerConfig};
-    use crate::types::Epoch;
     use crate::types::NodeId;
-    use parking_lot::RwLock;
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
-    use std::sync::atomic::AtomicU64;
     use std::sync::mpsc;
 
     /// Longer than anything takes here.
@@ -428,11 +465,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_connection_that_never_said_hello_does_not_wait_for_the_registry() {
-        let shared = Arc::new(Shared {
-            epoch: Epoch(1),
-            registry: RwLock::new(Registry::new(Limits::default())),
-            next_session: AtomicU64::new(1),
-        });
+        let shared = Arc::new(Shared::new(SocketAddr::from(([127, 0, 0, 1], 1)), Limits::default()));
         let (mut desk, mut hands) = (Desk::new(Arc::clone(&shared)), Hands::default());
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let find = frame(&TrackerRequest::ListFiles { after: None }).expect("it fits");
@@ -442,7 +475,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 let mut session = desk.accepted(addr, addr);
-                desk.frame(ConnId(1), &mut session, &find[8..], &mut hands);
+                desk.message(ConnId(1), &mut session, &find[8..], &mut hands);
                 desk.closed(ConnId(1), session, &Closed::Peer, &mut hands);
                 done.send(()).expect("the test waits");
             });

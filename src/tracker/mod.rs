@@ -5,15 +5,17 @@
 
 mod desk;
 mod sweep;
+mod tally;
+mod view;
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-use parking_lot::RwLock;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::{Mutex, RwLock};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use thiserror::Error;
@@ -21,7 +23,10 @@ use thiserror::Error;
 use crate::logic::registry::{Limits, Registry};
 use crate::net::{Deadlines, FrontConfig, front, listen};
 use crate::rt::{Ended, Stop, StopReport, Threads, clock, mailbox};
-use crate::types::{Epoch, limits};
+use crate::types::{Epoch, Provider, Query, limits};
+
+pub use tally::{Finds, RecentFind, SLOT, SLOTS, TOOK_BOUNDS_S, Tally, Via};
+pub use view::{Counts, Holder, KnownNode, View};
 
 /// How a tracker runs.
 #[derive(Debug, Clone)]
@@ -38,6 +43,10 @@ pub struct TrackerConfig {
     pub deadlines: Deadlines,
     /// How often the sweep looks for missed heartbeats and suspects to call back.
     pub sweep: Duration,
+    /// Live copies that every content is to have on nodes that keep replicas; 0: nothing is copied unless somebody wishes for it.
+    pub replicas: u32,
+    /// How long nobody takes the place of a node that has gone; and nothing is copied unasked for as long after the start.
+    pub replica_grace: Duration,
 }
 
 impl Default for TrackerConfig {
@@ -49,6 +58,8 @@ impl Default for TrackerConfig {
             incomplete_per_address_max: limits::INCOMPLETE_PER_ADDRESS_MAX,
             deadlines: Deadlines::default(),
             sweep: Duration::from_millis(100),
+            replicas: 0,
+            replica_grace: limits::ms(limits::REPLICA_GRACE_MS),
         }
     }
 }
@@ -67,15 +78,54 @@ pub enum StartError {
 /// What all fronts share. The lock is held for one look-up or one change, never while sending.
 #[derive(Debug)]
 struct Shared {
+    addr: SocketAddr,
+    started: Instant,
     epoch: Epoch,
     registry: RwLock<Registry>,
     next_session: AtomicU64,
+    /// What was asked.
+    tally: Mutex<Tally>,
+    /// One item while there is news that nobody has taken.
+    changed: (Sender<()>, Receiver<()>),
+}
+
+impl Shared {
+    fn new(addr: SocketAddr, registry_limits: Limits) -> Shared {
+        let now = clock::now();
+        Shared {
+            addr,
+            started: now,
+            epoch: Epoch(SmallRng::from_os_rng().random()),
+            registry: RwLock::new(Registry::new(registry_limits)),
+            next_session: AtomicU64::new(1),
+            tally: Mutex::new(Tally::new(now)),
+            changed: bounded(1),
+        }
+    }
+
+    /// The first page of an answer to a find that `began` then.
+    fn note_find(&self, find: (&Query, IpAddr, Via), answer: (&[Provider], bool), began: Instant) {
+        let now = clock::now();
+        let when = (clock::wall_ns(), now.saturating_duration_since(began));
+        self.tally.lock().found(find, answer, when, now);
+        self.note_change();
+    }
+
+    /// A registration or an update is in effect.
+    fn note_announce(&self) {
+        self.tally.lock().announces += 1;
+        self.note_change();
+    }
+
+    fn note_change(&self) {
+        let _told_already = self.changed.0.try_send(());
+    }
 }
 
 /// A running tracker.
 #[derive(Debug)]
 pub struct Tracker {
-    addr: SocketAddr,
+    shared: Arc<Shared>,
     threads: Threads,
     stop: Stop,
 }
@@ -99,13 +149,11 @@ impl Tracker {
                 })?,
             );
         let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            epoch: Epoch(SmallRng::from_os_rng().random()),
-            registry: RwLock::new(Registry::new(Limits::default())),
-            next_session: AtomicU64::new(1),
-        });
+        let (replicas, replica_grace) = (config.replicas, config.replica_grace);
+        let registry_limits = Limits { replicas, replica_grace, ..Limits::default() };
+        let shared = Arc::new(Shared::new(addr, registry_limits));
         let (threads, stop) = (Threads::new(), Stop::new()?);
-        let tracker = Tracker { addr, threads, stop };
+        let tracker = Tracker { shared: Arc::clone(&shared), threads, stop };
         let mut posts = Vec::new();
         for number in 1..=config.fronts.max(1) {
             let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
@@ -129,7 +177,12 @@ impl Tracker {
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.shared.addr
+    }
+
+    /// What it knows, for whoever shows it.
+    pub fn view(&self) -> View {
+        View::new(Arc::clone(&self.shared))
     }
 
     /// Delivers each thread that ends; one that ends before `stop` is a fault.

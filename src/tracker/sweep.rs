@@ -1,4 +1,4 @@
-//! The sweep: lets time pass in the registry and has the fronts call suspects back.
+//! The sweep: lets time pass in the registry, where suspects and missing copies are found, and has the fronts call suspects back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ pub(super) fn run(shared: &Arc<Shared>, fronts: &[Post<CallSuspect>], every: Dur
     let mut turn = 0;
     while !stop.wait_until(clock::now() + every) {
         let call_backs = shared.registry.write().due(clock::now());
+        shared.registry.write().replicate(clock::now());
         for call_back in call_backs {
             // A front that cannot take it has more urgent work; the suspect's turn comes again.
             let _next_time = fronts[turn % fronts.len()].send(CallSuspect(call_back));

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::attributes::NodeTraits;
 use super::content::ContentPrefix;
 use super::digest::{ContentId, ContentKey, Md5Digest};
 use super::ids::NodeId;
@@ -68,6 +69,15 @@ pub struct Provider {
     pub node: NodeId,
     pub endpoint: SocketAddr,
     pub entry: FileEntry,
+    /// The node's, as far as its tracker knows them.
+    pub attributes: Vec<Attribute>,
+}
+
+impl Provider {
+    /// What the node says about itself.
+    pub fn traits(&self) -> NodeTraits {
+        NodeTraits::of(&self.attributes)
+    }
 }
 
 /// What a `find` looks for.
@@ -99,6 +109,15 @@ pub struct NodeSummary {
     pub files: u32,
     /// As its last heartbeat told.
     pub load: Option<u32>,
+    /// The node's, as far as its tracker knows them.
+    pub attributes: Vec<Attribute>,
+}
+
+impl NodeSummary {
+    /// What the node says about itself.
+    pub fn traits(&self) -> NodeTraits {
+        NodeTraits::of(&self.attributes)
+    }
 }
 
 impl std::fmt::Display for Liveness {

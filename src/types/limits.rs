@@ -144,6 +144,10 @@ limits! {
     PIECE_BUFFERS_MAX_BYTES: u64 = 40 << 20, "bytes";
     /// Downloads that run at once in a process; each has its part of the piece buffers, and others wait.
     DOWNLOADS_AT_ONCE: usize = 2, "downloads";
+    /// Unfinished downloads of a node that nobody waits for.
+    JOBS_MAX: usize = 1000, "downloads";
+    /// Downloads that have ended and are remembered.
+    JOBS_ENDED_MAX: usize = 100, "downloads";
     /// Most sources in use at once by one download.
     SOURCES_AT_ONCE: usize = 8, "sources";
     /// Pieces that are verified at once, side by side.
@@ -161,6 +165,60 @@ limits! {
     PARTS_KNOWN_MAX: usize = 32, "holders";
     /// Most bytes an upload connection is sent before the next one has its turn.
     UPLOAD_TURN_BYTES: u64 = 256 << 10, "bytes";
+
+    /// Most copies of a content that may be wished for.
+    REPLICA_COPIES_MAX: u32 = 100, "copies";
+    /// Most contents with a wish of their own at a tracker.
+    REPLICA_WISHES_MAX: usize = 10_000, "contents";
+    /// Most replicas that a node is asked to fetch at a time.
+    REPLICA_TASKS_MAX: usize = 5, "tasks";
+    /// A node that has gone has this long to come back before others are asked to take its place, and so have all nodes after a
+    /// tracker's start.
+    REPLICA_GRACE_MS: u64 = 30_000, "ms";
+    /// A node that has failed to fetch a replica is asked for it again after this long, and twice as long after each further failure.
+    REPLICA_RETRY_MS: u64 = 60_000, "ms";
+    /// A tracker looks again at all copies this long after it began to, if it is done by then.
+    REPLICA_ROUND_MS: u64 = 1_000, "ms";
+    /// Most copies and nodes that a tracker looks at in one go.
+    REPLICA_STEP: usize = 10_000, "copies";
+    /// Most copies of nodes that have gone for which a tracker waits by name; where there are more it waits for all.
+    REPLICA_LOSSES_MAX: usize = 4_000_000, "copies";
+
+    /// Longest head of an HTTP request, its line included.
+    HTTP_HEAD_MAX_BYTES: usize = 8 << 10, "bytes";
+    /// Longest target of an HTTP request as it is written, escapes included.
+    HTTP_TARGET_MAX_BYTES: usize = 6 << 10, "bytes";
+    /// Most header lines of an HTTP request.
+    HTTP_HEADERS_MAX: usize = 64, "lines";
+    /// Longest body of an HTTP request.
+    HTTP_BODY_MAX_BYTES: usize = 64 << 10, "bytes";
+
+    /// An HTTP connection is closed after being idle between requests for this long.
+    HTTP_IDLE_MS: u64 = 15_000, "ms";
+    /// Most idle HTTP connections of one front thread; the one idle for longest makes room.
+    HTTP_IDLE_MAX: usize = 1024, "connections";
+    /// Requests after which an HTTP connection is closed.
+    HTTP_REQUESTS_MAX: u32 = 1000, "requests";
+    /// Most HTTP requests of one front thread that wait for a worker.
+    HTTP_JOBS_MAX: usize = 64, "requests";
+    /// Most event streams of one front thread.
+    HTTP_STREAMS_MAX: usize = 64, "streams";
+    /// An event stream without news is written to this often, so that one that nobody reads ends.
+    HTTP_STREAM_REST_MS: u64 = 15_000, "ms";
+    /// Event streams tell of changes at most this often.
+    HTTP_STREAM_NEWS_MS: u64 = 1_000, "ms";
+    /// Wrong tokens that an address may send before it has to wait.
+    HTTP_TOKENS_WRONG_MAX: u32 = 10, "tokens";
+    /// One further wrong token may come after this long.
+    HTTP_TOKENS_WRONG_MS: u64 = 1_000, "ms";
+    /// Most addresses whose wrong tokens are remembered; beyond it those that failed longest ago are forgotten.
+    HTTP_ADDRESSES_MAX: usize = 4096, "addresses";
+    /// Shortest token.
+    HTTP_TOKEN_MIN_BYTES: usize = 16, "bytes";
+    /// Most rows of one page, of HTML and of JSON.
+    HTTP_ROWS_MAX: usize = 500, "rows";
+    /// Finds that a tracker remembers to show them.
+    RECENT_FINDS_MAX: usize = 100, "finds";
 
     /// After this long a node says that it listens, its first scan done or not.
     START_SCAN_WAIT_MS: u64 = 2_000, "ms";

@@ -3,6 +3,7 @@
 //! Plain values that are valid by construction. Nothing here opens, sends, waits or prints; everything above
 //! may rely on a value of these types having been checked.
 
+pub mod attributes;
 pub mod catalog;
 pub mod content;
 pub mod dataset;
@@ -16,7 +17,9 @@ pub mod name;
 pub mod piece_set;
 pub mod pieces;
 pub mod printable;
+pub mod replicas;
 
+pub use attributes::NodeTraits;
 pub use catalog::{Attribute, FileEntry, Holding, Liveness, Md5Origin, NodeSummary, Provider, Query};
 pub use content::{Checksum, ChecksumError, ContentPrefix};
 pub use dataset::{DatasetSpec, DatasetSpecError};
@@ -29,3 +32,4 @@ pub use name::{FileName, NameError};
 pub use piece_set::PieceSet;
 pub use pieces::Geometry;
 pub use printable::{Printable, reason};
+pub use replicas::{ReplicaTask, ReplicationStatus};

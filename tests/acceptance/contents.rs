@@ -231,7 +231,7 @@ fn two_contents_under_one_name_are_never_mixed() {
     assert!(faults.is_empty(), "{} of {runs} went wrong, as {}", faults.len(), faults[0]);
     let ambiguous = cases.iter().filter(|(case, _)| case.holders[0] == case.holders[1]).count();
     tell(&format!("names: 0 of {runs} names with two contents mixed, {ambiguous} equally held"));
-    for report in [asker.stop()].into_iter().chain(holders.into_iter().map(Node::stop)) {
+    for report in [asker.stop()].into_iter().chain(holders.iter().map(Node::stop)) {
         assert!(report.is_clean(), "{report:?}");
     }
 }

@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub, reason = "several test targets include these modules; each uses a part")]
 
 pub mod content;
+pub mod events;
 pub mod evil;
 pub mod evil_script;
 pub mod partial;

@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::DEADLINE;
+use super::{DEADLINE, events};
 
 /// Which of the two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,8 @@ impl Process {
         let mut child = Command::new(program)
             .args(&args)
             .current_dir("/")
+            // Nor is any that the user has.
+            .env("XDG_CONFIG_HOME", "/nonexistent")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -248,10 +250,20 @@ impl Process {
         for reader in self.readers.drain(..) {
             reader.join().expect("a reader does not panic");
         }
+        self.assert_events_fit_their_schema();
         let code =
             status.code().unwrap_or_else(|| 128 + status.signal().expect("ended by exit or by signal"));
         self.exit = Some(code);
         code
+    }
+
+    /// Every event that was told is one of the schema: looked at whenever a process has ended, in every test.
+    fn assert_events_fit_their_schema(&self) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            for line in self.since(stream, 0) {
+                assert_eq!(events::faults(&line), None, "{}", self.name);
+            }
+        }
     }
 
     /// Everything printed so far, for the text of a failure.

@@ -7,7 +7,8 @@ use nearpeer::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use nearpeer::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use nearpeer::types::{
     Attribute, ContentId, ContentKey, ContentPrefix, Epoch, FileEntry, FileName, Holding, Liveness,
-    Md5Digest, Md5Origin, NodeId, NodeSummary, Nonce, PieceDigests, Provider, Query,
+    Md5Digest, Md5Origin, NodeId, NodeSummary, NodeTraits, Nonce, PieceDigests, Provider, Query, ReplicaTask,
+    ReplicationStatus,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -48,6 +49,9 @@ impl Message for TrackerRequest {
         TrackerRequest::ListNodes { .. } => "tracker-request/list-nodes",
         TrackerRequest::ListFiles { after: None } => "tracker-request/list-files",
         TrackerRequest::ListFiles { after: Some(_) } => "tracker-request/list-files-after",
+        TrackerRequest::Describe { .. } => "tracker-request/describe",
+        TrackerRequest::Replicate { .. } => "tracker-request/replicate",
+        TrackerRequest::TakeTasks { .. } => "tracker-request/take-tasks",
     }
 
     fn samples() -> Vec<TrackerRequest> {
@@ -69,6 +73,9 @@ impl Message for TrackerRequest {
             TrackerRequest::ListNodes { skip: 500 },
             TrackerRequest::ListFiles { after: None },
             TrackerRequest::ListFiles { after: Some(name("größe.txt")) },
+            TrackerRequest::Describe { attributes: node_attributes() },
+            TrackerRequest::Replicate { content: key(), name: name("aa/a.bin"), copies: 3, again: false },
+            TrackerRequest::TakeTasks { room_bytes: 1 << 30, running: vec![key()] },
         ]
     }
 
@@ -98,6 +105,12 @@ impl Message for TrackerRequest {
             (query, any::<u32>()).prop_map(|(query, skip)| TrackerRequest::Find { query, skip }),
             any::<u32>().prop_map(|skip| TrackerRequest::ListNodes { skip }),
             option::of(names()).prop_map(|after| TrackerRequest::ListFiles { after }),
+            attributes().prop_map(|attributes| TrackerRequest::Describe { attributes }),
+            (keys(), names(), any::<u32>(), any::<bool>()).prop_map(|(content, name, copies, again)| {
+                TrackerRequest::Replicate { content, name, copies, again }
+            }),
+            (any::<u64>(), vec(keys(), 0..9))
+                .prop_map(|(room_bytes, running)| TrackerRequest::TakeTasks { room_bytes, running }),
         ]
         .boxed()
     }
@@ -119,11 +132,21 @@ impl Message for TrackerReply {
         TrackerReply { body: ReplyBody::Refused(TrackerRefusal::NotRegistered), .. } => "tracker-reply/refused-not-registered",
         TrackerReply { body: ReplyBody::Refused(TrackerRefusal::Limit(_)), .. } => "tracker-reply/refused-limit",
         TrackerReply { body: ReplyBody::Refused(TrackerRefusal::Busy), .. } => "tracker-reply/refused-busy",
+        TrackerReply { body: ReplyBody::Described, .. } => "tracker-reply/described",
+        TrackerReply { body: ReplyBody::Replication(_), .. } => "tracker-reply/replication",
+        TrackerReply { body: ReplyBody::Tasks { .. }, .. } => "tracker-reply/tasks",
     }
 
     fn samples() -> Vec<TrackerReply> {
-        let row = |liveness, load| NodeSummary { node: node(), endpoint: v4(), liveness, files: 7, load };
-        let provider = |endpoint, entry| Provider { node: node(), endpoint, entry };
+        let row = |liveness, load, attributes| NodeSummary {
+            node: node(),
+            endpoint: v4(),
+            liveness,
+            files: 7,
+            load,
+            attributes,
+        };
+        let provider = |endpoint, entry, attributes| Provider { node: node(), endpoint, entry, attributes };
         [
             ReplyBody::Welcome { nonce: Nonce(0x1122_3344_5566_7788) },
             ReplyBody::Staged,
@@ -133,14 +156,17 @@ impl Message for TrackerReply {
             ReplyBody::Alive,
             ReplyBody::Left,
             ReplyBody::Providers {
-                providers: vec![provider(v4(), entry("aa/a.bin")), provider(v6(), partial())],
+                providers: vec![
+                    provider(v4(), entry("aa/a.bin"), node_attributes()),
+                    provider(v6(), partial(), vec![]),
+                ],
                 more: true,
             },
             ReplyBody::Nodes {
                 nodes: vec![
-                    row(Liveness::Live, Some(3)),
-                    row(Liveness::Suspect, None),
-                    row(Liveness::Unproved, Some(0)),
+                    row(Liveness::Live, Some(3), node_attributes()),
+                    row(Liveness::Suspect, None, vec![]),
+                    row(Liveness::Unproved, Some(0), vec![]),
                 ],
                 more: false,
             },
@@ -149,22 +175,42 @@ impl Message for TrackerReply {
             ReplyBody::Refused(TrackerRefusal::NotRegistered),
             ReplyBody::Refused(TrackerRefusal::Limit("at most 500000 files".to_owned())),
             ReplyBody::Refused(TrackerRefusal::Busy),
+            ReplyBody::Described,
+            ReplyBody::Replication(ReplicationStatus {
+                wanted: 9,
+                copies: 3,
+                awaited: 1,
+                under_way: 2,
+                given: 4,
+                no_room: 5,
+                busy: 6,
+                failed: 7,
+            }),
+            ReplyBody::Tasks { tasks: vec![ReplicaTask { content: key(), name: name("aa/a.bin") }] },
         ]
         .map(|body| TrackerReply { epoch: Epoch(0x0102_0304_0506_0708), body })
         .into()
     }
 
     fn any() -> BoxedStrategy<TrackerReply> {
-        let provider = (nodes(), any::<SocketAddr>(), entries())
-            .prop_map(|(node, endpoint, entry)| Provider { node, endpoint: without_scope(endpoint), entry });
+        let provider = (nodes(), any::<SocketAddr>(), entries(), attributes()).prop_map(
+            |(node, endpoint, entry, attributes)| Provider {
+                node,
+                endpoint: without_scope(endpoint),
+                entry,
+                attributes,
+            },
+        );
         let liveness = prop_oneof![Just(Liveness::Live), Just(Liveness::Suspect), Just(Liveness::Unproved)];
-        let row = (nodes(), any::<SocketAddr>(), liveness, any::<u32>(), option::of(any::<u32>()));
-        let row = row.prop_map(|(node, endpoint, liveness, files, load)| NodeSummary {
+        let row =
+            (nodes(), any::<SocketAddr>(), liveness, any::<u32>(), option::of(any::<u32>()), attributes());
+        let row = row.prop_map(|(node, endpoint, liveness, files, load, attributes)| NodeSummary {
             node,
             endpoint: without_scope(endpoint),
             liveness,
             files,
             load,
+            attributes,
         });
         let refusal = prop_oneof![
             ".{0,40}".prop_map(TrackerRefusal::Malformed),
@@ -172,6 +218,7 @@ impl Message for TrackerReply {
             ".{0,40}".prop_map(TrackerRefusal::Limit),
             Just(TrackerRefusal::Busy),
         ];
+        let task = (keys(), names()).prop_map(|(content, name)| ReplicaTask { content, name });
         let body = prop_oneof![
             any::<u64>().prop_map(|nonce| ReplyBody::Welcome { nonce: Nonce(nonce) }),
             Just(ReplyBody::Staged),
@@ -184,6 +231,22 @@ impl Message for TrackerReply {
             (vec(row, 0..9), any::<bool>()).prop_map(|(nodes, more)| ReplyBody::Nodes { nodes, more }),
             (vec(names(), 0..9), any::<bool>()).prop_map(|(names, more)| ReplyBody::Files { names, more }),
             refusal.prop_map(ReplyBody::Refused),
+            Just(ReplyBody::Described),
+            any::<[u32; 8]>().prop_map(
+                |[wanted, copies, awaited, under_way, given, no_room, busy, failed]| {
+                    ReplyBody::Replication(ReplicationStatus {
+                        wanted,
+                        copies,
+                        awaited,
+                        under_way,
+                        given,
+                        no_room,
+                        busy,
+                        failed,
+                    })
+                }
+            ),
+            vec(task, 0..9).prop_map(|tasks| ReplyBody::Tasks { tasks }),
         ];
         (any::<u64>(), body).prop_map(|(epoch, body)| TrackerReply { epoch: Epoch(epoch), body }).boxed()
     }
@@ -322,6 +385,11 @@ pub(crate) fn name(text: &str) -> FileName {
 
 fn attribute() -> Attribute {
     Attribute { tag: 0x0201, value: b"site".to_vec() }
+}
+
+/// HTTP port 8080, and 1 GiB for replicas.
+fn node_attributes() -> Vec<Attribute> {
+    NodeTraits { http_port: Some(8080), replica_quota_bytes: Some(1 << 30) }.to_attributes()
 }
 
 pub(crate) fn entry(text: &str) -> FileEntry {

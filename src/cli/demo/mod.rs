@@ -14,11 +14,12 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use samples::{PICTURE, SURVEY};
-use stage::{DemoError, Stage, Stream, TemporaryDir, io_error};
+use stage::{DemoError, Stage, Stream, io_error};
 
-use super::exit::Exit;
+use super::exit::{ErrorCode, Exit};
 use super::output::{Output, WriteEnd, say};
 use super::signals::Signals;
+use super::temporary::TemporaryDir;
 use crate::logic::select::{Candidate, LatencyOrigin, Rating, rank, reasons};
 use crate::rt::clock;
 use crate::types::Millis;
@@ -58,7 +59,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         }
         Some(other) => {
             say(&format!("demo: it takes no arguments, `{}` is one", crate::types::Printable(other)));
-            Exit::Usage
+            Exit::Error(ErrorCode::Usage)
         }
         None => demo(signals),
     }
@@ -67,30 +68,32 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
 fn demo(signals: &Signals) -> Exit {
     let started = clock::now();
     let mut stage = Stage::new(signals.leaving().clone(), started + TIME);
-    let shown = TemporaryDir::create().map_err(io_error("make a temporary directory")).and_then(|dir| {
-        let shown = show(&mut stage, dir.path());
-        if shown.is_err() {
-            // Before their directory goes.
-            stage.clear();
-            return shown;
-        }
-        dir.remove().map_err(io_error("remove the temporary directory"))
-    });
+    let shown = TemporaryDir::create("nearpeer-demo")
+        .map_err(io_error("make a temporary directory"))
+        .and_then(|dir| {
+            let shown = show(&mut stage, dir.path());
+            if shown.is_err() {
+                // Before their directory goes.
+                stage.clear();
+                return shown;
+            }
+            dir.remove().map_err(io_error("remove the temporary directory"))
+        });
     match shown {
         Ok(()) => {
             let seconds = (clock::now() - started).as_secs_f32();
             match tell(&format!("\nDone in {seconds:.1} s; no process and no file is left.")) {
                 Ok(()) => Exit::Success,
-                Err(_) => Exit::LocalIo,
+                Err(_) => Exit::Error(ErrorCode::LocalIo),
             }
         }
-        Err(DemoError::Interrupted) => signals.exit().unwrap_or(Exit::Other),
+        Err(DemoError::Interrupted) => signals.exit().unwrap_or(Exit::Error(ErrorCode::Other)),
         Err(error) => {
             say(&format!("demo: {error}"));
             for line in stage.last_words() {
                 say(&format!("  {line}"));
             }
-            Exit::Other
+            Exit::Error(ErrorCode::Other)
         }
     }
 }

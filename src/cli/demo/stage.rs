@@ -5,15 +5,12 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use rand::rngs::SmallRng;
-use rand::{RngCore, SeedableRng};
 use thiserror::Error;
 
 use crate::rt::{Stop, Threads};
@@ -37,36 +34,6 @@ pub enum DemoError {
 pub fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> DemoError {
     let what = what.into();
     move |error| DemoError::Io { what, error }
-}
-
-/// A directory that is removed with all that is in it when this is dropped.
-#[derive(Debug)]
-pub struct TemporaryDir(PathBuf);
-
-impl TemporaryDir {
-    pub fn create() -> io::Result<TemporaryDir> {
-        let name = format!("nearpeer-demo-{:016x}", SmallRng::from_os_rng().next_u64());
-        let path = std::env::temp_dir().join(name);
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(TemporaryDir(path))
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Removes it now.
-    pub fn remove(mut self) -> io::Result<()> {
-        std::fs::remove_dir_all(std::mem::take(&mut self.0))
-    }
-}
-
-impl Drop for TemporaryDir {
-    fn drop(&mut self) {
-        if !self.0.as_os_str().is_empty() {
-            let _nothing_more_can_be_done = std::fs::remove_dir_all(&self.0);
-        }
-    }
 }
 
 /// Where a child said something.

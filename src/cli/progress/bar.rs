@@ -5,8 +5,9 @@
 
 use std::time::Instant;
 
-use super::figures::{Figures, amount, counted, per_second, short_time, size};
-use crate::node::Uploads;
+use super::texts::{amount, counted, per_second, short_time, size};
+
+use crate::node::{Figures, Uploads};
 
 /// The bar itself gets at least so many columns where the terminal is not narrow.
 const BAR_MIN_COLUMNS: usize = 8;

@@ -1,24 +1,21 @@
 //! What is told of a download while it runs, on standard error, in the form that `--progress` names.
 //!
-//! `figures` adds events up, `plain`, `json` and `bar` make texts of them and are pure; `screen` alone draws.
+//! `plain`, `json` and `bar` make texts of its events and are pure; `screen` alone draws.
 
 use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
 
-use super::exit::Exit;
-use super::output::say;
-use crate::node::{Downloaded, Progress, UploadMeter};
+use crate::node::{UploadMeter, events};
+use crate::proto::event::Event;
 use crate::rt::clock;
 use crate::types::FileName;
 
 pub mod bar;
-pub mod figures;
-pub mod json;
 pub mod plain;
 pub mod screen;
+pub mod texts;
 
-use json::Journal;
 use plain::Narrator;
 pub use screen::{Bars, Screen};
 
@@ -62,10 +59,10 @@ impl ProgressFlag {
     }
 }
 
-/// Tells of one download.
+/// Tells of one download in lines or a bar, until it is dropped. Lines of JSON are told by `sink`.
 #[derive(Debug)]
-pub struct Teller<'a> {
-    screen: &'a Screen,
+pub struct Teller {
+    screen: Screen,
     told: Told,
 }
 
@@ -73,13 +70,12 @@ pub struct Teller<'a> {
 enum Told {
     Bar { name: FileName, bars: Bars },
     Plain(Narrator),
-    Json(Journal),
     Nothing,
 }
 
-impl<'a> Teller<'a> {
+impl Teller {
     /// Where the system has nothing left for bars, lines are plain.
-    pub fn new(form: Form, screen: &'a Screen, name: &FileName, uploads: UploadMeter) -> Teller<'a> {
+    pub fn new(form: Form, screen: &Screen, name: &FileName, uploads: Option<UploadMeter>) -> Teller {
         let narrator = || Told::Plain(Narrator::new(name.clone(), clock::now()));
         let told = match form {
             Form::Bar => match screen.draw(Some(name), uploads) {
@@ -87,45 +83,23 @@ impl<'a> Teller<'a> {
                 Err(_) => narrator(),
             },
             Form::Plain => narrator(),
-            Form::Json => Told::Json(Journal::new(name.clone())),
-            Form::Nothing => Told::Nothing,
+            Form::Json | Form::Nothing => Told::Nothing,
         };
-        Teller { screen, told }
+        Teller { screen: screen.clone(), told }
     }
 
-    pub fn take(&mut self, event: &Progress) {
-        let now = clock::now();
+    pub fn take(&mut self, event: &Event) {
+        let (now, Some(progress)) = (clock::now(), events::progress(event)) else { return };
         let line = match &mut self.told {
             Told::Bar { name, bars } => {
-                bars.take(event, now);
-                plain::news(name, event)
+                bars.take(&progress, now);
+                plain::news(name, &progress)
             }
-            Told::Plain(narrator) => narrator.line(event, now),
-            Told::Json(journal) => journal.line(event, now),
+            Told::Plain(narrator) => narrator.line(&progress, now),
             Told::Nothing => None,
         };
         if let Some(line) = line {
             self.screen.say(&line);
-        }
-    }
-
-    /// The download has ended well. Bars are cleared: its result can be printed.
-    pub fn done(self, done: &Downloaded) {
-        if let Told::Json(mut journal) = self.told {
-            journal.done(done, clock::now()).iter().for_each(|line| say(line));
-        }
-    }
-
-    /// The download has failed, for the reason `why`, which may have several lines. Bars are cleared and it is said.
-    pub fn failed(self, why: &str, exit: Exit) {
-        match self.told {
-            Told::Json(mut journal) => {
-                journal.failed(why, exit, clock::now()).iter().for_each(|line| say(line));
-            }
-            told => {
-                drop(told);
-                say(why);
-            }
         }
     }
 }

@@ -5,9 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::figures::{Figures, amount};
+use super::texts::amount;
 use crate::logic::select::{LatencyOrigin, Rating};
-use crate::node::Progress;
+use crate::node::{Figures, Progress};
 use crate::types::FileName;
 
 /// Bytes are told at least this often.

@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
 
 use super::bar;
-use super::figures::{Figures, Rate};
+
 use crate::cli::output::say;
-use crate::node::{Progress, UploadMeter};
+use crate::node::{Figures, Progress, Rate, UploadMeter};
 use crate::rt::{Stop, Threads, clock};
 use crate::types::{FileName, Printable};
 
@@ -45,7 +45,7 @@ impl Screen {
     ///
     /// # Errors
     /// When the system gives no descriptor or thread.
-    pub fn draw(&self, download: Option<&FileName>, uploads: UploadMeter) -> io::Result<Bars> {
+    pub fn draw(&self, download: Option<&FileName>, uploads: Option<UploadMeter>) -> io::Result<Bars> {
         let stop = Stop::new()?;
         let drawn = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let figures: Arc<Mutex<Figures>> = Arc::default();
@@ -102,7 +102,7 @@ struct Artist {
     figures: Arc<Mutex<Figures>>,
     /// Drawn once it is known that there is something to show.
     download: Option<ProgressBar>,
-    uploads: UploadMeter,
+    uploads: Option<UploadMeter>,
     sent: Rate,
     /// Drawn while something is uploaded.
     upload: Option<ProgressBar>,
@@ -130,7 +130,7 @@ impl Artist {
                 state.set_pos(done);
             });
         }
-        let uploads = self.uploads.now();
+        let Some(uploads) = self.uploads.as_ref().map(UploadMeter::now) else { return };
         self.sent.saw(uploads.sent_bytes, now);
         match bar::upload(uploads, self.sent.bytes_per_s(now).unwrap_or(0)) {
             Some(text) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::types::{FileName, limits};
+use crate::types::{ContentId, FileName, limits};
 
 /// What bounds the registry; the defaults are those of [`limits`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,11 @@ pub struct Limits {
     pub heartbeats_missed_max: u32,
     pub suspect_call_back: Duration,
     pub suspect_expiry: Duration,
+    /// Live copies that every content is to have; 0: as many as there happen to be.
+    pub replicas: u32,
+    pub replica_grace: Duration,
+    pub replica_wishes_max: usize,
+    pub replica_losses_max: usize,
 }
 
 /// Why a node's message was not carried out. Always the sender's affair; the registry is as it was, but what the session had staged
@@ -61,6 +66,12 @@ pub enum RegistryError {
     Attributes(FileName),
     #[error("`{name}` of {size_bytes} bytes: {pieces} pieces are not fewer than all")]
     Pieces { name: FileName, size_bytes: u64, pieces: u32 },
+    #[error("{copies} copies: at most {max} can be wished for", max = limits::REPLICA_COPIES_MAX)]
+    Copies { copies: u32 },
+    #[error("no live node has all of the content {0}")]
+    NoCopy(ContentId),
+    #[error("this tracker keeps wishes for at most {max} contents: take one back with 0 copies")]
+    Wishes { max: usize },
     /// An earlier page was refused, dropped to make room, or never came, so that what is left is not the whole.
     #[error("an earlier page is missing: say hello and begin anew")]
     Incomplete,
@@ -79,6 +90,10 @@ impl Default for Limits {
             heartbeats_missed_max: limits::HEARTBEATS_MISSED_MAX,
             suspect_call_back: limits::ms(limits::SUSPECT_CALL_BACK_MS),
             suspect_expiry: limits::ms(limits::SUSPECT_EXPIRY_MS),
+            replicas: 0,
+            replica_grace: limits::ms(limits::REPLICA_GRACE_MS),
+            replica_wishes_max: limits::REPLICA_WISHES_MAX,
+            replica_losses_max: limits::REPLICA_LOSSES_MAX,
         }
     }
 }

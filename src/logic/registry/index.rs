@@ -10,9 +10,11 @@ use std::ops::Bound;
 
 use slab::Slab;
 
-use crate::types::{ContentId, FileEntry, FileName, Holding, Md5Digest, Md5Origin, Query, limits};
+use crate::types::{
+    ContentId, ContentKey, FileEntry, FileName, Holding, Md5Digest, Md5Origin, Query, limits,
+};
 
-/// A catalog entry as it is kept: without attributes, as none is known yet.
+/// A catalog entry as it is kept: of its attributes, what is known here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) name: FileName,
@@ -21,7 +23,8 @@ pub(super) struct Stored {
     content: ContentId,
     md5: Md5Digest,
     md5_origin: Md5Origin,
-    holding: Holding,
+    pub(super) holding: Holding,
+    is_replica: bool,
 }
 
 /// The entries of one node, by slot, how many of them are whole files, and the bytes of their names. Changed by [`Index`] alone.
@@ -69,12 +72,32 @@ impl Catalog {
         self.entries.iter().map(|(_, entry)| &entry.name)
     }
 
+    /// The content of an entry, if all of it is there.
+    pub(super) fn whole_content(&self, slot: u32) -> Option<ContentKey> {
+        let entry = &self.entries[slot as usize];
+        (entry.holding == Holding::Full).then_some(entry.key())
+    }
+
+    /// The contents that are there whole, once for each name.
+    pub(super) fn whole_contents(&self) -> impl Iterator<Item = ContentKey> {
+        let whole = self.entries.iter().filter(|(_, entry)| entry.holding == Holding::Full);
+        whole.map(|(_, entry)| entry.key())
+    }
+
+    pub(super) fn stored(&self, slot: u32) -> &Stored {
+        &self.entries[slot as usize]
+    }
+
     pub(super) fn entry(&self, slot: u32) -> FileEntry {
         self.entries[slot as usize].to_entry()
     }
 }
 
 impl Stored {
+    pub(super) fn key(&self) -> ContentKey {
+        ContentKey { size_bytes: self.size_bytes, id: self.content }
+    }
+
     /// 1 for a whole file, 0 for a part of one.
     fn files(&self) -> usize {
         usize::from(self.holding == Holding::Full)
@@ -89,7 +112,7 @@ impl Stored {
             md5: self.md5,
             md5_origin: self.md5_origin,
             holding: self.holding,
-            attributes: Vec::new(),
+            attributes: FileEntry::attributes_of(self.is_replica),
         }
     }
 }
@@ -97,6 +120,7 @@ impl Stored {
 impl From<FileEntry> for Stored {
     fn from(entry: FileEntry) -> Stored {
         Stored {
+            is_replica: entry.is_replica(),
             name: entry.name,
             size_bytes: entry.size_bytes,
             mtime_ns: entry.mtime_ns,
@@ -203,6 +227,21 @@ impl Index {
                 Box::new(sampled(&self.by_content, prefix.first(), is_wanted, is_offered))
             }
         }
+    }
+
+    /// Slots of the entries of one node with that content id.
+    pub(super) fn entries_of(&self, node: u32, id: ContentId) -> impl Iterator<Item = u32> {
+        self.by_content.range((id, (node, 0))..=(id, (node, u32::MAX))).map(|(_, (_, slot))| *slot)
+    }
+
+    /// Every content id that somebody has, in order, those after `after`, each once. Lazy.
+    pub(super) fn contents_after(&self, after: Option<ContentId>) -> impl Iterator<Item = ContentId> {
+        let mut start = after.map_or(Bound::Unbounded, |id| Bound::Excluded((id, LAST)));
+        std::iter::from_fn(move || {
+            let (id, _) = self.by_content.range((start, Bound::Unbounded)).next()?;
+            start = Bound::Excluded((*id, LAST));
+            Some(*id)
+        })
     }
 
     /// Names after `after` (all, if `None`) with a holder among the nodes that `is_offered`, in order, each once. Lazy; leaps

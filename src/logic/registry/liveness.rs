@@ -53,6 +53,11 @@ impl Pulse {
         Pulse { heartbeat, heard: now, standing: Standing::Unproved }
     }
 
+    /// When it last spoke.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
+    }
+
     /// Its own session has spoken.
     pub(super) fn hear(&mut self, now: Instant) {
         self.heard = now;
@@ -108,6 +113,16 @@ impl Pulse {
                 Due::CallBack
             }
             _ => Due::Nothing,
+        }
+    }
+
+    /// For how long a suspect has been silent; `None` for a node that is not, or answers.
+    pub(super) fn silent_for(&self, now: Instant) -> Option<Duration> {
+        match self.standing {
+            Standing::Suspect { silent_since, is_answering: false, .. } => {
+                Some(now.saturating_duration_since(silent_since))
+            }
+            _ => None,
         }
     }
 

@@ -7,11 +7,14 @@
 
 mod bounds;
 mod index;
+mod listing;
 mod liveness;
 #[cfg(test)]
 mod model;
 mod proving;
+mod replicas;
 mod staging;
+mod summaries;
 #[cfg(test)]
 mod tests;
 
@@ -25,8 +28,9 @@ pub use self::bounds::{Limits, RegistryError};
 use self::index::{Catalog, Index, slot_u32};
 pub use self::liveness::Outcome;
 use self::liveness::{Due, Pulse};
+use self::replicas::{Keeping, Replication};
 use self::staging::{Change, PageKind, Staged, Staging};
-use crate::types::{FileName, Liveness, NodeId, NodeSummary, Nonce, Provider, Query, limits};
+use crate::types::{FileName, Liveness, NodeId, NodeTraits, Nonce, Provider, Query, limits};
 
 /// One control connection; the caller never uses a value twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +76,7 @@ pub struct Registry {
     /// In all stagings together.
     staged: Staged,
     stagings: u64,
+    replication: Replication,
     /// Call-backs under way to claimed endpoints, for whom, and since when.
     calls: HashMap<(SocketAddr, IpAddr), Instant>,
 }
@@ -81,6 +86,7 @@ pub struct Registry {
 struct Session {
     claim: Claim,
     heartbeat: Option<Duration>,
+    traits: NodeTraits,
     /// Its place in the order of hellos, by which the late messages of a former session are told.
     order: u64,
     staging: Staging,
@@ -103,12 +109,16 @@ struct Node {
     order: u64,
     pulse: Pulse,
     load: Option<u32>,
+    traits: NodeTraits,
+    /// What it keeps for others; `None` until it asks for something to keep.
+    keeping: Option<Keeping>,
     catalog: Catalog,
 }
 
 impl Registry {
     pub fn new(limits: Limits) -> Registry {
-        Registry { limits, ..Registry::default() }
+        let replication = Replication::new(limits.replicas);
+        Registry { limits, replication, ..Registry::default() }
     }
 
     /// Makes `session` the control connection of `node`, which says that it can be reached at `endpoint` and will send a heartbeat at
@@ -144,9 +154,25 @@ impl Registry {
         self.hellos += 1;
         let claim = Claim { node, endpoint, nonce };
         let order = self.hellos;
-        let staging = Staging::Empty;
-        let known = Session { claim, heartbeat, order, staging, called, is_proved: false, node: kept };
+        let (traits, staging) = (NodeTraits::default(), Staging::Empty);
+        let known =
+            Session { claim, heartbeat, traits, order, staging, called, is_proved: false, node: kept };
         self.sessions.insert(session, known);
+        Ok(())
+    }
+
+    /// Takes what the node of `session` says about itself, in place of what it has said before. A hello takes everything back; it is
+    /// passed on from the next registration on, or at once if there is one.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotRegistered`] before a hello.
+    pub fn describe(&mut self, session: SessionId, traits: NodeTraits) -> Result<(), RegistryError> {
+        let known = self.sessions.get_mut(&session).ok_or(RegistryError::NotRegistered)?;
+        known.traits = traits;
+        if let Some(slot) = known.node {
+            self.node_mut(slot).traits = traits;
+            self.check_consent(slot);
+        }
         Ok(())
     }
 
@@ -175,6 +201,7 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let known = self.sessions.get(&session).ok_or(RegistryError::NotRegistered)?;
         let (claim, heartbeat, order, own) = (known.claim, known.heartbeat, known.order, known.node);
+        let traits = known.traits;
         let (at_endpoint, unproved) =
             (self.proved_at(claim.endpoint), self.unproved.get(&claim.node).copied());
         // A proved claim is late only after a proved one: anyone can make an unproved one.
@@ -208,14 +235,17 @@ impl Registry {
             Proof::Proved => Pulse::live(heartbeat, now),
             Proof::Unproved => Pulse::unproved(heartbeat, now),
         };
-        let (load, catalog) = match home {
+        let (load, keeping, catalog) = match home {
             Some(slot) => self.unlist(slot),
-            None => (None, Catalog::with_capacity(changes.len())),
+            None => (None, None, Catalog::with_capacity(changes.len())),
         };
         let (id, endpoint) = (claim.node, claim.endpoint);
-        let node = Node { id, endpoint, proof, session: Some(session), order, pulse, load, catalog };
+        let session_of = Some(session);
+        let node =
+            Node { id, endpoint, proof, session: session_of, order, pulse, load, traits, keeping, catalog };
         let slot = self.list(home, node);
         self.session_mut(session).node = Some(slot);
+        self.check_consent(slot);
         self.note_proof(session, proof);
         self.replace_catalog(slot, changes);
         Ok(())
@@ -337,22 +367,13 @@ impl Registry {
         let offered = self.index.holders(query, |slot| self.is_offered(slot));
         Ok(offered.skip(skip).map(|(slot, entry)| {
             let node = self.node(slot);
-            Provider { node: node.id, endpoint: node.endpoint, entry: node.catalog.entry(entry) }
-        }))
-    }
-
-    /// All registrations by endpoint, without the first `skip`. Lazy.
-    pub fn nodes(&self, skip: usize) -> impl Iterator<Item = NodeSummary> {
-        self.listed.values().skip(skip).map(|slot| {
-            let node = self.node(*slot);
-            NodeSummary {
+            Provider {
                 node: node.id,
                 endpoint: node.endpoint,
-                liveness: node.pulse.liveness(),
-                files: slot_u32(node.catalog.files()),
-                load: node.load,
+                entry: node.catalog.entry(entry),
+                attributes: node.traits.to_attributes(),
             }
-        })
+        }))
     }
 
     /// Names with an offered holder, in order, those after `after`. Lazy.
@@ -384,71 +405,6 @@ impl Registry {
     fn proved_at(&self, endpoint: SocketAddr) -> Option<u32> {
         let range = (endpoint, Proof::Proved, NodeId(0))..=(endpoint, Proof::Proved, NodeId(u128::MAX));
         self.listed.range(range).next().map(|(_, slot)| *slot)
-    }
-}
-
-/// Registrations coming and going.
-impl Registry {
-    /// Makes the catalog of a node what `changes`, sorted by name and without removals, say.
-    fn replace_catalog(&mut self, slot: u32, mut changes: Vec<Change>) {
-        let is_kept = |name: &FileName| changes.binary_search_by(|change| change.name().cmp(name)).is_ok();
-        let names = self.node(slot).catalog.names();
-        let removed: Vec<_> = names.filter(|name| !is_kept(name)).cloned().map(Change::Remove).collect();
-        changes.splice(0..0, removed);
-        self.change_catalog(slot, changes);
-    }
-
-    fn change_catalog(&mut self, slot: u32, changes: Vec<Change>) {
-        let catalog = &mut self.nodes[slot as usize].catalog;
-        let (files, names_bytes) = (catalog.len(), catalog.names_bytes());
-        for change in changes {
-            match change {
-                Change::Remove(name) => self.index.remove(slot, catalog, &name),
-                Change::Put(entry) => self.index.put(slot, catalog, entry),
-            }
-        }
-        self.files = self.files - files + catalog.len();
-        self.names_bytes = self.names_bytes - names_bytes + catalog.names_bytes();
-    }
-
-    /// Enters `node` in the maps, in its former slot if it has one.
-    fn list(&mut self, home: Option<u32>, node: Node) -> u32 {
-        let (id, endpoint, proof) = (node.id, node.endpoint, node.proof);
-        let slot = match home {
-            Some(slot) => {
-                *self.node_mut(slot) = node;
-                slot
-            }
-            None => slot_u32(self.nodes.insert(node)),
-        };
-        if proof == Proof::Unproved {
-            self.unproved.insert(id, slot);
-        }
-        self.listed.insert((endpoint, proof, id), slot);
-        slot
-    }
-
-    /// Takes a registration out of the maps and away from its session, and hands out what outlives a renewal: load and catalog.
-    fn unlist(&mut self, slot: u32) -> (Option<u32>, Catalog) {
-        let node = self.node_mut(slot);
-        let (id, endpoint, proof, session) = (node.id, node.endpoint, node.proof, node.session);
-        let kept = (node.load, std::mem::take(&mut node.catalog));
-        if proof == Proof::Unproved {
-            self.unproved.remove(&id);
-        }
-        self.listed.remove(&(endpoint, proof, id));
-        if let Some(known) = session.and_then(|session| self.sessions.get_mut(&session)) {
-            known.node = None;
-        }
-        kept
-    }
-
-    fn forget(&mut self, slot: u32) {
-        let (_, catalog) = self.unlist(slot);
-        self.files -= catalog.len();
-        self.names_bytes -= catalog.names_bytes();
-        self.index.remove_all(slot, &catalog);
-        self.nodes.remove(slot as usize);
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::tests::{BEAT, World, endpoint, entry, name};
 use super::*;
-use crate::types::{ContentPrefix, FileEntry, Holding, Md5Digest};
+use crate::types::{ContentPrefix, FileEntry, Holding, Md5Digest, NodeSummary};
 
 /// What is the case, in lists.
 #[derive(Default)]
@@ -339,6 +339,7 @@ fn check_same(world: &World, model: &Model) {
             },
             files: node.entries.iter().filter(|entry| entry.holding == Holding::Full).count() as u32,
             load: node.load,
+            attributes: Vec::new(),
         })
         .collect();
     rows.sort_by_key(|row| (row.endpoint, row.liveness == Liveness::Unproved, row.node));

@@ -182,9 +182,10 @@ fn by_content(live: Vec<LiveHolder>, providers: &[Provider]) -> Vec<Candidates> 
         });
         candidates.live.push(holder);
     }
-    let mut contents: Vec<_> = contents.into_values().collect();
-    contents.sort_by_key(|one| (std::cmp::Reverse(find::full_holders(&one.live)), one.key));
-    contents
+    let votes = find::votes(contents.values().map(|one| one.live.as_slice()));
+    let mut contents: Vec<_> = contents.into_values().zip(votes).collect();
+    contents.sort_by_key(|(one, votes)| (std::cmp::Reverse(*votes), one.key));
+    contents.into_iter().map(|(one, _)| one).collect()
 }
 
 fn choose(
@@ -195,7 +196,8 @@ fn choose(
 ) -> Result<Found, DownloadError> {
     let own_key = own.map(|own| own.entry.key());
     let is_own = |key: ContentKey| own_key == Some(key);
-    let holders: Vec<_> = contents.iter().map(|one| (one.key, find::full_holders(&one.live))).collect();
+    let votes = find::votes(contents.iter().map(|one| one.live.as_slice()));
+    let holders: Vec<_> = contents.iter().zip(votes).map(|(one, votes)| (one.key, votes)).collect();
     if let Some(Checksum::Md5(_)) = request.checksum {
         // Each content that claims it is tried, in the order in which `find` shows them.
         return match contents.iter().find(|one| is_own(one.key)) {

@@ -33,7 +33,7 @@ use crate::rt::{Stop, clock};
 use crate::store::{Opened, Partial, PartialError, Placed};
 use crate::types::{
     Checksum, ContentKey, FileEntry, FileName, Geometry, Holding, Kind, Manifest, Md5Digest, Md5Origin,
-    Printable, Provider, limits,
+    Printable, Provider, ReplicaTask, limits,
 };
 
 /// A download as it was asked for, or as one that was broken off is gone on with.
@@ -80,6 +80,18 @@ pub(super) fn go_on(
 ) -> Result<Downloaded, DownloadError> {
     let job = Job { engine, request, kind: Kind::Downloaded, only: Some(content), cancel };
     attempt(&job, progress).map_err(Failed::into_error)
+}
+
+/// Fetches a content that is kept for others, in one try: whoever has asked for it asks again. What was fetched stays for that.
+pub(super) fn keep_replica(
+    engine: &Arc<Engine>,
+    task: &ReplicaTask,
+    cancel: &Stop,
+) -> Result<Outcome, DownloadError> {
+    let name = task.name.clone();
+    let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
+    let job = Job { engine, request: &request, kind: Kind::Replicated, only: Some(task.content), cancel };
+    attempt(&job, &mut |_| {}).map(|done| done.outcome).map_err(Failed::into_error)
 }
 
 /// Why one attempt has failed.
@@ -352,7 +364,7 @@ fn offer(
         md5: md5.or(claimed).unwrap_or(Md5Digest([0; 16])),
         md5_origin: if md5.is_some() { Md5Origin::Computed } else { Md5Origin::Claimed },
         holding: Holding::Full,
-        attributes: Vec::new(),
+        attributes: FileEntry::attributes_of(*kind == Kind::Replicated),
     };
     let manifest = match &fetched.manifest {
         Some(manifest) => Some(Arc::clone(manifest)),

@@ -2,7 +2,7 @@
 //!
 //! It lives as `.nearpeer/<content id>.part` at the share's root, with a record of what it was asked for beside it (`record.rs`). The
 //! final name holds nothing or the whole, synced content: never a part of it, and never in place of another file unless that was asked
-//! for. One download at a time has a content's part, and a part has one name: it is never written through another.
+//! for. One download at a time has a content's part, among all processes, and a part has one name: it is never written through another.
 //!
 //! Which pieces are there is not stored. The part is sparse and only verified pieces are written to it, hence its holes are a bitmap,
 //! which the file system keeps and which cannot go stale: a piece of which all is data is *marked*. That is a hint (a power cut can leave
@@ -21,6 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use rustix::fs::{AtFlags, FlockOperation, flock};
 use rustix::io::{Errno, retry_on_intr};
 use thiserror::Error;
 
@@ -33,10 +34,12 @@ use crate::types::{ContentId, ContentKey, FileName, Geometry, Md5Digest};
 
 pub use place::take_over;
 pub use record::Record;
-pub use sweep::{Swept, set_aside, sweep, unfinished, wanted};
+pub use sweep::{Swept, leave_no_trace, set_aside, sweep, unfinished, wanted};
 
 /// Hidden, so that it is never shared, listed or a download's target.
 pub(super) const PARTS_DIR: &str = ".nearpeer";
+/// How often its making is tried, as others may remove it while it is empty.
+const PARTS_DIR_TRIES: u32 = 8;
 /// The unit in which the system counts what a file takes on the disk.
 const BLOCK_BYTES: u64 = 512;
 
@@ -55,6 +58,7 @@ pub struct Opened {
 #[derive(Debug)]
 pub struct Partial {
     claim: Claim,
+    _lock: Lock,
     parts_dir: OwnedFd,
     file: Arc<File>,
     /// Set once a sync has failed. The system then holds the lost bytes for written and a second sync would
@@ -99,11 +103,43 @@ pub enum PartialError {
     Look { name: FileName, why: String },
 }
 
-/// The right to a content's part file; given back when dropped.
+/// The right to a content's part file in this process; given back when dropped.
 #[derive(Debug)]
 struct Claim {
     share: Arc<Share>,
     key: ContentKey,
+}
+
+/// The right to a part among all processes, as long as it lives: several may download into one directory.
+#[derive(Debug)]
+struct Lock(Arc<File>);
+
+impl Lock {
+    /// `None`: another process has the part, or has put it in place or removed it this very moment.
+    fn take(file: File, dir: &OwnedFd, name: &str) -> rustix::io::Result<Option<Lock>> {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(errno) => return Err(errno),
+        }
+        let lock = Lock(Arc::new(file));
+        // Between opening and locking it may have become a file of the share.
+        Ok(leads_to(dir, name, &lock.0).then_some(lock))
+    }
+
+    /// Whether somebody else, another process as a rule, has the part.
+    fn is_taken(file: &File) -> bool {
+        let tried = flock(file, FlockOperation::NonBlockingLockShared);
+        let _not_locked = tried.and_then(|()| flock(file, FlockOperation::Unlock));
+        tried == Err(Errno::WOULDBLOCK)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Who still reads the file, to send it, has the same lock.
+        let _unlocked_when_closed = flock(&*self.0, FlockOperation::Unlock);
+    }
 }
 
 /// The files that may be there of a content.
@@ -152,6 +188,14 @@ impl Partial {
     /// [`PartialError`]. The free space is looked at before anything is made, so that a size which a peer has made up costs nothing; what
     /// an earlier download has left stays then.
     pub fn open(share: &Arc<Share>, key: ContentKey) -> Result<Opened, PartialError> {
+        let gone = PartialError::Disk { op: Op::Create, errno: Errno::NOENT };
+        // A visitor that leaves may have removed the directory of the parts in between.
+        let mut opened = (1..PARTS_DIR_TRIES).map(|_| Partial::open_once(share, key));
+        let opened = opened.find(|opened| opened.as_ref().err() != Some(&gone));
+        opened.unwrap_or_else(|| Partial::open_once(share, key))
+    }
+
+    fn open_once(share: &Arc<Share>, key: ContentKey) -> Result<Opened, PartialError> {
         let claim = Claim::take(share, key)?;
         let disk = share.disk();
         let fault = |op| move |errno| fault(share, key, None, op, errno);
@@ -160,20 +204,30 @@ impl Partial {
             errno => fault(op)(errno),
         })?;
         let left_over = open_left_over(disk, &parts_dir, key.id).map_err(|(op, errno)| fault(op)(errno))?;
-        if let Some(file) = left_over.as_ref().filter(|file| len_bytes(file) > key.size_bytes) {
+        let lock = |file: File| {
+            let lock = Lock::take(file, &parts_dir, &Left::Part.name(key.id)).map_err(fault(Op::Open))?;
+            lock.ok_or(PartialError::InProgress)
+        };
+        // Before anything is done to it.
+        let left_over = left_over.map(lock).transpose()?;
+        if let Some(Lock(file)) = left_over.as_ref().filter(|left| len_bytes(&left.0) > key.size_bytes) {
             disk.set_len(file, key.size_bytes).map_err(fault(Op::SetLen))?;
         }
-        let needed_bytes = key.size_bytes.saturating_sub(left_over.as_ref().map_or(0, allocated_bytes));
+        let needed_bytes =
+            key.size_bytes.saturating_sub(left_over.as_ref().map_or(0, |left| allocated_bytes(&left.0)));
         let free_bytes = disk.free_bytes(parts_dir.as_fd()).map_err(fault(Op::FreeBytes))?;
         if needed_bytes > free_bytes {
             return Err(PartialError::NoSpace { needed_bytes, free_bytes, errno: Errno::NOSPC });
         }
         let is_new = left_over.is_none();
-        let file = match left_over {
-            Some(file) => file,
-            None => disk.create(parts_dir.as_fd(), &Left::Part.name(key.id)).map_err(fault(Op::Create))?,
+        let lock = match left_over {
+            Some(locked) => locked,
+            None => {
+                lock(disk.create(parts_dir.as_fd(), &Left::Part.name(key.id)).map_err(fault(Op::Create))?)?
+            }
         };
-        let part = Partial { claim, parts_dir, file: Arc::new(file), sync_failed: None, settled: false };
+        let file = Arc::clone(&lock.0);
+        let part = Partial { claim, _lock: lock, parts_dir, file, sync_failed: None, settled: false };
         if is_new || len_bytes(&part.file) < key.size_bytes {
             disk.set_len(&part.file, key.size_bytes).map_err(fault(Op::SetLen))?;
         }
@@ -364,6 +418,13 @@ fn open_left_over(disk: &dyn Disk, dir: &OwnedFd, id: ContentId) -> Result<Optio
     }
     disk.unlink(at).map_err(|errno| (Op::Unlink, errno))?;
     Ok(None)
+}
+
+/// Returns true if and only if `name` leads to `file`.
+fn leads_to(dir: &OwnedFd, name: &str, file: &File) -> bool {
+    let named = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+    let (Ok(named), Ok(opened)) = (named, rustix::fs::fstat(file)) else { return false };
+    (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
 }
 
 /// Length of an open file; 0 where the system does not tell.

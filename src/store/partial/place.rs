@@ -7,10 +7,9 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::AtFlags;
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{Left, Partial, PartialError, Placed};
+use super::{Left, Partial, PartialError, Placed, leads_to, len_bytes};
 use crate::store::beneath;
 use crate::store::disk::{At, Disk, Op};
 use crate::store::share::{FileStamp, Share, Standing, open_regular, standing};
@@ -66,10 +65,7 @@ impl Partial {
     /// Returns true if and only if the name of the part still leads to the file that was written, at its full length. What others write
     /// into it cannot be told.
     fn is_untouched(&self, part_name: &str) -> bool {
-        let named = rustix::fs::statat(&self.parts_dir, part_name, AtFlags::SYMLINK_NOFOLLOW);
-        let (Ok(named), Ok(opened)) = (named, rustix::fs::fstat(&self.file)) else { return false };
-        (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
-            && u64::try_from(opened.st_size) == Ok(self.claim.key.size_bytes)
+        leads_to(&self.parts_dir, part_name, &self.file) && len_bytes(&self.file) == self.claim.key.size_bytes
     }
 }
 

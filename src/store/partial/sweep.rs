@@ -1,6 +1,7 @@
 //! What earlier downloads have left among the parts: which of them a restarted node goes on with, and what is of no use to anybody.
 //!
-//! For the start of a node, before any download: a part in use must not be swept. Whatever cannot be looked at stays as it is.
+//! For the start of a node, before any download of its own; parts that another process works on are left alone. Whatever cannot be looked
+//! at stays as it is.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::Dir;
 
 use super::record::{self, Record};
-use super::{BLOCK_BYTES, Left, PARTS_DIR, open_left_over};
+use super::{BLOCK_BYTES, Left, Lock, PARTS_DIR, open_left_over};
 use crate::store::beneath;
 use crate::store::disk::At;
 use crate::store::share::Share;
@@ -41,8 +42,12 @@ pub fn wanted(share: &Share, key: ContentKey) -> Option<Record> {
 }
 
 fn read_wanted(share: &Share, dir: &OwnedFd, id: ContentId) -> Option<Record> {
-    let is_running = share.parts_in_use.lock().contains(&id);
-    if is_running || beneath::look(dir, &Left::Part.name(id)).is_err() {
+    if share.parts_in_use.lock().contains(&id) {
+        return None;
+    }
+    // Another process may be at it.
+    let part = open_left_over(share.disk(), dir, id).ok().flatten()?;
+    if Lock::is_taken(&part) {
         return None;
     }
     record::read_one(share.disk(), dir, id, Left::Wanted).ok().flatten()
@@ -64,13 +69,16 @@ pub fn sweep(share: &Share) -> Swept {
     let Ok(dir) = beneath::open_dir(share, PARTS_DIR) else { return swept };
     let disk = share.disk();
     for (id, kinds) in left_overs(&dir) {
+        let Ok(part) = open_left_over(disk, &dir, id) else { continue };
+        if part.as_ref().is_some_and(Lock::is_taken) {
+            continue;
+        }
         // What cannot be removed is hidden, and looked at again at the next start.
         let remove = |kind: &Left| {
             let _stays = disk.unlink(At { dir: dir.as_fd(), name: &kind.name(id) });
         };
         kinds.iter().filter(|kind| **kind == Left::Temporary).for_each(remove);
         let Ok(record) = record::read(disk, &dir, id) else { continue };
-        let Ok(part) = open_left_over(disk, &dir, id) else { continue };
         match (record, part.and_then(|part| part.metadata().ok())) {
             (Some(_), Some(metadata)) => {
                 swept.parts += 1;
@@ -99,4 +107,10 @@ fn parse(name: &str) -> Option<(ContentId, Left)> {
     let (stem, _) = name.split_once('.')?;
     let id = ContentPrefix::from_hex(stem)?.first();
     Left::ALL.into_iter().find(|kind| kind.name(id) == name).map(|kind| (id, kind))
+}
+
+/// Removes the directory of the parts if there is nothing in it, as who only visits leaves no trace.
+pub fn leave_no_trace(share: &Share) {
+    // `NOTEMPTY`, as a rule: somebody may go on with what is there.
+    let _in_use = share.disk().remove_dir(At { dir: share.as_fd(), name: PARTS_DIR });
 }

@@ -3,6 +3,8 @@
 mod call_backs;
 mod caps;
 mod liveness;
+mod replicas;
+mod replicas_model;
 
 use super::*;
 use crate::types::{Attribute, ContentId, ContentPrefix, FileEntry, Holding, Md5Digest, Md5Origin};
@@ -141,11 +143,39 @@ impl World {
         let unproved = registry.nodes.iter().filter(|(_, node)| node.proof == Proof::Unproved).count();
         assert_eq!(registry.unproved.len(), unproved);
         assert_eq!(registry.listed.len(), registry.nodes.len());
+        registry.check_tasks();
     }
 }
 
 fn world() -> World {
     World::new(Limits::default())
+}
+
+#[test]
+fn what_a_node_says_about_itself_is_passed_on_and_taken_back_by_a_hello() {
+    let mut world = world();
+    let says = |port| NodeTraits { http_port: Some(port), replica_quota_bytes: Some(9) };
+    let passed_on = |world: &World| {
+        let row = world.registry.nodes(0).next().expect("listed");
+        let query = Query::Name(name("a"));
+        let provider = world.registry.find(&query, 0).expect("few rows").next().expect("offered");
+        assert_eq!(provider.attributes, row.attributes);
+        provider.traits()
+    };
+    assert_eq!(world.registry.describe(SessionId(1), says(1)), Err(RegistryError::NotRegistered));
+    world.hello(1, 1, 1, Some(BEAT));
+    world.registry.describe(SessionId(1), says(1)).expect("it has said hello");
+    world.register(1, vec![entry("a", 1)], Proof::Proved).expect("registered");
+    assert_eq!(passed_on(&world), says(1));
+    world.registry.describe(SessionId(1), says(2)).expect("registered");
+    assert_eq!(passed_on(&world), says(2));
+    // Its next registration says nothing.
+    world.join(1, 1, 1, vec![entry("a", 1)]);
+    assert_eq!(passed_on(&world), NodeTraits::default());
+    // Not what a former session of the same registration said last.
+    world.join(2, 1, 1, vec![entry("a", 1)]);
+    world.registry.describe(SessionId(1), says(3)).expect("it has said hello");
+    assert_eq!(passed_on(&world), NodeTraits::default());
 }
 
 const NOT_REGISTERED: Result<(), RegistryError> = Err(RegistryError::NotRegistered);

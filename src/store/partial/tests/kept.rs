@@ -28,6 +28,26 @@ fn a_part_is_kept_set_aside_or_discarded() {
 }
 
 #[test]
+fn a_part_that_somebody_works_on_is_left_alone_by_visitors_and_by_a_node_that_starts() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let visit = || Arc::new(Share::visit(dir.path(), Arc::new(RealDisk)).expect("nobody shares it"));
+    let (share, other) = (visit(), visit());
+    let part = begun(&share, "f", &[1]);
+    let still_sent = part.file();
+    assert_eq!(Partial::open(&other, large_key()).map(drop), Err(PartialError::InProgress));
+    let node = Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("visitors keep nobody out"));
+    let in_use = Share::visit(dir.path(), Arc::new(RealDisk)).map(drop).expect_err("a node shares it");
+    assert!(matches!(in_use, crate::store::ShareError::InUse { .. }), "{in_use}");
+    assert_eq!((sweep(&node), unfinished(&node)), (Swept::default(), vec![]));
+    assert_eq!(left(&dir), [".part", ".resume"], "of no record, it would be swept");
+    part.keep();
+    assert_eq!(unfinished(&node).len(), 1);
+    let opened = Partial::open(&other, large_key()).expect("free, though it is still being sent");
+    assert_eq!(opened.marked, [1]);
+    drop((opened, still_sent));
+}
+
+#[test]
 fn exactly_the_pieces_without_a_hole_are_marked() {
     let check = |ranges: &[(usize, usize)], expected: &[u32]| {
         let (dir, share) = fixture::share();

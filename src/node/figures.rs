@@ -1,4 +1,4 @@
-//! What the events of one download add up to: sources in use, bytes, rate, time left; and how such figures are written.
+//! What the events of one download add up to: sources in use, bytes, rate, time left.
 //!
 //! Pure: the time comes in as `now`. Rate and time left go by fetched bytes alone, so bytes that an earlier download left and that are
 //! verified again fake neither.
@@ -7,9 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytesize::ByteSize;
-
-use crate::node::Progress;
+use super::api::Progress;
 use crate::types::{ContentKey, Geometry};
 
 /// A rate is that of the last so many seconds, or longer where nothing came since.
@@ -18,7 +16,7 @@ const WINDOW: Duration = Duration::from_secs(5);
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 /// The state of one download as its events tell it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Figures {
     content: Option<ContentKey>,
     sources: BTreeSet<SocketAddr>,
@@ -98,7 +96,7 @@ impl Figures {
 }
 
 /// The rate of a growing count of bytes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Rate {
     /// When the count was what, oldest first; the first may be older than the window.
     samples: VecDeque<(Instant, u64)>,
@@ -131,42 +129,6 @@ impl Rate {
         let elapsed_us = now.saturating_duration_since(*since).as_micros();
         let per_s = (u128::from(bytes - bytes_then) * 1_000_000).checked_div(elapsed_us)?;
         Some(u64::try_from(per_s).unwrap_or(u64::MAX))
-    }
-}
-
-/// `3.0/10.0 MiB`.
-pub fn amount(done_bytes: u64, total_bytes: u64) -> String {
-    const GIB: u64 = 1 << 30;
-    let (unit, text) = if total_bytes >= GIB { (GIB, "GiB") } else { (1 << 20, "MiB") };
-    let in_units = |bytes: u64| bytes as f64 / unit as f64;
-    format!("{:.1}/{:.1} {text}", in_units(done_bytes), in_units(total_bytes))
-}
-
-/// `1.2 GiB`.
-pub fn size(bytes: u64) -> String {
-    ByteSize::b(bytes).display().iec().to_string()
-}
-
-/// `85.0 MiB/s`.
-pub fn per_second(bytes_per_s: u64) -> String {
-    format!("{}/s", size(bytes_per_s))
-}
-
-/// `1 source`, `3 sources`.
-pub fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// `9s`, `1m05s`, `2h00m`, `3d04h`, never longer than six characters.
-pub fn short_time(time: Duration) -> String {
-    let s = time.as_secs();
-    let (minutes, hours, days) = (s / 60, s / 3600, s / 86_400);
-    match s {
-        0..60 => format!("{s}s"),
-        60..3600 => format!("{minutes}m{:02}s", s % 60),
-        3600..86_400 => format!("{hours}h{:02}m", minutes % 60),
-        86_400..8_640_000 => format!("{days}d{:02}h", hours % 24),
-        _ => ">100d".to_owned(),
     }
 }
 
@@ -270,28 +232,5 @@ mod tests {
             assert_eq!(figures.time_left(now), Some(Duration::ZERO));
         }
         assert_eq!(figures.done_of(100), 100, "no overflow");
-    }
-
-    #[test]
-    fn figures_are_written_short() {
-        for (s, expected) in [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m00s"),
-            (3599, "59m59s"),
-            (3600, "1h00m"),
-            (86_399, "23h59m"),
-            (86_400, "1d00h"),
-            (8_639_999, "99d23h"),
-            (u64::MAX, ">100d"),
-        ] {
-            assert_eq!(short_time(Duration::from_secs(s)), expected);
-            assert!(expected.len() <= 6);
-        }
-        assert_eq!(amount(3 * MIB, 10 * MIB), "3.0/10.0 MiB");
-        assert_eq!(amount(512 * MIB, 5 << 30), "0.5/5.0 GiB");
-        assert_eq!((size(1 << 30), per_second(85 * MIB)), ("1.0 GiB".to_owned(), "85.0 MiB/s".to_owned()));
-        assert_eq!((size(0), per_second(0)), ("0 B".to_owned(), "0 B/s".to_owned()));
-        assert_eq!((counted(1, "source"), counted(0, "peer")), ("1 source".to_owned(), "0 peers".to_owned()));
     }
 }

@@ -1,0 +1,338 @@
+//! Which value each flag has, and where it comes from. Pure: the environment comes in as a function, the file as its entries.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::{OsStringValueParser, Resettable};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
+
+use super::file::Entry;
+use super::{ConfigError, Program};
+use crate::types::Printable;
+
+/// Flags that only a command line has.
+const TYPED_ONLY: [&str; 12] = [
+    "as",
+    "checksum",
+    "config",
+    "config-wins",
+    "dir",
+    "force",
+    "help",
+    "output",
+    "print-config",
+    "print-limits",
+    "verify",
+    "version",
+];
+/// What `node` takes without a flag, under these names in files and in the environment.
+const POSITIONALS: [&str; 3] = ["ip", "port", "dir"];
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    Typed,
+    Environment(String),
+    /// `<path>:<line>`.
+    File(String),
+    Default,
+    /// Made of others.
+    Derived(&'static str),
+}
+
+/// One flag and its value; `None`: it has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Setting {
+    pub(super) key: String,
+    pub(super) value: Option<OsString>,
+    pub(super) origin: Origin,
+}
+
+/// What came of merging.
+#[derive(Debug)]
+pub(super) struct Merged {
+    pub(super) arguments: Vec<OsString>,
+    pub(super) settings: Vec<Setting>,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::Typed => f.write_str("command line"),
+            Origin::Environment(name) => write!(f, "environment {name}"),
+            Origin::File(place) => f.write_str(place),
+            Origin::Default => f.write_str("default"),
+            Origin::Derived(what) => f.write_str(what),
+        }
+    }
+}
+
+/// The command with nothing required, nothing checked and no defaults: what was typed, whatever it is.
+pub(super) fn relaxed(command: &Command) -> Command {
+    let relax = |arg: Arg| {
+        let arg = arg.required(false).default_value(Resettable::Reset);
+        match arg.get_action().takes_values() {
+            true => arg.value_parser(OsStringValueParser::new()),
+            false => arg,
+        }
+    };
+    let command = command.clone().mut_args(relax);
+    command.mut_subcommands(move |verb| verb.mut_args(relax))
+}
+
+/// A command line as it was typed.
+pub(super) struct Line<'a> {
+    program: OsString,
+    verb: Option<&'a str>,
+    /// The command whose flags these are.
+    command: &'a Command,
+    given: &'a ArgMatches,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(command: &'a Command, given: &'a ArgMatches, program: OsString) -> Line<'a> {
+        if let Some((verb, given)) = given.subcommand()
+            && let Some(command) = command.find_subcommand(verb)
+        {
+            return Line { program, verb: Some(verb), command, given };
+        }
+        Line { program, verb: None, command, given }
+    }
+
+    /// Returns false for what has no use for a configuration.
+    pub(super) fn is_configurable(&self) -> bool {
+        let has = |id: &str| self.given.try_contains_id(id).is_ok();
+        has("config") && !self.is_on("print_limits")
+    }
+
+    pub(super) fn prints_config(&self) -> bool {
+        self.is_on("print_config")
+    }
+
+    pub(super) fn config_path(
+        &self,
+        environment: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Option<std::path::PathBuf> {
+        self.typed("config").or_else(|| environment("NEARPEER_CONFIG")).map(Into::into)
+    }
+
+    fn is_on(&self, id: &str) -> bool {
+        matches!(self.given.try_get_one::<bool>(id), Ok(Some(true)))
+    }
+
+    fn is_typed(&self, id: &str) -> bool {
+        self.given.value_source(id) == Some(ValueSource::CommandLine)
+    }
+
+    fn typed(&self, id: &str) -> Option<OsString> {
+        if !self.is_typed(id) {
+            return None;
+        }
+        self.given.try_get_raw(id).ok().flatten().and_then(|mut values| values.next()).map(OsStr::to_owned)
+    }
+
+    /// The whole command line anew: flags, then what has no flag.
+    ///
+    /// # Errors
+    /// A value of the environment or the file that its flag does not take, with its place.
+    pub(super) fn merged(
+        &self,
+        environment: &dyn Fn(&str) -> Option<OsString>,
+        path: &str,
+        entries: &[Entry],
+    ) -> Result<Merged, ConfigError> {
+        let of_file: BTreeMap<&str, &Entry> =
+            entries.iter().map(|entry| (entry.key.as_str(), entry)).collect();
+        let file_wins = self.is_on("config_wins");
+        let mut merged = Merged { arguments: vec![self.program.clone()], settings: Vec::new() };
+        merged.arguments.extend(self.verb.map(OsString::from));
+        let untyped = |key: &str| {
+            let from_file = of_file
+                .get(key)
+                .map(|entry| (OsString::from(&entry.value), Origin::File(format!("{path}:{}", entry.line))));
+            let name = format!("NEARPEER_{}", key.replace('-', "_").to_uppercase());
+            let from_environment = environment(&name).map(|value| (value, Origin::Environment(name)));
+            if file_wins { from_file.or(from_environment) } else { from_environment.or(from_file) }
+        };
+        let wins = |key: &str| file_wins && of_file.contains_key(key);
+        for arg in self.command.get_arguments() {
+            let Some(long) = arg.get_long() else { continue };
+            let (id, takes_value) = (arg.get_id().as_str(), arg.get_action().takes_values());
+            let is_typed = self.is_typed(id);
+            let may_be_elsewhere = !TYPED_ONLY.contains(&long);
+            let elsewhere = may_be_elsewhere.then(|| untyped(long)).flatten();
+            let setting = match elsewhere {
+                Some((value, origin)) if !is_typed || wins(long) => {
+                    let value = checked(arg, takes_value, value, &origin)?;
+                    Setting { key: long.to_owned(), value, origin }
+                }
+                _ if is_typed => {
+                    let value = if takes_value { self.typed(id) } else { Some("true".into()) };
+                    Setting { key: long.to_owned(), value, origin: Origin::Typed }
+                }
+                _ => {
+                    let default = arg.get_default_values().first().map(|value| value.to_os_string());
+                    let value = if takes_value { default } else { Some("false".into()) };
+                    Setting { key: long.to_owned(), value, origin: Origin::Default }
+                }
+            };
+            if let (Some(value), true) = (&setting.value, setting.origin != Origin::Default) {
+                merged.arguments.extend(flag(long, takes_value, value));
+            }
+            if may_be_elsewhere {
+                merged.settings.push(setting);
+            }
+        }
+        let positionals = match self.verb {
+            Some(_) => self.typed_positionals(),
+            None => self.merged_positionals(&untyped, &wins, &mut merged.settings),
+        };
+        merged.arguments.push("--".into());
+        merged.arguments.extend(positionals);
+        Ok(merged)
+    }
+
+    fn typed_positionals(&self) -> Vec<OsString> {
+        let all = self.command.get_positionals().map(|arg| arg.get_id().as_str());
+        let typed =
+            all.filter(|id| self.is_typed(id)).filter_map(|id| self.given.try_get_raw(id).ok().flatten());
+        typed.flatten().map(OsStr::to_owned).collect()
+    }
+
+    /// IP, PORT and DIR: typed, or from elsewhere; the port also as that of a numbered peer.
+    fn merged_positionals(
+        &self,
+        untyped: &dyn Fn(&str) -> Option<(OsString, Origin)>,
+        wins: &dyn Fn(&str) -> bool,
+        settings: &mut Vec<Setting>,
+    ) -> Vec<OsString> {
+        if self.command.get_positionals().next().is_none() {
+            return Vec::new();
+        }
+        let number = |key: &str| settings.iter().find(|setting| setting.key == key)?.value.clone();
+        let derived = port_of(number("base-port"), number("id"));
+        let mut typed: Vec<Option<OsString>> = self.typed_positionals().into_iter().map(Some).collect();
+        if typed.len() == 2 && derived.is_some() {
+            // IP and DIR: the port is known.
+            typed.insert(1, None);
+        }
+        let mut positionals = Vec::new();
+        for (index, key) in POSITIONALS.into_iter().enumerate() {
+            let typed = typed.get(index).cloned().flatten().map(|value| (value, Origin::Typed));
+            let elsewhere = untyped(key);
+            let found = match (typed, elsewhere) {
+                (Some(_), Some(elsewhere)) if wins(key) => Some(elsewhere),
+                (Some(typed), _) => Some(typed),
+                (None, Some(elsewhere)) => Some(elsewhere),
+                (None, None) if key == "port" => {
+                    derived.clone().map(|port| (port, Origin::Derived("base-port and id")))
+                }
+                (None, None) => None,
+            };
+            let (value, origin) =
+                found.map_or((None, Origin::Default), |(value, origin)| (Some(value), origin));
+            settings.insert(index, Setting { key: key.to_owned(), value: value.clone(), origin });
+            positionals.push(value);
+        }
+        // What comes after one that is missing would be taken for it.
+        positionals.into_iter().map_while(|value| value).collect()
+    }
+}
+
+/// The port of the peer `id`, the first of which has `base`: `peer2` and 7100 give 7101.
+fn port_of(base: Option<OsString>, id: Option<OsString>) -> Option<OsString> {
+    let base: u32 = base?.to_str()?.parse().ok()?;
+    let Some(id) = id else { return Some(base.to_string().into()) };
+    let digits = id.to_str()?.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok()?;
+    Some((base + digits.checked_sub(1)?).to_string().into())
+}
+
+fn flag(long: &str, takes_value: bool, value: &OsStr) -> Option<OsString> {
+    let mut text = OsString::from(format!("--{long}"));
+    if takes_value {
+        text.push("=");
+        text.push(value);
+        return Some(text);
+    }
+    (value == "true").then_some(text)
+}
+
+/// A value as its flag takes it.
+fn checked(
+    arg: &Arg,
+    takes_value: bool,
+    value: OsString,
+    origin: &Origin,
+) -> Result<Option<OsString>, ConfigError> {
+    let bad = |why: String| ConfigError::Value { origin: origin.to_string(), why };
+    let long = arg.get_long().unwrap_or_default();
+    if !takes_value {
+        let text = value.to_string_lossy().to_lowercase();
+        return match text.as_str() {
+            "true" | "yes" | "on" | "1" => Ok(Some("true".into())),
+            "false" | "no" | "off" | "0" | "" => Ok(Some("false".into())),
+            _ => Err(bad(format!("{long}: `{}` is neither true nor false", Printable(&text)))),
+        };
+    }
+    let alone =
+        Command::new("").no_binary_name(true).disable_help_flag(true).arg(arg.clone().exclusive(false));
+    let mut text = OsString::from(format!("--{long}="));
+    text.push(&value);
+    match alone.try_get_matches_from([text]) {
+        Ok(_) => Ok(Some(value)),
+        Err(error) => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            Err(bad(Printable(first).to_string()))
+        }
+    }
+}
+
+/// Every key must be a flag of the program, in whichever of its commands.
+pub(super) fn refuse_unknown(
+    command: &Command,
+    program: Program,
+    path: &str,
+    entries: &[Entry],
+) -> Result<(), ConfigError> {
+    let mut known: Vec<String> = std::iter::once(command)
+        .chain(command.get_subcommands())
+        .flat_map(|one| one.get_arguments().filter_map(Arg::get_long))
+        .filter(|long| !TYPED_ONLY.contains(long))
+        .map(str::to_owned)
+        .collect();
+    if program == Program::Node {
+        known.extend(POSITIONALS.map(str::to_owned));
+    }
+    for Entry { key, line, .. } in entries {
+        if known.contains(key) {
+            continue;
+        }
+        let likeness = |one: &String| strsim::normalized_damerau_levenshtein(key, one);
+        let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let meant = match best.filter(|best| likeness(best) >= 0.6) {
+            Some(best) => format!("did you mean `{best}`?"),
+            None => format!("keys are the long flags of `{} --help`", program.name()),
+        };
+        let origin = format!("{path}:{line}");
+        return Err(ConfigError::Value { origin, why: format!("unknown key `{}`: {meant}", Printable(key)) });
+    }
+    Ok(())
+}
+
+/// Each setting as a line of TOML, with its origin behind it.
+pub(super) fn shown(settings: &[Setting]) -> String {
+    let line = |setting: &Setting| {
+        let Setting { key, value, origin } = setting;
+        let Some(value) = value else { return format!("# {key} is not set") };
+        let value = value.to_string_lossy();
+        let value = match value.as_ref() {
+            "true" | "false" => value.into_owned(),
+            // Strings of JSON are strings of TOML.
+            text => serde_json::Value::String(text.to_owned()).to_string(),
+        };
+        format!("{key} = {value} # {origin}")
+    };
+    settings.iter().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,244 @@
+//! Tests of the order of flag, environment, file and default, of the shapes that are read, and of errors that name their place.
+
+use std::fs;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use super::*;
+use crate::cli::args::{NodeArgs, NodeRun, TrackerArgs};
+use crate::cli::verbs::{self, Verb};
+
+/// A file, what stands in the environment, what is typed.
+struct Case {
+    dir: tempfile::TempDir,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Case {
+    fn new() -> Case {
+        Case { dir: tempfile::tempdir().expect("a directory"), environment: Vec::new() }
+    }
+
+    fn file(self, name: &str, text: &str) -> Case {
+        fs::write(self.dir.path().join(name), text).expect("written");
+        self
+    }
+
+    fn environment(mut self, name: &'static str, value: &str) -> Case {
+        self.environment.push((name, value.to_owned()));
+        self
+    }
+
+    /// `@` stands for the directory of the file.
+    fn read(&self, program: Program, command: &Command, line: &str) -> Result<ArgMatches, Refusal> {
+        let line = line.replace('@', &self.dir.path().display().to_string());
+        let words = line.split_whitespace().map(OsString::from);
+        let environment = |name: &str| {
+            let found = self.environment.iter().find(|(known, _)| *known == name)?;
+            Some(OsString::from(found.1.replace('@', &self.dir.path().display().to_string())))
+        };
+        matches(program, command, words, &environment)
+    }
+
+    fn node(&self, line: &str) -> Result<NodeRun, Refusal> {
+        let matches = self.read(Program::Node, &verbs::node_command(), line)?;
+        Ok(match matches.subcommand() {
+            Some(_) => NodeRun::Command(Verb::from_arg_matches(&matches)?),
+            None => NodeRun::Share(NodeArgs::from_arg_matches(&matches)?),
+        })
+    }
+
+    fn share(&self, line: &str) -> NodeArgs {
+        match self.node(line) {
+            Ok(NodeRun::Share(args)) => args,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn tracker(&self, line: &str) -> TrackerArgs {
+        let matches = self.read(Program::Tracker, &TrackerArgs::command(), line).expect(line);
+        TrackerArgs::from_arg_matches(&matches).expect(line)
+    }
+
+    fn refusal(&self, line: &str) -> String {
+        let dir = format!("{}/", self.dir.path().display());
+        match self.node(line) {
+            Err(Refusal::Config(error)) => error.to_string().replace(&dir, ""),
+            Err(Refusal::Clap(error)) => error.to_string(),
+            Err(Refusal::Show(text)) => text.replace(&dir, ""),
+            Ok(run) => panic!("{line}: {run:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
+    let case = Case::new().file("n.toml", "retries = 1\nheadless = true\n");
+    assert_eq!(case.share("node ::1 0 d").retries, 4);
+    let args = case.share("node ::1 0 d -c @/n.toml");
+    assert_eq!((args.retries, args.headless), (1, true));
+    let case = case.environment("NEARPEER_RETRIES", "2").environment("NEARPEER_HEADLESS", "off");
+    let args = case.share("node ::1 0 d -c @/n.toml");
+    assert_eq!((args.retries, args.headless), (2, false));
+    assert_eq!(case.share("node ::1 0 d -c @/n.toml --retries 3").retries, 3);
+    assert_eq!(case.share("node ::1 0 d -c @/n.toml --retries 3 --config-wins").retries, 1);
+    assert_eq!(case.share("node ::1 0 d --retries 3 --config-wins").retries, 3, "no file, nothing to win");
+}
+
+#[test]
+fn the_users_file_is_found_and_else_none_is_needed() {
+    let case = Case::new().environment("XDG_CONFIG_HOME", "@");
+    assert_eq!(case.share("node ::1 0 d").retries, 4);
+    fs::create_dir(case.dir.path().join("nearpeer")).expect("made");
+    fs::write(case.dir.path().join("nearpeer/node.toml"), "retries = 7").expect("written");
+    assert_eq!(case.share("node ::1 0 d").retries, 7);
+    assert_eq!(case.tracker("tracker").fronts, 2);
+    let case = case.environment("NEARPEER_CONFIG", "@/nearpeer/other.toml");
+    assert!(case.refusal("node ::1 0 d").starts_with("nearpeer/other.toml: "));
+}
+
+#[test]
+fn what_has_no_flag_may_come_from_elsewhere_too() {
+    let case = Case::new().file("n.toml", "ip = '127.0.0.1'\nport = 5001\ndir = '/srv/a'\n");
+    let args = case.share("node -c @/n.toml");
+    assert_eq!(
+        (args.ip.to_string().as_str(), args.port, args.dir.as_path()),
+        ("127.0.0.1", 5001, Path::new("/srv/a"))
+    );
+    let args = case.share("node ::1 0 -c @/n.toml");
+    assert_eq!(
+        (args.ip.to_string().as_str(), args.port, args.dir.as_path()),
+        ("::1", 0, Path::new("/srv/a"))
+    );
+    assert_eq!(case.share("node ::1 0 b -c @/n.toml --config-wins").port, 5001);
+    assert!(Case::new().refusal("node ::1").contains("<PORT>"));
+}
+
+#[test]
+fn a_numbered_peer_has_a_port_of_its_own() {
+    let case = Case::new();
+    for (line, port) in [
+        ("node ::1 dir --base-port 7100 --id peer1", 7100),
+        ("node ::1 dir --base-port 7100 --id peer2", 7101),
+        ("node ::1 dir --base-port 7100", 7100),
+        ("node ::1 5 dir --base-port 7100 --id peer2", 5),
+    ] {
+        let args = case.share(line);
+        assert_eq!((args.port, args.dir.as_path()), (port, Path::new("dir")), "{line}");
+    }
+    assert!(case.refusal("node ::1 dir --base-port 7100 --id peer").contains("number from 1"));
+    assert!(case.refusal("node ::1 dir --base-port 65535 --id p2").contains("65536"));
+}
+
+#[test]
+fn the_shapes_of_other_systems_are_read() {
+    let index = r#"{
+        "server": {"host": "localhost", "port": 7000, "backlog": 128},
+        "peer": {"base_port": 7100, "download_timeout": 30},
+        "replication": {"replication_factor": 2}
+    }"#;
+    let case = Case::new().file("config.json", index);
+    let args = case.share("node 127.0.0.1 d -c @/config.json --id peer3");
+    assert_eq!((args.tracker.to_string().as_str(), args.port), ("127.0.0.1:7000", 7102));
+    let gossip =
+        r#"{"self": {"host": "127.0.0.1", "port": 8081}, "peers": [], "shared_directory": "/srv/s"}"#;
+    let args = case.file("peer", gossip).share("node -c @/peer");
+    assert_eq!((args.port, args.dir.as_path()), (8081, Path::new("/srv/s")));
+    let tiered =
+        "[main]\n# comment\naddress = 127.0.0.1\nsup-port = 8888\nport = 9989\ndir = files\nuser = me\n";
+    let case = Case::new().file("weak", tiered).file("strong.ini", "[main]\nport = 8888\nmap = m.json\n");
+    let args = case.share("node 127.0.0.1 -c @/weak");
+    assert_eq!(
+        (args.tracker.to_string().as_str(), args.port, args.dir.as_path()),
+        ("127.0.0.1:8888", 9989, Path::new("files"))
+    );
+    assert_eq!(case.tracker("tracker -c @/strong.ini").listen.to_string(), "127.0.0.1:8888");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    let case = Case::new()
+        .file("unknown.toml", "retries = 1\nheart-beat = '1s'\n")
+        .file("nonsense.toml", "\nfrobnicate = 1\n")
+        .file("value.toml", "# all of them\n\nheartbeat = 'never'\n")
+        .file("switch.toml", "headless = 'perhaps'\n")
+        .file("list.toml", "retries = [1]\n")
+        .file("syntax.toml", "retries = 1\nheartbeat = \n")
+        .file("bad.json", "{\n  \"retries\": \n}")
+        .file("value.ini", "[main]\nretries = x\n");
+    for (file, expected) in [
+        ("unknown.toml", "unknown.toml:2: unknown key `heart-beat`: did you mean `heartbeat`?"),
+        (
+            "nonsense.toml",
+            "nonsense.toml:2: unknown key `frobnicate`: keys are the long flags of `node --help`",
+        ),
+        ("value.toml", "value.toml:3: invalid value 'never' for '--heartbeat"),
+        ("switch.toml", "switch.toml:1: headless: `perhaps` is neither true nor false"),
+        ("list.toml", "list.toml:1: `retries` is neither a text nor a number nor true or false"),
+        ("syntax.toml", "syntax.toml:2: "),
+        ("bad.json", "bad.json:3: "),
+        ("value.ini", "value.ini:2: invalid value 'x' for '--retries"),
+        ("none.toml", "none.toml: No such file"),
+    ] {
+        let error = case.refusal(&format!("node ::1 0 d -c @/{file}"));
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let case = case.environment("NEARPEER_TRACKER", "nowhere");
+    let error = case.refusal("node ::1 0 d");
+    assert!(error.starts_with("environment NEARPEER_TRACKER: invalid value 'nowhere'"), "{error}");
+}
+
+#[test]
+fn each_value_is_shown_with_its_origin_and_can_be_read_again() {
+    let case = Case::new().file("n.toml", "retries = 1\nlatency-file = \"a 'b'.txt\"\n");
+    let case = case.environment("NEARPEER_HEARTBEAT", "1s");
+    let text = case.refusal("node ::1 0 d -c @/n.toml --load-weight 5 --print-config");
+    for line in [
+        "ip = \"::1\" # command line",
+        "port = \"0\" # command line",
+        "tracker = \"127.0.0.1:5025\" # default",
+        "retries = \"1\" # n.toml:1",
+        "latency-file = \"a 'b'.txt\" # n.toml:2",
+        "heartbeat = \"1s\" # environment NEARPEER_HEARTBEAT",
+        "load-weight = \"5\" # command line",
+        "headless = false # default",
+        "# advertise is not set",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+    }
+    let args = Case::new().file("again.toml", &text).share("node -c @/again.toml");
+    assert_eq!((args.retries, args.load_weight.to_string().as_str()), (1, "5"));
+}
+
+#[test]
+fn commands_take_from_the_same_file_what_is_theirs() {
+    let case =
+        Case::new().file("n.toml", "tracker = '127.0.0.1:7'\nheadless = true\ndir = '/srv/a'\njson = true\n");
+    let Ok(NodeRun::Command(verb)) = case.node("node find a.bin -c @/n.toml --timeout 5s") else {
+        panic!("a command");
+    };
+    let errand = verb.errand().expect("it asks");
+    assert_eq!((errand.ask.tracker.port(), errand.ask.json, errand.ask.dir), (7, true, None));
+    let Ok(NodeRun::Command(Verb::Completions(_))) = case.node("node completions bash") else {
+        panic!("completions")
+    };
+    let Err(Refusal::Clap(error)) = case.node("node download -c @/n.toml") else { panic!("no name") };
+    assert!(error.to_string().contains("<NAME>"), "{error}");
+    let Ok(NodeRun::Command(Verb::Download(args))) = case.node("node download -c @/n.toml -- -rf") else {
+        panic!("a download");
+    };
+    assert_eq!(args.name.as_str(), "-rf");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_file_panics(text in "[ -~\n]{0,80}") {
+        for form in [file::Form::Toml, file::Form::Ini, file::Form::Json] {
+            if let Ok(entries) = file::entries(&text, form) {
+                for program in [Program::Node, Program::Tracker] {
+                    foreign::translated(program, &entries);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What `node` does besides sharing a directory: one command, said on the command line, and then it leaves.
+//!
+//! The words are those of the prompt; clap reads them here and gives each its `--help`, which the prompt shows too.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Subcommand};
+
+use super::args::{ConfigArgs, NodeArgs, address};
+use super::command::{Command, Listed};
+use super::progress::ProgressFlag;
+use crate::node::DownloadRequest;
+use crate::types::{Checksum, FileName, Millis, Query};
+
+/// One command.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Verb {
+    /// Show who has a file, best source first
+    #[command(visible_alias = "lookup")]
+    Find(QueryArgs),
+    /// Fetch a file from the best sources, verified
+    Download(DownloadArgs),
+    /// Show the load of a node
+    Getload(GetLoadArgs),
+    /// Show the names that the tracker knows, or with -d the files of a directory
+    List(PlainArgs),
+    /// Show the nodes that the tracker knows
+    Nodes(PlainArgs),
+    /// Explain why the sources of a file rank as they do
+    Sources(QueryArgs),
+    /// Show figures of the swarm, or with -d of the node that shares a directory
+    Stats(PlainArgs),
+    /// Have the node that shares a directory read it again
+    Updatelist(PlainArgs),
+    /// Hash the files of a directory and hold them against what is published under their names
+    Verify(VerifyArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// How the swarm is asked.
+#[derive(Debug, Clone, Args)]
+pub struct AskArgs {
+    /// Where the tracker is
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5025", value_parser = address)]
+    pub tracker: SocketAddr,
+    /// Directory; the node that shares it does the work, if there is one
+    #[arg(short, long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Tell everything as lines of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Give up after this time, with exit code 6
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub timeout: Option<Duration>,
+    /// Latencies; none: measure [latency.txt if here]
+    #[arg(long, value_name = "FILE|none")]
+    pub latency_file: Option<PathBuf>,
+    /// Whose rows of the latency file count
+    #[arg(long = "as", value_name = "IP:PORT", value_parser = address)]
+    pub as_node: Option<SocketAddr>,
+    /// Latency of other pairs
+    #[arg(long, value_name = "MS", default_value = "100", allow_negative_numbers = true)]
+    pub default_latency_ms: Millis,
+    /// What one transfer of load costs
+    #[arg(long, value_name = "MS", default_value = "10", allow_negative_numbers = true)]
+    pub load_weight: Millis,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// `find`, `sources`.
+#[derive(Debug, Clone, Args)]
+pub struct QueryArgs {
+    /// A name, or a digest as md5=HEX or b3=HEX
+    #[arg(value_name = "NAME|md5=HEX|b3=HEX", value_parser = query)]
+    pub query: Query,
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// `download`.
+#[derive(Debug, Clone, Args)]
+pub struct DownloadArgs {
+    /// Name of the file
+    #[arg(value_name = "NAME")]
+    pub name: FileName,
+    /// Put it into this file; -: write it to standard output once it is verified
+    #[arg(short, long, value_name = "FILE", conflicts_with = "dir")]
+    pub output: Option<PathBuf>,
+    /// The content must have this digest
+    #[arg(long, value_name = "md5=HEX|b3=HEX")]
+    pub checksum: Option<Checksum>,
+    /// Hash the whole file before it is put in place
+    #[arg(long, value_name = "whole")]
+    pub verify: Option<Whole>,
+    /// Replace a file of that name
+    #[arg(short, long)]
+    pub force: bool,
+    /// More rounds when all sources fail
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub retries: u32,
+    /// How the download tells of itself
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "auto|bar|plain|json|none")]
+    #[arg(default_value = "auto")]
+    pub progress: ProgressFlag,
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// `--verify whole`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Whole {
+    Whole,
+}
+
+/// `getload`.
+#[derive(Debug, Clone, Args)]
+pub struct GetLoadArgs {
+    #[arg(value_name = "IP")]
+    pub ip: IpAddr,
+    #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// Commands without words of their own.
+#[derive(Debug, Clone, Args)]
+pub struct PlainArgs {
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// `verify`.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    /// Names in the directory [default: all of its files]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<FileName>,
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// `completions`.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// What is to be asked of a node, and of which.
+#[derive(Debug, Clone)]
+pub struct Errand {
+    pub command: Command,
+    pub ask: AskArgs,
+    /// Of downloads.
+    pub output: Option<PathBuf>,
+    pub retries: u32,
+    pub progress: ProgressFlag,
+}
+
+fn query(text: &str) -> Result<Query, String> {
+    if text.starts_with("md5=") || text.starts_with("b3=") {
+        return Ok(match text.parse().map_err(|error: crate::types::ChecksumError| error.to_string())? {
+            Checksum::Md5(digest) => Query::Md5(digest),
+            Checksum::Content(prefix) => Query::Content(prefix),
+        });
+    }
+    FileName::new(text).map(Query::Name).map_err(|error| error.to_string())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err("give a time, as in 500ms, 5s or 2m".to_owned()),
+    }
+}
+
+impl Verb {
+    /// What is to be asked; `None` for what needs nobody: `verify` and `completions`.
+    pub fn errand(&self) -> Option<Errand> {
+        let (command, ask) = match self {
+            Verb::Find(args) => (Command::Find(args.query.clone()), &args.ask),
+            Verb::Sources(args) => (Command::Sources(args.query.clone()), &args.ask),
+            Verb::Getload(args) => (Command::GetLoad(SocketAddr::new(args.ip, args.port)), &args.ask),
+            Verb::List(args) => {
+                let listed = if args.ask.dir.is_some() { Listed::Own } else { Listed::Swarm };
+                (Command::List(listed), &args.ask)
+            }
+            Verb::Nodes(args) => (Command::Nodes, &args.ask),
+            Verb::Stats(args) => (Command::Stats, &args.ask),
+            Verb::Updatelist(args) => (Command::UpdateList, &args.ask),
+            Verb::Download(args) => {
+                let request = DownloadRequest {
+                    name: args.name.clone(),
+                    checksum: args.checksum,
+                    verify_whole: args.verify.is_some(),
+                    force: args.force,
+                };
+                return Some(Errand {
+                    command: Command::Download(request),
+                    ask: args.ask.clone(),
+                    output: args.output.clone(),
+                    retries: args.retries,
+                    progress: args.progress,
+                });
+            }
+            Verb::Verify(_) | Verb::Completions(_) => return None,
+        };
+        let (output, retries, progress) = (None, 0, ProgressFlag::Auto);
+        Some(Errand { command, ask: ask.clone(), output, retries, progress })
+    }
+}
+
+/// The command line of `node`: a directory to share, or one of the commands. The first word decides.
+pub fn node_command() -> clap::Command {
+    let verbs = Verb::augment_subcommands(NodeArgs::command());
+    verbs
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true)
+        .disable_help_subcommand(true)
+        .subcommand_help_heading("Commands, in place of IP PORT DIR")
+}
+
+/// The words that begin a command of [`node_command`].
+pub fn words() -> Vec<String> {
+    let command = node_command();
+    let names = command.get_subcommands().flat_map(|verb| {
+        let aliases = verb.get_all_aliases().map(str::to_owned).collect::<Vec<_>>();
+        std::iter::once(verb.get_name().to_owned()).chain(aliases)
+    });
+    names.collect()
+}
+
+/// What `word --help` shows at the prompt; `None` where clap reads no such command.
+pub fn help(word: &str) -> Option<String> {
+    // Without what says which swarm is asked: at the prompt that is known.
+    let asks = AskArgs::augment_args(clap::Command::new("ask"));
+    let is_known = |arg: &clap::Arg| {
+        let elsewhere = ["output", "retries", "progress", "help"].contains(&arg.get_id().as_str());
+        elsewhere || asks.get_arguments().any(|ask| ask.get_id() == arg.get_id())
+    };
+    let verb = node_command().find_subcommand(word)?.clone();
+    let verb = verb.mut_args(|arg| if is_known(&arg) { arg.hide(true) } else { arg });
+    let mut verb = verb.disable_help_flag(true).bin_name(word);
+    Some(verb.render_help().to_string().trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_fault_with_the_definitions() {
+        node_command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_is_known_by_its_first_word_and_an_address_is_none() {
+        let all = words();
+        for word in ["find", "lookup", "download", "getload", "list", "nodes", "sources", "stats", "verify"] {
+            assert!(all.iter().any(|known| known == word), "{word}");
+        }
+        assert!(all.iter().all(|word| word.parse::<IpAddr>().is_err()));
+    }
+
+    #[test]
+    fn help_at_the_prompt_leaves_out_which_swarm_is_asked() {
+        for word in ["find", "lookup", "download", "sources", "list", "nodes", "stats", "getload"] {
+            let text = help(word).unwrap_or_else(|| panic!("{word} has help"));
+            assert!(text.contains(&format!("Usage: {word}")) && !text.contains("--tracker"), "{text}");
+        }
+        assert!(help("download").is_some_and(|text| text.contains("--checksum")));
+        assert_eq!(help("frobnicate"), None);
+    }
+
+    #[test]
+    fn a_query_is_a_digest_if_it_looks_like_one() {
+        assert!(matches!(query("a.bin"), Ok(Query::Name(_))));
+        assert!(matches!(query("b3=af1349b9f5f9a1a6"), Ok(Query::Content(_))));
+        assert!(query("md5=12").is_err_and(|error| error.contains("32 hex digits")));
+        assert!(query("../x").is_err());
+        assert_eq!((time("5s"), time("0s").is_err()), (Ok(Duration::from_secs(5)), true));
+    }
+}

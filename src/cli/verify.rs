@@ -1,0 +1,131 @@
+//! `verify`: hashes the files of a directory and holds each against what is published under its name.
+//!
+//! Reads, and changes nothing. What is published is what nodes that answer tell, the one that shares the directory among them: so a file
+//! that was damaged under a running node differs from what that node still publishes.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::exit::{ErrorCode, Exit};
+use super::node::path_text;
+use super::oneshot::{Desk, share_code};
+use super::progress::ProgressFlag;
+use super::signals::Signals;
+use super::temporary::TemporaryDir;
+use super::tracker::stopped;
+use super::verbs::VerifyArgs;
+use crate::node::{CommandError, Node};
+use crate::proto::event::{Event, VerifyState};
+use crate::rt::Stop;
+use crate::store::{HashError, RealDisk, Share, hash_file, walk};
+use crate::types::{ContentKey, FileName, Printable, Query};
+
+/// Runs it to its end.
+pub fn run(args: &VerifyArgs, signals: &Signals) -> Exit {
+    let desk = match Desk::new(&args.ask, ProgressFlag::Auto, false, signals) {
+        Ok(desk) => desk,
+        Err(error) => {
+            super::output::say(&format!("node: the system gives no more threads or descriptors: {error}"));
+            return Exit::Error(ErrorCode::Other);
+        }
+    };
+    desk.finish(|desk| verify(desk, args))
+}
+
+fn verify(desk: &mut Desk<'_>, args: &VerifyArgs) -> io::Result<Exit> {
+    let dir = args.ask.dir.as_deref().unwrap_or(Path::new("."));
+    let share = match Share::look(dir, Arc::new(RealDisk)) {
+        Ok(share) => share,
+        Err(error) => return Ok(desk.fail(&format!("node: {error}"), share_code(&error))),
+    };
+    let names = match names(desk, args, &share) {
+        Ok(names) => names,
+        Err(error) => {
+            let why = format!("node: cannot read {}: {}", path_text(dir), Printable(&error.to_string()));
+            return Ok(desk.fail(&why, ErrorCode::LocalIo));
+        }
+    };
+    // A guest wants a directory of its own: that which is verified may be another node's.
+    let aside = TemporaryDir::create("nearpeer-verify")?;
+    let started = desk.guest(&args.ask, 0, aside.path()).and_then(Node::start);
+    let guest = match started {
+        Ok(guest) => guest,
+        Err(error) => return Ok(super::node::refused(&mut desk.sink, &error, ErrorCode::from(&error))),
+    };
+    let exit = verify_all(desk, &guest, &share, &names);
+    Ok(stopped("node", &guest.stop(), exit))
+}
+
+/// Those that were named, else all that are there, in order.
+fn names(desk: &Desk<'_>, args: &VerifyArgs, share: &Share) -> io::Result<Vec<FileName>> {
+    if !args.names.is_empty() {
+        return Ok(args.names.clone());
+    }
+    let mut names = Vec::new();
+    walk(share, &desk.cancel, &mut |file| names.push(file.name), &mut |why| {
+        super::output::say(&format!("warning: {why}"));
+    })?;
+    names.sort();
+    Ok(names)
+}
+
+/// The worst is the result: a file that differs, then one that cannot be read.
+fn verify_all(desk: &mut Desk<'_>, guest: &Node, share: &Share, names: &[FileName]) -> Exit {
+    let mut exit = Exit::Success;
+    for name in names {
+        let told = match verified(guest, share, name, &desk.cancel) {
+            Ok(event) => event,
+            Err(_) if desk.patience.verdict().is_some() => {
+                return desk.fail(&desk.patience.verdict().unwrap_or_default(), ErrorCode::TimedOut);
+            }
+            Err(error) => return desk.fail(&error.to_string(), ErrorCode::from(&error)),
+        };
+        if let Event::Verified { state, why, .. } = &told {
+            let found = match state {
+                VerifyState::Differs => Exit::Error(ErrorCode::Digest),
+                VerifyState::Unreadable => Exit::Error(ErrorCode::LocalIo),
+                VerifyState::Ok | VerifyState::Unknown => Exit::Success,
+            };
+            if exit == Exit::Success || found == Exit::Error(ErrorCode::Digest) {
+                exit = found;
+            }
+            desk.explain(name, why.as_deref());
+        }
+        if desk.sink.tell([told]).is_err() {
+            return exit;
+        }
+    }
+    exit
+}
+
+fn verified(guest: &Node, share: &Share, name: &FileName, cancel: &Stop) -> Result<Event, CommandError> {
+    let event = |state, key: Option<ContentKey>, why| Event::Verified {
+        name: name.clone(),
+        state,
+        size_bytes: key.map_or(0, |key| key.size_bytes),
+        b3: key.map(|key| key.id.to_string()),
+        why,
+    };
+    let key = match hash_file(share, name, cancel) {
+        Ok(hashed) => hashed.manifest.key(),
+        Err(HashError::Stopped) => return Err(CommandError::Cancelled),
+        Err(error) => {
+            let why = Printable(&error.to_string()).to_string();
+            return Ok(event(VerifyState::Unreadable, None, Some(why)));
+        }
+    };
+    let published = match guest.find(&Query::Name(name.clone()), cancel) {
+        Ok(report) => report.groups,
+        Err(CommandError::NoneAnswered(_)) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    if published.iter().any(|group| group.key == key) {
+        return Ok(event(VerifyState::Ok, Some(key), None));
+    }
+    let Some(other) = published.first() else { return Ok(event(VerifyState::Unknown, Some(key), None)) };
+    let by: Vec<_> = other.rows.iter().map(|row| row.endpoint.to_string()).collect();
+    let (size_bytes, b3) = (other.key.size_bytes, other.key.id.short());
+    let why = format!("published: {size_bytes} bytes b3 {b3} by {}", by.join(","));
+    Ok(event(VerifyState::Differs, Some(key), Some(why)))
+}

@@ -1,0 +1,43 @@
+//! The list of nodes, for those who show it. Reads and changes nothing.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Registry;
+use super::index::slot_u32;
+use crate::types::NodeSummary;
+
+impl Registry {
+    /// All registrations by endpoint, without the first `skip`. Lazy.
+    pub fn nodes(&self, skip: usize) -> impl Iterator<Item = NodeSummary> {
+        self.nodes_heard(skip).map(|(summary, _)| summary)
+    }
+
+    /// [`Registry::nodes`] with when each was last heard.
+    pub fn nodes_heard(&self, skip: usize) -> impl Iterator<Item = (NodeSummary, Instant)> {
+        self.listed.values().skip(skip).map(|slot| self.summary(*slot))
+    }
+
+    /// The proved node at `endpoint`, and when it was last heard.
+    pub fn node_at(&self, endpoint: SocketAddr) -> Option<(NodeSummary, Instant)> {
+        self.proved_at(endpoint).map(|slot| self.summary(slot))
+    }
+
+    /// Entries in all catalogs.
+    pub fn entries(&self) -> usize {
+        self.files
+    }
+
+    fn summary(&self, slot: u32) -> (NodeSummary, Instant) {
+        let node = self.node(slot);
+        let summary = NodeSummary {
+            node: node.id,
+            endpoint: node.endpoint,
+            liveness: node.pulse.liveness(),
+            files: slot_u32(node.catalog.files()),
+            load: node.load,
+            attributes: node.traits.to_attributes(),
+        };
+        (summary, node.pulse.heard())
+    }
+}

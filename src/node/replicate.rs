@@ -1,0 +1,120 @@
+//! The command `replicate`: which content is meant, and the wish for copies of it.
+//!
+//! Nothing is fetched or probed: what counts is what the tracker knows. Where a query means several contents the rule of downloads
+//! decides, with the tracker's word for who is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::api::{DownloadError, ReplicationReport, Variant};
+use super::engine::Engine;
+use crate::discovery::{Discovery as _, Wish};
+use crate::logic::select::{Choice, choose_content};
+use crate::rt::Stop;
+use crate::types::{ContentKey, FileName, Holding, NodeId, Provider, Query};
+
+/// See [`super::Node::replicate`].
+pub(super) fn replicate(
+    engine: &Engine,
+    query: &Query,
+    copies: u32,
+    cancel: &Stop,
+) -> Result<ReplicationReport, DownloadError> {
+    let providers =
+        engine.discovery.find(query, cancel).map_err(|error| DownloadError::Command(error.into()))?;
+    let (content, name) = chosen(query, &providers)?;
+    let wish = Wish { content, name: name.clone(), copies };
+    let status =
+        engine.discovery.replicate(wish, cancel).map_err(|error| DownloadError::Command(error.into()))?;
+    Ok(ReplicationReport { name, key: content, status })
+}
+
+/// The content that is meant, and its name: the one asked for, else one that it has.
+fn chosen(query: &Query, providers: &[Provider]) -> Result<(ContentKey, FileName), DownloadError> {
+    // As in downloads, replicas have no say unless nobody has anything else.
+    let full = || providers.iter().filter(|one| one.entry.holding == Holding::Full);
+    let only_replicas = full().all(|one| one.entry.is_replica());
+    let mut contents: BTreeMap<ContentKey, (BTreeSet<NodeId>, &Provider)> = BTreeMap::new();
+    for provider in full().filter(|one| only_replicas || !one.entry.is_replica()) {
+        let nodes = contents.entry(provider.entry.key()).or_insert_with(|| (BTreeSet::new(), provider));
+        nodes.0.insert(provider.node);
+    }
+    let Some((_, (_, first))) = contents.iter().next() else {
+        return Err(DownloadError::NotFound(text(query)));
+    };
+    let named = |holder: &Provider| match query {
+        Query::Name(name) => name.clone(),
+        Query::Md5(_) | Query::Content(_) => holder.entry.name.clone(),
+    };
+    let holders: Vec<_> = contents.iter().map(|(key, (nodes, _))| (*key, nodes.len())).collect();
+    match choose_content(&holders) {
+        Choice::One(key) | Choice::Majority { key, .. } => Ok((key, named(contents[&key].1))),
+        Choice::Ambiguous => {
+            let variant = |(key, (nodes, holder)): (&ContentKey, &(BTreeSet<NodeId>, &Provider))| Variant {
+                key: *key,
+                md5: holder.entry.md5,
+                live_full_holders: nodes.len(),
+            };
+            Err(DownloadError::Ambiguous {
+                name: named(first),
+                variants: contents.iter().map(variant).collect(),
+            })
+        }
+    }
+}
+
+fn text(query: &Query) -> String {
+    match query {
+        Query::Name(name) => name.as_str().to_owned(),
+        Query::Md5(md5) => format!("md5={md5}"),
+        Query::Content(prefix) => format!("b3={prefix}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{ContentId, FileEntry, Md5Digest, Md5Origin};
+
+    fn provider(node: u128, name: &str, content: u8, holding: Holding) -> Provider {
+        let entry = FileEntry {
+            name: FileName::new(name).expect("a name"),
+            size_bytes: 2 << 20,
+            mtime_ns: 0,
+            content: ContentId([content; 32]),
+            md5: Md5Digest([content; 16]),
+            md5_origin: Md5Origin::Computed,
+            holding,
+            attributes: vec![],
+        };
+        let (node, endpoint) = (NodeId(node), ([127, 0, 0, 1], 5000).into());
+        Provider { node, endpoint, entry, attributes: vec![] }
+    }
+
+    #[test]
+    fn a_query_means_what_most_nodes_have_whole() {
+        let by_name = Query::Name(FileName::new("a").expect("a name"));
+        let check = |query: &Query, providers: &[Provider], expected: Option<(u8, &str)>| {
+            let chosen = chosen(query, providers).ok();
+            let chosen = chosen.as_ref().map(|(key, name)| (key.id.0[0], name.as_str()));
+            assert_eq!(chosen, expected, "{providers:?}");
+        };
+        let full = |node, name, content| provider(node, name, content, Holding::Full);
+        let part = provider(3, "a", 2, Holding::Pieces(1));
+        check(&by_name, &[], None);
+        check(&by_name, std::slice::from_ref(&part), None);
+        check(&by_name, &[full(1, "a", 1), part.clone()], Some((1, "a")));
+        check(&by_name, &[full(1, "a", 1), full(2, "a", 2), full(3, "a", 2)], Some((2, "a")));
+        check(&by_name, &[full(1, "a", 1), full(2, "a", 2)], None);
+        // Replicas have no say, unless they are all there is.
+        let replica = |node, content| {
+            let mut replica = full(node, "a", content);
+            replica.entry.attributes = FileEntry::attributes_of(true);
+            replica
+        };
+        check(&by_name, &[full(1, "a", 1), replica(2, 2), replica(3, 2)], Some((1, "a")));
+        check(&by_name, &[replica(1, 1), replica(2, 2), replica(3, 2)], Some((2, "a")));
+        // One node with two names is one node.
+        check(&by_name, &[full(1, "a", 1), full(1, "a", 1), full(2, "a", 2)], None);
+        check(&Query::Md5(Md5Digest([1; 16])), &[full(1, "b", 1)], Some((1, "b")));
+    }
+}

@@ -1,0 +1,161 @@
+//! Tests of the events: each is a line that is read back, fits the schema, and is inert.
+
+pub(super) mod schema;
+
+use super::*;
+
+fn addr() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 5002))
+}
+
+fn name() -> FileName {
+    FileName::new("a.bin").expect("a name")
+}
+
+fn holder() -> Holder {
+    Holder {
+        name: name(),
+        addr: addr(),
+        size_bytes: 7,
+        md5: "ab".repeat(16),
+        b3: "cd".repeat(32),
+        state: HolderState::Part,
+        have_pieces: 1,
+        total_pieces: 3,
+        latency_ms: Some(Millis::from_micros(20_500)),
+        latency_from: Some(LatencyFrom::File),
+        load: Some(1),
+        score_ms: Some(Millis::from_micros(30_500)),
+        chosen: true,
+    }
+}
+
+/// One of each.
+fn samples() -> Vec<Event> {
+    let (b3, why) = ("cd".repeat(32), "why".to_owned());
+    let own = Holder {
+        state: HolderState::Own,
+        latency_ms: None,
+        latency_from: None,
+        load: None,
+        score_ms: None,
+        ..holder()
+    };
+    let ranked = Ranked {
+        addr: addr(),
+        latency_ms: Millis::from_micros(39),
+        latency_from: LatencyFrom::Measured,
+        load: 0,
+        score_ms: Millis::from_micros(39),
+        yours: 0,
+    };
+    let fetched = Outcome::Fetched { from: vec![addr()], md5: None, pieces: 10 };
+    vec![
+        Event::Listening { program: "node".into(), addr: addr() },
+        Event::Ready { files: None },
+        Event::Notice { level: Level::Warning, text: "text".into() },
+        Event::error("why", ErrorCode::NotFound),
+        Event::End { exit_code: 0, code: None },
+        Event::Find { query: "md5=12".into(), rows: 2 },
+        Event::Found(holder()),
+        Event::Found(own),
+        Event::Silent { addr: addr(), why: why.clone() },
+        Event::Content { name: name(), size_bytes: 7, b3: b3.clone(), full_holders: 1, rows: 1, meant: true },
+        Event::Candidate { place: Some(1), load_weight_ms: Millis::from_ms(10), holder: holder() },
+        Event::Load { addr: addr(), load: 3 },
+        Event::File { name: name(), size_bytes: 7, md5: Some("ab".repeat(16)), b3: None },
+        Event::Name { name: name() },
+        Event::Node { addr: addr(), state: "live".into(), files: 3, load: None },
+        Event::Updated { files: 1, added: 1, removed: 0, changed: 0 },
+        Event::Stat { name: "sent_bytes".into(), value: Some(3) },
+        Event::Verified {
+            name: name(),
+            state: VerifyState::Differs,
+            size_bytes: 7,
+            b3: Some(b3.clone()),
+            why: Some(why.clone()),
+        },
+        Event::Limit { max_upload_bytes_per_s: None },
+        Event::Job {
+            id: 1,
+            name: name(),
+            state: JobState::Running,
+            done_bytes: Some(1),
+            total_bytes: None,
+            why: None,
+        },
+        Event::Help { text: "help".into() },
+        Event::Ranked { name: name(), b3: b3.clone(), ranking: vec![ranked], size_bytes: 7 },
+        Event::Chose { name: name(), b3: b3.clone(), holders: 3, others: 1, size_bytes: 7 },
+        Event::Waiting { name: name() },
+        Event::Resumed { name: name(), marked_bytes: 5 },
+        Event::Source { name: name(), addr: addr(), sources: 1 },
+        Event::Left { name: name(), addr: addr(), sources: 0, why: Some(why) },
+        Event::Bytes {
+            name: name(),
+            done_bytes: 1,
+            eta_ms: None,
+            fetched_bytes: 1,
+            rate_bytes_per_s: Some(1),
+            sources: 1,
+            total_bytes: 2,
+        },
+        Event::Retry { name: name(), of: 4, pause_ms: 1500, round: 1 },
+        Event::Hashing { name: name() },
+        Event::Done { name: name(), b3: b3.clone(), size_bytes: 7, outcome: Outcome::AlreadyHere },
+        Event::Done { name: name(), b3, size_bytes: 7, outcome: fetched },
+        Event::failed(name(), "why", ErrorCode::Digest),
+    ]
+}
+
+#[test]
+fn each_event_is_a_line_that_is_read_back() {
+    for event in samples() {
+        let record = event.at(1_700_000_000_123_456_789);
+        let line = record.to_line();
+        assert!(line.starts_with(r#"{"event":""#) && !line.contains('\n'), "{line}");
+        assert!(line.ends_with(r#""ts":"2023-11-14T22:13:20.123Z"}"#), "{line}");
+        assert_eq!(Record::from_line(&line).expect(&line), record);
+    }
+    let of_a_job = Record { job: Some(3), ..Event::Hashing { name: name() }.at(0) };
+    assert_eq!(Record::from_line(&of_a_job.to_line()).expect("a record"), of_a_job);
+}
+
+#[test]
+fn the_schema_has_each_event_and_no_other() {
+    let tag = |event: Event| {
+        let value = serde_json::to_value(event.at(0)).expect("JSON");
+        value["event"].as_str().expect("a tag").to_owned()
+    };
+    let mut told: Vec<_> = samples().into_iter().map(tag).collect();
+    told.dedup();
+    told.sort();
+    assert_eq!(schema::events(), told);
+}
+
+#[test]
+fn the_schema_refuses_what_is_no_event() {
+    let ts = r#""ts":"2023-11-14T22:13:20.123Z""#;
+    for line in [
+        format!(r#"{{"event":"nonsense",{ts}}}"#),
+        format!(r#"{{"event":"hashing",{ts}}}"#),
+        format!(r#"{{"event":"hashing","name":"a","surprise":1,{ts}}}"#),
+        format!(r#"{{"event":"load","addr":"127.0.0.1:1","load":-1,{ts}}}"#),
+        r#"{"event":"hashing","name":"a"}"#.to_owned(),
+        r#"{"event":"hashing","name":"a","ts":"yesterday"}"#.to_owned(),
+    ] {
+        assert!(schema::faults(&line).is_some(), "{line}");
+    }
+}
+
+#[test]
+fn names_are_escaped_and_come_back_as_they_are() {
+    for text in ["it's \"quoted\"", "back\\slash", "größe 文件", "abc\u{202e}gpj.exe", "tag\u{e0041}s"] {
+        let event = Event::Hashing { name: FileName::new(text).expect("a name") };
+        let line = event.clone().at(0).to_line();
+        assert_eq!(Record::from_line(&line).expect(&line).event, event);
+        assert!(!line.chars().any(is_unsafe), "{line:?}");
+    }
+    let line = Event::error("\u{1b}[2J\n\u{9b}", ErrorCode::Other).at(0).to_line();
+    assert!(!line.chars().any(is_unsafe), "{line:?}");
+}

@@ -1,0 +1,375 @@
+//! Cuts a byte stream into requests, however it was split on the way.
+//!
+//! Looks at each byte of a head once, in order, and refuses at the first that makes the head inacceptable, so that the outcome does not
+//! depend on the split. Invariant: at most a head and a body at their limits are kept before a request is handed out, besides what was
+//! pushed at once.
+
+use super::error::RequestError;
+use super::request::{Request, method_of};
+use crate::proto::Decode;
+use crate::types::limits;
+
+/// Room in the first line beside the target: the method, two spaces, the version.
+const LINE_REST_BYTES: usize = 32;
+
+#[derive(Debug, Default)]
+pub struct RequestDecoder {
+    bytes: Vec<u8>,
+    /// Bytes at the front that were handed out already.
+    taken: usize,
+    /// Bytes behind them that were looked at and are all right so far.
+    scanned: usize,
+    /// The first line of the head is complete.
+    has_line: bool,
+    /// The head is complete: the request without its body, and the lengths of both.
+    awaiting: Option<Awaiting>,
+    /// Handed out last.
+    current: Option<Request>,
+}
+
+#[derive(Debug)]
+struct Awaiting {
+    request: Request,
+    head_bytes: usize,
+    body_bytes: usize,
+}
+
+impl RequestDecoder {
+    pub fn new() -> RequestDecoder {
+        RequestDecoder::default()
+    }
+
+    /// Takes in what was received.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.taken > 0 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next complete request, or `None` until more bytes have come.
+    ///
+    /// # Errors
+    /// As soon as a byte shows that this is no acceptable request, without waiting for the rest of it.
+    #[allow(clippy::should_implement_trait, reason = "an iterator could not borrow from itself")]
+    pub fn next(&mut self) -> Result<Option<&Request>, RequestError> {
+        if self.taken == self.bytes.len() {
+            // A connection that rests keeps nothing, however long its last request was.
+            *self = RequestDecoder::new();
+            return Ok(None);
+        }
+        if self.awaiting.is_none() {
+            let Some(head_bytes) = self.scan()? else { return Ok(None) };
+            let head = &self.bytes[self.taken..self.taken + head_bytes];
+            let (request, body_bytes) = Request::from_head(head)?;
+            self.awaiting = Some(Awaiting { request, head_bytes, body_bytes });
+        }
+        let there = self.bytes.len() - self.taken;
+        let whole = self.awaiting.take_if(|one| there >= one.head_bytes + one.body_bytes);
+        let Some(Awaiting { mut request, head_bytes, body_bytes }) = whole else { return Ok(None) };
+        let body_at = self.taken + head_bytes;
+        request.body = self.bytes[body_at..body_at + body_bytes].to_vec();
+        self.taken = body_at + body_bytes;
+        (self.scanned, self.has_line) = (0, false);
+        Ok(Some(self.current.insert(request)))
+    }
+
+    /// Number of bytes taken in and not yet handed out.
+    pub fn waiting_bytes(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    /// Looks at what has come since the last time; the length of the head once its last line is there.
+    fn scan(&mut self) -> Result<Option<usize>, RequestError> {
+        let waiting = &self.bytes[self.taken..];
+        for at in self.scanned..waiting.len() {
+            if at >= limits::HTTP_HEAD_MAX_BYTES {
+                return Err(RequestError::HeadTooLong);
+            }
+            if !self.has_line && at >= limits::HTTP_TARGET_MAX_BYTES + LINE_REST_BYTES {
+                return Err(RequestError::TargetTooLong);
+            }
+            let is_behind_return = at > 0 && waiting[at - 1] == b'\r';
+            match waiting[at] {
+                b'\n' if !is_behind_return => {
+                    return Err(RequestError::Malformed("a line does not end with CR LF"));
+                }
+                b'\n' if !self.has_line => {
+                    check_line(&waiting[..at - 1])?;
+                    self.has_line = true;
+                }
+                b'\n' if waiting[..at - 1].ends_with(b"\r\n") => return Ok(Some(at + 1)),
+                b'\n' => {}
+                _ if is_behind_return => return Err(RequestError::Malformed("CR without LF")),
+                b'\r' | b'\t' => {}
+                byte if byte.is_ascii_control() => {
+                    return Err(RequestError::Malformed("a control character"));
+                }
+                _ => {}
+            }
+        }
+        self.scanned = waiting.len();
+        Ok(None)
+    }
+}
+
+/// Method, target and version of the first line as soon as it is there: who speaks an older or a newer HTTP sends nothing more.
+fn check_line(line: &[u8]) -> Result<(), RequestError> {
+    let parts: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    let [method, target, version] = parts[..] else {
+        return Err(RequestError::Malformed("its first line is not a method, a target and a version"));
+    };
+    if method.is_empty() || target.is_empty() {
+        return Err(RequestError::Malformed("its first line is not a method, a target and a version"));
+    }
+    match version {
+        b"HTTP/1.0" | b"HTTP/1.1" => {}
+        _ if version.starts_with(b"HTTP/") => return Err(RequestError::Version),
+        _ => return Err(RequestError::Malformed("its first line has no version")),
+    }
+    if target.len() > limits::HTTP_TARGET_MAX_BYTES {
+        return Err(RequestError::TargetTooLong);
+    }
+    method_of(method).map(|_| ())
+}
+
+impl Decode for RequestDecoder {
+    type Message = Request;
+    type Error = RequestError;
+
+    fn push(&mut self, bytes: &[u8]) {
+        RequestDecoder::push(self, bytes);
+    }
+
+    fn next(&mut self) -> Result<Option<&Request>, RequestError> {
+        RequestDecoder::next(self)
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        RequestDecoder::waiting_bytes(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::http::{BadTarget, Method, Version};
+    use proptest::prelude::*;
+
+    type Outcome = (Vec<Request>, Option<RequestError>);
+
+    /// What comes out of `stream`, pushed in parts of these lengths in turn.
+    fn decode(stream: &[u8], cuts: &[usize]) -> Outcome {
+        let mut decoder = RequestDecoder::new();
+        let (mut got, mut rest) = (Vec::new(), stream);
+        for cut in cuts.iter().cycle() {
+            let (now, later) = rest.split_at(rest.len().min(*cut));
+            decoder.push(now);
+            loop {
+                match decoder.next() {
+                    Ok(Some(request)) => got.push(request.clone()),
+                    Ok(None) => break,
+                    Err(error) => return (got, Some(error)),
+                }
+            }
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        (got, None)
+    }
+
+    fn one(text: &str) -> Result<Request, RequestError> {
+        let (mut got, error) = decode(text.as_bytes(), &[text.len().max(1)]);
+        match error {
+            Some(error) => Err(error),
+            None => Ok(got.pop().unwrap_or_else(|| panic!("no request: {text:?}"))),
+        }
+    }
+
+    /// The status of each refusal, however little of it has come.
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused_with_its_status() {
+        let host = "Host: a\r\n";
+        let target = |len: usize| format!("GET /{} HTTP/1.1\r\n", "x".repeat(len - 1));
+        let header = |len: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(len));
+        let lines =
+            |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(count - 1));
+        let post = |headers: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{headers}\r\n\r\n");
+        let get = |headers: &str| format!("GET / HTTP/1.1\r\n{headers}\r\n");
+        for (text, status) in [
+            // Line ends and characters.
+            ("GET / HTTP/1.1\n".to_owned(), 400),
+            (get("Host: a\n"), 400),
+            (get("Host: a\rX: b\r\n"), 400),
+            (get("Host: a\r\nX: b\0c\r\n"), 400),
+            (get("Host: a\r\nX: \u{1b}[31m\r\n"), 400),
+            (get("Host: a\r\nX: b\r\n c\r\n"), 400),
+            (get("Host: a\r\n X: b\r\n"), 400),
+            (get("Host: a\r\nX : b\r\n"), 400),
+            (get("Host: a\r\nX\r\n"), 400),
+            (get("Host: a\r\n: b\r\n"), 400),
+            ("\r\nGET / HTTP/1.1\r\n".into(), 400),
+            ("\x16\x03\x01\x02\0\x01".into(), 400),
+            // First lines of others.
+            ("GET /\r\n".into(), 400),
+            ("GET / \r\n".into(), 400),
+            ("GET  / HTTP/1.1\r\n".into(), 400),
+            ("GET / HTTP/1.1 \r\n".into(), 400),
+            ("GET\t/\tHTTP/1.1\r\n".into(), 400),
+            (" / HTTP/1.1\r\n".into(), 400),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), 505),
+            ("GET / HTTP/1.2\r\n".into(), 505),
+            ("GET / HTTP/3\r\n".into(), 505),
+            ("GET / http/1.1\r\n".into(), 400),
+            ("CONNECT a:443 HTTP/1.1\r\n".into(), 405),
+            ("TRACE / HTTP/1.1\r\n".into(), 405),
+            ("OPTIONS * HTTP/1.1\r\n".into(), 405),
+            ("BREW / HTTP/1.1\r\n".into(), 501),
+            ("get / HTTP/1.1\r\n".into(), 501),
+            (format!("GET http://a/ HTTP/1.1\r\n{host}\r\n"), 400),
+            (format!("GET * HTTP/1.1\r\n{host}\r\n"), 400),
+            (format!("GET /%zz HTTP/1.1\r\n{host}\r\n"), 400),
+            // Hosts.
+            (get(""), 400),
+            (get("Host: a\r\nHost: a\r\n"), 400),
+            (get("Host: a, b\r\n"), 400),
+            (get("Host: \r\n"), 400),
+            (get("Host: u@a\r\n"), 400),
+            (get("Host: a/b\r\n"), 400),
+            (get("Host: a:x\r\n"), 400),
+            (get("Host: a:\r\n"), 400),
+            (get("Host: [1\r\n"), 400),
+            (get("Host: ::1\r\n"), 400),
+            (get("Host: \u{e4}\r\n"), 400),
+            // Lengths.
+            (post("Transfer-Encoding: chunked"), 501),
+            (post("Transfer-Encoding: identity"), 501),
+            (post("Content-Length: 1\r\nTransfer-Encoding: chunked"), 501),
+            (post("Content-Length: 1\r\nContent-Length: 1"), 400),
+            (post("Content-Length: 1, 1"), 400),
+            (post("Content-Length: +1"), 400),
+            (post("Content-Length: -1"), 400),
+            (post("Content-Length: 0x1"), 400),
+            (post("Content-Length: "), 400),
+            (post("Content-Length: 65537"), 413),
+            (post("Content-Length: 99999999999999999999999"), 413),
+            (post("Content-Length: 5\r\nExpect: 100-continue"), 417),
+            (post("Origin: a\r\nOrigin: b"), 400),
+            (target(limits::HTTP_TARGET_MAX_BYTES + 1), 414),
+            (format!("GET /{}", "x".repeat(limits::HTTP_TARGET_MAX_BYTES + LINE_REST_BYTES)), 414),
+            (header(limits::HTTP_HEAD_MAX_BYTES), 431),
+            (lines(limits::HTTP_HEADERS_MAX + 1), 431),
+        ] {
+            for cuts in [&[text.len()][..], &[1], &[3, 1, 7]] {
+                let (got, error) = decode(text.as_bytes(), cuts);
+                assert_eq!(error.map(|error| error.status()), Some(status), "{text:?}");
+                assert!(got.is_empty(), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_within_the_limits_is_taken() {
+        let target = format!("/{}", "x".repeat(limits::HTTP_TARGET_MAX_BYTES - 1));
+        assert_eq!(
+            one(&format!("DELETE {target} HTTP/1.1\r\nHost: a\r\n\r\n")).map(|one| one.path),
+            Ok(target)
+        );
+        let head = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
+        let rest = limits::HTTP_HEAD_MAX_BYTES - head.len() - 4;
+        assert!(one(&format!("{head}{}\r\n\r\n", "x".repeat(rest))).is_ok());
+        assert_eq!(one(&format!("{head}{}\r\n\r\n", "x".repeat(rest + 1))), Err(RequestError::HeadTooLong));
+        let lines = "X: y\r\n".repeat(limits::HTTP_HEADERS_MAX - 1);
+        assert!(one(&format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")).is_ok());
+        let body = "b".repeat(limits::HTTP_BODY_MAX_BYTES);
+        let text = format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        assert_eq!(one(&text).map(|one| one.body.len()), Ok(body.len()));
+    }
+
+    #[test]
+    fn a_request_tells_what_its_answer_has_to_go_by() {
+        let text = "GET /a%20b?q=1 HTTP/1.1\r\nHost: [::1]:80\r\nAccept: application/json;q=0.9\r\nX: \u{e4}\r\n\r\n";
+        let request = one(text).expect("a request");
+        assert_eq!(
+            (request.method, request.path.as_str(), request.parameter("q")),
+            (Method::Get, "/a b", Some("1"))
+        );
+        assert_eq!((request.host(), request.prefers_json()), (Some("[::1]"), true));
+        assert_eq!((request.parameter("x"), request.content_type()), (None, None));
+        for (line, headers, version, keep_alive) in [
+            ("GET / HTTP/1.1", "Host: a:1", Version::Http11, true),
+            ("GET / HTTP/1.1", "Host: a\r\nConnection: x, Close", Version::Http11, false),
+            ("GET / HTTP/1.0", "X: y", Version::Http10, false),
+            ("GET / HTTP/1.0", "Connection: Keep-Alive", Version::Http10, true),
+            ("GET / HTTP/1.0", "Connection: keep-alive\r\nConnection: close", Version::Http10, false),
+        ] {
+            let manner = one(&format!("{line}\r\n{headers}\r\n\r\n")).expect("a request").manner;
+            assert_eq!(
+                (manner.version, manner.keep_alive, manner.is_head),
+                (version, keep_alive, false),
+                "{headers}"
+            );
+        }
+        let page = one("HEAD / HTTP/1.1\r\nHost: a\r\nAccept: text/html, application/json\r\n\r\n")
+            .expect("a request");
+        assert!(page.manner.is_head && !page.prefers_json());
+        let bad = one("GET /?a=1&a=2 HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(bad, Err(RequestError::Target(BadTarget::Twice)));
+    }
+
+    #[test]
+    fn a_decoder_at_rest_keeps_no_memory() {
+        let mut decoder = RequestDecoder::new();
+        decoder.push(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n");
+        assert_eq!(decoder.next(), Ok(None));
+        assert!(decoder.waiting_bytes() > 0, "its head is here");
+        decoder.push(&[7; 60_000]);
+        assert!(decoder.next().expect("a request").is_some());
+        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!((decoder.waiting_bytes(), decoder.bytes.capacity()), (0, 0));
+    }
+
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let line = prop::sample::select(vec![
+            "GET /a%20b?x=y HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HEAD / HTTP/1.0\r\n\r\n",
+            "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nbo\r\ny",
+            "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost:b\r\nx:  y \r\nx:z\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nGET",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: y\nZ: z\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "\0",
+        ]);
+        prop::collection::vec(line, 1..8).prop_map(|lines| lines.concat().into_bytes())
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_the_stream_gives_the_same_requests(
+            stream in stream(),
+            cuts in prop::collection::vec(1usize..30, 1..40),
+        ) {
+            prop_assert_eq!(decode(&stream, &cuts), decode(&stream, &[stream.len()]));
+        }
+
+        #[test]
+        fn any_bytes_give_requests_or_a_refusal(
+            mut stream in stream(),
+            noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            cuts in prop::collection::vec(1usize..30, 1..40),
+        ) {
+            for (at, byte) in noise {
+                let at = at.index(stream.len());
+                stream[at] = byte;
+            }
+            let (got, error) = decode(&stream, &[stream.len()]);
+            prop_assert_eq!(decode(&stream, &cuts), (got.clone(), error.clone()));
+            prop_assert!(error.is_none_or(|error| (400..=505).contains(&error.status())));
+            prop_assert!(got.iter().all(|one| one.path.starts_with('/') && !one.path.contains(char::is_control)));
+        }
+    }
+}

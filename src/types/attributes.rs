@@ -1,0 +1,112 @@
+//! What a node says about itself and about its files beyond what everybody says, and how that travels: as tagged [`Attribute`]s.
+//!
+//! Whoever reads attributes skips tags that it does not know and values that do not fit their tag, so that nodes of later versions are
+//! understood as far as possible; nothing here fails. Invariant: what [`NodeTraits::to_attributes`] writes, [`NodeTraits::of`] reads back,
+//! and it is bounded ([`Attribute::are_bounded`]).
+//!
+//! | Tag | Of | Value |
+//! |---:|---|---|
+//! | 1 | node | port of its HTTP server at the address of its endpoint, u16 little endian, not 0 |
+//! | 2 | node | it keeps replicas for others: most bytes of them all, u64 little endian, all ones: no limit of its own |
+//! | 3 | file | a replica: kept because a tracker asked for it; empty |
+
+use super::catalog::{Attribute, FileEntry};
+
+const HTTP_PORT: u16 = 1;
+const REPLICA_QUOTA: u16 = 2;
+const REPLICA: u16 = 3;
+
+/// What a node says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct NodeTraits {
+    /// Port of its HTTP server, at the address of its endpoint. Never 0.
+    pub http_port: Option<u16>,
+    /// It keeps replicas for others, so many bytes of them at most ([`u64::MAX`]: no limit of its own). `None`: it keeps none.
+    pub replica_quota_bytes: Option<u64>,
+}
+
+impl NodeTraits {
+    /// What these attributes say, as far as it is known here. Of two with one tag the last counts.
+    pub fn of(attributes: &[Attribute]) -> NodeTraits {
+        let mut traits = NodeTraits::default();
+        for Attribute { tag, value } in attributes {
+            match *tag {
+                HTTP_PORT => {
+                    let port = value.as_slice().try_into().map(u16::from_le_bytes).ok();
+                    traits.http_port = port.filter(|port| *port != 0);
+                }
+                REPLICA_QUOTA => {
+                    traits.replica_quota_bytes = value.as_slice().try_into().map(u64::from_le_bytes).ok();
+                }
+                _ => {}
+            }
+        }
+        traits
+    }
+
+    pub fn to_attributes(&self) -> Vec<Attribute> {
+        let port = self.http_port.filter(|port| *port != 0);
+        let port = port.map(|port| Attribute { tag: HTTP_PORT, value: port.to_le_bytes().into() });
+        let quota = self.replica_quota_bytes;
+        let quota = quota.map(|bytes| Attribute { tag: REPLICA_QUOTA, value: bytes.to_le_bytes().into() });
+        port.into_iter().chain(quota).collect()
+    }
+
+    /// Most bytes that [`NodeTraits::to_attributes`] has on the wire, but for the length of the list.
+    pub const WIRE_MAX_BYTES: usize = (10 + 2) + (10 + 8);
+}
+
+impl FileEntry {
+    /// The attributes of a file that is kept because a tracker asked for it, or of any other.
+    pub fn attributes_of(is_replica: bool) -> Vec<Attribute> {
+        is_replica.then(|| Attribute { tag: REPLICA, value: Vec::new() }).into_iter().collect()
+    }
+
+    /// Returns true if and only if its publisher says that it keeps it because a tracker asked for it.
+    pub fn is_replica(&self) -> bool {
+        self.attributes.iter().any(|attribute| attribute.tag == REPLICA)
+    }
+
+    /// Most bytes that [`FileEntry::attributes_of`] has on the wire, but for the length of the list.
+    pub const ATTRIBUTES_MAX_BYTES: usize = 10;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traits(http_port: Option<u16>, replica_quota_bytes: Option<u64>) -> NodeTraits {
+        NodeTraits { http_port, replica_quota_bytes }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_bounded() {
+        for port in [None, Some(1), Some(8080), Some(u16::MAX)] {
+            for quota in [None, Some(0), Some(1 << 40), Some(u64::MAX)] {
+                let attributes = traits(port, quota).to_attributes();
+                assert_eq!(NodeTraits::of(&attributes), traits(port, quota));
+                assert!(Attribute::are_bounded(&attributes));
+                let bytes: usize = attributes.iter().map(|one| 10 + one.value.len()).sum();
+                assert!(bytes <= NodeTraits::WIRE_MAX_BYTES);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_or_does_not_fit_is_skipped() {
+        let check = |list: &[(u16, &[u8])], expected: NodeTraits| {
+            let list: Vec<_> =
+                list.iter().map(|(tag, value)| Attribute { tag: *tag, value: value.to_vec() }).collect();
+            assert_eq!(NodeTraits::of(&list), expected, "{list:?}");
+        };
+        check(&[], traits(None, None));
+        check(&[(1, &[0x90, 0x1f])], traits(Some(8080), None));
+        check(&[(1, &[0, 0])], traits(None, None));
+        check(&[(1, &[1])], traits(None, None));
+        check(&[(1, &[1, 2, 3])], traits(None, None));
+        check(&[(2, &[1, 0, 0, 0, 0, 0, 0, 0])], traits(None, Some(1)));
+        check(&[(2, &[1, 0, 0, 0])], traits(None, None));
+        check(&[(0x0201, b"site"), (1, &[0x90, 0x1f]), (u16::MAX, &[])], traits(Some(8080), None));
+        check(&[(1, &[0x90, 0x1f]), (1, &[0x50, 0])], traits(Some(80), None));
+    }
+}

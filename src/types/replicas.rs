@@ -1,0 +1,85 @@
+//! Replication as it is spoken of: what a tracker asks a node to keep, and how far a content's copies have come.
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::ContentKey;
+use super::name::FileName;
+
+/// Fetch this content, keep it, and offer it under this name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ReplicaTask {
+    pub content: ContentKey,
+    pub name: FileName,
+}
+
+/// How many copies of a content there are, how many are to come, and why there are not more. All numbers of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct ReplicationStatus {
+    /// Live nodes that are to have all of it.
+    pub wanted: u32,
+    /// Live nodes that have all of it.
+    pub copies: u32,
+    /// Nodes that had it a moment ago: nobody takes their place before they had the time to come back.
+    pub awaited: u32,
+    /// Nodes that were given the task earlier and are not done.
+    pub under_way: u32,
+    /// Nodes that were given the task now.
+    pub given: u32,
+    /// Willing nodes whose quota or disk has no room for it.
+    pub no_room: u32,
+    /// Willing nodes that have as many tasks as a node is given.
+    pub busy: u32,
+    /// Willing nodes that have failed to fetch it a while ago.
+    pub failed: u32,
+}
+
+impl ReplicationStatus {
+    /// Nodes that are wanted and not in sight: there are too few that are willing and able.
+    pub fn missing(&self) -> u32 {
+        [self.copies, self.awaited, self.under_way, self.given]
+            .iter()
+            .fold(self.wanted, |left, one| left.saturating_sub(*one))
+    }
+    /// Why there will not be as many copies as are wanted; `None`: there will, as far as one can tell.
+    pub fn shortfall(&self) -> Option<String> {
+        let missing = self.missing();
+        if missing == 0 {
+            return None;
+        }
+        let reasons = [
+            (self.no_room, "without room for it"),
+            (self.busy, "busy with other copies"),
+            (self.failed, "failed to fetch it a while ago"),
+        ];
+        let reasons = reasons.iter().filter(|(nodes, _)| *nodes > 0);
+        let reasons: Vec<_> = reasons.map(|(nodes, what)| format!("{nodes} {what}")).collect();
+        let others = match reasons.is_empty() {
+            true => "no other node keeps replicas".to_owned(),
+            false => format!("other nodes that keep replicas: {}", reasons.join(", ")),
+        };
+        Some(format!("{missing} of {} copies are missing: {others}", self.wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortfall_is_explained() {
+        let check = |status: ReplicationStatus, expected: Option<&str>| {
+            assert_eq!(status.shortfall().as_deref(), expected, "{status:?}");
+        };
+        let status = ReplicationStatus { wanted: 4, copies: 1, given: 1, ..ReplicationStatus::default() };
+        check(status, Some("2 of 4 copies are missing: no other node keeps replicas"));
+        check(ReplicationStatus { awaited: 1, under_way: 1, ..status }, None);
+        check(ReplicationStatus { copies: 9, ..status }, None);
+        check(
+            ReplicationStatus { no_room: 1, busy: 2, failed: 3, ..status },
+            Some(
+                "2 of 4 copies are missing: other nodes that keep replicas: 1 without room for it, \
+                 2 busy with other copies, 3 failed to fetch it a while ago",
+            ),
+        );
+    }
+}

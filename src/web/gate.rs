@@ -1,0 +1,374 @@
+//! Who may ask what: the host names that are ours, the token, and that a change is asked for by our own pages or by a program.
+//!
+//! A listener on loopback is reachable from every page that its user has open, so each request is checked as if it came from one. Headers
+//! of proxies are not looked at: whoever is the peer of the connection is the peer. Never waits and never tells what the right token is.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use crate::proto::http::{Request, parameters};
+use crate::types::limits;
+
+/// What an open port asks for before it answers.
+#[derive(Debug)]
+pub(super) struct Gate {
+    /// BLAKE3 of the token: compared in constant time and of one length.
+    token: Option<blake3::Hash>,
+    /// Names of this server beside its addresses, in lower case.
+    hosts: Vec<String>,
+    /// What our own forms carry.
+    form_token: String,
+    failures: Mutex<Failures>,
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// 403: the page that asks may have been sent here under another name.
+    Host,
+    /// 401.
+    Token,
+    /// 429, for so many seconds.
+    TooManyTokens { retry_s: u64 },
+    /// 403: a change is asked for by the page of another.
+    Origin,
+    /// 403: a change is asked for in a form that a page of another could send.
+    Form,
+}
+
+/// Whose request it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Visitor {
+    pub(super) peer: SocketAddr,
+    /// Our end of the connection.
+    pub(super) local: SocketAddr,
+}
+
+impl Gate {
+    /// `hosts`: names under which the server is known beside the loopback names and its addresses.
+    pub(super) fn new(token: Option<&str>, hosts: &[String]) -> Gate {
+        Gate {
+            token: token.map(|token| blake3::hash(token.as_bytes())),
+            hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            form_token: format!("{:032x}", SmallRng::from_os_rng().random::<u128>()),
+            failures: Mutex::default(),
+        }
+    }
+
+    /// What a form of ours carries in its field `form`.
+    pub(super) fn form_token(&self) -> &str {
+        &self.form_token
+    }
+
+    /// Checks everything that does not depend on what is asked for.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(super) fn admit(&self, request: &Request, visitor: Visitor, now: Instant) -> Result<(), Refusal> {
+        if !self.is_ours(request, visitor.local.ip()) {
+            return Err(Refusal::Host);
+        }
+        let tells_nothing = matches!(request.path.as_str(), "/healthz" | "/readyz");
+        if !tells_nothing {
+            self.check_token(request, visitor.peer.ip(), now)?;
+        }
+        if request.method.changes() { self.check_change(request) } else { Ok(()) }
+    }
+
+    /// Loopback names, the address that the connection came to, and configured names. An old client that names no host is no browser.
+    fn is_ours(&self, request: &Request, local: IpAddr) -> bool {
+        let Some(host) = request.host() else { return true };
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        match address {
+            Ok(address) => address.is_loopback() || address.to_canonical() == local.to_canonical(),
+            Err(_) => {
+                let host = host.to_ascii_lowercase();
+                host == "localhost" || self.hosts.contains(&host)
+            }
+        }
+    }
+
+    fn check_token(&self, request: &Request, peer: IpAddr, now: Instant) -> Result<(), Refusal> {
+        let Some(token) = &self.token else { return Ok(()) };
+        let Some(given) = given_token(request) else { return Err(Refusal::Token) };
+        if let Some(wait) = self.failures.lock().wait(peer, now) {
+            return Err(Refusal::TooManyTokens { retry_s: wait.as_secs() + 1 });
+        }
+        // Hashes are compared in constant time by their crate.
+        if blake3::hash(&given) == *token {
+            return Ok(());
+        }
+        self.failures.lock().add(peer, now);
+        Err(Refusal::Token)
+    }
+
+    /// A page of another can send some requests, but neither hide where they come from nor know our form token, and it is not let send
+    /// JSON before it has asked, which is never allowed here.
+    fn check_change(&self, request: &Request) -> Result<(), Refusal> {
+        if let Some(origin) = request.header("origin") {
+            let authority = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
+            if authority.is_none() || authority != request.header("host") {
+                return Err(Refusal::Origin);
+            }
+        }
+        if request.header("sec-fetch-site").is_some_and(|site| site != "same-origin") {
+            return Err(Refusal::Origin);
+        }
+        match request.content_type() {
+            Some("application/json") => Ok(()),
+            Some("application/x-www-form-urlencoded") => {
+                let body = str::from_utf8(&request.body).unwrap_or_default();
+                let fields = parameters(body).unwrap_or_default();
+                let token = fields.iter().find(|(name, _)| name == "form").map(|(_, value)| value.as_bytes());
+                let is_ours = token
+                    .is_some_and(|token| blake3::hash(token) == blake3::hash(self.form_token.as_bytes()));
+                if is_ours { Ok(()) } else { Err(Refusal::Form) }
+            }
+            // A program that sends nothing but its wish; a page would have told where it comes from.
+            None if request.body.is_empty() => Ok(()),
+            _ => Err(Refusal::Form),
+        }
+    }
+}
+
+/// `Authorization: Bearer TOKEN`, or `Basic` with the token as password and any user.
+fn given_token(request: &Request) -> Option<Vec<u8>> {
+    let (scheme, value) = request.header("authorization")?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(value.trim().as_bytes().to_vec());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = base64(value.trim())?;
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    Some(pair[colon + 1..].to_vec())
+}
+
+/// Decodes base64 (RFC 4648, section 4); `None` for anything else.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_suffix("==").or(text.strip_suffix('=')).unwrap_or(text);
+    if !text.len().is_multiple_of(4) || digits.len() % 4 == 1 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
+    let (mut bits, mut held) = (0u32, 0);
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6 | u32::from(value)) & 0xfff;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+/// Wrong tokens of each address: after a few, one more at each interval. Only the address that sends them waits.
+#[derive(Debug, Default)]
+struct Failures {
+    /// When the address has worked off what it did.
+    clear_at: HashMap<IpAddr, Instant>,
+}
+
+impl Failures {
+    const STEP: Duration = limits::ms(limits::HTTP_TOKENS_WRONG_MS);
+
+    /// How long `peer` has to wait before a token of it is looked at.
+    fn wait(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
+        let behind = self.clear_at.get(&network(peer))?.saturating_duration_since(now);
+        let allowed = Self::STEP * (limits::HTTP_TOKENS_WRONG_MAX - 1);
+        Some(behind.saturating_sub(allowed)).filter(|wait| !wait.is_zero())
+    }
+
+    fn add(&mut self, peer: IpAddr, now: Instant) {
+        if self.clear_at.len() >= limits::HTTP_ADDRESSES_MAX {
+            self.clear_at.retain(|_, clear_at| *clear_at > now);
+            let first = self.clear_at.iter().min_by_key(|(_, at)| **at).map(|(peer, _)| *peer);
+            if let Some(first) = first.filter(|_| self.clear_at.len() >= limits::HTTP_ADDRESSES_MAX) {
+                self.clear_at.remove(&first);
+            }
+        }
+        let clear_at = self.clear_at.entry(network(peer)).or_insert(now);
+        *clear_at = (*clear_at).max(now) + Self::STEP;
+    }
+}
+
+/// What one person has of addresses: one of IPv4, a /64 of IPv6.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        ip => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::http::RequestDecoder;
+    use crate::rt::clock;
+
+    fn request(line: &str, headers: &str, body: &str) -> Request {
+        let length =
+            if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let text = format!("{line} HTTP/1.1\r\n{headers}\r\n{length}\r\n{body}");
+        let mut decoder = RequestDecoder::new();
+        decoder.push(text.as_bytes());
+        decoder.next().expect("a request").expect("complete").clone()
+    }
+
+    fn visitor(peer: &str) -> Visitor {
+        let local = "192.0.2.1:80".parse().expect("an address");
+        Visitor { peer: SocketAddr::new(peer.parse().expect("an address"), 1), local }
+    }
+
+    #[test]
+    fn only_our_own_names_and_addresses_are_answered() {
+        let gate = Gate::new(None, &["Files.Example".to_owned()]);
+        for (host, admitted) in [
+            ("localhost:8025", true),
+            ("LocalHost", true),
+            ("127.0.0.1:1", true),
+            ("127.9.9.9", true),
+            ("[::1]:8025", true),
+            ("192.0.2.1", true),
+            ("192.0.2.2", false),
+            ("files.example:80", true),
+            ("evil.example", false),
+            ("localhost.evil.example", false),
+            ("0.0.0.0", false),
+        ] {
+            let admit = gate.admit(
+                &request("GET /", &format!("Host: {host}"), ""),
+                visitor("192.0.2.7"),
+                clock::now(),
+            );
+            assert_eq!(admit, if admitted { Ok(()) } else { Err(Refusal::Host) }, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_asked_for_everywhere_but_where_nothing_is_told() {
+        let gate = Gate::new(Some("correct horse battery"), &[]);
+        let admit = |line: &str, headers: &str| {
+            let headers = format!("Host: localhost\r\n{headers}X: y");
+            gate.admit(&request(line, &headers, ""), visitor("192.0.2.7"), clock::now())
+        };
+        for (headers, admitted) in [
+            ("", false),
+            ("Authorization: Bearer correct horse battery\r\n", true),
+            ("Authorization: bearer correct horse battery\r\n", true),
+            ("Authorization: Bearer correct horse batter\r\n", false),
+            ("Authorization: Bearer \r\n", false),
+            // anyone:correct horse battery
+            ("Authorization: Basic YW55b25lOmNvcnJlY3QgaG9yc2UgYmF0dGVyeQ==\r\n", true),
+            // correct horse battery, without a colon
+            ("Authorization: Basic Y29ycmVjdCBob3JzZSBiYXR0ZXJ5\r\n", false),
+            ("Authorization: Basic ????\r\n", false),
+            ("Authorization: Digest correct horse battery\r\n", false),
+        ] {
+            assert_eq!(
+                admit("GET /", headers),
+                if admitted { Ok(()) } else { Err(Refusal::Token) },
+                "{headers}"
+            );
+        }
+        assert_eq!(admit("GET /healthz", ""), Ok(()));
+        assert_eq!(admit("GET /healthz/", ""), Err(Refusal::Token));
+    }
+
+    #[test]
+    fn who_sends_wrong_tokens_waits_and_nobody_else_does() {
+        let gate = Gate::new(Some("correct horse battery"), &[]);
+        let ask = |token: &str, peer: &str, now: Instant| {
+            let headers = format!("Host: localhost\r\nAuthorization: Bearer {token}");
+            gate.admit(&request("GET /", &headers, ""), visitor(peer), now)
+        };
+        let start = clock::now();
+        for number in 0..10_000 {
+            let expected = match number < limits::HTTP_TOKENS_WRONG_MAX {
+                true => Err(Refusal::Token),
+                false => Err(Refusal::TooManyTokens { retry_s: 2 }),
+            };
+            assert_eq!(ask("wrong", "192.0.2.7", start), expected, "{number}");
+        }
+        assert!(matches!(
+            ask("correct horse battery", "192.0.2.7", start),
+            Err(Refusal::TooManyTokens { .. })
+        ));
+        assert_eq!(ask("correct horse battery", "192.0.2.8", start), Ok(()));
+        let later = start + Duration::from_millis(limits::HTTP_TOKENS_WRONG_MS);
+        assert_eq!(ask("correct horse battery", "192.0.2.7", later), Ok(()));
+        // Addresses without number leave a bounded trace.
+        for number in 0..2 * limits::HTTP_ADDRESSES_MAX as u32 {
+            let peer = IpAddr::from((0x0a00_0000 + number).to_be_bytes()).to_string();
+            assert_eq!(ask("wrong", &peer, start), Err(Refusal::Token));
+        }
+        assert!(gate.failures.lock().clear_at.len() <= limits::HTTP_ADDRESSES_MAX);
+    }
+
+    #[test]
+    fn changes_are_asked_for_by_programs_and_by_our_own_pages() {
+        let gate = Gate::new(None, &[]);
+        let form = format!("name=a&form={}", gate.form_token());
+        let json = "Content-Type: application/json; charset=utf-8\r\n";
+        let urlencoded = "Content-Type: application/x-www-form-urlencoded\r\n";
+        for (headers, body, expected) in [
+            (json.to_owned(), "{}", Ok(())),
+            (String::new(), "", Ok(())),
+            (format!("{json}Origin: http://localhost:80\r\n"), "{}", Ok(())),
+            (format!("{json}Origin: https://localhost:80\r\nSec-Fetch-Site: same-origin\r\n"), "{}", Ok(())),
+            (format!("{json}Origin: http://localhost\r\n"), "{}", Err(Refusal::Origin)),
+            (format!("{json}Origin: http://evil.example\r\n"), "{}", Err(Refusal::Origin)),
+            (format!("{json}Origin: null\r\n"), "{}", Err(Refusal::Origin)),
+            (format!("{json}Sec-Fetch-Site: cross-site\r\n"), "{}", Err(Refusal::Origin)),
+            (format!("{json}Sec-Fetch-Site: same-site\r\n"), "{}", Err(Refusal::Origin)),
+            ("Sec-Fetch-Site: none\r\n".into(), "", Err(Refusal::Origin)),
+            ("Content-Type: text/plain\r\n".into(), "{}", Err(Refusal::Form)),
+            (String::new(), "{}", Err(Refusal::Form)),
+            (urlencoded.into(), form.as_str(), Ok(())),
+            (urlencoded.into(), "name=a", Err(Refusal::Form)),
+            (urlencoded.into(), "name=a&form=", Err(Refusal::Form)),
+            (format!("{urlencoded}Origin: http://evil.example\r\n"), form.as_str(), Err(Refusal::Origin)),
+        ] {
+            for line in ["POST /x", "PUT /x", "DELETE /x"] {
+                let request = request(line, &format!("Host: localhost:80\r\n{headers}X: y"), body);
+                assert_eq!(
+                    gate.admit(&request, visitor("127.0.0.1"), clock::now()),
+                    expected,
+                    "{headers} {body}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn base64_is_read_strictly() {
+        for (text, expected) in [
+            ("", Some(&b""[..])),
+            ("YQ==", Some(b"a")),
+            ("YWI=", Some(b"ab")),
+            ("YWJj", Some(b"abc")),
+            ("YWJjZA==", Some(b"abcd")),
+            ("YQ", None),
+            ("YQ=", None),
+            ("Y===", None),
+            ("YW Jj", None),
+        ] {
+            assert_eq!(base64(text).as_deref(), expected, "{text}");
+        }
+    }
+}

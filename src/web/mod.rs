@@ -1,0 +1,20 @@
+//! HTTP for people and programs: pages, a JSON interface, metrics, and on a node the files themselves.
+//!
+//! A translator in front of what a tracker or a node knows: it keeps nothing of its own but open streams. Answers from memory on the
+//! same kind of fronts as the native protocol. Reachable from loopback alone unless a token is set; see `gate`.
+
+#![allow(dead_code, reason = "the node's side, which uses the rest, comes next")]
+
+mod answer;
+mod assets;
+mod gate;
+mod metrics;
+mod page;
+mod plot;
+mod reception;
+mod server;
+mod sources;
+mod tracker;
+
+pub use server::{WebConfig, WebError, WebServer};
+pub use tracker::serve_tracker;

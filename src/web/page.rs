@@ -1,0 +1,142 @@
+//! The frame of every page, and how values are written on it.
+//!
+//! Text of others is escaped by the templates; names are shown in their inert form, so that nothing invisible or reversed is on a page.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::answer::{Answer, Problem};
+use crate::proto::http::rfc3339;
+
+/// What is the same on all pages of a program.
+pub(super) struct Frame {
+    /// `tracker` or `node`.
+    pub(super) program: &'static str,
+    /// Where it serves nodes.
+    pub(super) addr: String,
+    /// Path and label of each page.
+    pub(super) pages: &'static [(&'static str, &'static str)],
+    /// The state in a few words, kept up to date.
+    pub(super) summary: String,
+}
+
+impl Frame {
+    /// A page. `path` is the entry of the navigation that it belongs to.
+    pub(super) fn page(&self, path: &str, title: &str, main: &Markup) -> Markup {
+        let Frame { program, addr, pages, summary } = self;
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    title { (title) " · nearpeer " (program) }
+                    link rel="stylesheet" href="/assets/style.css";
+                    link rel="icon" href="/assets/icon.svg" type="image/svg+xml";
+                    script src="/assets/live.js" defer {}
+                }
+                body {
+                    a.skip href="#main" { "Skip to content" }
+                    div.top {
+                        header {
+                            a.brand href="/" { "nearpeer " span { (program) } }
+                            nav aria-label="Pages" {
+                                ul {
+                                    @for (page, label) in *pages {
+                                        li { a href=(page) aria-current=[(*page == path).then_some("page")] { (label) } }
+                                    }
+                                }
+                            }
+                            p #summary role="status" data-live { (summary) }
+                        }
+                    }
+                    main #main { (main) }
+                    footer {
+                        (program) " at " code { (addr) } " · version " (env!("CARGO_PKG_VERSION"))
+                        " · " a href="/api/v1/openapi.json" { "API" } " · " a href="/metrics" { "metrics" }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A page that says what is wrong.
+    pub(super) fn problem(&self, problem: &Problem) -> Answer {
+        let title = crate::proto::http::reason_phrase(problem.status);
+        let main = html! {
+            h1 { (title) }
+            p { (problem.message) "." }
+            p.soft { (problem.hint) "." }
+        };
+        Answer::page(problem.status, self.page("", title, &main))
+    }
+}
+
+/// The box to search with.
+pub(super) fn search_form(query: &str) -> Markup {
+    html! {
+        form.search action="/" method="get" role="search" {
+            label for="q" { "File name, or md5= or b3= and a digest" }
+            input #q type="search" name="q" value=(query) autocomplete="off" spellcheck="false" autofocus[query.is_empty()];
+            button { "Search" }
+        }
+    }
+}
+
+/// `10.5 MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    ByteSize(bytes).to_string()
+}
+
+/// `1 file`, `2 files`.
+pub(super) fn count(number: usize, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {one}{plural}")
+}
+
+/// The two largest units: `3 d 4 h`, `12 s`.
+pub(super) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// A moment of the wall clock, nanoseconds since 1970: the time of day in UTC, the date for those who point at it.
+pub(super) fn moment(ns: i64) -> Markup {
+    let text = rfc3339(ns);
+    html! { time datetime=(text) title=(text) { (text[11..19]) } }
+}
+
+/// Nothing to show, as a column.
+pub(super) const NONE: PreEscaped<&str> = PreEscaped("–");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_short() {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (90_000, "1 d 1 h")]
+        {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!((count(1, "file"), count(0, "file")), ("1 file".into(), "0 files".into()));
+        assert!(moment(784_111_777_000_000_000).into_string().contains(">08:49:37<"));
+    }
+
+    #[test]
+    fn text_of_others_is_inert_on_a_page() {
+        let frame = Frame { program: "tracker", addr: String::new(), pages: &[], summary: "<b>".into() };
+        let hostile = "\"><script>alert(1)</script>";
+        let page = frame.page("", hostile, &search_form(hostile)).into_string();
+        assert_eq!(page.matches("<script").count(), 1, "{page}");
+        assert!(!page.contains("value=\"\">") && page.contains("&lt;b&gt;"), "{page}");
+    }
+}

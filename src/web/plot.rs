@@ -1,0 +1,65 @@
+//! A history as bars, drawn as SVG inside a page.
+
+use maud::{Markup, html};
+
+/// Width of a bar and its gap.
+const STEP: usize = 6;
+const HEIGHT: usize = 120;
+
+/// `values` as bars, the last one at the right edge of `slots`. `label` tells those who cannot see it what is there.
+pub(super) fn bars(values: &[f64], slots: usize, label: &str) -> Markup {
+    let most = values.iter().copied().fold(0.0, f64::max);
+    let top = nice_top(most);
+    let width = slots * STEP;
+    let start = slots.saturating_sub(values.len());
+    html! {
+        svg.plot viewBox=(format!("0 0 {width} {}", HEIGHT + 4)) preserveAspectRatio="none" role="img" aria-label=(label) {
+            line.axis x1="0" x2=(width) y1=(HEIGHT) y2=(HEIGHT) {}
+            line.axis x1="0" x2=(width) y1="1" y2="1" {}
+            g.bars {
+                @for (index, value) in values.iter().enumerate().filter(|(_, value)| **value > 0.0) {
+                    @let height = bar_height(*value, top);
+                    rect x=((start + index) * STEP) y=(HEIGHT - height) width=(STEP - 1) height=(height) {}
+                }
+            }
+        }
+    }
+}
+
+/// At least a trace of anything that is there.
+fn bar_height(value: f64, top: f64) -> usize {
+    ((value / top * HEIGHT as f64) as usize).clamp(1, HEIGHT)
+}
+
+/// The first of 1, 2, 5, 10, 20, … that is not less than `most`.
+pub(super) fn nice_top(most: f64) -> f64 {
+    let mut power = 1.0;
+    loop {
+        for factor in [1.0, 2.0, 5.0] {
+            if power * factor >= most || power > 1e15 {
+                return power * factor;
+            }
+        }
+        power *= 10.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_stand_within_their_frame_at_its_right_edge() {
+        for (most, top) in [(0.0, 1.0), (1.0, 1.0), (1.1, 2.0), (7.0, 10.0), (201.0, 500.0), (f64::MAX, 1e16)]
+        {
+            assert_eq!(nice_top(most), top, "{most}");
+        }
+        let plot = bars(&[1.0, 0.0, 2.0], 10, "a <label>").into_string();
+        assert_eq!(plot.matches("<rect").count(), 2);
+        assert!(
+            plot.contains("x=\"42\" y=\"60\"")
+                && plot.contains("x=\"54\" y=\"0\"")
+                && plot.contains("a &lt;label&gt;")
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! The service of a web front: lets requests in, has them answered, and keeps streams of events up to date.
+//!
+//! What is answered from memory is answered in place. What may take its time runs on a worker while the connection is held, so that
+//! answers come in order and no front waits. A connection that asks for a file moves to a front for files, once and for good: no page
+//! waits behind a cold disk. One file is on its way on a connection at a time.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::answer::{Answer, Problem, Reply, Sending, Transfer, now, stream_head};
+use super::gate::{Gate, Visitor};
+use crate::net::{After, Closed, ConnId, Parts, Service};
+use crate::proto::http::{Framing, Manner, Request, RequestDecoder, RequestError, Version, chunk};
+use crate::rt::{Pool, Post, Stop, clock};
+use crate::types::limits;
+
+type Hands = crate::net::Hands<Session, RequestDecoder>;
+
+/// What a program shows: its pages and its interface.
+pub(super) trait Site: Send + Sync + 'static {
+    /// Never waits; what has to is handed back as [`Reply::Later`]. A file is asked for on a front for files.
+    fn answer(&self, request: &Request, visitor: Visitor, gate: &Gate) -> Reply;
+
+    /// Whether the answer is a file.
+    fn is_file(&self, request: &Request) -> bool;
+
+    /// What streams of events tell now: JSON in one line.
+    fn news(&self) -> String;
+}
+
+/// What comes through the mailbox of a front.
+pub(super) enum Event {
+    /// A connection from another front, with the request that made it move.
+    Moved { parts: Box<Parts<RequestDecoder>>, session: Box<Session>, request: Box<Request> },
+    /// A worker has answered.
+    Done { conn: ConnId, manner: Manner, answer: Answer },
+    /// Something has changed, or nothing has for a while.
+    News(Option<Arc<str>>),
+}
+
+/// What a connection is busy with.
+pub(super) struct Session {
+    visitor: Visitor,
+    /// Requests so far.
+    requests: u32,
+    /// How the held request is to be answered.
+    manner: Manner,
+    busy: Busy,
+}
+
+enum Busy {
+    Not,
+    /// It is a stream of events.
+    Stream,
+    /// A file of so many bytes is on its way.
+    File {
+        transfer: Box<dyn Transfer>,
+        bytes: u64,
+    },
+}
+
+pub(super) struct Reception<S> {
+    pub(super) site: Arc<S>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) workers: Pool,
+    /// The own mailbox.
+    pub(super) post: Post<Event>,
+    /// Where files are sent from; empty: from here.
+    pub(super) file_fronts: Vec<Post<Event>>,
+    pub(super) next_file_front: usize,
+    /// How each was asked for.
+    pub(super) streams: BTreeMap<ConnId, Manner>,
+    /// Requests that workers have.
+    pub(super) jobs: usize,
+    pub(super) stop: Stop,
+}
+
+impl<S: Site> Reception<S> {
+    fn reply(&mut self, id: ConnId, session: &mut Session, reply: Reply, hands: &mut Hands) -> After {
+        match reply {
+            Reply::Now(answer) => send(id, session.manner, &answer, hands),
+            Reply::Later(job) => self.have_worked(id, session, job, hands),
+            Reply::Events => self.open_stream(id, session, hands),
+            Reply::File(sending) => {
+                let Sending { head, file, range, transfer } = sending;
+                let bytes = range.end - range.start;
+                hands.send(id, head.write(session.manner, Framing::Length(bytes), now()));
+                if session.manner.is_head {
+                    return after(session.manner);
+                }
+                session.busy = Busy::File { transfer, bytes };
+                hands.send_file(id, file, range, 0);
+                After::Hold
+            }
+        }
+    }
+
+    fn have_worked(
+        &mut self,
+        id: ConnId,
+        session: &mut Session,
+        job: Box<dyn FnOnce() -> Answer + Send>,
+        hands: &mut Hands,
+    ) -> After {
+        let (post, stop, manner) = (self.post.clone(), self.stop.clone(), session.manner);
+        let work = move || {
+            let mut event = Event::Done { conn: id, manner, answer: job() };
+            // Full for a moment at most: the front has other mail. It must not miss this, or the connection would wait for ever.
+            while let Err(back) = post.send(event) {
+                event = back;
+                if stop.wait_until(clock::now() + limits::ms(1)) {
+                    return;
+                }
+            }
+        };
+        if self.jobs >= limits::HTTP_JOBS_MAX || self.workers.try_run(work).is_err() {
+            return send(id, session.manner, &Problem::busy().json(), hands);
+        }
+        self.jobs += 1;
+        After::Hold
+    }
+
+    fn open_stream(&mut self, id: ConnId, session: &mut Session, hands: &mut Hands) -> After {
+        if session.manner.is_head {
+            hands.send(id, stream_head().write(session.manner, Framing::Stream, now()));
+            return after(session.manner);
+        }
+        if self.streams.len() >= limits::HTTP_STREAMS_MAX {
+            return send(id, session.manner, &Problem::busy().json(), hands);
+        }
+        // It ends with the connection.
+        session.manner.keep_alive = false;
+        hands.send(id, stream_head().write(session.manner, Framing::Stream, now()));
+        let first = event_text(&self.site.news());
+        hands.send(id, in_stream(session.manner, first.as_bytes()));
+        self.streams.insert(id, session.manner);
+        session.busy = Busy::Stream;
+        After::Hold
+    }
+
+    fn move_to_file_front(&mut self, id: ConnId, session: &Session, request: &Request, hands: &mut Hands) {
+        let front = self.file_fronts[self.next_file_front].clone();
+        self.next_file_front = (self.next_file_front + 1) % self.file_fronts.len();
+        let session = Session { busy: Busy::Not, requests: session.requests - 1, ..*session };
+        let (session, request) = (Box::new(session), Box::new(request.clone()));
+        // A full mailbox drops the connection: there is more to do than can be done.
+        hands.hand_over(id, move |parts| {
+            drop(front.send(Event::Moved { parts: Box::new(parts), session, request }));
+        });
+    }
+}
+
+impl<S: Site> Service for Reception<S> {
+    type Session = Session;
+    type Event = Event;
+    type Decoder = RequestDecoder;
+
+    fn accepted(&mut self, peer: SocketAddr, local: SocketAddr) -> Session {
+        Session { visitor: Visitor { peer, local }, requests: 0, manner: Manner::LAST, busy: Busy::Not }
+    }
+
+    fn message(&mut self, id: ConnId, session: &mut Session, request: &Request, hands: &mut Hands) -> After {
+        session.requests += 1;
+        session.manner = request.manner;
+        session.manner.keep_alive &= session.requests < limits::HTTP_REQUESTS_MAX;
+        if let Err(refusal) = self.gate.admit(request, session.visitor, clock::now()) {
+            return send(id, session.manner, &Problem::from(refusal).json(), hands);
+        }
+        if !self.file_fronts.is_empty() && self.site.is_file(request) {
+            self.move_to_file_front(id, session, request, hands);
+            return After::Next;
+        }
+        let reply = self.site.answer(request, session.visitor, &self.gate);
+        self.reply(id, session, reply, hands)
+    }
+
+    fn farewell(&mut self, error: &RequestError) -> Option<Vec<u8>> {
+        Some(Problem::from(error).json().write(Manner::LAST))
+    }
+
+    fn event(&mut self, event: Event, hands: &mut Hands) {
+        match event {
+            Event::Moved { parts, session, request } => hands.adopt(*parts, *session, *request),
+            Event::Done { conn, manner, answer } => {
+                self.jobs -= 1;
+                if send(conn, manner, &answer, hands) == After::Close {
+                    hands.close(conn);
+                }
+                hands.release(conn);
+            }
+            Event::News(news) => {
+                let text = news.map_or(": still here\n\n".to_owned(), |news| event_text(&news));
+                for (id, manner) in &self.streams {
+                    hands.send(*id, in_stream(*manner, text.as_bytes()));
+                }
+            }
+        }
+    }
+
+    fn sent(&mut self, id: ConnId, session: &mut Session, _tag: u64, hands: &mut Hands) {
+        if let Busy::File { transfer, bytes } = &mut session.busy {
+            transfer.sent(*bytes);
+        }
+        session.busy = Busy::Not;
+        if !session.manner.keep_alive {
+            hands.close(id);
+        }
+        hands.release(id);
+    }
+
+    fn closed(&mut self, id: ConnId, session: Session, _why: &Closed, _hands: &mut Hands) {
+        if matches!(session.busy, Busy::Stream) {
+            self.streams.remove(&id);
+        }
+    }
+}
+
+fn send(id: ConnId, manner: Manner, answer: &Answer, hands: &mut Hands) -> After {
+    hands.send(id, answer.write(manner));
+    after(manner)
+}
+
+fn after(manner: Manner) -> After {
+    if manner.keep_alive { After::Next } else { After::Close }
+}
+
+fn event_text(news: &str) -> String {
+    format!("event: change\ndata: {news}\n\n")
+}
+
+fn in_stream(manner: Manner, bytes: &[u8]) -> Vec<u8> {
+    if manner.version == Version::Http11 { chunk(bytes) } else { bytes.to_vec() }
+}

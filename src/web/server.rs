@@ -1,0 +1,186 @@
+//! Starts and stops the threads of a web server: a front for pages, fronts for files, workers, and the thread that has news told.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, select};
+use thiserror::Error;
+
+use super::gate::Gate;
+use super::reception::{Event, Reception, Site};
+use crate::net::{Bucket, Deadlines, FrontConfig, front, listen};
+use crate::rt::{Ended, Pool, Post, Stop, StopReport, Threads, clock, mailbox};
+use crate::types::limits;
+
+/// Threads that answer what may take its time.
+const WORKERS: usize = 2;
+
+/// How a web server runs.
+#[derive(Debug, Clone)]
+pub struct WebConfig {
+    /// Port 0: any. Beyond loopback a token is needed.
+    pub listen: SocketAddr,
+    /// What everybody has to show who asks, at least [`limits::HTTP_TOKEN_MIN_BYTES`] of visible ASCII; `None`: nothing.
+    pub token: Option<String>,
+    /// Host names under which browsers may come, beside loopback names and the address they come to.
+    pub hosts: Vec<String>,
+    /// How long a connection may keep a front waiting.
+    pub deadlines: Deadlines,
+}
+
+impl WebConfig {
+    /// On this address, without a token.
+    pub fn on(listen: SocketAddr) -> WebConfig {
+        let deadlines = Deadlines { idle: limits::ms(limits::HTTP_IDLE_MS), ..Deadlines::default() };
+        WebConfig { listen, token: None, hosts: Vec::new(), deadlines }
+    }
+}
+
+/// Why a web server cannot start. Our side's fault.
+#[derive(Debug, Error)]
+pub enum WebError {
+    #[error("HTTP on {addr} can be reached from other machines: give a token, or listen on 127.0.0.1")]
+    TokenNeeded { addr: SocketAddr },
+    #[error("the HTTP token has fewer than {min} characters, or others than visible ASCII", min = limits::HTTP_TOKEN_MIN_BYTES)]
+    BadToken,
+    #[error(
+        "cannot listen on {addr} for HTTP: the address is in use: stop what listens there, or choose another port"
+    )]
+    AddressInUse { addr: SocketAddr },
+    #[error("cannot listen on {addr} for HTTP: {why}")]
+    Listen { addr: SocketAddr, why: String },
+    #[error("the system gives no more threads or descriptors: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// A running web server. Stops when dropped.
+#[derive(Debug)]
+pub struct WebServer {
+    addr: SocketAddr,
+    threads: Threads,
+    stop: Stop,
+}
+
+/// What a site has beside its pages.
+pub(super) struct Extras {
+    /// Threads that send files.
+    pub(super) file_fronts: usize,
+    /// What pays for their bytes.
+    pub(super) rate: Option<Arc<Bucket>>,
+    /// Delivers an item when there is news.
+    pub(super) changes: Receiver<()>,
+}
+
+impl WebServer {
+    /// Binds and starts the threads.
+    ///
+    /// # Errors
+    /// [`WebError`]; nothing is left running then.
+    pub(super) fn start<S: Site>(site: S, config: &WebConfig, extras: Extras) -> Result<WebServer, WebError> {
+        let listener = Arc::new(open(config)?);
+        let (site, gate) = (Arc::new(site), Arc::new(Gate::new(config.token.as_deref(), &config.hosts)));
+        let server = WebServer { addr: listener.local_addr()?, threads: Threads::new(), stop: Stop::new()? };
+        let (threads, stop) = (&server.threads, &server.stop);
+        let workers = Pool::start("web-worker", WORKERS, limits::HTTP_JOBS_MAX, threads, stop)?;
+        let front = |name: &str, file_fronts: &[Post<Event>], listener, rate| {
+            let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
+            let reception = Reception {
+                site: Arc::clone(&site),
+                gate: Arc::clone(&gate),
+                workers: workers.clone(),
+                post: post.clone(),
+                file_fronts: file_fronts.to_vec(),
+                next_file_front: 0,
+                streams: BTreeMap::new(),
+                jobs: 0,
+                stop: stop.clone(),
+            };
+            let (deadlines, idle_max) = (config.deadlines, Some(limits::HTTP_IDLE_MAX));
+            let config = FrontConfig { listener, rate, deadlines, idle_max, ..FrontConfig::default() };
+            let stop = stop.clone();
+            threads.spawn_fallible(name, move || front::run(reception, config, mail, stop))?;
+            Ok::<_, std::io::Error>(post)
+        };
+        let mut file_fronts = Vec::new();
+        for number in 1..=extras.file_fronts {
+            file_fronts.push(front(&format!("web-file-{number}"), &[], None, extras.rate.clone())?);
+        }
+        let pages = front("web", &file_fronts, Some(listener), None)?;
+        // A stream opened on a connection that has fetched a file is on that one's front.
+        let fronts: Vec<_> = file_fronts.into_iter().chain([pages]).collect();
+        let (changes, news_stop) = (extras.changes, stop.clone());
+        threads.spawn("web-news", move || tell_news(&*site, &changes, &fronts, &news_stop))?;
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Delivers each thread that ends; one that ends before `stop` is a fault.
+    pub fn ended(&self) -> &Receiver<Ended> {
+        self.threads.ended()
+    }
+
+    /// Ends connections and joins every thread; at most 5 s.
+    pub fn stop(self) -> StopReport {
+        self.end()
+    }
+
+    fn end(&self) -> StopReport {
+        self.stop.trigger();
+        self.threads.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS))
+    }
+}
+
+impl Drop for WebServer {
+    fn drop(&mut self) {
+        // After a stop in order there is nothing left to end.
+        let _nobody_asks = self.end();
+    }
+}
+
+fn open(config: &WebConfig) -> Result<std::net::TcpListener, WebError> {
+    let (addr, token) = (config.listen, config.token.as_deref());
+    let is_good = |token: &str| {
+        token.len() >= limits::HTTP_TOKEN_MIN_BYTES && token.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if token.is_some_and(|token| !is_good(token)) {
+        return Err(WebError::BadToken);
+    }
+    if token.is_none() && !is_loopback(addr.ip()) {
+        return Err(WebError::TokenNeeded { addr });
+    }
+    listen(addr).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => WebError::AddressInUse { addr },
+        _ => WebError::Listen { addr, why: error.to_string() },
+    })
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// Has the fronts tell their streams of changes, at most every [`limits::HTTP_STREAM_NEWS_MS`], and that nothing has changed, every
+/// [`limits::HTTP_STREAM_REST_MS`].
+fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], stop: &Stop) {
+    loop {
+        let rest = crossbeam_channel::after(limits::ms(limits::HTTP_STREAM_REST_MS));
+        let changed = select! {
+            recv(stop.receiver()) -> _ => return,
+            recv(changes) -> change => change.is_ok(),
+            recv(rest) -> _ => false,
+        };
+        let news = changed.then(|| Arc::<str>::from(site.news()));
+        for front in fronts {
+            // A front that cannot take it has more urgent work; the next news tell more.
+            let _next_time = front.send(Event::News(news.clone()));
+        }
+        if stop.wait_until(clock::now() + limits::ms(limits::HTTP_STREAM_NEWS_MS)) {
+            return;
+        }
+    }
+}

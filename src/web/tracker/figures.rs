@@ -1,0 +1,31 @@
+//! The tracker's figures for Prometheus.
+
+use super::TrackerSite;
+use crate::proto::http::Request;
+use crate::tracker::TOOK_BOUNDS_S;
+use crate::web::answer::Answer;
+use crate::web::metrics::Families;
+
+impl TrackerSite {
+    pub(super) fn metrics(&self, request: &Request) -> Answer {
+        let (counts, tally) = (self.view.counts(), self.view.tally());
+        let mut families = Families::of_program("tracker", self.view.uptime().as_secs_f64());
+        let states = [("live", counts.live), ("suspect", counts.suspect), ("unproved", counts.unproved)];
+        let peers = states.map(|(state, peers)| (vec![("state", state.to_owned())], peers as f64));
+        families.gauges("nearpeer_peers", "Registered nodes", peers.into());
+        families.gauge("nearpeer_files", "Entries in all catalogs", counts.files as f64);
+        families.counter("nearpeer_announces", "Registrations and updates in effect", tally.announces);
+        let mut finds = Vec::new();
+        for (result, [native, http]) in [("found", tally.finds.found), ("none", tally.finds.none)] {
+            for (via, number) in [("native", native), ("http", http)] {
+                finds.push((vec![("result", result.to_owned()), ("via", via.to_owned())], number as f64));
+            }
+        }
+        families.counters("nearpeer_find_requests", "Finds answered", finds);
+        let bounds = TOOK_BOUNDS_S.iter().copied().chain([f64::INFINITY]);
+        let classes = bounds.zip(tally.took).collect();
+        let sum = tally.took_sum.as_secs_f64();
+        families.seconds("nearpeer_find_duration", "Time from a find to its answer", sum, classes);
+        families.answer(request)
+    }
+}

@@ -1,0 +1,136 @@
+//! What a tracker shows: who has what, which nodes there are, what was asked. Everything is answered from memory, nothing can be changed.
+
+mod api;
+mod figures;
+mod pages;
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::json;
+
+use super::answer::{Answer, Problem, Reply};
+use super::assets;
+use super::gate::{Gate, Visitor};
+use super::page::{Frame, count};
+use super::reception::Site;
+use super::server::{Extras, WebConfig, WebError, WebServer};
+use super::sources::{FoundContent, SourceRow};
+use crate::proto::http::Request;
+use crate::tracker::{Holder, View};
+use crate::types::{ContentKey, Holding, NodeSummary, Query, limits};
+
+/// Serves what `view` sees until the server is stopped or dropped.
+///
+/// # Errors
+/// [`WebError`]; nothing is left running then.
+pub fn serve_tracker(view: View, config: &WebConfig) -> Result<WebServer, WebError> {
+    let extras = Extras { file_fronts: 0, rate: None, changes: view.changes() };
+    WebServer::start(TrackerSite { view }, config, extras)
+}
+
+struct TrackerSite {
+    view: View,
+}
+
+/// Where the node's own web server is, if it has told.
+fn http_of(node: &NodeSummary) -> Option<SocketAddr> {
+    node.traits().http_port.map(|port| SocketAddr::new(node.endpoint.ip(), port))
+}
+
+impl Site for TrackerSite {
+    fn answer(&self, request: &Request, visitor: Visitor, _gate: &Gate) -> Reply {
+        let asker = visitor.peer.ip();
+        if request.method.changes() {
+            return Reply::Now(Problem::method("GET, HEAD").json());
+        }
+        if let Some(asset) = assets::asset(request) {
+            return Reply::Now(asset);
+        }
+        Reply::Now(match request.path.as_str() {
+            "/" if request.prefers_json() => api::endpoints(),
+            "/" => self.search_page(request, asker),
+            "/peers" => self.peers_page(request),
+            "/stats" => self.stats_page(),
+            "/api/v1/events" => return Reply::Events,
+            "/api/v1/status" => self.status(),
+            "/api/v1/peers" => self.peers(request),
+            "/api/v1/files" => self.files(request),
+            "/api/v1/find" => self.find(request, asker),
+            "/api/v1/stats" => self.stats(),
+            "/api/v1/openapi.json" => Answer::text(200, "application/json", assets::OPENAPI.to_owned()),
+            "/metrics" => self.metrics(request),
+            "/healthz" | "/readyz" => Answer::text(200, "text/plain; charset=utf-8", "ok\n".into()),
+            path if path.starts_with("/api/") => Problem::not_found("there is nothing at this path").json(),
+            _ => self.frame().problem(&Problem::not_found("there is no such page")),
+        })
+    }
+
+    fn is_file(&self, _request: &Request) -> bool {
+        false
+    }
+
+    fn news(&self) -> String {
+        let counts = self.view.counts();
+        let finds = self.view.tally_totals().total();
+        json!({ "peers": counts.live, "suspects": counts.suspect, "files": counts.files, "finds": finds })
+            .to_string()
+    }
+}
+
+impl TrackerSite {
+    fn frame(&self) -> Frame {
+        let counts = self.view.counts();
+        let nodes = count(counts.live, "live node");
+        Frame {
+            program: "tracker",
+            addr: self.view.addr().to_string(),
+            pages: &[("/", "Search"), ("/peers", "Peers"), ("/stats", "Stats")],
+            summary: format!("{nodes} · {}", count(counts.files, "file")),
+        }
+    }
+
+    /// Contents that fit `query`, most live full holders first; in each the least loaded first, as far as they have told.
+    fn found(&self, query: &Query, asker: IpAddr) -> Result<(Vec<FoundContent>, bool), String> {
+        let found = self.view.find(query, (0, limits::HTTP_ROWS_MAX), asker);
+        let (holders, more) = found.map_err(|error| error.to_string())?;
+        let mut contents: Vec<FoundContent> = Vec::new();
+        for Holder { provider, node } in holders {
+            let key: ContentKey = provider.entry.key();
+            let row = SourceRow {
+                endpoint: provider.endpoint,
+                http: node.as_ref().and_then(http_of),
+                latency: None,
+                load: node.and_then(|node| node.load),
+                score: None,
+                chosen: false,
+                state: "ok",
+                entry: provider.entry,
+            };
+            match contents.iter_mut().find(|content| content.key == key) {
+                Some(content) => content.rows.push(row),
+                None => contents.push(FoundContent { key, rows: vec![row] }),
+            }
+        }
+        let is_part = |row: &SourceRow| row.entry.holding != Holding::Full;
+        for content in &mut contents {
+            content.rows.sort_by_key(|row| (is_part(row), row.load.unwrap_or(u32::MAX), row.endpoint));
+        }
+        let full = |content: &FoundContent| content.rows.iter().filter(|row| !is_part(row)).count();
+        contents.sort_by_key(|content| (std::cmp::Reverse(full(content)), content.key));
+        Ok((contents, more))
+    }
+}
+
+/// How many rows come before the first one asked for.
+fn skipped(request: &Request, parameter: &str) -> Result<usize, Problem> {
+    let Some(text) = request.parameter(parameter).filter(|text| !text.is_empty()) else { return Ok(0) };
+    let bad = || {
+        Problem::bad(
+            format!("`{parameter}` is not a number of rows"),
+            "give what the page before told as next",
+        )
+    };
+    text.parse()
+        .map_err(|_| bad())
+        .and_then(|skip| if skip <= limits::NODES_MAX { Ok(skip) } else { Err(bad()) })
+}

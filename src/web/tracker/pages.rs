@@ -1,0 +1,201 @@
+//! The tracker's pages: search, peers, stats.
+
+use std::net::IpAddr;
+
+use maud::{Markup, html};
+
+use super::{TrackerSite, http_of, skipped};
+use crate::proto::http::{Request, escape_value};
+use crate::rt::clock;
+use crate::tracker::{KnownNode, RecentFind, SLOT, SLOTS, Via};
+use crate::types::{FileName, Liveness, limits};
+use crate::web::answer::Answer;
+use crate::web::page::{NONE, count, moment, search_form, span};
+use crate::web::plot;
+use crate::web::sources::{query_of, text_of};
+
+/// Names that are offered below the box.
+const NAMES_SHOWN: usize = 60;
+
+impl TrackerSite {
+    pub(super) fn search_page(&self, request: &Request, asker: IpAddr) -> Answer {
+        let text = request.parameter("q").unwrap_or_default();
+        let (status, results) = match text {
+            "" => (200, html! {}),
+            text => self.results(text, asker),
+        };
+        let (names, more) = self.view.names(text, None, NAMES_SHOWN);
+        let main = html! {
+            h1 { "Find a file" }
+            (search_form(text))
+            (results)
+            @if !names.is_empty() {
+                h2 { @if text.is_empty() { "Files" } @else { "Names that begin so" } }
+                (names_list(&names))
+                @if more { p.soft { "There are more: type the beginning of a name." } }
+            } @else if text.is_empty() {
+                p.soft { "No node has registered a file yet. Start one with " code { "node DIRECTORY" } "." }
+            }
+        };
+        Answer::page(status, self.frame().page("/", "Search", &main))
+    }
+
+    fn results(&self, text: &str, asker: IpAddr) -> (u16, Markup) {
+        let found = query_of(text).and_then(|query| self.found(&query, asker));
+        match found {
+            Ok((contents, _)) if contents.is_empty() => {
+                (200, html! { p role="status" { "No live node has it." } })
+            }
+            Ok((contents, more)) => {
+                let sources = contents.iter().map(|content| content.rows.len()).sum();
+                let markup = html! {
+                    p role="status" {
+                        (count(sources, "source")) " of " (count(contents.len(), "content")) "."
+                        @if more { " There are more than can be shown." }
+                        span.soft { " Latency and score are between two nodes: ask a node for them." }
+                    }
+                    @for content in &contents { (content.table(&html! {})) br; }
+                };
+                (200, markup)
+            }
+            Err(why) => (400, html! { p.note role="alert" { (why) } }),
+        }
+    }
+
+    pub(super) fn peers_page(&self, request: &Request) -> Answer {
+        let skip = match skipped(request, "skip") {
+            Ok(skip) => skip,
+            Err(problem) => return self.frame().problem(&problem),
+        };
+        let (nodes, more) = self.view.nodes(skip, limits::HTTP_ROWS_MAX);
+        let counts = self.view.counts();
+        let main = html! {
+            h1 { "Peers" }
+            div #peers data-live {
+                p.soft {
+                    (counts.live) " live, " (counts.suspect) " suspect, " (counts.unproved) " unproved. A suspect is called back "
+                    "and not offered until it answers; an unproved one could not be called back at the address it gave."
+                }
+                div.scroll {
+                    table.stack {
+                        caption { "Registered nodes, by address" }
+                        thead {
+                            tr {
+                                th scope="col" { "Address" } th scope="col" { "State" } th.num scope="col" { "Files" }
+                                th.num scope="col" { "Load" } th.num scope="col" { "Last heartbeat" } th scope="col" { "Node" }
+                            }
+                        }
+                        tbody {
+                            @for node in &nodes { (peer_row(node)) }
+                            @if nodes.is_empty() { tr { td colspan="6" { "No node is registered." } } }
+                        }
+                    }
+                }
+            }
+            @if more { p { a href=(format!("/peers?skip={}", skip + nodes.len())) rel="next" { "Further nodes" } } }
+        };
+        Answer::page(200, self.frame().page("/peers", "Peers", &main))
+    }
+
+    pub(super) fn stats_page(&self) -> Answer {
+        let mut tally = self.view.tally();
+        let counts = self.view.counts();
+        let per_s: Vec<f64> =
+            tally.history(clock::now()).iter().map(|finds| f64::from(*finds) / SLOT.as_secs_f64()).collect();
+        let most = plot::nice_top(per_s.iter().copied().fold(0.0, f64::max));
+        let minutes = SLOT.as_secs() * SLOTS as u64 / 60;
+        let main = html! {
+            h1 { "Stats" }
+            div #stats data-live {
+                dl.facts {
+                    div { dt { "Finds" } dd { (tally.finds.total()) } }
+                    div { dt { "of them found" } dd { (tally.finds.found.iter().sum::<u64>()) } }
+                    div { dt { "Registrations, updates" } dd { (tally.announces) } }
+                    div { dt { "Live nodes" } dd { (counts.live) } }
+                    div { dt { "Files" } dd { (counts.files) } }
+                    div { dt { "Up for" } dd { (span(self.view.uptime())) } }
+                }
+                figure {
+                    (plot::bars(&per_s, SLOTS, &format!("Finds per second during the last {minutes} minutes, at most {most}")))
+                    figcaption { "Finds per second, last " (minutes) " minutes; the upper line is " (most) "." }
+                }
+                h2 { "Recent finds" }
+                div.scroll {
+                    table.stack {
+                        caption { "The last first, times in UTC" }
+                        thead {
+                            tr {
+                                th scope="col" { "Query" } th scope="col" { "Time" }
+                                th.num scope="col" { "Number" } th scope="col" { "Asker" }
+                                th.num scope="col" { "Took" } th scope="col" { "Answers" }
+                            }
+                        }
+                        tbody {
+                            @for find in &tally.recent { (find_row(find)) }
+                            @if tally.recent.is_empty() { tr { td colspan="6" { "Nobody has searched yet." } } }
+                        }
+                    }
+                }
+            }
+        };
+        Answer::page(200, self.frame().page("/stats", "Stats", &main))
+    }
+}
+
+fn names_list(names: &[FileName]) -> Markup {
+    html! {
+        ul.columns {
+            @for name in names {
+                li { a href=(format!("/?q={}", escape_value(name.as_str()))) { (name.to_string()) } }
+            }
+        }
+    }
+}
+
+fn peer_row(node: &KnownNode) -> Markup {
+    let KnownNode { summary, silent_for } = node;
+    let tone = match summary.liveness {
+        Liveness::Live => "tag good",
+        Liveness::Suspect => "tag warn",
+        Liveness::Unproved => "tag bad",
+    };
+    html! {
+        tr {
+            th.mono scope="row" {
+                @match http_of(summary) {
+                    Some(http) => a href=(format!("http://{http}/")) { (summary.endpoint) },
+                    None => (summary.endpoint),
+                }
+            }
+            td data-label="State" { span class=(tone) { (summary.liveness) } }
+            td.num data-label="Files" { (summary.files) }
+            td.num data-label="Load" { @match summary.load { Some(load) => (load), None => (NONE) } }
+            td.num data-label="Last heartbeat" { (span(*silent_for)) " ago" }
+            td.mono data-label="Node" { (summary.node) }
+        }
+    }
+}
+
+fn find_row(find: &RecentFind) -> Markup {
+    let text = text_of(&find.query);
+    let shown = crate::types::Printable(&text).to_string();
+    html! {
+        tr {
+            th scope="row" { a href=(format!("/?q={}", escape_value(&text))) { (shown) } }
+            td.nowrap data-label="Time" { (moment(find.at_ns)) }
+            td.num data-label="Number" { (find.number) }
+            td.mono data-label="Asker" { (find.asker) @if find.via == Via::Http { " (HTTP)" } }
+            td.num data-label="Took" { (find.took.as_micros()) " µs" }
+            td data-label="Answers" {
+                @if find.rows == 0 { span.soft { "none" } }
+                @else {
+                    (find.rows) @if find.more { " and more" } ": "
+                    span.mono {
+                        @for (index, source) in find.sources.iter().enumerate() { @if index > 0 { ", " } (source) }
+                        @if find.rows > find.sources.len() { ", …" }
+                    }
+                }
+            }
+        }
+    }
+}
