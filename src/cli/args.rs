@@ -13,11 +13,12 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use crossbeam_channel::Sender;
 
 use super::config::{self, Program, Refusal};
+use super::pages::HttpArgs;
 use super::progress::ProgressFlag;
 use super::verbs::{self, Verb};
 use crate::node::{LatencySource, Membership, NodeConfig, Notice, open_latency_file};
 use crate::tracker::TrackerConfig;
-use crate::types::{Layout, Millis, limits};
+use crate::types::{DatasetSpec, Layout, Millis, limits};
 
 /// The latency file that is read when none is named.
 pub const DEFAULT_LATENCY_FILE: &str = "latency.txt";
@@ -39,6 +40,11 @@ pub struct TrackerArgs {
     /// The same for one address
     #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_PER_ADDRESS_MAX as u64, value_parser = count(1, 1 << 20))]
     pub max_incomplete_per_address: u64,
+    /// Live copies of every file on nodes that keep copies; 0: only what is wished for
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub replicas: u32,
+    #[command(flatten)]
+    pub pages: HttpArgs,
     /// Tell everything as lines of JSON on standard output
     #[arg(long)]
     pub json: bool,
@@ -102,6 +108,23 @@ pub struct NodeArgs {
     #[arg(long, value_enum, hide_possible_values = true, value_name = "auto|bar|plain|json|none")]
     #[arg(default_value = "auto")]
     pub progress: ProgressFlag,
+    /// Where files stand: together, or in shared, downloaded and replicated
+    #[arg(long, value_name = "flat|split", default_value = "flat")]
+    pub layout: Layout,
+    /// Place downloads there
+    #[arg(long, value_name = "DIR")]
+    pub save_dir: Option<PathBuf>,
+    /// Keep copies for others when the tracker asks for it
+    #[arg(long)]
+    pub accept_replicas: bool,
+    /// Most bytes of such copies: 512M, 10GiB [default: as the disk has room]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub replica_quota: Option<u64>,
+    #[command(flatten)]
+    pub pages: HttpArgs,
+    /// Fill the share with files made up, if it is empty: 20x64KiB,4x8MiB
+    #[arg(long, value_name = "COUNTxSIZE,...")]
+    pub generate: Option<DatasetSpec>,
     /// Read no commands; serve until INT or TERM
     #[arg(long)]
     pub headless: bool,
@@ -186,6 +209,10 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
     }
 }
 
+fn size(text: &str) -> Result<u64, &'static str> {
+    text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| "give bytes, as in 512k, 10M or 1GiB")
+}
+
 fn peer_id(text: &str) -> Result<String, &'static str> {
     let number = text.trim_start_matches(|c: char| !c.is_ascii_digit());
     match number.parse::<u16>() {
@@ -236,6 +263,7 @@ impl TrackerArgs {
             incomplete_max: count(self.max_incomplete),
             incomplete_per_address_max: count(self.max_incomplete_per_address),
             sweep: SWEEP,
+            replicas: self.replicas,
             ..TrackerConfig::default()
         }
     }
@@ -257,8 +285,10 @@ impl NodeArgs {
             ip: self.ip,
             port: self.port,
             share: self.dir.clone(),
-            layout: Layout::default(),
-            save_dir: None,
+            layout: self.layout,
+            save_dir: self.save_dir.clone(),
+            accept_replicas: self.accept_replicas,
+            replica_quota: self.replica_quota,
             tracker: self.tracker,
             advertise: self.advertise,
             latency,
@@ -272,7 +302,6 @@ impl NodeArgs {
             membership: Membership::Member,
             resume: self.resume == Switch::On,
             notices,
-            ..NodeConfig::new(self.ip, &self.dir, self.tracker)
         }
     }
 

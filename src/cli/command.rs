@@ -7,8 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use thiserror::Error;
 
-use crate::node::DownloadRequest;
-use crate::types::{Checksum, ChecksumError, FileName, NameError, Printable, Query};
+use super::args::rate;
+use crate::node::{DownloadRequest, JobId};
+use crate::types::{Checksum, ChecksumError, FileName, Kind, NameError, Printable, Query};
 
 /// What can be asked of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,37 +22,63 @@ pub enum Command {
     List(Listed),
     Nodes,
     Stats,
+    /// A download that nobody waits for.
+    Background(DownloadRequest),
+    Jobs,
+    Job(Deed, JobId),
+    Replicate {
+        query: Query,
+        copies: u32,
+    },
+    /// `None`: show it. `Some(None)`: no limit.
+    Limit(Option<Option<u64>>),
     Help,
+    /// What one command takes.
+    HelpOn(&'static str),
     Exit,
+}
+
+/// What is done to a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    Cancel,
+    Pause,
+    Resume,
 }
 
 /// Which files `list` shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listed {
-    /// All of the own share.
-    Own,
+    /// Those of the own share, of one kind or all.
+    Own(Option<Kind>),
     /// Those that the tracker knows.
     Swarm,
 }
 
 /// Every word that begins a command, for suggestions and completion.
-pub const VERBS: [&str; 12] = [
+pub const VERBS: [&str; 18] = [
+    "cancel",
     "download",
     "exit",
     "find",
     "getload",
     "help",
+    "jobs",
+    "limit",
     "list",
     "lookup",
     "nodes",
+    "pause",
     "quit",
+    "replicate",
+    "resume",
     "sources",
     "stats",
     "updatelist",
 ];
 
 /// What `list` takes.
-pub const KINDS: [&str; 3] = ["all", "local", "swarm"];
+pub const KINDS: [&str; 5] = ["all", "downloaded", "local", "replicated", "swarm"];
 
 /// The options of `download`.
 pub const DOWNLOAD_OPTIONS: [&str; 3] = ["--checksum", "--force", "--verify"];
@@ -66,8 +93,13 @@ download NAME [options]       fetch it from the best source, verified
   --checksum md5=HEX|b3=HEX     the content must have this digest
   --verify whole                hash the whole file before it is put in place
   --force                       replace a file of that name
+  &                             at the end: in the background
+replicate NAME --copies N     have nodes that allow it keep N copies; 0: no more than there are
+jobs                          the downloads of this node
+pause N, resume N, cancel N   what becomes of a download
+limit [RATE|off]              how fast all uploads together may be, as in 512k, 10M or 1GiB
 getload IP PORT               the load of a node
-list [local|all|swarm]        the own files, or the names that the tracker knows
+list [KIND]                   the own files: local, downloaded, replicated, all; or swarm: all names
 nodes                         the nodes that the tracker knows
 stats                         what has been shared, found and downloaded
 help                          this text
@@ -89,12 +121,18 @@ pub enum ParseError {
     Superfluous { verb: &'static str, word: String, usage: &'static str },
     #[error("`{option}` is given twice")]
     Twice { option: &'static str },
-    #[error("`list`: unknown kind `{word}`: {}", suggestion(.meant, "give local, all or swarm"))]
+    #[error("`list`: unknown kind `{word}`: {}", suggestion(.meant, "give local, downloaded, replicated, all or swarm"))]
     Kind { word: String, meant: Option<&'static str> },
     #[error("`{0}` is not an IP address: give numbers, as in 127.0.0.1 or ::1")]
     Ip(String),
     #[error("`{0}` is not a port: give a number from 1 to 65535")]
     Port(String),
+    #[error("`{0}` is not the number of a download: `jobs` lists them")]
+    Number(String),
+    #[error("`{0}` is not a number of copies: give 0 to 4294967295")]
+    Copies(String),
+    #[error("`{0}` is not a rate: give bytes per second, as in 512k, 10M or 1GiB, or off")]
+    Rate(String),
     #[error("--verify `{0}`: only `whole` is known")]
     Verify(String),
     #[error(transparent)]
@@ -121,12 +159,26 @@ pub fn parse(line: &str) -> Result<Option<Command>, ParseError> {
 /// See [`ParseError`].
 pub fn parse_words(words: &[String]) -> Result<Option<Command>, ParseError> {
     let Some((verb, words)) = words.split_first() else { return Ok(None) };
+    let asks_help =
+        words.iter().take_while(|word| *word != "--").any(|word| word == "--help" || word == "-h");
+    if let (true, Some(verb)) = (asks_help, VERBS.iter().find(|known| *known == verb)) {
+        return Ok(Some(Command::HelpOn(verb)));
+    }
     let command = match verb.as_str() {
         "updatelist" => bare("updatelist", words, Command::UpdateList)?,
         "find" => Command::Find(query("find", "find NAME|md5=HEX|b3=HEX", words)?),
         "lookup" => Command::Find(query("lookup", "lookup NAME|md5=HEX|b3=HEX", words)?),
         "sources" => Command::Sources(query("sources", "sources NAME|md5=HEX|b3=HEX", words)?),
-        "download" => Command::Download(download(words)?),
+        "download" => match words {
+            [rest @ .., last] if last == "&" && !rest.is_empty() => Command::Background(download(rest)?),
+            words => Command::Download(download(words)?),
+        },
+        "replicate" => replicate(words)?,
+        "jobs" => bare("jobs", words, Command::Jobs)?,
+        "cancel" => Command::Job(Deed::Cancel, number("cancel", "cancel N", words)?),
+        "pause" => Command::Job(Deed::Pause, number("pause", "pause N", words)?),
+        "resume" => Command::Job(Deed::Resume, number("resume", "resume N", words)?),
+        "limit" => Command::Limit(limit(words)?),
         "getload" => Command::GetLoad(getload(words)?),
         "list" => Command::List(list(words)?),
         "nodes" => bare("nodes", words, Command::Nodes)?,
@@ -137,6 +189,44 @@ pub fn parse_words(words: &[String]) -> Result<Option<Command>, ParseError> {
         word => return Err(ParseError::UnknownCommand { word: shown(word), meant: closest(word, &VERBS) }),
     };
     Ok(Some(command))
+}
+
+/// The words of a tracker's prompt.
+pub const TRACKER_VERBS: [&str; 8] = ["exit", "files", "find", "help", "nodes", "quit", "stats", "stop"];
+
+/// What `help` shows at a tracker's prompt.
+pub const TRACKER_HELP: &str = "\
+nodes                         the nodes that are known
+files                         the names that have a live holder
+find NAME|md5=HEX|b3=HEX      show who has it, best source first, as seen from here
+stats                         how many nodes there are
+help                          this text
+stop                          stop the tracker";
+
+/// Reads one line of a tracker's prompt; `None` if it has no word.
+///
+/// # Errors
+/// See [`ParseError`].
+pub fn parse_tracker(line: &str) -> Result<Option<Command>, ParseError> {
+    let words = shlex::split(line).ok_or(ParseError::UnbalancedQuote)?;
+    let Some((verb, rest)) = words.split_first() else { return Ok(None) };
+    Ok(Some(match (verb.as_str(), rest) {
+        ("nodes", _) => bare("nodes", rest, Command::Nodes)?,
+        ("files", _) => bare("files", rest, Command::List(Listed::Swarm))?,
+        // As in the systems that this one descends from.
+        ("list", [what]) if what == "nodes" => Command::Nodes,
+        ("list", [what]) if what == "files" => Command::List(Listed::Swarm),
+        ("find" | "lookup", _) => Command::Find(query("find", "find NAME|md5=HEX|b3=HEX", rest)?),
+        ("stats", _) => bare("stats", rest, Command::Stats)?,
+        ("help" | "?" | "h", _) => Command::Help,
+        ("stop" | "exit" | "quit", _) => bare("stop", rest, Command::Exit)?,
+        (word, _) => {
+            return Err(ParseError::UnknownCommand {
+                word: shown(word),
+                meant: closest(word, &TRACKER_VERBS),
+            });
+        }
+    }))
 }
 
 /// Foreign text, inert and short.
@@ -160,7 +250,7 @@ fn closest(word: &str, known: &[&'static str]) -> Option<&'static str> {
         false => strsim::normalized_damerau_levenshtein(&word, candidate),
     };
     let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= LIKELY).then_some(best)
+    (likeness(best) > LIKELY).then_some(best)
 }
 
 fn bare(verb: &'static str, words: &[String], command: Command) -> Result<Command, ParseError> {
@@ -196,15 +286,20 @@ fn query(verb: &'static str, usage: &'static str, words: &[String]) -> Result<Qu
 
 fn list(words: &[String]) -> Result<Listed, ParseError> {
     match words {
-        [] => Ok(Listed::Own),
+        [] => Ok(Listed::Own(None)),
         [kind] => match kind.as_str() {
-            "local" | "all" => Ok(Listed::Own),
+            "all" => Ok(Listed::Own(None)),
             "swarm" => Ok(Listed::Swarm),
-            word => Err(ParseError::Kind { word: shown(word), meant: closest(word, &KINDS) }),
+            word => match word.parse() {
+                Ok(kind) => Ok(Listed::Own(Some(kind))),
+                Err(_) => Err(ParseError::Kind { word: shown(word), meant: closest(word, &KINDS) }),
+            },
         },
-        [_, word, ..] => {
-            Err(ParseError::Superfluous { verb: "list", word: shown(word), usage: "list [local|all|swarm]" })
-        }
+        [_, word, ..] => Err(ParseError::Superfluous {
+            verb: "list",
+            word: shown(word),
+            usage: "list [local|downloaded|replicated|all|swarm]",
+        }),
     }
 }
 
@@ -254,6 +349,40 @@ fn set<T>(slot: &mut Option<T>, option: &'static str, value: T) -> Result<(), Pa
     }
 }
 
+fn replicate(words: &[String]) -> Result<Command, ParseError> {
+    const USAGE: &str = "replicate NAME|md5=HEX|b3=HEX --copies N";
+    let missing = |what| ParseError::Missing { verb: "replicate", what, usage: USAGE };
+    let literal = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let is_option = |word: &String| word == "--copies" || word.starts_with("--copies=");
+    let at = words[..literal].iter().position(is_option).ok_or_else(|| missing("--copies"))?;
+    let (number, used) = match words[at].split_once('=') {
+        Some((_, number)) => (number, 1),
+        None => (words.get(at + 1).ok_or_else(|| missing("the number of --copies"))?.as_str(), 2),
+    };
+    let copies = number.parse().map_err(|_| ParseError::Copies(shown(number)))?;
+    let rest = [&words[..at], &words[at + used..]].concat();
+    Ok(Command::Replicate { query: query("replicate", USAGE, &rest)?, copies })
+}
+
+fn number(verb: &'static str, usage: &'static str, words: &[String]) -> Result<JobId, ParseError> {
+    match words {
+        [] => Err(ParseError::Missing { verb, what: "the number of a download", usage }),
+        [word] => word.parse().map(JobId).map_err(|_| ParseError::Number(shown(word))),
+        [_, word, ..] => Err(ParseError::Superfluous { verb, word: shown(word), usage }),
+    }
+}
+
+fn limit(words: &[String]) -> Result<Option<Option<u64>>, ParseError> {
+    match words {
+        [] => Ok(None),
+        [word] if word == "off" => Ok(Some(None)),
+        [word] => rate(word).map(|rate| Some(Some(rate))).map_err(|_| ParseError::Rate(shown(word))),
+        [_, word, ..] => {
+            Err(ParseError::Superfluous { verb: "limit", word: shown(word), usage: "limit [RATE|off]" })
+        }
+    }
+}
+
 fn getload(words: &[String]) -> Result<SocketAddr, ParseError> {
     const USAGE: &str = "getload IP PORT";
     let missing = |what| ParseError::Missing { verb: "getload", what, usage: USAGE };
@@ -297,11 +426,29 @@ mod tests {
             assert_eq!(parse(empty), Ok(None), "{empty:?}");
         }
         check("updatelist", Command::UpdateList);
-        check("  list  ", Command::List(Listed::Own));
-        check("list local", Command::List(Listed::Own));
-        check("list all", Command::List(Listed::Own));
+        check("  list  ", Command::List(Listed::Own(None)));
+        check("list replicated", Command::List(Listed::Own(Some(Kind::Replicated))));
+        check("replicate a --copies 2", Command::Replicate { query: Query::Name(name("a")), copies: 2 });
+        check(
+            "replicate --copies=0 -- -rf",
+            Command::Replicate { query: Query::Name(name("-rf")), copies: 0 },
+        );
+        check("list local", Command::List(Listed::Own(Some(Kind::Local))));
+        check("list all", Command::List(Listed::Own(None)));
         check("list swarm", Command::List(Listed::Swarm));
         check("stats", Command::Stats);
+        check("download a &", Command::Background(request("a")));
+        check("download -- -rf &", Command::Background(request("-rf")));
+        check("download &", Command::Download(request("&")));
+        check("jobs", Command::Jobs);
+        check("cancel 3", Command::Job(Deed::Cancel, JobId(3)));
+        check("pause 3", Command::Job(Deed::Pause, JobId(3)));
+        check("limit", Command::Limit(None));
+        check("limit off", Command::Limit(Some(None)));
+        check("limit 512k", Command::Limit(Some(Some(512_000))));
+        check("download --help", Command::HelpOn("download"));
+        check("find a -h", Command::HelpOn("find"));
+        check("find -- -h", Command::Find(Query::Name(name("-h"))));
         check("lookup a", Command::Find(Query::Name(name("a"))));
         check("sources a", Command::Sources(Query::Name(name("a"))));
         check("nodes # those known", Command::Nodes);
@@ -389,7 +536,17 @@ mod tests {
                 &format!("`{port}` is not a port: give a number from 1 to 65535"),
             );
         }
-        check_error("list all b", "`list`: `b` is one word too many: list [local|all|swarm]");
+        check_error(
+            "list all b",
+            "`list`: `b` is one word too many: list [local|downloaded|replicated|all|swarm]",
+        );
+        check_error("cancel", "`cancel`: the number of a download is missing: cancel N");
+        check_error("cancel x", "`x` is not the number of a download: `jobs` lists them");
+        check_error(
+            "limit fast",
+            "`fast` is not a rate: give bytes per second, as in 512k, 10M or 1GiB, or off",
+        );
+        check_error("frobnicate --help", "unknown command `frobnicate`: help lists them");
         check_error("list swamr", "`list`: unknown kind `swamr`: did you mean `swarm`?");
         check_error("nodes all", "`nodes`: `all` is one word too many: nodes");
         check_error(
@@ -398,6 +555,25 @@ mod tests {
         );
         assert_eq!(parse("find 'a"), Err(ParseError::UnbalancedQuote));
         assert_eq!(parse("find a\\"), Err(ParseError::UnbalancedQuote));
+    }
+
+    #[test]
+    fn a_tracker_has_words_of_its_own() {
+        for (line, expected) in [
+            ("nodes", Command::Nodes),
+            ("list nodes", Command::Nodes),
+            ("files", Command::List(Listed::Swarm)),
+            ("list files", Command::List(Listed::Swarm)),
+            ("find a", Command::Find(Query::Name(name("a")))),
+            ("stats", Command::Stats),
+            ("stop", Command::Exit),
+            ("help", Command::Help),
+        ] {
+            assert_eq!(parse_tracker(line), Ok(Some(expected)), "{line}");
+        }
+        assert_eq!(parse_tracker(" # nothing"), Ok(None));
+        let error = parse_tracker("download a").expect_err("a tracker has no files").to_string();
+        assert_eq!(error, "unknown command `download`: help lists them");
     }
 
     #[test]

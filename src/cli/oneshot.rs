@@ -12,17 +12,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{bounded, never};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::args::latency_source;
 use super::command::{Command, Listed};
 use super::exit::{ErrorCode, Exit};
 use super::handoff::client;
-use super::node::{NOTICES_MAX, path_text, print_notices, refused, tell_notices};
+use super::node::{Asides, NOTICES_MAX, path_text, print_asides, refused, tell_asides};
 use super::output::say;
 use super::progress::{ProgressFlag, Screen};
-use super::session::{Next, Patience, Session};
+use super::session::{Language, Next, Patience, Session};
 use super::signals::Signals;
 use super::sink::Sink;
 use super::temporary::TemporaryDir;
@@ -31,7 +31,7 @@ use super::verbs::{AskArgs, Errand};
 use crate::node::{LatencySource, Membership, Node, NodeConfig, StartError};
 use crate::proto::event::Event;
 use crate::rt::{Stop, Threads, clock};
-use crate::store::{RealDisk, Share, walk};
+use crate::store::{RealDisk, Share, ShareError, walk};
 use crate::types::{FileName, Printable};
 
 /// Threads that have to end before the program does are waited for so long.
@@ -143,9 +143,15 @@ fn at_directory(desk: &mut Desk<'_>, errand: &Errand, dir: &Path) -> io::Result<
     let needs_node = errand.command == Command::UpdateList;
     let guest = if needs_node { Err(in_use(dir)) } else { desk.guest(&errand.ask, errand.retries, dir) };
     match guest {
-        Ok(_) if errand.command == Command::List(Listed::Own) => desk.list_directory(dir),
+        Ok(_) if matches!(errand.command, Command::List(Listed::Own(_))) => {
+            match Share::visit(dir, Arc::new(RealDisk)) {
+                Ok(share) => desk.list_directory(dir, &share),
+                Err(ShareError::InUse { .. }) => client::run(desk, dir, errand),
+                Err(error) => Ok(desk.fail(&format!("node: {error}"), share_code(&error))),
+            }
+        }
         Ok(config) => match Node::start(config) {
-            Ok(node) => desk.ask(node, errand),
+            Ok(node) => desk.ask(&node, errand),
             Err(StartError::ShareInUse { .. }) => client::run(desk, dir, errand),
             Err(error) => Ok(desk.start_failed(&error)),
         },
@@ -236,9 +242,7 @@ impl<'a> Desk<'a> {
 
     /// Says beside a result why it is so; lines of JSON have it in them.
     pub(super) fn explain(&self, name: &FileName, why: Option<&str>) {
-        if let (Some(why), false) = (why, self.json) {
-            self.screen.say(&format!("{name}: {why}"));
-        }
+        self.sink.aside(why.map(|why| format!("{name}: {why}")).as_deref());
     }
 
     /// Tells that it has failed.
@@ -267,9 +271,10 @@ impl<'a> Desk<'a> {
         let me = ask.as_node.unwrap_or(SocketAddr::new(unspecified, 0));
         let (notices, arriving) = bounded(NOTICES_MAX);
         let (json, screen, leaving) = (self.json, self.screen.clone(), self.signals.leaving().clone());
+        let asides = Asides { notices: arriving, jobs: never() };
         self.threads.spawn("notices", move || match json {
-            true => tell_notices(&arriving),
-            false => print_notices(&arriving, &screen, None, &leaving),
+            true => tell_asides(&asides),
+            false => print_asides(&asides, &screen, None, &leaving),
         })?;
         Ok(NodeConfig {
             port: me.port(),
@@ -284,13 +289,16 @@ impl<'a> Desk<'a> {
     }
 
     /// Asks as `node`, a guest.
-    fn ask(&mut self, node: Node, errand: &Errand) -> io::Result<Exit> {
+    fn ask(&mut self, node: &Node, errand: &Errand) -> io::Result<Exit> {
         self.signals.watch_threads(node.ended(), &self.threads)?;
         let sink = std::mem::replace(&mut self.sink, Sink::json(Box::new(io::sink()), false));
-        let mut session = Session::new(&node, sink, self.signals, errand.ask.load_weight);
+        let weight = errand.ask.load_weight;
+        let mut session = Session::of_guest(node, sink, self.signals, weight, Language::Node);
         session.set_patience(self.patience.clone());
         let next = session.run(errand.command.clone(), &self.cancel);
         self.sink = session.into_sink();
+        // Threads that end from now on end because they are told to.
+        self.signals.leaving().trigger();
         let exit = match next {
             Next::Continue(exit) | Next::Unwritable(exit) => exit,
             Next::Leave => Exit::Success,
@@ -299,14 +307,10 @@ impl<'a> Desk<'a> {
     }
 
     /// The files of a directory that nobody shares: their sizes, as nobody has hashed them.
-    fn list_directory(&mut self, dir: &Path) -> io::Result<Exit> {
-        let share = match Share::visit(dir, Arc::new(RealDisk)) {
-            Ok(share) => share,
-            Err(error) => return Ok(self.fail(&format!("node: {error}"), share_code(&error))),
-        };
+    fn list_directory(&mut self, dir: &Path, share: &Share) -> io::Result<Exit> {
         let mut files = Vec::new();
         let mut warnings = Vec::new();
-        let walked = walk(&share, &self.cancel, &mut |file| files.push(file), &mut |why| warnings.push(why));
+        let walked = walk(share, &self.cancel, &mut |file| files.push(file), &mut |why| warnings.push(why));
         warnings.iter().for_each(|why| self.screen.say(&format!("warning: {why}")));
         if let Err(error) = walked {
             let why = format!("node: cannot read {}: {}", path_text(dir), Printable(&error.to_string()));
@@ -318,6 +322,7 @@ impl<'a> Desk<'a> {
             size_bytes: file.stamp.size_bytes,
             md5: None,
             b3: None,
+            kind: None,
         });
         let _nobody_reads = self.sink.tell(listed);
         Ok(Exit::Success)
@@ -325,9 +330,9 @@ impl<'a> Desk<'a> {
 }
 
 /// Why a directory cannot be used, as a word.
-pub(super) fn share_code(error: &crate::store::ShareError) -> ErrorCode {
+pub(super) fn share_code(error: &ShareError) -> ErrorCode {
     match error {
-        crate::store::ShareError::NoSuchDirectory { .. } => ErrorCode::Usage,
-        crate::store::ShareError::InUse { .. } | crate::store::ShareError::Io { .. } => ErrorCode::LocalIo,
+        ShareError::NoSuchDirectory { .. } => ErrorCode::Usage,
+        ShareError::InUse { .. } | ShareError::Io { .. } => ErrorCode::LocalIo,
     }
 }

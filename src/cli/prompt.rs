@@ -20,8 +20,9 @@ use rustyline::{
 };
 use rustyline::{Helper, Highlighter, Hinter, Validator};
 
-use super::command::{DOWNLOAD_OPTIONS, VERBS};
+use super::command::{DOWNLOAD_OPTIONS, KINDS};
 use super::exit::{ErrorCode, Exit};
+use super::history::{self, History};
 use super::lines;
 use super::output::say;
 use super::render;
@@ -55,6 +56,8 @@ enum Typed {
 pub struct Prompt {
     editor: PromptEditor,
     interrupted_text: Arc<AtomicBool>,
+    /// Where lines are kept; `None` where there is no place.
+    history: Option<History>,
 }
 
 impl std::fmt::Debug for Prompt {
@@ -72,14 +75,19 @@ impl Prompt {
             true => Behavior::Stdio,
             false => Behavior::PreferTerm,
         };
-        let config = Config::builder().behavior(behavior).bracketed_paste(false).build();
-        let history = MemHistory::with_config(&config);
-        let mut editor = Editor::with_history(config, history).map_err(io::Error::other)?;
+        let config = Config::builder().behavior(behavior).bracketed_paste(false);
+        let config = config.max_history_size(history::LINES_MAX).map_err(io::Error::other)?.build();
+        let mut editor = Editor::with_history(config.clone(), MemHistory::with_config(&config))
+            .map_err(io::Error::other)?;
+        let history = History::open();
+        for line in history.iter().flat_map(History::lines) {
+            let _is_a_repetition = editor.add_history_entry(line.as_str());
+        }
         editor.set_helper(Some(Words::default()));
         let interrupted_text = Arc::new(AtomicBool::new(false));
         let ctrl_c = CtrlC(Arc::clone(&interrupted_text));
         editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(ctrl_c)));
-        Ok(Prompt { editor, interrupted_text })
+        Ok(Prompt { editor, interrupted_text, history })
     }
 
     /// Prints whole lines above the prompt; `None` where the terminal is too plain for that or standard error is elsewhere.
@@ -98,6 +106,7 @@ impl Prompt {
     pub fn run(mut self, session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
         if let Some(words) = self.editor.helper_mut() {
             words.names = Some(session.node().known_names());
+            words.verbs = session.language().verbs();
         }
         let (ask, asked) = bounded::<()>(1);
         let (answer, answers) = bounded(1);
@@ -152,7 +161,10 @@ impl Prompt {
             self.interrupted_text.store(false, Ordering::Relaxed);
             let typed = match self.editor.readline(PROMPT) {
                 Ok(line) => {
-                    let _is_a_repetition = self.editor.add_history_entry(line.as_str());
+                    let is_new = self.editor.add_history_entry(line.as_str()).unwrap_or(false);
+                    if let (true, Some(history)) = (is_new, &mut self.history) {
+                        history.append(&line);
+                    }
                     Typed::Line(line)
                 }
                 Err(ReadlineError::Interrupted) => {
@@ -191,32 +203,37 @@ impl ConditionalEventHandler for CtrlC {
 struct Words {
     /// Answers from memory: Tab never waits.
     names: Option<KnownNames>,
+    verbs: &'static [&'static str],
 }
 
 impl Completer for Words {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let (start, candidates) =
-            candidates(&line[..pos], &self.names.as_ref().map(KnownNames::now).unwrap_or_default());
+        let (start, candidates) = candidates(
+            &line[..pos],
+            self.verbs,
+            &self.names.as_ref().map(KnownNames::now).unwrap_or_default(),
+        );
         let pairs = candidates.into_iter().map(|text| Pair { display: text.clone(), replacement: text });
         Ok((start, pairs.collect()))
     }
 }
 
 /// Where the last word of `line` begins, and what could stand there, as it would be typed.
-fn candidates(line: &str, names: &[FileName]) -> (usize, Vec<String>) {
+fn candidates(line: &str, verbs: &[&str], names: &[FileName]) -> (usize, Vec<String>) {
     let (start, word) = last_word(line);
     let verb = line[..start].split_whitespace().next();
     let literal = line[..start].split_whitespace().any(|word| word == "--");
     let typed = if literal { render::quoted_word } else { render::quoted };
     let begins = |text: &&str| text.starts_with(word.as_ref());
     let found = match verb {
-        None => VERBS.iter().copied().filter(begins).map(str::to_owned).collect(),
+        None => verbs.iter().copied().filter(begins).map(str::to_owned).collect(),
         Some("download") if word.starts_with('-') && !literal => {
             DOWNLOAD_OPTIONS.iter().copied().filter(begins).map(str::to_owned).collect()
         }
-        Some("find" | "download") => names
+        Some("list") => KINDS.iter().copied().filter(begins).map(str::to_owned).collect(),
+        Some("find" | "lookup" | "sources" | "download") => names
             .iter()
             .filter(|name| begins(&name.as_str()) && !name.as_str().chars().any(is_unsafe))
             .take(CANDIDATES_MAX)
@@ -249,13 +266,14 @@ fn last_word(line: &str) -> (usize, Cow<'_, str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::command::VERBS;
 
     fn check(line: &str, start: usize, expected: &[&str]) {
         let names: Vec<_> = ["a.bin", "a.txt", "b c.txt", "dir/x", "-rf", "x\u{202e}y"]
             .iter()
             .map(|text| FileName::new(text).expect("a name"))
             .collect();
-        let (at, found) = candidates(line, &names);
+        let (at, found) = candidates(line, &VERBS, &names);
         assert_eq!(
             (at, found.iter().map(String::as_str).collect::<Vec<_>>()),
             (start, expected.to_vec()),
@@ -267,6 +285,8 @@ mod tests {
     fn commands_options_and_names_are_completed() {
         check("do", 0, &["download"]);
         check("  fi", 2, &["find"]);
+        check("list s", 5, &["swarm"]);
+        check("sources a.", 8, &["a.bin", "a.txt"]);
         check("find a", 5, &["a.bin", "a.txt"]);
         check("find a.b", 5, &["a.bin"]);
         check("download b", 9, &["'b c.txt'"]);

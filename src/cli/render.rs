@@ -69,6 +69,12 @@ pub fn text(event: &Event) -> Option<Said> {
             };
             format!("{id} {state} {}/{} {name}", or_dash(*done_bytes), or_dash(*total_bytes))
         }
+        Event::Replication { name, b3, wanted, copies, awaited, under_way, .. } => {
+            let b3 = short(b3);
+            format!(
+                "replicate {wanted} wanted {copies} there {awaited} awaited {under_way} under way b3 {b3} {name}"
+            )
+        }
         Event::Help { text } => text.clone(),
         Event::Done { name, b3, size_bytes, outcome } => downloaded(name, *size_bytes, b3, outcome),
         Event::Ready { .. }
@@ -304,7 +310,7 @@ mod tests {
             &Event::Listening { program: "node".into(), addr: addr(5002) },
             "node listening on 127.0.0.1:5002",
         );
-        let file = |text, md5| Event::File { name: name(text), size_bytes: 5, md5, b3: None };
+        let file = |text, md5| Event::File { name: name(text), size_bytes: 5, md5, b3: None, kind: None };
         check(&file("a b", Some(MD5.into())), &format!("5 {MD5} a b"));
         check(&file("c\\d", None), "5 - c\\\\d");
         check(&Event::Stat { name: "sent_bytes".into(), value: Some(3) }, "sent_bytes 3");
@@ -320,6 +326,18 @@ mod tests {
         };
         check(&verified(VerifyState::Ok, Some(B3)), "ok 7 cdcdcdcdcdcdcdcd a b");
         check(&verified(VerifyState::Unreadable, None), "unreadable 7 - a b");
+        let replication = Event::Replication {
+            name: name("a b"),
+            size_bytes: 7,
+            b3: B3.into(),
+            wanted: 3,
+            copies: 1,
+            awaited: 0,
+            under_way: 1,
+            shortfall: None,
+        };
+        let expected = "replicate 3 wanted 1 there 0 awaited 1 under way b3 cdcdcdcdcdcdcdcd a b";
+        check(&replication, expected);
         let job = Event::Job {
             id: 2,
             name: name("a b"),

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::command::{self, Command, Listed};
+use super::command::{self, Command, Deed, Listed, ParseError};
 use super::exit::{ErrorCode, Exit};
 use super::output::{WriteEnd, say};
 use super::render;
 use super::signals::Signals;
 use super::sink::Sink;
 use super::tally::{Tally, stat};
-use crate::node::{CommandError, DownloadError, DownloadRequest, FindReport, Node, Outcome, events};
+use super::verbs;
+use crate::node::{
+    CommandError, DownloadError, DownloadRequest, FindReport, JobError, JobId, Node, Outcome, events,
+};
 use crate::proto::event::Event;
 use crate::rt::{Stop, clock};
 use crate::types::{Liveness, Millis, Query};
@@ -29,6 +32,47 @@ pub enum Next {
     Unwritable(Exit),
 }
 
+/// Whose words are understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    Node,
+    /// Those of a tracker's prompt, which asks as a guest.
+    Tracker,
+}
+
+impl Language {
+    fn parse(self, line: &str) -> Result<Option<Command>, ParseError> {
+        match self {
+            Language::Node => command::parse(line),
+            Language::Tracker => command::parse_tracker(line),
+        }
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Language::Node => command::HELP,
+            Language::Tracker => command::TRACKER_HELP,
+        }
+    }
+
+    /// Every word that begins a command.
+    pub fn verbs(self) -> &'static [&'static str] {
+        match self {
+            Language::Node => &command::VERBS,
+            Language::Tracker => &command::TRACKER_VERBS,
+        }
+    }
+}
+
+/// What clap says of a command, else its line in the one page of help.
+fn help_on(verb: &str) -> String {
+    let line = || {
+        let mut lines = command::HELP.lines().filter(|line| line.split([' ', ',']).any(|word| word == verb));
+        lines.next().unwrap_or(command::HELP).to_owned()
+    };
+    verbs::help(verb).unwrap_or_else(line)
+}
+
 /// A node and where its results go.
 #[derive(Debug)]
 pub struct Session<'a> {
@@ -38,6 +82,9 @@ pub struct Session<'a> {
     load_weight: Millis,
     tally: Tally,
     patience: Patience,
+    language: Language,
+    /// It shares nothing: there are figures of others alone.
+    is_guest: bool,
 }
 
 /// How long commands may take.
@@ -60,6 +107,7 @@ impl Patience {
 /// Why a command has no result.
 enum Failed {
     Command(CommandError),
+    Job(JobError),
     /// Told already.
     Told(Exit),
     Write(WriteEnd),
@@ -103,7 +151,23 @@ impl<'a> Session<'a> {
     /// `load_weight` is what the node ranks with.
     pub fn new(node: &'a Node, sink: Sink, signals: &'a Signals, load_weight: Millis) -> Session<'a> {
         let (tally, patience) = (Tally::default(), Patience::default());
-        Session { node, sink, signals, load_weight, tally, patience }
+        let (language, is_guest) = (Language::Node, false);
+        Session { node, sink, signals, load_weight, tally, patience, language, is_guest }
+    }
+
+    /// The same for a guest, which understands `language`.
+    pub fn of_guest(
+        node: &'a Node,
+        sink: Sink,
+        signals: &'a Signals,
+        load_weight: Millis,
+        language: Language,
+    ) -> Session<'a> {
+        Session { language, is_guest: true, ..Session::new(node, sink, signals, load_weight) }
+    }
+
+    pub fn language(&self) -> Language {
+        self.language
     }
 
     /// Commands are cancelled, by whoever counts the time, when it is over.
@@ -121,7 +185,7 @@ impl<'a> Session<'a> {
 
     /// Runs one line until it ends or `cancel` is triggered.
     pub fn run_line(&mut self, line: &str, cancel: &Stop) -> Next {
-        match command::parse(line) {
+        match self.language.parse(line) {
             Ok(Some(command)) => self.run(command, cancel),
             Ok(None) => Next::Continue(Exit::Success),
             Err(error) => self.refuse(&error.to_string()),
@@ -149,6 +213,10 @@ impl<'a> Session<'a> {
         }
         let ended = match self.result(command, cancel) {
             Ok(exit) | Err(Failed::Told(exit)) => Ok(exit),
+            Err(Failed::Job(error)) => {
+                let told = self.sink.tell([Event::error(error.to_string(), ErrorCode::Usage)]);
+                told.map(|()| Exit::Error(ErrorCode::Usage))
+            }
             Err(Failed::Write(end)) => Err(end),
             Err(Failed::Command(error)) => {
                 let (why, code) = self.verdict(command_text(&error), ErrorCode::from(&error));
@@ -183,16 +251,64 @@ impl<'a> Session<'a> {
                 let load = self.node.load_of(addr, cancel)?;
                 self.sink.tell([Event::Load { addr, load }])?;
             }
-            Command::List(Listed::Own) => {
-                self.sink.tell(self.node.files().iter().map(|file| events::file(&file.entry)))?;
+            Command::List(Listed::Own(kind)) => {
+                let files = self.node.files();
+                let listed = files.iter().filter(|file| kind.is_none_or(|kind| kind == file.kind));
+                self.sink.tell(listed.map(events::file))?;
             }
             Command::List(Listed::Swarm) => self.list_swarm(cancel)?,
             Command::Nodes => self.sink.tell(self.node.nodes(cancel)?.iter().map(events::node))?,
             Command::Stats => self.stats(cancel)?,
-            Command::Help => self.sink.tell([Event::Help { text: command::HELP.to_owned() }])?,
+            Command::Replicate { query, copies } => return self.replicate(&query, copies, cancel),
+            Command::Background(request) => {
+                let id = self.node.start_download(request).map_err(Failed::Job)?;
+                self.tell_job(id)?;
+            }
+            Command::Jobs => self.sink.tell(self.node.jobs().iter().map(events::job))?,
+            Command::Job(deed, id) => {
+                let done = match deed {
+                    Deed::Cancel => self.node.cancel(id),
+                    Deed::Pause => self.node.pause(id),
+                    Deed::Resume => self.node.resume(id),
+                };
+                done.map_err(Failed::Job)?;
+                self.tell_job(id)?;
+            }
+            Command::Limit(limit) => {
+                if let Some(rate) = limit {
+                    self.node.set_max_upload(rate);
+                }
+                let max_upload_bytes_per_s = self.node.max_upload();
+                self.sink.tell([Event::Limit { max_upload_bytes_per_s }])?;
+            }
+            Command::Help => self.sink.tell([Event::Help { text: self.language.help().to_owned() }])?,
+            Command::HelpOn(verb) => self.sink.tell([Event::Help { text: help_on(verb) }])?,
             Command::Exit => {}
         }
         Ok(Exit::Success)
+    }
+
+    fn replicate(&mut self, query: &Query, copies: u32, cancel: &Stop) -> Result<Exit, Failed> {
+        match self.node.replicate(query, copies, cancel) {
+            Ok(report) => {
+                let event = events::replication(&report);
+                let shortfall = report.status.shortfall();
+                self.sink.tell([event])?;
+                self.sink.aside(shortfall.as_deref());
+                Ok(Exit::Success)
+            }
+            Err(error) => {
+                let (why, code) = self.verdict(download_text(&error), ErrorCode::from(&error));
+                let why = why.replacen("download: ", "replicate: ", 1);
+                self.sink.tell([Event::error(why, code)])?;
+                Ok(Exit::Error(code))
+            }
+        }
+    }
+
+    fn tell_job(&mut self, id: JobId) -> Result<(), WriteEnd> {
+        let job = self.node.jobs().into_iter().find(|job| job.id == id);
+        self.sink.tell(job.iter().map(events::job))
     }
 
     fn find(&mut self, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
@@ -258,20 +374,23 @@ impl<'a> Session<'a> {
     }
 
     fn stats(&mut self, cancel: &Stop) -> Result<(), Failed> {
-        let files = self.node.files();
-        let uploads = self.node.upload_meter().now();
         let nodes = self.node.nodes(cancel)?;
         let of = |liveness| Some(nodes.iter().filter(|node| node.liveness == liveness).count() as u64);
         let mut stats = vec![
-            stat("shared_files", Some(files.len() as u64)),
-            stat("shared_bytes", Some(files.iter().map(|file| file.entry.size_bytes).sum())),
-            stat("uploaded_bytes", Some(uploads.sent_bytes)),
-            stat("upload_peers", Some(uploads.peers as u64)),
             stat("nodes_live", of(Liveness::Live)),
             stat("nodes_suspect", of(Liveness::Suspect)),
             stat("nodes_unproved", of(Liveness::Unproved)),
         ];
-        stats.extend(self.tally.events());
+        if !self.is_guest {
+            let (files, uploads) = (self.node.files(), self.node.upload_meter().now());
+            stats.extend([
+                stat("shared_files", Some(files.len() as u64)),
+                stat("shared_bytes", Some(files.iter().map(|file| file.entry.size_bytes).sum())),
+                stat("uploaded_bytes", Some(uploads.sent_bytes)),
+                stat("upload_peers", Some(uploads.peers as u64)),
+            ]);
+            stats.extend(self.tally.events());
+        }
         Ok(self.sink.tell(stats)?)
     }
 }

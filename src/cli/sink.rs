@@ -83,6 +83,13 @@ impl Sink {
         }
     }
 
+    /// Says beside a result what lines of JSON have in them.
+    pub fn aside(&self, text: Option<&str>) {
+        if let (Sink::Text(sink), Some(text)) = (self, text) {
+            sink.screen.say(text);
+        }
+    }
+
     /// Tells `events`, now.
     ///
     /// # Errors

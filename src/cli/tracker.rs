@@ -1,18 +1,31 @@
 //! The `tracker` program: starts a tracker, says where it listens, and waits until it is told to stop.
+//!
+//! At a terminal that is its own there is a prompt meanwhile. Behind it is a guest: what it shows is what any node would be told.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::args;
+use crossbeam_channel::{bounded, never};
+use rustix::termios::tcgetpgrp;
+
+use super::args::{self, TrackerArgs};
 use super::config::Refusal;
 use super::exit::{ErrorCode, Exit, tracker_error_code};
+use super::node::{Asides, NOTICES_MAX, print_asides};
 use super::output::{Output, say};
+use super::pages::{self, TRACKER_PAGES};
 use super::progress::{Form, Screen};
+use super::prompt::Prompt;
+use super::session::{Language, Session};
 use super::signals::{Signals, service_exit};
 use super::sink::Sink;
+use crate::node::{Membership, Node, NodeConfig, events};
 use crate::proto::event::Event;
-use crate::rt::{StopReport, Threads};
+use crate::rt::{StopReport, Threads, clock};
 use crate::tracker::Tracker;
+use crate::types::limits;
+use crate::web::{WebServer, serve_tracker};
 
 /// Runs the program to its end. `arguments` begin with the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> Exit {
@@ -38,11 +51,89 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         say(&format!("tracker: no thread left: {error}"));
         return Exit::Error(ErrorCode::Other);
     }
+    let pages = match pages::start(&args.pages, TRACKER_PAGES, |config| serve_tracker(tracker.view(), config))
+    {
+        Ok(pages) => pages,
+        Err(error) => {
+            let code = ErrorCode::from(&error);
+            let _unread = sink.tell([Event::error(format!("tracker: {error}"), code)]);
+            return Exit::Error(code);
+        }
+    };
     // A service serves on when nobody reads where it listens.
     let _unread = sink.tell([Event::Listening { program: "tracker".to_owned(), addr: tracker.addr() }]);
-    let _triggered = signals.leaving().receiver().recv();
-    let exit = service_exit(signals.exit().unwrap_or(Exit::Success));
+    if let Some(pages) = &pages {
+        let _unread = sink.tell([events::notice(pages::said(pages))]);
+        if let Err(error) = signals.watch_threads(pages.ended(), &threads) {
+            say(&format!("tracker: no thread left: {error}"));
+            return Exit::Error(ErrorCode::Other);
+        }
+    }
+    let exit = match has_terminal(&args) {
+        true => at_prompt(&tracker, sink, signals),
+        false => None,
+    };
+    let exit = exit.unwrap_or_else(|| {
+        let _triggered = signals.leaving().receiver().recv();
+        signals.exit().unwrap_or(Exit::Success)
+    });
+    // Threads that end from now on end because they are told to.
+    signals.leaving().trigger();
+    signals.restore_terminal();
+    let exit = match pages.map(WebServer::stop) {
+        Some(report) => stopped("tracker", &report, service_exit(exit)),
+        None => service_exit(exit),
+    };
     stopped("tracker", &tracker.stop(), exit)
+}
+
+/// Returns true if and only if somebody sits there: input and output are a terminal whose foreground job this is. Who is started with `&`,
+/// or without a terminal, just serves.
+fn has_terminal(args: &TrackerArgs) -> bool {
+    let is_ours = || tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
+    !args.headless && io::stdin().is_terminal() && io::stdout().is_terminal() && is_ours()
+}
+
+/// Reads commands until the tracker is to stop; `None` where the system has nothing left for a prompt: the tracker serves all the same.
+fn at_prompt(tracker: &Tracker, sink: Sink, signals: &Signals) -> Option<Exit> {
+    let mut prompt = Prompt::new().ok()?;
+    let (notices, arriving) = bounded(NOTICES_MAX);
+    let asides = Asides { notices: arriving, jobs: never() };
+    let (printer, leaving, threads) = (prompt.printer(), signals.leaving().clone(), Threads::new());
+    threads.spawn("notices", move || print_asides(&asides, &Screen::default(), printer, &leaving)).ok()?;
+    let reached = reachable(tracker.addr());
+    let config = NodeConfig {
+        membership: Membership::Guest,
+        notices,
+        // Nothing is read or written there.
+        ..NodeConfig::new(unspecified(reached), &std::env::temp_dir(), reached)
+    };
+    let load_weight = config.load_weight;
+    let guest = Node::start(config).ok()?;
+    let mut session = Session::of_guest(&guest, sink, signals, load_weight, Language::Tracker);
+    let exit = prompt.run(&mut session, signals).ok();
+    signals.leaving().trigger();
+    guest.stop();
+    let _late_notices_are_lost = threads.join(clock::now() + limits::ms(limits::LEAVE_MS));
+    exit
+}
+
+/// Where a listener on `addr` is reached on its own machine.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+/// Any address of the same family.
+fn unspecified(addr: SocketAddr) -> IpAddr {
+    match addr {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 /// Shows why a command line is not run: an error, or what was asked for in place of running.

@@ -32,6 +32,8 @@ pub enum Verb {
     Sources(QueryArgs),
     /// Show figures of the swarm, or with -d of the node that shares a directory
     Stats(PlainArgs),
+    /// Have nodes that allow it keep copies of a file
+    Replicate(ReplicateArgs),
     /// Have the node that shares a directory read it again
     Updatelist(PlainArgs),
     /// Hash the files of a directory and hold them against what is published under their names
@@ -135,6 +137,19 @@ pub struct PlainArgs {
     pub ask: AskArgs,
 }
 
+/// `replicate`.
+#[derive(Debug, Clone, Args)]
+pub struct ReplicateArgs {
+    /// A name, or a digest as md5=HEX or b3=HEX
+    #[arg(value_name = "NAME|md5=HEX|b3=HEX", value_parser = query)]
+    pub query: Query,
+    /// Live copies that there are to be; 0: no more than there are
+    #[arg(long, value_name = "N")]
+    pub copies: u32,
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
 /// `verify`.
 #[derive(Debug, Clone, Args)]
 pub struct VerifyArgs {
@@ -188,8 +203,11 @@ impl Verb {
             Verb::Sources(args) => (Command::Sources(args.query.clone()), &args.ask),
             Verb::Getload(args) => (Command::GetLoad(SocketAddr::new(args.ip, args.port)), &args.ask),
             Verb::List(args) => {
-                let listed = if args.ask.dir.is_some() { Listed::Own } else { Listed::Swarm };
+                let listed = if args.ask.dir.is_some() { Listed::Own(None) } else { Listed::Swarm };
                 (Command::List(listed), &args.ask)
+            }
+            Verb::Replicate(args) => {
+                (Command::Replicate { query: args.query.clone(), copies: args.copies }, &args.ask)
             }
             Verb::Nodes(args) => (Command::Nodes, &args.ask),
             Verb::Stats(args) => (Command::Stats, &args.ask),

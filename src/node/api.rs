@@ -155,6 +155,8 @@ pub struct FoundGroup {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundRow {
     pub endpoint: SocketAddr,
+    /// Where the source serves HTTP, if it has told.
+    pub http: Option<SocketAddr>,
     pub entry: FileEntry,
     /// How it ranks; `None` for the own node.
     pub rating: Option<crate::logic::select::Rating>,

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::discovery::Changes;
@@ -89,6 +90,22 @@ impl Catalog {
     /// In order of names.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<FileEntry>> {
         self.files().map(|file| &file.entry)
+    }
+
+    /// Those whose names begin with `prefix` and come after `after`, in order of names.
+    pub(super) fn entries_with(
+        &self,
+        prefix: &str,
+        after: Option<&FileName>,
+    ) -> impl Iterator<Item = &Arc<FileEntry>> {
+        let start = match after.map(FileName::as_str) {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let from_there = self.files.range::<str, _>((start, Bound::Unbounded));
+        from_there
+            .map(|(_, file)| &file.entry)
+            .take_while(move |entry| entry.name.as_str().starts_with(prefix))
     }
 
     /// What others are told: the files, and what is being downloaded.
@@ -221,6 +238,28 @@ mod tests {
         assert_eq!(catalog.by_content(&key).map(|file| file.entry.name.as_str()), Some("b"));
         catalog.insert(file("b", b"other"));
         assert!(catalog.by_content(&key).is_none());
+    }
+
+    #[test]
+    fn names_with_a_prefix_come_in_order_from_where_they_are_wanted() {
+        let mut catalog = Catalog::default();
+        for name in ["a", "a/b", "a/c", "a0", "b"] {
+            catalog.insert(file(name, name.as_bytes()));
+        }
+        let check = |prefix: &str, after: &str, expected: &[&str]| {
+            let after = FileName::new(after).ok();
+            let found: Vec<_> =
+                catalog.entries_with(prefix, after.as_ref()).map(|entry| entry.name.as_str()).collect();
+            assert_eq!(found, expected, "{prefix} after {after:?}");
+        };
+        check("", "", &["a", "a/b", "a/c", "a0", "b"]);
+        check("a", "", &["a", "a/b", "a/c", "a0"]);
+        check("a/", "", &["a/b", "a/c"]);
+        check("a/", "a/b", &["a/c"]);
+        check("a/", "a", &["a/b", "a/c"]);
+        check("a/", "b", &[]);
+        check("", "a0", &["b"]);
+        check("x", "", &[]);
     }
 
     fn partial(name: &str, content: &[u8], pieces: u32) -> FileEntry {

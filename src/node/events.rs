@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use super::api::{
     CommandError, DownloadError, Downloaded, FindReport, FoundGroup, FoundRow, Level, Notice, Outcome,
-    Progress, ScanSummary, StartError,
+    OwnFile, Progress, ReplicationReport, ScanSummary, StartError,
 };
 use super::figures::Figures;
+use super::jobs::{Job, JobState};
 use crate::logic::select::{Candidate, LatencyOrigin, Rating};
 use crate::proto::event::{self, ErrorCode, Event, Holder, HolderState, LatencyFrom, Ranked};
 use crate::types::{
-    Checksum, ContentKey, ContentPrefix, FileEntry, FileName, Geometry, Holding, Millis, NodeSummary, Query,
+    Checksum, ContentKey, ContentPrefix, FileName, Geometry, Holding, Millis, NodeSummary, Query,
 };
 
 /// Bytes are told no more often.
@@ -187,8 +188,10 @@ pub fn silent(silent: &[(SocketAddr, String)]) -> Vec<Event> {
     silent.iter().map(|(addr, why)| Event::Silent { addr: *addr, why: why.clone() }).collect()
 }
 
-pub fn file(entry: &FileEntry) -> Event {
+pub fn file(file: &OwnFile) -> Event {
+    let entry = &file.entry;
     Event::File {
+        kind: Some(file.kind.to_string()),
         name: entry.name.clone(),
         size_bytes: entry.size_bytes,
         md5: Some(entry.md5.to_string()),
@@ -198,6 +201,39 @@ pub fn file(entry: &FileEntry) -> Event {
 
 pub fn node(node: &NodeSummary) -> Event {
     Event::Node { addr: node.endpoint, state: node.liveness.to_string(), files: node.files, load: node.load }
+}
+
+pub fn replication(report: &ReplicationReport) -> Event {
+    let ReplicationReport { name, key, status } = report;
+    Event::Replication {
+        name: name.clone(),
+        size_bytes: key.size_bytes,
+        b3: key.id.to_string(),
+        wanted: status.wanted,
+        copies: status.copies,
+        awaited: status.awaited,
+        under_way: status.under_way.saturating_add(status.given),
+        shortfall: status.shortfall(),
+    }
+}
+
+pub fn job(job: &Job) -> Event {
+    let Job { id, request, state, figures, .. } = job;
+    let why = match state {
+        JobState::Failed(error) => Some(error.to_string()),
+        _ => None,
+    };
+    let state = match state {
+        JobState::Queued => event::JobState::Queued,
+        JobState::Running => event::JobState::Running,
+        JobState::Paused => event::JobState::Paused,
+        JobState::Done(_) => event::JobState::Done,
+        JobState::Failed(_) => event::JobState::Failed,
+        JobState::Cancelled => event::JobState::Cancelled,
+    };
+    let known = |bytes: u64| (figures.total_bytes > 0).then_some(bytes);
+    let (done_bytes, total_bytes) = (known(figures.done_bytes), known(figures.total_bytes));
+    Event::Job { id: id.0, name: request.name.clone(), state, done_bytes, total_bytes, why }
 }
 
 pub fn updated(scan: &ScanSummary) -> Event {

@@ -253,6 +253,7 @@ fn groups(
             let mut rows = rated_rows(holders, weight);
             rows.extend(own.into_iter().map(|entry| FoundRow {
                 endpoint: own_endpoint,
+                http: None,
                 entry: FileEntry::clone(&entry),
                 rating: None,
             }));
@@ -303,7 +304,9 @@ fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
                 .position(|rating: &Rating| rating.candidate.endpoint == endpoint)
                 .unwrap_or(usize::MAX);
             let rating = ranking.get(place).copied();
-            (place, FoundRow { endpoint, entry: holder.provider.entry, rating })
+            let http = holder.provider.traits().http_port;
+            let http = http.map(|port| SocketAddr::new(endpoint.ip(), port));
+            (place, FoundRow { endpoint, http, entry: holder.provider.entry, rating })
         })
         .collect();
     let is_part = |row: &FoundRow| row.entry.holding != Holding::Full;

@@ -29,7 +29,7 @@ use super::replicate;
 use super::resume;
 use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
-use crate::discovery::{Discovery as _, TrackerClient, TrackerClientConfig};
+use crate::discovery::{Discovery as _, NamePage, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
 use crate::store::{self, Disk, Folders, RealDisk, ShareError};
@@ -359,15 +359,11 @@ impl Node {
         Ok(self.engine.discovery.nodes(cancel)?)
     }
 
-    /// A page of the names that the tracker has live holders of, in order, those after `after`, and whether there are more.
+    /// A page of the names that the tracker has live holders of, in order, those after `after`.
     ///
     /// # Errors
     /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
-    pub fn swarm_names(
-        &self,
-        after: Option<FileName>,
-        cancel: &Stop,
-    ) -> Result<(Vec<FileName>, bool), CommandError> {
+    pub fn swarm_names(&self, after: Option<FileName>, cancel: &Stop) -> Result<NamePage, CommandError> {
         Ok(self.engine.discovery.names(after, cancel)?)
     }
 
@@ -393,6 +389,10 @@ impl Node {
                 turn.saw(names);
             }
         });
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// What is uploaded, for whoever shows it.

@@ -116,10 +116,8 @@ impl Upload {
         let shared = self.memory.catalog.read().by_content(content).cloned();
         match (shared, part) {
             (Some(source), _) => {
-                let folder = self.folders.of(source.kind).ok_or(PeerRefusal::NotShared)?;
-                let opened = folder.open_file(&source.entry.name);
-                let opened = opened.map_err(|error| self.unreadable(&source, &error))?;
-                Ok((Some(source), Arc::new(opened.file)))
+                let file = self.open_shared(&source)?;
+                Ok((Some(source), Arc::new(file)))
             }
             (None, Some((file, true))) => Ok((None, file)),
             (None, Some((_, false))) => Err(PeerRefusal::NoSuchPiece),
@@ -127,8 +125,14 @@ impl Upload {
         }
     }
 
+    pub(super) fn open_shared(&self, source: &SharedFile) -> Result<File, PeerRefusal> {
+        let folder = self.folders.of(source.kind).ok_or(PeerRefusal::NotShared)?;
+        let opened = folder.open_file(&source.entry.name);
+        opened.map(|open| open.file).map_err(|error| self.unreadable(source, &error))
+    }
+
     /// A shared file is sent only while it looks as it did when it was hashed; what is in a part was verified, see `partials.rs`.
-    fn check(&self, source: Option<&SharedFile>, file: &File) -> Result<(), PeerRefusal> {
+    pub(super) fn check(&self, source: Option<&SharedFile>, file: &File) -> Result<(), PeerRefusal> {
         let Some(source) = source else { return Ok(()) };
         match FileStamp::of(file) {
             Ok(stamp) if stamp == source.stamp => Ok(()),

@@ -59,8 +59,8 @@ pub enum Event {
     },
     /// The load of a node.
     Load { addr: SocketAddr, load: u32 },
-    /// A file of the own share; digests are `null` where nobody has computed them.
-    File { name: FileName, size_bytes: u64, md5: Option<String>, b3: Option<String> },
+    /// A file of the own share; digests are `null` where nobody has computed them, and so is `kind` where nobody knows it.
+    File { name: FileName, size_bytes: u64, md5: Option<String>, b3: Option<String>, kind: Option<String> },
     /// A file of the swarm, as the tracker knows it.
     Name { name: FileName },
     /// A node as the tracker knows it: `live`, `suspect` or `unproved`. `load` is as its last heartbeat told.
@@ -73,6 +73,18 @@ pub enum Event {
     Verified { name: FileName, state: VerifyState, size_bytes: u64, b3: Option<String>, why: Option<String> },
     /// The upload rate in force; `null`: no limit.
     Limit { max_upload_bytes_per_s: Option<u64> },
+    /// Copies that nodes are to keep: how many nodes are to have it, have it, had it a moment ago, and are at it. `shortfall` says why
+    /// there will be fewer.
+    Replication {
+        name: FileName,
+        size_bytes: u64,
+        b3: String,
+        wanted: u32,
+        copies: u32,
+        awaited: u32,
+        under_way: u32,
+        shortfall: Option<String>,
+    },
     /// A background job.
     Job {
         id: u64,

@@ -465,9 +465,9 @@ mod tests {
 
     #[test]
     fn the_end_of_a_connection_that_never_said_hello_does_not_wait_for_the_registry() {
-        let shared = Arc::new(Shared::new(SocketAddr::from(([127, 0, 0, 1], 1)), Limits::default()));
-        let (mut desk, mut hands) = (Desk::new(Arc::clone(&shared)), Hands::default());
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        let shared = Arc::new(Shared::new(addr, Limits::default()));
+        let (mut desk, mut hands) = (Desk::new(Arc::clone(&shared)), Hands::default());
         let find = frame(&TrackerRequest::ListFiles { after: None }).expect("it fits");
         // Somebody is reading.
         let reading = shared.registry.read();

@@ -50,6 +50,9 @@ pub(super) struct Sending {
 
 /// The sending of a file under way.
 pub(super) trait Transfer: Send {
+    /// Whether the file still is what was promised. If not, the answer stays short, which its receiver cannot miss.
+    fn is_good(&self) -> bool;
+
     /// The last of `bytes` was handed to the system.
     fn sent(&mut self, bytes: u64);
 }
@@ -198,7 +201,7 @@ impl Answer {
     pub(super) fn write(&self, manner: Manner) -> Vec<u8> {
         let framing = Framing::Length(self.body.len() as u64);
         let mut bytes = self.head.write(manner, framing, now());
-        // 304 has no body, and says how long that of 200 would be.
+        // 304 never has a body.
         if !manner.is_head && self.head.status() != 304 {
             bytes.extend_from_slice(&self.body);
         }
@@ -220,7 +223,8 @@ fn safe(status: u16, policy: &'static str) -> Head {
     Head::new(status)
         .with("Content-Security-Policy", policy)
         .with("X-Content-Type-Options", "nosniff")
-        .with("Referrer-Policy", "no-referrer")
+        // With `no-referrer` a browser would say that our own forms come from nowhere: `Origin: null`.
+        .with("Referrer-Policy", "same-origin")
         .with("Cross-Origin-Resource-Policy", "same-origin")
 }
 

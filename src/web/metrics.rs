@@ -71,6 +71,11 @@ impl Families {
         self.push(name, help, None, Values::Counters(plain(value as f64)));
     }
 
+    /// `name` without `_bytes_total`.
+    pub(super) fn bytes_counter(&mut self, name: &'static str, help: &'static str, value: u64) {
+        self.push(name, help, Some(Unit::Bytes), Values::Counters(plain(value as f64)));
+    }
+
     pub(super) fn counters(&mut self, name: &'static str, help: &'static str, values: Vec<(Labels, f64)>) {
         self.push(name, help, None, Values::Counters(values));
     }

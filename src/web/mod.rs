@@ -3,12 +3,12 @@
 //! A translator in front of what a tracker or a node knows: it keeps nothing of its own but open streams. Answers from memory on the
 //! same kind of fronts as the native protocol. Reachable from loopback alone unless a token is set; see `gate`.
 
-#![allow(dead_code, reason = "the node's side, which uses the rest, comes next")]
-
 mod answer;
 mod assets;
 mod gate;
+mod metalink;
 mod metrics;
+mod node;
 mod page;
 mod plot;
 mod reception;
@@ -16,5 +16,6 @@ mod server;
 mod sources;
 mod tracker;
 
+pub use node::serve_node;
 pub use server::{WebConfig, WebError, WebServer};
 pub use tracker::serve_tracker;

@@ -114,7 +114,7 @@ pub(super) fn moment(ns: i64) -> Markup {
 }
 
 /// Nothing to show, as a column.
-pub(super) const NONE: PreEscaped<&str> = PreEscaped("–");
+pub(super) const NONE: PreEscaped<&str> = PreEscaped("-");
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,9 @@
 //! waits behind a cold disk. One file is on its way on a connection at a time.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::answer::{Answer, Problem, Reply, Sending, Transfer, now, stream_head};
@@ -14,6 +16,11 @@ use crate::net::{After, Closed, ConnId, Parts, Service};
 use crate::proto::http::{Framing, Manner, Request, RequestDecoder, RequestError, Version, chunk};
 use crate::rt::{Pool, Post, Stop, clock};
 use crate::types::limits;
+
+/// A longer answer has a tail ...
+const TAIL_FROM_BYTES: u64 = 1 << 20;
+/// ... of so many bytes.
+const TAIL_BYTES: u64 = 16 << 10;
 
 type Hands = crate::net::Hands<Session, RequestDecoder>;
 
@@ -53,10 +60,11 @@ enum Busy {
     Not,
     /// It is a stream of events.
     Stream,
-    /// A file of so many bytes is on its way.
+    /// A file of so many bytes is on its way, but for its tail, which is sent if the file is still the same by then.
     File {
         transfer: Box<dyn Transfer>,
         bytes: u64,
+        tail: Option<(Arc<File>, Range<u64>)>,
     },
 }
 
@@ -89,8 +97,10 @@ impl<S: Site> Reception<S> {
                 if session.manner.is_head {
                     return after(session.manner);
                 }
-                session.busy = Busy::File { transfer, bytes };
-                hands.send_file(id, file, range, 0);
+                let tail_at = if bytes > TAIL_FROM_BYTES { range.end - TAIL_BYTES } else { range.end };
+                let tail = (tail_at < range.end).then(|| (Arc::clone(&file), tail_at..range.end));
+                session.busy = Busy::File { transfer, bytes, tail };
+                hands.send_file(id, file, range.start..tail_at, 0);
                 After::Hold
             }
         }
@@ -199,11 +209,17 @@ impl<S: Site> Service for Reception<S> {
     }
 
     fn sent(&mut self, id: ConnId, session: &mut Session, _tag: u64, hands: &mut Hands) {
-        if let Busy::File { transfer, bytes } = &mut session.busy {
+        let mut is_whole = true;
+        if let Busy::File { transfer, bytes, tail } = &mut session.busy {
+            is_whole = transfer.is_good();
+            if let Some((file, tail)) = tail.take().filter(|_| is_whole) {
+                hands.send_file(id, file, tail, 0);
+                return;
+            }
             transfer.sent(*bytes);
         }
         session.busy = Busy::Not;
-        if !session.manner.keep_alive {
+        if !(session.manner.keep_alive && is_whole) {
             hands.close(id);
         }
         hands.release(id);

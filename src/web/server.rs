@@ -55,7 +55,7 @@ pub enum WebError {
     System(#[from] std::io::Error),
 }
 
-/// A running web server. Stops when dropped.
+/// A running web server. Stops when dropped, or with the program's own stop.
 #[derive(Debug)]
 pub struct WebServer {
     addr: SocketAddr,
@@ -71,6 +71,8 @@ pub(super) struct Extras {
     pub(super) rate: Option<Arc<Bucket>>,
     /// Delivers an item when there is news.
     pub(super) changes: Receiver<()>,
+    /// Ends everything.
+    pub(super) stop: Stop,
 }
 
 impl WebServer {
@@ -81,7 +83,7 @@ impl WebServer {
     pub(super) fn start<S: Site>(site: S, config: &WebConfig, extras: Extras) -> Result<WebServer, WebError> {
         let listener = Arc::new(open(config)?);
         let (site, gate) = (Arc::new(site), Arc::new(Gate::new(config.token.as_deref(), &config.hosts)));
-        let server = WebServer { addr: listener.local_addr()?, threads: Threads::new(), stop: Stop::new()? };
+        let server = WebServer { addr: listener.local_addr()?, threads: Threads::new(), stop: extras.stop };
         let (threads, stop) = (&server.threads, &server.stop);
         let workers = Pool::start("web-worker", WORKERS, limits::HTTP_JOBS_MAX, threads, stop)?;
         let front = |name: &str, file_fronts: &[Post<Event>], listener, rate| {

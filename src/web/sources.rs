@@ -17,7 +17,7 @@ pub(super) struct SourceRow {
     pub(super) entry: FileEntry,
     pub(super) endpoint: SocketAddr,
     /// Where the file can be fetched by HTTP.
-    pub(super) http: Option<SocketAddr>,
+    pub(super) link: Option<String>,
     /// And where it comes from: `table`, `default` or `measured`.
     pub(super) latency: Option<(Millis, &'static str)>,
     pub(super) load: Option<u32>,
@@ -65,6 +65,11 @@ pub(super) fn file_link(http: SocketAddr, name: &FileName) -> String {
     format!("http://{http}/files/{}", escape_path(name.as_str()))
 }
 
+/// Whether the source has only some pieces.
+pub(super) fn is_part(row: &SourceRow) -> bool {
+    row.entry.holding != Holding::Full
+}
+
 /// Number, or none; exact, with at most 3 decimals.
 pub(super) fn millis(value: Millis) -> Value {
     let micros = value.as_micros();
@@ -73,11 +78,11 @@ pub(super) fn millis(value: Millis) -> Value {
 
 impl SourceRow {
     fn json(&self) -> Value {
-        let SourceRow { entry, endpoint, http, latency, load, score, chosen, state } = self;
+        let SourceRow { entry, endpoint, link, latency, load, score, chosen, state } = self;
         json!({
             "peer": endpoint.to_string(),
             "name": entry.name.as_str(),
-            "http": http.map(|http| file_link(http, &entry.name)),
+            "http": link,
             "latency_ms": latency.map(|(latency, _)| millis(latency)),
             "latency_from": latency.map(|(_, origin)| origin),
             "load": load,
@@ -89,12 +94,12 @@ impl SourceRow {
     }
 
     fn row(&self) -> Markup {
-        let SourceRow { entry, endpoint, http, latency, load, score, chosen, state } = self;
+        let SourceRow { entry, endpoint, link, latency, load, score, chosen, state } = self;
         html! {
             tr.chosen[*chosen] {
                 th scope="row" {
-                    @match http {
-                        Some(http) => a href=(file_link(*http, &entry.name)) download { (entry.name.to_string()) },
+                    @match link {
+                        Some(link) => a href=(link) download { (entry.name.to_string()) },
                         None => (entry.name.to_string()),
                     }
                     @if *chosen { " " span.tag.good { "chosen" } }
@@ -125,6 +130,11 @@ fn md5_note(entry: &FileEntry) -> &'static str {
 }
 
 impl FoundContent {
+    /// Sources that have all of it.
+    pub(super) fn full_sources(&self) -> impl Iterator<Item = &SourceRow> {
+        self.rows.iter().filter(|row| !is_part(row))
+    }
+
     /// `action`: what can be done with it.
     pub(super) fn table(&self, action: &Markup) -> Markup {
         let sources = super::page::count(self.rows.len(), "source");

@@ -287,6 +287,28 @@ impl World {
         Ran { code, out, err: process.since(Stream::Stderr, 0).join("\n"), share }
     }
 
+    /// Starts `node` with these words alone: a command.
+    pub fn launch_one_shot(&self, words: &[&str]) -> Process {
+        let mut args: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let asks = !["completions"].contains(&words[0]);
+        if asks && !words.contains(&"--tracker") {
+            args.insert(1, format!("--tracker={}", self.tracker_addr));
+        }
+        if asks && !words.iter().any(|word| word.starts_with("--latency-file")) {
+            args.insert(1, "--latency-file=none".to_owned());
+        }
+        Process::start(NODE, args)
+    }
+
+    /// Runs `node` with these words alone until it ends.
+    pub fn one_shot(&self, words: &[&str]) -> Ran {
+        let mut process = self.launch_one_shot(words);
+        process.close_stdin();
+        let code = process.wait(DEADLINE * 2);
+        let (out, err) = (process.since(Stream::Stdout, 0), process.since(Stream::Stderr, 0).join("\n"));
+        Ran { code, out, err, share: PathBuf::new() }
+    }
+
     /// Runs one command in a fresh node with an empty share, on any port.
     pub fn ask(&self, command: &str) -> Ran {
         self.run(&NodeSpec::new().port(0), &format!("{command}\n"))
@@ -416,7 +438,7 @@ pub fn tree(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     walk(dir, "", &mut found);
     // A node that runs has a socket there.
-    found.retain(|path| path != ".nearpeer/node.sock");
+    found.retain(|path| !path.ends_with("node.sock"));
     found.sort();
     found
 }

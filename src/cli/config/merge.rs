@@ -12,11 +12,12 @@ use super::{ConfigError, Program};
 use crate::types::Printable;
 
 /// Flags that only a command line has.
-const TYPED_ONLY: [&str; 12] = [
+const TYPED_ONLY: [&str; 13] = [
     "as",
     "checksum",
     "config",
     "config-wins",
+    "copies",
     "dir",
     "force",
     "help",

@@ -1,7 +1,7 @@
 //! How a command reaches the node that shares a directory: a socket in its `.nearpeer/`.
 //!
-//! One request a connection: a line of JSON with the words of a command, `{"words":["find","a.bin"]}`. The answer is events, one a line; the
-//! last is `end`. Who closes the connection cancels the command. Only the node's own user and root are served.
+//! One request a connection: a line of JSON with the words of a command, `{"words":["find","a.bin"]}`. The answer is events, one a line;
+//! the last is `end`. Who closes the connection cancels the command. Only the node's own user and root are served.
 
 pub mod client;
 pub mod server;
@@ -60,7 +60,13 @@ pub fn words(command: &Command) -> Option<Vec<String>> {
         Command::GetLoad(SocketAddr::V6(addr)) => {
             vec!["getload".to_owned(), addr.ip().to_string(), addr.port().to_string()]
         }
-        Command::List(Listed::Own) => plain("list"),
+        Command::List(Listed::Own(None)) => plain("list"),
+        Command::List(Listed::Own(Some(kind))) => vec!["list".to_owned(), kind.to_string()],
+        Command::Replicate { query, copies } => {
+            let mut words = asked("replicate", query);
+            words.insert(1, format!("--copies={copies}"));
+            words
+        }
         Command::List(Listed::Swarm) => vec!["list".to_owned(), "swarm".to_owned()],
         Command::Nodes => plain("nodes"),
         Command::Stats => plain("stats"),
@@ -88,6 +94,8 @@ mod tests {
             "getload ::1 1",
             "list",
             "list swarm",
+            "list downloaded",
+            "replicate 'a b' --copies 3",
             "nodes",
             "stats",
             "updatelist",

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rt::clock;
-use crate::types::{Md5Digest, Md5Origin};
+use crate::types::{FileEntry, Md5Digest, Md5Origin};
 
 const MIB: u64 = 1 << 20;
 
@@ -154,7 +154,7 @@ fn row(port: u16, rating: Option<Rating>, content: u8, holding: Holding) -> Foun
         holding,
         attributes: vec![],
     };
-    FoundRow { endpoint: addr(port), entry, rating }
+    FoundRow { endpoint: addr(port), http: None, entry, rating }
 }
 
 fn group(content: u8, rows: Vec<FoundRow>) -> FoundGroup {

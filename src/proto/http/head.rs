@@ -55,7 +55,8 @@ impl From<u64> for HeaderValue {
 /// How the other end knows where the body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// So many bytes follow; they are announced, and not sent, in the answer to `HEAD` and with status 304.
+    /// So many bytes follow; they are announced, and not sent, in the answer to `HEAD`. With status 304 nothing follows and nothing is
+    /// announced.
     Length(u64),
     /// Chunks follow, as [`chunk`] makes them, until the connection ends; to HTTP/1.0, which knows none, the bytes as they are.
     Stream,
@@ -101,6 +102,7 @@ impl Head {
             line(name, &format_args!(": {}", value.as_str()));
         }
         match framing {
+            Framing::Length(_) if self.status == 304 => {}
             Framing::Length(len) => line("Content-Length: ", &len),
             Framing::Stream if manner.version == Version::Http11 => line("Transfer-Encoding: ", &"chunked"),
             Framing::Stream => {}

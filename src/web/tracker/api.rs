@@ -122,7 +122,7 @@ pub(in crate::web) fn wanted(request: &Request) -> Result<Query, Problem> {
 }
 
 /// How many rows are asked for.
-fn rows(request: &Request) -> Result<usize, Problem> {
+pub(in crate::web) fn rows(request: &Request) -> Result<usize, Problem> {
     match request.parameter("limit").filter(|text| !text.is_empty()).map(str::parse) {
         None => Ok(limits::HTTP_ROWS_MAX),
         Some(Ok(rows)) if (1..=limits::HTTP_ROWS_MAX).contains(&rows) => Ok(rows),

@@ -8,23 +8,26 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::json;
 
+pub(super) use self::api::{rows, wanted};
 use super::answer::{Answer, Problem, Reply};
 use super::assets;
 use super::gate::{Gate, Visitor};
+use super::metalink;
 use super::page::{Frame, count};
 use super::reception::Site;
 use super::server::{Extras, WebConfig, WebError, WebServer};
-use super::sources::{FoundContent, SourceRow};
+use super::sources::{FoundContent, SourceRow, file_link, is_part};
 use crate::proto::http::Request;
+use crate::rt::Stop;
 use crate::tracker::{Holder, View};
-use crate::types::{ContentKey, Holding, NodeSummary, Query, limits};
+use crate::types::{ContentKey, NodeSummary, Query, limits};
 
 /// Serves what `view` sees until the server is stopped or dropped.
 ///
 /// # Errors
 /// [`WebError`]; nothing is left running then.
 pub fn serve_tracker(view: View, config: &WebConfig) -> Result<WebServer, WebError> {
-    let extras = Extras { file_fronts: 0, rate: None, changes: view.changes() };
+    let extras = Extras { file_fronts: 0, rate: None, changes: view.changes(), stop: Stop::new()? };
     WebServer::start(TrackerSite { view }, config, extras)
 }
 
@@ -33,7 +36,7 @@ struct TrackerSite {
 }
 
 /// Where the node's own web server is, if it has told.
-fn http_of(node: &NodeSummary) -> Option<SocketAddr> {
+pub(super) fn http_of(node: &NodeSummary) -> Option<SocketAddr> {
     node.traits().http_port.map(|port| SocketAddr::new(node.endpoint.ip(), port))
 }
 
@@ -59,6 +62,7 @@ impl Site for TrackerSite {
             "/api/v1/stats" => self.stats(),
             "/api/v1/openapi.json" => Answer::text(200, "application/json", assets::OPENAPI.to_owned()),
             "/metrics" => self.metrics(request),
+            path if metalink::name_of(path).is_some() => self.metalink(request, asker),
             "/healthz" | "/readyz" => Answer::text(200, "text/plain; charset=utf-8", "ok\n".into()),
             path if path.starts_with("/api/") => Problem::not_found("there is nothing at this path").json(),
             _ => self.frame().problem(&Problem::not_found("there is no such page")),
@@ -98,7 +102,7 @@ impl TrackerSite {
             let key: ContentKey = provider.entry.key();
             let row = SourceRow {
                 endpoint: provider.endpoint,
-                http: node.as_ref().and_then(http_of),
+                link: node.as_ref().and_then(http_of).map(|http| file_link(http, &provider.entry.name)),
                 latency: None,
                 load: node.and_then(|node| node.load),
                 score: None,
@@ -111,13 +115,23 @@ impl TrackerSite {
                 None => contents.push(FoundContent { key, rows: vec![row] }),
             }
         }
-        let is_part = |row: &SourceRow| row.entry.holding != Holding::Full;
         for content in &mut contents {
             content.rows.sort_by_key(|row| (is_part(row), row.load.unwrap_or(u32::MAX), row.endpoint));
         }
-        let full = |content: &FoundContent| content.rows.iter().filter(|row| !is_part(row)).count();
-        contents.sort_by_key(|content| (std::cmp::Reverse(full(content)), content.key));
+        contents.sort_by_key(|content| (std::cmp::Reverse(content.full_sources().count()), content.key));
         Ok((contents, more))
+    }
+}
+
+impl TrackerSite {
+    /// The metalink of a file: those with all of it that serve HTTP, the least loaded first.
+    fn metalink(&self, request: &Request, asker: IpAddr) -> Answer {
+        let wanted = metalink::wanted(request).and_then(|wanted| {
+            let found = self.found(&wanted.query(), asker);
+            let (contents, _) = found.map_err(|why| Problem::bad(why, "ask for another name"))?;
+            metalink::answer(&wanted, &contents, |_| None)
+        });
+        wanted.unwrap_or_else(|problem| problem.json())
     }
 }
 

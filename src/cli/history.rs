@@ -1,0 +1,119 @@
+//! What was typed at prompts before, in a file of the user's: `nearpeer/history` in the XDG place for state.
+//!
+//! The last lines alone are kept, one a line, readable by nobody else. Each is appended as it is typed, so that several prompts share the
+//! file. Where it cannot be read or written there is no history, and nobody is bothered.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
+
+use crate::types::limits;
+use crate::types::printable::is_unsafe;
+
+/// Lines that are kept.
+pub const LINES_MAX: usize = 1000;
+/// A longer file is not read.
+const FILE_MAX_BYTES: u64 = 16 << 20;
+
+/// The file of a user's history.
+#[derive(Debug)]
+pub struct History {
+    file: File,
+    lines: Vec<String>,
+}
+
+impl History {
+    /// That of the user; `None` where there is no place for it.
+    pub fn open() -> Option<History> {
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+        History::open_in(&state.join("nearpeer"))
+    }
+
+    fn open_in(dir: &std::path::Path) -> Option<History> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).ok()?;
+        let path = dir.join("history");
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        let mut file = options.open(&path).ok()?;
+        // It may be older than this rule.
+        file.set_permissions(std::fs::Permissions::from_mode(0o600)).ok()?;
+        if file.metadata().ok()?.len() > FILE_MAX_BYTES {
+            return None;
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).ok()?;
+        let mut lines: Vec<String> = text.lines().filter(|line| is_kept(line)).map(str::to_owned).collect();
+        // Rewritten when it is twice too long, so seldom.
+        if text.lines().count() > 2 * LINES_MAX {
+            lines.drain(..lines.len().saturating_sub(LINES_MAX));
+            file.set_len(0).ok()?;
+            file.write_all(lines.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes())
+                .ok()?;
+        }
+        lines.drain(..lines.len().saturating_sub(LINES_MAX));
+        Some(History { file, lines })
+    }
+
+    /// What was there at the start, the oldest first.
+    pub fn lines(&self) -> impl Iterator<Item = &String> {
+        self.lines.iter()
+    }
+
+    pub fn append(&mut self, line: &str) {
+        if is_kept(line) {
+            let _is_lost = self.file.write_all(format!("{line}\n").as_bytes());
+        }
+    }
+}
+
+/// Lines that a prompt could not show as they are stay out.
+fn is_kept(line: &str) -> bool {
+    !line.trim().is_empty() && line.len() <= limits::LINE_MAX_BYTES && !line.chars().any(is_unsafe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_kept_for_the_next_prompt_and_for_nobody_else() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = dir.path().join("a/nearpeer");
+        let mut first = History::open_in(&place).expect("a place");
+        assert_eq!(first.lines().count(), 0);
+        for line in ["find a", "", "esc \u{1b}[2J", "find b"] {
+            first.append(line);
+        }
+        let mut beside = History::open_in(&place).expect("a place");
+        beside.append("nodes");
+        first.append("list");
+        let lines: Vec<_> = History::open_in(&place).expect("a place").lines;
+        assert_eq!(lines, ["find a", "find b", "nodes", "list"]);
+        let mode = std::fs::metadata(place.join("history")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_last_lines_are_kept_and_the_file_stays_short() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut history = History::open_in(dir.path()).expect("a place");
+        for number in 0..5 * LINES_MAX {
+            history.append(&format!("find {number}"));
+        }
+        let again = History::open_in(dir.path()).expect("a place");
+        assert_eq!((again.lines.len(), again.lines[0].as_str()), (LINES_MAX, "find 4000"));
+        let text = std::fs::read_to_string(dir.path().join("history")).expect("readable");
+        assert_eq!(text.lines().count(), LINES_MAX);
+    }
+
+    #[test]
+    fn what_is_no_place_is_no_history() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("file"), "").expect("written");
+        assert!(History::open_in(&dir.path().join("file/nearpeer")).is_none());
+        std::fs::create_dir(dir.path().join("history")).expect("made");
+        assert!(History::open_in(dir.path()).is_none());
+    }
+}

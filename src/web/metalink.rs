@@ -1,0 +1,179 @@
+//! Metalinks: an XML file that tells a downloader where all of a file is, in which order to ask, and its digests (RFC 5854).
+//!
+//! Of digests there is MD5 alone: the registry of hash names that the format uses has no BLAKE3. A digest that only was claimed is left
+//! out, as a downloader would refuse the right file over it.
+
+use std::sync::Arc;
+
+use maud::{Markup, PreEscaped, html};
+
+use super::answer::{Answer, Problem};
+use super::sources::{FoundContent, SourceRow};
+use crate::proto::http::Request;
+use crate::types::{Checksum, ContentKey, FileName, Manifest, Md5Origin, Query};
+
+const KIND: &str = "application/metalink4+xml";
+/// Most pieces that are listed: half a megabyte of XML.
+const PIECES_MAX: usize = 8192;
+
+/// What a metalink is wanted of.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    name: FileName,
+    /// Which content, if the name means several.
+    checksum: Option<Checksum>,
+}
+
+impl Wanted {
+    pub(super) fn query(&self) -> Query {
+        Query::Name(self.name.clone())
+    }
+
+    fn is_meant(&self, content: &FoundContent) -> bool {
+        match &self.checksum {
+            None => true,
+            Some(Checksum::Content(prefix)) => prefix.matches(&content.key.id),
+            Some(Checksum::Md5(md5)) => content.rows.iter().any(|row| row.entry.md5 == *md5),
+        }
+    }
+}
+
+/// The file name in `/metalink/NAME.meta4`, if `path` is of that form.
+pub(super) fn name_of(path: &str) -> Option<&str> {
+    path.strip_prefix("/metalink/")?.strip_suffix(".meta4")
+}
+
+/// What `request`, whose path has the form, is for.
+///
+/// # Errors
+/// A name that is none, or a digest that is none.
+pub(super) fn wanted(request: &Request) -> Result<Wanted, Problem> {
+    let name = FileName::new(name_of(&request.path).unwrap_or_default());
+    let name = name.map_err(|error| Problem::bad(error.to_string(), "ask for /metalink/NAME.meta4"))?;
+    let checksum = request.parameter("hash").map(str::parse).transpose();
+    let checksum = checksum
+        .map_err(|error: crate::types::ChecksumError| Problem::bad(error.to_string(), "leave hash out"))?;
+    Ok(Wanted { name, checksum })
+}
+
+/// The metalink of what is wanted among `contents`, each with its sources in order; of several, the one with strictly more sources.
+/// `manifest` gives its pieces, if they are known.
+///
+/// # Errors
+/// 404: no source serves it by HTTP; 409: the name means several contents.
+pub(super) fn answer(
+    wanted: &Wanted,
+    contents: &[FoundContent],
+    manifest: impl FnOnce(&ContentKey) -> Option<Arc<Manifest>>,
+) -> Result<Answer, Problem> {
+    let sources = |content: &&FoundContent| content.full_sources().count();
+    let meant = || contents.iter().filter(|content| wanted.is_meant(content));
+    let Some(content) = meant().max_by_key(sources) else {
+        return Err(Problem::new(404, "not_found", "no live node has it", "ask again when one is there"));
+    };
+    if meant().filter(|other| sources(other) == sources(&content)).count() > 1 {
+        let hint = "choose one with ?hash=b3=HEX";
+        return Err(Problem::new(409, "ambiguous", "the name means several contents", hint));
+    }
+    let links: Vec<&str> = content.full_sources().filter_map(|row| row.link.as_deref()).collect();
+    if links.is_empty() {
+        let hint = "start a node that has it with HTTP";
+        return Err(Problem::new(404, "not_found", "no source serves it by HTTP", hint));
+    }
+    if wanted.name.as_str().contains(['\u{fffe}', '\u{ffff}']) {
+        return Err(Problem::bad("its name cannot be written in XML", "fetch it from /files/"));
+    }
+    let text = xml(wanted, content, &links, manifest(&content.key).as_deref()).into_string();
+    Ok(Answer::text(200, KIND, text))
+}
+
+fn xml(wanted: &Wanted, content: &FoundContent, links: &[&str], manifest: Option<&Manifest>) -> Markup {
+    let computed = |row: &&SourceRow| row.entry.md5_origin == Md5Origin::Computed;
+    let md5 = content.full_sources().find(computed).map(|row| row.entry.md5);
+    let pieces = manifest.filter(|manifest| (2..=PIECES_MAX).contains(&manifest.pieces().len()));
+    html! {
+        (PreEscaped("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"))
+        metalink xmlns="urn:ietf:params:xml:ns:metalink" {
+            generator { "nearpeer/" (env!("CARGO_PKG_VERSION")) }
+            file name=(wanted.name.as_str()) {
+                size { (content.key.size_bytes) }
+                @if let Some(md5) = md5 { hash type="md5" { (md5) } }
+                @if let Some(manifest) = pieces {
+                    pieces length=(manifest.geometry().piece_len_bytes()) type="md5" {
+                        @for piece in manifest.pieces() { hash { (piece.md5) } }
+                    }
+                }
+                @for (index, link) in links.iter().enumerate() { url priority=(index + 1) { (link) } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{ContentId, FileEntry, Holding, Md5Digest};
+
+    fn row(port: u16, link: bool, holding: Holding, md5_origin: Md5Origin) -> SourceRow {
+        let entry = FileEntry {
+            name: FileName::new("a & \"b\"<c>").expect("a name"),
+            size_bytes: 7,
+            mtime_ns: 0,
+            content: ContentId([1; 32]),
+            md5: Md5Digest([2; 16]),
+            md5_origin,
+            holding,
+            attributes: Vec::new(),
+        };
+        let endpoint = ([127, 0, 0, 1], port).into();
+        let link = link.then(|| format!("http://127.0.0.1:{port}/files/a&b"));
+        SourceRow {
+            entry,
+            endpoint,
+            link,
+            latency: None,
+            load: None,
+            score: None,
+            chosen: false,
+            state: "ok",
+        }
+    }
+
+    fn content(id: u8, rows: Vec<SourceRow>) -> FoundContent {
+        FoundContent { key: ContentKey { size_bytes: 7, id: ContentId([id; 32]) }, rows }
+    }
+
+    #[test]
+    fn sources_keep_their_order_and_parts_and_claims_are_left_out() {
+        use Holding::{Full, Pieces};
+        use Md5Origin::{Claimed, Computed};
+        let name = FileName::new("a & \"b\"<c>").expect("a name");
+        let wanted = Wanted { name, checksum: None };
+        let text = |contents: &[FoundContent]| {
+            let body = answer(&wanted, contents, |_| None).map(|answer| answer.body);
+            body.map(|body| String::from_utf8(body.into_owned()).expect("text"))
+                .map_err(|problem| problem.status)
+        };
+        let claimed =
+            [row(3, true, Full, Claimed), row(1, true, Full, Claimed), row(2, true, Pieces(1), Computed)];
+        let xml = text(&[content(1, claimed.to_vec())]).expect("served");
+        assert!(
+            xml.contains("<file name=\"a &amp; &quot;b&quot;&lt;c&gt;\"><size>7</size><url priority=\"1\">"),
+            "{xml}"
+        );
+        assert!(
+            xml.contains(
+                "priority=\"1\">http://127.0.0.1:3/files/a&amp;b</url><url priority=\"2\">http://127.0.0.1:1"
+            ),
+            "{xml}"
+        );
+        assert!(!xml.contains("<hash") && !xml.contains(":2/"), "{xml}");
+        let computed = content(1, vec![row(1, true, Full, Computed)]);
+        assert!(text(&[computed.clone()]).expect("served").contains("<hash type=\"md5\">0202"));
+        assert_eq!(text(&[]), Err(404));
+        assert_eq!(text(&[content(1, vec![row(1, false, Full, Computed)])]), Err(404));
+        assert_eq!(text(&[computed.clone(), content(2, vec![row(4, true, Full, Computed)])]), Err(409));
+        let one = Wanted { checksum: Some(Checksum::Content(ContentId([2; 32]).into())), ..wanted.clone() };
+        assert!(answer(&one, &[computed, content(2, vec![row(4, true, Full, Computed)])], |_| None).is_ok());
+    }
+}

@@ -1,0 +1,42 @@
+//! The node's figures for Prometheus.
+
+use std::sync::atomic::Ordering;
+
+use super::Inner;
+use crate::proto::http::Request;
+use crate::rt::clock;
+use crate::web::answer::Answer;
+use crate::web::metrics::Families;
+
+impl Inner {
+    pub(super) fn metrics(&self, request: &Request) -> Answer {
+        let uptime = clock::now().saturating_duration_since(self.started);
+        let mut families = Families::of_program("node", uptime.as_secs_f64());
+        let uploads = self.node.upload_meter().now();
+        families.gauge("nearpeer_files", "Own files", self.shelf.len() as f64);
+        families.gauge(
+            "nearpeer_load",
+            "Transfers that this node takes part in",
+            f64::from(self.shelf.load()),
+        );
+        families.gauge("nearpeer_upload_peers", "Peers that something is uploaded to", uploads.peers as f64);
+        families.bytes_counter("nearpeer_upload", "Bytes of files sent", uploads.sent_bytes);
+        if let Some(rate) = self.node.max_upload() {
+            let labels = vec![("dir", "up".to_owned())];
+            let help = "Limit on all transfers together";
+            families.gauges("nearpeer_limit_bytes_per_second", help, vec![(labels, rate as f64)]);
+        }
+        let jobs = self.node.jobs();
+        let states = ["queued", "running", "paused"].map(|state| {
+            let number = jobs.iter().filter(|job| job.state.as_str() == state).count();
+            (vec![("state", state.to_owned())], number as f64)
+        });
+        families.gauges("nearpeer_downloads", "Downloads that are not finished", states.into());
+        let results = ["done", "failed", "cancelled"].iter().zip(self.ended.iter());
+        let results = results.map(|(result, number)| {
+            (vec![("result", (*result).to_owned())], number.load(Ordering::Relaxed) as f64)
+        });
+        families.counters("nearpeer_downloads_completed", "Downloads that have ended", results.collect());
+        families.answer(request)
+    }
+}

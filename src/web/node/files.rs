@@ -1,0 +1,135 @@
+//! The node's own files by HTTP: whole or a range of them, with what a downloader needs to go on where it was, and as metalinks.
+
+use std::sync::Arc;
+
+use super::{Inner, NodeSite, own_link};
+use crate::node::{OpenShared, SharedSending};
+use crate::proto::http::{
+    Head, HeaderValue, HttpDate, Request, Selection, Validators, content_disposition, escape_path, select,
+};
+use crate::proto::peer::PeerRefusal;
+use crate::types::{FileEntry, FileName};
+use crate::web::answer::{Answer, Problem, Reply, Sending, Transfer, file_head};
+use crate::web::gate::Visitor;
+use crate::web::metalink;
+
+/// The name in `/files/NAME`, or in `/download/NAME`, as those do who come from older systems.
+pub(super) fn name_of(path: &str) -> Option<&str> {
+    path.strip_prefix("/files/").or_else(|| path.strip_prefix("/download/"))
+}
+
+impl Transfer for SharedSending {
+    fn is_good(&self) -> bool {
+        self.is_unchanged()
+    }
+
+    fn sent(&mut self, bytes: u64) {
+        SharedSending::sent(self, bytes);
+    }
+}
+
+impl Inner {
+    /// What is asked for of the file called `name`. May wait for a disk.
+    pub(super) fn file(&self, name: &str, request: &Request, visitor: Visitor) -> Reply {
+        let opened =
+            FileName::new(name).map_err(|_| PeerRefusal::NotShared).and_then(|name| self.shelf.open(&name));
+        let open = match opened {
+            Ok(open) => open,
+            Err(refusal) => return Reply::Now(refused(&refusal).json()),
+        };
+        let entry = Arc::clone(open.entry());
+        let etag = format!("\"{}\"", entry.content);
+        let validators = Validators { etag, modified: Some(HttpDate::from_ns(entry.mtime_ns)) };
+        let (head, size) = (head_of(&entry, &validators), entry.size_bytes);
+        match select(request, size, &validators) {
+            Selection::Whole => sending(head, open, 0..size, visitor),
+            Selection::Part(range) => {
+                let told = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+                let head = head.with_status(206).with("Content-Range", visible(told));
+                sending(head, open, range, visitor)
+            }
+            Selection::NotModified => Reply::Now(Answer { head: head.with_status(304), body: b"".into() }),
+            Selection::PreconditionFailed => {
+                let problem = Problem::new(
+                    412,
+                    "changed",
+                    "the file is not the one that is meant",
+                    "ask without a condition",
+                );
+                Reply::Now(problem.json())
+            }
+            Selection::Unsatisfiable => {
+                let problem =
+                    Problem::new(416, "no_such_range", "the file has no such bytes", "ask within its size");
+                let mut answer = problem.json();
+                answer.head = answer.head.with("Content-Range", visible(format!("bytes */{size}")));
+                Reply::Now(answer)
+            }
+        }
+    }
+}
+
+fn sending(head: Head, open: OpenShared, range: std::ops::Range<u64>, visitor: Visitor) -> Reply {
+    let file = Arc::clone(&open.file);
+    let transfer = Box::new(open.begin(visitor.peer.ip()));
+    Reply::File(Sending { head, file, range, transfer })
+}
+
+fn head_of(entry: &FileEntry, validators: &Validators) -> Head {
+    let modified = validators.modified.unwrap_or(HttpDate::from_seconds(0));
+    file_head(200)
+        .with("Content-Type", "application/octet-stream")
+        .with("Content-Disposition", content_disposition(entry.name.as_str()))
+        .with("Accept-Ranges", "bytes")
+        .with("ETag", visible(validators.etag.clone()))
+        .with("Last-Modified", modified)
+        .with("Cache-Control", "no-cache")
+}
+
+/// Digits and punctuation of ours.
+fn visible(text: String) -> HeaderValue {
+    HeaderValue::new(text).expect("numbers, hex digits and ASCII words")
+}
+
+fn refused(refusal: &PeerRefusal) -> Problem {
+    match refusal {
+        PeerRefusal::Changed => Problem::new(
+            409,
+            "changed",
+            "the file is not as it was published, and is being looked at",
+            "try again in a moment",
+        ),
+        PeerRefusal::Busy => Problem::busy(),
+        PeerRefusal::Unreadable(_) => {
+            Problem::new(503, "unreadable", "the file cannot be read", "try another source")
+        }
+        _ => Problem::new(
+            404,
+            "not_found",
+            "there is no such file here",
+            "GET /api/v1/files lists what there is",
+        ),
+    }
+}
+
+impl NodeSite {
+    /// The metalink of a file of the swarm: its sources in the order in which this node ranks them, itself last.
+    pub(super) fn metalink(&self, request: &Request, visitor: Visitor) -> Reply {
+        let wanted = match metalink::wanted(request) {
+            Ok(wanted) => wanted,
+            Err(problem) => return Reply::Now(problem.json()),
+        };
+        self.later(move |inner| {
+            let found = inner.found(&wanted.query()).and_then(|mut contents| {
+                for row in contents.iter_mut().flat_map(|content| &mut content.rows) {
+                    if row.state == "self" {
+                        let path = format!("/files/{}", escape_path(row.entry.name.as_str()));
+                        row.link = Some(own_link(visitor.local, &path));
+                    }
+                }
+                metalink::answer(&wanted, &contents, |key| inner.shelf.manifest(key))
+            });
+            found.unwrap_or_else(|problem| problem.json())
+        })
+    }
+}

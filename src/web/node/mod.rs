@@ -1,0 +1,224 @@
+//! What a node shows: a search with latency, load and score, its files to fetch, its downloads to watch and to steer.
+//!
+//! What asks others, or has to do with disks, runs on workers; files are sent by fronts of their own. Changes are asked for by `POST` and
+//! `PUT` alone, and pass the gate before they come here.
+
+mod api;
+mod downloads;
+mod figures;
+mod files;
+mod pages;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crossbeam_channel::{Sender, bounded};
+use serde_json::json;
+
+use super::answer::{Answer, Problem, Reply};
+use super::assets;
+use super::gate::{Gate, Visitor};
+use super::metalink;
+use super::page::{Frame, count};
+use super::reception::Site;
+use super::server::{Extras, WebConfig, WebError, WebServer};
+use super::sources::{FoundContent, SourceRow, file_link, is_part};
+use crate::logic::select::LatencyOrigin;
+use crate::node::{CommandError, FoundGroup, FoundRow, JobState, Node, Shelf, Watching, What};
+use crate::proto::http::{Request, escape_path};
+use crate::rt::{Stop, clock};
+use crate::types::{Query, limits};
+
+/// Threads that send files.
+const FILE_FRONTS: usize = 2;
+
+/// Serves a node until the server is stopped or dropped, which has to be before the node is. Others learn of the port if it can be reached
+/// at the node's address.
+///
+/// # Errors
+/// [`WebError`]; nothing is left running then.
+pub fn serve_node(node: Arc<Node>, config: &WebConfig) -> Result<WebServer, WebError> {
+    let (stop, changes, shelf) = (Stop::new()?, bounded(1), node.shelf());
+    let rate = Arc::clone(shelf.rate());
+    let ended: Arc<[AtomicU64; 3]> = Arc::default();
+    let watching = watch(&node, changes.0, Arc::clone(&ended));
+    let announced = Announced(Arc::clone(&node));
+    let inner = Inner { shelf, stop: stop.clone(), started: clock::now(), ended, node };
+    let extras = Extras { file_fronts: FILE_FRONTS, rate: Some(rate), changes: changes.1, stop };
+    let site = NodeSite { inner: Arc::new(inner), _watching: watching, _announced: announced };
+    let node = Arc::clone(&site.inner.node);
+    let server = WebServer::start(site, config, extras)?;
+    let (here, there) = (server.addr().ip(), node.addr().ip());
+    if here == there || here.is_unspecified() {
+        node.announce_http(Some(server.addr().port()));
+    }
+    Ok(server)
+}
+
+/// Has changes told and those that end counted: done, failed, cancelled.
+fn watch(node: &Node, changes: Sender<()>, ended: Arc<[AtomicU64; 3]>) -> Watching {
+    node.watch(move |news| {
+        let which = match news.what {
+            What::State(JobState::Done(_)) => Some(0),
+            What::State(JobState::Failed(_)) => Some(1),
+            What::State(JobState::Cancelled) => Some(2),
+            _ => None,
+        };
+        if let Some(which) = which {
+            ended[which].fetch_add(1, Ordering::Relaxed);
+        }
+        let _told_already = changes.try_send(());
+    })
+}
+
+struct NodeSite {
+    inner: Arc<Inner>,
+    /// Until the server ends.
+    _watching: Watching,
+    _announced: Announced,
+}
+
+/// What answers are made from, by fronts and workers.
+struct Inner {
+    node: Arc<Node>,
+    shelf: Shelf,
+    /// Ends what asks others.
+    stop: Stop,
+    started: Instant,
+    /// Downloads that were done, failed, were cancelled.
+    ended: Arc<[AtomicU64; 3]>,
+}
+
+/// Takes the announcement of the port back when the server ends.
+struct Announced(Arc<Node>);
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.0.announce_http(None);
+    }
+}
+
+impl NodeSite {
+    /// Has a worker answer with `job`.
+    fn later(&self, job: impl FnOnce(&Inner) -> Answer + Send + 'static) -> Reply {
+        let inner = Arc::clone(&self.inner);
+        Reply::Later(Box::new(move || job(&inner)))
+    }
+}
+
+impl Site for NodeSite {
+    fn answer(&self, request: &Request, visitor: Visitor, gate: &Gate) -> Reply {
+        let inner = &self.inner;
+        if request.method.changes() {
+            return self.change(request);
+        }
+        if let Some(asset) = assets::asset(request) {
+            return Reply::Now(asset);
+        }
+        if let Some(name) = files::name_of(&request.path) {
+            return inner.file(name, request, visitor);
+        }
+        Reply::Now(match request.path.as_str() {
+            "/" if request.prefers_json() => api::endpoints(),
+            "/" => return self.search_page(request, gate),
+            "/files" => inner.files_page(request),
+            "/downloads" => inner.downloads_page(gate.form_token()),
+            "/peers" => return self.later(Inner::peers_page),
+            "/api/v1/events" => return Reply::Events,
+            "/api/v1/status" => inner.status(),
+            "/api/v1/load" => Answer::json(200, &json!({ "load": inner.shelf.load() })),
+            "/api/v1/limits" => inner.limits(),
+            "/api/v1/files" => inner.files(request),
+            "/api/v1/downloads" => inner.downloads(),
+            "/api/v1/peers" => return self.later(Inner::peers),
+            "/api/v1/find" => return self.find(request),
+            "/api/v1/openapi.json" => Answer::text(200, "application/json", assets::OPENAPI.to_owned()),
+            "/metrics" => inner.metrics(request),
+            "/healthz" | "/readyz" => Answer::text(200, "text/plain; charset=utf-8", "ok\n".into()),
+            path if metalink::name_of(path).is_some() => return self.metalink(request, visitor),
+            path if path.starts_with("/api/v1/downloads/") => inner.download(path),
+            path if path.starts_with("/api/") => Problem::not_found("there is nothing at this path").json(),
+            _ => inner.frame().problem(&Problem::not_found("there is no such page")),
+        })
+    }
+
+    fn is_file(&self, request: &Request) -> bool {
+        !request.method.changes() && files::name_of(&request.path).is_some()
+    }
+
+    fn news(&self) -> String {
+        let jobs = self.inner.node.jobs();
+        let unfinished = jobs.iter().filter(|job| !job.state.has_ended()).count();
+        json!({ "downloads": unfinished, "files": self.inner.shelf.len(), "load": self.inner.shelf.load() })
+            .to_string()
+    }
+}
+
+impl Inner {
+    fn frame(&self) -> Frame {
+        let files = count(self.shelf.len(), "file");
+        Frame {
+            program: "node",
+            addr: self.node.addr().to_string(),
+            pages: &[("/", "Search"), ("/files", "Files"), ("/downloads", "Downloads"), ("/peers", "Peers")],
+            summary: format!("{files} · load {}", self.shelf.load()),
+        }
+    }
+
+    /// Contents that fit `query`, ranked for a download into this node. Asks all holders.
+    fn found(&self, query: &Query) -> Result<Vec<FoundContent>, Problem> {
+        let report = self.node.find(query, &self.stop).map_err(|error| problem_of(&error))?;
+        Ok(report.groups.into_iter().map(content_of).collect())
+    }
+}
+
+/// One content of a report. The first that has all of it is the one that a download begins with.
+fn content_of(group: FoundGroup) -> FoundContent {
+    let row = |FoundRow { endpoint, http, entry, rating }: FoundRow| {
+        let own_link = || rating.is_none().then(|| format!("/files/{}", escape_path(entry.name.as_str())));
+        SourceRow {
+            link: http.map(|http| file_link(http, &entry.name)).or_else(own_link),
+            entry,
+            endpoint,
+            latency: rating.map(|one| (one.candidate.latency, origin(one.candidate.latency_origin))),
+            load: rating.map(|one| one.candidate.load),
+            score: rating.map(|one| one.score),
+            chosen: false,
+            state: if rating.is_none() { "self" } else { "ok" },
+        }
+    };
+    let mut rows: Vec<SourceRow> = group.rows.into_iter().take(limits::HTTP_ROWS_MAX).map(row).collect();
+    if let Some(first) = rows.iter_mut().find(|row| row.score.is_some() && !is_part(row)) {
+        first.chosen = true;
+    }
+    FoundContent { key: group.key, rows }
+}
+
+fn origin(origin: LatencyOrigin) -> &'static str {
+    match origin {
+        LatencyOrigin::Table => "table",
+        LatencyOrigin::Default => "default",
+        LatencyOrigin::Measured => "measured",
+    }
+}
+
+fn problem_of(error: &CommandError) -> Problem {
+    let (code, hint) = match error {
+        CommandError::NoTracker { .. } | CommandError::TrackerRefused { .. } => {
+            ("no_tracker", "start the tracker, or wait until it is back")
+        }
+        CommandError::NoneAnswered(_) | CommandError::Unreachable { .. } => ("no_answer", "try again later"),
+        CommandError::Latency { .. } | CommandError::Share(_) => {
+            ("local", "mend it on the machine of this node")
+        }
+        CommandError::System(_) | CommandError::Cancelled => ("busy", "try again later"),
+    };
+    Problem::new(503, code, error.to_string(), hint)
+}
+
+/// Where this very server is reached by whoever asked: our end of the connection.
+fn own_link(local: SocketAddr, path: &str) -> String {
+    format!("http://{local}{path}")
+}

@@ -1,0 +1,159 @@
+//! Every exit code, driven by real processes: the table of the README.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::Signal;
+
+use crate::support::content::{b3_hex, noise};
+use crate::support::process::{Process, Stream};
+use crate::support::world::{NodeSpec, World, run_node, run_tracker};
+use crate::support::{DEADLINE, skipped};
+
+const NODE: &str = env!("CARGO_BIN_EXE_node");
+
+#[test]
+fn each_code_comes_from_what_it_stands_for() {
+    let mut world = World::new().tracker();
+    let bytes = noise(61, 5000);
+    let _holder = world.holder(&[("a.bin", &bytes), ("twice", b"one")]);
+    let _other = world.holder(&[("twice", b"two")]);
+    let dir = world.directory();
+    fs::write(dir.join("a.bin"), "else").expect("written");
+    let path = dir.display().to_string();
+    let missing = world.path("missing").display().to_string();
+    let config = world.path("node.toml");
+    fs::write(&config, "frobnicate = 1\n").expect("written");
+    let config = config.display().to_string();
+    let wrong = format!("--checksum=b3={}", b3_hex(b"other"));
+    let download = |more: &[&str]| world.one_shot(&[&["download", "a.bin"][..], more].concat()).code;
+
+    let mut seen = Vec::new();
+    let mut check = |expected: i32, code: i32, what: &str| {
+        assert_eq!(code, expected, "{what}");
+        seen.push(expected);
+    };
+    check(0, world.one_shot(&["find", "a.bin"]).code, "found");
+    check(2, world.one_shot(&["find"]).code, "bad arguments");
+    check(2, world.one_shot(&["download", "a.bin", "-d", &missing]).code, "no such directory");
+    check(3, world.one_shot(&["find", "nobodys"]).code, "nobody has it");
+    check(6, world.one_shot(&["getload", "127.0.0.1", "9"]).code, "unreachable");
+    check(8, download(&["-o", "-", &wrong]), "a digest does not match");
+    check(10, world.one_shot(&["updatelist", "-d", &path]).code, "nobody shares it");
+    check(11, download(&["-d", &path]), "exists");
+    check(14, world.one_shot(&["find", "a.bin", "-c", &config]).code, "a bad configuration");
+    check(14, world.one_shot(&["find", "a.bin", "--latency-file", &missing]).code, "a missing latency file");
+    check(16, world.one_shot(&["download", "twice", "-o", "-"]).code, "ambiguous");
+
+    // 5: all holders are frozen; the tracker does not know it yet.
+    let frozen = world.holder(&[("frozen", b"x")]);
+    frozen.process.signal(Signal::STOP);
+    check(5, world.one_shot(&["find", "frozen"]).code, "nobody answers");
+    frozen.process.signal(Signal::CONT);
+
+    // 6: the time is over.
+    world.tracker_process().signal(Signal::STOP);
+    check(6, world.one_shot(&["find", "a.bin", "--timeout", "100ms"]).code, "out of time");
+    // 130 and 143: a signal ends a command.
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut waiting = world.launch_one_shot(&["find", "a.bin", "--json"]);
+        // It has begun to ask once its threads are there.
+        let tasks = format!("/proc/{}/task", waiting.id());
+        while fs::read_dir(&tasks).expect("it runs").count() < 5 {
+            assert!(!waiting.ends_within(crate::support::world::ASK_EVERY), "{}", waiting.transcript());
+        }
+        waiting.signal(signal);
+        check(code, waiting.wait(DEADLINE), "a signal");
+    }
+    world.tracker_process().signal(Signal::CONT);
+
+    // 15: somebody else listens there.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = taken.local_addr().expect("bound");
+    check(15, run_tracker(&["--listen", &addr.to_string()]).0, "the address is in use");
+    check(6, run_tracker(&["--listen", "192.0.2.1:1"]).0, "no such address here");
+
+    // 4: no tracker.
+    world.kill_tracker();
+    check(4, world.one_shot(&["find", "a.bin"]).code, "no tracker");
+    check(
+        4,
+        run_node(&["127.0.0.1", "0", &path, "--tracker", "127.0.0.1:9", "--latency-file", "none"]).0,
+        "the same",
+    );
+
+    // 1 is a fault of ours or of the system: no descriptor is left.
+    let limited =
+        ["-c", "ulimit -n 6; exec \"$0\" find a.bin --tracker 127.0.0.1:9 --latency-file none", NODE];
+    let mut process = Process::start("/bin/sh", limited);
+    check(1, process.wait(DEADLINE), "no descriptor is left");
+
+    // 10: a directory that cannot be written to.
+    if rustix::process::getuid().is_root() {
+        skipped(
+            "each_code_comes_from_what_it_stands_for",
+            "permissions do not hold root back: 10 by another node only",
+        );
+    } else {
+        let world = World::new().tracker();
+        let _holder = world.holder(&[("a.bin", &bytes)]);
+        let closed = world.directory();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).expect("permissions");
+        let ran = world.one_shot(&["download", "a.bin", "-d", &closed.display().to_string()]);
+        check(10, ran.code, "not writable");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).expect("permissions");
+    }
+
+    seen.sort_unstable();
+    seen.dedup();
+    // 9 needs a disk that is full: `disk_failures`. 7 is told in events alone, as a signal has its own code.
+    assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6, 8, 10, 11, 14, 15, 16, 130, 143]);
+}
+
+#[test]
+fn a_service_that_is_stopped_has_done_well() {
+    let mut world = World::new().tracker();
+    let node = world.start(NodeSpec::new().headless());
+    assert_eq!(node.terminate(), 0);
+    world.tracker_process().signal(Signal::INT);
+    assert_eq!(world.tracker_process().wait(DEADLINE), 0);
+}
+
+#[test]
+fn a_tracker_without_a_terminal_serves_whatever_its_input_is() {
+    let mut world = World::new().tracker();
+    world.tracker_process().send("stop");
+    world.tracker_process().close_stdin();
+    let ran = world.one_shot(&["nodes"]);
+    assert_eq!((ran.code, ran.out.len()), (0, 0), "{ran:#?}");
+    assert_eq!(world.tracker_process().mark(Stream::Stderr), 0);
+}
+
+#[test]
+fn completions_are_taken_by_a_real_bash() {
+    let world = World::new();
+    let ran = world.one_shot(&["completions", "bash"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let file = world.path("node.bash");
+    fs::write(&file, ran.out.join("\n")).expect("written");
+    if !std::path::Path::new("/bin/bash").exists() {
+        skipped("completions_are_taken_by_a_real_bash", "there is no /bin/bash");
+        return;
+    }
+    let complete = |words: &str| {
+        let script = format!(
+            "source '{}' && COMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)) && \
+             _node node \"${{COMP_WORDS[COMP_CWORD]}}\" && printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            file.display()
+        );
+        let mut bash = Process::start("/bin/bash", ["--norc", "-c", &script]);
+        assert_eq!(bash.wait(DEADLINE), 0, "{}", bash.transcript());
+        bash.since(Stream::Stdout, 0)
+    };
+    assert!(complete("node dow").contains(&"download".to_owned()));
+    assert!(complete("node download --check").contains(&"--checksum".to_owned()));
+    for shell in ["zsh", "fish"] {
+        assert!(world.one_shot(&["completions", shell]).out.len() > 20, "{shell}");
+    }
+}

@@ -1,0 +1,135 @@
+//! A command for a directory that a running node shares is done by that node, through the socket in its `.nearpeer/`.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use crate::support::DEADLINE;
+use crate::support::content::noise;
+use crate::support::events;
+use crate::support::process::Stream;
+use crate::support::rows::find_rows;
+use crate::support::world::{ASK_EVERY, Node, NodeSpec, World, assert_only};
+
+fn socket(node: &Node) -> std::path::PathBuf {
+    node.share.join(".nearpeer/node.sock")
+}
+
+/// All lines that the node answers a line with.
+fn answer(node: &Node, request: &[u8]) -> Vec<String> {
+    let mut stream = UnixStream::connect(socket(node)).expect("it listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("set");
+    stream.write_all(request).expect("taken");
+    BufReader::new(stream).lines().map_while(Result::ok).collect()
+}
+
+#[test]
+fn the_node_that_shares_the_directory_downloads_and_finds() {
+    let bytes = noise(51, 3 << 20);
+    let world = World::new().tracker();
+    let holder = world.holder(&[("large.bin", &bytes)]);
+    let own = world.start(NodeSpec::new().headless().file("mine", b"mine"));
+    let path = own.share.display().to_string();
+    let ran = world.one_shot(&["download", "large.bin", "-d", &path]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert!(ran.out[0].starts_with("downloaded large.bin 3145728 bytes "), "{ran:#?}");
+    assert!(
+        ran.err.contains(&format!("large.bin: chose {}", holder.addr)),
+        "told as it is told here: {}",
+        ran.err
+    );
+    assert_only(&own.share, &["large.bin", "mine"]);
+    // It is that node which has it now, and it is published.
+    let rows = find_rows(&world.one_shot(&["find", "large.bin", "-d", &path]).out);
+    let seen: Vec<_> = rows.iter().map(|row| (row.endpoint, row.score.is_some())).collect();
+    assert_eq!(seen, [(holder.addr, true), (own.addr, false)]);
+    let listed = world.one_shot(&["list", "-d", &path]).out;
+    assert!(listed.len() == 2 && listed[1].ends_with(" mine"), "{listed:#?}");
+    let ran = world.one_shot(&["download", "nothing", "-d", &path, "--json"]);
+    let told = events::parse_all(&ran.out);
+    assert_eq!((ran.code, &told[0]["code"]), (3, &"not_found".into()), "{ran:#?}");
+    fs::write(own.share.join("new"), "new").expect("written");
+    assert_eq!(world.one_shot(&["updatelist", "-d", &path]).out, ["updated 3 files +1 -0 ~0"]);
+}
+
+#[test]
+fn the_socket_is_the_users_own_and_goes_with_the_node() {
+    let world = World::new().tracker();
+    let mut node = world.start(NodeSpec::new().headless());
+    let mode = fs::metadata(socket(&node)).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    node.process.signal(Signal::TERM);
+    assert_eq!(node.process.wait(DEADLINE), 0);
+    assert!(!socket(&node).exists() && !node.share.join(".nearpeer").exists());
+
+    // One that a killed node has left is replaced.
+    fs::create_dir(node.share.join(".nearpeer")).expect("made");
+    drop(UnixListener::bind(socket(&node)).expect("bound"));
+    let again = world.start(NodeSpec::new().headless().share(&node.share));
+    let path = again.share.display().to_string();
+    assert_eq!(world.one_shot(&["list", "-d", &path]).code, 0);
+    let nobody = world.directory();
+    let ran = world.one_shot(&["updatelist", "-d", &nobody.display().to_string()]);
+    assert_eq!(ran.code, 10, "{ran:#?}");
+    crate::assert_clear(&ran.err, &["no node that takes jobs shares"]);
+}
+
+#[test]
+fn a_long_path_has_a_socket_too() {
+    let world = World::new().tracker();
+    let deep = world.directory().join("d".repeat(100)).join("e".repeat(100));
+    fs::create_dir_all(&deep).expect("made");
+    let _node = world.start(NodeSpec::new().headless().share(&deep).file("a", b"a"));
+    let ran = world.one_shot(&["list", "-d", &deep.display().to_string()]);
+    assert_eq!((ran.code, ran.out.len()), (0, 1), "{ran:#?}");
+}
+
+#[test]
+fn who_goes_cancels_and_the_node_goes_on() {
+    let bytes = noise(52, 8 << 20);
+    let world = World::new().tracker();
+    let slow = NodeSpec::new().headless().file("slow.bin", &bytes).flags(&["--max-upload", "200k"]);
+    let _slow = world.start(slow);
+    let mut own = world.start(NodeSpec::new());
+    let path = own.share.display().to_string();
+    let mut client = world.launch_one_shot(&["download", "slow.bin", "-d", &path, "--json"]);
+    client.expect_line(Stream::Stdout, 0, DEADLINE, "a source", |line| line.contains(r#""event":"source""#));
+    client.signal(Signal::INT);
+    assert_eq!(client.wait(DEADLINE), 130, "{}", client.transcript());
+    // The part is there for the next download once the job has ended: its record says that nobody waits for it.
+    let is_kept = |entry: fs::DirEntry| entry.path().extension().is_some_and(|end| end == "kept");
+    let until = Instant::now() + DEADLINE;
+    while !fs::read_dir(own.share.join(".nearpeer")).expect("there").flatten().any(is_kept) {
+        let waits = Instant::now() < until && !own.process.ends_within(ASK_EVERY);
+        assert!(waits, "the job does not end\n{}", own.process.transcript());
+    }
+    assert_eq!(own.command("list"), [""; 0], "it serves on");
+    assert_eq!(own.leave(), 0);
+}
+
+#[test]
+fn bad_requests_harm_nobody() {
+    let world = World::new().tracker();
+    let node = world.start(NodeSpec::new().headless().file("a", b"a"));
+    assert_eq!(answer(&node, b"nonsense\n"), [""; 0]);
+    assert_eq!(answer(&node, b"{\"words\":[7]}\n"), [""; 0]);
+    let told = events::parse_all(&answer(&node, b"{\"words\":[\"frobnicate\"]}\n"));
+    assert_eq!(
+        (&told[0]["code"], &told[1]["event"], &told[1]["exit_code"]),
+        (&"usage".into(), &"end".into(), &2.into())
+    );
+    let mut endless = UnixStream::connect(socket(&node)).expect("it listens");
+    let refused = (0..1000).any(|_| endless.write_all(&[b'x'; 4096]).is_err());
+    assert!(refused, "an endless request is cut off");
+    // More who say nothing than there is room for: each is let go in time, and then others are served.
+    let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(socket(&node)).expect("it listens")).collect();
+    let told = events::parse_all(&answer(&node, b"{\"words\":[\"list\"]}\n"));
+    assert_eq!((&told[0]["event"], &told[1]["exit_code"]), (&"file".into(), &0.into()));
+    let mut first = &silent[0];
+    first.set_read_timeout(Some(DEADLINE)).expect("set");
+    assert_eq!(first.read(&mut [0; 8]).expect("closed"), 0);
+}

@@ -1,0 +1,127 @@
+//! What a node shows, and what can be asked of it: search, download, pause, resume, cancel.
+
+use serde_json::json;
+
+use crate::client::{Client, ask, get, post};
+use crate::support::content::{b3_hex, noise};
+use crate::swarm::{Swarm, get_until};
+
+/// What the forms of a page carry.
+fn form_token(page: &str) -> &str {
+    let (_, rest) = page.split_once("name=\"form\" value=\"").expect("a form");
+    &rest[..rest.find('"').expect("its end")]
+}
+
+#[test]
+fn a_search_ranks_and_its_button_downloads_what_it_shows() {
+    let bytes = noise(11, 3_000_000);
+    let swarm = Swarm::new().node(&[("a & b.bin", &bytes)]).node(&[]);
+    let web = swarm.member(1).web();
+    let page = get(web, "/?q=a+%26+b.bin");
+    let text = page.text();
+    assert!(
+        text.contains("<tr class=\"chosen\">") && text.contains(">chosen<") && text.contains(&b3_hex(&bytes)),
+        "{text}"
+    );
+    assert!(text.contains(" ms</span>"), "a latency was measured: {text}");
+    let form = format!("form={}&name=a+%26+b.bin&checksum=b3%3D{}", form_token(text), b3_hex(&bytes));
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let begun = ask(web, "POST /downloads", kind, &form);
+    assert_eq!((begun.status, begun.header("location")), (303, Some("/downloads")));
+    let done = get_until(web, "/api/v1/downloads/1", |job| {
+        job.json()["state"] != "queued" && job.json()["state"] != "running"
+    });
+    assert_eq!((&done.json()["state"], &done.json()["done_bytes"]), (&json!("done"), &json!(bytes.len())));
+    let page = get(web, "/downloads");
+    assert!(
+        page.text().contains("a &amp; b.bin") && page.text().contains("<progress max=\"100\" value=\"100\"")
+    );
+    assert!(get(web, "/files/a%20%26%20b.bin").body == bytes, "it is served on");
+    let files = get(web, "/files");
+    assert!(files.text().contains("href=\"/files/a%20%26%20b.bin\""));
+    let mine = get(web, "/api/v1/find?name=a+%26+b.bin").json();
+    let states: Vec<_> = mine["items"][0]["sources"]
+        .as_array()
+        .expect("sources")
+        .iter()
+        .map(|one| one["state"].clone())
+        .collect();
+    assert_eq!(states, [json!("ok"), json!("self")]);
+    assert!(!get(web, "/?q=a+%26+b.bin").text().contains("Download into this node"), "it is here");
+    swarm.stop();
+}
+
+#[test]
+fn a_download_is_watched_paused_resumed_and_cancelled() {
+    let bytes = noise(12, 30 << 20);
+    let swarm = Swarm::new().node(&[("big", &bytes), ("small", b"x")]).node(&[]);
+    let web = swarm.member(1).web();
+    swarm.member(0).node().set_max_upload(Some(4 << 20));
+    let mut events = Client::connect(web);
+    events.request("GET /api/v1/events", "", "");
+    events.until(b"\"downloads\":0");
+    let begun = post(web, "/api/v1/downloads", "{\"name\":\"big\"}");
+    assert_eq!((begun.status, &begun.json()["id"]), (202, &json!(1)));
+    events.until(b"\"downloads\":1");
+    get_until(web, "/api/v1/downloads/1", |job| job.json()["done_bytes"].as_u64() > Some(0));
+    let page = get(web, "/downloads");
+    assert!(page.text().contains("aria-label=\"Pause big\"") && page.text().contains("id=\"cancel-1\""));
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let form = format!("form={}", form_token(page.text()));
+    assert_eq!(ask(web, "POST /downloads/1/pause", kind, &form).status, 303);
+    let paused = get_until(web, "/api/v1/downloads/1", |job| job.json()["state"] == "paused");
+    assert!(paused.json()["done_bytes"].as_u64() < Some(bytes.len() as u64));
+    assert!(get(web, "/downloads").text().contains("Resume"));
+    assert_eq!(post(web, "/api/v1/downloads/1/resume", "").status, 200);
+    get_until(web, "/api/v1/downloads/1", |job| job.json()["state"] == "running");
+    assert_eq!(post(web, "/api/v1/downloads/1/cancel", "").status, 200);
+    get_until(web, "/api/v1/downloads/1", |job| job.json()["state"] == "cancelled");
+    assert_eq!(post(web, "/api/v1/downloads/1/pause", "").status, 409, "it has ended");
+    assert_eq!(post(web, "/api/v1/downloads/9/pause", "").status, 404);
+    events.until(b"\"downloads\":0");
+    let metrics = get(web, "/metrics");
+    assert!(
+        metrics.text().contains("nearpeer_downloads_completed_total{result=\"cancelled\"} 1"),
+        "{}",
+        metrics.text()
+    );
+    swarm.stop();
+}
+
+#[test]
+fn what_a_program_may_change_is_changed_and_answered_with_what_it_is_then() {
+    let swarm = Swarm::new().node(&[("a", b"a")]);
+    let (web, share) = (swarm.member(0).web(), swarm.member(0).share.clone());
+    let put = |body: &str| ask(web, "PUT /api/v1/limits", "Content-Type: application/json\r\n", body);
+    assert_eq!(put("{\"max_upload\":1000}").json(), json!({ "max_upload": 1000 }));
+    assert_eq!(get(web, "/api/v1/limits").json(), json!({ "max_upload": 1000 }));
+    assert_eq!(put("{\"max_upload\":null}").json(), json!({ "max_upload": null }));
+    for body in ["{\"max_upload\":-1}", "{\"max_upload\":1,\"max_upload\":2}", "{\"other\":1}", "[]"] {
+        assert_eq!(put(body).status, 400, "{body}");
+    }
+    std::fs::write(share.join("b"), "new").expect("a file");
+    let summary = post(web, "/api/v1/updatelist", "").json();
+    assert_eq!((&summary["files"], &summary["removed"]), (&json!(2), &json!(0)));
+    let files = get(web, "/api/v1/files").json();
+    assert_eq!(files["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!(get(web, "/peers").status, 200);
+    swarm.stop();
+}
+
+#[test]
+fn without_a_tracker_a_node_says_so_and_shows_what_it_has() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let share = tempfile::tempdir().expect("a directory");
+    std::fs::write(share.path().join("a"), "mine").expect("a file");
+    let config = nearpeer::node::NodeConfig::new([127, 0, 0, 1].into(), share.path(), nobody);
+    let node = std::sync::Arc::new(nearpeer::node::Node::start(config).expect("a node"));
+    let server =
+        nearpeer::web::serve_node(std::sync::Arc::clone(&node), &crate::swarm::loopback()).expect("a server");
+    for path in ["/api/v1/find?name=b", "/api/v1/peers", "/?q=b", "/peers"] {
+        let answer = get(server.addr(), path);
+        assert_eq!(answer.status, 503, "{path}");
+        assert!(answer.text().contains("no tracker at"), "{path}: {}", answer.text());
+    }
+    get_until(server.addr(), "/files/a", |answer| answer.body == b"mine");
+    assert!(server.stop().is_clean() && node.stop().is_clean());
+}

@@ -1,0 +1,283 @@
+//! What a tracker shows: pages for people, JSON for programs, figures for Prometheus, events for both.
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, ask, get};
+use crate::support::content::{b3_hex, md5_hex};
+use crate::swarm::{Swarm, get_until};
+
+const PAGES: [&str; 3] = ["/", "/peers", "/stats"];
+
+#[test]
+fn a_search_has_a_row_for_each_source_with_links_to_those_that_serve_http() {
+    let swarm = Swarm::new().node(&[("a b.bin", b"same")]).node(&[("a b.bin", b"same"), ("other", b"x")]);
+    let (web, first) = (swarm.web(), swarm.member(0));
+    let link = format!("href=\"http://{}/files/a%20b.bin\"", first.web());
+    let page = get_until(web, "/?q=a%20b.bin", |page| page.text().contains(&link));
+    assert_eq!(page.status, 200);
+    for part in
+        [first.addr().to_string(), swarm.member(1).addr().to_string(), md5_hex(b"same"), b3_hex(b"same")]
+    {
+        assert!(page.text().contains(&part), "{part} is not on {}", page.text());
+    }
+    let found = get(web, "/api/v1/find?name=a+b.bin").json();
+    let content = &found["items"][0];
+    assert_eq!((&content["size"], &content["b3"]), (&json!(4), &json!(b3_hex(b"same"))));
+    assert_eq!(content["sources"].as_array().map(Vec::len), Some(2));
+    assert_eq!(content["sources"][0]["latency_ms"], Value::Null);
+    for hash in [
+        format!("md5={}", md5_hex(b"same")),
+        md5_hex(b"same"),
+        b3_hex(b"same"),
+        format!("b3={}", &b3_hex(b"same")[..16]),
+    ] {
+        assert_eq!(get(web, &format!("/api/v1/find?hash={hash}")).json(), found, "{hash}");
+    }
+    for (query, status) in
+        [("name=nobody", 404), ("hash=xyz", 400), ("name=..", 400), ("", 400), ("name=a&hash=b", 400)]
+    {
+        let answer = get(web, &format!("/api/v1/find?{query}"));
+        assert_eq!(answer.status, status, "{query}");
+        assert!(answer.json()["error"]["code"].is_string() && answer.json()["error"]["hint"].is_string());
+    }
+    let metalink = get(web, "/metalink/a%20b.bin.meta4");
+    assert_eq!(metalink.header("content-type"), Some("application/metalink4+xml"));
+    assert!(
+        metalink.text().contains(&format!("<url priority=\"1\">http://{}", first.web()))
+            || metalink.text().contains("priority=\"2\"")
+    );
+    swarm.stop();
+}
+
+#[test]
+fn lists_come_in_pages_that_join_to_the_whole() {
+    let names: Vec<String> = (0..25).map(|number| format!("d/{number:02}")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), name.as_bytes())).collect();
+    let swarm = Swarm::new().node(&files).node(&[("d", b"no directory here"), ("e", b"")]);
+    let mut seen = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = get(swarm.web(), &format!("/api/v1/files?prefix=d/&limit=10&cursor={cursor}")).json();
+        seen.extend(
+            page["items"]
+                .as_array()
+                .expect("items")
+                .iter()
+                .map(|item| item["name"].as_str().expect("a name").to_owned()),
+        );
+        match page["next"].as_str() {
+            Some(next) => cursor = next.replace('/', "%2F"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, names);
+    let all = |prefix: &str| {
+        get(swarm.web(), &format!("/api/v1/files?prefix={prefix}")).json()["items"].as_array().map(Vec::len)
+    };
+    assert_eq!(
+        [all(""), all("d"), all("e"), all("d/2"), all("%2F"), all("x")],
+        [Some(27), Some(26), Some(1), Some(5), Some(0), Some(0)]
+    );
+    for query in ["limit=0", "limit=501", "limit=x", "cursor=..%2Fx"] {
+        assert_eq!(get(swarm.web(), &format!("/api/v1/files?{query}")).status, 400, "{query}");
+    }
+    let first = get(swarm.web(), "/api/v1/peers?limit=1").json();
+    let second = get(
+        swarm.web(),
+        &format!("/api/v1/peers?limit=1&cursor={}", first["next"].as_str().expect("a next")),
+    )
+    .json();
+    assert_ne!(first["items"], second["items"]);
+    assert_eq!(second["next"], Value::Null);
+    swarm.stop();
+}
+
+#[test]
+fn pages_need_no_script_and_nothing_from_elsewhere_and_are_small() {
+    let swarm = Swarm::new().node(&[("a", b"a")]);
+    let mut total = 0;
+    for path in PAGES {
+        let page = get(swarm.web(), path);
+        assert_eq!(
+            (page.status, page.header("content-type")),
+            (200, Some("text/html; charset=utf-8")),
+            "{path}"
+        );
+        let policy = page.header("content-security-policy").expect("a policy");
+        assert!(
+            policy.contains("default-src 'self'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(page.header("referrer-policy"), Some("same-origin"));
+        let text = page.text();
+        assert!(
+            text.contains("<html lang=\"en\">")
+                && text.contains("name=\"viewport\"")
+                && text.contains("<h1>")
+        );
+        assert!(
+            !text.contains("style=") && !text.contains("onclick") && !text.contains("src=\"http"),
+            "{path}"
+        );
+        assert_eq!(text.matches("<script").count(), 1, "{path}");
+        assert_eq!(text.matches("<table").count(), text.matches("<caption>").count(), "{path}");
+        assert!(!text.contains("<th>"), "every header has a scope: {path}");
+        total += text.len();
+    }
+    for asset in ["/assets/style.css", "/assets/live.js", "/assets/icon.svg"] {
+        let first = get(swarm.web(), asset);
+        assert_eq!(first.status, 200, "{asset}");
+        total += first.body.len();
+        let tag = first.header("etag").expect("a tag");
+        let again = ask(swarm.web(), &format!("GET {asset}"), &format!("If-None-Match: {tag}\r\n"), "");
+        assert_eq!((again.status, again.body.len()), (304, 0), "{asset}");
+    }
+    assert!(total < 100_000, "{total} bytes");
+    for path in
+        ["/assets/", "/assets/../Cargo.toml", "/assets/style.css/", "/assets/%2e%2e/style.css", "/style.css"]
+    {
+        assert_eq!(get(swarm.web(), path).status, 404, "{path}");
+    }
+    swarm.stop();
+}
+
+#[test]
+fn a_browser_gets_a_page_and_a_program_the_list_of_what_there_is() {
+    let swarm = Swarm::new();
+    let json = ask(swarm.web(), "GET /", "Accept: application/json\r\n", "").json();
+    assert!(json["api"].as_array().is_some_and(|paths| paths.contains(&json!("/api/v1/find"))));
+    let browser = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n";
+    assert!(ask(swarm.web(), "GET /", browser, "").text().starts_with("<!DOCTYPE html>"));
+    let head = ask(swarm.web(), "HEAD /", "", "");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.header("content-length"), Some(get(swarm.web(), "/").body.len().to_string().as_str()));
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(get(swarm.web(), path).status, 200);
+    }
+    for method in ["POST", "PUT", "DELETE"] {
+        let answer = ask(swarm.web(), &format!("{method} /api/v1/status"), "", "");
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
+    }
+    swarm.stop();
+}
+
+#[test]
+fn finds_are_remembered_with_their_answers_and_counted() {
+    let swarm = Swarm::new().node(&[("a", b"a")]);
+    get(swarm.web(), "/?q=a");
+    get(swarm.web(), "/?q=b");
+    let stats = get(swarm.web(), "/api/v1/stats").json();
+    assert_eq!(stats["finds"]["http"], json!({ "found": 1, "none": 1 }));
+    let [b, a] = [0, 1].map(|index| &stats["recent"][index]);
+    assert_eq!((&a["query"], &a["rows"], &a["via"]), (&json!("a"), &json!(1), &json!("http")));
+    assert_eq!(a["sources"], json!([swarm.member(0).addr().to_string()]));
+    assert_eq!((&b["query"], &b["rows"], &b["asker"]), (&json!("b"), &json!(0), &json!("127.0.0.1")));
+    let page = get(swarm.web(), "/stats");
+    assert!(page.text().contains("<svg") && page.text().contains("href=\"/?q=b\""));
+    swarm.stop();
+}
+
+#[test]
+fn events_tell_of_changes_and_end_with_the_server() {
+    let mut swarm = Swarm::new();
+    let mut stream = Client::connect(swarm.web());
+    stream.request("GET /api/v1/events", "Accept: text/event-stream\r\n", "");
+    let head = stream.answer(false).expect("a head");
+    assert_eq!((head.status, head.header("transfer-encoding")), (200, Some("chunked")));
+    let event = |stream: &mut Client| {
+        stream.until(b"event: change\ndata: ");
+        let data = stream.until(b"\n\n");
+        serde_json::from_slice::<Value>(data.trim_ascii_end()).expect("JSON")
+    };
+    assert_eq!(event(&mut stream)["peers"], 0);
+    // HTTP/1.0 knows no chunks: the events come as they are.
+    let mut old = Client::connect(swarm.web());
+    old.say(b"GET /api/v1/events HTTP/1.0\r\n\r\n");
+    assert_eq!(old.answer(false).expect("a head").header("transfer-encoding"), None);
+    assert!(old.until(b"\n\n").starts_with(b"event: change\n"));
+    swarm.add(&[("a", b"a")], &crate::swarm::loopback());
+    while event(&mut stream)["peers"] == 0 {}
+    old.until(b"\"peers\":1");
+    swarm.stop();
+    stream.rest();
+}
+
+/// Both text forms, read strictly: every sample belongs to the family described before it.
+#[test]
+fn figures_are_readable_in_both_forms() {
+    let swarm = Swarm::new().node(&[("a", b"a")]);
+    for (web, family) in [(swarm.web(), "nearpeer_peers"), (swarm.member(0).web(), "nearpeer_load")] {
+        let open = ask(web, "GET /metrics", "Accept: application/openmetrics-text;version=1.0.0\r\n", "");
+        assert!(
+            open.header("content-type")
+                .is_some_and(|kind| kind.starts_with("application/openmetrics-text; version=1.0.0"))
+        );
+        assert!(
+            open.text().ends_with("# EOF\n") && open.text().contains(&format!("# TYPE {family} gauge\n"))
+        );
+        check_figures(open.text().trim_end_matches("# EOF\n"), |name, kind| {
+            if kind == "counter" { format!("{name}_total") } else { name.into() }
+        });
+        let older = get(web, "/metrics");
+        assert!(
+            older.header("content-type").is_some_and(|kind| kind.starts_with("text/plain; version=0.0.4"))
+        );
+        check_figures(older.text(), |name, kind| {
+            assert!(kind != "counter" || name.ends_with("_total"), "{name}");
+            name.into()
+        });
+    }
+    swarm.stop();
+}
+
+fn check_figures(text: &str, sample_name: impl Fn(&str, &str) -> String) {
+    let (mut family, mut seen) = (String::new(), Vec::new());
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a type");
+            assert!(["gauge", "counter", "histogram"].contains(&kind), "{line}");
+            family = sample_name(name, kind);
+            assert!(!seen.contains(&family), "{family} is described twice");
+            seen.push(family.clone());
+        } else if !line.starts_with('#') {
+            let (sample, value) = line.rsplit_once(' ').expect("a sample");
+            let name = sample.split('{').next().unwrap_or_default();
+            let suffix =
+                name.strip_prefix(family.as_str()).unwrap_or_else(|| panic!("`{line}` is not of {family}"));
+            assert!(["", "_sum", "_count", "_bucket"].contains(&suffix), "{line}");
+            assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+            assert!(!sample.contains("{}"), "{line}");
+        }
+    }
+    assert!(seen.len() > 8);
+}
+
+/// The description is kept by hand: whatever it names is there, on the program that it says.
+#[test]
+fn the_description_names_what_is_served() {
+    let swarm = Swarm::new().node(&[("a", b"a")]);
+    let description = get(swarm.web(), "/api/v1/openapi.json").json();
+    assert_eq!(description, get(swarm.member(0).web(), "/api/v1/openapi.json").json());
+    let mut described = Vec::new();
+    for (path, methods) in description["paths"].as_object().expect("paths") {
+        let tags = &methods.as_object().and_then(|all| all.values().next()).expect("a method")["tags"][0];
+        described.push(path.as_str());
+        let asked = path.replace("{name}", "a").replace("{id}", "1");
+        for (web, program) in [(swarm.web(), "tracker"), (swarm.member(0).web(), "node")] {
+            let is_served = tags == "both" || tags == program;
+            if methods.get("get").is_none() || asked.ends_with("events") || path.contains("{id}") {
+                continue;
+            }
+            // Without its parameters a request may be wrong, but never unknown.
+            let answer = get(web, &asked);
+            let is_unknown = answer.status == 404 && answer.text().contains("there is n");
+            assert_eq!(!is_unknown, is_served, "{program}: {path}: {}", answer.status);
+        }
+    }
+    let door = ask(swarm.member(0).web(), "GET /", "Accept: application/json\r\n", "").json();
+    for path in door["api"].as_array().expect("paths") {
+        assert!(described.contains(&path.as_str().expect("a path")), "{path} is not described");
+    }
+    swarm.stop();
+}
