@@ -420,7 +420,7 @@ impl Node {
     pub fn stop(&self) -> StopReport {
         let report = self.running.stop(|deadline| self.engine.discovery.wait_until_left(deadline));
         if self.is_guest {
-            store::leave_no_trace(self.engine.folders.downloads());
+            store::leave_no_trace(&self.engine.folders.downloads());
         }
         report
     }
