@@ -2,6 +2,7 @@
 //! in as `now`, randomness as a seeded generator.
 
 pub mod backoff;
+pub mod history;
 pub mod latency;
 pub mod ledger;
 pub mod registry;

@@ -25,7 +25,7 @@ use crate::net::{Deadlines, FrontConfig, front, listen};
 use crate::rt::{Ended, Stop, StopReport, Threads, clock, mailbox};
 use crate::types::{Epoch, Provider, Query, limits};
 
-pub use tally::{Finds, RecentFind, SLOT, SLOTS, TOOK_BOUNDS_S, Tally, Via};
+pub use tally::{Finds, RecentFind, TOOK_BOUNDS_S, Tally, Via};
 pub use view::{Counts, Holder, KnownNode, View};
 
 /// How a tracker runs.

@@ -6,14 +6,11 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use crate::logic::history::History;
 use crate::types::{Provider, Query, limits};
 
 /// Sources that are kept of an answer.
 const SOURCES_KEPT: usize = 4;
-/// Time that one bar of the history covers.
-pub const SLOT: Duration = Duration::from_secs(5);
-/// Bars of the history.
-pub const SLOTS: usize = 120;
 /// Upper bounds of the classes of durations, in seconds; one more class holds the rest.
 pub const TOOK_BOUNDS_S: [f64; 8] = [0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 1.0];
 
@@ -60,7 +57,6 @@ impl Finds {
 /// See the module's page.
 #[derive(Debug, Clone)]
 pub struct Tally {
-    started: Instant,
     pub finds: Finds,
     /// Registrations and updates that took effect.
     pub announces: u64,
@@ -69,22 +65,19 @@ pub struct Tally {
     pub took_sum: Duration,
     /// The last first.
     pub recent: VecDeque<RecentFind>,
-    /// Finds in each [`SLOT`], the last one being that of `slot`.
-    history: VecDeque<u32>,
-    slot: u64,
+    /// Finds.
+    pub history: History,
 }
 
 impl Tally {
     pub(super) fn new(now: Instant) -> Tally {
         Tally {
-            started: now,
             finds: Finds::default(),
             announces: 0,
             took: [0; TOOK_BOUNDS_S.len() + 1],
             took_sum: Duration::ZERO,
             recent: VecDeque::new(),
-            history: VecDeque::from([0]),
-            slot: 0,
+            history: History::new(now),
         }
     }
 
@@ -101,10 +94,7 @@ impl Tally {
         let class = TOOK_BOUNDS_S.iter().position(|bound| took.as_secs_f64() <= *bound);
         self.took[class.unwrap_or(TOOK_BOUNDS_S.len())] += 1;
         self.took_sum += took;
-        self.advance(now);
-        if let Some(last) = self.history.back_mut() {
-            *last = last.saturating_add(1);
-        }
+        self.history.add(1, now);
         let recent = RecentFind {
             number: self.finds.total(),
             at_ns,
@@ -119,23 +109,6 @@ impl Tally {
         self.recent.push_front(recent);
         self.recent.truncate(limits::RECENT_FINDS_MAX);
     }
-
-    /// Finds in each of the last slots, the running one last; fewer than [`SLOTS`] at first.
-    pub fn history(&mut self, now: Instant) -> Vec<u32> {
-        self.advance(now);
-        self.history.iter().copied().collect()
-    }
-
-    fn advance(&mut self, now: Instant) {
-        let slot = now.saturating_duration_since(self.started).as_secs() / SLOT.as_secs();
-        let passed = slot.saturating_sub(self.slot);
-        for _ in 0..passed.min(SLOTS as u64) {
-            self.history.push_back(0);
-        }
-        let over = self.history.len().saturating_sub(SLOTS);
-        self.history.drain(..over);
-        self.slot = self.slot.max(slot);
-    }
 }
 
 #[cfg(test)]
@@ -144,34 +117,17 @@ mod tests {
     use crate::types::FileName;
 
     #[test]
-    fn the_history_moves_on_and_neither_it_nor_the_list_grows() {
-        let start = crate::rt::clock::now();
-        let mut tally = Tally::new(start);
+    fn finds_are_counted_and_only_the_last_are_kept() {
+        let now = crate::rt::clock::now();
+        let mut tally = Tally::new(now);
         let query = Query::Name(FileName::new("a").expect("a name"));
         let asker = IpAddr::from([127, 0, 0, 1]);
-        let find = |tally: &mut Tally, at_s: u64| {
-            let took = Duration::from_micros(50);
-            tally.found(
-                (&query, asker, Via::Native),
-                (&[], false),
-                (7, took),
-                start + Duration::from_secs(at_s),
-            );
-        };
-        for at_s in [0, 1, 4, 5, 16] {
-            find(&mut tally, at_s);
+        for _ in 0..limits::RECENT_FINDS_MAX + 5 {
+            tally.found((&query, asker, Via::Native), (&[], false), (7, Duration::from_micros(50)), now);
         }
-        assert_eq!(tally.history(start + Duration::from_secs(21)), [3, 1, 0, 1, 0]);
-        assert_eq!((tally.finds.none, tally.finds.total(), tally.took[1]), ([5, 0], 5, 5));
-        for _ in 0..limits::RECENT_FINDS_MAX {
-            find(&mut tally, 1_000_000);
-        }
-        assert_eq!(
-            (tally.recent.len(), tally.recent[0].number),
-            (limits::RECENT_FINDS_MAX, 5 + limits::RECENT_FINDS_MAX as u64)
-        );
-        let history = tally.history(start + Duration::from_secs(1_000_000));
-        assert_eq!((history.len(), history[SLOTS - 1]), (SLOTS, limits::RECENT_FINDS_MAX as u32));
-        assert_eq!(tally.history(start + Duration::from_secs(u32::MAX.into())), [0; SLOTS]);
+        let total = limits::RECENT_FINDS_MAX as u64 + 5;
+        assert_eq!((tally.finds.none, tally.finds.total(), tally.took[1]), ([total, 0], total, total));
+        assert_eq!((tally.recent.len(), tally.recent[0].number), (limits::RECENT_FINDS_MAX, total));
+        assert_eq!(tally.history.sums(now), [total]);
     }
 }

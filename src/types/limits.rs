@@ -204,7 +204,7 @@ limits! {
     /// Most event streams of one front thread.
     HTTP_STREAMS_MAX: usize = 64, "streams";
     /// An event stream without news is written to this often, so that one that nobody reads ends.
-    HTTP_STREAM_REST_MS: u64 = 15_000, "ms";
+    HTTP_STREAM_REST_MS: u64 = 5_000, "ms";
     /// Event streams tell of changes at most this often.
     HTTP_STREAM_NEWS_MS: u64 = 1_000, "ms";
     /// Wrong tokens that an address may send before it has to wait.

@@ -169,7 +169,7 @@ mod tests {
         );
         assert!(!xml.contains("<hash") && !xml.contains(":2/"), "{xml}");
         let computed = content(1, vec![row(1, true, Full, Computed)]);
-        assert!(text(&[computed.clone()]).expect("served").contains("<hash type=\"md5\">0202"));
+        assert!(text(std::slice::from_ref(&computed)).expect("served").contains("<hash type=\"md5\">0202"));
         assert_eq!(text(&[]), Err(404));
         assert_eq!(text(&[content(1, vec![row(1, false, Full, Computed)])]), Err(404));
         assert_eq!(text(&[computed.clone(), content(2, vec![row(4, true, Full, Computed)])]), Err(409));

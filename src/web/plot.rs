@@ -2,12 +2,22 @@
 
 use maud::{Markup, html};
 
+use crate::logic::history::{SLOT, SLOTS};
+
 /// Width of a bar and its gap.
 const STEP: usize = 6;
 const HEIGHT: usize = 120;
 
+/// The rates of a history, with what they are in words; `shown` writes the height of the upper line.
+pub(super) fn figure(per_s: &[f64], what: &str, shown: impl Fn(f64) -> String) -> Markup {
+    let top = shown(nice_top(per_s.iter().copied().fold(0.0, f64::max)));
+    let minutes = SLOT.as_secs() * SLOTS as u64 / 60;
+    let words = format!("{what}, last {minutes} minutes; the upper line is {top}.");
+    html! { figure { (bars(per_s, SLOTS, &words)) figcaption { (words) } } }
+}
+
 /// `values` as bars, the last one at the right edge of `slots`. `label` tells those who cannot see it what is there.
-pub(super) fn bars(values: &[f64], slots: usize, label: &str) -> Markup {
+fn bars(values: &[f64], slots: usize, label: &str) -> Markup {
     let most = values.iter().copied().fold(0.0, f64::max);
     let top = nice_top(most);
     let width = slots * STEP;
@@ -32,7 +42,7 @@ fn bar_height(value: f64, top: f64) -> usize {
 }
 
 /// The first of 1, 2, 5, 10, 20, … that is not less than `most`.
-pub(super) fn nice_top(most: f64) -> f64 {
+fn nice_top(most: f64) -> f64 {
     let mut power = 1.0;
     loop {
         for factor in [1.0, 2.0, 5.0] {

@@ -34,6 +34,9 @@ pub(super) trait Site: Send + Sync + 'static {
 
     /// What streams of events tell now: JSON in one line.
     fn news(&self) -> String;
+
+    /// Called every few seconds.
+    fn tick(&self) {}
 }
 
 /// What comes through the mailbox of a front.

@@ -176,6 +176,7 @@ fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], 
             recv(changes) -> change => change.is_ok(),
             recv(rest) -> _ => false,
         };
+        site.tick();
         let news = changed.then(|| Arc::<str>::from(site.news()));
         for front in fronts {
             // A front that cannot take it has more urgent work; the next news tell more.

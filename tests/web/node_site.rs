@@ -37,6 +37,17 @@ fn a_search_ranks_and_its_button_downloads_what_it_shows() {
         page.text().contains("a &amp; b.bin") && page.text().contains("<progress max=\"100\" value=\"100\"")
     );
     assert!(get(web, "/files/a%20%26%20b.bin").body == bytes, "it is served on");
+    let stats = get(web, "/api/v1/stats").json();
+    assert_eq!(stats["recent"][0]["query"], "a & b.bin");
+    assert_eq!(stats["recent"][0]["chosen"], swarm.member(0).addr().to_string());
+    let fetched: u64 = stats["history"]["fetched_bytes"]
+        .as_array()
+        .expect("sums")
+        .iter()
+        .filter_map(|sum| sum.as_u64())
+        .sum();
+    assert_eq!(bytes.len() as u64, fetched);
+    assert!(get(web, "/stats").text().contains("<svg"));
     let files = get(web, "/files");
     assert!(files.text().contains("href=\"/files/a%20%26%20b.bin\""));
     let mine = get(web, "/api/v1/find?name=a+%26+b.bin").json();

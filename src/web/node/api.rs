@@ -22,6 +22,7 @@ pub(super) fn endpoints() -> Answer {
         "find",
         "peers",
         "downloads",
+        "stats",
         "updatelist",
         "events",
         "openapi.json",

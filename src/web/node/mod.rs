@@ -8,6 +8,7 @@ mod downloads;
 mod figures;
 mod files;
 mod pages;
+mod stats;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,8 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
 use serde_json::json;
 
+use self::stats::Past;
 use super::answer::{Answer, Problem, Reply};
 use super::assets;
 use super::gate::{Gate, Visitor};
@@ -45,7 +48,8 @@ pub fn serve_node(node: Arc<Node>, config: &WebConfig) -> Result<WebServer, WebE
     let ended: Arc<[AtomicU64; 3]> = Arc::default();
     let watching = watch(&node, changes.0, Arc::clone(&ended));
     let announced = Announced(Arc::clone(&node));
-    let inner = Inner { shelf, stop: stop.clone(), started: clock::now(), ended, node };
+    let (started, past) = (clock::now(), Mutex::new(Past::new(clock::now())));
+    let inner = Inner { shelf, stop: stop.clone(), started, ended, past, node };
     let extras = Extras { file_fronts: FILE_FRONTS, rate: Some(rate), changes: changes.1, stop };
     let site = NodeSite { inner: Arc::new(inner), _watching: watching, _announced: announced };
     let node = Arc::clone(&site.inner.node);
@@ -89,6 +93,7 @@ struct Inner {
     started: Instant,
     /// Downloads that were done, failed, were cancelled.
     ended: Arc<[AtomicU64; 3]>,
+    past: Mutex<Past>,
 }
 
 /// Takes the announcement of the port back when the server ends.
@@ -126,6 +131,8 @@ impl Site for NodeSite {
             "/files" => inner.files_page(request),
             "/downloads" => inner.downloads_page(gate.form_token()),
             "/peers" => return self.later(Inner::peers_page),
+            "/stats" => inner.stats_page(),
+            "/api/v1/stats" => inner.stats(),
             "/api/v1/events" => return Reply::Events,
             "/api/v1/status" => inner.status(),
             "/api/v1/load" => Answer::json(200, &json!({ "load": inner.shelf.load() })),
@@ -154,6 +161,10 @@ impl Site for NodeSite {
         json!({ "downloads": unfinished, "files": self.inner.shelf.len(), "load": self.inner.shelf.load() })
             .to_string()
     }
+
+    fn tick(&self) {
+        self.inner.sample();
+    }
 }
 
 impl Inner {
@@ -162,15 +173,24 @@ impl Inner {
         Frame {
             program: "node",
             addr: self.node.addr().to_string(),
-            pages: &[("/", "Search"), ("/files", "Files"), ("/downloads", "Downloads"), ("/peers", "Peers")],
+            pages: &[
+                ("/", "Search"),
+                ("/files", "Files"),
+                ("/downloads", "Downloads"),
+                ("/peers", "Peers"),
+                ("/stats", "Stats"),
+            ],
             summary: format!("{files} · load {}", self.shelf.load()),
         }
     }
 
     /// Contents that fit `query`, ranked for a download into this node. Asks all holders.
     fn found(&self, query: &Query) -> Result<Vec<FoundContent>, Problem> {
+        let began = clock::now();
         let report = self.node.find(query, &self.stop).map_err(|error| problem_of(&error))?;
-        Ok(report.groups.into_iter().map(content_of).collect())
+        let contents: Vec<FoundContent> = report.groups.into_iter().map(content_of).collect();
+        self.past.lock().searched(query, &contents, began);
+        Ok(contents)
     }
 }
 

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::{TrackerSite, http_of, skipped};
+use crate::logic::history::SLOT;
 use crate::proto::http::{Request, rfc3339};
 use crate::rt::clock;
-use crate::tracker::{KnownNode, RecentFind, SLOT, Via};
+use crate::tracker::{KnownNode, RecentFind, Via};
 use crate::types::{ContentPrefix, FileName, Md5Digest, Query, limits};
 use crate::web::answer::{Answer, Problem};
 use crate::web::sources::{FoundContent, query_of, text_of};
@@ -86,7 +87,7 @@ impl TrackerSite {
 
     pub(super) fn stats(&self) -> Answer {
         let mut tally = self.view.tally();
-        let history = tally.history(clock::now());
+        let history = tally.history.sums(clock::now());
         let [native_found, http_found] = tally.finds.found;
         let [native_none, http_none] = tally.finds.none;
         let stats = json!({

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::{TrackerSite, http_of, skipped};
 use crate::proto::http::{Request, escape_value};
 use crate::rt::clock;
-use crate::tracker::{KnownNode, RecentFind, SLOT, SLOTS, Via};
+use crate::tracker::{KnownNode, RecentFind, Via};
 use crate::types::{FileName, Liveness, limits};
 use crate::web::answer::Answer;
 use crate::web::page::{NONE, count, moment, search_form, span};
@@ -100,10 +100,7 @@ impl TrackerSite {
     pub(super) fn stats_page(&self) -> Answer {
         let mut tally = self.view.tally();
         let counts = self.view.counts();
-        let per_s: Vec<f64> =
-            tally.history(clock::now()).iter().map(|finds| f64::from(*finds) / SLOT.as_secs_f64()).collect();
-        let most = plot::nice_top(per_s.iter().copied().fold(0.0, f64::max));
-        let minutes = SLOT.as_secs() * SLOTS as u64 / 60;
+        let per_s = tally.history.per_s(clock::now());
         let main = html! {
             h1 { "Stats" }
             div #stats data-live {
@@ -115,10 +112,7 @@ impl TrackerSite {
                     div { dt { "Files" } dd { (counts.files) } }
                     div { dt { "Up for" } dd { (span(self.view.uptime())) } }
                 }
-                figure {
-                    (plot::bars(&per_s, SLOTS, &format!("Finds per second during the last {minutes} minutes, at most {most}")))
-                    figcaption { "Finds per second, last " (minutes) " minutes; the upper line is " (most) "." }
-                }
+                (plot::figure(&per_s, "Finds per second", |top| top.to_string()))
                 h2 { "Recent finds" }
                 div.scroll {
                     table.stack {

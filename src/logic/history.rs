@@ -1,0 +1,76 @@
+//! How much of something there was lately: a sum for each of the last few minutes' slots. Of fixed size; `now` comes in.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Time that one slot covers.
+pub const SLOT: Duration = Duration::from_secs(5);
+/// Slots that are kept: ten minutes.
+pub const SLOTS: usize = 120;
+
+#[derive(Debug, Clone)]
+pub struct History {
+    started: Instant,
+    /// The last one is that of `slot`.
+    sums: VecDeque<u64>,
+    slot: u64,
+}
+
+impl History {
+    pub fn new(now: Instant) -> History {
+        History { started: now, sums: VecDeque::from([0]), slot: 0 }
+    }
+
+    /// There was `amount` of it just now.
+    pub fn add(&mut self, amount: u64, now: Instant) {
+        self.advance(now);
+        if let Some(last) = self.sums.back_mut() {
+            *last = last.saturating_add(amount);
+        }
+    }
+
+    /// The sums of the last slots, the running one last; fewer than [`SLOTS`] at first.
+    pub fn sums(&mut self, now: Instant) -> Vec<u64> {
+        self.advance(now);
+        self.sums.iter().copied().collect()
+    }
+
+    /// [`History::sums`] as rates per second.
+    pub fn per_s(&mut self, now: Instant) -> Vec<f64> {
+        self.sums(now).iter().map(|sum| *sum as f64 / SLOT.as_secs_f64()).collect()
+    }
+
+    fn advance(&mut self, now: Instant) {
+        let slot = now.saturating_duration_since(self.started).as_secs() / SLOT.as_secs();
+        let passed = slot.saturating_sub(self.slot);
+        for _ in 0..passed.min(SLOTS as u64) {
+            self.sums.push_back(0);
+        }
+        let over = self.sums.len().saturating_sub(SLOTS);
+        self.sums.drain(..over);
+        self.slot = self.slot.max(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_move_on_and_their_number_is_bounded() {
+        let start = crate::rt::clock::now();
+        let at = |at_s: u64| start + Duration::from_secs(at_s);
+        let mut history = History::new(start);
+        for (amount, at_s) in [(1, 0), (10, 4), (100, 5), (1000, 16)] {
+            history.add(amount, at(at_s));
+        }
+        assert_eq!(history.sums(at(21)), [11, 100, 0, 1000, 0]);
+        assert_eq!(history.per_s(at(21))[1], 20.0);
+        history.add(7, at(1_000_000));
+        let sums = history.sums(at(1_000_000));
+        assert_eq!((sums.len(), sums[SLOTS - 1], sums.iter().sum::<u64>()), (SLOTS, 7, 7));
+        // A clock that seems to go back adds to the running slot.
+        history.add(1, at(3));
+        assert_eq!(history.sums(at(0))[SLOTS - 1], 8);
+    }
+}
