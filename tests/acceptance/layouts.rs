@@ -48,6 +48,8 @@ fn start(config: NodeConfig) -> Node {
 /// Stops a node and lets go of its folders.
 fn end(node: Node) {
     assert!(node.stop().is_clean());
+    // The share is free again.
+    drop(node);
 }
 
 fn directory() -> TempDir {
