@@ -1,18 +1,18 @@
 # Shortcuts. `make` prints the list.
 #
-# Variables: DATASET=20x64KiB,4x8MiB (files per node), PORT=7000 (the tracker's; nodes take those after it), RUN=run (where it all lies),
+# Variables: DATASET=20x64KiB,4x8MiB (files per node), PORT=5025 (the tracker's; nodes take those after it), RUN=run (where it all lies),
 # BIN=target/release (the programs).
 
 DATASET ?= 20x64KiB,4x8MiB
-PORT ?= 7000
+PORT ?= 5025
 RUN ?= run
 BIN ?= target/release
 NODES := alpha beta gamma
 COMPOSE := docker compose --file packaging/docker/compose.yaml
 export PORT RUN BIN
 # The containers write as who calls.
-export NEARPEER_UID := $(shell id -u)
-export NEARPEER_GID := $(shell id -g)
+export OWNER_UID := $(shell id -u)
+export OWNER_GID := $(shell id -g)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup generate demo up try down test docker-up docker-down interop clean

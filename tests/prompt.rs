@@ -78,6 +78,8 @@ impl World {
         fs::write(dir.path().join("script"), script).expect("written");
         let mut shell = Command::new("sh");
         shell.arg("script").current_dir(dir.path()).env("TERM", "xterm").env("NO_COLOR", "1");
+        // What the user has there is nobody's business here.
+        shell.env("XDG_STATE_HOME", dir.path().join("state")).env("XDG_CONFIG_HOME", dir.path());
         let options = Options::new().timeout_ms(Some(TIMEOUT_MS)).strip_ansi_escape_codes(true);
         let mut session = spawn_with_options(shell, options).expect("a pseudo-terminal");
         session.exp_string("pid ").expect("the shell speaks");
@@ -422,4 +424,78 @@ fn an_int_from_elsewhere_leaves_too() {
     let world = World::new();
     kill_process(world.pid, Signal::INT).expect("it runs");
     world.ends_with(130);
+}
+
+#[test]
+fn a_background_download_tells_above_the_prompt_and_can_be_cancelled() {
+    let mut world = World::new();
+    let _source = world.slow_source("1MiB");
+    world.keys("download large.bin &\r");
+    world.expect("1 queued -/- large.bin");
+    world.expect("[1] large.bin: chose 127.0.0.1:");
+    world.wait_written(1 << 20);
+    for (keys, answer) in [
+        ("jobs\r", "1 running "),
+        ("limit 1M\r", "max-upload 1000000"),
+        ("cancel 1\r", "large.bin"),
+        ("cancel 1\r", "download 1 has ended"),
+        ("find --help\r", "Usage: find"),
+    ] {
+        world.keys(keys);
+        world.expect(answer);
+        world.expect("> ");
+    }
+    world.keys(CTRL_D);
+    world.ends_with(0);
+}
+
+#[test]
+fn a_background_download_that_ends_is_told_of() {
+    let mut world = World::new();
+    let _source = world.slow_source("20MiB");
+    world.keys("download large.bin &\r");
+    world.expect("[1] downloaded large.bin 8388608 bytes ");
+    world.keys("exit\r");
+    world.ends_with(0);
+}
+
+#[test]
+fn history_is_there_at_the_next_prompt() {
+    let mut world = World::new();
+    world.keys("updatelist\r");
+    world.expect(UPDATED);
+    world.expect("> ");
+    let mut world = world.killed_and_restarted();
+    world.keys("\u{1b}[A\r");
+    world.expect(UPDATED);
+    world.expect("> ");
+    world.keys(CTRL_D);
+    world.ends_with(0);
+}
+
+#[test]
+fn a_tracker_has_a_prompt_at_its_terminal_and_just_serves_in_the_background() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let tracker = env!("CARGO_BIN_EXE_tracker");
+    let script = format!(
+        "trap : INT\nset -m\n{tracker} --listen 127.0.0.1:0 &\nbehind=$!\n\
+         {tracker} --listen 127.0.0.1:0\necho code $?\nkill -TERM $behind\nwait $behind\necho behind $?\n"
+    );
+    fs::write(dir.path().join("script"), script).expect("written");
+    let mut shell = Command::new("sh");
+    shell.arg("script").current_dir(dir.path()).env("TERM", "xterm").env("NO_COLOR", "1");
+    shell.env("XDG_STATE_HOME", dir.path().join("state")).env("XDG_CONFIG_HOME", dir.path());
+    let options = Options::new().timeout_ms(Some(TIMEOUT_MS)).strip_ansi_escape_codes(true);
+    let mut session = spawn_with_options(shell, options).expect("a pseudo-terminal");
+    let expect = |session: &mut PtySession, text: &str| {
+        session.exp_string(text).unwrap_or_else(|error| panic!("awaiting {text:?}: {error}"));
+    };
+    expect(&mut session, "> ");
+    for (keys, answer) in [("stats\r", "nodes_live 0"), ("help\r", "stop the tracker"), ("nodes\r", "> ")] {
+        session.send(keys).and_then(|_| session.flush()).expect("sent");
+        expect(&mut session, answer);
+    }
+    session.send("stop\r").and_then(|_| session.flush()).expect("sent");
+    expect(&mut session, "code 0");
+    expect(&mut session, "behind 0");
 }

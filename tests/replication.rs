@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nearpeer::node::{Node, NodeConfig};
 use nearpeer::rt::Stop;
 use nearpeer::tracker::{Tracker, TrackerConfig};
-use nearpeer::types::{FileName, Kind, Query};
+use nearpeer::types::{FileName, Holding, Kind, Query};
 use support::DEADLINE;
 use support::content::noise;
 use tempfile::TempDir;
@@ -81,7 +81,8 @@ impl World {
     /// Live nodes that offer all of it, the asker included.
     fn copies(&self, asker: &Node, name: &str) -> usize {
         let found = asker.find(&by_name(name), &self.cancel).unwrap_or_default();
-        found.groups.iter().map(|group| group.rows.len()).sum()
+        let rows = found.groups.iter().flat_map(|group| &group.rows);
+        rows.filter(|row| row.entry.holding == Holding::Full).count()
     }
 }
 

@@ -13,11 +13,12 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use crossbeam_channel::Sender;
 
 use super::config::{self, Program, Refusal};
+use super::pages::HttpArgs;
 use super::progress::ProgressFlag;
 use super::verbs::{self, Verb};
 use crate::node::{LatencySource, Membership, NodeConfig, Notice, open_latency_file};
 use crate::tracker::TrackerConfig;
-use crate::types::{Layout, Millis, limits};
+use crate::types::{DatasetSpec, Layout, Millis, limits};
 
 /// The latency file that is read when none is named.
 pub const DEFAULT_LATENCY_FILE: &str = "latency.txt";
@@ -42,6 +43,8 @@ pub struct TrackerArgs {
     /// Live copies of every file on nodes that keep copies; 0: only what is wished for
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub replicas: u32,
+    #[command(flatten)]
+    pub pages: HttpArgs,
     /// Tell everything as lines of JSON on standard output
     #[arg(long)]
     pub json: bool,
@@ -117,6 +120,11 @@ pub struct NodeArgs {
     /// Most bytes of such copies: 512M, 10GiB [default: as the disk has room]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub replica_quota: Option<u64>,
+    #[command(flatten)]
+    pub pages: HttpArgs,
+    /// Fill the share with files made up, if it is empty: 20x64KiB,4x8MiB
+    #[arg(long, value_name = "COUNTxSIZE,...")]
+    pub generate: Option<DatasetSpec>,
     /// Read no commands; serve until INT or TERM
     #[arg(long)]
     pub headless: bool,

@@ -250,7 +250,7 @@ fn closest(word: &str, known: &[&'static str]) -> Option<&'static str> {
         false => strsim::normalized_damerau_levenshtein(&word, candidate),
     };
     let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= LIKELY).then_some(best)
+    (likeness(best) > LIKELY).then_some(best)
 }
 
 fn bare(verb: &'static str, words: &[String], command: Command) -> Result<Command, ParseError> {

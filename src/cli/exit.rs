@@ -4,7 +4,9 @@
 
 use std::process::ExitCode;
 
+use super::oneshot::share_code;
 pub use crate::proto::event::ErrorCode;
+use crate::store::DatasetError;
 use crate::tracker;
 
 /// How a program or a command ended.
@@ -53,6 +55,17 @@ pub fn tracker_error_code(error: &tracker::StartError) -> ErrorCode {
         tracker::StartError::AddressInUse { .. } => ErrorCode::AddressInUse,
         tracker::StartError::Listen { .. } => ErrorCode::Network,
         tracker::StartError::System(_) => ErrorCode::Other,
+    }
+}
+
+/// Why a data set was not generated, as a word.
+pub fn dataset_error_code(error: &DatasetError) -> ErrorCode {
+    match error {
+        DatasetError::Peer(_) => ErrorCode::Usage,
+        DatasetError::NoSpace { .. } => ErrorCode::NoSpace,
+        DatasetError::Share(error) => share_code(error),
+        DatasetError::Look(_) | DatasetError::Disk { .. } => ErrorCode::LocalIo,
+        DatasetError::Stopped => ErrorCode::Interrupted,
     }
 }
 

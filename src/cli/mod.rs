@@ -14,6 +14,7 @@ pub mod lines;
 pub mod node;
 pub mod oneshot;
 pub mod output;
+pub mod pages;
 pub mod piped;
 pub mod progress;
 pub mod prompt;

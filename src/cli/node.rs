@@ -14,9 +14,11 @@ use parking_lot::Mutex;
 use rustyline::ExternalPrinter;
 
 use super::args::{self, NodeArgs, NodeRun};
-use super::exit::{ErrorCode, Exit};
+use super::exit::{ErrorCode, Exit, dataset_error_code};
 use super::handoff::server::Server;
+use super::oneshot::share_code;
 use super::output::{Output, say};
+use super::pages::{self, NODE_PAGES};
 use super::progress::{Form, ProgressFlag, Screen, plain};
 use super::prompt::Prompt;
 use super::render::{self, Said};
@@ -27,11 +29,13 @@ use super::tracker::{refuse, stopped};
 use super::verbs::{self, Verb};
 use super::{oneshot, piped, verify};
 use crate::node::{
-    JobId, JobState, Journal, LatencySource, Node, Notice, Origin, Ready, Watching, What, events,
+    JobId, JobState, Journal, LatencySource, Level, Node, Notice, Origin, Ready, Watching, What, events,
 };
 use crate::proto::event::{Event, Record};
 use crate::rt::{Stop, Threads, clock};
-use crate::types::{Printable, limits};
+use crate::store::{self, Dataset, Folders, Generated, RealDisk};
+use crate::types::{DatasetSpec, Printable, limits};
+use crate::web::{WebServer, serve_node};
 
 /// Most notices that wait to be printed; more are dropped.
 pub(super) const NOTICES_MAX: usize = 256;
@@ -116,6 +120,11 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
         true => Sink::json(Box::new(io::stdout()), args.progress != ProgressFlag::None),
         false => Sink::text(Box::new(io::stdout()), form, screen.clone(), None),
     };
+    if let Some(spec) = &args.generate
+        && let Err(exit) = generate(args, spec, &mut sink, signals)
+    {
+        return Ok(exit);
+    }
     let node = match Node::start(config) {
         Ok(node) => Arc::new(node),
         Err(error) => return Ok(refused(&mut sink, &error, ErrorCode::from(&error))),
@@ -124,9 +133,18 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
     let _watching = watch_jobs(&node, news);
     signals.watch_threads(node.ended(), &threads)?;
     let local = Threads::new();
+    signals.watch_threads(local.ended(), &threads)?;
+    // There before anybody is told that the node listens. A share that cannot be written to is served only: it takes no jobs.
+    let server = Server::start(&node, &args.dir, signals, load_weight, &local).ok();
+    let mut pages = None;
     let exit = ready(&node, &mut sink, signals).and_then(|()| {
-        // A share that cannot be written to is served only: it takes no jobs.
-        let _server = Server::start(&node, &args.dir, signals, load_weight, &local).ok();
+        let is_served = args.pages.http.is_some() || !matches!(input, Input::Pipe);
+        if is_served {
+            pages = start_pages(args, &node, &mut sink)?;
+        }
+        if let Some(pages) = &pages {
+            signals.watch_threads(pages.ended(), &threads)?;
+        }
         let mut session = Session::new(&node, sink, signals, load_weight);
         match input {
             Input::Prompt(prompt) => Ok(prompt.run(&mut session, signals)?),
@@ -143,6 +161,8 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
     });
     // Threads that end from now on end because they are told to.
     signals.leaving().trigger();
+    drop(server);
+    let served = pages.map(WebServer::stop).unwrap_or_default();
     let local = local.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS));
     let report = node.stop();
     drop(notices);
@@ -153,7 +173,9 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
         Err(NotServed::System(error)) => return Err(error),
     };
     let exit = if args.headless { service_exit(exit) } else { exit };
-    Ok(stopped("node", &report, stopped("node", &local, exit)))
+    let exit =
+        [&served, &local, &report].into_iter().fold(exit, |exit, report| stopped("node", report, exit));
+    Ok(exit)
 }
 
 /// Why a node that was started did not get to its commands.
@@ -183,6 +205,39 @@ fn ready(node: &Node, sink: &mut Sink, signals: &Signals) -> Result<(), NotServe
     // A reader that is gone already shows with the first result.
     let _unread = sink.tell([listening, Event::Ready { files }]);
     Ok(())
+}
+
+/// Starts the node's pages, and says where they are.
+fn start_pages(args: &NodeArgs, node: &Arc<Node>, sink: &mut Sink) -> Result<Option<WebServer>, NotServed> {
+    let serve = |config: &_| serve_node(Arc::clone(node), config);
+    let pages = pages::start(&args.pages, NODE_PAGES, serve)
+        .map_err(|error| NotServed::Told(refused(sink, &error, ErrorCode::from(&error))))?;
+    if let Some(pages) = &pages {
+        // A reader that is gone already shows with the first result.
+        let _unread = sink.tell([events::notice(pages::said(pages))]);
+    }
+    Ok(pages)
+}
+
+/// Fills an empty share.
+fn generate(args: &NodeArgs, spec: &DatasetSpec, sink: &mut Sink, signals: &Signals) -> Result<(), Exit> {
+    let folders = Folders::open(&args.dir, args.layout, args.save_dir.as_deref(), Arc::new(RealDisk))
+        .map_err(|error| refused(sink, &error, share_code(&error)))?;
+    let named = args.id.clone().or_else(|| Some(args.dir.file_name()?.to_str()?.to_owned()));
+    let peer = named.unwrap_or_else(|| "node".to_owned());
+    let dataset = Dataset { spec: spec.clone(), peer, seed: 0 };
+    match store::generate(&folders, &dataset, signals.leaving()) {
+        Ok(None) => Ok(()),
+        Ok(Some(Generated { files, bytes })) => {
+            let text = format!("generated {files} files of {bytes} bytes together");
+            let _unread = sink.tell([events::notice(Notice { level: Level::Info, text })]);
+            Ok(())
+        }
+        Err(error) => match signals.exit() {
+            Some(exit) => Err(exit),
+            None => Err(refused(sink, &error, dataset_error_code(&error))),
+        },
+    }
 }
 
 /// Says why the node does not run.

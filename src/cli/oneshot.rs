@@ -31,7 +31,7 @@ use super::verbs::{AskArgs, Errand};
 use crate::node::{LatencySource, Membership, Node, NodeConfig, StartError};
 use crate::proto::event::Event;
 use crate::rt::{Stop, Threads, clock};
-use crate::store::{RealDisk, Share, walk};
+use crate::store::{RealDisk, Share, ShareError, walk};
 use crate::types::{FileName, Printable};
 
 /// Threads that have to end before the program does are waited for so long.
@@ -143,7 +143,13 @@ fn at_directory(desk: &mut Desk<'_>, errand: &Errand, dir: &Path) -> io::Result<
     let needs_node = errand.command == Command::UpdateList;
     let guest = if needs_node { Err(in_use(dir)) } else { desk.guest(&errand.ask, errand.retries, dir) };
     match guest {
-        Ok(_) if matches!(errand.command, Command::List(Listed::Own(_))) => desk.list_directory(dir),
+        Ok(_) if matches!(errand.command, Command::List(Listed::Own(_))) => {
+            match Share::visit(dir, Arc::new(RealDisk)) {
+                Ok(share) => desk.list_directory(dir, &share),
+                Err(ShareError::InUse { .. }) => client::run(desk, dir, errand),
+                Err(error) => Ok(desk.fail(&format!("node: {error}"), share_code(&error))),
+            }
+        }
         Ok(config) => match Node::start(config) {
             Ok(node) => desk.ask(&node, errand),
             Err(StartError::ShareInUse { .. }) => client::run(desk, dir, errand),
@@ -291,6 +297,8 @@ impl<'a> Desk<'a> {
         session.set_patience(self.patience.clone());
         let next = session.run(errand.command.clone(), &self.cancel);
         self.sink = session.into_sink();
+        // Threads that end from now on end because they are told to.
+        self.signals.leaving().trigger();
         let exit = match next {
             Next::Continue(exit) | Next::Unwritable(exit) => exit,
             Next::Leave => Exit::Success,
@@ -299,14 +307,10 @@ impl<'a> Desk<'a> {
     }
 
     /// The files of a directory that nobody shares: their sizes, as nobody has hashed them.
-    fn list_directory(&mut self, dir: &Path) -> io::Result<Exit> {
-        let share = match Share::visit(dir, Arc::new(RealDisk)) {
-            Ok(share) => share,
-            Err(error) => return Ok(self.fail(&format!("node: {error}"), share_code(&error))),
-        };
+    fn list_directory(&mut self, dir: &Path, share: &Share) -> io::Result<Exit> {
         let mut files = Vec::new();
         let mut warnings = Vec::new();
-        let walked = walk(&share, &self.cancel, &mut |file| files.push(file), &mut |why| warnings.push(why));
+        let walked = walk(share, &self.cancel, &mut |file| files.push(file), &mut |why| warnings.push(why));
         warnings.iter().for_each(|why| self.screen.say(&format!("warning: {why}")));
         if let Err(error) = walked {
             let why = format!("node: cannot read {}: {}", path_text(dir), Printable(&error.to_string()));
@@ -326,9 +330,9 @@ impl<'a> Desk<'a> {
 }
 
 /// Why a directory cannot be used, as a word.
-pub(super) fn share_code(error: &crate::store::ShareError) -> ErrorCode {
+pub(super) fn share_code(error: &ShareError) -> ErrorCode {
     match error {
-        crate::store::ShareError::NoSuchDirectory { .. } => ErrorCode::Usage,
-        crate::store::ShareError::InUse { .. } | crate::store::ShareError::Io { .. } => ErrorCode::LocalIo,
+        ShareError::NoSuchDirectory { .. } => ErrorCode::Usage,
+        ShareError::InUse { .. } | ShareError::Io { .. } => ErrorCode::LocalIo,
     }
 }

@@ -14,16 +14,18 @@ use super::config::Refusal;
 use super::exit::{ErrorCode, Exit, tracker_error_code};
 use super::node::{Asides, NOTICES_MAX, print_asides};
 use super::output::{Output, say};
+use super::pages::{self, TRACKER_PAGES};
 use super::progress::{Form, Screen};
 use super::prompt::Prompt;
 use super::session::{Language, Session};
 use super::signals::{Signals, service_exit};
 use super::sink::Sink;
-use crate::node::{Membership, Node, NodeConfig};
+use crate::node::{Membership, Node, NodeConfig, events};
 use crate::proto::event::Event;
 use crate::rt::{StopReport, Threads, clock};
 use crate::tracker::Tracker;
 use crate::types::limits;
+use crate::web::{WebServer, serve_tracker};
 
 /// Runs the program to its end. `arguments` begin with the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> Exit {
@@ -49,8 +51,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         say(&format!("tracker: no thread left: {error}"));
         return Exit::Error(ErrorCode::Other);
     }
+    let pages = match pages::start(&args.pages, TRACKER_PAGES, |config| serve_tracker(tracker.view(), config))
+    {
+        Ok(pages) => pages,
+        Err(error) => {
+            let code = ErrorCode::from(&error);
+            let _unread = sink.tell([Event::error(format!("tracker: {error}"), code)]);
+            return Exit::Error(code);
+        }
+    };
     // A service serves on when nobody reads where it listens.
     let _unread = sink.tell([Event::Listening { program: "tracker".to_owned(), addr: tracker.addr() }]);
+    if let Some(pages) = &pages {
+        let _unread = sink.tell([events::notice(pages::said(pages))]);
+        if let Err(error) = signals.watch_threads(pages.ended(), &threads) {
+            say(&format!("tracker: no thread left: {error}"));
+            return Exit::Error(ErrorCode::Other);
+        }
+    }
     let exit = match has_terminal(&args) {
         true => at_prompt(&tracker, sink, signals),
         false => None,
@@ -62,7 +80,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
     // Threads that end from now on end because they are told to.
     signals.leaving().trigger();
     signals.restore_terminal();
-    stopped("tracker", &tracker.stop(), service_exit(exit))
+    let exit = match pages.map(WebServer::stop) {
+        Some(report) => stopped("tracker", &report, service_exit(exit)),
+        None => service_exit(exit),
+    };
+    stopped("tracker", &tracker.stop(), exit)
 }
 
 /// Returns true if and only if somebody sits there: input and output are a terminal whose foreground job this is. Who is started with `&`,

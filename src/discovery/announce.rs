@@ -15,7 +15,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::control::{Control, Failure, Registration};
-use super::{DiscoveryError, PublishedCatalog, Wish};
+use super::{DiscoveryError, NamePage, PublishedCatalog, Wish};
 use crate::logic::backoff;
 use crate::net::client::{ClientError, Woken};
 use crate::rt::{Mailbox, Stop, clock};
@@ -65,7 +65,7 @@ pub(super) enum Request {
     Publish(Option<Sender<Result<(), DiscoveryError>>>),
     Find(Query, Sender<Result<Vec<Provider>, DiscoveryError>>),
     Nodes(Sender<Result<Vec<NodeSummary>, DiscoveryError>>),
-    Names(Option<FileName>, Sender<Result<(Vec<FileName>, bool), DiscoveryError>>),
+    Names(Option<FileName>, Sender<Result<NamePage, DiscoveryError>>),
     Replicate(Wish, Sender<Result<ReplicationStatus, DiscoveryError>>),
     /// Ask what to keep for others.
     TakeTasks,

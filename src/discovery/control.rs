@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use super::{Changes, Keeping, PublishedCatalog, TrackerClientConfig, Wish};
+use super::{Changes, Keeping, NamePage, PublishedCatalog, TrackerClientConfig, Wish};
 use crate::net::client::{Client, ClientError, Woken};
 use crate::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::rt::{Stop, clock};
@@ -170,7 +170,7 @@ impl Control {
     }
 
     /// A page of names, those after `after`, and whether there are more.
-    pub(super) fn names(&mut self, after: Option<FileName>) -> Result<(Vec<FileName>, bool), Failure> {
+    pub(super) fn names(&mut self, after: Option<FileName>) -> Result<NamePage, Failure> {
         match ask(&mut self.client, &TrackerRequest::ListFiles { after })?.1 {
             ReplyBody::Files { names, more } => Ok((names, more)),
             _ => Err(Failure::Confused),

@@ -15,6 +15,9 @@ use crate::types::{ContentKey, FileEntry, FileName, NodeTraits, Provider, Query}
 pub use announce::{News, TrackerClientConfig};
 pub use tracker_client::TrackerClient;
 
+/// A page of names, and whether there are more.
+pub type NamePage = (Vec<FileName>, bool);
+
 /// A way to make one's files known and to learn who has others.
 pub trait Discovery: Send + Sync {
     /// Says that the catalog has changed. Does not wait; what is published is read from the catalog a little later.

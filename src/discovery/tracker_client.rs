@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
 use super::announce::{self, Announce, News, Request, TrackerClientConfig};
-use super::{Discovery, DiscoveryError, PublishedCatalog, Wish};
+use super::{Discovery, DiscoveryError, NamePage, PublishedCatalog, Wish};
 use crate::rt::{Post, Stop, Threads, clock, mailbox};
 use crate::types::{FileName, NodeSummary, Nonce, Provider, Query, ReplicationStatus};
 
@@ -79,11 +79,7 @@ impl TrackerClient {
     ///
     /// # Errors
     /// [`DiscoveryError`] when it could not be asked.
-    pub fn names(
-        &self,
-        after: Option<FileName>,
-        cancel: &Stop,
-    ) -> Result<(Vec<FileName>, bool), DiscoveryError> {
+    pub fn names(&self, after: Option<FileName>, cancel: &Stop) -> Result<NamePage, DiscoveryError> {
         self.ask(|reply| Request::Names(after, reply), self.patience(), cancel)
     }
 

@@ -205,6 +205,7 @@ impl Core {
         let (folders, to_core, stop) = self.for_worker();
         let walking = self.parts.pool.try_run(move || {
             let mut skipped = |why| report(&to_core, &stop, Event::Skipped(why));
+            folders.renew().into_iter().for_each(|error| skipped(error.to_string()));
             let result = folders.shared().into_iter().try_for_each(|(kind, folder)| {
                 let mut found = |file| report(&to_core, &stop, Event::Found(kind, file));
                 walk(&folder, &stop, &mut found, &mut skipped).map_err(|error| error.to_string())

@@ -29,7 +29,7 @@ use super::replicate;
 use super::resume;
 use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
-use crate::discovery::{Discovery as _, TrackerClient, TrackerClientConfig};
+use crate::discovery::{Discovery as _, NamePage, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
 use crate::store::{self, Disk, Folders, RealDisk, ShareError};
@@ -232,7 +232,7 @@ impl Node {
         let summary = scanned.map_err(|why| CommandError::Share(Printable(&why).to_string()))?;
         let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
         self.engine.discovery.publish_now(deadline, cancel)?;
-        self.engine.measure_replicas(cancel);
+        self.engine.memory.replicas.look_again();
         Ok(summary)
     }
 
@@ -359,15 +359,11 @@ impl Node {
         Ok(self.engine.discovery.nodes(cancel)?)
     }
 
-    /// A page of the names that the tracker has live holders of, in order, those after `after`, and whether there are more.
+    /// A page of the names that the tracker has live holders of, in order, those after `after`.
     ///
     /// # Errors
     /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
-    pub fn swarm_names(
-        &self,
-        after: Option<FileName>,
-        cancel: &Stop,
-    ) -> Result<(Vec<FileName>, bool), CommandError> {
+    pub fn swarm_names(&self, after: Option<FileName>, cancel: &Stop) -> Result<NamePage, CommandError> {
         Ok(self.engine.discovery.names(after, cancel)?)
     }
 
@@ -424,7 +420,7 @@ impl Node {
     pub fn stop(&self) -> StopReport {
         let report = self.running.stop(|deadline| self.engine.discovery.wait_until_left(deadline));
         if self.is_guest {
-            store::leave_no_trace(self.engine.folders.downloads());
+            store::leave_no_trace(&self.engine.folders.downloads());
         }
         report
     }

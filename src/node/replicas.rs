@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
@@ -18,9 +19,12 @@ use super::core;
 use super::download;
 use super::engine::Engine;
 use crate::discovery::Keeping;
-use crate::rt::Stop;
-use crate::store::Usage;
+use crate::rt::{Stop, clock};
+use crate::store::{self, Usage};
 use crate::types::{Kind, ReplicaTask, limits};
+
+/// Pause after a task that has failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// What a node keeps for others, as its threads share it.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(super) struct Replicas {
 struct State {
     /// Bytes of replicas here and bytes that are free, as of the last measurement; `None`: not known yet, and nothing is asked for.
     measured: Option<Usage>,
+    /// Files may have come or gone since the measurement.
+    is_stale: bool,
     /// The first one is being fetched.
     tasks: VecDeque<ReplicaTask>,
 }
@@ -42,10 +48,16 @@ struct State {
 impl State {
     /// Bytes that there is room for beyond the tasks; 0 while nothing is known.
     fn room_bytes(&self, quota_bytes: u64) -> u64 {
-        let Some(Usage { used_bytes, free_bytes }) = self.measured else { return 0 };
+        let Some(usage) = self.measured else { return 0 };
         let tasks = self.tasks.iter().fold(0u64, |sum, task| sum.saturating_add(task.content.size_bytes));
-        quota_bytes.saturating_sub(used_bytes).min(free_bytes).saturating_sub(tasks)
+        room(&usage, quota_bytes).saturating_sub(tasks)
     }
+}
+
+/// Bytes that there is room for. Parts count as files do; the one that is gone on with counts twice for that while.
+fn room(usage: &Usage, quota_bytes: u64) -> u64 {
+    let taken = usage.used_bytes.saturating_add(usage.parts_bytes);
+    quota_bytes.saturating_sub(taken).min(usage.free_bytes)
 }
 
 impl Replicas {
@@ -70,7 +82,7 @@ impl Replicas {
     pub(super) fn take_on(&self, tasks: Vec<ReplicaTask>) -> Vec<ReplicaTask> {
         let quota_bytes = self.quota_bytes.unwrap_or(0);
         let mut refused = Vec::new();
-        {
+        let has_work = {
             let mut state = self.state.lock();
             for task in tasks {
                 let is_known = state.tasks.iter().any(|known| known.content == task.content);
@@ -83,10 +95,24 @@ impl Replicas {
                     (false, false) => refused.push(task),
                 }
             }
+            !state.tasks.is_empty()
+        };
+        if has_work {
+            // Full: the thread has been woken and has not looked yet.
+            let _awake_already = self.wake.0.try_send(());
         }
-        // Full: the thread has been woken and has not looked yet.
-        let _awake_already = self.wake.0.try_send(());
         refused
+    }
+
+    /// What is here is to be measured anew, as somebody may have removed something by hand. Does not wait.
+    pub(super) fn look_again(&self) {
+        self.state.lock().is_stale = true;
+        let _awake_already = self.wake.0.try_send(());
+    }
+
+    /// Returns true if and only if it was asked to look again since the last time.
+    fn is_to_look_again(&self) -> bool {
+        std::mem::take(&mut self.state.lock().is_stale)
     }
 
     fn measured(&self, usage: Usage) {
@@ -97,8 +123,19 @@ impl Replicas {
         self.state.lock().tasks.front().cloned()
     }
 
-    /// The first task has ended; what it has brought is measured.
-    fn ended(&self, usage: Usage) {
+    /// The first task has ended well; if it was `fetched` there is a file more.
+    fn done(&self, fetched: bool) {
+        let mut state = self.state.lock();
+        let size_bytes =
+            state.tasks.pop_front().filter(|_| fetched).map_or(0, |task| task.content.size_bytes);
+        if let Some(usage) = &mut state.measured {
+            usage.used_bytes = usage.used_bytes.saturating_add(size_bytes);
+            usage.free_bytes = usage.free_bytes.saturating_sub(size_bytes);
+        }
+    }
+
+    /// The first task has failed; what it has left is measured.
+    fn failed(&self, usage: Usage) {
         let mut state = self.state.lock();
         state.tasks.pop_front();
         state.measured = Some(usage);
@@ -115,6 +152,9 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
     replicas.measured(measure(engine, stop));
     let (mut kept, mut kept_bytes) = (0, 0u64);
     loop {
+        if replicas.is_to_look_again() {
+            replicas.measured(measure(engine, stop));
+        }
         let Some(task) = replicas.first() else {
             if kept > 0 {
                 let text = format!("{kept} more files, {kept_bytes} bytes, are kept here for others");
@@ -131,12 +171,19 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
             Ok(Outcome::Fetched { .. }) => {
                 kept += 1;
                 kept_bytes = kept_bytes.saturating_add(task.content.size_bytes);
+                replicas.done(true);
             }
-            Ok(Outcome::AlreadyHere) => {}
+            Ok(Outcome::AlreadyHere) => replicas.done(false),
             Err(DownloadError::Command(CommandError::Cancelled)) if stop.is_triggered() => return,
-            Err(error) => engine.warn(format!("no copy of `{}` is kept here for others: {error}", task.name)),
+            Err(error) => {
+                engine.warn(format!("no copy of `{}` is kept here for others: {error}", task.name));
+                replicas.failed(measure(engine, stop));
+                // What fails at once must not fail again and again without end.
+                if stop.wait_until(clock::now() + AFTER_FAILURE) {
+                    return;
+                }
+            }
         }
-        replicas.ended(measure(engine, stop));
     }
 }
 
@@ -145,26 +192,27 @@ fn stopped(stop: &Stop) {
     let _delivers_nothing = stop.receiver().recv();
 }
 
-/// Counts what is here, parts that were left included, and what is free.
+/// Counts what is here. Parts that were left are of use if somebody asks for their content again, and make way where they take more than
+/// there is room for.
 fn measure(engine: &Engine, stop: &Stop) -> Usage {
     let folder = engine.folders.of(Kind::Replicated);
-    Usage::of(folder.as_deref(), engine.folders.base(), stop).unwrap_or_else(|error| {
+    let measured = || Usage::of(folder.as_deref(), engine.folders.base(), stop);
+    let usage = measured().and_then(|usage| {
+        let quota_bytes = engine.memory.replicas.quota_bytes.unwrap_or(0);
+        match folder.as_deref().filter(|_| usage.parts_bytes > room(&usage, quota_bytes)) {
+            Some(folder) => {
+                store::clear_parts(folder);
+                measured()
+            }
+            None => Ok(usage),
+        }
+    });
+    usage.unwrap_or_else(|error| {
         if error.kind() != ErrorKind::Interrupted {
             engine.warn(format!("nothing more is kept here for others: the room cannot be told: {error}"));
         }
-        Usage { used_bytes: u64::MAX, free_bytes: 0 }
+        Usage { used_bytes: u64::MAX, parts_bytes: 0, free_bytes: 0 }
     })
-}
-
-/// A node that keeps replicas.
-impl Engine {
-    /// What was removed by hand makes room.
-    pub(super) fn measure_replicas(&self, stop: &Stop) {
-        let replicas = &self.memory.replicas;
-        if replicas.keeping().is_some_and(|keeping| keeping.running.is_empty()) {
-            replicas.measured(measure(self, stop));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -178,34 +226,33 @@ mod tests {
     }
 
     fn usage(used_bytes: u64, free_bytes: u64) -> Usage {
-        Usage { used_bytes, free_bytes }
+        Usage { used_bytes, parts_bytes: 0, free_bytes }
     }
 
-    fn room(replicas: &Replicas) -> Option<u64> {
+    fn room_of(replicas: &Replicas) -> Option<u64> {
         replicas.keeping().map(|keeping| keeping.room_bytes)
     }
 
     #[test]
     fn tasks_are_taken_on_within_the_quota_alone() {
         let replicas = Replicas::new(Some(100));
-        assert_eq!(room(&replicas), None, "nothing is known yet");
+        assert_eq!(room_of(&replicas), None, "nothing is known yet");
         assert_eq!(replicas.take_on(vec![task(1, 0)]).len(), 1);
         replicas.measured(usage(40, 1000));
-        assert_eq!(room(&replicas), Some(60));
+        assert_eq!(room_of(&replicas), Some(60));
         assert_eq!(replicas.take_on(vec![task(1, 50), task(2, 11), task(3, 10)]), [task(2, 11)]);
-        assert_eq!(room(&replicas), Some(0));
+        assert_eq!(room_of(&replicas), Some(0));
         assert_eq!(replicas.take_on(vec![task(1, 50)]), [], "it is known");
         assert_eq!(replicas.take_on(vec![task(4, 1)]), [task(4, 1)]);
-        replicas.ended(usage(90, 950));
-        assert_eq!((room(&replicas), replicas.first()), (Some(0), Some(task(3, 10))));
-        // It has failed.
-        replicas.ended(usage(90, 950));
-        assert_eq!(room(&replicas), Some(10));
+        replicas.done(true);
+        assert_eq!((room_of(&replicas), replicas.first()), (Some(0), Some(task(3, 10))));
+        replicas.failed(usage(90, 950));
+        assert_eq!(room_of(&replicas), Some(10));
         // The disk may have less than the quota, and files may have been put there behind our back.
         replicas.measured(usage(90, 3));
-        assert_eq!(room(&replicas), Some(3));
+        assert_eq!(room_of(&replicas), Some(3));
         replicas.measured(usage(101, 1000));
-        assert_eq!(room(&replicas), Some(0));
+        assert_eq!(room_of(&replicas), Some(0));
     }
 
     #[test]

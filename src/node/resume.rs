@@ -41,7 +41,7 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
     let mut told: HashMap<FileName, String> = HashMap::new();
     let mut jobs: HashMap<ContentKey, JobId> = HashMap::new();
     while !stop.is_triggered() {
-        let unfinished = store::unfinished(engine.folders.downloads());
+        let unfinished = store::unfinished(&engine.folders.downloads());
         if unfinished.is_empty() {
             break;
         }
@@ -56,7 +56,7 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
                 }
                 Some(Err(error)) => {
                     if !may_go_better_later(&error) {
-                        store::set_aside(engine.folders.downloads(), key);
+                        store::set_aside(&engine.folders.downloads(), key);
                         engine
                             .warn(format!("`{name}` is unfinished and left to the next `download`: {error}"));
                         continue;
@@ -87,7 +87,7 @@ fn job_of(
     if let Some(id) = jobs.get(&key) {
         return Some(*id);
     }
-    let record = store::wanted(engine.folders.downloads(), key).filter(|record| record.name == *name)?;
+    let record = store::wanted(&engine.folders.downloads(), key).filter(|record| record.name == *name)?;
     let id = engine.jobs.add(request(record), Origin::Unasked).ok()?;
     jobs.insert(key, id);
     Some(id)
@@ -111,7 +111,7 @@ fn go_on(
     // The record is read once the job runs: whoever sets it aside renames the record first and ends the job then, so that one of us
     // sees the other.
     let job = |_: &DownloadRequest, cancel: &Stop, progress: &mut dyn FnMut(Progress)| match store::wanted(
-        engine.folders.downloads(),
+        &engine.folders.downloads(),
         key,
     )
     .filter(|record| record.name == *name)
@@ -121,7 +121,7 @@ fn go_on(
     };
     let done = engine.jobs.run_once(engine, id, stop, job, &mut progress)?;
     if let Ok(Downloaded { outcome: Outcome::AlreadyHere, .. }) = &done
-        && let Ok(left) = Partial::open(engine.folders.downloads(), key)
+        && let Ok(left) = Partial::open(&engine.folders.downloads(), key)
     {
         // Somebody has put the very content there: what was fetched is of no use any more.
         let _stays = left.part.discard();
@@ -167,8 +167,8 @@ pub(super) fn set_aside(engine: &Arc<Engine>, name: &FileName) {
 /// Has a restarted node let the downloads of `name` be.
 pub(super) fn set_aside_records(engine: &Engine, name: &FileName) {
     for (_, key) in
-        store::unfinished(engine.folders.downloads()).iter().filter(|(unfinished, _)| unfinished == name)
+        store::unfinished(&engine.folders.downloads()).iter().filter(|(unfinished, _)| unfinished == name)
     {
-        store::set_aside(engine.folders.downloads(), *key);
+        store::set_aside(&engine.folders.downloads(), *key);
     }
 }

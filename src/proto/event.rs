@@ -73,8 +73,8 @@ pub enum Event {
     Verified { name: FileName, state: VerifyState, size_bytes: u64, b3: Option<String>, why: Option<String> },
     /// The upload rate in force; `null`: no limit.
     Limit { max_upload_bytes_per_s: Option<u64> },
-    /// Copies that nodes are to keep: how many nodes are to have it, have it, had it a moment ago, and are at it. `shortfall` says why there
-    /// will be fewer.
+    /// Copies that nodes are to keep: how many nodes are to have it, have it, had it a moment ago, and are at it. `shortfall` says why
+    /// there will be fewer.
     Replication {
         name: FileName,
         size_bytes: u64,

@@ -18,9 +18,9 @@ use super::disk::{At, Op};
 use super::folders::Folders;
 use super::partial::{PARTS_DIR, write_all};
 use super::scan::walk;
-use super::share::{Share, Standing};
+use super::share::{Share, ShareError, Standing};
 use crate::rt::Stop;
-use crate::types::{DatasetSpec, FileName, Printable};
+use crate::types::{DatasetSpec, FileName, Kind, Printable};
 
 const CONTEXT: &str = "nearpeer 2026 generated data set";
 /// Among the parts, whose names begin with a content id.
@@ -52,6 +52,8 @@ pub enum DatasetError {
     Peer(String),
     #[error("the data set needs {needed_bytes} bytes and {free_bytes} are free: free some, or generate less")]
     NoSpace { needed_bytes: u64, free_bytes: u64 },
+    #[error(transparent)]
+    Share(#[from] ShareError),
     #[error("the share cannot be looked at: {0}")]
     Look(std::io::Error),
     #[error("the data set cannot be written: cannot {op}: {errno}")]
@@ -72,8 +74,8 @@ pub fn generate(
 ) -> Result<Option<Generated>, DatasetError> {
     let names = dataset.spec.names(&dataset.peer);
     let names = names.ok_or_else(|| DatasetError::Peer(Printable(&dataset.peer).to_string()))?;
-    let share = folders.local();
-    let is_begun = beneath::look(share, &format!("{PARTS_DIR}/{MARK}")).is_ok();
+    let share = folders.target(Kind::Local)?;
+    let is_begun = beneath::look(&*share, &format!("{PARTS_DIR}/{MARK}")).is_ok();
     if !is_begun && has_files(folders, stop)? {
         return Ok(None);
     }
@@ -88,7 +90,7 @@ pub fn generate(
     if needed_bytes > free_bytes {
         return Err(DatasetError::NoSpace { needed_bytes, free_bytes });
     }
-    let writer = Writer::new(share)?;
+    let writer = Writer::new(&share)?;
     let mut generated = Generated::default();
     for (name, size_bytes) in missing {
         writer.write(&name, size_bytes, dataset.seed, stop)?;
@@ -199,7 +201,7 @@ impl<'a> Writer<'a> {
 mod tests {
     use super::*;
     use crate::store::{Disk, FaultyDisk, RealDisk};
-    use crate::types::{Kind, Layout};
+    use crate::types::Layout;
     use std::collections::BTreeMap;
     use std::fs;
     use std::path::Path;

@@ -2,6 +2,7 @@
 //!
 //! Each folder is a [`Share`] with its own handle, lock and parts, so that a kind of file is never reached or placed outside its folder,
 //! and a part lies on the file system of its target. A file is found where its kind comes first; others of its name are hidden by it.
+//! A folder that is removed or replaced while the node runs is opened anew by the next scan, and made anew by the next file placed in it.
 //!
 //! Invariant: no two folders are one directory, except that in the flat layout what is local and what was downloaded share theirs.
 
@@ -23,10 +24,8 @@ pub struct Folders {
     layout: Layout,
     /// The directory that was named. Locked in every layout.
     base: Arc<Share>,
-    local: Arc<Share>,
-    downloaded: Arc<Share>,
-    /// In the flat layout it is made when the first replica comes.
-    replicated: Mutex<Option<Arc<Share>>>,
+    /// The folder of each kind, in their order, as far as it is there: in the flat layout that of replicas is made when the first comes.
+    held: Mutex<[Option<Arc<Share>>; 3]>,
     saved: Option<Saved>,
 }
 
@@ -60,18 +59,14 @@ impl Folders {
         disk: Arc<dyn Disk>,
     ) -> Result<Folders, ShareError> {
         let base = Arc::new(Share::open(path, Arc::clone(&disk))?);
-        let folder = |kind| match layout.folder(kind) {
-            "." => Ok(Arc::clone(&base)),
-            folder => base.make_beneath(folder)?.locked().map(Arc::new),
-        };
-        let replicas = match layout {
-            // As good as locked: nobody else has business beneath `.nearpeer` while this node has the base.
-            Layout::Flat => base.open_beneath(layout.folder(Kind::Replicated)).ok().map(Arc::new),
-            Layout::Split => Some(folder(Kind::Replicated)?),
-        };
-        let (local, downloaded) = (folder(Kind::Local)?, folder(Kind::Downloaded)?);
-        let mut folders =
-            Folders { layout, base, local, downloaded, replicated: Mutex::new(replicas), saved: None };
+        let mut folders = Folders { layout, base, held: Mutex::default(), saved: None };
+        for kind in Kind::ALL {
+            match (layout, kind) {
+                // What is wrong with it is said when it is needed.
+                (Layout::Flat, Kind::Replicated) => _ = folders.renewed(kind, false),
+                _ => _ = folders.renewed(kind, true)?,
+            }
+        }
         folders.saved = save_dir.map(|dir| folders.open_saved(path, dir, disk)).transpose()?.flatten();
         Ok(folders)
     }
@@ -82,30 +77,20 @@ impl Folders {
     /// [`ShareError`]: there is no directory, a node shares it now, or it cannot be read.
     pub fn visit(path: &Path, disk: Arc<dyn Disk>) -> Result<Folders, ShareError> {
         let base = Arc::new(Share::visit(path, disk)?);
-        let (local, downloaded) = (Arc::clone(&base), Arc::clone(&base));
-        Ok(Folders {
-            layout: Layout::Flat,
-            base,
-            local,
-            downloaded,
-            replicated: Mutex::default(),
-            saved: None,
-        })
+        let held = Mutex::new([Some(Arc::clone(&base)), Some(Arc::clone(&base)), None]);
+        Ok(Folders { layout: Layout::Flat, base, held, saved: None })
     }
 
     /// `None`: downloads go there anyway.
     fn open_saved(&self, path: &Path, dir: &Path, disk: Arc<dyn Disk>) -> Result<Option<Saved>, ShareError> {
         let shown = || Printable(&dir.to_string_lossy()).to_string();
         let io = |error: io::Error| ShareError::Io { path: shown(), why: error.to_string() };
-        if self.downloaded.is_directory(dir) {
+        let is_folder = |folder: &Arc<Share>| folder.is_directory(dir);
+        if self.of(Kind::Downloaded).as_ref().is_some_and(is_folder) {
             return Ok(None);
         }
-        let replicated = self.replicated.lock().clone();
-        if [Some(&self.base), Some(&self.local), replicated.as_ref()]
-            .into_iter()
-            .flatten()
-            .any(|folder| folder.is_directory(dir))
-        {
+        let own = Kind::ALL.into_iter().filter_map(|kind| self.of(kind));
+        if own.chain([Arc::clone(&self.base)]).any(|folder| is_folder(&folder)) {
             let why = "the share has it for other files: save downloads in another directory".into();
             return Err(ShareError::Io { path: shown(), why });
         }
@@ -120,11 +105,6 @@ impl Folders {
         &self.base
     }
 
-    /// The folder of what is local.
-    pub fn local(&self) -> &Arc<Share> {
-        &self.local
-    }
-
     pub fn layout(&self) -> Layout {
         self.layout
     }
@@ -137,11 +117,39 @@ impl Folders {
 
     /// The folder that published files of this kind stand in; `None` if there is none yet.
     pub fn of(&self, kind: Kind) -> Option<Arc<Share>> {
-        match kind {
-            Kind::Local => Some(Arc::clone(&self.local)),
-            Kind::Downloaded => Some(Arc::clone(&self.downloaded)),
-            Kind::Replicated => self.replicated.lock().clone(),
+        self.held.lock()[kind as usize].clone()
+    }
+
+    /// Looks for the folders anew, and returns what is wrong with those that cannot be used; these are left out until they can be.
+    pub fn renew(&self) -> Vec<ShareError> {
+        Kind::ALL.into_iter().filter_map(|kind| self.renewed(kind, false).err()).collect()
+    }
+
+    /// The folder of this kind as it is there now; where it is missing `None`, or else it is made.
+    fn renewed(&self, kind: Kind, make: bool) -> Result<Option<Arc<Share>>, ShareError> {
+        let renewed = self.reopened(kind, make);
+        self.held.lock()[kind as usize] = renewed.as_ref().ok().cloned().flatten();
+        renewed
+    }
+
+    fn reopened(&self, kind: Kind, make: bool) -> Result<Option<Arc<Share>>, ShareError> {
+        let path = self.layout.folder(kind);
+        if path == "." {
+            return Ok(Some(Arc::clone(&self.base)));
         }
+        let held = self.of(kind).filter(|share| self.base.has_beneath(path, share));
+        if held.is_some() {
+            return Ok(held);
+        }
+        let opened = match if make { self.base.make_beneath(path) } else { self.base.open_beneath(path) } {
+            Err(ShareError::NoSuchDirectory { .. }) if !make => return Ok(None),
+            opened => opened?,
+        };
+        Ok(Some(Arc::new(match self.layout {
+            // As good as locked: nobody else has business beneath `.nearpeer` while this node has the base.
+            Layout::Flat => opened,
+            Layout::Split => opened.locked()?,
+        })))
     }
 
     /// The folder that a fetched file of this kind is placed in, made if it is missing.
@@ -149,27 +157,21 @@ impl Folders {
     /// # Errors
     /// [`ShareError`]: it cannot be made or locked.
     pub fn target(&self, kind: Kind) -> Result<Arc<Share>, ShareError> {
-        match kind {
-            Kind::Local => Ok(Arc::clone(&self.local)),
-            Kind::Downloaded => Ok(Arc::clone(self.downloads())),
-            Kind::Replicated => match self.of(kind) {
-                Some(share) => Ok(share),
-                None => {
-                    let made = Arc::new(self.base.make_beneath(self.layout.folder(kind))?);
-                    Ok(Arc::clone(self.replicated.lock().get_or_insert(made)))
-                }
-            },
+        match &self.saved {
+            Some(saved) if kind == Kind::Downloaded => Ok(Arc::clone(&saved.share)),
+            _ => self.renewed(kind, true).map(|folder| folder.unwrap_or_else(|| Arc::clone(&self.base))),
         }
     }
 
-    /// Where downloads are placed.
-    pub fn downloads(&self) -> &Arc<Share> {
-        self.saved.as_ref().map_or(&self.downloaded, |saved| &saved.share)
+    /// Where downloads were placed, and are, unless the folder is made anew.
+    pub fn downloads(&self) -> Arc<Share> {
+        let saved = self.saved.as_ref().map(|saved| Arc::clone(&saved.share));
+        saved.or_else(|| self.of(Kind::Downloaded)).unwrap_or_else(|| Arc::clone(&self.base))
     }
 
     /// The folders that fetched files are placed in, as far as they are there: where parts lie.
     pub fn targets(&self) -> Vec<Arc<Share>> {
-        [Some(Arc::clone(self.downloads())), self.of(Kind::Replicated)].into_iter().flatten().collect()
+        [Some(self.downloads()), self.of(Kind::Replicated)].into_iter().flatten().collect()
     }
 
     /// Returns true if and only if downloads go to a directory of their own, which is none of the shared folders.
@@ -313,6 +315,31 @@ mod tests {
         folders.target(Kind::Replicated).expect("made");
         assert!(folders.of(Kind::Replicated).is_some());
         assert_eq!((folders.shared().len(), folders.targets().len()), (2, 2));
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_or_replaced_is_used_as_it_is_now() {
+        for layout in [Layout::Flat, Layout::Split] {
+            let (dir, folders) = made(layout);
+            let path = dir.path().join(layout.folder(Kind::Replicated));
+            place(&folders, Kind::Replicated, "old", b"old");
+            fs::remove_dir_all(&path).expect("removed");
+            assert!(folders.renew().is_empty() && folders.of(Kind::Replicated).is_none());
+            place(&folders, Kind::Replicated, "new", b"new");
+            assert_eq!(fs::read(path.join("new")).expect("in place"), b"new");
+            // Another one in its place.
+            fs::rename(&path, dir.path().join("moved")).expect("moved");
+            fs::create_dir(&path).expect("made");
+            fs::write(path.join("other"), b"other").expect("written");
+            assert!(folders.renew().is_empty());
+            assert_eq!(kind(&folders, "other"), Kind::Replicated);
+            assert!(folders.visible(&name("new")).is_err());
+            // One that is no directory.
+            fs::remove_dir_all(&path).expect("removed");
+            symlink(dir.path().join("moved"), &path).expect("linked");
+            assert!(folders.renew().is_empty() && folders.visible(&name("new")).is_err());
+            assert!(folders.target(Kind::Replicated).is_err());
+        }
     }
 
     #[test]

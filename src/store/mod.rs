@@ -21,8 +21,8 @@ pub use disk::{Disk, FaultyDisk, Op, RealDisk};
 pub use folders::{Folders, Visible};
 pub use hash::{HashError, Hashed, hash_file, is_shortage, whole_md5};
 pub use partial::{
-    Opened, Partial, PartialError, Placed, Record, Swept, leave_no_trace, set_aside, sweep, take_over,
-    unfinished, wanted,
+    Opened, Partial, PartialError, Placed, Record, Swept, clear_parts, leave_no_trace, set_aside, sweep,
+    take_over, unfinished, wanted,
 };
 pub use scan::{FoundFile, walk};
 pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};

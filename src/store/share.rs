@@ -153,6 +153,13 @@ impl Share {
         }
     }
 
+    /// Returns true if and only if `path` beneath this one leads to `other` and through no link.
+    pub(super) fn has_beneath(&self, path: &str, other: &Share) -> bool {
+        let found = beneath::look(self, path).and_then(rustix::fs::fstat);
+        let (Ok(found), Ok(other)) = (found, rustix::fs::fstat(&other.dir)) else { return false };
+        (found.st_dev, found.st_ino) == (other.st_dev, other.st_ino)
+    }
+
     /// Returns true if and only if it is the directory at `path`.
     pub(super) fn is_directory(&self, path: &Path) -> bool {
         let (Ok(own), Ok(other)) = (rustix::fs::fstat(&self.dir), rustix::fs::stat(path)) else {

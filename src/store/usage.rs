@@ -13,7 +13,10 @@ use crate::rt::Stop;
 /// What a folder takes, and what is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
+    /// Of its files.
     pub used_bytes: u64,
+    /// Of what downloads have left unfinished in it.
+    pub parts_bytes: u64,
     /// On its file system, for this process.
     pub free_bytes: u64,
 }
@@ -25,15 +28,15 @@ impl Usage {
     /// # Errors
     /// When something cannot be read; `Interrupted` when `stop` was triggered.
     pub fn of(folder: Option<&Share>, base: &Share, stop: &Stop) -> io::Result<Usage> {
-        let mut used_bytes = 0u64;
+        let (mut used_bytes, mut parts_bytes) = (0u64, 0);
         if let Some(folder) = folder {
-            used_bytes = sweep(folder).allocated_bytes;
+            parts_bytes = sweep(folder).allocated_bytes;
             let mut found = |file: super::FoundFile| {
                 used_bytes = used_bytes.saturating_add(file.stamp.size_bytes);
             };
             walk(folder, stop, &mut found, &mut |_| {})?;
         }
-        Ok(Usage { used_bytes, free_bytes: base.disk().free_bytes(base.as_fd())? })
+        Ok(Usage { used_bytes, parts_bytes, free_bytes: base.disk().free_bytes(base.as_fd())? })
     }
 }
 
@@ -63,5 +66,6 @@ mod tests {
         part.write_piece(0, &[1; 8]).expect("written");
         drop(part);
         assert_eq!(used(), 5);
+        assert_eq!(Usage::of(Some(&share), &share, &stop).expect("told").parts_bytes, 0);
     }
 }

@@ -45,6 +45,13 @@ fn start(config: NodeConfig) -> Node {
     node
 }
 
+/// Stops a node and lets go of its folders.
+fn end(node: Node) {
+    assert!(node.stop().is_clean());
+    // The share is free again.
+    drop(node);
+}
+
 fn directory() -> TempDir {
     TempDir::new().expect("a directory")
 }
@@ -116,7 +123,7 @@ fn kinds_stand_in_their_places_are_published_and_outlive_a_restart() {
         for file in ["small", "sub/large"] {
             assert_eq!(world.holders(&node, file), 2, "{file} {layout}");
         }
-        assert!(node.stop().is_clean());
+        end(node);
         let node = start(config);
         assert_eq!(kinds(&node), expected, "{layout}, after a restart");
         // Replica and download are sent to others.
@@ -127,7 +134,7 @@ fn kinds_stand_in_their_places_are_published_and_outlive_a_restart() {
             assert!(is_fetched(&done), "{done:?}");
         }
         for node in [asker, node] {
-            assert!(node.stop().is_clean());
+            end(node);
         }
     }
 }
@@ -158,7 +165,25 @@ fn a_replica_is_never_in_the_way_of_a_file_of_the_users() {
         fs::remove_file(share.path().join(local)).expect("removed");
         node.update_list(&stop()).expect("scanned");
         assert_eq!(kinds(&node), [kind("small", Kind::Replicated)]);
-        assert!(node.stop().is_clean());
+        end(node);
+    }
+}
+
+#[test]
+fn a_folder_that_is_removed_while_the_node_runs_is_an_empty_one() {
+    let world = World::new();
+    for (layout, folder) in [(Layout::Flat, ".nearpeer"), (Layout::Split, "replicated")] {
+        let share = directory();
+        let node = start(world.config(share.path(), layout));
+        for round in [1, 2] {
+            let done = replicate(&node, "sub/large");
+            assert!(is_fetched(&done), "{layout}, {round}: {done:?}");
+            assert_eq!(kinds(&node), [kind("sub/large", Kind::Replicated)]);
+            fs::remove_dir_all(share.path().join(folder)).expect("removed");
+            node.update_list(&stop()).expect("scanned");
+            assert_eq!(kinds(&node), [], "{layout}, {round}");
+        }
+        end(node);
     }
 }
 
@@ -176,11 +201,12 @@ fn what_is_kept_for_others_is_downloaded_without_a_source() {
         let done = replicate(&node, "sub/large");
         assert!(is_fetched(&done) && share.path().join(replica).is_file(), "{done:?}");
         let World { tracker, holder, .. } = world;
-        assert!(holder.stop().is_clean());
+        end(holder);
         let done = download(&node, "sub/large", false);
         assert!(is_already_here(&done), "{done:?}");
         assert_eq!(fs::read(share.path().join(target)).expect("in place"), vec![7; (2 << 20) + 1]);
         assert!(!share.path().join(replica).exists());
+        assert!(!node.files()[0].entry.is_replica(), "others are told");
         assert_eq!(kinds(&node), [kind("sub/large", Kind::Downloaded)]);
         // It is sent to others from where it is now.
         let others = directory();
@@ -188,10 +214,12 @@ fn what_is_kept_for_others_is_downloaded_without_a_source() {
         let asker = start(config.clone());
         let done = download(&asker, "sub/large", false);
         assert!(is_fetched(&done), "{done:?}");
-        assert!(node.stop().is_clean() && asker.stop().is_clean());
+        end(node);
+        end(asker);
         let node = start(NodeConfig { share: share.path().to_owned(), ..config });
         assert_eq!(kinds(&node), [kind("sub/large", Kind::Downloaded)], "after a restart");
-        assert!(node.stop().is_clean() && tracker.stop().is_clean());
+        end(node);
+        assert!(tracker.stop().is_clean());
     }
 }
 
@@ -213,7 +241,7 @@ fn in_the_split_layout_a_local_file_is_neither_replaced_nor_fetched_again() {
     assert_eq!(fs::read(&local).expect("there"), b"other");
     assert_eq!(fs::read(share.path().join("downloaded/small")).expect("there"), b"small");
     assert_eq!(kinds(&node), [kind("small", Kind::Local)]);
-    assert!(node.stop().is_clean());
+    end(node);
 }
 
 #[test]
@@ -246,9 +274,9 @@ fn downloads_go_to_their_own_directory_and_are_shared_only_within_the_share() {
         assert_eq!(world.holders(&node, "sub/large"), 1);
         assert_eq!(fs::read_dir(save_dir.join(".nearpeer")).expect("made").count(), 0, "no part is left");
         assert!(!share.path().join(".nearpeer").exists());
-        assert!(node.stop().is_clean());
+        end(node);
         let node = start(config);
         assert_eq!(kinds(&node), expected, "after a restart");
-        assert!(node.stop().is_clean());
+        end(node);
     }
 }

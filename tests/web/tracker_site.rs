@@ -109,7 +109,7 @@ fn pages_need_no_script_and_nothing_from_elsewhere_and_are_small() {
             "{policy}"
         );
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-        assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(page.header("referrer-policy"), Some("same-origin"));
         let text = page.text();
         assert!(
             text.contains("<html lang=\"en\">")

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 
 use clap::builder::{OsStringValueParser, Resettable};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::file::Entry;
 use super::{ConfigError, Program};
@@ -133,6 +133,12 @@ impl<'a> Line<'a> {
         self.given.try_get_raw(id).ok().flatten().and_then(|mut values| values.next()).map(OsStr::to_owned)
     }
 
+    /// What was typed, given several times or once, as one value.
+    fn typed_joined(&self, id: &str) -> Option<OsString> {
+        let all: Vec<_> = self.given.try_get_raw(id).ok().flatten()?.collect();
+        Some(all.join(OsStr::new(",")))
+    }
+
     /// The whole command line anew: flags, then what has no flag.
     ///
     /// # Errors
@@ -169,7 +175,7 @@ impl<'a> Line<'a> {
                     Setting { key: long.to_owned(), value, origin }
                 }
                 _ if is_typed => {
-                    let value = if takes_value { self.typed(id) } else { Some("true".into()) };
+                    let value = if takes_value { self.typed_joined(id) } else { Some("true".into()) };
                     Setting { key: long.to_owned(), value, origin: Origin::Typed }
                 }
                 _ => {
@@ -179,7 +185,8 @@ impl<'a> Line<'a> {
                 }
             };
             if let (Some(value), true) = (&setting.value, setting.origin != Origin::Default) {
-                merged.arguments.extend(flag(long, takes_value, value));
+                let several = matches!(arg.get_action(), ArgAction::Append);
+                merged.arguments.extend(flags(long, takes_value, several, value));
             }
             if may_be_elsewhere {
                 merged.settings.push(setting);
@@ -249,14 +256,24 @@ fn port_of(base: Option<OsString>, id: Option<OsString>) -> Option<OsString> {
     Some((base + digits.checked_sub(1)?).to_string().into())
 }
 
-fn flag(long: &str, takes_value: bool, value: &OsStr) -> Option<OsString> {
-    let mut text = OsString::from(format!("--{long}"));
-    if takes_value {
-        text.push("=");
+/// A flag as it is typed; one that may come several times has its values between commas.
+fn flags(long: &str, takes_value: bool, several: bool, value: &OsStr) -> Vec<OsString> {
+    let with = |value: &OsStr| {
+        let mut text = OsString::from(format!("--{long}="));
         text.push(value);
-        return Some(text);
+        text
+    };
+    match (takes_value, value.to_str()) {
+        (false, on) => {
+            if on == Some("true") {
+                vec![format!("--{long}").into()]
+            } else {
+                Vec::new()
+            }
+        }
+        (true, Some(values)) if several => values.split(',').map(|value| with(OsStr::new(value))).collect(),
+        (true, _) => vec![with(value)],
     }
-    (value == "true").then_some(text)
 }
 
 /// A value as its flag takes it.

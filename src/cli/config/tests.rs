@@ -211,6 +211,14 @@ fn each_value_is_shown_with_its_origin_and_can_be_read_again() {
 }
 
 #[test]
+fn a_flag_that_may_come_several_times_keeps_all_of_its_values() {
+    let case = Case::new().file("n.toml", "http-host = 'a,b'\n");
+    assert_eq!(case.share("node ::1 0 d -c @/n.toml").pages.http_host, ["a", "b"]);
+    let args = case.share("node ::1 0 d --http-host x --http-host y");
+    assert_eq!(args.pages.http_host, ["x", "y"]);
+}
+
+#[test]
 fn commands_take_from_the_same_file_what_is_theirs() {
     let case =
         Case::new().file("n.toml", "tracker = '127.0.0.1:7'\nheadless = true\ndir = '/srv/a'\njson = true\n");

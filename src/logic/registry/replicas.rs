@@ -195,6 +195,9 @@ impl Registry {
         self.replication.age_losses(grace, losses_max, now);
         self.replication.quiet_until.get_or_insert(now + grace);
         self.replication.is_on = self.limits.replicas > 0 || !self.replication.wishes.is_empty();
+        if !self.replication.is_on && self.replication.tasks.is_empty() {
+            return;
+        }
         let is_lost = |node: &Node| node.pulse.silent_for(now).is_some_and(|silent| silent >= grace);
         let lost: Vec<u32> = self
             .nodes

@@ -10,7 +10,7 @@ use crate::node::core;
 use crate::node::engine::Engine;
 use crate::rt::Stop;
 use crate::store::{self, HashError, Share, Standing, hash_file};
-use crate::types::{FileName, Kind};
+use crate::types::{FileEntry, FileName, Kind};
 
 /// A kind of file, a name, and the folder that it leads to.
 #[derive(Debug)]
@@ -81,8 +81,9 @@ impl Target {
         let replicas = replicas.ok_or_else(|| standing_error(&self.name, &ErrorKind::NotFound.into()))?;
         let placed = store::take_over(&replicas, &self.folder, &self.name, own.entry.key(), &own.stamp)
             .map_err(|error| disk_error(&self.name, &error))?;
+        let attributes = FileEntry::attributes_of(false);
         let file = SharedFile {
-            entry: Arc::clone(&own.entry),
+            entry: Arc::new(FileEntry { attributes, ..FileEntry::clone(&own.entry) }),
             kind: self.kind,
             manifest: Arc::clone(&own.manifest),
             stamp: placed.stamp,

@@ -34,7 +34,7 @@ use crate::types::{ContentId, ContentKey, FileName, Geometry, Md5Digest};
 
 pub use place::take_over;
 pub use record::Record;
-pub use sweep::{Swept, leave_no_trace, set_aside, sweep, unfinished, wanted};
+pub use sweep::{Swept, clear_parts, leave_no_trace, set_aside, sweep, unfinished, wanted};
 
 /// Hidden, so that it is never shared, listed or a download's target.
 pub(super) const PARTS_DIR: &str = ".nearpeer";

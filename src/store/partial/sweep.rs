@@ -90,6 +90,19 @@ pub fn sweep(share: &Share) -> Swept {
     swept
 }
 
+/// Removes all parts, with their records, that nobody works on.
+pub fn clear_parts(share: &Share) {
+    let Ok(dir) = beneath::open_dir(share, PARTS_DIR) else { return };
+    for (id, kinds) in left_overs(&dir) {
+        if open_left_over(share.disk(), &dir, id).is_ok_and(|part| !part.as_ref().is_some_and(Lock::is_taken))
+        {
+            for kind in kinds {
+                let _stays = share.disk().unlink(At { dir: dir.as_fd(), name: &kind.name(id) });
+            }
+        }
+    }
+}
+
 /// What is there of each content. Files of other names are nobody's business here.
 fn left_overs(dir: &OwnedFd) -> BTreeMap<ContentId, Vec<Left>> {
     let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();

@@ -303,3 +303,19 @@ fn reading_back_loses_nothing_and_tells_what_failed() {
     assert_eq!(error.raw_os_error(), Some(Errno::IO.raw_os_error()));
     assert_eq!(part.whole_md5(&stop).expect("read").to_string(), "5d41402abc4b2a76b9719d911017c592");
 }
+
+#[test]
+fn parts_are_cleared_but_for_those_in_use() {
+    let (dir, share) = fixture::share();
+    begun(&share, "f", &[1]).keep();
+    clear_parts(&share);
+    assert_eq!(left(&dir), Vec::<String>::new());
+    begun(&share, "f", &[1]).set_aside();
+    clear_parts(&share);
+    assert_eq!(left(&dir), Vec::<String>::new());
+    let in_use = begun(&share, "f", &[1]);
+    clear_parts(&share);
+    assert_eq!(left(&dir), [".part", ".resume"]);
+    in_use.keep();
+    assert_eq!(unfinished(&share).len(), 1);
+}
