@@ -47,7 +47,9 @@ fn start(config: NodeConfig) -> Node {
 
 /// Stops a node and lets go of its folders.
 fn end(node: Node) {
-    assert!(node.stop().is_clean());
+    let report = node.stop();
+    drop(node);
+    assert!(report.is_clean(), "{report:?}");
 }
 
 fn directory() -> TempDir {
