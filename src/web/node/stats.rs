@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use bytesize::ByteSize;
 use maud::html;
 use serde_json::json;
 
@@ -113,7 +114,8 @@ impl Inner {
             let mut past = self.past.lock();
             (past.sent.per_s(now), past.fetched.per_s(now), past.searches.clone())
         };
-        let rate = |top: f64| format!("{}/s", size(top as u64));
+        // In decimal units, as the line of a plot is at a round number of bytes.
+        let rate = |top: f64| format!("{}/s", ByteSize(top as u64).display().si());
         let main = html! {
             h1 { "Stats" }
             div #stats data-live {
