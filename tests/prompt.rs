@@ -437,7 +437,7 @@ fn a_background_download_tells_above_the_prompt_and_can_be_cancelled() {
     for (keys, answer) in [
         ("jobs\r", "1 running "),
         ("limit 1M\r", "max-upload 1000000"),
-        ("cancel 1\r", "large.bin"),
+        ("cancel 1\r", "1 cancelled "),
         ("cancel 1\r", "download 1 has ended"),
         ("find --help\r", "Usage: find"),
     ] {
@@ -455,8 +455,6 @@ fn a_background_download_that_ends_is_told_of() {
     let _source = world.slow_source("20MiB");
     world.keys("download large.bin &\r");
     world.expect("[1] downloaded large.bin 8388608 bytes ");
-    world.keys("exit\r");
-    world.ends_with(0);
 }
 
 #[test]
@@ -491,9 +489,10 @@ fn a_tracker_has_a_prompt_at_its_terminal_and_just_serves_in_the_background() {
         session.exp_string(text).unwrap_or_else(|error| panic!("awaiting {text:?}: {error}"));
     };
     expect(&mut session, "> ");
-    for (keys, answer) in [("stats\r", "nodes_live 0"), ("help\r", "stop the tracker"), ("nodes\r", "> ")] {
+    for (keys, answer) in [("stats\r", "nodes_live 0"), ("help\r", "stop the tracker")] {
         session.send(keys).and_then(|_| session.flush()).expect("sent");
         expect(&mut session, answer);
+        expect(&mut session, "> ");
     }
     session.send("stop\r").and_then(|_| session.flush()).expect("sent");
     expect(&mut session, "code 0");

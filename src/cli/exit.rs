@@ -4,7 +4,6 @@
 
 use std::process::ExitCode;
 
-use super::oneshot::share_code;
 pub use crate::proto::event::ErrorCode;
 use crate::store::DatasetError;
 use crate::tracker;
@@ -63,7 +62,6 @@ pub fn dataset_error_code(error: &DatasetError) -> ErrorCode {
     match error {
         DatasetError::Peer(_) => ErrorCode::Usage,
         DatasetError::NoSpace { .. } => ErrorCode::NoSpace,
-        DatasetError::Share(error) => share_code(error),
         DatasetError::Look(_) | DatasetError::Disk { .. } => ErrorCode::LocalIo,
         DatasetError::Stopped => ErrorCode::Interrupted,
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crossbeam_channel::bounded;
+
 use super::command::{self, Command, Deed, Listed, ParseError};
 use super::exit::{ErrorCode, Exit};
 use super::output::{WriteEnd, say};
@@ -15,11 +17,15 @@ use super::sink::Sink;
 use super::tally::{Tally, stat};
 use super::verbs;
 use crate::node::{
-    CommandError, DownloadError, DownloadRequest, FindReport, JobError, JobId, Node, Outcome, events,
+    CommandError, DownloadError, DownloadRequest, FindReport, JobError, JobId, JobState, Node, Outcome, What,
+    events,
 };
 use crate::proto::event::Event;
 use crate::rt::{Stop, clock};
 use crate::types::{Liveness, Millis, Query};
+
+/// A download that is paused or cancelled is waited for so long.
+const JOB_STOPS: Duration = Duration::from_secs(2);
 
 /// What is next after a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,12 +272,7 @@ impl<'a> Session<'a> {
             }
             Command::Jobs => self.sink.tell(self.node.jobs().iter().map(events::job))?,
             Command::Job(deed, id) => {
-                let done = match deed {
-                    Deed::Cancel => self.node.cancel(id),
-                    Deed::Pause => self.node.pause(id),
-                    Deed::Resume => self.node.resume(id),
-                };
-                done.map_err(Failed::Job)?;
+                self.do_to_job(deed, id).map_err(Failed::Job)?;
                 self.tell_job(id)?;
             }
             Command::Limit(limit) => {
@@ -304,6 +305,25 @@ impl<'a> Session<'a> {
                 Ok(Exit::Error(code))
             }
         }
+    }
+
+    /// Does it, and waits a moment until it shows: the download has to stop first.
+    fn do_to_job(&self, deed: Deed, id: JobId) -> Result<(), JobError> {
+        let (news, changed) = bounded(1);
+        let _watching = self.node.watch(move |told| {
+            if let (true, What::State(_)) = (told.id == id, told.what) {
+                let _is_known_already = news.try_send(());
+            }
+        });
+        match deed {
+            Deed::Cancel => self.node.cancel(id)?,
+            Deed::Pause => self.node.pause(id)?,
+            Deed::Resume => return self.node.resume(id),
+        }
+        let runs = || self.node.jobs().iter().any(|job| job.id == id && job.state == JobState::Running);
+        let deadline = clock::now() + JOB_STOPS;
+        while runs() && changed.recv_deadline(deadline).is_ok() {}
+        Ok(())
     }
 
     fn tell_job(&mut self, id: JobId) -> Result<(), WriteEnd> {

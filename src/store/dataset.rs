@@ -18,7 +18,7 @@ use super::disk::{At, Op};
 use super::folders::Folders;
 use super::partial::{PARTS_DIR, write_all};
 use super::scan::walk;
-use super::share::{Share, ShareError, Standing};
+use super::share::{Share, Standing};
 use crate::rt::Stop;
 use crate::types::{DatasetSpec, FileName, Kind, Printable};
 
@@ -52,8 +52,6 @@ pub enum DatasetError {
     Peer(String),
     #[error("the data set needs {needed_bytes} bytes and {free_bytes} are free: free some, or generate less")]
     NoSpace { needed_bytes: u64, free_bytes: u64 },
-    #[error(transparent)]
-    Share(#[from] ShareError),
     #[error("the share cannot be looked at: {0}")]
     Look(std::io::Error),
     #[error("the data set cannot be written: cannot {op}: {errno}")]
@@ -74,7 +72,8 @@ pub fn generate(
 ) -> Result<Option<Generated>, DatasetError> {
     let names = dataset.spec.names(&dataset.peer);
     let names = names.ok_or_else(|| DatasetError::Peer(Printable(&dataset.peer).to_string()))?;
-    let share = folders.target(Kind::Local)?;
+    let share =
+        folders.target(Kind::Local).map_err(|error| DatasetError::Look(std::io::Error::other(error)))?;
     let is_begun = beneath::look(&*share, &format!("{PARTS_DIR}/{MARK}")).is_ok();
     if !is_begun && has_files(folders, stop)? {
         return Ok(None);

@@ -47,9 +47,9 @@ fn start(config: NodeConfig) -> Node {
 
 /// Stops a node and lets go of its folders.
 fn end(node: Node) {
-    assert!(node.stop().is_clean());
-    // The share is free again.
+    let report = node.stop();
     drop(node);
+    assert!(report.is_clean(), "{report:?}");
 }
 
 fn directory() -> TempDir {
