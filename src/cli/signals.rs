@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 
 use super::exit::{ErrorCode, Exit};
@@ -124,9 +124,10 @@ impl Signals {
         })
     }
 
-    /// Puts the terminal back as it was at start.
+    /// Puts the terminal back as it was at start. One that another job has is left alone: the system would stop us for touching it.
     pub fn restore_terminal(&self) {
-        if let Some(terminal) = &self.0.terminal {
+        let is_ours = || tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
+        if let Some(terminal) = self.0.terminal.as_ref().filter(|_| is_ours()) {
             let _terminal_is_gone = tcsetattr(io::stdin(), OptionalActions::Now, terminal);
         }
     }
