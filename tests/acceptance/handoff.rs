@@ -92,12 +92,12 @@ fn a_long_path_has_a_socket_too() {
 fn who_goes_cancels_and_the_node_goes_on() {
     let bytes = noise(52, 8 << 20);
     let world = World::new().tracker();
-    let slow = NodeSpec::new().headless().file("slow.bin", &bytes).flags(&["--max-upload", "200k"]);
+    let slow = NodeSpec::new().headless().file("slow.bin", &bytes).flags(&["--max-upload", "1MiB"]);
     let _slow = world.start(slow);
     let mut own = world.start(NodeSpec::new());
     let path = own.share.display().to_string();
     let mut client = world.launch_one_shot(&["download", "slow.bin", "-d", &path, "--json"]);
-    client.expect_line(Stream::Stdout, 0, DEADLINE, "a source", |line| line.contains(r#""event":"source""#));
+    client.expect_line(Stream::Stdout, 0, DEADLINE, "a piece", |line| line.contains(r#""event":"bytes""#));
     client.signal(Signal::INT);
     assert_eq!(client.wait(DEADLINE), 130, "{}", client.transcript());
     // The part is there for the next download once the job has ended: its record says that nobody waits for it.
