@@ -1,0 +1,213 @@
+//! Each rule can fail: small texts, and the lines at which it must find fault.
+
+use crate::documents::*;
+use crate::rules::*;
+use crate::source::*;
+
+/// Checks at which lines, counted from 1, `rule` finds fault with a file of that path and text.
+fn check(rule: fn(&Source) -> Vec<String>, path: &str, text: &str, expected: &[usize]) {
+    let faults = rule(&Source::new(path, text));
+    let line = |fault: &String| fault.split(':').nth(1).and_then(|number| number.parse().ok());
+    let lines: Vec<usize> = faults.iter().filter_map(line).collect();
+    assert_eq!(lines, expected, "{path}: {text:?}: {faults:?}");
+    assert!(faults.iter().all(|fault| fault.starts_with(&format!("{path}:"))), "{faults:?}");
+}
+
+const TESTS: &str = "#[cfg(test)]\nmod tests {\n";
+
+#[test]
+fn upward_imports_are_found() {
+    let rule = imports_point_down;
+    check(rule, "src/types/name.rs", "//! x\nuse crate::proto::frame;\n", &[2]);
+    check(rule, "src/proto/mod.rs", "fn f() { crate::logic::select::rank() }", &[1]);
+    check(rule, "src/logic/select.rs", "use crate::{\n    types::Millis,\n    net::front,\n};\n", &[3]);
+    check(rule, "src/net/front.rs", "use crate::node::Node;", &[1]);
+    check(rule, "src/node/core.rs", "pub use crate::cli::output;", &[1]);
+    check(rule, "src/proto/frame.rs", "use super::super::net::front;", &[1]);
+    check(rule, "src/proto/mod.rs", "use super::net::front;", &[1]);
+    check(rule, "src/net/front.rs", "use crate::logic::select;", &[1]);
+    check(rule, "src/logic/registry/index.rs", "use crate::proto::frame;", &[1]);
+    check(rule, "src/logic/select.rs", "use crate::proto::frame;", &[1]);
+    check(rule, "src/strange/mod.rs", "", &[1]);
+    check(rule, "src/logic/select.rs", &format!("{TESTS}use crate::rt::Stop;"), &[3]);
+    check(rule, "src/logic/select.rs", &format!("use crate::rt::clock;\n{TESTS}"), &[1]);
+}
+
+#[test]
+fn downward_imports_are_allowed() {
+    let rule = imports_point_down;
+    check(rule, "src/logic/transfer.rs", "use crate::proto::frame;\nuse crate::logic::select;", &[]);
+    check(rule, "src/net/front.rs", "use crate::rt::Stop;\nuse crate::store::Share;\nuse super::conn;", &[]);
+    check(rule, "src/cli/node.rs", "use crate::node::Node;\n// crate::cli", &[]);
+    check(rule, "src/bin/node.rs", "use nearpeer::cli;", &[]);
+    check(
+        rule,
+        "src/types/name.rs",
+        "// use crate::net\n/* crate::net */ const A: &str = \"crate::net\";",
+        &[],
+    );
+    check(rule, "src/logic/select.rs", &format!("{TESTS}use crate::rt::clock;"), &[]);
+    check(rule, "src/logic/registry/tests.rs", "use crate::rt::clock;", &[]);
+}
+
+#[test]
+fn mechanism_on_pure_floors_is_found() {
+    let rule = pure_floors_hold_no_mechanism;
+    for line in [
+        "use std::net::TcpStream;",
+        "use std::net::{SocketAddr, TcpListener};",
+        "std::net::UdpSocket::bind(a)",
+        "use std::fs;",
+        "use std::{fmt, fs::File};",
+        "std::thread::spawn(f);",
+        "use std::sync::Mutex;",
+        "use std::sync::mpsc;",
+        "use parking_lot::RwLock;",
+        "use crossbeam_channel as channel;",
+    ] {
+        for path in ["src/types/name.rs", "src/proto/mod.rs", "src/logic/registry/index.rs"] {
+            assert!(!rule(&Source::new(path, line)).is_empty(), "{line}");
+        }
+        check(rule, "src/net/front.rs", line, &[]);
+        check(rule, "src/logic/select.rs", &format!("{TESTS}{line}"), &[]);
+    }
+    check(rule, "src/types/name.rs", "use std::net::SocketAddr;\nuse std::sync::Arc;\n// TcpStream", &[]);
+}
+
+#[test]
+fn clocks_are_found() {
+    let rule = clock_is_asked_in_rt;
+    check(rule, "src/net/front.rs", "a\nlet t = Instant::now();\nSystemTime::now();", &[2, 3]);
+    check(rule, "src/net/front.rs", &format!("{TESTS}std::time::Instant::now()"), &[3]);
+    check(rule, "src/net/front.rs", "since.elapsed()", &[1]);
+    check(rule, "src/rt/clock.rs", "Instant::now()", &[]);
+    check(
+        rule,
+        "src/net/front.rs",
+        "// Instant::now\n\"Instant::now\"; MyInstant::now(); Instant::nowhere()",
+        &[],
+    );
+}
+
+#[test]
+fn threads_of_others_are_found() {
+    let rule = threads_are_started_in_rt;
+    check(rule, "src/net/front.rs", "x\nstd::thread::spawn(f);", &[2]);
+    check(rule, "src/node/handle.rs", "use std::thread::Builder;\nuse std::{fmt, thread};", &[1, 2]);
+    check(rule, "src/rt/threads.rs", "use std::thread::Builder;", &[]);
+    check(rule, "src/net/front.rs", &format!("// std::thread\n{TESTS}std::thread::spawn(f)"), &[]);
+}
+
+#[test]
+fn long_files_and_lines_are_found() {
+    let lines = |count: usize| "x\n".repeat(count);
+    check(files_are_short, "src/net/front.rs", &lines(501), &[501]);
+    check(files_are_short, "src/net/front.rs", &lines(500), &[]);
+    check(files_are_short, "src/net/front.rs", &format!("{}{TESTS}{}", lines(500), lines(900)), &[]);
+    check(files_are_short, "src/net/front.rs", &format!("#[cfg(test)]\nmod model;\n{}", lines(499)), &[501]);
+    check(lines_are_short, "src/net/front.rs", &format!("a\n{}\n{}", "ü".repeat(140), "ü".repeat(141)), &[3]);
+    check(files_are_short, "src/logic/backoff/tests/rounds.rs", &lines(501), &[501]);
+    check(lines_are_short, "tests/tidy.rs", &"x".repeat(141), &[]);
+}
+
+#[test]
+fn missing_pages_are_found() {
+    check(files_open_with_their_page, "src/net/front.rs", "//! Fronts.\n", &[]);
+    for text in ["", "\n//! Late.\n", "// Not a page.\n", "use std::fmt;\n//! Late.\n", "//!\n"] {
+        check(files_open_with_their_page, "src/net/front.rs", text, &[1]);
+    }
+}
+
+#[test]
+fn misplaced_code_is_found() {
+    check(unsafe_code_is_in_sys, "src/net/front.rs", "x\nunsafe { f() }", &[2]);
+    check(unsafe_code_is_in_sys, "tests/wire.rs", "// SAFETY: no\nunsafe { f() }", &[2]);
+    check(unsafe_code_is_in_sys, "benches/codec.rs", "unsafe { f() }", &[1]);
+    check(unsafe_code_is_in_sys, "benches/codec.rs", "// SAFETY: f takes anything.\nunsafe { f() }", &[]);
+    check(
+        unsafe_code_is_in_sys,
+        "src/sys/mod.rs",
+        "// SAFETY: no\nunsafe { f() }\na\nb\nc\nd\nunsafe { g() }",
+        &[7],
+    );
+    check(unsafe_code_is_in_sys, "src/net/front.rs", "is_unsafe(c); unsafe_code // unsafe", &[]);
+    let allow = "#[allow(unsafe_code, reason = \"lanes\")]\nmod a;\n";
+    check(unsafe_code_is_allowed_once, "src/sys/mod.rs", allow, &[]);
+    check(unsafe_code_is_allowed_once, "src/sys/mod.rs", &allow.repeat(2), &[3]);
+    check(unsafe_code_is_allowed_once, "src/sys/md5_lanes.rs", allow, &[1]);
+    check(unsafe_code_is_allowed_once, "src/lib.rs", allow, &[1]);
+    check(unsafe_code_is_allowed_once, "benches/codec.rs", allow, &[]);
+    check(printing_is_in_cli, "src/net/front.rs", "println!(\"a\");\neprint!();\ndbg!(x)", &[1, 2, 3]);
+    check(printing_is_in_cli, "src/bin/node.rs", "print!()", &[1]);
+    check(printing_is_in_cli, "src/cli/output.rs", "println!()", &[]);
+    check(signals_are_caught_in_bin, "src/cli/signals.rs", "ctrlc::set_handler(f)", &[1]);
+    check(signals_are_caught_in_bin, "src/bin/node.rs", "ctrlc::set_handler(f)", &[]);
+    check(bytes_are_coded_in_codec, "src/proto/frame.rs", "use bincode::config;", &[1]);
+    check(bytes_are_coded_in_codec, "tests/wire.rs", "bincode::config", &[1]);
+    check(bytes_are_coded_in_codec, "src/proto/codec.rs", "use bincode::config;", &[]);
+}
+
+#[test]
+fn lazy_tests_are_found() {
+    check(no_test_is_left_out, "tests/wire.rs", "#[test]\n#[ignore]\nfn f() {}", &[2]);
+    check(no_test_is_left_out, "src/net/front.rs", "#[ignore = \"slow\"]", &[1]);
+    check(no_test_is_left_out, "tests/wire.rs", "// #[ignore]\nlet ignored = \"#[ignore]\";", &[]);
+    check(
+        nothing_sleeps,
+        "tests/wire.rs",
+        "std::thread::sleep(a);\nuse std::{fs, thread};\nthread::sleep(b)",
+        &[1, 3],
+    );
+    check(nothing_sleeps, "tests/wire.rs", "// thread::sleep", &[]);
+}
+
+#[test]
+fn forgotten_targets_are_found() {
+    let manifest = "[[test]]\nname = \"wire\"\n[[test]]\nname = \"acceptance\"\n[[bench]]\nname = \"codec\"\nharness = false\n";
+    let named =
+        ["tests/wire.rs", "tests/acceptance/main.rs", "tests/acceptance/x.rs", "tests/support/mod.rs"];
+    assert_eq!(unnamed_targets(manifest, &named), [""; 0]);
+    assert_eq!(
+        unnamed_targets(manifest, &["tests/lost.rs", "tests/lost/main.rs", "benches/lost.rs"]).len(),
+        3
+    );
+    assert_eq!(idle_benches(manifest), [""; 0]);
+    assert_eq!(
+        idle_benches("[[bench]]\nname = \"a\"\n\n[[bench]]\nname = \"b\"\nharness = false\n").len(),
+        1
+    );
+}
+
+#[test]
+fn paths_in_documents_are_found() {
+    let text = "See `src/rt/clock.rs`, `docs/a.md:3` and src/not/quoted.\n```\nsrc/types/   names\ncargo test\n```\n`README.md` `x.md/y` `.ci/run`\n";
+    let expected =
+        [(0, "src/rt/clock.rs"), (0, "docs/a.md"), (2, "src/types/"), (5, "README.md"), (5, ".ci/run")];
+    let found = named_paths(text);
+    assert_eq!(found.iter().map(|(line, path)| (*line, path.as_str())).collect::<Vec<_>>(), expected);
+    let exists = |path: &str| ["src", "src/types", "src/types/name.rs", "src/types/"].contains(&path);
+    for (path, expected) in [
+        ("src/types/name.rs", true),
+        ("src/types/", true),
+        ("src/types/*.rs", true),
+        ("src/<floor>/x.rs", true),
+        ("src/types/gone.rs", false),
+        ("src/gone/*.rs", false),
+    ] {
+        assert_eq!(is_there(path, exists), expected, "{path}");
+    }
+}
+
+#[test]
+fn blanking_keeps_code_and_lines() {
+    for (text, expected) in [
+        ("a // b\nc", "a  \nc"),
+        ("a /* b\n */ c", "a  \n c"),
+        (r#"f("a // \" b"); g"#, "f( ); g"),
+        ("r#\"a \" b\"# + c", "  + c"),
+        ("bar\"x\"", "bar "),
+        ("'\"' + '\\'' + f::<'a>(\"x\")", "  +   + f::<'a>( )"),
+    ] {
+        assert_eq!(blank(text), expected, "{text}");
+    }
+}
