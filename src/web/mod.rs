@@ -4,6 +4,7 @@
 //! same kind of fronts as the native protocol. Reachable from loopback alone unless a token is set; see `gate`.
 
 mod answer;
+mod asked;
 mod assets;
 mod gate;
 mod metalink;

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::page::{NONE, size};
 use crate::proto::http::escape_path;
-use crate::types::{Checksum, ContentKey, FileEntry, FileName, Holding, Md5Origin, Millis, Query};
+use crate::types::{
+    Checksum, ContentKey, FileEntry, FileName, Holding, Md5Origin, Millis, NodeSummary, Query,
+};
 
 /// One source of one file.
 #[derive(Debug, Clone)]
@@ -34,6 +36,11 @@ pub(super) struct FoundContent {
     pub(super) key: ContentKey,
     /// Not empty.
     pub(super) rows: Vec<SourceRow>,
+}
+
+/// Where the node's own web server is, if it has told.
+pub(super) fn http_of(node: &NodeSummary) -> Option<SocketAddr> {
+    node.traits().http_port.map(|port| SocketAddr::new(node.endpoint.ip(), port))
 }
 
 /// What the text of a search means: `md5=` or `b3=` and a digest, else a file name.

@@ -7,10 +7,10 @@ use super::{Inner, NodeSite, problem_of};
 use crate::node::{Job, JobId, JobState, Origin, ScanSummary};
 use crate::proto::http::{Request, rfc3339};
 use crate::rt::clock;
-use crate::types::{FileEntry, FileName, NodeSummary};
+use crate::types::{FileEntry, NodeSummary};
 use crate::web::answer::{Answer, Problem, Reply};
-use crate::web::sources::FoundContent;
-use crate::web::tracker::{http_of, rows, wanted};
+use crate::web::asked::{self, NamesAsked, wanted};
+use crate::web::sources::{FoundContent, http_of};
 
 /// What there is, for a program that asks at the door.
 pub(super) fn endpoints() -> Answer {
@@ -60,15 +60,9 @@ impl Inner {
     }
 
     pub(super) fn files(&self, request: &Request) -> Answer {
-        let prefix = request.parameter("prefix").unwrap_or_default();
-        let cursor =
-            request.parameter("cursor").filter(|text| !text.is_empty()).map(FileName::new).transpose();
-        let (after, max) = match (cursor, rows(request)) {
-            (Ok(after), Ok(max)) => (after, max),
-            (Err(error), _) => {
-                return Problem::bad(error.to_string(), "give what the page before told as next").json();
-            }
-            (_, Err(problem)) => return problem.json(),
+        let NamesAsked { prefix, after, max } = match asked::names(request) {
+            Ok(asked) => asked,
+            Err(problem) => return problem.json(),
         };
         let (entries, more) = self.shelf.entries(prefix, after.as_ref(), max);
         let next = entries.last().filter(|_| more).map(|entry| entry.name.as_str());

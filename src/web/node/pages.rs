@@ -10,8 +10,8 @@ use crate::types::{FileEntry, FileName, Liveness, NodeSummary, limits};
 use crate::web::answer::{Answer, Reply};
 use crate::web::gate::Gate;
 use crate::web::page::{NONE, count, search_form, size, span};
+use crate::web::sources::http_of;
 use crate::web::sources::{FoundContent, query_of};
-use crate::web::tracker::http_of;
 
 impl NodeSite {
     pub(super) fn search_page(&self, request: &Request, gate: &Gate) -> Reply {

@@ -4,14 +4,15 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::{TrackerSite, http_of, skipped};
+use super::TrackerSite;
 use crate::logic::history::SLOT;
 use crate::proto::http::{Request, rfc3339};
 use crate::rt::clock;
 use crate::tracker::{KnownNode, RecentFind, Via};
-use crate::types::{ContentPrefix, FileName, Md5Digest, Query, limits};
+use crate::types::FileName;
 use crate::web::answer::{Answer, Problem};
-use crate::web::sources::{FoundContent, query_of, text_of};
+use crate::web::asked::{self, NamesAsked, rows, skipped, wanted};
+use crate::web::sources::{FoundContent, http_of, text_of};
 
 /// What there is, for a program that asks at the door.
 pub(super) fn endpoints() -> Answer {
@@ -52,15 +53,9 @@ impl TrackerSite {
     }
 
     pub(super) fn files(&self, request: &Request) -> Answer {
-        let prefix = request.parameter("prefix").unwrap_or_default();
-        let cursor =
-            request.parameter("cursor").filter(|text| !text.is_empty()).map(FileName::new).transpose();
-        let (after, max) = match (cursor, rows(request)) {
-            (Ok(after), Ok(max)) => (after, max),
-            (Err(error), _) => {
-                return Problem::bad(error.to_string(), "give what the page before told as next").json();
-            }
-            (_, Err(problem)) => return problem.json(),
+        let NamesAsked { prefix, after, max } = match asked::names(request) {
+            Ok(asked) => asked,
+            Err(problem) => return problem.json(),
         };
         let (names, more) = self.view.names(prefix, after.as_ref(), max);
         let next = names.last().filter(|_| more).map(FileName::as_str);
@@ -100,37 +95,6 @@ impl TrackerSite {
             "recent": tally.recent.iter().map(recent).collect::<Vec<_>>(),
         });
         Answer::json(200, &stats)
-    }
-}
-
-/// What `name` or `hash` asks for: an MD5 of 32 digits, a BLAKE3 of 64, or `md5=` or `b3=` and a digest.
-pub(in crate::web) fn wanted(request: &Request) -> Result<Query, Problem> {
-    let hint = "give name=NAME, hash=md5=HEX or hash=b3=HEX";
-    match (request.parameter("name"), request.parameter("hash")) {
-        (Some(name), None) => {
-            FileName::new(name).map(Query::Name).map_err(|error| Problem::bad(error.to_string(), hint))
-        }
-        (None, Some(hash)) => {
-            let plain = Md5Digest::from_hex(hash)
-                .map(Query::Md5)
-                .or_else(|| ContentPrefix::from_hex(hash).filter(|_| hash.len() == 64).map(Query::Content));
-            let is_marked = hash.starts_with("md5=") || hash.starts_with("b3=");
-            let marked = || if is_marked { query_of(hash).ok() } else { None };
-            plain.or_else(marked).ok_or_else(|| Problem::bad("this is no digest", hint))
-        }
-        _ => Err(Problem::bad("give either a name or a hash", hint)),
-    }
-}
-
-/// How many rows are asked for.
-pub(in crate::web) fn rows(request: &Request) -> Result<usize, Problem> {
-    match request.parameter("limit").filter(|text| !text.is_empty()).map(str::parse) {
-        None => Ok(limits::HTTP_ROWS_MAX),
-        Some(Ok(rows)) if (1..=limits::HTTP_ROWS_MAX).contains(&rows) => Ok(rows),
-        Some(_) => Err(Problem::bad(
-            format!("`limit` is not 1 to {}", limits::HTTP_ROWS_MAX),
-            "leave it out for all that fit",
-        )),
     }
 }
 

@@ -4,11 +4,10 @@ mod api;
 mod figures;
 mod pages;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use serde_json::json;
 
-pub(super) use self::api::{rows, wanted};
 use super::answer::{Answer, Problem, Reply};
 use super::assets;
 use super::gate::{Gate, Visitor};
@@ -16,11 +15,11 @@ use super::metalink;
 use super::page::{Frame, count};
 use super::reception::Site;
 use super::server::{Extras, WebConfig, WebError, WebServer};
-use super::sources::{FoundContent, SourceRow, file_link, is_part};
+use super::sources::{FoundContent, SourceRow, file_link, http_of, is_part};
 use crate::proto::http::Request;
 use crate::rt::Stop;
 use crate::tracker::{Holder, View};
-use crate::types::{ContentKey, NodeSummary, Query, limits};
+use crate::types::{ContentKey, Query, limits};
 
 /// Serves what `view` sees until the server is stopped or dropped.
 ///
@@ -33,11 +32,6 @@ pub fn serve_tracker(view: View, config: &WebConfig) -> Result<WebServer, WebErr
 
 struct TrackerSite {
     view: View,
-}
-
-/// Where the node's own web server is, if it has told.
-pub(super) fn http_of(node: &NodeSummary) -> Option<SocketAddr> {
-    node.traits().http_port.map(|port| SocketAddr::new(node.endpoint.ip(), port))
 }
 
 impl Site for TrackerSite {
@@ -133,18 +127,4 @@ impl TrackerSite {
         });
         wanted.unwrap_or_else(|problem| problem.json())
     }
-}
-
-/// How many rows come before the first one asked for.
-fn skipped(request: &Request, parameter: &str) -> Result<usize, Problem> {
-    let Some(text) = request.parameter(parameter).filter(|text| !text.is_empty()) else { return Ok(0) };
-    let bad = || {
-        Problem::bad(
-            format!("`{parameter}` is not a number of rows"),
-            "give what the page before told as next",
-        )
-    };
-    text.parse()
-        .map_err(|_| bad())
-        .and_then(|skip| if skip <= limits::NODES_MAX { Ok(skip) } else { Err(bad()) })
 }

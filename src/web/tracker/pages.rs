@@ -4,14 +4,16 @@ use std::net::IpAddr;
 
 use maud::{Markup, html};
 
-use super::{TrackerSite, http_of, skipped};
+use super::TrackerSite;
 use crate::proto::http::{Request, escape_value};
 use crate::rt::clock;
 use crate::tracker::{KnownNode, RecentFind, Via};
 use crate::types::{FileName, Liveness, limits};
 use crate::web::answer::Answer;
+use crate::web::asked::skipped;
 use crate::web::page::{NONE, count, moment, search_form, span};
 use crate::web::plot;
+use crate::web::sources::http_of;
 use crate::web::sources::{query_of, text_of};
 
 /// Names that are offered below the box.
