@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
-use crossbeam_channel::Sender;
 
 use super::config::{self, Program, Refusal};
+use super::log::LogArgs;
 use super::pages::HttpArgs;
 use super::progress::ProgressFlag;
 use super::verbs::{self, Verb};
-use crate::node::{LatencySource, Membership, NodeConfig, Notice, open_latency_file};
+use crate::node::{LatencySource, Membership, NodeConfig, open_latency_file};
+use crate::rt::Feed;
 use crate::tracker::TrackerConfig;
 use crate::types::{DatasetSpec, Layout, Millis, limits};
 
@@ -45,6 +46,8 @@ pub struct TrackerArgs {
     pub replicas: u32,
     #[command(flatten)]
     pub pages: HttpArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
     /// Tell everything as lines of JSON on standard output
     #[arg(long)]
     pub json: bool,
@@ -122,6 +125,8 @@ pub struct NodeArgs {
     pub replica_quota: Option<u64>,
     #[command(flatten)]
     pub pages: HttpArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
     /// Fill the share with files made up, if it is empty: 20x64KiB,4x8MiB
     #[arg(long, value_name = "COUNTxSIZE,...")]
     pub generate: Option<DatasetSpec>,
@@ -209,7 +214,7 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
     }
 }
 
-fn size(text: &str) -> Result<u64, &'static str> {
+pub(super) fn size(text: &str) -> Result<u64, &'static str> {
     text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| "give bytes, as in 512k, 10M or 1GiB")
 }
 
@@ -254,7 +259,7 @@ pub fn node(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeRun, Re
 }
 
 impl TrackerArgs {
-    pub fn config(&self) -> TrackerConfig {
+    pub fn config(&self, events: Feed) -> TrackerConfig {
         // The ranges of the flags fit every usize.
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         TrackerConfig {
@@ -264,6 +269,7 @@ impl TrackerArgs {
             incomplete_per_address_max: count(self.max_incomplete_per_address),
             sweep: SWEEP,
             replicas: self.replicas,
+            events,
             ..TrackerConfig::default()
         }
     }
@@ -280,7 +286,7 @@ pub enum Switch {
 const SWEEP: Duration = Duration::from_millis(100);
 
 impl NodeArgs {
-    pub fn config(&self, latency: LatencySource, notices: Sender<Notice>) -> NodeConfig {
+    pub fn config(&self, latency: LatencySource, events: Feed) -> NodeConfig {
         NodeConfig {
             ip: self.ip,
             port: self.port,
@@ -301,7 +307,7 @@ impl NodeArgs {
             wait_for_tracker: self.headless,
             membership: Membership::Member,
             resume: self.resume == Switch::On,
-            notices,
+            events,
         }
     }
 
@@ -371,11 +377,10 @@ mod tests {
     #[test]
     fn the_plain_command_lines_have_the_documented_defaults() {
         let args = TrackerArgs::try_parse_from(words("tracker")).expect("no arguments are needed");
-        assert_eq!(args.config().listen.to_string(), "127.0.0.1:5025");
+        assert_eq!(args.config(Feed::default()).listen.to_string(), "127.0.0.1:5025");
         assert_eq!((args.fronts, args.max_incomplete, args.max_incomplete_per_address), (2, 1024, 128));
         let args = node("");
-        let (notices, _kept) = crossbeam_channel::bounded(1);
-        let config = args.config(LatencySource::Measured, notices);
+        let config = args.config(LatencySource::Measured, Feed::default());
         assert_eq!(config.tracker.to_string(), "127.0.0.1:5025");
         assert_eq!((config.default_latency, config.load_weight), (Millis::from_ms(100), Millis::from_ms(10)));
         assert_eq!((config.retries, config.heartbeat), (4, Some(Duration::from_secs(5))));

@@ -4,6 +4,7 @@
 //! what comes back.
 
 pub mod args;
+mod asides;
 pub mod command;
 pub mod config;
 pub mod demo;
@@ -11,6 +12,7 @@ pub mod exit;
 pub mod handoff;
 pub mod history;
 pub mod lines;
+pub mod log;
 pub mod node;
 pub mod oneshot;
 pub mod output;

@@ -10,16 +10,15 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use crossbeam_channel::{bounded, never};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::args::latency_source;
+use super::asides::Asides;
 use super::command::{Command, Listed};
 use super::exit::{ErrorCode, Exit};
 use super::handoff::client;
-use super::node::{Asides, NOTICES_MAX, path_text, print_asides, refused, tell_asides};
+use super::node::{LAST_WORDS, path_text, refused};
 use super::output::say;
 use super::progress::{ProgressFlag, Screen};
 use super::session::{Language, Next, Patience, Session};
@@ -30,12 +29,9 @@ use super::tracker::stopped;
 use super::verbs::{AskArgs, Errand};
 use crate::node::{LatencySource, Membership, Node, NodeConfig, StartError};
 use crate::proto::event::Event;
-use crate::rt::{Stop, Threads, clock};
+use crate::rt::{Feed, Stop, Threads, clock};
 use crate::store::{RealDisk, Share, ShareError, walk};
 use crate::types::{FileName, Printable};
-
-/// Threads that have to end before the program does are waited for so long.
-const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Where a download goes.
 enum Target {
@@ -56,7 +52,11 @@ pub struct Desk<'a> {
     pub(super) cancel: Stop,
     pub(super) patience: Patience,
     json: bool,
+    /// Results go to standard error, as standard output is for bytes.
+    results_aside: bool,
     screen: Screen,
+    /// What the guest tells that asks.
+    feed: Feed,
 }
 
 /// Runs one command to its end.
@@ -203,10 +203,7 @@ impl<'a> Desk<'a> {
         results_aside: bool,
         signals: &'a Signals,
     ) -> io::Result<Desk<'a>> {
-        let writer: Box<dyn Write + Send> = match results_aside {
-            true => Box::new(io::stderr()),
-            false => Box::new(io::stdout()),
-        };
+        let writer = results_to(results_aside);
         let screen = Screen::default();
         let sink = match ask.json {
             true => Sink::json(writer, progress != ProgressFlag::None),
@@ -224,19 +221,30 @@ impl<'a> Desk<'a> {
                 }
             })?;
         }
-        Ok(Desk { sink, signals, threads, cancel, patience, json: ask.json, screen })
+        Ok(Desk {
+            sink,
+            signals,
+            threads,
+            cancel,
+            patience,
+            json: ask.json,
+            results_aside,
+            screen,
+            feed: Feed::default(),
+        })
     }
 
     /// Runs `work`, says that this was all, and ends what was started for it.
     pub(super) fn finish(mut self, work: impl FnOnce(&mut Desk<'a>) -> io::Result<Exit>) -> Exit {
         let exit = work(&mut self).unwrap_or_else(|error| out_of_resources(&error));
         let exit = self.signals.exit().unwrap_or(exit);
+        self.cancel.trigger();
+        self.feed.close();
+        let _late_words_are_lost = self.threads.join(clock::now() + LAST_WORDS);
         if self.json {
             let end = Event::End { exit_code: exit.code(), code: exit.error_code() };
             let _nobody_reads = self.sink.tell([end]);
         }
-        self.cancel.trigger();
-        let _late_notices_are_lost = self.threads.join(clock::now() + LAST_WORDS);
         exit
     }
 
@@ -269,12 +277,12 @@ impl<'a> Desk<'a> {
             SocketAddr::V6(_) => [0; 16].into(),
         };
         let me = ask.as_node.unwrap_or(SocketAddr::new(unspecified, 0));
-        let (notices, arriving) = bounded(NOTICES_MAX);
-        let (json, screen, leaving) = (self.json, self.screen.clone(), self.signals.leaving().clone());
-        let asides = Asides { notices: arriving, jobs: never() };
-        self.threads.spawn("notices", move || match json {
-            true => tell_asides(&asides),
-            false => print_asides(&asides, &screen, None, &leaving),
+        let (json, results_aside) = (self.json, self.results_aside);
+        let (screen, leaving) = (self.screen.clone(), self.signals.leaving().clone());
+        let asides = Asides::of(&self.feed);
+        self.threads.spawn("asides", move || match json {
+            true => asides.tell(results_to(results_aside)),
+            false => asides.print(&screen, None, &leaving),
         })?;
         Ok(NodeConfig {
             port: me.port(),
@@ -283,7 +291,7 @@ impl<'a> Desk<'a> {
             load_weight: ask.load_weight,
             retries,
             membership: Membership::Guest,
-            notices,
+            events: self.feed.clone(),
             ..NodeConfig::new(me.ip(), dir, ask.tracker)
         })
     }
@@ -326,6 +334,14 @@ impl<'a> Desk<'a> {
         });
         let _nobody_reads = self.sink.tell(listed);
         Ok(Exit::Success)
+    }
+}
+
+/// Where results go, unless standard output is for bytes.
+fn results_to(aside: bool) -> Box<dyn Write + Send> {
+    match aside {
+        true => Box::new(io::stderr()),
+        false => Box::new(io::stdout()),
     }
 }
 

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::args::address;
 use super::exit::ErrorCode;
-use crate::node::{Level, Notice};
+use crate::proto::event::Event;
 use crate::types::Printable;
 use crate::web::{WebConfig, WebError, WebServer};
 
@@ -111,8 +111,8 @@ fn token(flags: &HttpArgs) -> Result<Option<String>, PagesError> {
 }
 
 /// Says where the pages are.
-pub fn said(server: &WebServer) -> Notice {
-    Notice { level: Level::Info, text: format!("pages at http://{}/", server.addr()) }
+pub fn said(server: &WebServer) -> Event {
+    Event::info(format!("pages at http://{}/", server.addr()))
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub fn text(event: &Event) -> Option<Said> {
         Event::Error { why, .. } | Event::Failed { why, .. } => return Some(Said::Aside(why.clone())),
         Event::Silent { addr, why } => return Some(Said::Aside(silent(*addr, why))),
         Event::Listening { program, addr } => format!("{program} listening on {addr}"),
+        Event::Missed { count } => {
+            return Some(Said::Aside(format!("warning: {count} events are not shown")));
+        }
         Event::Find { rows: 0, .. } => "No nodes found".to_owned(),
         Event::Find { .. } => "Found nodes:".to_owned(),
         Event::Found(holder) => found_row(holder),
@@ -78,6 +81,7 @@ pub fn text(event: &Event) -> Option<Said> {
         Event::Help { text } => text.clone(),
         Event::Done { name, b3, size_bytes, outcome } => downloaded(name, *size_bytes, b3, outcome),
         Event::Ready { .. }
+        | Event::Searched { .. }
         | Event::End { .. }
         | Event::Ranked { .. }
         | Event::Chose { .. }
@@ -342,6 +346,7 @@ mod tests {
             id: 2,
             name: name("a b"),
             state: JobState::Running,
+            origin: crate::proto::event::JobOrigin::Background,
             done_bytes: Some(1),
             total_bytes: None,
             why: None,

@@ -263,7 +263,7 @@ impl<'a> Session<'a> {
                 self.sink.tell(listed.map(events::file))?;
             }
             Command::List(Listed::Swarm) => self.list_swarm(cancel)?,
-            Command::Nodes => self.sink.tell(self.node.nodes(cancel)?.iter().map(events::node))?,
+            Command::Nodes => self.sink.tell(self.node.nodes(cancel)?.iter().map(Event::node))?,
             Command::Stats => self.stats(cancel)?,
             Command::Replicate { query, copies } => return self.replicate(&query, copies, cancel),
             Command::Background(request) => {

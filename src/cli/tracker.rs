@@ -6,13 +6,14 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crossbeam_channel::{bounded, never};
 use rustix::termios::tcgetpgrp;
 
 use super::args::{self, TrackerArgs};
+use super::asides::Asides;
 use super::config::Refusal;
 use super::exit::{ErrorCode, Exit, tracker_error_code};
-use super::node::{Asides, NOTICES_MAX, print_asides};
+use super::log;
+use super::node::LAST_WORDS;
 use super::output::{Output, say};
 use super::pages::{self, TRACKER_PAGES};
 use super::progress::{Form, Screen};
@@ -20,11 +21,10 @@ use super::prompt::Prompt;
 use super::session::{Language, Session};
 use super::signals::{Signals, service_exit};
 use super::sink::Sink;
-use crate::node::{Membership, Node, NodeConfig, events};
+use crate::node::{Membership, Node, NodeConfig};
 use crate::proto::event::Event;
-use crate::rt::{StopReport, Threads, clock};
+use crate::rt::{Feed, StopReport, Threads, clock};
 use crate::tracker::Tracker;
-use crate::types::limits;
 use crate::web::{WebServer, serve_tracker};
 
 /// Runs the program to its end. `arguments` begin with the program's name.
@@ -38,38 +38,50 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         true => Sink::json(Box::new(io::stdout()), true),
         false => Sink::text(Box::new(io::stdout()), Form::Plain, Screen::default(), None),
     };
-    let tracker = match Tracker::start(&args.config()) {
-        Ok(tracker) => tracker,
-        Err(error) => {
-            let code = tracker_error_code(&error);
-            let _unread = sink.tell([Event::error(format!("tracker: {error}"), code)]);
-            return Exit::Error(code);
-        }
+    let (feed, threads) = (Feed::default(), Threads::new());
+    if let Err(error) = log::start(&args.log, &feed, &threads) {
+        let _unread = sink.tell([Event::error(format!("tracker: {error}"), ErrorCode::LocalIo)]);
+        return Exit::Error(ErrorCode::LocalIo);
+    }
+    let exit = serve(&args, &feed, sink, &threads, signals);
+    feed.tell(Event::End { exit_code: exit.code(), code: exit.error_code() });
+    feed.close();
+    let _late_words_are_lost = threads.join(clock::now() + LAST_WORDS);
+    exit
+}
+
+/// Runs a tracker from its start to its end.
+fn serve(args: &TrackerArgs, feed: &Feed, mut sink: Sink, threads: &Threads, signals: &Signals) -> Exit {
+    let refused = |sink: &mut Sink, why: &dyn std::fmt::Display, code| {
+        let error = Event::error(format!("tracker: {why}"), code);
+        feed.tell(error.clone());
+        let _unread = sink.tell([error]);
+        Exit::Error(code)
     };
-    let threads = Threads::new();
-    if let Err(error) = signals.watch_threads(tracker.ended(), &threads) {
-        say(&format!("tracker: no thread left: {error}"));
-        return Exit::Error(ErrorCode::Other);
+    let tracker = match Tracker::start(&args.config(feed.clone())) {
+        Ok(tracker) => tracker,
+        Err(error) => return refused(&mut sink, &error, tracker_error_code(&error)),
+    };
+    if let Err(error) = signals.watch_threads(tracker.ended(), threads) {
+        return refused(&mut sink, &format!("no thread left: {error}"), ErrorCode::Other);
     }
     let pages = match pages::start(&args.pages, TRACKER_PAGES, |config| serve_tracker(tracker.view(), config))
     {
         Ok(pages) => pages,
-        Err(error) => {
-            let code = ErrorCode::from(&error);
-            let _unread = sink.tell([Event::error(format!("tracker: {error}"), code)]);
-            return Exit::Error(code);
-        }
+        Err(error) => return refused(&mut sink, &error, ErrorCode::from(&error)),
     };
-    // A service serves on when nobody reads where it listens.
-    let _unread = sink.tell([Event::Listening { program: "tracker".to_owned(), addr: tracker.addr() }]);
-    if let Some(pages) = &pages {
-        let _unread = sink.tell([events::notice(pages::said(pages))]);
-        if let Err(error) = signals.watch_threads(pages.ended(), &threads) {
-            say(&format!("tracker: no thread left: {error}"));
-            return Exit::Error(ErrorCode::Other);
-        }
+    let listening = Event::Listening { program: "tracker".to_owned(), addr: tracker.addr() };
+    for event in [Some(listening), pages.as_ref().map(pages::said)].into_iter().flatten() {
+        feed.tell(event.clone());
+        // A service serves on when nobody reads where it listens.
+        let _unread = sink.tell([event]);
     }
-    let exit = match has_terminal(&args) {
+    if let Some(pages) = &pages
+        && let Err(error) = signals.watch_threads(pages.ended(), threads)
+    {
+        return refused(&mut sink, &format!("no thread left: {error}"), ErrorCode::Other);
+    }
+    let exit = match has_terminal(args) {
         true => at_prompt(&tracker, sink, signals),
         false => None,
     };
@@ -97,14 +109,14 @@ fn has_terminal(args: &TrackerArgs) -> bool {
 /// Reads commands until the tracker is to stop; `None` where the system has nothing left for a prompt: the tracker serves all the same.
 fn at_prompt(tracker: &Tracker, sink: Sink, signals: &Signals) -> Option<Exit> {
     let mut prompt = Prompt::new().ok()?;
-    let (notices, arriving) = bounded(NOTICES_MAX);
-    let asides = Asides { notices: arriving, jobs: never() };
+    let feed = Feed::default();
+    let asides = Asides::of(&feed);
     let (printer, leaving, threads) = (prompt.printer(), signals.leaving().clone(), Threads::new());
-    threads.spawn("notices", move || print_asides(&asides, &Screen::default(), printer, &leaving)).ok()?;
+    threads.spawn("asides", move || asides.print(&Screen::default(), printer, &leaving)).ok()?;
     let reached = reachable(tracker.addr());
     let config = NodeConfig {
         membership: Membership::Guest,
-        notices,
+        events: feed.clone(),
         // Nothing is read or written there.
         ..NodeConfig::new(unspecified(reached), &std::env::temp_dir(), reached)
     };
@@ -114,7 +126,8 @@ fn at_prompt(tracker: &Tracker, sink: Sink, signals: &Signals) -> Option<Exit> {
     let exit = prompt.run(&mut session, signals).ok();
     signals.leaving().trigger();
     guest.stop();
-    let _late_notices_are_lost = threads.join(clock::now() + limits::ms(limits::LEAVE_MS));
+    feed.close();
+    let _late_words_are_lost = threads.join(clock::now() + LAST_WORDS);
     exit
 }
 

@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use thiserror::Error;
 
+use crate::rt::Feed;
 use crate::types::{
     Checksum, ContentKey, FileEntry, FileName, Kind, Layout, Md5Digest, Millis, NodeTraits, Printable,
     ReplicationStatus,
@@ -45,12 +45,12 @@ pub struct NodeConfig {
     pub accept_replicas: bool,
     /// Most bytes of such copies, those under way included; `None`: as many as the disk has room for.
     pub replica_quota: Option<u64>,
-    /// Where notices go; dropped when full.
-    pub notices: Sender<Notice>,
+    /// Where the node tells what happens.
+    pub events: Feed,
 }
 
 impl NodeConfig {
-    /// A node on `ip` and any port that shares `share`, with every other field at its default and nobody listening to its notices.
+    /// A node on `ip` and any port that shares `share`, with every other field at its default.
     pub fn new(ip: IpAddr, share: &Path, tracker: SocketAddr) -> NodeConfig {
         NodeConfig {
             ip,
@@ -72,7 +72,7 @@ impl NodeConfig {
             resume: false,
             accept_replicas: false,
             replica_quota: None,
-            notices: crossbeam_channel::bounded(0).0,
+            events: Feed::default(),
         }
     }
 
@@ -103,19 +103,6 @@ pub enum LatencySource {
     File(PathBuf),
     /// Measured.
     Measured,
-}
-
-/// Something that a person should know and did not ask for. One line, already inert.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    pub level: Level,
-    pub text: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    Info,
-    Warning,
 }
 
 /// What came of waiting for the node to be up.

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-use super::api::{Level, Notice, ScanSummary};
+use super::api::ScanSummary;
 use super::catalog::SharedFile;
 use super::memory::Memory;
 use super::work::{Look, Task};
 use crate::discovery::Discovery;
-use crate::rt::{Pool, Stop, clock};
+use crate::proto::event;
+use crate::rt::{Feed, Pool, Stop, clock};
 use crate::store::Folders;
 use crate::store::scan::{FoundFile, walk};
 use crate::store::share::FileStamp;
@@ -114,7 +115,7 @@ pub(super) struct CoreParts {
     pub(super) folders: Arc<Folders>,
     pub(super) discovery: Arc<dyn Discovery>,
     pub(super) pool: Pool,
-    pub(super) notices: Sender<Notice>,
+    pub(super) feed: Feed,
     /// The sender is for workers to answer through.
     pub(super) events: (Sender<Event>, Receiver<Event>),
     /// Told once, when the first scan is published; `None`: there is no scan unless it is asked for.
@@ -152,7 +153,7 @@ impl Core {
                 None => self.begin_scan(vec![reply]),
             },
             Event::Found(kind, found) => self.found(kind, found),
-            Event::Skipped(why) => self.notice(Level::Warning, why),
+            Event::Skipped(why) => self.warn(why),
             Event::WalkEnded(result) => {
                 if let Some(scan) = &mut self.state.scan {
                     scan.walking = false;
@@ -240,7 +241,7 @@ impl Core {
     fn hidden(&mut self, name: &FileName, kind: Kind) {
         let path = self.parts.folders.layout().path(kind, name);
         let path = Printable(&path);
-        self.notice(Level::Warning, format!("`{path}` is not shared: another file of yours is `{name}`"));
+        self.warn(format!("`{path}` is not shared: another file of yours is `{name}`"));
     }
 
     /// A scan need not look for it any more.
@@ -341,7 +342,7 @@ impl Core {
             Look::AsKnown => {}
             // A file that was whole when it was last looked at is not given up for a lack of descriptors.
             Look::Failed(error) if error.is_shortage() && known.is_some() => {
-                self.notice(Level::Warning, format!("`{name}` stays shared unseen: {error}"));
+                self.warn(format!("`{name}` stays shared unseen: {error}"));
             }
             Look::Hashed(kind, hashed) => {
                 let key = hashed.manifest.key();
@@ -365,7 +366,7 @@ impl Core {
                     self.publish();
                 }
                 if !error.is_absence() && !self.parts.stop.is_triggered() {
-                    self.notice(Level::Warning, format!("`{name}` is not shared: {error}"));
+                    self.warn(format!("`{name}` is not shared: {error}"));
                 }
             }
         }
@@ -381,7 +382,7 @@ impl Core {
         };
         for (endpoint, claimed) in file.claimants.iter().filter(|(_, claimed)| *claimed != md5) {
             let text = format!("`{name}` has md5 {md5}; {endpoint} falsely claims {claimed}");
-            self.notice(Level::Warning, text);
+            self.warn(text);
         }
         let entry = FileEntry { md5, md5_origin: Md5Origin::Computed, ..FileEntry::clone(&file.entry) };
         self.parts.memory.catalog.write().insert(SharedFile {
@@ -428,12 +429,12 @@ impl Core {
         let result = scan.failed.map_or(Ok(scan.summary), Err);
         if let Some(first_scan) = self.parts.first_scan.take() {
             if result.is_ok() {
-                self.notice(Level::Info, format!("ready: {} files", scan.summary.files));
+                self.inform(format!("ready: {} files", scan.summary.files));
             }
             let _node_may_have_gone = first_scan.send(scan.summary);
         }
         if let (Err(why), true) = (&result, scan.replies.is_empty()) {
-            self.notice(Level::Warning, format!("the share cannot be scanned: {}", Printable(why)));
+            self.warn(format!("the share cannot be scanned: {}", Printable(why)));
         }
         for reply in scan.replies {
             let _asker_may_have_gone = reply.send(result.clone());
@@ -449,8 +450,12 @@ impl Core {
         (Arc::clone(&self.parts.folders), self.parts.events.0.clone(), self.parts.stop.clone())
     }
 
-    fn notice(&self, level: Level, text: String) {
-        let _dropped_when_full = self.parts.notices.try_send(Notice { level, text });
+    fn warn(&self, text: String) {
+        self.parts.feed.tell(event::Event::warning(text));
+    }
+
+    fn inform(&self, text: String) {
+        self.parts.feed.tell(event::Event::info(text));
     }
 }
 
@@ -498,7 +503,7 @@ mod tests {
             folders: Arc::new(folders),
             discovery: Arc::new(Nobody),
             pool: Pool::start("none", 0, 10, &Threads::new(), &stop).expect("no thread"),
-            notices: bounded(10).0,
+            feed: Feed::default(),
             events: bounded(10),
             first_scan: Some(bounded(1).0),
             stop,
@@ -560,8 +565,7 @@ mod tests {
 
     /// A whole scan, its walk and its hashing done here; what was said.
     fn scanned(core: &mut Core) -> Vec<String> {
-        let (notices, said) = bounded(10);
-        core.parts.notices = notices;
+        let mut said = core.parts.feed.follow();
         core.state.scan = Some(Scan { walking: true, ..Scan::default() });
         for (kind, folder) in core.parts.folders.shared() {
             let stop = core.parts.stop.clone();
@@ -574,7 +578,11 @@ mod tests {
         }
         core.end_scan_if_done();
         assert!(core.state.scan.is_none(), "the scan is done");
-        said.try_iter().map(|notice| notice.text).filter(|text| !text.starts_with("ready")).collect()
+        let text = |record: &event::Record| match &record.event {
+            event::Event::Notice { text, .. } => Some(text.clone()).filter(|text| !text.starts_with("ready")),
+            _ => None,
+        };
+        said.take().records.iter().filter_map(|(_, record)| text(record)).collect()
     }
 
     #[test]

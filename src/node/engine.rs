@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Sender, bounded, select};
 use parking_lot::Mutex;
 
-use super::api::{CommandError, Level, Notice};
+use super::api::CommandError;
 use super::catalog::SharedFile;
 use super::core;
 use super::jobs::Jobs;
@@ -15,7 +15,8 @@ use super::memory::Memory;
 use super::turns::Turns;
 use crate::discovery::{DiscoveryError, TrackerClient};
 use crate::net::Bucket;
-use crate::rt::Stop;
+use crate::proto::event::Event;
+use crate::rt::{Feed, Stop};
 use crate::store::Folders;
 use crate::types::{FileName, Millis};
 
@@ -33,7 +34,7 @@ pub(super) struct Engine {
     pub(super) emulate_latency: bool,
     pub(super) load_weight: Millis,
     pub(super) retries: u32,
-    pub(super) notices: Sender<Notice>,
+    pub(super) events: Feed,
     /// What pays for every byte that is sent of a file.
     pub(super) upload_rate: Arc<Bucket>,
     pub(super) turns: Turns,
@@ -96,11 +97,11 @@ impl Engine {
     }
 
     pub(super) fn warn(&self, text: String) {
-        self.notice(Level::Warning, text);
+        self.events.tell(Event::warning(text));
     }
 
-    pub(super) fn notice(&self, level: Level, text: String) {
-        let _dropped_when_full = self.notices.try_send(Notice { level, text });
+    pub(super) fn inform(&self, text: String) {
+        self.events.tell(Event::info(text));
     }
 }
 

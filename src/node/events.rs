@@ -7,16 +7,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::api::{
-    CommandError, DownloadError, Downloaded, FindReport, FoundGroup, FoundRow, Level, Notice, Outcome,
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, Outcome,
     OwnFile, Progress, ReplicationReport, ScanSummary, StartError,
 };
 use super::figures::Figures;
-use super::jobs::{Job, JobState};
+use super::jobs::{Job, JobId, JobState, Origin};
 use crate::logic::select::{Candidate, LatencyOrigin, Rating};
 use crate::proto::event::{self, ErrorCode, Event, Holder, HolderState, LatencyFrom, Ranked};
-use crate::types::{
-    Checksum, ContentKey, ContentPrefix, FileName, Geometry, Holding, Millis, NodeSummary, Query,
-};
+use crate::types::{Checksum, ContentKey, ContentPrefix, FileName, Geometry, Holding, Millis, Query};
 
 /// Bytes are told no more often.
 const BYTES_EVERY: Duration = Duration::from_millis(100);
@@ -160,6 +158,20 @@ pub fn found(query: &Query, report: &FindReport) -> Vec<Event> {
     silent(&report.silent).into_iter().chain([find]).chain(rows).collect()
 }
 
+/// What others may know of a search that took so long.
+pub(super) fn searched(query: &Query, report: &FindReport, took: Duration) -> Event {
+    let rows = || report.groups.iter().flat_map(|group| &group.rows);
+    let first = chosen(report).map(|(_, addr)| addr);
+    let rating = first.and_then(|addr| rows().find(|row| row.endpoint == addr)?.rating);
+    Event::Searched {
+        query: query_text(query),
+        rows: counted(rows().count()),
+        addr: first,
+        score_ms: rating.map(|rating| rating.score),
+        took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+    }
+}
+
 /// What `sources` explains: the same holders, each in its place among those of its content.
 pub fn explained(report: &FindReport, load_weight: Millis) -> Vec<Event> {
     let chosen = chosen(report);
@@ -199,10 +211,6 @@ pub fn file(file: &OwnFile) -> Event {
     }
 }
 
-pub fn node(node: &NodeSummary) -> Event {
-    Event::Node { addr: node.endpoint, state: node.liveness.to_string(), files: node.files, load: node.load }
-}
-
 pub fn replication(report: &ReplicationReport) -> Event {
     let ReplicationReport { name, key, status } = report;
     Event::Replication {
@@ -218,7 +226,17 @@ pub fn replication(report: &ReplicationReport) -> Event {
 }
 
 pub fn job(job: &Job) -> Event {
-    let Job { id, request, state, figures, .. } = job;
+    let Job { id, request, origin, state, figures } = job;
+    let known = |bytes: u64| (figures.total_bytes > 0).then_some(bytes);
+    let mut event = job_state(*id, request, *origin, state);
+    if let Event::Job { done_bytes, total_bytes, .. } = &mut event {
+        (*done_bytes, *total_bytes) = (known(figures.done_bytes), known(figures.total_bytes));
+    }
+    event
+}
+
+/// The same of which only the state is known.
+pub(super) fn job_state(id: JobId, request: &DownloadRequest, origin: Origin, state: &JobState) -> Event {
     let why = match state {
         JobState::Failed(error) => Some(error.to_string()),
         _ => None,
@@ -231,9 +249,13 @@ pub fn job(job: &Job) -> Event {
         JobState::Failed(_) => event::JobState::Failed,
         JobState::Cancelled => event::JobState::Cancelled,
     };
-    let known = |bytes: u64| (figures.total_bytes > 0).then_some(bytes);
-    let (done_bytes, total_bytes) = (known(figures.done_bytes), known(figures.total_bytes));
-    Event::Job { id: id.0, name: request.name.clone(), state, done_bytes, total_bytes, why }
+    let origin = match origin {
+        Origin::Asked => event::JobOrigin::Asked,
+        Origin::Background => event::JobOrigin::Background,
+        Origin::Unasked => event::JobOrigin::Unasked,
+    };
+    let (id, name) = (id.0, request.name.clone());
+    Event::Job { id, name, state, origin, done_bytes: None, total_bytes: None, why }
 }
 
 pub fn updated(scan: &ScanSummary) -> Event {
@@ -243,14 +265,6 @@ pub fn updated(scan: &ScanSummary) -> Event {
         removed: counted(scan.removed),
         changed: counted(scan.changed),
     }
-}
-
-pub fn notice(notice: Notice) -> Event {
-    let level = match notice.level {
-        Level::Info => event::Level::Info,
-        Level::Warning => event::Level::Warning,
-    };
-    Event::Notice { level, text: notice.text }
 }
 
 /// The content that a download would take, and the address that it would begin with; `None` where several contents are equally held, or

@@ -11,6 +11,7 @@ use rand::seq::SliceRandom;
 
 use super::api::{CommandError, FindReport, FoundGroup, FoundRow};
 use super::engine::Engine;
+use super::events;
 use super::latency::Latencies;
 use crate::discovery::Discovery as _;
 use crate::logic::select::{Candidate, Rating, rank};
@@ -18,7 +19,7 @@ use crate::net::ask::{Answer, Patience, Question, ask_all};
 use crate::net::client::ClientError;
 use crate::proto::decode;
 use crate::proto::peer::{PeerReply, PeerRequest};
-use crate::rt::Stop;
+use crate::rt::{Stop, clock};
 use crate::types::{ContentKey, FileEntry, Geometry, Holding, Millis, NodeId, Provider, Query, limits};
 
 /// A holder that answered the load probe.
@@ -199,6 +200,15 @@ pub(super) fn load_of(engine: &Engine, endpoint: SocketAddr, cancel: &Stop) -> R
         Err(_) if cancel.is_triggered() => Err(CommandError::Cancelled),
         Err(why) => Err(unreachable(why)),
     }
+}
+
+/// [`find`] for somebody, which the feed is told of.
+pub(super) fn search(engine: &Engine, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
+    let began = clock::now();
+    let report = find(engine, query, cancel)?;
+    let took = clock::now().saturating_duration_since(began);
+    engine.events.tell(events::searched(query, &report, took));
+    Ok(report)
 }
 
 /// The answer to a person's `find`.

@@ -31,7 +31,7 @@ use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
 use crate::discovery::{Discovery as _, NamePage, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
-use crate::rt::{Ended, Pool, Stop, StopReport, Threads, clock, mailbox};
+use crate::rt::{Ended, Feed, Pool, Stop, StopReport, Threads, clock, mailbox};
 use crate::store::{self, Disk, Folders, RealDisk, ShareError};
 use crate::types::{FileEntry, FileName, Kind, NodeId, NodeSummary, Printable, Query, limits};
 
@@ -100,7 +100,7 @@ impl Node {
         let threads = &running.threads;
 
         let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, threads, &running.rest)?;
-        let news = news::hear(Arc::clone(&memory), config.notices.clone());
+        let news = news::hear(Arc::clone(&memory), config.events.clone());
         let client_config = TrackerClientConfig {
             tracker: config.tracker,
             node: memory.node,
@@ -126,7 +126,7 @@ impl Node {
             folders: Arc::clone(&folders),
             discovery: Arc::new(discovery.clone()),
             pool: pool.clone(),
-            notices: config.notices.clone(),
+            feed: config.events.clone(),
             events: (to_core.clone(), core_events),
             first_scan: is_member.then_some(first_scan_sender),
             stop: running.rest.clone(),
@@ -152,10 +152,10 @@ impl Node {
             emulate_latency: config.emulate_latency,
             load_weight: config.load_weight,
             retries: config.retries,
-            notices: config.notices,
             upload_rate,
             turns: Turns::default(),
-            jobs: Jobs::start(threads, &running.commands)?,
+            jobs: Jobs::start(config.events.clone(), threads, &running.commands)?,
+            events: config.events,
         });
         if is_member {
             resume::tidy_up(&engine);
@@ -241,7 +241,12 @@ impl Node {
     /// # Errors
     /// [`CommandError`]; `NoneAnswered` if holders are known and not one answered.
     pub fn find(&self, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
-        find::find(&self.engine, query, cancel)
+        find::search(&self.engine, query, cancel)
+    }
+
+    /// What happens at this node.
+    pub fn events(&self) -> &Feed {
+        &self.engine.events
     }
 
     /// Downloads a file, on this thread, to where downloads are placed.

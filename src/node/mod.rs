@@ -1,11 +1,12 @@
 //! The node: shares one directory, answers peers, finds and downloads.
 //!
 //! `Node::start` gives a handle through which people's commands run; `stop` leaves no thread, descriptor or temporary file behind.
-//! Nothing here prints: what a person should know travels as `Notice`. `core` owns the catalog, `memory` is what the fronts answer
+//! Nothing here prints: what happens is told as events. `core` owns the catalog, `memory` is what the fronts answer
 //! from, `engine` what commands work with.
 
 mod api;
 mod catalog;
+mod chronicle;
 mod control;
 mod core;
 mod download;
@@ -30,8 +31,8 @@ mod work;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
-    LatencySource, Level, Membership, NodeConfig, Notice, Outcome, OwnFile, Progress, Ready,
-    ReplicationReport, ScanSummary, StartError, Uploads, Variant,
+    LatencySource, Membership, NodeConfig, Outcome, OwnFile, Progress, Ready, ReplicationReport, ScanSummary,
+    StartError, Uploads, Variant,
 };
 pub use events::Journal;
 pub use figures::{Figures, Rate};

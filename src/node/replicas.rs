@@ -14,7 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
-use super::api::{CommandError, DownloadError, Level, Outcome};
+use super::api::{CommandError, DownloadError, Outcome};
 use super::core;
 use super::download;
 use super::engine::Engine;
@@ -158,7 +158,7 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
         let Some(task) = replicas.first() else {
             if kept > 0 {
                 let text = format!("{kept} more files, {kept_bytes} bytes, are kept here for others");
-                engine.notice(Level::Info, text);
+                engine.inform(text);
                 (kept, kept_bytes) = (0, 0);
             }
             engine.discovery.take_tasks();

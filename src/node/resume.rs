@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Level, Outcome, Progress};
+use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use super::download;
 use super::engine::Engine;
 use super::jobs::{JobId, Origin};
@@ -26,12 +26,9 @@ pub(super) fn tidy_up(engine: &Engine) {
             continue;
         }
         let (parts, mib) = (swept.parts, swept.allocated_bytes >> 20);
-        engine.notice(
-            Level::Info,
-            format!(
-                "unfinished downloads in .nearpeer: {parts}, {mib} MiB; the next `download` of each goes on"
-            ),
-        );
+        engine.inform(format!(
+            "unfinished downloads in .nearpeer: {parts}, {mib} MiB; the next `download` of each goes on"
+        ));
     }
 }
 
@@ -51,7 +48,7 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
             let why = match go_on(engine, id, &name, key, stop, is_news) {
                 None | Some(Err(DownloadError::Command(CommandError::Cancelled))) => continue,
                 Some(Ok(done)) => {
-                    engine.notice(Level::Info, complete(&done));
+                    engine.inform(complete(&done));
                     continue;
                 }
                 Some(Err(error)) => {
@@ -105,7 +102,7 @@ fn go_on(
     let mut progress = |event| {
         if let (Progress::Resumed { marked_bytes }, true) = (event, is_news) {
             let mib = marked_bytes >> 20;
-            engine.notice(Level::Info, format!("going on with `{name}`: {mib} MiB of it are here"));
+            engine.inform(format!("going on with `{name}`: {mib} MiB of it are here"));
         }
     };
     // The record is read once the job runs: whoever sets it aside renames the record first and ends the job then, so that one of us

@@ -11,14 +11,14 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::types::printable::is_unsafe;
-use crate::types::{FileName, Millis};
+use crate::types::{FileName, Millis, NodeSummary};
 
 /// An event, and when it was told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     #[serde(flatten)]
     pub event: Event,
-    /// The background job that it is of.
+    /// The download of the node that it is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<u64>,
     /// RFC 3339, UTC, with milliseconds.
@@ -35,6 +35,8 @@ pub enum Event {
     Ready { files: Option<u64> },
     /// Something that a person should know and did not ask for.
     Notice { level: Level, text: String },
+    /// So many events were not told to this reader, who was too slow, or could not be written to.
+    Missed { count: u64 },
     /// A command has failed. `exit_code` is what its program exits with if nothing else fails later.
     Error { why: String, code: ErrorCode, exit_code: u8 },
     /// A program or a request has ended; nothing comes after it.
@@ -57,13 +59,23 @@ pub enum Event {
         #[serde(flatten)]
         holder: Holder,
     },
+    /// Somebody has searched, and was shown `rows`; a download would begin with `addr`.
+    Searched {
+        query: String,
+        rows: u64,
+        addr: Option<SocketAddr>,
+        #[serde(with = "ms_or_null")]
+        score_ms: Option<Millis>,
+        took_us: u64,
+    },
     /// The load of a node.
     Load { addr: SocketAddr, load: u32 },
     /// A file of the own share; digests are `null` where nobody has computed them, and so is `kind` where nobody knows it.
     File { name: FileName, size_bytes: u64, md5: Option<String>, b3: Option<String>, kind: Option<String> },
     /// A file of the swarm, as the tracker knows it.
     Name { name: FileName },
-    /// A node as the tracker knows it: `live`, `suspect` or `unproved`. `load` is as its last heartbeat told.
+    /// A node as the tracker knows it: `live`, `suspect` or `unproved`; to those who follow also `gone`. `load` is as its last heartbeat
+    /// told.
     Node { addr: SocketAddr, state: String, files: u32, load: Option<u32> },
     /// What a scan of the own share has changed.
     Updated { files: u64, added: u64, removed: u64, changed: u64 },
@@ -85,11 +97,12 @@ pub enum Event {
         under_way: u32,
         shortfall: Option<String>,
     },
-    /// A background job.
+    /// A download of the node as it stands now.
     Job {
         id: u64,
         name: FileName,
         state: JobState,
+        origin: JobOrigin,
         done_bytes: Option<u64>,
         total_bytes: Option<u64>,
         why: Option<String>,
@@ -225,7 +238,7 @@ pub enum VerifyState {
     Unreadable,
 }
 
-/// How a background job stands.
+/// How a download of a node stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
@@ -235,6 +248,18 @@ pub enum JobState {
     Done,
     Failed,
     Cancelled,
+}
+
+/// Why there is a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobOrigin {
+    /// Somebody waits for it.
+    Asked,
+    /// Somebody has asked for it and does not wait.
+    Background,
+    /// A former run of the node has left it unfinished.
+    Unasked,
 }
 
 /// Why something failed, as a word that stays the same.
@@ -296,6 +321,28 @@ impl ErrorCode {
 }
 
 impl Event {
+    pub fn info(text: impl Into<String>) -> Event {
+        Event::Notice { level: Level::Info, text: text.into() }
+    }
+
+    pub fn warning(text: impl Into<String>) -> Event {
+        Event::Notice { level: Level::Warning, text: text.into() }
+    }
+
+    pub fn node(node: &NodeSummary) -> Event {
+        let NodeSummary { endpoint, liveness, files, load, .. } = node;
+        Event::Node { addr: *endpoint, state: liveness.to_string(), files: *files, load: *load }
+    }
+
+    /// A node that the tracker knows no more.
+    pub fn gone(addr: SocketAddr) -> Event {
+        Event::Node { addr, state: "gone".to_owned(), files: 0, load: None }
+    }
+
+    pub fn stat(name: &str, value: usize) -> Event {
+        Event::Stat { name: name.to_owned(), value: u64::try_from(value).ok() }
+    }
+
     pub fn error(why: impl Into<String>, code: ErrorCode) -> Event {
         Event::Error { why: why.into(), code, exit_code: code.exit_code() }
     }

@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use crate::logic::registry::{Limits, Registry};
 use crate::net::{Deadlines, FrontConfig, front, listen};
-use crate::rt::{Ended, Stop, StopReport, Threads, clock, mailbox};
+use crate::rt::{Ended, Feed, Stop, StopReport, Threads, clock, mailbox};
 use crate::types::{Epoch, Provider, Query, limits};
 
 pub use tally::{Finds, RecentFind, TOOK_BOUNDS_S, Tally, Via};
@@ -47,6 +47,8 @@ pub struct TrackerConfig {
     pub replicas: u32,
     /// How long nobody takes the place of a node that has gone; and nothing is copied unasked for as long after the start.
     pub replica_grace: Duration,
+    /// Where the tracker tells what happens: nodes that come, are suspected, and go.
+    pub events: Feed,
 }
 
 impl Default for TrackerConfig {
@@ -60,6 +62,7 @@ impl Default for TrackerConfig {
             sweep: Duration::from_millis(100),
             replicas: 0,
             replica_grace: limits::ms(limits::REPLICA_GRACE_MS),
+            events: Feed::default(),
         }
     }
 }
@@ -82,6 +85,7 @@ struct Shared {
     started: Instant,
     epoch: Epoch,
     registry: RwLock<Registry>,
+    events: Feed,
     next_session: AtomicU64,
     /// What was asked.
     tally: Mutex<Tally>,
@@ -90,13 +94,14 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(addr: SocketAddr, registry_limits: Limits) -> Shared {
+    fn new(addr: SocketAddr, registry_limits: Limits, events: Feed) -> Shared {
         let now = clock::now();
         Shared {
             addr,
             started: now,
             epoch: Epoch(SmallRng::from_os_rng().random()),
             registry: RwLock::new(Registry::new(registry_limits)),
+            events,
             next_session: AtomicU64::new(1),
             tally: Mutex::new(Tally::new(now)),
             changed: bounded(1),
@@ -151,7 +156,7 @@ impl Tracker {
         let addr = listener.local_addr()?;
         let (replicas, replica_grace) = (config.replicas, config.replica_grace);
         let registry_limits = Limits { replicas, replica_grace, ..Limits::default() };
-        let shared = Arc::new(Shared::new(addr, registry_limits));
+        let shared = Arc::new(Shared::new(addr, registry_limits, config.events.clone()));
         let (threads, stop) = (Threads::new(), Stop::new()?);
         let tracker = Tracker { shared: Arc::clone(&shared), threads, stop };
         let mut posts = Vec::new();

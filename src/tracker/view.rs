@@ -11,7 +11,7 @@ use crossbeam_channel::Receiver;
 use super::Shared;
 use super::tally::{Finds, Tally, Via};
 use crate::logic::registry::RegistryError;
-use crate::rt::clock;
+use crate::rt::{Feed, clock};
 use crate::types::{Epoch, FileName, Liveness, NodeSummary, Provider, Query};
 
 /// Names that are passed over to get to those with a prefix.
@@ -145,6 +145,11 @@ impl View {
     /// How many finds there were.
     pub fn tally_totals(&self) -> Finds {
         self.0.tally.lock().finds
+    }
+
+    /// What happens at the tracker.
+    pub fn events(&self) -> &Feed {
+        &self.0.events
     }
 
     /// Delivers one item after something has changed, however much it was; whoever takes it out sees the state after.

@@ -201,6 +201,10 @@ limits! {
     HTTP_REQUESTS_MAX: u32 = 1000, "requests";
     /// Most HTTP requests of one front thread that wait for a worker.
     HTTP_JOBS_MAX: usize = 64, "requests";
+    /// A log begins anew at this size at the earliest.
+    LOG_MIN_BYTES: u64 = 64 << 10, "bytes";
+    /// Events of a program that are kept for who reads them.
+    EVENTS_KEPT_MAX: usize = 512, "events";
     /// Most event streams of one front thread.
     HTTP_STREAMS_MAX: usize = 64, "streams";
     /// An event stream without news is written to this often, so that one that nobody reads ends.

@@ -32,7 +32,10 @@ pub(super) struct Answer {
 pub(super) enum Reply {
     Now(Answer),
     /// The connection becomes a stream of events.
-    Events,
+    Events {
+        /// Those told after this one, as far as they are kept; `None`: those from now on.
+        after: Option<u64>,
+    },
     /// Made by a worker, as it may take its time.
     Later(Box<dyn FnOnce() -> Answer + Send>),
     /// Sent by a front that may wait for a disk.

@@ -2,7 +2,7 @@
 //!
 //! What does not fit is a problem that names it; nothing is guessed.
 
-use super::answer::Problem;
+use super::answer::{Problem, Reply};
 use super::sources::query_of;
 use crate::proto::http::Request;
 use crate::types::{ContentPrefix, FileName, Md5Digest, Query, limits};
@@ -54,6 +54,18 @@ pub(super) fn names(request: &Request) -> Result<NamesAsked<'_>, Problem> {
     let after =
         cursor.map_err(|error| Problem::bad(error.to_string(), "give what the page before told as next"))?;
     Ok(NamesAsked { prefix, after, max: rows(request)? })
+}
+
+/// A stream of events: after the one that a browser or `after` names, else from now on.
+pub(super) fn events(request: &Request) -> Reply {
+    let number = request.header("last-event-id").or_else(|| request.parameter("after"));
+    match number.map(str::parse).transpose() {
+        Ok(after) => Reply::Events { after },
+        Err(_) => Reply::Now(
+            Problem::bad("this is no number of an event", "give the `id` of the last event that you have")
+                .json(),
+        ),
+    }
 }
 
 /// How many rows come before the first one asked for.

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use super::answer::{Answer, Problem, Reply, Sending, Transfer, now, stream_head};
 use super::gate::{Gate, Visitor};
 use crate::net::{After, Closed, ConnId, Parts, Service};
+use crate::proto::event::{self, Record};
 use crate::proto::http::{Framing, Manner, Request, RequestDecoder, RequestError, Version, chunk};
-use crate::rt::{Pool, Post, Stop, clock};
+use crate::rt::{Feed, Pool, Post, Stop, clock};
 use crate::types::limits;
 
 /// A longer answer has a tail ...
@@ -32,8 +33,11 @@ pub(super) trait Site: Send + Sync + 'static {
     /// Whether the answer is a file.
     fn is_file(&self, request: &Request) -> bool;
 
-    /// What streams of events tell now: JSON in one line.
-    fn news(&self) -> String;
+    /// What streams tell of.
+    fn feed(&self) -> &Feed;
+
+    /// A few figures as they are now, for streams.
+    fn figures(&self) -> Vec<event::Event>;
 
     /// Called every few seconds.
     fn tick(&self) {}
@@ -45,7 +49,7 @@ pub(super) enum Event {
     Moved { parts: Box<Parts<RequestDecoder>>, session: Box<Session>, request: Box<Request> },
     /// A worker has answered.
     Done { conn: ConnId, manner: Manner, answer: Answer },
-    /// Something has changed, or nothing has for a while.
+    /// Something has changed, with figures as they are now; or nothing has for a while.
     News(Option<Arc<str>>),
 }
 
@@ -57,6 +61,14 @@ pub(super) struct Session {
     /// How the held request is to be answered.
     manner: Manner,
     busy: Busy,
+}
+
+/// A stream of events.
+pub(super) struct Stream {
+    /// How it was asked for.
+    manner: Manner,
+    /// The number of the last event that was sent.
+    seen: u64,
 }
 
 enum Busy {
@@ -80,8 +92,7 @@ pub(super) struct Reception<S> {
     /// Where files are sent from; empty: from here.
     pub(super) file_fronts: Vec<Post<Event>>,
     pub(super) next_file_front: usize,
-    /// How each was asked for.
-    pub(super) streams: BTreeMap<ConnId, Manner>,
+    pub(super) streams: BTreeMap<ConnId, Stream>,
     /// Requests that workers have.
     pub(super) jobs: usize,
     pub(super) stop: Stop,
@@ -92,7 +103,7 @@ impl<S: Site> Reception<S> {
         match reply {
             Reply::Now(answer) => send(id, session.manner, &answer, hands),
             Reply::Later(job) => self.have_worked(id, session, job, hands),
-            Reply::Events => self.open_stream(id, session, hands),
+            Reply::Events { after } => self.open_stream(id, session, after, hands),
             Reply::File(sending) => {
                 let Sending { head, file, range, transfer } = sending;
                 let bytes = range.end - range.start;
@@ -134,7 +145,14 @@ impl<S: Site> Reception<S> {
         After::Hold
     }
 
-    fn open_stream(&mut self, id: ConnId, session: &mut Session, hands: &mut Hands) -> After {
+    /// A stream of what is told after event `after`, or from now on.
+    fn open_stream(
+        &mut self,
+        id: ConnId,
+        session: &mut Session,
+        after_event: Option<u64>,
+        hands: &mut Hands,
+    ) -> After {
         if session.manner.is_head {
             hands.send(id, stream_head().write(session.manner, Framing::Stream, now()));
             return after(session.manner);
@@ -145,9 +163,12 @@ impl<S: Site> Reception<S> {
         // It ends with the connection.
         session.manner.keep_alive = false;
         hands.send(id, stream_head().write(session.manner, Framing::Stream, now()));
-        let first = event_text(&self.site.news());
+        let seen = after_event.unwrap_or_else(|| self.site.feed().last());
+        let mut stream = Stream { manner: session.manner, seen };
+        let figures = figures_text(&*self.site);
+        let first = stream.catch_up(self.site.feed()) + &figures;
         hands.send(id, in_stream(session.manner, first.as_bytes()));
-        self.streams.insert(id, session.manner);
+        self.streams.insert(id, stream);
         session.busy = Busy::Stream;
         After::Hold
     }
@@ -202,10 +223,12 @@ impl<S: Site> Service for Reception<S> {
                 }
                 hands.release(conn);
             }
-            Event::News(news) => {
-                let text = news.map_or(": still here\n\n".to_owned(), |news| event_text(&news));
-                for (id, manner) in &self.streams {
-                    hands.send(*id, in_stream(*manner, text.as_bytes()));
+            Event::News(figures) => {
+                let feed = self.site.feed();
+                let rest = figures.as_deref().unwrap_or(": still here\n\n");
+                for (id, stream) in &mut self.streams {
+                    let text = stream.catch_up(feed) + rest;
+                    hands.send(*id, in_stream(stream.manner, text.as_bytes()));
                 }
             }
         }
@@ -244,8 +267,32 @@ fn after(manner: Manner) -> After {
     if manner.keep_alive { After::Next } else { After::Close }
 }
 
-fn event_text(news: &str) -> String {
-    format!("event: change\ndata: {news}\n\n")
+impl Stream {
+    /// What was told since it was last written to. Events have their numbers, so that who was cut off can go on after the last one.
+    fn catch_up(&mut self, feed: &Feed) -> String {
+        let since = feed.after(self.seen);
+        let mut text = String::new();
+        if since.missed > 0 {
+            let missed = event::Event::Missed { count: since.missed }.at(clock::wall_ns());
+            text.push_str(&event_text(None, &missed));
+        }
+        for (number, record) in since.records {
+            text.push_str(&event_text(Some(number), &record));
+            self.seen = number;
+        }
+        text
+    }
+}
+
+/// The figures of `site` as they are now.
+pub(super) fn figures_text(site: &impl Site) -> String {
+    let now_ns = clock::wall_ns();
+    site.figures().into_iter().map(|figure| event_text(None, &figure.at(now_ns))).collect()
+}
+
+fn event_text(number: Option<u64>, record: &Record) -> String {
+    let id = number.map(|number| format!("id: {number}\n")).unwrap_or_default();
+    format!("{id}data: {}\n\n", record.to_line())
 }
 
 fn in_stream(manner: Manner, bytes: &[u8]) -> Vec<u8> {

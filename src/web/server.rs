@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, never, select};
 use thiserror::Error;
 
 use super::gate::Gate;
-use super::reception::{Event, Reception, Site};
+use super::reception::{Event, Reception, Site, figures_text};
 use crate::net::{Bucket, Deadlines, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Post, Stop, StopReport, Threads, clock, mailbox};
 use crate::types::limits;
@@ -69,7 +69,7 @@ pub(super) struct Extras {
     pub(super) file_fronts: usize,
     /// What pays for their bytes.
     pub(super) rate: Option<Arc<Bucket>>,
-    /// Delivers an item when there is news.
+    /// Delivers an item when there is news beside events.
     pub(super) changes: Receiver<()>,
     /// Ends everything.
     pub(super) stop: Stop,
@@ -169,15 +169,24 @@ fn is_loopback(ip: IpAddr) -> bool {
 /// Has the fronts tell their streams of changes, at most every [`limits::HTTP_STREAM_NEWS_MS`], and that nothing has changed, every
 /// [`limits::HTTP_STREAM_REST_MS`].
 fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], stop: &Stop) {
+    let follower = site.feed().follow();
+    let mut told = follower.woken().clone();
     loop {
         let rest = crossbeam_channel::after(limits::ms(limits::HTTP_STREAM_REST_MS));
         let changed = select! {
             recv(stop.receiver()) -> _ => return,
             recv(changes) -> change => change.is_ok(),
+            recv(told) -> event => {
+                if event.is_err() {
+                    // Nothing more is told.
+                    told = never();
+                }
+                true
+            }
             recv(rest) -> _ => false,
         };
         site.tick();
-        let news = changed.then(|| Arc::<str>::from(site.news()));
+        let news = changed.then(|| Arc::<str>::from(figures_text(site)));
         for front in fronts {
             // A front that cannot take it has more urgent work; the next news tell more.
             let _next_time = front.send(Event::News(news.clone()));

@@ -70,10 +70,10 @@ fn a_download_is_watched_paused_resumed_and_cancelled() {
     swarm.member(0).node().set_max_upload(Some(4 << 20));
     let mut events = Client::connect(web);
     events.request("GET /api/v1/events", "", "");
-    events.until(b"\"downloads\":0");
+    events.until(b"\"name\":\"downloads\",\"value\":0");
     let begun = post(web, "/api/v1/downloads", "{\"name\":\"big\"}");
     assert_eq!((begun.status, &begun.json()["id"]), (202, &json!(1)));
-    events.until(b"\"downloads\":1");
+    events.until(b"\"name\":\"downloads\",\"value\":1");
     get_until(web, "/api/v1/downloads/1", |job| job.json()["done_bytes"].as_u64() > Some(0));
     let page = get(web, "/downloads");
     assert!(page.text().contains("aria-label=\"Pause big\"") && page.text().contains("id=\"cancel-1\""));
@@ -89,7 +89,7 @@ fn a_download_is_watched_paused_resumed_and_cancelled() {
     get_until(web, "/api/v1/downloads/1", |job| job.json()["state"] == "cancelled");
     assert_eq!(post(web, "/api/v1/downloads/1/pause", "").status, 409, "it has ended");
     assert_eq!(post(web, "/api/v1/downloads/9/pause", "").status, 404);
-    events.until(b"\"downloads\":0");
+    events.until(b"\"name\":\"downloads\",\"value\":0");
     let metrics = get(web, "/metrics");
     assert!(
         metrics.text().contains("nearpeer_downloads_completed_total{result=\"cancelled\"} 1"),

@@ -45,6 +45,11 @@ impl Member {
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
     }
+
+    fn stop(self) {
+        assert!(self.web.stop().is_clean());
+        assert!(self.node.stop().is_clean());
+    }
 }
 
 pub(crate) fn loopback() -> WebConfig {
@@ -93,12 +98,14 @@ impl Swarm {
         &self.nodes[index]
     }
 
+    /// Ends the node that was added last.
+    pub(crate) fn stop_last(&mut self) {
+        self.nodes.pop().expect("there is one").stop();
+    }
+
     /// Ends everything; nothing may be left running.
     pub(crate) fn stop(self) {
-        for Member { web, node, .. } in self.nodes {
-            assert!(web.stop().is_clean());
-            assert!(node.stop().is_clean());
-        }
+        self.nodes.into_iter().for_each(Member::stop);
         assert!(self.web.stop().is_clean());
         assert!(self.tracker.stop().is_clean());
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, ask, get};
 use crate::support::content::{b3_hex, md5_hex};
 use crate::swarm::{Swarm, get_until};
+use nearpeer::proto::event::{Event, Record};
 
 const PAGES: [&str; 3] = ["/", "/peers", "/stats"];
 
@@ -190,22 +191,49 @@ fn events_tell_of_changes_and_end_with_the_server() {
     stream.request("GET /api/v1/events", "Accept: text/event-stream\r\n", "");
     let head = stream.answer(false).expect("a head");
     assert_eq!((head.status, head.header("transfer-encoding")), (200, Some("chunked")));
-    let event = |stream: &mut Client| {
-        stream.until(b"event: change\ndata: ");
-        let data = stream.until(b"\n\n");
-        serde_json::from_slice::<Value>(data.trim_ascii_end()).expect("JSON")
-    };
-    assert_eq!(event(&mut stream)["peers"], 0);
+    assert_eq!(event(&mut stream), (None, Event::stat("nodes_live", 0)));
     // HTTP/1.0 knows no chunks: the events come as they are.
     let mut old = Client::connect(swarm.web());
     old.say(b"GET /api/v1/events HTTP/1.0\r\n\r\n");
     assert_eq!(old.answer(false).expect("a head").header("transfer-encoding"), None);
-    assert!(old.until(b"\n\n").starts_with(b"event: change\n"));
-    swarm.add(&[("a", b"a")], &crate::swarm::loopback());
-    while event(&mut stream)["peers"] == 0 {}
-    old.until(b"\"peers\":1");
+    assert!(old.until(b"\n\n").starts_with(b"data: {\"event\":\"stat\""));
+    let added = swarm.add(&[("a", b"a")], &crate::swarm::loopback());
+    let node = swarm.member(added).addr();
+    let is_node = |told: &Event, expected: &str| matches!(told, Event::Node { addr, state, .. } if *addr == node && state == expected);
+    let mut number = 0;
+    for expected in ["live", "gone"] {
+        loop {
+            let (id, told) = event(&mut stream);
+            if is_node(&told, expected) {
+                number = id.expect("events are numbered");
+                break;
+            }
+        }
+        if expected == "live" {
+            old.until(b"\"state\":\"live\"");
+            swarm.stop_last();
+        }
+    }
+    // Who was cut off goes on after the last event that it has.
+    let mut again = Client::connect(swarm.web());
+    again.request("GET /api/v1/events", &format!("Last-Event-ID: {}\r\n", number - 1), "");
+    assert_eq!(again.answer(false).expect("a head").status, 200);
+    let (id, told) = event(&mut again);
+    assert!(id == Some(number) && is_node(&told, "gone"), "{told:?}");
+    assert_eq!(get(swarm.web(), "/api/v1/events?after=x").status, 400);
     swarm.stop();
     stream.rest();
+}
+
+/// The next event of a stream, and its number.
+fn event(stream: &mut Client) -> (Option<u64>, Event) {
+    let text = stream.until(b"\n\n");
+    let text = std::str::from_utf8(&text).expect("text");
+    // What comes before is the frame of a chunk, or a line that nothing has happened.
+    let number = text.split_once("id: ").map(|(_, rest)| rest.lines().next().expect("a line"));
+    let Some((_, data)) = text.split_once("data: ") else { return event(stream) };
+    let record = Record::from_line(data.trim_end()).expect("an event");
+    (number.map(|number| number.parse().expect("a number")), record.event)
 }
 
 /// Both text forms, read strictly: every sample belongs to the family described before it.

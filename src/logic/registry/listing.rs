@@ -84,7 +84,9 @@ impl Registry {
     }
 
     pub(super) fn forget(&mut self, slot: u32) {
-        let was_proved = self.node(slot).proof == Proof::Proved;
+        let Node { endpoint, proof, told, .. } = *self.node(slot);
+        let was_proved = proof == Proof::Proved;
+        self.gone.extend(told.map(|_| endpoint));
         let (_, keeping, catalog) = self.unlist(slot);
         self.drop_tasks(slot, keeping);
         if was_proved {

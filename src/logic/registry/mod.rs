@@ -77,6 +77,8 @@ pub struct Registry {
     staged: Staged,
     stagings: u64,
     replication: Replication,
+    /// Where nodes were that are known no more, and whose going was not told.
+    gone: Vec<SocketAddr>,
     /// Call-backs under way to claimed endpoints, for whom, and since when.
     calls: HashMap<(SocketAddr, IpAddr), Instant>,
 }
@@ -113,6 +115,8 @@ struct Node {
     /// What it keeps for others; `None` until it asks for something to keep.
     keeping: Option<Keeping>,
     catalog: Catalog,
+    /// What was told of it last.
+    told: Option<Liveness>,
 }
 
 impl Registry {
@@ -235,14 +239,26 @@ impl Registry {
             Proof::Proved => Pulse::live(heartbeat, now),
             Proof::Unproved => Pulse::unproved(heartbeat, now),
         };
+        let told = home.and_then(|slot| self.node(slot).told);
         let (load, keeping, catalog) = match home {
             Some(slot) => self.unlist(slot),
             None => (None, None, Catalog::with_capacity(changes.len())),
         };
         let (id, endpoint) = (claim.node, claim.endpoint);
         let session_of = Some(session);
-        let node =
-            Node { id, endpoint, proof, session: session_of, order, pulse, load, traits, keeping, catalog };
+        let node = Node {
+            id,
+            endpoint,
+            proof,
+            session: session_of,
+            order,
+            pulse,
+            load,
+            traits,
+            keeping,
+            catalog,
+            told,
+        };
         let slot = self.list(home, node);
         self.session_mut(session).node = Some(slot);
         self.check_consent(slot);

@@ -1,4 +1,4 @@
-//! The list of nodes, for those who show it. Reads and changes nothing.
+//! The list of nodes, for those who show it, and what has changed in it.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -26,6 +26,20 @@ impl Registry {
     /// Entries in all catalogs.
     pub fn entries(&self) -> usize {
         self.files
+    }
+
+    /// What has become of nodes since this was last asked: where there are none any more, then those that are new or stand otherwise
+    /// than they did. What came and went in between is not told. Looks at every node.
+    pub fn take_changes(&mut self) -> (Vec<SocketAddr>, Vec<NodeSummary>) {
+        let mut changed = Vec::new();
+        for (slot, node) in &mut self.nodes {
+            let now = Some(node.pulse.liveness());
+            if std::mem::replace(&mut node.told, now) != now {
+                changed.push(slot_u32(slot));
+            }
+        }
+        let summaries = changed.into_iter().map(|slot| self.summary(slot).0).collect();
+        (std::mem::take(&mut self.gone), summaries)
     }
 
     fn summary(&self, slot: u32) -> (NodeSummary, Instant) {

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::{disk_error, standing_error};
-use crate::node::api::{CommandError, DownloadError, Level};
+use crate::node::api::{CommandError, DownloadError};
 use crate::node::catalog::SharedFile;
 use crate::node::core;
 use crate::node::engine::Engine;
@@ -90,10 +90,7 @@ impl Target {
             racy: own.racy,
             claimants: own.claimants.clone(),
         };
-        engine.notice(
-            Level::Info,
-            format!("`{}` was kept here for others: it is a file of yours now", self.name),
-        );
+        engine.inform(format!("`{}` was kept here for others: it is a file of yours now", self.name));
         Ok(engine.tell_core(|reply| core::Event::Placed { file, reply })?)
     }
 

@@ -17,11 +17,12 @@ use thiserror::Error;
 
 use self::board::{Board, Next};
 use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Progress};
+use super::chronicle;
 use super::download;
 use super::engine::Engine;
 use super::figures::Figures;
 use super::resume;
-use crate::rt::{Pool, Stop, Threads, clock};
+use crate::rt::{Feed, Pool, Stop, Threads, clock};
 use crate::types::{FileName, Kind, limits};
 
 /// One download of a node, for as long as the node runs.
@@ -164,15 +165,17 @@ impl std::fmt::Debug for Jobs {
 }
 
 impl Jobs {
-    /// Starts the threads for those that nobody waits for; they end with `commands`.
+    /// Starts the threads for those that nobody waits for; they end with `commands`. All are told of on `feed`.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(super) fn start(threads: &Threads, commands: &Stop) -> std::io::Result<Jobs> {
+    pub(super) fn start(feed: Feed, threads: &Threads, commands: &Stop) -> std::io::Result<Jobs> {
         let at_once = limits::DOWNLOADS_AT_ONCE;
         // Each of the unfinished is in the queue once at most for each time it was resumed.
         let pool = Pool::start("download", at_once, 2 * limits::JOBS_MAX, threads, commands)?;
-        Ok(Jobs { shared: Arc::default(), pool, commands: commands.clone() })
+        let shared = Arc::new(Shared::default());
+        shared.watchers.write().push((0, Arc::new(chronicle::downloads(feed))));
+        Ok(Jobs { shared, pool, commands: commands.clone() })
     }
 
     /// Has `watcher` told of every job until what is returned is dropped.

@@ -56,7 +56,7 @@ pub struct Request {
 }
 
 /// Headers that have one meaning; a second line, or bytes beyond ASCII, would be read differently by different programs.
-const SINGLE: [&str; 15] = [
+const SINGLE: [&str; 16] = [
     "authorization",
     "content-encoding",
     "content-length",
@@ -66,6 +66,7 @@ const SINGLE: [&str; 15] = [
     "if-modified-since",
     "if-range",
     "if-unmodified-since",
+    "last-event-id",
     "origin",
     "proxy-authorization",
     "range",

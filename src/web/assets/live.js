@@ -47,7 +47,7 @@
   let events = null;
   if (window.EventSource) {
     events = new EventSource('/api/v1/events');
-    events.addEventListener('change', refresh);
+    events.onmessage = refresh;
   }
   // Where there is no stream of events, ask.
   setInterval(() => {

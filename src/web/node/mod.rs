@@ -15,12 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::never;
 use parking_lot::Mutex;
 use serde_json::json;
 
 use self::stats::Past;
 use super::answer::{Answer, Problem, Reply};
+use super::asked;
 use super::assets;
 use super::gate::{Gate, Visitor};
 use super::metalink;
@@ -30,8 +31,9 @@ use super::server::{Extras, WebConfig, WebError, WebServer};
 use super::sources::{FoundContent, SourceRow, file_link, is_part};
 use crate::logic::select::LatencyOrigin;
 use crate::node::{CommandError, FoundGroup, FoundRow, JobState, Node, Shelf, Watching, What};
+use crate::proto::event::Event;
 use crate::proto::http::{Request, escape_path};
-use crate::rt::{Stop, clock};
+use crate::rt::{Feed, Stop, clock};
 use crate::types::{Query, limits};
 
 /// Threads that send files.
@@ -43,14 +45,14 @@ const FILE_FRONTS: usize = 2;
 /// # Errors
 /// [`WebError`]; nothing is left running then.
 pub fn serve_node(node: Arc<Node>, config: &WebConfig) -> Result<WebServer, WebError> {
-    let (stop, changes, shelf) = (Stop::new()?, bounded(1), node.shelf());
+    let (stop, shelf) = (Stop::new()?, node.shelf());
     let rate = Arc::clone(shelf.rate());
     let ended: Arc<[AtomicU64; 3]> = Arc::default();
-    let watching = watch(&node, changes.0, Arc::clone(&ended));
+    let watching = watch(&node, Arc::clone(&ended));
     let announced = Announced(Arc::clone(&node));
-    let (started, past) = (clock::now(), Mutex::new(Past::new(clock::now())));
+    let (started, past) = (clock::now(), Mutex::new(Past::new(node.events().follow(), clock::now())));
     let inner = Inner { shelf, stop: stop.clone(), started, ended, past, node };
-    let extras = Extras { file_fronts: FILE_FRONTS, rate: Some(rate), changes: changes.1, stop };
+    let extras = Extras { file_fronts: FILE_FRONTS, rate: Some(rate), changes: never(), stop };
     let site = NodeSite { inner: Arc::new(inner), _watching: watching, _announced: announced };
     let node = Arc::clone(&site.inner.node);
     let server = WebServer::start(site, config, extras)?;
@@ -61,8 +63,8 @@ pub fn serve_node(node: Arc<Node>, config: &WebConfig) -> Result<WebServer, WebE
     Ok(server)
 }
 
-/// Has changes told and those that end counted: done, failed, cancelled.
-fn watch(node: &Node, changes: Sender<()>, ended: Arc<[AtomicU64; 3]>) -> Watching {
+/// Has those that end counted: done, failed, cancelled.
+fn watch(node: &Node, ended: Arc<[AtomicU64; 3]>) -> Watching {
     node.watch(move |news| {
         let which = match news.what {
             What::State(JobState::Done(_)) => Some(0),
@@ -73,7 +75,6 @@ fn watch(node: &Node, changes: Sender<()>, ended: Arc<[AtomicU64; 3]>) -> Watchi
         if let Some(which) = which {
             ended[which].fetch_add(1, Ordering::Relaxed);
         }
-        let _told_already = changes.try_send(());
     })
 }
 
@@ -133,7 +134,7 @@ impl Site for NodeSite {
             "/peers" => return self.later(Inner::peers_page),
             "/stats" => inner.stats_page(),
             "/api/v1/stats" => inner.stats(),
-            "/api/v1/events" => return Reply::Events,
+            "/api/v1/events" => return asked::events(request),
             "/api/v1/status" => inner.status(),
             "/api/v1/load" => Answer::json(200, &json!({ "load": inner.shelf.load() })),
             "/api/v1/limits" => inner.limits(),
@@ -155,11 +156,16 @@ impl Site for NodeSite {
         !request.method.changes() && files::name_of(&request.path).is_some()
     }
 
-    fn news(&self) -> String {
-        let jobs = self.inner.node.jobs();
-        let unfinished = jobs.iter().filter(|job| !job.state.has_ended()).count();
-        json!({ "downloads": unfinished, "files": self.inner.shelf.len(), "load": self.inner.shelf.load() })
-            .to_string()
+    fn feed(&self) -> &Feed {
+        self.inner.node.events()
+    }
+
+    fn figures(&self) -> Vec<Event> {
+        let Inner { node, shelf, .. } = &*self.inner;
+        let unfinished = node.jobs().iter().filter(|job| !job.state.has_ended()).count();
+        let load = usize::try_from(shelf.load()).unwrap_or(usize::MAX);
+        let figures = [("downloads", unfinished), ("files", shelf.len()), ("load", load)];
+        figures.map(|(name, value)| Event::stat(name, value)).into()
     }
 
     fn tick(&self) {
@@ -186,11 +192,8 @@ impl Inner {
 
     /// Contents that fit `query`, ranked for a download into this node. Asks all holders.
     fn found(&self, query: &Query) -> Result<Vec<FoundContent>, Problem> {
-        let began = clock::now();
         let report = self.node.find(query, &self.stop).map_err(|error| problem_of(&error))?;
-        let contents: Vec<FoundContent> = report.groups.into_iter().map(content_of).collect();
-        self.past.lock().searched(query, &contents, began);
-        Ok(contents)
+        Ok(report.groups.into_iter().map(content_of).collect())
     }
 }
 

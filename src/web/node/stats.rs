@@ -1,22 +1,23 @@
-//! What a node did lately: bytes sent and fetched, and the last searches that came by HTTP, with their answers.
+//! What a node did lately: bytes sent and fetched, and the last searches with their answers.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytesize::ByteSize;
-use maud::html;
+use maud::{Markup, html};
 use serde_json::json;
 
 use super::Inner;
 use crate::logic::history::{History, SLOT};
 use crate::node::JobId;
-use crate::proto::http::{escape_value, rfc3339};
-use crate::rt::clock;
-use crate::types::{Printable, Query, limits};
+use crate::proto::event::{Event, Record};
+use crate::proto::http::escape_value;
+use crate::rt::{Follower, clock};
+use crate::types::{Printable, limits};
 use crate::web::answer::Answer;
 use crate::web::page::{moment, size, span};
 use crate::web::plot;
-use crate::web::sources::{FoundContent, text_of};
 
 /// Of bounded size; brought up to date every few seconds.
 #[derive(Debug)]
@@ -27,42 +28,30 @@ pub(super) struct Past {
     fetched: History,
     /// What each download had fetched.
     fetched_before: HashMap<JobId, u64>,
+    told: Follower,
     /// The last first.
-    searches: VecDeque<Search>,
-}
-
-/// A search and its answer.
-#[derive(Debug, Clone)]
-struct Search {
-    at_ns: i64,
-    text: String,
-    sources: usize,
-    /// The address that a download would begin with, and its score.
-    chosen: Option<(String, String)>,
-    took: Duration,
+    searches: VecDeque<Arc<Record>>,
 }
 
 impl Past {
-    pub(super) fn new(now: Instant) -> Past {
+    pub(super) fn new(told: Follower, now: Instant) -> Past {
         Past {
             sent: History::new(now),
             sent_before: 0,
             fetched: History::new(now),
             fetched_before: HashMap::new(),
+            told,
             searches: VecDeque::new(),
         }
     }
 
-    /// Takes note of a search that `began` then.
-    pub(super) fn searched(&mut self, query: &Query, contents: &[FoundContent], began: Instant) {
-        let chosen = contents.iter().flat_map(|content| &content.rows).find(|row| row.chosen);
-        self.searches.push_front(Search {
-            at_ns: clock::wall_ns(),
-            text: text_of(query),
-            sources: contents.iter().map(|content| content.rows.len()).sum(),
-            chosen: chosen.and_then(|row| Some((row.endpoint.to_string(), row.score?.to_string()))),
-            took: clock::now().saturating_duration_since(began),
-        });
+    /// Takes note of searches that were told since the last time.
+    fn note_searches(&mut self) {
+        for (_, record) in self.told.take().records {
+            if let Event::Searched { .. } = record.event {
+                self.searches.push_front(record);
+            }
+        }
         self.searches.truncate(limits::RECENT_FINDS_MAX);
     }
 
@@ -90,16 +79,14 @@ impl Inner {
         let now = clock::now();
         let (sent, fetched, searches) = {
             let mut past = self.past.lock();
+            past.note_searches();
             (past.sent.sums(now), past.fetched.sums(now), past.searches.clone())
         };
-        let search = |search: &Search| {
-            json!({
-                "at": rfc3339(search.at_ns),
-                "query": search.text,
-                "rows": search.sources,
-                "chosen": search.chosen.as_ref().map(|(address, _)| address),
-                "took_us": search.took.as_micros() as u64,
-            })
+        let search = |search: &Arc<Record>| {
+            let Event::Searched { query, rows, addr, took_us, .. } = &search.event else {
+                return json!(null);
+            };
+            json!({ "at": search.ts, "query": query, "rows": rows, "chosen": addr, "took_us": took_us })
         };
         let recent: Vec<_> = searches.iter().map(search).collect();
         let history =
@@ -112,6 +99,7 @@ impl Inner {
         let (now, uploads) = (clock::now(), self.node.upload_meter().now());
         let (sent, fetched, searches) = {
             let mut past = self.past.lock();
+            past.note_searches();
             (past.sent.per_s(now), past.fetched.per_s(now), past.searches.clone())
         };
         // In decimal units, as the line of a plot is at a round number of bytes.
@@ -130,7 +118,7 @@ impl Inner {
                 (plot::figure(&sent, "Bytes of files sent per second", rate))
                 br;
                 (plot::figure(&fetched, "Bytes of files fetched per second", rate))
-                h2 { "Recent searches by HTTP" }
+                h2 { "Recent searches" }
                 div.scroll {
                     table.stack {
                         caption { "The last first, times in UTC" }
@@ -142,21 +130,7 @@ impl Inner {
                         }
                         tbody {
                             @for search in &searches {
-                                tr {
-                                    th scope="row" {
-                                        a href=(format!("/?q={}", escape_value(&search.text))) {
-                                            (Printable(&search.text).to_string())
-                                        }
-                                    }
-                                    td.nowrap data-label="Time" { (moment(search.at_ns)) }
-                                    td.num data-label="Took" { (search.took.as_millis()) " ms" }
-                                    td data-label="Answers" {
-                                        (search.sources)
-                                        @if let Some((address, score)) = &search.chosen {
-                                            ", best " span.mono { (address) } " at " (score)
-                                        }
-                                    }
-                                }
+                                (search_row(search))
                             }
                             @if searches.is_empty() { tr { td colspan="4" { "Nobody has searched yet." } } }
                         }
@@ -168,6 +142,25 @@ impl Inner {
     }
 }
 
+fn search_row(search: &Record) -> Markup {
+    let Event::Searched { query, rows, addr, score_ms, took_us } = &search.event else { return html!() };
+    html! {
+        tr {
+            th scope="row" {
+                a href=(format!("/?q={}", escape_value(query))) { (Printable(query).to_string()) }
+            }
+            td.nowrap data-label="Time" { (moment(&search.ts)) }
+            td.num data-label="Took" { (took_us / 1000) " ms" }
+            td data-label="Answers" {
+                (rows)
+                @if let (Some(addr), Some(score)) = (addr, score_ms) {
+                    ", best " span.mono { (addr) } " at " (score)
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +168,7 @@ mod tests {
     #[test]
     fn bytes_count_once_however_often_they_are_looked_at() {
         let now = clock::now();
-        let mut past = Past::new(now);
+        let mut past = Past::new(crate::rt::Feed::default().follow(), now);
         let jobs = |list: &[(u64, u64)]| list.iter().map(|(id, bytes)| (JobId(*id), *bytes)).collect();
         past.sample(100, jobs(&[(1, 10)]), now);
         past.sample(100, jobs(&[(1, 10), (2, 5)]), now);

@@ -6,9 +6,8 @@ mod pages;
 
 use std::net::IpAddr;
 
-use serde_json::json;
-
 use super::answer::{Answer, Problem, Reply};
+use super::asked;
 use super::assets;
 use super::gate::{Gate, Visitor};
 use super::metalink;
@@ -16,8 +15,9 @@ use super::page::{Frame, count};
 use super::reception::Site;
 use super::server::{Extras, WebConfig, WebError, WebServer};
 use super::sources::{FoundContent, SourceRow, file_link, http_of, is_part};
+use crate::proto::event::Event;
 use crate::proto::http::Request;
-use crate::rt::Stop;
+use crate::rt::{Feed, Stop};
 use crate::tracker::{Holder, View};
 use crate::types::{ContentKey, Query, limits};
 
@@ -48,7 +48,7 @@ impl Site for TrackerSite {
             "/" => self.search_page(request, asker),
             "/peers" => self.peers_page(request),
             "/stats" => self.stats_page(),
-            "/api/v1/events" => return Reply::Events,
+            "/api/v1/events" => return asked::events(request),
             "/api/v1/status" => self.status(),
             "/api/v1/peers" => self.peers(request),
             "/api/v1/files" => self.files(request),
@@ -67,11 +67,20 @@ impl Site for TrackerSite {
         false
     }
 
-    fn news(&self) -> String {
+    fn feed(&self) -> &Feed {
+        self.view.events()
+    }
+
+    fn figures(&self) -> Vec<Event> {
         let counts = self.view.counts();
-        let finds = self.view.tally_totals().total();
-        json!({ "peers": counts.live, "suspects": counts.suspect, "files": counts.files, "finds": finds })
-            .to_string()
+        let finds = usize::try_from(self.view.tally_totals().total()).unwrap_or(usize::MAX);
+        let figures = [
+            ("nodes_live", counts.live),
+            ("nodes_suspect", counts.suspect),
+            ("files", counts.files),
+            ("finds", finds),
+        ];
+        figures.map(|(name, value)| Event::stat(name, value)).into()
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use maud::{Markup, html};
 
 use super::TrackerSite;
-use crate::proto::http::{Request, escape_value};
+use crate::proto::http::{Request, escape_value, rfc3339};
 use crate::rt::clock;
 use crate::tracker::{KnownNode, RecentFind, Via};
 use crate::types::{FileName, Liveness, limits};
@@ -178,7 +178,7 @@ fn find_row(find: &RecentFind) -> Markup {
     html! {
         tr {
             th scope="row" { a href=(format!("/?q={}", escape_value(&text))) { (shown) } }
-            td.nowrap data-label="Time" { (moment(find.at_ns)) }
+            td.nowrap data-label="Time" { (moment(&rfc3339(find.at_ns))) }
             td.num data-label="Number" { (find.number) }
             td.mono data-label="Asker" { (find.asker) @if find.via == Via::Http { " (HTTP)" } }
             td.num data-label="Took" { (find.took.as_micros()) " µs" }

@@ -62,6 +62,14 @@ fn samples() -> Vec<Event> {
         Event::Silent { addr: addr(), why: why.clone() },
         Event::Content { name: name(), size_bytes: 7, b3: b3.clone(), full_holders: 1, rows: 1, meant: true },
         Event::Candidate { place: Some(1), load_weight_ms: Millis::from_ms(10), holder: holder() },
+        Event::Searched {
+            query: "a".into(),
+            rows: 2,
+            addr: Some(addr()),
+            score_ms: Some(Millis::from_ms(12)),
+            took_us: 3,
+        },
+        Event::Missed { count: 1 },
         Event::Load { addr: addr(), load: 3 },
         Event::File {
             name: name(),
@@ -96,6 +104,7 @@ fn samples() -> Vec<Event> {
             id: 1,
             name: name(),
             state: JobState::Running,
+            origin: JobOrigin::Background,
             done_bytes: Some(1),
             total_bytes: None,
             why: None,
