@@ -72,8 +72,8 @@ impl Log {
         Ok(Log { path: path.to_owned(), file, len, max, missed: 0 })
     }
 
-    fn run(&mut self, mut follower: Follower) {
-        while let Some(since) = follower.next() {
+    fn run(&mut self, follower: Follower) {
+        for since in follower {
             self.missed += since.missed;
             let is_worth = |record: &Record| !matches!(record.event, Event::Bytes { .. });
             let lines = since.records.iter().filter(|(_, record)| is_worth(record));

@@ -582,7 +582,7 @@ mod tests {
             event::Event::Notice { text, .. } => Some(text.clone()).filter(|text| !text.starts_with("ready")),
             _ => None,
         };
-        said.take().records.iter().filter_map(|(_, record)| text(record)).collect()
+        said.catch_up().records.iter().filter_map(|(_, record)| text(record)).collect()
     }
 
     #[test]

@@ -106,31 +106,40 @@ impl Feed {
 }
 
 impl Follower {
-    /// Delivers an item when there is something to [take](Follower::take); disconnected once the feed is closed.
+    /// Delivers an item when there is something to [take](Follower::catch_up); disconnected once the feed is closed.
     pub fn woken(&self) -> &Receiver<()> {
         &self.woken
     }
 
-    /// What was told since the last time, once there is something; `None` when the feed is closed and all of it was taken.
-    pub fn next(&mut self) -> Option<Since> {
+    /// What was told since the last time; never waits.
+    pub fn catch_up(&mut self) -> Since {
+        let since = self.feed.after(self.seen);
+        self.seen += since.missed + since.records.len() as u64;
+        since
+    }
+}
+
+/// Waits for what was told since the last time; ends when the feed is closed and all of it was taken.
+impl Iterator for Follower {
+    type Item = Since;
+
+    fn next(&mut self) -> Option<Since> {
         loop {
-            let since = self.take();
-            if since.missed > 0 || !since.records.is_empty() {
+            let since = self.catch_up();
+            if !since.is_empty() {
                 return Some(since);
             }
             if self.woken.recv().is_err() {
                 // Something may have been told before the end.
-                let last = self.take();
-                return (last.missed > 0 || !last.records.is_empty()).then_some(last);
+                return Some(self.catch_up()).filter(|last| !last.is_empty());
             }
         }
     }
+}
 
-    /// What was told since the last time; never waits.
-    pub fn take(&mut self) -> Since {
-        let since = self.feed.after(self.seen);
-        self.seen += since.missed + since.records.len() as u64;
-        since
+impl Since {
+    fn is_empty(&self) -> bool {
+        self.missed == 0 && self.records.is_empty()
     }
 }
 
@@ -159,8 +168,8 @@ mod tests {
         let mut late = feed.follow();
         assert!(early.woken().try_recv().is_ok() && late.woken().is_empty());
         feed.tell(numbered(3));
-        assert_eq!((seen(&early.take()), seen(&late.take())), ((0, vec![2, 3]), (0, vec![3])));
-        assert_eq!(seen(&early.take()), (0, vec![]));
+        assert_eq!((seen(&early.catch_up()), seen(&late.catch_up())), ((0, vec![2, 3]), (0, vec![3])));
+        assert_eq!(seen(&early.catch_up()), (0, vec![]));
         assert_eq!((seen(&feed.after(0)), seen(&feed.after(99))), ((0, vec![1, 2, 3]), (0, vec![])));
     }
 
@@ -169,9 +178,9 @@ mod tests {
         let (feed, kept) = (Feed::default(), limits::EVENTS_KEPT_MAX as u64);
         let mut slow = feed.follow();
         (1..=2 * kept).for_each(|number| feed.tell(numbered(number)));
-        assert_eq!(seen(&slow.take()), (kept, (kept + 1..=2 * kept).collect()));
+        assert_eq!(seen(&slow.catch_up()), (kept, (kept + 1..=2 * kept).collect()));
         feed.tell(numbered(2 * kept + 1));
-        assert_eq!(seen(&slow.take()), (0, vec![2 * kept + 1]));
+        assert_eq!(seen(&slow.catch_up()), (0, vec![2 * kept + 1]));
         assert_eq!(feed.0.lock().records.len(), limits::EVENTS_KEPT_MAX);
         for _ in 0..100 {
             drop(feed.follow());
@@ -189,7 +198,7 @@ mod tests {
         feed.tell(numbered(2));
         assert!(reader.woken().recv().is_ok());
         assert!(reader.woken().recv().is_err(), "closed");
-        assert_eq!(seen(&reader.take()), (0, vec![1]));
+        assert_eq!(seen(&reader.catch_up()), (0, vec![1]));
         assert!(feed.follow().woken().recv().is_err());
     }
 }

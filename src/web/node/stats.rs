@@ -47,7 +47,7 @@ impl Past {
 
     /// Takes note of searches that were told since the last time.
     fn note_searches(&mut self) {
-        for (_, record) in self.told.take().records {
+        for (_, record) in self.told.catch_up().records {
             if let Event::Searched { .. } = record.event {
                 self.searches.push_front(record);
             }
