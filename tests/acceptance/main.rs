@@ -11,6 +11,7 @@ mod failures;
 mod handoff;
 mod hostile;
 mod layouts;
+mod log;
 mod many_sources;
 mod one_shot;
 mod partial_holders;
