@@ -1,4 +1,5 @@
-"""What scripts/compare measures on: processes, folders, the rivals' daemons, nearpeer's programs.
+"""What scripts/compare measures on, and scripts/interop checks on: processes, folders, the rivals' daemons,
+nearpeer's programs.
 
 Every process has a group of its own. Whatever is started or made through a `World` is gone when the world is
 closed, whatever closes it. Prints nothing.

@@ -76,7 +76,11 @@ pub(super) fn path_text(path: &Path) -> String {
 /// Prints completions for a shell.
 fn completions(shell: clap_complete::Shell) -> Exit {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut verbs::node_command(), "node", &mut text);
+    let mut command = match shell {
+        clap_complete::Shell::Zsh => verbs::zsh_command(),
+        _ => verbs::node_command(),
+    };
+    clap_complete::generate(shell, &mut command, "node", &mut text);
     let _unread = Output::stdout().lines(String::from_utf8_lossy(&text).trim_end());
     Exit::Success
 }

@@ -244,6 +244,14 @@ pub fn node_command() -> clap::Command {
         .subcommand_help_heading("Commands, in place of IP PORT DIR")
 }
 
+/// [`node_command`] without IP PORT DIR, for completions in zsh: it would wait for all three before it completes a command.
+pub fn zsh_command() -> clap::Command {
+    let all = node_command();
+    let flags = all.get_arguments().filter(|arg| !arg.is_positional()).cloned();
+    let bare = clap::Command::new("node").version(env!("CARGO_PKG_VERSION")).disable_help_subcommand(true);
+    bare.args(flags).subcommands(all.get_subcommands().cloned())
+}
+
 /// The words that begin a command of [`node_command`].
 pub fn words() -> Vec<String> {
     let command = node_command();
@@ -275,6 +283,20 @@ mod tests {
     #[test]
     fn clap_finds_no_fault_with_the_definitions() {
         node_command().debug_assert();
+    }
+
+    #[test]
+    fn zsh_completes_every_command_and_flag_and_no_place_before_them() {
+        let (all, completed) = (node_command(), zsh_command());
+        completed.clone().debug_assert();
+        let names = |command: &clap::Command| -> Vec<String> {
+            command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect()
+        };
+        assert_eq!(names(&completed), names(&all));
+        let places = all.get_arguments().filter(|arg| arg.is_positional()).count();
+        assert_eq!(places, 3);
+        assert_eq!(completed.get_arguments().count(), all.get_arguments().count() - places);
+        assert!(completed.get_arguments().all(|arg| !arg.is_positional()));
     }
 
     #[test]

@@ -327,6 +327,9 @@ impl<S: Service> Front<S> {
                     conn.paced_until = turn.wait_until;
                     self.timers.set(Timer::Pace(id), turn.wait_until);
                 }
+                if turn.file_bytes > 0 {
+                    self.service.file_sent(session, turn.file_bytes);
+                }
                 for tag in turn.finished {
                     self.service.sent(id, session, tag, &mut self.hands);
                 }

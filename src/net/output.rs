@@ -38,6 +38,8 @@ enum Piece {
 pub(super) struct Turn {
     /// Bytes that the system took.
     pub(super) sent_bytes: u64,
+    /// Those of them that are of files.
+    pub(super) file_bytes: u64,
     /// Tags of the file ranges that were finished.
     pub(super) finished: Vec<u64>,
     /// The rate allows nothing more before this.
@@ -131,6 +133,7 @@ impl Output {
                     }
                     outcome?;
                     file_room -= taken;
+                    turn.file_bytes += taken;
                     (taken, granted)
                 }
             };

@@ -89,6 +89,9 @@ pub trait Service {
     /// Something came through the mailbox.
     fn event(&mut self, event: Self::Event, hands: &mut Hands<Self::Session, Self::Decoder>);
 
+    /// So many bytes of queued file ranges were handed to the system just now.
+    fn file_sent(&mut self, _session: &mut Self::Session, _bytes: u64) {}
+
     /// The last byte of a file range queued with `tag` was handed to the system.
     fn sent(
         &mut self,

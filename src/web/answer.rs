@@ -56,7 +56,7 @@ pub(super) trait Transfer: Send {
     /// Whether the file still is what was promised. If not, the answer stays short, which its receiver cannot miss.
     fn is_good(&self) -> bool;
 
-    /// The last of `bytes` was handed to the system.
+    /// So many more `bytes` were handed to the system.
     fn sent(&mut self, bytes: u64);
 }
 

@@ -75,10 +75,9 @@ enum Busy {
     Not,
     /// It is a stream of events.
     Stream,
-    /// A file of so many bytes is on its way, but for its tail, which is sent if the file is still the same by then.
+    /// A file is on its way, but for its tail, which is sent if the file is still the same by then.
     File {
         transfer: Box<dyn Transfer>,
-        bytes: u64,
         tail: Option<(Arc<File>, Range<u64>)>,
     },
 }
@@ -113,7 +112,7 @@ impl<S: Site> Reception<S> {
                 }
                 let tail_at = if bytes > TAIL_FROM_BYTES { range.end - TAIL_BYTES } else { range.end };
                 let tail = (tail_at < range.end).then(|| (Arc::clone(&file), tail_at..range.end));
-                session.busy = Busy::File { transfer, bytes, tail };
+                session.busy = Busy::File { transfer, tail };
                 hands.send_file(id, file, range.start..tail_at, 0);
                 After::Hold
             }
@@ -234,15 +233,20 @@ impl<S: Site> Service for Reception<S> {
         }
     }
 
+    fn file_sent(&mut self, session: &mut Session, bytes: u64) {
+        if let Busy::File { transfer, .. } = &mut session.busy {
+            transfer.sent(bytes);
+        }
+    }
+
     fn sent(&mut self, id: ConnId, session: &mut Session, _tag: u64, hands: &mut Hands) {
         let mut is_whole = true;
-        if let Busy::File { transfer, bytes, tail } = &mut session.busy {
+        if let Busy::File { transfer, tail } = &mut session.busy {
             is_whole = transfer.is_good();
             if let Some((file, tail)) = tail.take().filter(|_| is_whole) {
                 hands.send_file(id, file, tail, 0);
                 return;
             }
-            transfer.sent(*bytes);
         }
         session.busy = Busy::Not;
         if !(session.manner.keep_alive && is_whole) {

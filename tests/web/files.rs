@@ -118,8 +118,9 @@ fn a_file_counts_as_load_while_it_is_sent() {
     second.take(1000);
     drop(readers);
     get_until(web, "/api/v1/load", |answer| answer.text() == "{\"load\":0}\n");
-    let sent = get(web, "/api/v1/status").json()["sent_bytes"].as_u64();
-    assert_eq!(sent, Some(bytes.len() as u64), "what was not sent whole is not counted");
+    let sent = get(web, "/api/v1/status").json()["sent_bytes"].as_u64().expect("a number");
+    let whole = bytes.len() as u64;
+    assert!((whole + 1000..2 * whole).contains(&sent), "{sent}: what was cut counts as far as it was sent");
     swarm.stop();
 }
 

@@ -1,0 +1,78 @@
+"""What a check is, and how it runs programs: ours, and those that nearpeer is shown to."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+# `Failed`: a tool does not accept what it is shown, or a program of ours does not do its work.
+from compare_stage import ENVIRONMENT, Failed
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEADLINE_S = 60
+# Neither proxies nor a language of the user's.
+PLAIN = {**ENVIRONMENT, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+# By name, in the order of the report: what it shows, and the function.
+CHECKS = {}
+
+
+class Skipped(Exception):
+    """The tool, or what it is to be shown, is not here."""
+
+
+def check(shows):
+    """Makes a function a check. It returns a line on what was seen, with the tool's version, or raises `Failed` or `Skipped`."""
+    def note(function):
+        CHECKS[function.__name__] = (shows, function)
+        return function
+    return note
+
+
+def expect(holds, what):
+    if not holds:
+        raise Failed(what)
+
+
+def run(*argv, cwd=ROOT, exits=0, deadline_s=DEADLINE_S, given="", env=PLAIN):
+    """Runs a program to its end, and returns its standard output and standard error as one text.
+
+    `given` is its standard input. It must end with `exits`; `None`: with anything.
+    """
+    argv = [str(word) for word in argv]
+    try:
+        ended = subprocess.run(argv, cwd=cwd, input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, timeout=deadline_s, env=env)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"`{' '.join(argv)}` does not end within {deadline_s} s") from None
+    if exits is not None and ended.returncode != exits:
+        raise Failed(f"`{' '.join(argv)}` ended with {ended.returncode}: {ended.stdout.strip()}")
+    return ended.stdout
+
+
+def tool(name):
+    """The path of a foreign program."""
+    path = shutil.which(name)
+    if path is None:
+        raise Skipped(f"no `{name}` on this machine")
+    return path
+
+
+def program(args, name):
+    """The path of a program of ours."""
+    folders = [args.bin] if args.bin else [ROOT / "target" / "release", ROOT / "target" / "debug"]
+    for folder in folders:
+        if (Path(folder) / name).is_file():
+            return Path(folder).resolve() / name
+    raise Skipped(f"no `{name}` in {' or '.join(str(folder) for folder in folders)}: run `make setup`")
+
+
+def first_line(text):
+    return text.strip().splitlines()[0].strip() if text.strip() else ""
+
+
+def version_of(path):
+    """Name and version: what it says of itself, as far as its first number."""
+    line = first_line(run(path, "--version"))
+    told = re.match(r".*?\s\d[\w.+~-]*", line)
+    return told[0] if told else line

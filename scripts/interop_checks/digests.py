@@ -1,0 +1,29 @@
+"""Digests that `find` tells, as the usual programs compute them."""
+
+import os
+
+from .check import check, expect, run, tool, version_of
+from .swarm import LOOPBACK, swarm
+
+PIECE = 1 << 20
+FILES = {f"of {size} bytes": os.urandom(size) for size in (0, 1, PIECE - 1, PIECE, PIECE + 1, 9 * PIECE + 17)}
+
+
+def compare(args, summer, key):
+    """Has a program sum up what the node has, and holds each sum against `key` of what `find` tells."""
+    with swarm(args, FILES) as made:
+        for name in FILES:
+            summed = run(summer, made.folder / LOOPBACK / name).split()[0]
+            told = made.found(name)[key]
+            expect(told == summed, f"{name}: find tells {told}, {summer} {summed}")
+    return f"{version_of(summer)}: the same for {len(FILES)} files of 0 to {max(map(len, FILES.values()))} bytes"
+
+
+@check("`find` tells the MD5 that md5sum computes")
+def md5sum(args):
+    return compare(args, tool("md5sum"), "md5")
+
+
+@check("`find` tells the BLAKE3 that b3sum computes")
+def b3sum(args):
+    return compare(args, tool("b3sum"), "b3")
