@@ -3,7 +3,7 @@
 //! Whatever ends it, the node is stopped in order before the process ends.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
+use std::io::{self, ErrorKind, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,8 +155,23 @@ impl Scene<'_> {
         signals.watch_threads(node.ended(), threads)?;
         let local = Threads::new();
         signals.watch_threads(local.ended(), threads)?;
-        // There before anybody is told that the node listens. A share that cannot be written to is served only: it takes no jobs.
-        let server = Server::start(&node, &args.dir, signals, load_weight, &local).ok();
+        // There before anybody is told that the node listens.
+        let server = match Server::start(&node, &args.dir, signals, load_weight, &local) {
+            Ok(server) => Some(server),
+            // A share that cannot be written to is served only.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) =>
+            {
+                None
+            }
+            Err(error) => {
+                let why = format!(
+                    "commands with -d cannot be handed to this node: {error}: look at .nearpeer/node.sock"
+                );
+                self.feed.tell(Event::warning(why));
+                None
+            }
+        };
         let mut pages = None;
         let exit = self.ready(&node, &mut sink).and_then(|()| {
             if args.pages.http.is_some() || !matches!(input, Input::Pipe) {

@@ -56,6 +56,8 @@ fn serve(args: &TrackerArgs, feed: &Feed, mut sink: Sink, threads: &Threads, sig
         let error = Event::error(format!("tracker: {why}"), code);
         feed.tell(error.clone());
         let _unread = sink.tell([error]);
+        // What was started ends because it is told to.
+        signals.leaving().trigger();
         Exit::Error(code)
     };
     let tracker = match Tracker::start(&args.config(feed.clone())) {

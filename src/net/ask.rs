@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use socket2::SockRef;
 
 use super::client::{ClientError, poll_until};
 use super::listen::{dial, dialed};
@@ -169,7 +170,10 @@ impl Asking {
             }
             self.decoder.push(&scratch[..len]);
             if let Some(body) = self.decoder.next().map_err(|error| Pause::Failed(error.into()))? {
-                return Ok(Answer { body: body.to_vec(), round_trip: clock::now() - sent });
+                let round_trip = clock::now() - sent;
+                // All has been said. Closed in the usual way each question would keep a port for a minute.
+                let _closes_in_the_usual_way = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+                return Ok(Answer { body: body.to_vec(), round_trip });
             }
         }
     }

@@ -215,7 +215,7 @@ mod tests {
         let pieces = vec![PieceDigests::of(&Geometry::of(size_bytes), 0, content)];
         let manifest = Manifest::of_hashed(size_bytes, pieces);
         let stamp = FileStamp { dev: 0, ino: 0, size_bytes, mtime_ns: 0, ctime_ns: 0 };
-        let hashed = Hashed { manifest, md5: Md5Digest([0; 16]), stamp, racy: false, is_marked: false };
+        let hashed = Hashed { manifest, md5: Md5Digest([0; 16]), stamp, racy: false, mark: None };
         SharedFile::hashed(&FileName::new(name).expect("valid"), Kind::Local, hashed)
     }
 

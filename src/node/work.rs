@@ -54,8 +54,7 @@ fn look(folders: &Folders, name: &FileName, known: Option<(Kind, FileStamp)>, st
     }) {
         return Look::AsKnown;
     }
-    match hash_file(&visible.share, name, stop) {
-        Ok(hashed) => Look::Hashed(folders.kind_of(visible.kind, &hashed), hashed),
-        Err(error) => Look::Failed(error),
-    }
+    let hashed = hash_file(&visible.share, name, stop)
+        .and_then(|hashed| Ok(Look::Hashed(folders.kind_of(visible.kind, &hashed)?, hashed)));
+    hashed.unwrap_or_else(Look::Failed)
 }

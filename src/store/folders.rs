@@ -14,7 +14,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::disk::Disk;
-use super::hash::Hashed;
+use super::hash::{HashError, Hashed};
 use super::share::{FileStamp, Share, ShareError};
 use crate::types::{FileName, Kind, Layout, Printable};
 
@@ -208,8 +208,15 @@ impl Folders {
     }
 
     /// The kind of a file that was hashed in the folder of `kind`.
-    pub fn kind_of(&self, kind: Kind, hashed: &Hashed) -> Kind {
-        if hashed.is_marked { self.layout.marked(kind) } else { kind }
+    ///
+    /// # Errors
+    /// [`HashError::Spoiled`] if it is a copy that was kept for others, and is something else now: nobody asked for that.
+    pub fn kind_of(&self, kind: Kind, hashed: &Hashed) -> Result<Kind, HashError> {
+        match hashed.mark {
+            Some(mark) if mark == hashed.manifest.key().id => Ok(self.layout.marked(kind)),
+            Some(_) if kind == Kind::Replicated => Err(HashError::Spoiled),
+            _ => Ok(kind),
+        }
     }
 }
 
@@ -246,9 +253,7 @@ mod tests {
             ContentKey { size_bytes: bytes.len() as u64, id: ContentId(*blake3::hash(bytes).as_bytes()) };
         let part = Partial::open(&folders.target(kind).expect("a folder"), key).expect("a part").part;
         part.write_piece(0, bytes).expect("written");
-        if kind == Kind::Downloaded {
-            part.mark_downloaded();
-        }
+        part.mark();
         part.place(&name(file), false).map_err(|(_, error)| error).expect("placed");
     }
 
@@ -256,7 +261,7 @@ mod tests {
     fn kind(folders: &Folders, file: &str) -> Kind {
         let visible = folders.visible(&name(file)).expect(file);
         let hashed = hash_file(&visible.share, &name(file), &Stop::new().expect("a descriptor"));
-        folders.kind_of(visible.kind, &hashed.expect("hashed"))
+        folders.kind_of(visible.kind, &hashed.expect("hashed")).expect("no copy that was changed")
     }
 
     #[test]
@@ -287,6 +292,23 @@ mod tests {
         assert_eq!((kind(&folders, "a"), kind(&folders, "c")), (Kind::Local, Kind::Downloaded));
         fs::write(dir.path().join("a"), b"downloaded").expect("written");
         assert_eq!(kind(&folders, "a"), Kind::Downloaded, "it is what was downloaded again");
+    }
+
+    #[test]
+    fn a_copy_kept_for_others_that_was_changed_is_nothing_to_offer() {
+        for layout in [Layout::Flat, Layout::Split] {
+            let (dir, folders) = made(layout);
+            place(&folders, Kind::Replicated, "r", b"replica");
+            assert_eq!(kind(&folders, "r"), Kind::Replicated);
+            let path = dir.path().join(layout.folder(Kind::Replicated)).join("r");
+            fs::write(&path, b"rotten!").expect("written");
+            let visible = folders.visible(&name("r")).expect("there");
+            let hashed =
+                hash_file(&visible.share, &name("r"), &Stop::new().expect("a descriptor")).expect("hashed");
+            assert!(matches!(folders.kind_of(visible.kind, &hashed), Err(HashError::Spoiled)));
+            fs::write(&path, b"replica").expect("written");
+            assert_eq!(kind(&folders, "r"), Kind::Replicated, "mended");
+        }
     }
 
     #[test]

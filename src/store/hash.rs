@@ -16,7 +16,7 @@ use super::share::{FileStamp, OpenFile, Share};
 use super::stopped;
 use super::verify::piece_digests;
 use crate::rt::{Stop, clock};
-use crate::types::{FileName, Geometry, Manifest, Md5Digest};
+use crate::types::{ContentId, FileName, Geometry, Manifest, Md5Digest};
 
 /// How often a file that changes under the hashing is begun anew before it is left for the next scan.
 const ATTEMPTS: u32 = 3;
@@ -39,8 +39,8 @@ pub struct Hashed {
     /// The file was changed within 2 s of the hashing: an equal stamp later does not prove that it is
     /// unchanged.
     pub racy: bool,
-    /// The file is marked as a download of this very content.
-    pub is_marked: bool,
+    /// What the file was downloaded as; it may have been changed since.
+    pub mark: Option<ContentId>,
 }
 
 /// Why a file was not hashed. Our side's fault, or its owner's.
@@ -52,6 +52,8 @@ pub enum HashError {
     Changing,
     #[error("its size of {0} bytes is above what can be shared")]
     TooLarge(u64),
+    #[error("it is not the copy any more that was kept for others: remove it to have it fetched again")]
+    Spoiled,
     #[error("stopped")]
     Stopped,
 }
@@ -69,7 +71,7 @@ impl HashError {
                 matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput)
             }
             HashError::Stopped => true,
-            HashError::Changing | HashError::TooLarge(_) => false,
+            HashError::Changing | HashError::TooLarge(_) | HashError::Spoiled => false,
         }
     }
 }
@@ -97,8 +99,8 @@ fn hash_opened(mut open: impl FnMut() -> io::Result<OpenFile>, stop: &Stop) -> R
         if let Some((manifest, md5)) = hashed
             && FileStamp::of(&file)? == stamp
         {
-            let is_marked = mark::is_on(&file, manifest.key().id);
-            return Ok(Hashed { manifest, md5, stamp, racy: is_racy(&stamp, began_ns), is_marked });
+            let mark = mark::of(&file);
+            return Ok(Hashed { manifest, md5, stamp, racy: is_racy(&stamp, began_ns), mark });
         }
     }
     Err(HashError::Changing)

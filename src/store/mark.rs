@@ -1,7 +1,8 @@
 //! The mark of a downloaded file: an extended attribute with the id of the content that was downloaded.
 //!
 //! In the flat layout it alone tells what was downloaded from what is local. It goes where the file goes and ends with it, hence it needs
-//! no bound and no sweeping; it counts only while the file has that very content, so that a file that was changed is local. A file system
+//! no bound and no sweeping; it counts only while the file has that very content, so that a file that was changed is local; a copy that is kept for
+//! others and was changed is no copy any more. A file system
 //! without such attributes keeps no mark: what was downloaded there is local after a restart.
 
 use std::fs::File;
@@ -18,9 +19,9 @@ pub(super) fn write(file: &File, content: ContentId) -> Result<()> {
     fsetxattr(file, ATTRIBUTE, &content.0, XattrFlags::empty())
 }
 
-/// Returns true if and only if `file` is marked as a download of `content`.
-pub(super) fn is_on(file: &File, content: ContentId) -> bool {
+/// What `file` was downloaded as; it may have been changed since.
+pub(super) fn of(file: &File) -> Option<ContentId> {
     // A value that is longer is an error.
     let mut value = [0; 32];
-    matches!(fgetxattr(file, ATTRIBUTE, &mut value[..]), Ok(32)) && value == content.0
+    matches!(fgetxattr(file, ATTRIBUTE, &mut value[..]), Ok(32)).then_some(ContentId(value))
 }

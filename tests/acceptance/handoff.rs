@@ -133,3 +133,40 @@ fn bad_requests_harm_nobody() {
     first.set_read_timeout(Some(DEADLINE)).expect("set");
     assert_eq!(first.read(&mut [0; 8]).expect("closed"), 0);
 }
+
+#[test]
+fn a_signal_ends_who_waits_for_an_answer() {
+    let world = World::new().tracker();
+    let node = world.start(NodeSpec::new().headless());
+    fs::remove_file(socket(&node)).expect("removed");
+    let silent = UnixListener::bind(socket(&node)).expect("bound");
+    let path = node.share.display().to_string();
+    let mut client = world.launch_one_shot(&["list", "-d", &path]);
+    let (mut asked, _) = silent.accept().expect("it asks");
+    assert!(asked.read(&mut [0; 100]).expect("a request") > 0);
+    client.signal(Signal::TERM);
+    assert_eq!(client.wait(DEADLINE), 143, "{}", client.transcript());
+}
+
+#[test]
+fn what_is_done_soon_waits_for_no_download() {
+    let files: Vec<String> = (0..7).map(|number| format!("slow{number}")).collect();
+    let bytes: Vec<Vec<u8>> = (0..7).map(|number| noise(60 + number, 8 << 20)).collect();
+    let world = World::new().tracker();
+    let held = files.iter().zip(&bytes);
+    let slow = NodeSpec::new().headless().flags(&["--max-upload", "64KiB"]);
+    let _slow = world.start(held.fold(slow, |node, (file, bytes)| node.file(file, bytes)));
+    let own = world.start(NodeSpec::new().headless());
+    let downloads = files.iter().map(|file| {
+        let mut stream = UnixStream::connect(socket(&own)).expect("it listens");
+        stream.set_read_timeout(Some(DEADLINE)).expect("set");
+        stream.write_all(format!("{{\"words\":[\"download\",\"{file}\"]}}\n").as_bytes()).expect("taken");
+        // It has begun, be it that it waits for its turn.
+        assert!(stream.read(&mut [0; 100]).expect("an event") > 0);
+        stream
+    });
+    let downloads: Vec<UnixStream> = downloads.collect();
+    let ran = world.one_shot(&["list", "--timeout", "20s", "-d", &own.share.display().to_string()]);
+    assert_eq!((ran.code, ran.out.len()), (0, 0), "{ran:#?}");
+    drop(downloads);
+}

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::{Request, socket_in, words};
+use super::{Request, is_ours, socket_in, words};
 use crate::cli::exit::{ErrorCode, Exit};
 use crate::cli::node::path_text;
 use crate::cli::oneshot::Desk;
@@ -71,6 +71,7 @@ pub fn run(desk: &mut Desk<'_>, dir: &Path, errand: &Errand) -> io::Result<Exit>
             return Ok(match code {
                 Some(code) => Exit::Error(code),
                 None if exit_code > 128 => Exit::Signal(exit_code - 128),
+                None if exit_code > 0 => Exit::Error(ErrorCode::Other),
                 None => Exit::Success,
             });
         }
@@ -92,6 +93,10 @@ fn is_absence(error: &io::Error) -> bool {
 fn connect(dir: &Path, request: &Request) -> io::Result<UnixStream> {
     let (_kept_open, path) = socket_in(dir)?;
     let mut stream = UnixStream::connect(path)?;
+    if !is_ours(&stream) {
+        // What it tells would be taken for what our own node tells.
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's"));
+    }
     let mut line = serde_json::to_string(request).map_err(io::Error::other)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
@@ -114,7 +119,9 @@ impl Lines {
             let stopped = {
                 let mut fds = [PollFd::new(&self.stream, PollFlags::IN), PollFd::new(cancel, PollFlags::IN)];
                 match poll(&mut fds, None) {
-                    Ok(_) | Err(Errno::INTR) => {}
+                    Ok(_) => {}
+                    // Nothing is known of either.
+                    Err(Errno::INTR) => continue,
                     Err(error) => return Err(gone(error.into())),
                 }
                 !fds[1].revents().is_empty()

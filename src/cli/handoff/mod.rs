@@ -1,7 +1,8 @@
 //! How a command reaches the node that shares a directory: a socket in its `.nearpeer/`.
 //!
 //! One request a connection: a line of JSON with the words of a command, `{"words":["find","a.bin"]}`. The answer is events, one a line;
-//! the last is `end`. Who closes the connection cancels the command. Only the node's own user and root are served.
+//! the last is `end`. Who closes the connection cancels the command. Only the node's own user and root are served, and only
+//! they are asked.
 
 pub mod client;
 pub mod server;
@@ -9,6 +10,7 @@ pub mod server;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -33,6 +35,12 @@ fn socket_in(share: &Path) -> io::Result<(OwnedFd, PathBuf)> {
     let dir = rustix::fs::open(share.join(DIRECTORY), flags, Mode::empty())?;
     let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()));
     Ok((dir, path))
+}
+
+/// Returns true if and only if the other end is of the same user, or root.
+fn is_ours(stream: &UnixStream) -> bool {
+    rustix::net::sockopt::socket_peercred(stream)
+        .is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid())
 }
 
 /// A command as words; `None` for what is not handed over.

@@ -1,7 +1,8 @@
 //! The answering end: the socket of a running node, and the threads that run what comes through it.
 //!
-//! `local` accepts, reads requests and sees who has gone; `local-1` to `local-4` run one command each. Bounded in every way: connections,
-//! commands that wait, the length of a request and the time it may take. Whoever does not read an answer for some seconds is gone.
+//! `local` accepts, reads requests and sees who has gone; others run one command each: some of them downloads, the others what is done
+//! soon, which therefore waits for no download. Bounded in every way: connections, commands that wait, the length of a request and the
+//! time it may take. Whoever does not read an answer for some seconds is gone.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
@@ -16,8 +17,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::{DIRECTORY, Request, socket_in};
-use crate::cli::command;
+use super::{DIRECTORY, Request, is_ours, socket_in};
+use crate::cli::command::{self, Command, ParseError};
 use crate::cli::exit::{ErrorCode, Exit};
 use crate::cli::session::{Next, Session};
 use crate::cli::signals::Signals;
@@ -27,9 +28,11 @@ use crate::proto::event::Event;
 use crate::rt::{Stop, Threads, clock};
 use crate::types::{Millis, limits};
 
-/// Commands that run at once.
-const WORKERS: usize = 4;
-/// Commands that wait for one of those.
+/// Downloads that run, or wait for their turn in the node, at once.
+const DOWNLOADS: usize = 8;
+/// Other commands that run at once.
+const OTHERS: usize = 4;
+/// Commands of either sort that wait.
 const QUEUE_MAX: usize = 16;
 /// Connections that have not made their request.
 const READING_MAX: usize = 16;
@@ -51,7 +54,7 @@ pub struct Server {
 
 /// What a worker is given.
 struct Task {
-    words: Vec<String>,
+    command: Result<Option<Command>, ParseError>,
     stream: UnixStream,
     cancel: Stop,
     /// Triggered when it is done.
@@ -96,14 +99,19 @@ impl Server {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         let server = Server { share: share.to_owned(), path, _dir: dir };
-        let (give, tasks) = bounded::<Task>(QUEUE_MAX);
-        for number in 1..=WORKERS {
-            let (node, signals, tasks) = (Arc::clone(node), signals.clone(), tasks.clone());
-            let work = move || run_tasks(&node, &signals, load_weight, &tasks);
-            threads.spawn(&format!("local-{number}"), work)?;
-        }
+        let workers = |name: &str, count| -> io::Result<Sender<Task>> {
+            let (give, tasks) = bounded::<Task>(QUEUE_MAX);
+            for number in 1..=count {
+                let (node, signals, tasks) = (Arc::clone(node), signals.clone(), tasks.clone());
+                let work = move || run_tasks(&node, &signals, load_weight, &tasks);
+                threads.spawn(&format!("{name}-{number}"), work)?;
+            }
+            Ok(give)
+        };
+        let (downloads, others) = (workers("local-download", DOWNLOADS)?, workers("local", OTHERS)?);
         let leaving = signals.leaving().clone();
-        let mut door = Door { listener, give, leaving, reading: Vec::new(), running: Vec::new() };
+        let mut door =
+            Door { listener, downloads, others, leaving, reading: Vec::new(), running: Vec::new() };
         threads.spawn_fallible("local", move || door.serve())?;
         Ok(server)
     }
@@ -119,7 +127,8 @@ impl Drop for Server {
 /// The thread that talks to all and waits for none.
 struct Door {
     listener: UnixListener,
-    give: Sender<Task>,
+    downloads: Sender<Task>,
+    others: Sender<Task>,
     leaving: Stop,
     reading: Vec<Reading>,
     running: Vec<Running>,
@@ -191,7 +200,7 @@ impl Door {
         for mut one in std::mem::take(&mut self.reading) {
             match readable.next() {
                 Some(true) => match one.read() {
-                    Ok(Some(request)) => self.hand_on(one.stream, request),
+                    Ok(Some(request)) => self.hand_on(one.stream, &request),
                     Ok(None) => self.reading.push(one),
                     // Who is no client is not told why.
                     Err(_) => {}
@@ -202,15 +211,20 @@ impl Door {
         }
     }
 
-    fn hand_on(&mut self, stream: UnixStream, request: Request) {
+    fn hand_on(&mut self, stream: UnixStream, request: &Request) {
         let parts = || -> io::Result<(UnixStream, Stop, Stop)> {
             stream.set_nonblocking(false)?;
             stream.set_write_timeout(Some(WRITE_TIME))?;
             Ok((stream.try_clone()?, self.leaving.child()?, Stop::new()?))
         };
         let Ok((kept, cancel, finished)) = parts() else { return };
-        let task = Task { words: request.words, stream, cancel: cancel.clone(), finished: finished.clone() };
-        match self.give.try_send(task) {
+        let command = command::parse_words(&request.words);
+        let give = match command {
+            Ok(Some(Command::Download(_))) => &self.downloads,
+            _ => &self.others,
+        };
+        let task = Task { command, stream, cancel: cancel.clone(), finished: finished.clone() };
+        match give.try_send(task) {
             Ok(()) => self.running.push(Running { stream: kept, cancel, finished }),
             Err(refused) => {
                 let mut sink = Sink::json(Box::new(refused.into_inner().stream), true);
@@ -239,12 +253,6 @@ impl Door {
     }
 }
 
-/// Returns true if and only if the other end is of the same user, or root.
-fn is_ours(stream: &UnixStream) -> bool {
-    rustix::net::sockopt::socket_peercred(stream)
-        .is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid())
-}
-
 impl Reading {
     /// The request, once it is there.
     fn read(&mut self) -> io::Result<Option<Request>> {
@@ -269,10 +277,10 @@ fn run_tasks(node: &Node, signals: &Signals, load_weight: Millis, tasks: &Receiv
             recv(tasks) -> task => task,
             recv(signals.leaving().receiver()) -> _ => return,
         };
-        let Ok(Task { words, stream, cancel, finished }) = task else { return };
+        let Ok(Task { command, stream, cancel, finished }) = task else { return };
         let sink = Sink::json(Box::new(stream), true);
         let mut session = Session::new(node, sink, signals, load_weight);
-        let next = match command::parse_words(&words) {
+        let next = match command {
             Ok(Some(command)) => session.run(command, &cancel),
             Ok(None) => Next::Continue(Exit::Success),
             Err(error) => session.refuse(&error.to_string()),

@@ -257,9 +257,7 @@ fn one_content(
     if let Some(md5) = md5 {
         name_liars(engine, name, &claims, md5);
     }
-    if target.kind == Kind::Downloaded {
-        part.mark_downloaded();
-    }
+    part.mark();
     let placed = match part.place(name, request.force) {
         Ok(placed) => placed,
         Err((part, error)) => {

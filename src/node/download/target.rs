@@ -133,7 +133,7 @@ impl Target {
             Ok(hashed) => Ok(Some(Arc::new(SharedFile::hashed(&self.name, self.kind, hashed)))),
             Err(HashError::Stopped) => Err(CommandError::Cancelled.into()),
             Err(HashError::Io(error)) => Err(standing_error(&self.name, &error)),
-            Err(HashError::Changing | HashError::TooLarge(_)) => Ok(None),
+            Err(HashError::Changing | HashError::TooLarge(_) | HashError::Spoiled) => Ok(None),
         }
     }
 }

@@ -278,8 +278,8 @@ impl Partial {
         record::write(self.disk(), &self.parts_dir, record).map_err(|(op, errno)| self.fault(op, errno))
     }
 
-    /// Marks it as what a user has downloaded, for when it is in its place; as far as the file system keeps such marks.
-    pub fn mark_downloaded(&self) {
+    /// Marks it as downloaded, for when it is in its place; as far as the file system keeps such marks.
+    pub fn mark(&self) {
         let _not_kept = self.disk().mark(&self.file, self.id());
     }
 
