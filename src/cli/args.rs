@@ -44,6 +44,9 @@ pub struct TrackerArgs {
     /// Live copies of every file on nodes that keep copies; 0: only what is wished for
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub replicas: u32,
+    /// How long a node that is gone has to come back before copies are made in its place
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = grace)]
+    pub replica_grace: Duration,
     #[command(flatten)]
     pub pages: HttpArgs,
     #[command(flatten)]
@@ -206,6 +209,17 @@ fn heartbeat(text: &str) -> Result<Heartbeat, String> {
     Ok(Heartbeat(Some(interval)))
 }
 
+fn grace(text: &str) -> Result<Duration, String> {
+    let grace =
+        humantime::parse_duration(text).map_err(|error| format!("{error}: give a time, as in 30s or 5m"))?;
+    let allowed = limits::ms(limits::REPLICA_GRACE_MIN_MS)..=limits::ms(limits::REPLICA_GRACE_MAX_MS);
+    if !allowed.contains(&grace) {
+        let show = humantime::format_duration;
+        return Err(format!("give {} to {}", show(*allowed.start()), show(*allowed.end())));
+    }
+    Ok(grace)
+}
+
 pub(super) fn rate(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
         Ok(ByteSize(0)) => Err("nothing could be uploaded: give at least 1 byte per second".to_owned()),
@@ -270,6 +284,7 @@ impl TrackerArgs {
             sweep: SWEEP,
             replicas: self.replicas,
             events,
+            replica_grace: self.replica_grace,
             ..TrackerConfig::default()
         }
     }
@@ -379,6 +394,7 @@ mod tests {
         let args = TrackerArgs::try_parse_from(words("tracker")).expect("no arguments are needed");
         assert_eq!(args.config(Feed::default()).listen.to_string(), "127.0.0.1:5025");
         assert_eq!((args.fronts, args.max_incomplete, args.max_incomplete_per_address), (2, 1024, 128));
+        assert_eq!((args.replicas, args.replica_grace), (0, Duration::from_secs(30)));
         let args = node("");
         let config = args.config(LatencySource::Measured, Feed::default());
         assert_eq!(config.tracker.to_string(), "127.0.0.1:5025");
@@ -422,6 +438,8 @@ mod tests {
         check_error::<TrackerArgs>("tracker --listen localhost", &["'localhost'"]);
         check_error::<TrackerArgs>("tracker --listen 127.0.0.1:70000", &["'127.0.0.1:70000'"]);
         check_error::<TrackerArgs>("tracker --fronts 0", &["'0'"]);
+        check_error::<TrackerArgs>("tracker --replica-grace 999ms", &["1s to 1day"]);
+        check_error::<TrackerArgs>("tracker --replica-grace soon", &["'soon'", "5m"]);
     }
 
     #[test]

@@ -141,7 +141,9 @@ fn at_target(desk: &mut Desk<'_>, errand: &Errand, target: &Target) -> io::Resul
 /// As a guest, or through the node that shares the directory.
 fn at_directory(desk: &mut Desk<'_>, errand: &Errand, dir: &Path) -> io::Result<Exit> {
     let needs_node = errand.command == Command::UpdateList;
-    let guest = if needs_node { Err(in_use(dir)) } else { desk.guest(&errand.ask, errand.retries, dir) };
+    let ranks = matches!(errand.command, Command::Find(_) | Command::Sources(_) | Command::Download(_));
+    let guest =
+        if needs_node { Err(in_use(dir)) } else { desk.guest(&errand.ask, ranks, errand.retries, dir) };
     match guest {
         Ok(_) if matches!(errand.command, Command::List(Listed::Own(_))) => {
             match Share::visit(dir, Arc::new(RealDisk)) {
@@ -263,12 +265,20 @@ impl<'a> Desk<'a> {
         refused(&mut self.sink, error, ErrorCode::from(error))
     }
 
-    /// How a guest asks for `ask`, whose downloads go into `dir`. Its notices are printed.
-    pub(super) fn guest(&self, ask: &AskArgs, retries: u32, dir: &Path) -> Result<NodeConfig, StartError> {
-        let latency =
-            latency_source(ask.latency_file.as_deref(), Path::new("")).map_err(|(path, error)| {
-                StartError::Latency { path: path_text(&path), why: error.to_string() }
-            })?;
+    /// How a guest asks for `ask`, whose downloads go into `dir`. Its notices are printed. A latency file that nobody named is read only
+    /// where sources are ranked.
+    pub(super) fn guest(
+        &self,
+        ask: &AskArgs,
+        ranks: bool,
+        retries: u32,
+        dir: &Path,
+    ) -> Result<NodeConfig, StartError> {
+        let named = ask.latency_file.as_deref().or((!ranks).then_some(Path::new("none")));
+        let latency = latency_source(named, Path::new("")).map_err(|(path, error)| StartError::Latency {
+            path: path_text(&path),
+            why: error.to_string(),
+        })?;
         if let (LatencySource::File(path), None) = (&latency, &ask.latency_file) {
             self.screen.say(&format!("latencies from {} (--latency-file none ignores it)", path_text(path)));
         }

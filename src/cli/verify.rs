@@ -48,7 +48,7 @@ fn verify(desk: &mut Desk<'_>, args: &VerifyArgs) -> io::Result<Exit> {
     };
     // A guest wants a directory of its own: that which is verified may be another node's.
     let aside = TemporaryDir::create("nearpeer-verify")?;
-    let started = desk.guest(&args.ask, 0, aside.path()).and_then(Node::start);
+    let started = desk.guest(&args.ask, false, 0, aside.path()).and_then(Node::start);
     let guest = match started {
         Ok(guest) => guest,
         Err(error) => return Ok(super::node::refused(&mut desk.sink, &error, ErrorCode::from(&error))),

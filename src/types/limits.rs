@@ -175,6 +175,9 @@ limits! {
     /// A node that has gone has this long to come back before others are asked to take its place, and so have all nodes after a
     /// tracker's start.
     REPLICA_GRACE_MS: u64 = 30_000, "ms";
+    /// Shortest and longest such time that may be asked for.
+    REPLICA_GRACE_MIN_MS: u64 = 1_000, "ms";
+    REPLICA_GRACE_MAX_MS: u64 = 86_400_000, "ms";
     /// A node that has failed to fetch a replica is asked for it again after this long, and twice as long after each further failure.
     REPLICA_RETRY_MS: u64 = 60_000, "ms";
     /// A tracker looks again at all copies this long after it began to, if it is done by then.

@@ -1,4 +1,4 @@
-//! Every exit code, driven by real processes: the table of the README.
+//! Every exit code, driven by real processes: the table of the guide.
 
 use std::fs;
 use std::net::TcpListener;

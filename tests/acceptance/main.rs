@@ -16,6 +16,7 @@ mod many_sources;
 mod one_shot;
 mod partial_holders;
 mod progress;
+mod replicas;
 mod resume;
 mod selection;
 mod sizes;

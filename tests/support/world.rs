@@ -137,8 +137,13 @@ impl World {
     }
 
     /// Starts a tracker.
-    pub fn tracker(mut self) -> World {
-        self.start_tracker_at(([127, 0, 0, 1], own_port()).into());
+    pub fn tracker(self) -> World {
+        self.tracker_with(&[])
+    }
+
+    /// Starts a tracker with these flags.
+    pub fn tracker_with(mut self, flags: &[&str]) -> World {
+        self.start_tracker(([127, 0, 0, 1], own_port()).into(), flags);
         self
     }
 
@@ -176,8 +181,13 @@ impl World {
 
     /// Starts a tracker where the former one was.
     pub fn restart_tracker(&mut self) {
+        self.restart_tracker_with(&[]);
+    }
+
+    /// The same with these flags.
+    pub fn restart_tracker_with(&mut self, flags: &[&str]) {
         assert!(self.tracker.is_none(), "the former tracker still runs");
-        self.start_tracker_at(self.tracker_addr);
+        self.start_tracker(self.tracker_addr, flags);
     }
 
     /// Asks the tracker for its nodes, on one connection, until they are as wanted.
@@ -202,7 +212,11 @@ impl World {
 
     /// Starts a tracker at an address.
     pub fn start_tracker_at(&mut self, listen: SocketAddr) {
-        let tracker = Process::start(TRACKER, ["--listen", &listen.to_string()]);
+        self.start_tracker(listen, &[]);
+    }
+
+    fn start_tracker(&mut self, listen: SocketAddr, flags: &[&str]) {
+        let tracker = Process::start(TRACKER, [&["--listen", &listen.to_string()], flags].concat());
         self.tracker_addr = listening(&tracker, "tracker listening on ");
         self.tracker = Some(tracker);
     }
