@@ -277,3 +277,35 @@ fn a_wish_typed_at_a_node_is_told_again_to_a_restarted_tracker() {
     assert_eq!(seen, sorted([source.addr, second.addr]));
     second.process.expect_stderr("are kept here for others");
 }
+
+#[test]
+fn a_copy_that_was_damaged_is_not_offered_now_or_after_a_restart() {
+    let bytes = noise(65, MIB + 1);
+    let mut world = world(0);
+    let mut source = world.start(plain().file("data.bin", &bytes));
+    let mut keeper = world.start(keeper("10MiB"));
+    source.command("replicate data.bin --copies 2");
+    expect_holders(&mut world, "data.bin", 2);
+    let mut rotten = bytes.clone();
+    rotten[7] ^= 1;
+    fs::write(keeper.share.join(".nearpeer/replicas/data.bin"), &rotten).expect("written");
+    assert_eq!(source.leave(), 0);
+
+    // Whoever asks now makes the keeper look, and finds nobody; never other bytes under that name.
+    let asks = |world: &World| {
+        let dir = world.directory();
+        let ran =
+            world.one_shot(&["download", "data.bin", "--retries", "0", "-d", &dir.display().to_string()]);
+        assert_eq!(tree(&dir).iter().filter(|path| path.ends_with("data.bin")).count(), 0, "{ran:#?}");
+        ran.code
+    };
+    assert_ne!(asks(&world), 0);
+    keeper
+        .process
+        .expect_stderr("`data.bin` is not shared: it is not the copy any more that was kept for others");
+    expect_holders(&mut world, "data.bin", 0);
+    keeper.restart();
+    assert_eq!((holders(&world, "data.bin"), asks(&world)), (vec![], 3));
+    assert_eq!(listed(&mut keeper, "replicated"), []);
+    assert_eq!(fs::read(keeper.share.join(".nearpeer/replicas/data.bin")).expect("nothing is lost"), rotten);
+}
