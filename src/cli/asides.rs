@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustyline::ExternalPrinter;
 
 use super::output::say;
-use super::progress::{Screen, plain};
+use super::progress::{Form, Screen, plain};
 use super::render::{self, Said};
 use super::sink::Sink;
 use crate::node::events;
@@ -65,23 +65,25 @@ impl Asides {
     }
 
     /// Tells them as lines of JSON.
-    pub(super) fn tell(mut self, writer: Box<dyn Write + Send>) {
-        let mut sink = Sink::json(writer, true);
+    pub(super) fn tell(mut self, writer: Box<dyn Write + Send>, with_progress: bool) {
+        let mut sink = Sink::json(writer, with_progress);
         while let Some(record) = self.next() {
             // The first result tells those who have to know.
             let _unread = sink.pass([record]);
         }
     }
 
-    /// Prints them above the bars or the prompt, or on standard error.
+    /// Prints them above the bars or the prompt, or on standard error; downloads in `form`, lines for bars, which are not drawn of what
+    /// nobody waits for.
     pub(super) fn print(
         mut self,
+        form: Form,
         screen: &Screen,
         mut printer: Option<Box<dyn ExternalPrinter + Send>>,
         leaving: &Stop,
     ) {
         while let Some(record) = self.next() {
-            let Some(line) = line(&record) else { continue };
+            let Some(line) = line(&record, form) else { continue };
             if screen.say_above(&line).is_some() {
                 continue;
             }
@@ -98,8 +100,12 @@ impl Asides {
 }
 
 /// What people are told of an aside, a download with its number before it.
-fn line(record: &Record) -> Option<String> {
+fn line(record: &Record, form: Form) -> Option<String> {
+    if form == Form::Json && record.event.download().is_some() {
+        return Some(record.to_line());
+    }
     let told = match (&record.event, events::progress(&record.event)) {
+        (_, Some(_)) if form == Form::Nothing => return None,
         (event, Some(progress)) => plain::news(event.download()?, &progress)?,
         (event, None) => match render::text(event)? {
             Said::Aside(line) | Said::Result(line) => line,

@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 pub use crate::proto::event::ErrorCode;
+use crate::proto::event::Event;
 use crate::store::DatasetError;
 use crate::tracker;
 
@@ -31,7 +32,23 @@ impl Exit {
     pub const fn error_code(self) -> Option<ErrorCode> {
         match self {
             Exit::Error(code) => Some(code),
-            Exit::Success | Exit::Signal(_) => None,
+            Exit::Signal(_) => Some(ErrorCode::Interrupted),
+            Exit::Success => None,
+        }
+    }
+
+    /// What programs are told at the end.
+    pub const fn end(self) -> Event {
+        Event::End { exit_code: self.code(), code: self.error_code() }
+    }
+
+    /// The exit that [`Exit::end`] tells of.
+    pub const fn of_end(exit_code: u8, code: Option<ErrorCode>) -> Exit {
+        match (code, exit_code) {
+            (_, 129..) => Exit::Signal(exit_code - 128),
+            (Some(code), _) => Exit::Error(code),
+            (None, 1..) => Exit::Error(ErrorCode::Other),
+            (None, 0) => Exit::Success,
         }
     }
 }
@@ -88,6 +105,7 @@ mod tests {
     fn signals_end_with_128_and_their_number() {
         for (number, code) in [(1, 129), (2, 130), (15, 143)] {
             assert_eq!(Exit::Signal(number).code(), code);
+            assert_eq!(Exit::of_end(code, Some(ErrorCode::Interrupted)), Exit::Signal(number));
         }
     }
 }

@@ -4,17 +4,12 @@
 //! file. Where it cannot be read or written there is no history, and nobody is bothered.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
 use crate::types::limits;
 use crate::types::printable::is_unsafe;
-
-/// Lines that are kept.
-pub const LINES_MAX: usize = 1000;
-/// A longer file is not read.
-const FILE_MAX_BYTES: u64 = 16 << 20;
 
 /// The file of a user's history.
 #[derive(Debug)]
@@ -39,20 +34,22 @@ impl History {
         let mut file = options.open(&path).ok()?;
         // It may be older than this rule.
         file.set_permissions(std::fs::Permissions::from_mode(0o600)).ok()?;
-        if file.metadata().ok()?.len() > FILE_MAX_BYTES {
-            return None;
-        }
-        let mut text = String::new();
-        file.read_to_string(&mut text).ok()?;
+        let beyond_bytes = file.metadata().ok()?.len().saturating_sub(limits::HISTORY_MAX_BYTES);
+        file.seek(SeekFrom::Start(beyond_bytes)).ok()?;
+        let mut bytes = Vec::new();
+        (&mut file).take(limits::HISTORY_MAX_BYTES).read_to_end(&mut bytes).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        // Half a line is none.
+        let text = if beyond_bytes > 0 { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
         let mut lines: Vec<String> = text.lines().filter(|line| is_kept(line)).map(str::to_owned).collect();
         // Rewritten when it is twice too long, so seldom.
-        if text.lines().count() > 2 * LINES_MAX {
-            lines.drain(..lines.len().saturating_sub(LINES_MAX));
+        if beyond_bytes > 0 || text.lines().count() > 2 * limits::HISTORY_LINES_MAX {
+            lines.drain(..lines.len().saturating_sub(limits::HISTORY_LINES_MAX));
             file.set_len(0).ok()?;
             file.write_all(lines.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes())
                 .ok()?;
         }
-        lines.drain(..lines.len().saturating_sub(LINES_MAX));
+        lines.drain(..lines.len().saturating_sub(limits::HISTORY_LINES_MAX));
         Some(History { file, lines })
     }
 
@@ -68,9 +65,12 @@ impl History {
     }
 }
 
-/// Lines that a prompt could not show as they are stay out.
+/// Lines that a prompt could not show as they are stay out, and what was no text.
 fn is_kept(line: &str) -> bool {
-    !line.trim().is_empty() && line.len() <= limits::LINE_MAX_BYTES && !line.chars().any(is_unsafe)
+    !line.contains('\u{fffd}')
+        && !line.trim().is_empty()
+        && line.len() <= limits::LINE_MAX_BYTES
+        && !line.chars().any(is_unsafe)
 }
 
 #[cfg(test)]
@@ -99,13 +99,26 @@ mod tests {
     fn the_last_lines_are_kept_and_the_file_stays_short() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut history = History::open_in(dir.path()).expect("a place");
-        for number in 0..5 * LINES_MAX {
+        for number in 0..5 * limits::HISTORY_LINES_MAX {
             history.append(&format!("find {number}"));
         }
         let again = History::open_in(dir.path()).expect("a place");
-        assert_eq!((again.lines.len(), again.lines[0].as_str()), (LINES_MAX, "find 4000"));
+        assert_eq!((again.lines.len(), again.lines[0].as_str()), (limits::HISTORY_LINES_MAX, "find 4000"));
         let text = std::fs::read_to_string(dir.path().join("history")).expect("readable");
-        assert_eq!(text.lines().count(), LINES_MAX);
+        assert_eq!(text.lines().count(), limits::HISTORY_LINES_MAX);
+    }
+
+    #[test]
+    fn what_is_no_text_or_too_long_costs_itself_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("history");
+        std::fs::write(&file, b"find a\n\xff\xfe\nfind b\n").expect("written");
+        assert_eq!(History::open_in(dir.path()).expect("a place").lines, ["find a", "find b"]);
+        let mut endless = vec![b'x'; usize::try_from(limits::HISTORY_MAX_BYTES).expect("it fits")];
+        endless.extend(b"\nfind c\n");
+        std::fs::write(&file, endless).expect("written");
+        assert_eq!(History::open_in(dir.path()).expect("a place").lines, ["find c"]);
+        assert_eq!(std::fs::read_to_string(&file).expect("readable"), "find c\n");
     }
 
     #[test]

@@ -24,7 +24,6 @@ pub mod render;
 pub mod session;
 pub mod signals;
 pub mod sink;
-pub mod tally;
 pub mod temporary;
 pub mod tracker;
 pub mod verbs;

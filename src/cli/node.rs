@@ -22,7 +22,7 @@ use super::session::Session;
 use super::signals::{Signals, service_exit};
 use super::sink::Sink;
 use super::tracker::{refuse, stopped};
-use super::verbs::{self, Verb};
+use super::verbs::{self, Errand, Verb};
 use super::{oneshot, piped, verify};
 use crate::node::{LatencySource, Node, Ready};
 use crate::proto::event::Event;
@@ -43,27 +43,18 @@ enum Input {
 
 /// Runs the program to its end. `arguments` begin with the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> Exit {
-    let args = match args::node(arguments) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let args = match args::node(words.iter().cloned()) {
         Ok(NodeRun::Share(args)) => args,
         Ok(NodeRun::Command(Verb::Completions(args))) => return completions(args.shell),
         Ok(NodeRun::Command(Verb::Verify(args))) => return verify::run(&args, signals),
         Ok(NodeRun::Command(verb)) => {
             let Some(errand) = verb.errand() else { return Exit::Error(ErrorCode::Usage) };
-            return oneshot::run(&errand, signals);
+            return oneshot::run(&Errand { own_flags: verbs::own_flags(&words), ..errand }, signals);
         }
         Err(refusal) => return refuse("node", refusal),
     };
-    let latency = match args.latency_source(Path::new("")) {
-        Ok(latency) => latency,
-        Err((path, error)) => {
-            say(&format!("node: latency file {}: {error}", path_text(&path)));
-            return Exit::Error(ErrorCode::LatencyFile);
-        }
-    };
-    if let (LatencySource::File(path), None) = (&latency, &args.latency_file) {
-        say(&format!("latencies from {} (--latency-file none ignores it)", path_text(path)));
-    }
-    run_node(&args, latency, signals).unwrap_or_else(|error| {
+    run_node(&args, signals).unwrap_or_else(|error| {
         say(&format!("node: the system gives no more threads or descriptors: {error}"));
         Exit::Error(ErrorCode::Other)
     })
@@ -85,7 +76,7 @@ fn completions(shell: clap_complete::Shell) -> Exit {
     Exit::Success
 }
 
-fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::Result<Exit> {
+fn run_node(args: &NodeArgs, signals: &Signals) -> io::Result<Exit> {
     crate::net::raise_file_limit();
     let mut input = match args.headless {
         true => Input::Nothing,
@@ -102,26 +93,31 @@ fn run_node(args: &NodeArgs, latency: LatencySource, signals: &Signals) -> io::R
     let (form, screen) = (args.progress.form(args.headless), Screen::default());
     let asides = Asides::of(&feed);
     if args.json {
-        threads.spawn("asides", move || asides.tell(Box::new(io::stdout())))?;
+        let with_progress = args.progress != ProgressFlag::None;
+        threads.spawn("asides", move || asides.tell(Box::new(io::stdout()), with_progress))?;
     } else {
         let screen = screen.clone();
-        threads.spawn("asides", move || asides.print(&screen, printer, &leaving))?;
+        threads.spawn("asides", move || asides.print(form, &screen, printer, &leaving))?;
     }
     let mut sink = match args.json {
         true => Sink::json(Box::new(io::stdout()), args.progress != ProgressFlag::None),
         false => Sink::text(Box::new(io::stdout()), form, screen.clone(), None),
     };
-    if let Err(error) = log::start(&args.log, &feed, &threads) {
-        return Ok(refused(&mut sink, &error, ErrorCode::LocalIo));
-    }
     let scene = Scene { args, feed: &feed, threads: &threads, screen, signals };
-    let exit = scene.run(latency, input, sink);
-    if let Ok(exit) = exit {
-        feed.tell(Event::End { exit_code: exit.code(), code: exit.error_code() });
+    let exit = match log::start(&args.log, &feed, &threads) {
+        Ok(()) => scene.run(input, sink),
+        Err(error) => Ok(refused(&mut sink, &error, ErrorCode::LocalIo)),
+    };
+    let end = exit.as_ref().ok().map(|exit| exit.end());
+    if let Some(end) = &end {
+        feed.tell(end.clone());
     }
     feed.close();
     let _late_words_are_lost = threads.join(clock::now() + LAST_WORDS);
     signals.restore_terminal();
+    if args.json {
+        let _nobody_reads = Sink::json(Box::new(io::stdout()), true).tell(end);
+    }
     exit
 }
 
@@ -136,8 +132,19 @@ struct Scene<'a> {
 
 impl Scene<'_> {
     /// Runs the node from its start to its end.
-    fn run(&self, latency: LatencySource, input: Input, mut sink: Sink) -> io::Result<Exit> {
+    fn run(&self, input: Input, mut sink: Sink) -> io::Result<Exit> {
         let Scene { args, threads, signals, .. } = *self;
+        let latency = match args.latency_source(Path::new("")) {
+            Ok(latency) => latency,
+            Err((path, error)) => {
+                let why = format!("latency file {}: {error}", path_text(&path));
+                return Ok(self.refused(&mut sink, &why, ErrorCode::LatencyFile));
+            }
+        };
+        if let (LatencySource::File(path), None) = (&latency, &args.latency_file) {
+            let path = path_text(path);
+            self.feed.tell(Event::info(format!("latencies from {path} (--latency-file none ignores it)")));
+        }
         let mut config = args.config(latency, self.feed.clone());
         // Whoever pipes commands decides what is downloaded.
         config.resume &= !matches!(input, Input::Pipe);
@@ -145,7 +152,7 @@ impl Scene<'_> {
         if let Some(spec) = &args.generate
             && let Err(exit) = self.generate(spec, &mut sink)
         {
-            return Ok(exit);
+            return Ok(if args.headless { service_exit(exit) } else { exit });
         }
         let node = match Node::start(config) {
             Ok(node) => Arc::new(node),
@@ -184,10 +191,11 @@ impl Scene<'_> {
         });
         // Threads that end from now on end because they are told to.
         signals.leaving().trigger();
+        let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
         drop(server);
         let served = pages.map(WebServer::stop).unwrap_or_default();
-        let local = local.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS));
-        let report = node.stop();
+        let local = local.join(deadline);
+        let report = node.stop_by(deadline);
         let exit = match exit {
             Ok(exit) | Err(NotServed::Told(exit)) => exit,
             Err(NotServed::System(error)) => return Err(error),

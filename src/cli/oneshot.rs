@@ -3,15 +3,14 @@
 //! A guest registers nothing and locks nothing. Where `-d` is the share of a running node, the same words go to that node through its
 //! socket, and what it tells is told here. Ctrl-C and `--timeout` cancel either.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use crossbeam_channel::{bounded, select};
 
 use super::args::latency_source;
 use super::asides::Asides;
@@ -20,14 +19,14 @@ use super::exit::{ErrorCode, Exit};
 use super::handoff::client;
 use super::node::{LAST_WORDS, path_text, refused};
 use super::output::say;
-use super::progress::{ProgressFlag, Screen};
+use super::progress::{Form, ProgressFlag, Screen};
 use super::session::{Language, Next, Patience, Session};
 use super::signals::Signals;
 use super::sink::Sink;
 use super::temporary::TemporaryDir;
 use super::tracker::stopped;
 use super::verbs::{AskArgs, Errand};
-use crate::node::{LatencySource, Membership, Node, NodeConfig, StartError};
+use crate::node::{GuestFolder, LatencySource, Membership, Node, NodeConfig, StartError};
 use crate::proto::event::Event;
 use crate::rt::{Feed, Stop, Threads, clock};
 use crate::store::{RealDisk, Share, ShareError, walk};
@@ -35,10 +34,12 @@ use crate::types::{FileName, Printable};
 
 /// Where a download goes.
 enum Target {
+    /// It is none.
+    Nowhere,
     /// Under its own name into a directory.
     Dir(PathBuf),
-    /// Into this file, by way of a directory beside it.
-    File { path: PathBuf, staging: PathBuf },
+    /// As this file of a directory.
+    File { dir: PathBuf, name: FileName },
     /// To standard output, by way of a directory that is removed.
     Stdout(TemporaryDir),
 }
@@ -52,8 +53,6 @@ pub struct Desk<'a> {
     pub(super) cancel: Stop,
     pub(super) patience: Patience,
     json: bool,
-    /// Results go to standard error, as standard output is for bytes.
-    results_aside: bool,
     screen: Screen,
     /// What the guest tells that asks.
     feed: Feed,
@@ -66,9 +65,19 @@ pub fn run(errand: &Errand, signals: &Signals) -> Exit {
         Ok(desk) => desk,
         Err(error) => return out_of_resources(&error),
     };
-    desk.finish(|desk| match target(errand) {
-        Ok(target) => at_target(desk, errand, &target),
-        Err(error) => Ok(desk.fail(&format!("node: {error}"), ErrorCode::LocalIo)),
+    desk.finish(|desk| {
+        if errand.command == Command::UpdateList && errand.ask.dir.is_none() {
+            let why = "updatelist: give -d DIR: the node that shares this directory reads it again";
+            return Ok(desk.fail(why, ErrorCode::Usage));
+        }
+        match target(errand) {
+            Ok(target) => at_target(desk, errand, target),
+            Err(NoTarget::Name(why)) => Ok(desk.fail(&format!("download: {why}"), ErrorCode::Usage)),
+            Err(NoTarget::Io(error)) => {
+                let why = format!("node: no directory for a download to standard output: {error}");
+                Ok(desk.fail(&why, ErrorCode::LocalIo))
+            }
+        }
     })
 }
 
@@ -77,73 +86,62 @@ fn out_of_resources(error: &io::Error) -> Exit {
     Exit::Error(ErrorCode::Other)
 }
 
-fn target(errand: &Errand) -> io::Result<Target> {
-    let Some(output) = &errand.output else {
-        let here = || match errand.command {
-            Command::Download(_) => PathBuf::from("."),
-            // Nothing is read or written there.
-            _ => std::env::temp_dir(),
-        };
-        return Ok(Target::Dir(errand.ask.dir.clone().unwrap_or_else(here)));
-    };
-    if output == Path::new("-") {
-        return Ok(Target::Stdout(TemporaryDir::create("nearpeer-download")?));
-    }
-    let (Some(name), parent) = (output.file_name(), output.parent()) else {
-        return Err(io::Error::other(format!("{}: give the name of a file", path_text(output))));
-    };
-    let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The same file has the same place, so that a download into it is gone on with.
-    let number = blake3::hash(name.as_encoded_bytes()).to_hex();
-    let staging = parent.join(".nearpeer").join(format!("to-{}", &number.as_str()[..16]));
-    Ok(Target::File { path: output.clone(), staging })
+/// Why there is no place for a download.
+enum NoTarget {
+    /// What was typed is no name of a file.
+    Name(String),
+    Io(io::Error),
 }
 
-fn at_target(desk: &mut Desk<'_>, errand: &Errand, target: &Target) -> io::Result<Exit> {
-    let dir = match target {
-        Target::Dir(dir) => dir.as_path(),
-        Target::Stdout(dir) => dir.path(),
-        Target::File { path, staging } => {
-            let force = matches!(&errand.command, Command::Download(request) if request.force);
-            if path.symlink_metadata().is_ok() && !force {
-                let why = format!("download: {} exists: use --force to replace it", path_text(path));
-                return Ok(desk.fail(&why, ErrorCode::Exists));
-            }
-            if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(staging) {
-                let why = format!("download: cannot write beside {}: {error}", path_text(path));
-                return Ok(desk.fail(&why, ErrorCode::LocalIo));
-            }
-            staging.as_path()
-        }
+fn target(errand: &Errand) -> Result<Target, NoTarget> {
+    let Some(output) = &errand.output else {
+        return Ok(match (&errand.ask.dir, &errand.command) {
+            (Some(dir), _) => Target::Dir(dir.clone()),
+            (None, Command::Download(_)) => Target::Dir(PathBuf::from(".")),
+            (None, _) => Target::Nowhere,
+        });
     };
-    let exit = at_directory(desk, errand, dir)?;
-    let Command::Download(request) = &errand.command else { return Ok(exit) };
-    let here = dir.join(request.name.as_str());
-    let moved = match target {
-        Target::Dir(_) => Ok(()),
-        Target::File { path, staging } => {
-            let moved = if exit == Exit::Success { place(&here, path, request.force) } else { Ok(()) };
-            remove_empty(staging, &request.name);
-            moved
-        }
-        Target::Stdout(_) if exit == Exit::Success => pour(&here),
-        Target::Stdout(_) => Ok(()),
+    if output == Path::new("-") {
+        return TemporaryDir::create("nearpeer-download").map(Target::Stdout).map_err(NoTarget::Io);
+    }
+    let no_name = |why: &str| NoTarget::Name(format!("-o {}: {why}", path_text(output)));
+    let name = output.file_name().ok_or_else(|| no_name("give the name of a file"))?;
+    let name = name.to_str().ok_or_else(|| no_name("give a name in UTF-8"))?;
+    let name = FileName::new(name).map_err(|error| no_name(&error.to_string()))?;
+    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Ok(Target::File { dir: parent.unwrap_or(Path::new(".")).to_owned(), name })
+}
+
+fn at_target(desk: &mut Desk<'_>, errand: &Errand, target: Target) -> io::Result<Exit> {
+    let temporary = match target {
+        Target::Nowhere => return at_directory(desk, errand, GuestFolder::Nowhere, Path::new("")),
+        Target::Dir(dir) => return at_directory(desk, errand, GuestFolder::Share, &dir),
+        Target::File { dir, name } => return at_directory(desk, errand, GuestFolder::File(name), &dir),
+        Target::Stdout(dir) => dir,
     };
-    Ok(match moved {
-        Ok(()) => exit,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            desk.fail("download: the file exists by now: use --force to replace it", ErrorCode::Exists)
-        }
-        Err(error) => desk.fail(&format!("download: cannot write the file: {error}"), ErrorCode::LocalIo),
-    })
+    let exit = at_directory(desk, errand, GuestFolder::Share, temporary.path())?;
+    let (Exit::Success, Command::Download(request)) = (exit, &errand.command) else { return Ok(exit) };
+    let file = File::open(temporary.path().join(request.name.as_str()));
+    // Whatever ends us from now on, nothing is left.
+    drop(temporary);
+    match file.and_then(|file| pour(file, &desk.cancel)) {
+        Ok(Poured::All) => Ok(exit),
+        Ok(Poured::Cancelled) => Ok(match desk.patience.verdict() {
+            Some(late) => desk.fail(&late, ErrorCode::TimedOut),
+            None => desk.fail("cancelled: the file was not written to its end", ErrorCode::Interrupted),
+        }),
+        Err(error) => Ok(desk.fail(&format!("download: cannot write the file: {error}"), ErrorCode::LocalIo)),
+    }
 }
 
 /// As a guest, or through the node that shares the directory.
-fn at_directory(desk: &mut Desk<'_>, errand: &Errand, dir: &Path) -> io::Result<Exit> {
+fn at_directory(desk: &mut Desk<'_>, errand: &Errand, folder: GuestFolder, dir: &Path) -> io::Result<Exit> {
     let needs_node = errand.command == Command::UpdateList;
     let ranks = matches!(errand.command, Command::Find(_) | Command::Sources(_) | Command::Download(_));
-    let guest =
-        if needs_node { Err(in_use(dir)) } else { desk.guest(&errand.ask, ranks, errand.retries, dir) };
+    let guest = match needs_node {
+        true => Err(StartError::ShareInUse { path: path_text(dir) }),
+        false => desk.guest(&errand.ask, ranks, errand.retries, folder, dir),
+    };
     match guest {
         Ok(_) if matches!(errand.command, Command::List(Listed::Own(_))) => {
             match Share::visit(dir, Arc::new(RealDisk)) {
@@ -152,51 +150,50 @@ fn at_directory(desk: &mut Desk<'_>, errand: &Errand, dir: &Path) -> io::Result<
                 Err(error) => Ok(desk.fail(&format!("node: {error}"), share_code(&error))),
             }
         }
-        Ok(config) => match Node::start(config) {
-            Ok(node) => desk.ask(&node, errand),
-            Err(StartError::ShareInUse { .. }) => client::run(desk, dir, errand),
-            Err(error) => Ok(desk.start_failed(&error)),
-        },
+        Ok(config) => {
+            let latency = config.latency.clone();
+            match Node::start(config) {
+                Ok(node) => {
+                    desk.name_latencies(&errand.ask, &latency);
+                    desk.ask(&node, errand)
+                }
+                Err(StartError::ShareInUse { .. }) => client::run(desk, dir, errand),
+                Err(error) => Ok(desk.start_failed(&error)),
+            }
+        }
         Err(StartError::ShareInUse { .. }) => client::run(desk, dir, errand),
         Err(error) => Ok(desk.start_failed(&error)),
     }
 }
 
-fn in_use(dir: &Path) -> StartError {
-    StartError::ShareInUse { path: path_text(dir) }
+/// How writing to standard output went.
+enum Poured {
+    /// Or whoever read it has had enough.
+    All,
+    Cancelled,
 }
 
-/// Gives a verified file its name.
-fn place(here: &Path, path: &Path, force: bool) -> io::Result<()> {
-    let flags = if force { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-    renameat_with(CWD, here, CWD, path, flags)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
-}
-
-/// Takes away the directories of a staging that are empty; what is unfinished stays.
-fn remove_empty(staging: &Path, name: &FileName) {
-    let mut dir = staging.join(name.as_str());
-    while dir.pop() && dir.starts_with(staging) {
-        let _not_empty = fs::remove_dir(&dir);
-    }
-    if let Some(parent) = staging.parent() {
-        let _not_empty = fs::remove_dir(parent);
-    }
-}
-
-/// Writes a verified file to standard output.
-fn pour(here: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().read(true).open(here)?;
-    let mut out = io::stdout().lock();
-    match io::copy(&mut file, &mut out).and_then(|_| out.flush()) {
-        // Whoever read it has had enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+/// Writes a verified file to standard output, until `cancel`.
+fn pour(mut file: File, cancel: &Stop) -> io::Result<Poured> {
+    let (done, is_done) = bounded(1);
+    // Who reads may be slow, or wait for ever: nobody waits for this thread.
+    Threads::new().spawn("pour", move || {
+        let mut out = io::stdout().lock();
+        let _nobody_waits = done.send(io::copy(&mut file, &mut out).and_then(|_| out.flush()));
+    })?;
+    let written = select! {
+        recv(is_done) -> written => written.unwrap_or_else(|_| Err(io::Error::other("its thread has ended"))),
+        recv(cancel.receiver()) -> _ => return Ok(Poured::Cancelled),
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(Poured::All),
     }
 }
 
 impl<'a> Desk<'a> {
+    /// `results_aside`: results go to standard error, as standard output is for bytes. Notices are told with the results.
+    ///
     /// # Errors
     /// When the system gives no thread or descriptor.
     pub(super) fn new(
@@ -223,17 +220,13 @@ impl<'a> Desk<'a> {
                 }
             })?;
         }
-        Ok(Desk {
-            sink,
-            signals,
-            threads,
-            cancel,
-            patience,
-            json: ask.json,
-            results_aside,
-            screen,
-            feed: Feed::default(),
-        })
+        let (feed, json) = (Feed::default(), ask.json);
+        let (asides, above, leaving) = (Asides::of(&feed), screen.clone(), signals.leaving().clone());
+        threads.spawn("asides", move || match json {
+            true => asides.tell(results_to(results_aside), true),
+            false => asides.print(Form::Plain, &above, None, &leaving),
+        })?;
+        Ok(Desk { sink, signals, threads, cancel, patience, json, screen, feed })
     }
 
     /// Runs `work`, says that this was all, and ends what was started for it.
@@ -244,8 +237,7 @@ impl<'a> Desk<'a> {
         self.feed.close();
         let _late_words_are_lost = self.threads.join(clock::now() + LAST_WORDS);
         if self.json {
-            let end = Event::End { exit_code: exit.code(), code: exit.error_code() };
-            let _nobody_reads = self.sink.tell([end]);
+            let _nobody_reads = self.sink.tell([exit.end()]);
         }
         exit
     }
@@ -253,6 +245,18 @@ impl<'a> Desk<'a> {
     /// Says beside a result why it is so; lines of JSON have it in them.
     pub(super) fn explain(&self, name: &FileName, why: Option<&str>) {
         self.sink.aside(why.map(|why| format!("{name}: {why}")).as_deref());
+    }
+
+    /// Says which latency file a guest goes by that was not told to.
+    pub(super) fn name_latencies(&self, ask: &AskArgs, latency: &LatencySource) {
+        if let (LatencySource::File(path), None) = (latency, &ask.latency_file) {
+            self.notice(&format!("latencies from {} (--latency-file none ignores it)", path_text(path)));
+        }
+    }
+
+    /// Tells of something beside the result.
+    pub(super) fn notice(&self, text: &str) {
+        self.feed.tell(Event::info(text));
     }
 
     /// Tells that it has failed.
@@ -265,13 +269,14 @@ impl<'a> Desk<'a> {
         refused(&mut self.sink, error, ErrorCode::from(error))
     }
 
-    /// How a guest asks for `ask`, whose downloads go into `dir`. Its notices are printed. A latency file that nobody named is read only
-    /// where sources are ranked.
+    /// How a guest asks for `ask`, whose downloads go into `folder` of `dir`. A latency file that nobody named is read only where
+    /// sources are ranked.
     pub(super) fn guest(
         &self,
         ask: &AskArgs,
         ranks: bool,
         retries: u32,
+        folder: GuestFolder,
         dir: &Path,
     ) -> Result<NodeConfig, StartError> {
         let named = ask.latency_file.as_deref().or((!ranks).then_some(Path::new("none")));
@@ -279,28 +284,18 @@ impl<'a> Desk<'a> {
             path: path_text(&path),
             why: error.to_string(),
         })?;
-        if let (LatencySource::File(path), None) = (&latency, &ask.latency_file) {
-            self.screen.say(&format!("latencies from {} (--latency-file none ignores it)", path_text(path)));
-        }
         let unspecified: IpAddr = match ask.tracker {
             SocketAddr::V4(_) => [0; 4].into(),
             SocketAddr::V6(_) => [0; 16].into(),
         };
         let me = ask.as_node.unwrap_or(SocketAddr::new(unspecified, 0));
-        let (json, results_aside) = (self.json, self.results_aside);
-        let (screen, leaving) = (self.screen.clone(), self.signals.leaving().clone());
-        let asides = Asides::of(&self.feed);
-        self.threads.spawn("asides", move || match json {
-            true => asides.tell(results_to(results_aside)),
-            false => asides.print(&screen, None, &leaving),
-        })?;
         Ok(NodeConfig {
             port: me.port(),
             latency,
             default_latency: ask.default_latency_ms,
             load_weight: ask.load_weight,
             retries,
-            membership: Membership::Guest,
+            membership: Membership::Guest(folder),
             events: self.feed.clone(),
             ..NodeConfig::new(me.ip(), dir, ask.tracker)
         })
@@ -308,15 +303,17 @@ impl<'a> Desk<'a> {
 
     /// Asks as `node`, a guest.
     fn ask(&mut self, node: &Node, errand: &Errand) -> io::Result<Exit> {
-        self.signals.watch_threads(node.ended(), &self.threads)?;
+        let over = self.signals.leaving().child()?;
+        self.signals.watch_threads_until(&over, node.ended(), &self.threads)?;
         let sink = std::mem::replace(&mut self.sink, Sink::json(Box::new(io::sink()), false));
         let weight = errand.ask.load_weight;
         let mut session = Session::of_guest(node, sink, self.signals, weight, Language::Node);
         session.set_patience(self.patience.clone());
         let next = session.run(errand.command.clone(), &self.cancel);
         self.sink = session.into_sink();
-        // Threads that end from now on end because they are told to.
-        self.signals.leaving().trigger();
+        // Threads that end from now on end because they are told to. The process is not leaving yet: what was fetched may be for
+        // standard output.
+        over.trigger();
         let exit = match next {
             Next::Continue(exit) | Next::Unwritable(exit) => exit,
             Next::Leave => Exit::Success,
@@ -330,6 +327,9 @@ impl<'a> Desk<'a> {
         let mut warnings = Vec::new();
         let walked = walk(share, &self.cancel, &mut |file| files.push(file), &mut |why| warnings.push(why));
         warnings.iter().for_each(|why| self.screen.say(&format!("warning: {why}")));
+        if let (Err(_), Some(late)) = (&walked, self.patience.verdict()) {
+            return Ok(self.fail(&late, ErrorCode::TimedOut));
+        }
         if let Err(error) = walked {
             let why = format!("node: cannot read {}: {}", path_text(dir), Printable(&error.to_string()));
             return Ok(self.fail(&why, ErrorCode::LocalIo));

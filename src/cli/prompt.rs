@@ -22,7 +22,7 @@ use rustyline::{Helper, Highlighter, Hinter, Validator};
 
 use super::command::{DOWNLOAD_OPTIONS, KINDS};
 use super::exit::{ErrorCode, Exit};
-use super::history::{self, History};
+use super::history::History;
 use super::lines;
 use super::output::say;
 use super::render;
@@ -30,8 +30,8 @@ use super::session::{Next, Session};
 use super::signals::Signals;
 use crate::node::KnownNames;
 use crate::rt::Threads;
-use crate::types::FileName;
 use crate::types::printable::is_unsafe;
+use crate::types::{FileName, limits};
 
 const PROMPT: &str = "> ";
 /// Most names that one Tab offers.
@@ -76,7 +76,7 @@ impl Prompt {
             false => Behavior::PreferTerm,
         };
         let config = Config::builder().behavior(behavior).bracketed_paste(false);
-        let config = config.max_history_size(history::LINES_MAX).map_err(io::Error::other)?.build();
+        let config = config.max_history_size(limits::HISTORY_LINES_MAX).map_err(io::Error::other)?.build();
         let mut editor = Editor::with_history(config.clone(), MemHistory::with_config(&config))
             .map_err(io::Error::other)?;
         let history = History::open();

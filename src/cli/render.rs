@@ -61,7 +61,7 @@ pub fn text(event: &Event) -> Option<Said> {
             let rate = max_upload_bytes_per_s.map_or_else(|| "off".to_owned(), |rate| rate.to_string());
             format!("max-upload {rate}")
         }
-        Event::Job { id, name, state, done_bytes, total_bytes, .. } => {
+        Event::Job { id, name, state, done_bytes, total_bytes, why, .. } => {
             let state = match state {
                 JobState::Queued => "queued",
                 JobState::Running => "running",
@@ -70,7 +70,8 @@ pub fn text(event: &Event) -> Option<Said> {
                 JobState::Failed => "failed",
                 JobState::Cancelled => "cancelled",
             };
-            format!("{id} {state} {}/{} {name}", or_dash(*done_bytes), or_dash(*total_bytes))
+            let why = why.as_ref().map(|why| format!("\n  {why}")).unwrap_or_default();
+            format!("{id} {state} {}/{} {name}{why}", or_dash(*done_bytes), or_dash(*total_bytes))
         }
         Event::Replication { name, b3, wanted, copies, awaited, under_way, .. } => {
             let b3 = short(b3);

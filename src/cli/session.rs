@@ -14,11 +14,9 @@ use super::output::{WriteEnd, say};
 use super::render;
 use super::signals::Signals;
 use super::sink::Sink;
-use super::tally::{Tally, stat};
 use super::verbs;
 use crate::node::{
-    CommandError, DownloadError, DownloadRequest, FindReport, JobError, JobId, JobState, Node, Outcome, What,
-    events,
+    CommandError, DownloadError, DownloadRequest, FindReport, JobError, JobId, JobState, Node, What, events,
 };
 use crate::proto::event::Event;
 use crate::rt::{Stop, clock};
@@ -86,11 +84,12 @@ pub struct Session<'a> {
     sink: Sink,
     signals: &'a Signals,
     load_weight: Millis,
-    tally: Tally,
     patience: Patience,
     language: Language,
     /// It shares nothing: there are figures of others alone.
     is_guest: bool,
+    /// Who leaves by Ctrl-C cancels what runs: whoever asked for it is the one who presses it.
+    leaving_cancels: bool,
 }
 
 /// How long commands may take.
@@ -156,9 +155,15 @@ fn download_text(error: &DownloadError) -> String {
 impl<'a> Session<'a> {
     /// `load_weight` is what the node ranks with.
     pub fn new(node: &'a Node, sink: Sink, signals: &'a Signals, load_weight: Millis) -> Session<'a> {
-        let (tally, patience) = (Tally::default(), Patience::default());
+        let patience = Patience::default();
         let (language, is_guest) = (Language::Node, false);
-        Session { node, sink, signals, load_weight, tally, patience, language, is_guest }
+        let leaving_cancels = true;
+        Session { node, sink, signals, load_weight, patience, language, is_guest, leaving_cancels }
+    }
+
+    /// The same for one who asks from elsewhere: whoever stops the node does not mean that.
+    pub fn of_client(node: &'a Node, sink: Sink, signals: &'a Signals, load_weight: Millis) -> Session<'a> {
+        Session { leaving_cancels: false, ..Session::new(node, sink, signals, load_weight) }
     }
 
     /// The same for a guest, which understands `language`.
@@ -239,12 +244,12 @@ impl<'a> Session<'a> {
                 self.sink.tell([events::updated(&scan)])?;
             }
             Command::Find(query) => {
-                let report = self.find(&query, cancel)?;
+                let report = self.node.find(&query, cancel)?;
                 self.sink.tell(events::found(&query, &report))?;
                 return Ok(exit_of(&report));
             }
             Command::Sources(query) => {
-                let report = self.find(&query, cancel)?;
+                let report = self.node.find(&query, cancel)?;
                 let mut explained = events::explained(&report, self.load_weight);
                 if report.groups.is_empty() {
                     explained.extend(events::found(&query, &FindReport::default()));
@@ -331,15 +336,7 @@ impl<'a> Session<'a> {
         self.sink.tell(job.iter().map(events::job))
     }
 
-    fn find(&mut self, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
-        let began = clock::now();
-        let report = self.node.find(query, cancel)?;
-        self.tally.found(clock::now().saturating_duration_since(began));
-        Ok(report)
-    }
-
     fn download(&mut self, request: &DownloadRequest, cancel: &Stop) -> Result<(), Failed> {
-        let began = clock::now();
         let (mut journal, sink) = (self.sink.journal(&request.name), &mut self.sink);
         let mut unwritable = None;
         // Ends the download alone where nobody reads of it any more.
@@ -351,25 +348,36 @@ impl<'a> Session<'a> {
                 own_cancel.trigger();
             }
         });
+        let is_cancelled = downloaded == Err(DownloadError::Command(CommandError::Cancelled));
+        if is_cancelled && self.nobody_wants(&own_cancel) {
+            self.node.set_aside(&request.name);
+        }
         if let Some(end) = unwritable {
             return Err(end.into());
         }
         let now = clock::now();
         match downloaded {
-            Ok(done) => {
-                if let Outcome::Fetched { .. } = done.outcome {
-                    self.tally.downloaded(done.key.size_bytes, now.saturating_duration_since(began));
-                }
-                Ok(self.sink.tell(journal.done(&done, now))?)
-            }
+            Ok(done) => Ok(self.sink.tell(journal.done(&done, now))?),
             Err(error) => {
-                if error == DownloadError::Command(CommandError::Cancelled) && self.signals.is_cancel() {
-                    self.node.set_aside(&request.name);
-                }
                 let (why, code) = self.verdict(download_text(&error), ErrorCode::from(&error));
-                self.sink.tell(journal.failed(&why, code, now))?;
+                let mut told = journal.failed(&why, code, now);
+                // A signal that ends the program has a code of its own.
+                if let (ErrorCode::Interrupted, Some(exit)) = (code, self.signals.exit())
+                    && let Some(Event::Failed { exit_code, .. }) = told.last_mut()
+                {
+                    *exit_code = exit.code();
+                }
+                self.sink.tell(told)?;
                 Err(Failed::Told(Exit::Error(code)))
             }
+        }
+    }
+
+    /// Returns true if and only if a download ended by `cancel` is not to be gone on with by itself.
+    fn nobody_wants(&self, cancel: &Stop) -> bool {
+        match self.signals.leaving().is_triggered() {
+            true => self.leaving_cancels && self.signals.is_cancel(),
+            false => cancel.is_triggered(),
         }
     }
 
@@ -409,10 +417,14 @@ impl<'a> Session<'a> {
                 stat("uploaded_bytes", Some(uploads.sent_bytes)),
                 stat("upload_peers", Some(uploads.peers as u64)),
             ]);
-            stats.extend(self.tally.events());
+            stats.extend(self.node.tally().events());
         }
         Ok(self.sink.tell(stats)?)
     }
+}
+
+fn stat(name: &str, value: Option<u64>) -> Event {
+    Event::Stat { name: name.to_owned(), value }
 }
 
 fn exit_of(report: &FindReport) -> Exit {

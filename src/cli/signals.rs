@@ -141,12 +141,24 @@ impl Signals {
         ended: &crossbeam_channel::Receiver<Ended>,
         threads: &Threads,
     ) -> io::Result<()> {
-        let (signals, ended) = (self.clone(), ended.clone());
+        self.watch_threads_until(&self.0.leave, ended, threads)
+    }
+
+    /// The same until `over`, which is triggered when they are told to end.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn watch_threads_until(
+        &self,
+        over: &Stop,
+        ended: &crossbeam_channel::Receiver<Ended>,
+        threads: &Threads,
+    ) -> io::Result<()> {
+        let (signals, over, ended) = (self.clone(), over.clone(), ended.clone());
         threads.spawn("watch", move || {
             crossbeam_channel::select! {
-                recv(signals.0.leave.receiver()) -> _ => {}
-                // Once we leave, threads end because they are told to.
-                recv(ended) -> end => if let (Ok(end), false) = (end, signals.0.leave.is_triggered()) {
+                recv(over.receiver()) -> _ => {}
+                recv(ended) -> end => if let (Ok(end), false) = (end, over.is_triggered()) {
                     signals.leave(Reason::ThreadEnded(end));
                 },
             }

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use rustix::termios::tcgetpgrp;
 
@@ -21,7 +22,7 @@ use super::prompt::Prompt;
 use super::session::{Language, Session};
 use super::signals::{Signals, service_exit};
 use super::sink::Sink;
-use crate::node::{Membership, Node, NodeConfig};
+use crate::node::{GuestFolder, Membership, Node, NodeConfig};
 use crate::proto::event::Event;
 use crate::rt::{Feed, StopReport, Threads, clock};
 use crate::tracker::Tracker;
@@ -44,7 +45,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         return Exit::Error(ErrorCode::LocalIo);
     }
     let exit = serve(&args, &feed, sink, &threads, signals);
-    feed.tell(Event::End { exit_code: exit.code(), code: exit.error_code() });
+    feed.tell(exit.end());
     feed.close();
     let _late_words_are_lost = threads.join(clock::now() + LAST_WORDS);
     exit
@@ -114,13 +115,12 @@ fn at_prompt(tracker: &Tracker, sink: Sink, signals: &Signals) -> Option<Exit> {
     let feed = Feed::default();
     let asides = Asides::of(&feed);
     let (printer, leaving, threads) = (prompt.printer(), signals.leaving().clone(), Threads::new());
-    threads.spawn("asides", move || asides.print(&Screen::default(), printer, &leaving)).ok()?;
+    threads.spawn("asides", move || asides.print(Form::Plain, &Screen::default(), printer, &leaving)).ok()?;
     let reached = reachable(tracker.addr());
     let config = NodeConfig {
-        membership: Membership::Guest,
+        membership: Membership::Guest(GuestFolder::Nowhere),
         events: feed.clone(),
-        // Nothing is read or written there.
-        ..NodeConfig::new(unspecified(reached), &std::env::temp_dir(), reached)
+        ..NodeConfig::new(unspecified(reached), Path::new(""), reached)
     };
     let load_weight = config.load_weight;
     let guest = Node::start(config).ok()?;

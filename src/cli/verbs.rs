@@ -2,6 +2,7 @@
 //!
 //! The words are those of the prompt; clap reads them here and gives each its `--help`, which the prompt shows too.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,9 @@ use super::command::{Command, Listed};
 use super::progress::ProgressFlag;
 use crate::node::DownloadRequest;
 use crate::types::{Checksum, FileName, Millis, Query};
+
+/// Who is more patient gives no time at all.
+const TIMEOUT_MAX: Duration = Duration::from_secs(1000 * 24 * 3600);
 
 /// One command.
 #[derive(Debug, Clone, Subcommand)]
@@ -176,6 +180,21 @@ pub struct Errand {
     pub output: Option<PathBuf>,
     pub retries: u32,
     pub progress: ProgressFlag,
+    /// Flags that were typed and that a node which does the work itself has no use for.
+    pub own_flags: Vec<&'static str>,
+}
+
+/// What a guest goes by, and no node that does the work in its place.
+const OWN_FLAGS: [&str; 6] =
+    ["--as", "--default-latency-ms", "--latency-file", "--load-weight", "--retries", "--tracker"];
+
+/// Those of them among the words of a command line.
+pub fn own_flags(words: &[OsString]) -> Vec<&'static str> {
+    let is_typed = |flag: &&str| {
+        let flags = words.iter().take_while(|word| *word != "--").filter_map(|word| word.to_str());
+        flags.into_iter().any(|word| word.split('=').next() == Some(*flag))
+    };
+    OWN_FLAGS.into_iter().filter(|flag| is_typed(flag)).collect()
 }
 
 fn query(text: &str) -> Result<Query, String> {
@@ -190,7 +209,8 @@ fn query(text: &str) -> Result<Query, String> {
 
 fn time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(time) if !time.is_zero() => Ok(time),
+        Ok(time) if !time.is_zero() && time <= TIMEOUT_MAX => Ok(time),
+        Ok(time) if time > TIMEOUT_MAX => Err("give at most 1000days".to_owned()),
         _ => Err("give a time, as in 500ms, 5s or 2m".to_owned()),
     }
 }
@@ -225,12 +245,14 @@ impl Verb {
                     output: args.output.clone(),
                     retries: args.retries,
                     progress: args.progress,
+                    own_flags: Vec::new(),
                 });
             }
             Verb::Verify(_) | Verb::Completions(_) => return None,
         };
         let (output, retries, progress) = (None, 0, ProgressFlag::Auto);
-        Some(Errand { command, ask: ask.clone(), output, retries, progress })
+        let own_flags = Vec::new();
+        Some(Errand { command, ask: ask.clone(), output, retries, progress, own_flags })
     }
 }
 
@@ -309,6 +331,13 @@ mod tests {
     }
 
     #[test]
+    fn flags_that_only_a_guest_goes_by_are_known_when_typed() {
+        let words =
+            ["node", "find", "--as", "::1:5", "--load-weight=3", "--", "--tracker"].map(OsString::from);
+        assert_eq!(own_flags(&words), ["--as", "--load-weight"]);
+    }
+
+    #[test]
     fn help_at_the_prompt_leaves_out_which_swarm_is_asked() {
         for word in ["find", "lookup", "download", "sources", "list", "nodes", "stats", "getload"] {
             let text = help(word).unwrap_or_else(|| panic!("{word} has help"));
@@ -325,5 +354,9 @@ mod tests {
         assert!(query("md5=12").is_err_and(|error| error.contains("32 hex digits")));
         assert!(query("../x").is_err());
         assert_eq!((time("5s"), time("0s").is_err()), (Ok(Duration::from_secs(5)), true));
+        for endless in ["300000000000years", "1001days", "99999999999999999999999999s"] {
+            assert!(time(endless).is_err(), "{endless}");
+        }
+        assert!(time("1000days").is_ok());
     }
 }

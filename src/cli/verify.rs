@@ -12,10 +12,9 @@ use super::node::path_text;
 use super::oneshot::{Desk, share_code};
 use super::progress::ProgressFlag;
 use super::signals::Signals;
-use super::temporary::TemporaryDir;
 use super::tracker::stopped;
 use super::verbs::VerifyArgs;
-use crate::node::{CommandError, Node};
+use crate::node::{CommandError, GuestFolder, Node};
 use crate::proto::event::{Event, VerifyState};
 use crate::rt::Stop;
 use crate::store::{HashError, RealDisk, Share, hash_file, walk};
@@ -42,13 +41,15 @@ fn verify(desk: &mut Desk<'_>, args: &VerifyArgs) -> io::Result<Exit> {
     let names = match names(desk, args, &share) {
         Ok(names) => names,
         Err(error) => {
+            if let Some(late) = desk.patience.verdict() {
+                return Ok(desk.fail(&late, ErrorCode::TimedOut));
+            }
             let why = format!("node: cannot read {}: {}", path_text(dir), Printable(&error.to_string()));
             return Ok(desk.fail(&why, ErrorCode::LocalIo));
         }
     };
-    // A guest wants a directory of its own: that which is verified may be another node's.
-    let aside = TemporaryDir::create("nearpeer-verify")?;
-    let started = desk.guest(&args.ask, false, 0, aside.path()).and_then(Node::start);
+    // What is verified may be another node's.
+    let started = desk.guest(&args.ask, false, 0, GuestFolder::Nowhere, dir).and_then(Node::start);
     let guest = match started {
         Ok(guest) => guest,
         Err(error) => return Ok(super::node::refused(&mut desk.sink, &error, ErrorCode::from(&error))),

@@ -3,7 +3,7 @@
 //! It waits for its mailbox, the connection's end and the next heartbeat at once. A lost connection is opened again after a random
 //! part of a second (with heartbeats off: at the next request), and the first thing said on it is the whole catalog.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -91,6 +91,8 @@ pub(super) struct Announce {
     known_epoch: Option<Epoch>,
     /// What this node has wished for, to be told again to a tracker that has forgotten it.
     wishes: BTreeMap<ContentKey, Wish>,
+    /// Those that are still to be told to a tracker that was restarted.
+    untold: VecDeque<ContentKey>,
 }
 
 /// Works until stopped, then leaves the tracker.
@@ -131,6 +133,7 @@ impl Announce {
             refused_pause: None,
             known_epoch: None,
             wishes: BTreeMap::new(),
+            untold: VecDeque::new(),
         }
     }
 
@@ -143,6 +146,9 @@ impl Announce {
         self.mail.clear();
         if let Some(request) = self.mail.next() {
             return self.serve(request);
+        }
+        if self.control.is_some() && !self.untold.is_empty() {
+            return self.tell_again();
         }
         let Some(control) = &mut self.control else { return self.wait_without_connection() };
         let idle = clock::now() + limits::ms(limits::HEARTBEAT_MAX_MS);
@@ -196,6 +202,16 @@ impl Announce {
             self.wishes.insert(wish.content, wish);
         }
         Ok(status)
+    }
+
+    /// Tells a restarted tracker one wish that the former one knew. It stays untold where the connection is lost over it.
+    fn tell_again(&mut self) {
+        let wish = self.untold.front().and_then(|content| self.wishes.get(content)).cloned();
+        match wish.and_then(|wish| Some(self.control.as_mut()?.replicate(&wish, true))) {
+            Some(Err(failure)) if !matches!(failure, Failure::Refused(_)) => self.lost(&failure.to_string()),
+            // Told, refused, or taken back meanwhile.
+            _ => drop(self.untold.pop_front()),
+        }
     }
 
     /// Asks what to keep for others, if this node keeps anything.
@@ -276,7 +292,7 @@ impl Announce {
     }
 
     /// Takes note of a new connection and of what the tracker has said to the registration.
-    fn registered(&mut self, mut control: Control) -> Control {
+    fn registered(&mut self, control: Control) -> Control {
         let now = clock::now();
         self.reconnect_at = None;
         self.refused_pause = None;
@@ -301,8 +317,8 @@ impl Announce {
         let is_other_tracker = self.known_epoch.replace(epoch).is_some_and(|known| known != epoch);
         if is_other_tracker {
             (self.news)(News::Restarted);
-            // Its connection's end is noticed by whoever uses it next.
-            let _told = self.wishes.values().try_for_each(|wish| control.replicate(wish, true).map(drop));
+            // Told one after another, between heartbeats and requests.
+            self.untold = self.wishes.keys().copied().collect();
         }
         if self.catalog.keeping().is_some() {
             // The tracker is to know soon what is under way here.
@@ -330,7 +346,8 @@ impl Announce {
 
     /// Drops the control connection and plans the next one.
     fn lost(&mut self, why: &str) {
-        if self.control.take().is_some() && !self.stop.is_triggered() {
+        // Who only asks connects anew at the next question: nothing of it is lost.
+        if self.control.take().is_some() && self.config.registers && !self.stop.is_triggered() {
             (self.news)(News::Lost { why: why.to_owned() });
         }
         self.plan_reconnect();
@@ -429,6 +446,68 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A tracker that is restarted after two wishes and then answers one on the next connection, before it closes that. Tells each
+    /// wish that it has heard, and on which connection.
+    fn restarted_tracker(listener: &TcpListener, heard: &Sender<(usize, ContentKey)>) {
+        for (number, (epoch, wishes_max)) in [(1, 2), (2, 1), (2, 9)].into_iter().enumerate() {
+            let Ok((mut socket, _)) = listener.accept() else { return };
+            let (mut decoder, mut scratch, mut wishes) = (Decoder::new(), [0; 4096], 0);
+            while let (Ok(len @ 1..), true) = (socket.read(&mut scratch), wishes < wishes_max) {
+                decoder.push(&scratch[..len]);
+                while let Some(body) = decoder.next().expect("frames") {
+                    let body = match decode(body).expect("a request") {
+                        TrackerRequest::Hello(_) => ReplyBody::Welcome { nonce: Nonce(1) },
+                        TrackerRequest::Register { .. } => ReplyBody::Registered { unproved: None },
+                        TrackerRequest::Replicate { content, .. } => {
+                            wishes += 1;
+                            heard.send((number, content)).expect("the test listens");
+                            ReplyBody::Replication(ReplicationStatus::default())
+                        }
+                        TrackerRequest::Leave => ReplyBody::Left,
+                        _ => ReplyBody::Refused(TrackerRefusal::Limit("full".into())),
+                    };
+                    let bytes = frame(&TrackerReply { epoch: Epoch(epoch), body }).expect("it fits");
+                    socket.write_all(&bytes).expect("the client reads");
+                }
+                if wishes == wishes_max {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_restarted_tracker_hears_all_wishes_even_if_it_goes_again_meanwhile() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let tracker = listener.local_addr().expect("bound");
+        let (threads, stop) = (Threads::new(), Stop::new().expect("a descriptor"));
+        let (heard, hearing) = crossbeam_channel::unbounded();
+        threads.spawn("tracker", move || restarted_tracker(&listener, &heard)).expect("a thread");
+        let config = TrackerClientConfig {
+            tracker,
+            node: crate::types::NodeId(1),
+            ip: tracker.ip(),
+            port: 1,
+            advertise: None,
+            heartbeat: Some(Duration::from_secs(60)),
+            registers: true,
+        };
+        let catalog: Arc<dyn PublishedCatalog> = Arc::new(Shelf::default());
+        let client =
+            TrackerClient::start(config, catalog, Arc::default(), |_| (), &threads, &stop).expect("a thread");
+        let keys = [1, 2].map(|number| ContentKey { size_bytes: 1, id: ContentId([number; 32]) });
+        for content in keys {
+            let wish = Wish { content, name: FileName::new("a").expect("a name"), copies: 2 };
+            assert!(client.replicate(wish, &stop).is_ok());
+        }
+        let told: Vec<_> = (0..4)
+            .map(|_| hearing.recv_timeout(Duration::from_secs(10)).expect("each wish is told again"))
+            .collect();
+        assert_eq!(told, [(0, keys[0]), (0, keys[1]), (1, keys[0]), (2, keys[1])]);
+        stop.trigger();
+        assert!(threads.join(clock::now() + Duration::from_secs(10)).is_clean());
     }
 
     #[test]

@@ -87,13 +87,24 @@ impl NodeConfig {
 }
 
 /// Whether others know of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Membership {
     /// It listens, registers, locks its share and offers what is in it.
     Member,
     /// It asks and downloads: no listener, no registration, no lock on the directory, and nothing of it is read but where a download is
     /// to go. Its port only says which row of the latency file is its own.
-    Guest,
+    Guest(GuestFolder),
+}
+
+/// Where the downloads of a guest go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GuestFolder {
+    /// Nowhere: it only asks, and its share is not looked at.
+    Nowhere,
+    /// Into its share, under their names. A node that shares it keeps the guest out.
+    Share,
+    /// Into its share, under this name, whoever shares it.
+    File(FileName),
 }
 
 /// Where latencies come from.
@@ -130,6 +141,15 @@ pub struct FindReport {
     pub groups: Vec<FoundGroup>,
     /// Holders that did not answer the load probe, and why.
     pub silent: Vec<(SocketAddr, String)>,
+    /// What a download would take; `None` where several contents are equally held, or nobody else has any.
+    pub meant: Option<Meant>,
+}
+
+/// The content that a name means, and the first of its sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meant {
+    pub key: ContentKey,
+    pub first: SocketAddr,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

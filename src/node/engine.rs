@@ -12,6 +12,7 @@ use super::core;
 use super::jobs::Jobs;
 use super::latency::Latencies;
 use super::memory::Memory;
+use super::tally::Tally;
 use super::turns::Turns;
 use crate::discovery::{DiscoveryError, TrackerClient};
 use crate::net::Bucket;
@@ -39,6 +40,7 @@ pub(super) struct Engine {
     pub(super) upload_rate: Arc<Bucket>,
     pub(super) turns: Turns,
     pub(super) jobs: Jobs,
+    pub(super) tally: Mutex<Tally>,
 }
 
 impl Engine {

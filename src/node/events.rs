@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::api::{
-    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, Outcome,
-    OwnFile, Progress, ReplicationReport, ScanSummary, StartError,
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, Meant,
+    Outcome, OwnFile, Progress, ReplicationReport, ScanSummary, StartError,
 };
 use super::figures::Figures;
 use super::jobs::{Job, JobId, JobState, Origin};
@@ -151,9 +151,8 @@ pub fn progress(event: &Event) -> Option<Progress> {
 
 /// What `find` has found for `query`: those who do not answer, then how many rows there are, then the rows.
 pub fn found(query: &Query, report: &FindReport) -> Vec<Event> {
-    let chosen = chosen(report);
     let rows = report.groups.iter().flat_map(|group| &group.rows);
-    let rows: Vec<_> = rows.map(|row| Event::Found(holder(row, chosen))).collect();
+    let rows: Vec<_> = rows.map(|row| Event::Found(holder(row, report.meant))).collect();
     let find = Event::Find { query: query_text(query), rows: counted(rows.len()) };
     silent(&report.silent).into_iter().chain([find]).chain(rows).collect()
 }
@@ -161,7 +160,7 @@ pub fn found(query: &Query, report: &FindReport) -> Vec<Event> {
 /// What others may know of a search that took so long.
 pub(super) fn searched(query: &Query, report: &FindReport, took: Duration) -> Event {
     let rows = || report.groups.iter().flat_map(|group| &group.rows);
-    let first = chosen(report).map(|(_, addr)| addr);
+    let first = report.meant.map(|meant| meant.first);
     let rating = first.and_then(|addr| rows().find(|row| row.endpoint == addr)?.rating);
     Event::Searched {
         query: query_text(query),
@@ -174,7 +173,6 @@ pub(super) fn searched(query: &Query, report: &FindReport, took: Duration) -> Ev
 
 /// What `sources` explains: the same holders, each in its place among those of its content.
 pub fn explained(report: &FindReport, load_weight: Millis) -> Vec<Event> {
-    let chosen = chosen(report);
     let mut events = silent(&report.silent);
     for group in &report.groups {
         let Some(first) = group.rows.first() else { continue };
@@ -184,12 +182,12 @@ pub fn explained(report: &FindReport, load_weight: Millis) -> Vec<Event> {
             b3: group.key.id.to_string(),
             full_holders: counted(full_holders(group)),
             rows: counted(group.rows.len()),
-            meant: chosen.is_some_and(|(key, _)| key == group.key),
+            meant: report.meant.is_some_and(|meant| meant.key == group.key),
         });
         events.extend(group.rows.iter().zip(1..).map(|(row, place)| Event::Candidate {
             place: row.rating.is_some().then_some(place),
             load_weight_ms: load_weight,
-            holder: holder(row, chosen),
+            holder: holder(row, report.meant),
         }));
     }
     events
@@ -267,19 +265,6 @@ pub fn updated(scan: &ScanSummary) -> Event {
     }
 }
 
-/// The content that a download would take, and the address that it would begin with; `None` where several contents are equally held, or
-/// nobody else has any.
-fn chosen(report: &FindReport) -> Option<(ContentKey, SocketAddr)> {
-    let held: Vec<_> = report.groups.iter().filter(|group| full_holders(group) > 0).collect();
-    let meant = match held[..] {
-        [only] => only,
-        [first, second, ..] if full_holders(first) > full_holders(second) => first,
-        _ => return None,
-    };
-    let best = meant.rows.iter().find(|row| row.rating.is_some())?;
-    Some((meant.key, best.endpoint))
-}
-
 /// Number of other nodes that have the whole content, under however many names.
 fn full_holders(group: &FoundGroup) -> usize {
     let full = group.rows.iter().filter(|row| row.rating.is_some() && row.entry.holding == Holding::Full);
@@ -289,7 +274,7 @@ fn full_holders(group: &FoundGroup) -> usize {
     endpoints.len()
 }
 
-fn holder(row: &FoundRow, chosen: Option<(ContentKey, SocketAddr)>) -> Holder {
+fn holder(row: &FoundRow, meant: Option<Meant>) -> Holder {
     let entry = &row.entry;
     let total_pieces = Geometry::of(entry.size_bytes).count().unwrap_or(u32::MAX);
     let (state, have_pieces) = match (row.rating, entry.holding) {
@@ -311,7 +296,7 @@ fn holder(row: &FoundRow, chosen: Option<(ContentKey, SocketAddr)>) -> Holder {
         latency_from: candidate.map(|candidate| latency_from(candidate.latency_origin)),
         load: candidate.map(|candidate| candidate.load),
         score_ms: row.rating.map(|rating| rating.score),
-        chosen: row.rating.is_some() && chosen == Some((entry.key(), row.endpoint)),
+        chosen: row.rating.is_some() && meant == Some(Meant { key: entry.key(), first: row.endpoint }),
     }
 }
 

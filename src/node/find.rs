@@ -9,12 +9,12 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
-use super::api::{CommandError, FindReport, FoundGroup, FoundRow};
+use super::api::{CommandError, FindReport, FoundGroup, FoundRow, Meant};
 use super::engine::Engine;
 use super::events;
 use super::latency::Latencies;
 use crate::discovery::Discovery as _;
-use crate::logic::select::{Candidate, Rating, rank};
+use crate::logic::select::{Candidate, Choice, Rating, choose_content, rank};
 use crate::net::ask::{Answer, Patience, Question, ask_all};
 use crate::net::client::ClientError;
 use crate::proto::decode;
@@ -207,6 +207,7 @@ pub(super) fn search(engine: &Engine, query: &Query, cancel: &Stop) -> Result<Fi
     let began = clock::now();
     let report = find(engine, query, cancel)?;
     let took = clock::now().saturating_duration_since(began);
+    engine.tally.lock().found(took);
     engine.events.tell(events::searched(query, &report, took));
     Ok(report)
 }
@@ -226,7 +227,7 @@ pub(super) fn find(engine: &Engine, query: &Query, cancel: &Stop) -> Result<Find
     if live.is_empty() && own.is_empty() && any_known {
         return Err(CommandError::NoneAnswered(silent));
     }
-    Ok(FindReport { groups: groups(live, own, own_endpoint, engine.load_weight), silent })
+    Ok(report(live, own, own_endpoint, engine.load_weight, silent))
 }
 
 /// Files of the own share that fit the query.
@@ -242,12 +243,14 @@ fn own_entries(engine: &Engine, query: &Query) -> Vec<Arc<FileEntry>> {
 }
 
 /// Groups by content, most live full holders first; within one, those who have all of it first, best score first, the own node last.
-fn groups(
+fn report(
     live: Vec<LiveHolder>,
     own: Vec<Arc<FileEntry>>,
     own_endpoint: SocketAddr,
     weight: Millis,
-) -> Vec<FoundGroup> {
+    silent: Vec<(SocketAddr, String)>,
+) -> FindReport {
+    let own_keys: Vec<_> = own.iter().map(|entry| entry.key()).collect();
     let mut by_content: BTreeMap<ContentKey, (Vec<LiveHolder>, Vec<Arc<FileEntry>>)> = BTreeMap::new();
     for holder in live {
         by_content.entry(holder.provider.entry.key()).or_default().0.push(holder);
@@ -255,7 +258,13 @@ fn groups(
     for entry in own {
         by_content.entry(entry.key()).or_default().1.push(entry);
     }
-    let votes = votes(by_content.values().map(|(holders, _)| holders.as_slice()));
+    let held = || by_content.iter().map(|(key, (holders, _))| (*key, holders.as_slice()));
+    let (choice, votes) = (choice(held()), votes(held().map(|(_, holders)| holders)));
+    let meant = match choice {
+        Choice::One(key) | Choice::Majority { key, .. } => Some(key),
+        // What is here already is as good as any.
+        Choice::Ambiguous => own_keys.iter().copied().find(|own| !by_content[own].0.is_empty()),
+    };
     let mut groups: Vec<(usize, FoundGroup)> = by_content
         .into_iter()
         .zip(votes)
@@ -271,7 +280,20 @@ fn groups(
         })
         .collect();
     groups.sort_by_key(|(votes, group)| (std::cmp::Reverse(*votes), group.key));
-    groups.into_iter().map(|(_, group)| group).collect()
+    let groups: Vec<_> = groups.into_iter().map(|(_, group)| group).collect();
+    let meant = meant.and_then(|key| {
+        let first =
+            groups.iter().find(|group| group.key == key)?.rows.iter().find(|row| row.rating.is_some())?;
+        Some(Meant { key, first: first.endpoint })
+    });
+    FindReport { groups, silent, meant }
+}
+
+/// Which of these contents a name means, each with those of its holders that answer. What nobody else has is not among the choices.
+pub(super) fn choice<'a>(contents: impl Iterator<Item = (ContentKey, &'a [LiveHolder])>) -> Choice {
+    let (keys, holders): (Vec<_>, Vec<_>) = contents.filter(|(_, holders)| !holders.is_empty()).unzip();
+    let votes = votes(holders.into_iter());
+    choose_content(&keys.into_iter().zip(votes).collect::<Vec<_>>())
 }
 
 /// How many nodes say that the name means each of these contents: those that have all of it. Replicas say nothing, as they follow from what

@@ -11,8 +11,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::api::{
-    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, Membership, NodeConfig, OwnFile,
-    Progress, Ready, ReplicationReport, ScanSummary, StartError,
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, GuestFolder, Membership,
+    NodeConfig, OwnFile, Progress, Ready, ReplicationReport, ScanSummary, StartError,
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
@@ -27,6 +27,7 @@ use super::news;
 use super::replicas;
 use super::replicate;
 use super::resume;
+use super::tally::Tally;
 use super::turns::Turns;
 use super::upload::{Upload, UploadMeter};
 use crate::discovery::{Discovery as _, NamePage, TrackerClient, TrackerClientConfig};
@@ -50,7 +51,8 @@ pub struct Node {
     first_scan: Receiver<ScanSummary>,
     known_names: KnownNames,
     wait_for_tracker: bool,
-    is_guest: bool,
+    /// The empty directory of its parts goes with it.
+    leaves_no_trace: bool,
     running: Running,
 }
 
@@ -80,14 +82,22 @@ impl Node {
     pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
         let bind = SocketAddr::new(config.ip, config.port);
         let is_member = config.membership == Membership::Member;
+        let has_own_folder = !is_member && config.membership != Membership::Guest(GuestFolder::Nowhere);
         let save_dir = config.save_dir.as_deref();
-        let (folders, listener) = match config.membership {
+        let (folders, listener) = match &config.membership {
             Membership::Member => {
                 let folders =
                     Folders::open(&config.share, config.layout, save_dir, disk).map_err(share_error)?;
                 (folders, Some(Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?)))
             }
-            Membership::Guest => (Folders::visit(&config.share, disk).map_err(share_error)?, None),
+            Membership::Guest(folder) => {
+                let visited = match folder {
+                    GuestFolder::Nowhere => Folders::nowhere(disk),
+                    GuestFolder::Share => Folders::visit(&config.share, disk),
+                    GuestFolder::File(name) => Folders::visit_file(&config.share, name.clone(), disk),
+                };
+                (visited.map_err(share_error)?, None)
+            }
         };
         let folders = Arc::new(folders);
         let addr = listener.as_ref().map_or(Ok(bind), |listener| listener.local_addr())?;
@@ -156,6 +166,7 @@ impl Node {
             turns: Turns::default(),
             jobs: Jobs::start(config.events.clone(), threads, &running.commands)?,
             events: config.events,
+            tally: Mutex::default(),
         });
         if is_member {
             resume::tidy_up(&engine);
@@ -178,7 +189,7 @@ impl Node {
             first_scan,
             known_names,
             wait_for_tracker: config.wait_for_tracker,
-            is_guest: !is_member,
+            leaves_no_trace: has_own_folder,
             running,
         })
     }
@@ -400,6 +411,11 @@ impl Node {
         &self.engine
     }
 
+    /// What was found and downloaded since the start.
+    pub fn tally(&self) -> Tally {
+        self.engine.tally.lock().clone()
+    }
+
     /// What is uploaded, for whoever shows it.
     pub fn upload_meter(&self) -> UploadMeter {
         UploadMeter::new(Arc::clone(&self.engine.memory))
@@ -423,8 +439,14 @@ impl Node {
     /// Leaves the tracker, ends transfers, joins every thread; at most 5 s. Of no use afterwards, but that it holds the
     /// share until it is dropped.
     pub fn stop(&self) -> StopReport {
-        let report = self.running.stop(|deadline| self.engine.discovery.wait_until_left(deadline));
-        if self.is_guest {
+        self.stop_by(clock::now() + limits::ms(limits::STOP_DEADLINE_MS))
+    }
+
+    /// The same for who has other things to stop by then.
+    pub fn stop_by(&self, deadline: Instant) -> StopReport {
+        let left = || self.engine.discovery.wait_until_left(deadline);
+        let report = self.running.stop(deadline, left);
+        if self.leaves_no_trace {
             store::leave_no_trace(&self.engine.folders.downloads());
         }
         report
@@ -461,11 +483,10 @@ impl Running {
     }
 
     /// Commands first, then the announce thread, which `left` waits for: nobody should be sent here any more before the fronts are gone.
-    fn stop(&self, left: impl FnOnce(Instant)) -> StopReport {
-        let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
+    fn stop(&self, deadline: Instant, left: impl FnOnce()) -> StopReport {
         self.commands.trigger();
         self.announce.trigger();
-        left(deadline);
+        left();
         self.rest.trigger();
         self.threads.join(deadline)
     }
@@ -474,7 +495,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // After a stop in order there is nothing left to end.
-        let _nobody_asks = self.stop(|_| {});
+        let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
+        let _nobody_asks = self.stop(deadline, || {});
     }
 }
 
@@ -504,6 +526,10 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    fn guest() -> Membership {
+        Membership::Guest(GuestFolder::Share)
+    }
+
     fn started(share: &Path, tracker: &Tracker, membership: Membership) -> Result<Node, StartError> {
         let config = NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr());
         let node = Node::start(NodeConfig { membership, ..config })?;
@@ -519,8 +545,8 @@ mod tests {
         fs::write(to.path().join("own"), "not offered").expect("written");
         let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
         let member = started(from.path(), &tracker, Membership::Member).expect("it starts");
-        let guests = [(); 2]
-            .map(|()| started(to.path(), &tracker, Membership::Guest).expect("several may visit at once"));
+        let guests =
+            [(); 2].map(|()| started(to.path(), &tracker, guest()).expect("several may visit at once"));
         let stop = Stop::new().expect("a descriptor");
         for guest in &guests {
             let name = FileName::new("a").expect("a name");
@@ -534,7 +560,7 @@ mod tests {
         let known: Vec<_> =
             member.nodes(&stop).expect("listed").into_iter().map(|node| node.endpoint).collect();
         assert_eq!(known, [member.addr()]);
-        let in_use = started(from.path(), &tracker, Membership::Guest).map(drop).expect_err("it is shared");
+        let in_use = started(from.path(), &tracker, guest()).map(drop).expect_err("it is shared");
         assert!(matches!(in_use, StartError::ShareInUse { .. }), "{in_use}");
         let member_too = started(to.path(), &tracker, Membership::Member).expect("guests keep nobody out");
         let reports = guests.into_iter().chain([member_too, member]).map(|node| node.stop());

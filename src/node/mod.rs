@@ -25,14 +25,15 @@ mod replicas;
 mod replicate;
 mod resume;
 mod shelf;
+mod tally;
 mod turns;
 mod upload;
 mod work;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
-    LatencySource, Membership, NodeConfig, Outcome, OwnFile, Progress, Ready, ReplicationReport, ScanSummary,
-    StartError, Uploads, Variant,
+    GuestFolder, LatencySource, Meant, Membership, NodeConfig, Outcome, OwnFile, Progress, Ready,
+    ReplicationReport, ScanSummary, StartError, Uploads, Variant,
 };
 pub use events::Journal;
 pub use figures::{Figures, Rate};
@@ -41,4 +42,5 @@ pub use jobs::{Job, JobError, JobId, JobNews, JobState, Origin, Watching, What};
 pub use latency::open_latency_file;
 pub use names::KnownNames;
 pub use shelf::{OpenShared, SharedSending, Shelf};
+pub use tally::Tally;
 pub use upload::UploadMeter;

@@ -27,6 +27,8 @@ pub struct Folders {
     /// The folder of each kind, in their order, as far as it is there: in the flat layout that of replicas is made when the first comes.
     held: Mutex<[Option<Arc<Share>>; 3]>,
     saved: Option<Saved>,
+    /// Nothing can be placed.
+    is_nowhere: bool,
 }
 
 /// A directory of its own for downloads.
@@ -35,6 +37,8 @@ struct Saved {
     share: Arc<Share>,
     /// Its path beneath the base, if it lies there.
     beneath: Option<String>,
+    /// What every download is called there.
+    name: Option<FileName>,
 }
 
 /// The file that a name is published for.
@@ -59,7 +63,7 @@ impl Folders {
         disk: Arc<dyn Disk>,
     ) -> Result<Folders, ShareError> {
         let base = Arc::new(Share::open(path, Arc::clone(&disk))?);
-        let mut folders = Folders { layout, base, held: Mutex::default(), saved: None };
+        let mut folders = Folders { layout, base, held: Mutex::default(), saved: None, is_nowhere: false };
         for kind in Kind::ALL {
             match (layout, kind) {
                 // What is wrong with it is said when it is needed.
@@ -76,9 +80,32 @@ impl Folders {
     /// # Errors
     /// [`ShareError`]: there is no directory, a node shares it now, or it cannot be read.
     pub fn visit(path: &Path, disk: Arc<dyn Disk>) -> Result<Folders, ShareError> {
-        let base = Arc::new(Share::visit(path, disk)?);
-        let held = Mutex::new([Some(Arc::clone(&base)), Some(Arc::clone(&base)), None]);
-        Ok(Folders { layout: Layout::Flat, base, held, saved: None })
+        Ok(Folders::of_guest(Share::visit(path, disk)?, None))
+    }
+
+    /// The directory at `path` for who downloads into it, under `name` alone, whoever shares it.
+    ///
+    /// # Errors
+    /// [`ShareError`]: there is no directory, or it cannot be read.
+    pub fn visit_file(path: &Path, name: FileName, disk: Arc<dyn Disk>) -> Result<Folders, ShareError> {
+        Ok(Folders::of_guest(Share::look(path, disk)?.with_private_parts(), Some(name)))
+    }
+
+    /// No folder at all, for who only asks: nothing is read, and nothing can be placed.
+    ///
+    /// # Errors
+    /// [`ShareError::Io`] where the system has no descriptor left.
+    pub fn nowhere(disk: Arc<dyn Disk>) -> Result<Folders, ShareError> {
+        // The one directory that is everywhere.
+        let base = Share::look(Path::new("/"), disk)?;
+        Ok(Folders { is_nowhere: true, ..Folders::of_guest(base, None) })
+    }
+
+    /// Shares nothing: what is downloaded is in a directory of its own.
+    fn of_guest(base: Share, name: Option<FileName>) -> Folders {
+        let base = Arc::new(base);
+        let saved = Some(Saved { share: Arc::clone(&base), beneath: None, name });
+        Folders { layout: Layout::Flat, base, held: Mutex::default(), saved, is_nowhere: false }
     }
 
     /// `None`: downloads go there anyway.
@@ -97,7 +124,7 @@ impl Folders {
         let share = Arc::new(Share::open(dir, disk)?);
         let (real, base) = (fs::canonicalize(dir).map_err(io)?, fs::canonicalize(path).map_err(io)?);
         let beneath = real.strip_prefix(base).ok().and_then(|beneath| beneath.to_str().map(str::to_owned));
-        Ok(Some(Saved { share, beneath }))
+        Ok(Some(Saved { share, beneath, name: None }))
     }
 
     /// The directory that was named.
@@ -157,6 +184,10 @@ impl Folders {
     /// # Errors
     /// [`ShareError`]: it cannot be made or locked.
     pub fn target(&self, kind: Kind) -> Result<Arc<Share>, ShareError> {
+        if self.is_nowhere {
+            let why = "who only asks has no directory for downloads".into();
+            return Err(ShareError::NoSuchDirectory { path: "-".into(), why });
+        }
         match &self.saved {
             Some(saved) if kind == Kind::Downloaded => Ok(Arc::clone(&saved.share)),
             _ => self.renewed(kind, true).map(|folder| folder.unwrap_or_else(|| Arc::clone(&self.base))),
@@ -174,9 +205,15 @@ impl Folders {
         [Some(self.downloads()), self.of(Kind::Replicated)].into_iter().flatten().collect()
     }
 
-    /// Returns true if and only if downloads go to a directory of their own, which is none of the shared folders.
+    /// Returns true if and only if downloads go to a directory of their own, which is none of the shared folders; those of a guest do.
     pub fn saves_apart(&self, kind: Kind) -> bool {
         kind == Kind::Downloaded && self.saved.is_some()
+    }
+
+    /// What a file that is fetched as `name` is called in the target of its kind.
+    pub fn placed_as<'a>(&'a self, kind: Kind, name: &'a FileName) -> &'a FileName {
+        let saved = self.saved.as_ref().filter(|_| kind == Kind::Downloaded);
+        saved.and_then(|saved| saved.name.as_ref()).unwrap_or(name)
     }
 
     /// Under which kind and name a file is published that is placed as `name` in the target of its kind; `None` if it is not.

@@ -13,13 +13,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rustix::event::Timespec;
 use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use thiserror::Error;
 
 use super::beneath;
 use super::disk::Disk;
+use super::partial::PARTS_DIR;
 use crate::types::{ContentId, FileName, Printable};
+
+/// A directory that somebody has is tried again so often ...
+const LOCK_TRIES: u32 = 20;
+/// ... at this distance.
+const LOCK_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 /// An opened and locked share directory.
 #[derive(Debug)]
@@ -28,6 +35,8 @@ pub struct Share {
     /// Its path as it was given, escaped: to show, and for nothing else.
     shown: String,
     disk: Arc<dyn Disk>,
+    /// Name of the directory of the parts, and whether it must be this user's own.
+    parts_dir: (String, bool),
     /// Contents whose part file is in use by a download of this process; no second one may write to it, not even one for the
     /// same id with another size, which a liar has published.
     pub(super) parts_in_use: Mutex<HashSet<ContentId>>,
@@ -128,6 +137,14 @@ impl Share {
     /// # Errors
     /// [`ShareError::InUse`] and [`ShareError::Io`].
     pub(super) fn locked(self) -> Result<Share, ShareError> {
+        // A visitor has it for a moment, see [`Share::visit`].
+        for _ in 1..LOCK_TRIES {
+            match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => {}
+                _ => break,
+            }
+            let _nothing_to_wait_for = rustix::event::poll(&mut [], Some(&LOCK_PAUSE));
+        }
         self.locked_as(FlockOperation::NonBlockingLockExclusive)
     }
 
@@ -145,7 +162,10 @@ impl Share {
         disk: Arc<dyn Disk>,
     ) -> Result<Share, ShareError> {
         match dir {
-            Ok(dir) => Ok(Share { dir, shown, disk, parts_in_use: Mutex::default() }),
+            Ok(dir) => {
+                let parts_dir = (PARTS_DIR.to_owned(), false);
+                Ok(Share { dir, shown, disk, parts_dir, parts_in_use: Mutex::default() })
+            }
             Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL)) => {
                 Err(ShareError::NoSuchDirectory { path: shown, why: errno.to_string() })
             }
@@ -174,6 +194,23 @@ impl Share {
     /// [`ShareError`]: there is no directory, or it cannot be read.
     pub fn look(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
         Share::at(path, disk)
+    }
+
+    /// The same with a directory of parts that no other user has: where anybody may make files, nobody can put anything into it.
+    pub(super) fn with_private_parts(self) -> Share {
+        let name = format!("{PARTS_DIR}-{}", rustix::process::geteuid().as_raw());
+        Share { parts_dir: (name, true), ..self }
+    }
+
+    /// Name of the directory of the parts.
+    pub(super) fn parts_dir(&self) -> &str {
+        &self.parts_dir.0
+    }
+
+    /// Returns true if and only if parts may lie in that directory.
+    pub(super) fn trusts(&self, parts_dir: &OwnedFd) -> bool {
+        let is_own = |stat: rustix::fs::Stat| stat.st_uid == rustix::process::geteuid().as_raw();
+        !self.parts_dir.1 || rustix::fs::fstat(parts_dir).is_ok_and(is_own)
     }
 
     /// [`Share::open`] for who only looks around and downloads: nobody is kept out. Several may visit at once, and a node may begin to

@@ -235,6 +235,26 @@ limits! {
     STOP_DEADLINE_MS: u64 = 5_000, "ms";
     /// Longest line read from a prompt or a pipe.
     LINE_MAX_BYTES: usize = 64 << 10, "bytes";
+    /// Longest configuration file.
+    CONFIG_MAX_BYTES: u64 = 1 << 20, "bytes";
+    /// Lines of a prompt that are kept for the next one.
+    HISTORY_LINES_MAX: usize = 1000, "lines";
+    /// So much of the end of a file with such lines is read.
+    HISTORY_MAX_BYTES: u64 = 16 << 20, "bytes";
+    /// Longest line of what a running node answers a command of its directory.
+    HANDOFF_LINE_MAX_BYTES: usize = 1 << 20, "bytes";
+    /// Downloads that a node runs at once for commands of its directory, those that wait for their turn included.
+    HANDOFF_DOWNLOADS_AT_ONCE: usize = 8, "commands";
+    /// Other commands of its directory that it runs at once.
+    HANDOFF_AT_ONCE: usize = 4, "commands";
+    /// Commands of either sort that wait for one of them to end.
+    HANDOFF_QUEUE_MAX: usize = 16, "commands";
+    /// Connections that have not said yet what they want.
+    HANDOFF_READING_MAX: usize = 16, "connections";
+    /// They must have by then.
+    HANDOFF_REQUEST_MS: u64 = 5_000, "ms";
+    /// Who takes no byte of an answer for this long is gone.
+    HANDOFF_STALL_MS: u64 = 5_000, "ms";
 }
 
 /// A limit in milliseconds as a duration.

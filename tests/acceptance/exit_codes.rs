@@ -46,6 +46,16 @@ fn each_code_comes_from_what_it_stands_for() {
     check(14, world.one_shot(&["find", "a.bin", "--latency-file", &missing]).code, "a missing latency file");
     check(16, world.one_shot(&["download", "twice", "-o", "-"]).code, "ambiguous");
 
+    // 7: it is cancelled at the node that does it.
+    let slow = NodeSpec::new().headless().file("slow.bin", &noise(62, 8 << 20));
+    let _slow = world.start(slow.flags(&["--max-upload", "1MiB"]));
+    let mut own = world.start(NodeSpec::new());
+    let share = own.share.display().to_string();
+    let mut waiting = world.launch_one_shot(&["download", "slow.bin", "-d", &share, "--json"]);
+    waiting.expect_line(Stream::Stdout, 0, DEADLINE, "a piece", |line| line.contains(r#""event":"bytes""#));
+    own.command("cancel 1");
+    check(7, waiting.wait(DEADLINE), "cancelled elsewhere");
+
     // 5: all holders are frozen; the tracker does not know it yet.
     let frozen = world.holder(&[("frozen", b"x")]);
     frozen.process.signal(Signal::STOP);
@@ -107,8 +117,8 @@ fn each_code_comes_from_what_it_stands_for() {
 
     seen.sort_unstable();
     seen.dedup();
-    // 9 needs a disk that is full: `disk_failures`. 7 is told in events alone, as a signal has its own code.
-    assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6, 8, 10, 11, 14, 15, 16, 130, 143]);
+    // 9 needs a disk that is full: `disk_failures`.
+    assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 14, 15, 16, 130, 143]);
 }
 
 #[test]
@@ -116,6 +126,16 @@ fn a_service_that_is_stopped_has_done_well() {
     let mut world = World::new().tracker();
     let node = world.start(NodeSpec::new().headless());
     assert_eq!(node.terminate(), 0);
+    // Neither is one that fills its share.
+    let flags = ["--generate", "400000x1KiB", "--json"];
+    let (mut filling, share) = world.launch(&NodeSpec::new().headless().flags(&flags));
+    while fs::read_dir(&share).expect("there").count() < 3 {
+        assert!(!filling.ends_within(crate::support::world::ASK_EVERY), "{}", filling.transcript());
+    }
+    filling.signal(Signal::TERM);
+    assert_eq!(filling.wait(DEADLINE), 0, "{}", filling.transcript());
+    let told = filling.since(Stream::Stdout, 0);
+    assert!(told.last().is_some_and(|end| end.contains(r#""event":"end","exit_code":0"#)), "{told:#?}");
     world.tracker_process().signal(Signal::INT);
     assert_eq!(world.tracker_process().wait(DEADLINE), 0);
 }

@@ -51,7 +51,11 @@ fn the_node_that_shares_the_directory_downloads_and_finds() {
     assert!(listed.len() == 2 && listed[1].ends_with(" mine"), "{listed:#?}");
     let ran = world.one_shot(&["download", "nothing", "-d", &path, "--json"]);
     let told = events::parse_all(&ran.out);
-    assert_eq!((ran.code, &told[0]["code"]), (3, &"not_found".into()), "{ran:#?}");
+    let of =
+        |kind: &str| told.iter().find(|event| event["event"] == kind).unwrap_or_else(|| panic!("{ran:#?}"));
+    assert_eq!((ran.code, &of("failed")["code"]), (3, &"not_found".into()), "{ran:#?}");
+    let notice = of("notice")["text"].as_str().unwrap_or_default();
+    assert!(notice.starts_with("--latency-file, --tracker not used: "), "{notice}");
     fs::write(own.share.join("new"), "new").expect("written");
     assert_eq!(world.one_shot(&["updatelist", "-d", &path]).out, ["updated 3 files +1 -0 ~0"]);
 }
@@ -109,6 +113,31 @@ fn who_goes_cancels_and_the_node_goes_on() {
     }
     assert_eq!(own.command("list"), [""; 0], "it serves on");
     assert_eq!(own.leave(), 0);
+}
+
+/// The names of files in a share's directory of parts that end so.
+fn left(node: &Node, end: &str) -> usize {
+    let entries = fs::read_dir(node.share.join(".nearpeer")).expect("there").flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(end)).count()
+}
+
+#[test]
+fn a_node_that_leaves_says_so_and_goes_on_when_it_is_started_again() {
+    let bytes = noise(53, 8 << 20);
+    let world = World::new().tracker();
+    let slow = NodeSpec::new().headless().file("slow.bin", &bytes).flags(&["--max-upload", "1MiB"]);
+    let _slow = world.start(slow);
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut own = world.start(NodeSpec::new().headless());
+        let path = own.share.display().to_string();
+        let mut client = world.launch_one_shot(&["download", "slow.bin", "-d", &path, "--json"]);
+        client
+            .expect_line(Stream::Stdout, 0, DEADLINE, "a piece", |line| line.contains(r#""event":"bytes""#));
+        own.process.signal(signal);
+        assert_eq!(own.process.wait(DEADLINE), 0);
+        assert_eq!(client.wait(DEADLINE), 7, "{}", client.transcript());
+        assert_eq!((left(&own, ".resume"), left(&own, ".kept")), (1, 0));
+    }
 }
 
 #[test]

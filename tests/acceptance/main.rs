@@ -8,6 +8,7 @@ mod doubles;
 mod evil_double;
 mod exit_codes;
 mod failures;
+mod guests;
 mod handoff;
 mod hostile;
 mod layouts;

@@ -96,9 +96,11 @@ fn a_download_goes_into_a_directory_a_file_or_standard_output() {
     assert_eq!(world.one_shot(&to_file).code, 0);
     assert!(fs::read(&file).expect("in place") == bytes);
     assert_only(&other, &["mine.bin"]);
+    let again = world.one_shot(&to_file);
+    assert!(again.code == 0 && again.out[0].starts_with("already here "), "{again:#?}");
+    fs::write(&file, "else").expect("written");
     let refused = world.one_shot(&to_file);
     assert_eq!(refused.code, 11, "{refused:#?}");
-    fs::write(&file, "else").expect("written");
     assert_eq!(world.one_shot(&[&to_file[..], &["--force"]].concat()).code, 0);
     assert!(fs::read(&file).expect("in place") == bytes);
     assert_only(&other, &["mine.bin"]);

@@ -38,8 +38,33 @@ pub(super) enum Origin {
     /// `<path>:<line>`.
     File(String),
     Default,
-    /// Made of others.
-    Derived(&'static str),
+    /// Made of others, the first of which comes from there.
+    Derived {
+        what: &'static str,
+        from: Box<Origin>,
+    },
+}
+
+impl Origin {
+    /// The least one counts.
+    fn rank(&self, file_wins: bool) -> u8 {
+        match self {
+            Origin::File(_) if file_wins => 0,
+            Origin::Typed => 1,
+            Origin::Environment(_) => 2,
+            Origin::File(_) => 3,
+            Origin::Default => 4,
+            Origin::Derived { from, .. } => from.rank(file_wins),
+        }
+    }
+
+    /// Returns true if and only if whoever typed it is to blame for it.
+    fn is_typed(&self) -> bool {
+        match self {
+            Origin::Derived { from, .. } => from.is_typed(),
+            origin => *origin == Origin::Typed,
+        }
+    }
 }
 
 /// One flag and its value; `None`: it has none.
@@ -64,7 +89,7 @@ impl std::fmt::Display for Origin {
             Origin::Environment(name) => write!(f, "environment {name}"),
             Origin::File(place) => f.write_str(place),
             Origin::Default => f.write_str("default"),
-            Origin::Derived(what) => f.write_str(what),
+            Origin::Derived { what, from } => write!(f, "{what} ({from})"),
         }
     }
 }
@@ -194,7 +219,7 @@ impl<'a> Line<'a> {
         }
         let positionals = match self.verb {
             Some(_) => self.typed_positionals(),
-            None => self.merged_positionals(&untyped, &wins, &mut merged.settings),
+            None => self.merged_positionals(&untyped, file_wins, &mut merged.settings)?,
         };
         merged.arguments.push("--".into());
         merged.arguments.extend(positionals);
@@ -209,51 +234,70 @@ impl<'a> Line<'a> {
     }
 
     /// IP, PORT and DIR: typed, or from elsewhere; the port also as that of a numbered peer.
+    ///
+    /// # Errors
+    /// One from elsewhere that cannot be used, with its place.
     fn merged_positionals(
         &self,
         untyped: &dyn Fn(&str) -> Option<(OsString, Origin)>,
-        wins: &dyn Fn(&str) -> bool,
+        file_wins: bool,
         settings: &mut Vec<Setting>,
-    ) -> Vec<OsString> {
-        if self.command.get_positionals().next().is_none() {
-            return Vec::new();
+    ) -> Result<Vec<OsString>, ConfigError> {
+        let args: Vec<_> = self.command.get_positionals().collect();
+        if args.is_empty() {
+            return Ok(Vec::new());
         }
-        let number = |key: &str| settings.iter().find(|setting| setting.key == key)?.value.clone();
-        let derived = port_of(number("base-port"), number("id"));
+        let rank = |origin: &Origin| origin.rank(file_wins);
+        let derived = derived_port(settings, rank);
+        let known_port = [untyped("port"), derived.clone()].into_iter().flatten().next();
         let mut typed: Vec<Option<OsString>> = self.typed_positionals().into_iter().map(Some).collect();
-        if typed.len() == 2 && derived.is_some() {
-            // IP and DIR: the port is known.
-            typed.insert(1, None);
+        if let ([_, Some(second)], Some(_)) = (&typed[..], known_port) {
+            // IP and DIR, as the port is known, or IP and PORT, where DIR is.
+            let is_number = second.to_str().is_some_and(|word| word.parse::<u16>().is_ok());
+            if !is_number || (untyped("dir").is_none() && derived.is_some()) {
+                typed.insert(1, None);
+            }
         }
         let mut positionals = Vec::new();
         for (index, key) in POSITIONALS.into_iter().enumerate() {
             let typed = typed.get(index).cloned().flatten().map(|value| (value, Origin::Typed));
-            let elsewhere = untyped(key);
-            let found = match (typed, elsewhere) {
-                (Some(_), Some(elsewhere)) if wins(key) => Some(elsewhere),
-                (Some(typed), _) => Some(typed),
-                (None, Some(elsewhere)) => Some(elsewhere),
-                (None, None) if key == "port" => {
-                    derived.clone().map(|port| (port, Origin::Derived("base-port and id")))
-                }
-                (None, None) => None,
+            let derived = derived.clone().filter(|_| key == "port");
+            // Of equals the one that says the thing itself.
+            let found =
+                [typed, untyped(key), derived].into_iter().flatten().min_by_key(|(_, from)| rank(from));
+            let (value, origin) = match found {
+                Some((value, origin)) if origin.is_typed() => (Some(value), origin),
+                Some((value, origin)) => match args.get(index) {
+                    Some(arg) => (checked(arg, true, value, &origin)?, origin),
+                    None => (Some(value), origin),
+                },
+                None => (None, Origin::Default),
             };
-            let (value, origin) =
-                found.map_or((None, Origin::Default), |(value, origin)| (Some(value), origin));
             settings.insert(index, Setting { key: key.to_owned(), value: value.clone(), origin });
             positionals.push(value);
         }
         // What comes after one that is missing would be taken for it.
-        positionals.into_iter().map_while(|value| value).collect()
+        Ok(positionals.into_iter().map_while(|value| value).collect())
     }
 }
 
-/// The port of the peer `id`, the first of which has `base`: `peer2` and 7100 give 7101.
-fn port_of(base: Option<OsString>, id: Option<OsString>) -> Option<OsString> {
-    let base: u32 = base?.to_str()?.parse().ok()?;
+/// The port of a numbered peer, from wherever of its two halves comes first.
+fn derived_port(settings: &[Setting], rank: impl Fn(&Origin) -> u8) -> Option<(OsString, Origin)> {
+    let setting = |key: &str| settings.iter().find(|setting| setting.key == key && setting.value.is_some());
+    let (base, id) = (setting("base-port")?, setting("id"));
+    let port = port_of(base.value.as_ref()?, id.and_then(|id| id.value.as_ref()))?;
+    let origins = [Some(base), id].into_iter().flatten().map(|setting| &setting.origin);
+    let origin = origins.min_by_key(|origin| rank(origin))?;
+    Some((port, Origin::Derived { what: "base-port and id", from: Box::new(origin.clone()) }))
+}
+
+/// The port of the peer `id`, the first of which has `base`: `peer2` and 7100 give 7101. One that is too large is said to be no port by
+/// whoever reads it.
+fn port_of(base: &OsStr, id: Option<&OsString>) -> Option<OsString> {
+    let base: u64 = base.to_str()?.parse().ok()?;
     let Some(id) = id else { return Some(base.to_string().into()) };
-    let digits = id.to_str()?.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok()?;
-    Some((base + digits.checked_sub(1)?).to_string().into())
+    let digits = id.to_str()?.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().ok()?;
+    Some(base.saturating_add(digits.checked_sub(1)?).to_string().into())
 }
 
 /// A flag as it is typed; one that may come several times has its values between commas.
@@ -295,9 +339,10 @@ fn checked(
     }
     let alone =
         Command::new("").no_binary_name(true).disable_help_flag(true).arg(arg.clone().exclusive(false));
-    let mut text = OsString::from(format!("--{long}="));
+    let mut text = OsString::from(if arg.is_positional() { String::new() } else { format!("--{long}=") });
     text.push(&value);
-    match alone.try_get_matches_from([text]) {
+    let words = arg.is_positional().then(|| "--".into()).into_iter().chain([text]);
+    match alone.try_get_matches_from(words) {
         Ok(_) => Ok(Some(value)),
         Err(error) => {
             let text = error.to_string();

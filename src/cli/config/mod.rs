@@ -16,10 +16,7 @@ use clap::{ArgMatches, Command};
 use thiserror::Error;
 
 use super::output::say;
-use crate::types::Printable;
-
-/// Longest configuration file that is read.
-const FILE_MAX_BYTES: u64 = 1 << 20;
+use crate::types::{Printable, limits};
 
 /// Which program is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,9 +88,14 @@ pub fn matches(
         Some(path) => {
             let shown = shown(path);
             let text = read(path).map_err(|why| ConfigError::File { path: shown.clone(), why })?;
-            let entries = file::entries(&text, file::Form::of(path, &text))
+            let form = file::Form::of(path, &text);
+            let entries = file::entries(&text, form)
                 .map_err(|bad| ConfigError::File { path: format!("{shown}:{}", bad.line), why: bad.why })?;
-            let (entries, unused) = foreign::translated(program, &entries);
+            let (entries, unused) = match form {
+                // Theirs are in no other form than these.
+                file::Form::Ini | file::Form::Json => foreign::translated(program, &entries),
+                file::Form::Toml => (entries, Vec::new()),
+            };
             if !unused.is_empty() {
                 say(&format!("{shown}: not used here: {}", unused.join(", ")));
             }
@@ -123,9 +125,9 @@ fn read(path: &Path) -> Result<String, String> {
     let text = |error: std::io::Error| error.to_string();
     let file = std::fs::File::open(path).map_err(text)?;
     let mut bytes = Vec::new();
-    file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(text)?;
-    if bytes.len() as u64 > FILE_MAX_BYTES {
-        return Err(format!("has more than {FILE_MAX_BYTES} bytes: that is no configuration"));
+    file.take(limits::CONFIG_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(text)?;
+    if bytes.len() as u64 > limits::CONFIG_MAX_BYTES {
+        return Err(format!("has more than {} bytes: that is no configuration", limits::CONFIG_MAX_BYTES));
     }
     String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
 }

@@ -131,6 +131,54 @@ fn a_numbered_peer_has_a_port_of_its_own() {
 }
 
 #[test]
+fn a_port_comes_from_where_it_is_said_most_plainly() {
+    let case = Case::new()
+        .file("base.toml", "base-port = 7100\n")
+        .file("port.toml", "port = 6000\ndir = 'of-file'\n")
+        .file("both.toml", "port = 6000\nbase-port = 7100\n");
+    for (line, expected) in [
+        ("node ::1 d -c @/base.toml", (7100, "d")),
+        ("node ::1 5 d -c @/base.toml", (5, "d")),
+        ("node ::1 d -c @/base.toml --id peer3", (7102, "d")),
+        ("node ::1 d -c @/port.toml", (6000, "d")),
+        ("node ::1 5 -c @/port.toml", (5, "of-file")),
+        ("node ::1 d -c @/both.toml", (6000, "d")),
+        // What is typed wins over what is not.
+        ("node ::1 d -c @/port.toml --base-port 7100", (7100, "d")),
+        ("node ::1 d -c @/both.toml --id peer2", (7101, "d")),
+        ("node ::1 5 d -c @/both.toml --id peer2", (5, "d")),
+        ("node ::1 d -c @/both.toml --id peer2 --config-wins", (6000, "d")),
+    ] {
+        let args = case.share(line);
+        assert_eq!((args.port, args.dir.to_string_lossy().as_ref()), expected, "{line}");
+    }
+    let case = case.environment("NEARPEER_PORT", "6001");
+    assert_eq!(case.share("node ::1 d -c @/both.toml").port, 6001);
+    assert_eq!(case.share("node ::1 d --base-port 7100 --id p4").port, 7103);
+    assert_eq!(case.share("node ::1 d -c @/base.toml").port, 6001);
+}
+
+#[test]
+fn ports_that_are_too_large_are_errors() {
+    let case = Case::new().file("n.toml", "base-port = 7100\n").file("big.toml", "base-port = 4294967295\n");
+    for line in [
+        "node ::1 d --base-port 4294967295 --id peer2",
+        "node ::1 d --base-port 7100 --id peer4294967295",
+        "node ::1 d --base-port 7100 --id peer99999999999999999999",
+        "node ::1 d --base-port 65535 --id peer2",
+        "node ::1 d -c @/n.toml --id peer65535",
+        "node ::1 d -c @/big.toml --id peer2",
+    ] {
+        assert!(case.node(line).is_err(), "{line}");
+    }
+    let case = case.environment("NEARPEER_ID", "peer65000");
+    assert_eq!(
+        case.refusal("node ::1 d -c @/n.toml"),
+        "base-port and id (environment NEARPEER_ID): invalid value '72099' for '<PORT>': 72099 is not in 0..=65535"
+    );
+}
+
+#[test]
 fn the_shapes_of_other_systems_are_read() {
     let index = r#"{
         "server": {"host": "localhost", "port": 7000, "backlog": 128},
@@ -165,7 +213,10 @@ fn what_is_wrong_is_named_with_its_place() {
         .file("list.toml", "retries = [1]\n")
         .file("syntax.toml", "retries = 1\nheartbeat = \n")
         .file("bad.json", "{\n  \"retries\": \n}")
-        .file("value.ini", "[main]\nretries = x\n");
+        .file("value.ini", "[main]\nretries = x\n")
+        .file("ip.toml", "ip = 'localhost'\n")
+        .file("port.toml", "\nport = 70000\n")
+        .file("foreign.toml", "[server]\nport = 7000\n");
     for (file, expected) in [
         ("unknown.toml", "unknown.toml:2: unknown key `heart-beat`: did you mean `heartbeat`?"),
         (
@@ -178,9 +229,17 @@ fn what_is_wrong_is_named_with_its_place() {
         ("syntax.toml", "syntax.toml:2: "),
         ("bad.json", "bad.json:3: "),
         ("value.ini", "value.ini:2: invalid value 'x' for '--retries"),
+        ("foreign.toml", "foreign.toml:2: unknown key `server.port`"),
         ("none.toml", "none.toml: No such file"),
     ] {
         let error = case.refusal(&format!("node ::1 0 d -c @/{file}"));
+        assert!(error.starts_with(expected), "{error}");
+    }
+    for (line, expected) in [
+        ("node -c @/ip.toml", "ip.toml:1: invalid value 'localhost' for '<IP>'"),
+        ("node ::1 -c @/port.toml", "port.toml:2: invalid value '70000' for '<PORT>'"),
+    ] {
+        let error = case.refusal(line);
         assert!(error.starts_with(expected), "{error}");
     }
     let case = case.environment("NEARPEER_TRACKER", "nowhere");

@@ -15,9 +15,7 @@ use crate::cli::output::{WriteEnd, say};
 use crate::cli::verbs::Errand;
 use crate::proto::event::{Event, Record};
 use crate::rt::Stop;
-
-/// Longest line of an answer.
-const LINE_MAX_BYTES: usize = 1 << 20;
+use crate::types::limits;
 
 /// Why there is no further line.
 enum NoLine {
@@ -52,6 +50,10 @@ pub fn run(desk: &mut Desk<'_>, dir: &Path, errand: &Errand) -> io::Result<Exit>
             return Ok(desk.fail(&why, ErrorCode::LocalIo));
         }
     };
+    if !errand.own_flags.is_empty() {
+        let flags = errand.own_flags.join(", ");
+        desk.notice(&format!("{flags} not used: the node that shares {shown} goes by its own"));
+    }
     let mut lines = Lines { stream, unread: Vec::new() };
     loop {
         let record = match lines.next(&desk.cancel) {
@@ -68,12 +70,7 @@ pub fn run(desk: &mut Desk<'_>, dir: &Path, errand: &Errand) -> io::Result<Exit>
             }
         };
         if let Event::End { exit_code, code } = record.event {
-            return Ok(match code {
-                Some(code) => Exit::Error(code),
-                None if exit_code > 128 => Exit::Signal(exit_code - 128),
-                None if exit_code > 0 => Exit::Error(ErrorCode::Other),
-                None => Exit::Success,
-            });
+            return Ok(Exit::of_end(exit_code, code));
         }
         match desk.sink.pass([record]) {
             Ok(()) => {}
@@ -113,7 +110,7 @@ impl Lines {
                 let misspoken = |error| NoLine::Gone(format!("its answer is no event: {error}"));
                 return Record::from_line(text.trim_end()).map_err(misspoken);
             }
-            if self.unread.len() > LINE_MAX_BYTES {
+            if self.unread.len() > limits::HANDOFF_LINE_MAX_BYTES {
                 return Err(NoLine::Gone("its answer has a line that is too long".to_owned()));
             }
             let stopped = {

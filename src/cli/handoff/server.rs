@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use super::{DIRECTORY, Request, is_ours, socket_in};
 use crate::cli::command::{self, Command, ParseError};
 use crate::cli::exit::{ErrorCode, Exit};
+use crate::cli::node::LAST_WORDS;
 use crate::cli::session::{Next, Session};
 use crate::cli::signals::Signals;
 use crate::cli::sink::Sink;
@@ -28,21 +29,8 @@ use crate::proto::event::Event;
 use crate::rt::{Stop, Threads, clock};
 use crate::types::{Millis, limits};
 
-/// Downloads that run, or wait for their turn in the node, at once.
-const DOWNLOADS: usize = 8;
-/// Other commands that run at once.
-const OTHERS: usize = 4;
-/// Commands of either sort that wait.
-const QUEUE_MAX: usize = 16;
-/// Connections that have not made their request.
-const READING_MAX: usize = 16;
-/// A request must be complete after this time.
-const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// What cannot be accepted now is tried again after this time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Who takes no byte of an answer for this long is gone.
-const WRITE_TIME: Duration = Duration::from_secs(5);
-
 /// The socket of a node; removed when dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -100,7 +88,7 @@ impl Server {
         listener.set_nonblocking(true)?;
         let server = Server { share: share.to_owned(), path, _dir: dir };
         let workers = |name: &str, count| -> io::Result<Sender<Task>> {
-            let (give, tasks) = bounded::<Task>(QUEUE_MAX);
+            let (give, tasks) = bounded::<Task>(limits::HANDOFF_QUEUE_MAX);
             for number in 1..=count {
                 let (node, signals, tasks) = (Arc::clone(node), signals.clone(), tasks.clone());
                 let work = move || run_tasks(&node, &signals, load_weight, &tasks);
@@ -108,7 +96,10 @@ impl Server {
             }
             Ok(give)
         };
-        let (downloads, others) = (workers("local-download", DOWNLOADS)?, workers("local", OTHERS)?);
+        let (downloads, others) = (
+            workers("local-download", limits::HANDOFF_DOWNLOADS_AT_ONCE)?,
+            workers("local", limits::HANDOFF_AT_ONCE)?,
+        );
         let leaving = signals.leaving().clone();
         let mut door =
             Door { listener, downloads, others, leaving, reading: Vec::new(), running: Vec::new() };
@@ -150,7 +141,18 @@ impl Door {
             self.read(&readable);
             self.accept();
         }
+        self.let_go();
         Ok(())
+    }
+
+    /// Waits a moment until those whose commands are cancelled now are told so, and cuts off who does not read it.
+    fn let_go(&mut self) {
+        let deadline = clock::now() + LAST_WORDS;
+        for one in &self.running {
+            if !one.finished.wait_until(deadline) {
+                let _gone_already = one.stream.shutdown(std::net::Shutdown::Both);
+            }
+        }
     }
 
     /// Waits for anything; `None` where a signal came instead.
@@ -163,7 +165,8 @@ impl Door {
         });
         let mut fds = vec![PollFd::new(&self.leaving, PollFlags::IN)];
         // Who comes when there is no room waits in the backlog.
-        let accepts = if self.reading.len() < READING_MAX { PollFlags::IN } else { PollFlags::empty() };
+        let accepts =
+            if self.reading.len() < limits::HANDOFF_READING_MAX { PollFlags::IN } else { PollFlags::empty() };
         fds.push(PollFd::new(&self.listener, accepts));
         fds.extend(self.reading.iter().map(|one| PollFd::new(&one.stream, PollFlags::IN)));
         let connections_at = fds.len();
@@ -214,7 +217,7 @@ impl Door {
     fn hand_on(&mut self, stream: UnixStream, request: &Request) {
         let parts = || -> io::Result<(UnixStream, Stop, Stop)> {
             stream.set_nonblocking(false)?;
-            stream.set_write_timeout(Some(WRITE_TIME))?;
+            stream.set_write_timeout(Some(limits::ms(limits::HANDOFF_STALL_MS)))?;
             Ok((stream.try_clone()?, self.leaving.child()?, Stop::new()?))
         };
         let Ok((kept, cancel, finished)) = parts() else { return };
@@ -235,7 +238,7 @@ impl Door {
     }
 
     fn accept(&mut self) {
-        while self.reading.len() < READING_MAX {
+        while self.reading.len() < limits::HANDOFF_READING_MAX {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -246,7 +249,7 @@ impl Door {
                 }
             };
             if is_ours(&stream) && stream.set_nonblocking(true).is_ok() {
-                let deadline = clock::now() + REQUEST_TIME;
+                let deadline = clock::now() + limits::ms(limits::HANDOFF_REQUEST_MS);
                 self.reading.push(Reading { stream, line: Vec::new(), deadline });
             }
         }
@@ -279,7 +282,7 @@ fn run_tasks(node: &Node, signals: &Signals, load_weight: Millis, tasks: &Receiv
         };
         let Ok(Task { command, stream, cancel, finished }) = task else { return };
         let sink = Sink::json(Box::new(stream), true);
-        let mut session = Session::new(node, sink, signals, load_weight);
+        let mut session = Session::of_client(node, sink, signals, load_weight);
         let next = match command {
             Ok(Some(command)) => session.run(command, &cancel),
             Ok(None) => Next::Continue(Exit::Success),
@@ -294,6 +297,6 @@ fn run_tasks(node: &Node, signals: &Signals, load_weight: Millis, tasks: &Receiv
 
 fn tell_end(sink: &mut Sink, why: Option<&str>, exit: Exit) {
     let error = why.and_then(|why| Some(Event::error(why, exit.error_code()?)));
-    let end = Event::End { exit_code: exit.code(), code: exit.error_code() };
+    let end = exit.end();
     let _client_is_gone = sink.tell(error.into_iter().chain([end]));
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::logic::backoff::retry_pause;
-use crate::logic::select::{Choice, choose_content};
+use crate::logic::select::Choice;
 use crate::node::api::{Attempt, CommandError, DownloadError, DownloadRequest, Progress, Variant};
 use crate::node::catalog::SharedFile;
 use crate::node::engine::Engine;
@@ -196,8 +196,6 @@ fn choose(
 ) -> Result<Found, DownloadError> {
     let own_key = own.map(|own| own.entry.key());
     let is_own = |key: ContentKey| own_key == Some(key);
-    let votes = find::votes(contents.iter().map(|one| one.live.as_slice()));
-    let holders: Vec<_> = contents.iter().zip(votes).map(|(one, votes)| (one.key, votes)).collect();
     if let Some(Checksum::Md5(_)) = request.checksum {
         // Each content that claims it is tried, in the order in which `find` shows them.
         return match contents.iter().find(|one| is_own(one.key)) {
@@ -205,13 +203,13 @@ fn choose(
             None => Ok(Found::Contents(contents)),
         };
     }
-    let chosen = match choose_content(&holders) {
+    let chosen = match find::choice(contents.iter().map(|one| (one.key, one.live.as_slice()))) {
         Choice::One(key) => key,
         Choice::Majority { key, holders, others } => {
             progress(Progress::Chose { key, holders, others });
             key
         }
-        Choice::Ambiguous => match own_key.filter(|own| holders.iter().any(|(key, _)| key == own)) {
+        Choice::Ambiguous => match own_key.filter(|own| contents.iter().any(|one| one.key == *own)) {
             Some(own) => own,
             None => {
                 return Err(DownloadError::Ambiguous {

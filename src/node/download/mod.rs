@@ -258,12 +258,12 @@ fn one_content(
         name_liars(engine, name, &claims, md5);
     }
     part.mark();
-    let placed = match part.place(name, request.force) {
+    let placed = match part.place(&target.name, request.force) {
         Ok(placed) => placed,
         Err((part, error)) => {
             drop(offering);
             part.set_aside();
-            return Err(disk_error(name, &error).into());
+            return Err(disk_error(&target.name, &error).into());
         }
     };
     if let Some(shared_as) = &target.shared_as {

@@ -16,6 +16,7 @@ use crate::types::{FileEntry, FileName, Kind};
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) kind: Kind,
+    /// What it is called there.
     pub(super) name: FileName,
     pub(super) folder: Arc<Share>,
     /// `None`: it is not shared.
@@ -32,8 +33,9 @@ impl Target {
             .folders
             .target(kind)
             .map_err(|error| DownloadError::Disk { name: name.clone(), why: error.to_string() })?;
-        let shared_as = engine.folders.published(kind, name);
-        Ok(Target { kind, name: name.clone(), folder, shared_as })
+        let name = engine.folders.placed_as(kind, name).clone();
+        let shared_as = engine.folders.published(kind, &name);
+        Ok(Target { kind, name, folder, shared_as })
     }
 
     /// The file that is here of that name and spares a download of its content: one that stands at the target, is published before

@@ -161,8 +161,9 @@ fn group(content: u8, rows: Vec<FoundRow>) -> FoundGroup {
     FoundGroup { key: ContentKey { size_bytes: 3 * MIB, id: key(content).id }, rows }
 }
 
-fn check_chosen(groups: Vec<FoundGroup>, expected: &[u16]) {
-    let report = FindReport { groups, silent: vec![] };
+fn check_chosen(groups: Vec<FoundGroup>, meant: Option<(u8, u16)>, expected: &[u16]) {
+    let meant = meant.map(|(content, port)| Meant { key: group(content, vec![]).key, first: addr(port) });
+    let report = FindReport { groups, silent: vec![], meant };
     let chosen = found(&Query::Name(name("a.bin")), &report).into_iter().filter_map(|event| match event {
         Event::Found(holder) => holder.chosen.then_some(holder.addr.port()),
         _ => None,
@@ -175,13 +176,11 @@ fn the_first_of_the_content_that_is_meant_is_chosen() {
     let full = |port, content| row(port, Some(rated(port, 20, 0)), content, Holding::Full);
     let part = |port, content| row(port, Some(rated(port, 1, 0)), content, Holding::Pieces(1));
     let own = |content| row(1, None, content, Holding::Full);
-    check_chosen(vec![], &[]);
-    check_chosen(vec![group(1, vec![full(2, 1), full(3, 1), part(4, 1), own(1)])], &[2]);
-    check_chosen(vec![group(1, vec![full(2, 1), full(3, 1)]), group(2, vec![full(4, 2)])], &[2]);
-    check_chosen(vec![group(1, vec![full(2, 1)]), group(2, vec![full(4, 2)])], &[]);
-    check_chosen(vec![group(1, vec![full(2, 1)]), group(2, vec![own(2)])], &[2]);
-    check_chosen(vec![group(1, vec![own(1)])], &[]);
-    check_chosen(vec![group(1, vec![part(4, 1)])], &[]);
+    check_chosen(vec![], None, &[]);
+    check_chosen(vec![group(1, vec![full(2, 1), full(3, 1), part(4, 1), own(1)])], Some((1, 2)), &[2]);
+    check_chosen(vec![group(1, vec![full(2, 1)]), group(2, vec![full(2, 2)])], Some((2, 2)), &[2]);
+    check_chosen(vec![group(1, vec![full(2, 1)]), group(2, vec![full(4, 2)])], None, &[]);
+    check_chosen(vec![group(1, vec![own(1)])], Some((1, 1)), &[]);
 }
 
 #[test]
@@ -191,7 +190,11 @@ fn what_is_found_comes_after_who_is_silent_and_is_explained_place_by_place() {
         row(3, Some(rated(3, 1, 0)), 1, Holding::Pieces(2)),
         row(1, None, 1, Holding::Full),
     ];
-    let report = FindReport { groups: vec![group(1, rows)], silent: vec![(addr(9), "closed".into())] };
+    let report = FindReport {
+        groups: vec![group(1, rows)],
+        silent: vec![(addr(9), "closed".into())],
+        meant: Some(Meant { key: group(1, vec![]).key, first: addr(2) }),
+    };
     let events = found(&Query::Name(name("a.bin")), &report);
     assert_eq!(events[0], Event::Silent { addr: addr(9), why: "closed".into() });
     assert_eq!(events[1], Event::Find { query: "a.bin".into(), rows: 3 });

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
 use self::board::{Board, Next};
-use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Progress};
+use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use super::chronicle;
 use super::download;
 use super::engine::Engine;
@@ -352,11 +352,16 @@ impl Jobs {
         let request = shared.board.lock().begin(id, &stop)?;
         shared.tell_state(id);
         let origin = shared.job(id).map_or(Origin::Asked, |job| job.origin);
+        let began = clock::now();
         let result = job(&request, &stop, &mut |event| {
             shared.board.lock().saw(id, &event, clock::now());
             shared.tell(&JobNews { id, request: &request, origin, what: What::Progress(&event) });
             progress(event);
         });
+        if let Ok(Downloaded { key, outcome: Outcome::Fetched { .. }, .. }) = &result {
+            let took = clock::now().saturating_duration_since(began);
+            engine.tally.lock().downloaded(key.size_bytes, took);
+        }
         let is_wished = stop.is_triggered() && !cancel.is_triggered();
         let state = shared.board.lock().end(id, &result);
         if is_wished && matches!(state, JobState::Paused | JobState::Cancelled) {

@@ -88,8 +88,8 @@ pub enum PartialError {
     Exists { name: FileName, what: &'static str },
     #[error("the share cannot be written to: {0}")]
     Unwritable(Errno),
-    #[error("`.nearpeer` in the share is not a directory: remove it")]
-    PartsDirectory,
+    #[error("`{0}` is not a directory of this user's: remove it")]
+    PartsDirectory(String),
     /// At the name of a part or of its record.
     #[error("a directory stands among the files of `.nearpeer` that begin with `{0}`: remove it")]
     DirectoryInTheWay(ContentId),
@@ -200,7 +200,7 @@ impl Partial {
         let disk = share.disk();
         let fault = |op| move |errno| fault(share, key, None, op, errno);
         let parts_dir = open_parts_dir(share).map_err(|(op, errno)| match errno {
-            Errno::LOOP | Errno::NOTDIR => PartialError::PartsDirectory,
+            Errno::LOOP | Errno::NOTDIR => PartialError::PartsDirectory(share.parts_dir().to_owned()),
             errno => fault(op)(errno),
         })?;
         let left_over = open_left_over(disk, &parts_dir, key.id).map_err(|(op, errno)| fault(op)(errno))?;
@@ -396,11 +396,13 @@ impl Drop for Partial {
 
 /// Opens the directory of the parts, which is made if it is missing.
 pub(super) fn open_parts_dir(share: &Share) -> Result<OwnedFd, (Op, Errno)> {
-    match share.disk().make_dir(share.as_fd(), PARTS_DIR, 0o700) {
+    match share.disk().make_dir(share.as_fd(), share.parts_dir(), 0o700) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err((Op::MakeDir, errno)),
     }
-    beneath::open_dir(share, PARTS_DIR).map_err(|errno| (Op::MakeDir, errno))
+    let opened = beneath::open_dir(share, share.parts_dir()).map_err(|errno| (Op::MakeDir, errno))?;
+    // Another user's is as bad as none.
+    if share.trusts(&opened) { Ok(opened) } else { Err((Op::MakeDir, Errno::NOTDIR)) }
 }
 
 /// Opens what is there of the content's part. What is no ordinary file of this one name is removed: it was not made by a download, or

@@ -28,9 +28,9 @@ use super::metalink;
 use super::page::{Frame, count};
 use super::reception::Site;
 use super::server::{Extras, WebConfig, WebError, WebServer};
-use super::sources::{FoundContent, SourceRow, file_link, is_part};
+use super::sources::{FoundContent, SourceRow, file_link};
 use crate::logic::select::LatencyOrigin;
-use crate::node::{CommandError, FoundGroup, FoundRow, JobState, Node, Shelf, Watching, What};
+use crate::node::{CommandError, FoundGroup, FoundRow, JobState, Meant, Node, Shelf, Watching, What};
 use crate::proto::event::Event;
 use crate::proto::http::{Request, escape_path};
 use crate::rt::{Feed, Stop, clock};
@@ -193,12 +193,12 @@ impl Inner {
     /// Contents that fit `query`, ranked for a download into this node. Asks all holders.
     fn found(&self, query: &Query) -> Result<Vec<FoundContent>, Problem> {
         let report = self.node.find(query, &self.stop).map_err(|error| problem_of(&error))?;
-        Ok(report.groups.into_iter().map(content_of).collect())
+        Ok(report.groups.into_iter().map(|group| content_of(group, report.meant)).collect())
     }
 }
 
-/// One content of a report. The first that has all of it is the one that a download begins with.
-fn content_of(group: FoundGroup) -> FoundContent {
+/// One content of a report.
+fn content_of(group: FoundGroup, meant: Option<Meant>) -> FoundContent {
     let row = |FoundRow { endpoint, http, entry, rating }: FoundRow| {
         let own_link = || rating.is_none().then(|| format!("/files/{}", escape_path(entry.name.as_str())));
         SourceRow {
@@ -208,14 +208,11 @@ fn content_of(group: FoundGroup) -> FoundContent {
             latency: rating.map(|one| (one.candidate.latency, origin(one.candidate.latency_origin))),
             load: rating.map(|one| one.candidate.load),
             score: rating.map(|one| one.score),
-            chosen: false,
+            chosen: rating.is_some() && meant == Some(Meant { key: group.key, first: endpoint }),
             state: if rating.is_none() { "self" } else { "ok" },
         }
     };
-    let mut rows: Vec<SourceRow> = group.rows.into_iter().take(limits::HTTP_ROWS_MAX).map(row).collect();
-    if let Some(first) = rows.iter_mut().find(|row| row.score.is_some() && !is_part(row)) {
-        first.chosen = true;
-    }
+    let rows = group.rows.into_iter().take(limits::HTTP_ROWS_MAX).map(row).collect();
     FoundContent { key: group.key, rows }
 }
 

@@ -107,11 +107,17 @@ fn a_parts_directory_that_is_none_is_refused() {
     let outside = tempfile::tempdir().expect("a directory");
     let (dir, share) = fixture::share();
     symlink(outside.path(), dir.path().join(PARTS_DIR)).expect("linked");
-    assert_eq!(Partial::open(&share, key()).expect_err("a link"), PartialError::PartsDirectory);
+    assert_eq!(
+        Partial::open(&share, key()).expect_err("a link"),
+        PartialError::PartsDirectory(".nearpeer".into())
+    );
     assert!(tree(outside.path()).is_empty());
     fs::remove_file(dir.path().join(PARTS_DIR)).expect("removed");
     fs::write(dir.path().join(PARTS_DIR), b"").expect("written");
-    assert_eq!(Partial::open(&share, key()).expect_err("a file"), PartialError::PartsDirectory);
+    assert_eq!(
+        Partial::open(&share, key()).expect_err("a file"),
+        PartialError::PartsDirectory(".nearpeer".into())
+    );
 }
 
 #[test]

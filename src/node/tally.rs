@@ -1,4 +1,4 @@
-//! What a session has found and downloaded, added up for `stats`.
+//! What a node has found and downloaded since it started, whoever asked for it, added up for `stats`.
 //!
 //! Pure: durations and sizes come in. Figures are whole numbers with their unit in the name; what has no sample has no value.
 
@@ -45,7 +45,7 @@ impl Tally {
 }
 
 /// One line of `stats`.
-pub fn stat(name: &str, value: Option<u64>) -> Event {
+fn stat(name: &str, value: Option<u64>) -> Event {
     Event::Stat { name: name.to_owned(), value }
 }
 
