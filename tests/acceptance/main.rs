@@ -10,6 +10,7 @@ mod exit_codes;
 mod failures;
 mod handoff;
 mod hostile;
+mod hostile_text;
 mod layouts;
 mod many_sources;
 mod one_shot;
@@ -19,6 +20,7 @@ mod resume;
 mod selection;
 mod sizes;
 mod source_cases;
+mod typed_input;
 mod wire_failures;
 
 #[path = "../support/mod.rs"]
