@@ -228,6 +228,8 @@ limits! {
     STOP_DEADLINE_MS: u64 = 5_000, "ms";
     /// Longest line read from a prompt or a pipe.
     LINE_MAX_BYTES: usize = 64 << 10, "bytes";
+    /// Longest line at a prompt that edits: it is drawn anew whenever it reaches the edge of the terminal.
+    PROMPT_LINE_MAX_BYTES: usize = 16 << 10, "bytes";
 }
 
 /// A limit in milliseconds as a duration.
