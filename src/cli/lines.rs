@@ -12,8 +12,8 @@ use crate::types::limits;
 /// Why a line is no command line.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LineError {
-    #[error("a line has more than {max} bytes: it was skipped", max = limits::LINE_MAX_BYTES)]
-    TooLong,
+    #[error("a line has more than {0} bytes: it was skipped")]
+    TooLong(usize),
     #[error("a line holds a NUL byte: it was skipped")]
     Nul,
     #[error("a line is not UTF-8: it was skipped")]
@@ -59,19 +59,19 @@ impl LineCutter {
     fn take(&mut self) -> Result<String, LineError> {
         let line = std::mem::take(&mut self.line);
         if std::mem::take(&mut self.overlong) {
-            return Err(LineError::TooLong);
+            return Err(LineError::TooLong(limits::LINE_MAX_BYTES));
         }
-        check(line)
+        check(line, limits::LINE_MAX_BYTES)
     }
 }
 
-/// A line read by other means, held to the same rules.
+/// A line read by other means, held to the same rules, of at most so many bytes.
 ///
 /// # Errors
 /// See [`LineError`].
-pub fn check(mut line: Vec<u8>) -> Result<String, LineError> {
-    if line.len() > limits::LINE_MAX_BYTES {
-        return Err(LineError::TooLong);
+pub fn check(mut line: Vec<u8>, max_bytes: usize) -> Result<String, LineError> {
+    if line.len() > max_bytes {
+        return Err(LineError::TooLong(max_bytes));
     }
     if line.last() == Some(&b'\r') {
         line.pop();
@@ -124,7 +124,7 @@ mod tests {
             assert!(cutter.line.capacity() + cutter.fresh.capacity() < 4 * limits::LINE_MAX_BYTES);
         }
         cutter.push(b"\nlist\n");
-        assert_eq!(cutter.next_line(), Some(Err(LineError::TooLong)));
+        assert_eq!(cutter.next_line(), Some(Err(LineError::TooLong(limits::LINE_MAX_BYTES))));
         assert_eq!(cutter.next_line(), Some(Ok("list".into())));
     }
 }

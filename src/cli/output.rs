@@ -53,6 +53,11 @@ pub fn say(text: &str) {
     let _nobody_reads = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
+/// Returns true if and only if the terminal is one that knows no control codes, or nobody says what it is.
+pub fn is_plain_terminal() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,7 @@ use crate::rt::Stop;
 
 /// Reads and runs commands until the input ends, `exit`, or a reason to leave.
 pub fn run(session: &mut Session<'_>, signals: &Signals) -> Exit {
-    let (stdin, mut lines) = (io::stdin(), LineReader::new());
+    let (stdin, mut lines) = (io::stdin(), LineReader::default());
     let mut last_failure = Exit::Success;
     loop {
         let line = lines.next(&stdin, signals.leaving());
@@ -46,18 +46,18 @@ pub fn run(session: &mut Session<'_>, signals: &Signals) -> Exit {
 }
 
 /// Lines from a descriptor.
-struct LineReader {
+#[derive(Debug, Default)]
+pub struct LineReader {
     cutter: LineCutter,
     ended: bool,
 }
 
 impl LineReader {
-    fn new() -> LineReader {
-        LineReader { cutter: LineCutter::default(), ended: false }
-    }
-
     /// The next line; `None` at the end of input or when `stop` is triggered.
-    fn next(&mut self, input: impl AsFd, stop: &Stop) -> io::Result<Option<Result<String, LineError>>> {
+    ///
+    /// # Errors
+    /// When the descriptor cannot be read.
+    pub fn next(&mut self, input: impl AsFd, stop: &Stop) -> io::Result<Option<Result<String, LineError>>> {
         let mut buffer = [0; 8192];
         loop {
             if let Some(line) = self.cutter.next_line() {
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn lines_come_as_they_are_written_and_the_last_needs_no_newline() {
         let (input, output) = rustix::pipe::pipe().expect("a pipe");
-        let (stop, mut lines) = (Stop::new().expect("a descriptor"), LineReader::new());
+        let (stop, mut lines) = (Stop::new().expect("a descriptor"), LineReader::default());
         rustix::io::write(&output, b"list\nfi").expect("room");
         let mut next = || lines.next(&input, &stop).expect("readable");
         assert_eq!(next(), Some(Ok("list".into())));
@@ -116,7 +116,7 @@ mod tests {
         let (done, is_done) = crossbeam_channel::bounded(1);
         let waiting = stop.clone();
         let reader = std::thread::spawn(move || {
-            let line = LineReader::new().next(&input, &waiting);
+            let line = LineReader::default().next(&input, &waiting);
             done.send(line.expect("readable")).expect("the test waits");
         });
         stop.trigger();

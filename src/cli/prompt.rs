@@ -1,35 +1,40 @@
 //! The prompt at a terminal: editing, history, completion, and notices above the line being typed.
 //!
 //! A thread of its own owns the editor and reads one line each time it is asked, so the terminal is raw only while no command runs and
-//! Ctrl-C during a command is a signal. When the process has to leave while a line is being typed, that thread is left where it is
-//! and the terminal is put back by [`Signals`].
+//! Ctrl-C during a command is a signal. From the moment in which Enter is read until the next prompt is there, such a signal cancels the
+//! command and nothing else. When the process has to leave while a line is being typed, that thread is left where it is and the terminal
+//! is put back by [`Signals`]. A terminal that cannot edit (`TERM` is `dumb` or missing) gets a prompt and no control codes.
 
 use std::borrow::Cow;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustyline::completion::{Completer, Pair};
 use rustyline::config::Behavior;
 use rustyline::error::ReadlineError;
+use rustyline::hint::Hinter;
 use rustyline::history::MemHistory;
 use rustyline::{
     Cmd, ConditionalEventHandler, Config, Context, Editor, Event, EventContext, EventHandler,
-    ExternalPrinter, KeyEvent, RepeatCount,
+    ExternalPrinter, KeyCode, KeyEvent, Modifiers, RepeatCount,
 };
-use rustyline::{Helper, Highlighter, Hinter, Validator};
+use rustyline::{Helper, Highlighter, Validator};
 
 use super::command::{DOWNLOAD_OPTIONS, KINDS};
 use super::exit::{ErrorCode, Exit};
 use super::history::History;
 use super::lines;
-use super::output::say;
+use super::output::{is_plain_terminal, say};
+use super::piped::LineReader;
 use super::render;
 use super::session::{Next, Session};
 use super::signals::Signals;
 use crate::node::KnownNames;
-use crate::rt::Threads;
+use crate::rt::{Stop, Threads};
 use crate::types::printable::is_unsafe;
 use crate::types::{FileName, limits};
 
@@ -52,10 +57,46 @@ enum Typed {
     Unreadable(ReadlineError),
 }
 
-/// The prompt's line editor, not yet asked for anything.
+/// Whom an INT is for while a line is read: it leaves until Enter is read, and cancels the command of that line from then on.
+#[derive(Debug, Clone)]
+struct Turn {
+    signals: Signals,
+    /// Cancels the command of the line that is being typed; `None` once Enter was read.
+    next: Arc<Mutex<Option<Stop>>>,
+}
+
+impl Turn {
+    fn begin(&self, cancel: &Stop) {
+        *self.next.lock() = Some(cancel.clone());
+    }
+
+    /// The prompt is there.
+    fn is_typing(&self) {
+        if self.next.lock().is_some() {
+            self.signals.cancel_on_interrupt(None);
+        }
+    }
+
+    /// Enter was read.
+    fn is_accepted(&self) {
+        if let Some(cancel) = self.next.lock().take() {
+            self.signals.cancel_on_interrupt(Some(&cancel));
+        }
+    }
+}
+
+/// A prompt, not yet asked for anything.
 pub struct Prompt {
+    /// `None` where the terminal cannot edit.
+    editor: Option<LineEditor>,
+}
+
+/// What the editor's thread has.
+struct LineEditor {
     editor: PromptEditor,
+    /// Ctrl-C does not leave: the line has text, or the key was there before the prompt and meant for what ran before.
     interrupted_text: Arc<AtomicBool>,
+    reads: Arc<Mutex<Option<Reads>>>,
     /// Where lines are kept; `None` where there is no place.
     history: Option<History>,
 }
@@ -70,6 +111,9 @@ impl Prompt {
     /// # Errors
     /// When the terminal cannot be used.
     pub fn new() -> io::Result<Prompt> {
+        if is_plain_terminal() {
+            return Ok(Prompt { editor: None });
+        }
         // Results must stay alone on standard output: where that is no terminal, the prompt speaks to the terminal itself.
         let behavior = match io::stdout().is_terminal() {
             true => Behavior::Stdio,
@@ -83,11 +127,12 @@ impl Prompt {
         for line in history.iter().flat_map(History::lines) {
             let _is_a_repetition = editor.add_history_entry(line.as_str());
         }
-        editor.set_helper(Some(Words::default()));
         let interrupted_text = Arc::new(AtomicBool::new(false));
-        let ctrl_c = CtrlC(Arc::clone(&interrupted_text));
+        let reads: Arc<Mutex<Option<Reads>>> = Arc::default();
+        let ctrl_c = CtrlC { had_text: Arc::clone(&interrupted_text), reads: Arc::clone(&reads) };
         editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(ctrl_c)));
-        Ok(Prompt { editor, interrupted_text, history })
+        editor.bind_sequence(Event::Any, EventHandler::Conditional(Box::new(Room)));
+        Ok(Prompt { editor: Some(LineEditor { editor, interrupted_text, reads, history }) })
     }
 
     /// Prints whole lines above the prompt; `None` where the terminal is too plain for that or standard error is elsewhere.
@@ -95,7 +140,7 @@ impl Prompt {
         if !io::stderr().is_terminal() {
             return None;
         }
-        let printer = self.editor.create_external_printer().ok()?;
+        let printer = self.editor.as_mut()?.editor.create_external_printer().ok()?;
         Some(Box::new(printer))
     }
 
@@ -103,18 +148,19 @@ impl Prompt {
     ///
     /// # Errors
     /// When the system gives no thread or descriptor.
-    pub fn run(mut self, session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
-        if let Some(words) = self.editor.helper_mut() {
-            words.names = Some(session.node().known_names());
-            words.verbs = session.language().verbs();
-        }
+    pub fn run(self, session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
+        let Some(mut line_editor) = self.editor else { return run_plain(session, signals) };
+        let turn = Turn { signals: signals.clone(), next: Arc::default() };
+        line_editor.listen(session, &turn);
         let (ask, asked) = bounded::<()>(1);
         let (answer, answers) = bounded(1);
         // Not joined: it may be waiting for a key when we leave.
-        Threads::new().spawn("prompt", move || self.read_lines(&asked, &answer))?;
+        Threads::new().spawn("prompt", move || line_editor.read_lines(&asked, &answer))?;
         loop {
             // Those that come while this line is typed are offered at the next Tab.
             session.node().refresh_names();
+            let cancel = signals.leaving().child()?;
+            turn.begin(&cancel);
             if ask.send(()).is_err() {
                 return Ok(Exit::Error(ErrorCode::Other));
             }
@@ -127,8 +173,9 @@ impl Prompt {
                 }
             };
             let next = match typed {
-                Ok(Typed::Line(line)) => match lines::check(line.into_bytes()) {
-                    Ok(line) => run_line(session, signals, &line)?,
+                Ok(Typed::Line(line)) => match lines::check(line.into_bytes(), limits::PROMPT_LINE_MAX_BYTES)
+                {
+                    Ok(line) => session.run_line(&line, &cancel),
                     Err(error) => session.refuse(&error.to_string()),
                 },
                 Ok(Typed::Interrupted { had_text: true }) => continue,
@@ -145,20 +192,39 @@ impl Prompt {
                 }
                 Err(_) => return Ok(Exit::Error(ErrorCode::Other)),
             };
-            if let Some(exit) = signals.exit() {
+            if let Some(exit) = left(signals, next) {
                 return Ok(exit);
             }
-            match next {
-                Next::Continue(_) => {}
-                Next::Leave => return Ok(Exit::Success),
-                Next::Unwritable(exit) => return Ok(exit),
-            }
+        }
+    }
+}
+
+/// How the prompt ends, if it does after what has just been run.
+fn left(signals: &Signals, next: Next) -> Option<Exit> {
+    signals.exit().or(match next {
+        Next::Continue(_) => None,
+        Next::Leave => Some(Exit::Success),
+        Next::Unwritable(exit) => Some(exit),
+    })
+}
+
+impl LineEditor {
+    fn listen(&mut self, session: &Session<'_>, turn: &Turn) {
+        self.editor.set_helper(Some(Words {
+            names: session.node().known_names(),
+            verbs: session.language().verbs(),
+            turn: turn.clone(),
+        }));
+        for key in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('J')] {
+            let enter = EventHandler::Conditional(Box::new(Enter(turn.clone())));
+            self.editor.bind_sequence(key, enter);
         }
     }
 
     fn read_lines(mut self, asked: &Receiver<()>, answer: &Sender<Typed>) {
         for () in asked {
-            self.interrupted_text.store(false, Ordering::Relaxed);
+            self.interrupted_text.store(is_something_typed(), Ordering::Relaxed);
+            *self.reads.lock() = Reads::now();
             let typed = match self.editor.readline(PROMPT) {
                 Ok(line) => {
                     let is_new = self.editor.add_history_entry(line.as_str()).unwrap_or(false);
@@ -180,41 +246,135 @@ impl Prompt {
     }
 }
 
-fn run_line(session: &mut Session<'_>, signals: &Signals, line: &str) -> io::Result<Next> {
-    let cancel = signals.leaving().child()?;
-    signals.cancel_on_interrupt(Some(&cancel));
-    let next = session.run_line(line, &cancel);
-    signals.cancel_on_interrupt(None);
-    Ok(next)
+/// Returns true if and only if keys wait to be read.
+fn is_something_typed() -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&io::stdin(), PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
-/// Notes whether the line that Ctrl-C ends had text.
-struct CtrlC(Arc<AtomicBool>);
+/// [`Prompt::run`] where nothing can be edited: the terminal itself cuts lines, and Ctrl-C while one is typed leaves.
+fn run_plain(session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
+    let mut lines = LineReader::default();
+    loop {
+        let cancel = signals.leaving().child()?;
+        signals.cancel_on_interrupt(None);
+        show_prompt();
+        let line = lines.next(io::stdin(), signals.leaving());
+        signals.cancel_on_interrupt(Some(&cancel));
+        if let Some(exit) = signals.exit() {
+            say("");
+            return Ok(exit);
+        }
+        let next = match line {
+            Ok(Some(Ok(line))) => session.run_line(&line, &cancel),
+            Ok(Some(Err(error))) => session.refuse(&error.to_string()),
+            Ok(None) => return Ok(Exit::Success),
+            Err(error) => {
+                say(&format!("cannot read commands: {error}"));
+                return Ok(Exit::Error(ErrorCode::LocalIo));
+            }
+        };
+        if let Some(exit) = left(signals, next) {
+            return Ok(exit);
+        }
+    }
+}
+
+/// Shows a prompt where a terminal is; results stay alone on a standard output that is none.
+fn show_prompt() {
+    let _nobody_looks = match (io::stdout().is_terminal(), io::stderr().is_terminal()) {
+        (true, _) => io::stdout().write_all(PROMPT.as_bytes()).and_then(|()| io::stdout().flush()),
+        (false, true) => io::stderr().write_all(PROMPT.as_bytes()),
+        (false, false) => Ok(()),
+    };
+}
+
+/// How often the thread of the editor has read anything. The editor keeps keys that came together with an Enter, and does not show
+/// them: one that it takes without a read was typed before the prompt was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reads {
+    count: u64,
+    /// What asking adds to it.
+    asking: u64,
+}
+
+impl Reads {
+    /// `None` where the system does not count.
+    fn now() -> Option<Reads> {
+        let (before, count) = (Reads::count()?, Reads::count()?);
+        Some(Reads { count, asking: count - before })
+    }
+
+    /// See proc(5), `/proc/pid/io`.
+    fn count() -> Option<u64> {
+        let io = std::fs::read_to_string("/proc/thread-self/io").ok()?;
+        io.lines().find_map(|line| line.strip_prefix("syscr: "))?.parse().ok()
+    }
+
+    /// Returns true if and only if nothing was read since.
+    fn is_last(self) -> bool {
+        Reads::count() == Some(self.count + self.asking)
+    }
+}
+
+/// Notes whether Ctrl-C is to leave.
+struct CtrlC {
+    had_text: Arc<AtomicBool>,
+    reads: Arc<Mutex<Option<Reads>>>,
+}
 
 impl ConditionalEventHandler for CtrlC {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
-        self.0.store(!context.line().is_empty(), Ordering::Relaxed);
+        let is_ahead = self.reads.lock().is_some_and(Reads::is_last);
+        self.had_text.fetch_or(is_ahead || !context.line().is_empty(), Ordering::Relaxed);
         Some(Cmd::Interrupt)
     }
 }
 
+/// Notes that a line is complete, and leaves the rest to the editor.
+struct Enter(Turn);
+
+impl ConditionalEventHandler for Enter {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
+        self.0.is_accepted();
+        None
+    }
+}
+
+/// Takes no more characters where a line is too long already: it is refused as a whole when Enter comes.
+struct Room;
+
+impl ConditionalEventHandler for Room {
+    fn handle(&self, event: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
+        let is_character = matches!(event.get(0), Some(KeyEvent(KeyCode::Char(_), Modifiers::NONE)));
+        (is_character && context.line().len() > limits::PROMPT_LINE_MAX_BYTES).then_some(Cmd::Noop)
+    }
+}
+
 /// Completion of commands, options and names.
-#[derive(Helper, Highlighter, Hinter, Validator, Default)]
+#[derive(Helper, Highlighter, Validator)]
 struct Words {
     /// Answers from memory: Tab never waits.
-    names: Option<KnownNames>,
+    names: KnownNames,
     verbs: &'static [&'static str],
+    turn: Turn,
+}
+
+/// Hints at nothing: it is asked whenever the prompt is drawn, which tells that the prompt is there.
+impl Hinter for Words {
+    type Hint = String;
+
+    fn hint(&self, _: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        self.turn.is_typing();
+        None
+    }
 }
 
 impl Completer for Words {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let (start, candidates) = candidates(
-            &line[..pos],
-            self.verbs,
-            &self.names.as_ref().map(KnownNames::now).unwrap_or_default(),
-        );
+        let (start, candidates) = candidates(&line[..pos], self.verbs, &self.names.now());
         let pairs = candidates.into_iter().map(|text| Pair { display: text.clone(), replacement: text });
         Ok((start, pairs.collect()))
     }

@@ -11,6 +11,7 @@ mod failures;
 mod guests;
 mod handoff;
 mod hostile;
+mod hostile_text;
 mod layouts;
 mod log;
 mod many_sources;
@@ -22,6 +23,7 @@ mod resume;
 mod selection;
 mod sizes;
 mod source_cases;
+mod typed_input;
 mod wire_failures;
 
 #[path = "../support/mod.rs"]

@@ -7,6 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -29,6 +30,8 @@ pub enum Behaviour {
     ClosesEarly,
     /// Sends half of a piece and then nothing.
     Stalls,
+    /// Sends nothing when asked for a piece or its list.
+    Silent,
     /// Sends a piece a byte at a time.
     Trickles,
     /// Sends other bytes than those of the piece, as many.
@@ -55,6 +58,8 @@ pub enum Behaviour {
     ForgedMd5InManifest,
     /// Serves honest bytes under a false MD5 of the whole file.
     FalseWholeMd5,
+    /// Refuses pieces and their list, and says why in words that steer terminals.
+    HostileText,
     /// Says that the file has changed.
     ChangedFile,
     /// Publishes that it has one piece, tells that it has all, and refuses each.
@@ -208,6 +213,18 @@ impl EvilPeer {
     /// How often a manifest or a piece was asked of it.
     pub fn asked(&self) -> u64 {
         self.deeds.asked.load(Ordering::SeqCst)
+    }
+
+    /// Waits until a manifest or a piece was asked of it.
+    ///
+    /// # Panics
+    /// If none is by the deadline.
+    pub fn wait_asked(&self) {
+        let until = Instant::now() + super::DEADLINE;
+        while self.asked() == 0 {
+            assert!(Instant::now() < until, "never asked");
+            std::thread::yield_now();
+        }
     }
 
     /// How often it was asked which pieces it has.

@@ -12,6 +12,7 @@ use nearpeer::types::{Geometry, Md5Digest, PieceDigests, PieceSet};
 
 use super::content;
 use super::evil::{Behaviour, Deeds};
+use super::hostile_text::HOSTILE;
 
 /// Serves one connection until the other end closes, the peer ends or its script says so.
 pub fn serve(mut stream: TcpStream, deeds: &Deeds) {
@@ -72,10 +73,7 @@ fn have(stream: &mut TcpStream, deeds: &Deeds) -> io::Result<bool> {
     let count = deeds.pieces.len() as u32;
     let told = match deeds.behaviour {
         Behaviour::GarbledHave => return stream.write_all(&content::noise(7, 512)).map(|()| true),
-        Behaviour::SilentHave => {
-            while !deeds.wait_stopped(Duration::from_secs(3600)) {}
-            return Ok(false);
-        }
+        Behaviour::SilentHave => return be_silent(deeds),
         Behaviour::LongHave => PieceSet::all(count + 1),
         Behaviour::ForgedMd5OfPart => {
             let mut half = PieceSet::none(count);
@@ -87,6 +85,15 @@ fn have(stream: &mut TcpStream, deeds: &Deeds) -> io::Result<bool> {
     reply(stream, &PeerReply::have(&told)).map(|()| true)
 }
 
+fn hostile_refusal() -> PeerReply {
+    PeerReply::Refused(PeerRefusal::Unreadable(HOSTILE.to_owned()))
+}
+
+fn be_silent(deeds: &Deeds) -> io::Result<bool> {
+    while !deeds.wait_stopped(Duration::from_secs(3600)) {}
+    Ok(false)
+}
+
 fn huge_frame(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(&[&MAGIC[..], &u32::MAX.to_le_bytes(), &[0; 64]].concat())
 }
@@ -94,6 +101,8 @@ fn huge_frame(stream: &mut TcpStream) -> io::Result<()> {
 fn manifest(stream: &mut TcpStream, deeds: &Deeds, first_piece: u32) -> io::Result<bool> {
     let mut pieces: Vec<PieceDigests> = deeds.pieces.iter().skip(first_piece as usize).copied().collect();
     match deeds.behaviour {
+        Behaviour::Silent => return be_silent(deeds),
+        Behaviour::HostileText => return reply(stream, &hostile_refusal()).map(|()| true),
         Behaviour::HugeFrame => return huge_frame(stream).map(|()| true),
         Behaviour::Garbage => return stream.write_all(&content::noise(7, 512)).map(|()| true),
         Behaviour::ChangedFile => {
@@ -129,6 +138,8 @@ fn send_piece(stream: &mut TcpStream, deeds: &Deeds, piece: u32) -> io::Result<b
     let len = bytes.len() as u32;
     let header = |len_bytes| PeerReply::Piece { piece, len_bytes };
     match deeds.behaviour {
+        Behaviour::Silent => return be_silent(deeds),
+        Behaviour::HostileText => reply(stream, &hostile_refusal())?,
         Behaviour::HugeFrame => huge_frame(stream)?,
         Behaviour::Garbage => stream.write_all(&content::noise(7, 512))?,
         Behaviour::ChangedFile => reply(stream, &PeerReply::Refused(PeerRefusal::Changed))?,

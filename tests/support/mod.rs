@@ -8,6 +8,7 @@ pub mod content;
 pub mod events;
 pub mod evil;
 pub mod evil_script;
+pub mod hostile_text;
 pub mod partial;
 pub mod process;
 pub mod proxy;

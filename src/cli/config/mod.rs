@@ -7,6 +7,7 @@
 mod file;
 mod foreign;
 mod merge;
+mod refusal;
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -77,7 +78,10 @@ pub fn matches(
     environment: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<ArgMatches, Refusal> {
     let typed: Vec<OsString> = arguments.into_iter().collect();
-    let as_typed = || command.clone().try_get_matches_from(&typed).map_err(Refusal::Clap);
+    let as_typed = || {
+        let read = command.clone().try_get_matches_from(&typed);
+        read.map_err(|error| Refusal::Clap(refusal::inert(error, &typed)))
+    };
     let Ok(given) = merge::relaxed(command).try_get_matches_from(&typed) else { return as_typed() };
     let line = merge::Line::new(command, &given, typed.first().cloned().unwrap_or_default());
     if !line.is_configurable() {
@@ -108,7 +112,8 @@ pub fn matches(
     if line.prints_config() {
         return Err(Refusal::Show(merge::shown(&merged.settings)));
     }
-    Ok(command.clone().try_get_matches_from(merged.arguments)?)
+    let read = command.clone().try_get_matches_from(&merged.arguments);
+    read.map_err(|error| Refusal::Clap(refusal::inert(error, &merged.arguments)))
 }
 
 /// The file that is read when none is named: the user's, else the system's.

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
 
+use super::output::is_plain_terminal;
 use crate::node::{UploadMeter, events};
 use crate::proto::event::Event;
 use crate::rt::clock;
@@ -44,8 +45,7 @@ impl ProgressFlag {
     /// The form for standard error as it is. Bars are drawn only on a terminal that can; else lines are plain. A headless node draws none
     /// unless told to: it may run beside a shell that has the terminal.
     pub fn form(self, is_headless: bool) -> Form {
-        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        self.form_at(io::stderr().is_terminal() && !is_dumb, is_headless)
+        self.form_at(io::stderr().is_terminal() && !is_plain_terminal(), is_headless)
     }
 
     fn form_at(self, can_draw: bool, is_headless: bool) -> Form {

@@ -33,7 +33,7 @@ use crate::rt::{Stop, clock};
 use crate::store::{Opened, Partial, PartialError, Placed};
 use crate::types::{
     Checksum, ContentKey, FileEntry, FileName, Geometry, Holding, Kind, Manifest, Md5Digest, Md5Origin,
-    Printable, Provider, ReplicaTask, limits,
+    Provider, ReplicaTask, limits,
 };
 
 /// A download as it was asked for, or as one that was broken off is gone on with.
@@ -418,7 +418,8 @@ fn all_failed(name: &FileName, failures: Vec<Failure>) -> DownloadError {
         all_by_digest: !failures.is_empty() && failures.iter().all(|failure| failure.by_digest),
         attempts: failures
             .into_iter()
-            .map(|failure| Attempt { endpoint: failure.source, why: Printable(&failure.why).to_string() })
+            // What others have said in it was made inert where it came from.
+            .map(|failure| Attempt { endpoint: failure.source, why: failure.why })
             .collect(),
     }
 }

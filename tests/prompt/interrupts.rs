@@ -1,0 +1,326 @@
+//! Ctrl-C at each moment: what runs is cancelled at once, the prompt stays, the next command works, what was fetched is gone on with.
+//!
+//! Each moment is made to last until it is interrupted: what would end it otherwise says something else than `cancelled`.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+use crate::support::DEADLINE;
+use crate::support::content::noise;
+use crate::support::evil::{Behaviour, EvilPeer};
+use crate::terminal::{CTRL_C, CTRL_D, Running, World, at_terminal, source};
+
+/// Stops a process where it is; its connections stay open.
+fn freeze(process: &Running) {
+    let pid = Pid::from_child(&process.0);
+    kill_process(pid, Signal::STOP).expect("it runs");
+    // All of its threads have stopped when its parent is told.
+    waitpid(Some(pid), WaitOptions::UNTRACED).expect("it is our child");
+}
+
+fn thaw(process: &Running) {
+    kill_process(Pid::from_child(&process.0), Signal::CONT).expect("it is there");
+}
+
+/// A file of zeros that takes no room.
+fn sparse(share: &Path, name: &str, len: u64) {
+    File::create(share.join(name)).and_then(|file| file.set_len(len)).expect("a sparse file");
+}
+
+impl World {
+    /// Ctrl-C ends what runs, and nothing else.
+    fn interrupt(&mut self) {
+        self.keys(CTRL_C);
+        self.expect_cancelled();
+    }
+
+    fn expect_cancelled(&mut self) {
+        self.expect("cancelled");
+        self.expect("> ");
+        self.keys("limit\r");
+        self.expect("max-upload off");
+        self.expect("> ");
+    }
+
+    fn leave(mut self) {
+        self.keys(CTRL_D);
+        self.ends_with(0);
+    }
+
+    fn evil_source(&self, name: &str, behaviour: Behaviour) -> EvilPeer {
+        let tracker: SocketAddr = self.tracker_addr.parse().expect("an address");
+        EvilPeer::start(tracker, name, &noise(31, 5 << 20), behaviour)
+    }
+
+    /// Waits until somebody has hashed and published a file.
+    fn wait_published(&self, name: &str) {
+        let until = Instant::now() + DEADLINE;
+        let find = || {
+            let mut find = Command::new(env!("CARGO_BIN_EXE_node"));
+            find.args(["find", name, "--tracker", &self.tracker_addr, "--latency-file", "none"]);
+            find.stdout(Stdio::null()).status().expect("a process")
+        };
+        while !find().success() {
+            assert!(Instant::now() < until, "`{name}` is never published");
+        }
+    }
+
+    /// A download goes on with so many MiB that are here already, and ends.
+    fn goes_on(&mut self, name: &str, left: &str) {
+        self.keys(&format!("download {name}\r"));
+        self.expect(&format!("{name}: going on: {left}"));
+        self.expect(&format!("downloaded {name} "));
+        self.expect("> ");
+    }
+}
+
+#[test]
+fn in_a_find_that_waits_for_a_frozen_holder() {
+    let mut world = World::new();
+    let holder = world.slow_source("1MiB");
+    freeze(&holder);
+    for command in ["find large.bin", "sources large.bin", "download large.bin", "download large.bin --force"]
+    {
+        world.command(command);
+        world.interrupt();
+    }
+    thaw(&holder);
+    world.keys("find large.bin\r");
+    world.expect("full large.bin");
+    world.leave();
+}
+
+#[test]
+fn while_the_tracker_does_not_answer() {
+    let mut world = World::new();
+    let tracker = world.tracker.take().expect("it runs");
+    freeze(&tracker);
+    for command in [
+        "updatelist",
+        "find a.bin",
+        "nodes",
+        "stats",
+        "list swarm",
+        "download a.bin",
+        "replicate zebra.csv --copies 2",
+    ] {
+        world.command(command);
+        world.interrupt();
+    }
+    thaw(&tracker);
+    world.keys("nodes\r");
+    world.expect(" live 2 ");
+    world.expect("> ");
+    world.leave();
+}
+
+#[test]
+fn right_after_enter_by_key_or_from_elsewhere() {
+    let mut world = World::new();
+    // Never suspected: a find waits for it each time.
+    let fill = |share: &Path| sparse(share, "frozen.bin", 1);
+    let holder = source(&world.tracker_addr, world.dir.path(), fill, &["--heartbeat", "off"]);
+    freeze(&holder);
+    for round in 0..16 {
+        world.command("find frozen.bin");
+        match round % 2 {
+            0 => world.keys(CTRL_C),
+            _ => kill_process(world.pid, Signal::INT).expect("it runs"),
+        }
+        world.expect_cancelled();
+    }
+    // At the prompt it leaves, as it did before the first command.
+    kill_process(world.pid, Signal::INT).expect("it runs");
+    world.ends_with(130);
+}
+
+/// Read together with Enter, or after it and before the command has the terminal, the key cannot cancel; it never leaves.
+#[test]
+fn typed_together_with_enter_it_does_not_leave() {
+    let mut world = World::new();
+    for _ in 0..20 {
+        world.keys("limit 1M\r\u{3}");
+        world.expect("max-upload 1000000");
+        world.expect("> ");
+        // The key makes a prompt of its own.
+        world.expect("> ");
+        world.keys("limit off\r");
+        world.expect("max-upload off");
+        world.expect("> ");
+    }
+    world.keys(CTRL_C);
+    world.ends_with(130);
+}
+
+#[test]
+fn a_second_one_leaves() {
+    let mut world = World::new();
+    let _source = world.slow_source("512KiB");
+    world.keys("download large.bin\r");
+    world.expect_bar(r"1\d");
+    world.keys(CTRL_C);
+    world.expect("cancelled");
+    world.expect("> ");
+    world.keys(CTRL_C);
+    world.ends_with(130);
+}
+
+#[test]
+fn in_a_download_that_waits_for_its_turn() {
+    let mut world = World::new();
+    let _source = world.slow_source("2MiB");
+    world.keys("download large.bin &\r");
+    world.expect("1 queued -/- large.bin");
+    world.wait_written(1 << 20);
+    world.keys("download large.bin\r");
+    world.expect("waiting for other downloads to end");
+    world.interrupt();
+    // It was not that one which was asked to end.
+    world.expect("[1] downloaded large.bin 8388608 bytes ");
+    world.leave();
+}
+
+#[test]
+fn in_a_download_before_its_first_byte() {
+    let mut world = World::new();
+    let evil = world.evil_source("f.bin", Behaviour::Silent);
+    world.keys("download f.bin\r");
+    world.expect("f.bin: chose ");
+    evil.wait_asked();
+    world.interrupt();
+    drop(evil);
+    let honest = world.evil_source("f.bin", Behaviour::Honest);
+    world.keys("download f.bin\r");
+    world.expect("downloaded f.bin ");
+    world.expect("> ");
+    drop(honest);
+    world.leave();
+}
+
+#[test]
+fn amid_the_pieces_which_are_not_fetched_again() {
+    let mut world = World::new();
+    let _source = world.slow_source("4MiB");
+    world.keys("download large.bin\r");
+    world.expect_bar(r"[3-6]\d");
+    world.interrupt();
+    assert!(!world.dir.path().join("share/large.bin").exists());
+    world.goes_on("large.bin", "");
+    world.leave();
+}
+
+#[test]
+fn while_the_whole_file_is_hashed() {
+    const LEN: u64 = 512 << 20;
+    let mut world = World::new();
+    let fill = |share: &Path| sparse(share, "huge.bin", LEN);
+    let _source = source(&world.tracker_addr, world.dir.path(), fill, &[]);
+    world.wait_published("huge.bin");
+    world.keys("download huge.bin --verify whole\r");
+    world.expect("huge.bin: hashing the whole file");
+    world.interrupt();
+    assert!(!world.dir.path().join("share/huge.bin").exists());
+    world.goes_on("huge.bin", "512.0 MiB");
+    world.leave();
+}
+
+#[test]
+fn in_the_pause_before_the_next_round() {
+    let mut world = World::new();
+    let evil = world.evil_source("f.bin", Behaviour::ClosesEarly);
+    world.keys("download f.bin\r");
+    world.expect("all sources failed: round 3 of 4 begins in");
+    world.interrupt();
+    drop(evil);
+    let _honest = world.evil_source("f.bin", Behaviour::Honest);
+    world.keys("download f.bin\r");
+    world.expect("downloaded f.bin ");
+    world.expect("> ");
+    world.leave();
+}
+
+#[test]
+fn downloads_in_the_background_are_not_meant() {
+    let mut world = World::new();
+    let _source = world.slow_source("2MiB");
+    let fill = |share: &Path| sparse(share, "frozen.bin", 1);
+    let frozen = source(&world.tracker_addr, world.dir.path(), fill, &[]);
+    freeze(&frozen);
+    world.keys("download large.bin &\r");
+    world.expect("[1] large.bin: chose ");
+    world.wait_written(1 << 20);
+    world.command("find frozen.bin");
+    world.interrupt();
+    world.keys("jobs\r");
+    world.expect("1 running ");
+    world.expect("[1] downloaded large.bin 8388608 bytes ");
+    world.leave();
+}
+
+#[test]
+fn at_an_empty_prompt_it_leaves_and_what_ran_in_the_background_is_gone_on_with() {
+    let mut world = World::new();
+    let _source = world.slow_source("4MiB");
+    world.keys("download large.bin &\r");
+    world.wait_written(2 << 20);
+    world.keys("limit\r");
+    world.expect("max-upload off");
+    world.expect("> ");
+    world.keys(CTRL_C);
+    world.expect("code 130");
+    let mut world = world.restarted();
+    let file = world.dir.path().join("share/large.bin");
+    let until = Instant::now() + DEADLINE;
+    while !file.exists() {
+        assert!(Instant::now() < until, "gone on with");
+        world.keys("updatelist\r");
+        world.expect("updated ");
+        world.expect("> ");
+    }
+    world.leave();
+}
+
+#[test]
+fn in_the_first_scan() {
+    // So long that nobody has hashed it when the prompt is there, 2 s after the start.
+    let fill = |share: &Path| sparse(share, "huge.bin", 64 << 30);
+    let mut world = World::starting(fill);
+    world.expect_prompt();
+    world.command("updatelist");
+    world.interrupt();
+    world.leave();
+    // Before there is a prompt, there is nothing to go back to.
+    let mut world = World::starting(fill);
+    world.keys(CTRL_C);
+    world.ends_with(130);
+}
+
+#[test]
+fn at_a_trackers_prompt() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let tracker = env!("CARGO_BIN_EXE_tracker");
+    let (mut session, _) = at_terminal(&format!("{tracker} --listen 127.0.0.1:0"), dir.path());
+    session.exp_string("tracker listening on ").expect("it serves");
+    let addr = session.exp_string("\r\n").expect("a line");
+    session.exp_string("> ").expect("a prompt");
+    let holder = source(&addr, dir.path(), |share| sparse(share, "f.bin", 1), &[]);
+    freeze(&holder);
+    let mut expect = |keys: &str, text: &str| {
+        session.send(keys).and_then(|_| session.flush()).expect("sent");
+        session.exp_string(text).unwrap_or_else(|error| panic!("awaiting {text:?}: {error}"));
+    };
+    expect("find f.bin\r", "\n");
+    expect(CTRL_C, "cancelled");
+    expect("", "> ");
+    expect("half a li", "half a li");
+    expect(CTRL_C, "> ");
+    expect("stats\r", "nodes_live 1");
+    expect("", "> ");
+    expect(CTRL_C, "code 0");
+    expect("", "same terminal");
+}

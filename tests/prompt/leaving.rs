@@ -1,0 +1,41 @@
+//! Signals: whatever ends a node at a prompt, the terminal is left as it was.
+
+use rustix::process::{Signal, kill_process};
+
+use crate::terminal::World;
+
+#[test]
+fn a_term_amid_bars_leaves_the_terminal_as_it_was() {
+    let mut world = World::new();
+    let _source = world.slow_source("512KiB");
+    world.keys("download large.bin\r");
+    world.expect_bar(r"1\d");
+    kill_process(world.pid, Signal::TERM).expect("it runs");
+    world.expect_cleared("cancelled");
+    world.ends_with(143);
+}
+
+#[test]
+fn a_term_at_the_prompt_leaves_the_terminal_as_it_was() {
+    let mut world = World::new();
+    world.keys("half a li");
+    world.expect("half a li");
+    kill_process(world.pid, Signal::TERM).expect("it runs");
+    world.ends_with(143);
+}
+
+#[test]
+fn a_quit_at_the_prompt_leaves_the_terminal_as_it_was() {
+    let mut world = World::new();
+    world.keys("half a li");
+    world.expect("half a li");
+    kill_process(world.pid, Signal::QUIT).expect("it runs");
+    world.ends_with(131);
+}
+
+#[test]
+fn an_int_from_elsewhere_leaves_too() {
+    let world = World::new();
+    kill_process(world.pid, Signal::INT).expect("it runs");
+    world.ends_with(130);
+}
