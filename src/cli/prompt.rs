@@ -94,9 +94,7 @@ pub struct Prompt {
 /// What the editor's thread has.
 struct LineEditor {
     editor: PromptEditor,
-    /// Ctrl-C does not leave: the line has text, or the key was there before the prompt and meant for what ran before.
     interrupted_text: Arc<AtomicBool>,
-    reads: Arc<Mutex<Option<Reads>>>,
     /// Where lines are kept; `None` where there is no place.
     history: Option<History>,
 }
@@ -128,11 +126,10 @@ impl Prompt {
             let _is_a_repetition = editor.add_history_entry(line.as_str());
         }
         let interrupted_text = Arc::new(AtomicBool::new(false));
-        let reads: Arc<Mutex<Option<Reads>>> = Arc::default();
-        let ctrl_c = CtrlC { had_text: Arc::clone(&interrupted_text), reads: Arc::clone(&reads) };
+        let ctrl_c = CtrlC(Arc::clone(&interrupted_text));
         editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(ctrl_c)));
         editor.bind_sequence(Event::Any, EventHandler::Conditional(Box::new(Room)));
-        Ok(Prompt { editor: Some(LineEditor { editor, interrupted_text, reads, history }) })
+        Ok(Prompt { editor: Some(LineEditor { editor, interrupted_text, history }) })
     }
 
     /// Prints whole lines above the prompt; `None` where the terminal is too plain for that or standard error is elsewhere.
@@ -223,8 +220,9 @@ impl LineEditor {
 
     fn read_lines(mut self, asked: &Receiver<()>, answer: &Sender<Typed>) {
         for () in asked {
-            self.interrupted_text.store(is_something_typed(), Ordering::Relaxed);
-            *self.reads.lock() = Reads::now();
+            // A Ctrl-C that is there before the prompt is was meant for what ran before: it does not leave.
+            let is_ahead = is_something_typed();
+            self.interrupted_text.store(is_ahead, Ordering::Relaxed);
             let typed = match self.editor.readline(PROMPT) {
                 Ok(line) => {
                     let is_new = self.editor.add_history_entry(line.as_str()).unwrap_or(false);
@@ -289,44 +287,12 @@ fn show_prompt() {
     };
 }
 
-/// How often the thread of the editor has read anything. The editor keeps keys that came together with an Enter, and does not show
-/// them: one that it takes without a read was typed before the prompt was there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Reads {
-    count: u64,
-    /// What asking adds to it.
-    asking: u64,
-}
-
-impl Reads {
-    /// `None` where the system does not count.
-    fn now() -> Option<Reads> {
-        let (before, count) = (Reads::count()?, Reads::count()?);
-        Some(Reads { count, asking: count - before })
-    }
-
-    /// See proc(5), `/proc/pid/io`.
-    fn count() -> Option<u64> {
-        let io = std::fs::read_to_string("/proc/thread-self/io").ok()?;
-        io.lines().find_map(|line| line.strip_prefix("syscr: "))?.parse().ok()
-    }
-
-    /// Returns true if and only if nothing was read since.
-    fn is_last(self) -> bool {
-        Reads::count() == Some(self.count + self.asking)
-    }
-}
-
-/// Notes whether Ctrl-C is to leave.
-struct CtrlC {
-    had_text: Arc<AtomicBool>,
-    reads: Arc<Mutex<Option<Reads>>>,
-}
+/// Notes whether the line that Ctrl-C ends had text.
+struct CtrlC(Arc<AtomicBool>);
 
 impl ConditionalEventHandler for CtrlC {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
-        let is_ahead = self.reads.lock().is_some_and(Reads::is_last);
-        self.had_text.fetch_or(is_ahead || !context.line().is_empty(), Ordering::Relaxed);
+        self.0.fetch_or(!context.line().is_empty(), Ordering::Relaxed);
         Some(Cmd::Interrupt)
     }
 }
