@@ -84,6 +84,11 @@ limits! {
     /// none) and the requests behind them. The one longest without progress is closed. `OUTPUT_HIGH_BYTES` bounds each
     /// connection, but not a thousand of them.
     OUTPUT_MAX_BYTES: usize = 64 << 20, "bytes";
+    /// Most connections of one front thread that files are sent to at a time, two descriptors each. Beyond it the one that has
+    /// taken no byte for longest is closed.
+    FILES_SENT_MAX: usize = 512, "connections";
+    /// The same of one address.
+    FILES_SENT_PER_ADDRESS_MAX: usize = 256, "connections";
     /// One address may have this part of `OUTPUT_MAX_BYTES`: one in so many.
     OUTPUT_SHARE: usize = 4, "to 1";
     /// Longest queue of work for a worker pool; beyond it a request is answered `busy`.
