@@ -43,7 +43,11 @@ down: ## stop what `up` has started
 test: ## run all tests
 	cargo test --locked
 
-docker-up: generate ## start a tracker and three nodes in containers, on the same data
+# What the pages in containers ask for.
+run/http-token:
+	@mkdir -p run && (umask 077 && head -c 24 /dev/urandom | base64 >$@)
+
+docker-up: generate run/http-token ## start a tracker and three nodes in containers, on the same data
 	$(COMPOSE) up --detach --build --wait
 
 docker-down: ## stop and remove the containers

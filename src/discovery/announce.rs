@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -78,6 +79,8 @@ pub(super) struct Announce {
     nonce: Arc<Mutex<Option<Nonce>>>,
     news: Box<dyn Fn(News) + Send>,
     mail: Mailbox<Request>,
+    /// A registration is in effect, for others to look at.
+    is_registered: Arc<AtomicBool>,
     stop: Stop,
     rng: SmallRng,
     control: Option<Control>,
@@ -102,6 +105,9 @@ pub(super) fn run(mut announce: Announce) {
     }
     while !announce.stop.is_triggered() {
         announce.turn();
+        let registration = announce.control.as_ref().and_then(Control::registration);
+        let is_in_effect = registration.is_some_and(|registration| registration.unproved.is_none());
+        announce.is_registered.store(is_in_effect, Ordering::Relaxed);
     }
     if let Some(control) = announce.control {
         control.leave();
@@ -115,6 +121,7 @@ impl Announce {
         nonce: Arc<Mutex<Option<Nonce>>>,
         news: Box<dyn Fn(News) + Send>,
         mail: Mailbox<Request>,
+        is_registered: Arc<AtomicBool>,
         stop: Stop,
     ) -> Announce {
         let rng = SmallRng::from_os_rng();
@@ -124,6 +131,7 @@ impl Announce {
             nonce,
             news,
             mail,
+            is_registered,
             stop,
             rng,
             control: None,

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -24,6 +25,8 @@ const WAITING_MAX: usize = 256;
 pub struct TrackerClient {
     tracker: SocketAddr,
     requests: Post<Request>,
+    /// Kept by the announce thread.
+    is_registered: Arc<AtomicBool>,
     /// Disconnects when the announce thread has left the tracker and ended.
     left: Receiver<Infallible>,
 }
@@ -44,13 +47,20 @@ impl TrackerClient {
     ) -> std::io::Result<TrackerClient> {
         let (requests, mail) = mailbox(WAITING_MAX)?;
         let tracker = config.tracker;
-        let thread = Announce::new(config, catalog, nonce, Box::new(news), mail, stop.clone());
+        let is_registered = Arc::new(AtomicBool::new(false));
+        let registered = Arc::clone(&is_registered);
+        let thread = Announce::new(config, catalog, nonce, Box::new(news), mail, registered, stop.clone());
         let (leaving, left) = bounded(0);
         threads.spawn("announce", move || {
             announce::run(thread);
             drop::<Sender<Infallible>>(leaving);
         })?;
-        Ok(TrackerClient { tracker, requests, left })
+        Ok(TrackerClient { tracker, requests, is_registered, left })
+    }
+
+    /// Whether the tracker offers this node to others, as far as is known: it is registered, could be called back, and has a connection.
+    pub fn is_registered(&self) -> bool {
+        self.is_registered.load(Ordering::Relaxed)
     }
 
     /// Waits until the announce thread, having been stopped, has left the tracker.

@@ -1,7 +1,7 @@
 //! Who makes room: connections that occupy a front, counted in all, per address and in bytes.
 //!
-//! A front keeps up to three: those with an incomplete request, those that do not take their replies, and those that are idle. Invariant:
-//! they can occupy no more than the caps; the oldest goes first, so that a new, honest request is always let in.
+//! A front keeps up to four: those with an incomplete request, those that do not take their replies, those that are sent a file, and those
+//! that are idle. Invariant: they can occupy no more than the caps; the oldest goes first, so that a new, honest request is always let in.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -19,6 +19,8 @@ pub(super) struct Room {
     incomplete: Occupants,
     /// Those that do not take their replies, by when they last did.
     untaken: Occupants,
+    /// Those that are sent files, by when they last took a byte.
+    sent_files: Occupants,
     /// Those that are idle, by when their last request was; only if they are limited.
     idle: Option<Occupants>,
 }
@@ -28,12 +30,14 @@ impl Room {
         let bytes = |bytes_max| Cap { count_max: usize::MAX, bytes_max };
         let requests = |count_max| Cap { count_max, bytes_max: limits::INCOMPLETE_MAX_BYTES };
         let output_max_bytes = config.output_max_bytes;
+        let files = |count_max| Cap { count_max, bytes_max: usize::MAX };
         Room {
             incomplete: Occupants::new(
                 requests(config.incomplete_max),
                 requests(config.incomplete_per_address_max),
             ),
             untaken: Occupants::new(bytes(output_max_bytes), bytes(output_max_bytes / limits::OUTPUT_SHARE)),
+            sent_files: Occupants::new(files(config.files_max), files(config.files_per_address_max)),
             idle: config.idle_max.map(|count_max| {
                 let most = Cap { count_max, bytes_max: usize::MAX };
                 Occupants::new(most, most)
@@ -52,6 +56,10 @@ impl Room {
             Some(bytes) => self.untaken.set(id, address, bytes),
             None => self.untaken.remove(id),
         }
+        match conn.is_sent_a_file() {
+            true => self.sent_files.set(id, address, 0),
+            false => self.sent_files.remove(id),
+        }
         if let Some(idle) = &mut self.idle {
             // Taken out first: its place is that of its last request.
             idle.remove(id);
@@ -61,14 +69,16 @@ impl Room {
         }
     }
 
-    /// The other end has taken some of its replies.
+    /// The other end has taken some of its replies; what is left of them is the youngest again once it is settled.
     pub(super) fn took(&mut self, id: ConnId) {
         self.untaken.remove(id);
+        self.sent_files.remove(id);
     }
 
     pub(super) fn remove(&mut self, id: ConnId) {
         self.incomplete.remove(id);
         self.untaken.remove(id);
+        self.sent_files.remove(id);
         if let Some(idle) = &mut self.idle {
             idle.remove(id);
         }
@@ -77,7 +87,12 @@ impl Room {
     /// The connection to close after something has changed for `address`; ask again until there is none.
     pub(super) fn victim(&self, address: IpAddr) -> Option<ConnId> {
         let idle = || self.idle.as_ref().and_then(|idle| idle.victim(address));
-        self.incomplete.victim(address).or_else(|| self.untaken.victim(address)).or_else(idle)
+        let sent_a_file = || self.sent_files.victim(address);
+        self.incomplete
+            .victim(address)
+            .or_else(|| self.untaken.victim(address))
+            .or_else(sent_a_file)
+            .or_else(idle)
     }
 }
 

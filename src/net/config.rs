@@ -23,6 +23,11 @@ pub struct FrontConfig {
     /// Most bytes kept for connections that do not take their replies, [`limits::OUTPUT_SHARE`] of them for one
     /// address; usually [`limits::OUTPUT_MAX_BYTES`].
     pub output_max_bytes: usize,
+    /// Most connections that files are sent to at a time; the one longest without taking a byte makes room. Usually
+    /// [`limits::FILES_SENT_MAX`].
+    pub files_max: usize,
+    /// The same of one address; usually [`limits::FILES_SENT_PER_ADDRESS_MAX`].
+    pub files_per_address_max: usize,
     /// What pays for every byte of a file; `None`: no limit.
     pub rate: Option<Arc<Bucket>>,
     pub deadlines: Deadlines,
@@ -36,6 +41,8 @@ impl Default for FrontConfig {
             incomplete_per_address_max: limits::INCOMPLETE_PER_ADDRESS_MAX,
             idle_max: None,
             output_max_bytes: limits::OUTPUT_MAX_BYTES,
+            files_max: limits::FILES_SENT_MAX,
+            files_per_address_max: limits::FILES_SENT_PER_ADDRESS_MAX,
             rate: None,
             deadlines: Deadlines::default(),
         }

@@ -184,6 +184,11 @@ impl<D: Decode> Conn<D> {
             && !(self.held || self.keep_idle || self.lingers_until.is_some())
     }
 
+    /// Whether a file is being sent to it, which takes a descriptor more.
+    pub(super) fn is_sent_a_file(&self) -> bool {
+        self.lingers_until.is_none() && self.output.has_file()
+    }
+
     /// Bytes kept because the other end does not take its replies: those, and the requests behind them. `None`: it owes
     /// us no reading. What we send of our own accord has a deadline of its own.
     pub(super) fn untaken_bytes(&self) -> Option<usize> {

@@ -627,6 +627,7 @@ mod tests {
     struct Setup {
         incomplete_max: usize,
         idle_max: Option<usize>,
+        files_max: usize,
         output_max_bytes: usize,
         deadlines: Deadlines,
         rate: Option<Arc<Bucket>>,
@@ -641,6 +642,7 @@ mod tests {
             Setup {
                 incomplete_max: 1000,
                 idle_max: None,
+                files_max: 1000,
                 output_max_bytes: limits::OUTPUT_MAX_BYTES,
                 deadlines: Deadlines::default(),
                 rate: None,
@@ -674,6 +676,8 @@ mod tests {
                 incomplete_max: self.incomplete_max,
                 incomplete_per_address_max: 1000,
                 idle_max: self.idle_max,
+                files_max: self.files_max,
+                files_per_address_max: 1000,
                 output_max_bytes: self.output_max_bytes,
                 rate: self.rate,
                 deadlines: self.deadlines,
@@ -836,6 +840,34 @@ mod tests {
         for index in [0, 2] {
             assert_eq!(ask(&mut clients[index], b"e"), Some(b"e".to_vec()));
         }
+    }
+
+    #[test]
+    fn of_too_many_that_are_sent_a_file_the_one_longest_without_progress_goes() {
+        let file = noise(24 << 20);
+        let front = Setup { file: file.clone(), files_max: 2, ..Setup::default() }.start();
+        let begin = || {
+            // Takes in little of what it does not read, so that the front has a lot left to send.
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.set_recv_buffer_size(8 << 10).expect("a socket");
+            socket.connect(&front.addr.into()).expect("it listens");
+            let mut client = TcpStream::from(socket);
+            client.set_read_timeout(Some(Duration::from_secs(10))).expect("a valid time");
+            client.write_all(&envelope(b"f1")).expect("taken");
+            client.read_exact(&mut vec![0; envelope(b"f1").len() + 1]).expect("it is begun");
+            client
+        };
+        let (mut first, mut second) = (begin(), begin());
+        // More than what waits in sockets: the first takes what the front had yet to send.
+        let mut taken = vec![0; file.len() - 1];
+        first.read_exact(&mut taken[..12 << 20]).expect("sent");
+        let third = begin();
+        assert_eq!(front.next_news(), News::Closed(Closed::Evicted));
+        let mut rest = Vec::new();
+        assert!(second.read_to_end(&mut rest).is_err() || rest.len() < file.len() - 1, "it is the second");
+        first.read_exact(&mut taken[12 << 20..]).expect("the first goes on");
+        assert_eq!(front.next_news(), News::Sent(1));
+        drop(third);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(super) struct Output {
     queue: VecDeque<Piece>,
     /// Bytes in the queue's memory.
     held_bytes: usize,
+    /// Ranges of files in the queue.
+    files: usize,
     /// The system keeps what does not fill a packet until more comes.
     is_corked: bool,
 }
@@ -61,7 +63,13 @@ impl Output {
     }
 
     pub(super) fn push_file(&mut self, file: Arc<File>, range: Range<u64>, tag: u64) {
+        self.files += 1;
         self.queue.push_back(Piece::File { file, range, tag });
+    }
+
+    /// Whether a file is kept open for what is still to be sent of it.
+    pub(super) fn has_file(&self) -> bool {
+        self.files > 0
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -87,7 +95,7 @@ impl Output {
         now: Instant,
     ) -> io::Result<Turn> {
         // The header of a piece would be a packet of its own, and so would the end of every turn.
-        self.cork(socket, self.queue.iter().any(|piece| matches!(piece, Piece::File { .. })))?;
+        self.cork(socket, self.has_file())?;
         let mut turn = Turn::default();
         // Once per turn: who asked twice would stand before those whose turn is still to come, every time.
         let mut asked_rate = false;
@@ -107,6 +115,7 @@ impl Output {
                 }
                 Piece::File { range, tag, .. } if range.is_empty() => {
                     turn.finished.push(*tag);
+                    self.files -= 1;
                     self.queue.pop_front();
                     continue;
                 }

@@ -93,19 +93,17 @@ impl Catalog {
     }
 
     /// Those whose names begin with `prefix` and come after `after`, in order of names.
-    pub(super) fn entries_with(
+    pub(super) fn files_with(
         &self,
         prefix: &str,
         after: Option<&FileName>,
-    ) -> impl Iterator<Item = &Arc<FileEntry>> {
+    ) -> impl Iterator<Item = &Arc<SharedFile>> {
         let start = match after.map(FileName::as_str) {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
         };
         let from_there = self.files.range::<str, _>((start, Bound::Unbounded));
-        from_there
-            .map(|(_, file)| &file.entry)
-            .take_while(move |entry| entry.name.as_str().starts_with(prefix))
+        from_there.map(|(_, file)| file).take_while(move |file| file.entry.name.as_str().starts_with(prefix))
     }
 
     /// What others are told: the files, and what is being downloaded.
@@ -249,7 +247,7 @@ mod tests {
         let check = |prefix: &str, after: &str, expected: &[&str]| {
             let after = FileName::new(after).ok();
             let found: Vec<_> =
-                catalog.entries_with(prefix, after.as_ref()).map(|entry| entry.name.as_str()).collect();
+                catalog.files_with(prefix, after.as_ref()).map(|file| file.entry.name.as_str()).collect();
             assert_eq!(found, expected, "{prefix} after {after:?}");
         };
         check("", "", &["a", "a/b", "a/c", "a0", "b"]);

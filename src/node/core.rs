@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
@@ -431,6 +432,7 @@ impl Core {
             if result.is_ok() {
                 self.inform(format!("ready: {} files", scan.summary.files));
             }
+            self.parts.memory.is_scanned.store(true, Ordering::Relaxed);
             let _node_may_have_gone = first_scan.send(scan.summary);
         }
         if let (Err(why), true) = (&result, scan.replies.is_empty()) {

@@ -4,7 +4,7 @@
 //! written by the core alone.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -26,6 +26,8 @@ pub(super) struct Memory {
     pub(super) traits: Mutex<NodeTraits>,
     pub(super) partials: Mutex<Partials>,
     pub(super) ledger: Mutex<Ledger>,
+    /// The first scan is over.
+    pub(super) is_scanned: AtomicBool,
     /// Bytes of pieces that were sent whole since the start.
     pub(super) sent_bytes: AtomicU64,
 }
@@ -40,6 +42,7 @@ impl Memory {
             traits: Mutex::new(traits),
             partials: Mutex::default(),
             ledger: Mutex::default(),
+            is_scanned: AtomicBool::new(false),
             sent_bytes: AtomicU64::new(0),
         }
     }

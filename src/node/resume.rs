@@ -58,7 +58,6 @@ pub(super) fn run(engine: &Arc<Engine>, stop: &Stop) {
                             .warn(format!("`{name}` is unfinished and left to the next `download`: {error}"));
                         continue;
                     }
-                    engine.jobs.queue_again(id);
                     error.to_string()
                 }
             };
@@ -116,7 +115,7 @@ fn go_on(
         Some(record) => download::go_on(engine, &request(record), key, cancel, progress),
         None => Err(CommandError::Cancelled.into()),
     };
-    let done = engine.jobs.run_once(engine, id, stop, job, &mut progress)?;
+    let done = engine.jobs.run_once(engine, id, stop, job, &mut progress, may_go_better_later)?;
     if let Ok(Downloaded { outcome: Outcome::AlreadyHere, .. }) = &done
         && let Ok(left) = Partial::open(&engine.folders.downloads(), key)
     {

@@ -8,11 +8,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::api::OwnFile;
 use super::catalog::SharedFile;
 use super::engine::Engine;
 use super::handle::Node;
 use super::memory::Memory;
 use super::upload::Upload;
+use crate::discovery::TrackerClient;
 use crate::net::Bucket;
 use crate::proto::peer::PeerRefusal;
 use crate::types::{ContentKey, FileEntry, FileName, Manifest, NodeId};
@@ -21,6 +23,7 @@ use crate::types::{ContentKey, FileEntry, FileName, Manifest, NodeId};
 #[derive(Debug, Clone)]
 pub struct Shelf {
     upload: Upload,
+    discovery: TrackerClient,
     rate: Arc<Bucket>,
 }
 
@@ -44,9 +47,14 @@ pub struct SharedSending {
 impl Node {
     /// The own files, for other protocols.
     pub fn shelf(&self) -> Shelf {
-        let Engine { memory, folders, core, upload_rate, .. } = self.engine();
+        let Engine { memory, folders, core, upload_rate, discovery, .. } = self.engine();
         let upload = Upload { memory: Arc::clone(memory), folders: Arc::clone(folders), core: core.clone() };
-        Shelf { upload, rate: Arc::clone(upload_rate) }
+        Shelf { upload, discovery: discovery.clone(), rate: Arc::clone(upload_rate) }
+    }
+
+    /// Bytes that downloads have fetched since the start, each as often as it was fetched.
+    pub fn fetched_bytes(&self) -> u64 {
+        self.engine().jobs.fetched_bytes()
     }
 
     /// This node's id.
@@ -61,9 +69,14 @@ impl Shelf {
         &self.rate
     }
 
-    /// The own file called `name`.
-    pub fn entry(&self, name: &FileName) -> Option<Arc<FileEntry>> {
-        self.upload.memory.catalog.read().get(name).map(|file| Arc::clone(&file.entry))
+    /// Why peers do not find yet, or not now, what is here; `None`: they do.
+    pub fn why_not_ready(&self) -> Option<&'static str> {
+        if !self.upload.memory.is_scanned.load(Ordering::Relaxed) {
+            return Some("the shared directory is being looked at for the first time");
+        }
+        let is_registered = self.discovery.is_registered();
+        (!is_registered)
+            .then_some("no registration is in effect: no tracker, or it cannot call this node back")
     }
 
     /// The piece list of an own file with this content.
@@ -72,13 +85,14 @@ impl Shelf {
     }
 
     /// The first `max` own files that begin with `prefix` and come after `after`, by name, and whether there are more.
-    pub fn entries(&self, prefix: &str, after: Option<&FileName>, max: usize) -> (Vec<Arc<FileEntry>>, bool) {
+    pub fn files(&self, prefix: &str, after: Option<&FileName>, max: usize) -> (Vec<OwnFile>, bool) {
         let catalog = self.upload.memory.catalog.read();
-        let mut entries: Vec<_> =
-            catalog.entries_with(prefix, after).take(max.saturating_add(1)).cloned().collect();
-        let more = entries.len() > max;
-        entries.truncate(max);
-        (entries, more)
+        let own = |file: &Arc<SharedFile>| OwnFile { kind: file.kind, entry: FileEntry::clone(&file.entry) };
+        let mut files: Vec<_> =
+            catalog.files_with(prefix, after).take(max.saturating_add(1)).map(own).collect();
+        let more = files.len() > max;
+        files.truncate(max);
+        (files, more)
     }
 
     /// Number of own files.

@@ -371,10 +371,14 @@ impl Event {
 
     /// The event told at `wall_ns`, nanoseconds since 1970.
     pub fn at(self, wall_ns: i64) -> Record {
-        let since_1970 = Duration::from_nanos(u64::try_from(wall_ns).unwrap_or(0));
-        let ts = humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since_1970).to_string();
-        Record { event: self, job: None, ts }
+        Record { event: self, job: None, ts: rfc3339(wall_ns) }
     }
+}
+
+/// Nanoseconds since 1970 as RFC 3339 writes a time, in UTC with milliseconds: `1994-11-06T08:49:37.000Z`. Earlier is 1970.
+pub fn rfc3339(wall_ns: i64) -> String {
+    let since_1970 = Duration::from_nanos(u64::try_from(wall_ns).unwrap_or(0));
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since_1970).to_string()
 }
 
 impl Record {

@@ -12,10 +12,7 @@ use super::Shared;
 use super::tally::{Finds, Tally, Via};
 use crate::logic::registry::RegistryError;
 use crate::rt::{Feed, clock};
-use crate::types::{Epoch, FileName, Liveness, NodeSummary, Provider, Query};
-
-/// Names that are passed over to get to those with a prefix.
-const PASSED_OVER_MAX: usize = 100_000;
+use crate::types::{Epoch, FileName, Liveness, NodeSummary, Provider, Query, limits};
 
 /// Cheap to clone; outlives the tracker, and then tells its last state.
 #[derive(Debug, Clone)]
@@ -45,6 +42,10 @@ pub struct Counts {
     pub unproved: usize,
     /// Entries in all catalogs: a file that two nodes have counts twice.
     pub files: usize,
+    /// Contents with a wish for copies of their own.
+    pub replica_wishes: usize,
+    /// Copies that nodes are making.
+    pub replica_tasks: usize,
 }
 
 impl View {
@@ -65,22 +66,21 @@ impl View {
         clock::now().saturating_duration_since(self.0.started)
     }
 
-    /// The first `max` holders that a find would give after `skip`, and whether there are more. Counts as a find of `asker`, who comes by
-    /// HTTP.
+    /// The first `max` holders that a find would give, and whether there are more. Counts as a find of `asker`, who comes by HTTP.
     ///
     /// # Errors
-    /// [`RegistryError::Skip`].
+    /// [`RegistryError`], if the registry refuses the query.
     pub fn find(
         &self,
         query: &Query,
-        (skip, max): (usize, usize),
+        max: usize,
         asker: IpAddr,
     ) -> Result<(Vec<Holder>, bool), RegistryError> {
         let began = clock::now();
         let mut providers: Vec<Provider> = Vec::new();
         let nodes: Vec<Option<NodeSummary>> = {
             let registry = self.0.registry.read();
-            providers.extend(registry.find(query, skip)?.take(max.saturating_add(1)));
+            providers.extend(registry.find(query, 0)?.take(max.saturating_add(1)));
             providers.iter().map(|one| Some(registry.node_at(one.endpoint)?.0)).collect()
         };
         let more = providers.len() > max;
@@ -107,14 +107,22 @@ impl View {
     /// The first `max` names with a live holder that begin with `prefix` and come after `after`, in order, and whether there are more.
     pub fn names(&self, prefix: &str, after: Option<&FileName>, max: usize) -> (Vec<FileName>, bool) {
         // The last name that may come before all that begin with the prefix.
-        let start = after.cloned().or_else(|| FileName::new(prefix.trim_end_matches('/')).ok());
+        let first = match prefix.strip_suffix('/').unwrap_or(prefix) {
+            "" if prefix.is_empty() => None,
+            text => match FileName::new(text) {
+                Ok(name) => Some(name),
+                // No name begins so: none is looked for.
+                Err(_) => return (Vec::new(), false),
+            },
+        };
+        let start = after.cloned().or(first);
         let mut names = Vec::new();
         let registry = self.0.registry.read();
         let exact = start.clone().filter(|name| after.is_none() && name.as_str() == prefix);
         let exact = exact.filter(|name| {
             registry.find(&Query::Name(name.clone()), 0).is_ok_and(|mut found| found.next().is_some())
         });
-        let later = registry.files_after(start.as_ref()).take(PASSED_OVER_MAX);
+        let later = registry.files_after(start.as_ref()).take(limits::PASSED_OVER_MAX);
         let later = later.skip_while(|name| name.as_str() < prefix);
         let with_prefix = later.take_while(|name| name.as_str().starts_with(prefix));
         names.extend(exact.into_iter().chain(with_prefix).take(max.saturating_add(1)));
@@ -127,8 +135,9 @@ impl View {
     pub fn counts(&self) -> Counts {
         let registry = self.0.registry.read();
         let mut counts = Counts { files: registry.entries(), ..Counts::default() };
-        for node in registry.nodes(0) {
-            match node.liveness {
+        (counts.replica_wishes, counts.replica_tasks) = registry.replication_counts();
+        for liveness in registry.liveness() {
+            match liveness {
                 Liveness::Live => counts.live += 1,
                 Liveness::Suspect => counts.suspect += 1,
                 Liveness::Unproved => counts.unproved += 1,

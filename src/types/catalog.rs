@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::attributes::NodeTraits;
-use super::content::ContentPrefix;
+use super::content::{Checksum, ContentPrefix};
 use super::digest::{ContentId, ContentKey, Md5Digest};
 use super::ids::NodeId;
 use super::limits;
@@ -86,6 +86,17 @@ pub enum Query {
     Name(FileName),
     Md5(Md5Digest),
     Content(ContentPrefix),
+}
+
+/// As it is typed: a name as it is, `md5=` or `b3=` and a digest.
+impl std::fmt::Display for Query {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Query::Name(name) => f.write_str(name.as_str()),
+            Query::Md5(md5) => Checksum::Md5(*md5).fmt(f),
+            Query::Content(prefix) => Checksum::Content(*prefix).fmt(f),
+        }
+    }
 }
 
 /// What a tracker thinks of a node.

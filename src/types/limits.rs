@@ -84,6 +84,11 @@ limits! {
     /// none) and the requests behind them. The one longest without progress is closed. `OUTPUT_HIGH_BYTES` bounds each
     /// connection, but not a thousand of them.
     OUTPUT_MAX_BYTES: usize = 64 << 20, "bytes";
+    /// Most connections of one front thread that files are sent to at a time, two descriptors each. Beyond it the one that has
+    /// taken no byte for longest is closed.
+    FILES_SENT_MAX: usize = 512, "connections";
+    /// The same of one address.
+    FILES_SENT_PER_ADDRESS_MAX: usize = 256, "connections";
     /// One address may have this part of `OUTPUT_MAX_BYTES`: one in so many.
     OUTPUT_SHARE: usize = 4, "to 1";
     /// Longest queue of work for a worker pool; beyond it a request is answered `busy`.
@@ -188,9 +193,9 @@ limits! {
     REPLICA_LOSSES_MAX: usize = 4_000_000, "copies";
 
     /// Longest head of an HTTP request, its line included.
-    HTTP_HEAD_MAX_BYTES: usize = 8 << 10, "bytes";
+    HTTP_HEAD_MAX_BYTES: usize = HTTP_TARGET_MAX_BYTES + (8 << 10), "bytes";
     /// Longest target of an HTTP request as it is written, escapes included.
-    HTTP_TARGET_MAX_BYTES: usize = 6 << 10, "bytes";
+    HTTP_TARGET_MAX_BYTES: usize = 14 << 10, "bytes";
     /// Most header lines of an HTTP request.
     HTTP_HEADERS_MAX: usize = 64, "lines";
     /// Longest body of an HTTP request.
@@ -202,7 +207,7 @@ limits! {
     HTTP_IDLE_MAX: usize = 1024, "connections";
     /// Requests after which an HTTP connection is closed.
     HTTP_REQUESTS_MAX: u32 = 1000, "requests";
-    /// Most HTTP requests of one front thread that wait for a worker.
+    /// Most HTTP requests that wait for a worker, and as many changes that wait for theirs.
     HTTP_JOBS_MAX: usize = 64, "requests";
     /// A log begins anew at this size at the earliest.
     LOG_MIN_BYTES: u64 = 64 << 10, "bytes";
@@ -222,8 +227,12 @@ limits! {
     HTTP_ADDRESSES_MAX: usize = 4096, "addresses";
     /// Shortest token.
     HTTP_TOKEN_MIN_BYTES: usize = 16, "bytes";
-    /// Most rows of one page, of HTML and of JSON.
+    /// Most rows of one answer in JSON.
     HTTP_ROWS_MAX: usize = 500, "rows";
+    /// Most rows of one page of HTML.
+    HTTP_PAGE_ROWS: usize = 100, "rows";
+    /// Most names that are passed over to get to those with a prefix.
+    PASSED_OVER_MAX: usize = 100_000, "names";
     /// Finds that a tracker remembers to show them.
     RECENT_FINDS_MAX: usize = 100, "finds";
 
@@ -258,6 +267,9 @@ limits! {
     /// Longest line at a prompt that edits: it is drawn anew whenever it reaches the edge of the terminal.
     PROMPT_LINE_MAX_BYTES: usize = 16 << 10, "bytes";
 }
+
+// A target is the longest name with each byte escaped, a path or parameter around it, and a digest.
+const _: () = assert!(HTTP_TARGET_MAX_BYTES >= 3 * NAME_MAX_BYTES + 256);
 
 /// A limit in milliseconds as a duration.
 pub const fn ms(limit_ms: u64) -> Duration {

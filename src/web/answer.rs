@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use maud::Markup;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::gate::Refusal;
+use crate::proto::event::{ErrorCode, Event};
 use crate::proto::http::{Framing, Head, HeaderValue, HttpDate, Manner, RequestError};
 use crate::rt::clock;
 
@@ -20,6 +21,9 @@ const PAGE_POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 /// What a shared file may do where a browser shows it: nothing.
 const FILE_POLICY: &str = "sandbox; default-src 'none'; frame-ancestors 'none'";
+
+/// The type of short texts.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A whole answer in memory.
 #[derive(Debug, Clone)]
@@ -36,8 +40,10 @@ pub(super) enum Reply {
         /// Those told after this one, as far as they are kept; `None`: those from now on.
         after: Option<u64>,
     },
-    /// Made by a worker, as it may take its time.
+    /// Made by a worker, as it asks others or takes its time.
     Later(Box<dyn FnOnce() -> Answer + Send>),
+    /// Made by the thread for changes, which never asks others: it may have to write a file.
+    Changed(Box<dyn FnOnce() -> Answer + Send>),
     /// Sent by a front that may wait for a disk.
     File(Sending),
 }
@@ -47,7 +53,7 @@ pub(super) struct Sending {
     pub(super) head: Head,
     pub(super) file: Arc<File>,
     pub(super) range: Range<u64>,
-    /// Told when the last byte was handed to the system; dropped when the sending is over, however it has ended.
+    /// Told of what was handed to the system; dropped when the sending is over, however it has ended.
     pub(super) transfer: Box<dyn Transfer>,
 }
 
@@ -65,46 +71,49 @@ pub(super) trait Transfer: Send {
 pub(super) struct Problem {
     pub(super) status: u16,
     /// One word for programs.
-    pub(super) code: &'static str,
+    pub(super) code: ErrorCode,
     /// What is wrong.
     pub(super) message: String,
     /// What to do.
     pub(super) hint: Cow<'static, str>,
     /// The methods that are served, with status 405.
     allow: Option<&'static str>,
+    /// After so long it may be asked again.
+    retry_s: Option<u64>,
 }
 
 impl Problem {
     pub(super) fn new(
         status: u16,
-        code: &'static str,
+        code: ErrorCode,
         message: impl Into<String>,
         hint: impl Into<Cow<'static, str>>,
     ) -> Problem {
-        Problem { status, code, message: message.into(), hint: hint.into(), allow: None }
+        let retry_s = (status == 503).then_some(1);
+        Problem { status, code, message: message.into(), hint: hint.into(), allow: None, retry_s }
     }
 
     pub(super) fn not_found(what: &str) -> Problem {
-        Problem::new(404, "not_found", what, "GET / lists what there is")
+        Problem::new(404, ErrorCode::NotFound, what, "GET / lists what there is")
     }
 
     pub(super) fn method(allowed: &'static str) -> Problem {
         let why = "this is not served with that method";
-        let problem = Problem::new(405, "method_not_allowed", why, format!("use {allowed}"));
+        let problem = Problem::new(405, ErrorCode::Usage, why, format!("use {allowed}"));
         Problem { allow: Some(allowed), ..problem }
     }
 
     pub(super) fn busy() -> Problem {
-        Problem::new(503, "busy", "there is more to do than can be done", "try again in a second")
+        Problem::new(503, ErrorCode::Other, "there is more to do than can be done", "try again in a second")
     }
 
     pub(super) fn bad(message: impl Into<String>, hint: &'static str) -> Problem {
-        Problem::new(400, "bad_request", message, hint)
+        Problem::new(400, ErrorCode::Usage, message, hint)
     }
 
     pub(super) fn json(&self) -> Answer {
-        let Problem { status, code, message, hint, allow } = self;
-        let body = json!({ "error": { "code": code, "message": message, "hint": hint } });
+        let Problem { status, code, message, hint, allow, retry_s } = self;
+        let body = told(&Event::error(message.as_str(), *code), json!({ "hint": hint }));
         let mut answer = Answer::json(*status, &body);
         match status {
             401 => {
@@ -112,21 +121,18 @@ impl Problem {
                 answer.head = answer.head.with("WWW-Authenticate", challenge);
             }
             405 => answer.head = answer.head.with("Allow", allow.unwrap_or("GET, HEAD, POST, PUT, DELETE")),
-            503 => answer.head = answer.head.with("Retry-After", 1),
             _ => {}
         }
-        answer
+        match retry_s {
+            Some(retry_s) => answer.retry_after(*retry_s),
+            None => answer,
+        }
     }
 }
 
 impl From<&RequestError> for Problem {
     fn from(error: &RequestError) -> Problem {
-        let code = match error.status() {
-            405 => "method_not_allowed",
-            413 => "too_large",
-            _ => "bad_request",
-        };
-        Problem::new(error.status(), code, error.to_string(), "nothing of it was carried out")
+        Problem::new(error.status(), ErrorCode::Usage, error.to_string(), "nothing of it was carried out")
     }
 }
 
@@ -135,36 +141,49 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Host => Problem::new(
                 403,
-                "host_not_allowed",
+                ErrorCode::Usage,
                 "this server is not known under the host name of the request",
                 "use its address, or start it with that name among its host names",
             ),
             Refusal::Token => Problem::new(
                 401,
-                "token_needed",
+                ErrorCode::Usage,
                 "the token is missing or wrong",
                 "send it as Authorization: Bearer, or as the password when asked",
             ),
-            Refusal::TooManyTokens { retry_s } => Problem::new(
-                429,
-                "too_many_tokens",
-                "too many wrong tokens came from this address",
-                format!("try again in {retry_s} s"),
-            ),
+            Refusal::TooManyTokens { retry_s } => {
+                let message = "too many wrong tokens came from this address";
+                let problem =
+                    Problem::new(429, ErrorCode::Usage, message, format!("try again in {retry_s} s"));
+                Problem { retry_s: Some(retry_s), ..problem }
+            }
             Refusal::Origin => Problem::new(
                 403,
-                "foreign_origin",
+                ErrorCode::Usage,
                 "a page of another site asked for this",
                 "ask from a page of this server, or from a program",
             ),
             Refusal::Form => Problem::new(
                 403,
-                "bad_form",
+                ErrorCode::Usage,
                 "a change is asked for by JSON or by a form of this server",
                 "send Content-Type: application/json, or load the page again",
             ),
         }
     }
+}
+
+/// What an event tells, as a JSON object, with what an answer has besides: one vocabulary for all that programs are told.
+///
+/// # Panics
+/// If `more` is no object.
+pub(super) fn told(event: &Event, more: Value) -> Value {
+    let mut value = serde_json::to_value(event).expect("keys are strings and numbers finite");
+    let (Value::Object(fields), Value::Object(more)) = (&mut value, more) else {
+        panic!("an event is an object, and so is what comes with it");
+    };
+    fields.extend(more);
+    value
 }
 
 impl Answer {
@@ -193,6 +212,18 @@ impl Answer {
         let head = safe(200, PAGE_POLICY).with("Content-Type", kind).with("ETag", etag);
         let head = head.with("Cache-Control", "max-age=60");
         Answer { head, body: body.as_bytes().into() }
+    }
+
+    /// With after how many seconds to ask again.
+    pub(super) fn retry_after(mut self, seconds: u64) -> Answer {
+        self.head = self.head.with("Retry-After", seconds);
+        self
+    }
+
+    /// With where to look for what was made.
+    pub(super) fn at(mut self, path: HeaderValue) -> Answer {
+        self.head = self.head.with("Location", path);
+        self
     }
 
     /// What a form leads to. `to` is a path of ours, escaped.

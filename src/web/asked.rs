@@ -3,31 +3,51 @@
 //! What does not fit is a problem that names it; nothing is guessed.
 
 use super::answer::{Problem, Reply};
-use super::sources::query_of;
 use crate::proto::http::Request;
-use crate::types::{ContentPrefix, FileName, Md5Digest, Query, limits};
+use crate::types::{Checksum, ChecksumError, ContentPrefix, FileName, Md5Digest, Query, limits};
 
-/// What `name` or `hash` asks for: an MD5 of 32 digits, a BLAKE3 of 64, or `md5=` or `b3=` and a digest.
+/// What the parameters `name` or `hash` ask for.
 pub(super) fn wanted(request: &Request) -> Result<Query, Problem> {
+    query(request.parameter("name"), request.parameter("hash"))
+}
+
+/// What a name or a digest asks for; exactly one of them has to be there.
+pub(super) fn query(name: Option<&str>, hash: Option<&str>) -> Result<Query, Problem> {
     let hint = "give name=NAME, hash=md5=HEX or hash=b3=HEX";
-    match (request.parameter("name"), request.parameter("hash")) {
+    match (name, hash) {
         (Some(name), None) => {
             FileName::new(name).map(Query::Name).map_err(|error| Problem::bad(error.to_string(), hint))
         }
-        (None, Some(hash)) => {
-            let plain = Md5Digest::from_hex(hash)
-                .map(Query::Md5)
-                .or_else(|| ContentPrefix::from_hex(hash).filter(|_| hash.len() == 64).map(Query::Content));
-            let is_marked = hash.starts_with("md5=") || hash.starts_with("b3=");
-            let marked = || if is_marked { query_of(hash).ok() } else { None };
-            plain.or_else(marked).ok_or_else(|| Problem::bad("this is no digest", hint))
-        }
+        (None, Some(hash)) => digest(hash).map(|digest| match digest {
+            Checksum::Md5(md5) => Query::Md5(md5),
+            Checksum::Content(prefix) => Query::Content(prefix),
+        }),
         _ => Err(Problem::bad("give either a name or a hash", hint)),
     }
 }
 
+/// An MD5 of 32 digits, a BLAKE3 of 64, or `md5=` or `b3=` and a digest.
+pub(super) fn digest(text: &str) -> Result<Checksum, Problem> {
+    let b3 = || ContentPrefix::from_hex(text).filter(|_| text.len() == 64).map(Checksum::Content);
+    let plain = Md5Digest::from_hex(text).map(Checksum::Md5).or_else(b3);
+    plain.map_or_else(|| text.parse(), Ok).map_err(|error: ChecksumError| {
+        Problem::bad(error.to_string(), "give md5=HEX or b3=HEX, or all digits of one")
+    })
+}
+
+/// One page of a list that is counted through: how many rows come before it, and how many it has at most.
+pub(super) fn slice(request: &Request) -> Result<(usize, usize), Problem> {
+    Ok((skipped(request, "cursor")?, rows(request)?))
+}
+
+/// The page of `items` that `(skip, max)` asks for, and what the next one begins after.
+pub(super) fn page_of<T>(items: Vec<T>, (skip, max): (usize, usize)) -> (Vec<T>, Option<String>) {
+    let next = (items.len() > skip.saturating_add(max)).then(|| (skip + max).to_string());
+    (items.into_iter().skip(skip).take(max).collect(), next)
+}
+
 /// How many rows are asked for.
-pub(super) fn rows(request: &Request) -> Result<usize, Problem> {
+fn rows(request: &Request) -> Result<usize, Problem> {
     match request.parameter("limit").filter(|text| !text.is_empty()).map(str::parse) {
         None => Ok(limits::HTTP_ROWS_MAX),
         Some(Ok(rows)) if (1..=limits::HTTP_ROWS_MAX).contains(&rows) => Ok(rows),

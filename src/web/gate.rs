@@ -35,7 +35,7 @@ pub(super) enum Refusal {
     Token,
     /// 429, for so many seconds.
     TooManyTokens { retry_s: u64 },
-    /// 403: a change is asked for by the page of another.
+    /// 403: the page of another asks, for a change or without leading here.
     Origin,
     /// 403: a change is asked for in a form that a page of another could send.
     Form,
@@ -77,7 +77,7 @@ impl Gate {
         if !tells_nothing {
             self.check_token(request, visitor.peer.ip(), now)?;
         }
-        if request.method.changes() { self.check_change(request) } else { Ok(()) }
+        if request.method.changes() { self.check_change(request) } else { check_question(request) }
     }
 
     /// Loopback names, the address that the connection came to, and configured names. An old client that names no host is no browser.
@@ -134,6 +134,13 @@ impl Gate {
             _ => Err(Refusal::Form),
         }
     }
+}
+
+/// The page of another may lead here, but it is not to have our answers made for it: a find asks a hundred nodes.
+fn check_question(request: &Request) -> Result<(), Refusal> {
+    let is_foreign = request.header("sec-fetch-site") == Some("cross-site");
+    let leads_here = request.header("sec-fetch-mode") == Some("navigate");
+    if is_foreign && !leads_here { Err(Refusal::Origin) } else { Ok(()) }
 }
 
 /// `Authorization: Bearer TOKEN`, or `Basic` with the token as password and any user.
@@ -351,6 +358,25 @@ mod tests {
                     expected,
                     "{headers} {body}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn pages_of_others_lead_here_and_ask_nothing() {
+        let gate = Gate::new(None, &[]);
+        for (site, mode, expected) in [
+            ("same-origin", "cors", Ok(())),
+            ("same-site", "cors", Ok(())),
+            ("none", "navigate", Ok(())),
+            ("cross-site", "navigate", Ok(())),
+            ("cross-site", "no-cors", Err(Refusal::Origin)),
+            ("cross-site", "cors", Err(Refusal::Origin)),
+        ] {
+            let headers = format!("Host: localhost\r\nSec-Fetch-Site: {site}\r\nSec-Fetch-Mode: {mode}");
+            for line in ["GET /?q=a", "HEAD /"] {
+                let admit = gate.admit(&request(line, &headers, ""), visitor("127.0.0.1"), clock::now());
+                assert_eq!(admit, expected, "{line}: {headers}");
             }
         }
     }

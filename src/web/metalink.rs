@@ -8,7 +8,9 @@ use std::sync::Arc;
 use maud::{Markup, PreEscaped, html};
 
 use super::answer::{Answer, Problem};
+use super::asked;
 use super::sources::{FoundContent, SourceRow};
+use crate::proto::event::ErrorCode;
 use crate::proto::http::Request;
 use crate::types::{Checksum, ContentKey, FileName, Manifest, Md5Origin, Query};
 
@@ -33,7 +35,7 @@ impl Wanted {
         match &self.checksum {
             None => true,
             Some(Checksum::Content(prefix)) => prefix.matches(&content.key.id),
-            Some(Checksum::Md5(md5)) => content.rows.iter().any(|row| row.entry.md5 == *md5),
+            Some(Checksum::Md5(md5)) => content.rows.iter().any(|row| row.holder.md5 == md5.to_string()),
         }
     }
 }
@@ -50,9 +52,7 @@ pub(super) fn name_of(path: &str) -> Option<&str> {
 pub(super) fn wanted(request: &Request) -> Result<Wanted, Problem> {
     let name = FileName::new(name_of(&request.path).unwrap_or_default());
     let name = name.map_err(|error| Problem::bad(error.to_string(), "ask for /metalink/NAME.meta4"))?;
-    let checksum = request.parameter("hash").map(str::parse).transpose();
-    let checksum = checksum
-        .map_err(|error: crate::types::ChecksumError| Problem::bad(error.to_string(), "leave hash out"))?;
+    let checksum = request.parameter("hash").map(asked::digest).transpose()?;
     Ok(Wanted { name, checksum })
 }
 
@@ -69,16 +69,21 @@ pub(super) fn answer(
     let sources = |content: &&FoundContent| content.full_sources().count();
     let meant = || contents.iter().filter(|content| wanted.is_meant(content));
     let Some(content) = meant().max_by_key(sources) else {
-        return Err(Problem::new(404, "not_found", "no live node has it", "ask again when one is there"));
+        return Err(Problem::new(
+            404,
+            ErrorCode::NotFound,
+            "no live node has it",
+            "ask again when one is there",
+        ));
     };
     if meant().filter(|other| sources(other) == sources(&content)).count() > 1 {
         let hint = "choose one with ?hash=b3=HEX";
-        return Err(Problem::new(409, "ambiguous", "the name means several contents", hint));
+        return Err(Problem::new(409, ErrorCode::Ambiguous, "the name means several contents", hint));
     }
     let links: Vec<&str> = content.full_sources().filter_map(|row| row.link.as_deref()).collect();
     if links.is_empty() {
         let hint = "start a node that has it with HTTP";
-        return Err(Problem::new(404, "not_found", "no source serves it by HTTP", hint));
+        return Err(Problem::new(404, ErrorCode::NotFound, "no source serves it by HTTP", hint));
     }
     if wanted.name.as_str().contains(['\u{fffe}', '\u{ffff}']) {
         return Err(Problem::bad("its name cannot be written in XML", "fetch it from /files/"));
@@ -88,8 +93,8 @@ pub(super) fn answer(
 }
 
 fn xml(wanted: &Wanted, content: &FoundContent, links: &[&str], manifest: Option<&Manifest>) -> Markup {
-    let computed = |row: &&SourceRow| row.entry.md5_origin == Md5Origin::Computed;
-    let md5 = content.full_sources().find(computed).map(|row| row.entry.md5);
+    let computed = |row: &&SourceRow| row.md5_origin == Md5Origin::Computed;
+    let md5 = content.full_sources().find(computed).map(|row| &row.holder.md5);
     let pieces = manifest.filter(|manifest| (2..=PIECES_MAX).contains(&manifest.pieces().len()));
     html! {
         (PreEscaped("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"))
@@ -112,40 +117,36 @@ fn xml(wanted: &Wanted, content: &FoundContent, links: &[&str], manifest: Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{ContentId, FileEntry, Holding, Md5Digest};
+    use crate::proto::event::{Holder, HolderState};
+    use crate::types::ContentId;
 
-    fn row(port: u16, link: bool, holding: Holding, md5_origin: Md5Origin) -> SourceRow {
-        let entry = FileEntry {
+    fn row(port: u16, link: bool, state: HolderState, md5_origin: Md5Origin) -> SourceRow {
+        let holder = Holder {
             name: FileName::new("a & \"b\"<c>").expect("a name"),
+            addr: ([127, 0, 0, 1], port).into(),
             size_bytes: 7,
-            mtime_ns: 0,
-            content: ContentId([1; 32]),
-            md5: Md5Digest([2; 16]),
-            md5_origin,
-            holding,
-            attributes: Vec::new(),
-        };
-        let endpoint = ([127, 0, 0, 1], port).into();
-        let link = link.then(|| format!("http://127.0.0.1:{port}/files/a&b"));
-        SourceRow {
-            entry,
-            endpoint,
-            link,
-            latency: None,
+            md5: "02".repeat(16),
+            b3: "01".repeat(32),
+            state,
+            have_pieces: 1,
+            total_pieces: 1,
+            latency_ms: None,
+            latency_from: None,
             load: None,
-            score: None,
+            score_ms: None,
             chosen: false,
-            state: "ok",
-        }
+        };
+        let link = link.then(|| format!("http://127.0.0.1:{port}/files/a&b"));
+        SourceRow { holder, md5_origin, link }
     }
 
     fn content(id: u8, rows: Vec<SourceRow>) -> FoundContent {
-        FoundContent { key: ContentKey { size_bytes: 7, id: ContentId([id; 32]) }, rows }
+        FoundContent { key: ContentKey { size_bytes: 7, id: ContentId([id; 32]) }, meant: false, rows }
     }
 
     #[test]
     fn sources_keep_their_order_and_parts_and_claims_are_left_out() {
-        use Holding::{Full, Pieces};
+        use HolderState::{Full, Part};
         use Md5Origin::{Claimed, Computed};
         let name = FileName::new("a & \"b\"<c>").expect("a name");
         let wanted = Wanted { name, checksum: None };
@@ -155,7 +156,7 @@ mod tests {
                 .map_err(|problem| problem.status)
         };
         let claimed =
-            [row(3, true, Full, Claimed), row(1, true, Full, Claimed), row(2, true, Pieces(1), Computed)];
+            [row(3, true, Full, Claimed), row(1, true, Full, Claimed), row(2, true, Part, Computed)];
         let xml = text(&[content(1, claimed.to_vec())]).expect("served");
         assert!(
             xml.contains("<file name=\"a &amp; &quot;b&quot;&lt;c&gt;\"><size>7</size><url priority=\"1\">"),

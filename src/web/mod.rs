@@ -11,6 +11,7 @@ mod metalink;
 mod metrics;
 mod node;
 mod page;
+mod peers;
 mod plot;
 mod reception;
 mod server;

@@ -17,8 +17,15 @@ pub(super) struct Frame {
     pub(super) addr: String,
     /// Path and label of each page.
     pub(super) pages: &'static [(&'static str, &'static str)],
-    /// The state in a few words, kept up to date.
-    pub(super) summary: String,
+    /// The state in a few figures.
+    pub(super) summary: Vec<Figure>,
+}
+
+/// A figure on every page. The script brings it up to date from the stream's `stat` of this name, and asks for nothing.
+pub(super) struct Figure {
+    pub(super) label: &'static str,
+    pub(super) stat: &'static str,
+    pub(super) value: usize,
 }
 
 impl Frame {
@@ -48,7 +55,12 @@ impl Frame {
                                     }
                                 }
                             }
-                            p #summary role="status" data-live { (summary) }
+                            p #summary {
+                                @for (index, figure) in summary.iter().enumerate() {
+                                    @if index > 0 { " · " }
+                                    (figure.label) " " span data-stat=(figure.stat) { (figure.value) }
+                                }
+                            }
                         }
                     }
                     main #main { (main) }
@@ -87,6 +99,11 @@ pub(super) fn search_form(query: &str) -> Markup {
 /// `10.5 MiB`.
 pub(super) fn size(bytes: u64) -> String {
     ByteSize(bytes).to_string()
+}
+
+/// `10.5 MiB/s`.
+pub(super) fn rate(bytes_per_s: u64) -> String {
+    format!("{}/s", size(bytes_per_s))
 }
 
 /// `1 file`, `2 files`.
@@ -131,7 +148,7 @@ mod tests {
 
     #[test]
     fn text_of_others_is_inert_on_a_page() {
-        let frame = Frame { program: "tracker", addr: String::new(), pages: &[], summary: "<b>".into() };
+        let frame = Frame { program: "tracker", addr: "<b>".into(), pages: &[], summary: Vec::new() };
         let hostile = "\"><script>alert(1)</script>";
         let page = frame.page("", hostile, &search_form(hostile)).into_string();
         assert_eq!(page.matches("<script").count(), 1, "{page}");

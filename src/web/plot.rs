@@ -2,24 +2,49 @@
 
 use maud::{Markup, html};
 
+use super::page::rate;
 use crate::logic::history::{SLOT, SLOTS};
 
 /// Width of a bar and its gap.
 const STEP: usize = 6;
 const HEIGHT: usize = 120;
 
-/// The rates of a history, with what they are in words; `shown` writes the height of the upper line.
-pub(super) fn figure(per_s: &[f64], what: &str, shown: impl Fn(f64) -> String) -> Markup {
-    let top = shown(nice_top(per_s.iter().copied().fold(0.0, f64::max)));
-    let minutes = SLOT.as_secs() * SLOTS as u64 / 60;
-    let words = format!("{what}, last {minutes} minutes; the upper line is {top}.");
-    html! { figure { (bars(per_s, SLOTS, &words)) figcaption { (words) } } }
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scale {
+    Count,
+    /// Bytes, in binary units.
+    Bytes,
 }
 
-/// `values` as bars, the last one at the right edge of `slots`. `label` tells those who cannot see it what is there.
-fn bars(values: &[f64], slots: usize, label: &str) -> Markup {
-    let most = values.iter().copied().fold(0.0, f64::max);
-    let top = nice_top(most);
+impl Scale {
+    /// The first round number that is not less than `most`.
+    fn top(self, most: f64) -> f64 {
+        match self {
+            Scale::Count => nice_top(most),
+            // Saturates; there is no such rate.
+            Scale::Bytes => (most.ceil() as u64).clamp(1024, 1 << 60).next_power_of_two() as f64,
+        }
+    }
+
+    fn shown(self, top: f64) -> String {
+        match self {
+            Scale::Count => top.to_string(),
+            Scale::Bytes => rate(top as u64),
+        }
+    }
+}
+
+/// The rates of a history, with what they are in words.
+pub(super) fn figure(per_s: &[f64], what: &str, scale: Scale) -> Markup {
+    let top = scale.top(per_s.iter().copied().fold(0.0, f64::max));
+    let minutes = SLOT.as_secs() * SLOTS as u64 / 60;
+    let words = format!("{what}, last {minutes} minutes; the upper line is {}.", scale.shown(top));
+    html! { figure { (bars(per_s, top, SLOTS, &words)) figcaption { (words) } } }
+}
+
+/// `values` as bars below `top`, the last one at the right edge of `slots`. `label` tells those who cannot see it what is there.
+fn bars(values: &[f64], top: f64, slots: usize, label: &str) -> Markup {
     let width = slots * STEP;
     let start = slots.saturating_sub(values.len());
     html! {
@@ -64,7 +89,10 @@ mod tests {
         {
             assert_eq!(nice_top(most), top, "{most}");
         }
-        let plot = bars(&[1.0, 0.0, 2.0], 10, "a <label>").into_string();
+        for (most, top) in [(0.0, "1 KiB/s"), (1025.0, "2 KiB/s"), (1048576.0, "1 MiB/s"), (3e6, "4 MiB/s")] {
+            assert_eq!(Scale::Bytes.shown(Scale::Bytes.top(most)).replace(".0", ""), top, "{most}");
+        }
+        let plot = bars(&[1.0, 0.0, 2.0], 2.0, 10, "a <label>").into_string();
         assert_eq!(plot.matches("<rect").count(), 2);
         assert!(
             plot.contains("x=\"42\" y=\"60\"")

@@ -18,10 +18,10 @@ use crate::proto::http::{Framing, Manner, Request, RequestDecoder, RequestError,
 use crate::rt::{Feed, Pool, Post, Stop, clock};
 use crate::types::limits;
 
-/// A longer answer has a tail ...
-const TAIL_FROM_BYTES: u64 = 1 << 20;
-/// ... of so many bytes.
-const TAIL_BYTES: u64 = 16 << 10;
+/// Files are sent in parts of at most so many bytes. Between two of them it is checked that the file still is what was promised.
+const PART_BYTES: u64 = 4 << 20;
+/// The last part of a file, unless that is no longer: a change that comes before shows in an answer that ends short.
+const LAST_PART_BYTES: u64 = 256 << 10;
 
 type Hands = crate::net::Hands<Session, RequestDecoder>;
 
@@ -49,8 +49,8 @@ pub(super) enum Event {
     Moved { parts: Box<Parts<RequestDecoder>>, session: Box<Session>, request: Box<Request> },
     /// A worker has answered.
     Done { conn: ConnId, manner: Manner, answer: Answer },
-    /// Something has changed, with figures as they are now; or nothing has for a while.
-    News(Option<Arc<str>>),
+    /// Figures as they are now: something has changed, or nothing has for a while.
+    News(Arc<str>),
 }
 
 /// What a connection is busy with.
@@ -75,10 +75,11 @@ enum Busy {
     Not,
     /// It is a stream of events.
     Stream,
-    /// A file is on its way, but for its tail, which is sent if the file is still the same by then.
+    /// A part of a file is on its way, and `left` of it is to follow if the file is still the same by then.
     File {
         transfer: Box<dyn Transfer>,
-        tail: Option<(Arc<File>, Range<u64>)>,
+        file: Arc<File>,
+        left: Range<u64>,
     },
 }
 
@@ -86,14 +87,14 @@ pub(super) struct Reception<S> {
     pub(super) site: Arc<S>,
     pub(super) gate: Arc<Gate>,
     pub(super) workers: Pool,
+    /// Makes changes, which wait behind no question.
+    pub(super) changer: Pool,
     /// The own mailbox.
     pub(super) post: Post<Event>,
     /// Where files are sent from; empty: from here.
     pub(super) file_fronts: Vec<Post<Event>>,
     pub(super) next_file_front: usize,
     pub(super) streams: BTreeMap<ConnId, Stream>,
-    /// Requests that workers have.
-    pub(super) jobs: usize,
     pub(super) stop: Stop,
 }
 
@@ -101,7 +102,14 @@ impl<S: Site> Reception<S> {
     fn reply(&mut self, id: ConnId, session: &mut Session, reply: Reply, hands: &mut Hands) -> After {
         match reply {
             Reply::Now(answer) => send(id, session.manner, &answer, hands),
-            Reply::Later(job) => self.have_worked(id, session, job, hands),
+            Reply::Later(job) => {
+                let work = self.work(id, session.manner, job);
+                have_done(&self.workers, id, session.manner, work, hands)
+            }
+            Reply::Changed(job) => {
+                let work = self.work(id, session.manner, job);
+                have_done(&self.changer, id, session.manner, work, hands)
+            }
             Reply::Events { after } => self.open_stream(id, session, after, hands),
             Reply::File(sending) => {
                 let Sending { head, file, range, transfer } = sending;
@@ -110,24 +118,21 @@ impl<S: Site> Reception<S> {
                 if session.manner.is_head {
                     return after(session.manner);
                 }
-                let tail_at = if bytes > TAIL_FROM_BYTES { range.end - TAIL_BYTES } else { range.end };
-                let tail = (tail_at < range.end).then(|| (Arc::clone(&file), tail_at..range.end));
-                session.busy = Busy::File { transfer, tail };
-                hands.send_file(id, file, range.start..tail_at, 0);
+                session.busy = send_part(id, transfer, file, range, hands);
                 After::Hold
             }
         }
     }
 
-    fn have_worked(
-        &mut self,
+    /// Answers with what `job` makes, on the thread on which it is called.
+    fn work(
+        &self,
         id: ConnId,
-        session: &mut Session,
+        manner: Manner,
         job: Box<dyn FnOnce() -> Answer + Send>,
-        hands: &mut Hands,
-    ) -> After {
-        let (post, stop, manner) = (self.post.clone(), self.stop.clone(), session.manner);
-        let work = move || {
+    ) -> impl FnOnce() + Send + 'static {
+        let (post, stop) = (self.post.clone(), self.stop.clone());
+        move || {
             let mut event = Event::Done { conn: id, manner, answer: job() };
             // Full for a moment at most: the front has other mail. It must not miss this, or the connection would wait for ever.
             while let Err(back) = post.send(event) {
@@ -136,12 +141,7 @@ impl<S: Site> Reception<S> {
                     return;
                 }
             }
-        };
-        if self.jobs >= limits::HTTP_JOBS_MAX || self.workers.try_run(work).is_err() {
-            return send(id, session.manner, &Problem::busy().json(), hands);
         }
-        self.jobs += 1;
-        After::Hold
     }
 
     /// A stream of what is told after event `after`, or from now on.
@@ -216,7 +216,6 @@ impl<S: Site> Service for Reception<S> {
         match event {
             Event::Moved { parts, session, request } => hands.adopt(*parts, *session, *request),
             Event::Done { conn, manner, answer } => {
-                self.jobs -= 1;
                 if send(conn, manner, &answer, hands) == After::Close {
                     hands.close(conn);
                 }
@@ -224,9 +223,8 @@ impl<S: Site> Service for Reception<S> {
             }
             Event::News(figures) => {
                 let feed = self.site.feed();
-                let rest = figures.as_deref().unwrap_or(": still here\n\n");
                 for (id, stream) in &mut self.streams {
-                    let text = stream.catch_up(feed) + rest;
+                    let text = stream.catch_up(feed) + &figures;
                     hands.send(*id, in_stream(stream.manner, text.as_bytes()));
                 }
             }
@@ -241,14 +239,13 @@ impl<S: Site> Service for Reception<S> {
 
     fn sent(&mut self, id: ConnId, session: &mut Session, _tag: u64, hands: &mut Hands) {
         let mut is_whole = true;
-        if let Busy::File { transfer, tail } = &mut session.busy {
+        if let Busy::File { transfer, file, left } = std::mem::replace(&mut session.busy, Busy::Not) {
             is_whole = transfer.is_good();
-            if let Some((file, tail)) = tail.take().filter(|_| is_whole) {
-                hands.send_file(id, file, tail, 0);
+            if is_whole && !left.is_empty() {
+                session.busy = send_part(id, transfer, file, left, hands);
                 return;
             }
         }
-        session.busy = Busy::Not;
         if !(session.manner.keep_alive && is_whole) {
             hands.close(id);
         }
@@ -260,6 +257,38 @@ impl<S: Site> Service for Reception<S> {
             self.streams.remove(&id);
         }
     }
+}
+
+/// Sends the first part of `range`; what is left is sent when that is.
+fn send_part(
+    id: ConnId,
+    transfer: Box<dyn Transfer>,
+    file: Arc<File>,
+    range: Range<u64>,
+    hands: &mut Hands,
+) -> Busy {
+    let left = range.start + part_of(range.end - range.start)..range.end;
+    hands.send_file(id, Arc::clone(&file), range.start..left.start, 0);
+    Busy::File { transfer, file, left }
+}
+
+/// How much is sent next of so many bytes.
+fn part_of(bytes: u64) -> u64 {
+    if bytes <= LAST_PART_BYTES { bytes } else { PART_BYTES.min(bytes - LAST_PART_BYTES) }
+}
+
+/// Has `work` done by `pool`, and the connection held until then.
+fn have_done(
+    pool: &Pool,
+    id: ConnId,
+    manner: Manner,
+    work: impl FnOnce() + Send + 'static,
+    hands: &mut Hands,
+) -> After {
+    if pool.try_run(work).is_err() {
+        return send(id, manner, &Problem::busy().json(), hands);
+    }
+    After::Hold
 }
 
 fn send(id: ConnId, manner: Manner, answer: &Answer, hands: &mut Hands) -> After {
@@ -301,4 +330,33 @@ fn event_text(number: Option<u64>, record: &Record) -> String {
 
 fn in_stream(manner: Manner, bytes: &[u8]) -> Vec<u8> {
     if manner.version == Version::Http11 { chunk(bytes) } else { bytes.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_looked_at_again_before_its_last_bytes() {
+        for (bytes, parts) in [
+            (0, vec![0]),
+            (1, vec![1]),
+            (LAST_PART_BYTES, vec![LAST_PART_BYTES]),
+            (LAST_PART_BYTES + 1, vec![1, LAST_PART_BYTES]),
+            (PART_BYTES, vec![PART_BYTES - LAST_PART_BYTES, LAST_PART_BYTES]),
+            (2 * PART_BYTES + 7, vec![PART_BYTES, PART_BYTES - LAST_PART_BYTES + 7, LAST_PART_BYTES]),
+        ] {
+            let mut left = bytes;
+            let next = |left: &mut u64| {
+                let part = part_of(*left);
+                *left -= part;
+                part
+            };
+            let mut sent = vec![next(&mut left)];
+            while left > 0 {
+                sent.push(next(&mut left));
+            }
+            assert_eq!(sent, parts, "{bytes}");
+        }
+    }
 }

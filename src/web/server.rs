@@ -86,17 +86,18 @@ impl WebServer {
         let server = WebServer { addr: listener.local_addr()?, threads: Threads::new(), stop: extras.stop };
         let (threads, stop) = (&server.threads, &server.stop);
         let workers = Pool::start("web-worker", WORKERS, limits::HTTP_JOBS_MAX, threads, stop)?;
+        let changer = Pool::start("web-changer", 1, limits::HTTP_JOBS_MAX, threads, stop)?;
         let front = |name: &str, file_fronts: &[Post<Event>], listener, rate| {
             let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
             let reception = Reception {
                 site: Arc::clone(&site),
                 gate: Arc::clone(&gate),
                 workers: workers.clone(),
+                changer: changer.clone(),
                 post: post.clone(),
                 file_fronts: file_fronts.to_vec(),
                 next_file_front: 0,
                 streams: BTreeMap::new(),
-                jobs: 0,
                 stop: stop.clone(),
             };
             let (deadlines, idle_max) = (config.deadlines, Some(limits::HTTP_IDLE_MAX));
@@ -166,30 +167,29 @@ fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Has the fronts tell their streams of changes, at most every [`limits::HTTP_STREAM_NEWS_MS`], and that nothing has changed, every
-/// [`limits::HTTP_STREAM_REST_MS`].
+/// Has the fronts tell their streams of changes, at most every [`limits::HTTP_STREAM_NEWS_MS`], and without any the figures as they are,
+/// every [`limits::HTTP_STREAM_REST_MS`]: not everything that moves a figure is told as an event.
 fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], stop: &Stop) {
     let follower = site.feed().follow();
     let mut told = follower.woken().clone();
     loop {
         let rest = crossbeam_channel::after(limits::ms(limits::HTTP_STREAM_REST_MS));
-        let changed = select! {
+        select! {
             recv(stop.receiver()) -> _ => return,
-            recv(changes) -> change => change.is_ok(),
+            recv(changes) -> _ => {}
             recv(told) -> event => {
                 if event.is_err() {
                     // Nothing more is told.
                     told = never();
                 }
-                true
             }
-            recv(rest) -> _ => false,
-        };
+            recv(rest) -> _ => {}
+        }
         site.tick();
-        let news = changed.then(|| Arc::<str>::from(figures_text(site)));
+        let news = Arc::<str>::from(figures_text(site));
         for front in fronts {
             // A front that cannot take it has more urgent work; the next news tell more.
-            let _next_time = front.send(Event::News(news.clone()));
+            let _next_time = front.send(Event::News(Arc::clone(&news)));
         }
         if stop.wait_until(clock::now() + limits::ms(limits::HTTP_STREAM_NEWS_MS)) {
             return;

@@ -2,38 +2,34 @@
 //!
 //! The same rows on tracker and node; the tracker knows neither latency nor score, as those are between two nodes.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
+use super::answer::told;
 use super::page::{NONE, size};
-use crate::proto::http::escape_path;
-use crate::types::{
-    Checksum, ContentKey, FileEntry, FileName, Holding, Md5Origin, Millis, NodeSummary, Query,
-};
+use crate::proto::event::{Event, Holder, HolderState, LatencyFrom};
+use crate::proto::http::{escape_path, escape_value};
+use crate::types::{Checksum, ContentKey, FileName, Md5Origin, NodeSummary, Query, limits};
 
 /// One source of one file.
 #[derive(Debug, Clone)]
 pub(super) struct SourceRow {
-    pub(super) entry: FileEntry,
-    pub(super) endpoint: SocketAddr,
+    /// As events tell of it.
+    pub(super) holder: Holder,
+    pub(super) md5_origin: Md5Origin,
     /// Where the file can be fetched by HTTP.
     pub(super) link: Option<String>,
-    /// And where it comes from: `table`, `default` or `measured`.
-    pub(super) latency: Option<(Millis, &'static str)>,
-    pub(super) load: Option<u32>,
-    pub(super) score: Option<Millis>,
-    /// A download would begin with it.
-    pub(super) chosen: bool,
-    /// `ok`, or `self` for the own node.
-    pub(super) state: &'static str,
 }
 
 /// Rows of the same content.
 #[derive(Debug, Clone)]
 pub(super) struct FoundContent {
     pub(super) key: ContentKey,
+    /// A download of the name would take it.
+    pub(super) meant: bool,
     /// Not empty.
     pub(super) rows: Vec<SourceRow>,
 }
@@ -58,92 +54,92 @@ pub(super) fn query_of(text: &str) -> Result<Query, String> {
     FileName::new(text).map(Query::Name).map_err(|error| error.to_string())
 }
 
-/// The text that means `query`.
-pub(super) fn text_of(query: &Query) -> String {
-    match query {
-        Query::Name(name) => name.as_str().to_owned(),
-        Query::Md5(md5) => Checksum::Md5(*md5).to_string(),
-        Query::Content(prefix) => Checksum::Content(*prefix).to_string(),
-    }
+/// Where `name` is fetched from at the web server that asks.
+pub(super) fn file_path(name: &FileName) -> String {
+    format!("/files/{}", escape_path(name.as_str()))
 }
 
 /// Where `name` is fetched from at a web server.
 pub(super) fn file_link(http: SocketAddr, name: &FileName) -> String {
-    format!("http://{http}/files/{}", escape_path(name.as_str()))
-}
-
-/// Whether the source has only some pieces.
-pub(super) fn is_part(row: &SourceRow) -> bool {
-    row.entry.holding != Holding::Full
-}
-
-/// Number, or none; exact, with at most 3 decimals.
-pub(super) fn millis(value: Millis) -> Value {
-    let micros = value.as_micros();
-    if micros.is_multiple_of(1000) { json!(micros / 1000) } else { json!(micros as f64 / 1000.0) }
+    format!("http://{http}{}", file_path(name))
 }
 
 impl SourceRow {
+    pub(super) fn is_own(&self) -> bool {
+        self.holder.state == HolderState::Own
+    }
+
     fn json(&self) -> Value {
-        let SourceRow { entry, endpoint, link, latency, load, score, chosen, state } = self;
-        json!({
-            "peer": endpoint.to_string(),
-            "name": entry.name.as_str(),
-            "http": link,
-            "latency_ms": latency.map(|(latency, _)| millis(latency)),
-            "latency_from": latency.map(|(_, origin)| origin),
-            "load": load,
-            "score": score.map(millis),
-            "chosen": chosen,
-            "state": state,
-            "pieces": match entry.holding { Holding::Full => Value::Null, Holding::Pieces(count) => json!(count) },
-        })
+        told(&Event::Found(self.holder.clone()), json!({ "http": self.link }))
     }
 
     fn row(&self) -> Markup {
-        let SourceRow { entry, endpoint, link, latency, load, score, chosen, state } = self;
+        let SourceRow { holder, link, .. } = self;
         html! {
-            tr.chosen[*chosen] {
+            tr.chosen[holder.chosen] {
                 th scope="row" {
                     @match link {
-                        Some(link) => a href=(link) download { (entry.name.to_string()) },
-                        None => (entry.name.to_string()),
+                        Some(link) => a href=(link) download { (holder.name.to_string()) },
+                        None => (holder.name.to_string()),
                     }
-                    @if *chosen { " " span.tag.good { "chosen" } }
-                    @if *state == "self" { " " span.tag { "this node" } }
+                    @if holder.chosen { " " span.tag.good { "chosen" } }
+                    @if self.is_own() { " " span.tag { "this node" } }
                 }
-                td.mono data-label="Address" { (endpoint) }
-                td.num data-label="Size" { (size(entry.size_bytes)) }
-                td.mono data-label="BLAKE3" title=(entry.content) { (entry.content.short()) "…" }
-                td.mono data-label="MD5" title=(md5_note(entry)) { (entry.md5) }
+                td.mono data-label="Address" { (holder.addr) }
+                td.num data-label="Size" { (size(holder.size_bytes)) }
+                td.mono data-label="BLAKE3" title=(holder.b3) { (holder.b3.get(..16).unwrap_or_default()) "…" }
+                td.mono data-label="MD5" title=(md5_note(self.md5_origin)) { (holder.md5) }
                 td.num data-label="Latency" {
-                    @match latency { Some((latency, origin)) => span title=(origin) { (latency) " ms" }, None => (NONE) }
+                    @match holder.latency_ms {
+                        Some(latency) => span title=[holder.latency_from.map(latency_note)] { (latency) " ms" },
+                        None => (NONE),
+                    }
                 }
-                td.num data-label="Load" { @match load { Some(load) => (load), None => (NONE) } }
-                td.num data-label="Score" { @match score { Some(score) => (score), None => (NONE) } }
+                td.num data-label="Load" { @match holder.load { Some(load) => (load), None => (NONE) } }
+                td.num data-label="Score" { @match holder.score_ms { Some(score) => (score), None => (NONE) } }
                 td data-label="Has" {
-                    @match entry.holding { Holding::Full => "all of it", Holding::Pieces(count) => { (count) " pieces" } }
+                    @if holder.state == HolderState::Part { (holder.have_pieces) " of " (holder.total_pieces) " pieces" }
+                    @else { "all of it" }
                 }
             }
         }
     }
 }
 
-fn md5_note(entry: &FileEntry) -> &'static str {
-    match entry.md5_origin {
+fn latency_note(from: LatencyFrom) -> &'static str {
+    match from {
+        LatencyFrom::File => "from the latency file",
+        LatencyFrom::Default => "not in the latency file",
+        LatencyFrom::Measured => "measured",
+    }
+}
+
+fn md5_note(origin: Md5Origin) -> &'static str {
+    match origin {
         Md5Origin::Computed => "computed by this source",
         Md5Origin::Claimed => "claimed by another source, not yet computed by this one",
     }
 }
 
+/// Contents and their sources for programs.
+pub(super) fn items(contents: &[FoundContent]) -> Vec<Value> {
+    contents.iter().map(FoundContent::json).collect()
+}
+
 impl FoundContent {
     /// Sources that have all of it.
     pub(super) fn full_sources(&self) -> impl Iterator<Item = &SourceRow> {
-        self.rows.iter().filter(|row| !is_part(row))
+        self.rows.iter().filter(|row| row.holder.state != HolderState::Part)
     }
 
-    /// `action`: what can be done with it.
-    pub(super) fn table(&self, action: &Markup) -> Markup {
+    /// Number of other nodes that have all of it, under however many names.
+    fn full_holders(&self) -> usize {
+        let full = self.rows.iter().filter(|row| row.holder.state == HolderState::Full);
+        full.map(|row| row.holder.addr).collect::<BTreeSet<_>>().len()
+    }
+
+    /// At most `rows_max` rows; `action`: what can be done with it.
+    pub(super) fn table(&self, rows_max: usize, action: &Markup) -> Markup {
         let sources = super::page::count(self.rows.len(), "source");
         html! {
             div.scroll {
@@ -158,20 +154,56 @@ impl FoundContent {
                             th.num scope="col" { "Load" } th.num scope="col" { "Score" } th scope="col" { "Has" }
                         }
                     }
-                    tbody { @for row in &self.rows { (row.row()) } }
+                    tbody { @for row in self.rows.iter().take(rows_max) { (row.row()) } }
                 }
             }
         }
     }
 
-    pub(super) fn json(&self) -> Value {
-        let first = self.rows.first().map(|row| &row.entry);
-        json!({
-            "name": first.map(|entry| entry.name.as_str()),
-            "size": self.key.size_bytes,
-            "b3": self.key.id.to_string(),
-            "md5": first.map(|entry| entry.md5.to_string()),
-            "sources": self.rows.iter().map(SourceRow::json).collect::<Vec<_>>(),
-        })
+    fn json(&self) -> Value {
+        let counted = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let first = self.rows.first().map(|row| &row.holder);
+        let sources: Vec<Value> = self.rows.iter().map(SourceRow::json).collect();
+        let more = json!({ "md5": first.map(|first| &first.md5), "sources": sources });
+        let Some(first) = first else { return more };
+        let content = Event::Content {
+            name: first.name.clone(),
+            size_bytes: self.key.size_bytes,
+            b3: self.key.id.to_string(),
+            full_holders: counted(self.full_holders()),
+            rows: counted(self.rows.len()),
+            meant: self.meant,
+        };
+        told(&content, more)
+    }
+}
+
+/// All tables of a search, with at most [`limits::HTTP_PAGE_ROWS`] rows together, and where the others are told.
+pub(super) fn tables(
+    contents: &[FoundContent],
+    query: &Query,
+    action: impl Fn(&FoundContent) -> Markup,
+) -> Markup {
+    let mut left = limits::HTTP_PAGE_ROWS;
+    let mut shown = Vec::new();
+    for content in contents {
+        if left > 0 {
+            shown.push((content, left));
+        }
+        left = left.saturating_sub(content.rows.len());
+    }
+    let rows: usize = contents.iter().map(|content| content.rows.len()).sum();
+    let parameter = match query {
+        Query::Name(name) => format!("name={}", escape_value(name.as_str())),
+        digest => format!("hash={}", escape_value(&digest.to_string())),
+    };
+    html! {
+        @for (content, rows_max) in shown { (content.table(rows_max, &action(content))) br; }
+        @if rows > limits::HTTP_PAGE_ROWS {
+            p.soft {
+                "The first " (limits::HTTP_PAGE_ROWS) " rows are shown: "
+                a href=(format!("/api/v1/find?{parameter}")) { "all of them for programs" } "."
+            }
+        }
     }
 }

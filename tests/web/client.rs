@@ -72,6 +72,14 @@ impl Client {
         &self.stream
     }
 
+    /// Whether the other end has neither closed nor said anything.
+    pub(crate) fn is_open(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a socket");
+        peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
     /// Says this and nothing else; false if the other end has closed.
     pub(crate) fn say(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()

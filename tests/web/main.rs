@@ -2,9 +2,12 @@
 
 mod attacks;
 mod client;
+mod description;
 mod doors;
 mod files;
+mod live;
 mod node_site;
+mod pages;
 mod swarm;
 mod tracker_site;
 

@@ -39,7 +39,7 @@ fn a_search_ranks_and_its_button_downloads_what_it_shows() {
     assert!(get(web, "/files/a%20%26%20b.bin").body == bytes, "it is served on");
     let stats = get(web, "/api/v1/stats").json();
     assert_eq!(stats["recent"][0]["query"], "a & b.bin");
-    assert_eq!(stats["recent"][0]["chosen"], swarm.member(0).addr().to_string());
+    assert_eq!(stats["recent"][0]["addr"], swarm.member(0).addr().to_string());
     let fetched: u64 = stats["history"]["fetched_bytes"]
         .as_array()
         .expect("sums")
@@ -57,7 +57,7 @@ fn a_search_ranks_and_its_button_downloads_what_it_shows() {
         .iter()
         .map(|one| one["state"].clone())
         .collect();
-    assert_eq!(states, [json!("ok"), json!("self")]);
+    assert_eq!(states, [json!("full"), json!("own")]);
     assert!(!get(web, "/?q=a+%26+b.bin").text().contains("Download into this node"), "it is here");
     swarm.stop();
 }
@@ -73,6 +73,7 @@ fn a_download_is_watched_paused_resumed_and_cancelled() {
     events.until(b"\"name\":\"downloads\",\"value\":0");
     let begun = post(web, "/api/v1/downloads", "{\"name\":\"big\"}");
     assert_eq!((begun.status, &begun.json()["id"]), (202, &json!(1)));
+    assert_eq!(begun.header("location"), Some("/api/v1/downloads/1"));
     events.until(b"\"name\":\"downloads\",\"value\":1");
     get_until(web, "/api/v1/downloads/1", |job| job.json()["done_bytes"].as_u64() > Some(0));
     let page = get(web, "/downloads");
@@ -104,11 +105,29 @@ fn what_a_program_may_change_is_changed_and_answered_with_what_it_is_then() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
     let (web, share) = (swarm.member(0).web(), swarm.member(0).share.clone());
     let put = |body: &str| ask(web, "PUT /api/v1/limits", "Content-Type: application/json\r\n", body);
-    assert_eq!(put("{\"max_upload\":1000}").json(), json!({ "max_upload": 1000 }));
-    assert_eq!(get(web, "/api/v1/limits").json(), json!({ "max_upload": 1000 }));
-    assert_eq!(put("{\"max_upload\":null}").json(), json!({ "max_upload": null }));
-    for body in ["{\"max_upload\":-1}", "{\"max_upload\":1,\"max_upload\":2}", "{\"other\":1}", "[]"] {
+    let limit = |rate: Option<u64>| json!({ "event": "limit", "max_upload_bytes_per_s": rate });
+    assert_eq!(put("{\"max_upload_bytes_per_s\":1000}").json(), limit(Some(1000)));
+    assert_eq!(get(web, "/api/v1/limits").json(), limit(Some(1000)));
+    for body in [
+        "{\"max_upload_bytes_per_s\":-1}",
+        "{\"max_upload_bytes_per_s\":1,\"max_upload_bytes_per_s\":2}",
+        "{\"other\":1}",
+        "{}",
+        "[]",
+    ] {
         assert_eq!(put(body).status, 400, "{body}");
+    }
+    assert_eq!(get(web, "/api/v1/limits").json(), limit(Some(1000)), "what was refused has changed nothing");
+    assert_eq!(put("{\"max_upload_bytes_per_s\":null}").json(), limit(None));
+    for (line, status) in [
+        ("POST /api/v1/nothing", 404),
+        ("POST /nothing", 404),
+        ("PUT /api/v1/downloads/1/stop", 404),
+        ("POST /api/v1/status", 405),
+        ("DELETE /files/a", 405),
+        ("PUT /api/v1/downloads", 405),
+    ] {
+        assert_eq!(ask(web, line, "", "").status, status, "{line}");
     }
     std::fs::write(share.join("b"), "new").expect("a file");
     let summary = post(web, "/api/v1/updatelist", "").json();
@@ -134,5 +153,72 @@ fn without_a_tracker_a_node_says_so_and_shows_what_it_has() {
         assert!(answer.text().contains("no tracker at"), "{path}: {}", answer.text());
     }
     get_until(server.addr(), "/files/a", |answer| answer.body == b"mine");
+    let unready = get_until(server.addr(), "/readyz", |answer| answer.text().contains("no registration"));
+    assert_eq!((unready.status, unready.header("retry-after")), (503, Some("1")));
     assert!(server.stop().is_clean() && node.stop().is_clean());
+}
+
+#[test]
+fn a_node_is_ready_while_others_find_what_it_has() {
+    let mut swarm = Swarm::new();
+    let added = swarm.add(&[("a", b"a")], &crate::swarm::loopback());
+    let web = swarm.member(added).web();
+    get_until(web, "/readyz", |answer| answer.status == 200);
+    swarm.stop_tracker();
+    let unready = get_until(web, "/readyz", |answer| answer.status == 503);
+    assert!(unready.text().contains("no registration is in effect"), "{}", unready.text());
+    assert_eq!(get(web, "/healthz").status, 200);
+    swarm.stop();
+}
+
+#[test]
+fn lists_come_in_pages_that_join_to_the_whole() {
+    let swarm = Swarm::new().node(&[("a", b"a")]).node(&[("b", b"b")]).node(&[]);
+    let web = swarm.member(2).web();
+    for name in ["a", "b", "x"] {
+        assert_eq!(post(web, "/api/v1/downloads", &format!("{{\"name\":\"{name}\"}}")).status, 202);
+    }
+    for (path, key) in [("peers", "addr"), ("downloads", "id")] {
+        let keys = |page: &serde_json::Value| -> Vec<serde_json::Value> {
+            page["items"].as_array().expect("items").iter().map(|item| item[key].clone()).collect()
+        };
+        let whole = keys(&get(web, &format!("/api/v1/{path}")).json());
+        let first = get(web, &format!("/api/v1/{path}?limit=2")).json();
+        assert_eq!((keys(&first), &first["next"]), (whole[..2].to_vec(), &json!("2")), "{path}");
+        let second = get(web, &format!("/api/v1/{path}?limit=2&cursor=2")).json();
+        assert_eq!((keys(&second), &second["next"]), (whole[2..].to_vec(), &json!(null)), "{path}");
+        for query in ["limit=0", "limit=501", "cursor=x", "cursor=-1"] {
+            assert_eq!(get(web, &format!("/api/v1/{path}?{query}")).status, 400, "{path}?{query}");
+        }
+    }
+    swarm.stop();
+}
+
+#[test]
+fn copies_are_asked_for_by_name_or_digest() {
+    let swarm = Swarm::new().node(&[("a", b"a")]);
+    let web = swarm.member(0).web();
+    let b3 = b3_hex(b"a");
+    for body in ["{\"name\":\"a\",\"copies\":2}".to_owned(), format!("{{\"hash\":\"{b3}\",\"copies\":2}}")] {
+        let answer = post(web, "/api/v1/replicate", &body);
+        let told = answer.json();
+        assert_eq!(
+            (answer.status, &told["event"], &told["wanted"]),
+            (200, &json!("replication"), &json!(2)),
+            "{told}"
+        );
+        assert_eq!((&told["b3"], &told["copies"]), (&json!(b3), &json!(1)));
+    }
+    let metrics = get(swarm.web(), "/metrics");
+    assert!(metrics.text().contains("nearpeer_replica_wishes 1"), "{}", metrics.text());
+    for (body, status) in [
+        ("{\"name\":\"nobody\",\"copies\":2}", 404),
+        ("{\"name\":\"a\"}", 400),
+        ("{\"copies\":2}", 400),
+        ("{\"name\":\"a\",\"hash\":\"md5=00\",\"copies\":2}", 400),
+        ("{\"name\":\"a\",\"copies\":-1}", 400),
+    ] {
+        assert_eq!(post(web, "/api/v1/replicate", body).status, status, "{body}");
+    }
+    swarm.stop();
 }

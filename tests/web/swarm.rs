@@ -22,7 +22,8 @@ use crate::support::world::{ASK_EVERY, write_file};
 pub(crate) struct Swarm {
     nodes: Vec<Member>,
     web: WebServer,
-    tracker: Tracker,
+    /// `None` once it was stopped.
+    tracker: Option<Tracker>,
     dir: TempDir,
 }
 
@@ -66,7 +67,8 @@ impl Swarm {
         nearpeer::net::raise_file_limit();
         let tracker = Tracker::start(&TrackerConfig::default()).expect("a tracker");
         let web = serve_tracker(tracker.view(), config).expect("its web server");
-        Swarm { nodes: Vec::new(), web, tracker, dir: tempfile::tempdir().expect("a directory") }
+        let dir = tempfile::tempdir().expect("a directory");
+        Swarm { nodes: Vec::new(), web, tracker: Some(tracker), dir }
     }
 
     /// With one more node that has these files.
@@ -82,7 +84,8 @@ impl Swarm {
         for (name, bytes) in files {
             write_file(&share, name, bytes);
         }
-        let node = NodeConfig::new([127, 0, 0, 1].into(), &share, self.tracker.addr());
+        let tracker = self.tracker.as_ref().expect("it runs");
+        let node = NodeConfig::new([127, 0, 0, 1].into(), &share, tracker.addr());
         let node = Arc::new(Node::start(node).expect("a node"));
         node.wait_ready(&Stop::new().expect("a descriptor")).expect("registered");
         let web = serve_node(Arc::clone(&node), config).expect("its web server");
@@ -103,11 +106,17 @@ impl Swarm {
         self.nodes.pop().expect("there is one").stop();
     }
 
+    /// Ends the tracker alone; its web server tells its last state.
+    pub(crate) fn stop_tracker(&mut self) {
+        assert!(self.tracker.take().is_none_or(|tracker| tracker.stop().is_clean()));
+    }
+
     /// Ends everything; nothing may be left running.
     pub(crate) fn stop(self) {
-        self.nodes.into_iter().for_each(Member::stop);
-        assert!(self.web.stop().is_clean());
-        assert!(self.tracker.stop().is_clean());
+        let Swarm { nodes, web, tracker, .. } = self;
+        nodes.into_iter().for_each(Member::stop);
+        assert!(web.stop().is_clean());
+        assert!(tracker.is_none_or(|tracker| tracker.stop().is_clean()));
     }
 }
 

@@ -97,14 +97,14 @@ impl Replication {
         }
     }
 
-    /// How many nodes have lost it within the grace.
+    /// How many nodes have lost it within the grace. Losses have to be aged before.
     fn departed(&self, id: ContentId) -> u32 {
         let wanted = first_bytes(id);
         let in_batch = |batch: &Vec<u64>| {
             batch.partition_point(|one| *one <= wanted) - batch.partition_point(|one| *one < wanted)
         };
-        let fresh = self.fresh_losses.iter().filter(|one| **one == wanted).count();
-        (fresh + self.losses.iter().map(|(_, batch)| in_batch(batch)).sum::<usize>()) as u32
+        debug_assert!(self.fresh_losses.is_empty(), "whoever asks has aged them");
+        self.losses.iter().map(|(_, batch)| in_batch(batch)).sum::<usize>() as u32
     }
 
     /// Dates what was lost since the last turn, and forgets what was lost long ago.
@@ -143,6 +143,7 @@ impl Registry {
         if copies > limits::REPLICA_COPIES_MAX {
             return Err(RegistryError::Copies { copies });
         }
+        self.age_losses(now);
         let key = (content.id, content.size_bytes);
         if copies == 0 {
             self.replication.wishes.remove(&key);
@@ -191,8 +192,8 @@ impl Registry {
 
     /// Lets time pass: looks at so many contents and gives tasks out where copies are missing. To be called several times a second.
     pub fn replicate(&mut self, now: Instant) {
-        let (grace, losses_max) = (self.limits.replica_grace, self.limits.replica_losses_max);
-        self.replication.age_losses(grace, losses_max, now);
+        let grace = self.limits.replica_grace;
+        self.age_losses(now);
         self.replication.quiet_until.get_or_insert(now + grace);
         self.replication.is_on = self.limits.replicas > 0 || !self.replication.wishes.is_empty();
         if !self.replication.is_on && self.replication.tasks.is_empty() {
@@ -210,6 +211,17 @@ impl Registry {
             self.drop_tasks(slot, keeping);
         }
         self.look_on(now);
+    }
+
+    /// Comes before any decision: losses are counted in sorted batches alone.
+    fn age_losses(&mut self, now: Instant) {
+        let (grace, max) = (self.limits.replica_grace, self.limits.replica_losses_max);
+        self.replication.age_losses(grace, max, now);
+    }
+
+    /// How many contents have a wish of their own, and how many copies nodes are at.
+    pub fn replication_counts(&self) -> (usize, usize) {
+        (self.replication.wishes.len(), self.replication.tasks.len())
     }
 
     /// The next part of a round.
@@ -350,6 +362,7 @@ impl Registry {
         now: Instant,
     ) -> Result<Vec<ReplicaTask>, RegistryError> {
         let slot = self.registered(session)?;
+        self.age_losses(now);
         let node = self.node_mut(slot);
         node.pulse.hear(now);
         if node.proof != Proof::Proved || node.traits.replica_quota_bytes.is_none() {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Registry;
 use super::index::slot_u32;
-use crate::types::NodeSummary;
+use crate::types::{Liveness, NodeSummary};
 
 impl Registry {
     /// All registrations by endpoint, without the first `skip`. Lazy.
@@ -21,6 +21,11 @@ impl Registry {
     /// The proved node at `endpoint`, and when it was last heard.
     pub fn node_at(&self, endpoint: SocketAddr) -> Option<(NodeSummary, Instant)> {
         self.proved_at(endpoint).map(|slot| self.summary(slot))
+    }
+
+    /// How each registration stands, in no order.
+    pub fn liveness(&self) -> impl Iterator<Item = Liveness> {
+        self.listed.values().map(|slot| self.node(*slot).pulse.liveness())
     }
 
     /// Entries in all catalogs.

@@ -33,6 +33,8 @@ pub(super) enum Next {
 pub(super) struct Board {
     jobs: BTreeMap<JobId, Entry>,
     last: u64,
+    /// By all runs together.
+    fetched_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -76,33 +78,49 @@ impl Board {
         Some(entry.job.request.clone())
     }
 
+    /// The same for the oldest one that is queued and that nobody waits for.
+    pub(super) fn begin_next(&mut self, stop: &Stop) -> Option<(JobId, DownloadRequest)> {
+        let is_next = |job: &Job| job.state == JobState::Queued && job.origin == Origin::Background;
+        let id = self.jobs.values().map(|entry| &entry.job).find(|job| is_next(job))?.id;
+        self.begin(id, stop).map(|request| (id, request))
+    }
+
     /// Takes an event of a run.
     pub(super) fn saw(&mut self, id: JobId, event: &Progress, now: std::time::Instant) {
         if let Some(entry) = self.jobs.get_mut(&id) {
+            let before = entry.job.figures.fetched_bytes;
             entry.job.figures.take(event, now);
+            // A count that has shrunk has begun anew, with another run or another content.
+            let after = entry.job.figures.fetched_bytes;
+            self.fetched_bytes += if after < before { after } else { after - before };
         }
     }
 
-    /// A run has ended with `result`; the state it leaves. A wish that came too late changes nothing.
-    pub(super) fn end(&mut self, id: JobId, result: &Result<Downloaded, DownloadError>) -> JobState {
+    /// What all runs have fetched; never shrinks.
+    pub(super) fn fetched_bytes(&self) -> u64 {
+        self.fetched_bytes
+    }
+
+    /// A run has ended with `result`; the state it leaves. A wish that came too late changes nothing. `again`: a failure is not the end,
+    /// it will be tried again.
+    pub(super) fn end(
+        &mut self,
+        id: JobId,
+        result: &Result<Downloaded, DownloadError>,
+        again: bool,
+    ) -> JobState {
         let Some(entry) = self.jobs.get_mut(&id) else { return JobState::Cancelled };
         entry.stop = None;
         entry.job.state = match (result, entry.wish.take()) {
             (Ok(done), _) => JobState::Done(done.clone()),
             (Err(DownloadError::Command(CommandError::Cancelled)), Some(Wish::Pause)) => JobState::Paused,
             (Err(DownloadError::Command(CommandError::Cancelled)), _) => JobState::Cancelled,
+            // Who has cancelled it while it failed wants no other try.
+            (Err(_), None) if again => JobState::Queued,
+            (Err(_), Some(Wish::Pause)) if again => JobState::Paused,
             (Err(error), _) => JobState::Failed(error.clone()),
         };
         entry.job.state.clone()
-    }
-
-    /// It will be tried again, whatever its last run came to; nothing happens to one that somebody has paused or cancelled.
-    pub(super) fn queue_again(&mut self, id: JobId) {
-        if let Some(entry) = self.jobs.get_mut(&id)
-            && matches!(entry.job.state, JobState::Failed(_))
-        {
-            entry.job.state = JobState::Queued;
-        }
     }
 
     /// Stops it for now.
@@ -240,7 +258,7 @@ mod tests {
                 }
             }
             assert_eq!(stop.is_triggered(), !asked.is_empty(), "row {number}");
-            assert_eq!(board.end(id, &result).as_str(), expected, "row {number}");
+            assert_eq!(board.end(id, &result, false).as_str(), expected, "row {number}");
         }
     }
 
@@ -249,12 +267,12 @@ mod tests {
         let (mut board, id, stop) = running();
         board.pause(id).expect("it runs");
         assert_eq!(board.resume(id).err(), Some(JobError::Pausing(id)));
-        board.end(id, &cancelled());
+        board.end(id, &cancelled(), false);
         assert_eq!(board.begin(id, &stop), None, "it is paused");
         assert!(matches!(board.resume(id), Ok(Next::Run(Origin::Background))));
         assert!(matches!(board.resume(id), Ok(Next::Nothing)), "it is queued already");
         assert!(board.begin(id, &stop).is_some());
-        board.end(id, &done());
+        board.end(id, &done(), false);
         for ask in [Board::pause, Board::resume, Board::cancel] {
             assert_eq!(ask(&mut board, id).err(), Some(JobError::Ended(id)));
         }
@@ -280,16 +298,53 @@ mod tests {
         let id = board.add(request("a"), Origin::Unasked).expect("there is room");
         for _ in 0..3 {
             assert!(board.begin(id, &stop).is_some());
-            board.end(id, &failed());
-            board.queue_again(id);
+            assert_eq!(board.end(id, &failed(), true), JobState::Queued, "no failure is told");
         }
         assert_eq!(board.unasked(&request("a").name), [id]);
         assert_eq!(board.unasked(&request("b").name), []);
         board.pause(id).expect("queued");
-        board.queue_again(id);
         assert_eq!(board.begin(id, &stop), None, "still paused");
         assert!(matches!(board.resume(id), Ok(Next::Run(Origin::Background))));
         assert_eq!(board.unasked(&request("a").name), [], "somebody has asked for it");
+    }
+
+    #[test]
+    fn a_wish_outlives_a_failure_that_would_be_tried_again() {
+        type Ask = fn(&mut Board, JobId) -> Result<Next, JobError>;
+        for (ask, expected) in [(Board::pause as Ask, "paused"), (Board::cancel, "failed")] {
+            let (mut board, stop) = (Board::default(), Stop::new().expect("a descriptor"));
+            let id = board.add(request("a"), Origin::Unasked).expect("there is room");
+            board.begin(id, &stop).expect("queued");
+            ask(&mut board, id).expect("it runs");
+            assert_eq!(board.end(id, &failed(), true).as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn those_that_nobody_waits_for_begin_in_their_order_and_none_that_was_taken_back() {
+        let (mut board, stop) = (Board::default(), Stop::new().expect("a descriptor"));
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| {
+            let origin = if name == "a" { Origin::Asked } else { Origin::Background };
+            board.add(request(name), origin).expect("there is room")
+        });
+        board.cancel(b).expect("queued");
+        board.pause(c).expect("queued");
+        assert_eq!(board.begin_next(&stop), Some((d, request("d"))));
+        assert_eq!(board.begin_next(&stop), None, "somebody waits for the first");
+        board.resume(c).expect("paused");
+        assert_eq!(board.begin_next(&stop), Some((c, request("c"))));
+        assert!(board.begin(a, &stop).is_some());
+    }
+
+    #[test]
+    fn what_was_fetched_is_counted_once_over_all_runs() {
+        let (mut board, id, _) = running();
+        let now = crate::rt::clock::now();
+        for (fetched_bytes, total) in [(10, 10), (30, 30), (5, 35), (6, 36)] {
+            let bytes = Progress::Bytes { done_bytes: 0, total_bytes: 100, fetched_bytes };
+            board.saw(id, &bytes, now);
+            assert_eq!(board.fetched_bytes(), total);
+        }
     }
 
     #[test]
@@ -298,7 +353,7 @@ mod tests {
         for _ in 0..limits::JOBS_ENDED_MAX * 2 {
             let id = board.add(request("a"), Origin::Background).expect("there is room");
             board.begin(id, &stop).expect("queued");
-            board.end(id, &done());
+            board.end(id, &done(), false);
         }
         assert_eq!(board.all().len(), limits::JOBS_ENDED_MAX);
         for _ in 0..limits::JOBS_MAX {

@@ -171,7 +171,6 @@ impl Jobs {
     /// When the system gives no thread.
     pub(super) fn start(feed: Feed, threads: &Threads, commands: &Stop) -> std::io::Result<Jobs> {
         let at_once = limits::DOWNLOADS_AT_ONCE;
-        // Each of the unfinished is in the queue once at most for each time it was resumed.
         let pool = Pool::start("download", at_once, 2 * limits::JOBS_MAX, threads, commands)?;
         let shared = Arc::new(Shared::default());
         shared.watchers.write().push((0, Arc::new(chronicle::downloads(feed))));
@@ -189,6 +188,11 @@ impl Jobs {
     /// All, the oldest first; of those that have ended the last [`limits::JOBS_ENDED_MAX`].
     pub(super) fn all(&self) -> Vec<Job> {
         self.shared.board.lock().all()
+    }
+
+    /// Bytes that all downloads have fetched.
+    pub(super) fn fetched_bytes(&self) -> u64 {
+        self.shared.board.lock().fetched_bytes()
     }
 
     pub(super) fn pause(&self, engine: &Arc<Engine>, id: JobId) -> Result<(), JobError> {
@@ -225,7 +229,10 @@ impl Jobs {
                 self.shared.wake(id);
                 Ok(())
             }
-            Next::Run(Origin::Background | Origin::Unasked) => self.queue(engine, id),
+            Next::Run(Origin::Background | Origin::Unasked) => {
+                self.queue(engine, id);
+                Ok(())
+            }
             Next::Nothing | Next::Stop(_) => Ok(()),
         }
     }
@@ -248,25 +255,36 @@ impl Jobs {
         request: DownloadRequest,
     ) -> Result<JobId, JobError> {
         let id = self.shared.board.lock().add(request, Origin::Background)?;
-        self.queue(engine, id)?;
+        self.queue(engine, id);
         Ok(id)
     }
 
-    fn queue(&self, engine: &Arc<Engine>, id: JobId) -> Result<(), JobError> {
+    /// Has a thread run one more of those that nobody waits for. There are at least as many such orders in the queue as jobs that it is
+    /// for: a full queue has more than there may be jobs, and those that find none do nothing.
+    fn queue(&self, engine: &Arc<Engine>, id: JobId) {
         self.shared.tell_state(id);
         let (runs_on, commands) = (Arc::clone(engine), self.commands.clone());
-        let queued = self.pool.try_run(move || {
-            let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(Progress)| {
-                download::download(&runs_on, request, Kind::Downloaded, stop, progress)
-            };
-            // What came of it stands on the board.
-            let _told = runs_on.jobs.run_once(&runs_on, id, &commands, job, &mut |_| {});
-        });
-        queued.map_err(|_| {
-            let _ended = self.shared.board.lock().cancel(id);
-            self.shared.tell_state(id);
-            JobError::TooMany { max: limits::JOBS_MAX }
-        })
+        let _enough_are_there = self.pool.try_run(move || runs_on.jobs.run_next(&runs_on, &commands));
+    }
+
+    /// Runs the oldest job that nobody waits for, if there is one.
+    fn run_next(&self, engine: &Arc<Engine>, commands: &Stop) {
+        let Ok(stop) = commands.child() else {
+            // Out of descriptors: those that end give theirs back.
+            let patience = limits::ms(limits::RECONNECT_JITTER_MS);
+            if !commands.wait_until(clock::now() + patience) {
+                let (runs_on, again) = (Arc::clone(engine), commands.clone());
+                let _enough_are_there = self.pool.try_run(move || runs_on.jobs.run_next(&runs_on, &again));
+            }
+            return;
+        };
+        let Some((id, request)) = self.shared.board.lock().begin_next(&stop) else { return };
+        let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(Progress)| {
+            download::download(engine, request, Kind::Downloaded, stop, progress)
+        };
+        let run = Run { id, request, stop, cancel: commands };
+        // What came of it stands on the board.
+        let _told = self.run_begun(engine, run, job, &mut |_| {}, |_| false);
     }
 
     /// Runs a download on this thread to its end, pauses included.
@@ -288,7 +306,7 @@ impl Jobs {
             let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(Progress)| {
                 download::download(engine, request, Kind::Downloaded, stop, progress)
             };
-            match self.run_once(engine, id, cancel, job, progress) {
+            match self.run_once(engine, id, cancel, job, progress, |_| false) {
                 Some(result) => return result,
                 None => self.wait_until_resumed(id, &woken, cancel)?,
             }
@@ -324,13 +342,8 @@ impl Jobs {
         added.map_err(|error| CommandError::System(error.to_string()))
     }
 
-    /// It will be tried again if it has failed.
-    pub(super) fn queue_again(&self, id: JobId) {
-        self.shared.board.lock().queue_again(id);
-        self.shared.tell_state(id);
-    }
-
-    /// Runs `job` once, on this thread, until it ends or is stopped. `None`: it was paused, or is not to be run.
+    /// Runs `job` once, on this thread, until it ends or is stopped. `None`: it was paused, or is not to be run. A failure that `again`
+    /// says will be tried again leaves it queued.
     pub(super) fn run_once(
         &self,
         engine: &Arc<Engine>,
@@ -338,18 +351,30 @@ impl Jobs {
         cancel: &Stop,
         job: impl FnOnce(&DownloadRequest, &Stop, &mut dyn FnMut(Progress)) -> Result<Downloaded, DownloadError>,
         progress: &mut dyn FnMut(Progress),
+        again: impl FnOnce(&DownloadError) -> bool,
     ) -> Option<Result<Downloaded, DownloadError>> {
-        let shared = &self.shared;
         let stop = match cancel.child() {
             Ok(stop) => stop,
             Err(error) => {
                 let failed = Err(CommandError::System(error.to_string()).into());
-                shared.board.lock().end(id, &failed);
-                shared.tell_state(id);
+                self.shared.board.lock().end(id, &failed, false);
+                self.shared.tell_state(id);
                 return Some(failed);
             }
         };
-        let request = shared.board.lock().begin(id, &stop)?;
+        let request = self.shared.board.lock().begin(id, &stop)?;
+        self.run_begun(engine, Run { id, request, stop, cancel }, job, progress, again)
+    }
+
+    fn run_begun(
+        &self,
+        engine: &Arc<Engine>,
+        run: Run<'_>,
+        job: impl FnOnce(&DownloadRequest, &Stop, &mut dyn FnMut(Progress)) -> Result<Downloaded, DownloadError>,
+        progress: &mut dyn FnMut(Progress),
+        again: impl FnOnce(&DownloadError) -> bool,
+    ) -> Option<Result<Downloaded, DownloadError>> {
+        let (shared, Run { id, request, stop, cancel }) = (&self.shared, run);
         shared.tell_state(id);
         let origin = shared.job(id).map_or(Origin::Asked, |job| job.origin);
         let began = clock::now();
@@ -363,7 +388,8 @@ impl Jobs {
             engine.tally.lock().downloaded(key.size_bytes, took);
         }
         let is_wished = stop.is_triggered() && !cancel.is_triggered();
-        let state = shared.board.lock().end(id, &result);
+        let again = result.as_ref().is_err_and(again);
+        let state = shared.board.lock().end(id, &result, again);
         if is_wished && matches!(state, JobState::Paused | JobState::Cancelled) {
             // The download may have written its record again since this was wished.
             resume::set_aside_records(engine, &request.name);
@@ -371,6 +397,16 @@ impl Jobs {
         shared.tell(&JobNews { id, request: &request, origin, what: What::State(&state) });
         (state != JobState::Paused).then_some(result)
     }
+}
+
+/// A run that has begun.
+struct Run<'a> {
+    id: JobId,
+    request: DownloadRequest,
+    /// Ends this run.
+    stop: Stop,
+    /// Ends it and all others.
+    cancel: &'a Stop,
 }
 
 impl Shared {

@@ -13,7 +13,7 @@ mod request;
 mod target;
 
 pub use conditions::{Selection, Validators, select};
-pub use date::{HttpDate, rfc3339};
+pub use date::HttpDate;
 pub use decoder::RequestDecoder;
 pub use error::RequestError;
 pub use head::{BadHeaderValue, Framing, Head, HeaderValue, chunk, reason_phrase};

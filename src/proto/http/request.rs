@@ -56,7 +56,7 @@ pub struct Request {
 }
 
 /// Headers that have one meaning; a second line, or bytes beyond ASCII, would be read differently by different programs.
-const SINGLE: [&str; 16] = [
+const SINGLE: [&str; 17] = [
     "authorization",
     "content-encoding",
     "content-length",
@@ -70,6 +70,7 @@ const SINGLE: [&str; 16] = [
     "origin",
     "proxy-authorization",
     "range",
+    "sec-fetch-mode",
     "sec-fetch-site",
     "transfer-encoding",
     "user-agent",

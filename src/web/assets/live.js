@@ -1,8 +1,12 @@
-// Brings the regions marked data-live up to date when the server says that something has changed. Every page is whole without this.
+// Brings up to date what a page shows when the server tells of changes. Every page is whole without this.
+//
+// Figures marked data-stat are filled from the stream. Regions of the page marked data-live are fetched again; a page without any, as one
+// that shows a search, is never asked for again, as that would be another search.
 (() => {
   'use strict';
-  const regions = document.querySelectorAll('[data-live]');
-  if (!regions.length || !window.fetch || !window.DOMParser) return;
+  const figures = document.querySelectorAll('[data-stat]');
+  const regions = document.querySelectorAll('main [data-live]');
+  if (!window.fetch || !window.DOMParser) return;
 
   let running = false;
   let missed = false;
@@ -18,6 +22,7 @@
   };
 
   const refresh = async () => {
+    if (!regions.length) return;
     if (running || document.hidden) {
       missed = true;
       return;
@@ -40,6 +45,28 @@
     if (missed && !document.hidden) setTimeout(refresh, 1000);
   };
 
+  // Events come several at a time: one look serves them all.
+  let due = 0;
+  const soon = () => {
+    due = due || setTimeout(() => {
+      due = 0;
+      refresh();
+    }, 50);
+  };
+
+  const hear = (message) => {
+    soon();
+    try {
+      const told = JSON.parse(message.data);
+      if (told.event !== 'stat' || told.value === null) return;
+      for (const place of figures) {
+        if (place.dataset.stat === told.name) place.textContent = told.value;
+      }
+    } catch {
+      // No event of ours.
+    }
+  };
+
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden && missed) refresh();
   });
@@ -47,7 +74,7 @@
   let events = null;
   if (window.EventSource) {
     events = new EventSource('/api/v1/events');
-    events.onmessage = refresh;
+    events.onmessage = hear;
   }
   // Where there is no stream of events, ask.
   setInterval(() => {

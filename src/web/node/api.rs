@@ -4,30 +4,31 @@ use serde_json::{Value, json};
 
 use super::downloads::job_id;
 use super::{Inner, NodeSite, problem_of};
-use crate::node::{Job, JobId, JobState, Origin, ScanSummary};
-use crate::proto::http::{Request, rfc3339};
+use crate::node::{Job, JobId, JobState, OwnFile, events};
+use crate::proto::event::{ErrorCode, Event, rfc3339};
+use crate::proto::http::Request;
 use crate::rt::clock;
-use crate::types::{FileEntry, NodeSummary};
-use crate::web::answer::{Answer, Problem, Reply};
+use crate::web::answer::{Answer, Problem, Reply, TEXT, told};
 use crate::web::asked::{self, NamesAsked, wanted};
-use crate::web::sources::{FoundContent, http_of};
+use crate::web::peers;
+use crate::web::sources::items;
+
+/// What can be asked for below `/api/v1/`.
+const SHOWN: [&str; 10] =
+    ["status", "load", "limits", "files", "find", "peers", "downloads", "stats", "events", "openapi.json"];
+/// What can only be asked to be done.
+const DONE: [&str; 2] = ["updatelist", "replicate"];
+
+/// Whether something is shown at this path of the interface.
+pub(super) fn is_shown(path: &str) -> bool {
+    path.strip_prefix("/api/v1/").is_some_and(|name| {
+        SHOWN.contains(&name) || name.strip_prefix("downloads/").and_then(job_id).is_some()
+    })
+}
 
 /// What there is, for a program that asks at the door.
 pub(super) fn endpoints() -> Answer {
-    let paths = [
-        "status",
-        "load",
-        "limits",
-        "files",
-        "find",
-        "peers",
-        "downloads",
-        "stats",
-        "updatelist",
-        "events",
-        "openapi.json",
-    ];
-    let paths: Vec<String> = paths.iter().map(|path| format!("/api/v1/{path}")).collect();
+    let paths: Vec<String> = SHOWN.iter().chain(&DONE).map(|path| format!("/api/v1/{path}")).collect();
     let others = ["/files/NAME", "/metalink/NAME.meta4", "/metrics", "/healthz", "/readyz"];
     Answer::json(
         200,
@@ -44,19 +45,25 @@ impl Inner {
             "program": "node",
             "version": env!("CARGO_PKG_VERSION"),
             "node": self.node.id().to_string(),
-            "address": self.node.addr().to_string(),
+            "addr": self.node.addr().to_string(),
             "started": rfc3339(started_ns),
             "uptime_ms": uptime.as_millis() as u64,
             "files": self.shelf.len(),
             "load": self.shelf.load(),
             "upload_peers": uploads.peers,
-            "sent_bytes": uploads.sent_bytes,
+            "uploaded_bytes": uploads.sent_bytes,
         });
         Answer::json(200, &status)
     }
 
     pub(super) fn limits(&self) -> Answer {
-        Answer::json(200, &json!({ "max_upload": self.node.max_upload() }))
+        let max_upload_bytes_per_s = self.node.max_upload();
+        Answer::json(200, &told(&Event::Limit { max_upload_bytes_per_s }, json!({})))
+    }
+
+    pub(super) fn load(&self) -> Answer {
+        let load = Event::Load { addr: self.node.addr(), load: self.shelf.load() };
+        Answer::json(200, &told(&load, json!({})))
     }
 
     pub(super) fn files(&self, request: &Request) -> Answer {
@@ -64,15 +71,18 @@ impl Inner {
             Ok(asked) => asked,
             Err(problem) => return problem.json(),
         };
-        let (entries, more) = self.shelf.entries(prefix, after.as_ref(), max);
-        let next = entries.last().filter(|_| more).map(|entry| entry.name.as_str());
-        let items: Vec<Value> = entries.iter().map(|entry| file(entry)).collect();
+        let (files, more) = self.shelf.files(prefix, after.as_ref(), max);
+        let next = files.last().filter(|_| more).map(|file| file.entry.name.as_str());
+        let items: Vec<Value> = files.iter().map(file).collect();
         Answer::json(200, &json!({ "items": items, "next": next }))
     }
 
-    pub(super) fn downloads(&self) -> Answer {
-        let items: Vec<Value> = self.node.jobs().iter().map(job).collect();
-        Answer::json(200, &json!({ "items": items, "next": null }))
+    pub(super) fn downloads(&self, request: &Request) -> Answer {
+        let (jobs, next) = match asked::slice(request) {
+            Ok(slice) => asked::page_of(self.node.jobs(), slice),
+            Err(problem) => return problem.json(),
+        };
+        Answer::json(200, &json!({ "items": jobs.iter().map(job).collect::<Vec<_>>(), "next": next }))
     }
 
     /// The download at `/api/v1/downloads/ID`.
@@ -89,18 +99,35 @@ impl Inner {
         }
     }
 
-    pub(super) fn peers(&self) -> Answer {
+    /// The page of nodes that `(skip, max)` asks for.
+    fn peers(&self, slice: (usize, usize)) -> Answer {
         match self.node.nodes(&self.stop) {
-            Ok(nodes) => Answer::json(
-                200,
-                &json!({ "items": nodes.iter().map(peer).collect::<Vec<_>>(), "next": null }),
-            ),
+            Ok(nodes) => {
+                let (nodes, next) = asked::page_of(nodes, slice);
+                let items: Vec<Value> = nodes.iter().map(|node| peers::json((node, None))).collect();
+                Answer::json(200, &json!({ "items": items, "next": next }))
+            }
             Err(error) => problem_of(&error).json(),
+        }
+    }
+
+    /// 200 once peers can find what is here.
+    pub(super) fn readiness(&self) -> Answer {
+        match self.shelf.why_not_ready() {
+            None => Answer::text(200, TEXT, "ok\n".into()),
+            Some(why) => Answer::text(503, TEXT, format!("{why}\n")).retry_after(1),
         }
     }
 }
 
 impl NodeSite {
+    pub(super) fn peers(&self, request: &Request) -> Reply {
+        match asked::slice(request) {
+            Ok(slice) => self.later(move |inner| inner.peers(slice)),
+            Err(problem) => Reply::Now(problem.json()),
+        }
+    }
+
     pub(super) fn find(&self, request: &Request) -> Reply {
         let query = match wanted(request) {
             Ok(query) => query,
@@ -108,61 +135,28 @@ impl NodeSite {
         };
         self.later(move |inner| match inner.found(&query) {
             Ok(contents) if contents.is_empty() => {
-                Problem::new(404, "not_found", "no node that answers has it", "try again later").json()
+                Problem::new(404, ErrorCode::NotFound, "no node that answers has it", "try again later")
+                    .json()
             }
-            Ok(contents) => {
-                let items: Vec<Value> = contents.iter().map(FoundContent::json).collect();
-                Answer::json(200, &json!({ "items": items, "next": null }))
-            }
+            Ok(contents) => Answer::json(200, &json!({ "items": items(&contents), "next": null })),
             Err(problem) => problem.json(),
         })
     }
 }
 
-/// What a look at the share has changed.
-pub(super) fn summary(summary: &ScanSummary) -> Answer {
-    let ScanSummary { files, added, removed, changed } = summary;
-    Answer::json(200, &json!({ "files": files, "added": added, "removed": removed, "changed": changed }))
-}
-
-fn file(entry: &FileEntry) -> Value {
-    json!({
-        "name": entry.name.as_str(),
-        "size": entry.size_bytes,
-        "b3": entry.content.to_string(),
-        "md5": entry.md5.to_string(),
-        "modified": rfc3339(entry.mtime_ns),
-    })
+fn file(file: &OwnFile) -> Value {
+    told(&events::file(file), json!({ "modified": rfc3339(file.entry.mtime_ns) }))
 }
 
 fn job(job: &Job) -> Value {
-    let Job { id, request, origin, state, figures } = job;
-    let now = clock::now();
-    let is_running = *state == JobState::Running;
-    let rate = figures.rate_bytes_per_s(now).filter(|_| is_running);
+    let (figures, now) = (&job.figures, clock::now());
+    let is_running = job.state == JobState::Running;
     let left = figures.time_left(now).filter(|_| is_running);
-    json!({
-        "id": id.0,
-        "name": request.name.as_str(),
-        "state": state.as_str(),
-        "origin": match origin { Origin::Asked => "asked", Origin::Background => "background", Origin::Unasked => "unasked" },
-        "done_bytes": figures.done_bytes,
-        "total_bytes": figures.total_bytes,
+    let more = json!({
         "fetched_bytes": figures.fetched_bytes,
-        "rate": rate,
-        "left_ms": left.map(|left| left.as_millis() as u64),
+        "rate_bytes_per_s": figures.rate_bytes_per_s(now).filter(|_| is_running),
+        "eta_ms": left.map(|left| left.as_millis() as u64),
         "sources": figures.sources(),
-        "error": match state { JobState::Failed(error) => Some(error.to_string()), _ => None },
-    })
-}
-
-fn peer(summary: &NodeSummary) -> Value {
-    json!({
-        "node": summary.node.to_string(),
-        "address": summary.endpoint.to_string(),
-        "http": http_of(summary).map(|http| format!("http://{http}/")),
-        "state": summary.liveness.to_string(),
-        "files": summary.files,
-        "load": summary.load,
-    })
+    });
+    told(&events::job(job), more)
 }

@@ -1,15 +1,20 @@
-//! What can be asked of a node: begin a download, pause, resume and cancel it, look at the share again, change the upload rate.
+//! What can be asked of a node: begin a download, pause, resume and cancel it, look at the share again, keep copies, change the upload
+//! rate.
 //!
-//! By forms of the node's pages, which lead to a page, and by JSON, which is answered with JSON. All of it runs on a worker: a download's
-//! record is a file.
+//! By forms of the node's pages, which lead to a page, and by JSON, which is answered with JSON. A download's record is a file, so that it
+//! is steered by a thread of its own; what asks others runs on a worker.
 
 use serde::Deserialize;
+use serde_json::json;
 
-use super::{Inner, NodeSite, api, problem_of};
-use crate::node::{DownloadRequest, JobError, JobId};
+use super::{Inner, NodeSite, PAGES, api, files, problem_of};
+use crate::node::{DownloadError, DownloadRequest, JobError, JobId, events};
+use crate::proto::event::ErrorCode;
 use crate::proto::http::{HeaderValue, Method, Request, parameters};
-use crate::types::{Checksum, FileName};
-use crate::web::answer::{Answer, Problem, Reply};
+use crate::types::{Checksum, FileName, Query};
+use crate::web::answer::{Answer, Problem, Reply, told};
+use crate::web::asked;
+use crate::web::metalink;
 
 /// A download that is asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -28,8 +33,20 @@ struct Wish {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Limits {
-    /// Bytes per second; `null`: no limit.
-    max_upload: Option<u64>,
+    /// `null`: no limit. To be said, as a body that says nothing is an accident.
+    #[serde(deserialize_with = "Option::deserialize")]
+    max_upload_bytes_per_s: Option<u64>,
+}
+
+/// Copies that are asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Copies {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    hash: Option<String>,
+    copies: u32,
 }
 
 /// What can be done to a download.
@@ -57,23 +74,38 @@ impl NodeSite {
             if request.method != Method::Put {
                 return Err(Problem::method("GET, HEAD, PUT"));
             }
-            let Limits { max_upload } = json(&request.body)?;
-            self.inner.node.set_max_upload(max_upload);
+            let Limits { max_upload_bytes_per_s } = json(&request.body)?;
+            self.inner.node.set_max_upload(max_upload_bytes_per_s);
             return Ok(Reply::Now(self.inner.limits()));
         }
+        let steered = steered(path);
+        let changed = path == "/downloads"
+            || is_api && matches!(path, "/updatelist" | "/replicate")
+            || steered.is_some();
+        if !changed {
+            return Err(match is_shown(request) {
+                true => Problem::method("GET, HEAD"),
+                false => Problem::not_found("there is nothing at this path"),
+            });
+        }
         if request.method != Method::Post {
-            return Err(Problem::method("GET, HEAD, POST"));
+            return Err(Problem::method(if path == "/downloads" { "GET, HEAD, POST" } else { "POST" }));
         }
         if path == "/downloads" {
             let wish = if is_api { json(&request.body)? } else { form(&request.body)? };
             let wanted = wanted(wish)?;
-            return Ok(self.later(move |inner| shown(inner, inner.begin(wanted), is_api, 202)));
+            return Ok(self.changed(move |inner| shown(inner, inner.begin(wanted), is_api, 202)));
         }
         if path == "/updatelist" && is_api {
             return Ok(self.later(Inner::update_list));
         }
-        let (id, act) = steered(path).ok_or_else(|| Problem::method("GET, HEAD"))?;
-        Ok(self.later(move |inner| shown(inner, inner.steer(id, act), is_api, 200)))
+        if path == "/replicate" {
+            let Copies { name, hash, copies } = json(&request.body)?;
+            let query = asked::query(name.as_deref(), hash.as_deref())?;
+            return Ok(self.later(move |inner| inner.replicate(&query, copies)));
+        }
+        let (id, act) = steered.ok_or_else(|| Problem::not_found("there is nothing at this path"))?;
+        Ok(self.changed(move |inner| shown(inner, inner.steer(id, act), is_api, 200)))
     }
 }
 
@@ -93,16 +125,44 @@ impl Inner {
 
     fn update_list(&self) -> Answer {
         match self.node.update_list(&self.stop) {
-            Ok(summary) => api::summary(&summary),
+            Ok(summary) => Answer::json(200, &told(&events::updated(&summary), json!({}))),
             Err(error) => problem_of(&error).json(),
         }
     }
+
+    fn replicate(&self, query: &Query, copies: u32) -> Answer {
+        match self.node.replicate(query, copies, &self.stop) {
+            Ok(report) => Answer::json(200, &told(&events::replication(&report), json!({}))),
+            Err(DownloadError::Command(error)) => problem_of(&error).json(),
+            Err(error) => {
+                let (status, hint) = match &error {
+                    DownloadError::NotFound(_) => (404, "GET /api/v1/find tells who has what"),
+                    DownloadError::Ambiguous { .. } => (409, "choose one with hash=b3=HEX"),
+                    _ => (503, "try again later"),
+                };
+                Problem::new(status, (&error).into(), error.to_string(), hint).json()
+            }
+        }
+    }
+}
+
+/// Whether what is asked to change is something that is only shown.
+fn is_shown(request: &Request) -> bool {
+    let path = request.path.as_str();
+    let is_page = PAGES.iter().any(|(page, _)| *page == path);
+    let is_file = files::name_of(path).is_some() || metalink::name_of(path).is_some();
+    is_page || is_file || api::is_shown(path) || matches!(path, "/metrics" | "/healthz" | "/readyz")
 }
 
 /// What came of it, in the form of whoever asked.
 fn shown(inner: &Inner, done: Result<JobId, Problem>, is_api: bool, status: u16) -> Answer {
     match done {
-        Ok(id) if is_api => inner.job(id, status),
+        Ok(id) if is_api => {
+            let path = HeaderValue::new(format!("/api/v1/downloads/{id}"));
+            let answer = inner.job(id, status);
+            // Digits behind a path of ours are always a header's value.
+            if status == 202 { path.into_iter().fold(answer, Answer::at) } else { answer }
+        }
         Ok(_) => Answer::see_other(HeaderValue::from("/downloads")),
         Err(problem) if is_api => problem.json(),
         Err(problem) => inner.frame().problem(&problem),
@@ -129,9 +189,9 @@ pub(super) fn job_id(text: &str) -> Option<JobId> {
 
 fn refused(error: &JobError) -> Problem {
     let (status, code) = match error {
-        JobError::NoSuch(_) => (404, "not_found"),
-        JobError::Ended(_) | JobError::Pausing(_) => (409, "conflict"),
-        JobError::TooMany { .. } => (503, "busy"),
+        JobError::NoSuch(_) => (404, ErrorCode::NotFound),
+        JobError::Ended(_) | JobError::Pausing(_) => (409, ErrorCode::Usage),
+        JobError::TooMany { .. } => (503, ErrorCode::Other),
     };
     Problem::new(status, code, error.to_string(), "GET /api/v1/downloads lists them")
 }

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use super::{Inner, NodeSite, own_link};
+use super::{Inner, NodeSite};
 use crate::node::{OpenShared, SharedSending};
+use crate::proto::event::ErrorCode;
 use crate::proto::http::{
-    Head, HeaderValue, HttpDate, Request, Selection, Validators, content_disposition, escape_path, select,
+    Head, HeaderValue, HttpDate, Request, Selection, Validators, content_disposition, select,
 };
 use crate::proto::peer::PeerRefusal;
 use crate::types::{FileEntry, FileName};
 use crate::web::answer::{Answer, Problem, Reply, Sending, Transfer, file_head};
 use crate::web::gate::Visitor;
 use crate::web::metalink;
+use crate::web::sources::file_link;
 
 /// The name in `/files/NAME`, or in `/download/NAME`, as those do who come from older systems.
 pub(super) fn name_of(path: &str) -> Option<&str> {
@@ -52,7 +54,7 @@ impl Inner {
             Selection::PreconditionFailed => {
                 let problem = Problem::new(
                     412,
-                    "changed",
+                    ErrorCode::Digest,
                     "the file is not the one that is meant",
                     "ask without a condition",
                 );
@@ -60,7 +62,7 @@ impl Inner {
             }
             Selection::Unsatisfiable => {
                 let problem =
-                    Problem::new(416, "no_such_range", "the file has no such bytes", "ask within its size");
+                    Problem::new(416, ErrorCode::Usage, "the file has no such bytes", "ask within its size");
                 let mut answer = problem.json();
                 answer.head = answer.head.with("Content-Range", visible(format!("bytes */{size}")));
                 Reply::Now(answer)
@@ -95,17 +97,17 @@ fn refused(refusal: &PeerRefusal) -> Problem {
     match refusal {
         PeerRefusal::Changed => Problem::new(
             409,
-            "changed",
+            ErrorCode::Digest,
             "the file is not as it was published, and is being looked at",
             "try again in a moment",
         ),
         PeerRefusal::Busy => Problem::busy(),
         PeerRefusal::Unreadable(_) => {
-            Problem::new(503, "unreadable", "the file cannot be read", "try another source")
+            Problem::new(503, ErrorCode::LocalIo, "the file cannot be read", "try another source")
         }
         _ => Problem::new(
             404,
-            "not_found",
+            ErrorCode::NotFound,
             "there is no such file here",
             "GET /api/v1/files lists what there is",
         ),
@@ -122,9 +124,8 @@ impl NodeSite {
         self.later(move |inner| {
             let found = inner.found(&wanted.query()).and_then(|mut contents| {
                 for row in contents.iter_mut().flat_map(|content| &mut content.rows) {
-                    if row.state == "self" {
-                        let path = format!("/files/{}", escape_path(row.entry.name.as_str()));
-                        row.link = Some(own_link(visitor.local, &path));
+                    if row.is_own() {
+                        row.link = Some(file_link(visitor.local, &row.holder.name));
                     }
                 }
                 metalink::answer(&wanted, &contents, |key| inner.shelf.manifest(key))

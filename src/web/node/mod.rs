@@ -10,32 +10,39 @@ mod files;
 mod pages;
 mod stats;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::never;
 use parking_lot::Mutex;
-use serde_json::json;
 
 use self::stats::Past;
-use super::answer::{Answer, Problem, Reply};
+use super::answer::{Answer, Problem, Reply, TEXT};
 use super::asked;
 use super::assets;
 use super::gate::{Gate, Visitor};
 use super::metalink;
-use super::page::{Frame, count};
+use super::page::{Figure, Frame};
 use super::reception::Site;
 use super::server::{Extras, WebConfig, WebError, WebServer};
-use super::sources::{FoundContent, SourceRow, file_link};
-use crate::logic::select::LatencyOrigin;
-use crate::node::{CommandError, FoundGroup, FoundRow, JobState, Meant, Node, Shelf, Watching, What};
-use crate::proto::event::Event;
-use crate::proto::http::{Request, escape_path};
+use super::sources::{FoundContent, SourceRow, file_link, file_path};
+use crate::node::{
+    CommandError, FindReport, FoundGroup, FoundRow, JobState, Node, Shelf, Watching, What, events,
+};
+use crate::proto::event::{Event, HolderState};
+use crate::proto::http::Request;
 use crate::rt::{Feed, Stop, clock};
-use crate::types::{Query, limits};
+use crate::types::Query;
 
+/// Path and label of each page.
+const PAGES: [(&str, &str); 5] = [
+    ("/", "Search"),
+    ("/files", "Files"),
+    ("/downloads", "Downloads"),
+    ("/peers", "Peers"),
+    ("/stats", "Stats"),
+];
 /// Threads that send files.
 const FILE_FRONTS: usize = 2;
 
@@ -107,6 +114,12 @@ impl Drop for Announced {
 }
 
 impl NodeSite {
+    /// Has the thread for changes answer with `job`.
+    fn changed(&self, job: impl FnOnce(&Inner) -> Answer + Send + 'static) -> Reply {
+        let inner = Arc::clone(&self.inner);
+        Reply::Changed(Box::new(move || job(&inner)))
+    }
+
     /// Has a worker answer with `job`.
     fn later(&self, job: impl FnOnce(&Inner) -> Answer + Send + 'static) -> Reply {
         let inner = Arc::clone(&self.inner);
@@ -130,21 +143,22 @@ impl Site for NodeSite {
             "/" if request.prefers_json() => api::endpoints(),
             "/" => return self.search_page(request, gate),
             "/files" => inner.files_page(request),
-            "/downloads" => inner.downloads_page(gate.form_token()),
-            "/peers" => return self.later(Inner::peers_page),
+            "/downloads" => inner.downloads_page(request, gate.form_token()),
+            "/peers" => return self.peers_page(request),
             "/stats" => inner.stats_page(),
             "/api/v1/stats" => inner.stats(),
             "/api/v1/events" => return asked::events(request),
             "/api/v1/status" => inner.status(),
-            "/api/v1/load" => Answer::json(200, &json!({ "load": inner.shelf.load() })),
+            "/api/v1/load" => inner.load(),
             "/api/v1/limits" => inner.limits(),
             "/api/v1/files" => inner.files(request),
-            "/api/v1/downloads" => inner.downloads(),
-            "/api/v1/peers" => return self.later(Inner::peers),
+            "/api/v1/downloads" => inner.downloads(request),
+            "/api/v1/peers" => return self.peers(request),
             "/api/v1/find" => return self.find(request),
             "/api/v1/openapi.json" => Answer::text(200, "application/json", assets::OPENAPI.to_owned()),
             "/metrics" => inner.metrics(request),
-            "/healthz" | "/readyz" => Answer::text(200, "text/plain; charset=utf-8", "ok\n".into()),
+            "/healthz" => Answer::text(200, TEXT, "ok\n".into()),
+            "/readyz" => inner.readiness(),
             path if metalink::name_of(path).is_some() => return self.metalink(request, visitor),
             path if path.starts_with("/api/v1/downloads/") => inner.download(path),
             path if path.starts_with("/api/") => Problem::not_found("there is nothing at this path").json(),
@@ -175,70 +189,51 @@ impl Site for NodeSite {
 
 impl Inner {
     fn frame(&self) -> Frame {
-        let files = count(self.shelf.len(), "file");
         Frame {
             program: "node",
             addr: self.node.addr().to_string(),
-            pages: &[
-                ("/", "Search"),
-                ("/files", "Files"),
-                ("/downloads", "Downloads"),
-                ("/peers", "Peers"),
-                ("/stats", "Stats"),
+            pages: &PAGES,
+            summary: vec![
+                Figure { label: "files", stat: "files", value: self.shelf.len() },
+                Figure { label: "load", stat: "load", value: self.shelf.load() as usize },
             ],
-            summary: format!("{files} · load {}", self.shelf.load()),
         }
     }
 
     /// Contents that fit `query`, ranked for a download into this node. Asks all holders.
     fn found(&self, query: &Query) -> Result<Vec<FoundContent>, Problem> {
         let report = self.node.find(query, &self.stop).map_err(|error| problem_of(&error))?;
-        Ok(report.groups.into_iter().map(|group| content_of(group, report.meant)).collect())
+        Ok(contents_of(query, report))
     }
 }
 
-/// One content of a report.
-fn content_of(group: FoundGroup, meant: Option<Meant>) -> FoundContent {
-    let row = |FoundRow { endpoint, http, entry, rating }: FoundRow| {
-        let own_link = || rating.is_none().then(|| format!("/files/{}", escape_path(entry.name.as_str())));
-        SourceRow {
-            link: http.map(|http| file_link(http, &entry.name)).or_else(own_link),
-            entry,
-            endpoint,
-            latency: rating.map(|one| (one.candidate.latency, origin(one.candidate.latency_origin))),
-            load: rating.map(|one| one.candidate.load),
-            score: rating.map(|one| one.score),
-            chosen: rating.is_some() && meant == Some(Meant { key: group.key, first: endpoint }),
-            state: if rating.is_none() { "self" } else { "ok" },
-        }
+/// The contents of a report, with its rows as events tell of them.
+fn contents_of(query: &Query, report: FindReport) -> Vec<FoundContent> {
+    let mut holders = events::found(query, &report).into_iter().filter_map(|event| match event {
+        Event::Found(holder) => Some(holder),
+        _ => None,
+    });
+    let content = |FoundGroup { key, rows }: FoundGroup| {
+        let rows = rows.into_iter().zip(&mut holders).map(|(FoundRow { http, entry, .. }, holder)| {
+            let own_link = || (holder.state == HolderState::Own).then(|| file_path(&holder.name));
+            let link = http.map(|http| file_link(http, &holder.name)).or_else(own_link);
+            SourceRow { md5_origin: entry.md5_origin, link, holder }
+        });
+        FoundContent { key, meant: report.meant.is_some_and(|meant| meant.key == key), rows: rows.collect() }
     };
-    let rows = group.rows.into_iter().take(limits::HTTP_ROWS_MAX).map(row).collect();
-    FoundContent { key: group.key, rows }
-}
-
-fn origin(origin: LatencyOrigin) -> &'static str {
-    match origin {
-        LatencyOrigin::Table => "table",
-        LatencyOrigin::Default => "default",
-        LatencyOrigin::Measured => "measured",
-    }
+    report.groups.into_iter().map(content).collect()
 }
 
 fn problem_of(error: &CommandError) -> Problem {
-    let (code, hint) = match error {
+    let hint = match error {
         CommandError::NoTracker { .. } | CommandError::TrackerRefused { .. } => {
-            ("no_tracker", "start the tracker, or wait until it is back")
+            "start the tracker, or wait until it is back"
         }
-        CommandError::NoneAnswered(_) | CommandError::Unreachable { .. } => ("no_answer", "try again later"),
-        CommandError::Latency { .. } | CommandError::Share(_) => {
-            ("local", "mend it on the machine of this node")
-        }
-        CommandError::System(_) | CommandError::Cancelled => ("busy", "try again later"),
+        CommandError::Latency { .. } | CommandError::Share(_) => "mend it on the machine of this node",
+        CommandError::NoneAnswered(_)
+        | CommandError::Unreachable { .. }
+        | CommandError::System(_)
+        | CommandError::Cancelled => "try again later",
     };
-    Problem::new(503, code, error.to_string(), hint)
-}
-
-/// Where this very server is reached by whoever asked: our end of the connection.
-fn own_link(local: SocketAddr, path: &str) -> String {
-    format!("http://{local}{path}")
+    Problem::new(503, error.into(), error.to_string(), hint)
 }

@@ -6,14 +6,22 @@ use super::{Inner, NodeSite};
 use crate::node::{Job, JobState};
 use crate::proto::http::{Request, escape_path, escape_value};
 use crate::rt::clock;
-use crate::types::{FileEntry, FileName, Liveness, NodeSummary, limits};
+use crate::types::{FileEntry, FileName, Query, limits};
 use crate::web::answer::{Answer, Reply};
+use crate::web::asked::{page_of, skipped};
 use crate::web::gate::Gate;
-use crate::web::page::{NONE, count, search_form, size, span};
-use crate::web::sources::http_of;
-use crate::web::sources::{FoundContent, query_of};
+use crate::web::page::{NONE, count, rate, search_form, size, span};
+use crate::web::peers;
+use crate::web::sources::{FoundContent, SourceRow, file_path, query_of, tables};
 
 impl NodeSite {
+    pub(super) fn peers_page(&self, request: &Request) -> Reply {
+        match skipped(request, "skip") {
+            Ok(skip) => self.later(move |inner| inner.peers_page(skip)),
+            Err(problem) => Reply::Now(self.inner.frame().problem(&problem)),
+        }
+    }
+
     pub(super) fn search_page(&self, request: &Request, gate: &Gate) -> Reply {
         let text = request.parameter("q").unwrap_or_default().to_owned();
         let query = match query_of(&text) {
@@ -26,7 +34,7 @@ impl NodeSite {
         };
         let form = gate.form_token().to_owned();
         self.later(move |inner| match inner.found(&query) {
-            Ok(contents) => inner.search_page(&text, 200, &results(&contents, &form)),
+            Ok(contents) => inner.search_page(&text, 200, &results(&contents, &query, &form)),
             Err(problem) => {
                 let note = html! { p.note role="alert" { (problem.message) ": " (problem.hint) } };
                 inner.search_page(&text, problem.status, &note)
@@ -35,12 +43,12 @@ impl NodeSite {
     }
 }
 
-fn results(contents: &[FoundContent], form: &str) -> Markup {
+fn results(contents: &[FoundContent], query: &Query, form: &str) -> Markup {
     let sources: usize = contents.iter().map(|content| content.rows.len()).sum();
     html! {
         @if contents.is_empty() { p role="status" { "No node that answers has it." } }
         @else { p role="status" { (count(sources, "source")) " of " (count(contents.len(), "content")) ", best first." } }
-        @for content in contents { (content.table(&action(content, form))) br; }
+        (tables(contents, query, |content| action(content, form)))
     }
 }
 
@@ -48,14 +56,14 @@ fn results(contents: &[FoundContent], form: &str) -> Markup {
 fn action(content: &FoundContent, form: &str) -> Markup {
     let Some(first) = content.rows.first() else { return html! {} };
     let metalink =
-        format!("/metalink/{}.meta4?hash=b3%3D{}", escape_path(first.entry.name.as_str()), content.key.id);
-    let is_here = content.rows.iter().any(|row| row.state == "self");
+        format!("/metalink/{}.meta4?hash=b3%3D{}", escape_path(first.holder.name.as_str()), content.key.id);
+    let is_here = content.rows.iter().any(SourceRow::is_own);
     html! {
         " · " a href=(metalink) { "metalink" } " "
         @if !is_here {
             form.inline action="/downloads" method="post" {
                 input type="hidden" name="form" value=(form);
-                input type="hidden" name="name" value=(first.entry.name.as_str());
+                input type="hidden" name="name" value=(first.holder.name.as_str());
                 input type="hidden" name="checksum" value=(format!("b3={}", content.key.id));
                 button.small { "Download into this node" }
             }
@@ -82,7 +90,7 @@ impl Inner {
     pub(super) fn files_page(&self, request: &Request) -> Answer {
         // What is no name comes before none.
         let after = request.parameter("after").and_then(|text| FileName::new(text).ok());
-        let (entries, more) = self.shelf.entries("", after.as_ref(), limits::HTTP_ROWS_MAX);
+        let (files, more) = self.shelf.files("", after.as_ref(), limits::HTTP_PAGE_ROWS);
         let main = html! {
             h1 { "Files of this node" }
             div.scroll {
@@ -94,21 +102,26 @@ impl Inner {
                         }
                     }
                     tbody {
-                        @for entry in &entries { (file_row(entry)) }
-                        @if entries.is_empty() { tr { td colspan="4" { "There is no file in the shared directory yet." } } }
+                        @for file in &files { (file_row(&file.entry)) }
+                        @if files.is_empty() { tr { td colspan="4" { "There is no file in the shared directory yet." } } }
                     }
                 }
             }
-            @if let Some(last) = entries.last().filter(|_| more) {
-                p { a href=(format!("/files?after={}", escape_value(last.name.as_str()))) rel="next" { "Further files" } }
+            @if let Some(last) = files.last().filter(|_| more) {
+                p { a href=(format!("/files?after={}", escape_value(last.entry.name.as_str()))) rel="next" { "Further files" } }
             }
         };
         Answer::page(200, self.frame().page("/files", "Files", &main))
     }
 
-    pub(super) fn downloads_page(&self, form: &str) -> Answer {
+    pub(super) fn downloads_page(&self, request: &Request, form: &str) -> Answer {
+        let skip = match skipped(request, "skip") {
+            Ok(skip) => skip,
+            Err(problem) => return self.frame().problem(&problem),
+        };
         let mut jobs = self.node.jobs();
         jobs.reverse();
+        let (jobs, next) = page_of(jobs, (skip, limits::HTTP_PAGE_ROWS));
         let main = html! {
             h1 { "Downloads" }
             div #downloads data-live {
@@ -129,59 +142,41 @@ impl Inner {
                     }
                 }
             }
+            (further("/downloads", next.as_deref(), "Earlier downloads"))
         };
         Answer::page(200, self.frame().page("/downloads", "Downloads", &main))
     }
 
-    pub(super) fn peers_page(&self) -> Answer {
+    fn peers_page(&self, skip: usize) -> Answer {
         let nodes = match self.node.nodes(&self.stop) {
             Ok(nodes) => nodes,
             Err(error) => return self.frame().problem(&super::problem_of(&error)),
         };
+        let caption = format!("{} as the tracker tells, by address", count(nodes.len(), "node"));
+        let (nodes, next) = page_of(nodes, (skip, limits::HTTP_PAGE_ROWS));
         let main = html! {
             h1 { "Peers" }
-            div.scroll {
-                table.stack {
-                    caption { (count(nodes.len(), "node")) " as the tracker tells, by address" }
-                    thead {
-                        tr {
-                            th scope="col" { "Address" } th scope="col" { "State" } th.num scope="col" { "Files" }
-                            th.num scope="col" { "Load" } th scope="col" { "Node" }
-                        }
-                    }
-                    tbody { @for node in nodes.iter().take(limits::HTTP_ROWS_MAX) { (peer_row(node)) } }
-                }
-            }
+            (peers::table(&caption, false, nodes.iter().map(|node| (node, None))))
+            (further("/peers", next.as_deref(), "Further nodes"))
         };
         Answer::page(200, self.frame().page("/peers", "Peers", &main))
+    }
+}
+
+/// A link to the next page of a list, if there is one.
+fn further(path: &str, next: Option<&str>, label: &str) -> Markup {
+    html! {
+        @if let Some(next) = next { p { a href=(format!("{path}?skip={next}")) rel="next" { (label) } } }
     }
 }
 
 fn file_row(entry: &FileEntry) -> Markup {
     html! {
         tr {
-            th scope="row" { a href=(format!("/files/{}", escape_path(entry.name.as_str()))) download { (entry.name.to_string()) } }
+            th scope="row" { a href=(file_path(&entry.name)) download { (entry.name.to_string()) } }
             td.num data-label="Size" { (size(entry.size_bytes)) }
             td.mono data-label="MD5" { (entry.md5) }
             td.mono data-label="BLAKE3" { (entry.content) }
-        }
-    }
-}
-
-fn peer_row(node: &NodeSummary) -> Markup {
-    let tone = if node.liveness == Liveness::Live { "tag good" } else { "tag warn" };
-    html! {
-        tr {
-            th.mono scope="row" {
-                @match http_of(node) {
-                    Some(http) => a href=(format!("http://{http}/")) { (node.endpoint) },
-                    None => (node.endpoint),
-                }
-            }
-            td data-label="State" { span class=(tone) { (node.liveness) } }
-            td.num data-label="Files" { (node.files) }
-            td.num data-label="Load" { @match node.load { Some(load) => (load), None => (NONE) } }
-            td.mono data-label="Node" { (node.node) }
         }
     }
 }
@@ -197,7 +192,7 @@ fn job_row(job: &Job, form: &str) -> Markup {
         JobState::Paused | JobState::Queued => "tag warn",
         JobState::Running | JobState::Cancelled => "tag",
     };
-    let rate = figures.rate_bytes_per_s(now).filter(|_| is_running);
+    let per_s = figures.rate_bytes_per_s(now).filter(|_| is_running);
     let left = figures.time_left(now).filter(|_| is_running);
     let name = request.name.to_string();
     html! {
@@ -211,16 +206,14 @@ fn job_row(job: &Job, form: &str) -> Markup {
                 progress max="100" value=(percent) aria-label=(format!("{name}: {percent} %")) { (percent) " %" }
                 span.num { (percent) " % " @if figures.total_bytes > 0 { span.soft { "of " (size(figures.total_bytes)) } } }
             }
-            td.num data-label="Rate" { @match rate { Some(rate) => { (size(rate)) "/s" }, None => (NONE) } }
+            td.num data-label="Rate" { @match per_s { Some(per_s) => (rate(per_s)), None => (NONE) } }
             td.num data-label="Left" { @match left { Some(left) => (span(left)), None => (NONE) } }
             td.num data-label="Sources" { (figures.sources()) }
             td data-label="Actions" {
                 @match state {
-                    JobState::Running | JobState::Queued => {
-                        (button(job, "pause", "Pause", form)) (button(job, "cancel", "Cancel", form))
-                    },
-                    JobState::Paused => { (button(job, "resume", "Resume", form)) (button(job, "cancel", "Cancel", form)) },
-                    JobState::Done(_) => a href=(format!("/files/{}", escape_path(request.name.as_str()))) download { "Save a copy" },
+                    JobState::Running | JobState::Queued => (buttons(job, ("pause", "Pause"), form)),
+                    JobState::Paused => (buttons(job, ("resume", "Resume"), form)),
+                    JobState::Done(_) => a href=(file_path(&request.name)) download { "Save a copy" },
                     JobState::Failed(_) | JobState::Cancelled => (NONE),
                 }
             }
@@ -228,12 +221,16 @@ fn job_row(job: &Job, form: &str) -> Markup {
     }
 }
 
-fn button(job: &Job, act: &str, label: &str, form: &str) -> Markup {
-    let spoken = format!("{label} {}", job.request.name);
+/// What can be done with a job that has not ended: `act` with its label, or a cancel.
+fn buttons(job: &Job, (act, label): (&str, &str), form: &str) -> Markup {
+    let Job { id, request, .. } = job;
     html! {
-        form.inline action=(format!("/downloads/{}/{act}", job.id)) method="post" {
+        form.inline method="post" {
             input type="hidden" name="form" value=(form);
-            button.small.plain #(format!("{act}-{}", job.id)) aria-label=(spoken) { (label) }
+            @for (act, label) in [(act, label), ("cancel", "Cancel")] {
+                button.small.plain #(format!("{act}-{id}")) formaction=(format!("/downloads/{id}/{act}"))
+                    aria-label=(format!("{label} {}", request.name)) { (label) }
+            }
         }
     }
 }

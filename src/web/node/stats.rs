@@ -1,33 +1,27 @@
 //! What a node did lately: bytes sent and fetched, and the last searches with their answers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytesize::ByteSize;
 use maud::{Markup, html};
 use serde_json::json;
 
 use super::Inner;
 use crate::logic::history::{History, SLOT};
-use crate::node::JobId;
 use crate::proto::event::{Event, Record};
 use crate::proto::http::escape_value;
 use crate::rt::{Follower, clock};
 use crate::types::{Printable, limits};
 use crate::web::answer::Answer;
-use crate::web::page::{moment, size, span};
-use crate::web::plot;
+use crate::web::page::{moment, rate, size, span};
+use crate::web::plot::{self, Scale};
 
 /// Of bounded size; brought up to date every few seconds.
 #[derive(Debug)]
 pub(super) struct Past {
-    sent: History,
-    /// What the count of sent bytes was.
-    sent_before: u64,
-    fetched: History,
-    /// What each download had fetched.
-    fetched_before: HashMap<JobId, u64>,
+    sent: Counted,
+    fetched: Counted,
     told: Follower,
     /// The last first.
     searches: VecDeque<Arc<Record>>,
@@ -35,14 +29,7 @@ pub(super) struct Past {
 
 impl Past {
     pub(super) fn new(told: Follower, now: Instant) -> Past {
-        Past {
-            sent: History::new(now),
-            sent_before: 0,
-            fetched: History::new(now),
-            fetched_before: HashMap::new(),
-            told,
-            searches: VecDeque::new(),
-        }
+        Past { sent: Counted::new(now), fetched: Counted::new(now), told, searches: VecDeque::new() }
     }
 
     /// Takes note of searches that were told since the last time.
@@ -55,22 +42,36 @@ impl Past {
         self.searches.truncate(limits::RECENT_FINDS_MAX);
     }
 
-    /// `sent` bytes in all, and so many `fetched` by each download that is known.
-    fn sample(&mut self, sent: u64, fetched: HashMap<JobId, u64>, now: Instant) {
-        self.sent.add(sent.saturating_sub(self.sent_before), now);
-        self.sent_before = sent;
-        let before = |id: &JobId| self.fetched_before.get(id).copied().unwrap_or(0);
-        let more = fetched.iter().map(|(id, bytes)| bytes.saturating_sub(before(id))).sum();
-        self.fetched.add(more, now);
-        self.fetched_before = fetched;
+    /// Bytes sent and fetched since the start.
+    fn sample(&mut self, sent: u64, fetched: u64, now: Instant) {
+        self.sent.note(sent, now);
+        self.fetched.note(fetched, now);
+    }
+}
+
+/// The history of a count that never shrinks.
+#[derive(Debug)]
+struct Counted {
+    history: History,
+    most: u64,
+}
+
+impl Counted {
+    fn new(now: Instant) -> Counted {
+        Counted { history: History::new(now), most: 0 }
+    }
+
+    /// The count was `total`; who has read it earlier and comes later changes nothing.
+    fn note(&mut self, total: u64, now: Instant) {
+        self.history.add(total.saturating_sub(self.most), now);
+        self.most = self.most.max(total);
     }
 }
 
 impl Inner {
     /// Adds up what was sent and fetched since the last time.
     pub(super) fn sample(&self) {
-        let sent = self.node.upload_meter().now().sent_bytes;
-        let fetched = self.node.jobs().iter().map(|job| (job.id, job.figures.fetched_bytes)).collect();
+        let (sent, fetched) = (self.node.upload_meter().now().sent_bytes, self.node.fetched_bytes());
         self.past.lock().sample(sent, fetched, clock::now());
     }
 
@@ -80,17 +81,11 @@ impl Inner {
         let (sent, fetched, searches) = {
             let mut past = self.past.lock();
             past.note_searches();
-            (past.sent.sums(now), past.fetched.sums(now), past.searches.clone())
+            (past.sent.history.sums(now), past.fetched.history.sums(now), past.searches.clone())
         };
-        let search = |search: &Arc<Record>| {
-            let Event::Searched { query, rows, addr, took_us, .. } = &search.event else {
-                return json!(null);
-            };
-            json!({ "at": search.ts, "query": query, "rows": rows, "chosen": addr, "took_us": took_us })
-        };
-        let recent: Vec<_> = searches.iter().map(search).collect();
-        let history =
-            json!({ "slot_ms": SLOT.as_millis() as u64, "sent_bytes": sent, "fetched_bytes": fetched });
+        let recent: Vec<&Record> = searches.iter().map(Arc::as_ref).collect();
+        let slot_ms = SLOT.as_millis() as u64;
+        let history = json!({ "slot_ms": slot_ms, "uploaded_bytes": sent, "fetched_bytes": fetched });
         Answer::json(200, &json!({ "history": history, "recent": recent }))
     }
 
@@ -100,10 +95,8 @@ impl Inner {
         let (sent, fetched, searches) = {
             let mut past = self.past.lock();
             past.note_searches();
-            (past.sent.per_s(now), past.fetched.per_s(now), past.searches.clone())
+            (past.sent.history.per_s(now), past.fetched.history.per_s(now), past.searches.clone())
         };
-        // In decimal units, as the line of a plot is at a round number of bytes.
-        let rate = |top: f64| format!("{}/s", ByteSize(top as u64).display().si());
         let main = html! {
             h1 { "Stats" }
             div #stats data-live {
@@ -111,13 +104,13 @@ impl Inner {
                     div { dt { "Load" } dd { (self.shelf.load()) } }
                     div { dt { "Sent" } dd { (size(uploads.sent_bytes)) } }
                     div { dt { "Uploads to" } dd { (uploads.peers) } }
-                    div { dt { "Upload limit" } dd { (self.node.max_upload().map_or("none".into(), |limit| rate(limit as f64))) } }
+                    div { dt { "Upload limit" } dd { (self.node.max_upload().map_or("none".into(), rate)) } }
                     div { dt { "Files" } dd { (self.shelf.len()) } }
                     div { dt { "Up for" } dd { (span(now.saturating_duration_since(self.started))) } }
                 }
-                (plot::figure(&sent, "Bytes of files sent per second", rate))
+                (plot::figure(&sent, "Bytes of files sent per second", Scale::Bytes))
                 br;
-                (plot::figure(&fetched, "Bytes of files fetched per second", rate))
+                (plot::figure(&fetched, "Bytes of files fetched per second", Scale::Bytes))
                 h2 { "Recent searches" }
                 div.scroll {
                     table.stack {
@@ -169,13 +162,12 @@ mod tests {
     fn bytes_count_once_however_often_they_are_looked_at() {
         let now = clock::now();
         let mut past = Past::new(crate::rt::Feed::default().follow(), now);
-        let jobs = |list: &[(u64, u64)]| list.iter().map(|(id, bytes)| (JobId(*id), *bytes)).collect();
-        past.sample(100, jobs(&[(1, 10)]), now);
-        past.sample(100, jobs(&[(1, 10), (2, 5)]), now);
-        past.sample(150, jobs(&[(1, 30), (2, 5)]), now);
-        // One that begins anew counts from its beginning; one that is forgotten takes nothing back.
-        past.sample(150, jobs(&[(2, 1)]), now);
-        past.sample(150, jobs(&[(2, 4)]), now);
-        assert_eq!((past.sent.sums(now), past.fetched.sums(now)), (vec![150], vec![38]));
+        past.sample(100, 10, now);
+        past.sample(100, 15, now);
+        past.sample(150, 35, now);
+        // Two look at once, and the one that was first writes last.
+        past.sample(120, 30, now);
+        past.sample(150, 38, now);
+        assert_eq!((past.sent.history.sums(now), past.fetched.history.sums(now)), (vec![150], vec![38]));
     }
 }

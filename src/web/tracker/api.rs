@@ -4,15 +4,17 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::TrackerSite;
+use super::{TrackerSite, known};
 use crate::logic::history::SLOT;
-use crate::proto::http::{Request, rfc3339};
+use crate::proto::event::{ErrorCode, Event, rfc3339};
+use crate::proto::http::Request;
 use crate::rt::clock;
-use crate::tracker::{KnownNode, RecentFind, Via};
-use crate::types::FileName;
-use crate::web::answer::{Answer, Problem};
-use crate::web::asked::{self, NamesAsked, rows, skipped, wanted};
-use crate::web::sources::{FoundContent, http_of, text_of};
+use crate::tracker::{RecentFind, Via};
+use crate::types::{FileName, limits};
+use crate::web::answer::{Answer, Problem, told};
+use crate::web::asked::{self, NamesAsked, wanted};
+use crate::web::peers;
+use crate::web::sources::items;
 
 /// What there is, for a program that asks at the door.
 pub(super) fn endpoints() -> Answer {
@@ -32,24 +34,27 @@ impl TrackerSite {
         let status = json!({
             "program": "tracker",
             "version": env!("CARGO_PKG_VERSION"),
-            "address": self.view.addr().to_string(),
+            "addr": self.view.addr().to_string(),
             "epoch": format!("{:016x}", self.view.epoch().0),
             "started": rfc3339(started_ns),
             "uptime_ms": uptime.as_millis() as u64,
-            "peers": { "live": counts.live, "suspect": counts.suspect, "unproved": counts.unproved },
+            "nodes_live": counts.live,
+            "nodes_suspect": counts.suspect,
+            "nodes_unproved": counts.unproved,
             "files": counts.files,
         });
         Answer::json(200, &status)
     }
 
     pub(super) fn peers(&self, request: &Request) -> Answer {
-        let (skip, max) = match (skipped(request, "cursor"), rows(request)) {
-            (Ok(skip), Ok(max)) => (skip, max),
-            (Err(problem), _) | (_, Err(problem)) => return problem.json(),
+        let (skip, max) = match asked::slice(request) {
+            Ok(slice) => slice,
+            Err(problem) => return problem.json(),
         };
         let (nodes, more) = self.view.nodes(skip, max);
         let next = more.then(|| (skip + nodes.len()).to_string());
-        Answer::json(200, &json!({ "items": nodes.iter().map(peer).collect::<Vec<_>>(), "next": next }))
+        let items: Vec<Value> = nodes.iter().map(|node| peers::json(known(node))).collect();
+        Answer::json(200, &json!({ "items": items, "next": next }))
     }
 
     pub(super) fn files(&self, request: &Request) -> Answer {
@@ -59,22 +64,26 @@ impl TrackerSite {
         };
         let (names, more) = self.view.names(prefix, after.as_ref(), max);
         let next = names.last().filter(|_| more).map(FileName::as_str);
-        let items: Vec<Value> = names.iter().map(|name| json!({ "name": name.as_str() })).collect();
+        let items: Vec<Value> =
+            names.iter().map(|name| told(&Event::Name { name: name.clone() }, json!({}))).collect();
         Answer::json(200, &json!({ "items": items, "next": next }))
     }
 
     pub(super) fn find(&self, request: &Request, asker: IpAddr) -> Answer {
         let found = wanted(request).and_then(|query| {
-            self.found(&query, asker).map_err(|why| Problem::bad(why, "ask for fewer rows"))
+            self.found(&query, limits::HTTP_ROWS_MAX, asker)
+                .map_err(|why| Problem::bad(why, "ask for something else"))
         });
         match found {
-            Ok((contents, _)) if contents.is_empty() => {
-                Problem::new(404, "not_found", "no live node has it", "GET /api/v1/files lists what there is")
-                    .json()
-            }
+            Ok((contents, _)) if contents.is_empty() => Problem::new(
+                404,
+                ErrorCode::NotFound,
+                "no live node has it",
+                "GET /api/v1/files lists what there is",
+            )
+            .json(),
             Ok((contents, more)) => {
-                let items: Vec<Value> = contents.iter().map(FoundContent::json).collect();
-                Answer::json(200, &json!({ "items": items, "next": null, "truncated": more }))
+                Answer::json(200, &json!({ "items": items(&contents), "next": null, "truncated": more }))
             }
             Err(problem) => problem.json(),
         }
@@ -98,29 +107,22 @@ impl TrackerSite {
     }
 }
 
-fn peer(node: &KnownNode) -> Value {
-    let KnownNode { summary, silent_for } = node;
-    json!({
-        "node": summary.node.to_string(),
-        "address": summary.endpoint.to_string(),
-        "http": http_of(summary).map(|http| format!("http://{http}/")),
-        "state": summary.liveness.to_string(),
-        "files": summary.files,
-        "load": summary.load,
-        "silent_ms": silent_for.as_millis() as u64,
-    })
-}
-
+/// As nodes tell of their searches; a tracker does not know with which source a download begins.
 fn recent(find: &RecentFind) -> Value {
-    json!({
+    let searched = Event::Searched {
+        query: find.query.to_string(),
+        rows: find.rows as u64,
+        addr: None,
+        score_ms: None,
+        took_us: u64::try_from(find.took.as_micros()).unwrap_or(u64::MAX),
+    };
+    let more = json!({
         "id": find.number,
-        "at": rfc3339(find.at_ns),
-        "query": text_of(&find.query),
+        "ts": rfc3339(find.at_ns),
         "asker": find.asker.to_string(),
         "via": match find.via { Via::Native => "native", Via::Http => "http" },
-        "rows": find.rows,
         "more": find.more,
         "sources": find.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "took_us": find.took.as_micros() as u64,
-    })
+    });
+    told(&searched, more)
 }

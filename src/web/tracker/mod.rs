@@ -4,22 +4,25 @@ mod api;
 mod figures;
 mod pages;
 
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
-use super::answer::{Answer, Problem, Reply};
+use super::answer::{Answer, Problem, Reply, TEXT};
 use super::asked;
 use super::assets;
 use super::gate::{Gate, Visitor};
 use super::metalink;
-use super::page::{Frame, count};
+use super::page::{Figure, Frame};
+use super::peers::Known;
 use super::reception::Site;
 use super::server::{Extras, WebConfig, WebError, WebServer};
-use super::sources::{FoundContent, SourceRow, file_link, http_of, is_part};
-use crate::proto::event::Event;
+use super::sources::{FoundContent, SourceRow, file_link, http_of};
+use crate::logic::select::{Choice, choose_content};
+use crate::proto::event::{Event, Holder as ToldHolder, HolderState};
 use crate::proto::http::Request;
 use crate::rt::{Feed, Stop};
-use crate::tracker::{Holder, View};
-use crate::types::{ContentKey, Query, limits};
+use crate::tracker::{Holder, KnownNode, View};
+use crate::types::{ContentKey, Geometry, Holding, Provider, Query, limits};
 
 /// Serves what `view` sees until the server is stopped or dropped.
 ///
@@ -32,6 +35,10 @@ pub fn serve_tracker(view: View, config: &WebConfig) -> Result<WebServer, WebErr
 
 struct TrackerSite {
     view: View,
+}
+
+fn known(node: &KnownNode) -> Known<'_> {
+    (&node.summary, Some(node.silent_for))
 }
 
 impl Site for TrackerSite {
@@ -57,7 +64,8 @@ impl Site for TrackerSite {
             "/api/v1/openapi.json" => Answer::text(200, "application/json", assets::OPENAPI.to_owned()),
             "/metrics" => self.metrics(request),
             path if metalink::name_of(path).is_some() => self.metalink(request, asker),
-            "/healthz" | "/readyz" => Answer::text(200, "text/plain; charset=utf-8", "ok\n".into()),
+            // It is ready with its first answer: whoever is to register finds it.
+            "/healthz" | "/readyz" => Answer::text(200, TEXT, "ok\n".into()),
             path if path.starts_with("/api/") => Problem::not_found("there is nothing at this path").json(),
             _ => self.frame().problem(&Problem::not_found("there is no such page")),
         })
@@ -84,42 +92,83 @@ impl Site for TrackerSite {
     }
 }
 
+/// The content that a download would take if all of `holders` answered: replicas have no vote where anybody has more than replicas.
+fn meant(holders: &[Holder]) -> Option<ContentKey> {
+    let mut votes: BTreeMap<ContentKey, [BTreeSet<SocketAddr>; 2]> = BTreeMap::new();
+    for Holder { provider: Provider { endpoint, entry, .. }, .. } in holders {
+        let [own, all] = votes.entry(entry.key()).or_default();
+        if entry.holding == Holding::Full {
+            all.insert(*endpoint);
+            own.extend((!entry.is_replica()).then_some(*endpoint));
+        }
+    }
+    let counted = usize::from(votes.values().all(|[own, _]| own.is_empty()));
+    let votes: Vec<_> = votes.iter().map(|(key, who)| (*key, who[counted].len())).collect();
+    match choose_content(&votes) {
+        Choice::One(key) | Choice::Majority { key, .. } => Some(key),
+        Choice::Ambiguous => None,
+    }
+}
+
 impl TrackerSite {
     fn frame(&self) -> Frame {
         let counts = self.view.counts();
-        let nodes = count(counts.live, "live node");
         Frame {
             program: "tracker",
             addr: self.view.addr().to_string(),
             pages: &[("/", "Search"), ("/peers", "Peers"), ("/stats", "Stats")],
-            summary: format!("{nodes} · {}", count(counts.files, "file")),
+            summary: vec![
+                Figure { label: "live nodes", stat: "nodes_live", value: counts.live },
+                Figure { label: "files", stat: "files", value: counts.files },
+            ],
         }
     }
 
     /// Contents that fit `query`, most live full holders first; in each the least loaded first, as far as they have told.
-    fn found(&self, query: &Query, asker: IpAddr) -> Result<(Vec<FoundContent>, bool), String> {
-        let found = self.view.find(query, (0, limits::HTTP_ROWS_MAX), asker);
+    fn found(
+        &self,
+        query: &Query,
+        rows_max: usize,
+        asker: IpAddr,
+    ) -> Result<(Vec<FoundContent>, bool), String> {
+        let found = self.view.find(query, rows_max, asker);
         let (holders, more) = found.map_err(|error| error.to_string())?;
         let mut contents: Vec<FoundContent> = Vec::new();
+        let meant = meant(&holders);
         for Holder { provider, node } in holders {
             let key: ContentKey = provider.entry.key();
-            let row = SourceRow {
-                endpoint: provider.endpoint,
-                link: node.as_ref().and_then(http_of).map(|http| file_link(http, &provider.entry.name)),
-                latency: None,
-                load: node.and_then(|node| node.load),
-                score: None,
-                chosen: false,
-                state: "ok",
-                entry: provider.entry,
+            let link = node.as_ref().and_then(http_of).map(|http| file_link(http, &provider.entry.name));
+            let entry = provider.entry;
+            let total_pieces = Geometry::of(entry.size_bytes).count().unwrap_or(u32::MAX);
+            let (state, have_pieces) = match entry.holding {
+                Holding::Full => (HolderState::Full, total_pieces),
+                Holding::Pieces(have) => (HolderState::Part, have),
             };
+            let holder = ToldHolder {
+                name: entry.name,
+                addr: provider.endpoint,
+                size_bytes: entry.size_bytes,
+                md5: entry.md5.to_string(),
+                b3: entry.content.to_string(),
+                state,
+                have_pieces,
+                total_pieces,
+                latency_ms: None,
+                latency_from: None,
+                load: node.and_then(|node| node.load),
+                score_ms: None,
+                chosen: false,
+            };
+            let row = SourceRow { holder, md5_origin: entry.md5_origin, link };
             match contents.iter_mut().find(|content| content.key == key) {
                 Some(content) => content.rows.push(row),
-                None => contents.push(FoundContent { key, rows: vec![row] }),
+                None => contents.push(FoundContent { key, meant: meant == Some(key), rows: vec![row] }),
             }
         }
         for content in &mut contents {
-            content.rows.sort_by_key(|row| (is_part(row), row.load.unwrap_or(u32::MAX), row.endpoint));
+            content.rows.sort_by_key(|SourceRow { holder, .. }| {
+                (holder.state == HolderState::Part, holder.load.unwrap_or(u32::MAX), holder.addr)
+            });
         }
         contents.sort_by_key(|content| (std::cmp::Reverse(content.full_sources().count()), content.key));
         Ok((contents, more))
@@ -130,7 +179,7 @@ impl TrackerSite {
     /// The metalink of a file: those with all of it that serve HTTP, the least loaded first.
     fn metalink(&self, request: &Request, asker: IpAddr) -> Answer {
         let wanted = metalink::wanted(request).and_then(|wanted| {
-            let found = self.found(&wanted.query(), asker);
+            let found = self.found(&wanted.query(), limits::HTTP_ROWS_MAX, asker);
             let (contents, _) = found.map_err(|why| Problem::bad(why, "ask for another name"))?;
             metalink::answer(&wanted, &contents, |_| None)
         });

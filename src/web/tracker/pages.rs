@@ -4,17 +4,18 @@ use std::net::IpAddr;
 
 use maud::{Markup, html};
 
-use super::TrackerSite;
-use crate::proto::http::{Request, escape_value, rfc3339};
+use super::{TrackerSite, known};
+use crate::proto::event::rfc3339;
+use crate::proto::http::{Request, escape_value};
 use crate::rt::clock;
-use crate::tracker::{KnownNode, RecentFind, Via};
-use crate::types::{FileName, Liveness, limits};
+use crate::tracker::{RecentFind, Via};
+use crate::types::{FileName, limits};
 use crate::web::answer::Answer;
 use crate::web::asked::skipped;
-use crate::web::page::{NONE, count, moment, search_form, span};
-use crate::web::plot;
-use crate::web::sources::http_of;
-use crate::web::sources::{query_of, text_of};
+use crate::web::page::{count, moment, search_form, span};
+use crate::web::peers;
+use crate::web::plot::{self, Scale};
+use crate::web::sources::{query_of, tables};
 
 /// Names that are offered below the box.
 const NAMES_SHOWN: usize = 60;
@@ -43,7 +44,11 @@ impl TrackerSite {
     }
 
     fn results(&self, text: &str, asker: IpAddr) -> (u16, Markup) {
-        let found = query_of(text).and_then(|query| self.found(&query, asker));
+        let query = query_of(text);
+        let found = query
+            .as_ref()
+            .map_err(String::clone)
+            .and_then(|query| self.found(query, limits::HTTP_ROWS_MAX, asker));
         match found {
             Ok((contents, _)) if contents.is_empty() => {
                 (200, html! { p role="status" { "No live node has it." } })
@@ -56,7 +61,7 @@ impl TrackerSite {
                         @if more { " There are more than can be shown." }
                         span.soft { " Latency and score are between two nodes: ask a node for them." }
                     }
-                    @for content in &contents { (content.table(&html! {})) br; }
+                    @if let Ok(query) = &query { (tables(&contents, query, |_| html! {})) }
                 };
                 (200, markup)
             }
@@ -69,7 +74,7 @@ impl TrackerSite {
             Ok(skip) => skip,
             Err(problem) => return self.frame().problem(&problem),
         };
-        let (nodes, more) = self.view.nodes(skip, limits::HTTP_ROWS_MAX);
+        let (nodes, more) = self.view.nodes(skip, limits::HTTP_PAGE_ROWS);
         let counts = self.view.counts();
         let main = html! {
             h1 { "Peers" }
@@ -78,21 +83,7 @@ impl TrackerSite {
                     (counts.live) " live, " (counts.suspect) " suspect, " (counts.unproved) " unproved. A suspect is called back "
                     "and not offered until it answers; an unproved one could not be called back at the address it gave."
                 }
-                div.scroll {
-                    table.stack {
-                        caption { "Registered nodes, by address" }
-                        thead {
-                            tr {
-                                th scope="col" { "Address" } th scope="col" { "State" } th.num scope="col" { "Files" }
-                                th.num scope="col" { "Load" } th.num scope="col" { "Last heartbeat" } th scope="col" { "Node" }
-                            }
-                        }
-                        tbody {
-                            @for node in &nodes { (peer_row(node)) }
-                            @if nodes.is_empty() { tr { td colspan="6" { "No node is registered." } } }
-                        }
-                    }
-                }
+                (peers::table("Registered nodes, by address", true, nodes.iter().map(known)))
             }
             @if more { p { a href=(format!("/peers?skip={}", skip + nodes.len())) rel="next" { "Further nodes" } } }
         };
@@ -114,7 +105,7 @@ impl TrackerSite {
                     div { dt { "Files" } dd { (counts.files) } }
                     div { dt { "Up for" } dd { (span(self.view.uptime())) } }
                 }
-                (plot::figure(&per_s, "Finds per second", |top| top.to_string()))
+                (plot::figure(&per_s, "Finds per second", Scale::Count))
                 h2 { "Recent finds" }
                 div.scroll {
                     table.stack {
@@ -148,32 +139,8 @@ fn names_list(names: &[FileName]) -> Markup {
     }
 }
 
-fn peer_row(node: &KnownNode) -> Markup {
-    let KnownNode { summary, silent_for } = node;
-    let tone = match summary.liveness {
-        Liveness::Live => "tag good",
-        Liveness::Suspect => "tag warn",
-        Liveness::Unproved => "tag bad",
-    };
-    html! {
-        tr {
-            th.mono scope="row" {
-                @match http_of(summary) {
-                    Some(http) => a href=(format!("http://{http}/")) { (summary.endpoint) },
-                    None => (summary.endpoint),
-                }
-            }
-            td data-label="State" { span class=(tone) { (summary.liveness) } }
-            td.num data-label="Files" { (summary.files) }
-            td.num data-label="Load" { @match summary.load { Some(load) => (load), None => (NONE) } }
-            td.num data-label="Last heartbeat" { (span(*silent_for)) " ago" }
-            td.mono data-label="Node" { (summary.node) }
-        }
-    }
-}
-
 fn find_row(find: &RecentFind) -> Markup {
-    let text = text_of(&find.query);
+    let text = find.query.to_string();
     let shown = crate::types::Printable(&text).to_string();
     html! {
         tr {

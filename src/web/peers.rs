@@ -1,0 +1,72 @@
+//! Nodes as a tracker knows them, for people and for programs; the same rows on tracker and node.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+use serde_json::{Value, json};
+
+use super::answer::told;
+use super::page::{NONE, span};
+use super::sources::http_of;
+use crate::proto::event::Event;
+use crate::types::{Liveness, NodeSummary};
+
+/// A node, and on the tracker itself how long it has been silent.
+pub(super) type Known<'a> = (&'a NodeSummary, Option<Duration>);
+
+/// A table of `nodes`; `is_tracker`: with the last heartbeat of each.
+pub(super) fn table<'a>(caption: &str, is_tracker: bool, nodes: impl Iterator<Item = Known<'a>>) -> Markup {
+    let rows: Vec<Markup> = nodes.map(row).collect();
+    html! {
+        div.scroll {
+            table.stack {
+                caption { (caption) }
+                thead {
+                    tr {
+                        th scope="col" { "Address" } th scope="col" { "State" } th.num scope="col" { "Files" }
+                        th.num scope="col" { "Load" }
+                        @if is_tracker { th.num scope="col" { "Last heartbeat" } }
+                        th scope="col" { "Node" }
+                    }
+                }
+                tbody {
+                    @for row in &rows { (row) }
+                    @if rows.is_empty() { tr { td colspan="6" { "No node is registered." } } }
+                }
+            }
+        }
+    }
+}
+
+fn row((summary, silent_for): Known<'_>) -> Markup {
+    let tone = match summary.liveness {
+        Liveness::Live => "tag good",
+        Liveness::Suspect => "tag warn",
+        Liveness::Unproved => "tag bad",
+    };
+    html! {
+        tr {
+            th.mono scope="row" {
+                @match http_of(summary) {
+                    Some(http) => a href=(format!("http://{http}/")) { (summary.endpoint) },
+                    None => (summary.endpoint),
+                }
+            }
+            td data-label="State" { span class=(tone) { (summary.liveness) } }
+            td.num data-label="Files" { (summary.files) }
+            td.num data-label="Load" { @match summary.load { Some(load) => (load), None => (NONE) } }
+            @if let Some(silent_for) = silent_for { td.num data-label="Last heartbeat" { (span(silent_for)) " ago" } }
+            td.mono data-label="Node" { (summary.node) }
+        }
+    }
+}
+
+/// A node for programs.
+pub(super) fn json((summary, silent_for): Known<'_>) -> Value {
+    let more = json!({
+        "node": summary.node.to_string(),
+        "http": http_of(summary).map(|http| format!("http://{http}/")),
+        "silent_ms": silent_for.map(|silent| silent.as_millis() as u64),
+    });
+    told(&Event::node(summary), more)
+}
