@@ -44,7 +44,7 @@ pub struct SharedSending {
 impl Node {
     /// The own files, for other protocols.
     pub fn shelf(&self) -> Shelf {
-        let Engine { memory, folders, core, upload_rate, .. } = self.engine();
+        let Engine { memory, folders, core, upload_rate, .. } = &**self.engine();
         let upload = Upload { memory: Arc::clone(memory), folders: Arc::clone(folders), core: core.clone() };
         Shelf { upload, rate: Arc::clone(upload_rate) }
     }
