@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::args::rate;
 use crate::node::{DownloadRequest, JobId};
-use crate::types::{Checksum, ChecksumError, FileName, Kind, NameError, Printable, Query};
+use crate::types::{Checksum, ChecksumError, FileName, Kind, NameError, Printable, Query, limits};
 
 /// What can be asked of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +129,7 @@ pub enum ParseError {
     Port(String),
     #[error("`{0}` is not the number of a download: `jobs` lists them")]
     Number(String),
-    #[error("`{0}` is not a number of copies: give 0 to 4294967295")]
+    #[error("`{0}` is not a number of copies: give 0 to {max}", max = limits::REPLICA_COPIES_MAX)]
     Copies(String),
     #[error("`{0}` is not a rate: give bytes per second, as in 512k, 10M or 1GiB, or off")]
     Rate(String),
@@ -199,7 +199,7 @@ pub const TRACKER_HELP: &str = "\
 nodes                         the nodes that are known
 files                         the names that have a live holder
 find NAME|md5=HEX|b3=HEX      show who has it, best source first, as seen from here
-stats                         how many nodes there are
+stats                         how many nodes there are, and what was asked of the tracker
 help                          this text
 stop                          stop the tracker";
 
@@ -275,6 +275,14 @@ fn query(verb: &'static str, usage: &'static str, words: &[String]) -> Result<Qu
     if !literal && word.starts_with('-') {
         return Err(ParseError::UnknownOption { verb, option: shown(word), meant: None });
     }
+    query_of(word, literal)
+}
+
+/// What a word asks for; `literal`: it is a name, whatever it looks like.
+///
+/// # Errors
+/// [`ParseError::Checksum`] and [`ParseError::Name`].
+pub(super) fn query_of(word: &str, literal: bool) -> Result<Query, ParseError> {
     if !literal && (word.starts_with("md5=") || word.starts_with("b3=")) {
         return Ok(match word.parse()? {
             Checksum::Md5(digest) => Query::Md5(digest),
@@ -284,7 +292,11 @@ fn query(verb: &'static str, usage: &'static str, words: &[String]) -> Result<Qu
     Ok(Query::Name(FileName::new(word)?))
 }
 
-fn list(words: &[String]) -> Result<Listed, ParseError> {
+/// What `list` is to show.
+///
+/// # Errors
+/// [`ParseError::Kind`] and [`ParseError::Superfluous`].
+pub(super) fn list(words: &[String]) -> Result<Listed, ParseError> {
     match words {
         [] => Ok(Listed::Own(None)),
         [kind] => match kind.as_str() {
@@ -359,7 +371,8 @@ fn replicate(words: &[String]) -> Result<Command, ParseError> {
         Some((_, number)) => (number, 1),
         None => (words.get(at + 1).ok_or_else(|| missing("the number of --copies"))?.as_str(), 2),
     };
-    let copies = number.parse().map_err(|_| ParseError::Copies(shown(number)))?;
+    let copies = number.parse().ok().filter(|copies| *copies <= limits::REPLICA_COPIES_MAX);
+    let copies = copies.ok_or_else(|| ParseError::Copies(shown(number)))?;
     let rest = [&words[..at], &words[at + used..]].concat();
     Ok(Command::Replicate { query: query("replicate", USAGE, &rest)?, copies })
 }
@@ -547,6 +560,12 @@ mod tests {
             "`fast` is not a rate: give bytes per second, as in 512k, 10M or 1GiB, or off",
         );
         check_error("frobnicate --help", "unknown command `frobnicate`: help lists them");
+        for copies in ["101", "-1", "4294967296", "many"] {
+            check_error(
+                &format!("replicate a --copies {copies}"),
+                &format!("`{copies}` is not a number of copies: give 0 to 100"),
+            );
+        }
         check_error("list swamr", "`list`: unknown kind `swamr`: did you mean `swarm`?");
         check_error("nodes all", "`nodes`: `all` is one word too many: nodes");
         check_error(

@@ -49,8 +49,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         Ok(NodeRun::Command(Verb::Completions(args))) => return completions(args.shell),
         Ok(NodeRun::Command(Verb::Verify(args))) => return verify::run(&args, signals),
         Ok(NodeRun::Command(verb)) => {
-            let Some(errand) = verb.errand() else { return Exit::Error(ErrorCode::Usage) };
-            return oneshot::run(&Errand { own_flags: verbs::own_flags(&words), ..errand }, signals);
+            return match verb.errand(verbs::is_literal(&words)) {
+                Ok(Some(errand)) => {
+                    oneshot::run(&Errand { own_flags: verbs::own_flags(&words), ..errand }, signals)
+                }
+                Ok(None) => Exit::Error(ErrorCode::Usage),
+                Err(error) => {
+                    say(&format!("node: {error}"));
+                    Exit::Error(ErrorCode::Usage)
+                }
+            };
         }
         Err(refusal) => return refuse("node", refusal),
     };

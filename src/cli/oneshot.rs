@@ -3,6 +3,7 @@
 //! A guest registers nothing and locks nothing. Where `-d` is the share of a running node, the same words go to that node through its
 //! socket, and what it tells is told here. Ctrl-C and `--timeout` cancel either.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -29,8 +30,8 @@ use super::verbs::{AskArgs, Errand};
 use crate::node::{GuestFolder, LatencySource, Membership, Node, NodeConfig, StartError};
 use crate::proto::event::Event;
 use crate::rt::{Feed, Stop, Threads, clock};
-use crate::store::{RealDisk, Share, ShareError, walk};
-use crate::types::{FileName, Printable};
+use crate::store::{Folders, FoundFile, RealDisk, Share, ShareError, walk};
+use crate::types::{FileName, Kind, Printable};
 
 /// Where a download goes.
 enum Target {
@@ -66,8 +67,7 @@ pub fn run(errand: &Errand, signals: &Signals) -> Exit {
         Err(error) => return out_of_resources(&error),
     };
     desk.finish(|desk| {
-        if errand.command == Command::UpdateList && errand.ask.dir.is_none() {
-            let why = "updatelist: give -d DIR: the node that shares this directory reads it again";
+        if let (Some(why), None) = (needs_directory(&errand.command), &errand.ask.dir) {
             return Ok(desk.fail(why, ErrorCode::Usage));
         }
         match target(errand) {
@@ -79,6 +79,17 @@ pub fn run(errand: &Errand, signals: &Signals) -> Exit {
             }
         }
     })
+}
+
+/// Why a command makes no sense without `-d`.
+fn needs_directory(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::UpdateList => {
+            Some("updatelist: give -d DIR: the node that shares this directory reads it again")
+        }
+        Command::List(Listed::Own(_)) => Some("list: give -d DIR, whose files are to be shown"),
+        _ => None,
+    }
 }
 
 fn out_of_resources(error: &io::Error) -> Exit {
@@ -145,7 +156,7 @@ fn at_directory(desk: &mut Desk<'_>, errand: &Errand, folder: GuestFolder, dir: 
     match guest {
         Ok(_) if matches!(errand.command, Command::List(Listed::Own(_))) => {
             match Share::visit(dir, Arc::new(RealDisk)) {
-                Ok(share) => desk.list_directory(dir, &share),
+                Ok(_free) => desk.list_directory(dir, errand),
                 Err(ShareError::InUse { .. }) => client::run(desk, dir, errand),
                 Err(error) => Ok(desk.fail(&format!("node: {error}"), share_code(&error))),
             }
@@ -261,8 +272,14 @@ impl<'a> Desk<'a> {
 
     /// Tells that it has failed.
     pub(super) fn fail(&mut self, why: &str, code: ErrorCode) -> Exit {
-        let _nobody_reads = self.sink.tell([Event::error(why, code)]);
-        Exit::Error(code)
+        let exit = match code {
+            // A signal that ends the program has a code of its own.
+            ErrorCode::Interrupted => self.signals.exit().unwrap_or(Exit::Error(code)),
+            _ => Exit::Error(code),
+        };
+        let _nobody_reads =
+            self.sink.tell([Event::Error { why: why.to_owned(), code, exit_code: exit.code() }]);
+        exit
     }
 
     fn start_failed(&mut self, error: &StartError) -> Exit {
@@ -321,30 +338,60 @@ impl<'a> Desk<'a> {
         Ok(stopped("node", &node.stop(), exit))
     }
 
-    /// The files of a directory that nobody shares: their sizes, as nobody has hashed them.
-    fn list_directory(&mut self, dir: &Path, share: &Share) -> io::Result<Exit> {
-        let mut files = Vec::new();
-        let mut warnings = Vec::new();
-        let walked = walk(share, &self.cancel, &mut |file| files.push(file), &mut |why| warnings.push(why));
-        warnings.iter().for_each(|why| self.screen.say(&format!("warning: {why}")));
-        if let (Err(_), Some(late)) = (&walked, self.patience.verdict()) {
-            return Ok(self.fail(&late, ErrorCode::TimedOut));
-        }
-        if let Err(error) = walked {
-            let why = format!("node: cannot read {}: {}", path_text(dir), Printable(&error.to_string()));
-            return Ok(self.fail(&why, ErrorCode::LocalIo));
-        }
-        files.sort_by(|a, b| a.name.cmp(&b.name));
-        let listed = files.into_iter().map(|file| Event::File {
-            name: file.name,
-            size_bytes: file.stamp.size_bytes,
-            md5: None,
-            b3: None,
-            kind: None,
+    /// The files of a directory that nobody shares, under the names that they would be published under: their sizes, as nobody has hashed
+    /// them.
+    fn list_directory(&mut self, dir: &Path, errand: &Errand) -> io::Result<Exit> {
+        let folders = match Folders::look(dir, errand.layout, Arc::new(RealDisk)) {
+            Ok(folders) => folders,
+            Err(error) => return Ok(self.fail(&format!("node: {error}"), share_code(&error))),
+        };
+        let files = match self.walked(&folders) {
+            Ok(files) => files,
+            Err(_) if self.patience.verdict().is_some() => {
+                return Ok(self.fail(&self.patience.verdict().unwrap_or_default(), ErrorCode::TimedOut));
+            }
+            Err(error) => {
+                let why = format!("node: cannot read {}: {}", path_text(dir), Printable(&error.to_string()));
+                return Ok(self.fail(&why, ErrorCode::LocalIo));
+            }
+        };
+        let Command::List(Listed::Own(wanted)) = errand.command else { return Ok(Exit::Success) };
+        let listed = files.into_iter().filter_map(|(name, Stands { kind, share, size_bytes })| {
+            let kind = folders.kind_once(kind, &share, &name);
+            let is_wanted = wanted.is_none_or(|wanted| wanted == kind);
+            let kind = Some(kind.to_string());
+            is_wanted.then_some(Event::File { name, size_bytes, md5: None, b3: None, kind })
         });
         let _nobody_reads = self.sink.tell(listed);
         Ok(Exit::Success)
     }
+
+    /// What would be published of folders: for each name the folder that it stands in and its size.
+    pub(super) fn walked(&self, folders: &Folders) -> io::Result<BTreeMap<FileName, Stands>> {
+        let mut files = BTreeMap::new();
+        for (kind, share) in folders.shared() {
+            let take = &mut |file: FoundFile| {
+                // That of the first folder counts.
+                let size_bytes = file.stamp.size_bytes;
+                files.entry(file.name).or_insert_with(|| Stands {
+                    kind,
+                    share: Arc::clone(&share),
+                    size_bytes,
+                });
+            };
+            let warn = &mut |why| self.screen.say(&format!("warning: {why}"));
+            walk(&share, &self.cancel, take, warn)?;
+        }
+        Ok(files)
+    }
+}
+
+/// A file in one of the folders of a directory.
+#[derive(Debug)]
+pub(super) struct Stands {
+    kind: Kind,
+    share: Arc<Share>,
+    size_bytes: u64,
 }
 
 /// Where results go, unless standard output is for bytes.

@@ -358,8 +358,11 @@ fn candidates(line: &str, verbs: &[&str], names: &[FileName]) -> (usize, Vec<Str
         Some("download") if word.starts_with('-') && !literal => {
             DOWNLOAD_OPTIONS.iter().copied().filter(begins).map(str::to_owned).collect()
         }
+        Some("list") if !verbs.contains(&"download") => {
+            ["files", "nodes"].iter().copied().filter(begins).map(str::to_owned).collect()
+        }
         Some("list") => KINDS.iter().copied().filter(begins).map(str::to_owned).collect(),
-        Some("find" | "lookup" | "sources" | "download") => names
+        Some("find" | "lookup" | "sources" | "download" | "replicate") => names
             .iter()
             .filter(|name| begins(&name.as_str()) && !name.as_str().chars().any(is_unsafe))
             .take(CANDIDATES_MAX)
@@ -392,7 +395,7 @@ fn last_word(line: &str) -> (usize, Cow<'_, str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::command::VERBS;
+    use crate::cli::command::{TRACKER_VERBS, VERBS};
 
     fn check(line: &str, start: usize, expected: &[&str]) {
         let names: Vec<_> = ["a.bin", "a.txt", "b c.txt", "dir/x", "-rf", "x\u{202e}y"]
@@ -415,6 +418,8 @@ mod tests {
         check("sources a.", 8, &["a.bin", "a.txt"]);
         check("find a", 5, &["a.bin", "a.txt"]);
         check("find a.b", 5, &["a.bin"]);
+        check("replicate a.b", 10, &["a.bin"]);
+        assert_eq!(candidates("list ", &TRACKER_VERBS, &[]), (5, vec!["files".into(), "nodes".into()]));
         check("download b", 9, &["'b c.txt'"]);
         check("download 'b c", 9, &["'b c.txt'"]);
         check("download \"b ", 9, &["'b c.txt'"]);

@@ -20,6 +20,7 @@ use crate::node::{
 };
 use crate::proto::event::Event;
 use crate::rt::{Stop, clock};
+use crate::tracker::View;
 use crate::types::{Liveness, Millis, Query};
 
 /// A download that is paused or cancelled is waited for so long.
@@ -88,6 +89,8 @@ pub struct Session<'a> {
     language: Language,
     /// It shares nothing: there are figures of others alone.
     is_guest: bool,
+    /// The tracker at whose prompt this is.
+    tracker: Option<View>,
     /// Who leaves by Ctrl-C cancels what runs: whoever asked for it is the one who presses it.
     leaving_cancels: bool,
 }
@@ -157,8 +160,8 @@ impl<'a> Session<'a> {
     pub fn new(node: &'a Node, sink: Sink, signals: &'a Signals, load_weight: Millis) -> Session<'a> {
         let patience = Patience::default();
         let (language, is_guest) = (Language::Node, false);
-        let leaving_cancels = true;
-        Session { node, sink, signals, load_weight, patience, language, is_guest, leaving_cancels }
+        let (tracker, leaving_cancels) = (None, true);
+        Session { node, sink, signals, load_weight, patience, language, is_guest, tracker, leaving_cancels }
     }
 
     /// The same for one who asks from elsewhere: whoever stops the node does not mean that.
@@ -179,6 +182,11 @@ impl<'a> Session<'a> {
 
     pub fn language(&self) -> Language {
         self.language
+    }
+
+    /// Has `stats` show a tracker's own figures too.
+    pub fn set_tracker(&mut self, tracker: View) {
+        self.tracker = Some(tracker);
     }
 
     /// Commands are cancelled, by whoever counts the time, when it is over.
@@ -362,7 +370,8 @@ impl<'a> Session<'a> {
                 let (why, code) = self.verdict(download_text(&error), ErrorCode::from(&error));
                 let mut told = journal.failed(&why, code, now);
                 // A signal that ends the program has a code of its own.
-                if let (ErrorCode::Interrupted, Some(exit)) = (code, self.signals.exit())
+                let leaves = self.signals.exit().filter(|_| self.leaving_cancels);
+                if let (ErrorCode::Interrupted, Some(exit)) = (code, leaves)
                     && let Some(Event::Failed { exit_code, .. }) = told.last_mut()
                 {
                     *exit_code = exit.code();
@@ -418,6 +427,15 @@ impl<'a> Session<'a> {
                 stat("upload_peers", Some(uploads.peers as u64)),
             ]);
             stats.extend(self.node.tally().events());
+        }
+        if let Some(tracker) = &self.tracker {
+            let tally = tracker.tally();
+            stats.extend([
+                stat("files", Some(tracker.counts().files as u64)),
+                stat("announces", Some(tally.announces)),
+                stat("finds", Some(tally.finds.total())),
+                stat("finds_found", Some(tally.finds.found.iter().sum())),
+            ]);
         }
         Ok(self.sink.tell(stats)?)
     }

@@ -125,6 +125,7 @@ fn at_prompt(tracker: &Tracker, sink: Sink, signals: &Signals) -> Option<Exit> {
     let load_weight = config.load_weight;
     let guest = Node::start(config).ok()?;
     let mut session = Session::of_guest(&guest, sink, signals, load_weight, Language::Tracker);
+    session.set_tracker(tracker.view());
     let exit = prompt.run(&mut session, signals).ok();
     signals.leaving().trigger();
     guest.stop();

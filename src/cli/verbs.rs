@@ -10,10 +10,10 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Subcommand};
 
 use super::args::{ConfigArgs, NodeArgs, address};
-use super::command::{Command, Listed};
+use super::command::{self, Command, Listed, ParseError, query_of};
 use super::progress::ProgressFlag;
 use crate::node::DownloadRequest;
-use crate::types::{Checksum, FileName, Millis, Query};
+use crate::types::{Checksum, FileName, Layout, Millis, limits};
 
 /// Who is more patient gives no time at all.
 const TIMEOUT_MAX: Duration = Duration::from_secs(1000 * 24 * 3600);
@@ -29,7 +29,7 @@ pub enum Verb {
     /// Show the load of a node
     Getload(GetLoadArgs),
     /// Show the names that the tracker knows, or with -d the files of a directory
-    List(PlainArgs),
+    List(ListArgs),
     /// Show the nodes that the tracker knows
     Nodes(PlainArgs),
     /// Explain why the sources of a file rank as they do
@@ -81,8 +81,21 @@ pub struct AskArgs {
 #[derive(Debug, Clone, Args)]
 pub struct QueryArgs {
     /// A name, or a digest as md5=HEX or b3=HEX
-    #[arg(value_name = "NAME|md5=HEX|b3=HEX", value_parser = query)]
-    pub query: Query,
+    #[arg(value_name = "NAME|md5=HEX|b3=HEX")]
+    pub query: String,
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// `list`.
+#[derive(Debug, Clone, Args)]
+pub struct ListArgs {
+    /// Which of its files
+    #[arg(value_name = "local|downloaded|replicated|all|swarm", value_parser = listed)]
+    pub listed: Option<Listed>,
+    /// Where files stand in it [default: as it looks]
+    #[arg(long, value_name = "flat|split")]
+    pub layout: Option<Layout>,
     #[command(flatten)]
     pub ask: AskArgs,
 }
@@ -145,10 +158,11 @@ pub struct PlainArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ReplicateArgs {
     /// A name, or a digest as md5=HEX or b3=HEX
-    #[arg(value_name = "NAME|md5=HEX|b3=HEX", value_parser = query)]
-    pub query: Query,
-    /// Live copies that there are to be; 0: no more than there are
-    #[arg(long, value_name = "N")]
+    #[arg(value_name = "NAME|md5=HEX|b3=HEX")]
+    pub query: String,
+    /// Live copies that there are to be, 0 to 100; 0: no more than there are
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=i64::from(limits::REPLICA_COPIES_MAX)))]
     pub copies: u32,
     #[command(flatten)]
     pub ask: AskArgs,
@@ -160,6 +174,9 @@ pub struct VerifyArgs {
     /// Names in the directory [default: all of its files]
     #[arg(value_name = "NAME")]
     pub names: Vec<FileName>,
+    /// Where files stand in it [default: as it looks]
+    #[arg(long, value_name = "flat|split")]
+    pub layout: Option<Layout>,
     #[command(flatten)]
     pub ask: AskArgs,
 }
@@ -182,6 +199,8 @@ pub struct Errand {
     pub progress: ProgressFlag,
     /// Flags that were typed and that a node which does the work itself has no use for.
     pub own_flags: Vec<&'static str>,
+    /// Of a directory that nobody shares; `None`: as it looks.
+    pub layout: Option<Layout>,
 }
 
 /// What a guest goes by, and no node that does the work in its place.
@@ -197,14 +216,13 @@ pub fn own_flags(words: &[OsString]) -> Vec<&'static str> {
     OWN_FLAGS.into_iter().filter(|flag| is_typed(flag)).collect()
 }
 
-fn query(text: &str) -> Result<Query, String> {
-    if text.starts_with("md5=") || text.starts_with("b3=") {
-        return Ok(match text.parse().map_err(|error: crate::types::ChecksumError| error.to_string())? {
-            Checksum::Md5(digest) => Query::Md5(digest),
-            Checksum::Content(prefix) => Query::Content(prefix),
-        });
-    }
-    FileName::new(text).map(Query::Name).map_err(|error| error.to_string())
+/// Returns true if and only if what is asked for is hidden from the option reader, and so a name whatever it looks like.
+pub fn is_literal(words: &[OsString]) -> bool {
+    words.iter().position(|word| word == "--").is_some_and(|at| at + 1 < words.len())
+}
+
+fn listed(word: &str) -> Result<Listed, String> {
+    command::list(&[word.to_owned()]).map_err(|error| error.to_string())
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -216,18 +234,25 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 impl Verb {
-    /// What is to be asked; `None` for what needs nobody: `verify` and `completions`.
-    pub fn errand(&self) -> Option<Errand> {
+    /// What is to be asked; `None` for what needs nobody: `verify` and `completions`. `literal`: a query is a name, whatever it looks
+    /// like.
+    ///
+    /// # Errors
+    /// A query that asks for nothing.
+    pub fn errand(&self, literal: bool) -> Result<Option<Errand>, ParseError> {
+        let query = |text: &str| query_of(text, literal);
+        let mut layout = None;
         let (command, ask) = match self {
-            Verb::Find(args) => (Command::Find(args.query.clone()), &args.ask),
-            Verb::Sources(args) => (Command::Sources(args.query.clone()), &args.ask),
+            Verb::Find(args) => (Command::Find(query(&args.query)?), &args.ask),
+            Verb::Sources(args) => (Command::Sources(query(&args.query)?), &args.ask),
             Verb::Getload(args) => (Command::GetLoad(SocketAddr::new(args.ip, args.port)), &args.ask),
             Verb::List(args) => {
-                let listed = if args.ask.dir.is_some() { Listed::Own(None) } else { Listed::Swarm };
-                (Command::List(listed), &args.ask)
+                layout = args.layout;
+                let usual = if args.ask.dir.is_some() { Listed::Own(None) } else { Listed::Swarm };
+                (Command::List(args.listed.unwrap_or(usual)), &args.ask)
             }
             Verb::Replicate(args) => {
-                (Command::Replicate { query: args.query.clone(), copies: args.copies }, &args.ask)
+                (Command::Replicate { query: query(&args.query)?, copies: args.copies }, &args.ask)
             }
             Verb::Nodes(args) => (Command::Nodes, &args.ask),
             Verb::Stats(args) => (Command::Stats, &args.ask),
@@ -239,20 +264,21 @@ impl Verb {
                     verify_whole: args.verify.is_some(),
                     force: args.force,
                 };
-                return Some(Errand {
+                return Ok(Some(Errand {
                     command: Command::Download(request),
                     ask: args.ask.clone(),
                     output: args.output.clone(),
                     retries: args.retries,
                     progress: args.progress,
                     own_flags: Vec::new(),
-                });
+                    layout: None,
+                }));
             }
-            Verb::Verify(_) | Verb::Completions(_) => return None,
+            Verb::Verify(_) | Verb::Completions(_) => return Ok(None),
         };
         let (output, retries, progress) = (None, 0, ProgressFlag::Auto);
         let own_flags = Vec::new();
-        Some(Errand { command, ask: ask.clone(), output, retries, progress, own_flags })
+        Ok(Some(Errand { command, ask: ask.clone(), output, retries, progress, own_flags, layout }))
     }
 }
 
@@ -277,11 +303,11 @@ pub fn zsh_command() -> clap::Command {
 /// The words that begin a command of [`node_command`].
 pub fn words() -> Vec<String> {
     let command = node_command();
-    let names = command.get_subcommands().flat_map(|verb| {
-        let aliases = verb.get_all_aliases().map(str::to_owned).collect::<Vec<_>>();
-        std::iter::once(verb.get_name().to_owned()).chain(aliases)
-    });
-    names.collect()
+    command
+        .get_subcommands()
+        .flat_map(clap::Command::get_name_and_visible_aliases)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What `word --help` shows at the prompt; `None` where clap reads no such command.
@@ -300,6 +326,8 @@ pub fn help(word: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+
     use super::*;
 
     #[test]
@@ -348,11 +376,32 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_a_digest_if_it_looks_like_one() {
-        assert!(matches!(query("a.bin"), Ok(Query::Name(_))));
-        assert!(matches!(query("b3=af1349b9f5f9a1a6"), Ok(Query::Content(_))));
-        assert!(query("md5=12").is_err_and(|error| error.contains("32 hex digits")));
-        assert!(query("../x").is_err());
+    fn a_query_is_read_as_at_the_prompt() {
+        let read = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let matches = node_command().try_get_matches_from(&words).expect(line);
+            let verb = Verb::from_arg_matches(&matches).expect(line);
+            Ok(verb.errand(is_literal(&words))?.expect("it asks").command)
+        };
+        for line in [
+            "find a",
+            "find b3=af1349b9f5f9a1a6",
+            "find -- md5=x",
+            "find -- -rf",
+            "sources -- --",
+            "find md5=12",
+        ] {
+            assert_eq!(
+                read(&format!("node {line}")),
+                command::parse(line).map(|one| one.expect(line)),
+                "{line}"
+            );
+        }
+        assert!(read("node find ../x").is_err());
+    }
+
+    #[test]
+    fn times_are_bounded() {
         assert_eq!((time("5s"), time("0s").is_err()), (Ok(Duration::from_secs(5)), true));
         for endless in ["300000000000years", "1001days", "99999999999999999999999999s"] {
             assert!(time(endless).is_err(), "{endless}");

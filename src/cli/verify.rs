@@ -17,7 +17,7 @@ use super::verbs::VerifyArgs;
 use crate::node::{CommandError, GuestFolder, Node};
 use crate::proto::event::{Event, VerifyState};
 use crate::rt::Stop;
-use crate::store::{HashError, RealDisk, Share, hash_file, walk};
+use crate::store::{Folders, HashError, RealDisk, hash_file};
 use crate::types::{ContentKey, FileName, Printable, Query};
 
 /// Runs it to its end.
@@ -34,11 +34,11 @@ pub fn run(args: &VerifyArgs, signals: &Signals) -> Exit {
 
 fn verify(desk: &mut Desk<'_>, args: &VerifyArgs) -> io::Result<Exit> {
     let dir = args.ask.dir.as_deref().unwrap_or(Path::new("."));
-    let share = match Share::look(dir, Arc::new(RealDisk)) {
-        Ok(share) => share,
+    let folders = match Folders::look(dir, args.layout, Arc::new(RealDisk)) {
+        Ok(folders) => folders,
         Err(error) => return Ok(desk.fail(&format!("node: {error}"), share_code(&error))),
     };
-    let names = match names(desk, args, &share) {
+    let names = match names(desk, args, &folders) {
         Ok(names) => names,
         Err(error) => {
             if let Some(late) = desk.patience.verdict() {
@@ -54,28 +54,23 @@ fn verify(desk: &mut Desk<'_>, args: &VerifyArgs) -> io::Result<Exit> {
         Ok(guest) => guest,
         Err(error) => return Ok(super::node::refused(&mut desk.sink, &error, ErrorCode::from(&error))),
     };
-    let exit = verify_all(desk, &guest, &share, &names);
+    let exit = verify_all(desk, &guest, &folders, &names);
     Ok(stopped("node", &guest.stop(), exit))
 }
 
 /// Those that were named, else all that are there, in order.
-fn names(desk: &Desk<'_>, args: &VerifyArgs, share: &Share) -> io::Result<Vec<FileName>> {
+fn names(desk: &Desk<'_>, args: &VerifyArgs, folders: &Folders) -> io::Result<Vec<FileName>> {
     if !args.names.is_empty() {
         return Ok(args.names.clone());
     }
-    let mut names = Vec::new();
-    walk(share, &desk.cancel, &mut |file| names.push(file.name), &mut |why| {
-        super::output::say(&format!("warning: {why}"));
-    })?;
-    names.sort();
-    Ok(names)
+    Ok(desk.walked(folders)?.into_keys().collect())
 }
 
 /// The worst is the result: a file that differs, then one that cannot be read.
-fn verify_all(desk: &mut Desk<'_>, guest: &Node, share: &Share, names: &[FileName]) -> Exit {
+fn verify_all(desk: &mut Desk<'_>, guest: &Node, folders: &Folders, names: &[FileName]) -> Exit {
     let mut exit = Exit::Success;
     for name in names {
-        let told = match verified(guest, share, name, &desk.cancel) {
+        let told = match verified(guest, folders, name, &desk.cancel) {
             Ok(event) => event,
             Err(_) if desk.patience.verdict().is_some() => {
                 return desk.fail(&desk.patience.verdict().unwrap_or_default(), ErrorCode::TimedOut);
@@ -100,7 +95,7 @@ fn verify_all(desk: &mut Desk<'_>, guest: &Node, share: &Share, names: &[FileNam
     exit
 }
 
-fn verified(guest: &Node, share: &Share, name: &FileName, cancel: &Stop) -> Result<Event, CommandError> {
+fn verified(guest: &Node, folders: &Folders, name: &FileName, cancel: &Stop) -> Result<Event, CommandError> {
     let event = |state, key: Option<ContentKey>, why| Event::Verified {
         name: name.clone(),
         state,
@@ -108,7 +103,8 @@ fn verified(guest: &Node, share: &Share, name: &FileName, cancel: &Stop) -> Resu
         b3: key.map(|key| key.id.to_string()),
         why,
     };
-    let key = match hash_file(share, name, cancel) {
+    let hashed = folders.visible(name).map_err(HashError::Io);
+    let key = match hashed.and_then(|visible| hash_file(&visible.share, name, cancel)) {
         Ok(hashed) => hashed.manifest.key(),
         Err(HashError::Stopped) => return Err(CommandError::Cancelled),
         Err(error) => {

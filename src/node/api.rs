@@ -7,6 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::rt::Feed;
+use crate::store::ShareError;
 use crate::types::{
     Checksum, ContentKey, FileEntry, FileName, Kind, Layout, Md5Digest, Millis, NodeTraits, Printable,
     ReplicationStatus,
@@ -283,6 +284,16 @@ pub enum StartError {
     Latency { path: String, why: String },
     #[error("the system gives no more threads or descriptors: {0}")]
     System(#[from] std::io::Error),
+}
+
+impl From<ShareError> for StartError {
+    fn from(error: ShareError) -> StartError {
+        match error {
+            ShareError::NoSuchDirectory { path, why } => StartError::NoSuchDirectory { path, why },
+            ShareError::InUse { path } => StartError::ShareInUse { path },
+            ShareError::Io { path, why } => StartError::Share { path, why },
+        }
+    }
 }
 
 /// Why a command failed.

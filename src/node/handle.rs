@@ -16,7 +16,6 @@ use super::api::{
 };
 use super::control::Control;
 use super::core::{self, Core, CoreParts};
-use super::download;
 use super::engine::Engine;
 use super::find;
 use super::jobs::{Job, JobError, JobId, JobNews, Jobs, Watching};
@@ -33,8 +32,8 @@ use super::upload::{Upload, UploadMeter};
 use crate::discovery::{Discovery as _, NamePage, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Feed, Pool, Stop, StopReport, Threads, clock, mailbox};
-use crate::store::{self, Disk, Folders, RealDisk, ShareError};
-use crate::types::{FileEntry, FileName, Kind, NodeId, NodeSummary, Printable, Query, limits};
+use crate::store::{self, Disk, Folders, RealDisk};
+use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Printable, Query, limits};
 
 /// Threads that send files.
 const UPLOAD_FRONTS: usize = 2;
@@ -86,8 +85,7 @@ impl Node {
         let save_dir = config.save_dir.as_deref();
         let (folders, listener) = match &config.membership {
             Membership::Member => {
-                let folders =
-                    Folders::open(&config.share, config.layout, save_dir, disk).map_err(share_error)?;
+                let folders = Folders::open(&config.share, config.layout, save_dir, disk)?;
                 (folders, Some(Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?)))
             }
             Membership::Guest(folder) => {
@@ -96,7 +94,7 @@ impl Node {
                     GuestFolder::Share => Folders::visit(&config.share, disk),
                     GuestFolder::File(name) => Folders::visit_file(&config.share, name.clone(), disk),
                 };
-                (visited.map_err(share_error)?, None)
+                (visited?, None)
             }
         };
         let folders = Arc::new(folders);
@@ -330,20 +328,6 @@ impl Node {
         replicate::replicate(&self.engine, query, copies, cancel)
     }
 
-    /// Fetches a copy that is kept for others, on this thread: a replica, in no file's way, which `force` replaces alone. What a former
-    /// try has left is used, and nothing goes on by itself.
-    ///
-    /// # Errors
-    /// [`DownloadError`]; nothing of the user's was changed then. `Exists`: the name is taken by other content here.
-    pub fn fetch_replica(
-        &self,
-        request: &DownloadRequest,
-        cancel: &Stop,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Downloaded, DownloadError> {
-        download::download(&self.engine, request, Kind::Replicated, cancel, progress)
-    }
-
     /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by itself any more. What it has
     /// fetched stays for the next download of the same content.
     pub fn set_aside(&self, name: &FileName) {
@@ -407,7 +391,7 @@ impl Node {
         });
     }
 
-    pub(super) fn engine(&self) -> &Engine {
+    pub(super) fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 
@@ -497,14 +481,6 @@ impl Drop for Running {
         // After a stop in order there is nothing left to end.
         let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
         let _nobody_asks = self.stop(deadline, || {});
-    }
-}
-
-fn share_error(error: ShareError) -> StartError {
-    match error {
-        ShareError::NoSuchDirectory { path, why } => StartError::NoSuchDirectory { path, why },
-        ShareError::InUse { path } => StartError::ShareInUse { path },
-        ShareError::Io { path, why } => StartError::Share { path, why },
     }
 }
 

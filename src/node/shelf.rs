@@ -47,7 +47,7 @@ pub struct SharedSending {
 impl Node {
     /// The own files, for other protocols.
     pub fn shelf(&self) -> Shelf {
-        let Engine { memory, folders, core, upload_rate, discovery, .. } = self.engine();
+        let Engine { memory, folders, core, upload_rate, discovery, .. } = &**self.engine();
         let upload = Upload { memory: Arc::clone(memory), folders: Arc::clone(folders), core: core.clone() };
         Shelf { upload, discovery: discovery.clone(), rate: Arc::clone(upload_rate) }
     }

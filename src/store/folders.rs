@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use super::disk::Disk;
 use super::hash::{HashError, Hashed};
+use super::mark;
 use super::share::{FileStamp, Share, ShareError};
 use crate::types::{FileName, Kind, Layout, Printable};
 
@@ -89,6 +90,29 @@ impl Folders {
     /// [`ShareError`]: there is no directory, or it cannot be read.
     pub fn visit_file(path: &Path, name: FileName, disk: Arc<dyn Disk>) -> Result<Folders, ShareError> {
         Ok(Folders::of_guest(Share::look(path, disk)?.with_private_parts(), Some(name)))
+    }
+
+    /// The folders of the directory at `path` for who only reads: nothing is made or locked, and whoever shares it does not matter. Without
+    /// a layout it is split if it has the three folders of that.
+    ///
+    /// # Errors
+    /// [`ShareError`]: there is no directory, or it cannot be read.
+    pub fn look(path: &Path, layout: Option<Layout>, disk: Arc<dyn Disk>) -> Result<Folders, ShareError> {
+        let base = Arc::new(Share::look(path, disk)?);
+        let folder_in = |layout: Layout, kind| match layout.folder(kind) {
+            "." => Some(Arc::clone(&base)),
+            folder => base.open_beneath(folder).ok().map(Arc::new),
+        };
+        let is_split = || Kind::ALL.into_iter().all(|kind| folder_in(Layout::Split, kind).is_some());
+        let layout = layout.unwrap_or_else(|| if is_split() { Layout::Split } else { Layout::Flat });
+        let held = Mutex::new(Kind::ALL.map(|kind| folder_in(layout, kind)));
+        Ok(Folders { layout, base, held, saved: None, is_nowhere: true })
+    }
+
+    /// The kind of a file that stands in the folder of `kind`, as it was when it came: whether it has been changed since is not looked at.
+    pub fn kind_once(&self, kind: Kind, share: &Share, name: &FileName) -> Kind {
+        let is_marked = share.open_file(name).is_ok_and(|open| mark::of(&open.file).is_some());
+        if is_marked { self.layout.marked(kind) } else { kind }
     }
 
     /// No folder at all, for who only asks: nothing is read, and nothing can be placed.

@@ -150,3 +150,42 @@ fn a_time_that_is_over_while_a_directory_is_listed_is_exit_6() {
         crate::assert_clear(&ran.err, &["the time of --timeout"]);
     }
 }
+
+#[test]
+fn a_split_directory_is_listed_and_verified_under_published_names() {
+    let world = World::new().tracker();
+    let spec = || NodeSpec::new().headless().flags(&["--layout", "split"]);
+    let own = world.start(spec().file("shared/mine", b"mine").file("replicated/dir/kept", b"kept"));
+    let path = text(&own.share);
+    let names = |ran: &crate::support::world::Ran| -> Vec<String> {
+        ran.out.iter().filter_map(|line| line.split(' ').next_back().map(str::to_owned)).collect()
+    };
+    // As the node itself does, and without it.
+    let verified = world.one_shot(&["verify", "-d", &path]);
+    assert_eq!(
+        (verified.code, names(&verified)),
+        (0, vec!["dir/kept".into(), "mine".into()]),
+        "{verified:#?}"
+    );
+    assert!(verified.out.iter().all(|line| line.starts_with("ok ")), "{verified:#?}");
+    for is_shared in [true, false] {
+        for (kind, expected) in [
+            (&["all"][..], &["dir/kept", "mine"][..]),
+            (&["local"], &["mine"]),
+            (&["replicated"], &["dir/kept"]),
+            (&["downloaded"], &[]),
+            (&[], &["dir/kept", "mine"]),
+        ] {
+            let ran = world.one_shot(&[&["list", "-d", &path], kind].concat());
+            assert_eq!(
+                (ran.code, names(&ran)),
+                (0, expected.to_vec().iter().map(|&name| name.into()).collect())
+            );
+        }
+        if is_shared {
+            own.process.signal(Signal::TERM);
+            assert!(own.process.ends_within(DEADLINE));
+        }
+    }
+    assert_eq!(world.one_shot(&["list", "local"]).code, 2, "of which directory?");
+}

@@ -12,7 +12,6 @@ mod guests;
 mod handoff;
 mod hostile;
 mod hostile_text;
-mod layouts;
 mod log;
 mod many_sources;
 mod one_shot;

@@ -1,9 +1,12 @@
 //! What `--progress` makes a node say on standard error, in a pipe.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use crate::support::content::{b3_hex, noise};
-use crate::support::world::{NodeSpec, Ran, World};
+use crate::support::world::{ASK_EVERY, Node, NodeSpec, Ran, World};
+use crate::support::{DEADLINE, process::Stream};
 
 const NAME: &str = "it's \"large\".bin";
 
@@ -68,4 +71,49 @@ fn json_lines_parse_each_and_tell_of_the_last_byte_and_the_end() {
 fn none_says_nothing_but_errors() {
     let (_world, ran, _) = downloads(&["--progress", "none"]);
     assert_eq!(told(&ran), ["download: no node has `nobody.bin`"]);
+}
+
+/// Waits until the first download of a node has ended.
+fn ended(node: &mut Node) -> Vec<String> {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let jobs = node.command("jobs");
+        if jobs[0].starts_with("1 done ") || jobs[0].starts_with("1 failed ") {
+            return jobs;
+        }
+        assert!(Instant::now() < until && !node.process.ends_within(ASK_EVERY), "{jobs:#?}");
+    }
+}
+
+#[test]
+fn downloads_that_nobody_waits_for_say_why_they_failed_in_the_form_that_was_asked_for() {
+    let world = World::new().tracker();
+    let _holder = world.holder(&[("large.bin", &noise(32, 3 << 20))]);
+    for (form, failed, chose) in [
+        ("plain", "[1] download: no node has `typo`", "[2] large.bin: chose "),
+        ("json", r#"{"event":"failed","name":"typo","#, r#"{"event":"ranked","#),
+        ("none", "[1] download: no node has `typo`", ""),
+    ] {
+        let mut node = world.start(NodeSpec::new().flags(&["--progress", form]));
+        node.command("download typo &");
+        assert_eq!(ended(&mut node), ["1 failed -/- typo", "  no node has `typo`"]);
+        node.process.expect_stderr(failed);
+        node.command("download large.bin &");
+        node.process.expect_stderr(if form == "json" {
+            r#"{"event":"done","#
+        } else {
+            "[2] downloaded large.bin "
+        });
+        let said = node.process.since(Stream::Stderr, 0);
+        let told = said.iter().filter(|line| line.contains("chose ") || line.contains("ranked"));
+        assert!(told.clone().all(|line| line.starts_with(chose)), "{said:#?}");
+        assert_eq!(told.count(), usize::from(form != "none"), "{said:#?}");
+        // They count as others do, and whoever asks hears the same.
+        let figures = node.command("stats");
+        let path = node.share.display().to_string();
+        assert_eq!(world.one_shot(&["stats", "-d", &path]).out, figures);
+        for figure in ["downloads 1", "downloaded_bytes 3145728"] {
+            assert!(figures.iter().any(|line| line == figure), "{figures:#?}");
+        }
+    }
 }

@@ -52,7 +52,18 @@ pub(crate) fn named_paths(text: &str) -> Vec<(usize, String)> {
 }
 
 pub(crate) fn is_tree_path(path: &str) -> bool {
-    let folders = ["src/", "tests/", "docs/", "scripts/", "benches/", "nodes/", "fuzz/", ".ci/"];
+    let folders = [
+        "src/",
+        "tests/",
+        "docs/",
+        "scripts/",
+        "benches/",
+        "nodes/",
+        "fuzz/",
+        ".ci/",
+        "packaging/",
+        "examples/",
+    ];
     let top = !path.contains('/')
         && [".md", ".toml", ".lock"].iter().any(|end| path.len() > end.len() && path.ends_with(end));
     top || folders.iter().any(|folder| path.starts_with(folder))

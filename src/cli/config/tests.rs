@@ -284,7 +284,7 @@ fn commands_take_from_the_same_file_what_is_theirs() {
     let Ok(NodeRun::Command(verb)) = case.node("node find a.bin -c @/n.toml --timeout 5s") else {
         panic!("a command");
     };
-    let errand = verb.errand().expect("it asks");
+    let errand = verb.errand(false).expect("sound").expect("it asks");
     assert_eq!((errand.ask.tracker.port(), errand.ask.json, errand.ask.dir), (7, true, None));
     let Ok(NodeRun::Command(Verb::Completions(_))) = case.node("node completions bash") else {
         panic!("completions")

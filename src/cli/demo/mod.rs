@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn progress_lines_are_read_as_nodes_write_them() {
         let source = SocketAddr::from(([127, 0, 0, 1], 5002));
-        let chose = "survey.bin: chose 127.0.0.1:5002: score 20 (latency 20 ms latency file, load 0)";
+        let chose = "survey.bin: chose 127.0.0.1:5002: score 20 (latency 20 ms file, load 0)";
         assert_eq!((chosen(chose), progress(chose)), (Some(source), None));
         for (line, expected) in [
             ("survey.bin 30% 7.2/24.0 MiB from 127.0.0.1:5002", Some(30)),

@@ -119,7 +119,7 @@ fn ranked(ranking: &[Rating]) -> Option<String> {
 fn reason(rating: &Rating) -> String {
     let candidate = &rating.candidate;
     let origin = match candidate.latency_origin {
-        LatencyOrigin::Table => "latency file",
+        LatencyOrigin::Table => "file",
         LatencyOrigin::Default => "default",
         LatencyOrigin::Measured => "measured",
     };
@@ -272,7 +272,7 @@ mod tests {
             (
                 Progress::Ranked { key, ranking },
                 Some(
-                    "chose 127.0.0.1:5002: score 20 (latency 20 ms latency file, load 1, 1 yours); \
+                    "chose 127.0.0.1:5002: score 20 (latency 20 ms file, load 1, 1 yours); \
                      next of 3 is 127.0.0.1:5003: score 100 (latency 100 ms default, load 0)",
                 ),
             ),

@@ -5,6 +5,8 @@
 mod buffers;
 mod choice;
 mod fetch;
+#[cfg(test)]
+mod layouts;
 mod offering;
 mod peer;
 mod piece_list;

@@ -1,13 +1,15 @@
-//! Where files of each kind stand, in both layouts and with a directory of its own for downloads: real nodes on loopback.
+//! Tests of where files of each kind stand, in both layouts and with a directory of its own for downloads: real nodes on loopback.
 
 use std::fs;
 use std::path::Path;
 
-use nearpeer::node::{DownloadError, DownloadRequest, Downloaded, Node, NodeConfig, Outcome};
-use nearpeer::rt::Stop;
-use nearpeer::tracker::{Tracker, TrackerConfig};
-use nearpeer::types::{FileName, Kind, Layout, Query};
 use tempfile::TempDir;
+
+use super::keep_replica;
+use crate::node::{DownloadError, DownloadRequest, Downloaded, Node, NodeConfig, Outcome};
+use crate::rt::Stop;
+use crate::tracker::{Tracker, TrackerConfig};
+use crate::types::{FileName, Kind, Layout, Query, ReplicaTask};
 
 /// A tracker and a node that holds files of one piece and of three.
 struct World {
@@ -72,8 +74,12 @@ fn download(node: &Node, file: &str, force: bool) -> Result<Downloaded, Download
     node.download(&request(file, force), &stop(), &mut |_| {})
 }
 
+/// As the tracker would ask for it.
 fn replicate(node: &Node, file: &str) -> Result<Downloaded, DownloadError> {
-    node.fetch_replica(&request(file, false), &stop(), &mut |_| {})
+    let found = node.find(&Query::Name(name(file)), &stop()).expect("found");
+    let task = ReplicaTask { content: found.groups[0].key, name: name(file) };
+    let outcome = keep_replica(node.engine(), &task, &stop())?;
+    Ok(Downloaded { name: task.name, key: task.content, outcome })
 }
 
 /// Name and kind of what a node publishes.
