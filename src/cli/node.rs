@@ -254,6 +254,8 @@ impl Scene<'_> {
             .map_err(|error| NotServed::Told(self.refused(sink, &error, ErrorCode::from(&error))))?;
         if let Some(pages) = &pages {
             self.feed.tell(pages::said(pages));
+            // A reader that is gone already shows with the first result.
+            let _unread = sink.tell([pages::said(pages)]);
         }
         Ok(pages)
     }

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::args::address;
 use super::exit::ErrorCode;
-use crate::proto::event::Event;
+use crate::proto::event::{Event, PAGES};
 use crate::types::Printable;
 use crate::web::{WebConfig, WebError, WebServer};
 
@@ -112,7 +112,7 @@ fn token(flags: &HttpArgs) -> Result<Option<String>, PagesError> {
 
 /// Says where the pages are.
 pub fn said(server: &WebServer) -> Event {
-    Event::info(format!("pages at http://{}/", server.addr()))
+    Event::Listening { program: PAGES.to_owned(), addr: server.addr() }
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@
 use std::net::SocketAddr;
 
 use crate::node::Variant;
-use crate::proto::event::{Event, Holder, HolderState, JobState, LatencyFrom, Level, Outcome, VerifyState};
+use crate::proto::event::{
+    Event, Holder, HolderState, JobState, LatencyFrom, Level, Outcome, PAGES, VerifyState,
+};
 use crate::types::{FileName, Millis};
 
 /// Text, and where it goes.
@@ -24,6 +26,9 @@ pub fn text(event: &Event) -> Option<Said> {
         Event::Notice { level, text } => return Some(Said::Aside(notice(*level, text))),
         Event::Error { why, .. } | Event::Failed { why, .. } => return Some(Said::Aside(why.clone())),
         Event::Silent { addr, why } => return Some(Said::Aside(silent(*addr, why))),
+        Event::Listening { program, addr } if program == PAGES => {
+            return Some(Said::Aside(format!("pages at http://{addr}/")));
+        }
         Event::Listening { program, addr } => format!("{program} listening on {addr}"),
         Event::Missed { count } => {
             return Some(Said::Aside(format!("warning: {count} events are not shown")));

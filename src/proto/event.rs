@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::types::printable::is_unsafe;
 use crate::types::{FileName, Millis, NodeSummary};
 
+/// What listens where the pages of a program are.
+pub const PAGES: &str = "pages";
+
 /// An event, and when it was told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -29,7 +32,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A program listens.
+    /// A program listens, `tracker` or `node`, or [`PAGES`].
     Listening { program: String, addr: SocketAddr },
     /// A node is registered; `files` is `null` while its first scan goes on.
     Ready { files: Option<u64> },

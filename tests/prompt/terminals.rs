@@ -109,6 +109,10 @@ fn results_are_alone_on_a_standard_output_that_is_no_terminal() {
         tty.expect("> ");
         for command in ["limit", "find 'large file.bin'", "download 'large file.bin'"] {
             tty.keys(&format!("{command}{}", if term == Some("dumb") { "\n" } else { "\r" }));
+            if term == Some("xterm") {
+                // There the prompt is drawn again for whatever is told above it; once Enter was read, only for the next line.
+                tty.expect(&format!("{command}\r\n"));
+            }
             tty.expect("> ");
         }
         tty.keys("\u{4}");
