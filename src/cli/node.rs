@@ -14,7 +14,7 @@ use super::exit::{ErrorCode, Exit, dataset_error_code};
 use super::handoff::server::Server;
 use super::log;
 use super::oneshot::share_code;
-use super::output::{Output, say};
+use super::output::{Output, WriteEnd, say};
 use super::pages::{self, NODE_PAGES};
 use super::progress::{Form, ProgressFlag, Screen};
 use super::prompt::Prompt;
@@ -80,8 +80,8 @@ fn completions(shell: clap_complete::Shell) -> Exit {
         _ => verbs::node_command(),
     };
     clap_complete::generate(shell, &mut command, "node", &mut text);
-    let _unread = Output::stdout().lines(String::from_utf8_lossy(&text).trim_end());
-    Exit::Success
+    let written = Output::stdout().lines(String::from_utf8_lossy(&text).trim_end());
+    written.map_or_else(WriteEnd::exit, |()| Exit::Success)
 }
 
 fn run_node(args: &NodeArgs, signals: &Signals) -> io::Result<Exit> {

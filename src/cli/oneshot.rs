@@ -19,7 +19,7 @@ use super::command::{Command, Listed};
 use super::exit::{ErrorCode, Exit};
 use super::handoff::client;
 use super::node::{LAST_WORDS, path_text, refused};
-use super::output::say;
+use super::output::{WriteEnd, say};
 use super::progress::{Form, ProgressFlag, Screen};
 use super::session::{Language, Next, Patience, Session};
 use super::signals::Signals;
@@ -362,8 +362,7 @@ impl<'a> Desk<'a> {
             let kind = Some(kind.to_string());
             is_wanted.then_some(Event::File { name, size_bytes, md5: None, b3: None, kind })
         });
-        let _nobody_reads = self.sink.tell(listed);
-        Ok(Exit::Success)
+        Ok(self.sink.tell(listed).map_or_else(WriteEnd::exit, |()| Exit::Success))
     }
 
     /// What would be published of folders: for each name the folder that it stands in and its size.

@@ -5,6 +5,8 @@
 
 use std::io::{self, Write};
 
+use super::exit::{ErrorCode, Exit};
+
 /// Why a result could not be written.
 #[derive(Debug)]
 pub enum WriteEnd {
@@ -18,6 +20,28 @@ pub enum WriteEnd {
 #[derive(Debug)]
 pub struct Output<W = io::Stdout> {
     writer: W,
+}
+
+impl From<io::Error> for WriteEnd {
+    fn from(error: io::Error) -> WriteEnd {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => WriteEnd::Closed,
+            _ => WriteEnd::Failed(error),
+        }
+    }
+}
+
+impl WriteEnd {
+    /// How a program ends that has more to say than could be written; what the system refused is said.
+    pub fn exit(self) -> Exit {
+        match self {
+            WriteEnd::Closed => Exit::Success,
+            WriteEnd::Failed(error) => {
+                say(&format!("cannot write results: {error}"));
+                Exit::Error(ErrorCode::LocalIo)
+            }
+        }
+    }
 }
 
 impl Output {
@@ -39,12 +63,7 @@ impl<W: Write> Output<W> {
         let mut block = String::with_capacity(text.len() + 1);
         block.push_str(text);
         block.push('\n');
-        self.writer.write_all(block.as_bytes()).and_then(|()| self.writer.flush()).map_err(
-            |error| match error.kind() {
-                io::ErrorKind::BrokenPipe => WriteEnd::Closed,
-                _ => WriteEnd::Failed(error),
-            },
-        )
+        Ok(self.writer.write_all(block.as_bytes()).and_then(|()| self.writer.flush())?)
     }
 }
 

@@ -10,7 +10,7 @@ use crossbeam_channel::bounded;
 
 use super::command::{self, Command, Deed, Listed, ParseError};
 use super::exit::{ErrorCode, Exit};
-use super::output::{WriteEnd, say};
+use super::output::WriteEnd;
 use super::render;
 use super::signals::Signals;
 use super::sink::Sink;
@@ -455,10 +455,6 @@ fn exit_of(report: &FindReport) -> Exit {
 fn next(ended: Result<Exit, WriteEnd>) -> Next {
     match ended {
         Ok(exit) => Next::Continue(exit),
-        Err(WriteEnd::Closed) => Next::Unwritable(Exit::Success),
-        Err(WriteEnd::Failed(error)) => {
-            say(&format!("cannot write results: {error}"));
-            Next::Unwritable(Exit::Error(ErrorCode::LocalIo))
-        }
+        Err(end) => Next::Unwritable(end.exit()),
     }
 }

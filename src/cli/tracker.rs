@@ -15,7 +15,7 @@ use super::config::Refusal;
 use super::exit::{ErrorCode, Exit, tracker_error_code};
 use super::log;
 use super::node::LAST_WORDS;
-use super::output::{Output, say};
+use super::output::{Output, WriteEnd, say};
 use super::pages::{self, TRACKER_PAGES};
 use super::progress::{Form, Screen};
 use super::prompt::Prompt;
@@ -156,17 +156,17 @@ fn unspecified(addr: SocketAddr) -> IpAddr {
 pub(super) fn refuse(program: &str, refusal: Refusal) -> Exit {
     match refusal {
         Refusal::Clap(error) => {
-            let _unread = error.print();
-            if error.exit_code() == 0 { Exit::Success } else { Exit::Error(ErrorCode::Usage) }
+            let printed = error.print().map_err(WriteEnd::from);
+            match error.exit_code() {
+                0 => printed.map_or_else(WriteEnd::exit, |()| Exit::Success),
+                _ => Exit::Error(ErrorCode::Usage),
+            }
         }
         Refusal::Config(error) => {
             say(&format!("{program}: {error}"));
             Exit::Error(ErrorCode::Config)
         }
-        Refusal::Show(text) => {
-            let _unread = Output::stdout().lines(&text);
-            Exit::Success
-        }
+        Refusal::Show(text) => Output::stdout().lines(&text).map_or_else(WriteEnd::exit, |()| Exit::Success),
     }
 }
 

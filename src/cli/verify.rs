@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::exit::{ErrorCode, Exit};
 use super::node::path_text;
 use super::oneshot::{Desk, share_code};
+use super::output::WriteEnd;
 use super::progress::ProgressFlag;
 use super::signals::Signals;
 use super::tracker::stopped;
@@ -88,8 +89,11 @@ fn verify_all(desk: &mut Desk<'_>, guest: &Node, folders: &Folders, names: &[Fil
             }
             desk.explain(name, why.as_deref());
         }
-        if desk.sink.tell([told]).is_err() {
-            return exit;
+        match desk.sink.tell([told]) {
+            Ok(()) => {}
+            // Whoever read it has had enough.
+            Err(WriteEnd::Closed) => return exit,
+            Err(end) => return end.exit(),
         }
     }
     exit

@@ -265,3 +265,30 @@ fn a_peer_that_answers_nothing_is_named_beside_the_result() {
     let told = told(&ran);
     assert_eq!((ran.code, of(&told, "found").len(), of(&told, "silent").len()), (0, 1, 1), "{ran:#?}");
 }
+
+/// What asked for a text gets it, or learns that it was not written.
+#[test]
+fn results_that_cannot_be_written_are_no_success() {
+    let world = World::new().tracker();
+    let holder = world.holder(&[("a", b"a")]);
+    let (dir, tracker) = (holder.share.display().to_string(), world.tracker_addr().to_string());
+    let nobodys = world.directory();
+    fs::write(nobodys.join("b"), "b").expect("written");
+    let node = env!("CARGO_BIN_EXE_node");
+    for words in [
+        &["find", "a", "--tracker", &tracker][..],
+        &["verify", "-d", &dir, "--tracker", &tracker],
+        &["verify", "-d", &dir, "--tracker", &tracker, "--json"],
+        &["list", "-d", nobodys.to_str().expect("text")],
+        &["completions", "bash"],
+        &["--help"],
+        &["--print-limits"],
+        &["127.0.0.1", "0", &dir, "--print-config"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        let mut command = std::process::Command::new(node);
+        command.args(words).stdin(std::process::Stdio::null()).stdout(full);
+        let ran = command.output().expect("it runs");
+        assert_eq!(ran.status.code(), Some(10), "{words:?}: {ran:?}");
+    }
+}

@@ -11,7 +11,6 @@ use super::{Request, is_ours, socket_in, words};
 use crate::cli::exit::{ErrorCode, Exit};
 use crate::cli::node::path_text;
 use crate::cli::oneshot::Desk;
-use crate::cli::output::{WriteEnd, say};
 use crate::cli::verbs::Errand;
 use crate::proto::event::{Event, Record};
 use crate::rt::Stop;
@@ -72,13 +71,8 @@ pub fn run(desk: &mut Desk<'_>, dir: &Path, errand: &Errand) -> io::Result<Exit>
         if let Event::End { exit_code, code } = record.event {
             return Ok(Exit::of_end(exit_code, code));
         }
-        match desk.sink.pass([record]) {
-            Ok(()) => {}
-            Err(WriteEnd::Closed) => return Ok(Exit::Success),
-            Err(WriteEnd::Failed(error)) => {
-                say(&format!("cannot write results: {error}"));
-                return Ok(Exit::Error(ErrorCode::LocalIo));
-            }
+        if let Err(end) = desk.sink.pass([record]) {
+            return Ok(end.exit());
         }
     }
 }
