@@ -19,6 +19,7 @@ pub struct FrontConfig {
     /// The same of one address; usually [`limits::INCOMPLETE_PER_ADDRESS_MAX`].
     pub incomplete_per_address_max: usize,
     /// Most connections that are idle after a request; the one idle for longest makes room. `None`: no limit but that on descriptors.
+    /// Usually [`limits::IDLE_MAX`].
     pub idle_max: Option<usize>,
     /// Most bytes kept for connections that do not take their replies, [`limits::OUTPUT_SHARE`] of them for one
     /// address; usually [`limits::OUTPUT_MAX_BYTES`].
@@ -39,7 +40,7 @@ impl Default for FrontConfig {
             listener: None,
             incomplete_max: limits::INCOMPLETE_MAX,
             incomplete_per_address_max: limits::INCOMPLETE_PER_ADDRESS_MAX,
-            idle_max: None,
+            idle_max: Some(limits::IDLE_MAX),
             output_max_bytes: limits::OUTPUT_MAX_BYTES,
             files_max: limits::FILES_SENT_MAX,
             files_per_address_max: limits::FILES_SENT_PER_ADDRESS_MAX,

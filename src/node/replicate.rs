@@ -39,7 +39,7 @@ fn chosen(query: &Query, providers: &[Provider]) -> Result<(ContentKey, FileName
         nodes.0.insert(provider.node);
     }
     let Some((_, (_, first))) = contents.iter().next() else {
-        return Err(DownloadError::NotFound(text(query)));
+        return Err(DownloadError::NotFound(query.to_string()));
     };
     let named = |holder: &Provider| match query {
         Query::Name(name) => name.clone(),
@@ -59,14 +59,6 @@ fn chosen(query: &Query, providers: &[Provider]) -> Result<(ContentKey, FileName
                 variants: contents.iter().map(variant).collect(),
             })
         }
-    }
-}
-
-fn text(query: &Query) -> String {
-    match query {
-        Query::Name(name) => name.as_str().to_owned(),
-        Query::Md5(md5) => format!("md5={md5}"),
-        Query::Content(prefix) => format!("b3={prefix}"),
     }
 }
 

@@ -62,6 +62,9 @@ limits! {
     REQUEST_DEADLINE_MS: u64 = 10_000, "ms";
     /// A connection without a registration is closed after being idle for this long.
     IDLE_DEADLINE_MS: u64 = 60_000, "ms";
+    /// Most connections of one front thread that are idle and may not be so for ever, one on which files were asked for with a file open;
+    /// the one idle for longest makes room.
+    IDLE_MAX: usize = 4096, "connections";
     /// A connection that takes no byte of a waiting reply for this long is closed.
     WRITE_STALL_MS: u64 = 30_000, "ms";
     /// A connection that we close is read for this long, so that input under way does not cut off the last reply.

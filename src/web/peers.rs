@@ -70,3 +70,26 @@ pub(super) fn json((summary, silent_for): Known<'_>) -> Value {
     });
     told(&Event::node(summary), more)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{NodeId, limits};
+
+    #[test]
+    fn a_full_page_of_nodes_is_small() {
+        let summary = NodeSummary {
+            node: NodeId(u128::MAX),
+            endpoint: "[2001:db8:1111:2222:3333:4444:5555:6666]:65535".parse().expect("an address"),
+            liveness: Liveness::Unproved,
+            files: u32::MAX,
+            load: Some(u32::MAX),
+            attributes: crate::types::NodeTraits { http_port: Some(65535), replica_quota_bytes: None }
+                .to_attributes(),
+        };
+        let known = || (&summary, Some(Duration::from_secs(86_399)));
+        let page = table("", true, std::iter::repeat_with(known).take(limits::HTTP_PAGE_ROWS)).into_string();
+        // The frame of a page, style, script and icon are some 15 kB.
+        assert!(page.len() < 80_000, "{} bytes", page.len());
+    }
+}
