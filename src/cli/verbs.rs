@@ -15,9 +15,6 @@ use super::progress::ProgressFlag;
 use crate::node::DownloadRequest;
 use crate::types::{Checksum, FileName, Layout, Millis, limits};
 
-/// Who is more patient gives no time at all.
-const TIMEOUT_MAX: Duration = Duration::from_secs(1000 * 24 * 3600);
-
 /// One command.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Verb {
@@ -226,9 +223,13 @@ fn listed(word: &str) -> Result<Listed, String> {
 }
 
 fn time(text: &str) -> Result<Duration, String> {
+    let longest = limits::ms(limits::TIMEOUT_MAX_MS);
     match humantime::parse_duration(text) {
-        Ok(time) if !time.is_zero() && time <= TIMEOUT_MAX => Ok(time),
-        Ok(time) if time > TIMEOUT_MAX => Err("give at most 1000days".to_owned()),
+        Ok(time) if time > longest => {
+            let days = longest.as_secs() / (24 * 3600);
+            Err(format!("give at most {days}days, or no time at all"))
+        }
+        Ok(time) if !time.is_zero() => Ok(time),
         _ => Err("give a time, as in 500ms, 5s or 2m".to_owned()),
     }
 }
