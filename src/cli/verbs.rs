@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Subcommand};
 
-use super::args::{ConfigArgs, NodeArgs, address};
+use super::args::{ConfigArgs, NodeArgs, TrackerArgs, address};
 use super::command::{self, Command, Listed, ParseError, query_of};
 use super::progress::ProgressFlag;
 use crate::node::DownloadRequest;
@@ -293,6 +293,19 @@ pub fn node_command() -> clap::Command {
         .subcommand_help_heading("Commands, in place of IP PORT DIR")
 }
 
+/// What `tracker` does besides serving.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TrackerVerb {
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// The command line of `tracker`.
+pub fn tracker_command() -> clap::Command {
+    let verbs = TrackerVerb::augment_subcommands(TrackerArgs::command());
+    verbs.args_conflicts_with_subcommands(true).disable_help_subcommand(true)
+}
+
 /// [`node_command`] without IP PORT DIR, for completions in zsh: it would wait for all three before it completes a command.
 pub fn zsh_command() -> clap::Command {
     let all = node_command();
@@ -334,6 +347,7 @@ mod tests {
     #[test]
     fn clap_finds_no_fault_with_the_definitions() {
         node_command().debug_assert();
+        tracker_command().debug_assert();
     }
 
     #[test]
