@@ -78,7 +78,7 @@ pub struct AskArgs {
 #[derive(Debug, Clone, Args)]
 pub struct QueryArgs {
     /// A name, or a digest as md5=HEX or b3=HEX
-    #[arg(value_name = "NAME|md5=HEX|b3=HEX")]
+    #[arg(value_name = "NAME|md5=HEX|b3=HEX", value_parser = query_word)]
     pub query: String,
     #[command(flatten)]
     pub ask: AskArgs,
@@ -155,7 +155,7 @@ pub struct PlainArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ReplicateArgs {
     /// A name, or a digest as md5=HEX or b3=HEX
-    #[arg(value_name = "NAME|md5=HEX|b3=HEX")]
+    #[arg(value_name = "NAME|md5=HEX|b3=HEX", value_parser = query_word)]
     pub query: String,
     /// Live copies that there are to be, 0 to 100; 0: no more than there are
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -216,6 +216,11 @@ pub fn own_flags(words: &[OsString]) -> Vec<&'static str> {
 /// Returns true if and only if what is asked for is hidden from the option reader, and so a name whatever it looks like.
 pub fn is_literal(words: &[OsString]) -> bool {
     words.iter().position(|word| word == "--").is_some_and(|at| at + 1 < words.len())
+}
+
+/// What is no name is no digest either; which of them it is depends on what stands before it.
+fn query_word(word: &str) -> Result<String, String> {
+    query_of(word, true).map(|_| word.to_owned()).map_err(|error| error.to_string())
 }
 
 fn listed(word: &str) -> Result<Listed, String> {
@@ -412,7 +417,7 @@ mod tests {
                 "{line}"
             );
         }
-        assert!(read("node find ../x").is_err());
+        assert!(node_command().try_get_matches_from(["node", "find", "../x"]).is_err());
     }
 
     #[test]

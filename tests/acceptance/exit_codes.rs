@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use rustix::process::Signal;
 
 use crate::support::content::{b3_hex, noise};
+use crate::support::events;
 use crate::support::process::{Process, Stream};
 use crate::support::world::{NodeSpec, World, run_node, run_tracker};
 use crate::support::{DEADLINE, skipped};
@@ -150,6 +151,28 @@ fn a_tracker_without_a_terminal_serves_whatever_its_input_is() {
     assert_eq!((ran.code, ran.out.len()), (0, 0), "{ran:#?}");
     let said = world.tracker_process().since(Stream::Stderr, 0);
     assert!(said.iter().all(|line| line.starts_with("pages at ")), "{said:#?}");
+}
+
+#[test]
+fn what_is_told_as_json_is_told_there_to_its_end() {
+    let world = World::new();
+    let share = world.directory().display().to_string();
+    let place = ["127.0.0.1", "0", &share, "--json", "--tracker", "127.0.0.1:9"];
+    for (more, code, word) in [
+        (&["--latency-file", "/no/such"][..], 14, "latency_file"),
+        (&["--latency-file=none"], 4, "no_tracker"),
+    ] {
+        let mut node = Process::start(NODE, [&place[..], more].concat());
+        assert_eq!(node.wait(DEADLINE), code, "{}", node.transcript());
+        let told = events::parse_all(&node.since(Stream::Stdout, 0));
+        let (end, error) = (told.last().expect("an end"), &told[told.len() - 2]);
+        assert_eq!(
+            (&end["event"], &end["exit_code"], &end["code"]),
+            (&"end".into(), &code.into(), &word.into())
+        );
+        assert_eq!((&error["event"], &error["code"]), (&"error".into(), &word.into()), "{told:#?}");
+        assert_eq!(node.since(Stream::Stderr, 0), [""; 0]);
+    }
 }
 
 #[test]
