@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use clap::{Args, FromArgMatches, Parser};
 
 use super::config::{self, Program, Refusal};
 use super::log::LogArgs;
 use super::pages::HttpArgs;
 use super::progress::ProgressFlag;
-use super::verbs::{self, Verb};
+use super::verbs::{self, TrackerVerb, Verb};
 use crate::node::{LatencySource, Membership, NodeConfig, open_latency_file};
 use crate::rt::Feed;
 use crate::tracker::TrackerConfig;
@@ -176,6 +176,13 @@ struct ShowArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heartbeat(pub Option<Duration>);
 
+/// What a command line of `tracker` is for.
+#[derive(Debug)]
+pub enum TrackerRun {
+    Serve(Box<TrackerArgs>),
+    Command(TrackerVerb),
+}
+
 /// What a command line of `node` is for.
 #[derive(Debug)]
 pub enum NodeRun {
@@ -248,13 +255,16 @@ fn environment(name: &str) -> Option<OsString> {
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn tracker(arguments: impl IntoIterator<Item = OsString>) -> Result<TrackerArgs, Refusal> {
-    let command = TrackerArgs::command();
+pub fn tracker(arguments: impl IntoIterator<Item = OsString>) -> Result<TrackerRun, Refusal> {
+    let command = verbs::tracker_command();
     let matches = config::matches(Program::Tracker, &command, arguments, &environment)?;
+    if matches.subcommand().is_some() {
+        return Ok(TrackerRun::Command(TrackerVerb::from_arg_matches(&matches)?));
+    }
     if matches.get_flag("print_limits") {
         return Err(Refusal::Show(limits_text()));
     }
-    Ok(TrackerArgs::from_arg_matches(&matches)?)
+    Ok(TrackerRun::Serve(Box::new(TrackerArgs::from_arg_matches(&matches)?)))
 }
 
 /// Reads the arguments of `node`, the first one being its name.

@@ -46,7 +46,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
     let words: Vec<OsString> = arguments.into_iter().collect();
     let args = match args::node(words.iter().cloned()) {
         Ok(NodeRun::Share(args)) => args,
-        Ok(NodeRun::Command(Verb::Completions(args))) => return completions(args.shell),
+        Ok(NodeRun::Command(Verb::Completions(args))) => {
+            let command = match args.shell {
+                clap_complete::Shell::Zsh => verbs::zsh_command(),
+                _ => verbs::node_command(),
+            };
+            return completions(args.shell, "node", command);
+        }
         Ok(NodeRun::Command(Verb::Verify(args))) => return verify::run(&args, signals),
         Ok(NodeRun::Command(verb)) => {
             return match verb.errand(verbs::is_literal(&words)) {
@@ -72,14 +78,10 @@ pub(super) fn path_text(path: &Path) -> String {
     Printable(&path.to_string_lossy()).to_string()
 }
 
-/// Prints completions for a shell.
-fn completions(shell: clap_complete::Shell) -> Exit {
+/// Prints completions of a program for a shell.
+pub(super) fn completions(shell: clap_complete::Shell, program: &str, mut command: clap::Command) -> Exit {
     let mut text = Vec::new();
-    let mut command = match shell {
-        clap_complete::Shell::Zsh => verbs::zsh_command(),
-        _ => verbs::node_command(),
-    };
-    clap_complete::generate(shell, &mut command, "node", &mut text);
+    clap_complete::generate(shell, &mut command, program, &mut text);
     let written = Output::stdout().lines(String::from_utf8_lossy(&text).trim_end());
     written.map_or_else(WriteEnd::exit, |()| Exit::Success)
 }

@@ -14,15 +14,13 @@ use thiserror::Error;
 use super::args::address;
 use super::exit::ErrorCode;
 use crate::proto::event::{Event, PAGES};
-use crate::types::Printable;
+use crate::types::{Printable, limits};
 use crate::web::{WebConfig, WebError, WebServer};
 
 /// Where a tracker's pages are, if nothing else is said.
 pub const TRACKER_PAGES: SocketAddr = loopback(8025);
 /// Where a node's pages are.
 pub const NODE_PAGES: SocketAddr = loopback(8081);
-/// More than any token has.
-const TOKEN_FILE_MAX_BYTES: u64 = 4096;
 
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
@@ -102,7 +100,8 @@ pub fn start(
 fn token(flags: &HttpArgs) -> Result<Option<String>, PagesError> {
     let Some(path) = &flags.http_token_file else { return Ok(None) };
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(TOKEN_FILE_MAX_BYTES).read_to_string(&mut text));
+    let read =
+        File::open(path).and_then(|file| file.take(limits::TOKEN_FILE_MAX_BYTES).read_to_string(&mut text));
     let path = Printable(&path.to_string_lossy()).to_string();
     match read {
         Ok(_) => Ok(Some(text.trim().to_owned())),

@@ -9,12 +9,12 @@ use std::path::Path;
 
 use rustix::termios::tcgetpgrp;
 
-use super::args::{self, TrackerArgs};
+use super::args::{self, TrackerArgs, TrackerRun};
 use super::asides::Asides;
 use super::config::Refusal;
 use super::exit::{ErrorCode, Exit, tracker_error_code};
 use super::log;
-use super::node::LAST_WORDS;
+use super::node::{LAST_WORDS, completions};
 use super::output::{Output, WriteEnd, say};
 use super::pages::{self, TRACKER_PAGES};
 use super::progress::{Form, Screen};
@@ -22,6 +22,7 @@ use super::prompt::Prompt;
 use super::session::{Language, Session};
 use super::signals::{Signals, service_exit};
 use super::sink::Sink;
+use super::verbs::{self, TrackerVerb};
 use crate::node::{GuestFolder, Membership, Node, NodeConfig};
 use crate::proto::event::Event;
 use crate::rt::{Feed, StopReport, Threads, clock};
@@ -31,7 +32,10 @@ use crate::web::{WebServer, serve_tracker};
 /// Runs the program to its end. `arguments` begin with the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> Exit {
     let args = match args::tracker(arguments) {
-        Ok(args) => args,
+        Ok(TrackerRun::Serve(args)) => args,
+        Ok(TrackerRun::Command(TrackerVerb::Completions(args))) => {
+            return completions(args.shell, "tracker", verbs::tracker_command());
+        }
         Err(refusal) => return refuse("tracker", refusal),
     };
     crate::net::raise_file_limit();

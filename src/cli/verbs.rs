@@ -9,14 +9,11 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Subcommand};
 
-use super::args::{ConfigArgs, NodeArgs, address};
+use super::args::{ConfigArgs, NodeArgs, TrackerArgs, address};
 use super::command::{self, Command, Listed, ParseError, query_of};
 use super::progress::ProgressFlag;
 use crate::node::DownloadRequest;
 use crate::types::{Checksum, FileName, Layout, Millis, limits};
-
-/// Who is more patient gives no time at all.
-const TIMEOUT_MAX: Duration = Duration::from_secs(1000 * 24 * 3600);
 
 /// One command.
 #[derive(Debug, Clone, Subcommand)]
@@ -81,7 +78,7 @@ pub struct AskArgs {
 #[derive(Debug, Clone, Args)]
 pub struct QueryArgs {
     /// A name, or a digest as md5=HEX or b3=HEX
-    #[arg(value_name = "NAME|md5=HEX|b3=HEX")]
+    #[arg(value_name = "NAME|md5=HEX|b3=HEX", value_parser = query_word)]
     pub query: String,
     #[command(flatten)]
     pub ask: AskArgs,
@@ -158,7 +155,7 @@ pub struct PlainArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ReplicateArgs {
     /// A name, or a digest as md5=HEX or b3=HEX
-    #[arg(value_name = "NAME|md5=HEX|b3=HEX")]
+    #[arg(value_name = "NAME|md5=HEX|b3=HEX", value_parser = query_word)]
     pub query: String,
     /// Live copies that there are to be, 0 to 100; 0: no more than there are
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -221,14 +218,23 @@ pub fn is_literal(words: &[OsString]) -> bool {
     words.iter().position(|word| word == "--").is_some_and(|at| at + 1 < words.len())
 }
 
+/// What is no name is no digest either; which of them it is depends on what stands before it.
+fn query_word(word: &str) -> Result<String, String> {
+    query_of(word, true).map(|_| word.to_owned()).map_err(|error| error.to_string())
+}
+
 fn listed(word: &str) -> Result<Listed, String> {
     command::list(&[word.to_owned()]).map_err(|error| error.to_string())
 }
 
 fn time(text: &str) -> Result<Duration, String> {
+    let longest = limits::ms(limits::TIMEOUT_MAX_MS);
     match humantime::parse_duration(text) {
-        Ok(time) if !time.is_zero() && time <= TIMEOUT_MAX => Ok(time),
-        Ok(time) if time > TIMEOUT_MAX => Err("give at most 1000days".to_owned()),
+        Ok(time) if time > longest => {
+            let days = longest.as_secs() / (24 * 3600);
+            Err(format!("give at most {days}days, or no time at all"))
+        }
+        Ok(time) if !time.is_zero() => Ok(time),
         _ => Err("give a time, as in 500ms, 5s or 2m".to_owned()),
     }
 }
@@ -292,6 +298,19 @@ pub fn node_command() -> clap::Command {
         .subcommand_help_heading("Commands, in place of IP PORT DIR")
 }
 
+/// What `tracker` does besides serving.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TrackerVerb {
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// The command line of `tracker`.
+pub fn tracker_command() -> clap::Command {
+    let verbs = TrackerVerb::augment_subcommands(TrackerArgs::command());
+    verbs.args_conflicts_with_subcommands(true).disable_help_subcommand(true)
+}
+
 /// [`node_command`] without IP PORT DIR, for completions in zsh: it would wait for all three before it completes a command.
 pub fn zsh_command() -> clap::Command {
     let all = node_command();
@@ -333,6 +352,7 @@ mod tests {
     #[test]
     fn clap_finds_no_fault_with_the_definitions() {
         node_command().debug_assert();
+        tracker_command().debug_assert();
     }
 
     #[test]
@@ -397,7 +417,7 @@ mod tests {
                 "{line}"
             );
         }
-        assert!(read("node find ../x").is_err());
+        assert!(node_command().try_get_matches_from(["node", "find", "../x"]).is_err());
     }
 
     #[test]

@@ -519,6 +519,53 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_lost_of_who_only_asks() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let tracker = listener.local_addr().expect("bound");
+        let (threads, stop) = (Threads::new(), Stop::new().expect("a descriptor"));
+        // Answers one question on each connection, and closes it.
+        threads
+            .spawn("tracker", move || {
+                for (mut socket, _) in (0..2).map(|_| listener.accept().expect("a connection")) {
+                    let (mut decoder, mut scratch, mut has_asked) = (Decoder::new(), [0; 4096], false);
+                    while !has_asked {
+                        let len = socket.read(&mut scratch).expect("a question");
+                        decoder.push(&scratch[..len]);
+                        while let Some(body) = decoder.next().expect("frames") {
+                            has_asked =
+                                matches!(decode(body).expect("a request"), TrackerRequest::Find { .. });
+                            let body = ReplyBody::Providers { providers: vec![], more: false };
+                            let bytes = frame(&TrackerReply { epoch: Epoch(1), body }).expect("it fits");
+                            socket.write_all(&bytes).expect("the client reads");
+                        }
+                    }
+                }
+            })
+            .expect("a thread");
+        let config = TrackerClientConfig {
+            tracker,
+            node: crate::types::NodeId(1),
+            ip: tracker.ip(),
+            port: 1,
+            advertise: None,
+            heartbeat: None,
+            registers: false,
+        };
+        let (tell, told) = crossbeam_channel::unbounded();
+        let news = move |news| drop(tell.send(news));
+        let catalog: Arc<dyn PublishedCatalog> = Arc::new(Shelf::default());
+        let client =
+            TrackerClient::start(config, catalog, Arc::default(), news, &threads, &stop).expect("a thread");
+        let query = Query::Name(FileName::new("a").expect("a name"));
+        for _ in 0..2 {
+            assert_eq!(client.find(&query, &stop), Ok(vec![]));
+        }
+        stop.trigger();
+        assert!(threads.join(clock::now() + Duration::from_secs(10)).is_clean());
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), []);
+    }
+
+    #[test]
     fn a_refused_update_is_made_good_by_registering_anew() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let tracker = listener.local_addr().expect("bound");

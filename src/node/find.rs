@@ -394,6 +394,47 @@ mod tests {
     }
 
     #[test]
+    fn what_is_meant_is_what_a_download_takes_and_where_it_begins() {
+        let holder = |port: u16, content: u8, latency_ms, holding, is_replica| {
+            let mut provider = provider(port, holding);
+            provider.entry.content = ContentId([content; 32]);
+            provider.entry.attributes = FileEntry::attributes_of(is_replica);
+            let candidate = Candidate {
+                endpoint: provider.endpoint,
+                latency: Millis::from_ms(latency_ms),
+                latency_origin: crate::logic::select::LatencyOrigin::Measured,
+                load: 0,
+                yours: 0,
+            };
+            LiveHolder { provider, candidate }
+        };
+        let full = |port, content, latency_ms| holder(port, content, latency_ms, Holding::Full, false);
+        let replica = |port, content| holder(port, content, 1, Holding::Full, true);
+        let part = |port, content| holder(port, content, 1, Holding::Pieces(1), false);
+        let own = |content| Arc::new(full(9, content, 0).provider.entry);
+        let check = |live: &[LiveHolder], own: &[Arc<FileEntry>], expected: Option<(u8, u16)>| {
+            let me = ([127, 0, 0, 1], 9).into();
+            let report = report(live.to_vec(), own.to_vec(), me, Millis::from_ms(10), vec![]);
+            let meant = report.meant.map(|meant| (meant.key.id.0[0], meant.first.port()));
+            assert_eq!(meant, expected, "{live:?}");
+        };
+        check(&[], &[own(1)], None);
+        check(&[full(1, 1, 20), full(2, 1, 10), part(3, 1)], &[own(1)], Some((1, 2)));
+        check(&[full(1, 1, 20), full(2, 2, 10), full(3, 2, 5)], &[], Some((2, 3)));
+        check(&[full(1, 1, 20), full(2, 2, 10)], &[], None);
+        // What is here decides where nothing else does, and has no vote besides.
+        check(&[full(1, 1, 20), full(2, 2, 10)], &[own(1)], Some((1, 1)));
+        check(&[full(1, 1, 20)], &[own(2)], Some((1, 1)));
+        // Replicas have no say, and parts are better than nothing.
+        check(
+            &[full(1, 1, 20), full(2, 2, 10), full(3, 2, 9), replica(4, 1), replica(5, 1)],
+            &[],
+            Some((2, 3)),
+        );
+        check(&[part(1, 1)], &[], Some((1, 1)));
+    }
+
+    #[test]
     fn of_too_many_those_that_have_everything_are_asked_and_any_of_the_others() {
         let max = limits::PROBE_CANDIDATES_MAX;
         let mut rng = SmallRng::seed_from_u64(3);

@@ -347,6 +347,21 @@ mod tests {
     }
 
     #[test]
+    fn a_visitor_keeps_no_node_out() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let visitor = fs::File::open(dir.path()).expect("there");
+        rustix::fs::flock(&visitor, FlockOperation::NonBlockingLockShared).expect("free");
+        // It looks around for a moment.
+        let (_nothing_comes, moment) = crossbeam_channel::bounded::<()>(0);
+        let looking = std::thread::spawn(move || {
+            let _over = moment.recv_timeout(std::time::Duration::from_millis(5));
+            drop(visitor);
+        });
+        Share::open(dir.path(), Arc::new(RealDisk)).expect("free soon");
+        looking.join().expect("no panic");
+    }
+
+    #[test]
     fn a_directory_that_can_only_be_read_is_shared() {
         let dir = tempfile::tempdir().expect("a directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o555)).expect("permissions");

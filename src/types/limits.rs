@@ -247,6 +247,12 @@ limits! {
     STOP_DEADLINE_MS: u64 = 5_000, "ms";
     /// Longest line read from a prompt or a pipe.
     LINE_MAX_BYTES: usize = 64 << 10, "bytes";
+    /// Longest time of `--timeout`.
+    TIMEOUT_MAX_MS: u64 = 86_400_000_000, "ms";
+    /// Longest file with a token.
+    TOKEN_FILE_MAX_BYTES: u64 = 4096, "bytes";
+    /// Contents of one name whose holders under other names are looked up for a download.
+    CONTENTS_LOOKED_UP_MAX: usize = 4, "contents";
     /// Longest configuration file.
     CONFIG_MAX_BYTES: u64 = 1 << 20, "bytes";
     /// Lines of a prompt that are kept for the next one.

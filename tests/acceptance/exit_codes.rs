@@ -7,11 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use rustix::process::Signal;
 
 use crate::support::content::{b3_hex, noise};
+use crate::support::events;
 use crate::support::process::{Process, Stream};
 use crate::support::world::{NodeSpec, World, run_node, run_tracker};
 use crate::support::{DEADLINE, skipped};
 
 const NODE: &str = env!("CARGO_BIN_EXE_node");
+const TRACKER: &str = env!("CARGO_BIN_EXE_tracker");
 
 #[test]
 fn each_code_comes_from_what_it_stands_for() {
@@ -152,29 +154,58 @@ fn a_tracker_without_a_terminal_serves_whatever_its_input_is() {
 }
 
 #[test]
+fn what_is_told_as_json_is_told_there_to_its_end() {
+    let world = World::new();
+    let share = world.directory().display().to_string();
+    let place = ["127.0.0.1", "0", &share, "--json", "--tracker", "127.0.0.1:9"];
+    for (more, code, word) in [
+        (&["--latency-file", "/no/such"][..], 14, "latency_file"),
+        (&["--latency-file=none"], 4, "no_tracker"),
+    ] {
+        let mut node = Process::start(NODE, [&place[..], more].concat());
+        assert_eq!(node.wait(DEADLINE), code, "{}", node.transcript());
+        let told = events::parse_all(&node.since(Stream::Stdout, 0));
+        let (end, error) = (told.last().expect("an end"), &told[told.len() - 2]);
+        assert_eq!(
+            (&end["event"], &end["exit_code"], &end["code"]),
+            (&"end".into(), &code.into(), &word.into())
+        );
+        assert_eq!((&error["event"], &error["code"]), (&"error".into(), &word.into()), "{told:#?}");
+        assert_eq!(node.since(Stream::Stderr, 0), [""; 0]);
+    }
+}
+
+#[test]
 fn completions_are_taken_by_a_real_bash() {
     let world = World::new();
-    let ran = world.one_shot(&["completions", "bash"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
-    let file = world.path("node.bash");
-    fs::write(&file, ran.out.join("\n")).expect("written");
-    if !std::path::Path::new("/bin/bash").exists() {
-        skipped("completions_are_taken_by_a_real_bash", "there is no /bin/bash");
-        return;
-    }
-    let complete = |words: &str| {
-        let script = format!(
-            "source '{}' && COMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)) && \
-             _node node \"${{COMP_WORDS[COMP_CWORD]}}\" && printf '%s\\n' \"${{COMPREPLY[@]}}\"",
-            file.display()
-        );
-        let mut bash = Process::start("/bin/bash", ["--norc", "-c", &script]);
-        assert_eq!(bash.wait(DEADLINE), 0, "{}", bash.transcript());
-        bash.since(Stream::Stdout, 0)
-    };
-    assert!(complete("node dow").contains(&"download".to_owned()));
-    assert!(complete("node download --check").contains(&"--checksum".to_owned()));
-    for shell in ["zsh", "fish"] {
-        assert!(world.one_shot(&["completions", shell]).out.len() > 20, "{shell}");
+    for (program, path, expected) in [
+        ("node", NODE, &[("node dow", "download"), ("node download --check", "--checksum")][..]),
+        ("tracker", TRACKER, &[("tracker --lis", "--listen"), ("tracker comp", "completions")]),
+    ] {
+        let of = |shell: &str| {
+            let mut printing = Process::start(path, ["completions", shell]);
+            assert_eq!(printing.wait(DEADLINE), 0, "{}", printing.transcript());
+            printing.since(Stream::Stdout, 0)
+        };
+        for shell in ["zsh", "fish"] {
+            assert!(of(shell).len() > 10, "{program} {shell}");
+        }
+        let file = world.path("completions.bash");
+        fs::write(&file, of("bash").join("\n")).expect("written");
+        if !std::path::Path::new("/bin/bash").exists() {
+            skipped("completions_are_taken_by_a_real_bash", "there is no /bin/bash");
+            return;
+        }
+        for (words, expected) in expected {
+            let script = format!(
+                "source '{}' && COMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)) && \
+                 _{program} {program} \"${{COMP_WORDS[COMP_CWORD]}}\" && printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+                file.display()
+            );
+            let mut bash = Process::start("/bin/bash", ["--norc", "-c", &script]);
+            assert_eq!(bash.wait(DEADLINE), 0, "{}", bash.transcript());
+            let offered = bash.since(Stream::Stdout, 0);
+            assert!(offered.iter().any(|word| word == expected), "{words}: {offered:#?}");
+        }
     }
 }

@@ -105,6 +105,25 @@ fn only_an_ordinary_file_is_replaced_and_the_same_content_is_here_already() {
 }
 
 #[test]
+fn a_download_into_a_file_that_was_killed_is_gone_on_with() {
+    let bytes = noise(73, 6 << 20);
+    let world = World::new().tracker();
+    let slow = NodeSpec::new().headless().file("slow.bin", &bytes).flags(&["--max-upload", "2MiB"]);
+    let _slow = world.start(slow);
+    let dir = world.directory();
+    let to_file = ["download", "slow.bin", "-o", &text(&dir.join("a")), "--json"];
+    let mut killed = world.launch_one_shot(&to_file);
+    killed.expect_line(Stream::Stdout, 0, DEADLINE, "a piece", |line| line.contains(r#""event":"bytes""#));
+    killed.kill();
+    assert!(!dir.join("a").exists());
+    let ran = world.one_shot(&to_file);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert!(ran.out.iter().any(|line| line.contains(r#""event":"resumed""#)), "{ran:#?}");
+    assert!(fs::read(dir.join("a")).expect("in place") == bytes);
+    assert_only(&dir, &["a"]);
+}
+
+#[test]
 fn what_somebody_has_put_where_parts_go_is_not_followed() {
     let world = World::new().tracker();
     let _holder = world.holder(&[("a.bin", b"bytes")]);

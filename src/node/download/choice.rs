@@ -9,10 +9,7 @@ use crate::node::catalog::SharedFile;
 use crate::node::engine::Engine;
 use crate::node::find::{self, LiveHolder, Probed};
 use crate::rt::{Stop, clock};
-use crate::types::{Checksum, ContentKey, FileEntry, Holding, Md5Digest, Provider, Query};
-
-/// Contents of one name whose holders under other names are looked up.
-const CONTENTS_LOOKED_UP_MAX: usize = 4;
+use crate::types::{Checksum, ContentKey, FileEntry, Holding, Md5Digest, Provider, Query, limits};
 
 /// A content and its holders.
 #[derive(Debug)]
@@ -133,7 +130,7 @@ fn under_other_names(
 ) -> Result<Vec<Provider>, CommandError> {
     let keys: BTreeSet<_> = namesakes.iter().map(|one| one.entry.key()).collect();
     let mut others = Vec::new();
-    if keys.len() <= CONTENTS_LOOKED_UP_MAX {
+    if keys.len() <= limits::CONTENTS_LOOKED_UP_MAX {
         for key in keys {
             match find::providers(engine, &Query::Content(key.id.into()), cancel) {
                 Ok(holders) => others.extend(holders.into_iter().filter(|one| one.entry.key() == key)),
