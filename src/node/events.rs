@@ -14,7 +14,7 @@ use super::figures::Figures;
 use super::jobs::{Job, JobId, JobState, Origin};
 use crate::logic::select::{Candidate, LatencyOrigin, Rating};
 use crate::proto::event::{self, ErrorCode, Event, Holder, HolderState, LatencyFrom, Ranked};
-use crate::types::{Checksum, ContentKey, ContentPrefix, FileName, Geometry, Holding, Millis, Query};
+use crate::types::{ContentKey, ContentPrefix, FileName, Geometry, Holding, Millis, Query};
 
 /// Bytes are told no more often.
 const BYTES_EVERY: Duration = Duration::from_millis(100);
@@ -153,7 +153,7 @@ pub fn progress(event: &Event) -> Option<Progress> {
 pub fn found(query: &Query, report: &FindReport) -> Vec<Event> {
     let rows = report.groups.iter().flat_map(|group| &group.rows);
     let rows: Vec<_> = rows.map(|row| Event::Found(holder(row, report.meant))).collect();
-    let find = Event::Find { query: query_text(query), rows: counted(rows.len()) };
+    let find = Event::Find { query: query.to_string(), rows: counted(rows.len()) };
     silent(&report.silent).into_iter().chain([find]).chain(rows).collect()
 }
 
@@ -163,7 +163,7 @@ pub(super) fn searched(query: &Query, report: &FindReport, took: Duration) -> Ev
     let first = report.meant.map(|meant| meant.first);
     let rating = first.and_then(|addr| rows().find(|row| row.endpoint == addr)?.rating);
     Event::Searched {
-        query: query_text(query),
+        query: query.to_string(),
         rows: counted(rows().count()),
         addr: first,
         score_ms: rating.map(|rating| rating.score),
@@ -332,15 +332,6 @@ fn latency_from(origin: LatencyOrigin) -> LatencyFrom {
         LatencyOrigin::Table => LatencyFrom::File,
         LatencyOrigin::Default => LatencyFrom::Default,
         LatencyOrigin::Measured => LatencyFrom::Measured,
-    }
-}
-
-/// A query as it is typed.
-fn query_text(query: &Query) -> String {
-    match query {
-        Query::Name(name) => name.as_str().to_owned(),
-        Query::Md5(md5) => Checksum::Md5(*md5).to_string(),
-        Query::Content(prefix) => Checksum::Content(*prefix).to_string(),
     }
 }
 

@@ -31,7 +31,7 @@ impl Wanted {
         Query::Name(self.name.clone())
     }
 
-    fn is_meant(&self, content: &FoundContent) -> bool {
+    fn fits(&self, content: &FoundContent) -> bool {
         match &self.checksum {
             None => true,
             Some(Checksum::Content(prefix)) => prefix.matches(&content.key.id),
@@ -56,7 +56,7 @@ pub(super) fn wanted(request: &Request) -> Result<Wanted, Problem> {
     Ok(Wanted { name, checksum })
 }
 
-/// The metalink of what is wanted among `contents`, each with its sources in order; of several, the one with strictly more sources.
+/// The metalink of what is wanted among `contents`, each with its sources in order; of several, the one that a download would take.
 /// `manifest` gives its pieces, if they are known.
 ///
 /// # Errors
@@ -66,20 +66,18 @@ pub(super) fn answer(
     contents: &[FoundContent],
     manifest: impl FnOnce(&ContentKey) -> Option<Arc<Manifest>>,
 ) -> Result<Answer, Problem> {
-    let sources = |content: &&FoundContent| content.full_sources().count();
-    let meant = || contents.iter().filter(|content| wanted.is_meant(content));
-    let Some(content) = meant().max_by_key(sources) else {
-        return Err(Problem::new(
-            404,
-            ErrorCode::NotFound,
-            "no live node has it",
-            "ask again when one is there",
-        ));
+    let fitting: Vec<&FoundContent> = contents.iter().filter(|content| wanted.fits(content)).collect();
+    let content = match fitting[..] {
+        [] => {
+            let hint = "ask again when one is there";
+            return Err(Problem::new(404, ErrorCode::NotFound, "no live node has it", hint));
+        }
+        [only] => only,
+        _ => fitting.into_iter().find(|content| content.meant).ok_or_else(|| {
+            let hint = "choose one with ?hash=b3=HEX";
+            Problem::new(409, ErrorCode::Ambiguous, "the name means several contents", hint)
+        })?,
     };
-    if meant().filter(|other| sources(other) == sources(&content)).count() > 1 {
-        let hint = "choose one with ?hash=b3=HEX";
-        return Err(Problem::new(409, ErrorCode::Ambiguous, "the name means several contents", hint));
-    }
     let links: Vec<&str> = content.full_sources().filter_map(|row| row.link.as_deref()).collect();
     if links.is_empty() {
         let hint = "start a node that has it with HTTP";
@@ -174,6 +172,9 @@ mod tests {
         assert_eq!(text(&[]), Err(404));
         assert_eq!(text(&[content(1, vec![row(1, false, Full, Computed)])]), Err(404));
         assert_eq!(text(&[computed.clone(), content(2, vec![row(4, true, Full, Computed)])]), Err(409));
+        let mut meant = content(2, vec![row(4, true, Full, Computed)]);
+        meant.meant = true;
+        assert!(text(&[computed.clone(), meant]).expect("served").contains(":4/"));
         let one = Wanted { checksum: Some(Checksum::Content(ContentId([2; 32]).into())), ..wanted.clone() };
         assert!(answer(&one, &[computed, content(2, vec![row(4, true, Full, Computed)])], |_| None).is_ok());
     }
