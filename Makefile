@@ -9,7 +9,7 @@ RUN ?= run
 BIN ?= target/release
 NODES := alpha beta gamma
 COMPOSE := docker compose --file packaging/docker/compose.yaml
-export PORT RUN BIN
+export DATASET PORT RUN BIN
 # The containers write as who calls.
 export OWNER_UID := $(shell id -u)
 export OWNER_GID := $(shell id -g)
@@ -21,17 +21,18 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## build the programs: target/release/tracker, node, demo
-	cargo build --release --locked --bins --example dataset
+	cargo build --release --locked
 
-generate: setup ## give each node of the swarm its data set, unless it has files already
+generate: ## give each node of the swarm its data set without starting it, unless it has files already
+	cargo build --release --locked --example dataset
 	@for name in $(NODES); do \
 	    mkdir -p $(RUN)/data/$$name && $(BIN)/examples/dataset $(RUN)/data/$$name '$(DATASET)' $$name || exit 1; \
 	done
 
-demo: ## watch downloads, ranking and a killed source, in about ten seconds
+demo: ## watch downloads, ranking and a killed source, in a few seconds
 	cargo run --release --locked --bin demo
 
-up: generate ## start a tracker and three nodes on this machine
+up: setup ## start a tracker and three nodes on this machine, each with a data set of its own
 	scripts/swarm up
 
 try: ## fetch a file from each node that is up, and compare the bytes

@@ -148,10 +148,9 @@ fn at_target(desk: &mut Desk<'_>, errand: &Errand, target: Target) -> io::Result
 /// As a guest, or through the node that shares the directory.
 fn at_directory(desk: &mut Desk<'_>, errand: &Errand, folder: GuestFolder, dir: &Path) -> io::Result<Exit> {
     let needs_node = errand.command == Command::UpdateList;
-    let ranks = matches!(errand.command, Command::Find(_) | Command::Sources(_) | Command::Download(_));
     let guest = match needs_node {
         true => Err(StartError::ShareInUse { path: path_text(dir) }),
-        false => desk.guest(&errand.ask, ranks, errand.retries, folder, dir),
+        false => desk.guest(&errand.ask, errand.retries, folder, dir),
     };
     match guest {
         Ok(_) if matches!(errand.command, Command::List(Listed::Own(_))) => {
@@ -286,17 +285,18 @@ impl<'a> Desk<'a> {
         refused(&mut self.sink, error, ErrorCode::from(error))
     }
 
-    /// How a guest asks for `ask`, whose downloads go into `folder` of `dir`. A latency file that nobody named is read only where
-    /// sources are ranked.
+    /// How a guest asks for `ask`, whose downloads go into `folder` of `dir`. A latency file that nobody named is read only for
+    /// a command that stands for a node.
     pub(super) fn guest(
         &self,
         ask: &AskArgs,
-        ranks: bool,
         retries: u32,
         folder: GuestFolder,
         dir: &Path,
     ) -> Result<NodeConfig, StartError> {
-        let named = ask.latency_file.as_deref().or((!ranks).then_some(Path::new("none")));
+        // No row of a file is for a command that stands for no node.
+        let measured = ask.as_node.is_none().then_some(Path::new("none"));
+        let named = ask.latency_file.as_deref().or(measured);
         let latency = latency_source(named, Path::new("")).map_err(|(path, error)| StartError::Latency {
             path: path_text(&path),
             why: error.to_string(),

@@ -288,9 +288,15 @@ impl Verb {
     }
 }
 
+/// A program with its commands; it still says what it is, and not what they are.
+fn with_verbs<V: Subcommand>(program: clap::Command) -> clap::Command {
+    let about = program.get_about().cloned().unwrap_or_default();
+    V::augment_subcommands(program).about(about)
+}
+
 /// The command line of `node`: a directory to share, or one of the commands. The first word decides.
 pub fn node_command() -> clap::Command {
-    let verbs = Verb::augment_subcommands(NodeArgs::command());
+    let verbs = with_verbs::<Verb>(NodeArgs::command());
     verbs
         .args_conflicts_with_subcommands(true)
         .subcommand_negates_reqs(true)
@@ -307,7 +313,7 @@ pub enum TrackerVerb {
 
 /// The command line of `tracker`.
 pub fn tracker_command() -> clap::Command {
-    let verbs = TrackerVerb::augment_subcommands(TrackerArgs::command());
+    let verbs = with_verbs::<TrackerVerb>(TrackerArgs::command());
     verbs.args_conflicts_with_subcommands(true).disable_help_subcommand(true)
 }
 

@@ -50,7 +50,7 @@ fn verify(desk: &mut Desk<'_>, args: &VerifyArgs) -> io::Result<Exit> {
         }
     };
     // What is verified may be another node's.
-    let started = desk.guest(&args.ask, false, 0, GuestFolder::Nowhere, dir).and_then(Node::start);
+    let started = desk.guest(&args.ask, 0, GuestFolder::Nowhere, dir).and_then(Node::start);
     let guest = match started {
         Ok(guest) => guest,
         Err(error) => return Ok(super::node::refused(&mut desk.sink, &error, ErrorCode::from(&error))),

@@ -79,7 +79,7 @@ fn the_socket_is_the_users_own_and_goes_with_the_node() {
     let nobody = world.directory();
     let ran = world.one_shot(&["updatelist", "-d", &nobody.display().to_string()]);
     assert_eq!(ran.code, 10, "{ran:#?}");
-    crate::assert_clear(&ran.err, &["no node that takes jobs shares"]);
+    crate::assert_clear(&ran.err, &["no running node that takes commands shares"]);
 }
 
 #[test]

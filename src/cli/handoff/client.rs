@@ -41,7 +41,7 @@ pub fn run(desk: &mut Desk<'_>, dir: &Path, errand: &Errand) -> io::Result<Exit>
     let stream = match connect(dir, &Request { words }) {
         Ok(stream) => stream,
         Err(error) if is_absence(&error) => {
-            let why = format!("node: no node that takes jobs shares {shown}: {error}");
+            let why = format!("node: no running node that takes commands shares {shown}");
             return Ok(desk.fail(&why, ErrorCode::LocalIo));
         }
         Err(error) => {
