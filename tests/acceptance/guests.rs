@@ -39,8 +39,12 @@ fn only_the_file_goes_to_standard_output_whatever_else_is_told() {
     fs::write(here.join("latency.txt"), "").expect("written");
     let out = world.path("out");
     let rest = format!("> '{}'", text(&out));
-    let mut process =
-        in_shell(&world, &format!("cd '{}' &&", text(&here)), "download text -o - --json", &rest);
+    let mut process = in_shell(
+        &world,
+        &format!("cd '{}' &&", text(&here)),
+        "download text -o - --json --as 127.0.0.1:7",
+        &rest,
+    );
     assert_eq!(process.wait(DEADLINE), 0, "{}", process.transcript());
     assert!(fs::read(&out).expect("there") == bytes);
     let told = events::parse_all(&process.since(Stream::Stderr, 0));
