@@ -6,7 +6,7 @@
 //! Invariant: `by_content` lists exactly the names in `files`, and `journal` holds the name of every change of the last
 //! `JOURNAL_MAX` versions.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -65,7 +65,8 @@ pub(super) struct Catalog {
     /// Contents of which some pieces are here, under the names asked for.
     partials: BTreeMap<FileName, Arc<FileEntry>>,
     version: u64,
-    journal: VecDeque<FileName>,
+    /// What was changed, and whether others had been told of it before.
+    journal: VecDeque<(FileName, bool)>,
 }
 
 impl Catalog {
@@ -120,8 +121,8 @@ impl Catalog {
             return false;
         }
         let name = entry.name.clone();
-        self.partials.insert(name.clone(), Arc::new(entry));
-        self.record_unless_hidden(name)
+        let was_there = self.partials.insert(name.clone(), Arc::new(entry)).is_some();
+        self.record_unless_hidden(name, was_there)
     }
 
     /// A content is being downloaded no more; returns true if and only if others are to be told.
@@ -129,14 +130,14 @@ impl Catalog {
         let name = self.partials.values().find(|entry| entry.key() == *key).map(|entry| entry.name.clone());
         let Some(name) = name else { return false };
         self.partials.remove(&name);
-        self.record_unless_hidden(name)
+        self.record_unless_hidden(name, true)
     }
 
     /// Records that what is being downloaded under `name` has changed, if that is to be seen: no file of that name is here.
-    fn record_unless_hidden(&mut self, name: FileName) -> bool {
+    fn record_unless_hidden(&mut self, name: FileName, was_there: bool) -> bool {
         let is_seen = !self.files.contains_key(&name);
         if is_seen {
-            self.record(name);
+            self.record(name, was_there);
         }
         is_seen
     }
@@ -154,7 +155,8 @@ impl Catalog {
             self.unlist(&replaced.entry.key(), &name);
         }
         self.by_content.entry(key).or_default().insert(name.clone());
-        self.record(name);
+        let was_there = replaced.is_some() || self.partials.contains_key(&name);
+        self.record(name, was_there);
         replaced
     }
 
@@ -162,7 +164,7 @@ impl Catalog {
     pub(super) fn remove(&mut self, name: &FileName) -> bool {
         let Some(removed) = self.files.remove(name) else { return false };
         self.unlist(&removed.entry.key(), name);
-        self.record(name.clone());
+        self.record(name.clone(), true);
         true
     }
 
@@ -174,12 +176,17 @@ impl Catalog {
     pub(super) fn changes_since(&self, version: u64) -> Option<Changes> {
         let behind = usize::try_from(self.version.checked_sub(version)?).ok()?;
         let start = self.journal.len().checked_sub(behind)?;
-        let names: HashSet<&FileName> = self.journal.range(start..).collect();
+        let mut names: HashMap<&FileName, bool> = HashMap::new();
+        for (name, was_there) in self.journal.range(start..) {
+            names.entry(name).or_insert(*was_there);
+        }
         let mut changes = Changes::default();
-        for name in names {
+        for (name, was_there) in names {
             match self.files.get(name).map(|file| &file.entry).or(self.partials.get(name)) {
                 Some(entry) => changes.added.push(Arc::clone(entry)),
-                None => changes.removed.push(name.clone()),
+                None if was_there => changes.removed.push(name.clone()),
+                // It came and went.
+                None => {}
             }
         }
         Some(changes)
@@ -194,9 +201,9 @@ impl Catalog {
         }
     }
 
-    fn record(&mut self, name: FileName) {
+    fn record(&mut self, name: FileName, was_there: bool) {
         self.version += 1;
-        self.journal.push_back(name);
+        self.journal.push_back((name, was_there));
         if self.journal.len() > JOURNAL_MAX {
             self.journal.pop_front();
         }
@@ -309,7 +316,7 @@ mod tests {
         catalog.remove(&FileName::new("c").expect("valid"));
         catalog.remove(&FileName::new("a").expect("valid"));
         let changes = catalog.changes_since(version).expect("known");
-        assert_eq!(names(&changes), (vec!["b".into()], vec!["a".into(), "c".into()]));
+        assert_eq!(names(&changes), (vec!["b".into()], vec!["a".into()]), "`c` came and went");
         for _ in 0..JOURNAL_MAX {
             catalog.insert(file("b", b"2"));
         }
