@@ -4,9 +4,10 @@
 //! explained. A download of many pieces applies the same rule to each piece.
 
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use crate::types::{ContentKey, Millis};
+use crate::types::{ContentKey, Holding, Millis, NodeId, Provider};
 
 /// Where a candidate's latency comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +177,22 @@ fn load_cost(rating: &Rating) -> Millis {
 
 fn minus(more: Millis, less: Millis) -> Millis {
     Millis::from_micros(more.as_micros().saturating_sub(less.as_micros()))
+}
+
+/// How many nodes say that a name means each content of `holders`: those that have all of it. Replicas say nothing, as they follow from
+/// what others have, and would make a content that one node has made up the equal of any other; only where nobody has anything else do
+/// they count.
+pub fn votes<'a>(holders: impl Iterator<Item = &'a Provider>) -> BTreeMap<ContentKey, usize> {
+    let mut nodes: BTreeMap<ContentKey, [BTreeSet<NodeId>; 2]> = BTreeMap::new();
+    for Provider { node, entry, .. } in holders {
+        let [own, all] = nodes.entry(entry.key()).or_default();
+        if entry.holding == Holding::Full {
+            all.insert(*node);
+            own.extend((!entry.is_replica()).then_some(*node));
+        }
+    }
+    let counted = usize::from(nodes.values().all(|[own, _]| own.is_empty()));
+    nodes.into_iter().map(|(key, who)| (key, who[counted].len())).collect()
 }
 
 /// Decides which content a name means: the only one, else the one with strictly most live full holders.

@@ -14,7 +14,7 @@ use super::figures::Figures;
 use super::jobs::{Job, JobId, JobState, Origin};
 use crate::logic::select::{Candidate, LatencyOrigin, Rating};
 use crate::proto::event::{self, ErrorCode, Event, Holder, HolderState, LatencyFrom, Ranked};
-use crate::types::{ContentKey, ContentPrefix, FileName, Geometry, Holding, Millis, Query};
+use crate::types::{ContentKey, ContentPrefix, FileName, Holding, Millis, Query};
 
 /// Bytes are told no more often.
 const BYTES_EVERY: Duration = Duration::from_millis(100);
@@ -275,28 +275,17 @@ fn full_holders(group: &FoundGroup) -> usize {
 }
 
 fn holder(row: &FoundRow, meant: Option<Meant>) -> Holder {
-    let entry = &row.entry;
-    let total_pieces = Geometry::of(entry.size_bytes).count().unwrap_or(u32::MAX);
-    let (state, have_pieces) = match (row.rating, entry.holding) {
-        (None, _) => (HolderState::Own, total_pieces),
-        (Some(_), Holding::Full) => (HolderState::Full, total_pieces),
-        (Some(_), Holding::Pieces(have)) => (HolderState::Part, have),
+    let told = Holder::of(&row.entry, row.endpoint);
+    let Some(Rating { candidate, score }) = row.rating else {
+        return Holder { state: HolderState::Own, have_pieces: told.total_pieces, ..told };
     };
-    let candidate = row.rating.map(|rating| rating.candidate);
     Holder {
-        name: entry.name.clone(),
-        addr: row.endpoint,
-        size_bytes: entry.size_bytes,
-        md5: entry.md5.to_string(),
-        b3: entry.content.to_string(),
-        state,
-        have_pieces,
-        total_pieces,
-        latency_ms: candidate.map(|candidate| candidate.latency),
-        latency_from: candidate.map(|candidate| latency_from(candidate.latency_origin)),
-        load: candidate.map(|candidate| candidate.load),
-        score_ms: row.rating.map(|rating| rating.score),
-        chosen: row.rating.is_some() && meant == Some(Meant { key: entry.key(), first: row.endpoint }),
+        latency_ms: Some(candidate.latency),
+        latency_from: Some(latency_from(candidate.latency_origin)),
+        load: Some(candidate.load),
+        score_ms: Some(score),
+        chosen: meant == Some(Meant { key: row.entry.key(), first: row.endpoint }),
+        ..told
     }
 }
 

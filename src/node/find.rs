@@ -14,7 +14,7 @@ use super::engine::Engine;
 use super::events;
 use super::latency::Latencies;
 use crate::discovery::Discovery as _;
-use crate::logic::select::{Candidate, Choice, Rating, choose_content, rank};
+use crate::logic::select::{Candidate, Choice, Rating, choose_content, rank, votes};
 use crate::net::ask::{Answer, Patience, Question, ask_all};
 use crate::net::client::ClientError;
 use crate::proto::decode;
@@ -259,16 +259,15 @@ fn report(
         by_content.entry(entry.key()).or_default().1.push(entry);
     }
     let held = || by_content.iter().map(|(key, (holders, _))| (*key, holders.as_slice()));
-    let (choice, votes) = (choice(held()), votes(held().map(|(_, holders)| holders)));
-    let meant = match choice {
+    let votes = votes(held().flat_map(|(_, holders)| holders).map(|holder| &holder.provider));
+    let meant = match choice(held()) {
         Choice::One(key) | Choice::Majority { key, .. } => Some(key),
         // What is here already is as good as any.
         Choice::Ambiguous => own_keys.iter().copied().find(|own| !by_content[own].0.is_empty()),
     };
     let mut groups: Vec<(usize, FoundGroup)> = by_content
         .into_iter()
-        .zip(votes)
-        .map(|((key, (holders, own)), votes)| {
+        .map(|(key, (holders, own))| {
             let mut rows = rated_rows(holders, weight);
             rows.extend(own.into_iter().map(|entry| FoundRow {
                 endpoint: own_endpoint,
@@ -276,7 +275,7 @@ fn report(
                 entry: FileEntry::clone(&entry),
                 rating: None,
             }));
-            (votes, FoundGroup { key, rows })
+            (votes.get(&key).copied().unwrap_or(0), FoundGroup { key, rows })
         })
         .collect();
     groups.sort_by_key(|(votes, group)| (std::cmp::Reverse(*votes), group.key));
@@ -291,22 +290,8 @@ fn report(
 
 /// Which of these contents a name means, each with those of its holders that answer. What nobody else has is not among the choices.
 pub(super) fn choice<'a>(contents: impl Iterator<Item = (ContentKey, &'a [LiveHolder])>) -> Choice {
-    let (keys, holders): (Vec<_>, Vec<_>) = contents.filter(|(_, holders)| !holders.is_empty()).unzip();
-    let votes = votes(holders.into_iter());
-    choose_content(&keys.into_iter().zip(votes).collect::<Vec<_>>())
-}
-
-/// How many nodes say that the name means each of these contents: those that have all of it. Replicas say nothing, as they follow from what
-/// others have, and would make a content that one node has made up the equal of any other; only where nobody has anything else do they
-/// count.
-pub(super) fn votes<'a>(contents: impl Iterator<Item = &'a [LiveHolder]>) -> Vec<usize> {
-    let is_own = |holder: &&LiveHolder| !holder.provider.entry.is_replica();
-    let count = |holders: &[LiveHolder]| {
-        let own: Vec<_> = holders.iter().filter(is_own).cloned().collect();
-        (full_holders(&own), full_holders(holders))
-    };
-    let (own, all): (Vec<_>, Vec<_>) = contents.map(count).unzip();
-    if own.iter().all(|votes| *votes == 0) { all } else { own }
+    let votes = votes(contents.flat_map(|(_, holders)| holders).map(|holder| &holder.provider));
+    choose_content(&votes.into_iter().collect::<Vec<_>>())
 }
 
 /// Number of nodes among `holders` that have the whole content, under however many names.
@@ -371,20 +356,16 @@ mod tests {
     #[test]
     fn replicas_have_no_say_in_what_a_name_means() {
         let check = |contents: &[&[(u16, bool)]], expected: &[usize]| {
-            let holder = |(port, is_replica): &(u16, bool)| {
+            let holder = |content: u8, (port, is_replica): &(u16, bool)| {
                 let mut provider = provider(*port, Holding::Full);
+                provider.entry.content = ContentId([content; 32]);
                 provider.entry.attributes = FileEntry::attributes_of(*is_replica);
-                let candidate = Candidate {
-                    endpoint: provider.endpoint,
-                    latency: Millis::from_ms(1),
-                    latency_origin: crate::logic::select::LatencyOrigin::Measured,
-                    load: 0,
-                    yours: 0,
-                };
-                LiveHolder { provider, candidate }
+                provider
             };
-            let contents: Vec<Vec<_>> = contents.iter().map(|one| one.iter().map(holder).collect()).collect();
-            assert_eq!(votes(contents.iter().map(Vec::as_slice)), expected, "{contents:?}");
+            let held =
+                (0..).zip(contents).flat_map(|(content, one)| one.iter().map(move |of| holder(content, of)));
+            let held: Vec<_> = held.collect();
+            assert_eq!(votes(held.iter()).into_values().collect::<Vec<_>>(), expected, "{contents:?}");
         };
         check(&[], &[]);
         check(&[&[(1, false), (2, false)], &[(3, false)]], &[2, 1]);

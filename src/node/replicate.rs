@@ -3,14 +3,12 @@
 //! Nothing is fetched or probed: what counts is what the tracker knows. Where a query means several contents the rule of downloads
 //! decides, with the tracker's word for who is there.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::api::{DownloadError, ReplicationReport, Variant};
 use super::engine::Engine;
 use crate::discovery::{Discovery as _, Wish};
-use crate::logic::select::{Choice, choose_content};
+use crate::logic::select::{Choice, choose_content, votes};
 use crate::rt::Stop;
-use crate::types::{ContentKey, FileName, Holding, NodeId, Provider, Query};
+use crate::types::{ContentKey, FileName, Holding, Provider, Query};
 
 /// See [`super::Node::replicate`].
 pub(super) fn replicate(
@@ -30,33 +28,29 @@ pub(super) fn replicate(
 
 /// The content that is meant, and its name: the one asked for, else one that it has.
 fn chosen(query: &Query, providers: &[Provider]) -> Result<(ContentKey, FileName), DownloadError> {
-    // As in downloads, replicas have no say unless nobody has anything else.
-    let full = || providers.iter().filter(|one| one.entry.holding == Holding::Full);
-    let only_replicas = full().all(|one| one.entry.is_replica());
-    let mut contents: BTreeMap<ContentKey, (BTreeSet<NodeId>, &Provider)> = BTreeMap::new();
-    for provider in full().filter(|one| only_replicas || !one.entry.is_replica()) {
-        let nodes = contents.entry(provider.entry.key()).or_insert_with(|| (BTreeSet::new(), provider));
-        nodes.0.insert(provider.node);
-    }
-    let Some((_, (_, first))) = contents.iter().next() else {
-        return Err(DownloadError::NotFound(query.to_string()));
+    let votes: Vec<_> = votes(providers.iter()).into_iter().filter(|(_, votes)| *votes > 0).collect();
+    // Whose name and MD5 are told: a replica's only where there is nothing else.
+    let holder = |key: &ContentKey| {
+        let full =
+            providers.iter().filter(|one| one.entry.holding == Holding::Full && one.entry.key() == *key);
+        full.min_by_key(|one| one.entry.is_replica()).expect("only who has all of it votes")
     };
-    let named = |holder: &Provider| match query {
+    let named = |key: &ContentKey| match query {
         Query::Name(name) => name.clone(),
-        Query::Md5(_) | Query::Content(_) => holder.entry.name.clone(),
+        Query::Md5(_) | Query::Content(_) => holder(key).entry.name.clone(),
     };
-    let holders: Vec<_> = contents.iter().map(|(key, (nodes, _))| (*key, nodes.len())).collect();
-    match choose_content(&holders) {
-        Choice::One(key) | Choice::Majority { key, .. } => Ok((key, named(contents[&key].1))),
+    let Some((first, _)) = votes.first() else { return Err(DownloadError::NotFound(query.to_string())) };
+    match choose_content(&votes) {
+        Choice::One(key) | Choice::Majority { key, .. } => Ok((key, named(&key))),
         Choice::Ambiguous => {
-            let variant = |(key, (nodes, holder)): (&ContentKey, &(BTreeSet<NodeId>, &Provider))| Variant {
+            let variant = |(key, votes): &(ContentKey, usize)| Variant {
                 key: *key,
-                md5: holder.entry.md5,
-                live_full_holders: nodes.len(),
+                md5: holder(key).entry.md5,
+                live_full_holders: *votes,
             };
             Err(DownloadError::Ambiguous {
                 name: named(first),
-                variants: contents.iter().map(variant).collect(),
+                variants: votes.iter().map(variant).collect(),
             })
         }
     }
@@ -65,7 +59,7 @@ fn chosen(query: &Query, providers: &[Provider]) -> Result<(ContentKey, FileName
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{ContentId, FileEntry, Md5Digest, Md5Origin};
+    use crate::types::{ContentId, FileEntry, Md5Digest, Md5Origin, NodeId};
 
     fn provider(node: u128, name: &str, content: u8, holding: Holding) -> Provider {
         let entry = FileEntry {

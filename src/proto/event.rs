@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::types::printable::is_unsafe;
-use crate::types::{FileName, Millis, NodeSummary};
+use crate::types::{FileEntry, FileName, Geometry, Holding, Millis, NodeSummary};
 
 /// What listens where the pages of a program are.
 pub const PAGES: &str = "pages";
@@ -174,6 +174,32 @@ pub struct Holder {
     pub score_ms: Option<Millis>,
     /// `download` would begin with it.
     pub chosen: bool,
+}
+
+impl Holder {
+    /// A holder of whom no more is known than what it publishes.
+    pub fn of(entry: &FileEntry, addr: SocketAddr) -> Holder {
+        let total_pieces = Geometry::of(entry.size_bytes).count().unwrap_or(u32::MAX);
+        let (state, have_pieces) = match entry.holding {
+            Holding::Full => (HolderState::Full, total_pieces),
+            Holding::Pieces(have) => (HolderState::Part, have),
+        };
+        Holder {
+            name: entry.name.clone(),
+            addr,
+            size_bytes: entry.size_bytes,
+            md5: entry.md5.to_string(),
+            b3: entry.content.to_string(),
+            state,
+            have_pieces,
+            total_pieces,
+            latency_ms: None,
+            latency_from: None,
+            load: None,
+            score_ms: None,
+            chosen: false,
+        }
+    }
 }
 
 /// What a holder is to us.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::logic::backoff::retry_pause;
-use crate::logic::select::Choice;
+use crate::logic::select::{Choice, votes};
 use crate::node::api::{Attempt, CommandError, DownloadError, DownloadRequest, Progress, Variant};
 use crate::node::catalog::SharedFile;
 use crate::node::engine::Engine;
@@ -179,10 +179,10 @@ fn by_content(live: Vec<LiveHolder>, providers: &[Provider]) -> Vec<Candidates> 
         });
         candidates.live.push(holder);
     }
-    let votes = find::votes(contents.values().map(|one| one.live.as_slice()));
-    let mut contents: Vec<_> = contents.into_values().zip(votes).collect();
-    contents.sort_by_key(|(one, votes)| (std::cmp::Reverse(*votes), one.key));
-    contents.into_iter().map(|(one, _)| one).collect()
+    let votes = votes(contents.values().flat_map(|one| &one.live).map(|holder| &holder.provider));
+    let mut contents: Vec<_> = contents.into_values().collect();
+    contents.sort_by_key(|one| (std::cmp::Reverse(votes[&one.key]), one.key));
+    contents
 }
 
 fn choose(

@@ -4,8 +4,7 @@ mod api;
 mod figures;
 mod pages;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::answer::{Answer, Problem, Reply, TEXT};
 use super::asked;
@@ -17,12 +16,12 @@ use super::peers::Known;
 use super::reception::Site;
 use super::server::{Extras, WebConfig, WebError, WebServer};
 use super::sources::{FoundContent, SourceRow, file_link, http_of};
-use crate::logic::select::{Choice, choose_content};
+use crate::logic::select::{Choice, choose_content, votes};
 use crate::proto::event::{Event, Holder as ToldHolder, HolderState};
 use crate::proto::http::Request;
 use crate::rt::{Feed, Stop};
 use crate::tracker::{Holder, KnownNode, View};
-use crate::types::{ContentKey, Geometry, Holding, Provider, Query, limits};
+use crate::types::{ContentKey, Query, limits};
 
 /// Serves what `view` sees until the server is stopped or dropped.
 ///
@@ -92,19 +91,10 @@ impl Site for TrackerSite {
     }
 }
 
-/// The content that a download would take if all of `holders` answered: replicas have no vote where anybody has more than replicas.
+/// The content that a download would take if all of `holders` answered.
 fn meant(holders: &[Holder]) -> Option<ContentKey> {
-    let mut votes: BTreeMap<ContentKey, [BTreeSet<SocketAddr>; 2]> = BTreeMap::new();
-    for Holder { provider: Provider { endpoint, entry, .. }, .. } in holders {
-        let [own, all] = votes.entry(entry.key()).or_default();
-        if entry.holding == Holding::Full {
-            all.insert(*endpoint);
-            own.extend((!entry.is_replica()).then_some(*endpoint));
-        }
-    }
-    let counted = usize::from(votes.values().all(|[own, _]| own.is_empty()));
-    let votes: Vec<_> = votes.iter().map(|(key, who)| (*key, who[counted].len())).collect();
-    match choose_content(&votes) {
+    let votes = votes(holders.iter().map(|holder| &holder.provider));
+    match choose_content(&votes.into_iter().collect::<Vec<_>>()) {
         Choice::One(key) | Choice::Majority { key, .. } => Some(key),
         Choice::Ambiguous => None,
     }
@@ -139,26 +129,8 @@ impl TrackerSite {
             let key: ContentKey = provider.entry.key();
             let link = node.as_ref().and_then(http_of).map(|http| file_link(http, &provider.entry.name));
             let entry = provider.entry;
-            let total_pieces = Geometry::of(entry.size_bytes).count().unwrap_or(u32::MAX);
-            let (state, have_pieces) = match entry.holding {
-                Holding::Full => (HolderState::Full, total_pieces),
-                Holding::Pieces(have) => (HolderState::Part, have),
-            };
-            let holder = ToldHolder {
-                name: entry.name,
-                addr: provider.endpoint,
-                size_bytes: entry.size_bytes,
-                md5: entry.md5.to_string(),
-                b3: entry.content.to_string(),
-                state,
-                have_pieces,
-                total_pieces,
-                latency_ms: None,
-                latency_from: None,
-                load: node.and_then(|node| node.load),
-                score_ms: None,
-                chosen: false,
-            };
+            let told = ToldHolder::of(&entry, provider.endpoint);
+            let holder = ToldHolder { load: node.and_then(|node| node.load), ..told };
             let row = SourceRow { holder, md5_origin: entry.md5_origin, link };
             match contents.iter_mut().find(|content| content.key == key) {
                 Some(content) => content.rows.push(row),
