@@ -63,6 +63,7 @@ pub(crate) fn is_tree_path(path: &str) -> bool {
         ".ci/",
         "packaging/",
         "examples/",
+        "findings/",
     ];
     let top = !path.contains('/')
         && [".md", ".toml", ".lock"].iter().any(|end| path.len() > end.len() && path.ends_with(end));

@@ -185,7 +185,7 @@ fn paths_in_documents_are_found() {
         [(0, "src/rt/clock.rs"), (0, "docs/a.md"), (2, "src/types/"), (5, "README.md"), (5, ".ci/run")];
     let found = named_paths(text);
     assert_eq!(found.iter().map(|(line, path)| (*line, path.as_str())).collect::<Vec<_>>(), expected);
-    for path in ["packaging/nearpeer.service", "examples/dataset.rs"] {
+    for path in ["packaging/nearpeer.service", "examples/dataset.rs", "findings/README.md"] {
         assert!(is_tree_path(path), "{path}");
     }
     let exists = |path: &str| ["src", "src/types", "src/types/name.rs", "src/types/"].contains(&path);
