@@ -15,13 +15,14 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use markdown::{Block, blocks, code, spans, table};
 use nearpeer::cli::command::VERBS;
 use stage::{ROOT, Stage};
 use support::content::{b3_hex, md5_hex, noise};
 use support::events;
-use support::world::{NodeSpec, World};
+use support::world::{Node, NodeSpec, World};
 
 const DOCUMENTS: [&str; 2] = ["README.md", "docs/guide.md"];
 
@@ -40,7 +41,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ("scripts/interop", "needs foreign tools; .ci/run knows what needs none"),
     ("scripts/browse", "needs a browser"),
     ("node IP PORT DIR", "a form: README's terminals"),
-    ("node COMMAND", "a form: the guide's first block"),
+    ("node COMMAND", "a form: README's last block"),
     ("node find", "a form: the same"),
     ("tracker listening on 127.0.0.1:5025", "an output: awaited wherever a terminal is opened"),
     ("tracker listening on ADDR:PORT", "an output: the same"),
@@ -252,7 +253,7 @@ fn commands_in_running_text_are_run_or_it_is_known_why_not() {
     }
 }
 
-/// What is typed for the commands of README's table, in this order, and in which row the forms of the answer stand; `*`: in none.
+/// What is typed for the commands of the guide's table, in this order, and in which row the forms of the answer stand; `*`: in none.
 const TYPED: &[(&str, &str, &str)] = &[
     ("find NAME", "find ripples.png", "find NAME"),
     ("find NAME", "find nothing", "find NAME"),
@@ -285,11 +286,11 @@ const TYPED: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn each_command_of_the_readme_answers_in_the_form_that_stands_there() {
-    let readme = document("README.md");
+fn each_command_answers_in_the_form_that_the_guide_gives() {
+    let guide = document("docs/guide.md");
     let mut forms: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut commands: Vec<String> = Vec::new();
-    for cells in table(&readme, "| Command | Standard output |") {
+    for cells in table(&guide, "| Command | Standard output |") {
         let [command, output] = &cells[..] else { panic!("{cells:?}") };
         if !command.is_empty() {
             commands = code(command);
@@ -299,7 +300,7 @@ fn each_command_of_the_readme_answers_in_the_form_that_stands_there() {
             forms.entry(command.clone()).or_default().extend(shown);
         }
     }
-    let source = blocks(&readme).into_iter().find(|block| block.info == "text").expect("a source in `find`");
+    let source = blocks(&guide).into_iter().find(|block| block.info == "text").expect("a source in `find`");
     forms.get_mut("find NAME").expect("a row").extend(source.lines);
     let mut left: BTreeSet<&str> = forms.keys().map(String::as_str).collect();
     let verbs: BTreeSet<&str> = left.iter().map(|form| form.split(' ').next().unwrap_or_default()).collect();
@@ -311,7 +312,9 @@ fn each_command_of_the_readme_answers_in_the_form_that_stands_there() {
 
     let picture = fs::read(Path::new(ROOT).join("nodes/beta/ripples.png")).expect("a sample");
     let world = World::new().tracker();
-    let holder = world.holder(&[("ripples.png", &picture), ("survey.bin", &noise(81, 3 << 20))]);
+    let files: [(&str, &[u8]); 3] =
+        [("ripples.png", &picture), ("survey.bin", &noise(81, 3 << 20)), ("planets.csv", b"a,b\n")];
+    let holder = world.holder(&files);
     let slow = NodeSpec::new().headless().file("slow.bin", &noise(82, 8 << 20));
     let _slow = world.start(slow.flags(&["--max-upload", "200k"]));
     let mut node = world.start(NodeSpec::new());
@@ -321,7 +324,7 @@ fn each_command_of_the_readme_answers_in_the_form_that_stands_there() {
         .flat_map(|(command, forms)| forms.iter().map(move |form| (command.as_str(), form.as_str())))
         .collect();
     for (command, typed, answered_as) in TYPED {
-        assert!(forms.contains_key(*command), "`{command}` is not in README any more");
+        assert!(forms.contains_key(*command), "`{command}` is not in the guide any more");
         left.remove(command);
         let typed = typed
             .replace("{md5}", &md5_hex(&picture))
@@ -337,10 +340,11 @@ fn each_command_of_the_readme_answers_in_the_form_that_stands_there() {
         assert!(!lines.is_empty(), "`{typed}` says nothing\n{}", node.process.transcript());
         for line in lines.iter().filter(|_| *answered_as != "*") {
             let form = forms[*answered_as].iter().find(|form| forms::fits(form, line));
-            let form = form.unwrap_or_else(|| panic!("`{typed}`: in no form of README: {line}"));
+            let form = form.unwrap_or_else(|| panic!("`{typed}`: in no form of the guide: {line}"));
             unseen.remove(&(answered_as, form));
         }
     }
+    check_examples(&mut node, &forms);
     node.process.send("exit");
     // Of a pipe: that of the last command that failed, `find nothing`.
     assert_eq!(node.process.wait(support::DEADLINE), 3);
@@ -348,6 +352,30 @@ fn each_command_of_the_readme_answers_in_the_form_that_stands_there() {
     assert_eq!(left, BTreeSet::new(), "commands that this test does not type");
     unseen.retain(|(command, _)| TYPED.iter().any(|(_, _, answered_as)| answered_as == command));
     assert_eq!(unseen, BTreeSet::new(), "forms in which nothing was answered");
+}
+
+/// The commands of README's table: each is one of the guide's, and its example is answered in a form of that.
+fn check_examples(node: &mut Node, forms: &BTreeMap<String, Vec<String>>) {
+    let examples = table(&document("README.md"), "| Command | Example | What it does |");
+    assert_eq!(examples.len(), 10, "README shows ten commands");
+    for cells in &examples {
+        let [command, example] = [&cells[0], &cells[1]].map(|cell| code(cell).concat());
+        let row = TYPED.iter().find(|(typed, _, _)| *typed == command);
+        let (_, _, row) = row.unwrap_or_else(|| panic!("`{command}` is not in the guide's table"));
+        let forms = &forms[*row];
+        assert_eq!(command.split(' ').next(), example.split(' ').next(), "an example of another command");
+        let lines = node.command(&example);
+        assert!(!lines.is_empty(), "`{example}` says nothing\n{}", node.process.transcript());
+        for line in &lines {
+            let fits = forms.iter().any(|form| forms::fits(form, line));
+            assert!(fits, "`{example}`: in no form of `{command}`: {line}");
+        }
+    }
+    // What an example has begun in the background is over before the node leaves.
+    let until = Instant::now() + support::DEADLINE;
+    while node.command("jobs").iter().any(|line| line.contains(" queued ") || line.contains(" running ")) {
+        assert!(Instant::now() < until, "{}", node.process.transcript());
+    }
 }
 
 #[test]
@@ -386,6 +414,12 @@ fn links_and_references_lead_somewhere() {
                     assert!(headings(&text).iter().any(is_it), "{name}: no heading for #{anchor}");
                 }
                 None => assert!(folder.with_file_name(link).exists(), "{name}: nothing is at {link}"),
+            }
+        }
+        // Pictures in HTML.
+        for by in ["srcset=\"", " src=\""] {
+            for picture in text.split(by).skip(1).filter_map(|rest| rest.split('"').next()) {
+                assert!(folder.with_file_name(picture).exists(), "{name}: nothing is at {picture}");
             }
         }
         // As in: see docs/guide.md, "Events".

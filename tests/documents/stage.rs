@@ -30,7 +30,7 @@ const LONGEST_S: &str = "25";
 /// The repository.
 pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// What the guide has copies made of. Its digest stands there.
-pub(crate) const DATA_TAR: &[u8] = b"the data of docs/guide.md, Copies on other nodes\n";
+pub(crate) const DATA_TAR: &[u8] = b"the data of docs/guide.md, Replicas\n";
 
 /// A terminal with a program at its prompt.
 struct Terminal {
