@@ -1,8 +1,7 @@
-"""What scripts/compare measures on, and scripts/interop checks on: processes, folders, the rivals' daemons,
-nearpeer's programs.
+"""Processes, folders, the rivals' daemons and nearpeer's programs for scripts/compare and scripts/interop.
 
-Every process has a group of its own. Whatever is started or made through a `World` is gone when the world is
-closed, whatever closes it. Prints nothing.
+Every process has a group of its own. A `World` ends its processes and removes its folders when it is closed. This module prints
+nothing.
 """
 
 import contextlib
@@ -24,21 +23,21 @@ TMPFS = Path("/dev/shm")
 MIB = 1 << 20
 GIB = 1 << 30
 LOOPBACK = "127.0.0.1"
-# Nothing here takes this long unless it hangs.
+# Longer than any step takes, unless it hangs.
 PATIENCE_S = 600
-# Proxies and options of the user's would be measured too.
+# Without the user's proxies and options, which would change the figures.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not re.search("(?i)proxy$|^RSYNC_|^NGINX", k)}
 
 
 class Failed(Exception):
-    """Something that is needed is not here, or did not do its work."""
+    """A program or file is missing, or did not do its work."""
 
 
 # Processes
 
 
 class Running:
-    """A process whose lines of output and errors are read as they come, with the time of each."""
+    """A process. A thread reads its lines of output and errors, with the time of each."""
 
     def __init__(self, argv):
         self.name = Path(argv[0]).name
@@ -55,7 +54,7 @@ class Running:
         self.lines.put((time.monotonic(), None))
 
     def wait_for(self, pattern, accept=lambda match: True):
-        """The time of the next line that has `pattern`, and its match."""
+        """Waits for the next line with `pattern`. Returns its time and its match."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -70,7 +69,7 @@ class Running:
                 return at, match
 
     def take_lines(self):
-        """Sees all lines that are there, without waiting."""
+        """Takes all lines that have arrived, without waiting."""
         with contextlib.suppress(queue.Empty):
             while True:
                 self.seen.append(self.lines.get_nowait()[1] or "")
@@ -79,12 +78,12 @@ class Running:
         self.process.stdin.write(line + "\n")
 
     def peak_mib(self):
-        """The most memory it ever had resident."""
+        """Peak resident memory."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 
     def finish(self):
-        """Ends its input and waits for a good end."""
+        """Closes its input and waits for exit code 0."""
         self.process.stdin.close()
         if self.process.wait(PATIENCE_S) != 0:
             raise Failed(f"{self.name}: exit {self.process.returncode}")
@@ -95,12 +94,12 @@ class Running:
 
 
 class World:
-    """Programs that were started and folders that were made, all gone when this is closed."""
+    """Started programs and made folders. `close` ends and removes them."""
 
     def __init__(self, programs, folder):
         self.programs = programs
         self.folder = folder
-        # Appended to, so that it can be emptied between commands.
+        # In append mode, so that it can be emptied between commands.
         self.log = open(folder / "log", "a+")
         self.processes = []
 
@@ -124,7 +123,7 @@ class World:
             process.stdin.close()
             started.append(process)
             self.processes.append(process)
-        # `wait` with a limit would look every 50 ms only.
+        # `wait` with a timeout would look only every 50 ms.
         watchdog = threading.Timer(PATIENCE_S, lambda: [end_group(p) for p in started])
         watchdog.start()
         try:
@@ -148,7 +147,7 @@ class World:
             end_group(process)
         self.log.close()
 
-    # What nearpeer is made of.
+    # The programs of nearpeer.
 
     def tracker(self):
         tracker = self.start(self.programs["tracker"], "--listen", f"{LOOPBACK}:0")
@@ -159,7 +158,7 @@ class World:
         return [*where, "--tracker", tracker, "--latency-file", latencies, *flags]
 
     def source(self, *args, **more):
-        """A node that serves, and where it listens; may still read its files."""
+        """A headless node and its address. It may still be scanning."""
         source = self.start(*self.node_argv(*args, "--headless", **more))
         return source, source.wait_for("^node listening on (.*)")[1][1]
 
@@ -170,7 +169,7 @@ class World:
         return node
 
     def wait_published(self, tracker, name, holders):
-        """Returns when `find` tells of so many holders."""
+        """Waits until `find` lists so many holders."""
         empty = self.make_folder("finder")
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
@@ -185,7 +184,7 @@ class World:
 
 
 def end_group(process):
-    """Ends a process and all that it has started."""
+    """Ends a process and all its children."""
     if process.poll() is not None:
         return
     os.killpg(process.pid, signal.SIGTERM)
@@ -204,7 +203,7 @@ def world(programs, parent=TMPFS):
         made = World(programs, folder)
         yield made
     finally:
-        # A second Ctrl-C must not keep anything alive.
+        # A second Ctrl-C must not interrupt the clean-up.
         before = [(s, signal.signal(s, signal.SIG_IGN)) for s in (signal.SIGINT, signal.SIGTERM)]
         if made:
             made.close()
@@ -229,9 +228,9 @@ def wait_listening(port):
 
 
 def start_rsync(made, folder):
-    """An rsync daemon with `folder` as its module `m`; the address of that."""
+    """Starts an rsync daemon with `folder` as its module `m`. Returns the module's address."""
     port, config = free_port(), made.folder / "rsyncd.conf"
-    # As root it would change to a user who may not read here.
+    # As root it would change to a user that cannot read the folder.
     own = f"uid = {os.getuid()}\ngid = {os.getgid()}\n" if os.getuid() == 0 else ""
     config.write_text(f"use chroot = no\nlog file = {made.folder}/rsyncd.log\n{own}[m]\npath = {folder}\n")
     daemon = ["--daemon", "--no-detach", f"--config={config}", f"--address={LOOPBACK}", f"--port={port}"]
@@ -241,7 +240,7 @@ def start_rsync(made, folder):
 
 
 def start_nginx(made, folder):
-    """An nginx that serves `folder`, as its documentation advises for large files; its address."""
+    """Starts an nginx that serves `folder`, configured as its documentation advises for large files. Returns its address."""
     port, at = free_port(), made.make_folder("nginx")
     names = f"{pwd.getpwuid(os.getuid()).pw_name} {grp.getgrgid(os.getgid()).gr_name}"
     user = f"user {names};" if os.getuid() == 0 else ""
@@ -269,11 +268,11 @@ def write_random(path, size):
 
 def check_same(one, other):
     if subprocess.run(["cmp", "-s", one, other]).returncode != 0:
-        raise Failed(f"{other.parent.name}/{other.name} is not what was served")
+        raise Failed(f"{other.parent.name}/{other.name} differs from the original")
 
 
 def has_room(folder, size):
-    """Whether `folder` takes `size` bytes more; on tmpfs they are memory."""
+    """Whether `folder` has space for `size` more bytes. On tmpfs they are memory."""
     free = shutil.disk_usage(folder).free
     if is_tmpfs(folder):
         available = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())

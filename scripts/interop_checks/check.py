@@ -1,28 +1,28 @@
-"""What a check is, and how it runs programs: ours, and those that nearpeer is shown to."""
+"""The type of a check, and how a check runs programs: those of nearpeer and foreign ones."""
 
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
-# `Failed`: a tool does not accept what it is shown, or a program of ours does not do its work.
+# `Failed`: a tool does not accept its input, or a program of nearpeer does not do its work.
 from compare_stage import ENVIRONMENT, Failed
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE_S = 60
-# Neither proxies nor a language of the user's.
+# Without the user's proxies and language.
 PLAIN = {**ENVIRONMENT, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
-# By name, in the order of the report: what it shows, and the function.
+# Name to (what the check shows, function), in the order of the report.
 CHECKS = {}
 
 
 class Skipped(Exception):
-    """The tool, or what it is to be shown, is not here."""
+    """The tool or its input is missing."""
 
 
 def check(shows):
-    """Makes a function a check. It returns a line on what was seen, with the tool's version, or raises `Failed` or `Skipped`."""
+    """Makes a function a check. The function returns a line with the result and the tool's version, or raises `Failed` or `Skipped`."""
     def note(function):
         CHECKS[function.__name__] = (shows, function)
         return function
@@ -37,7 +37,7 @@ def expect(holds, what):
 def run(*argv, cwd=ROOT, exits=0, deadline_s=DEADLINE_S, given="", env=PLAIN):
     """Runs a program to its end, and returns its standard output and standard error as one text.
 
-    `given` is its standard input. It must end with `exits`; `None`: with anything.
+    `given` is its standard input. The exit code must be `exits`. With `None` any exit code is accepted.
     """
     argv = [str(word) for word in argv]
     try:
@@ -59,7 +59,7 @@ def tool(name):
 
 
 def program(args, name):
-    """The path of a program of ours."""
+    """The path of a program of nearpeer."""
     folders = [args.bin] if args.bin else [ROOT / "target" / "release", ROOT / "target" / "debug"]
     for folder in folders:
         if (Path(folder) / name).is_file():
@@ -72,7 +72,7 @@ def first_line(text):
 
 
 def version_of(path):
-    """Name and version: what it says of itself, as far as its first number."""
+    """Name and version: the first line of `--version`, up to and including its first number."""
     line = first_line(run(path, "--version"))
     told = re.match(r".*?\s\d[\w.+~-]*", line)
     return told[0] if told else line

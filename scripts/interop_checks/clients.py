@@ -1,4 +1,4 @@
-"""Files of a node as curl and wget fetch them: whole, in ranges, resumed, and only if they have changed."""
+"""curl and wget fetch files of a node: whole, in ranges, resumed, and only if they have changed."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from .swarm import swarm
 SURVEY = "survey.bin"
 SIZE = 5_000_001
 SURVEY_BYTES = os.urandom(SIZE)
-# Names that must be quoted somewhere on their way, and the sizes at which things begin and end.
+# Names that need quotes somewhere, and sizes at the limits of buffers and pieces.
 AWKWARD = {
     "two words.txt": b"a",
     "Übersicht 地図.bin": os.urandom(1 << 20),
@@ -21,7 +21,7 @@ AWKWARD = {
 
 
 def curl(*words, exits=0):
-    """Runs curl; what `--write-out` tells of status, received bytes and ETag."""
+    """Runs curl. Returns status, received bytes and ETag, as `--write-out` prints them."""
     told = "\n%{http_code} %{size_download} %header{etag}"
     said = run(tool("curl"), "-q", "--silent", "--show-error", "--write-out", told, *words, exits=exits)
     code, size, etag = said.splitlines()[-1].split(" ", 2)
@@ -29,7 +29,7 @@ def curl(*words, exits=0):
 
 
 def expect_same(path, content, what):
-    expect(path.read_bytes() == content, f"{what}: {path.name} is not what the node has")
+    expect(path.read_bytes() == content, f"{what}: {path.name} differs from the node's file")
 
 
 @check("curl fetches files from a node, whatever their names")
@@ -41,7 +41,7 @@ def curl_whole(args):
             [link] = made.sources(name)
             copy = made.folder / f"copy-{number}"
             code, size, _ = curl("--output", copy, "--create-dirs", link)
-            # No byte, no file: curl's way with what is empty.
+            # curl makes no file for an empty reply.
             copy.touch()
             expect_same(copy, content, name)
             expect((code, size) == (200, len(content)), f"{name}: {code}, {size} bytes")
@@ -66,19 +66,19 @@ def curl_ranges(args):
             ("-4097", 206, SURVEY_BYTES[-4097:]),
             ("4000000-", 206, SURVEY_BYTES[4000000:]),
             ("5000000-9999999", 206, SURVEY_BYTES[-1:]),
-            # Several at once are answered by the whole, as RFC 9110 (14.2) lets a server do.
+            # The node answers several ranges with the whole file, as RFC 9110 (14.2) allows.
             ("0-9,100-199", 200, SURVEY_BYTES),
         ]:
             code, size, _ = curl("--range", words, "--output", part, link)
             expect((code, size) == (status, len(content)), f"-r {words}: {code}, {size} bytes")
             expect_same(part, content, f"-r {words}")
         code, _, _ = curl("--range", f"{SIZE}-", "--output", part, link)
-        expect(code == 416, f"behind the end: {code}")
-    return (f"{version}: first, middle, suffix, open and beyond the end are 206 with these bytes, behind the end 416; "
-            "several at once are 200 and the whole")
+        expect(code == 416, f"after the end: {code}")
+    return (f"{version}: first, middle, suffix, open and beyond the end are 206 with these bytes, after the end 416; "
+            "several at once are 200 and the whole file")
 
 
-@check("curl goes on with half a file")
+@check("curl resumes a half file")
 def curl_resume(args):
     version = version_of(tool("curl"))
     with swarm(args, {SURVEY: SURVEY_BYTES}) as made:
@@ -94,7 +94,7 @@ def curl_resume(args):
     return f"{version}: `-C -` at {half} of {SIZE} bytes: 206, {size} fetched, the file is right; once more: 416, still right"
 
 
-@check("curl does not fetch again what it has, and asks for the head alone")
+@check("curl does not fetch an unchanged file again, and can request headers only")
 def curl_conditions(args):
     version = version_of(tool("curl"))
     with swarm(args, {SURVEY: SURVEY_BYTES}) as made:
@@ -120,14 +120,14 @@ def curl_conditions(args):
         expect(head.startswith("HTTP/1.1 200 ") and f"content-length: {SIZE}" in head.lower(), f"HEAD: {head}")
         expect("accept-ranges: bytes" in head.lower() and b3 in head, f"HEAD: {head}")
     return (f"{version}: `--etag-compare`, If-None-Match and `-z` with what it has are 304 and 0 bytes, with another 200, "
-            f"If-Match with another 412; HEAD tells {SIZE} bytes; the ETag is the BLAKE3 that `find` tells")
+            f"If-Match with another 412; HEAD says {SIZE} bytes; the ETag is the BLAKE3 that `find` prints")
 
 
 def wget(*words, exits=0):
     return run(tool("wget"), "--no-config", "--no-verbose", "--tries=1", *words, exits=exits)
 
 
-@check("wget fetches files from a node under the names that they have there")
+@check("wget saves files of a node under their names")
 def wget_whole(args):
     version = version_of(tool("wget"))
     with swarm(args, {SURVEY: SURVEY_BYTES, **AWKWARD}) as made:
@@ -143,7 +143,7 @@ def wget_whole(args):
     return f"{version}: `--content-disposition`: {len(AWKWARD) + 1} files, each byte and each name the same"
 
 
-@check("wget goes on with half a file, and does not fetch again what it has")
+@check("wget resumes a half file, and does not fetch an unchanged file again")
 def wget_resume(args):
     version = version_of(tool("wget"))
     with swarm(args, {SURVEY: SURVEY_BYTES}) as made:

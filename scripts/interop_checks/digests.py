@@ -1,4 +1,4 @@
-"""Digests that `find` tells, as the usual programs compute them."""
+"""The digests that `find` prints, compared with those of the usual programs."""
 
 import os
 
@@ -10,20 +10,20 @@ FILES = {f"of {size} bytes": os.urandom(size) for size in (0, 1, PIECE - 1, PIEC
 
 
 def compare(args, summer, key):
-    """Has a program sum up what the node has, and holds each sum against `key` of what `find` tells."""
+    """Runs a program on the node's files, and compares each digest with the field `key` of `find`."""
     with swarm(args, FILES) as made:
         for name in FILES:
             summed = run(summer, made.folder / LOOPBACK / name).split()[0]
             told = made.found(name)[key]
-            expect(told == summed, f"{name}: find tells {told}, {summer} {summed}")
+            expect(told == summed, f"{name}: find prints {told}, {summer} {summed}")
     return f"{version_of(summer)}: the same for {len(FILES)} files of 0 to {max(map(len, FILES.values()))} bytes"
 
 
-@check("`find` tells the MD5 that md5sum computes")
+@check("`find` prints the MD5 that md5sum computes")
 def md5sum(args):
     return compare(args, tool("md5sum"), "md5")
 
 
-@check("`find` tells the BLAKE3 that b3sum computes")
+@check("`find` prints the BLAKE3 that b3sum computes")
 def b3sum(args):
     return compare(args, tool("b3sum"), "b3")

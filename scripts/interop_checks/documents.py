@@ -1,4 +1,4 @@
-"""Figures and descriptions that are for programs: as Prometheus and a validator of OpenAPI documents read them."""
+"""Metrics and the OpenAPI document, read by Prometheus and by a validator."""
 
 import json
 import time
@@ -17,17 +17,17 @@ def promtool_metrics(args):
     promtool = tool("promtool")
     with swarm(args, {"a": b"a"}) as made:
         families = []
-        # So that no figure of finds is 0.
+        # With one find, no metric of finds is 0.
         made.found("a")
         for name, site in sites(made):
             text = site.get("/metrics")
             said = run(promtool, "check", "metrics", given=text).strip()
             expect(not said, f"{name}: {said}")
             families.append(f"{text.count('# TYPE ')} families of a {name}")
-    return f"{version_of(promtool)}: `check metrics` says nothing against {' and '.join(families)}"
+    return f"{version_of(promtool)}: `check metrics` has no complaint about {' and '.join(families)}"
 
 
-@check("Prometheus scrapes tracker and node, and takes the OpenMetrics form")
+@check("Prometheus scrapes tracker and node in the OpenMetrics form")
 def prometheus_scrapes(args):
     server, promtool = tool("prometheus"), tool("promtool")
     with swarm(args, {"a": b"a"}) as made:
@@ -42,7 +42,7 @@ def prometheus_scrapes(args):
         addr = running.wait_for(r"Listening on.* address=(\S+)")[1][1]
         running.wait_for("Server is ready to receive")
         prometheus = Site(addr, f"http://{addr}")
-        # It scrapes when it likes, so it is asked until it has.
+        # Prometheus scrapes at its own times, so this asks until it has.
         deadline = time.monotonic() + DEADLINE_S
         while True:
             up = run(promtool, "query", "instant", prometheus.pages, "up")
@@ -54,7 +54,7 @@ def prometheus_scrapes(args):
         faults = [f"{target['scrapeUrl']}: {target['lastError']}" for target in health if target["health"] != "up"]
         expect(not faults and up.count("=> 1 ") == len(targets), f"{faults}: {up}")
         samples = query(prometheus, "sum(scrape_samples_scraped)")
-        expect(query(prometheus, "nearpeer_peers{state='live'}") == 1, "the tracker tells of another number of nodes")
+        expect(query(prometheus, "nearpeer_peers{state='live'}") == 1, "the tracker reports another number of nodes")
         # The older form has no units.
         said = json.loads(prometheus.get("/api/v1/metadata?metric=nearpeer_uptime_seconds"))
         [uptime] = said["data"]["nearpeer_uptime_seconds"]
@@ -82,4 +82,4 @@ def openapi_document(args):
         del document["paths"]["/metrics"]["get"]["responses"]["200"]["description"]
         (made.folder / "wrong.json").write_text(json.dumps(document))
         run(validator, made.folder / "wrong.json", exits=1)
-    return f"{version_of(validator)}: valid: {'; '.join(told)}; refused: the same without a description"
+    return f"{version_of(validator)}: valid: {'; '.join(told)}; the same without a description is refused"

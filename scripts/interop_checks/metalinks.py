@@ -1,4 +1,4 @@
-"""A file from two nodes at once, as aria2 fetches it by a metalink."""
+"""aria2 fetches a file from two nodes at once with a metalink."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ def aria2(*words, exits=0):
 
 
 def fetch_by(made, site, content, *how):
-    """Fetches by the metalink of `site`; MiB that each node has sent for it."""
+    """Fetches with the metalink of `site`. Returns the MiB that each node sent."""
     metalink, folder = made.folder / "wanted.meta4", made.folder / "to"
     text = site.get(METALINK)
     metalink.write_text(text)
@@ -39,7 +39,7 @@ def fetch_by(made, site, content, *how):
     return " and ".join(f"{number / MIB:.1f} MiB" for number in sent)
 
 
-@check("aria2 fetches a file from two nodes by a node's metalink")
+@check("aria2 fetches a file from two nodes with a node's metalink")
 def aria2_node(args):
     version = version_of(tool("aria2c"))
     content = os.urandom(SIZE)
@@ -48,7 +48,7 @@ def aria2_node(args):
     return f"{version}: `-M`, 64 MiB at {RATE}/s a node: {sent} from them, MD5 and bytes right"
 
 
-@check("aria2 fetches a file from two nodes by the tracker's metalink")
+@check("aria2 fetches a file from two nodes with the tracker's metalink")
 def aria2_tracker(args):
     version = version_of(tool("aria2c"))
     content = os.urandom(SIZE)
@@ -58,7 +58,7 @@ def aria2_tracker(args):
     return f"{version}: given its address, 64 MiB at {RATE}/s a node: {sent} from them, MD5 and bytes right"
 
 
-@check("aria2 refuses what has another MD5 than the metalink tells")
+@check("aria2 refuses a file whose MD5 differs from the metalink")
 def aria2_wrong(args):
     version = version_of(tool("aria2c"))
     content = os.urandom(MIB)
@@ -68,4 +68,4 @@ def aria2_wrong(args):
         text = made.nodes[0].get(METALINK)
         metalink.write_text(text.replace(md5, hashlib.md5(b"another").hexdigest()))
         aria2("--dir", made.folder, "--metalink-file", metalink, exits=WRONG_CHECKSUM)
-    return f"{version}: exit {WRONG_CHECKSUM}, so it does look at the MD5"
+    return f"{version}: exit {WRONG_CHECKSUM}, so it checks the MD5"

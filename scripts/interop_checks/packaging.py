@@ -1,4 +1,4 @@
-"""What is packaged and how it is started, as systemd, make, ShellCheck and the programs for containers read it."""
+"""Packaging and shortcuts, read by systemd, make, ShellCheck and the programs for containers."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from .check import ROOT, Failed, Skipped, check, first_line, program, run, tool
 EXPOSURE_MAX = 2.0
 
 
-@check("`packaging/systemd/` is accepted by systemd")
+@check("systemd accepts `packaging/systemd/`")
 def systemd_units(args):
     analyze = tool("systemd-analyze")
     version = first_line(run(analyze, "--version"))
@@ -29,10 +29,10 @@ def systemd_units(args):
         said = run(analyze, "verify", "--man=no", *copies).strip()
         if said:
             raise Failed(f"verify: {said}")
-    return f"{version}: `verify` says nothing against {', '.join(f'`{copy.name}`' for copy in copies)}"
+    return f"{version}: `verify` has no complaint about {', '.join(f'`{copy.name}`' for copy in copies)}"
 
 
-@check("the units leave a service little to do harm with")
+@check("the units restrict what a service can do")
 def systemd_exposure(args):
     analyze = tool("systemd-analyze")
     levels = []
@@ -48,7 +48,7 @@ def systemd_exposure(args):
 
 
 def group(analyze, name, seen):
-    """The system calls of a group of systemd's, and of the groups in it."""
+    """The system calls of a systemd group, and of the groups in it."""
     calls = set()
     for line in run(analyze, "syscall-filter", "--no-pager", name).splitlines()[1:]:
         word = line.strip()
@@ -60,7 +60,7 @@ def group(analyze, name, seen):
     return calls
 
 
-@check("the units' filter of system calls lets through all that the demo makes")
+@check("the units' filter of system calls allows all calls of the demo")
 def systemd_syscalls(args):
     analyze, strace, demo = tool("systemd-analyze"), tool("strace"), program(args, "demo")
     version = first_line(run(strace, "--version"))
@@ -70,7 +70,7 @@ def systemd_syscalls(args):
         rows = re.findall(r"^\s*[0-9.]+\s.*?(\S+)$", counts.read_text(), re.MULTILINE)
     used = {name for name in rows if name != "total"}
     if len(used) < 20:
-        raise Failed(f"strace has counted only {sorted(used)}")
+        raise Failed(f"strace counted only {sorted(used)}")
     for unit in sorted((ROOT / "packaging" / "systemd").glob("*.service")):
         allowed = set()
         for line in re.findall(r"^SystemCallFilter=(.*)$", unit.read_text(), re.MULTILINE):
@@ -81,7 +81,7 @@ def systemd_syscalls(args):
     return f"{version}: each of the {len(used)} system calls made is allowed"
 
 
-@check("`make` lists every shortcut, and each can be made")
+@check("`make` lists every shortcut, and each exists")
 def make_list(args):
     make = tool("make")
     version = first_line(run(make, "--version"))
@@ -94,11 +94,11 @@ def make_list(args):
     return f"{version}: {', '.join(listed)}"
 
 
-@check("`make up try down clean` as a user runs it, the build apart")
+@check("`make up try down clean` as a user runs it, without the build")
 def make_swarm(args):
     make, folder = tool("make"), program(args, "node").parent
     with tempfile.TemporaryDirectory() as made:
-        # `setup` is taken for done. Four ports in a row are free more often than not.
+        # `setup` counts as done. Four ports in a row are usually free.
         argv = [make, "--no-print-directory", "-o", "setup", f"RUN={made}/run", f"BIN={folder}"]
         argv += ["DATASET=3x64KiB,1x2MiB"]
         for port in (27440, 28440, 29440):
@@ -122,7 +122,7 @@ def make_swarm(args):
     return "a tracker and three nodes with generated data; a file of each was fetched and is the same"
 
 
-@check("the shell scripts that are shipped")
+@check("ShellCheck accepts the shell scripts")
 def shellcheck(args):
     checker = tool("shellcheck")
     version = re.search(r"version: (\S+)", run(checker, "--version"))[1]
@@ -130,14 +130,14 @@ def shellcheck(args):
     return f"shellcheck {version}: nothing found"
 
 
-@check("the Dockerfile keeps to its linter's rules")
+@check("the linter accepts the Dockerfile")
 def dockerfile_lint(args):
     linter = tool("hadolint")
     run(linter, ROOT / "packaging" / "docker" / "Dockerfile")
     return f"{first_line(run(linter, '--version'))}: nothing found"
 
 
-@check("what the Dockerfile copies is enough to build the programs")
+@check("the files that the Dockerfile copies are enough to build the programs")
 def docker_context(args):
     cargo = tool("cargo")
     dockerfile = (ROOT / "packaging" / "docker" / "Dockerfile").read_text()
@@ -149,14 +149,14 @@ def docker_context(args):
                 raise Failed(f".dockerignore hides {name}")
             source, copy = ROOT / name, Path(folder) / name
             shutil.copytree(source, copy) if source.is_dir() else shutil.copy2(source, copy)
-        # Dependencies that are built already are not built again.
+        # The target directory has the built dependencies.
         argv = [cargo, "check", "--quiet", "--locked", "--offline", "--bins", "--target-dir", ROOT / "target"]
         run(*argv, cwd=folder, deadline_s=900)
     version = first_line(run(cargo, "--version"))
     return f"{version}: `cargo check --locked --bins` with these files alone; the image itself was not built"
 
 
-@check("the compose file as its program reads it")
+@check("`docker compose` accepts the compose file")
 def compose_config(args):
     docker = tool("docker")
     version = run(docker, "compose", "version", exits=None)
@@ -167,7 +167,7 @@ def compose_config(args):
     return f"{first_line(version)}: `config` accepts it; not started here"
 
 
-@check("the compose file fits the schema of the Compose Specification")
+@check("the compose file matches the schema of the Compose Specification")
 def compose_schema(args):
     """The schema is schema/compose-spec.json of github.com/compose-spec/compose-spec; COMPOSE_SCHEMA names a copy."""
     try:

@@ -1,4 +1,4 @@
-"""The completions that `node completions` prints, in the shells that they are for, with somebody typing at a terminal."""
+"""The output of `node completions` in its shells, with keys typed at a pseudo-terminal."""
 
 import contextlib
 import fcntl
@@ -17,18 +17,18 @@ from compare_stage import end_group
 
 from .check import DEADLINE_S, PLAIN, Failed, check, expect, program, run, tool, version_of
 
-# What a line does is told by a stand-in for the program; a name and where it begins.
+# The prompt of the shells, and the beginning of the line that the stand-in for `node` prints.
 PROMPT, RAN = "ready> ", "ran:"
 ROWS, COLUMNS = 24, 160
 
 
 class Terminal:
-    """A shell that believes to have somebody before it."""
+    """A shell at a pseudo-terminal."""
 
     def __init__(self, argv, env):
         self.ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
-        # A terminal is who controls a session that has none: setsid(2), then the first that is opened.
+        # The shell needs a controlling terminal: a new session, then TIOCSCTTY.
         self.process = subprocess.Popen(
             argv, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
@@ -39,7 +39,7 @@ class Terminal:
         os.write(self.ours, text.encode())
 
     def wait_for(self, pattern):
-        """What is shown next that has `pattern`; what stood before it is taken for seen."""
+        """Waits until the terminal shows `pattern`, and drops the text up to its end. Returns the match."""
         deadline = time.monotonic() + DEADLINE_S
         while not (match := re.search(pattern, self.shown)):
             if not select.select([self.ours], [], [], max(0, deadline - time.monotonic()))[0]:
@@ -47,7 +47,7 @@ class Terminal:
             try:
                 self.shown += os.read(self.ours, 1 << 16).decode(errors="replace")
             except OSError:
-                raise Failed(f"the shell has ended: {self.shown!r}") from None
+                raise Failed(f"the shell ended: {self.shown!r}") from None
         self.shown = self.shown[match.end():]
         return match
 
@@ -67,7 +67,7 @@ def terminal(argv, **env):
 
 
 def complete(opened, line):
-    """What is run when `line` is typed, its last word completed, and entered."""
+    """Types `line`, TAB and Enter. Returns the words of the command that runs."""
     opened.type(f"node {line}\t\n")
     words = opened.wait_for(rf"{RAN}(.*?)\r?\n")[1].strip()
     opened.wait_for(PROMPT)
@@ -75,7 +75,7 @@ def complete(opened, line):
 
 
 def check_completions(args, name, start):
-    """Has every verb and two flags completed. `start(path, folder, completions)` gives the shell's arguments and environment."""
+    """Completes every verb and two flags. `start(path, folder, completions)` returns the shell's arguments and environment."""
     path, node = tool(name), program(args, "node")
     verbs = re.findall(r"^  ([a-z]+)  ", run(node, "--help").split("Arguments:")[0], re.MULTILINE)
     expect(len(verbs) >= 10, f"the help has the verbs {verbs}")
@@ -92,12 +92,12 @@ def check_completions(args, name, start):
             ]:
                 words = complete(opened, line)
                 expect(words == expected, f"`node {line}` and TAB: `{words}`, not `{expected}`")
-            # Nothing is made up.
+            # An unknown word is not completed.
             expect(complete(opened, "xyzz") == "xyzz", "`xyzz` is completed")
     return f"{version_of(path)}: {len(verbs)} of {len(verbs)} verbs, `--checksum` of `download` and `--max-upload` by TAB"
 
 
-@check("completions in bash")
+@check("bash completes commands and flags")
 def bash_completions(args):
     def start(path, folder, completions):
         rc = folder / "rc"
@@ -106,10 +106,10 @@ def bash_completions(args):
     return check_completions(args, "bash", start)
 
 
-@check("completions in zsh")
+@check("zsh completes commands and flags")
 def zsh_completions(args):
     def start(path, folder, completions):
-        # As packages install them: in the path of functions, under the name of the function.
+        # As packages install it: in the function path, under the function's name.
         completions.rename(folder / "_node")
         (folder / ".zshrc").write_text(
             f"fpath=({folder} $fpath)\nautoload -Uz compinit && compinit -u -D\n"
@@ -118,7 +118,7 @@ def zsh_completions(args):
     return check_completions(args, "zsh", start)
 
 
-@check("completions in fish")
+@check("fish completes commands and flags")
 def fish_completions(args):
     def start(path, _, completions):
         said = (f"source {completions}; function fish_prompt; echo -n '{PROMPT}'; end; "

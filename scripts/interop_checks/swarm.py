@@ -1,4 +1,4 @@
-"""A tracker and nodes on loopback for the checks that need them: ports that were free, ended and removed with the check."""
+"""A tracker and nodes on loopback for checks, on free ports. They end with the check."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from compare_stage import PATIENCE_S, world
 from .check import program, run
 
 LOOPBACK = "127.0.0.1"
-# Whatever proxies the user has.
+# Without the user's proxies.
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -43,18 +43,18 @@ class Swarm:
     find_argv: list
 
     def sources(self, name):
-        """Links to the file on the nodes that the tracker knows to have it."""
+        """URLs of the file on the nodes that have it, as the tracker lists them."""
         items = json.loads(self.tracker.get(f"/api/v1/find?name={quote(name, safe='')}"))["items"]
         return [source["http"] for item in items for source in item["sources"] if source["http"]]
 
     def found(self, name):
-        """What `node find --json` tells of the first source."""
+        """The first `found` event of `node find --json`."""
         lines = run(*self.find_argv, "--json", "--", name).splitlines()
         events = (json.loads(line) for line in lines if line.startswith("{"))
         return next(event for event in events if event["event"] == "found")
 
     def wait_published(self, names, holders):
-        """Returns when the tracker knows all holders of the files, and their pages."""
+        """Waits until the tracker knows all holders of the files, and their pages."""
         with DIRECTLY.open(f"{self.tracker.pages}/api/v1/events", timeout=PATIENCE_S) as changes:
             for name in names:
                 while len(self.sources(name)) < holders:
@@ -63,7 +63,7 @@ class Swarm:
 
 @contextlib.contextmanager
 def swarm(args, files, addresses=(LOOPBACK,), flags=()):
-    """A tracker, and on each of the addresses a node that has the files: names and their bytes."""
+    """A tracker, and on each address a node with the files. `files` maps names to bytes."""
     programs = {name: program(args, name) for name in ("tracker", "node")}
     with world(programs, parent=tempfile.gettempdir()) as made:
         def start(name, *argv):
