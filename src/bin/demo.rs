@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use nearpeer::cli::exit::{ErrorCode, Exit};
-use nearpeer::cli::output::say;
+use nearpeer::cli::output::stdio::say;
 use nearpeer::cli::signals::Signals;
 
 fn main() -> ExitCode {

@@ -1,9 +1,9 @@
-//! The `tracker` program: catches Ctrl-C and hands over to [`nearpeer::cli::tracker`].
+//! The `tracker` program: catches Ctrl-C and hands over to [`nearpeer::cli::program::tracker`].
 
 use std::process::ExitCode;
 
 use nearpeer::cli::exit::{ErrorCode, Exit};
-use nearpeer::cli::output::say;
+use nearpeer::cli::output::stdio::say;
 use nearpeer::cli::signals::Signals;
 
 fn main() -> ExitCode {
@@ -19,5 +19,5 @@ fn main() -> ExitCode {
         say(&format!("tracker: Ctrl-C cannot be caught: {error}"));
         return Exit::Error(ErrorCode::Other).into();
     }
-    nearpeer::cli::tracker::run(std::env::args_os(), &signals).into()
+    nearpeer::cli::program::tracker::run(std::env::args_os(), &signals).into()
 }

@@ -4,27 +4,12 @@
 //! what comes back.
 
 pub mod args;
-mod asides;
-pub mod command;
 pub mod config;
 pub mod demo;
 pub mod exit;
-pub mod handoff;
-pub mod history;
-pub mod lines;
-pub mod log;
-pub mod node;
-pub mod oneshot;
+pub mod local_socket;
 pub mod output;
-pub mod pages;
-pub mod piped;
-pub mod progress;
-pub mod prompt;
-pub mod render;
-pub mod session;
+pub mod program;
+pub mod run;
+pub mod shell;
 pub mod signals;
-pub mod sink;
-pub mod temporary;
-pub mod tracker;
-pub mod verbs;
-pub mod verify;

@@ -12,7 +12,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr}
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 
 use super::exit::{ErrorCode, Exit};
-use super::output::say;
+use super::output::stdio::say;
 use crate::rt::{Ended, Stop, Threads};
 
 /// Why the process leaves.

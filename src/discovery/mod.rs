@@ -1,8 +1,6 @@
 //! Who has what: the seam between a node and whatever can tell it. Today a tracker.
 
-mod announce;
-mod control;
-mod tracker_client;
+mod tracker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,8 +10,8 @@ use thiserror::Error;
 use crate::rt::Stop;
 use crate::types::{ContentKey, FileEntry, FileName, NodeTraits, Provider, Query};
 
-pub use announce::{News, TrackerClientConfig};
-pub use tracker_client::TrackerClient;
+pub use tracker::client::TrackerClient;
+pub use tracker::session::{News, TrackerClientConfig};
 
 /// A page of names, and whether there are more.
 pub type NamePage = (Vec<FileName>, bool);

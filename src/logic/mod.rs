@@ -2,9 +2,9 @@
 //! in as `now`, randomness as a seeded generator.
 
 pub mod backoff;
-pub mod history;
 pub mod latency;
-pub mod ledger;
+pub mod load;
+pub mod rate_history;
 pub mod registry;
 pub mod replication;
 pub mod select;

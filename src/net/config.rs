@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bucket::Bucket;
+use super::rate_limit::Bucket;
 use crate::types::limits;
 
 /// What a front is made of.

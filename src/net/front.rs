@@ -6,6 +6,8 @@
 //! spin. Invariants: only this thread touches its connections; each session ends in exactly one call of
 //! `closed`, unless it was handed over or the front itself was dropped.
 
+mod commands;
+
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -17,10 +19,10 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 
-use super::caps::Room;
 use super::client::timespec;
 use super::config::FrontConfig;
 use super::conn::{Conn, Origin};
+use super::eviction::Room;
 use super::listen::{self, dialed};
 use super::service::{Closed, ConnId, Hands, Service};
 use super::timers::Timers;

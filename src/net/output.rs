@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use rustix::net::sockopt::set_tcp_cork;
 
-use super::bucket::{Bucket, Grant};
+use super::rate_limit::{Bucket, Grant};
 
 /// Small pieces of output are joined up to about this size, so that many replies are one write.
 const JOIN_BYTES: usize = 64 << 10;

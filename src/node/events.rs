@@ -10,7 +10,7 @@ use super::api::{
     CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, Meant,
     Outcome, OwnFile, Progress, ReplicationReport, ScanSummary, StartError,
 };
-use super::figures::Figures;
+use super::jobs::progress::Figures;
 use super::jobs::{Job, JobId, JobState, Origin};
 use crate::logic::select::{Candidate, LatencyOrigin, Rating};
 use crate::proto::event::{self, ErrorCode, Event, Holder, HolderState, LatencyFrom, Ranked};

@@ -14,21 +14,21 @@ use super::api::{
     CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, GuestFolder, Membership,
     NodeConfig, OwnFile, Progress, Ready, ReplicationReport, ScanSummary, StartError,
 };
-use super::control::Control;
-use super::core::{self, Core, CoreParts};
-use super::engine::Engine;
-use super::find;
+use super::completion_names::KnownNames;
+use super::context::Engine;
+use super::download::slots::Turns;
+use super::find::latency::Latencies;
+use super::find::search;
+use super::index::indexer::{self, Core, CoreParts};
+use super::jobs::resume;
 use super::jobs::{Job, JobError, JobId, JobNews, Jobs, Watching};
-use super::latency::Latencies;
-use super::memory::Memory;
-use super::names::KnownNames;
-use super::news;
-use super::replicas;
-use super::replicate;
-use super::resume;
-use super::tally::Tally;
-use super::turns::Turns;
-use super::upload::{Upload, UploadMeter};
+use super::replicas::keeper;
+use super::replicas::request;
+use super::serve::control::Control;
+use super::serve::upload::{Upload, UploadMeter};
+use super::state::Memory;
+use super::stats::Tally;
+use super::tracker_events;
 use crate::discovery::{Discovery as _, NamePage, TrackerClient, TrackerClientConfig};
 use crate::net::{Bucket, FrontConfig, front, listen};
 use crate::rt::{Ended, Feed, Pool, Stop, StopReport, Threads, clock, mailbox};
@@ -108,7 +108,7 @@ impl Node {
         let threads = &running.threads;
 
         let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, threads, &running.rest)?;
-        let news = news::hear(Arc::clone(&memory), config.events.clone());
+        let news = tracker_events::hear(Arc::clone(&memory), config.events.clone());
         let client_config = TrackerClientConfig {
             tracker: config.tracker,
             node: memory.node,
@@ -123,7 +123,7 @@ impl Node {
         let discovery =
             TrackerClient::start(client_config, catalog, nonce, news, threads, &running.announce)?;
 
-        let (to_core, core_events) = bounded(core::EVENTS_MAX);
+        let (to_core, core_events) = bounded(indexer::EVENTS_MAX);
         let (first_scan_sender, first_scan) = bounded(1);
         if !is_member {
             // There is nothing to wait for.
@@ -175,7 +175,7 @@ impl Node {
         }
         if engine.memory.replicas.is_willing() {
             let (engine, stop) = (Arc::clone(&engine), running.commands.clone());
-            threads.spawn("replicas", move || replicas::run(&engine, &stop))?;
+            threads.spawn("replicas", move || keeper::run(&engine, &stop))?;
         } else if config.accept_replicas {
             engine.warn("no replicas are kept: without heartbeats nothing is asked for".into());
         }
@@ -237,7 +237,7 @@ impl Node {
     /// # Errors
     /// [`CommandError::Share`], [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
     pub fn update_list(&self, cancel: &Stop) -> Result<ScanSummary, CommandError> {
-        let scanned = self.engine.ask_core(core::Event::Rescan, cancel)?;
+        let scanned = self.engine.ask_core(indexer::Event::Rescan, cancel)?;
         let summary = scanned.map_err(|why| CommandError::Share(Printable(&why).to_string()))?;
         let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
         self.engine.discovery.publish_now(deadline, cancel)?;
@@ -250,7 +250,7 @@ impl Node {
     /// # Errors
     /// [`CommandError`]; `NoneAnswered` if holders are known and not one answered.
     pub fn find(&self, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
-        find::search(&self.engine, query, cancel)
+        search::search(&self.engine, query, cancel)
     }
 
     /// What happens at this node.
@@ -325,7 +325,7 @@ impl Node {
         copies: u32,
         cancel: &Stop,
     ) -> Result<ReplicationReport, DownloadError> {
-        replicate::replicate(&self.engine, query, copies, cancel)
+        request::replicate(&self.engine, query, copies, cancel)
     }
 
     /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by itself any more. What it has
@@ -339,7 +339,7 @@ impl Node {
     /// # Errors
     /// [`CommandError::Unreachable`] or [`CommandError::Cancelled`].
     pub fn load_of(&self, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
-        find::load_of(&self.engine, endpoint, cancel)
+        search::load_of(&self.engine, endpoint, cancel)
     }
 
     /// The own files that are published, by name.

@@ -5,42 +5,31 @@
 //! from, `engine` what commands work with.
 
 mod api;
-mod catalog;
-mod chronicle;
-mod control;
-mod core;
+mod completion_names;
+mod context;
 mod download;
-mod engine;
 pub mod events;
-mod figures;
 mod find;
 mod handle;
+mod index;
 mod jobs;
-mod latency;
-mod memory;
-mod names;
-mod news;
-mod partials;
 mod replicas;
-mod replicate;
-mod resume;
-mod shelf;
-mod tally;
-mod turns;
-mod upload;
-mod work;
+mod serve;
+mod state;
+mod stats;
+mod tracker_events;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
     GuestFolder, LatencySource, Meant, Membership, NodeConfig, Outcome, OwnFile, Progress, Ready,
     ReplicationReport, ScanSummary, StartError, Uploads, Variant,
 };
+pub use completion_names::KnownNames;
 pub use events::Journal;
-pub use figures::{Figures, Rate};
+pub use find::latency::open_latency_file;
 pub use handle::Node;
+pub use jobs::progress::{Figures, Rate};
 pub use jobs::{Job, JobError, JobId, JobNews, JobState, Origin, Watching, What};
-pub use latency::open_latency_file;
-pub use names::KnownNames;
-pub use shelf::{OpenShared, SharedSending, Shelf};
-pub use tally::Tally;
-pub use upload::UploadMeter;
+pub use serve::shared_files::{OpenShared, SharedSending, Shelf};
+pub use serve::upload::UploadMeter;
+pub use stats::Tally;

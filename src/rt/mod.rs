@@ -2,14 +2,14 @@
 //!
 //! Mechanism alone; knows nothing of files, peers or decisions. The only place that reads a clock or starts a thread.
 
+pub mod broadcast;
 pub mod clock;
-pub mod feed;
 pub mod mailbox;
 pub mod pool;
 pub mod stop;
 pub mod threads;
 
-pub use feed::{Feed, Follower, Since};
+pub use broadcast::{Feed, Follower, Since};
 pub use mailbox::{Mailbox, Post, mailbox};
 pub use pool::{Busy, Pool};
 pub use stop::Stop;

@@ -13,12 +13,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, retry_on_intr};
 use thiserror::Error;
 
-use super::beneath;
 use super::disk::{At, Op};
-use super::folders::Folders;
+use super::openat;
 use super::partial::{PARTS_DIR, write_all};
 use super::scan::walk;
 use super::share::{Share, Standing};
+use super::share_folders::Folders;
 use crate::rt::Stop;
 use crate::types::{DatasetSpec, FileName, Kind, Printable};
 
@@ -74,7 +74,7 @@ pub fn generate(
     let names = names.ok_or_else(|| DatasetError::Peer(Printable(&dataset.peer).to_string()))?;
     let share =
         folders.target(Kind::Local).map_err(|error| DatasetError::Look(std::io::Error::other(error)))?;
-    let is_begun = beneath::look(&*share, &format!("{PARTS_DIR}/{MARK}")).is_ok();
+    let is_begun = openat::look(&*share, &format!("{PARTS_DIR}/{MARK}")).is_ok();
     if !is_begun && has_files(folders, stop)? {
         return Ok(None);
     }

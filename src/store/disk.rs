@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, SeekFrom};
 use rustix::io::{Errno, Result, retry_on_intr};
 
-use super::{beneath, mark};
+use super::{openat, xattr};
 use crate::types::ContentId;
 
 /// Kinds of disk operation.
@@ -122,11 +122,11 @@ impl Disk for RealDisk {
 
     fn create(&self, dir: BorrowedFd<'_>, name: &str) -> Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-        beneath::open(dir, name, flags, Mode::from_raw_mode(0o666)).map(OwnedFd::into)
+        openat::open(dir, name, flags, Mode::from_raw_mode(0o666)).map(OwnedFd::into)
     }
 
     fn open(&self, at: At<'_>) -> Result<File> {
-        beneath::open(at.dir, at.name, OFlags::RDWR, Mode::empty()).map(OwnedFd::into)
+        openat::open(at.dir, at.name, OFlags::RDWR, Mode::empty()).map(OwnedFd::into)
     }
 
     fn set_len(&self, file: &File, len_bytes: u64) -> Result<()> {
@@ -150,7 +150,7 @@ impl Disk for RealDisk {
     }
 
     fn mark(&self, file: &File, content: ContentId) -> Result<()> {
-        mark::write(file, content)
+        xattr::write(file, content)
     }
 
     fn sync_file(&self, file: &File) -> Result<()> {

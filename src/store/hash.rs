@@ -11,10 +11,10 @@ use md5::{Digest, Md5};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::mark;
 use super::share::{FileStamp, OpenFile, Share};
 use super::stopped;
 use super::verify::piece_digests;
+use super::xattr;
 use crate::rt::{Stop, clock};
 use crate::types::{ContentId, FileName, Geometry, Manifest, Md5Digest};
 
@@ -99,7 +99,7 @@ fn hash_opened(mut open: impl FnMut() -> io::Result<OpenFile>, stop: &Stop) -> R
         if let Some((manifest, md5)) = hashed
             && FileStamp::of(&file)? == stamp
         {
-            let mark = mark::of(&file);
+            let mark = xattr::of(&file);
             return Ok(Hashed { manifest, md5, stamp, racy: is_racy(&stamp, began_ns), mark });
         }
     }

@@ -4,21 +4,20 @@
 //! share's directory and never through a symbolic link. What a download does to the disk goes through
 //! [`Disk`], so that every fault can be played.
 
-mod beneath;
 pub mod dataset;
 pub mod disk;
-pub mod folders;
 pub mod hash;
-mod mark;
+mod openat;
 pub mod partial;
 pub mod scan;
 pub mod share;
+pub mod share_folders;
 pub mod usage;
 pub mod verify;
+mod xattr;
 
 pub use dataset::{Dataset, DatasetError, Generated, generate};
 pub use disk::{Disk, FaultyDisk, Op, RealDisk};
-pub use folders::{Folders, Visible};
 pub use hash::{HashError, Hashed, hash_file, is_shortage, whole_md5};
 pub use partial::{
     Opened, Partial, PartialError, Placed, Record, Swept, clear_parts, leave_no_trace, set_aside, sweep,
@@ -26,6 +25,7 @@ pub use partial::{
 };
 pub use scan::{FoundFile, walk};
 pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};
+pub use share_folders::{Folders, Visible};
 pub use usage::Usage;
 pub use verify::{piece_digests, verify};
 

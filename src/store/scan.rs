@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Dir, FileType};
 use rustix::io::Errno;
 
 use super::share::{FileStamp, Share, open_regular};
-use super::{beneath, stopped};
+use super::{openat, stopped};
 use crate::rt::Stop;
 use crate::types::{FileName, Printable};
 
@@ -65,7 +65,7 @@ fn read_dir(
     found: &mut dyn FnMut(FoundFile),
     warn: &mut dyn FnMut(String),
 ) -> io::Result<()> {
-    let mut dir = Dir::new(beneath::open_dir(share, path.map_or(".", FileName::as_str))?)?;
+    let mut dir = Dir::new(openat::open_dir(share, path.map_or(".", FileName::as_str))?)?;
     while let Some(entry) = dir.read() {
         if stop.is_triggered() {
             return Err(stopped());

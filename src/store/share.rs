@@ -18,8 +18,8 @@ use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use thiserror::Error;
 
-use super::beneath;
 use super::disk::Disk;
+use super::openat;
 use super::partial::PARTS_DIR;
 use crate::types::{ContentId, FileName, Printable};
 
@@ -102,7 +102,7 @@ impl Share {
     /// As of [`Share::open`].
     pub(super) fn open_beneath(&self, path: &str) -> Result<Share, ShareError> {
         let shown = format!("{}/{path}", self.shown);
-        Share::opened(beneath::open_dir(self, path), shown, Arc::clone(&self.disk))
+        Share::opened(openat::open_dir(self, path), shown, Arc::clone(&self.disk))
     }
 
     /// [`Share::open_beneath`]; what is missing on the way is made, durably.
@@ -117,8 +117,8 @@ impl Share {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         for dir in ends.map(|end| &path[..end]) {
             let (parent, component) = dir.rsplit_once('/').unwrap_or((".", dir));
-            let parent = beneath::open_dir(self, parent).map_err(io)?;
-            if beneath::look(&parent, component).is_ok() {
+            let parent = openat::open_dir(self, parent).map_err(io)?;
+            if openat::look(&parent, component).is_ok() {
                 continue;
             }
             // What is hidden is nobody else's business.
@@ -175,7 +175,7 @@ impl Share {
 
     /// Returns true if and only if `path` beneath this one leads to `other` and through no link.
     pub(super) fn has_beneath(&self, path: &str, other: &Share) -> bool {
-        let found = beneath::look(self, path).and_then(rustix::fs::fstat);
+        let found = openat::look(self, path).and_then(rustix::fs::fstat);
         let (Ok(found), Ok(other)) = (found, rustix::fs::fstat(&other.dir)) else { return false };
         (found.st_dev, found.st_ino) == (other.st_dev, other.st_ino)
     }
@@ -283,7 +283,7 @@ impl FileStamp {
 /// are `InvalidInput`.
 pub(super) fn open_regular(dir: impl AsFd, path: &str) -> io::Result<OpenFile> {
     let not_regular = |what| io::Error::new(io::ErrorKind::InvalidInput, format!("is {what}, not a file"));
-    let file = match beneath::open(dir, path, OFlags::RDONLY, Mode::empty()) {
+    let file = match openat::open(dir, path, OFlags::RDONLY, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(Errno::LOOP) => return Err(not_regular("a symbolic link")),
         Err(Errno::NXIO) => return Err(not_regular("a socket or device")),
@@ -298,7 +298,7 @@ pub(super) fn open_regular(dir: impl AsFd, path: &str) -> io::Result<OpenFile> {
 
 /// What stands at `path` beneath `dir`.
 pub(super) fn standing(dir: impl AsFd, path: &str) -> io::Result<Standing> {
-    let metadata = match beneath::look(dir, path) {
+    let metadata = match openat::look(dir, path) {
         Ok(handle) => File::from(handle).metadata()?,
         Err(Errno::NOENT) => return Ok(Standing::Nothing),
         Err(Errno::LOOP) => return Ok(Standing::Other("behind a symbolic link")),

@@ -3,9 +3,9 @@
 //!
 //! Its thread pool is its front threads: every request is answered from memory, in place. `sweep` lets time pass.
 
-mod desk;
-mod sweep;
-mod tally;
+mod expiry;
+mod service;
+mod stats;
 mod view;
 
 use std::io::ErrorKind;
@@ -25,7 +25,7 @@ use crate::net::{Deadlines, FrontConfig, front, listen};
 use crate::rt::{Ended, Feed, Stop, StopReport, Threads, clock, mailbox};
 use crate::types::{Epoch, Provider, Query, limits};
 
-pub use tally::{Finds, RecentFind, TOOK_BOUNDS_S, Tally, Via};
+pub use stats::{Finds, RecentFind, TOOK_BOUNDS_S, Tally, Via};
 pub use view::{Counts, Holder, KnownNode, View};
 
 /// How a tracker runs.
@@ -163,7 +163,7 @@ impl Tracker {
         for number in 1..=config.fronts.max(1) {
             let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
             posts.push(post);
-            let desk = desk::Desk::new(Arc::clone(&shared));
+            let desk = service::Desk::new(Arc::clone(&shared));
             let front_config = FrontConfig {
                 listener: Some(Arc::clone(&listener)),
                 incomplete_max: config.incomplete_max,
@@ -176,7 +176,7 @@ impl Tracker {
             tracker.threads.spawn_fallible(&name, move || front::run(desk, front_config, mail, stop))?;
         }
         let (every, stop) = (config.sweep, tracker.stop.clone());
-        tracker.threads.spawn("sweep", move || sweep::run(&shared, &posts, every, &stop))?;
+        tracker.threads.spawn("sweep", move || expiry::run(&shared, &posts, every, &stop))?;
         Ok(tracker)
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::Shared;
-use super::tally::{Finds, Tally, Via};
+use super::stats::{Finds, Tally, Via};
 use crate::logic::registry::RegistryError;
 use crate::rt::{Feed, clock};
 use crate::types::{Epoch, FileName, Liveness, NodeSummary, Provider, Query, limits};

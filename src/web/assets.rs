@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::answer::Answer;
+use super::response::Answer;
 use crate::proto::http::{HeaderValue, Request, Selection, Validators, select};
 
 /// Path, media type, content.

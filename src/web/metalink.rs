@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use maud::{Markup, PreEscaped, html};
 
-use super::answer::{Answer, Problem};
-use super::asked;
+use super::params;
+use super::response::{Answer, Problem};
 use super::sources::{FoundContent, SourceRow};
 use crate::proto::event::ErrorCode;
 use crate::proto::http::Request;
@@ -52,7 +52,7 @@ pub(super) fn name_of(path: &str) -> Option<&str> {
 pub(super) fn wanted(request: &Request) -> Result<Wanted, Problem> {
     let name = FileName::new(name_of(&request.path).unwrap_or_default());
     let name = name.map_err(|error| Problem::bad(error.to_string(), "ask for /metalink/NAME.meta4"))?;
-    let checksum = request.parameter("hash").map(asked::digest).transpose()?;
+    let checksum = request.parameter("hash").map(params::digest).transpose()?;
     Ok(Wanted { name, checksum })
 }
 

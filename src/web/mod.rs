@@ -3,17 +3,17 @@
 //! A translator in front of what a tracker or a node knows: it keeps nothing of its own but open streams. Answers from memory on the
 //! same kind of fronts as the native protocol. Reachable from loopback alone unless a token is set; see `gate`.
 
-mod answer;
-mod asked;
+mod access;
 mod assets;
-mod gate;
+mod http_service;
 mod metalink;
 mod metrics;
 mod node;
 mod page;
+mod params;
 mod peers;
 mod plot;
-mod reception;
+mod response;
 mod server;
 mod sources;
 mod tracker;

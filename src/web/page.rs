@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::answer::{Answer, Problem};
+use super::response::{Answer, Problem};
 
 /// What is the same on all pages of a program.
 pub(super) struct Frame {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::answer::told;
 use super::page::{NONE, span};
+use super::response::told;
 use super::sources::http_of;
 use crate::proto::event::Event;
 use crate::types::{Liveness, NodeSummary};

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::page::rate;
-use crate::logic::history::{SLOT, SLOTS};
+use crate::logic::rate_history::{SLOT, SLOTS};
 
 /// Width of a bar and its gap.
 const STEP: usize = 6;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, never, select};
 use thiserror::Error;
 
-use super::gate::Gate;
-use super::reception::{Event, Reception, Site, figures_text};
+use super::access::Gate;
+use super::http_service::{Event, Reception, Site, figures_text};
 use crate::net::{Bucket, Deadlines, FrontConfig, front, listen};
 use crate::rt::{Ended, Pool, Post, Stop, StopReport, Threads, clock, mailbox};
 use crate::types::limits;

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::answer::told;
 use super::page::{NONE, size};
+use super::response::told;
 use crate::proto::event::{Event, Holder, HolderState, LatencyFrom};
 use crate::proto::http::{escape_path, escape_value};
 use crate::types::{Checksum, ContentKey, FileName, Md5Origin, NodeSummary, Query, limits};

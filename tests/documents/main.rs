@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use markdown::{Block, blocks, code, spans, table};
-use nearpeer::cli::command::VERBS;
+use nearpeer::cli::args::command::VERBS;
 use stage::{ROOT, Stage};
 use support::content::{b3_hex, md5_hex, noise};
 use support::events;
@@ -389,7 +389,7 @@ fn each_flag_is_documented_and_there_is_none_that_is_not() {
     let stage = Stage::new();
     let helps = |command: &str| stage.run(&format!("target/release/{command} --help")).1.join("\n");
     let mut known = flags(&(helps("tracker") + &helps("node")));
-    for verb in nearpeer::cli::verbs::words() {
+    for verb in nearpeer::cli::args::verbs::words() {
         known.extend(flags(&helps(&format!("node {verb}"))));
     }
     let documented = DOCUMENTS.into_iter().flat_map(|name| flags(&written(&document(name)).join(" ")));

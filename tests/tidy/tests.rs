@@ -1,5 +1,6 @@
 //! Each rule can fail: small texts, and the lines at which it must find fault.
 
+use crate::circles::Imports;
 use crate::documents::*;
 use crate::rules::*;
 use crate::source::*;
@@ -213,4 +214,39 @@ fn blanking_keeps_code_and_lines() {
     ] {
         assert_eq!(blank(text), expected, "{text}");
     }
+}
+
+#[test]
+fn import_circles_are_found() {
+    let circles = |files: &[(&str, &str)]| -> Vec<Vec<String>> {
+        let sources: Vec<Source> =
+            files.iter().map(|(name, text)| Source::new(&format!("src/{name}.rs"), text)).collect();
+        Imports::of(&sources).circles().into_iter().map(|circle| circle.into_iter().collect()).collect()
+    };
+    let expected =
+        |names: &[&str]| vec![names.iter().map(|name| format!("src/{name}.rs")).collect::<Vec<_>>()];
+    let none: Vec<Vec<String>> = Vec::new();
+    assert_eq!(
+        circles(&[("a/x", "use super::y::Y;"), ("a/y", "use crate::a::x::X;")]),
+        expected(&["a/x", "a/y"])
+    );
+    assert_eq!(
+        circles(&[("a/x", "fn f() { super::y::g() }"), ("a/y", "use super::{x::{X, Z}};")]),
+        expected(&["a/x", "a/y"])
+    );
+    // Through a re-export: the module that re-exports defines nothing that its child uses.
+    let parent = ("a/mod", "mod x;\nmod y;\npub use x::X;\npub use y::Y;");
+    assert_eq!(circles(&[parent, ("a/x", "use super::Y;"), ("a/y", "")]), none);
+    assert_eq!(
+        circles(&[parent, ("a/x", "use super::Y;"), ("a/y", "use crate::a::X;")]),
+        expected(&["a/x", "a/y"])
+    );
+    assert_eq!(
+        circles(&[("a/mod", "use x::X;\nstruct S;"), ("a/x", "use super::S;")]),
+        expected(&["a/mod", "a/x"])
+    );
+    assert_eq!(
+        circles(&[("a/x", "use super::y::Y;"), ("a/y", &format!("{TESTS}use crate::a::x::X;"))]),
+        none
+    );
 }

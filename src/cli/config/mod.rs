@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Command};
 use thiserror::Error;
 
-use super::output::say;
+use super::output::stdio::say;
 use crate::types::{Printable, limits};
 
 /// Which program is configured.

@@ -56,7 +56,7 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use super::*;
-    use crate::cli::verbs;
+    use crate::cli::args::verbs;
 
     fn check(words: &[&[u8]], expected: &str) {
         let typed: Vec<_> =

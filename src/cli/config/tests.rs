@@ -5,8 +5,8 @@ use std::fs;
 use clap::{CommandFactory, FromArgMatches};
 
 use super::*;
-use crate::cli::args::{NodeArgs, NodeRun, TrackerArgs};
-use crate::cli::verbs::{self, Verb};
+use crate::cli::args::programs::{NodeArgs, NodeRun, TrackerArgs};
+use crate::cli::args::verbs::{self, Verb};
 
 /// A file, what stands in the environment, what is typed.
 struct Case {

@@ -17,9 +17,9 @@ use samples::{PICTURE, SURVEY};
 use stage::{DemoError, Stage, Stream, io_error};
 
 use super::exit::{ErrorCode, Exit};
-use super::output::{Output, WriteEnd, say};
+use super::output::stdio::{Output, WriteEnd, say};
+use super::run::temporary::TemporaryDir;
 use super::signals::Signals;
-use super::temporary::TemporaryDir;
 use crate::logic::select::{Candidate, LatencyOrigin, Rating, rank, reasons};
 use crate::rt::clock;
 use crate::types::Millis;
@@ -53,8 +53,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
                 rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
             arguments.remove(1);
             match role {
-                ROLE_TRACKER => super::tracker::run(arguments, signals),
-                _ => super::node::run(arguments, signals),
+                ROLE_TRACKER => super::program::tracker::run(arguments, signals),
+                _ => super::program::node::run(arguments, signals),
             }
         }
         Some(other) => {

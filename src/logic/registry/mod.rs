@@ -5,16 +5,16 @@
 //! unproved registration; a node id alone takes nothing from a proved node, as everybody knows it; a session speaks for the one
 //! registration it made and for no other; a registration or an update is in effect whole or not at all.
 
-mod bounds;
+mod admission;
 mod index;
-mod listing;
 mod liveness;
 #[cfg(test)]
 mod model;
-mod proving;
+mod node_list;
+mod reachability;
+mod registration;
 mod replicas;
 mod staging;
-mod summaries;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-pub use self::bounds::{Limits, RegistryError};
+pub use self::admission::{Limits, RegistryError};
 use self::index::{Catalog, Index, slot_u32};
 pub use self::liveness::Outcome;
 use self::liveness::{Due, Pulse};

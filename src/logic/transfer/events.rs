@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::pieces::State;
-use super::roster::Failure;
+use super::sources::Failure;
 use super::{Action, Event, Phase, Ranked, Transfer};
 use crate::types::{PieceSet, limits};
 

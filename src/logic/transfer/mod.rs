@@ -7,12 +7,12 @@
 //! A partial source is asked only for pieces that it has told of, and makes room when others have what nobody in use has. Others are
 //! asked for what no partial source has, and at random, so that those who fetch a content together come to have different pieces.
 
-mod dialogue;
+mod allocation;
 mod events;
+mod in_flight;
+mod interface;
 mod pieces;
-mod roster;
-mod shares;
-mod wire;
+mod sources;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -21,16 +21,16 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use self::allocation::Holder;
+use self::in_flight::Wire;
 use self::pieces::{Pieces, State};
-use self::roster::{Roster, Source};
-use self::shares::Holder;
-use self::wire::Wire;
+use self::sources::{Roster, Source};
 use crate::logic::backoff::retry_pause;
 use crate::logic::select::Sharer;
 use crate::types::{Millis, PieceSet, limits};
 
-pub use self::dialogue::{Action, Event, Plan, Ranked};
-pub use self::roster::Failure;
+pub use self::interface::{Action, Event, Plan, Ranked};
+pub use self::sources::Failure;
 
 /// In the end game a piece is asked of a second source if it is expected there so many times sooner ...
 const HEDGE_GAIN: u32 = 2;
@@ -273,7 +273,7 @@ impl Transfer {
             .map(|(endpoint, source)| Holder { sharer: source.sharer(endpoint), has: source.has.as_ref() })
             .collect();
         holders.sort_by_key(|holder| self.first_score(&holder.sharer));
-        let shares = shares::shares(self.pieces.all_missing(), &holders, self.load_weight);
+        let shares = allocation::shares(self.pieces.all_missing(), &holders, self.load_weight);
         holders.iter().map(|holder| holder.sharer.endpoint).zip(shares).collect()
     }
 
@@ -311,14 +311,14 @@ impl Transfer {
     /// True if this source has a missing piece that none in use has.
     fn adds(&self, endpoint: SocketAddr) -> bool {
         let beside = self.missing_beside_those_in_use(None);
-        self.roster.get(endpoint).is_some_and(|source| shares::of(&beside, source.has.as_ref()) > 0)
+        self.roster.get(endpoint).is_some_and(|source| allocation::of(&beside, source.has.as_ref()) > 0)
     }
 
     /// The missing pieces that none of the sources in use, but perhaps this one, has.
     fn missing_beside_those_in_use(&self, but: Option<SocketAddr>) -> PieceSet {
         let others = self.roster.in_use().filter(|(endpoint, ..)| but != Some(*endpoint));
         let missing = self.pieces.all_missing().clone();
-        others.fold(missing, |missing, (_, source, _)| shares::beside(&missing, source.has.as_ref()))
+        others.fold(missing, |missing, (_, source, _)| allocation::beside(&missing, source.has.as_ref()))
     }
 
     /// The missing piece that this source is to be asked for; `elsewhere`: what partial sources have. Those who fetch together know the

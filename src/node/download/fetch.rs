@@ -26,7 +26,7 @@ use super::verifier::{self, Arrival, Checked, Verifier};
 use crate::logic::select::{Candidate, Rating};
 use crate::logic::transfer::{Action, Event, Failure, Plan, Transfer};
 use crate::node::api::{DownloadRequest, Progress};
-use crate::node::engine::Engine;
+use crate::node::context::Engine;
 use crate::proto::peer::PeerRefusal;
 use crate::rt::{How, Stop, Threads, clock};
 use crate::store::{Partial, PartialError, Record};

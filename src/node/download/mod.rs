@@ -3,7 +3,6 @@
 //! Nothing appears under the name before every byte is verified and durable, and nothing of the user's is touched without `force`.
 
 mod buffers;
-mod choice;
 mod fetch;
 #[cfg(test)]
 mod layouts;
@@ -12,7 +11,9 @@ mod peer;
 mod piece_list;
 mod refresh;
 mod report;
+pub(super) mod resolve;
 mod search;
+pub(super) mod slots;
 mod source;
 mod sources;
 mod target;
@@ -21,15 +22,15 @@ mod verifier;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use choice::Candidates;
 use fetch::{Fetch, FetchError, Fetched, Left};
 use offering::Offering;
+use resolve::Candidates;
 use target::Target;
 
 use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
-use super::catalog::SharedFile;
-use super::core;
-use super::engine::Engine;
+use super::context::Engine;
+use super::index::catalog::SharedFile;
+use super::index::indexer;
 use crate::logic::transfer::Failure;
 use crate::rt::{Stop, clock};
 use crate::store::{Opened, Partial, PartialError, Placed};
@@ -122,13 +123,13 @@ fn attempt(job: &Job<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Download
     let target = Target::of(engine, job.kind, &request.name)?;
     let own = target.own(engine, cancel)?;
     let contents = match Candidates::find(engine, request, job.only, own.as_deref(), cancel, progress)? {
-        choice::Found::AlreadyHere(key) => {
+        resolve::Found::AlreadyHere(key) => {
             if let Some(replica) = own.filter(|own| !target.is_in_place(engine, own)) {
                 target.take_over(engine, &replica)?;
             }
             return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
         }
-        choice::Found::Contents(contents) => contents,
+        resolve::Found::Contents(contents) => contents,
     };
     target.refuse_to_overwrite(engine, request.force)?;
     let mut failed = None;
@@ -384,7 +385,7 @@ fn offer(
                     .map(|claim| (claim.endpoint, claim.md5))
                     .collect(),
             };
-            engine.tell_core(|reply| core::Event::Placed { file, reply })
+            engine.tell_core(|reply| indexer::Event::Placed { file, reply })
         }
         // The piece list that came along was false; serving needs a true one.
         None => engine.own_file(name, cancel).map(drop),

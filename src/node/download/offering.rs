@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::node::core;
-use crate::node::engine::Engine;
+use crate::node::context::Engine;
+use crate::node::index::indexer;
 use crate::store::{FileStamp, Partial};
 use crate::types::{ContentKey, FileEntry, FileName, Holding, Manifest, Md5Digest, Md5Origin, limits};
 
@@ -64,7 +64,7 @@ impl Offering {
                 holding: Holding::Pieces(has),
                 attributes: Vec::new(),
             };
-            let _core_has_ended = self.engine.core.send(core::Event::Partial(entry));
+            let _core_has_ended = self.engine.core.send(indexer::Event::Partial(entry));
         }
     }
 
@@ -81,7 +81,7 @@ impl Drop for Offering {
             let part = self.engine.memory.partials.lock().end(&self.content);
             // The file is closed here, where nobody waits for the lock.
             drop(part);
-            let _core_has_ended = self.engine.core.send(core::Event::PartialEnded(self.content));
+            let _core_has_ended = self.engine.core.send(indexer::Event::PartialEnded(self.content));
         }
     }
 }

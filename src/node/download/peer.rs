@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::net::client::{Client, ClientError};
-use crate::node::engine::Engine;
-use crate::node::latency::Latencies;
+use crate::node::context::Engine;
+use crate::node::find::latency::Latencies;
 use crate::proto::peer::PeerRefusal;
 use crate::rt::{Stop, clock};
 use crate::types::{ContentKey, ManifestError, NodeId, limits};

@@ -10,8 +10,8 @@ use rand::seq::SliceRandom;
 use crate::logic::select::{Rating, rank};
 use crate::net::client::ClientError;
 use crate::node::api::CommandError;
-use crate::node::engine::Engine;
-use crate::node::find::{self, LiveHolder};
+use crate::node::context::Engine;
+use crate::node::find::search::{self, LiveHolder};
 use crate::proto::decode;
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::rt::Stop;
@@ -55,7 +55,8 @@ impl Search {
     /// [`CommandError::Cancelled`], or [`CommandError::System`].
     pub(super) fn run(self, engine: &Engine, stop: &Stop) -> Result<Searched, CommandError> {
         let Search { content, .. } = self;
-        let (providers, is_found) = match find::providers(engine, &Query::Content(content.id.into()), stop) {
+        let (providers, is_found) = match search::providers(engine, &Query::Content(content.id.into()), stop)
+        {
             Ok(mut providers) => {
                 providers.retain(|provider| provider.entry.key() == content);
                 (providers, true)
@@ -68,7 +69,7 @@ impl Search {
                 (self.known, false)
             }
         };
-        let probed = find::probe(engine, providers.clone(), stop)?;
+        let probed = search::probe(engine, providers.clone(), stop)?;
         let parts = parts(engine, content, &probed.live, stop)?;
         let has_full = providers.iter().any(|one| one.entry.holding == Holding::Full);
         if is_found
@@ -106,7 +107,7 @@ pub(super) fn is_whole(pieces: &PieceSet) -> bool {
 /// Returns true if and only if somebody offers all of another content under the name.
 fn is_replaced(engine: &Engine, name: &FileName, content: ContentKey, stop: &Stop) -> bool {
     let is_other = |one: &Provider| one.entry.key() != content && one.entry.holding == Holding::Full;
-    let by_name = find::providers(engine, &Query::Name(name.clone()), stop);
+    let by_name = search::providers(engine, &Query::Name(name.clone()), stop);
     by_name.is_ok_and(|providers| providers.iter().any(is_other))
 }
 
@@ -154,7 +155,7 @@ pub(super) fn have(
     silence_ms: u64,
     stop: &Stop,
 ) -> Result<Parts, CommandError> {
-    let told = find::ask(engine, partial, &PeerRequest::Have { content }, silence_ms, stop)?;
+    let told = search::ask(engine, partial, &PeerRequest::Have { content }, silence_ms, stop)?;
     let told = told.into_iter().map(|answer| has(content, answer.map(|answer| answer.body)));
     Ok(partial.iter().zip(told).filter_map(|(endpoint, has)| Some((*endpoint, has?))).collect())
 }

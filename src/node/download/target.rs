@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::{disk_error, standing_error};
 use crate::node::api::{CommandError, DownloadError};
-use crate::node::catalog::SharedFile;
-use crate::node::core;
-use crate::node::engine::Engine;
+use crate::node::context::Engine;
+use crate::node::index::catalog::SharedFile;
+use crate::node::index::indexer;
 use crate::rt::Stop;
 use crate::store::{self, HashError, Share, Standing, hash_file};
 use crate::types::{FileEntry, FileName, Kind};
@@ -93,7 +93,7 @@ impl Target {
             claimants: own.claimants.clone(),
         };
         engine.inform(format!("`{}` was kept here for others: it is a file of yours now", self.name));
-        Ok(engine.tell_core(|reply| core::Event::Placed { file, reply })?)
+        Ok(engine.tell_core(|reply| indexer::Event::Placed { file, reply })?)
     }
 
     /// Early, before anything is fetched; placing checks the target again. With `force` a file at the target will be replaced, and

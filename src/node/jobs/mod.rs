@@ -4,7 +4,10 @@
 //! `download-1`, `download-2` if nobody waits. `board.rs` keeps the states; here they meet threads and watchers. Watchers are called on the
 //! thread of the job, or of whoever asks something of it: they must not wait.
 
-mod board;
+pub(super) mod chronicle;
+pub(super) mod progress;
+pub(super) mod resume;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -15,13 +18,11 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
-use self::board::{Board, Next};
+use self::progress::Figures;
+use self::table::{Board, Next};
 use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
-use super::chronicle;
+use super::context::Engine;
 use super::download;
-use super::engine::Engine;
-use super::figures::Figures;
-use super::resume;
 use crate::rt::{Feed, Pool, Stop, Threads, clock};
 use crate::types::{FileName, Kind, limits};
 

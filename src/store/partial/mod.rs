@@ -25,9 +25,9 @@ use rustix::fs::{AtFlags, FlockOperation, flock};
 use rustix::io::{Errno, retry_on_intr};
 use thiserror::Error;
 
-use super::beneath;
 use super::disk::{At, Disk, Op};
 use super::hash::md5_of_reads;
+use super::openat;
 use super::share::{FileStamp, Share};
 use crate::rt::Stop;
 use crate::types::{ContentId, ContentKey, FileName, Geometry, Md5Digest};
@@ -400,7 +400,7 @@ pub(super) fn open_parts_dir(share: &Share) -> Result<OwnedFd, (Op, Errno)> {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err((Op::MakeDir, errno)),
     }
-    let opened = beneath::open_dir(share, share.parts_dir()).map_err(|errno| (Op::MakeDir, errno))?;
+    let opened = openat::open_dir(share, share.parts_dir()).map_err(|errno| (Op::MakeDir, errno))?;
     // Another user's is as bad as none.
     if share.trusts(&opened) { Ok(opened) } else { Err((Op::MakeDir, Errno::NOTDIR)) }
 }

@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{Left, Partial, PartialError, Placed, leads_to, len_bytes};
-use crate::store::beneath;
 use crate::store::disk::{At, Disk, Op};
+use crate::store::openat;
 use crate::store::share::{FileStamp, Share, Standing, open_regular, standing};
 use crate::types::{ContentKey, FileName};
 
@@ -131,17 +131,17 @@ impl<'a> Placing<'_, 'a> {
                 errno => (self.fault)(op, errno),
             }
         };
-        let mut dir = beneath::open_dir(self.share, ".").map_err(failed(Op::MakeDir))?;
+        let mut dir = openat::open_dir(self.share, ".").map_err(failed(Op::MakeDir))?;
         for component in parents.into_iter().flat_map(|parents| parents.split('/')) {
             let mut is_new = false;
-            let mut next = beneath::open_dir(&dir, component);
+            let mut next = openat::open_dir(&dir, component);
             if next.as_ref().is_err_and(|errno| *errno == Errno::NOENT) {
                 is_new = match self.share.disk().make_dir(dir.as_fd(), component, 0o777) {
                     Ok(()) => true,
                     Err(Errno::EXIST) => false,
                     Err(errno) => return Err(failed(Op::MakeDir)(errno)),
                 };
-                next = beneath::open_dir(&dir, component);
+                next = openat::open_dir(&dir, component);
                 if is_new && next.is_err() {
                     let _in_use = self.share.disk().remove_dir(At { dir: dir.as_fd(), name: component });
                 }
@@ -185,7 +185,7 @@ pub fn take_over(
 ) -> Result<Placed, PartialError> {
     let fault = |op, errno| super::fault(to, key, None, op, errno);
     let (parents, last) = split(name);
-    let dir = beneath::open_dir(from, parents.unwrap_or(".")).map_err(|errno| fault(Op::Open, errno))?;
+    let dir = openat::open_dir(from, parents.unwrap_or(".")).map_err(|errno| fault(Op::Open, errno))?;
     let look = |error: io::Error| PartialError::Look { name: name.clone(), why: error.to_string() };
     let open = open_regular(&dir, last).map_err(look)?;
     if open.stamp != *stamp {

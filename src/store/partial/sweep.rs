@@ -11,8 +11,8 @@ use rustix::fs::Dir;
 
 use super::record::{self, Record};
 use super::{BLOCK_BYTES, Left, Lock, open_left_over};
-use crate::store::beneath;
 use crate::store::disk::At;
+use crate::store::openat;
 use crate::store::share::Share;
 use crate::types::{ContentId, ContentKey, ContentPrefix, FileName};
 
@@ -26,7 +26,7 @@ pub struct Swept {
 
 /// The downloads that a restarted node goes on with by itself, in order of name. Those set aside are not among them, nor those that run.
 pub fn unfinished(share: &Share) -> Vec<(FileName, ContentKey)> {
-    let Ok(dir) = beneath::open_dir(share, share.parts_dir()) else { return Vec::new() };
+    let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return Vec::new() };
     let ids = left_overs(&dir).into_keys();
     let records = ids.filter_map(|id| read_wanted(share, &dir, id));
     // One piece list at a time is in memory.
@@ -37,7 +37,7 @@ pub fn unfinished(share: &Share) -> Vec<(FileName, ContentKey)> {
 
 /// What the download of this content was asked for, if it is one of the [`unfinished`] still.
 pub fn wanted(share: &Share, key: ContentKey) -> Option<Record> {
-    let dir = beneath::open_dir(share, share.parts_dir()).ok()?;
+    let dir = openat::open_dir(share, share.parts_dir()).ok()?;
     read_wanted(share, &dir, key.id).filter(|record| record.key == key)
 }
 
@@ -55,7 +55,7 @@ fn read_wanted(share: &Share, dir: &OwnedFd, id: ContentId) -> Option<Record> {
 
 /// Has a restarted node let the download of this content be, if it is one that it would go on with.
 pub fn set_aside(share: &Share, key: ContentKey) {
-    let Ok(dir) = beneath::open_dir(share, share.parts_dir()) else { return };
+    let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return };
     let (wanted, set_aside) = (Left::Wanted.name(key.id), Left::SetAside.name(key.id));
     let at = |name| At { dir: dir.as_fd(), name };
     // `NOENT`: it is not wanted. If anything else fails it stays wanted, which costs the next start a try.
@@ -66,7 +66,7 @@ pub fn set_aside(share: &Share, key: ContentKey) {
 /// Removes parts without a record, records without a part, and what was being written when a program ended.
 pub fn sweep(share: &Share) -> Swept {
     let mut swept = Swept::default();
-    let Ok(dir) = beneath::open_dir(share, share.parts_dir()) else { return swept };
+    let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return swept };
     let disk = share.disk();
     for (id, kinds) in left_overs(&dir) {
         let Ok(part) = open_left_over(disk, &dir, id) else { continue };
@@ -92,7 +92,7 @@ pub fn sweep(share: &Share) -> Swept {
 
 /// Removes all parts, with their records, that nobody works on.
 pub fn clear_parts(share: &Share) {
-    let Ok(dir) = beneath::open_dir(share, share.parts_dir()) else { return };
+    let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return };
     for (id, kinds) in left_overs(&dir) {
         if open_left_over(share.disk(), &dir, id).is_ok_and(|part| !part.as_ref().is_some_and(Lock::is_taken))
         {

@@ -8,9 +8,9 @@ use crate::node::{Job, JobId, JobState, OwnFile, events};
 use crate::proto::event::{ErrorCode, Event, rfc3339};
 use crate::proto::http::Request;
 use crate::rt::clock;
-use crate::web::answer::{Answer, Problem, Reply, TEXT, told};
-use crate::web::asked::{self, NamesAsked, wanted};
+use crate::web::params::{self, NamesAsked, wanted};
 use crate::web::peers;
+use crate::web::response::{Answer, Problem, Reply, TEXT, told};
 use crate::web::sources::items;
 
 /// What can be asked for below `/api/v1/`.
@@ -67,7 +67,7 @@ impl Inner {
     }
 
     pub(super) fn files(&self, request: &Request) -> Answer {
-        let NamesAsked { prefix, after, max } = match asked::names(request) {
+        let NamesAsked { prefix, after, max } = match params::names(request) {
             Ok(asked) => asked,
             Err(problem) => return problem.json(),
         };
@@ -78,8 +78,8 @@ impl Inner {
     }
 
     pub(super) fn downloads(&self, request: &Request) -> Answer {
-        let (jobs, next) = match asked::slice(request) {
-            Ok(slice) => asked::page_of(self.node.jobs(), slice),
+        let (jobs, next) = match params::slice(request) {
+            Ok(slice) => params::page_of(self.node.jobs(), slice),
             Err(problem) => return problem.json(),
         };
         Answer::json(200, &json!({ "items": jobs.iter().map(job).collect::<Vec<_>>(), "next": next }))
@@ -103,7 +103,7 @@ impl Inner {
     fn peers(&self, slice: (usize, usize)) -> Answer {
         match self.node.nodes(&self.stop) {
             Ok(nodes) => {
-                let (nodes, next) = asked::page_of(nodes, slice);
+                let (nodes, next) = params::page_of(nodes, slice);
                 let items: Vec<Value> = nodes.iter().map(|node| peers::json((node, None))).collect();
                 Answer::json(200, &json!({ "items": items, "next": next }))
             }
@@ -122,7 +122,7 @@ impl Inner {
 
 impl NodeSite {
     pub(super) fn peers(&self, request: &Request) -> Reply {
-        match asked::slice(request) {
+        match params::slice(request) {
             Ok(slice) => self.later(move |inner| inner.peers(slice)),
             Err(problem) => Reply::Now(problem.json()),
         }

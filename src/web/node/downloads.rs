@@ -12,9 +12,9 @@ use crate::node::{DownloadError, DownloadRequest, JobError, JobId, events};
 use crate::proto::event::ErrorCode;
 use crate::proto::http::{HeaderValue, Method, Request, parameters};
 use crate::types::{Checksum, FileName, Query};
-use crate::web::answer::{Answer, Problem, Reply, told};
-use crate::web::asked;
 use crate::web::metalink;
+use crate::web::params;
+use crate::web::response::{Answer, Problem, Reply, told};
 
 /// A download that is asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -101,7 +101,7 @@ impl NodeSite {
         }
         if path == "/replicate" {
             let Copies { name, hash, copies } = json(&request.body)?;
-            let query = asked::query(name.as_deref(), hash.as_deref())?;
+            let query = params::query(name.as_deref(), hash.as_deref())?;
             return Ok(self.later(move |inner| inner.replicate(&query, copies)));
         }
         let (id, act) = steered.ok_or_else(|| Problem::not_found("there is nothing at this path"))?;

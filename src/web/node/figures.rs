@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use super::Inner;
 use crate::proto::http::Request;
 use crate::rt::clock;
-use crate::web::answer::Answer;
 use crate::web::metrics::Families;
+use crate::web::response::Answer;
 
 impl Inner {
     pub(super) fn metrics(&self, request: &Request) -> Answer {

@@ -10,9 +10,9 @@ use crate::proto::http::{
 };
 use crate::proto::peer::PeerRefusal;
 use crate::types::{FileEntry, FileName};
-use crate::web::answer::{Answer, Problem, Reply, Sending, Transfer, file_head};
-use crate::web::gate::Visitor;
+use crate::web::access::Visitor;
 use crate::web::metalink;
+use crate::web::response::{Answer, Problem, Reply, Sending, Transfer, file_head};
 use crate::web::sources::file_link;
 
 /// The name in `/files/NAME`, or in `/download/NAME`, as those do who come from older systems.

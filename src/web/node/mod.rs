@@ -18,13 +18,13 @@ use crossbeam_channel::never;
 use parking_lot::Mutex;
 
 use self::stats::Past;
-use super::answer::{Answer, Problem, Reply, TEXT};
-use super::asked;
+use super::access::{Gate, Visitor};
 use super::assets;
-use super::gate::{Gate, Visitor};
+use super::http_service::Site;
 use super::metalink;
 use super::page::{Figure, Frame};
-use super::reception::Site;
+use super::params;
+use super::response::{Answer, Problem, Reply, TEXT};
 use super::server::{Extras, WebConfig, WebError, WebServer};
 use super::sources::{FoundContent, SourceRow, file_link, file_path};
 use crate::node::{
@@ -147,7 +147,7 @@ impl Site for NodeSite {
             "/peers" => return self.peers_page(request),
             "/stats" => inner.stats_page(),
             "/api/v1/stats" => inner.stats(),
-            "/api/v1/events" => return asked::events(request),
+            "/api/v1/events" => return params::events(request),
             "/api/v1/status" => inner.status(),
             "/api/v1/load" => inner.load(),
             "/api/v1/limits" => inner.limits(),

@@ -7,11 +7,11 @@ use crate::node::{Job, JobState};
 use crate::proto::http::{Request, escape_path, escape_value};
 use crate::rt::clock;
 use crate::types::{FileEntry, FileName, Query, limits};
-use crate::web::answer::{Answer, Reply};
-use crate::web::asked::{page_of, skipped};
-use crate::web::gate::Gate;
+use crate::web::access::Gate;
 use crate::web::page::{NONE, count, rate, search_form, size, span};
+use crate::web::params::{page_of, skipped};
 use crate::web::peers;
+use crate::web::response::{Answer, Reply};
 use crate::web::sources::{FoundContent, SourceRow, file_path, query_of, tables};
 
 impl NodeSite {

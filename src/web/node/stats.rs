@@ -8,14 +8,14 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use super::Inner;
-use crate::logic::history::{History, SLOT};
+use crate::logic::rate_history::{History, SLOT};
 use crate::proto::event::{Event, Record};
 use crate::proto::http::escape_value;
 use crate::rt::{Follower, clock};
 use crate::types::{Printable, limits};
-use crate::web::answer::Answer;
 use crate::web::page::{moment, rate, size, span};
 use crate::web::plot::{self, Scale};
+use crate::web::response::Answer;
 
 /// Of bounded size; brought up to date every few seconds.
 #[derive(Debug)]

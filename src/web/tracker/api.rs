@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::{TrackerSite, known};
-use crate::logic::history::SLOT;
+use crate::logic::rate_history::SLOT;
 use crate::proto::event::{ErrorCode, Event, rfc3339};
 use crate::proto::http::Request;
 use crate::rt::clock;
 use crate::tracker::{RecentFind, Via};
 use crate::types::{FileName, limits};
-use crate::web::answer::{Answer, Problem, told};
-use crate::web::asked::{self, NamesAsked, wanted};
+use crate::web::params::{self, NamesAsked, wanted};
 use crate::web::peers;
+use crate::web::response::{Answer, Problem, told};
 use crate::web::sources::items;
 
 /// What there is, for a program that asks at the door.
@@ -47,7 +47,7 @@ impl TrackerSite {
     }
 
     pub(super) fn peers(&self, request: &Request) -> Answer {
-        let (skip, max) = match asked::slice(request) {
+        let (skip, max) = match params::slice(request) {
             Ok(slice) => slice,
             Err(problem) => return problem.json(),
         };
@@ -58,7 +58,7 @@ impl TrackerSite {
     }
 
     pub(super) fn files(&self, request: &Request) -> Answer {
-        let NamesAsked { prefix, after, max } = match asked::names(request) {
+        let NamesAsked { prefix, after, max } = match params::names(request) {
             Ok(asked) => asked,
             Err(problem) => return problem.json(),
         };

@@ -3,8 +3,8 @@
 use super::TrackerSite;
 use crate::proto::http::Request;
 use crate::tracker::TOOK_BOUNDS_S;
-use crate::web::answer::Answer;
 use crate::web::metrics::Families;
+use crate::web::response::Answer;
 
 impl TrackerSite {
     pub(super) fn metrics(&self, request: &Request) -> Answer {

@@ -6,14 +6,14 @@ mod pages;
 
 use std::net::IpAddr;
 
-use super::answer::{Answer, Problem, Reply, TEXT};
-use super::asked;
+use super::access::{Gate, Visitor};
 use super::assets;
-use super::gate::{Gate, Visitor};
+use super::http_service::Site;
 use super::metalink;
 use super::page::{Figure, Frame};
+use super::params;
 use super::peers::Known;
-use super::reception::Site;
+use super::response::{Answer, Problem, Reply, TEXT};
 use super::server::{Extras, WebConfig, WebError, WebServer};
 use super::sources::{FoundContent, SourceRow, file_link, http_of};
 use crate::logic::select::{Choice, choose_content, votes};
@@ -54,7 +54,7 @@ impl Site for TrackerSite {
             "/" => self.search_page(request, asker),
             "/peers" => self.peers_page(request),
             "/stats" => self.stats_page(),
-            "/api/v1/events" => return asked::events(request),
+            "/api/v1/events" => return params::events(request),
             "/api/v1/status" => self.status(),
             "/api/v1/peers" => self.peers(request),
             "/api/v1/files" => self.files(request),

@@ -10,11 +10,11 @@ use crate::proto::http::{Request, escape_value};
 use crate::rt::clock;
 use crate::tracker::{RecentFind, Via};
 use crate::types::{FileName, limits};
-use crate::web::answer::Answer;
-use crate::web::asked::skipped;
 use crate::web::page::{count, moment, search_form, span};
+use crate::web::params::skipped;
 use crate::web::peers;
 use crate::web::plot::{self, Scale};
+use crate::web::response::Answer;
 use crate::web::sources::{query_of, tables};
 
 /// Names that are offered below the box.

@@ -1,0 +1,302 @@
+//! The answering end: the socket of a running node, and the threads that run what comes through it.
+//!
+//! `local` accepts, reads requests and sees who has gone; others run one command each: some of them downloads, the others what is done
+//! soon, which therefore waits for no download. Bounded in every way: connections, commands that wait, the length of a request and the
+//! time it may take. Whoever does not read an answer for some seconds is gone.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::{DIRECTORY, Request, is_ours, socket_in};
+use crate::cli::args::command::{self, Command, ParseError};
+use crate::cli::exit::{ErrorCode, Exit};
+use crate::cli::output::sink::Sink;
+use crate::cli::program::node::LAST_WORDS;
+use crate::cli::run::session::{Next, Session};
+use crate::cli::signals::Signals;
+use crate::node::Node;
+use crate::proto::event::Event;
+use crate::rt::{Stop, Threads, clock};
+use crate::types::{Millis, limits};
+
+/// What cannot be accepted now is tried again after this time.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The socket of a node; removed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    share: PathBuf,
+    path: PathBuf,
+    /// Keeps `path` good.
+    _dir: OwnedFd,
+}
+
+/// What a worker is given.
+struct Task {
+    command: Result<Option<Command>, ParseError>,
+    stream: UnixStream,
+    cancel: Stop,
+    /// Triggered when it is done.
+    finished: Stop,
+}
+
+/// A connection that has not made its request.
+struct Reading {
+    stream: UnixStream,
+    line: Vec<u8>,
+    deadline: Instant,
+}
+
+/// A command that runs or waits, and the other end of its connection.
+struct Running {
+    stream: UnixStream,
+    cancel: Stop,
+    finished: Stop,
+}
+
+impl Server {
+    /// Makes the socket of `share`, in place of one that a killed node has left, and starts its threads, which end when `signals` say so.
+    /// To be called by the node that has the lock.
+    ///
+    /// # Errors
+    /// When the share cannot be written to, or the system gives no thread.
+    pub fn start(
+        node: &Arc<Node>,
+        share: &Path,
+        signals: &Signals,
+        load_weight: Millis,
+        threads: &Threads,
+    ) -> io::Result<Server> {
+        match DirBuilder::new().mode(0o700).create(share.join(DIRECTORY)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let (dir, path) = socket_in(share)?;
+        let _was_not_there = fs::remove_file(&path);
+        let listener = UnixListener::bind(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        let server = Server { share: share.to_owned(), path, _dir: dir };
+        let workers = |name: &str, count| -> io::Result<Sender<Task>> {
+            let (give, tasks) = bounded::<Task>(limits::HANDOFF_QUEUE_MAX);
+            for number in 1..=count {
+                let (node, signals, tasks) = (Arc::clone(node), signals.clone(), tasks.clone());
+                let work = move || run_tasks(&node, &signals, load_weight, &tasks);
+                threads.spawn(&format!("{name}-{number}"), work)?;
+            }
+            Ok(give)
+        };
+        let (downloads, others) = (
+            workers("local-download", limits::HANDOFF_DOWNLOADS_AT_ONCE)?,
+            workers("local", limits::HANDOFF_AT_ONCE)?,
+        );
+        let leaving = signals.leaving().clone();
+        let mut door =
+            Door { listener, downloads, others, leaving, reading: Vec::new(), running: Vec::new() };
+        threads.spawn_fallible("local", move || door.serve())?;
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _gone_already = fs::remove_file(&self.path);
+        let _holds_unfinished_downloads = fs::remove_dir(self.share.join(DIRECTORY));
+    }
+}
+
+/// The thread that talks to all and waits for none.
+struct Door {
+    listener: UnixListener,
+    downloads: Sender<Task>,
+    others: Sender<Task>,
+    leaving: Stop,
+    reading: Vec<Reading>,
+    running: Vec<Running>,
+}
+
+/// What has happened to connections, in their order.
+struct News {
+    /// To those that have not made their request.
+    readable: Vec<bool>,
+    /// To those whose command runs.
+    gone: Vec<bool>,
+}
+
+impl Door {
+    fn serve(&mut self) -> io::Result<()> {
+        while !self.leaving.is_triggered() {
+            let Some(News { readable, gone }) = self.wait()? else { continue };
+            self.see_who_has_gone(&gone);
+            self.read(&readable);
+            self.accept();
+        }
+        self.let_go();
+        Ok(())
+    }
+
+    /// Waits a moment until those whose commands are cancelled now are told so, and cuts off who does not read it.
+    fn let_go(&mut self) {
+        let deadline = clock::now() + LAST_WORDS;
+        for one in &self.running {
+            if !one.finished.wait_until(deadline) {
+                let _gone_already = one.stream.shutdown(std::net::Shutdown::Both);
+            }
+        }
+    }
+
+    /// Waits for anything; `None` where a signal came instead.
+    fn wait(&self) -> io::Result<Option<News>> {
+        let now = clock::now();
+        let soonest = self.reading.iter().map(|one| one.deadline.saturating_duration_since(now)).min();
+        let timeout = soonest.map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        });
+        let mut fds = vec![PollFd::new(&self.leaving, PollFlags::IN)];
+        // Who comes when there is no room waits in the backlog.
+        let accepts =
+            if self.reading.len() < limits::HANDOFF_READING_MAX { PollFlags::IN } else { PollFlags::empty() };
+        fds.push(PollFd::new(&self.listener, accepts));
+        fds.extend(self.reading.iter().map(|one| PollFd::new(&one.stream, PollFlags::IN)));
+        let connections_at = fds.len();
+        // Nothing more is read: what would still come is no request. Who has gone already has no more news.
+        let connected: Vec<usize> =
+            (0..self.running.len()).filter(|&index| !self.running[index].cancel.is_triggered()).collect();
+        fds.extend(connected.iter().map(|&index| PollFd::new(&self.running[index].stream, PollFlags::RDHUP)));
+        fds.extend(self.running.iter().map(|one| PollFd::new(&one.finished, PollFlags::IN)));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let has_news = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let mut gone = vec![false; self.running.len()];
+        for (fd, index) in fds[connections_at..].iter().zip(connected) {
+            gone[index] = has_news(fd);
+        }
+        Ok(Some(News { readable: fds[2..connections_at].iter().map(has_news).collect(), gone }))
+    }
+
+    fn see_who_has_gone(&mut self, gone: &[bool]) {
+        for (one, gone) in self.running.iter().zip(gone) {
+            if *gone {
+                one.cancel.trigger();
+            }
+        }
+        self.running.retain(|one| !one.finished.is_triggered());
+    }
+
+    fn read(&mut self, readable: &[bool]) {
+        let now = clock::now();
+        let mut readable = readable.iter();
+        for mut one in std::mem::take(&mut self.reading) {
+            match readable.next() {
+                Some(true) => match one.read() {
+                    Ok(Some(request)) => self.hand_on(one.stream, &request),
+                    Ok(None) => self.reading.push(one),
+                    // Who is no client is not told why.
+                    Err(_) => {}
+                },
+                _ if one.deadline > now => self.reading.push(one),
+                _ => {}
+            }
+        }
+    }
+
+    fn hand_on(&mut self, stream: UnixStream, request: &Request) {
+        let parts = || -> io::Result<(UnixStream, Stop, Stop)> {
+            stream.set_nonblocking(false)?;
+            stream.set_write_timeout(Some(limits::ms(limits::HANDOFF_STALL_MS)))?;
+            Ok((stream.try_clone()?, self.leaving.child()?, Stop::new()?))
+        };
+        let Ok((kept, cancel, finished)) = parts() else { return };
+        let command = command::parse_words(&request.words);
+        let give = match command {
+            Ok(Some(Command::Download(_))) => &self.downloads,
+            _ => &self.others,
+        };
+        let task = Task { command, stream, cancel: cancel.clone(), finished: finished.clone() };
+        match give.try_send(task) {
+            Ok(()) => self.running.push(Running { stream: kept, cancel, finished }),
+            Err(refused) => {
+                let mut sink = Sink::json(Box::new(refused.into_inner().stream), true);
+                let why = "the node is busy with other jobs: try again later";
+                tell_end(&mut sink, Some(why), Exit::Error(ErrorCode::Other));
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        while self.reading.len() < limits::HANDOFF_READING_MAX {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    // A lack of descriptors passes; the listener stays readable meanwhile.
+                    self.leaving.wait_until(clock::now() + ACCEPT_PAUSE);
+                    return;
+                }
+            };
+            if is_ours(&stream) && stream.set_nonblocking(true).is_ok() {
+                let deadline = clock::now() + limits::ms(limits::HANDOFF_REQUEST_MS);
+                self.reading.push(Reading { stream, line: Vec::new(), deadline });
+            }
+        }
+    }
+}
+
+impl Reading {
+    /// The request, once it is there.
+    fn read(&mut self) -> io::Result<Option<Request>> {
+        let mut bytes = [0; 4096];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => self.line.extend(&bytes[..count]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+        match self.line.iter().position(|byte| *byte == b'\n') {
+            Some(end) => Ok(Some(serde_json::from_slice(&self.line[..end])?)),
+            None if self.line.len() > limits::LINE_MAX_BYTES => Err(io::ErrorKind::InvalidData.into()),
+            None => Ok(None),
+        }
+    }
+}
+
+fn run_tasks(node: &Node, signals: &Signals, load_weight: Millis, tasks: &Receiver<Task>) {
+    loop {
+        let task = select! {
+            recv(tasks) -> task => task,
+            recv(signals.leaving().receiver()) -> _ => return,
+        };
+        let Ok(Task { command, stream, cancel, finished }) = task else { return };
+        let sink = Sink::json(Box::new(stream), true);
+        let mut session = Session::of_client(node, sink, signals, load_weight);
+        let next = match command {
+            Ok(Some(command)) => session.run(command, &cancel),
+            Ok(None) => Next::Continue(Exit::Success),
+            Err(error) => session.refuse(&error.to_string()),
+        };
+        if let Next::Continue(exit) = next {
+            tell_end(&mut session.into_sink(), None, exit);
+        }
+        finished.trigger();
+    }
+}
+
+fn tell_end(sink: &mut Sink, why: Option<&str>, exit: Exit) {
+    let error = why.and_then(|why| Some(Event::error(why, exit.error_code()?)));
+    let end = exit.end();
+    let _client_is_gone = sink.tell(error.into_iter().chain([end]));
+}

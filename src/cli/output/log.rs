@@ -1,0 +1,246 @@
+//! The log: a program's feed of events, appended to a file as lines of JSON.
+//!
+//! Bytes of downloads that go on are left out. The file is ours alone while we write (`flock`), begins anew at a certain size, with the one
+//! before kept beside it, and again when somebody has moved it away. Invariant: it has whole lines only; what a full disk has not taken is
+//! counted, and said as soon as there is room.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use thiserror::Error;
+
+use super::stdio::say;
+use crate::cli::args::programs::size;
+use crate::proto::event::{Event, Record};
+use crate::rt::{Feed, Follower, Threads, clock};
+use crate::types::{Printable, limits};
+
+/// The flags about the log.
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    /// Append what happens to this file, as lines of JSON
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// The log begins anew at this size; the one before is kept as FILE.1
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = size)]
+    pub log_max: u64,
+}
+
+/// Why there is no log. Our side's fault.
+#[derive(Debug, Error)]
+#[error("cannot write the log {path}: {why}")]
+pub struct LogError {
+    path: String,
+    why: String,
+}
+
+/// A log that is written to.
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    file: File,
+    /// Bytes of whole lines in it.
+    len: u64,
+    max: u64,
+    /// Events that could not be written.
+    missed: u64,
+}
+
+/// Starts the log that `args` ask for, of what `feed` tells from now on.
+///
+/// # Errors
+/// [`LogError`].
+pub(crate) fn start(args: &LogArgs, feed: &Feed, threads: &Threads) -> Result<(), LogError> {
+    let Some(path) = &args.log else { return Ok(()) };
+    let path_text = Printable(&path.to_string_lossy()).to_string();
+    let refused = |error: io::Error| LogError { path: path_text.clone(), why: error.to_string() };
+    let mut log = Log::open(path, args.log_max.max(limits::LOG_MIN_BYTES)).map_err(refused)?;
+    let follower = feed.follow();
+    threads.spawn("log", move || log.run(follower)).map_err(refused)
+}
+
+impl Log {
+    fn open(path: &Path, max: u64) -> io::Result<Log> {
+        let file = open(path)?;
+        let len = end_of_lines(&file)?;
+        file.set_len(len)?;
+        Ok(Log { path: path.to_owned(), file, len, max, missed: 0 })
+    }
+
+    fn run(&mut self, follower: Follower) {
+        for since in follower {
+            self.missed += since.missed;
+            let is_worth = |record: &Record| !matches!(record.event, Event::Bytes { .. });
+            let lines = since.records.iter().filter(|(_, record)| is_worth(record));
+            self.take(&lines.map(|(_, record)| record.to_line()).collect::<Vec<_>>());
+        }
+    }
+
+    /// Writes `lines`, or counts them as missed.
+    fn take(&mut self, lines: &[String]) {
+        if lines.is_empty() {
+            return;
+        }
+        match self.write(lines) {
+            Ok(()) => self.missed = 0,
+            Err(error) => {
+                if self.missed == 0 {
+                    let path = self.path.to_string_lossy();
+                    say(&format!("warning: the log {} cannot be written: {error}", Printable(&path)));
+                }
+                self.missed += lines.len() as u64;
+            }
+        }
+    }
+
+    fn write(&mut self, lines: &[String]) -> io::Result<()> {
+        let missed =
+            (self.missed > 0).then(|| Event::Missed { count: self.missed }.at(clock::wall_ns()).to_line());
+        let mut block = String::new();
+        for line in missed.iter().chain(lines) {
+            block.push_str(line);
+            block.push('\n');
+        }
+        self.begin_anew_if_due(block.len() as u64)?;
+        if let Err(error) = self.file.write_all(block.as_bytes()) {
+            // Half a line is no line.
+            self.file.set_len(self.len)?;
+            return Err(error);
+        }
+        self.len += block.len() as u64;
+        Ok(())
+    }
+
+    fn begin_anew_if_due(&mut self, more_bytes: u64) -> io::Result<()> {
+        let ours = self.file.metadata()?;
+        let is_there = fs::metadata(&self.path)
+            .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
+        let is_full = self.len > 0 && self.len + more_bytes > self.max;
+        if is_there && is_full {
+            let mut former = OsString::from(&self.path);
+            former.push(".1");
+            fs::rename(&self.path, former)?;
+        }
+        if !is_there || is_full {
+            *self = Log { missed: self.missed, ..Log::open(&self.path, self.max)? };
+        }
+        Ok(())
+    }
+}
+
+/// Opens a log for this process alone.
+fn open(path: &Path) -> io::Result<File> {
+    let waits_for_nobody = OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    let file =
+        options.read(true).append(true).create(true).mode(0o640).custom_flags(waits_for_nobody).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        io::Error::new(io::ErrorKind::ResourceBusy, "another program writes it: give each its own")
+    })?;
+    Ok(file)
+}
+
+/// Where the last whole line ends; a program that was killed may have left part of one.
+fn end_of_lines(mut file: &File) -> io::Result<u64> {
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut block = [0; 4096];
+    while end > 0 {
+        let start = end.saturating_sub(block.len() as u64);
+        let bytes = &mut block[..usize::try_from(end - start).unwrap_or(0)];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(bytes)?;
+        if let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    /// The events in a file, which has whole lines only.
+    fn logged(path: &Path) -> Vec<Event> {
+        let text = fs::read_to_string(path).expect("a log");
+        assert!(text.is_empty() || text.ends_with('\n'), "{text}");
+        text.lines().map(|line| Record::from_line(line).expect("an event").event).collect()
+    }
+
+    fn line(text: &str) -> String {
+        Event::info(text).at(0).to_line()
+    }
+
+    #[test]
+    fn what_is_told_is_appended_but_for_bytes_and_ends_with_the_feed() {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("log");
+        fs::write(&path, format!("{}\n{{\"event\":\"no", line("before"))).expect("written");
+        let (feed, threads) = (Feed::default(), Threads::new());
+        let args = LogArgs { log: Some(path.clone()), log_max: 1 << 20 };
+        start(&args, &feed, &threads).expect("it starts");
+        let busy = start(&args, &feed, &threads).expect_err("it is in use").to_string();
+        assert!(busy.contains("another program writes it"), "{busy}");
+        let name = crate::types::FileName::new("a").expect("a name");
+        let (done_bytes, fetched_bytes, total_bytes, sources) = (1, 1, 2, 1);
+        let (eta_ms, rate_bytes_per_s) = (None, None);
+        feed.tell(Event::Bytes {
+            name,
+            done_bytes,
+            eta_ms,
+            fetched_bytes,
+            rate_bytes_per_s,
+            sources,
+            total_bytes,
+        });
+        feed.tell(Event::warning("after"));
+        feed.close();
+        assert!(threads.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS)).is_clean());
+        assert_eq!(logged(&path), [Event::info("before"), Event::warning("after")]);
+    }
+
+    #[test]
+    fn a_log_that_is_full_or_was_moved_away_begins_anew() {
+        let dir = TempDir::new().expect("a directory");
+        let [path, former, moved] = ["log", "log.1", "moved"].map(|name| dir.path().join(name));
+        let mut log = Log::open(&path, 3 * line("1").len() as u64).expect("opened");
+        ["1", "2", "3"].iter().for_each(|text| log.take(&[line(text)]));
+        assert_eq!(logged(&former), [Event::info("1"), Event::info("2")]);
+        assert_eq!(logged(&path), [Event::info("3")]);
+        fs::rename(&path, &moved).expect("moved");
+        log.take(&[line("4")]);
+        assert_eq!((logged(&moved), logged(&path)), (vec![Event::info("3")], vec![Event::info("4")]));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted_and_told_of() {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("log");
+        let mut log = Log::open(&path, 1 << 20).expect("opened");
+        log.take(&[line("1")]);
+        let file = std::mem::replace(&mut log.file, File::open(&path).expect("read only"));
+        log.take(&[line("2"), line("3")]);
+        log.take(&[line("4")]);
+        log.file = file;
+        log.take(&[line("5")]);
+        assert_eq!(logged(&path), [Event::info("1"), Event::Missed { count: 3 }, Event::info("5")]);
+    }
+
+    #[test]
+    fn only_a_regular_file_is_a_log() {
+        let dir = TempDir::new().expect("a directory");
+        for path in [dir.path(), Path::new("/dev/null"), &dir.path().join("no/log")] {
+            assert!(Log::open(path, 1 << 20).is_err(), "{}", path.display());
+        }
+    }
+}

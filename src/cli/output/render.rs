@@ -1,0 +1,407 @@
+//! What events look like to people: pure functions from events to lines, without the last newline.
+//!
+//! The forms of results are documented and read by scripts: a change here is a change of interface. Names come last where they may hold
+//! spaces, and always in their escaped form.
+
+use std::net::SocketAddr;
+
+use crate::node::Variant;
+use crate::proto::event::{
+    Event, Holder, HolderState, JobState, LatencyFrom, Level, Outcome, PAGES, VerifyState,
+};
+use crate::types::{FileName, Millis};
+
+/// Text, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// A line of standard output.
+    Result(String),
+    /// For standard error; may have several lines.
+    Aside(String),
+}
+
+/// What is said of an event; `None` where nothing is. Progress of downloads is told by `progress`.
+pub fn text(event: &Event) -> Option<Said> {
+    Some(Said::Result(match event {
+        Event::Notice { level, text } => return Some(Said::Aside(notice(*level, text))),
+        Event::Error { why, .. } | Event::Failed { why, .. } => return Some(Said::Aside(why.clone())),
+        Event::Silent { addr, why } => return Some(Said::Aside(silent(*addr, why))),
+        Event::Listening { program, addr } if program == PAGES => {
+            return Some(Said::Aside(format!("pages at http://{addr}/")));
+        }
+        Event::Listening { program, addr } => format!("{program} listening on {addr}"),
+        Event::Missed { count } => {
+            return Some(Said::Aside(format!("warning: {count} events are not shown")));
+        }
+        Event::Find { rows: 0, .. } => "No nodes found".to_owned(),
+        Event::Find { .. } => "Found nodes:".to_owned(),
+        Event::Found(holder) => found_row(holder),
+        Event::Content { name, size_bytes, b3, full_holders, meant, .. } => {
+            let meant = if *meant { ", meant" } else { "" };
+            format!("{name} {size_bytes} bytes b3 {}: {full_holders} full{meant}", short(b3))
+        }
+        Event::Candidate { place, load_weight_ms, holder } => candidate_row(*place, *load_weight_ms, holder),
+        Event::Load { addr, load } => format!("{} {} load {load}", addr.ip(), addr.port()),
+        Event::File { name, size_bytes, md5, .. } => {
+            format!("{size_bytes} {} {name}", md5.as_deref().unwrap_or("-"))
+        }
+        Event::Name { name } => name.to_string(),
+        Event::Node { addr, state, files, load } => {
+            format!("{} {} {state} {files} {}", addr.ip(), addr.port(), or_dash(*load))
+        }
+        Event::Updated { files, added, removed, changed } => {
+            format!("updated {files} files +{added} -{removed} ~{changed}")
+        }
+        Event::Stat { name, value } => format!("{name} {}", or_dash(*value)),
+        Event::Verified { name, state, size_bytes, b3, .. } => {
+            let state = match state {
+                VerifyState::Ok => "ok",
+                VerifyState::Differs => "differs",
+                VerifyState::Unknown => "unknown",
+                VerifyState::Unreadable => "unreadable",
+            };
+            format!("{state} {size_bytes} {} {name}", b3.as_deref().map_or("-", short))
+        }
+        Event::Limit { max_upload_bytes_per_s } => {
+            let rate = max_upload_bytes_per_s.map_or_else(|| "off".to_owned(), |rate| rate.to_string());
+            format!("max-upload {rate}")
+        }
+        Event::Job { id, name, state, done_bytes, total_bytes, why, .. } => {
+            let state = match state {
+                JobState::Queued => "queued",
+                JobState::Running => "running",
+                JobState::Paused => "paused",
+                JobState::Done => "done",
+                JobState::Failed => "failed",
+                JobState::Cancelled => "cancelled",
+            };
+            let why = why.as_ref().map(|why| format!("\n  {why}")).unwrap_or_default();
+            format!("{id} {state} {}/{} {name}{why}", or_dash(*done_bytes), or_dash(*total_bytes))
+        }
+        Event::Replication { name, b3, wanted, copies, awaited, under_way, .. } => {
+            let b3 = short(b3);
+            format!(
+                "replicate {wanted} wanted {copies} there {awaited} awaited {under_way} under way b3 {b3} {name}"
+            )
+        }
+        Event::Help { text } => text.clone(),
+        Event::Done { name, b3, size_bytes, outcome } => downloaded(name, *size_bytes, b3, outcome),
+        Event::Ready { .. }
+        | Event::Searched { .. }
+        | Event::End { .. }
+        | Event::Ranked { .. }
+        | Event::Chose { .. }
+        | Event::Waiting { .. }
+        | Event::Resumed { .. }
+        | Event::Source { .. }
+        | Event::Left { .. }
+        | Event::Bytes { .. }
+        | Event::Retry { .. }
+        | Event::Hashing { .. } => return None,
+    }))
+}
+
+/// A notice as one line.
+pub fn notice(level: Level, text: &str) -> String {
+    match level {
+        Level::Info => text.to_owned(),
+        Level::Warning => format!("warning: {text}"),
+    }
+}
+
+pub fn silent(addr: SocketAddr, why: &str) -> String {
+    format!("{addr} does not answer: {why}")
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// The first 16 hex digits, enough to tell contents apart.
+fn short(b3: &str) -> &str {
+    b3.get(..16).unwrap_or(b3)
+}
+
+/// `full` or `<have>/<total>`.
+fn held(holder: &Holder) -> String {
+    match holder.state {
+        HolderState::Part => format!("{}/{}", holder.have_pieces, holder.total_pieces),
+        HolderState::Full | HolderState::Own => "full".to_owned(),
+    }
+}
+
+/// `<ip> <port> <size> <md5> <latency_ms> <load> <score> <b3> full|<have>/<total> <name>`; `-` for what an own file has not.
+fn found_row(holder: &Holder) -> String {
+    let Holder { name, addr, size_bytes, md5, b3, latency_ms, load, score_ms, .. } = holder;
+    let rating = format!("{} {} {}", or_dash(*latency_ms), or_dash(*load), or_dash(*score_ms));
+    let (ip, port, b3, held) = (addr.ip(), addr.port(), short(b3), held(holder));
+    format!("{ip} {port} {size_bytes} {md5} {rating} {b3} {held} {name}")
+}
+
+/// `<place> <ip> <port> score <score> = latency <ms> <file|default|measured> + <weight> * load <n> full|<have>/<total>[ chosen]`.
+fn candidate_row(place: Option<u64>, load_weight: Millis, holder: &Holder) -> String {
+    let (ip, port) = (holder.addr.ip(), holder.addr.port());
+    let (Some(place), Some(latency), Some(from)) = (place, holder.latency_ms, holder.latency_from) else {
+        return format!("- {ip} {port} own");
+    };
+    let from = match from {
+        LatencyFrom::File => "file",
+        LatencyFrom::Default => "default",
+        LatencyFrom::Measured => "measured",
+    };
+    let (score, load) = (or_dash(holder.score_ms), or_dash(holder.load));
+    let chosen = if holder.chosen { " chosen" } else { "" };
+    let held = held(holder);
+    format!(
+        "{place} {ip} {port} score {score} = latency {latency} {from} + {load_weight} * load {load} {held}{chosen}"
+    )
+}
+
+/// `downloaded ...` or `already here ...`.
+fn downloaded(name: &FileName, size_bytes: u64, b3: &str, outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::AlreadyHere => format!("already here {name} {size_bytes} bytes b3 {b3}"),
+        Outcome::Fetched { md5, pieces, from } => {
+            let digest = match md5 {
+                Some(md5) => format!("md5 {md5}"),
+                None => format!("b3 {b3} (md5 of {pieces} pieces)"),
+            };
+            let from: Vec<_> = from.iter().map(SocketAddr::to_string).collect();
+            format!("downloaded {name} {size_bytes} bytes {digest} from {}", from.join(","))
+        }
+    }
+}
+
+/// What an ambiguous name could mean, and what to type for each.
+pub fn variants(name: &FileName, variants: &[Variant]) -> String {
+    let quoted = quoted(name);
+    let lines: Vec<_> = variants
+        .iter()
+        .map(|Variant { key, md5, live_full_holders }| {
+            let (size_bytes, b3) = (key.size_bytes, key.id.short());
+            format!(
+                "  {size_bytes} bytes md5 {md5} b3 {b3}, {live_full_holders} live full: \
+                 download {quoted} --checksum b3={b3}"
+            )
+        })
+        .collect();
+    lines.join("\n")
+}
+
+/// A name as it is typed, with `--` before one that would be taken for an option or a digest.
+pub fn quoted(name: &FileName) -> String {
+    let text = name.as_str();
+    let word = quoted_word(name);
+    let hides = text.starts_with('-') || text.starts_with("md5=") || text.starts_with("b3=");
+    if hides { format!("-- {word}") } else { word }
+}
+
+/// A name as it is typed after `--`: quoted where splitting into words needs it.
+pub fn quoted_word(name: &FileName) -> String {
+    // Only a NUL cannot be quoted, and a name has none.
+    shlex::try_quote(name.as_str()).map_or_else(|_| name.as_str().to_owned(), std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::event::ErrorCode;
+    use crate::types::{ContentId, ContentKey, Md5Digest};
+
+    const MD5: &str = "abababababababababababababababab";
+    const B3: &str = "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd";
+
+    fn addr(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn name(text: &str) -> FileName {
+        FileName::new(text).expect("a name")
+    }
+
+    fn ms(text: &str) -> Option<Millis> {
+        Some(text.parse().expect("ms"))
+    }
+
+    fn check(event: &Event, expected: &str) {
+        assert_eq!(text(event), Some(Said::Result(expected.to_owned())), "{event:?}");
+    }
+
+    fn holder(port: u16, latency: &str, load: u32, score: &str, have_pieces: u32) -> Holder {
+        Holder {
+            name: name("a b.bin"),
+            addr: addr(port),
+            size_bytes: 3_000_000,
+            md5: MD5.into(),
+            b3: B3.into(),
+            state: if have_pieces == 3 { HolderState::Full } else { HolderState::Part },
+            have_pieces,
+            total_pieces: 3,
+            latency_ms: ms(latency),
+            latency_from: Some(LatencyFrom::File),
+            load: Some(load),
+            score_ms: ms(score),
+            chosen: port == 5002,
+        }
+    }
+
+    fn own() -> Holder {
+        Holder {
+            name: name("x\u{202e}y"),
+            state: HolderState::Own,
+            latency_ms: None,
+            latency_from: None,
+            load: None,
+            score_ms: None,
+            ..holder(5001, "1", 0, "1", 3)
+        }
+    }
+
+    #[test]
+    fn find_prints_a_line_per_source() {
+        check(&Event::Find { query: "a".into(), rows: 0 }, "No nodes found");
+        check(&Event::Find { query: "a".into(), rows: 3 }, "Found nodes:");
+        let of = |holder, rest: &str| check(&Event::Found(holder), rest);
+        of(
+            holder(5002, "12.5", 3, "42.5", 3),
+            &format!("127.0.0.1 5002 3000000 {MD5} 12.5 3 42.5 cdcdcdcdcdcdcdcd full a b.bin"),
+        );
+        of(
+            holder(5003, "100", 0, "100", 1),
+            &format!("127.0.0.1 5003 3000000 {MD5} 100 0 100 cdcdcdcdcdcdcdcd 1/3 a b.bin"),
+        );
+        of(own(), &format!("127.0.0.1 5001 3000000 {MD5} - - - cdcdcdcdcdcdcdcd full x\\u{{202e}}y"));
+    }
+
+    #[test]
+    fn sources_explains_each_place() {
+        let event = |place, holder| Event::Candidate { place, load_weight_ms: Millis::from_ms(10), holder };
+        check(
+            &event(Some(1), holder(5002, "12.5", 3, "42.5", 3)),
+            "1 127.0.0.1 5002 score 42.5 = latency 12.5 file + 10 * load 3 full chosen",
+        );
+        check(
+            &event(Some(2), holder(5003, "100", 0, "100", 1)),
+            "2 127.0.0.1 5003 score 100 = latency 100 file + 10 * load 0 1/3",
+        );
+        check(&event(None, own()), "- 127.0.0.1 5001 own");
+        let content = |meant| Event::Content {
+            name: name("a b"),
+            size_bytes: 7,
+            b3: B3.into(),
+            full_holders: 2,
+            rows: 3,
+            meant,
+        };
+        check(&content(true), "a b 7 bytes b3 cdcdcdcdcdcdcdcd: 2 full, meant");
+        check(&content(false), "a b 7 bytes b3 cdcdcdcdcdcdcdcd: 2 full");
+    }
+
+    #[test]
+    fn a_download_says_which_digest_was_computed_and_where_the_bytes_came_from() {
+        let done = |outcome| Event::Done { name: name("a.bin"), b3: B3.into(), size_bytes: 7, outcome };
+        let from = vec![addr(5002), "[::1]:5003".parse().expect("an address")];
+        check(
+            &done(Outcome::Fetched { md5: Some(MD5.into()), pieces: 1, from: from.clone() }),
+            &format!("downloaded a.bin 7 bytes md5 {MD5} from 127.0.0.1:5002,[::1]:5003"),
+        );
+        check(
+            &done(Outcome::Fetched { md5: None, pieces: 24, from }),
+            &format!("downloaded a.bin 7 bytes b3 {B3} (md5 of 24 pieces) from 127.0.0.1:5002,[::1]:5003"),
+        );
+        check(&done(Outcome::AlreadyHere), &format!("already here a.bin 7 bytes b3 {B3}"));
+    }
+
+    #[test]
+    fn the_short_forms_are_exact() {
+        check(&Event::Updated { files: 4, added: 1, removed: 2, changed: 3 }, "updated 4 files +1 -2 ~3");
+        check(&Event::Load { addr: addr(5002), load: 12 }, "127.0.0.1 5002 load 12");
+        check(
+            &Event::Listening { program: "node".into(), addr: addr(5002) },
+            "node listening on 127.0.0.1:5002",
+        );
+        let file = |text, md5| Event::File { name: name(text), size_bytes: 5, md5, b3: None, kind: None };
+        check(&file("a b", Some(MD5.into())), &format!("5 {MD5} a b"));
+        check(&file("c\\d", None), "5 - c\\\\d");
+        check(&Event::Stat { name: "sent_bytes".into(), value: Some(3) }, "sent_bytes 3");
+        check(&Event::Stat { name: "find_mean_us".into(), value: None }, "find_mean_us -");
+        check(&Event::Limit { max_upload_bytes_per_s: Some(512_000) }, "max-upload 512000");
+        check(&Event::Limit { max_upload_bytes_per_s: None }, "max-upload off");
+        let verified = |state, b3: Option<&str>| Event::Verified {
+            name: name("a b"),
+            state,
+            size_bytes: 7,
+            b3: b3.map(str::to_owned),
+            why: None,
+        };
+        check(&verified(VerifyState::Ok, Some(B3)), "ok 7 cdcdcdcdcdcdcdcd a b");
+        check(&verified(VerifyState::Unreadable, None), "unreadable 7 - a b");
+        let replication = Event::Replication {
+            name: name("a b"),
+            size_bytes: 7,
+            b3: B3.into(),
+            wanted: 3,
+            copies: 1,
+            awaited: 0,
+            under_way: 1,
+            shortfall: None,
+        };
+        let expected = "replicate 3 wanted 1 there 0 awaited 1 under way b3 cdcdcdcdcdcdcdcd a b";
+        check(&replication, expected);
+        let job = Event::Job {
+            id: 2,
+            name: name("a b"),
+            state: JobState::Running,
+            origin: crate::proto::event::JobOrigin::Background,
+            done_bytes: Some(1),
+            total_bytes: None,
+            why: None,
+        };
+        check(&job, "2 running 1/- a b");
+    }
+
+    #[test]
+    fn nodes_prints_a_line_per_node() {
+        let node =
+            |port, state: &str, load| Event::Node { addr: addr(port), state: state.into(), files: 9, load };
+        check(&node(5001, "live", Some(2)), "127.0.0.1 5001 live 9 2");
+        check(&node(5002, "suspect", None), "127.0.0.1 5002 suspect 9 -");
+        check(&node(5003, "unproved", Some(0)), "127.0.0.1 5003 unproved 9 0");
+    }
+
+    #[test]
+    fn what_is_no_result_is_said_aside() {
+        let check = |event: Event, expected: &str| {
+            assert_eq!(text(&event), Some(Said::Aside(expected.to_owned())));
+        };
+        check(Event::error("no tracker", ErrorCode::NoTracker), "no tracker");
+        check(Event::Silent { addr: addr(1), why: "closed".into() }, "127.0.0.1:1 does not answer: closed");
+        check(Event::Notice { level: Level::Warning, text: "x".into() }, "warning: x");
+        check(Event::Notice { level: Level::Info, text: "x".into() }, "x");
+        assert_eq!(text(&Event::Hashing { name: name("a") }), None);
+    }
+
+    #[test]
+    fn variants_say_what_to_type() {
+        let key = ContentKey { size_bytes: 7, id: ContentId([0xcd; 32]) };
+        let variant = Variant { key, md5: Md5Digest([0xab; 16]), live_full_holders: 1 };
+        assert_eq!(
+            variants(&name("a b"), &[variant]),
+            format!(
+                "  7 bytes md5 {MD5} b3 cdcdcdcdcdcdcdcd, 1 live full: \
+                 download 'a b' --checksum b3=cdcdcdcdcdcdcdcd"
+            )
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_quoted_name_is_read_back(text in "[ -~]{1,20}") {
+            if let Ok(name) = FileName::new(&text) {
+                let line = format!("find {}", quoted(&name));
+                let expected = crate::cli::args::command::Command::Find(crate::types::Query::Name(name));
+                proptest::prop_assert_eq!(crate::cli::args::command::parse(&line), Ok(Some(expected)));
+            }
+        }
+    }
+}

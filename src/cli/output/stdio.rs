@@ -1,0 +1,106 @@
+//! Standard output and standard error: the only writers of the programs.
+//!
+//! Results go to standard output a line at a time, flushed, in forms that scripts read; everything else goes to standard error.
+//! Neither ever panics: a reader that has gone away is an ordinary end.
+
+use std::io::{self, Write};
+
+use crate::cli::exit::{ErrorCode, Exit};
+
+/// Why a result could not be written.
+#[derive(Debug)]
+pub enum WriteEnd {
+    /// Nobody reads any more (`| head -1`): a good end.
+    Closed,
+    /// The system refused; the result is lost.
+    Failed(io::Error),
+}
+
+/// Where results go.
+#[derive(Debug)]
+pub struct Output<W = io::Stdout> {
+    writer: W,
+}
+
+impl From<io::Error> for WriteEnd {
+    fn from(error: io::Error) -> WriteEnd {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => WriteEnd::Closed,
+            _ => WriteEnd::Failed(error),
+        }
+    }
+}
+
+impl WriteEnd {
+    /// How a program ends that has more to say than could be written; what the system refused is said.
+    pub fn exit(self) -> Exit {
+        match self {
+            WriteEnd::Closed => Exit::Success,
+            WriteEnd::Failed(error) => {
+                say(&format!("cannot write results: {error}"));
+                Exit::Error(ErrorCode::LocalIo)
+            }
+        }
+    }
+}
+
+impl Output {
+    pub fn stdout() -> Output {
+        Output { writer: io::stdout() }
+    }
+}
+
+impl<W: Write> Output<W> {
+    pub fn to(writer: W) -> Output<W> {
+        Output { writer }
+    }
+
+    /// Writes `text`, which is one or more whole lines without the last newline, and flushes.
+    ///
+    /// # Errors
+    /// See [`WriteEnd`].
+    pub fn lines(&mut self, text: &str) -> Result<(), WriteEnd> {
+        let mut block = String::with_capacity(text.len() + 1);
+        block.push_str(text);
+        block.push('\n');
+        Ok(self.writer.write_all(block.as_bytes()).and_then(|()| self.writer.flush())?)
+    }
+}
+
+/// Writes one line to standard error. If nobody reads that, there is nobody left to tell.
+pub fn say(text: &str) {
+    let _nobody_reads = io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+/// Returns true if and only if the terminal is one that knows no control codes, or nobody says what it is.
+pub fn is_plain_terminal() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Broken(io::ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_whole_and_a_reader_that_left_is_told_from_a_full_disk() {
+        let mut output = Output { writer: Vec::new() };
+        output.lines("a\nb").expect("a vector takes all");
+        output.lines("c").expect("a vector takes all");
+        assert_eq!(output.writer, b"a\nb\nc\n");
+        let write = |kind| Output { writer: Broken(kind) }.lines("x");
+        assert!(matches!(write(io::ErrorKind::BrokenPipe), Err(WriteEnd::Closed)));
+        assert!(matches!(write(io::ErrorKind::StorageFull), Err(WriteEnd::Failed(_))));
+    }
+}

@@ -1,0 +1,436 @@
+//! The prompt at a terminal: editing, history, completion, and notices above the line being typed.
+//!
+//! A thread of its own owns the editor and reads one line each time it is asked, so the terminal is raw only while no command runs and
+//! Ctrl-C during a command is a signal. From the moment in which Enter is read until the next prompt is there, such a signal cancels the
+//! command and nothing else. When the process has to leave while a line is being typed, that thread is left where it is and the terminal
+//! is put back by [`Signals`]. A terminal that cannot edit (`TERM` is `dumb` or missing) gets a prompt and no control codes.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustyline::completion::{Completer, Pair};
+use rustyline::config::Behavior;
+use rustyline::error::ReadlineError;
+use rustyline::hint::Hinter;
+use rustyline::history::MemHistory;
+use rustyline::{
+    Cmd, ConditionalEventHandler, Config, Context, Editor, Event, EventContext, EventHandler,
+    ExternalPrinter, KeyCode, KeyEvent, Modifiers, RepeatCount,
+};
+use rustyline::{Helper, Highlighter, Validator};
+
+use super::history::History;
+use super::lines;
+use super::piped::LineReader;
+use crate::cli::args::command::{DOWNLOAD_OPTIONS, KINDS};
+use crate::cli::exit::{ErrorCode, Exit};
+use crate::cli::output::render;
+use crate::cli::output::stdio::{is_plain_terminal, say};
+use crate::cli::run::session::{Next, Session};
+use crate::cli::signals::Signals;
+use crate::node::KnownNames;
+use crate::rt::{Stop, Threads};
+use crate::types::printable::is_unsafe;
+use crate::types::{FileName, limits};
+
+const PROMPT: &str = "> ";
+/// Most names that one Tab offers.
+const CANDIDATES_MAX: usize = 200;
+
+type PromptEditor = Editor<Words, MemHistory>;
+
+/// What the editor's thread read.
+#[derive(Debug)]
+enum Typed {
+    Line(String),
+    /// Ctrl-C.
+    Interrupted {
+        had_text: bool,
+    },
+    /// Ctrl-D.
+    End,
+    Unreadable(ReadlineError),
+}
+
+/// Whom an INT is for while a line is read: it leaves until Enter is read, and cancels the command of that line from then on.
+#[derive(Debug, Clone)]
+struct Turn {
+    signals: Signals,
+    /// Cancels the command of the line that is being typed; `None` once Enter was read.
+    next: Arc<Mutex<Option<Stop>>>,
+}
+
+impl Turn {
+    fn begin(&self, cancel: &Stop) {
+        *self.next.lock() = Some(cancel.clone());
+    }
+
+    /// The prompt is there.
+    fn is_typing(&self) {
+        if self.next.lock().is_some() {
+            self.signals.cancel_on_interrupt(None);
+        }
+    }
+
+    /// Enter was read.
+    fn is_accepted(&self) {
+        if let Some(cancel) = self.next.lock().take() {
+            self.signals.cancel_on_interrupt(Some(&cancel));
+        }
+    }
+}
+
+/// A prompt, not yet asked for anything.
+pub struct Prompt {
+    /// `None` where the terminal cannot edit.
+    editor: Option<LineEditor>,
+}
+
+/// What the editor's thread has.
+struct LineEditor {
+    editor: PromptEditor,
+    interrupted_text: Arc<AtomicBool>,
+    /// Where lines are kept; `None` where there is no place.
+    history: Option<History>,
+}
+
+impl std::fmt::Debug for Prompt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Prompt")
+    }
+}
+
+impl Prompt {
+    /// # Errors
+    /// When the terminal cannot be used.
+    pub fn new() -> io::Result<Prompt> {
+        if is_plain_terminal() {
+            return Ok(Prompt { editor: None });
+        }
+        // Results must stay alone on standard output: where that is no terminal, the prompt speaks to the terminal itself.
+        let behavior = match io::stdout().is_terminal() {
+            true => Behavior::Stdio,
+            false => Behavior::PreferTerm,
+        };
+        let config = Config::builder().behavior(behavior).bracketed_paste(false);
+        let config = config.max_history_size(limits::HISTORY_LINES_MAX).map_err(io::Error::other)?.build();
+        let mut editor = Editor::with_history(config.clone(), MemHistory::with_config(&config))
+            .map_err(io::Error::other)?;
+        let history = History::open();
+        for line in history.iter().flat_map(History::lines) {
+            let _is_a_repetition = editor.add_history_entry(line.as_str());
+        }
+        let interrupted_text = Arc::new(AtomicBool::new(false));
+        let ctrl_c = CtrlC(Arc::clone(&interrupted_text));
+        editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(ctrl_c)));
+        editor.bind_sequence(Event::Any, EventHandler::Conditional(Box::new(Room)));
+        Ok(Prompt { editor: Some(LineEditor { editor, interrupted_text, history }) })
+    }
+
+    /// Prints whole lines above the prompt; `None` where the terminal is too plain for that or standard error is elsewhere.
+    pub fn printer(&mut self) -> Option<Box<dyn ExternalPrinter + Send>> {
+        if !io::stderr().is_terminal() {
+            return None;
+        }
+        let printer = self.editor.as_mut()?.editor.create_external_printer().ok()?;
+        Some(Box::new(printer))
+    }
+
+    /// Reads and runs commands until Ctrl-D, `exit`, Ctrl-C at an empty prompt, or a reason to leave.
+    ///
+    /// # Errors
+    /// When the system gives no thread or descriptor.
+    pub fn run(self, session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
+        let Some(mut line_editor) = self.editor else { return run_plain(session, signals) };
+        let turn = Turn { signals: signals.clone(), next: Arc::default() };
+        line_editor.listen(session, &turn);
+        let (ask, asked) = bounded::<()>(1);
+        let (answer, answers) = bounded(1);
+        // Not joined: it may be waiting for a key when we leave.
+        Threads::new().spawn("prompt", move || line_editor.read_lines(&asked, &answer))?;
+        loop {
+            // Those that come while this line is typed are offered at the next Tab.
+            session.node().refresh_names();
+            let cancel = signals.leaving().child()?;
+            turn.begin(&cancel);
+            if ask.send(()).is_err() {
+                return Ok(Exit::Error(ErrorCode::Other));
+            }
+            let typed = select! {
+                recv(answers) -> typed => typed,
+                recv(signals.leaving().receiver()) -> _ => {
+                    signals.restore_terminal();
+                    say("");
+                    return Ok(signals.exit().unwrap_or(Exit::Error(ErrorCode::Other)));
+                }
+            };
+            let next = match typed {
+                Ok(Typed::Line(line)) => match lines::check(line.into_bytes(), limits::PROMPT_LINE_MAX_BYTES)
+                {
+                    Ok(line) => session.run_line(&line, &cancel),
+                    Err(error) => session.refuse(&error.to_string()),
+                },
+                Ok(Typed::Interrupted { had_text: true }) => continue,
+                Ok(Typed::Interrupted { had_text: false }) => return Ok(Exit::Signal(2)),
+                Ok(Typed::End) => return Ok(Exit::Success),
+                Ok(Typed::Unreadable(ReadlineError::Io(error)))
+                    if error.kind() == io::ErrorKind::InvalidData =>
+                {
+                    session.refuse(&lines::LineError::NotUtf8.to_string())
+                }
+                Ok(Typed::Unreadable(error)) => {
+                    say(&format!("cannot read commands: {error}"));
+                    return Ok(Exit::Error(ErrorCode::LocalIo));
+                }
+                Err(_) => return Ok(Exit::Error(ErrorCode::Other)),
+            };
+            if let Some(exit) = left(signals, next) {
+                return Ok(exit);
+            }
+        }
+    }
+}
+
+/// How the prompt ends, if it does after what has just been run.
+fn left(signals: &Signals, next: Next) -> Option<Exit> {
+    signals.exit().or(match next {
+        Next::Continue(_) => None,
+        Next::Leave => Some(Exit::Success),
+        Next::Unwritable(exit) => Some(exit),
+    })
+}
+
+impl LineEditor {
+    fn listen(&mut self, session: &Session<'_>, turn: &Turn) {
+        self.editor.set_helper(Some(Words {
+            names: session.node().known_names(),
+            verbs: session.language().verbs(),
+            turn: turn.clone(),
+        }));
+        for key in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('J')] {
+            let enter = EventHandler::Conditional(Box::new(Enter(turn.clone())));
+            self.editor.bind_sequence(key, enter);
+        }
+    }
+
+    fn read_lines(mut self, asked: &Receiver<()>, answer: &Sender<Typed>) {
+        for () in asked {
+            // A Ctrl-C that is there before the prompt is was meant for what ran before: it does not leave.
+            let is_ahead = is_something_typed();
+            self.interrupted_text.store(is_ahead, Ordering::Relaxed);
+            let typed = match self.editor.readline(PROMPT) {
+                Ok(line) => {
+                    let is_new = self.editor.add_history_entry(line.as_str()).unwrap_or(false);
+                    if let (true, Some(history)) = (is_new, &mut self.history) {
+                        history.append(&line);
+                    }
+                    Typed::Line(line)
+                }
+                Err(ReadlineError::Interrupted) => {
+                    Typed::Interrupted { had_text: self.interrupted_text.load(Ordering::Relaxed) }
+                }
+                Err(ReadlineError::Eof) => Typed::End,
+                Err(error) => Typed::Unreadable(error),
+            };
+            if answer.send(typed).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Returns true if and only if keys wait to be read.
+fn is_something_typed() -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&io::stdin(), PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
+/// [`Prompt::run`] where nothing can be edited: the terminal itself cuts lines, and Ctrl-C while one is typed leaves.
+fn run_plain(session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
+    let mut lines = LineReader::default();
+    loop {
+        let cancel = signals.leaving().child()?;
+        signals.cancel_on_interrupt(None);
+        show_prompt();
+        let line = lines.next(io::stdin(), signals.leaving());
+        signals.cancel_on_interrupt(Some(&cancel));
+        if let Some(exit) = signals.exit() {
+            say("");
+            return Ok(exit);
+        }
+        let next = match line {
+            Ok(Some(Ok(line))) => session.run_line(&line, &cancel),
+            Ok(Some(Err(error))) => session.refuse(&error.to_string()),
+            Ok(None) => return Ok(Exit::Success),
+            Err(error) => {
+                say(&format!("cannot read commands: {error}"));
+                return Ok(Exit::Error(ErrorCode::LocalIo));
+            }
+        };
+        if let Some(exit) = left(signals, next) {
+            return Ok(exit);
+        }
+    }
+}
+
+/// Shows a prompt where a terminal is; results stay alone on a standard output that is none.
+fn show_prompt() {
+    let _nobody_looks = match (io::stdout().is_terminal(), io::stderr().is_terminal()) {
+        (true, _) => io::stdout().write_all(PROMPT.as_bytes()).and_then(|()| io::stdout().flush()),
+        (false, true) => io::stderr().write_all(PROMPT.as_bytes()),
+        (false, false) => Ok(()),
+    };
+}
+
+/// Notes whether the line that Ctrl-C ends had text.
+struct CtrlC(Arc<AtomicBool>);
+
+impl ConditionalEventHandler for CtrlC {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
+        self.0.fetch_or(!context.line().is_empty(), Ordering::Relaxed);
+        Some(Cmd::Interrupt)
+    }
+}
+
+/// Notes that a line is complete, and leaves the rest to the editor.
+struct Enter(Turn);
+
+impl ConditionalEventHandler for Enter {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
+        self.0.is_accepted();
+        None
+    }
+}
+
+/// Takes no more characters where a line is too long already: it is refused as a whole when Enter comes.
+struct Room;
+
+impl ConditionalEventHandler for Room {
+    fn handle(&self, event: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
+        let is_character = matches!(event.get(0), Some(KeyEvent(KeyCode::Char(_), Modifiers::NONE)));
+        (is_character && context.line().len() > limits::PROMPT_LINE_MAX_BYTES).then_some(Cmd::Noop)
+    }
+}
+
+/// Completion of commands, options and names.
+#[derive(Helper, Highlighter, Validator)]
+struct Words {
+    /// Answers from memory: Tab never waits.
+    names: KnownNames,
+    verbs: &'static [&'static str],
+    turn: Turn,
+}
+
+/// Hints at nothing: it is asked whenever the prompt is drawn, which tells that the prompt is there.
+impl Hinter for Words {
+    type Hint = String;
+
+    fn hint(&self, _: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        self.turn.is_typing();
+        None
+    }
+}
+
+impl Completer for Words {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let (start, candidates) = candidates(&line[..pos], self.verbs, &self.names.now());
+        let pairs = candidates.into_iter().map(|text| Pair { display: text.clone(), replacement: text });
+        Ok((start, pairs.collect()))
+    }
+}
+
+/// Where the last word of `line` begins, and what could stand there, as it would be typed.
+fn candidates(line: &str, verbs: &[&str], names: &[FileName]) -> (usize, Vec<String>) {
+    let (start, word) = last_word(line);
+    let verb = line[..start].split_whitespace().next();
+    let literal = line[..start].split_whitespace().any(|word| word == "--");
+    let typed = if literal { render::quoted_word } else { render::quoted };
+    let begins = |text: &&str| text.starts_with(word.as_ref());
+    let found = match verb {
+        None => verbs.iter().copied().filter(begins).map(str::to_owned).collect(),
+        Some("download") if word.starts_with('-') && !literal => {
+            DOWNLOAD_OPTIONS.iter().copied().filter(begins).map(str::to_owned).collect()
+        }
+        Some("list") if !verbs.contains(&"download") => {
+            ["files", "nodes"].iter().copied().filter(begins).map(str::to_owned).collect()
+        }
+        Some("list") => KINDS.iter().copied().filter(begins).map(str::to_owned).collect(),
+        Some("find" | "lookup" | "sources" | "download" | "replicate") => names
+            .iter()
+            .filter(|name| begins(&name.as_str()) && !name.as_str().chars().any(is_unsafe))
+            .take(CANDIDATES_MAX)
+            .map(typed)
+            .collect(),
+        Some(_) => Vec::new(),
+    };
+    (start, found)
+}
+
+/// Where the last word of `line` begins, its quote included, and its text without quotes.
+fn last_word(line: &str) -> (usize, Cow<'_, str>) {
+    let (mut start, mut quote, mut text) = (0, None, String::new());
+    let mut chars = line.char_indices();
+    while let Some((index, c)) = chars.next() {
+        match (quote, c) {
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if open == c => quote = None,
+            (None | Some('"'), '\\') => text.extend(chars.next().map(|(_, escaped)| escaped)),
+            (None, c) if c.is_whitespace() => {
+                start = index + c.len_utf8();
+                text.clear();
+            }
+            _ => text.push(c),
+        }
+    }
+    (start, Cow::Owned(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::command::{TRACKER_VERBS, VERBS};
+
+    fn check(line: &str, start: usize, expected: &[&str]) {
+        let names: Vec<_> = ["a.bin", "a.txt", "b c.txt", "dir/x", "-rf", "x\u{202e}y"]
+            .iter()
+            .map(|text| FileName::new(text).expect("a name"))
+            .collect();
+        let (at, found) = candidates(line, &VERBS, &names);
+        assert_eq!(
+            (at, found.iter().map(String::as_str).collect::<Vec<_>>()),
+            (start, expected.to_vec()),
+            "{line:?}"
+        );
+    }
+
+    #[test]
+    fn commands_options_and_names_are_completed() {
+        check("do", 0, &["download"]);
+        check("  fi", 2, &["find"]);
+        check("list s", 5, &["swarm"]);
+        check("sources a.", 8, &["a.bin", "a.txt"]);
+        check("find a", 5, &["a.bin", "a.txt"]);
+        check("find a.b", 5, &["a.bin"]);
+        check("replicate a.b", 10, &["a.bin"]);
+        assert_eq!(candidates("list ", &TRACKER_VERBS, &[]), (5, vec!["files".into(), "nodes".into()]));
+        check("download b", 9, &["'b c.txt'"]);
+        check("download 'b c", 9, &["'b c.txt'"]);
+        check("download \"b ", 9, &["'b c.txt'"]);
+        check("download b\\ ", 9, &["'b c.txt'"]);
+        check("download --f", 9, &["--force"]);
+        check("download a.bin --c", 15, &["--checksum"]);
+        check("find -", 5, &["-- -rf"]);
+        check("find -- -", 8, &["-rf"]);
+        check("download -- -", 12, &["-rf"]);
+        check("find x", 5, &[]);
+        check("getload a", 8, &[]);
+        check("zzz", 0, &[]);
+    }
+}

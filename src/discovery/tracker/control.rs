@@ -1,0 +1,321 @@
+//! A control connection: one on which this node is registered, and what can be asked on it.
+//!
+//! Blocking calls for the announce thread, each with a deadline. After a [`Failure`] other than `Refused` the connection is of no
+//! further use.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use thiserror::Error;
+
+use crate::discovery::{Changes, Keeping, NamePage, PublishedCatalog, TrackerClientConfig, Wish};
+use crate::net::client::{Client, ClientError, Woken};
+use crate::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
+use crate::rt::{Stop, clock};
+use crate::types::{
+    Epoch, FileEntry, FileName, NodeSummary, NodeTraits, Nonce, Printable, Provider, Query, ReplicaTask,
+    ReplicationStatus, limits, reason,
+};
+
+/// Register and update pages sent before the first of their replies is read.
+const PAGES_AHEAD: usize = 32;
+/// Most rows taken from a tracker for one list; a hostile one could page for ever.
+const ROWS_MAX: usize = limits::FIND_SKIP_MAX;
+
+/// What went wrong with a request. The text goes on from "no tracker at …:" or "the tracker refused:".
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// The connection is of no use any more.
+    #[error(transparent)]
+    Connection(#[from] ClientError),
+    #[error("its answer does not fit the question")]
+    Confused,
+    /// It has forgotten this node, or another one has proved the endpoint since.
+    #[error("it does not know this node any more")]
+    NotRegistered,
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<TrackerRefusal> for Failure {
+    fn from(refusal: TrackerRefusal) -> Failure {
+        match refusal {
+            TrackerRefusal::NotRegistered => Failure::NotRegistered,
+            TrackerRefusal::Malformed(why) => {
+                Failure::Refused(format!("malformed request: {}", Printable(reason(&why))))
+            }
+            TrackerRefusal::Limit(why) => Failure::Refused(Printable(reason(&why)).to_string()),
+            TrackerRefusal::Busy => Failure::Refused("it is too busy".into()),
+        }
+    }
+}
+
+/// A connection to the tracker.
+pub(crate) struct Control {
+    client: Client,
+    /// `None`: nothing is published on it.
+    registration: Option<Registration>,
+}
+
+/// What the tracker knows of this node.
+#[derive(Debug, Clone)]
+pub(crate) struct Registration {
+    /// Version of the catalog that the tracker has.
+    version: u64,
+    /// What the tracker has been told about the node.
+    traits: NodeTraits,
+    /// Of the tracker that the connection is to.
+    pub(crate) epoch: Epoch,
+    /// What the node is registered as.
+    pub(crate) endpoint: SocketAddr,
+    /// Why the endpoint is not offered to anybody, if it is not.
+    pub(crate) unproved: Option<String>,
+}
+
+impl Control {
+    /// Connects and registers the whole catalog. `show_nonce` is handed what the listener must show when it is called back.
+    pub(crate) fn register(
+        config: &TrackerClientConfig,
+        catalog: &dyn PublishedCatalog,
+        show_nonce: impl FnOnce(Nonce),
+        stop: &Stop,
+    ) -> Result<Control, Failure> {
+        let deadline = clock::now() + limits::ms(limits::TRACKER_CONNECT_MS);
+        let mut client = Client::connect(config.tracker, Some(config.ip), deadline, stop)?;
+        let endpoint = endpoint(config, &client);
+        let heartbeat_ms = config.heartbeat.map_or(0, |interval| interval.as_millis() as u32);
+        let traits = catalog.traits();
+        let hello = Hello { node: config.node, endpoint, heartbeat_ms, attributes: traits.to_attributes() };
+        let (epoch, body) = ask(&mut client, &TrackerRequest::Hello(hello))?;
+        let ReplyBody::Welcome { nonce } = body else { return Err(Failure::Confused) };
+        show_nonce(nonce);
+        let (version, entries) = catalog.snapshot();
+        let body = send_pages(&mut client, register_pages(&entries))?;
+        let ReplyBody::Registered { unproved } = body else { return Err(Failure::Confused) };
+        let unproved = unproved.map(|why| Printable(reason(&why)).to_string());
+        let registration = Some(Registration { version, traits, epoch, endpoint, unproved });
+        Ok(Control { client, registration })
+    }
+
+    /// Connects, to ask what anybody may ask.
+    pub(crate) fn ask_only(config: &TrackerClientConfig, stop: &Stop) -> Result<Control, Failure> {
+        let deadline = clock::now() + limits::ms(limits::TRACKER_CONNECT_MS);
+        let client = Client::connect(config.tracker, Some(config.ip), deadline, stop)?;
+        Ok(Control { client, registration: None })
+    }
+
+    pub(crate) fn registration(&self) -> Option<&Registration> {
+        self.registration.as_ref()
+    }
+
+    /// Publishes what has changed since the last time, of the node and of its catalog.
+    pub(crate) fn update(&mut self, catalog: &dyn PublishedCatalog) -> Result<(), Failure> {
+        let Some(registration) = &mut self.registration else { return Ok(()) };
+        let traits = catalog.traits();
+        if traits != registration.traits {
+            let request = TrackerRequest::Describe { attributes: traits.to_attributes() };
+            let ReplyBody::Described = ask(&mut self.client, &request)?.1 else {
+                return Err(Failure::Confused);
+            };
+            registration.traits = traits;
+        }
+        let (version, body) = match catalog.changes_since(registration.version) {
+            Some((_, changes)) if changes.is_empty() => return Ok(()),
+            Some((version, changes)) => (version, send_pages(&mut self.client, update_pages(&changes))?),
+            None => {
+                let (version, entries) = catalog.snapshot();
+                (version, send_pages(&mut self.client, register_pages(&entries))?)
+            }
+        };
+        registration.version = version;
+        match body {
+            ReplyBody::Updated | ReplyBody::Registered { .. } => Ok(()),
+            _ => Err(Failure::Confused),
+        }
+    }
+
+    /// Waits for the connection's end, for mail, or until `deadline`.
+    pub(crate) fn wait(&mut self, mail: BorrowedFd<'_>, deadline: Instant) -> Result<Woken, ClientError> {
+        self.client.wait(mail, deadline)
+    }
+
+    pub(crate) fn beat(&mut self, load: u32) -> Result<(), Failure> {
+        match ask(&mut self.client, &TrackerRequest::Heartbeat { load })?.1 {
+            ReplyBody::Alive => Ok(()),
+            _ => Err(Failure::Confused),
+        }
+    }
+
+    pub(crate) fn find(&mut self, query: &Query) -> Result<Vec<Provider>, Failure> {
+        self.collect(
+            |rows: &[Provider]| TrackerRequest::Find { query: query.clone(), skip: rows.len() as u32 },
+            |body| match body {
+                ReplyBody::Providers { providers, more } => Some((providers, more)),
+                _ => None,
+            },
+        )
+    }
+
+    pub(crate) fn nodes(&mut self) -> Result<Vec<NodeSummary>, Failure> {
+        self.collect(
+            |rows: &[NodeSummary]| TrackerRequest::ListNodes { skip: rows.len() as u32 },
+            |body| match body {
+                ReplyBody::Nodes { nodes, more } => Some((nodes, more)),
+                _ => None,
+            },
+        )
+    }
+
+    /// A page of names, those after `after`, and whether there are more.
+    pub(crate) fn names(&mut self, after: Option<FileName>) -> Result<NamePage, Failure> {
+        match ask(&mut self.client, &TrackerRequest::ListFiles { after })?.1 {
+            ReplyBody::Files { names, more } => Ok((names, more)),
+            _ => Err(Failure::Confused),
+        }
+    }
+
+    /// Asks what to keep for others.
+    pub(crate) fn take_tasks(&mut self, keeping: &Keeping) -> Result<Vec<ReplicaTask>, Failure> {
+        let Keeping { room_bytes, ref running } = *keeping;
+        let request = TrackerRequest::TakeTasks { room_bytes, running: running.clone() };
+        match ask(&mut self.client, &request)?.1 {
+            ReplyBody::Tasks { tasks } => Ok(tasks),
+            _ => Err(Failure::Confused),
+        }
+    }
+
+    /// Tells a wish; `again`: one that a former tracker knew.
+    pub(crate) fn replicate(&mut self, wish: &Wish, again: bool) -> Result<ReplicationStatus, Failure> {
+        let Wish { content, name, copies } = wish.clone();
+        let request = TrackerRequest::Replicate { content, name, copies, again };
+        match ask(&mut self.client, &request)?.1 {
+            ReplyBody::Replication(status) => Ok(status),
+            _ => Err(Failure::Confused),
+        }
+    }
+
+    /// Says goodbye, if that is quickly done.
+    pub(crate) fn leave(mut self) {
+        if self.registration.is_none() {
+            return;
+        }
+        // Our own stop would end the goodbye; another one has no news.
+        let Ok(unstopped) = Stop::new() else { return };
+        self.client.watch(unstopped);
+        let deadline = clock::now() + limits::ms(limits::LEAVE_MS);
+        if self.client.send(&TrackerRequest::Leave, deadline).is_ok() {
+            // The answer is waited for so that a find after our exit cannot come before it.
+            let _tracker_may_be_gone = self.client.receive::<TrackerReply>(deadline);
+        }
+    }
+
+    /// Reads all pages of a list: `request` asks for those after the rows had so far.
+    fn collect<T>(
+        &mut self,
+        request: impl Fn(&[T]) -> TrackerRequest,
+        page: impl Fn(ReplyBody) -> Option<(Vec<T>, bool)>,
+    ) -> Result<Vec<T>, Failure> {
+        let mut rows = Vec::new();
+        loop {
+            let (_, body) = ask(&mut self.client, &request(&rows))?;
+            let (next, more) = page(body).ok_or(Failure::Confused)?;
+            let ended = !more || next.is_empty();
+            rows.extend(next);
+            if ended || rows.len() >= ROWS_MAX {
+                return Ok(rows);
+            }
+        }
+    }
+}
+
+/// `--advertise`, else `<ip>:<port>`, else the connection's own address and the listener's port.
+fn endpoint(config: &TrackerClientConfig, client: &Client) -> SocketAddr {
+    if let Some(advertised) = config.advertise {
+        return advertised;
+    }
+    let ip = match config.ip {
+        ip if ip.is_unspecified() => client.local_addr().ip().to_canonical(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, config.port)
+}
+
+fn reply_deadline() -> Instant {
+    clock::now() + limits::ms(limits::TRACKER_REPLY_MS)
+}
+
+fn receive(client: &mut Client) -> Result<(Epoch, ReplyBody), Failure> {
+    let reply: TrackerReply = client.receive(reply_deadline())?;
+    match reply.body {
+        ReplyBody::Refused(refusal) => Err(refusal.into()),
+        body => Ok((reply.epoch, body)),
+    }
+}
+
+fn ask(client: &mut Client, request: &TrackerRequest) -> Result<(Epoch, ReplyBody), Failure> {
+    client.send(request, reply_deadline())?;
+    receive(client)
+}
+
+/// Sends all pages, some ahead of their replies; returns the reply to the last.
+fn send_pages(
+    client: &mut Client,
+    pages: impl Iterator<Item = TrackerRequest>,
+) -> Result<ReplyBody, Failure> {
+    let mut waiting = VecDeque::new();
+    let mut last = ReplyBody::Staged;
+    for page in pages {
+        client.send(&page, reply_deadline())?;
+        waiting.push_back(());
+        if waiting.len() >= PAGES_AHEAD {
+            waiting.pop_front();
+            last = receive(client)?.1;
+        }
+    }
+    for () in waiting {
+        last = receive(client)?.1;
+    }
+    Ok(last)
+}
+
+/// Cuts `items` into runs of about [`limits::PAGE_TARGET_BYTES`]; each comes with whether it is the last. At least one, perhaps empty.
+fn paged<'a, T>(items: &'a [T], bytes: impl Fn(&T) -> usize + 'a) -> impl Iterator<Item = (&'a [T], bool)> {
+    let mut rest = Some(items);
+    std::iter::from_fn(move || {
+        let items = rest.take()?;
+        let mut total = 0;
+        let fitting = items.iter().take_while(|item| {
+            total += bytes(item);
+            total <= limits::PAGE_TARGET_BYTES
+        });
+        let count = fitting.count().max(1).min(items.len());
+        let (page, later) = items.split_at(count);
+        rest = (!later.is_empty()).then_some(later);
+        Some((page, later.is_empty()))
+    })
+}
+
+/// Bytes of an entry on the wire, or a little more.
+fn entry_bytes(entry: &FileEntry) -> usize {
+    112 + FileEntry::ATTRIBUTES_MAX_BYTES + entry.name.as_str().len()
+}
+
+fn register_pages(entries: &[Arc<FileEntry>]) -> impl Iterator<Item = TrackerRequest> {
+    paged(entries, |entry| entry_bytes(entry)).map(|(page, last)| TrackerRequest::Register {
+        entries: page.iter().map(|entry| FileEntry::clone(entry)).collect(),
+        last,
+    })
+}
+
+fn update_pages(changes: &Changes) -> impl Iterator<Item = TrackerRequest> {
+    let removed = paged(&changes.removed, |name: &FileName| 8 + name.as_str().len())
+        .map(|(page, _)| TrackerRequest::Update { removed: page.to_vec(), added: vec![], last: false });
+    let added = paged(&changes.added, |entry: &Arc<FileEntry>| entry_bytes(entry)).map(|(page, last)| {
+        let added = page.iter().map(|entry| FileEntry::clone(entry)).collect();
+        TrackerRequest::Update { removed: vec![], added, last }
+    });
+    removed.chain(added)
+}

@@ -1,0 +1,5 @@
+//! Discovery through a tracker.
+
+pub(super) mod client;
+pub(super) mod control;
+pub(super) mod session;

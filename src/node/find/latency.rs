@@ -1,0 +1,134 @@
+//! The latency file as a node uses it: read at start, and again before a command when it has changed.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::OFlags;
+
+use crate::logic::latency::LatencyTable;
+use crate::logic::select::LatencyOrigin;
+use crate::node::api::LatencySource;
+use crate::types::{Millis, Printable};
+
+/// Longest latency file that is read.
+const FILE_MAX_BYTES: u64 = 64 << 20;
+
+/// Latencies from this node to others, as they were when the file was read.
+#[derive(Debug)]
+pub(crate) struct Latencies {
+    /// This node, as the table names it.
+    me: SocketAddr,
+    default: Millis,
+    file: Option<File>,
+}
+
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    table: LatencyTable,
+    stamp: Stamp,
+}
+
+/// Tells whether the file has changed.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    len_bytes: u64,
+    modified: SystemTime,
+    inode: u64,
+}
+
+/// A latency file that cannot be used. Text: path and reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LatencyFileError {
+    pub(crate) path: String,
+    pub(crate) why: String,
+}
+
+impl Latencies {
+    /// Reads the file, if there is one to read.
+    pub(crate) fn new(
+        me: SocketAddr,
+        default: Millis,
+        source: &LatencySource,
+    ) -> Result<Latencies, LatencyFileError> {
+        let file = match source {
+            LatencySource::Measured => None,
+            LatencySource::File(path) => Some(File::read(path)?),
+        };
+        Ok(Latencies { me, default, file })
+    }
+
+    /// The latencies read again, if the file has changed since.
+    pub(crate) fn refreshed(&self) -> Result<Option<Latencies>, LatencyFileError> {
+        let Some(file) = &self.file else { return Ok(None) };
+        if Stamp::of(&file.path)? == file.stamp {
+            return Ok(None);
+        }
+        Ok(Some(Latencies { me: self.me, default: self.default, file: Some(File::read(&file.path)?) }))
+    }
+
+    /// Latency to `peer`: from the file if there is one, else what was measured.
+    pub(crate) fn of(&self, peer: SocketAddr, measured: Duration) -> (Millis, LatencyOrigin) {
+        match &self.file {
+            None => (Millis::from(measured), LatencyOrigin::Measured),
+            Some(file) => match file.table.lookup(self.me, peer) {
+                Some(latency) => (latency, LatencyOrigin::Table),
+                None => (self.default, LatencyOrigin::Default),
+            },
+        }
+    }
+
+    /// What to emulate towards `peer`: the table's latency, or nothing where there is no table.
+    pub(crate) fn emulated(&self, peer: SocketAddr) -> Duration {
+        match &self.file {
+            None => Duration::ZERO,
+            Some(_) => self.of(peer, Duration::ZERO).0.into(),
+        }
+    }
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Result<Stamp, LatencyFileError> {
+        let stamp = std::fs::metadata(path).and_then(|metadata| {
+            Ok(Stamp { len_bytes: metadata.len(), modified: metadata.modified()?, inode: metadata.ino() })
+        });
+        stamp.map_err(|error| fault(path, error.to_string()))
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<File, LatencyFileError> {
+        // Before the text: a change while it is read is seen as one the next time.
+        let stamp = Stamp::of(path)?;
+        if stamp.len_bytes > FILE_MAX_BYTES {
+            return Err(fault(path, format!("has {} bytes, more than {FILE_MAX_BYTES}", stamp.len_bytes)));
+        }
+        let mut bytes = Vec::new();
+        let read = open_latency_file(path).and_then(|file| file.take(FILE_MAX_BYTES).read_to_end(&mut bytes));
+        read.map_err(|error| fault(path, error.to_string()))?;
+        let text =
+            String::from_utf8(bytes).map_err(|error| fault(path, format!("is no UTF-8 text: {error}")))?;
+        let table = LatencyTable::parse(&text).map_err(|error| fault(path, error.to_string()))?;
+        Ok(File { path: path.to_owned(), table, stamp })
+    }
+}
+
+/// Opens a latency file without ever waiting: what is no regular file may never end, or never begin.
+///
+/// # Errors
+/// What the system says; `InvalidInput` for what is no regular file.
+pub fn open_latency_file(path: &Path) -> io::Result<std::fs::File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = std::fs::File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "is not a regular file"));
+    }
+    Ok(file)
+}
+
+fn fault(path: &Path, why: String) -> LatencyFileError {
+    LatencyFileError { path: Printable(&path.to_string_lossy()).to_string(), why }
+}

@@ -1,0 +1,4 @@
+//! Search: asks discovery, probes the holders, and ranks them.
+
+pub(super) mod latency;
+pub(super) mod search;

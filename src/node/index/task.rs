@@ -1,0 +1,60 @@
+//! What the core has the worker pool do: look at a file, compute a whole-file MD5. Runs on a worker; its result is an event for the core.
+
+use std::io::ErrorKind;
+
+use super::indexer::Event;
+use crate::rt::Stop;
+use crate::store::Folders;
+use crate::store::hash::{HashError, Hashed, hash_file, whole_md5};
+use crate::store::share::FileStamp;
+use crate::types::{FileName, Kind};
+
+/// Work for the pool.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// Hash the file that the name is published for, unless it is the `known` one and looks as it did.
+    Look { name: FileName, known: Option<(Kind, FileStamp)> },
+    /// Compute the MD5 of the whole file of that kind that had this stamp.
+    Md5 { name: FileName, kind: Kind, stamp: FileStamp },
+}
+
+/// What a worker found at a name.
+#[derive(Debug)]
+pub(crate) enum Look {
+    AsKnown,
+    Hashed(Kind, Hashed),
+    Failed(HashError),
+}
+
+impl Task {
+    /// Does the work.
+    pub(crate) fn run(self, folders: &Folders, stop: &Stop) -> Event {
+        match self {
+            Task::Look { name, known } => Event::Looked { outcome: look(folders, &name, known, stop), name },
+            Task::Md5 { name, kind, stamp } => {
+                let folder = folders.of(kind).ok_or_else(|| ErrorKind::NotFound.into());
+                let opened = folder.and_then(|folder| folder.open_file(&name));
+                match opened.and_then(|open| whole_md5(&open.file, stamp.size_bytes, stop)) {
+                    Ok(md5) => Event::Md5 { name, stamp, md5 },
+                    // It cannot be read any more: find out what it is now.
+                    Err(_) => Event::Looked { outcome: look(folders, &name, None, stop), name },
+                }
+            }
+        }
+    }
+}
+
+fn look(folders: &Folders, name: &FileName, known: Option<(Kind, FileStamp)>, stop: &Stop) -> Look {
+    let visible = match folders.visible(name) {
+        Ok(visible) => visible,
+        Err(error) => return Look::Failed(error.into()),
+    };
+    if known.is_some_and(|(kind, stamp)| {
+        (folders.layout().unmarked(kind), stamp) == (visible.kind, visible.stamp)
+    }) {
+        return Look::AsKnown;
+    }
+    let hashed = hash_file(&visible.share, name, stop)
+        .and_then(|hashed| Ok(Look::Hashed(folders.kind_of(visible.kind, &hashed)?, hashed)));
+    hashed.unwrap_or_else(Look::Failed)
+}

@@ -1,0 +1,106 @@
+//! The command `replicate`: which content is meant, and the wish for copies of it.
+//!
+//! Nothing is fetched or probed: what counts is what the tracker knows. Where a query means several contents the rule of downloads
+//! decides, with the tracker's word for who is there.
+
+use crate::discovery::{Discovery as _, Wish};
+use crate::logic::select::{Choice, choose_content, votes};
+use crate::node::api::{DownloadError, ReplicationReport, Variant};
+use crate::node::context::Engine;
+use crate::rt::Stop;
+use crate::types::{ContentKey, FileName, Holding, Provider, Query};
+
+/// See [`crate::node::Node::replicate`].
+pub(crate) fn replicate(
+    engine: &Engine,
+    query: &Query,
+    copies: u32,
+    cancel: &Stop,
+) -> Result<ReplicationReport, DownloadError> {
+    let providers =
+        engine.discovery.find(query, cancel).map_err(|error| DownloadError::Command(error.into()))?;
+    let (content, name) = chosen(query, &providers)?;
+    let wish = Wish { content, name: name.clone(), copies };
+    let status =
+        engine.discovery.replicate(wish, cancel).map_err(|error| DownloadError::Command(error.into()))?;
+    Ok(ReplicationReport { name, key: content, status })
+}
+
+/// The content that is meant, and its name: the one asked for, else one that it has.
+fn chosen(query: &Query, providers: &[Provider]) -> Result<(ContentKey, FileName), DownloadError> {
+    let votes: Vec<_> = votes(providers.iter()).into_iter().filter(|(_, votes)| *votes > 0).collect();
+    // Whose name and MD5 are told: a replica's only where there is nothing else.
+    let holder = |key: &ContentKey| {
+        let full =
+            providers.iter().filter(|one| one.entry.holding == Holding::Full && one.entry.key() == *key);
+        full.min_by_key(|one| one.entry.is_replica()).expect("only who has all of it votes")
+    };
+    let named = |key: &ContentKey| match query {
+        Query::Name(name) => name.clone(),
+        Query::Md5(_) | Query::Content(_) => holder(key).entry.name.clone(),
+    };
+    let Some((first, _)) = votes.first() else { return Err(DownloadError::NotFound(query.to_string())) };
+    match choose_content(&votes) {
+        Choice::One(key) | Choice::Majority { key, .. } => Ok((key, named(&key))),
+        Choice::Ambiguous => {
+            let variant = |(key, votes): &(ContentKey, usize)| Variant {
+                key: *key,
+                md5: holder(key).entry.md5,
+                live_full_holders: *votes,
+            };
+            Err(DownloadError::Ambiguous {
+                name: named(first),
+                variants: votes.iter().map(variant).collect(),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{ContentId, FileEntry, Md5Digest, Md5Origin, NodeId};
+
+    fn provider(node: u128, name: &str, content: u8, holding: Holding) -> Provider {
+        let entry = FileEntry {
+            name: FileName::new(name).expect("a name"),
+            size_bytes: 2 << 20,
+            mtime_ns: 0,
+            content: ContentId([content; 32]),
+            md5: Md5Digest([content; 16]),
+            md5_origin: Md5Origin::Computed,
+            holding,
+            attributes: vec![],
+        };
+        let (node, endpoint) = (NodeId(node), ([127, 0, 0, 1], 5000).into());
+        Provider { node, endpoint, entry, attributes: vec![] }
+    }
+
+    #[test]
+    fn a_query_means_what_most_nodes_have_whole() {
+        let by_name = Query::Name(FileName::new("a").expect("a name"));
+        let check = |query: &Query, providers: &[Provider], expected: Option<(u8, &str)>| {
+            let chosen = chosen(query, providers).ok();
+            let chosen = chosen.as_ref().map(|(key, name)| (key.id.0[0], name.as_str()));
+            assert_eq!(chosen, expected, "{providers:?}");
+        };
+        let full = |node, name, content| provider(node, name, content, Holding::Full);
+        let part = provider(3, "a", 2, Holding::Pieces(1));
+        check(&by_name, &[], None);
+        check(&by_name, std::slice::from_ref(&part), None);
+        check(&by_name, &[full(1, "a", 1), part.clone()], Some((1, "a")));
+        check(&by_name, &[full(1, "a", 1), full(2, "a", 2), full(3, "a", 2)], Some((2, "a")));
+        check(&by_name, &[full(1, "a", 1), full(2, "a", 2)], None);
+        // Replicas have no say, unless they are all there is.
+        let replica = |node, content| {
+            let mut replica = full(node, "a", content);
+            replica.entry.attributes = FileEntry::attributes_of(true);
+            replica
+        };
+        check(&by_name, &[full(1, "a", 1), replica(2, 2), replica(3, 2)], Some((1, "a")));
+        check(&by_name, &[replica(1, 1), replica(2, 2), replica(3, 2)], Some((2, "a")));
+        // One node with two names is one node.
+        check(&by_name, &[full(1, "a", 1), full(1, "a", 1), full(2, "a", 2)], None);
+        check(&Query::Md5(Md5Digest([1; 16])), &[full(1, "b", 1)], Some((1, "b")));
+    }
+}

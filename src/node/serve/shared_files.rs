@@ -1,0 +1,158 @@
+//! The own files for other protocols than the node's: looked up, opened, and counted as load while they are sent.
+//!
+//! The same rules as for pieces: a file is sent only while it looks as it did when it was hashed, whoever sends it pays from the node's
+//! upload rate, and each sending ends exactly once.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::upload::Upload;
+use crate::discovery::TrackerClient;
+use crate::net::Bucket;
+use crate::node::api::OwnFile;
+use crate::node::context::Engine;
+use crate::node::handle::Node;
+use crate::node::index::catalog::SharedFile;
+use crate::node::state::Memory;
+use crate::proto::peer::PeerRefusal;
+use crate::types::{ContentKey, FileEntry, FileName, Manifest, NodeId};
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Shelf {
+    upload: Upload,
+    discovery: TrackerClient,
+    rate: Arc<Bucket>,
+}
+
+/// A file that is open and was as it was hashed.
+#[derive(Debug)]
+pub struct OpenShared {
+    pub file: Arc<File>,
+    shared: Arc<SharedFile>,
+    upload: Upload,
+}
+
+/// A sending that counts as load until this is dropped.
+#[derive(Debug)]
+pub struct SharedSending {
+    memory: Arc<Memory>,
+    asker: NodeId,
+    content: ContentKey,
+    open: OpenShared,
+}
+
+impl Node {
+    /// The own files, for other protocols.
+    pub fn shelf(&self) -> Shelf {
+        let Engine { memory, folders, core, upload_rate, discovery, .. } = &**self.engine();
+        let upload = Upload { memory: Arc::clone(memory), folders: Arc::clone(folders), core: core.clone() };
+        Shelf { upload, discovery: discovery.clone(), rate: Arc::clone(upload_rate) }
+    }
+
+    /// Bytes that downloads have fetched since the start, each as often as it was fetched.
+    pub fn fetched_bytes(&self) -> u64 {
+        self.engine().jobs.fetched_bytes()
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.engine().memory.node
+    }
+}
+
+impl Shelf {
+    /// What pays for every byte that is sent of a file.
+    pub fn rate(&self) -> &Arc<Bucket> {
+        &self.rate
+    }
+
+    /// Why peers do not find yet, or not now, what is here; `None`: they do.
+    pub fn why_not_ready(&self) -> Option<&'static str> {
+        if !self.upload.memory.is_scanned.load(Ordering::Relaxed) {
+            return Some("the shared directory is being looked at for the first time");
+        }
+        let is_registered = self.discovery.is_registered();
+        (!is_registered)
+            .then_some("no registration is in effect: no tracker, or it cannot call this node back")
+    }
+
+    /// The piece list of an own file with this content.
+    pub fn manifest(&self, content: &ContentKey) -> Option<Arc<Manifest>> {
+        self.upload.memory.catalog.read().by_content(content).map(|file| Arc::clone(&file.manifest))
+    }
+
+    /// The first `max` own files that begin with `prefix` and come after `after`, by name, and whether there are more.
+    pub fn files(&self, prefix: &str, after: Option<&FileName>, max: usize) -> (Vec<OwnFile>, bool) {
+        let catalog = self.upload.memory.catalog.read();
+        let own = |file: &Arc<SharedFile>| OwnFile { kind: file.kind, entry: FileEntry::clone(&file.entry) };
+        let mut files: Vec<_> =
+            catalog.files_with(prefix, after).take(max.saturating_add(1)).map(own).collect();
+        let more = files.len() > max;
+        files.truncate(max);
+        (files, more)
+    }
+
+    /// Number of own files.
+    pub fn len(&self) -> usize {
+        self.upload.memory.catalog.read().len()
+    }
+
+    /// Returns true if and only if there is no own file.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of transfers that the node takes part in.
+    pub fn load(&self) -> u32 {
+        self.upload.memory.ledger.lock().load()
+    }
+
+    /// Opens the own file called `name`. May wait for a disk.
+    ///
+    /// # Errors
+    /// [`PeerRefusal`]; `Changed` if it is not what was hashed, which is being looked at again then.
+    pub fn open(&self, name: &FileName) -> Result<OpenShared, PeerRefusal> {
+        let shared = self.upload.memory.catalog.read().get(name).cloned().ok_or(PeerRefusal::NotShared)?;
+        let file = Arc::new(self.upload.open_shared(&shared)?);
+        self.upload.check(Some(&shared), &file)?;
+        Ok(OpenShared { file, shared, upload: self.upload.clone() })
+    }
+}
+
+impl OpenShared {
+    pub fn entry(&self) -> &Arc<FileEntry> {
+        &self.shared.entry
+    }
+
+    /// Counts from now on as a transfer to whoever is at `peer`. All connections of one address are one transfer, as those of one node.
+    pub fn begin(self, peer: IpAddr) -> SharedSending {
+        let digest = *blake3::hash(format!("http {}", peer.to_canonical()).as_bytes()).as_bytes();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        let (asker, content) = (NodeId(u128::from_le_bytes(id)), self.shared.entry.key());
+        let memory = Arc::clone(&self.upload.memory);
+        memory.ledger.lock().upload_began(asker, content);
+        SharedSending { memory, asker, content, open: self }
+    }
+}
+
+impl SharedSending {
+    /// Whether the file still is what was hashed.
+    pub fn is_unchanged(&self) -> bool {
+        self.open.upload.check(Some(&self.open.shared), &self.open.file).is_ok()
+    }
+
+    /// So many bytes of it were handed to the system.
+    pub fn sent(&self, bytes: u64) {
+        self.memory.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for SharedSending {
+    fn drop(&mut self) {
+        self.memory.ledger.lock().upload_ended(self.asker, self.content);
+    }
+}

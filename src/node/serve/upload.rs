@@ -1,0 +1,251 @@
+//! An upload front's service: pieces of shared files, straight from the page cache.
+//!
+//! A connection has one transfer at a time, counted in the ledger from its first request until the last requested byte is sent or the
+//! connection ends. A file is opened once for a transfer and sent only while it looks as it did when it was hashed. Of a content that is
+//! being downloaded here, verified pieces are sent from its part; once it is in place, from the file.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::Sender;
+
+use crate::net::{After, Closed, ConnId, Hands, Parts, Service};
+use crate::node::api::Uploads;
+use crate::node::index::catalog::SharedFile;
+use crate::node::index::indexer;
+use crate::node::state::Memory;
+use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
+use crate::proto::{Decoder, FrameError, decode};
+use crate::store::share::FileStamp;
+use crate::store::{Folders, is_shortage};
+use crate::types::{ContentKey, Geometry, NodeId, limits};
+
+/// Tells what a node uploads, also to other threads than that which owns it.
+#[derive(Debug, Clone)]
+pub struct UploadMeter(Arc<Memory>);
+
+impl UploadMeter {
+    pub(crate) fn new(memory: Arc<Memory>) -> UploadMeter {
+        UploadMeter(memory)
+    }
+
+    /// Answers from memory.
+    pub fn now(&self) -> Uploads {
+        let peers = self.0.ledger.lock().peers();
+        Uploads { sent_bytes: self.0.sent_bytes.load(Ordering::Relaxed), peers }
+    }
+}
+
+/// What comes through an upload front's mailbox.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A connection from the control front, with the request that made it move.
+    Moved { parts: Parts, body: Vec<u8> },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Upload {
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) folders: Arc<Folders>,
+    pub(crate) core: Sender<indexer::Event>,
+}
+
+/// What an upload connection is busy with.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    transfer: Option<Transfer>,
+}
+
+#[derive(Debug)]
+struct Transfer {
+    asker: NodeId,
+    content: ContentKey,
+    /// The shared file that `file` is; `None`: it is the part of a download.
+    source: Option<Arc<SharedFile>>,
+    file: Arc<File>,
+    /// Pieces asked for and not yet sent. While it is not 0 the transfer counts as load.
+    outstanding: usize,
+}
+
+impl Upload {
+    /// Sees to it that the session's transfer is of `content` for `asker`, its file open, unchanged and with `piece` in it.
+    fn transfer<'a>(
+        &self,
+        session: &'a mut Session,
+        (asker, content, piece): (NodeId, ContentKey, u32),
+    ) -> Result<&'a mut Transfer, PeerRefusal> {
+        if let Some(current) = &session.transfer
+            && (current.asker, current.content) != (asker, content)
+        {
+            if current.outstanding > 0 {
+                return Err(PeerRefusal::Busy);
+            }
+            session.transfer = None;
+        }
+        // The part of a download is looked up each time: it gains pieces, and becomes a shared file.
+        let shared = session.transfer.as_ref().and_then(|transfer| {
+            Some((Some(Arc::clone(transfer.source.as_ref()?)), Arc::clone(&transfer.file)))
+        });
+        let opened = shared.map_or_else(|| self.open(&content, piece), Ok);
+        let refusal = match opened {
+            Ok((source, file)) => match self.check(source.as_deref(), &file) {
+                Ok(()) => {
+                    let outstanding = session.transfer.take().map_or(0, |transfer| transfer.outstanding);
+                    let transfer = Transfer { asker, content, source, file, outstanding };
+                    return Ok(session.transfer.insert(transfer));
+                }
+                Err(refusal) => refusal,
+            },
+            Err(refusal) => refusal,
+        };
+        // What is still being sent counts on; otherwise the next request looks the content up anew.
+        session.transfer = session.transfer.take().filter(|transfer| transfer.outstanding > 0);
+        Err(refusal)
+    }
+
+    /// Opens the shared file with this content, else the part of its download if that has the piece.
+    fn open(
+        &self,
+        content: &ContentKey,
+        piece: u32,
+    ) -> Result<(Option<Arc<SharedFile>>, Arc<File>), PeerRefusal> {
+        // In this order: a download that ends is in the catalog before its part is gone from memory.
+        let part = self.memory.partials.lock().file(content, piece);
+        let shared = self.memory.catalog.read().by_content(content).cloned();
+        match (shared, part) {
+            (Some(source), _) => {
+                let file = self.open_shared(&source)?;
+                Ok((Some(source), Arc::new(file)))
+            }
+            (None, Some((file, true))) => Ok((None, file)),
+            (None, Some((_, false))) => Err(PeerRefusal::NoSuchPiece),
+            (None, None) => Err(PeerRefusal::NotShared),
+        }
+    }
+
+    pub(crate) fn open_shared(&self, source: &SharedFile) -> Result<File, PeerRefusal> {
+        let folder = self.folders.of(source.kind).ok_or(PeerRefusal::NotShared)?;
+        let opened = folder.open_file(&source.entry.name);
+        opened.map(|open| open.file).map_err(|error| self.unreadable(source, &error))
+    }
+
+    /// A shared file is sent only while it looks as it did when it was hashed; what is in a part was verified, see `partials.rs`.
+    pub(crate) fn check(&self, source: Option<&SharedFile>, file: &File) -> Result<(), PeerRefusal> {
+        let Some(source) = source else { return Ok(()) };
+        match FileStamp::of(file) {
+            Ok(stamp) if stamp == source.stamp => Ok(()),
+            Ok(_) => {
+                self.look_again(source);
+                Err(PeerRefusal::Changed)
+            }
+            Err(error) => Err(self.unreadable(source, &error)),
+        }
+    }
+
+    fn unreadable(&self, source: &SharedFile, error: &std::io::Error) -> PeerRefusal {
+        if is_shortage(error) {
+            return PeerRefusal::Busy;
+        }
+        self.look_again(source);
+        match error.kind() {
+            // Gone, or something else than a file stands there now.
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidInput => PeerRefusal::Changed,
+            kind => PeerRefusal::Unreadable(kind.to_string()),
+        }
+    }
+
+    /// Has the core compare the file with the catalog. A full queue means that it is busy doing such things.
+    fn look_again(&self, source: &SharedFile) {
+        let _core_is_busy = self.core.try_send(indexer::Event::LookAgain { name: source.entry.name.clone() });
+    }
+
+    fn answer(
+        &self,
+        id: ConnId,
+        session: &mut Session,
+        (asker, content, piece): (NodeId, ContentKey, u32),
+        hands: &mut Hands<Session>,
+    ) -> Result<(), PeerRefusal> {
+        let transfer = self.transfer(session, (asker, content, piece))?;
+        let range = Geometry::of(content.size_bytes).range(piece).ok_or(PeerRefusal::NoSuchPiece)?;
+        if transfer.outstanding >= limits::PIECE_REQUESTS_MAX {
+            return Err(PeerRefusal::Busy);
+        }
+        if transfer.outstanding == 0 {
+            self.memory.ledger.lock().upload_began(asker, content);
+        }
+        transfer.outstanding += 1;
+        let len_bytes = (range.end - range.start) as u32;
+        hands.send(id, PeerReply::Piece { piece, len_bytes }.framed());
+        hands.send_file(id, Arc::clone(&transfer.file), range, u64::from(piece));
+        Ok(())
+    }
+}
+
+impl Service for Upload {
+    type Session = Session;
+    type Event = Event;
+    type Decoder = Decoder;
+
+    fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) -> Session {
+        Session::default()
+    }
+
+    fn message(
+        &mut self,
+        id: ConnId,
+        session: &mut Session,
+        body: &[u8],
+        hands: &mut Hands<Session>,
+    ) -> After {
+        let request = match decode(body) {
+            Ok(PeerRequest::Piece { asker, content, piece }) => (asker, content, piece),
+            Ok(_) => {
+                let why = "this connection is for pieces: ask other things on another one";
+                hands.send(id, PeerReply::malformed(why).framed());
+                return After::Close;
+            }
+            Err(error) => {
+                hands.send(id, PeerReply::malformed(&error.to_string()).framed());
+                return After::Close;
+            }
+        };
+        if let Err(why) = self.answer(id, session, request, hands) {
+            hands.send(id, PeerReply::Refused(why).framed());
+        }
+        After::Next
+    }
+
+    fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>> {
+        Some(PeerReply::malformed(&error.to_string()).framed())
+    }
+
+    fn event(&mut self, event: Event, hands: &mut Hands<Session>) {
+        let Event::Moved { parts, body } = event;
+        hands.adopt(parts, Session::default(), body);
+    }
+
+    fn sent(&mut self, _id: ConnId, session: &mut Session, tag: u64, _hands: &mut Hands<Session>) {
+        let Some(transfer) = &mut session.transfer else { return };
+        let piece = u32::try_from(tag).ok();
+        if let Some(range) = piece.and_then(|piece| Geometry::of(transfer.content.size_bytes).range(piece)) {
+            self.memory.sent_bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
+        }
+        transfer.outstanding -= 1;
+        if transfer.outstanding == 0 {
+            self.memory.ledger.lock().upload_ended(transfer.asker, transfer.content);
+            if transfer.source.is_none() {
+                // A part that is discarded meanwhile would stay on the disk. It is looked up for each piece anyway.
+                session.transfer = None;
+            }
+        }
+    }
+
+    fn closed(&mut self, _id: ConnId, session: Session, _why: &Closed, _hands: &mut Hands<Session>) {
+        if let Some(transfer) = session.transfer.filter(|transfer| transfer.outstanding > 0) {
+            self.memory.ledger.lock().upload_ended(transfer.asker, transfer.content);
+        }
+    }
+}

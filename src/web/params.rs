@@ -1,0 +1,103 @@
+//! What the parameters of a request ask for, alike on trackers and nodes: a content, a page of names, a number of rows.
+//!
+//! What does not fit is a problem that names it; nothing is guessed.
+
+use super::response::{Problem, Reply};
+use crate::proto::http::Request;
+use crate::types::{Checksum, ChecksumError, ContentPrefix, FileName, Md5Digest, Query, limits};
+
+/// What the parameters `name` or `hash` ask for.
+pub(super) fn wanted(request: &Request) -> Result<Query, Problem> {
+    query(request.parameter("name"), request.parameter("hash"))
+}
+
+/// What a name or a digest asks for; exactly one of them has to be there.
+pub(super) fn query(name: Option<&str>, hash: Option<&str>) -> Result<Query, Problem> {
+    let hint = "give name=NAME, hash=md5=HEX or hash=b3=HEX";
+    match (name, hash) {
+        (Some(name), None) => {
+            FileName::new(name).map(Query::Name).map_err(|error| Problem::bad(error.to_string(), hint))
+        }
+        (None, Some(hash)) => digest(hash).map(|digest| match digest {
+            Checksum::Md5(md5) => Query::Md5(md5),
+            Checksum::Content(prefix) => Query::Content(prefix),
+        }),
+        _ => Err(Problem::bad("give either a name or a hash", hint)),
+    }
+}
+
+/// An MD5 of 32 digits, a BLAKE3 of 64, or `md5=` or `b3=` and a digest.
+pub(super) fn digest(text: &str) -> Result<Checksum, Problem> {
+    let b3 = || ContentPrefix::from_hex(text).filter(|_| text.len() == 64).map(Checksum::Content);
+    let plain = Md5Digest::from_hex(text).map(Checksum::Md5).or_else(b3);
+    plain.map_or_else(|| text.parse(), Ok).map_err(|error: ChecksumError| {
+        Problem::bad(error.to_string(), "give md5=HEX or b3=HEX, or all digits of one")
+    })
+}
+
+/// One page of a list that is counted through: how many rows come before it, and how many it has at most.
+pub(super) fn slice(request: &Request) -> Result<(usize, usize), Problem> {
+    Ok((skipped(request, "cursor")?, rows(request)?))
+}
+
+/// The page of `items` that `(skip, max)` asks for, and what the next one begins after.
+pub(super) fn page_of<T>(items: Vec<T>, (skip, max): (usize, usize)) -> (Vec<T>, Option<String>) {
+    let next = (items.len() > skip.saturating_add(max)).then(|| (skip + max).to_string());
+    (items.into_iter().skip(skip).take(max).collect(), next)
+}
+
+/// How many rows are asked for.
+fn rows(request: &Request) -> Result<usize, Problem> {
+    match request.parameter("limit").filter(|text| !text.is_empty()).map(str::parse) {
+        None => Ok(limits::HTTP_ROWS_MAX),
+        Some(Ok(rows)) if (1..=limits::HTTP_ROWS_MAX).contains(&rows) => Ok(rows),
+        Some(_) => Err(Problem::bad(
+            format!("`limit` is not 1 to {}", limits::HTTP_ROWS_MAX),
+            "leave it out for all that fit",
+        )),
+    }
+}
+
+/// Which names of a list are asked for.
+#[derive(Debug)]
+pub(super) struct NamesAsked<'a> {
+    pub(super) prefix: &'a str,
+    /// The last name of the page before.
+    pub(super) after: Option<FileName>,
+    pub(super) max: usize,
+}
+
+/// What `prefix`, `cursor` and `limit` ask for.
+pub(super) fn names(request: &Request) -> Result<NamesAsked<'_>, Problem> {
+    let prefix = request.parameter("prefix").unwrap_or_default();
+    let cursor = request.parameter("cursor").filter(|text| !text.is_empty()).map(FileName::new).transpose();
+    let after =
+        cursor.map_err(|error| Problem::bad(error.to_string(), "give what the page before told as next"))?;
+    Ok(NamesAsked { prefix, after, max: rows(request)? })
+}
+
+/// A stream of events: after the one that a browser or `after` names, else from now on.
+pub(super) fn events(request: &Request) -> Reply {
+    let number = request.header("last-event-id").or_else(|| request.parameter("after"));
+    match number.map(str::parse).transpose() {
+        Ok(after) => Reply::Events { after },
+        Err(_) => Reply::Now(
+            Problem::bad("this is no number of an event", "give the `id` of the last event that you have")
+                .json(),
+        ),
+    }
+}
+
+/// How many rows come before the first one asked for.
+pub(super) fn skipped(request: &Request, parameter: &str) -> Result<usize, Problem> {
+    let Some(text) = request.parameter(parameter).filter(|text| !text.is_empty()) else { return Ok(0) };
+    let bad = || {
+        Problem::bad(
+            format!("`{parameter}` is not a number of rows"),
+            "give what the page before told as next",
+        )
+    };
+    text.parse()
+        .map_err(|_| bad())
+        .and_then(|skip| if skip <= limits::NODES_MAX { Ok(skip) } else { Err(bad()) })
+}

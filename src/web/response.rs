@@ -1,0 +1,267 @@
+//! Answers: head and body, pages and JSON alike, and errors in the one shape that is documented.
+//!
+//! Invariant: every answer tells browsers to guess nothing, to load nothing from elsewhere and to show it in no frame.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+
+use maud::Markup;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::access::Refusal;
+use crate::proto::event::{ErrorCode, Event};
+use crate::proto::http::{Framing, Head, HeaderValue, HttpDate, Manner, RequestError};
+use crate::rt::clock;
+
+/// What pages may do: load from here, send forms to here.
+const PAGE_POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+/// What a shared file may do where a browser shows it: nothing.
+const FILE_POLICY: &str = "sandbox; default-src 'none'; frame-ancestors 'none'";
+
+/// The type of short texts.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A whole answer in memory.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) head: Head,
+    pub(super) body: Cow<'static, [u8]>,
+}
+
+/// What becomes of a request.
+pub(super) enum Reply {
+    Now(Answer),
+    /// The connection becomes a stream of events.
+    Events {
+        /// Those told after this one, as far as they are kept; `None`: those from now on.
+        after: Option<u64>,
+    },
+    /// Made by a worker, as it asks others or takes its time.
+    Later(Box<dyn FnOnce() -> Answer + Send>),
+    /// Made by the thread for changes, which never asks others: it may have to write a file.
+    Changed(Box<dyn FnOnce() -> Answer + Send>),
+    /// Sent by a front that may wait for a disk.
+    File(Sending),
+}
+
+/// A range of a file, and who is to know how far it is.
+pub(super) struct Sending {
+    pub(super) head: Head,
+    pub(super) file: Arc<File>,
+    pub(super) range: Range<u64>,
+    /// Told of what was handed to the system; dropped when the sending is over, however it has ended.
+    pub(super) transfer: Box<dyn Transfer>,
+}
+
+/// The sending of a file under way.
+pub(super) trait Transfer: Send {
+    /// Whether the file still is what was promised. If not, the answer stays short, which its receiver cannot miss.
+    fn is_good(&self) -> bool;
+
+    /// So many more `bytes` were handed to the system.
+    fn sent(&mut self, bytes: u64);
+}
+
+/// An error as people and programs are told of it.
+#[derive(Debug, Clone)]
+pub(super) struct Problem {
+    pub(super) status: u16,
+    /// One word for programs.
+    pub(super) code: ErrorCode,
+    /// What is wrong.
+    pub(super) message: String,
+    /// What to do.
+    pub(super) hint: Cow<'static, str>,
+    /// The methods that are served, with status 405.
+    allow: Option<&'static str>,
+    /// After so long it may be asked again.
+    retry_s: Option<u64>,
+}
+
+impl Problem {
+    pub(super) fn new(
+        status: u16,
+        code: ErrorCode,
+        message: impl Into<String>,
+        hint: impl Into<Cow<'static, str>>,
+    ) -> Problem {
+        let retry_s = (status == 503).then_some(1);
+        Problem { status, code, message: message.into(), hint: hint.into(), allow: None, retry_s }
+    }
+
+    pub(super) fn not_found(what: &str) -> Problem {
+        Problem::new(404, ErrorCode::NotFound, what, "GET / lists what there is")
+    }
+
+    pub(super) fn method(allowed: &'static str) -> Problem {
+        let why = "this is not served with that method";
+        let problem = Problem::new(405, ErrorCode::Usage, why, format!("use {allowed}"));
+        Problem { allow: Some(allowed), ..problem }
+    }
+
+    pub(super) fn busy() -> Problem {
+        Problem::new(503, ErrorCode::Other, "there is more to do than can be done", "try again in a second")
+    }
+
+    pub(super) fn bad(message: impl Into<String>, hint: &'static str) -> Problem {
+        Problem::new(400, ErrorCode::Usage, message, hint)
+    }
+
+    pub(super) fn json(&self) -> Answer {
+        let Problem { status, code, message, hint, allow, retry_s } = self;
+        let body = told(&Event::error(message.as_str(), *code), json!({ "hint": hint }));
+        let mut answer = Answer::json(*status, &body);
+        match status {
+            401 => {
+                let challenge = "Basic realm=\"nearpeer\", charset=\"UTF-8\"";
+                answer.head = answer.head.with("WWW-Authenticate", challenge);
+            }
+            405 => answer.head = answer.head.with("Allow", allow.unwrap_or("GET, HEAD, POST, PUT, DELETE")),
+            _ => {}
+        }
+        match retry_s {
+            Some(retry_s) => answer.retry_after(*retry_s),
+            None => answer,
+        }
+    }
+}
+
+impl From<&RequestError> for Problem {
+    fn from(error: &RequestError) -> Problem {
+        Problem::new(error.status(), ErrorCode::Usage, error.to_string(), "nothing of it was carried out")
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        match refusal {
+            Refusal::Host => Problem::new(
+                403,
+                ErrorCode::Usage,
+                "this server is not known under the host name of the request",
+                "use its address, or start it with that name among its host names",
+            ),
+            Refusal::Token => Problem::new(
+                401,
+                ErrorCode::Usage,
+                "the token is missing or wrong",
+                "send it as Authorization: Bearer, or as the password when asked",
+            ),
+            Refusal::TooManyTokens { retry_s } => {
+                let message = "too many wrong tokens came from this address";
+                let problem =
+                    Problem::new(429, ErrorCode::Usage, message, format!("try again in {retry_s} s"));
+                Problem { retry_s: Some(retry_s), ..problem }
+            }
+            Refusal::Origin => Problem::new(
+                403,
+                ErrorCode::Usage,
+                "a page of another site asked for this",
+                "ask from a page of this server, or from a program",
+            ),
+            Refusal::Form => Problem::new(
+                403,
+                ErrorCode::Usage,
+                "a change is asked for by JSON or by a form of this server",
+                "send Content-Type: application/json, or load the page again",
+            ),
+        }
+    }
+}
+
+/// What an event tells, as a JSON object, with what an answer has besides: one vocabulary for all that programs are told.
+///
+/// # Panics
+/// If `more` is no object.
+pub(super) fn told(event: &Event, more: Value) -> Value {
+    let mut value = serde_json::to_value(event).expect("keys are strings and numbers finite");
+    let (Value::Object(fields), Value::Object(more)) = (&mut value, more) else {
+        panic!("an event is an object, and so is what comes with it");
+    };
+    fields.extend(more);
+    value
+}
+
+impl Answer {
+    pub(super) fn page(status: u16, markup: Markup) -> Answer {
+        let head = safe(status, PAGE_POLICY).with("Content-Type", "text/html; charset=utf-8");
+        let head = head.with("Cache-Control", "no-store");
+        Answer { head, body: markup.into_string().into_bytes().into() }
+    }
+
+    /// # Panics
+    /// If `value` cannot be JSON, as a map with other keys than texts.
+    pub(super) fn json(status: u16, value: &impl Serialize) -> Answer {
+        let mut body = serde_json::to_vec(value).expect("what is shown has texts as keys");
+        body.push(b'\n');
+        let head = safe(status, PAGE_POLICY).with("Content-Type", "application/json");
+        Answer { head: head.with("Cache-Control", "no-store"), body: body.into() }
+    }
+
+    pub(super) fn text(status: u16, kind: &'static str, body: String) -> Answer {
+        let head = safe(status, PAGE_POLICY).with("Content-Type", kind).with("Cache-Control", "no-store");
+        Answer { head, body: body.into_bytes().into() }
+    }
+
+    /// A text compiled in, which a browser may keep for as long as its `etag` stays.
+    pub(super) fn asset(kind: &'static str, body: &'static str, etag: HeaderValue) -> Answer {
+        let head = safe(200, PAGE_POLICY).with("Content-Type", kind).with("ETag", etag);
+        let head = head.with("Cache-Control", "max-age=60");
+        Answer { head, body: body.as_bytes().into() }
+    }
+
+    /// With after how many seconds to ask again.
+    pub(super) fn retry_after(mut self, seconds: u64) -> Answer {
+        self.head = self.head.with("Retry-After", seconds);
+        self
+    }
+
+    /// With where to look for what was made.
+    pub(super) fn at(mut self, path: HeaderValue) -> Answer {
+        self.head = self.head.with("Location", path);
+        self
+    }
+
+    /// What a form leads to. `to` is a path of ours, escaped.
+    pub(super) fn see_other(to: HeaderValue) -> Answer {
+        Answer { head: safe(303, PAGE_POLICY).with("Location", to), body: Cow::Borrowed(b"") }
+    }
+
+    /// The bytes to send.
+    pub(super) fn write(&self, manner: Manner) -> Vec<u8> {
+        let framing = Framing::Length(self.body.len() as u64);
+        let mut bytes = self.head.write(manner, framing, now());
+        // 304 never has a body.
+        if !manner.is_head && self.head.status() != 304 {
+            bytes.extend_from_slice(&self.body);
+        }
+        bytes
+    }
+}
+
+/// The head of a shared file.
+pub(super) fn file_head(status: u16) -> Head {
+    safe(status, FILE_POLICY)
+}
+
+/// The head of a stream of events.
+pub(super) fn stream_head() -> Head {
+    safe(200, PAGE_POLICY).with("Content-Type", "text/event-stream").with("Cache-Control", "no-store")
+}
+
+fn safe(status: u16, policy: &'static str) -> Head {
+    Head::new(status)
+        .with("Content-Security-Policy", policy)
+        .with("X-Content-Type-Options", "nosniff")
+        // With `no-referrer` a browser would say that our own forms come from nowhere: `Origin: null`.
+        .with("Referrer-Policy", "same-origin")
+        .with("Cross-Origin-Resource-Policy", "same-origin")
+}
+
+pub(super) fn now() -> HttpDate {
+    HttpDate::from_ns(clock::wall_ns())
+}
