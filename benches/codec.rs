@@ -1,4 +1,5 @@
-//! Speed of what every find goes through: a catalog page and a find reply to bytes and back, and the ranking of candidates.
+//! Speed of what every find goes through: a catalog page and a find reply to bytes and back, and the ranking
+//! of candidates.
 
 use std::hint::black_box;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! Speed of the digests that every piece goes through: MD5 one by one and in lanes, BLAKE3, and both as a downloader verifies.
+//! Speed of the digests that every piece goes through: MD5 one by one and in lanes, BLAKE3, and both as a
+//! downloader verifies.
 
 use std::hint::black_box;
 

@@ -1,14 +1,17 @@
-//! What `scripts/compare` needs exact: the floor, which is the least that moving a file over loopback can cost, and a relay that
-//! watches a source from outside.
+//! What `scripts/compare` needs exact: the floor, which is the least that moving a file over loopback can
+//! cost, and a relay that watches a source from outside.
 //!
-//! - `serve FILE`: listens, sends the file to every connection by sendfile, a thread each. Serves until it is killed.
-//! - `fetch ADDR FILE BYTES`: reads that many bytes from there and writes them to a new file, 1 MiB at a time.
-//! - `relay ADDR`: passes connections on to the listener of a nearpeer node, for use as its `--advertise` address. Prints
-//!   `open` for each connection, `piece UNIX_US` when its first byte of a piece has been passed on, and `end BYTES` when it is over,
-//!   with the bytes of pieces that were passed on.
+//! - `serve FILE`: listens, sends the file to every connection by sendfile, a thread each. Serves until it is
+//!   killed.
+//! - `fetch ADDR FILE BYTES`: reads that many bytes from there and writes them to a new file, 1 MiB at a
+//!   time.
+//! - `relay ADDR`: passes connections on to the listener of a nearpeer node, for use as its `--advertise`
+//!   address. Prints `open` for each connection, `piece UNIX_US` when its first byte of a piece has been
+//!   passed on, and `end BYTES` when it is over, with the bytes of pieces that were passed on.
 //!
-//! `serve` and `relay` print the address that they listen on first. Nothing here checks what it carries, and nothing may: the floor is
-//! what verification, protocol and durability are measured against. `cargo bench` leaves this out, it measures nothing by itself.
+//! `serve` and `relay` print the address that they listen on first. Nothing here checks what it carries, and
+//! nothing may: the floor is what verification, protocol and durability are measured against. `cargo bench`
+//! leaves this out, it measures nothing by itself.
 
 #![allow(clippy::print_stdout, reason = "a script reads standard output")]
 

@@ -1,14 +1,14 @@
 //! The registry at the size it is meant for: 1,000 nodes with 1,000 files each, each name held by 10 nodes.
 //!
-//! Prints the memory per entry, as the growth of this process's resident set while the registry is filled, and times a find and
-//! registrations anew. Must build nothing else before the memory is read.
+//! Prints the memory per entry, as the growth of this process's resident set while the registry is filled,
+//! and times a find and registrations anew. Must build nothing else before the memory is read.
 
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use nearpeer::logic::registry::{Limits, Proof, Registry, SessionId};
+use nearpeer::logic::registry::{Limits, Reachability, Registry, SessionId};
 use nearpeer::types::{
     ContentId, ContentPrefix, FileEntry, FileName, Holding, Md5Digest, Md5Origin, NodeId, Nonce, Query,
 };
@@ -54,7 +54,7 @@ fn register(registry: &mut Registry, node: u64, mut entries: Vec<FileEntry>, now
         let page = entries.split_off(entries.len().saturating_sub(PAGE_LEN));
         registry.stage_register(session, page, now).expect("within the limits");
     }
-    registry.commit_register(session, Proof::Proved, now).expect("within the limits");
+    registry.commit_register(session, Reachability::Proved, now).expect("within the limits");
 }
 
 fn hello(registry: &mut Registry, node: u64, now: Instant) {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use nearpeer::rt::Stop;
-use nearpeer::store::{Dataset, Folders, RealDisk, generate};
+use nearpeer::store::{Dataset, RealDisk, ShareFolders, generate};
 use nearpeer::types::Layout;
 
 fn main() -> ExitCode {
@@ -29,7 +29,7 @@ fn run(arguments: &[String]) -> Result<String, Box<dyn std::error::Error>> {
     let peer = more.first().map_or("peer", String::as_str);
     let seed = more.get(1).map_or(Ok(0), |seed| seed.parse())?;
     let dataset = Dataset { spec: spec.parse()?, peer: peer.to_owned(), seed };
-    let folders = Folders::open(dir, Layout::Flat, None, Arc::new(RealDisk))?;
+    let folders = ShareFolders::open(dir, Layout::Flat, None, Arc::new(RealDisk))?;
     Ok(match generate(&folders, &dataset, &Stop::new()?)? {
         Some(done) => format!("{}: generated {} files, {} bytes", dir.display(), done.files, done.bytes),
         None => format!("{}: has files already, nothing is generated", dir.display()),

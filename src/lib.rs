@@ -1,12 +1,13 @@
 //! nearpeer shares files between machines.
 //!
-//! A *tracker* knows which *node* has which file and which nodes are alive. A node shares one directory and downloads any file of the
-//! swarm by name from the source with the least `latency + 10 * load`, verified piece by piece and retried from the next one.
-//! Threads and channels throughout; no async runtime.
+//! A *tracker* knows which *node* has which file and which nodes are alive. A node shares one directory and
+//! downloads any file of the swarm by name from the source with the least `latency + 10 * load`, verified
+//! piece by piece and retried from the next one. Threads and channels throughout; no async runtime.
 //!
-//! The modules are floors of a house, listed from the ground up; an import only points down (`tests/tidy/` keeps that):
-//! `types` is the vocabulary, `proto` turns bytes into messages, `logic` decides, `rt`, `net`, `store` and `sys` are mechanism,
-//! `discovery`, `tracker`, `node` and `web` are the system, `cli` talks to people. `ARCHITECTURE.md` has the map.
+//! The modules are floors of a house, listed from the ground up; an import only points down (`tests/tidy/`
+//! keeps that): `types` is the vocabulary, `proto` turns bytes into messages, `logic` decides, `rt`, `net`,
+//! `store` and `sys` are mechanism, `discovery`, `tracker`, `node` and `web` are the system, `cli` talks to
+//! people. `ARCHITECTURE.md` has the map.
 
 pub mod types;
 

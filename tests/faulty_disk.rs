@@ -1,6 +1,7 @@
 //! Downloads onto a disk that fails: each disk call of a whole download fails once, in a running node.
 //!
-//! Whatever fails: the error says so, nothing stands under the name, the node goes on, and the next download succeeds and leaves no part.
+//! Whatever fails: the error says so, nothing stands under the name, the node goes on, and the next download
+//! succeeds and leaves no part.
 
 use std::fs;
 use std::path::Path;
@@ -38,7 +39,8 @@ impl World {
         World { tracker, content, _holder: holder, _share: share }
     }
 
-    /// A download by a new node whose disk is `disk`; afterwards the node must still serve, and stop in order.
+    /// A download by a new node whose disk is `disk`; afterwards the node must still serve, and stop in
+    /// order.
     fn download(&self, share: &Path, disk: Arc<dyn Disk>) -> Result<Downloaded, DownloadError> {
         let node = Node::start_on(config(&self.tracker, share), disk).expect("a node");
         let stop = Stop::new().expect("a descriptor");

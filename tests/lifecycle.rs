@@ -35,8 +35,8 @@ fn traces(dir: &Path) -> Traces {
     Traces { threads: count("/proc/self/task"), descriptors: count("/proc/self/fd"), files }
 }
 
-/// What is left, looked at until it equals `expected` or a deadline has passed: a thread that was joined is listed by the system for
-/// some microseconds more.
+/// What is left, looked at until it equals `expected` or a deadline has passed: a thread that was joined is
+/// listed by the system for some microseconds more.
 fn settled(dir: &Path, expected: &Traces) -> Traces {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {

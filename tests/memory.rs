@@ -1,7 +1,8 @@
-//! A large file goes from one node process to another and neither ever holds much of it: peak memory under 64 MiB, equal bytes.
+//! A large file goes from one node process to another and neither ever holds much of it: peak memory under 64
+//! MiB, equal bytes.
 //!
-//! `NEARPEER_PROVE_SIZE` sets the size in bytes; `scripts/prove` runs 5 GiB. The file is sparse, so that making it costs nothing; the
-//! copy is not, and needs its size on the disk of the target directory.
+//! `NEARPEER_PROVE_SIZE` sets the size in bytes; `scripts/prove` runs 5 GiB. The file is sparse, so that
+//! making it costs nothing; the copy is not, and needs its size on the disk of the target directory.
 
 #![allow(clippy::print_stdout, reason = "figures for those who ask with --nocapture")]
 

@@ -1,4 +1,5 @@
-//! Copies of files on nodes that keep them for others: real trackers and nodes on loopback, in this process or in one that is killed.
+//! Copies of files on nodes that keep them for others: real trackers and nodes on loopback, in this process
+//! or in one that is killed.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use nearpeer::node::{Node, NodeConfig};
 use nearpeer::rt::Stop;
 use nearpeer::tracker::{Tracker, TrackerConfig};
-use nearpeer::types::{FileName, Holding, Kind, Query};
+use nearpeer::types::{FileName, FileOrigin, Holding, Query};
 use support::DEADLINE;
 use support::content::noise;
 use tempfile::TempDir;
@@ -129,7 +130,7 @@ fn comes_true(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
 
 /// The replicas of a node that share the directory, by name, and their bytes.
 fn replicas(node: &Node) -> Vec<(String, u64)> {
-    let kept = node.files().into_iter().filter(|file| file.kind == Kind::Replicated);
+    let kept = node.files().into_iter().filter(|file| file.kind == FileOrigin::Replicated);
     kept.map(|file| (file.entry.name.to_string(), file.entry.size_bytes)).collect()
 }
 

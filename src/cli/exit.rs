@@ -1,4 +1,5 @@
-//! Exit codes: one number for each way in which a program or a command can end, stable because scripts read them.
+//! Exit codes: one number for each way in which a program or a command can end, stable because scripts read
+//! them.
 //!
 //! The number of each [`ErrorCode`] is part of the events; here are the other ways to end.
 

@@ -1,8 +1,8 @@
 //! Signals, and every other reason to leave, in one place.
 //!
-//! INT comes from the handler that the program installs, TERM, HUP and QUIT from a thread of their own. The first reason to leave is
-//! kept and triggers one stop that everything watches; a second signal ends the process at once. However it ends, a terminal that was
-//! in raw mode is put back first.
+//! INT comes from the handler that the program installs, TERM, HUP and QUIT from a thread of their own. The
+//! first reason to leave is kept and triggers one stop that everything watches; a second signal ends the
+//! process at once. However it ends, a terminal that was in raw mode is put back first.
 
 use std::io;
 use std::sync::Arc;
@@ -38,9 +38,9 @@ struct Inner {
 }
 
 impl Signals {
-    /// Watches TERM, HUP and QUIT from now on, and survives XFSZ: the write that it tells of fails anyway. A HUP that was ignored at start
-    /// (`nohup`) stays so.
-    /// INT is told by whoever handles it, through [`Signals::interrupt`].
+    /// Watches TERM, HUP and QUIT from now on, and survives XFSZ: the write that it tells of fails anyway. A
+    /// HUP that was ignored at start (`nohup`) stays so. INT is told by whoever handles it, through
+    /// [`Signals::interrupt`].
     ///
     /// # Errors
     /// When the system gives no descriptor, thread or signal handler.
@@ -106,12 +106,14 @@ impl Signals {
         self.0.leave.trigger();
     }
 
-    /// Triggered when the process is to leave; whoever ends for a reason of its own triggers it too, before it stops anything.
+    /// Triggered when the process is to leave; whoever ends for a reason of its own triggers it too, before
+    /// it stops anything.
     pub fn leaving(&self) -> &Stop {
         &self.0.leave
     }
 
-    /// Returns true if and only if what was cancelled was cancelled by Ctrl-C, rather than by whatever else makes the process leave.
+    /// Returns true if and only if what was cancelled was cancelled by Ctrl-C, rather than by whatever else
+    /// makes the process leave.
     pub fn is_cancel(&self) -> bool {
         matches!(*self.0.reason.lock(), None | Some(Reason::Signal(2)))
     }
@@ -124,7 +126,8 @@ impl Signals {
         })
     }
 
-    /// Puts the terminal back as it was at start. One that another job has is left alone: the system would stop us for touching it.
+    /// Puts the terminal back as it was at start. One that another job has is left alone: the system would
+    /// stop us for touching it.
     pub fn restore_terminal(&self) {
         let is_ours = || tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
         if let Some(terminal) = self.0.terminal.as_ref().filter(|_| is_ours()) {

@@ -11,14 +11,15 @@ use crate::rt::Stop;
 use crate::types::{ContentKey, FileEntry, FileName, NodeTraits, Provider, Query};
 
 pub use tracker::client::TrackerClient;
-pub use tracker::session::{News, TrackerClientConfig};
+pub use tracker::session::{TrackerClientConfig, TrackerEvent};
 
 /// A page of names, and whether there are more.
 pub type NamePage = (Vec<FileName>, bool);
 
 /// A way to make one's files known and to learn who has others.
 pub trait Discovery: Send + Sync {
-    /// Says that the catalog has changed. Does not wait; what is published is read from the catalog a little later.
+    /// Says that the catalog has changed. Does not wait; what is published is read from the catalog a little
+    /// later.
     fn publish(&self);
 
     /// Live holders, in no particular order, the own node perhaps among them.
@@ -43,12 +44,12 @@ pub trait PublishedCatalog: Send + Sync {
     fn traits(&self) -> NodeTraits;
 
     /// How it stands with what is kept for others; `None`: nothing is to be asked for.
-    fn keeping(&self) -> Option<Keeping>;
+    fn keeping(&self) -> Option<ReplicaCapacity>;
 }
 
 /// How it stands with what a node keeps for others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Keeping {
+pub struct ReplicaCapacity {
     /// Bytes that there is room for beyond what is running.
     pub room_bytes: u64,
     /// What is being fetched, or is to be.
@@ -57,7 +58,7 @@ pub struct Keeping {
 
 /// So many live copies are wished for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct ReplicationRequest {
     pub content: ContentKey,
     /// What copies are to be called.
     pub name: FileName,

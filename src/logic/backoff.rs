@@ -1,7 +1,8 @@
 //! How long to wait before trying again.
 //!
-//! Pure: the caller waits, on whatever may end the wait early. Pauses grow so that a source in trouble is left alone, and reconnects
-//! are spread so that all nodes of a restarted tracker do not come back in the same instant.
+//! Pure: the caller waits, on whatever may end the wait early. Pauses grow so that a source in trouble is
+//! left alone, and reconnects are spread so that all nodes of a restarted tracker do not come back in the
+//! same instant.
 
 use std::time::Duration;
 

@@ -12,14 +12,14 @@ use crate::types::{ContentKey, NodeId};
 
 /// Transfers under way, each with the number of connections or downloads that make it up. No count is zero.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct LoadCounter {
     uploads: HashMap<(NodeId, ContentKey), usize>,
     downloads: HashMap<ContentKey, usize>,
 }
 
-impl Ledger {
-    pub fn new() -> Ledger {
-        Ledger::default()
+impl LoadCounter {
+    pub fn new() -> LoadCounter {
+        LoadCounter::default()
     }
 
     /// A connection of `asker` has asked for its first piece of `content`.
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn two_connections_of_one_asker_are_one_transfer_until_both_end() {
-        let mut ledger = Ledger::new();
+        let mut ledger = LoadCounter::new();
         ledger.upload_began(NodeId(1), content(1));
         ledger.upload_began(NodeId(1), content(1));
         assert_eq!((ledger.load(), ledger.yours(NodeId(1), content(1))), (1, 1));
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "was not under way")]
     fn an_end_without_a_beginning_is_a_broken_invariant() {
-        let mut ledger = Ledger::new();
+        let mut ledger = LoadCounter::new();
         ledger.upload_began(NodeId(1), content(1));
         ledger.upload_ended(NodeId(2), content(1));
     }
@@ -112,7 +112,7 @@ mod tests {
         fn it_agrees_with_a_list_of_everything_under_way(
             steps in prop::collection::vec((any::<bool>(), prop::option::of(0u128..3), 0u8..3), 0..80),
         ) {
-            let mut ledger = Ledger::new();
+            let mut ledger = LoadCounter::new();
             let mut under_way: Vec<(Option<u128>, u8)> = Vec::new();
             for (begin, asker, number) in steps {
                 if begin {

@@ -1,4 +1,5 @@
-//! How much of something there was lately: a sum for each of the last few minutes' slots. Of fixed size; `now` comes in.
+//! How much of something there was lately: a sum for each of the last few minutes' slots. Of fixed size;
+//! `now` comes in.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,11 +1,14 @@
-//! Which nodes are to get a copy of a content: as many as are missing, the least busy of those that are willing and able.
+//! Which nodes are to get a copy of a content: as many as are missing, the least busy of those that are
+//! willing and able.
 //!
-//! Decides about one content at a time and keeps nothing. A copy is a live node with all of the content; a node never gets a second one.
-//! Copies are for when a machine fails, so those on fewest machines come first: of two nodes of one host the second is taken only when no
-//! other host is left. Then the selection rule holds, as far as a tracker knows: least load first, tasks that were given counting as load;
-//! it knows no latencies, so they are equal for all, and what decides between equals is room, then address. Invariant: nobody is chosen who
-//! has the content, has no room for it, or has [`limits::REPLICA_TASKS_MAX`] tasks, and never more are chosen than are missing. Surplus
-//! copies are nobody's business: whoever has one has it by the will of its owner, and no tracker has anything deleted.
+//! Decides about one content at a time and keeps nothing. A copy is a live node with all of the content; a
+//! node never gets a second one. Copies are for when a machine fails, so those on fewest machines come first:
+//! of two nodes of one host the second is taken only when no other host is left. Then the selection rule
+//! holds, as far as a tracker knows: least load first, tasks that were given counting as load; it knows no
+//! latencies, so they are equal for all, and what decides between equals is room, then address. Invariant:
+//! nobody is chosen who has the content, has no room for it, or has [`limits::REPLICA_TASKS_MAX`] tasks, and
+//! never more are chosen than are missing. Surplus copies are nobody's business: whoever has one has it by
+//! the will of its owner, and no tracker has anything deleted.
 
 use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};

@@ -70,28 +70,28 @@ pub fn rank(candidates: &[Candidate], weight: Millis) -> Vec<Rating> {
 
 /// A source that missing pieces may be given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sharer {
+pub struct WeightedSource {
     pub endpoint: SocketAddr,
     pub latency: Millis,
     /// Transfers there, the asker's own left out, plus the pieces already asked of it that have not arrived.
     pub load: u64,
 }
 
-impl Sharer {
+impl WeightedSource {
     /// The score for the next piece given to it, `weight` being what one unit of load costs.
     pub fn score(&self, weight: Millis) -> Millis {
         self.latency.saturating_add(weight.saturating_mul(self.load))
     }
 }
 
-/// Hands out `missing` pieces one by one, each to the source whose `latency + weight * (load + pieces given to
-/// it)` is least, ties by latency, then address, and returns how many each of `sources` gets, in their order.
-/// Without sources nobody gets anything.
+/// Hands out `missing` pieces one by one, each to the source whose `latency + weight * (load + pieces given
+/// to it)` is least, ties by latency, then address, and returns how many each of `sources` gets, in their
+/// order. Without sources nobody gets anything.
 ///
-/// Scores saturate as in [`rank`], so that one piece goes to the first in rank. Takes time proportional to the
-/// number of sources, however many pieces there are: all scores given out lie below one level, which is found
-/// by halving.
-pub fn share_out(missing: u64, sources: &[Sharer], weight: Millis) -> Vec<u64> {
+/// Scores saturate as in [`rank`], so that one piece goes to the first in rank. Takes time proportional to
+/// the number of sources, however many pieces there are: all scores given out lie below one level, which is
+/// found by halving.
+pub fn share_out(missing: u64, sources: &[WeightedSource], weight: Millis) -> Vec<u64> {
     let first_scores: Vec<u64> = sources.iter().map(|source| source.score(weight).as_micros()).collect();
     let Some(&least) = first_scores.iter().min() else { return Vec::new() };
     let weight = weight.as_micros();
@@ -179,9 +179,9 @@ fn minus(more: Millis, less: Millis) -> Millis {
     Millis::from_micros(more.as_micros().saturating_sub(less.as_micros()))
 }
 
-/// How many nodes say that a name means each content of `holders`: those that have all of it. Replicas say nothing, as they follow from
-/// what others have, and would make a content that one node has made up the equal of any other; only where nobody has anything else do
-/// they count.
+/// How many nodes say that a name means each content of `holders`: those that have all of it. Replicas say
+/// nothing, as they follow from what others have, and would make a content that one node has made up the
+/// equal of any other; only where nobody has anything else do they count.
 pub fn votes<'a>(holders: impl Iterator<Item = &'a Provider>) -> BTreeMap<ContentKey, usize> {
     let mut nodes: BTreeMap<ContentKey, [BTreeSet<NodeId>; 2]> = BTreeMap::new();
     for Provider { node, entry, .. } in holders {
@@ -328,7 +328,11 @@ mod tests {
             let missing = random.random_range(0..60);
             let sources: Vec<_> = candidates
                 .iter()
-                .map(|one| Sharer { endpoint: one.endpoint, latency: one.latency, load: u64::from(one.load) })
+                .map(|one| WeightedSource {
+                    endpoint: one.endpoint,
+                    latency: one.latency,
+                    load: u64::from(one.load),
+                })
                 .collect();
 
             let mut expected = vec![0u64; sources.len()];
@@ -359,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_million_million_pieces_are_shared_out_at_once() {
-        let sharer = |last, latency_ms| Sharer {
+        let sharer = |last, latency_ms| WeightedSource {
             endpoint: SocketAddr::from(([10, 0, 0, last], 5000)),
             latency: Millis::from_ms(latency_ms),
             load: 0,

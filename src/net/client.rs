@@ -192,9 +192,9 @@ impl Client {
         })
     }
 
-    /// Reads from the socket, waiting only if there is nothing. Looks at the stop each time, and at the clock when
-    /// there is nothing: what is here already is not late, even if this process was held up. A frame and a piece have
-    /// an end, so that no flood gets past the deadline for long.
+    /// Reads from the socket, waiting only if there is nothing. Looks at the stop each time, and at the clock
+    /// when there is nothing: what is here already is not late, even if this process was held up. A frame and
+    /// a piece have an end, so that no flood gets past the deadline for long.
     fn read(&mut self, out: &mut [u8], deadline: Instant) -> Result<usize, ClientError> {
         loop {
             if self.stop.is_triggered() {

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rate_limit::Bucket;
+use super::rate_limit::TokenBucket;
 use crate::types::limits;
 
 /// What a front is made of.
@@ -18,19 +18,19 @@ pub struct FrontConfig {
     pub incomplete_max: usize,
     /// The same of one address; usually [`limits::INCOMPLETE_PER_ADDRESS_MAX`].
     pub incomplete_per_address_max: usize,
-    /// Most connections that are idle after a request; the one idle for longest makes room. `None`: no limit but that on descriptors.
-    /// Usually [`limits::IDLE_MAX`].
+    /// Most connections that are idle after a request; the one idle for longest makes room. `None`: no limit
+    /// but that on descriptors. Usually [`limits::IDLE_MAX`].
     pub idle_max: Option<usize>,
-    /// Most bytes kept for connections that do not take their replies, [`limits::OUTPUT_SHARE`] of them for one
-    /// address; usually [`limits::OUTPUT_MAX_BYTES`].
+    /// Most bytes kept for connections that do not take their replies, [`limits::OUTPUT_SHARE`] of them for
+    /// one address; usually [`limits::OUTPUT_MAX_BYTES`].
     pub output_max_bytes: usize,
-    /// Most connections that files are sent to at a time; the one longest without taking a byte makes room. Usually
-    /// [`limits::FILES_SENT_MAX`].
+    /// Most connections that files are sent to at a time; the one longest without taking a byte makes room.
+    /// Usually [`limits::FILES_SENT_MAX`].
     pub files_max: usize,
     /// The same of one address; usually [`limits::FILES_SENT_PER_ADDRESS_MAX`].
     pub files_per_address_max: usize,
     /// What pays for every byte of a file; `None`: no limit.
-    pub rate: Option<Arc<Bucket>>,
+    pub rate: Option<Arc<TokenBucket>>,
     pub deadlines: Deadlines,
 }
 

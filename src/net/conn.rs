@@ -12,13 +12,13 @@ use socket2::SockRef;
 
 use super::config::Deadlines;
 use super::output::Output;
-use super::service::{After, Closed};
+use super::service::{Closed, NextRead};
 use crate::proto::Decode;
 use crate::types::limits;
 
 /// How the connection came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum ConnOrigin {
     Accepted,
     /// Opened by us; the connection and one message have to be there by then (`None` once they are).
     Ours {
@@ -30,7 +30,7 @@ pub(super) enum Origin {
 pub(super) struct Conn<D> {
     pub(super) socket: TcpStream,
     pub(super) peer: SocketAddr,
-    pub(super) origin: Origin,
+    pub(super) origin: ConnOrigin,
     pub(super) decoder: D,
     pub(super) output: Output,
     /// What the socket was found ready for, until its turn.
@@ -67,7 +67,7 @@ pub(super) struct Conn<D> {
 }
 
 impl<D: Decode> Conn<D> {
-    pub(super) fn new(socket: TcpStream, peer: SocketAddr, origin: Origin, now: Instant) -> Conn<D> {
+    pub(super) fn new(socket: TcpStream, peer: SocketAddr, origin: ConnOrigin, now: Instant) -> Conn<D> {
         Conn {
             socket,
             peer,
@@ -125,11 +125,11 @@ impl<D: Decode> Conn<D> {
     }
 
     /// What the service has said after a message.
-    pub(super) fn follow(&mut self, after: After) {
+    pub(super) fn follow(&mut self, after: NextRead) {
         match after {
-            After::Next => {}
-            After::Hold => self.held = true,
-            After::Close => {
+            NextRead::Next => {}
+            NextRead::Hold => self.held = true,
+            NextRead::Close => {
                 self.closing.get_or_insert(Closed::Ours);
             }
         }
@@ -139,7 +139,7 @@ impl<D: Decode> Conn<D> {
     pub(super) fn note_message(&mut self) {
         self.proven = true;
         self.request_since = None;
-        if let Origin::Ours { answer_by } = &mut self.origin {
+        if let ConnOrigin::Ours { answer_by } = &mut self.origin {
             *answer_by = None;
         }
     }
@@ -171,13 +171,13 @@ impl<D: Decode> Conn<D> {
 
     /// Whether it occupies us with something begun and not finished.
     pub(super) fn is_incomplete(&self) -> bool {
-        self.origin == Origin::Accepted
+        self.origin == ConnOrigin::Accepted
             && (self.lingers_until.is_some() || (self.request_since.is_some() && self.output.is_empty()))
     }
 
     /// Whether it waits for a further request, for a limited time.
     pub(super) fn is_idle(&self) -> bool {
-        self.origin == Origin::Accepted
+        self.origin == ConnOrigin::Accepted
             && self.proven
             && self.request_since.is_none()
             && self.output.is_empty()
@@ -189,15 +189,16 @@ impl<D: Decode> Conn<D> {
         self.lingers_until.is_none() && self.output.has_file()
     }
 
-    /// Bytes kept because the other end does not take its replies: those, and the requests behind them. `None`: it owes
-    /// us no reading. What we send of our own accord has a deadline of its own.
+    /// Bytes kept because the other end does not take its replies: those, and the requests behind them.
+    /// `None`: it owes us no reading. What we send of our own accord has a deadline of its own.
     pub(super) fn untaken_bytes(&self) -> Option<usize> {
         let held_bytes = self.output.held_bytes();
-        let is_owed = self.origin == Origin::Accepted && held_bytes > 0;
+        let is_owed = self.origin == ConnOrigin::Accepted && held_bytes > 0;
         is_owed.then(|| held_bytes + self.decoder.waiting_bytes())
     }
 
-    /// What the other end does not take is thrown away, by the system too, which would keep trying for minutes.
+    /// What the other end does not take is thrown away, by the system too, which would keep trying for
+    /// minutes.
     pub(super) fn reset_if_untaken(&self) {
         if !self.output.is_empty() {
             let _has_failed_already = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
@@ -210,7 +211,7 @@ impl<D: Decode> Conn<D> {
             return Some((until, Closed::Ours));
         }
         let answer_by = match self.origin {
-            Origin::Ours { answer_by: Some(at) } => Some(at),
+            ConnOrigin::Ours { answer_by: Some(at) } => Some(at),
             _ => self.request_since.map(|at| at + deadlines.request),
         };
         let sends = !self.connecting && !self.output.is_empty() && self.paced_until.is_none();
@@ -339,7 +340,7 @@ mod tests {
             (
                 "is being opened by us",
                 |conn, now| {
-                    conn.origin = Origin::Ours { answer_by: Some(now + Duration::from_millis(77)) };
+                    conn.origin = ConnOrigin::Ours { answer_by: Some(now + Duration::from_millis(77)) };
                     conn.connecting = true;
                     conn.output.push_bytes(vec![0; 10]);
                 },
@@ -350,7 +351,7 @@ mod tests {
         ];
         for (state, change, interest, due, incomplete) in table {
             let socket = TcpStream::connect(addr).expect("it listens");
-            let mut conn = Conn::new(socket, addr, Origin::Accepted, now);
+            let mut conn = Conn::new(socket, addr, ConnOrigin::Accepted, now);
             change(&mut conn, now);
             conn.note_turn(now);
             let expected = due.map(|(ms, why)| (now + Duration::from_millis(ms), why));

@@ -1,7 +1,8 @@
 //! Who makes room: connections that occupy a front, counted in all, per address and in bytes.
 //!
-//! A front keeps up to four: those with an incomplete request, those that do not take their replies, those that are sent a file, and those
-//! that are idle. Invariant: they can occupy no more than the caps; the oldest goes first, so that a new, honest request is always let in.
+//! A front keeps up to four: those with an incomplete request, those that do not take their replies, those
+//! that are sent a file, and those that are idle. Invariant: they can occupy no more than the caps; the
+//! oldest goes first, so that a new, honest request is always let in.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use crate::types::limits;
 
 /// All connections of a front that are in the way of others.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct EvictionPolicy {
     /// Those with an incomplete request, by when it began.
     incomplete: Occupants,
     /// Those that do not take their replies, by when they last did.
@@ -25,13 +26,13 @@ pub(super) struct Room {
     idle: Option<Occupants>,
 }
 
-impl Room {
-    pub(super) fn new(config: &FrontConfig) -> Room {
+impl EvictionPolicy {
+    pub(super) fn new(config: &FrontConfig) -> EvictionPolicy {
         let bytes = |bytes_max| Cap { count_max: usize::MAX, bytes_max };
         let requests = |count_max| Cap { count_max, bytes_max: limits::INCOMPLETE_MAX_BYTES };
         let output_max_bytes = config.output_max_bytes;
         let files = |count_max| Cap { count_max, bytes_max: usize::MAX };
-        Room {
+        EvictionPolicy {
             incomplete: Occupants::new(
                 requests(config.incomplete_max),
                 requests(config.incomplete_per_address_max),
@@ -45,7 +46,8 @@ impl Room {
         }
     }
 
-    /// Takes note of what `conn` occupies after its turn; [`Room::victim`] of its address tells the consequences.
+    /// Takes note of what `conn` occupies after its turn; [`EvictionPolicy::victim`] of its address tells the
+    /// consequences.
     pub(super) fn settle<D: Decode>(&mut self, id: ConnId, conn: &Conn<D>) {
         let address = conn.peer.ip();
         match conn.is_incomplete() {
@@ -69,7 +71,8 @@ impl Room {
         }
     }
 
-    /// The other end has taken some of its replies; what is left of them is the youngest again once it is settled.
+    /// The other end has taken some of its replies; what is left of them is the youngest again once it is
+    /// settled.
     pub(super) fn took(&mut self, id: ConnId) {
         self.untaken.remove(id);
         self.sent_files.remove(id);

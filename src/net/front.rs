@@ -1,4 +1,4 @@
-//! The readiness loop of one front thread: accepts, reads, hands messages to its service, sends, keeps
+//! The readiness loop of one front thread: accepts, reads, actions messages to its service, sends, keeps
 //! deadlines and caps.
 //!
 //! It waits in one place only. Each connection gets a bounded turn (bytes read, messages handed over, bytes
@@ -21,10 +21,10 @@ use rustix::io::Errno;
 
 use super::client::timespec;
 use super::config::FrontConfig;
-use super::conn::{Conn, Origin};
-use super::eviction::Room;
+use super::conn::{Conn, ConnOrigin};
+use super::eviction::EvictionPolicy;
 use super::listen::{self, dialed};
-use super::service::{Closed, ConnId, Hands, Service};
+use super::service::{Closed, ConnActions, ConnId, Service};
 use super::timers::Timers;
 use crate::proto::Decode;
 use crate::rt::{Mailbox, Stop, clock};
@@ -34,7 +34,8 @@ use crate::types::limits;
 const READ_TURN_BYTES: usize = 64 << 10;
 /// Most messages handed over from one connection in one turn.
 const MESSAGES_TURN: usize = 64;
-/// After this time no further message is handed over in the same turn: some requests cost far more than others.
+/// After this time no further message is handed over in the same turn: some requests cost far more than
+/// others.
 const MESSAGES_TIME: Duration = Duration::from_millis(2);
 /// Most connections accepted in one turn.
 const ACCEPT_TURN: usize = 64;
@@ -94,8 +95,8 @@ pub(super) struct Front<S: Service> {
     turns: VecDeque<ConnId>,
     timers: Timers<Timer>,
     /// Those that are in the way of others.
-    room: Room,
-    pub(super) hands: Hands<S::Session, S::Decoder>,
+    room: EvictionPolicy,
+    pub(super) actions: ConnActions<S::Session, S::Decoder>,
     scratch: Vec<u8>,
     /// Given up for a moment when no other descriptor is left, to turn a client away instead of leaving it
     /// waiting.
@@ -112,7 +113,7 @@ impl<S: Service> Front<S> {
             listener.set_nonblocking(true)?;
             watch_listener(&epoll, listener)?;
         }
-        let room = Room::new(&config);
+        let room = EvictionPolicy::new(&config);
         Ok(Front {
             service,
             config,
@@ -124,7 +125,7 @@ impl<S: Service> Front<S> {
             turns: VecDeque::new(),
             timers: Timers::new(),
             room,
-            hands: Hands::default(),
+            actions: ConnActions::default(),
             scratch: vec![0; READ_TURN_BYTES],
             spare: open_spare(),
             mail_is_left: false,
@@ -223,7 +224,7 @@ impl<S: Service> Front<S> {
         let local = listen::accepted(&socket)?;
         let session = self.service.accepted(peer, local);
         let id = self.new_id();
-        self.insert(id, Conn::new(socket, peer, Origin::Accepted, clock::now()), session);
+        self.insert(id, Conn::new(socket, peer, ConnOrigin::Accepted, clock::now()), session);
         self.obey();
         self.settle(id);
         Ok(())
@@ -233,7 +234,7 @@ impl<S: Service> Front<S> {
         self.mailbox.clear();
         for _ in 0..EVENTS_TURN {
             let Some(event) = self.mailbox.next() else { return };
-            self.service.event(event, &mut self.hands);
+            self.service.event(event, &mut self.actions);
             self.obey();
         }
         self.mail_is_left = true;
@@ -292,7 +293,7 @@ impl<S: Service> Front<S> {
             }
             match conn.decoder.next() {
                 Ok(Some(message)) => {
-                    let after = self.service.message(id, session, message, &mut self.hands);
+                    let after = self.service.message(id, session, message, &mut self.actions);
                     conn.note_message();
                     conn.follow(after);
                 }
@@ -300,7 +301,7 @@ impl<S: Service> Front<S> {
                     conn.backlog = false;
                     return;
                 }
-                Err(error) if conn.origin == Origin::Accepted => {
+                Err(error) if conn.origin == ConnOrigin::Accepted => {
                     if let Some(farewell) = self.service.farewell(&error) {
                         conn.output.push_bytes(farewell);
                     }
@@ -333,7 +334,7 @@ impl<S: Service> Front<S> {
                     self.service.file_sent(session, turn.file_bytes);
                 }
                 for tag in turn.finished {
-                    self.service.sent(id, session, tag, &mut self.hands);
+                    self.service.sent(id, session, tag, &mut self.actions);
                 }
                 self.obey();
             }
@@ -382,13 +383,13 @@ impl<S: Service> Front<S> {
     /// under the last reply.
     fn part(&mut self, id: ConnId, why: &Closed) {
         let Some(Entry { conn, session }) = self.conns.get_mut(&id) else { return };
-        let lingers = conn.origin == Origin::Accepted && !conn.ended;
+        let lingers = conn.origin == ConnOrigin::Accepted && !conn.ended;
         if !lingers || conn.socket.shutdown(Shutdown::Write).is_err() {
             return self.close_and_obey(id, why);
         }
         conn.lingers_until = Some(clock::now() + limits::ms(limits::CLOSE_LINGER_MS));
         if let Some(session) = session.take() {
-            self.service.closed(id, session, why, &mut self.hands);
+            self.service.closed(id, session, why, &mut self.actions);
             self.obey();
         }
         self.settle(id);
@@ -436,7 +437,7 @@ impl<S: Service> Front<S> {
         conn.watched = conn.interest();
         match epoll::add(&self.epoll, &conn.socket, EventData::new_u64(id.0), conn.watched) {
             Ok(()) => drop(self.conns.insert(id, Entry { conn, session: Some(session) })),
-            Err(error) => self.service.closed(id, session, &why(&error.into()), &mut self.hands),
+            Err(error) => self.service.closed(id, session, &why(&error.into()), &mut self.actions),
         }
     }
 
@@ -458,7 +459,7 @@ impl<S: Service> Front<S> {
         }
         drop(conn);
         if let Some(session) = session {
-            self.service.closed(id, session, why, &mut self.hands);
+            self.service.closed(id, session, why, &mut self.actions);
         }
     }
 
@@ -488,7 +489,7 @@ fn watch_listener(epoll: &OwnedFd, listener: &TcpListener) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{After, Bucket, Deadlines, Parts, listen};
+    use crate::net::{Deadlines, DetachedConn, NextRead, TokenBucket, listen};
     use crate::proto::{Decoder, FrameError};
     use crate::rt::{Post, Threads, mailbox};
     use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -521,7 +522,7 @@ mod tests {
     enum Event {
         /// Answers a held request.
         Answer(ConnId, &'static [u8]),
-        Adopt(Parts, Vec<u8>),
+        Adopt(DetachedConn, Vec<u8>),
         Connect(SocketAddr, Duration),
         AskCpu,
     }
@@ -539,20 +540,27 @@ mod tests {
 
         fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) {}
 
-        fn message(&mut self, id: ConnId, _: &mut (), body: &[u8], hands: &mut Hands<()>) -> After {
+        fn message(
+            &mut self,
+            id: ConnId,
+            _: &mut (),
+            body: &[u8],
+            actions: &mut ConnActions<()>,
+        ) -> NextRead {
             match (body[0], self.other.clone()) {
                 (b'h', _) => {
                     self.tell(News::Frame(id, body.to_vec()));
-                    return After::Hold;
+                    return NextRead::Hold;
                 }
                 (b'm', Some(other)) => {
                     let body = body.to_vec();
-                    hands.hand_over(id, move |parts| assert!(other.send(Event::Adopt(parts, body)).is_ok()));
-                    return After::Next;
+                    actions
+                        .hand_over(id, move |parts| assert!(other.send(Event::Adopt(parts, body)).is_ok()));
+                    return NextRead::Next;
                 }
                 (b'f', _) => {
-                    hands.send(id, envelope(body));
-                    hands.send_file(
+                    actions.send(id, envelope(body));
+                    actions.send_file(
                         id,
                         Arc::clone(&self.file),
                         0..self.file_bytes,
@@ -560,22 +568,22 @@ mod tests {
                     );
                 }
                 (b'k' | b'u', _) => {
-                    hands.keep_idle(id, body[0] == b'k');
-                    hands.send(id, envelope(body));
+                    actions.keep_idle(id, body[0] == b'k');
+                    actions.send(id, envelope(body));
                 }
                 (b'b', _) => {
                     self.tell(News::Frame(id, body.to_vec()));
-                    hands.send(id, envelope(&[b'b'; BIG_BYTES]));
+                    actions.send(id, envelope(&[b'b'; BIG_BYTES]));
                 }
                 (b's', _) => {
                     let done = clock::now() + Duration::from_millis(20);
                     while clock::now() < done {}
-                    hands.send(id, envelope(body));
+                    actions.send(id, envelope(body));
                 }
                 (b'!', _) => self.tell(News::Frame(id, body.to_vec())),
-                _ => hands.send(id, envelope(body)),
+                _ => actions.send(id, envelope(body)),
             }
-            if body[0] == b'c' { After::Close } else { After::Next }
+            if body[0] == b'c' { NextRead::Close } else { NextRead::Next }
         }
 
         fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>> {
@@ -583,15 +591,15 @@ mod tests {
             Some(envelope(b"farewell"))
         }
 
-        fn event(&mut self, event: Event, hands: &mut Hands<()>) {
+        fn event(&mut self, event: Event, actions: &mut ConnActions<()>) {
             match event {
                 Event::Answer(id, answer) => {
-                    hands.send(id, envelope(answer));
-                    hands.release(id);
+                    actions.send(id, envelope(answer));
+                    actions.release(id);
                 }
-                Event::Adopt(parts, body) => hands.adopt(parts, (), body),
+                Event::Adopt(parts, body) => actions.adopt(parts, (), body),
                 Event::Connect(endpoint, deadline) => {
-                    hands.connect(endpoint, None, (), envelope(b"!"), deadline)
+                    actions.connect(endpoint, None, (), envelope(b"!"), deadline)
                 }
                 Event::AskCpu => {
                     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("linux");
@@ -601,11 +609,11 @@ mod tests {
             }
         }
 
-        fn sent(&mut self, _: ConnId, _: &mut (), tag: u64, _: &mut Hands<()>) {
+        fn sent(&mut self, _: ConnId, _: &mut (), tag: u64, _: &mut ConnActions<()>) {
             self.tell(News::Sent(tag));
         }
 
-        fn closed(&mut self, _: ConnId, _: (), why: &Closed, _: &mut Hands<()>) {
+        fn closed(&mut self, _: ConnId, _: (), why: &Closed, _: &mut ConnActions<()>) {
             self.tell(News::Closed(why.clone()));
         }
     }
@@ -632,7 +640,7 @@ mod tests {
         files_max: usize,
         output_max_bytes: usize,
         deadlines: Deadlines,
-        rate: Option<Arc<Bucket>>,
+        rate: Option<Arc<TokenBucket>>,
         file: Vec<u8>,
         /// By how many bytes the service believes the file to be longer.
         missing_bytes: u64,
@@ -1097,7 +1105,7 @@ mod tests {
     fn a_limited_upload_rests_between_its_turns_and_answers_meanwhile() {
         let file = noise((64 << 10) + 3000);
         // A full burst at once, then 10 kB/s: the front has 300 ms in which it could spin.
-        let rate = Some(Arc::new(Bucket::new(Some(10_000))));
+        let rate = Some(Arc::new(TokenBucket::new(Some(10_000))));
         let front = Setup { file: file.clone(), rate, ..Setup::default() }.start();
         let (mut client, mut other) = (front.connect(), front.connect());
         client.write_all(&envelope(b"f1")).expect("taken");
@@ -1114,7 +1122,7 @@ mod tests {
     #[test]
     fn two_limited_readers_progress_by_turns() {
         const FILE_BYTES: usize = 300 << 10;
-        let rate = Some(Arc::new(Bucket::new(Some(1_000_000))));
+        let rate = Some(Arc::new(TokenBucket::new(Some(1_000_000))));
         let front = Setup { file: noise(FILE_BYTES), rate, ..Setup::default() }.start();
         let got = [0, 1].map(|_| AtomicUsize::new(0));
         let other_had = std::thread::scope(|scope| {

@@ -26,8 +26,9 @@ pub fn listen(addr: SocketAddr) -> Result<TcpListener, Error> {
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     if addr.ip().is_loopback() {
-        // Within the machine there is no path to be gentle to, and a default that paces, as BBR does, takes a timer for every packet.
-        // What is accepted has this from the start. Every Linux has it; where it may not be chosen, the default stays.
+        // Within the machine there is no path to be gentle to, and a default that paces, as BBR does, takes a
+        // timer for every packet. What is accepted has this from the start. Every Linux has it; where it may
+        // not be chosen, the default stays.
         let _is_not_allowed = socket.set_tcp_congestion(b"reno");
     }
     socket.listen(BACKLOG)?;
@@ -38,8 +39,8 @@ pub fn listen(addr: SocketAddr) -> Result<TcpListener, Error> {
 /// failed, when the socket becomes writable; [`dialed`] then tells which.
 ///
 /// # Errors
-/// When the system refuses at once, for instance because nobody listens there or there is no route; [`ErrorKind::Unsupported`] if
-/// `bind` and `endpoint` are of different families.
+/// When the system refuses at once, for instance because nobody listens there or there is no route;
+/// [`ErrorKind::Unsupported`] if `bind` and `endpoint` are of different families.
 pub(super) fn dial(endpoint: SocketAddr, bind: Option<IpAddr>) -> Result<TcpStream, Error> {
     let socket = Socket::new(Domain::for_address(endpoint), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -86,8 +87,8 @@ pub(super) fn accepted(socket: &TcpStream) -> Result<SocketAddr, Error> {
     socket.local_addr()
 }
 
-/// Has the system find out when the machine at the other end is gone without a word. A connection that may be idle for ever would
-/// otherwise never end.
+/// Has the system find out when the machine at the other end is gone without a word. A connection that may be
+/// idle for ever would otherwise never end.
 fn keep_alive(socket: &SockRef<'_>) -> Result<(), Error> {
     let interval = limits::ms(limits::KEEP_ALIVE_INTERVAL_MS);
     let often = TcpKeepalive::new().with_time(limits::ms(limits::KEEP_ALIVE_MS)).with_interval(interval);

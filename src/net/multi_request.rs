@@ -1,6 +1,6 @@
 //! Asks many peers one question each, all at once, on the calling thread.
 //!
-//! One slow or hostile peer never delays the others, and the whole takes no longer than [`Patience`] says,
+//! One slow or hostile peer never delays the others, and the whole takes no longer than [`Timeouts`] says,
 //! but for answers that are there and held back to play a longer way.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -22,7 +22,7 @@ const READ_BYTES: usize = 16 << 10;
 
 /// One frame for one peer.
 #[derive(Debug, Clone)]
-pub struct Question {
+pub struct Request {
     pub endpoint: SocketAddr,
     /// The request in its envelope.
     pub frame: Vec<u8>,
@@ -34,7 +34,7 @@ pub struct Question {
 
 /// When to stop waiting for those that have not answered.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct Timeouts {
     /// This long after the start if nobody has answered.
     pub silence: Duration,
     /// This long after the first answer.
@@ -43,7 +43,7 @@ pub struct Patience {
 
 /// What a peer answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     /// Body of the one frame that came back.
     pub body: Vec<u8>,
     /// From the moment the request was sent (connection set up before) until the answer was there, as it was,
@@ -59,12 +59,12 @@ pub struct Answer {
 /// When the system cannot wait. A triggered `stop` is no error here: it makes the unanswered ones
 /// [`ClientError::Stopped`].
 pub fn ask_all(
-    questions: &[Question],
+    questions: &[Request],
     bind: Option<IpAddr>,
-    patience: Patience,
+    patience: Timeouts,
     stop: &Stop,
-) -> io::Result<Vec<Result<Answer, ClientError>>> {
-    let mut results: Vec<Option<Result<Answer, ClientError>>> = vec![None; questions.len()];
+) -> io::Result<Vec<Result<Response, ClientError>>> {
+    let mut results: Vec<Option<Result<Response, ClientError>>> = vec![None; questions.len()];
     let mut deadline = clock::now() + patience.silence;
     let mut answered = false;
     let mut held_back_until = clock::now();
@@ -88,7 +88,8 @@ pub fn ask_all(
         if stop.is_triggered() {
             break ClientError::Stopped;
         }
-        // Before the answers are taken: those that are there by now still count, however late this thread comes to look.
+        // Before the answers are taken: those that are there by now still count, however late this thread
+        // comes to look.
         let is_late = clock::now() >= deadline;
         let mut position = 0;
         open.retain_mut(|asking| {
@@ -143,7 +144,7 @@ impl Asking {
     }
 
     /// Goes on as far as it can without waiting; `None` while there is no result.
-    fn go_on(&mut self, frame: &[u8]) -> Option<Result<Answer, ClientError>> {
+    fn go_on(&mut self, frame: &[u8]) -> Option<Result<Response, ClientError>> {
         match self.try_go_on(frame) {
             Ok(answer) => Some(Ok(answer)),
             Err(Pause::Failed(error)) => Some(Err(error)),
@@ -151,7 +152,7 @@ impl Asking {
         }
     }
 
-    fn try_go_on(&mut self, frame: &[u8]) -> Result<Answer, Pause> {
+    fn try_go_on(&mut self, frame: &[u8]) -> Result<Response, Pause> {
         if !self.connected {
             dialed(&self.socket)?;
             self.connected = true;
@@ -173,7 +174,7 @@ impl Asking {
                 let round_trip = clock::now() - sent;
                 // All has been said. Closed in the usual way each question would keep a port for a minute.
                 let _closes_in_the_usual_way = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
-                return Ok(Answer { body: body.to_vec(), round_trip });
+                return Ok(Response { body: body.to_vec(), round_trip });
             }
         }
     }
@@ -201,8 +202,8 @@ mod tests {
     use crate::proto::{decode, frame};
     use std::net::TcpListener;
 
-    const LONG: Patience =
-        Patience { silence: Duration::from_secs(10), after_first: Duration::from_secs(10) };
+    const LONG: Timeouts =
+        Timeouts { silence: Duration::from_secs(10), after_first: Duration::from_secs(10) };
 
     fn listener() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -210,9 +211,9 @@ mod tests {
         (listener, endpoint)
     }
 
-    fn question(endpoint: SocketAddr, message: u32) -> Question {
+    fn question(endpoint: SocketAddr, message: u32) -> Request {
         let frame = frame(&message).expect("fits");
-        Question { endpoint, frame, answer_max_bytes: 4, hold_back: Duration::ZERO }
+        Request { endpoint, frame, answer_max_bytes: 4, hold_back: Duration::ZERO }
     }
 
     /// Answers `count` connections, each with its number plus one.
@@ -236,7 +237,7 @@ mod tests {
         let stop = Stop::new().expect("a descriptor");
         let questions =
             [question(refused, 1), question(silence, 2), question(answered, 3), question(closed, 4)];
-        let patience = Patience { after_first: Duration::from_millis(200), ..LONG };
+        let patience = Timeouts { after_first: Duration::from_millis(200), ..LONG };
         let results = std::thread::scope(|scope| {
             scope.spawn(|| drop(closing.accept()));
             scope.spawn(|| answer(&answering, 1));
@@ -254,7 +255,7 @@ mod tests {
         let (_silent, silence) = listener();
         let stop = Stop::new().expect("a descriptor");
         let questions = [question(silence, 1), question(silence, 2)];
-        let patience = Patience { silence: Duration::from_millis(50), ..LONG };
+        let patience = Timeouts { silence: Duration::from_millis(50), ..LONG };
         let late = ask_all(&questions, None, patience, &stop).expect("the system can wait");
         assert_eq!(late, vec![Err(ClientError::Deadline); 2]);
         std::thread::scope(|scope| {
@@ -270,7 +271,7 @@ mod tests {
         crate::net::raise_file_limit();
         let (answering, endpoint) = listener();
         let stop = Stop::new().expect("a descriptor");
-        let questions: Vec<Question> = (0..600).map(|number| question(endpoint, number)).collect();
+        let questions: Vec<Request> = (0..600).map(|number| question(endpoint, number)).collect();
         let results = std::thread::scope(|scope| {
             scope.spawn(|| answer(&answering, 600));
             ask_all(&questions, None, LONG, &stop).expect("the system can wait")
@@ -285,8 +286,8 @@ mod tests {
         let (answering, endpoint) = listener();
         let stop = Stop::new().expect("a descriptor");
         let hold_back = Duration::from_millis(300);
-        let questions = [Question { hold_back, ..question(endpoint, 1) }, question(endpoint, 2)];
-        let patience = Patience { after_first: Duration::from_millis(100), ..LONG };
+        let questions = [Request { hold_back, ..question(endpoint, 1) }, question(endpoint, 2)];
+        let patience = Timeouts { after_first: Duration::from_millis(100), ..LONG };
         let started = clock::now();
         let results = std::thread::scope(|scope| {
             scope.spawn(|| answer(&answering, 2));

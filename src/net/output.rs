@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use rustix::net::sockopt::set_tcp_cork;
 
-use super::rate_limit::{Bucket, Grant};
+use super::rate_limit::{Grant, TokenBucket};
 
 /// Small pieces of output are joined up to about this size, so that many replies are one write.
 const JOIN_BYTES: usize = 64 << 10;
@@ -37,7 +37,7 @@ enum Piece {
 
 /// What one turn has achieved.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct SendTurn {
     /// Bytes that the system took.
     pub(super) sent_bytes: u64,
     /// Those of them that are of files.
@@ -81,8 +81,8 @@ impl Output {
         self.held_bytes
     }
 
-    /// Sends at most `turn_max` bytes of files, with the bytes between them, as far as the system and the rate allow. Headers do not count,
-    /// so that a file goes out in whole pages.
+    /// Sends at most `turn_max` bytes of files, with the bytes between them, as far as the system and the
+    /// rate allow. Headers do not count, so that a file goes out in whole pages.
     ///
     /// # Errors
     /// When the connection or a file has failed; [`ErrorKind::UnexpectedEof`] if a file has become shorter
@@ -91,12 +91,12 @@ impl Output {
         &mut self,
         mut socket: &TcpStream,
         turn_max: u64,
-        rate: Option<&Bucket>,
+        rate: Option<&TokenBucket>,
         now: Instant,
-    ) -> io::Result<Turn> {
+    ) -> io::Result<SendTurn> {
         // The header of a piece would be a packet of its own, and so would the end of every turn.
         self.cork(socket, self.has_file())?;
-        let mut turn = Turn::default();
+        let mut turn = SendTurn::default();
         // Once per turn: who asked twice would stand before those whose turn is still to come, every time.
         let mut asked_rate = false;
         let mut file_room = turn_max;
@@ -217,7 +217,7 @@ mod tests {
         let mut output = Output::default();
         output.push_file(Arc::new(file), 0..1 << 30, 1);
         let (rate_bytes_per_s, now) = (10 << 30, clock::now());
-        let bucket = Bucket::new(Some(rate_bytes_per_s));
+        let bucket = TokenBucket::new(Some(rate_bytes_per_s));
         let mut sent_bytes = 0;
         loop {
             let turn = output.send(&socket, 200 << 20, Some(&bucket), now).expect("it works");
@@ -250,7 +250,7 @@ mod tests {
             assert_eq!((turn.sent_bytes, is_corked()), (sent_bytes, corked));
         }
         output.push_file(file, 0..3000, 2);
-        let bucket = Bucket::new(Some(1));
+        let bucket = TokenBucket::new(Some(1));
         bucket.take(u64::MAX, now);
         let turn = output.send(&socket, 1000, Some(&bucket), now).expect("it works");
         assert!(turn.wait_until.is_some() && !output.is_empty());

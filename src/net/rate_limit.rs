@@ -15,7 +15,7 @@ const WORTH_WAKING_BYTES: u64 = 16 << 10;
 /// ... but at least this often, so that a low rate still trickles.
 const WAKES_PER_S: u64 = 20;
 
-/// What [`Bucket::take`] gives.
+/// What [`TokenBucket::take`] gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
     /// This many bytes, at least 1 and at most what was wanted.
@@ -28,7 +28,7 @@ pub enum Grant {
 
 /// Shared by all that send under one rate, which may change at any time.
 #[derive(Debug)]
-pub struct Bucket(Mutex<State>);
+pub struct TokenBucket(Mutex<State>);
 
 #[derive(Debug, Clone, Copy)]
 struct State {
@@ -56,13 +56,15 @@ impl State {
     }
 }
 
-impl Bucket {
-    /// A full bucket. Its burst is what the rate gives in 100 ms, at least 64 KiB. A rate of 0 is taken as 1; `None`: no limit.
-    pub fn new(rate_bytes_per_s: Option<u64>) -> Bucket {
-        Bucket(Mutex::new(State::new(rate_bytes_per_s)))
+impl TokenBucket {
+    /// A full bucket. Its burst is what the rate gives in 100 ms, at least 64 KiB. A rate of 0 is taken as 1;
+    /// `None`: no limit.
+    pub fn new(rate_bytes_per_s: Option<u64>) -> TokenBucket {
+        TokenBucket(Mutex::new(State::new(rate_bytes_per_s)))
     }
 
-    /// Changes the rate. Who waits for the old one asks again at the time it was told, which is 1 s off at most.
+    /// Changes the rate. Who waits for the old one asks again at the time it was told, which is 1 s off at
+    /// most.
     pub fn set_rate(&self, rate_bytes_per_s: Option<u64>) {
         *self.0.lock() = State::new(rate_bytes_per_s);
     }
@@ -120,7 +122,7 @@ mod tests {
     #[test]
     fn who_waits_until_then_is_served_then() {
         for rate in [1, 1000, 100 << 10, 1 << 30, u64::MAX / 2] {
-            let (bucket, mut now) = (Bucket::new(Some(rate)), crate::rt::clock::now());
+            let (bucket, mut now) = (TokenBucket::new(Some(rate)), crate::rt::clock::now());
             let mut waits = 0;
             while waits < 5 {
                 match bucket.take(1 << 20, now) {
@@ -144,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_put_back_can_be_taken_again() {
-        let (bucket, now) = (Bucket::new(Some(1000)), crate::rt::clock::now());
+        let (bucket, now) = (TokenBucket::new(Some(1000)), crate::rt::clock::now());
         assert_eq!(bucket.take(u64::MAX, now), Grant::Bytes(BURST_MIN_BYTES));
         bucket.give_back(1000);
         assert!(matches!(bucket.take(u64::MAX, now), Grant::Bytes(999 | 1000)));
@@ -158,7 +160,7 @@ mod tests {
             rate in 1u64..10_000_000,
             asks in prop::collection::vec((0u64..400_000_000, 0u64..1 << 19, 0u64..4), 1..60),
         ) {
-            let (bucket, start) = (Bucket::new(Some(rate)), crate::rt::clock::now());
+            let (bucket, start) = (TokenBucket::new(Some(rate)), crate::rt::clock::now());
             let mut now = start;
             let mut history: Vec<(Instant, u64)> = Vec::new();
             for (pause_ns, want, unsent_quarters) in asks {
@@ -183,7 +185,7 @@ mod tests {
 
         #[test]
         fn a_greedy_taker_gets_the_whole_rate(rate in 100_000u64..100_000_000) {
-            let (bucket, start) = (Bucket::new(Some(rate)), crate::rt::clock::now());
+            let (bucket, start) = (TokenBucket::new(Some(rate)), crate::rt::clock::now());
             let (mut now, mut sum) = (start, 0);
             while now - start < Duration::from_secs(2) {
                 match bucket.take(256 << 10, now) {
@@ -198,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_rate_may_change_at_any_time() {
-        let (bucket, now) = (Bucket::new(None), crate::rt::clock::now());
+        let (bucket, now) = (TokenBucket::new(None), crate::rt::clock::now());
         assert_eq!((bucket.take(u64::MAX, now), bucket.rate_bytes_per_s()), (Grant::All, None));
         bucket.set_rate(Some(1000));
         assert_eq!(bucket.take(u64::MAX, now), Grant::Bytes(BURST_MIN_BYTES));

@@ -1,5 +1,5 @@
-//! What a front thread asks of the program above it: `Service`, and the `Hands` through which a service acts
-//! on connections.
+//! What a front thread asks of the program above it: `Service`, and the `ConnActions` through which a service
+//! acts on connections.
 //!
 //! A service is a function of messages and events: it never touches a socket and never blocks. It acts by
 //! queueing commands, which the front carries out as soon as the call returns.
@@ -18,11 +18,11 @@ pub struct ConnId(pub u64);
 
 /// What becomes of a connection after a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum After {
+pub enum NextRead {
     /// The next message may be handed over, now or when it comes.
     Next,
-    /// No further message is handed over until [`Hands::release`]: the answer to this one comes later and must
-    /// come in order.
+    /// No further message is handed over until [`ConnActions::release`]: the answer to this one comes later
+    /// and must come in order.
     Hold,
     /// Close once everything queued has been sent.
     Close,
@@ -44,8 +44,8 @@ pub enum Closed {
     Stalled,
     /// The bytes were no messages; [`Service::farewell`] was told why.
     Malformed,
-    /// It made room: the caps on incomplete requests were reached and it was the oldest, or those on unsent output and
-    /// it was without progress longest.
+    /// It made room: the caps on incomplete requests were reached and it was the oldest, or those on unsent
+    /// output and it was without progress longest.
     Evicted,
     /// The service closed it, or handed it to another front, or the front stops.
     Ours,
@@ -53,7 +53,7 @@ pub enum Closed {
 
 /// A connection taken out of a front, to be adopted by another one.
 #[derive(Debug)]
-pub struct Parts<D = Decoder> {
+pub struct DetachedConn<D = Decoder> {
     pub socket: TcpStream,
     pub peer: SocketAddr,
     /// Holds what was received beyond the last message handed over.
@@ -74,20 +74,20 @@ pub trait Service {
     /// A connection was accepted. `local` is our end of it.
     fn accepted(&mut self, peer: SocketAddr, local: SocketAddr) -> Self::Session;
 
-    /// A message has arrived, on an accepted connection or one opened with [`Hands::connect`].
+    /// A message has arrived, on an accepted connection or one opened with [`ConnActions::connect`].
     fn message(
         &mut self,
         id: ConnId,
         session: &mut Self::Session,
         message: &<Self::Decoder as Decode>::Message,
-        hands: &mut Hands<Self::Session, Self::Decoder>,
-    ) -> After;
+        actions: &mut ConnActions<Self::Session, Self::Decoder>,
+    ) -> NextRead;
 
     /// The bytes on an accepted connection were no message. What is returned is sent before it is closed.
     fn farewell(&mut self, error: &<Self::Decoder as Decode>::Error) -> Option<Vec<u8>>;
 
     /// Something came through the mailbox.
-    fn event(&mut self, event: Self::Event, hands: &mut Hands<Self::Session, Self::Decoder>);
+    fn event(&mut self, event: Self::Event, actions: &mut ConnActions<Self::Session, Self::Decoder>);
 
     /// So many bytes of queued file ranges were handed to the system just now.
     fn file_sent(&mut self, _session: &mut Self::Session, _bytes: u64) {}
@@ -98,7 +98,7 @@ pub trait Service {
         id: ConnId,
         session: &mut Self::Session,
         tag: u64,
-        hands: &mut Hands<Self::Session, Self::Decoder>,
+        actions: &mut ConnActions<Self::Session, Self::Decoder>,
     );
 
     /// A connection has ended, whoever ended it. Called exactly once for each session but those handed over.
@@ -107,80 +107,80 @@ pub trait Service {
         id: ConnId,
         session: Self::Session,
         why: &Closed,
-        hands: &mut Hands<Self::Session, Self::Decoder>,
+        actions: &mut ConnActions<Self::Session, Self::Decoder>,
     );
 }
 
 /// What a service may do to the connections of its front. Commands for a connection that has ended meanwhile
 /// are void.
 #[derive(Debug)]
-pub struct Hands<S, D: Decode = Decoder> {
-    commands: Vec<Command<S, D>>,
+pub struct ConnActions<S, D: Decode = Decoder> {
+    commands: Vec<ConnCommand<S, D>>,
 }
 
 /// One queued act.
-pub(super) enum Command<S, D: Decode> {
+pub(super) enum ConnCommand<S, D: Decode> {
     Send { to: ConnId, bytes: Vec<u8> },
     SendFile { to: ConnId, file: Arc<File>, range: Range<u64>, tag: u64 },
     Release { conn: ConnId },
     Close { conn: ConnId },
     KeepIdle { conn: ConnId, forever: bool },
     Connect { endpoint: SocketAddr, bind: Option<IpAddr>, session: S, first: Vec<u8>, deadline: Duration },
-    HandOver { conn: ConnId, to: Box<dyn FnOnce(Parts<D>) + Send> },
-    Adopt { parts: Parts<D>, session: S, message: <D::Message as ToOwned>::Owned },
+    HandOver { conn: ConnId, to: Box<dyn FnOnce(DetachedConn<D>) + Send> },
+    Adopt { parts: DetachedConn<D>, session: S, message: <D::Message as ToOwned>::Owned },
 }
 
-impl<S, D: Decode> std::fmt::Debug for Command<S, D> {
+impl<S, D: Decode> std::fmt::Debug for ConnCommand<S, D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Command::Send { .. } => "Send",
-            Command::SendFile { .. } => "SendFile",
-            Command::Release { .. } => "Release",
-            Command::Close { .. } => "Close",
-            Command::KeepIdle { .. } => "KeepIdle",
-            Command::Connect { .. } => "Connect",
-            Command::HandOver { .. } => "HandOver",
-            Command::Adopt { .. } => "Adopt",
+            ConnCommand::Send { .. } => "Send",
+            ConnCommand::SendFile { .. } => "SendFile",
+            ConnCommand::Release { .. } => "Release",
+            ConnCommand::Close { .. } => "Close",
+            ConnCommand::KeepIdle { .. } => "KeepIdle",
+            ConnCommand::Connect { .. } => "Connect",
+            ConnCommand::HandOver { .. } => "HandOver",
+            ConnCommand::Adopt { .. } => "Adopt",
         })
     }
 }
 
-impl<S, D: Decode> Default for Hands<S, D> {
-    fn default() -> Hands<S, D> {
-        Hands { commands: Vec::new() }
+impl<S, D: Decode> Default for ConnActions<S, D> {
+    fn default() -> ConnActions<S, D> {
+        ConnActions { commands: Vec::new() }
     }
 }
 
-impl<S, D: Decode> Hands<S, D> {
+impl<S, D: Decode> ConnActions<S, D> {
     /// Queues bytes, usually a message, behind what is queued already.
     pub fn send(&mut self, to: ConnId, bytes: Vec<u8>) {
-        self.commands.push(Command::Send { to, bytes });
+        self.commands.push(ConnCommand::Send { to, bytes });
     }
 
     /// Queues a range of a file, sent by the system without passing through this process; [`Service::sent`]
     /// is called with `tag` at its end. If the file turns out shorter, the connection is closed.
     pub fn send_file(&mut self, to: ConnId, file: Arc<File>, range: Range<u64>, tag: u64) {
-        self.commands.push(Command::SendFile { to, file, range, tag });
+        self.commands.push(ConnCommand::SendFile { to, file, range, tag });
     }
 
-    /// Ends an [`After::Hold`].
+    /// Ends an [`NextRead::Hold`].
     pub fn release(&mut self, conn: ConnId) {
-        self.commands.push(Command::Release { conn });
+        self.commands.push(ConnCommand::Release { conn });
     }
 
     /// Closes once everything queued has been sent.
     pub fn close(&mut self, conn: ConnId) {
-        self.commands.push(Command::Close { conn });
+        self.commands.push(ConnCommand::Close { conn });
     }
 
     /// Whether the connection may be idle between requests for as long as it likes, or (as at first) for
     /// [`super::Deadlines::idle`].
     pub fn keep_idle(&mut self, conn: ConnId, forever: bool) {
-        self.commands.push(Command::KeepIdle { conn, forever });
+        self.commands.push(ConnCommand::KeepIdle { conn, forever });
     }
 
-    /// Opens a connection, from `bind` if given, sends `first` and waits for one message until `deadline` from
-    /// now. [`Service::closed`] tells of a failure.
+    /// Opens a connection, from `bind` if given, sends `first` and waits for one message until `deadline`
+    /// from now. [`Service::closed`] tells of a failure.
     pub fn connect(
         &mut self,
         endpoint: SocketAddr,
@@ -189,22 +189,22 @@ impl<S, D: Decode> Hands<S, D> {
         first: Vec<u8>,
         deadline: Duration,
     ) {
-        self.commands.push(Command::Connect { endpoint, bind, session, first, deadline });
+        self.commands.push(ConnCommand::Connect { endpoint, bind, session, first, deadline });
     }
 
     /// Takes a connection out of this front and gives it to `to`, once and for good. Its session is dropped
     /// without a call of [`Service::closed`].
-    pub fn hand_over(&mut self, conn: ConnId, to: impl FnOnce(Parts<D>) + Send + 'static) {
-        self.commands.push(Command::HandOver { conn, to: Box::new(to) });
+    pub fn hand_over(&mut self, conn: ConnId, to: impl FnOnce(DetachedConn<D>) + Send + 'static) {
+        self.commands.push(ConnCommand::HandOver { conn, to: Box::new(to) });
     }
 
-    /// Takes in a connection of another front and hands `message`, with which it moved, to
+    /// Takes in a connection of another front and actions `message`, with which it moved, to
     /// [`Service::message`] first.
-    pub fn adopt(&mut self, parts: Parts<D>, session: S, message: <D::Message as ToOwned>::Owned) {
-        self.commands.push(Command::Adopt { parts, session, message });
+    pub fn adopt(&mut self, parts: DetachedConn<D>, session: S, message: <D::Message as ToOwned>::Owned) {
+        self.commands.push(ConnCommand::Adopt { parts, session, message });
     }
 
-    pub(super) fn take(&mut self) -> Vec<Command<S, D>> {
+    pub(super) fn take(&mut self) -> Vec<ConnCommand<S, D>> {
         std::mem::take(&mut self.commands)
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::rt::Feed;
+use crate::rt::Broadcast;
 use crate::store::ShareError;
 use crate::types::{
-    Checksum, ContentKey, FileEntry, FileName, Kind, Layout, Md5Digest, Millis, NodeTraits, Printable,
+    Checksum, ContentKey, FileEntry, FileName, FileOrigin, Layout, Md5Digest, Millis, NodeTraits, Printable,
     ReplicationStatus,
 };
 
@@ -22,7 +22,8 @@ pub struct NodeConfig {
     pub share: PathBuf,
     /// Where the files of each kind stand in it.
     pub layout: Layout,
-    /// Where downloads are placed instead. They are shared only if that lies within the share, under the name that they have there.
+    /// Where downloads are placed instead. They are shared only if that lies within the share, under the name
+    /// that they have there.
     pub save_dir: Option<PathBuf>,
     pub tracker: SocketAddr,
     pub advertise: Option<SocketAddr>,
@@ -42,12 +43,13 @@ pub struct NodeConfig {
     pub membership: Membership,
     /// Go on by itself with downloads that a former run of the node left unfinished.
     pub resume: bool,
-    /// Keep copies of others' files when the tracker asks for it. Nothing is asked of a node without heartbeats.
+    /// Keep copies of others' files when the tracker asks for it. Nothing is asked of a node without
+    /// heartbeats.
     pub accept_replicas: bool,
     /// Most bytes of such copies, those under way included; `None`: as many as the disk has room for.
     pub replica_quota: Option<u64>,
     /// Where the node tells what happens.
-    pub events: Feed,
+    pub events: Broadcast,
 }
 
 impl NodeConfig {
@@ -73,7 +75,7 @@ impl NodeConfig {
             resume: false,
             accept_replicas: false,
             replica_quota: None,
-            events: Feed::default(),
+            events: Broadcast::default(),
         }
     }
 
@@ -92,8 +94,8 @@ impl NodeConfig {
 pub enum Membership {
     /// It listens, registers, locks its share and offers what is in it.
     Member,
-    /// It asks and downloads: no listener, no registration, no lock on the directory, and nothing of it is read but where a download is
-    /// to go. Its port only says which row of the latency file is its own.
+    /// It asks and downloads: no listener, no registration, no lock on the directory, and nothing of it is
+    /// read but where a download is to go. Its port only says which row of the latency file is its own.
     Guest(GuestFolder),
 }
 
@@ -143,12 +145,12 @@ pub struct FindReport {
     /// Holders that did not answer the load probe, and why.
     pub silent: Vec<(SocketAddr, String)>,
     /// What a download would take; `None` where several contents are equally held, or nobody else has any.
-    pub meant: Option<Meant>,
+    pub meant: Option<ResolvedContent>,
 }
 
 /// The content that a name means, and the first of its sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Meant {
+pub struct ResolvedContent {
     pub key: ContentKey,
     pub first: SocketAddr,
 }
@@ -173,7 +175,7 @@ pub struct FoundRow {
 /// A file of the node that is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnFile {
-    pub kind: Kind,
+    pub kind: FileOrigin,
     pub entry: FileEntry,
 }
 

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use super::state::Memory;
+use super::state::NodeState;
 use crate::types::FileName;
 
 /// Answers from memory. Cheap to clone; all clones are of one node.
 #[derive(Debug, Clone)]
 pub struct KnownNames {
-    memory: Arc<Memory>,
+    state: Arc<NodeState>,
     /// At most one page of a tracker's list.
     seen: Arc<Mutex<Vec<FileName>>>,
     is_refreshing: Arc<AtomicBool>,
@@ -22,11 +22,12 @@ pub struct KnownNames {
 pub(super) struct Refreshing(KnownNames);
 
 impl KnownNames {
-    pub(super) fn new(memory: Arc<Memory>) -> KnownNames {
-        KnownNames { memory, seen: Arc::default(), is_refreshing: Arc::default() }
+    pub(super) fn new(state: Arc<NodeState>) -> KnownNames {
+        KnownNames { state, seen: Arc::default(), is_refreshing: Arc::default() }
     }
 
-    /// `None` while somebody is asking already: a tracker that is slow to answer holds up one worker and no more.
+    /// `None` while somebody is asking already: a tracker that is slow to answer holds up one worker and no
+    /// more.
     pub(super) fn refreshing(&self) -> Option<Refreshing> {
         let is_free = !self.is_refreshing.swap(true, Ordering::Relaxed);
         is_free.then(|| Refreshing(self.clone()))
@@ -34,7 +35,7 @@ impl KnownNames {
 
     /// The names known now, sorted.
     pub fn now(&self) -> Vec<FileName> {
-        let mut names: Vec<_> = self.memory.catalog.read().names().cloned().collect();
+        let mut names: Vec<_> = self.state.catalog.read().names().cloned().collect();
         names.extend(self.seen.lock().iter().cloned());
         names.sort_unstable();
         names.dedup();

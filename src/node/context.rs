@@ -7,44 +7,45 @@ use crossbeam_channel::{Sender, bounded, select};
 use parking_lot::Mutex;
 
 use super::api::CommandError;
-use super::download::slots::Turns;
+use super::download::slots::DownloadSlots;
 use super::find::latency::Latencies;
 use super::index::catalog::SharedFile;
 use super::index::indexer;
 use super::jobs::Jobs;
-use super::state::Memory;
-use super::stats::Tally;
+use super::state::NodeState;
+use super::stats::NodeStats;
 use crate::discovery::{DiscoveryError, TrackerClient};
-use crate::net::Bucket;
+use crate::net::TokenBucket;
 use crate::proto::event::Event;
-use crate::rt::{Feed, Stop};
-use crate::store::Folders;
+use crate::rt::{Broadcast, Stop};
+use crate::store::ShareFolders;
 use crate::types::{FileName, Millis};
 
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub(crate) struct Context {
     /// Outgoing connections are bound to it, unless it is unspecified.
     pub(crate) ip: IpAddr,
     /// Where this node is reached, as far as it knows.
     pub(crate) endpoint: SocketAddr,
-    pub(crate) memory: Arc<Memory>,
-    pub(crate) folders: Arc<Folders>,
+    pub(crate) state: Arc<NodeState>,
+    pub(crate) folders: Arc<ShareFolders>,
     pub(crate) discovery: TrackerClient,
     pub(crate) core: Sender<indexer::Event>,
     pub(crate) latencies: Mutex<Arc<Latencies>>,
     pub(crate) emulate_latency: bool,
     pub(crate) load_weight: Millis,
     pub(crate) retries: u32,
-    pub(crate) events: Feed,
+    pub(crate) events: Broadcast,
     /// What pays for every byte that is sent of a file.
-    pub(crate) upload_rate: Arc<Bucket>,
-    pub(crate) turns: Turns,
+    pub(crate) upload_rate: Arc<TokenBucket>,
+    pub(crate) turns: DownloadSlots,
     pub(crate) jobs: Jobs,
-    pub(crate) tally: Mutex<Tally>,
+    pub(crate) tally: Mutex<NodeStats>,
 }
 
-impl Engine {
-    /// The latencies to go by, read again if their file has changed. A file that cannot be used any more is said, and the old table kept.
+impl Context {
+    /// The latencies to go by, read again if their file has changed. A file that cannot be used any more is
+    /// said, and the old table kept.
     pub(crate) fn refreshed_latencies(&self) -> Arc<Latencies> {
         let current = Arc::clone(&self.latencies.lock());
         match current.refreshed() {
@@ -87,8 +88,8 @@ impl Engine {
         }
     }
 
-    /// Tells the core what has happened already, whoever has been cancelled meanwhile, and waits until it knows. The core answers at
-    /// once; an error means that it has ended.
+    /// Tells the core what has happened already, whoever has been cancelled meanwhile, and waits until it
+    /// knows. The core answers at once; an error means that it has ended.
     pub(crate) fn tell_core<T>(
         &self,
         event: impl FnOnce(Sender<T>) -> indexer::Event,

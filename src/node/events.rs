@@ -1,19 +1,20 @@
 //! What a node does and finds, as the events that other programs are told.
 //!
-//! Pure translation, for whoever tells: reports and the progress of downloads in, events out; the time comes in as `now`. A [`Journal`]
-//! paces: bytes are told at most ten times a second, and the last of them always; a file of one piece gets no event for its bytes.
+//! Pure translation, for whoever tells: reports and the progress of downloads in, events out; the time comes
+//! in as `now`. A [`Journal`] paces: bytes are told at most ten times a second, and the last of them always;
+//! a file of one piece gets no event for its bytes.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::api::{
-    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, Meant,
-    Outcome, OwnFile, Progress, ReplicationReport, ScanSummary, StartError,
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, Outcome,
+    OwnFile, Progress, ReplicationReport, ResolvedContent, ScanSummary, StartError,
 };
-use super::jobs::progress::Figures;
-use super::jobs::{Job, JobId, JobState, Origin};
+use super::jobs::progress::DownloadProgress;
+use super::jobs::{Job, JobId, JobSource, JobState};
 use crate::logic::select::{Candidate, LatencyOrigin, Rating};
-use crate::proto::event::{self, ErrorCode, Event, Holder, HolderState, LatencyFrom, Ranked};
+use crate::proto::event::{self, ErrorCode, Event, EventHolder, EventRanked, HolderState, LatencyFrom};
 use crate::types::{ContentKey, ContentPrefix, FileName, Holding, Millis, Query};
 
 /// Bytes are told no more often.
@@ -23,7 +24,7 @@ const BYTES_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Journal {
     name: FileName,
-    figures: Figures,
+    figures: DownloadProgress,
     bytes_every: Duration,
     bytes_told_at: Option<Instant>,
     /// Bytes are known that were not told.
@@ -32,7 +33,7 @@ pub struct Journal {
 
 impl Journal {
     pub fn new(name: FileName) -> Journal {
-        let figures = Figures::default();
+        let figures = DownloadProgress::default();
         Journal { name, figures, bytes_every: BYTES_EVERY, bytes_told_at: None, withheld: false }
     }
 
@@ -81,8 +82,8 @@ impl Journal {
     /// The last events: bytes not yet told, and the good end.
     pub fn done(&mut self, done: &Downloaded, now: Instant) -> Vec<Event> {
         let outcome = match &done.outcome {
-            Outcome::AlreadyHere => event::Outcome::AlreadyHere,
-            Outcome::Fetched { md5, pieces, sources } => event::Outcome::Fetched {
+            Outcome::AlreadyHere => event::EventOutcome::AlreadyHere,
+            Outcome::Fetched { md5, pieces, sources } => event::EventOutcome::Fetched {
                 from: sources.clone(),
                 md5: md5.map(|md5| md5.to_string()),
                 pieces: *pieces,
@@ -117,7 +118,8 @@ impl Journal {
     }
 }
 
-/// The progress that an event tells of; `None` for all others, the end of a download among them. Undoes [`Journal::event`].
+/// The progress that an event tells of; `None` for all others, the end of a download among them. Undoes
+/// [`Journal::event`].
 pub fn progress(event: &Event) -> Option<Progress> {
     let key = |size_bytes, b3: &str| {
         let id = ContentPrefix::from_hex(b3)?.first();
@@ -234,7 +236,7 @@ pub fn job(job: &Job) -> Event {
 }
 
 /// The same of which only the state is known.
-pub(super) fn job_state(id: JobId, request: &DownloadRequest, origin: Origin, state: &JobState) -> Event {
+pub(super) fn job_state(id: JobId, request: &DownloadRequest, origin: JobSource, state: &JobState) -> Event {
     let why = match state {
         JobState::Failed(error) => Some(error.to_string()),
         _ => None,
@@ -248,9 +250,9 @@ pub(super) fn job_state(id: JobId, request: &DownloadRequest, origin: Origin, st
         JobState::Cancelled => event::JobState::Cancelled,
     };
     let origin = match origin {
-        Origin::Asked => event::JobOrigin::Asked,
-        Origin::Background => event::JobOrigin::Background,
-        Origin::Unasked => event::JobOrigin::Unasked,
+        JobSource::Asked => event::JobOrigin::Asked,
+        JobSource::Background => event::JobOrigin::Background,
+        JobSource::Unasked => event::JobOrigin::Unasked,
     };
     let (id, name) = (id.0, request.name.clone());
     Event::Job { id, name, state, origin, done_bytes: None, total_bytes: None, why }
@@ -274,24 +276,24 @@ fn full_holders(group: &FoundGroup) -> usize {
     endpoints.len()
 }
 
-fn holder(row: &FoundRow, meant: Option<Meant>) -> Holder {
-    let told = Holder::of(&row.entry, row.endpoint);
+fn holder(row: &FoundRow, meant: Option<ResolvedContent>) -> EventHolder {
+    let told = EventHolder::of(&row.entry, row.endpoint);
     let Some(Rating { candidate, score }) = row.rating else {
-        return Holder { state: HolderState::Own, have_pieces: told.total_pieces, ..told };
+        return EventHolder { state: HolderState::Own, have_pieces: told.total_pieces, ..told };
     };
-    Holder {
+    EventHolder {
         latency_ms: Some(candidate.latency),
         latency_from: Some(latency_from(candidate.latency_origin)),
         load: Some(candidate.load),
         score_ms: Some(score),
-        chosen: meant == Some(Meant { key: row.entry.key(), first: row.endpoint }),
+        chosen: meant == Some(ResolvedContent { key: row.entry.key(), first: row.endpoint }),
         ..told
     }
 }
 
-fn ranked(rating: &Rating) -> Ranked {
+fn ranked(rating: &Rating) -> EventRanked {
     let candidate = &rating.candidate;
-    Ranked {
+    EventRanked {
         addr: candidate.endpoint,
         latency_ms: candidate.latency,
         latency_from: latency_from(candidate.latency_origin),
@@ -301,7 +303,7 @@ fn ranked(rating: &Rating) -> Ranked {
     }
 }
 
-fn rating(ranked: &Ranked) -> Rating {
+fn rating(ranked: &EventRanked) -> Rating {
     let candidate = Candidate {
         endpoint: ranked.addr,
         latency: ranked.latency_ms,

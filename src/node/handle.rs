@@ -1,7 +1,8 @@
-//! The handle of a running node: starts its threads, runs people's commands on the caller's thread, stops everything in order.
+//! The handle of a running node: starts its threads, runs people's commands on the caller's thread, stops
+//! everything in order.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,28 +16,26 @@ use super::api::{
     NodeConfig, OwnFile, Progress, Ready, ReplicationReport, ScanSummary, StartError,
 };
 use super::completion_names::KnownNames;
-use super::context::Engine;
-use super::download::slots::Turns;
+use super::context::Context;
+use super::download::slots::DownloadSlots;
 use super::find::latency::Latencies;
 use super::find::search;
-use super::index::indexer::{self, Core, CoreParts};
+use super::index::indexer::{self, Indexer, IndexerParts};
 use super::jobs::resume;
-use super::jobs::{Job, JobError, JobId, JobNews, Jobs, Watching};
+use super::jobs::{Job, JobError, JobEvent, JobId, Jobs, Watching};
 use super::replicas::keeper;
 use super::replicas::request;
-use super::serve::control::Control;
+use super::running::Running;
 use super::serve::upload::{Upload, UploadMeter};
-use super::state::Memory;
-use super::stats::Tally;
+use super::state::NodeState;
+use super::stats::NodeStats;
 use super::tracker_events;
 use crate::discovery::{Discovery as _, NamePage, TrackerClient, TrackerClientConfig};
-use crate::net::{Bucket, FrontConfig, front, listen};
-use crate::rt::{Ended, Feed, Pool, Stop, StopReport, Threads, clock, mailbox};
-use crate::store::{self, Disk, Folders, RealDisk};
+use crate::net::{TokenBucket, listen};
+use crate::rt::{Broadcast, Ended, Pool, Stop, StopReport, clock};
+use crate::store::{self, Disk, RealDisk, ShareFolders};
 use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Printable, Query, limits};
 
-/// Threads that send files.
-const UPLOAD_FRONTS: usize = 2;
 /// Threads that scan, hash and verify whole files.
 const WORKERS: usize = 2;
 
@@ -45,7 +44,7 @@ const WORKERS: usize = 2;
 pub struct Node {
     addr: SocketAddr,
     started_at: Instant,
-    engine: Arc<Engine>,
+    context: Arc<Context>,
     pool: Pool,
     first_scan: Receiver<ScanSummary>,
     known_names: KnownNames,
@@ -55,18 +54,9 @@ pub struct Node {
     running: Running,
 }
 
-/// The threads, and what stops when. Stops and joins them when dropped, so that a start that fails halfway leaves nothing behind.
-#[derive(Debug)]
-struct Running {
-    threads: Threads,
-    commands: Stop,
-    announce: Stop,
-    rest: Stop,
-}
-
 impl Node {
-    /// Binds, takes the share, starts the threads. Does not wait for the tracker or the scan. A [`Membership::Guest`] does neither bind
-    /// nor lock nor scan.
+    /// Binds, takes the share, starts the threads. Does not wait for the tracker or the scan. A
+    /// [`Membership::Guest`] does neither bind nor lock nor scan.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
@@ -85,14 +75,14 @@ impl Node {
         let save_dir = config.save_dir.as_deref();
         let (folders, listener) = match &config.membership {
             Membership::Member => {
-                let folders = Folders::open(&config.share, config.layout, save_dir, disk)?;
+                let folders = ShareFolders::open(&config.share, config.layout, save_dir, disk)?;
                 (folders, Some(Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?)))
             }
             Membership::Guest(folder) => {
                 let visited = match folder {
-                    GuestFolder::Nowhere => Folders::nowhere(disk),
-                    GuestFolder::Share => Folders::visit(&config.share, disk),
-                    GuestFolder::File(name) => Folders::visit_file(&config.share, name.clone(), disk),
+                    GuestFolder::Nowhere => ShareFolders::nowhere(disk),
+                    GuestFolder::Share => ShareFolders::visit(&config.share, disk),
+                    GuestFolder::File(name) => ShareFolders::visit_file(&config.share, name.clone(), disk),
                 };
                 (visited?, None)
             }
@@ -103,23 +93,23 @@ impl Node {
         let latencies = Latencies::new(me, config.default_latency, &config.latency)
             .map_err(|error| StartError::Latency { path: error.path, why: error.why })?;
 
-        let memory = Arc::new(Memory::new(NodeId(SmallRng::from_os_rng().random()), config.traits()));
+        let state = Arc::new(NodeState::new(NodeId(SmallRng::from_os_rng().random()), config.traits()));
         let running = Running::new()?;
         let threads = &running.threads;
 
         let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, threads, &running.rest)?;
-        let news = tracker_events::hear(Arc::clone(&memory), config.events.clone());
+        let news = tracker_events::hear(Arc::clone(&state), config.events.clone());
         let client_config = TrackerClientConfig {
             tracker: config.tracker,
-            node: memory.node,
+            node: state.node,
             ip: config.ip,
             port: addr.port(),
             advertise: config.advertise,
             heartbeat: config.heartbeat.filter(|_| is_member),
             registers: is_member,
         };
-        let catalog = Arc::clone(&memory);
-        let nonce = Arc::clone(&memory.nonce);
+        let catalog = Arc::clone(&state);
+        let nonce = Arc::clone(&state.nonce);
         let discovery =
             TrackerClient::start(client_config, catalog, nonce, news, threads, &running.announce)?;
 
@@ -129,8 +119,8 @@ impl Node {
             // There is nothing to wait for.
             let _has_room = first_scan_sender.try_send(ScanSummary::default());
         }
-        let core = Core::new(CoreParts {
-            memory: Arc::clone(&memory),
+        let core = Indexer::new(IndexerParts {
+            state: Arc::clone(&state),
             folders: Arc::clone(&folders),
             discovery: Arc::new(discovery.clone()),
             pool: pool.clone(),
@@ -141,18 +131,18 @@ impl Node {
         });
         threads.spawn("core", move || core.run())?;
 
-        let upload_rate = Arc::new(Bucket::new(config.max_upload));
+        let upload_rate = Arc::new(TokenBucket::new(config.max_upload));
         if let Some(listener) = listener {
             let upload =
-                Upload { memory: Arc::clone(&memory), folders: Arc::clone(&folders), core: to_core.clone() };
+                Upload { state: Arc::clone(&state), folders: Arc::clone(&folders), core: to_core.clone() };
             running.serve_peers(listener, &upload, &upload_rate)?;
         }
 
-        let known_names = KnownNames::new(Arc::clone(&memory));
-        let engine = Arc::new(Engine {
+        let known_names = KnownNames::new(Arc::clone(&state));
+        let context = Arc::new(Context {
             ip: config.ip,
             endpoint: config.advertise.unwrap_or(me),
-            memory,
+            state,
             folders,
             discovery,
             core: to_core,
@@ -161,28 +151,28 @@ impl Node {
             load_weight: config.load_weight,
             retries: config.retries,
             upload_rate,
-            turns: Turns::default(),
+            turns: DownloadSlots::default(),
             jobs: Jobs::start(config.events.clone(), threads, &running.commands)?,
             events: config.events,
             tally: Mutex::default(),
         });
         if is_member {
-            resume::tidy_up(&engine);
+            resume::tidy_up(&context);
         }
         if config.resume && is_member {
-            let (engine, stop) = (Arc::clone(&engine), running.commands.clone());
-            threads.spawn("resume", move || resume::run(&engine, &stop))?;
+            let (context, stop) = (Arc::clone(&context), running.commands.clone());
+            threads.spawn("resume", move || resume::run(&context, &stop))?;
         }
-        if engine.memory.replicas.is_willing() {
-            let (engine, stop) = (Arc::clone(&engine), running.commands.clone());
-            threads.spawn("replicas", move || keeper::run(&engine, &stop))?;
+        if context.state.replicas.is_willing() {
+            let (context, stop) = (Arc::clone(&context), running.commands.clone());
+            threads.spawn("replicas", move || keeper::run(&context, &stop))?;
         } else if config.accept_replicas {
-            engine.warn("no replicas are kept: without heartbeats nothing is asked for".into());
+            context.warn("no replicas are kept: without heartbeats nothing is asked for".into());
         }
         Ok(Node {
             addr,
             started_at: clock::now(),
-            engine,
+            context,
             pool,
             first_scan,
             known_names,
@@ -197,8 +187,8 @@ impl Node {
         self.addr
     }
 
-    /// Waits until the node is registered and its first scan published, or 2 s after start if the scan takes longer. The end of the scan is
-    /// told by a notice.
+    /// Waits until the node is registered and its first scan published, or 2 s after start if the scan takes
+    /// longer. The end of the scan is told by a notice.
     ///
     /// # Errors
     /// [`CommandError::NoTracker`] unless the node was to wait for it, [`CommandError::Cancelled`].
@@ -212,12 +202,12 @@ impl Node {
         let mut told = None;
         loop {
             let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
-            match self.engine.discovery.publish_now(deadline, cancel) {
+            match self.context.discovery.publish_now(deadline, cancel) {
                 Ok(()) => break,
                 Err(error) if !self.wait_for_tracker => return Err(error.into()),
                 Err(error) => {
                     if told.as_ref() != Some(&error) {
-                        self.engine.warn(format!("{error}; it is tried again"));
+                        self.context.warn(format!("{error}; it is tried again"));
                         told = Some(error);
                     }
                     if cancel.wait_until(clock::now() + limits::ms(limits::RECONNECT_JITTER_MS)) {
@@ -237,11 +227,11 @@ impl Node {
     /// # Errors
     /// [`CommandError::Share`], [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
     pub fn update_list(&self, cancel: &Stop) -> Result<ScanSummary, CommandError> {
-        let scanned = self.engine.ask_core(indexer::Event::Rescan, cancel)?;
+        let scanned = self.context.ask_core(indexer::Event::Rescan, cancel)?;
         let summary = scanned.map_err(|why| CommandError::Share(Printable(&why).to_string()))?;
         let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
-        self.engine.discovery.publish_now(deadline, cancel)?;
-        self.engine.memory.replicas.look_again();
+        self.context.discovery.publish_now(deadline, cancel)?;
+        self.context.state.replicas.look_again();
         Ok(summary)
     }
 
@@ -250,12 +240,12 @@ impl Node {
     /// # Errors
     /// [`CommandError`]; `NoneAnswered` if holders are known and not one answered.
     pub fn find(&self, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
-        search::search(&self.engine, query, cancel)
+        search::search(&self.context, query, cancel)
     }
 
     /// What happens at this node.
-    pub fn events(&self) -> &Feed {
-        &self.engine.events
+    pub fn events(&self) -> &Broadcast {
+        &self.context.events
     }
 
     /// Downloads a file, on this thread, to where downloads are placed.
@@ -268,7 +258,7 @@ impl Node {
         cancel: &Stop,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Downloaded, DownloadError> {
-        self.engine.jobs.run(&self.engine, request, cancel, progress)
+        self.context.jobs.run(&self.context, request, cancel, progress)
     }
 
     /// Has a file downloaded into the share with nobody waiting; [`Node::watch`] tells of it.
@@ -276,12 +266,13 @@ impl Node {
     /// # Errors
     /// [`JobError::TooMany`].
     pub fn start_download(&self, request: DownloadRequest) -> Result<JobId, JobError> {
-        self.engine.jobs.start_download(&self.engine, request)
+        self.context.jobs.start_download(&self.context, request)
     }
 
-    /// Every download of this node, the oldest first; of those that have ended the last [`limits::JOBS_ENDED_MAX`].
+    /// Every download of this node, the oldest first; of those that have ended the last
+    /// [`limits::JOBS_ENDED_MAX`].
     pub fn jobs(&self) -> Vec<Job> {
-        self.engine.jobs.all()
+        self.context.jobs.all()
     }
 
     /// Stops a download for now, whoever asked for it. What was fetched is kept.
@@ -289,7 +280,7 @@ impl Node {
     /// # Errors
     /// [`JobError`].
     pub fn pause(&self, id: JobId) -> Result<(), JobError> {
-        self.engine.jobs.pause(&self.engine, id)
+        self.context.jobs.pause(&self.context, id)
     }
 
     /// Has a paused download go on.
@@ -297,7 +288,7 @@ impl Node {
     /// # Errors
     /// [`JobError`]; `Pausing` while it has not stopped yet.
     pub fn resume(&self, id: JobId) -> Result<(), JobError> {
-        self.engine.jobs.resume(&self.engine, id)
+        self.context.jobs.resume(&self.context, id)
     }
 
     /// Ends a download, whoever asked for it. What was fetched is kept for the next download of the content.
@@ -305,33 +296,36 @@ impl Node {
     /// # Errors
     /// [`JobError`].
     pub fn cancel(&self, id: JobId) -> Result<(), JobError> {
-        self.engine.jobs.cancel(&self.engine, id)
+        self.context.jobs.cancel(&self.context, id)
     }
 
-    /// Has `watcher` told of every download until what is returned is dropped. It is called on the download's thread and must not wait.
-    pub fn watch(&self, watcher: impl Fn(&JobNews<'_>) + Send + Sync + 'static) -> Watching {
-        self.engine.jobs.watch(watcher)
+    /// Has `watcher` told of every download until what is returned is dropped. It is called on the download's
+    /// thread and must not wait.
+    pub fn watch(&self, watcher: impl Fn(&JobEvent<'_>) + Send + Sync + 'static) -> Watching {
+        self.context.jobs.watch(watcher)
     }
 
-    /// Has the tracker see to `copies` live copies of what `query` means, on nodes that keep replicas; 0 takes that back. The wish stays
-    /// with the tracker; a restarted one is told it again while this node runs. Does not wait for the copies.
+    /// Has the tracker see to `copies` live copies of what `query` means, on nodes that keep replicas; 0
+    /// takes that back. The wish stays with the tracker; a restarted one is told it again while this node
+    /// runs. Does not wait for the copies.
     ///
     /// # Errors
-    /// [`DownloadError::NotFound`] if no live node has all of it, [`DownloadError::Ambiguous`] if the query means several contents alike;
-    /// [`DownloadError::Command`] if the tracker could not be asked, or refuses.
+    /// [`DownloadError::NotFound`] if no live node has all of it, [`DownloadError::Ambiguous`] if the query
+    /// means several contents alike; [`DownloadError::Command`] if the tracker could not be asked, or
+    /// refuses.
     pub fn replicate(
         &self,
         query: &Query,
         copies: u32,
         cancel: &Stop,
     ) -> Result<ReplicationReport, DownloadError> {
-        request::replicate(&self.engine, query, copies, cancel)
+        request::replicate(&self.context, query, copies, cancel)
     }
 
-    /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by itself any more. What it has
-    /// fetched stays for the next download of the same content.
+    /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by
+    /// itself any more. What it has fetched stays for the next download of the same content.
     pub fn set_aside(&self, name: &FileName) {
-        resume::set_aside(&self.engine, name);
+        resume::set_aside(&self.context, name);
     }
 
     /// The load of the node at `endpoint`.
@@ -339,12 +333,12 @@ impl Node {
     /// # Errors
     /// [`CommandError::Unreachable`] or [`CommandError::Cancelled`].
     pub fn load_of(&self, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
-        search::load_of(&self.engine, endpoint, cancel)
+        search::load_of(&self.context, endpoint, cancel)
     }
 
     /// The own files that are published, by name.
     pub fn files(&self) -> Vec<OwnFile> {
-        let catalog = self.engine.memory.catalog.read();
+        let catalog = self.context.state.catalog.read();
         catalog
             .files()
             .map(|file| OwnFile { kind: file.kind, entry: FileEntry::clone(&file.entry) })
@@ -356,7 +350,7 @@ impl Node {
     /// # Errors
     /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
     pub fn nodes(&self, cancel: &Stop) -> Result<Vec<NodeSummary>, CommandError> {
-        Ok(self.engine.discovery.nodes(cancel)?)
+        Ok(self.context.discovery.nodes(cancel)?)
     }
 
     /// A page of the names that the tracker has live holders of, in order, those after `after`.
@@ -364,14 +358,15 @@ impl Node {
     /// # Errors
     /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
     pub fn swarm_names(&self, after: Option<FileName>, cancel: &Stop) -> Result<NamePage, CommandError> {
-        Ok(self.engine.discovery.names(after, cancel)?)
+        Ok(self.context.discovery.names(after, cancel)?)
     }
 
-    /// Has the tracker tell others that this node has an HTTP server at this port of its address (0 or `None`: that it has none), so that
-    /// links can lead there. Does not wait; to be called as soon as the server is bound, and again when it is gone.
+    /// Has the tracker tell others that this node has an HTTP server at this port of its address (0 or
+    /// `None`: that it has none), so that links can lead there. Does not wait; to be called as soon as the
+    /// server is bound, and again when it is gone.
     pub fn announce_http(&self, port: Option<u16>) {
-        self.engine.memory.traits.lock().http_port = port.filter(|port| *port != 0);
-        self.engine.discovery.publish();
+        self.context.state.traits.lock().http_port = port.filter(|port| *port != 0);
+        self.context.discovery.publish();
     }
 
     /// Names for completion, kept up to date by [`Node::refresh_names`].
@@ -382,37 +377,37 @@ impl Node {
     /// Has the names seen at the tracker brought up to date, some time soon. Does not wait.
     pub fn refresh_names(&self) {
         let Some(turn) = self.known_names.refreshing() else { return };
-        let (engine, stop) = (Arc::clone(&self.engine), self.running.commands.clone());
+        let (context, stop) = (Arc::clone(&self.context), self.running.commands.clone());
         let _pool_is_busy = self.pool.try_run(move || {
             // One page is enough for completion.
-            if let Ok((names, _)) = engine.discovery.names(None, &stop) {
+            if let Ok((names, _)) = context.discovery.names(None, &stop) {
                 turn.saw(names);
             }
         });
     }
 
-    pub(super) fn engine(&self) -> &Arc<Engine> {
-        &self.engine
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
     }
 
     /// What was found and downloaded since the start.
-    pub fn tally(&self) -> Tally {
-        self.engine.tally.lock().clone()
+    pub fn tally(&self) -> NodeStats {
+        self.context.tally.lock().clone()
     }
 
     /// What is uploaded, for whoever shows it.
     pub fn upload_meter(&self) -> UploadMeter {
-        UploadMeter::new(Arc::clone(&self.engine.memory))
+        UploadMeter::new(Arc::clone(&self.context.state))
     }
 
     /// The rate of all uploads together, in bytes per second; `None`: no limit.
     pub fn max_upload(&self) -> Option<u64> {
-        self.engine.upload_rate.rate_bytes_per_s()
+        self.context.upload_rate.rate_bytes_per_s()
     }
 
     /// Changes that rate, for what is being sent too.
     pub fn set_max_upload(&self, rate_bytes_per_s: Option<u64>) {
-        self.engine.upload_rate.set_rate(rate_bytes_per_s);
+        self.context.upload_rate.set_rate(rate_bytes_per_s);
     }
 
     /// Delivers each thread that ends; one that ends before `stop` is a fault.
@@ -420,67 +415,20 @@ impl Node {
         self.running.threads.ended()
     }
 
-    /// Leaves the tracker, ends transfers, joins every thread; at most 5 s. Of no use afterwards, but that it holds the
-    /// share until it is dropped.
+    /// Leaves the tracker, ends transfers, joins every thread; at most 5 s. Of no use afterwards, but that it
+    /// holds the share until it is dropped.
     pub fn stop(&self) -> StopReport {
         self.stop_by(clock::now() + limits::ms(limits::STOP_DEADLINE_MS))
     }
 
     /// The same for who has other things to stop by then.
     pub fn stop_by(&self, deadline: Instant) -> StopReport {
-        let left = || self.engine.discovery.wait_until_left(deadline);
+        let left = || self.context.discovery.wait_until_left(deadline);
         let report = self.running.stop(deadline, left);
         if self.leaves_no_trace {
-            store::leave_no_trace(&self.engine.folders.downloads());
+            store::leave_no_trace(&self.context.folders.downloads());
         }
         report
-    }
-}
-
-impl Running {
-    fn new() -> std::io::Result<Running> {
-        let (commands, announce, rest) = (Stop::new()?, Stop::new()?, Stop::new()?);
-        Ok(Running { threads: Threads::new(), commands, announce, rest })
-    }
-
-    /// Starts the control front and the upload fronts.
-    fn serve_peers(
-        &self,
-        listener: Arc<TcpListener>,
-        upload: &Upload,
-        rate: &Arc<Bucket>,
-    ) -> std::io::Result<()> {
-        let mut upload_fronts = Vec::new();
-        for number in 1..=UPLOAD_FRONTS {
-            let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
-            upload_fronts.push(post);
-            let (upload, stop) = (upload.clone(), self.rest.clone());
-            let config = FrontConfig { rate: Some(Arc::clone(rate)), ..FrontConfig::default() };
-            let name = format!("upload-{number}");
-            self.threads.spawn_fallible(&name, move || front::run(upload, config, mail, stop))?;
-        }
-        let (_, mail) = mailbox(1)?;
-        let control = Control { memory: Arc::clone(&upload.memory), upload_fronts, next_upload_front: 0 };
-        let config = FrontConfig { listener: Some(listener), ..FrontConfig::default() };
-        let stop = self.rest.clone();
-        self.threads.spawn_fallible("control", move || front::run(control, config, mail, stop))
-    }
-
-    /// Commands first, then the announce thread, which `left` waits for: nobody should be sent here any more before the fronts are gone.
-    fn stop(&self, deadline: Instant, left: impl FnOnce()) -> StopReport {
-        self.commands.trigger();
-        self.announce.trigger();
-        left();
-        self.rest.trigger();
-        self.threads.join(deadline)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // After a stop in order there is nothing left to end.
-        let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
-        let _nobody_asks = self.stop(deadline, || {});
     }
 }
 

@@ -1,7 +1,8 @@
-//! What the node's fronts answer from: the catalog, unfinished downloads, the load, who we are. Shared by all its threads.
+//! What the node's fronts answer from: the catalog, unfinished downloads, the load, who we are. Shared by all
+//! its threads.
 //!
-//! Each field has its own lock; a lock is a leaf, held for a look-up and never while sending, waiting or touching a file. The catalog is
-//! written by the core alone.
+//! Each field has its own lock; a lock is a leaf, held for a look-up and never while sending, waiting or
+//! touching a file. The catalog is written by the core alone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -11,12 +12,12 @@ use parking_lot::{Mutex, RwLock};
 use super::index::catalog::Catalog;
 use super::replicas::keeper::Replicas;
 use super::serve::partials::Partials;
-use crate::discovery::{Changes, Keeping, PublishedCatalog};
-use crate::logic::load::Ledger;
+use crate::discovery::{Changes, PublishedCatalog, ReplicaCapacity};
+use crate::logic::load::LoadCounter;
 use crate::types::{FileEntry, NodeId, NodeTraits, Nonce};
 
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct NodeState {
     pub(crate) node: NodeId,
     /// What the listener shows to a tracker's call-back; set by the announce thread.
     pub(crate) nonce: Arc<Mutex<Option<Nonce>>>,
@@ -25,16 +26,16 @@ pub(crate) struct Memory {
     /// What the tracker is told about this node.
     pub(crate) traits: Mutex<NodeTraits>,
     pub(crate) partials: Mutex<Partials>,
-    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) ledger: Mutex<LoadCounter>,
     /// The first scan is over.
     pub(crate) is_scanned: AtomicBool,
     /// Bytes of pieces that were sent whole since the start.
     pub(crate) sent_bytes: AtomicU64,
 }
 
-impl Memory {
-    pub(crate) fn new(node: NodeId, traits: NodeTraits) -> Memory {
-        Memory {
+impl NodeState {
+    pub(crate) fn new(node: NodeId, traits: NodeTraits) -> NodeState {
+        NodeState {
             node,
             nonce: Arc::default(),
             catalog: RwLock::default(),
@@ -48,7 +49,7 @@ impl Memory {
     }
 }
 
-impl PublishedCatalog for Memory {
+impl PublishedCatalog for NodeState {
     fn snapshot(&self) -> (u64, Vec<Arc<FileEntry>>) {
         let catalog = self.catalog.read();
         (catalog.version(), catalog.published().cloned().collect())
@@ -67,7 +68,7 @@ impl PublishedCatalog for Memory {
         *self.traits.lock()
     }
 
-    fn keeping(&self) -> Option<Keeping> {
+    fn keeping(&self) -> Option<ReplicaCapacity> {
         self.replicas.keeping()
     }
 }

@@ -1,6 +1,7 @@
 //! What a node has found and downloaded since it started, whoever asked for it, added up for `stats`.
 //!
-//! Pure: durations and sizes come in. Figures are whole numbers with their unit in the name; what has no sample has no value.
+//! Pure: durations and sizes come in. Figures are whole numbers with their unit in the name; what has no
+//! sample has no value.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::proto::event::Event;
 
 /// Finds and downloads that ended well.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
+pub struct NodeStats {
     find_us: Samples,
     download_bytes: u64,
     download_bytes_per_s: Samples,
@@ -24,7 +25,7 @@ struct Samples {
     most: u64,
 }
 
-impl Tally {
+impl NodeStats {
     pub fn found(&mut self, took: Duration) {
         self.find_us.saw(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
@@ -82,7 +83,7 @@ impl Samples {
 mod tests {
     use super::*;
 
-    fn check(tally: &Tally, expected: &[(&str, Option<u64>)]) {
+    fn check(tally: &NodeStats, expected: &[(&str, Option<u64>)]) {
         let events = tally.events();
         for (name, value) in expected {
             assert!(events.contains(&stat(name, *value)), "{name} {value:?}: {events:#?}");
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn figures_add_up_and_what_has_no_sample_has_no_value() {
-        let mut tally = Tally::default();
+        let mut tally = NodeStats::default();
         check(&tally, &[("finds", Some(0)), ("find_mean_us", None), ("downloaded_bytes", Some(0))]);
         for us in [2, 4, 4, 4, 5, 5, 7, 9] {
             tally.found(Duration::from_micros(us));

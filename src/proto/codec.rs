@@ -1,7 +1,9 @@
-//! The encoding of frame bodies: bincode 2, little endian, fixed-width integers. The only file that names bincode.
+//! The encoding of frame bodies: bincode 2, little endian, fixed-width integers. The only file that names
+//! bincode.
 //!
-//! Strict: a body is one value, nothing more. The limit keeps a claimed length from being allocated; sequences grow with the bytes
-//! that are there, never with the count that was claimed. No wire type is zero-sized or recursive.
+//! Strict: a body is one value, nothing more. The limit keeps a claimed length from being allocated;
+//! sequences grow with the bytes that are there, never with the count that was claimed. No wire type is
+//! zero-sized or recursive.
 
 use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian};
 use bincode::error::DecodeError;

@@ -2,7 +2,8 @@
 
 use std::fmt::{Debug, Display};
 
-/// Cuts a byte stream into messages, however it was split on the way. A new one waits for the first byte of a connection.
+/// Cuts a byte stream into messages, however it was split on the way. A new one waits for the first byte of a
+/// connection.
 pub trait Decode: Default + Debug + Send + 'static {
     /// What is handed over, borrowed from the decoder.
     type Message: ToOwned + ?Sized + 'static;

@@ -1,8 +1,10 @@
-//! Events: what the programs tell other programs, one JSON object a line. `docs/events.schema.json` is their schema.
+//! Events: what the programs tell other programs, one JSON object a line. `docs/events.schema.json` is their
+//! schema.
 //!
-//! One vocabulary for `--json`, `--progress json`, the socket of a running node and the web: results, downloads, notices, errors, jobs.
-//! A line begins with `{"event":"`, has its units in the names of fields, and holds no character that could steer a terminal. Fields and
-//! events may be added, never renamed. Pure: the time comes in; nothing here knows how an event comes about.
+//! One vocabulary for `--json`, `--progress json`, the socket of a running node and the web: results,
+//! downloads, notices, errors, jobs. A line begins with `{"event":"`, has its units in the names of fields,
+//! and holds no character that could steer a terminal. Fields and events may be added, never renamed. Pure:
+//! the time comes in; nothing here knows how an event comes about.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -28,7 +30,8 @@ pub struct Record {
     pub ts: String,
 }
 
-/// What has happened, or one line of a result. Names and texts are as they are; a [`Record`]'s line escapes them.
+/// What has happened, or one line of a result. Names and texts are as they are; a [`Record`]'s line escapes
+/// them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -48,19 +51,20 @@ pub enum Event {
     /// What `find` has found; `rows` of `found` follow.
     Find { query: String, rows: u64 },
     /// Somebody who has it.
-    Found(Holder),
+    Found(EventHolder),
     /// A holder that is known and did not answer.
     Silent { addr: SocketAddr, why: String },
-    /// One of the contents that a name means, in `sources`; its `rows` of `candidate` follow. `meant`: `download` would take it.
+    /// One of the contents that a name means, in `sources`; its `rows` of `candidate` follow. `meant`:
+    /// `download` would take it.
     Content { name: FileName, size_bytes: u64, b3: String, full_holders: u64, rows: u64, meant: bool },
-    /// Somebody who has it, and why it stands where it stands: score = latency + `load_weight_ms` * load. `place` is `null` for the own
-    /// node.
+    /// Somebody who has it, and why it stands where it stands: score = latency + `load_weight_ms` * load.
+    /// `place` is `null` for the own node.
     Candidate {
         place: Option<u64>,
         #[serde(with = "ms")]
         load_weight_ms: Millis,
         #[serde(flatten)]
-        holder: Holder,
+        holder: EventHolder,
     },
     /// Somebody has searched, and was shown `rows`; a download would begin with `addr`.
     Searched {
@@ -73,12 +77,13 @@ pub enum Event {
     },
     /// The load of a node.
     Load { addr: SocketAddr, load: u32 },
-    /// A file of the own share; digests are `null` where nobody has computed them, and so is `kind` where nobody knows it.
+    /// A file of the own share; digests are `null` where nobody has computed them, and so is `kind` where
+    /// nobody knows it.
     File { name: FileName, size_bytes: u64, md5: Option<String>, b3: Option<String>, kind: Option<String> },
     /// A file of the swarm, as the tracker knows it.
     Name { name: FileName },
-    /// A node as the tracker knows it: `live`, `suspect` or `unproved`; to those who follow also `gone`. `load` is as its last heartbeat
-    /// told.
+    /// A node as the tracker knows it: `live`, `suspect` or `unproved`; to those who follow also `gone`.
+    /// `load` is as its last heartbeat told.
     Node { addr: SocketAddr, state: String, files: u32, load: Option<u32> },
     /// What a scan of the own share has changed.
     Updated { files: u64, added: u64, removed: u64, changed: u64 },
@@ -88,8 +93,8 @@ pub enum Event {
     Verified { name: FileName, state: VerifyState, size_bytes: u64, b3: Option<String>, why: Option<String> },
     /// The upload rate in force; `null`: no limit.
     Limit { max_upload_bytes_per_s: Option<u64> },
-    /// Copies that nodes are to keep: how many nodes are to have it, have it, had it a moment ago, and are at it. `shortfall` says why
-    /// there will be fewer.
+    /// Copies that nodes are to keep: how many nodes are to have it, have it, had it a moment ago, and are at
+    /// it. `shortfall` says why there will be fewer.
     Replication {
         name: FileName,
         size_bytes: u64,
@@ -114,7 +119,7 @@ pub enum Event {
     Help { text: String },
 
     /// A download has ranked its candidates, best first.
-    Ranked { name: FileName, b3: String, ranking: Vec<Ranked>, size_bytes: u64 },
+    Ranked { name: FileName, b3: String, ranking: Vec<EventRanked>, size_bytes: u64 },
     /// More than one content has the name; this one has strictly more live full holders.
     Chose { name: FileName, b3: String, holders: u64, others: u64, size_bytes: u64 },
     /// Other downloads have to end first.
@@ -125,7 +130,8 @@ pub enum Event {
     Source { name: FileName, addr: SocketAddr, sources: u64 },
     /// A source was left; without a reason nothing is wrong with it.
     Left { name: FileName, addr: SocketAddr, sources: u64, why: Option<String> },
-    /// How far a download is. `rate_bytes_per_s` and `eta_ms` go by fetched bytes and are `null` while they are not known.
+    /// How far a download is. `rate_bytes_per_s` and `eta_ms` go by fetched bytes and are `null` while they
+    /// are not known.
     Bytes {
         name: FileName,
         done_bytes: u64,
@@ -145,7 +151,7 @@ pub enum Event {
         b3: String,
         size_bytes: u64,
         #[serde(flatten)]
-        outcome: Outcome,
+        outcome: EventOutcome,
     },
     /// A download has failed.
     Failed { name: FileName, why: String, code: ErrorCode, exit_code: u8 },
@@ -153,7 +159,7 @@ pub enum Event {
 
 /// A live holder of a content, as `find` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Holder {
+pub struct EventHolder {
     pub name: FileName,
     pub addr: SocketAddr,
     pub size_bytes: u64,
@@ -176,15 +182,15 @@ pub struct Holder {
     pub chosen: bool,
 }
 
-impl Holder {
+impl EventHolder {
     /// A holder of whom no more is known than what it publishes.
-    pub fn of(entry: &FileEntry, addr: SocketAddr) -> Holder {
+    pub fn of(entry: &FileEntry, addr: SocketAddr) -> EventHolder {
         let total_pieces = Geometry::of(entry.size_bytes).count().unwrap_or(u32::MAX);
         let (state, have_pieces) = match entry.holding {
             Holding::Full => (HolderState::Full, total_pieces),
             Holding::Pieces(have) => (HolderState::Part, have),
         };
-        Holder {
+        EventHolder {
             name: entry.name.clone(),
             addr,
             size_bytes: entry.size_bytes,
@@ -215,7 +221,7 @@ pub enum HolderState {
 
 /// A candidate in its place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Ranked {
+pub struct EventRanked {
     pub addr: SocketAddr,
     #[serde(with = "ms")]
     pub latency_ms: Millis,
@@ -246,10 +252,11 @@ pub enum Level {
 /// How a download has ended well.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-pub enum Outcome {
+pub enum EventOutcome {
     /// The same content was here.
     AlreadyHere,
-    /// `md5` is that of the whole file, `null` if it was not computed here; `from` are all that bytes came from, the first used first.
+    /// `md5` is that of the whole file, `null` if it was not computed here; `from` are all that bytes came
+    /// from, the first used first.
     Fetched { from: Vec<SocketAddr>, md5: Option<String>, pieces: u32 },
 }
 
@@ -404,7 +411,8 @@ impl Event {
     }
 }
 
-/// Nanoseconds since 1970 as RFC 3339 writes a time, in UTC with milliseconds: `1994-11-06T08:49:37.000Z`. Earlier is 1970.
+/// Nanoseconds since 1970 as RFC 3339 writes a time, in UTC with milliseconds: `1994-11-06T08:49:37.000Z`.
+/// Earlier is 1970.
 pub fn rfc3339(wall_ns: i64) -> String {
     let since_1970 = Duration::from_nanos(u64::try_from(wall_ns).unwrap_or(0));
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since_1970).to_string()

@@ -1,7 +1,7 @@
 //! The envelope: 4 bytes magic and version, a little-endian `u32` body length, the body.
 //!
-//! The length is refused before anything is kept for it. Between frames a connection may carry raw file bytes; the decoder then hands
-//! out what it has already taken in.
+//! The length is refused before anything is kept for it. Between frames a connection may carry raw file
+//! bytes; the decoder then hands out what it has already taken in.
 
 use serde::Serialize;
 use thiserror::Error;
@@ -79,7 +79,8 @@ impl Decoder {
     /// The body of the next complete frame, or `None` until more bytes have come.
     ///
     /// # Errors
-    /// As soon as the header shows that this is no acceptable frame; a wrong magic byte is refused without waiting for the others.
+    /// As soon as the header shows that this is no acceptable frame; a wrong magic byte is refused without
+    /// waiting for the others.
     #[allow(clippy::should_implement_trait, reason = "an iterator could not borrow from itself")]
     pub fn next(&mut self) -> Result<Option<&[u8]>, FrameError> {
         if self.taken == self.bytes.len() {
@@ -119,7 +120,8 @@ impl Decoder {
         self.bytes.len() - self.taken
     }
 
-    /// Moves up to `out.len()` waiting bytes into `out` as raw bytes (file content after a header frame); returns how many.
+    /// Moves up to `out.len()` waiting bytes into `out` as raw bytes (file content after a header frame);
+    /// returns how many.
     pub fn take_raw(&mut self, out: &mut [u8]) -> usize {
         let len = out.len().min(self.waiting_bytes());
         out[..len].copy_from_slice(&self.bytes[self.taken..self.taken + len]);

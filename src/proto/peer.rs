@@ -1,7 +1,8 @@
 //! The conversation with a node's listener: each request has exactly one reply, in order.
 //!
-//! `Identify`, `Load`, `Manifest` and `Have` are answered from memory by the control front. The first `Piece` moves the connection to an
-//! upload front, where it stays; a `Piece` reply is followed by that many raw bytes of the file.
+//! `Identify`, `Load`, `Manifest` and `Have` are answered from memory by the control front. The first `Piece`
+//! moves the connection to an upload front, where it stays; a `Piece` reply is followed by that many raw
+//! bytes of the file.
 
 use serde::{Deserialize, Serialize};
 
@@ -98,10 +99,12 @@ impl PeerRequest {
 }
 
 impl PeerReply {
-    /// Most piece digests in one `Manifest`: about [`limits::PAGE_TARGET_BYTES`], so that those who take no reply hold little of ours.
+    /// Most piece digests in one `Manifest`: about [`limits::PAGE_TARGET_BYTES`], so that those who take no
+    /// reply hold little of ours.
     pub const MANIFEST_PAGE_PIECES: usize = limits::PAGE_TARGET_BYTES / 48;
 
-    /// Longest bitmap in a `Have`: enough for 2 TiB. A node has no pieces to offer of what is larger and not whole.
+    /// Longest bitmap in a `Have`: enough for 2 TiB. A node has no pieces to offer of what is larger and not
+    /// whole.
     pub const HAVE_MAX_BYTES: usize = limits::PAGE_TARGET_BYTES;
 
     /// What is here of a content.

@@ -1,8 +1,8 @@
 //! The conversation between a node and a tracker: each request has exactly one reply, in order.
 //!
-//! `Hello` makes a connection the node's control connection; `Register`, `Update`, `Heartbeat`, `Leave`, `Describe` and `TakeTasks` are
-//! taken on such a connection alone and speak for that node alone. `Find`, `ListNodes`, `ListFiles` and `Replicate` are answered on any
-//! connection.
+//! `Hello` makes a connection the node's control connection; `Register`, `Update`, `Heartbeat`, `Leave`,
+//! `Describe` and `TakeTasks` are taken on such a connection alone and speak for that node alone. `Find`,
+//! `ListNodes`, `ListFiles` and `Replicate` are answered on any connection.
 
 use std::net::SocketAddr;
 
@@ -17,12 +17,14 @@ use crate::types::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TrackerRequest {
     Hello(Hello),
-    /// A page of the whole catalog. Pages are staged; the last one replaces, at once, whatever this node or this endpoint had.
+    /// A page of the whole catalog. Pages are staged; the last one replaces, at once, whatever this node or
+    /// this endpoint had.
     Register {
         entries: Vec<FileEntry>,
         last: bool,
     },
-    /// A page of changes to a registered catalog, staged likewise. An entry in `added` replaces one of the same name.
+    /// A page of changes to a registered catalog, staged likewise. An entry in `added` replaces one of the
+    /// same name.
     Update {
         removed: Vec<FileName>,
         added: Vec<FileEntry>,
@@ -49,15 +51,16 @@ pub enum TrackerRequest {
     Describe {
         attributes: Vec<Attribute>,
     },
-    /// Wishes for so many live copies of a content, to be kept under that name; 0 takes the wish back. `again`: said before, to a
-    /// tracker that has forgotten it.
+    /// Wishes for so many live copies of a content, to be kept under that name; 0 takes the wish back.
+    /// `again`: said before, to a tracker that has forgotten it.
     Replicate {
         content: ContentKey,
         name: FileName,
         copies: u32,
         again: bool,
     },
-    /// Asks for replicas to fetch. `room_bytes` are left for more, beyond those that are being fetched, which are `running`.
+    /// Asks for replicas to fetch. `room_bytes` are left for more, beyond those that are being fetched, which
+    /// are `running`.
     TakeTasks {
         room_bytes: u64,
         running: Vec<ContentKey>,
@@ -89,7 +92,8 @@ pub enum ReplyBody {
     Welcome { nonce: Nonce },
     /// To a page that is not the last.
     Staged,
-    /// To the last page of `Register`: in effect. `unproved` says why the endpoint is not offered, if it is not.
+    /// To the last page of `Register`: in effect. `unproved` says why the endpoint is not offered, if it is
+    /// not.
     Registered { unproved: Option<String> },
     /// To the last page of `Update`: in effect.
     Updated,

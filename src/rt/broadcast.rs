@@ -1,7 +1,8 @@
 //! What a program tells of itself: its last events, for any number of readers that come and go.
 //!
-//! Whoever has something to tell never waits for a reader: the oldest events make room for new ones, and a reader that was too slow
-//! learns how many it has missed. Invariant: events are numbered from 1 without a gap, and every reader sees them in that order.
+//! Whoever has something to tell never waits for a reader: the oldest events make room for new ones, and a
+//! reader that was too slow learns how many it has missed. Invariant: events are numbered from 1 without a
+//! gap, and every reader sees them in that order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::types::limits;
 
 /// A program's events; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Feed(Arc<Mutex<Kept>>);
+pub struct Broadcast(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -38,14 +39,14 @@ pub struct Since {
 
 /// A reader of events.
 #[derive(Debug)]
-pub struct Follower {
-    feed: Feed,
+pub struct Subscriber {
+    feed: Broadcast,
     /// The last event that was taken.
     seen: u64,
     woken: Receiver<()>,
 }
 
-impl Feed {
+impl Broadcast {
     /// Tells an event, now.
     pub fn tell(&self, event: Event) {
         self.pass(event.at(clock::wall_ns()));
@@ -76,7 +77,8 @@ impl Feed {
         self.0.lock().last
     }
 
-    /// What was told after event `number`. A number that was not given yet is taken for that of the last event.
+    /// What was told after event `number`. A number that was not given yet is taken for that of the last
+    /// event.
     pub fn after(&self, number: u64) -> Since {
         let kept = self.0.lock();
         let first = kept.last + 1 - kept.records.len() as u64;
@@ -88,13 +90,13 @@ impl Feed {
     }
 
     /// Reads what is told from now on.
-    pub fn follow(&self) -> Follower {
+    pub fn follow(&self) -> Subscriber {
         let (waker, woken) = bounded(1);
         let mut kept = self.0.lock();
         if !kept.is_closed {
             kept.wakers.push(waker);
         }
-        Follower { seen: kept.last, woken, feed: self.clone() }
+        Subscriber { seen: kept.last, woken, feed: self.clone() }
     }
 
     /// Nothing more is told. Followers take what is there, and end.
@@ -105,8 +107,9 @@ impl Feed {
     }
 }
 
-impl Follower {
-    /// Delivers an item when there is something to [take](Follower::catch_up); disconnected once the feed is closed.
+impl Subscriber {
+    /// Delivers an item when there is something to [take](Follower::catch_up); disconnected once the feed is
+    /// closed.
     pub fn woken(&self) -> &Receiver<()> {
         &self.woken
     }
@@ -120,7 +123,7 @@ impl Follower {
 }
 
 /// Waits for what was told since the last time; ends when the feed is closed and all of it was taken.
-impl Iterator for Follower {
+impl Iterator for Subscriber {
     type Item = Since;
 
     fn next(&mut self) -> Option<Since> {
@@ -161,7 +164,7 @@ mod tests {
 
     #[test]
     fn each_reader_sees_all_that_was_told_since_it_came() {
-        let feed = Feed::default();
+        let feed = Broadcast::default();
         feed.tell(numbered(1));
         let mut early = feed.follow();
         feed.tell(numbered(2));
@@ -175,7 +178,7 @@ mod tests {
 
     #[test]
     fn who_is_slow_learns_how_much_was_missed_and_nothing_grows() {
-        let (feed, kept) = (Feed::default(), limits::EVENTS_KEPT_MAX as u64);
+        let (feed, kept) = (Broadcast::default(), limits::EVENTS_KEPT_MAX as u64);
         let mut slow = feed.follow();
         (1..=2 * kept).for_each(|number| feed.tell(numbered(number)));
         assert_eq!(seen(&slow.catch_up()), (kept, (kept + 1..=2 * kept).collect()));
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_closed_feed_ends_its_readers_after_what_is_there() {
-        let feed = Feed::default();
+        let feed = Broadcast::default();
         let mut reader = feed.follow();
         feed.tell(numbered(1));
         feed.close();

@@ -12,8 +12,8 @@ pub fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(now())
 }
 
-/// The wall clock in nanoseconds since 1970, for comparison with file times and for the stamps of events alone.
-/// 0 if the clock stands before 1970.
+/// The wall clock in nanoseconds since 1970, for comparison with file times and for the stamps of events
+/// alone. 0 if the clock stands before 1970.
 pub fn wall_ns() -> i64 {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX)

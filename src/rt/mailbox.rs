@@ -1,4 +1,5 @@
-//! A bounded crossbeam channel whose receiver can also be watched as a descriptor, for threads that wait on sockets.
+//! A bounded crossbeam channel whose receiver can also be watched as a descriptor, for threads that wait on
+//! sockets.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -69,7 +70,8 @@ impl<T> Mailbox<T> {
         let _ready = poll(&mut watched, timeout.as_ref());
     }
 
-    /// Makes the descriptor unreadable until the next delivery. Call before emptying the mailbox, never after.
+    /// Makes the descriptor unreadable until the next delivery. Call before emptying the mailbox, never
+    /// after.
     pub fn clear(&self) {
         let _was_clear = rustix::io::read(&self.event, &mut [0u8; 8]);
     }

@@ -1,6 +1,7 @@
 //! Running: the clock, stopping, threads, mailboxes, the worker pool, the feed of events.
 //!
-//! Mechanism alone; knows nothing of files, peers or decisions. The only place that reads a clock or starts a thread.
+//! Mechanism alone; knows nothing of files, peers or decisions. The only place that reads a clock or starts a
+//! thread.
 
 pub mod broadcast;
 pub mod clock;
@@ -9,7 +10,7 @@ pub mod pool;
 pub mod stop;
 pub mod threads;
 
-pub use broadcast::{Feed, Follower, Since};
+pub use broadcast::{Broadcast, Since, Subscriber};
 pub use mailbox::{Mailbox, Post, mailbox};
 pub use pool::{Busy, Pool};
 pub use stop::Stop;

@@ -1,13 +1,13 @@
 //! The worker pool: a few threads for what may block or compute long (disk, hashing, big pages).
 //!
-//! Its queue is bounded; a full one is said at once, so that the asker can be told `busy`. A job that panics ends its worker, and the end
-//! of a thread ends the process: half a pool is worse than none.
+//! Its queue is bounded; a full one is said at once, so that the asker can be told `busy`. A job that panics
+//! ends its worker, and the end of a thread ends the process: half a pool is worse than none.
 
 use crossbeam_channel::{Sender, TrySendError, bounded, select};
 
 use super::{Stop, Threads};
 
-type Job = Box<dyn FnOnce() + Send>;
+type PoolTask = Box<dyn FnOnce() + Send>;
 
 /// The queue is full, or the pool is stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +16,12 @@ pub struct Busy;
 /// Cheap to clone; all clones feed the same workers.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    jobs: Sender<Job>,
+    jobs: Sender<PoolTask>,
 }
 
 impl Pool {
-    /// Starts `workers` threads named `name-1`, `name-2`, … in `threads`; they end with `stop` after their current job.
+    /// Starts `workers` threads named `name-1`, `name-2`, … in `threads`; they end with `stop` after their
+    /// current job.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -31,7 +32,7 @@ impl Pool {
         threads: &Threads,
         stop: &Stop,
     ) -> std::io::Result<Pool> {
-        let (jobs, queue) = bounded::<Job>(queue_max);
+        let (jobs, queue) = bounded::<PoolTask>(queue_max);
         for number in 1..=workers {
             let (queue, stop) = (queue.clone(), stop.clone());
             threads.spawn(&format!("{name}-{number}"), move || {

@@ -1,7 +1,8 @@
 //! `Stop`: one-way news that work should end, as something that every kind of wait can watch.
 //!
-//! A thread that waits on sockets watches the descriptor, one that waits on channels watches the receiver, one that computes looks at
-//! the flag. Nothing polls. A child stops with its parent but can also be stopped alone (a cancelled command).
+//! A thread that waits on sockets watches the descriptor, one that waits on channels watches the receiver,
+//! one that computes looks at the flag. Nothing polls. A child stops with its parent but can also be stopped
+//! alone (a cancelled command).
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,7 +1,7 @@
 //! Named threads that somebody waits for.
 //!
-//! Every long-lived thread is started here. Its end, wanted or not, is reported on a channel, so that the owner can say which one died;
-//! `join` leaves none behind.
+//! Every long-lived thread is started here. Its end, wanted or not, is reported on a channel, so that the
+//! owner can say which one died; `join` leaves none behind.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -62,8 +62,8 @@ pub struct Threads {
     // Unbounded, but it carries one item per thread of the group.
     ended_sender: Sender<Ended>,
     ended: Receiver<Ended>,
-    // The same once more for `join`, which must miss none that somebody else has taken from `ended`. With the number of the thread,
-    // as several may have one name.
+    // The same once more for `join`, which must miss none that somebody else has taken from `ended`. With the
+    // number of the thread, as several may have one name.
     last_words_sender: Sender<(u64, Ended)>,
     last_words: Receiver<(u64, Ended)>,
 }
@@ -152,7 +152,8 @@ impl Threads {
                 report.panicked.push(name);
             }
             if let Some((_, handle)) = running.remove(&number) {
-                // It has said its last word and is about to return: this does not wait for work. The panic was caught inside.
+                // It has said its last word and is about to return: this does not wait for work. The panic
+                // was caught inside.
                 let _panic_was_caught = handle.join();
             }
         }

@@ -1,11 +1,11 @@
 //! Writes a generated data set into an empty share: pseudo-random files that anybody can write again.
 //!
-//! A file is written under a hidden name and renamed when it is whole and synced, so that whatever ends the program no half file is
-//! shared. A mark in `.nearpeer/` tells of a data set that is not complete, which the next call completes; what stands at a name is never
-//! replaced. Memory does not grow with the files.
+//! A file is written under a hidden name and renamed when it is whole and synced, so that whatever ends the
+//! program no half file is shared. A mark in `.nearpeer/` tells of a data set that is not complete, which the
+//! next call completes; what stands at a name is never replaced. Memory does not grow with the files.
 //!
-//! The bytes of a file are the extendable output of BLAKE3, keyed for this use, over the seed (8 bytes, little endian) and the name:
-//! <https://github.com/BLAKE3-team/BLAKE3-specs>, sections 2.3 and 2.6.
+//! The bytes of a file are the extendable output of BLAKE3, keyed for this use, over the seed (8 bytes,
+//! little endian) and the name: <https://github.com/BLAKE3-team/BLAKE3-specs>, sections 2.3 and 2.6.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,10 +17,10 @@ use super::disk::{At, Op};
 use super::openat;
 use super::partial::{PARTS_DIR, write_all};
 use super::scan::walk;
-use super::share::{Share, Standing};
-use super::share_folders::Folders;
+use super::share::{PathEntry, Share};
+use super::share_folders::ShareFolders;
 use crate::rt::Stop;
-use crate::types::{DatasetSpec, FileName, Kind, Printable};
+use crate::types::{DatasetSpec, FileName, FileOrigin, Printable};
 
 const CONTEXT: &str = "nearpeer 2026 generated data set";
 /// Among the parts, whose names begin with a content id.
@@ -60,27 +60,29 @@ pub enum DatasetError {
     Stopped,
 }
 
-/// Writes the data set among the local files, if there is no visible file in any folder of the node, or completes one that was begun.
-/// `None`: there is something else already, and nothing was done.
+/// Writes the data set among the local files, if there is no visible file in any folder of the node, or
+/// completes one that was begun. `None`: there is something else already, and nothing was done.
 ///
 /// # Errors
-/// [`DatasetError`]. The space is looked at before anything is written. The files written so far stay, and are whole.
+/// [`DatasetError`]. The space is looked at before anything is written. The files written so far stay, and
+/// are whole.
 pub fn generate(
-    folders: &Folders,
+    folders: &ShareFolders,
     dataset: &Dataset,
     stop: &Stop,
 ) -> Result<Option<Generated>, DatasetError> {
     let names = dataset.spec.names(&dataset.peer);
     let names = names.ok_or_else(|| DatasetError::Peer(Printable(&dataset.peer).to_string()))?;
-    let share =
-        folders.target(Kind::Local).map_err(|error| DatasetError::Look(std::io::Error::other(error)))?;
+    let share = folders
+        .target(FileOrigin::Local)
+        .map_err(|error| DatasetError::Look(std::io::Error::other(error)))?;
     let is_begun = openat::look(&*share, &format!("{PARTS_DIR}/{MARK}")).is_ok();
     if !is_begun && has_files(folders, stop)? {
         return Ok(None);
     }
     let mut missing = Vec::new();
     for (name, size_bytes) in names {
-        if share.standing(&name).map_err(DatasetError::Look)? == Standing::Nothing {
+        if share.standing(&name).map_err(DatasetError::Look)? == PathEntry::Nothing {
             missing.push((name, size_bytes));
         }
     }
@@ -100,7 +102,7 @@ pub fn generate(
     Ok(Some(generated))
 }
 
-fn has_files(folders: &Folders, stop: &Stop) -> Result<bool, DatasetError> {
+fn has_files(folders: &ShareFolders, stop: &Stop) -> Result<bool, DatasetError> {
     for (_, folder) in folders.shared() {
         let mut files = 0;
         walk(&folder, stop, &mut |_| files += 1, &mut |_| ()).map_err(|error| match error.kind() {
@@ -216,7 +218,7 @@ mod tests {
         dataset: &Dataset,
         disk: Arc<dyn Disk>,
     ) -> Result<Option<Generated>, DatasetError> {
-        let folders = Folders::open(dir, layout, None, disk).expect("folders");
+        let folders = ShareFolders::open(dir, layout, None, disk).expect("folders");
         generate(&folders, dataset, &Stop::new().expect("a descriptor"))
     }
 
@@ -258,7 +260,7 @@ mod tests {
     #[test]
     fn only_an_empty_share_is_filled_whatever_its_layout() {
         for layout in [Layout::Flat, Layout::Split] {
-            for kind in Kind::ALL {
+            for kind in FileOrigin::ALL {
                 let dir = tempfile::tempdir().expect("a directory");
                 let folder = dir.path().join(layout.folder(kind));
                 fs::create_dir_all(folder.join("sub")).expect("made");
@@ -268,7 +270,7 @@ mod tests {
                 assert_eq!(generated(dir.path(), layout, &dataset), None, "{layout} {kind}");
                 fs::remove_file(folder.join("sub/f")).expect("removed");
                 assert_eq!(generated(dir.path(), layout, &dataset).map(|done| done.files), Some(2));
-                assert!(dir.path().join(layout.folder(Kind::Local)).join("p_1KiB_0002.bin").is_file());
+                assert!(dir.path().join(layout.folder(FileOrigin::Local)).join("p_1KiB_0002.bin").is_file());
                 assert_eq!(generated(dir.path(), layout, &dataset), None, "it is full");
             }
         }
@@ -327,7 +329,8 @@ mod tests {
     #[test]
     fn it_can_be_stopped_between_two_chunks() {
         let dir = tempfile::tempdir().expect("a directory");
-        let folders = Folders::open(dir.path(), Layout::Flat, None, Arc::new(RealDisk)).expect("folders");
+        let folders =
+            ShareFolders::open(dir.path(), Layout::Flat, None, Arc::new(RealDisk)).expect("folders");
         let stop = Stop::new().expect("a descriptor");
         stop.trigger();
         let done = generate(&folders, &dataset("1x8MiB", 1), &stop);

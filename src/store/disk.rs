@@ -70,7 +70,8 @@ pub trait Disk: Debug + Send + Sync {
     fn make_dir(&self, parent: BorrowedFd<'_>, name: &str, permissions: u32) -> Result<()>;
     /// A new empty file for reading and writing, 0666 less the umask; one that is there already is an error.
     fn create(&self, dir: BorrowedFd<'_>, name: &str) -> Result<File>;
-    /// What is there already, for reading and writing; never through a link (`LOOP`), never waiting for a FIFO.
+    /// What is there already, for reading and writing; never through a link (`LOOP`), never waiting for a
+    /// FIFO.
     fn open(&self, at: At<'_>) -> Result<File>;
     /// Makes the file so long; what was never written reads as zeros and takes no space.
     fn set_len(&self, file: &File, len_bytes: u64) -> Result<()>;
@@ -78,8 +79,9 @@ pub trait Disk: Debug + Send + Sync {
     fn write_at(&self, file: &File, offset: u64, bytes: &[u8]) -> Result<usize>;
     /// Reads some of what is at `offset` and returns how much: 0 at the end of the file. May be interrupted.
     fn read_at(&self, file: &File, offset: u64, out: &mut [u8]) -> Result<usize>;
-    /// The first bytes at or after `from` that are no hole, as far as the file system can tell: one that knows of no holes
-    /// takes all for data, others are true to a block. `None`: only a hole is left. Moves the file's position.
+    /// The first bytes at or after `from` that are no hole, as far as the file system can tell: one that
+    /// knows of no holes takes all for data, others are true to a block. `None`: only a hole is left. Moves
+    /// the file's position.
     fn next_data(&self, file: &File, from: u64) -> Result<Option<Range<u64>>>;
     /// Marks the file as a download of `content`. Not every file system can (`OPNOTSUPP`).
     fn mark(&self, file: &File, content: ContentId) -> Result<()>;
@@ -190,7 +192,7 @@ pub struct FaultyDisk {
 
 #[derive(Debug, Default)]
 struct Script {
-    faults: Vec<Fault>,
+    faults: Vec<InjectedFault>,
     /// From this call on, of whatever kind, all fail.
     dead_from: Option<(usize, Errno)>,
     write_max_bytes: Option<usize>,
@@ -200,7 +202,7 @@ struct Script {
 }
 
 #[derive(Debug)]
-struct Fault {
+struct InjectedFault {
     op: Op,
     first: usize,
     last: usize,
@@ -215,17 +217,18 @@ impl FaultyDisk {
 
     /// Fails the `nth` call of a kind, and no other.
     pub fn fail(self, op: Op, nth: usize, errno: Errno) -> FaultyDisk {
-        self.script.lock().faults.push(Fault { op, first: nth, last: nth, errno });
+        self.script.lock().faults.push(InjectedFault { op, first: nth, last: nth, errno });
         self
     }
 
     /// Fails the `nth` call of a kind and all after it.
     pub fn fail_from(self, op: Op, nth: usize, errno: Errno) -> FaultyDisk {
-        self.script.lock().faults.push(Fault { op, first: nth, last: usize::MAX, errno });
+        self.script.lock().faults.push(InjectedFault { op, first: nth, last: usize::MAX, errno });
         self
     }
 
-    /// Fails the `nth` call of all and everything after it: what is on the disk then is what a program leaves that is killed there.
+    /// Fails the `nth` call of all and everything after it: what is on the disk then is what a program leaves
+    /// that is killed there.
     pub fn fail_everything_from(self, nth: usize, errno: Errno) -> FaultyDisk {
         self.script.lock().dead_from = Some((nth, errno));
         self

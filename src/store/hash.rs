@@ -23,8 +23,8 @@ const ATTEMPTS: u32 = 3;
 /// Grain of the coarsest file times in use (FAT: 2 s).
 const RACY_NS: u64 = 2_000_000_000;
 const READ_BYTES: usize = 256 << 10;
-/// Most bytes of pieces that are hashed side by side: 8 pieces of a file of up to 4 GiB, fewer of a larger one. As much memory
-/// for each worker.
+/// Most bytes of pieces that are hashed side by side: 8 pieces of a file of up to 4 GiB, fewer of a larger
+/// one. As much memory for each worker.
 const BATCH_MAX_BYTES: u64 = 8 << 20;
 const _: () =
     assert!(BATCH_MAX_BYTES.is_multiple_of(Geometry::LARGEST_PIECE_BYTES), "a batch is whole pieces");
@@ -59,12 +59,14 @@ pub enum HashError {
 }
 
 impl HashError {
-    /// Returns true if and only if this process lacks a descriptor or memory: that says nothing about the file.
+    /// Returns true if and only if this process lacks a descriptor or memory: that says nothing about the
+    /// file.
     pub fn is_shortage(&self) -> bool {
         matches!(self, HashError::Io(error) if is_shortage(error))
     }
 
-    /// Returns true if and only if there is nothing to share at the name, or nobody waits for it any more: no news for its owner.
+    /// Returns true if and only if there is nothing to share at the name, or nobody waits for it any more: no
+    /// news for its owner.
     pub fn is_absence(&self) -> bool {
         match self {
             HashError::Io(error) => {

@@ -24,8 +24,8 @@ pub use partial::{
     take_over, unfinished, wanted,
 };
 pub use scan::{FoundFile, walk};
-pub use share::{FileStamp, OpenFile, Share, ShareError, Standing};
-pub use share_folders::{Folders, Visible};
+pub use share::{FileStamp, OpenFile, PathEntry, Share, ShareError};
+pub use share_folders::{ShareFolders, Visible};
 pub use usage::Usage;
 pub use verify::{piece_digests, verify};
 

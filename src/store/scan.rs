@@ -25,8 +25,9 @@ pub struct FoundFile {
 /// passed over in silence.
 ///
 /// # Errors
-/// When the share's root cannot be read, when the system fails at anything below it (but for lack of permission, which is a warning),
-/// and `Interrupted` when `stop` was triggered: the files found are then not all there are.
+/// When the share's root cannot be read, when the system fails at anything below it (but for lack of
+/// permission, which is a warning), and `Interrupted` when `stop` was triggered: the files found are then not
+/// all there are.
 pub fn walk(
     share: &Share,
     stop: &Stop,

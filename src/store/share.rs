@@ -37,8 +37,8 @@ pub struct Share {
     disk: Arc<dyn Disk>,
     /// Name of the directory of the parts, and whether it must be this user's own.
     parts_dir: (String, bool),
-    /// Contents whose part file is in use by a download of this process; no second one may write to it, not even one for the
-    /// same id with another size, which a liar has published.
+    /// Contents whose part file is in use by a download of this process; no second one may write to it, not
+    /// even one for the same id with another size, which a liar has published.
     pub(super) parts_in_use: Mutex<HashSet<ContentId>>,
 }
 
@@ -73,7 +73,7 @@ pub struct FileStamp {
 
 /// What stands at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum PathEntry {
     Nothing,
     File(FileStamp),
     /// Something that is never read and never replaced, and what it is.
@@ -196,7 +196,8 @@ impl Share {
         Share::at(path, disk)
     }
 
-    /// The same with a directory of parts that no other user has: where anybody may make files, nobody can put anything into it.
+    /// The same with a directory of parts that no other user has: where anybody may make files, nobody can
+    /// put anything into it.
     pub(super) fn with_private_parts(self) -> Share {
         let name = format!("{PARTS_DIR}-{}", rustix::process::geteuid().as_raw());
         Share { parts_dir: (name, true), ..self }
@@ -213,8 +214,8 @@ impl Share {
         !self.parts_dir.1 || rustix::fs::fstat(parts_dir).is_ok_and(is_own)
     }
 
-    /// [`Share::open`] for who only looks around and downloads: nobody is kept out. Several may visit at once, and a node may begin to
-    /// share the directory meanwhile, as each part has a lock of its own.
+    /// [`Share::open`] for who only looks around and downloads: nobody is kept out. Several may visit at
+    /// once, and a node may begin to share the directory meanwhile, as each part has a lock of its own.
     ///
     /// # Errors
     /// [`ShareError`]; `InUse` if a node shares the directory now: it is to do the work.
@@ -243,7 +244,7 @@ impl Share {
     ///
     /// # Errors
     /// When it cannot be told, such as for lack of permission.
-    pub fn standing(&self, name: &FileName) -> io::Result<Standing> {
+    pub fn standing(&self, name: &FileName) -> io::Result<PathEntry> {
         standing(&self.dir, name.as_str())
     }
 
@@ -297,17 +298,17 @@ pub(super) fn open_regular(dir: impl AsFd, path: &str) -> io::Result<OpenFile> {
 }
 
 /// What stands at `path` beneath `dir`.
-pub(super) fn standing(dir: impl AsFd, path: &str) -> io::Result<Standing> {
+pub(super) fn standing(dir: impl AsFd, path: &str) -> io::Result<PathEntry> {
     let metadata = match openat::look(dir, path) {
         Ok(handle) => File::from(handle).metadata()?,
-        Err(Errno::NOENT) => return Ok(Standing::Nothing),
-        Err(Errno::LOOP) => return Ok(Standing::Other("behind a symbolic link")),
-        Err(Errno::NOTDIR) => return Ok(Standing::Other("below something that is no directory")),
+        Err(Errno::NOENT) => return Ok(PathEntry::Nothing),
+        Err(Errno::LOOP) => return Ok(PathEntry::Other("behind a symbolic link")),
+        Err(Errno::NOTDIR) => return Ok(PathEntry::Other("below something that is no directory")),
         Err(errno) => return Err(errno.into()),
     };
     Ok(match metadata.is_file() {
-        true => Standing::File(FileStamp::from_metadata(&metadata)),
-        false => Standing::Other(kind(&metadata)),
+        true => PathEntry::File(FileStamp::from_metadata(&metadata)),
+        false => PathEntry::Other(kind(&metadata)),
     })
 }
 
@@ -403,19 +404,23 @@ mod tests {
         open.file.read_to_string(&mut text).expect("read");
         assert_eq!(text, "bytes");
         assert_eq!(open.stamp.size_bytes, 5);
-        assert_eq!(share.standing(&name("sub/file")).expect("told"), Standing::File(open.stamp));
+        assert_eq!(share.standing(&name("sub/file")).expect("told"), PathEntry::File(open.stamp));
 
         for (text, error, expected) in [
-            ("missing", ErrorKind::NotFound, Standing::Nothing),
-            ("missing/f", ErrorKind::NotFound, Standing::Nothing),
-            ("sub", ErrorKind::InvalidInput, Standing::Other("a directory")),
-            ("link", ErrorKind::InvalidInput, Standing::Other("a symbolic link")),
-            ("inside", ErrorKind::InvalidInput, Standing::Other("a symbolic link")),
-            ("dangling", ErrorKind::InvalidInput, Standing::Other("a symbolic link")),
-            ("out/secret", ErrorKind::InvalidInput, Standing::Other("behind a symbolic link")),
-            ("fifo", ErrorKind::InvalidInput, Standing::Other("a fifo")),
-            ("socket", ErrorKind::InvalidInput, Standing::Other("a socket")),
-            ("sub/file/f", ErrorKind::NotADirectory, Standing::Other("below something that is no directory")),
+            ("missing", ErrorKind::NotFound, PathEntry::Nothing),
+            ("missing/f", ErrorKind::NotFound, PathEntry::Nothing),
+            ("sub", ErrorKind::InvalidInput, PathEntry::Other("a directory")),
+            ("link", ErrorKind::InvalidInput, PathEntry::Other("a symbolic link")),
+            ("inside", ErrorKind::InvalidInput, PathEntry::Other("a symbolic link")),
+            ("dangling", ErrorKind::InvalidInput, PathEntry::Other("a symbolic link")),
+            ("out/secret", ErrorKind::InvalidInput, PathEntry::Other("behind a symbolic link")),
+            ("fifo", ErrorKind::InvalidInput, PathEntry::Other("a fifo")),
+            ("socket", ErrorKind::InvalidInput, PathEntry::Other("a socket")),
+            (
+                "sub/file/f",
+                ErrorKind::NotADirectory,
+                PathEntry::Other("below something that is no directory"),
+            ),
         ] {
             assert_eq!(share.open_file(&name(text)).expect_err(text).kind(), error, "{text}");
             assert_eq!(share.standing(&name(text)).expect(text), expected, "{text}");

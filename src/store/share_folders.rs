@@ -1,10 +1,13 @@
-//! `Folders`: where a node's own files stand, by kind: one share, a share for each kind, a directory of its own for downloads.
+//! `ShareFolders`: where a node's own files stand, by kind: one share, a share for each kind, a directory of
+//! its own for downloads.
 //!
-//! Each folder is a [`Share`] with its own handle, lock and parts, so that a kind of file is never reached or placed outside its folder,
-//! and a part lies on the file system of its target. A file is found where its kind comes first; others of its name are hidden by it.
-//! A folder that is removed or replaced while the node runs is opened anew by the next scan, and made anew by the next file placed in it.
+//! Each folder is a [`Share`] with its own handle, lock and parts, so that a kind of file is never reached or
+//! placed outside its folder, and a part lies on the file system of its target. A file is found where its
+//! kind comes first; others of its name are hidden by it. A folder that is removed or replaced while the node
+//! runs is opened anew by the next scan, and made anew by the next file placed in it.
 //!
-//! Invariant: no two folders are one directory, except that in the flat layout what is local and what was downloaded share theirs.
+//! Invariant: no two folders are one directory, except that in the flat layout what is local and what was
+//! downloaded share theirs.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -17,15 +20,16 @@ use super::disk::Disk;
 use super::hash::{HashError, Hashed};
 use super::share::{FileStamp, Share, ShareError};
 use super::xattr;
-use crate::types::{FileName, Kind, Layout, Printable};
+use crate::types::{FileName, FileOrigin, Layout, Printable};
 
 /// The folders of one node.
 #[derive(Debug)]
-pub struct Folders {
+pub struct ShareFolders {
     layout: Layout,
     /// The directory that was named. Locked in every layout.
     base: Arc<Share>,
-    /// The folder of each kind, in their order, as far as it is there: in the flat layout that of replicas is made when the first comes.
+    /// The folder of each kind, in their order, as far as it is there: in the flat layout that of replicas is
+    /// made when the first comes.
     held: Mutex<[Option<Arc<Share>>; 3]>,
     saved: Option<Saved>,
     /// Nothing can be placed.
@@ -46,14 +50,14 @@ struct Saved {
 #[derive(Debug)]
 pub struct Visible {
     /// That of its folder, see [`Layout::unmarked`].
-    pub kind: Kind,
+    pub kind: FileOrigin,
     pub share: Arc<Share>,
     pub stamp: FileStamp,
 }
 
-impl Folders {
-    /// Opens and locks the directory at `path`, and the folders that the layout has in it, which are made if they are missing; with
-    /// `save_dir`, that directory too. Both may be symbolic links, the folders not.
+impl ShareFolders {
+    /// Opens and locks the directory at `path`, and the folders that the layout has in it, which are made if
+    /// they are missing; with `save_dir`, that directory too. Both may be symbolic links, the folders not.
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, another node has one, or one cannot be read, made or locked.
@@ -62,13 +66,14 @@ impl Folders {
         layout: Layout,
         save_dir: Option<&Path>,
         disk: Arc<dyn Disk>,
-    ) -> Result<Folders, ShareError> {
+    ) -> Result<ShareFolders, ShareError> {
         let base = Arc::new(Share::open(path, Arc::clone(&disk))?);
-        let mut folders = Folders { layout, base, held: Mutex::default(), saved: None, is_nowhere: false };
-        for kind in Kind::ALL {
+        let mut folders =
+            ShareFolders { layout, base, held: Mutex::default(), saved: None, is_nowhere: false };
+        for kind in FileOrigin::ALL {
             match (layout, kind) {
                 // What is wrong with it is said when it is needed.
-                (Layout::Flat, Kind::Replicated) => _ = folders.renewed(kind, false),
+                (Layout::Flat, FileOrigin::Replicated) => _ = folders.renewed(kind, false),
                 _ => _ = folders.renewed(kind, true)?,
             }
         }
@@ -80,37 +85,42 @@ impl Folders {
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, a node shares it now, or it cannot be read.
-    pub fn visit(path: &Path, disk: Arc<dyn Disk>) -> Result<Folders, ShareError> {
-        Ok(Folders::of_guest(Share::visit(path, disk)?, None))
+    pub fn visit(path: &Path, disk: Arc<dyn Disk>) -> Result<ShareFolders, ShareError> {
+        Ok(ShareFolders::of_guest(Share::visit(path, disk)?, None))
     }
 
     /// The directory at `path` for who downloads into it, under `name` alone, whoever shares it.
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, or it cannot be read.
-    pub fn visit_file(path: &Path, name: FileName, disk: Arc<dyn Disk>) -> Result<Folders, ShareError> {
-        Ok(Folders::of_guest(Share::look(path, disk)?.with_private_parts(), Some(name)))
+    pub fn visit_file(path: &Path, name: FileName, disk: Arc<dyn Disk>) -> Result<ShareFolders, ShareError> {
+        Ok(ShareFolders::of_guest(Share::look(path, disk)?.with_private_parts(), Some(name)))
     }
 
-    /// The folders of the directory at `path` for who only reads: nothing is made or locked, and whoever shares it does not matter. Without
-    /// a layout it is split if it has the three folders of that.
+    /// The folders of the directory at `path` for who only reads: nothing is made or locked, and whoever
+    /// shares it does not matter. Without a layout it is split if it has the three folders of that.
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, or it cannot be read.
-    pub fn look(path: &Path, layout: Option<Layout>, disk: Arc<dyn Disk>) -> Result<Folders, ShareError> {
+    pub fn look(
+        path: &Path,
+        layout: Option<Layout>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<ShareFolders, ShareError> {
         let base = Arc::new(Share::look(path, disk)?);
         let folder_in = |layout: Layout, kind| match layout.folder(kind) {
             "." => Some(Arc::clone(&base)),
             folder => base.open_beneath(folder).ok().map(Arc::new),
         };
-        let is_split = || Kind::ALL.into_iter().all(|kind| folder_in(Layout::Split, kind).is_some());
+        let is_split = || FileOrigin::ALL.into_iter().all(|kind| folder_in(Layout::Split, kind).is_some());
         let layout = layout.unwrap_or_else(|| if is_split() { Layout::Split } else { Layout::Flat });
-        let held = Mutex::new(Kind::ALL.map(|kind| folder_in(layout, kind)));
-        Ok(Folders { layout, base, held, saved: None, is_nowhere: true })
+        let held = Mutex::new(FileOrigin::ALL.map(|kind| folder_in(layout, kind)));
+        Ok(ShareFolders { layout, base, held, saved: None, is_nowhere: true })
     }
 
-    /// The kind of a file that stands in the folder of `kind`, as it was when it came: whether it has been changed since is not looked at.
-    pub fn kind_once(&self, kind: Kind, share: &Share, name: &FileName) -> Kind {
+    /// The kind of a file that stands in the folder of `kind`, as it was when it came: whether it has been
+    /// changed since is not looked at.
+    pub fn kind_once(&self, kind: FileOrigin, share: &Share, name: &FileName) -> FileOrigin {
         let is_marked = share.open_file(name).is_ok_and(|open| xattr::of(&open.file).is_some());
         if is_marked { self.layout.marked(kind) } else { kind }
     }
@@ -119,17 +129,17 @@ impl Folders {
     ///
     /// # Errors
     /// [`ShareError::Io`] where the system has no descriptor left.
-    pub fn nowhere(disk: Arc<dyn Disk>) -> Result<Folders, ShareError> {
+    pub fn nowhere(disk: Arc<dyn Disk>) -> Result<ShareFolders, ShareError> {
         // The one directory that is everywhere.
         let base = Share::look(Path::new("/"), disk)?;
-        Ok(Folders { is_nowhere: true, ..Folders::of_guest(base, None) })
+        Ok(ShareFolders { is_nowhere: true, ..ShareFolders::of_guest(base, None) })
     }
 
     /// Shares nothing: what is downloaded is in a directory of its own.
-    fn of_guest(base: Share, name: Option<FileName>) -> Folders {
+    fn of_guest(base: Share, name: Option<FileName>) -> ShareFolders {
         let base = Arc::new(base);
         let saved = Some(Saved { share: Arc::clone(&base), beneath: None, name });
-        Folders { layout: Layout::Flat, base, held: Mutex::default(), saved, is_nowhere: false }
+        ShareFolders { layout: Layout::Flat, base, held: Mutex::default(), saved, is_nowhere: false }
     }
 
     /// `None`: downloads go there anyway.
@@ -137,10 +147,10 @@ impl Folders {
         let shown = || Printable(&dir.to_string_lossy()).to_string();
         let io = |error: io::Error| ShareError::Io { path: shown(), why: error.to_string() };
         let is_folder = |folder: &Arc<Share>| folder.is_directory(dir);
-        if self.of(Kind::Downloaded).as_ref().is_some_and(is_folder) {
+        if self.of(FileOrigin::Downloaded).as_ref().is_some_and(is_folder) {
             return Ok(None);
         }
-        let own = Kind::ALL.into_iter().filter_map(|kind| self.of(kind));
+        let own = FileOrigin::ALL.into_iter().filter_map(|kind| self.of(kind));
         if own.chain([Arc::clone(&self.base)]).any(|folder| is_folder(&folder)) {
             let why = "the share has it for other files: save downloads in another directory".into();
             return Err(ShareError::Io { path: shown(), why });
@@ -160,30 +170,32 @@ impl Folders {
         self.layout
     }
 
-    /// The folders whose files are published, in order of precedence, each with the kind of what bears no mark in it.
-    pub fn shared(&self) -> Vec<(Kind, Arc<Share>)> {
-        let kinds = Kind::ALL.into_iter().filter(|kind| self.layout.unmarked(*kind) == *kind);
+    /// The folders whose files are published, in order of precedence, each with the kind of what bears no
+    /// mark in it.
+    pub fn shared(&self) -> Vec<(FileOrigin, Arc<Share>)> {
+        let kinds = FileOrigin::ALL.into_iter().filter(|kind| self.layout.unmarked(*kind) == *kind);
         kinds.filter_map(|kind| self.of(kind).map(|share| (kind, share))).collect()
     }
 
     /// The folder that published files of this kind stand in; `None` if there is none yet.
-    pub fn of(&self, kind: Kind) -> Option<Arc<Share>> {
+    pub fn of(&self, kind: FileOrigin) -> Option<Arc<Share>> {
         self.held.lock()[kind as usize].clone()
     }
 
-    /// Looks for the folders anew, and returns what is wrong with those that cannot be used; these are left out until they can be.
+    /// Looks for the folders anew, and returns what is wrong with those that cannot be used; these are left
+    /// out until they can be.
     pub fn renew(&self) -> Vec<ShareError> {
-        Kind::ALL.into_iter().filter_map(|kind| self.renewed(kind, false).err()).collect()
+        FileOrigin::ALL.into_iter().filter_map(|kind| self.renewed(kind, false).err()).collect()
     }
 
     /// The folder of this kind as it is there now; where it is missing `None`, or else it is made.
-    fn renewed(&self, kind: Kind, make: bool) -> Result<Option<Arc<Share>>, ShareError> {
+    fn renewed(&self, kind: FileOrigin, make: bool) -> Result<Option<Arc<Share>>, ShareError> {
         let renewed = self.reopened(kind, make);
         self.held.lock()[kind as usize] = renewed.as_ref().ok().cloned().flatten();
         renewed
     }
 
-    fn reopened(&self, kind: Kind, make: bool) -> Result<Option<Arc<Share>>, ShareError> {
+    fn reopened(&self, kind: FileOrigin, make: bool) -> Result<Option<Arc<Share>>, ShareError> {
         let path = self.layout.folder(kind);
         if path == "." {
             return Ok(Some(Arc::clone(&self.base)));
@@ -207,13 +219,13 @@ impl Folders {
     ///
     /// # Errors
     /// [`ShareError`]: it cannot be made or locked.
-    pub fn target(&self, kind: Kind) -> Result<Arc<Share>, ShareError> {
+    pub fn target(&self, kind: FileOrigin) -> Result<Arc<Share>, ShareError> {
         if self.is_nowhere {
             let why = "who only asks has no directory for downloads".into();
             return Err(ShareError::NoSuchDirectory { path: "-".into(), why });
         }
         match &self.saved {
-            Some(saved) if kind == Kind::Downloaded => Ok(Arc::clone(&saved.share)),
+            Some(saved) if kind == FileOrigin::Downloaded => Ok(Arc::clone(&saved.share)),
             _ => self.renewed(kind, true).map(|folder| folder.unwrap_or_else(|| Arc::clone(&self.base))),
         }
     }
@@ -221,28 +233,30 @@ impl Folders {
     /// Where downloads were placed, and are, unless the folder is made anew.
     pub fn downloads(&self) -> Arc<Share> {
         let saved = self.saved.as_ref().map(|saved| Arc::clone(&saved.share));
-        saved.or_else(|| self.of(Kind::Downloaded)).unwrap_or_else(|| Arc::clone(&self.base))
+        saved.or_else(|| self.of(FileOrigin::Downloaded)).unwrap_or_else(|| Arc::clone(&self.base))
     }
 
     /// The folders that fetched files are placed in, as far as they are there: where parts lie.
     pub fn targets(&self) -> Vec<Arc<Share>> {
-        [Some(self.downloads()), self.of(Kind::Replicated)].into_iter().flatten().collect()
+        [Some(self.downloads()), self.of(FileOrigin::Replicated)].into_iter().flatten().collect()
     }
 
-    /// Returns true if and only if downloads go to a directory of their own, which is none of the shared folders; those of a guest do.
-    pub fn saves_apart(&self, kind: Kind) -> bool {
-        kind == Kind::Downloaded && self.saved.is_some()
+    /// Returns true if and only if downloads go to a directory of their own, which is none of the shared
+    /// folders; those of a guest do.
+    pub fn saves_apart(&self, kind: FileOrigin) -> bool {
+        kind == FileOrigin::Downloaded && self.saved.is_some()
     }
 
     /// What a file that is fetched as `name` is called in the target of its kind.
-    pub fn placed_as<'a>(&'a self, kind: Kind, name: &'a FileName) -> &'a FileName {
-        let saved = self.saved.as_ref().filter(|_| kind == Kind::Downloaded);
+    pub fn placed_as<'a>(&'a self, kind: FileOrigin, name: &'a FileName) -> &'a FileName {
+        let saved = self.saved.as_ref().filter(|_| kind == FileOrigin::Downloaded);
         saved.and_then(|saved| saved.name.as_ref()).unwrap_or(name)
     }
 
-    /// Under which kind and name a file is published that is placed as `name` in the target of its kind; `None` if it is not.
-    pub fn published(&self, kind: Kind, name: &FileName) -> Option<(Kind, FileName)> {
-        match self.saved.as_ref().filter(|_| kind == Kind::Downloaded) {
+    /// Under which kind and name a file is published that is placed as `name` in the target of its kind;
+    /// `None` if it is not.
+    pub fn published(&self, kind: FileOrigin, name: &FileName) -> Option<(FileOrigin, FileName)> {
+        match self.saved.as_ref().filter(|_| kind == FileOrigin::Downloaded) {
             None => Some((kind, name.clone())),
             Some(saved) => {
                 let beneath = saved.beneath.as_ref()?;
@@ -255,7 +269,8 @@ impl Folders {
     /// The file that `name` is published for: in the first folder that has one.
     ///
     /// # Errors
-    /// As of [`Share::open_file`]; those of a folder that comes first hide what is in another, except that there is no file.
+    /// As of [`Share::open_file`]; those of a folder that comes first hide what is in another, except that
+    /// there is no file.
     pub fn visible(&self, name: &FileName) -> io::Result<Visible> {
         let mut absent = io::Error::from(ErrorKind::NotFound);
         for (kind, share) in self.shared() {
@@ -271,11 +286,12 @@ impl Folders {
     /// The kind of a file that was hashed in the folder of `kind`.
     ///
     /// # Errors
-    /// [`HashError::Spoiled`] if it is a copy that was kept for others, and is something else now: nobody asked for that.
-    pub fn kind_of(&self, kind: Kind, hashed: &Hashed) -> Result<Kind, HashError> {
+    /// [`HashError::Spoiled`] if it is a copy that was kept for others, and is something else now: nobody
+    /// asked for that.
+    pub fn kind_of(&self, kind: FileOrigin, hashed: &Hashed) -> Result<FileOrigin, HashError> {
         match hashed.mark {
             Some(mark) if mark == hashed.manifest.key().id => Ok(self.layout.marked(kind)),
-            Some(_) if kind == Kind::Replicated => Err(HashError::Spoiled),
+            Some(_) if kind == FileOrigin::Replicated => Err(HashError::Spoiled),
             _ => Ok(kind),
         }
     }
@@ -298,18 +314,18 @@ mod tests {
         FileName::new(text).expect(text)
     }
 
-    fn open(dir: &Path, layout: Layout, save_dir: Option<&Path>) -> Result<Folders, ShareError> {
-        Folders::open(dir, layout, save_dir, Arc::new(RealDisk))
+    fn open(dir: &Path, layout: Layout, save_dir: Option<&Path>) -> Result<ShareFolders, ShareError> {
+        ShareFolders::open(dir, layout, save_dir, Arc::new(RealDisk))
     }
 
-    fn made(layout: Layout) -> (TempDir, Folders) {
+    fn made(layout: Layout) -> (TempDir, ShareFolders) {
         let dir = tempfile::tempdir().expect("a directory");
         let folders = open(dir.path(), layout, None).expect("folders");
         (dir, folders)
     }
 
     /// Downloads `bytes` as a file of that kind; where it stands then, beneath `dir`.
-    fn place(folders: &Folders, kind: Kind, file: &str, bytes: &[u8]) {
+    fn place(folders: &ShareFolders, kind: FileOrigin, file: &str, bytes: &[u8]) {
         let key =
             ContentKey { size_bytes: bytes.len() as u64, id: ContentId(*blake3::hash(bytes).as_bytes()) };
         let part = Partial::open(&folders.target(kind).expect("a folder"), key).expect("a part").part;
@@ -319,7 +335,7 @@ mod tests {
     }
 
     /// The kind under which a name is published.
-    fn kind(folders: &Folders, file: &str) -> Kind {
+    fn kind(folders: &ShareFolders, file: &str) -> FileOrigin {
         let visible = folders.visible(&name(file)).expect(file);
         let hashed = hash_file(&visible.share, &name(file), &Stop::new().expect("a descriptor"));
         folders.kind_of(visible.kind, &hashed.expect("hashed")).expect("no copy that was changed")
@@ -331,44 +347,47 @@ mod tests {
             [(Layout::Flat, ["d", ".nearpeer/replicas/r"]), (Layout::Split, ["downloaded/d", "replicated/r"])]
         {
             let (dir, folders) = made(layout);
-            place(&folders, Kind::Downloaded, "d", b"downloaded");
-            place(&folders, Kind::Replicated, "r", b"replica");
+            place(&folders, FileOrigin::Downloaded, "d", b"downloaded");
+            place(&folders, FileOrigin::Replicated, "r", b"replica");
             for path in paths {
                 assert!(dir.path().join(path).is_file(), "{path}");
             }
             drop(folders);
             // Nothing but what is on the disk tells the kinds.
             let folders = open(dir.path(), layout, None).expect("folders");
-            assert_eq!((kind(&folders, "d"), kind(&folders, "r")), (Kind::Downloaded, Kind::Replicated));
+            assert_eq!(
+                (kind(&folders, "d"), kind(&folders, "r")),
+                (FileOrigin::Downloaded, FileOrigin::Replicated)
+            );
         }
     }
 
     #[test]
     fn a_downloaded_file_that_was_changed_is_local() {
         let (dir, folders) = made(Layout::Flat);
-        place(&folders, Kind::Downloaded, "a", b"downloaded");
-        place(&folders, Kind::Downloaded, "b", b"downloaded too");
+        place(&folders, FileOrigin::Downloaded, "a", b"downloaded");
+        place(&folders, FileOrigin::Downloaded, "b", b"downloaded too");
         fs::write(dir.path().join("a"), b"changed").expect("written");
         fs::rename(dir.path().join("b"), dir.path().join("c")).expect("renamed");
-        assert_eq!((kind(&folders, "a"), kind(&folders, "c")), (Kind::Local, Kind::Downloaded));
+        assert_eq!((kind(&folders, "a"), kind(&folders, "c")), (FileOrigin::Local, FileOrigin::Downloaded));
         fs::write(dir.path().join("a"), b"downloaded").expect("written");
-        assert_eq!(kind(&folders, "a"), Kind::Downloaded, "it is what was downloaded again");
+        assert_eq!(kind(&folders, "a"), FileOrigin::Downloaded, "it is what was downloaded again");
     }
 
     #[test]
     fn a_copy_kept_for_others_that_was_changed_is_nothing_to_offer() {
         for layout in [Layout::Flat, Layout::Split] {
             let (dir, folders) = made(layout);
-            place(&folders, Kind::Replicated, "r", b"replica");
-            assert_eq!(kind(&folders, "r"), Kind::Replicated);
-            let path = dir.path().join(layout.folder(Kind::Replicated)).join("r");
+            place(&folders, FileOrigin::Replicated, "r", b"replica");
+            assert_eq!(kind(&folders, "r"), FileOrigin::Replicated);
+            let path = dir.path().join(layout.folder(FileOrigin::Replicated)).join("r");
             fs::write(&path, b"rotten!").expect("written");
             let visible = folders.visible(&name("r")).expect("there");
             let hashed =
                 hash_file(&visible.share, &name("r"), &Stop::new().expect("a descriptor")).expect("hashed");
             assert!(matches!(folders.kind_of(visible.kind, &hashed), Err(HashError::Spoiled)));
             fs::write(&path, b"replica").expect("written");
-            assert_eq!(kind(&folders, "r"), Kind::Replicated, "mended");
+            assert_eq!(kind(&folders, "r"), FileOrigin::Replicated, "mended");
         }
     }
 
@@ -378,7 +397,7 @@ mod tests {
         for folder in ["shared", "downloaded", "replicated"] {
             fs::write(dir.path().join(folder).join("f"), folder).expect("written");
         }
-        for first in Kind::ALL {
+        for first in FileOrigin::ALL {
             assert_eq!(kind(&folders, "f"), first);
             fs::remove_file(dir.path().join(Layout::Split.folder(first)).join("f")).expect("removed");
         }
@@ -386,7 +405,7 @@ mod tests {
         // What is no file hides nothing.
         fs::create_dir(dir.path().join("shared/f")).expect("made");
         fs::write(dir.path().join("replicated/f"), b"r").expect("written");
-        assert_eq!(kind(&folders, "f"), Kind::Replicated);
+        assert_eq!(kind(&folders, "f"), FileOrigin::Replicated);
     }
 
     #[test]
@@ -394,9 +413,9 @@ mod tests {
         let (dir, folders) = made(Layout::Flat);
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
         assert_eq!((folders.shared().len(), folders.targets().len()), (1, 1));
-        assert!(folders.of(Kind::Replicated).is_none());
-        folders.target(Kind::Replicated).expect("made");
-        assert!(folders.of(Kind::Replicated).is_some());
+        assert!(folders.of(FileOrigin::Replicated).is_none());
+        folders.target(FileOrigin::Replicated).expect("made");
+        assert!(folders.of(FileOrigin::Replicated).is_some());
         assert_eq!((folders.shared().len(), folders.targets().len()), (2, 2));
     }
 
@@ -404,24 +423,24 @@ mod tests {
     fn a_folder_that_was_removed_or_replaced_is_used_as_it_is_now() {
         for layout in [Layout::Flat, Layout::Split] {
             let (dir, folders) = made(layout);
-            let path = dir.path().join(layout.folder(Kind::Replicated));
-            place(&folders, Kind::Replicated, "old", b"old");
+            let path = dir.path().join(layout.folder(FileOrigin::Replicated));
+            place(&folders, FileOrigin::Replicated, "old", b"old");
             fs::remove_dir_all(&path).expect("removed");
-            assert!(folders.renew().is_empty() && folders.of(Kind::Replicated).is_none());
-            place(&folders, Kind::Replicated, "new", b"new");
+            assert!(folders.renew().is_empty() && folders.of(FileOrigin::Replicated).is_none());
+            place(&folders, FileOrigin::Replicated, "new", b"new");
             assert_eq!(fs::read(path.join("new")).expect("in place"), b"new");
             // Another one in its place.
             fs::rename(&path, dir.path().join("moved")).expect("moved");
             fs::create_dir(&path).expect("made");
             fs::write(path.join("other"), b"other").expect("written");
             assert!(folders.renew().is_empty());
-            assert_eq!(kind(&folders, "other"), Kind::Replicated);
+            assert_eq!(kind(&folders, "other"), FileOrigin::Replicated);
             assert!(folders.visible(&name("new")).is_err());
             // One that is no directory.
             fs::remove_dir_all(&path).expect("removed");
             symlink(dir.path().join("moved"), &path).expect("linked");
             assert!(folders.renew().is_empty() && folders.visible(&name("new")).is_err());
-            assert!(folders.target(Kind::Replicated).is_err());
+            assert!(folders.target(FileOrigin::Replicated).is_err());
         }
     }
 
@@ -445,7 +464,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_a_link_or_a_file_is_refused() {
         let outside = tempfile::tempdir().expect("a directory");
-        for (folder, kind) in [("shared", Kind::Local), ("downloaded", Kind::Downloaded)] {
+        for (folder, kind) in [("shared", FileOrigin::Local), ("downloaded", FileOrigin::Downloaded)] {
             let dir = tempfile::tempdir().expect("a directory");
             symlink(outside.path(), dir.path().join(folder)).expect("linked");
             let error = open(dir.path(), Layout::Split, None).expect_err("a link").to_string();
@@ -457,37 +476,39 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         symlink(outside.path(), dir.path().join(".nearpeer")).expect("linked");
         let folders = open(dir.path(), Layout::Flat, None).expect("it serves");
-        assert!(folders.target(Kind::Replicated).is_err());
+        assert!(folders.target(FileOrigin::Replicated).is_err());
         assert_eq!(fs::read_dir(outside.path()).expect("readable").count(), 0);
     }
 
     #[test]
     fn downloads_are_saved_apart_and_shared_only_within_the_share() {
-        let check = |layout: Layout, inside: Option<&str>, expected: Option<(Kind, &str)>| {
+        let check = |layout: Layout, inside: Option<&str>, expected: Option<(FileOrigin, &str)>| {
             let (dir, other) = (tempfile::tempdir().expect("made"), tempfile::tempdir().expect("made"));
             let save_dir = inside.map_or(other.path().to_owned(), |inside| dir.path().join(inside));
             fs::create_dir_all(&save_dir).expect("made");
             let folders = open(dir.path(), layout, Some(&save_dir)).expect("folders");
-            place(&folders, Kind::Downloaded, "sub/d", b"downloaded");
+            place(&folders, FileOrigin::Downloaded, "sub/d", b"downloaded");
             assert!(save_dir.join("sub/d").is_file() && !dir.path().join("sub").exists());
-            let published = folders.published(Kind::Downloaded, &name("sub/d"));
+            let published = folders.published(FileOrigin::Downloaded, &name("sub/d"));
             let expected = expected.map(|(kind, file)| (kind, name(file)));
             assert_eq!(published, expected, "{layout} {inside:?}");
             if let Some((published, file)) = expected {
                 assert_eq!(kind(&folders, file.as_str()), published);
             }
             // Only downloads.
-            place(&folders, Kind::Replicated, "r", b"replica");
-            assert_eq!(kind(&folders, "r"), Kind::Replicated);
-            assert!(folders.saves_apart(Kind::Downloaded) && !folders.saves_apart(Kind::Replicated));
+            place(&folders, FileOrigin::Replicated, "r", b"replica");
+            assert_eq!(kind(&folders, "r"), FileOrigin::Replicated);
+            assert!(
+                folders.saves_apart(FileOrigin::Downloaded) && !folders.saves_apart(FileOrigin::Replicated)
+            );
         };
         check(Layout::Flat, None, None);
-        check(Layout::Flat, Some("in"), Some((Kind::Downloaded, "in/sub/d")));
+        check(Layout::Flat, Some("in"), Some((FileOrigin::Downloaded, "in/sub/d")));
         check(Layout::Flat, Some(".in"), None);
         check(Layout::Split, None, None);
         check(Layout::Split, Some("in"), None);
-        check(Layout::Split, Some("shared/in"), Some((Kind::Local, "in/sub/d")));
-        check(Layout::Split, Some("downloaded/in"), Some((Kind::Downloaded, "in/sub/d")));
+        check(Layout::Split, Some("shared/in"), Some((FileOrigin::Local, "in/sub/d")));
+        check(Layout::Split, Some("downloaded/in"), Some((FileOrigin::Downloaded, "in/sub/d")));
     }
 
     #[test]
@@ -497,7 +518,7 @@ mod tests {
         drop(open(dir.path(), Layout::Split, None).expect("folders"));
         for (layout, same) in [(Layout::Flat, "."), (Layout::Split, "downloaded")] {
             let folders = open(dir.path(), layout, Some(&path(same))).expect("the usual one");
-            assert!(!folders.saves_apart(Kind::Downloaded));
+            assert!(!folders.saves_apart(FileOrigin::Downloaded));
         }
         for other in [".", "shared", "replicated"] {
             let error = open(dir.path(), Layout::Split, Some(&path(other))).expect_err(other);

@@ -1,6 +1,8 @@
-//! How much a folder takes: its files, the parts that downloads have left in it, and what is free beside them.
+//! How much a folder takes: its files, the parts that downloads have left in it, and what is free beside
+//! them.
 //!
-//! Counts what is there and keeps nothing. Files count with their size, as they would when copied; parts with what they take on the disk.
+//! Counts what is there and keeps nothing. Files count with their size, as they would when copied; parts with
+//! what they take on the disk.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -22,8 +24,8 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Of `folder`, while no download is placed there: parts that nobody can go on with are removed first. `folder` may be missing; what
-    /// is free is asked of `base`, which lies on the same file system.
+    /// Of `folder`, while no download is placed there: parts that nobody can go on with are removed first.
+    /// `folder` may be missing; what is free is asked of `base`, which lies on the same file system.
     ///
     /// # Errors
     /// When something cannot be read; `Interrupted` when `stop` was triggered.

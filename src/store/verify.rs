@@ -1,13 +1,14 @@
-//! Digests of many pieces at once, to check them or to list them, in one pass: a stretch of each goes through the lanes of MD5 and then,
-//! while it is still in the processor's cache, through BLAKE3.
+//! Digests of many pieces at once, to check them or to list them, in one pass: a stretch of each goes through
+//! the lanes of MD5 and then, while it is still in the processor's cache, through BLAKE3.
 //!
-//! The verdicts are those of [`Manifest::check`] and the digests those of [`PieceDigests::of`], piece by piece. Nothing here reads a file.
+//! The verdicts are those of [`Manifest::check`] and the digests those of [`PieceDigests::of`], piece by
+//! piece. Nothing here reads a file.
 
 use crate::sys::md5_of_many;
 use crate::types::{Geometry, Manifest, PieceDigests, Subtree, WrongPiece};
 
-/// Checks pieces, given as (index, bytes), by length, BLAKE3 and MD5: a verdict for each, in their order. Any number in any order;
-/// fastest with 8 or more of the same length.
+/// Checks pieces, given as (index, bytes), by length, BLAKE3 and MD5: a verdict for each, in their order. Any
+/// number in any order; fastest with 8 or more of the same length.
 ///
 /// [`WrongPiece`] says what is wrong with a piece, and thereby whose fault it is.
 pub fn verify(manifest: &Manifest, pieces: &[(u32, &[u8])]) -> Vec<Result<(), WrongPiece>> {
@@ -22,7 +23,8 @@ pub fn verify(manifest: &Manifest, pieces: &[(u32, &[u8])]) -> Vec<Result<(), Wr
     pieces.iter().map(verdict).collect()
 }
 
-/// Digests of pieces that follow each other in a file cut as `geometry` says, from piece `first_index` on. Each must be whole.
+/// Digests of pieces that follow each other in a file cut as `geometry` says, from piece `first_index` on.
+/// Each must be whole.
 pub fn piece_digests(geometry: &Geometry, first_index: u32, pieces: &[&[u8]]) -> Vec<PieceDigests> {
     let numbered: Vec<(u32, &[u8])> = (first_index..).zip(pieces.iter().copied()).collect();
     digests(geometry, &numbered)

@@ -1,9 +1,10 @@
 //! The mark of a downloaded file: an extended attribute with the id of the content that was downloaded.
 //!
-//! In the flat layout it alone tells what was downloaded from what is local. It goes where the file goes and ends with it, hence it needs
-//! no bound and no sweeping; it counts only while the file has that very content, so that a file that was changed is local; a copy that is
-//! kept for others and was changed is no copy any more. A file system without such attributes keeps no mark: what was downloaded there is
-//! local after a restart.
+//! In the flat layout it alone tells what was downloaded from what is local. It goes where the file goes and
+//! ends with it, hence it needs no bound and no sweeping; it counts only while the file has that very
+//! content, so that a file that was changed is local; a copy that is kept for others and was changed is no
+//! copy any more. A file system without such attributes keeps no mark: what was downloaded there is local
+//! after a restart.
 
 use std::fs::File;
 

@@ -1,8 +1,9 @@
 //! MD5 of many buffers at once: eight lanes of a vector register, each with a buffer of its own.
 //!
-//! MD5 is a chain of steps that each need the one before, so one buffer keeps a core waiting; eight independent ones fill it. A lane
-//! whose buffer ends takes the next one that waits. Whatever the lengths and the processor, the digests are those of the `md-5` crate,
-//! which does the work where there are no lanes, or one buffer alone is left.
+//! MD5 is a chain of steps that each need the one before, so one buffer keeps a core waiting; eight
+//! independent ones fill it. A lane whose buffer ends takes the next one that waits. Whatever the lengths and
+//! the processor, the digests are those of the `md-5` crate, which does the work where there are no lanes, or
+//! one buffer alone is left.
 
 use md5::block_api::compress;
 use md5::{Digest, Md5};
@@ -19,10 +20,12 @@ type States = [[u32; LANES]; 4];
 
 const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
-/// MD5 of each buffer, in their order. Any number of any lengths; fastest with 8 or more of about the same length.
+/// MD5 of each buffer, in their order. Any number of any lengths; fastest with 8 or more of about the same
+/// length.
 ///
-/// `beside` is given the number of a buffer and its next bytes, all of them in order, just after they went through MD5: at most 32 KiB of
-/// each of so many lanes, so that another digest of the same bytes finds them in the processor's cache.
+/// `beside` is given the number of a buffer and its next bytes, all of them in order, just after they went
+/// through MD5: at most 32 KiB of each of so many lanes, so that another digest of the same bytes finds them
+/// in the processor's cache.
 pub fn md5_of_many(buffers: &[&[u8]], beside: impl FnMut(usize, &[u8])) -> Vec<Md5Digest> {
     match Vectors::best() {
         Some(vectors) if buffers.len() > 1 => digest_in_lanes(vectors, buffers, beside),
@@ -197,7 +200,8 @@ mod x86 {
         0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391,
     ];
 
-    /// What is its own in a round: step `n` takes in word `n * stride + start` (mod 16) and rotates by `left[n % 4]`.
+    /// What is its own in a round: step `n` takes in word `n * stride + start` (mod 16) and rotates by
+    /// `left[n % 4]`.
     struct Round {
         stride: usize,
         start: usize,
@@ -236,7 +240,8 @@ mod x86 {
         /// Takes each lane through its blocks; all have equally many.
         pub(super) fn compress(self, states: &mut States, lanes: &[&[Block]; LANES]) {
             match self.0 {
-                // SAFETY: `self` comes from `all`, so the processor has what these functions are compiled for.
+                // SAFETY: `self` comes from `all`, so the processor has what these functions are compiled
+                // for.
                 Kind::Avx2 => unsafe { avx2::compress(states, lanes) },
                 // SAFETY: as above.
                 Kind::Avx512 => unsafe { avx512::compress(states, lanes) },
@@ -270,7 +275,8 @@ mod x86 {
     #[inline]
     fn transpose(rows: [__m256i; LANES]) -> [__m256i; LANES] {
         let [a, b, c, d, e, f, g, h] = rows;
-        // Pairs of words of two lanes, then fours of four lanes, in each half of the registers; then the halves.
+        // Pairs of words of two lanes, then fours of four lanes, in each half of the registers; then the
+        // halves.
         let (ab_low, ab_high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
         let (cd_low, cd_high) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
         let (ef_low, ef_high) = (_mm256_unpacklo_epi32(e, f), _mm256_unpackhi_epi32(e, f));
@@ -306,7 +312,8 @@ mod x86 {
         _mm256_add_epi32(a, b)
     }
 
-    /// The same, as a sum of its own: the compiler would rather add a constant last, where the next step waits for it.
+    /// The same, as a sum of its own: the compiler would rather add a constant last, where the next step
+    /// waits for it.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn ready(mut sum: __m256i) -> __m256i {
@@ -399,7 +406,8 @@ mod x86 {
         }
     }
 
-    /// A rotation and any mix of three words are one operation each: as a step waits for the one before, that is most of the time.
+    /// A rotation and any mix of three words are one operation each: as a step waits for the one before, that
+    /// is most of the time.
     mod avx512 {
         use super::*;
 

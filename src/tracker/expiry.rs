@@ -1,5 +1,5 @@
-//! The sweep: lets time pass in the registry, where suspects and missing copies are found, has the fronts call suspects back, and tells
-//! what has become of nodes.
+//! The sweep: lets time pass in the registry, where suspects and missing copies are found, has the fronts
+//! call suspects back, and tells what has become of nodes.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,8 @@
-//! The tracker: knows which node has which file and which nodes are alive. Soft state: a restart loses nothing that nodes do not bring
-//! back.
+//! The tracker: knows which node has which file and which nodes are alive. Soft state: a restart loses
+//! nothing that nodes do not bring back.
 //!
-//! Its thread pool is its front threads: every request is answered from memory, in place. `sweep` lets time pass.
+//! Its thread pool is its front threads: every request is answered from memory, in place. `sweep` lets time
+//! pass.
 
 mod expiry;
 mod service;
@@ -22,11 +23,11 @@ use thiserror::Error;
 
 use crate::logic::registry::{Limits, Registry};
 use crate::net::{Deadlines, FrontConfig, front, listen};
-use crate::rt::{Ended, Feed, Stop, StopReport, Threads, clock, mailbox};
+use crate::rt::{Broadcast, Ended, Stop, StopReport, Threads, clock, mailbox};
 use crate::types::{Epoch, Provider, Query, limits};
 
-pub use stats::{Finds, RecentFind, TOOK_BOUNDS_S, Tally, Via};
-pub use view::{Counts, Holder, KnownNode, View};
+pub use stats::{Finds, RecentFind, TOOK_BOUNDS_S, TrackerStats, Via};
+pub use view::{Counts, HolderRow, KnownNode, View};
 
 /// How a tracker runs.
 #[derive(Debug, Clone)]
@@ -43,12 +44,14 @@ pub struct TrackerConfig {
     pub deadlines: Deadlines,
     /// How often the sweep looks for missed heartbeats and suspects to call back.
     pub sweep: Duration,
-    /// Live copies that every content is to have on nodes that keep replicas; 0: nothing is copied unless somebody wishes for it.
+    /// Live copies that every content is to have on nodes that keep replicas; 0: nothing is copied unless
+    /// somebody wishes for it.
     pub replicas: u32,
-    /// How long nobody takes the place of a node that has gone; and nothing is copied unasked for as long after the start.
+    /// How long nobody takes the place of a node that has gone; and nothing is copied unasked for as long
+    /// after the start.
     pub replica_grace: Duration,
     /// Where the tracker tells what happens: nodes that come, are suspected, and go.
-    pub events: Feed,
+    pub events: Broadcast,
 }
 
 impl Default for TrackerConfig {
@@ -62,7 +65,7 @@ impl Default for TrackerConfig {
             sweep: Duration::from_millis(100),
             replicas: 0,
             replica_grace: limits::ms(limits::REPLICA_GRACE_MS),
-            events: Feed::default(),
+            events: Broadcast::default(),
         }
     }
 }
@@ -85,16 +88,16 @@ struct Shared {
     started: Instant,
     epoch: Epoch,
     registry: RwLock<Registry>,
-    events: Feed,
+    events: Broadcast,
     next_session: AtomicU64,
     /// What was asked.
-    tally: Mutex<Tally>,
+    tally: Mutex<TrackerStats>,
     /// One item while there is news that nobody has taken.
     changed: (Sender<()>, Receiver<()>),
 }
 
 impl Shared {
-    fn new(addr: SocketAddr, registry_limits: Limits, events: Feed) -> Shared {
+    fn new(addr: SocketAddr, registry_limits: Limits, events: Broadcast) -> Shared {
         let now = clock::now();
         Shared {
             addr,
@@ -103,7 +106,7 @@ impl Shared {
             registry: RwLock::new(Registry::new(registry_limits)),
             events,
             next_session: AtomicU64::new(1),
-            tally: Mutex::new(Tally::new(now)),
+            tally: Mutex::new(TrackerStats::new(now)),
             changed: bounded(1),
         }
     }
@@ -163,7 +166,7 @@ impl Tracker {
         for number in 1..=config.fronts.max(1) {
             let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
             posts.push(post);
-            let desk = service::Desk::new(Arc::clone(&shared));
+            let desk = service::TrackerService::new(Arc::clone(&shared));
             let front_config = FrontConfig {
                 listener: Some(Arc::clone(&listener)),
                 incomplete_max: config.incomplete_max,

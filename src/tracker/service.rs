@@ -1,7 +1,7 @@
 //! A tracker front's service: translates between messages and the registry.
 //!
-//! It decides nothing and keeps only what a connection is for. The registry's lock is taken for one call and never while a reply is
-//! built from more than that call gave.
+//! It decides nothing and keeps only what a connection is for. The registry's lock is taken for one call and
+//! never while a reply is built from more than that call gave.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::{Shared, Via};
-use crate::logic::registry::{CallBack, Claim, Outcome, Proof, RegistryError, SessionId};
-use crate::net::{After, Closed, ConnId, Hands, Service};
+use crate::logic::registry::{CallBack, CallBackResult, Claim, Reachability, RegistryError, SessionId};
+use crate::net::{Closed, ConnActions, ConnId, NextRead, Service};
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::proto::{CodecError, Decoder, FrameError, decode, frame};
@@ -36,24 +36,25 @@ pub(super) enum Session {
 }
 
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct TrackerService {
     shared: Arc<Shared>,
     rng: SmallRng,
 }
 
-impl Desk {
-    pub(super) fn new(shared: Arc<Shared>) -> Desk {
-        Desk { shared, rng: SmallRng::from_os_rng() }
+impl TrackerService {
+    pub(super) fn new(shared: Arc<Shared>) -> TrackerService {
+        TrackerService { shared, rng: SmallRng::from_os_rng() }
     }
 
-    /// The reply to a request that can be answered at once; `None`: a call-back is under way, and its outcome is the reply.
+    /// The reply to a request that can be answered at once; `None`: a call-back is under way, and its outcome
+    /// is the reply.
     fn answer(
         &mut self,
         conn: ConnId,
         session: SessionId,
         from: IpAddr,
         request: TrackerRequest,
-        hands: &mut Hands<Session>,
+        actions: &mut ConnActions<Session>,
     ) -> Result<Option<ReplyBody>, RegistryError> {
         let now = clock::now();
         let registry = &self.shared.registry;
@@ -75,14 +76,14 @@ impl Desk {
                     return Ok(Some(ReplyBody::Staged));
                 }
                 let Some(claim) = registry.begin_proof(session, from, now)? else {
-                    registry.commit_register(session, Proof::Proved, now)?;
+                    registry.commit_register(session, Reachability::Proved, now)?;
                     drop(registry);
                     self.shared.note_announce();
                     return Ok(Some(ReplyBody::Registered { unproved: None }));
                 };
                 drop(registry);
                 let call = Session::ProofCall { control: conn, session, claim, from, answered: false };
-                hands.connect(
+                actions.connect(
                     claim.endpoint,
                     None,
                     call,
@@ -111,7 +112,7 @@ impl Desk {
             TrackerRequest::Leave => {
                 registry.write().leave(session)?;
                 self.shared.note_change();
-                hands.keep_idle(conn, false);
+                actions.keep_idle(conn, false);
                 ReplyBody::Left
             }
             TrackerRequest::Find { query, skip } => {
@@ -160,16 +161,16 @@ impl Desk {
         })
     }
 
-    fn refuse(&self, conn: ConnId, error: &RegistryError, hands: &mut Hands<Session>) {
+    fn refuse(&self, conn: ConnId, error: &RegistryError, actions: &mut ConnActions<Session>) {
         let refusal = match error {
             RegistryError::NotRegistered => {
                 // It may have been registered, and was replaced or forgotten.
-                hands.keep_idle(conn, false);
+                actions.keep_idle(conn, false);
                 TrackerRefusal::NotRegistered
             }
             error => TrackerRefusal::Limit(reason(&error.to_string()).to_owned()),
         };
-        hands.send(conn, self.reply(ReplyBody::Refused(refusal)));
+        actions.send(conn, self.reply(ReplyBody::Refused(refusal)));
     }
 
     fn malformed(&self, why: &str) -> Vec<u8> {
@@ -183,9 +184,9 @@ impl Desk {
         session: SessionId,
         (endpoint, from): (SocketAddr, IpAddr),
         unproved: Option<String>,
-        hands: &mut Hands<Session>,
+        actions: &mut ConnActions<Session>,
     ) {
-        let proof = if unproved.is_none() { Proof::Proved } else { Proof::Unproved };
+        let proof = if unproved.is_none() { Reachability::Proved } else { Reachability::Unproved };
         let committed = {
             let mut registry = self.shared.registry.write();
             registry.end_proof(endpoint, from);
@@ -194,16 +195,16 @@ impl Desk {
         match committed {
             Ok(()) => {
                 self.shared.note_announce();
-                hands.keep_idle(control, true);
-                hands.send(control, self.reply(ReplyBody::Registered { unproved }));
+                actions.keep_idle(control, true);
+                actions.send(control, self.reply(ReplyBody::Registered { unproved }));
             }
-            Err(error) => self.refuse(control, &error, hands),
+            Err(error) => self.refuse(control, &error, actions),
         }
-        hands.release(control);
+        actions.release(control);
     }
 }
 
-impl Service for Desk {
+impl Service for TrackerService {
     type Session = Session;
     type Event = CallSuspect;
     type Decoder = Decoder;
@@ -218,24 +219,24 @@ impl Service for Desk {
         id: ConnId,
         session: &mut Session,
         body: &[u8],
-        hands: &mut Hands<Session>,
-    ) -> After {
+        actions: &mut ConnActions<Session>,
+    ) -> NextRead {
         match session {
             Session::Asker { id: asker, from, said_hello } => {
                 let request = match decode(body) {
                     Ok(request) => request,
                     Err(error) => {
-                        hands.send(id, self.malformed(&error.to_string()));
-                        return After::Close;
+                        actions.send(id, self.malformed(&error.to_string()));
+                        return NextRead::Close;
                     }
                 };
                 *said_hello |= matches!(request, TrackerRequest::Hello(_));
-                match self.answer(id, *asker, *from, request, hands) {
-                    Ok(Some(body)) => hands.send(id, self.reply(body)),
-                    Ok(None) => return After::Hold,
-                    Err(error) => self.refuse(id, &error, hands),
+                match self.answer(id, *asker, *from, request, actions) {
+                    Ok(Some(body)) => actions.send(id, self.reply(body)),
+                    Ok(None) => return NextRead::Hold,
+                    Err(error) => self.refuse(id, &error, actions),
                 }
-                After::Next
+                NextRead::Next
             }
             Session::ProofCall { control, session, claim, from, answered } => {
                 *answered = true;
@@ -249,17 +250,17 @@ impl Service for Desk {
                     _ => Some("what answers there is not a node"),
                 };
                 let call = (claim.endpoint, *from);
-                self.conclude(*control, *session, call, unproved.map(str::to_owned), hands);
-                After::Close
+                self.conclude(*control, *session, call, unproved.map(str::to_owned), actions);
+                NextRead::Close
             }
             Session::SuspectCall { call_back, answered } => {
                 *answered = true;
                 let outcome = match decode(body) {
-                    Ok(PeerReply::Identity { node, .. }) => Outcome::Answered { node },
-                    _ => Outcome::Refused,
+                    Ok(PeerReply::Identity { node, .. }) => CallBackResult::Answered { node },
+                    _ => CallBackResult::Refused,
                 };
                 self.shared.registry.write().called_back(*call_back, outcome, clock::now());
-                After::Close
+                NextRead::Close
             }
         }
     }
@@ -268,9 +269,9 @@ impl Service for Desk {
         Some(self.malformed(&error.to_string()))
     }
 
-    fn event(&mut self, CallSuspect(call_back): CallSuspect, hands: &mut Hands<Session>) {
+    fn event(&mut self, CallSuspect(call_back): CallSuspect, actions: &mut ConnActions<Session>) {
         let call = Session::SuspectCall { call_back, answered: false };
-        hands.connect(
+        actions.connect(
             call_back.endpoint,
             None,
             call,
@@ -279,9 +280,9 @@ impl Service for Desk {
         );
     }
 
-    fn sent(&mut self, _id: ConnId, _session: &mut Session, _tag: u64, _hands: &mut Hands<Session>) {}
+    fn sent(&mut self, _id: ConnId, _session: &mut Session, _tag: u64, _hands: &mut ConnActions<Session>) {}
 
-    fn closed(&mut self, _id: ConnId, session: Session, why: &Closed, hands: &mut Hands<Session>) {
+    fn closed(&mut self, _id: ConnId, session: Session, why: &Closed, actions: &mut ConnActions<Session>) {
         match session {
             Session::Asker { said_hello: false, .. } => {}
             Session::Asker { id, said_hello: true, .. } => {
@@ -291,17 +292,19 @@ impl Service for Desk {
             Session::ProofCall { answered: true, .. } | Session::SuspectCall { answered: true, .. } => {}
             Session::ProofCall { control, session, claim, from, .. } => {
                 let unproved = format!("it cannot be reached there: {}", call_failure(why));
-                self.conclude(control, session, (claim.endpoint, from), Some(unproved), hands);
+                self.conclude(control, session, (claim.endpoint, from), Some(unproved), actions);
             }
             Session::SuspectCall { call_back, .. } => {
-                let outcome = if *why == Closed::Refused { Outcome::Refused } else { Outcome::Silent };
+                let outcome =
+                    if *why == Closed::Refused { CallBackResult::Refused } else { CallBackResult::Silent };
                 self.shared.registry.write().called_back(call_back, outcome, clock::now());
             }
         }
     }
 }
 
-/// What attributes of a node say. Those of later versions are skipped, but not without bounds: `None` beyond them.
+/// What attributes of a node say. Those of later versions are skipped, but not without bounds: `None` beyond
+/// them.
 fn traits(attributes: &[Attribute]) -> Option<NodeTraits> {
     Attribute::are_bounded(attributes).then(|| NodeTraits::of(attributes))
 }
@@ -342,7 +345,7 @@ mod tests {
     use crate::logic::registry::Limits;
     use crate::net::Deadlines;
     use crate::proto::tracker::Hello;
-    use crate::rt::Feed;
+    use crate::rt::Broadcast;
     use crate::tracker::{Tracker, TrackerConfig};
     use crate::types::NodeId;
     use std::io::{Read, Write};
@@ -467,8 +470,8 @@ mod tests {
     #[test]
     fn the_end_of_a_connection_that_never_said_hello_does_not_wait_for_the_registry() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
-        let shared = Arc::new(Shared::new(addr, Limits::default(), Feed::default()));
-        let (mut desk, mut hands) = (Desk::new(Arc::clone(&shared)), Hands::default());
+        let shared = Arc::new(Shared::new(addr, Limits::default(), Broadcast::default()));
+        let (mut desk, mut actions) = (TrackerService::new(Arc::clone(&shared)), ConnActions::default());
         let find = frame(&TrackerRequest::ListFiles { after: None }).expect("it fits");
         // Somebody is reading.
         let reading = shared.registry.read();
@@ -476,8 +479,8 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 let mut session = desk.accepted(addr, addr);
-                desk.message(ConnId(1), &mut session, &find[8..], &mut hands);
-                desk.closed(ConnId(1), session, &Closed::Peer, &mut hands);
+                desk.message(ConnId(1), &mut session, &find[8..], &mut actions);
+                desk.closed(ConnId(1), session, &Closed::Peer, &mut actions);
                 done.send(()).expect("the test waits");
             });
             let outcome = is_done.recv_timeout(PATIENCE);

@@ -1,6 +1,7 @@
 //! What was asked of the tracker: how often, how long it took, and the last finds with their answers.
 //!
-//! A plain structure of fixed size behind one lock; `now` comes in. Holds nothing that finds are answered from.
+//! A plain structure of fixed size behind one lock; `now` comes in. Holds nothing that finds are answered
+//! from.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -56,7 +57,7 @@ impl Finds {
 
 /// See the module's page.
 #[derive(Debug, Clone)]
-pub struct Tally {
+pub struct TrackerStats {
     pub finds: Finds,
     /// Registrations and updates that took effect.
     pub announces: u64,
@@ -69,9 +70,9 @@ pub struct Tally {
     pub history: History,
 }
 
-impl Tally {
-    pub(super) fn new(now: Instant) -> Tally {
-        Tally {
+impl TrackerStats {
+    pub(super) fn new(now: Instant) -> TrackerStats {
+        TrackerStats {
             finds: Finds::default(),
             announces: 0,
             took: [0; TOOK_BOUNDS_S.len() + 1],
@@ -119,7 +120,7 @@ mod tests {
     #[test]
     fn finds_are_counted_and_only_the_last_are_kept() {
         let now = crate::rt::clock::now();
-        let mut tally = Tally::new(now);
+        let mut tally = TrackerStats::new(now);
         let query = Query::Name(FileName::new("a").expect("a name"));
         let asker = IpAddr::from([127, 0, 0, 1]);
         for _ in 0..limits::RECENT_FINDS_MAX + 5 {

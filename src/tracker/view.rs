@@ -1,6 +1,7 @@
 //! Reading what a running tracker knows, from other threads than its fronts.
 //!
-//! Each answer takes the registry's lock once, for one look-up of bounded size. Nothing is changed through here but the count of finds.
+//! Each answer takes the registry's lock once, for one look-up of bounded size. Nothing is changed through
+//! here but the count of finds.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,9 +10,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::Shared;
-use super::stats::{Finds, Tally, Via};
+use super::stats::{Finds, TrackerStats, Via};
 use crate::logic::registry::RegistryError;
-use crate::rt::{Feed, clock};
+use crate::rt::{Broadcast, clock};
 use crate::types::{Epoch, FileName, Liveness, NodeSummary, Provider, Query, limits};
 
 /// Cheap to clone; outlives the tracker, and then tells its last state.
@@ -20,7 +21,7 @@ pub struct View(Arc<Shared>);
 
 /// A source, and what the tracker was told by it.
 #[derive(Debug, Clone)]
-pub struct Holder {
+pub struct HolderRow {
     pub provider: Provider,
     /// `None` if it has gone meanwhile.
     pub node: Option<NodeSummary>,
@@ -66,7 +67,8 @@ impl View {
         clock::now().saturating_duration_since(self.0.started)
     }
 
-    /// The first `max` holders that a find would give, and whether there are more. Counts as a find of `asker`, who comes by HTTP.
+    /// The first `max` holders that a find would give, and whether there are more. Counts as a find of
+    /// `asker`, who comes by HTTP.
     ///
     /// # Errors
     /// [`RegistryError`], if the registry refuses the query.
@@ -75,7 +77,7 @@ impl View {
         query: &Query,
         max: usize,
         asker: IpAddr,
-    ) -> Result<(Vec<Holder>, bool), RegistryError> {
+    ) -> Result<(Vec<HolderRow>, bool), RegistryError> {
         let began = clock::now();
         let mut providers: Vec<Provider> = Vec::new();
         let nodes: Vec<Option<NodeSummary>> = {
@@ -86,7 +88,7 @@ impl View {
         let more = providers.len() > max;
         providers.truncate(max);
         self.0.note_find((query, asker, Via::Http), (&providers, more), began);
-        let holders = providers.into_iter().zip(nodes).map(|(provider, node)| Holder { provider, node });
+        let holders = providers.into_iter().zip(nodes).map(|(provider, node)| HolderRow { provider, node });
         Ok((holders.collect(), more))
     }
 
@@ -104,7 +106,8 @@ impl View {
         (nodes, more)
     }
 
-    /// The first `max` names with a live holder that begin with `prefix` and come after `after`, in order, and whether there are more.
+    /// The first `max` names with a live holder that begin with `prefix` and come after `after`, in order,
+    /// and whether there are more.
     pub fn names(&self, prefix: &str, after: Option<&FileName>, max: usize) -> (Vec<FileName>, bool) {
         // The last name that may come before all that begin with the prefix.
         let first = match prefix.strip_suffix('/').unwrap_or(prefix) {
@@ -147,7 +150,7 @@ impl View {
     }
 
     /// What was asked so far.
-    pub fn tally(&self) -> Tally {
+    pub fn tally(&self) -> TrackerStats {
         self.0.tally.lock().clone()
     }
 
@@ -157,11 +160,12 @@ impl View {
     }
 
     /// What happens at the tracker.
-    pub fn events(&self) -> &Feed {
+    pub fn events(&self) -> &Broadcast {
         &self.0.events
     }
 
-    /// Delivers one item after something has changed, however much it was; whoever takes it out sees the state after.
+    /// Delivers one item after something has changed, however much it was; whoever takes it out sees the
+    /// state after.
     pub fn changes(&self) -> Receiver<()> {
         self.0.changed.1.clone()
     }

@@ -1,8 +1,10 @@
-//! What a node says about itself and about its files beyond what everybody says, and how that travels: as tagged [`Attribute`]s.
+//! What a node says about itself and about its files beyond what everybody says, and how that travels: as
+//! tagged [`Attribute`]s.
 //!
-//! Whoever reads attributes skips tags that it does not know and values that do not fit their tag, so that nodes of later versions are
-//! understood as far as possible; nothing here fails. Invariant: what [`NodeTraits::to_attributes`] writes, [`NodeTraits::of`] reads back,
-//! and it is bounded ([`Attribute::are_bounded`]).
+//! Whoever reads attributes skips tags that it does not know and values that do not fit their tag, so that
+//! nodes of later versions are understood as far as possible; nothing here fails. Invariant: what
+//! [`NodeTraits::to_attributes`] writes, [`NodeTraits::of`] reads back, and it is bounded
+//! ([`Attribute::are_bounded`]).
 //!
 //! | Tag | Of | Value |
 //! |---:|---|---|
@@ -21,7 +23,8 @@ const REPLICA: u16 = 3;
 pub struct NodeTraits {
     /// Port of its HTTP server, at the address of its endpoint. Never 0.
     pub http_port: Option<u16>,
-    /// It keeps replicas for others, so many bytes of them at most ([`u64::MAX`]: no limit of its own). `None`: it keeps none.
+    /// It keeps replicas for others, so many bytes of them at most ([`u64::MAX`]: no limit of its own).
+    /// `None`: it keeps none.
     pub replica_quota_bytes: Option<u64>,
 }
 

@@ -11,7 +11,8 @@ use super::ids::NodeId;
 use super::limits;
 use super::name::FileName;
 
-/// A tagged value of a later version; unknown tags are skipped. At most [`super::limits::ATTRIBUTES_MAX`] an owner.
+/// A tagged value of a later version; unknown tags are skipped. At most [`super::limits::ATTRIBUTES_MAX`] an
+/// owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attribute {
     pub tag: u16,

@@ -1,7 +1,8 @@
 //! `DatasetSpec`: how many files of which sizes a generated data set has, and what they are called.
 //!
-//! Text like `20x64KiB,4x8MiB`: parts `COUNTxSIZE`, any number of them. A size is a number with a unit as in 512, 10k, 64KiB or 1.5GB. The
-//! whole stays within what one node may publish, so that nothing else has to bound it.
+//! Text like `20x64KiB,4x8MiB`: parts `COUNTxSIZE`, any number of them. A size is a number with a unit as in
+//! 512, 10k, 64KiB or 1.5GB. The whole stays within what one node may publish, so that nothing else has to
+//! bound it.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -42,8 +43,8 @@ pub enum DatasetSpecError {
 }
 
 impl DatasetSpec {
-    /// Names and sizes in bytes of the files of `peer`, smallest first: `PEER_SIZE_NUMBER.bin`, as in `alpha_64KiB_0001.bin`. `None`
-    /// where `peer` cannot begin a file name of one component.
+    /// Names and sizes in bytes of the files of `peer`, smallest first: `PEER_SIZE_NUMBER.bin`, as in
+    /// `alpha_64KiB_0001.bin`. `None` where `peer` cannot begin a file name of one component.
     pub fn names(&self, peer: &str) -> Option<impl Iterator<Item = (FileName, u64)> + '_> {
         // Whatever holds for the longest name that there can be holds for all.
         let longest = name(peer, u64::MAX, limits::FILES_PER_NODE_MAX)?;

@@ -4,11 +4,13 @@ use std::fmt::{self, Debug, Display};
 
 use serde::{Deserialize, Serialize};
 
-/// MD5 (RFC 1321) of a whole file or of one piece; printed as 32 lower-case hex digits, as `md5sum` does. Finds accidents, stops no forger.
+/// MD5 (RFC 1321) of a whole file or of one piece; printed as 32 lower-case hex digits, as `md5sum` does.
+/// Finds accidents, stops no forger.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Md5Digest(pub [u8; 16]);
 
-/// BLAKE3 of a whole file, printed as `b3sum` does: 64 lower-case hex digits. Identifies content; nobody can forge it.
+/// BLAKE3 of a whole file, printed as `b3sum` does: 64 lower-case hex digits. Identifies content; nobody can
+/// forge it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContentId(pub [u8; 32]);
 
@@ -19,8 +21,8 @@ pub struct ContentKey {
     pub id: ContentId,
 }
 
-/// One line of a manifest: the MD5 of a piece and its BLAKE3 subtree value (chaining value of the piece at its offset in the file,
-/// or the root hash where the file is a single piece). 48 bytes.
+/// One line of a manifest: the MD5 of a piece and its BLAKE3 subtree value (chaining value of the piece at
+/// its offset in the file, or the root hash where the file is a single piece). 48 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PieceDigests {
     pub md5: Md5Digest,

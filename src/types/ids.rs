@@ -4,7 +4,8 @@ use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
-/// A node for as long as its process runs: 128 random bits drawn at each start, so a restarted node is another one.
+/// A node for as long as its process runs: 128 random bits drawn at each start, so a restarted node is
+/// another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u128);
 

@@ -1,7 +1,7 @@
 //! Kinds of a node's own files, and where in its directory each kind stands.
 //!
-//! The mapping between (kind, name) and a path beneath the share, as plain text. It opens nothing; what it gives is still to be opened
-//! beneath the share's handle.
+//! The mapping between (kind, name) and a path beneath the share, as plain text. It opens nothing; what it
+//! gives is still to be opened beneath the share's handle.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -11,9 +11,10 @@ use thiserror::Error;
 use super::name::FileName;
 use super::printable::Printable;
 
-/// How a file has come to be here. In order of precedence: where two files have one name, the lesser kind is the one that is published.
+/// How a file has come to be here. In order of precedence: where two files have one name, the lesser kind is
+/// the one that is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum FileOrigin {
     /// The user's own.
     Local,
     /// Asked for by the user.
@@ -40,14 +41,14 @@ pub struct WordError {
     words: &'static str,
 }
 
-impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Local, Kind::Downloaded, Kind::Replicated];
+impl FileOrigin {
+    pub const ALL: [FileOrigin; 3] = [FileOrigin::Local, FileOrigin::Downloaded, FileOrigin::Replicated];
 
     fn word(self) -> &'static str {
         match self {
-            Kind::Local => "local",
-            Kind::Downloaded => "downloaded",
-            Kind::Replicated => "replicated",
+            FileOrigin::Local => "local",
+            FileOrigin::Downloaded => "downloaded",
+            FileOrigin::Replicated => "replicated",
         }
     }
 }
@@ -55,45 +56,47 @@ impl Kind {
 impl Layout {
     const ALL: [Layout; 2] = [Layout::Flat, Layout::Split];
 
-    /// The folder that files of this kind stand in, as a path beneath the share; `.` is the share's own directory.
-    pub fn folder(self, kind: Kind) -> &'static str {
+    /// The folder that files of this kind stand in, as a path beneath the share; `.` is the share's own
+    /// directory.
+    pub fn folder(self, kind: FileOrigin) -> &'static str {
         match (self, kind) {
-            (Layout::Flat, Kind::Local | Kind::Downloaded) => ".",
-            (Layout::Flat, Kind::Replicated) => ".nearpeer/replicas",
-            (Layout::Split, Kind::Local) => "shared",
-            (Layout::Split, Kind::Downloaded) => "downloaded",
-            (Layout::Split, Kind::Replicated) => "replicated",
+            (Layout::Flat, FileOrigin::Local | FileOrigin::Downloaded) => ".",
+            (Layout::Flat, FileOrigin::Replicated) => ".nearpeer/replicas",
+            (Layout::Split, FileOrigin::Local) => "shared",
+            (Layout::Split, FileOrigin::Downloaded) => "downloaded",
+            (Layout::Split, FileOrigin::Replicated) => "replicated",
         }
     }
 
-    /// The kind of those that stand in the folder of `kind` and bear no mark: in the flat layout, what was downloaded stands among
-    /// what is local.
-    pub fn unmarked(self, kind: Kind) -> Kind {
+    /// The kind of those that stand in the folder of `kind` and bear no mark: in the flat layout, what was
+    /// downloaded stands among what is local.
+    pub fn unmarked(self, kind: FileOrigin) -> FileOrigin {
         match (self, kind) {
-            (Layout::Flat, Kind::Downloaded) => Kind::Local,
+            (Layout::Flat, FileOrigin::Downloaded) => FileOrigin::Local,
             (_, kind) => kind,
         }
     }
 
     /// The kind of a file in the folder of `kind` that is marked as downloaded: folders tell more than marks.
-    pub fn marked(self, kind: Kind) -> Kind {
+    pub fn marked(self, kind: FileOrigin) -> FileOrigin {
         match (self, kind) {
-            (Layout::Flat, Kind::Local) => Kind::Downloaded,
+            (Layout::Flat, FileOrigin::Local) => FileOrigin::Downloaded,
             (_, kind) => kind,
         }
     }
 
     /// Where a file stands, as a path beneath the share.
-    pub fn path(self, kind: Kind, name: &FileName) -> String {
+    pub fn path(self, kind: FileOrigin, name: &FileName) -> String {
         match self.folder(kind) {
             "." => name.as_str().to_owned(),
             folder => format!("{folder}/{}", name.as_str()),
         }
     }
 
-    /// Under which kind (without a mark) and name a file at `path` beneath the share is published; `None` if it is not.
-    pub fn published(self, path: &str) -> Option<(Kind, FileName)> {
-        Kind::ALL.into_iter().filter(|kind| self.unmarked(*kind) == *kind).find_map(|kind| {
+    /// Under which kind (without a mark) and name a file at `path` beneath the share is published; `None` if
+    /// it is not.
+    pub fn published(self, path: &str) -> Option<(FileOrigin, FileName)> {
+        FileOrigin::ALL.into_iter().filter(|kind| self.unmarked(*kind) == *kind).find_map(|kind| {
             let name = match self.folder(kind) {
                 "." => path,
                 folder => path.strip_prefix(folder)?.strip_prefix('/')?,
@@ -110,7 +113,7 @@ impl Layout {
     }
 }
 
-impl Display for Kind {
+impl Display for FileOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }
@@ -122,11 +125,11 @@ impl Display for Layout {
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for FileOrigin {
     type Err = WordError;
 
-    fn from_str(text: &str) -> Result<Kind, WordError> {
-        let kind = Kind::ALL.into_iter().find(|kind| kind.word() == text);
+    fn from_str(text: &str) -> Result<FileOrigin, WordError> {
+        let kind = FileOrigin::ALL.into_iter().find(|kind| kind.word() == text);
         kind.ok_or_else(|| WordError {
             text: Printable(text).to_string(),
             words: "local, downloaded, replicated",
@@ -151,12 +154,12 @@ mod tests {
     fn each_kind_has_its_place() {
         let name = FileName::new("a/b").expect("a name");
         for (layout, kind, path) in [
-            (Layout::Flat, Kind::Local, "a/b"),
-            (Layout::Flat, Kind::Downloaded, "a/b"),
-            (Layout::Flat, Kind::Replicated, ".nearpeer/replicas/a/b"),
-            (Layout::Split, Kind::Local, "shared/a/b"),
-            (Layout::Split, Kind::Downloaded, "downloaded/a/b"),
-            (Layout::Split, Kind::Replicated, "replicated/a/b"),
+            (Layout::Flat, FileOrigin::Local, "a/b"),
+            (Layout::Flat, FileOrigin::Downloaded, "a/b"),
+            (Layout::Flat, FileOrigin::Replicated, ".nearpeer/replicas/a/b"),
+            (Layout::Split, FileOrigin::Local, "shared/a/b"),
+            (Layout::Split, FileOrigin::Downloaded, "downloaded/a/b"),
+            (Layout::Split, FileOrigin::Replicated, "replicated/a/b"),
         ] {
             assert_eq!(layout.path(kind, &name), path);
             assert_eq!(layout.published(path), Some((layout.unmarked(kind), name.clone())), "{path}");
@@ -165,14 +168,14 @@ mod tests {
 
     #[test]
     fn a_path_is_published_where_its_folder_is() {
-        let check = |layout: Layout, path: &str, expected: Option<(Kind, &str)>| {
+        let check = |layout: Layout, path: &str, expected: Option<(FileOrigin, &str)>| {
             let expected = expected.map(|(kind, name)| (kind, FileName::new(name).expect("a name")));
             assert_eq!(layout.published(path), expected, "{layout} {path}");
         };
-        check(Layout::Flat, "shared/a", Some((Kind::Local, "shared/a")));
-        check(Layout::Flat, "in/a", Some((Kind::Local, "in/a")));
-        check(Layout::Split, "shared/in/a", Some((Kind::Local, "in/a")));
-        check(Layout::Split, "downloaded/in/a", Some((Kind::Downloaded, "in/a")));
+        check(Layout::Flat, "shared/a", Some((FileOrigin::Local, "shared/a")));
+        check(Layout::Flat, "in/a", Some((FileOrigin::Local, "in/a")));
+        check(Layout::Split, "shared/in/a", Some((FileOrigin::Local, "in/a")));
+        check(Layout::Split, "downloaded/in/a", Some((FileOrigin::Downloaded, "in/a")));
         for path in ["", "/a", "../a", ".nearpeer/a", ".nearpeer/replicas", ".nearpeer/replicas/.nearpeer/a"]
         {
             check(Layout::Flat, path, None);
@@ -186,7 +189,7 @@ mod tests {
 
     #[test]
     fn words_are_read_as_they_are_shown() {
-        for kind in Kind::ALL {
+        for kind in FileOrigin::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
         for layout in Layout::ALL {
@@ -194,6 +197,6 @@ mod tests {
         }
         let error = "Flat\u{1b}".parse::<Layout>().expect_err("no layout");
         assert_eq!(error.to_string(), "`Flat\\u{1b}` is not one of flat, split");
-        assert!("all".parse::<Kind>().is_err());
+        assert!("all".parse::<FileOrigin>().is_err());
     }
 }

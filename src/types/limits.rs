@@ -41,11 +41,14 @@ limits! {
     FILES_MAX: usize = 4_000_000, "files";
     /// Most bytes of names one node may publish; as many again may be on their way out.
     NAMES_PER_NODE_MAX_BYTES: usize = 64 << 20, "bytes";
-    /// Most bytes of names a tracker keeps, staged pages included; a name that several nodes have counts for each.
+    /// Most bytes of names a tracker keeps, staged pages included; a name that several nodes have counts for
+    /// each.
     NAMES_MAX_BYTES: usize = 512 << 20, "bytes";
-    /// Most lines of staged pages, removals included: a quarter of [`FILES_MAX`]. Beyond it the oldest staging makes room.
+    /// Most lines of staged pages, removals included: a quarter of [`FILES_MAX`]. Beyond it the oldest
+    /// staging makes room.
     STAGED_MAX: usize = FILES_MAX / 4, "lines";
-    /// Most bytes of names in staged pages: a quarter of [`NAMES_MAX_BYTES`]. Beyond it the oldest staging makes room.
+    /// Most bytes of names in staged pages: a quarter of [`NAMES_MAX_BYTES`]. Beyond it the oldest staging
+    /// makes room.
     STAGED_NAMES_MAX_BYTES: usize = NAMES_MAX_BYTES / 4, "bytes";
     /// Most nodes a tracker keeps.
     NODES_MAX: usize = 20_000, "nodes";
@@ -58,18 +61,21 @@ limits! {
     /// Longest latency file: every pair of 512 nodes.
     LATENCY_LINES_MAX: usize = 1 << 18, "lines";
 
-    /// A request must be complete this long after its first byte, a connection must make its first request this long after it opened.
+    /// A request must be complete this long after its first byte, a connection must make its first request
+    /// this long after it opened.
     REQUEST_DEADLINE_MS: u64 = 10_000, "ms";
     /// A connection without a registration is closed after being idle for this long.
     IDLE_DEADLINE_MS: u64 = 60_000, "ms";
-    /// Most connections of one front thread that are idle and may not be so for ever, one on which files were asked for with a file open;
-    /// the one idle for longest makes room.
+    /// Most connections of one front thread that are idle and may not be so for ever, one on which files were
+    /// asked for with a file open; the one idle for longest makes room.
     IDLE_MAX: usize = 4096, "connections";
     /// A connection that takes no byte of a waiting reply for this long is closed.
     WRITE_STALL_MS: u64 = 30_000, "ms";
-    /// A connection that we close is read for this long, so that input under way does not cut off the last reply.
+    /// A connection that we close is read for this long, so that input under way does not cut off the last
+    /// reply.
     CLOSE_LINGER_MS: u64 = 1_000, "ms";
-    /// After this long without traffic the system asks whether the other end of a connection is still there ...
+    /// After this long without traffic the system asks whether the other end of a connection is still there
+    /// ...
     KEEP_ALIVE_MS: u64 = 60_000, "ms";
     /// ... again after this long ...
     KEEP_ALIVE_INTERVAL_MS: u64 = 10_000, "ms";
@@ -81,14 +87,15 @@ limits! {
     INCOMPLETE_PER_ADDRESS_MAX: usize = 128, "connections";
     /// Most bytes of incomplete requests one front thread keeps.
     INCOMPLETE_MAX_BYTES: usize = 64 << 20, "bytes";
-    /// No further request is taken from a connection with this much unsent output: it holds at most this and one reply.
+    /// No further request is taken from a connection with this much unsent output: it holds at most this and
+    /// one reply.
     OUTPUT_HIGH_BYTES: usize = PAGE_TARGET_BYTES, "bytes";
-    /// Most bytes one front thread keeps for connections that do not take their replies: unsent replies (file ranges take
-    /// none) and the requests behind them. The one longest without progress is closed. `OUTPUT_HIGH_BYTES` bounds each
-    /// connection, but not a thousand of them.
+    /// Most bytes one front thread keeps for connections that do not take their replies: unsent replies (file
+    /// ranges take none) and the requests behind them. The one longest without progress is closed.
+    /// `OUTPUT_HIGH_BYTES` bounds each connection, but not a thousand of them.
     OUTPUT_MAX_BYTES: usize = 64 << 20, "bytes";
-    /// Most connections of one front thread that files are sent to at a time, two descriptors each. Beyond it the one that has
-    /// taken no byte for longest is closed.
+    /// Most connections of one front thread that files are sent to at a time, two descriptors each. Beyond it
+    /// the one that has taken no byte for longest is closed.
     FILES_SENT_MAX: usize = 512, "connections";
     /// The same of one address.
     FILES_SENT_PER_ADDRESS_MAX: usize = 256, "connections";
@@ -164,12 +171,13 @@ limits! {
     VERIFY_WAIT_MS: u64 = 100, "ms";
     /// A running download asks who else has its content this often.
     SEARCH_AGAIN_MS: u64 = 5_000, "ms";
-    /// Those that have a part only it asks this often which pieces they have by now, up to `SEARCH_AGAIN_MS` while they have no news ...
+    /// Those that have a part only it asks this often which pieces they have by now, up to `SEARCH_AGAIN_MS`
+    /// while they have no news ...
     SEARCH_PARTS_MS: u64 = 1_000, "ms";
     /// ... and less often the more there are, so that it asks no more than this.
     PARTS_ASKED_PER_S: u32 = 8, "questions/s";
-    /// Most partial holders of which a download knows the pieces. Of more, half are the best ones, the others are taken at random at
-    /// each search.
+    /// Most partial holders of which a download knows the pieces. Of more, half are the best ones, the others
+    /// are taken at random at each search.
     PARTS_KNOWN_MAX: usize = 32, "holders";
     /// Most bytes an upload connection is sent before the next one has its turn.
     UPLOAD_TURN_BYTES: u64 = 256 << 10, "bytes";
@@ -180,19 +188,21 @@ limits! {
     REPLICA_WISHES_MAX: usize = 10_000, "contents";
     /// Most replicas that a node is asked to fetch at a time.
     REPLICA_TASKS_MAX: usize = 5, "tasks";
-    /// A node that has gone has this long to come back before others are asked to take its place, and so have all nodes after a
-    /// tracker's start.
+    /// A node that has gone has this long to come back before others are asked to take its place, and so have
+    /// all nodes after a tracker's start.
     REPLICA_GRACE_MS: u64 = 30_000, "ms";
     /// Shortest and longest such time that may be asked for.
     REPLICA_GRACE_MIN_MS: u64 = 1_000, "ms";
     REPLICA_GRACE_MAX_MS: u64 = 86_400_000, "ms";
-    /// A node that has failed to fetch a replica is asked for it again after this long, and twice as long after each further failure.
+    /// A node that has failed to fetch a replica is asked for it again after this long, and twice as long
+    /// after each further failure.
     REPLICA_RETRY_MS: u64 = 60_000, "ms";
     /// A tracker looks again at all copies this long after it began to, if it is done by then.
     REPLICA_ROUND_MS: u64 = 1_000, "ms";
     /// Most copies and nodes that a tracker looks at in one go.
     REPLICA_STEP: usize = 10_000, "copies";
-    /// Most copies of nodes that have gone for which a tracker waits by name; where there are more it waits for all.
+    /// Most copies of nodes that have gone for which a tracker waits by name; where there are more it waits
+    /// for all.
     REPLICA_LOSSES_MAX: usize = 4_000_000, "copies";
 
     /// Longest head of an HTTP request, its line included.
@@ -226,7 +236,8 @@ limits! {
     HTTP_TOKENS_WRONG_MAX: u32 = 10, "tokens";
     /// One further wrong token may come after this long.
     HTTP_TOKENS_WRONG_MS: u64 = 1_000, "ms";
-    /// Most addresses whose wrong tokens are remembered; beyond it those that failed longest ago are forgotten.
+    /// Most addresses whose wrong tokens are remembered; beyond it those that failed longest ago are
+    /// forgotten.
     HTTP_ADDRESSES_MAX: usize = 4096, "addresses";
     /// Shortest token.
     HTTP_TOKEN_MIN_BYTES: usize = 16, "bytes";
@@ -261,7 +272,8 @@ limits! {
     HISTORY_MAX_BYTES: u64 = 16 << 20, "bytes";
     /// Longest line of what a running node answers a command of its directory.
     HANDOFF_LINE_MAX_BYTES: usize = 1 << 20, "bytes";
-    /// Downloads that a node runs at once for commands of its directory, those that wait for their turn included.
+    /// Downloads that a node runs at once for commands of its directory, those that wait for their turn
+    /// included.
     HANDOFF_DOWNLOADS_AT_ONCE: usize = 8, "commands";
     /// Other commands of its directory that it runs at once.
     HANDOFF_AT_ONCE: usize = 4, "commands";

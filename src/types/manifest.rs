@@ -1,8 +1,9 @@
 //! `Manifest`: the piece list of one content, which nobody can forge.
 //!
-//! It is accepted only if its BLAKE3 subtree values merge to the content id, so each piece can be checked alone, as it completes.
-//! The tree is BLAKE3's own (<https://github.com/BLAKE3-team/BLAKE3-specs>, section 2.1; `blake3::hazmat`): a piece begins at a multiple
-//! of a power of two of at least 1 MiB, hence is a whole subtree.
+//! It is accepted only if its BLAKE3 subtree values merge to the content id, so each piece can be checked
+//! alone, as it completes. The tree is BLAKE3's own (<https://github.com/BLAKE3-team/BLAKE3-specs>, section
+//! 2.1; `blake3::hazmat`): a piece begins at a multiple of a power of two of at least 1 MiB, hence is a whole
+//! subtree.
 
 use blake3::hazmat::{HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
 use md5::{Digest, Md5};
@@ -50,8 +51,8 @@ impl PieceDigests {
     }
 }
 
-/// BLAKE3 subtree value of a piece in the making: its chaining value at its place in the file, or the file's hash where it is the only
-/// piece.
+/// BLAKE3 subtree value of a piece in the making: its chaining value at its place in the file, or the file's
+/// hash where it is the only piece.
 #[derive(Debug)]
 pub struct Subtree {
     hasher: blake3::Hasher,
@@ -121,8 +122,8 @@ impl Manifest {
         Manifest { key: ContentKey { size_bytes, id }, pieces }
     }
 
-    /// The list of a content that needs none from a peer: no piece, or one, whose subtree value is the content id and whose MD5 is the
-    /// file's. `None` for larger content.
+    /// The list of a content that needs none from a peer: no piece, or one, whose subtree value is the
+    /// content id and whose MD5 is the file's. `None` for larger content.
     pub fn of_single(key: ContentKey, md5: Md5Digest) -> Option<Manifest> {
         let pieces = match Geometry::of(key.size_bytes).count() {
             Some(0) => Vec::new(),
@@ -166,7 +167,8 @@ impl Manifest {
         }
     }
 
-    /// Checks the digests of what came as piece `index`: BLAKE3 first, as bytes that are wrong are not the list's fault.
+    /// Checks the digests of what came as piece `index`: BLAKE3 first, as bytes that are wrong are not the
+    /// list's fault.
     ///
     /// # Errors
     /// [`WrongPiece`] says which of them is wrong, and thereby whose fault it is.
@@ -192,7 +194,8 @@ fn merged(geometry: &Geometry, pieces: &[PieceDigests]) -> ContentId {
     }
 }
 
-/// Chaining values of the left and right half of the subtree over `len_bytes` bytes. Depth: log2 of the number of pieces, at most 32.
+/// Chaining values of the left and right half of the subtree over `len_bytes` bytes. Depth: log2 of the
+/// number of pieces, at most 32.
 fn halves(piece_len_bytes: u64, len_bytes: u64, pieces: &[PieceDigests]) -> ([u8; 32], [u8; 32]) {
     let left_len = left_subtree_len(len_bytes);
     let (left, right) = pieces.split_at((left_len / piece_len_bytes) as usize);

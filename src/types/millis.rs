@@ -1,7 +1,7 @@
 //! `Millis`: fixed-point milliseconds, the unit of latency and of score.
 //!
-//! Whole microseconds inside, so that sums and comparisons are exact and the order of sources is the same on every machine; there is
-//! no NaN, no negative value and no overflow (sums saturate).
+//! Whole microseconds inside, so that sums and comparisons are exact and the order of sources is the same on
+//! every machine; there is no NaN, no negative value and no overflow (sums saturate).
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -11,7 +11,8 @@ use thiserror::Error;
 
 use super::printable::Printable;
 
-/// A number of milliseconds with a resolution of 0.001; printed with at most 3 decimals and no trailing zeros.
+/// A number of milliseconds with a resolution of 0.001; printed with at most 3 decimals and no trailing
+/// zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Millis {
     micros: u64,

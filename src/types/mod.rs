@@ -25,7 +25,7 @@ pub use content::{Checksum, ChecksumError, ContentPrefix};
 pub use dataset::{DatasetSpec, DatasetSpecError};
 pub use digest::{ContentId, ContentKey, Md5Digest, PieceDigests};
 pub use ids::{Epoch, NodeId, Nonce};
-pub use layout::{Kind, Layout, WordError};
+pub use layout::{FileOrigin, Layout, WordError};
 pub use manifest::{Manifest, ManifestError, Subtree, WrongPiece};
 pub use millis::Millis;
 pub use name::{FileName, NameError};

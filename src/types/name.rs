@@ -1,7 +1,7 @@
 //! `FileName`: the only way in which foreign text becomes a path.
 //!
-//! A name is relative, `/`-separated UTF-8 whose components are visible and ordinary, so that joining it to a share can neither leave
-//! the share nor reach a hidden file. File code accepts nothing else.
+//! A name is relative, `/`-separated UTF-8 whose components are visible and ordinary, so that joining it to a
+//! share can neither leave the share nor reach a hidden file. File code accepts nothing else.
 
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use thiserror::Error;
 use super::limits;
 use super::printable::Printable;
 
-/// Name of a file in a share: relative, `/` between components, at most [`limits::NAME_MAX_BYTES`] bytes, at most
-/// [`limits::NAME_MAX_DEPTH`] components of at most 255 bytes each. No component is empty or begins with a dot, and there is no
-/// control character anywhere. Cloning is cheap. `Display` shows the escaped form.
+/// Name of a file in a share: relative, `/` between components, at most [`limits::NAME_MAX_BYTES`] bytes, at
+/// most [`limits::NAME_MAX_DEPTH`] components of at most 255 bytes each. No component is empty or begins with
+/// a dot, and there is no control character anywhere. Cloning is cheap. `Display` shows the escaped form.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileName(Arc<str>);

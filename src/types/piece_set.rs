@@ -29,8 +29,8 @@ impl PieceSet {
         PieceSet { words, count, len: count as usize }
     }
 
-    /// A set as it travels: `count / 8` bytes, rounded up, piece 0 the highest bit of the first one, the bits beyond the end 0. `None`: it
-    /// is no set of `count` pieces.
+    /// A set as it travels: `count / 8` bytes, rounded up, piece 0 the highest bit of the first one, the bits
+    /// beyond the end 0. `None`: it is no set of `count` pieces.
     pub fn from_bytes(count: u32, bytes: &[u8]) -> Option<PieceSet> {
         if bytes.len() != (count as usize).div_ceil(8) {
             return None;

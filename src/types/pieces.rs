@@ -1,4 +1,5 @@
-//! Geometry of pieces: how a file of a given size is cut. A function of the size alone, so that every node cuts alike.
+//! Geometry of pieces: how a file of a given size is cut. A function of the size alone, so that every node
+//! cuts alike.
 
 use std::ops::Range;
 
@@ -7,7 +8,8 @@ const GIB: u64 = 1 << 30;
 const SMALL_MAX_BYTES: u64 = 4 * GIB;
 const MEDIUM_MAX_BYTES: u64 = 16 * GIB;
 
-/// The cut of one file: every piece has `piece_len_bytes` but the last, which has what is left. A file of 0 bytes has no pieces.
+/// The cut of one file: every piece has `piece_len_bytes` but the last, which has what is left. A file of 0
+/// bytes has no pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
     size_bytes: u64,
@@ -38,7 +40,8 @@ impl Geometry {
         self.piece_len_bytes
     }
 
-    /// Number of pieces; `None` where a file is so large that pieces could not be numbered with 32 bits (above 16 PiB).
+    /// Number of pieces; `None` where a file is so large that pieces could not be numbered with 32 bits
+    /// (above 16 PiB).
     pub fn count(&self) -> Option<u32> {
         u32::try_from(self.size_bytes.div_ceil(self.piece_len_bytes)).ok()
     }

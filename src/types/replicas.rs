@@ -1,4 +1,5 @@
-//! Replication as it is spoken of: what a tracker asks a node to keep, and how far a content's copies have come.
+//! Replication as it is spoken of: what a tracker asks a node to keep, and how far a content's copies have
+//! come.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,8 @@ pub struct ReplicaTask {
     pub name: FileName,
 }
 
-/// How many copies of a content there are, how many are to come, and why there are not more. All numbers of nodes.
+/// How many copies of a content there are, how many are to come, and why there are not more. All numbers of
+/// nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct ReplicationStatus {
     /// Live nodes that are to have all of it.

@@ -1,7 +1,9 @@
-//! Who may ask what: the host names that are ours, the token, and that a change is asked for by our own pages or by a program.
+//! Who may ask what: the host names that are ours, the token, and that a change is asked for by our own pages
+//! or by a program.
 //!
-//! A listener on loopback is reachable from every page that its user has open, so each request is checked as if it came from one. Headers
-//! of proxies are not looked at: whoever is the peer of the connection is the peer. Never waits and never tells what the right token is.
+//! A listener on loopback is reachable from every page that its user has open, so each request is checked as
+//! if it came from one. Headers of proxies are not looked at: whoever is the peer of the connection is the
+//! peer. Never waits and never tells what the right token is.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -16,7 +18,7 @@ use crate::types::limits;
 
 /// What an open port asks for before it answers.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct AccessControl {
     /// BLAKE3 of the token: compared in constant time and of one length.
     token: Option<blake3::Hash>,
     /// Names of this server beside its addresses, in lower case.
@@ -43,16 +45,16 @@ pub(super) enum Refusal {
 
 /// Whose request it is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Visitor {
+pub(super) struct ConnAddrs {
     pub(super) peer: SocketAddr,
     /// Our end of the connection.
     pub(super) local: SocketAddr,
 }
 
-impl Gate {
+impl AccessControl {
     /// `hosts`: names under which the server is known beside the loopback names and its addresses.
-    pub(super) fn new(token: Option<&str>, hosts: &[String]) -> Gate {
-        Gate {
+    pub(super) fn new(token: Option<&str>, hosts: &[String]) -> AccessControl {
+        AccessControl {
             token: token.map(|token| blake3::hash(token.as_bytes())),
             hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             form_token: format!("{:032x}", SmallRng::from_os_rng().random::<u128>()),
@@ -69,7 +71,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub(super) fn admit(&self, request: &Request, visitor: Visitor, now: Instant) -> Result<(), Refusal> {
+    pub(super) fn admit(&self, request: &Request, visitor: ConnAddrs, now: Instant) -> Result<(), Refusal> {
         if !self.is_ours(request, visitor.local.ip()) {
             return Err(Refusal::Host);
         }
@@ -80,7 +82,8 @@ impl Gate {
         if request.method.changes() { self.check_change(request) } else { check_question(request) }
     }
 
-    /// Loopback names, the address that the connection came to, and configured names. An old client that names no host is no browser.
+    /// Loopback names, the address that the connection came to, and configured names. An old client that
+    /// names no host is no browser.
     fn is_ours(&self, request: &Request, local: IpAddr) -> bool {
         let Some(host) = request.host() else { return true };
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -107,8 +110,8 @@ impl Gate {
         Err(Refusal::Token)
     }
 
-    /// A page of another can send some requests, but neither hide where they come from nor know our form token, and it is not let send
-    /// JSON before it has asked, which is never allowed here.
+    /// A page of another can send some requests, but neither hide where they come from nor know our form
+    /// token, and it is not let send JSON before it has asked, which is never allowed here.
     fn check_change(&self, request: &Request) -> Result<(), Refusal> {
         if let Some(origin) = request.header("origin") {
             let authority = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
@@ -136,7 +139,8 @@ impl Gate {
     }
 }
 
-/// The page of another may lead here, but it is not to have our answers made for it: a find asks a hundred nodes.
+/// The page of another may lead here, but it is not to have our answers made for it: a find asks a hundred
+/// nodes.
 fn check_question(request: &Request) -> Result<(), Refusal> {
     let is_foreign = request.header("sec-fetch-site") == Some("cross-site");
     let leads_here = request.header("sec-fetch-mode") == Some("navigate");
@@ -184,7 +188,8 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Wrong tokens of each address: after a few, one more at each interval. Only the address that sends them waits.
+/// Wrong tokens of each address: after a few, one more at each interval. Only the address that sends them
+/// waits.
 #[derive(Debug, Default)]
 struct Failures {
     /// When the address has worked off what it did.
@@ -237,14 +242,14 @@ mod tests {
         decoder.next().expect("a request").expect("complete").clone()
     }
 
-    fn visitor(peer: &str) -> Visitor {
+    fn visitor(peer: &str) -> ConnAddrs {
         let local = "192.0.2.1:80".parse().expect("an address");
-        Visitor { peer: SocketAddr::new(peer.parse().expect("an address"), 1), local }
+        ConnAddrs { peer: SocketAddr::new(peer.parse().expect("an address"), 1), local }
     }
 
     #[test]
     fn only_our_own_names_and_addresses_are_answered() {
-        let gate = Gate::new(None, &["Files.Example".to_owned()]);
+        let gate = AccessControl::new(None, &["Files.Example".to_owned()]);
         for (host, admitted) in [
             ("localhost:8025", true),
             ("LocalHost", true),
@@ -269,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_token_is_asked_for_everywhere_but_where_nothing_is_told() {
-        let gate = Gate::new(Some("correct horse battery"), &[]);
+        let gate = AccessControl::new(Some("correct horse battery"), &[]);
         let admit = |line: &str, headers: &str| {
             let headers = format!("Host: localhost\r\n{headers}X: y");
             gate.admit(&request(line, &headers, ""), visitor("192.0.2.7"), clock::now())
@@ -299,7 +304,7 @@ mod tests {
 
     #[test]
     fn who_sends_wrong_tokens_waits_and_nobody_else_does() {
-        let gate = Gate::new(Some("correct horse battery"), &[]);
+        let gate = AccessControl::new(Some("correct horse battery"), &[]);
         let ask = |token: &str, peer: &str, now: Instant| {
             let headers = format!("Host: localhost\r\nAuthorization: Bearer {token}");
             gate.admit(&request("GET /", &headers, ""), visitor(peer), now)
@@ -329,7 +334,7 @@ mod tests {
 
     #[test]
     fn changes_are_asked_for_by_programs_and_by_our_own_pages() {
-        let gate = Gate::new(None, &[]);
+        let gate = AccessControl::new(None, &[]);
         let form = format!("name=a&form={}", gate.form_token());
         let json = "Content-Type: application/json; charset=utf-8\r\n";
         let urlencoded = "Content-Type: application/x-www-form-urlencoded\r\n";
@@ -364,7 +369,7 @@ mod tests {
 
     #[test]
     fn pages_of_others_lead_here_and_ask_nothing() {
-        let gate = Gate::new(None, &[]);
+        let gate = AccessControl::new(None, &[]);
         for (site, mode, expected) in [
             ("same-origin", "cors", Ok(())),
             ("same-site", "cors", Ok(())),

@@ -1,8 +1,9 @@
 //! The service of a web front: lets requests in, has them answered, and keeps streams of events up to date.
 //!
-//! What is answered from memory is answered in place. What may take its time runs on a worker while the connection is held, so that
-//! answers come in order and no front waits. A connection that asks for a file moves to a front for files, once and for good: no page
-//! waits behind a cold disk. One file is on its way on a connection at a time.
+//! What is answered from memory is answered in place. What may take its time runs on a worker while the
+//! connection is held, so that answers come in order and no front waits. A connection that asks for a file
+//! moves to a front for files, once and for good: no page waits behind a cold disk. One file is on its way on
+//! a connection at a time.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,31 +11,33 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::access::{Gate, Visitor};
-use super::response::{Answer, Problem, Reply, Sending, Transfer, now, stream_head};
-use crate::net::{After, Closed, ConnId, Parts, Service};
+use super::access::{AccessControl, ConnAddrs};
+use super::response::{Answer, Problem, Reply, ResponseBody, Sending, now, stream_head};
+use crate::net::{Closed, ConnId, DetachedConn, NextRead, Service};
 use crate::proto::event::{self, Record};
 use crate::proto::http::{Framing, Manner, Request, RequestDecoder, RequestError, Version, chunk};
-use crate::rt::{Feed, Pool, Post, Stop, clock};
+use crate::rt::{Broadcast, Pool, Post, Stop, clock};
 use crate::types::limits;
 
-/// Files are sent in parts of at most so many bytes. Between two of them it is checked that the file still is what was promised.
+/// Files are sent in parts of at most so many bytes. Between two of them it is checked that the file still is
+/// what was promised.
 const PART_BYTES: u64 = 4 << 20;
-/// The last part of a file, unless that is no longer: a change that comes before shows in an answer that ends short.
+/// The last part of a file, unless that is no longer: a change that comes before shows in an answer that ends
+/// short.
 const LAST_PART_BYTES: u64 = 256 << 10;
 
-type Hands = crate::net::Hands<Session, RequestDecoder>;
+type Hands = crate::net::ConnActions<Session, RequestDecoder>;
 
 /// What a program shows: its pages and its interface.
 pub(super) trait Site: Send + Sync + 'static {
     /// Never waits; what has to is handed back as [`Reply::Later`]. A file is asked for on a front for files.
-    fn answer(&self, request: &Request, visitor: Visitor, gate: &Gate) -> Reply;
+    fn answer(&self, request: &Request, visitor: ConnAddrs, gate: &AccessControl) -> Reply;
 
     /// Whether the answer is a file.
     fn is_file(&self, request: &Request) -> bool;
 
     /// What streams tell of.
-    fn feed(&self) -> &Feed;
+    fn feed(&self) -> &Broadcast;
 
     /// A few figures as they are now, for streams.
     fn figures(&self) -> Vec<event::Event>;
@@ -46,7 +49,7 @@ pub(super) trait Site: Send + Sync + 'static {
 /// What comes through the mailbox of a front.
 pub(super) enum Event {
     /// A connection from another front, with the request that made it move.
-    Moved { parts: Box<Parts<RequestDecoder>>, session: Box<Session>, request: Box<Request> },
+    Moved { parts: Box<DetachedConn<RequestDecoder>>, session: Box<Session>, request: Box<Request> },
     /// A worker has answered.
     Done { conn: ConnId, manner: Manner, answer: Answer },
     /// Figures as they are now: something has changed, or nothing has for a while.
@@ -55,7 +58,7 @@ pub(super) enum Event {
 
 /// What a connection is busy with.
 pub(super) struct Session {
-    visitor: Visitor,
+    visitor: ConnAddrs,
     /// Requests so far.
     requests: u32,
     /// How the held request is to be answered.
@@ -77,15 +80,15 @@ enum Busy {
     Stream,
     /// A part of a file is on its way, and `left` of it is to follow if the file is still the same by then.
     File {
-        transfer: Box<dyn Transfer>,
+        transfer: Box<dyn ResponseBody>,
         file: Arc<File>,
         left: Range<u64>,
     },
 }
 
-pub(super) struct Reception<S> {
+pub(super) struct HttpService<S> {
     pub(super) site: Arc<S>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<AccessControl>,
     pub(super) workers: Pool,
     /// Makes changes, which wait behind no question.
     pub(super) changer: Pool,
@@ -98,28 +101,28 @@ pub(super) struct Reception<S> {
     pub(super) stop: Stop,
 }
 
-impl<S: Site> Reception<S> {
-    fn reply(&mut self, id: ConnId, session: &mut Session, reply: Reply, hands: &mut Hands) -> After {
+impl<S: Site> HttpService<S> {
+    fn reply(&mut self, id: ConnId, session: &mut Session, reply: Reply, actions: &mut Hands) -> NextRead {
         match reply {
-            Reply::Now(answer) => send(id, session.manner, &answer, hands),
+            Reply::Now(answer) => send(id, session.manner, &answer, actions),
             Reply::Later(job) => {
                 let work = self.work(id, session.manner, job);
-                have_done(&self.workers, id, session.manner, work, hands)
+                have_done(&self.workers, id, session.manner, work, actions)
             }
             Reply::Changed(job) => {
                 let work = self.work(id, session.manner, job);
-                have_done(&self.changer, id, session.manner, work, hands)
+                have_done(&self.changer, id, session.manner, work, actions)
             }
-            Reply::Events { after } => self.open_stream(id, session, after, hands),
+            Reply::Events { after } => self.open_stream(id, session, after, actions),
             Reply::File(sending) => {
                 let Sending { head, file, range, transfer } = sending;
                 let bytes = range.end - range.start;
-                hands.send(id, head.write(session.manner, Framing::Length(bytes), now()));
+                actions.send(id, head.write(session.manner, Framing::Length(bytes), now()));
                 if session.manner.is_head {
                     return after(session.manner);
                 }
-                session.busy = send_part(id, transfer, file, range, hands);
-                After::Hold
+                session.busy = send_part(id, transfer, file, range, actions);
+                NextRead::Hold
             }
         }
     }
@@ -134,7 +137,8 @@ impl<S: Site> Reception<S> {
         let (post, stop) = (self.post.clone(), self.stop.clone());
         move || {
             let mut event = Event::Done { conn: id, manner, answer: job() };
-            // Full for a moment at most: the front has other mail. It must not miss this, or the connection would wait for ever.
+            // Full for a moment at most: the front has other mail. It must not miss this, or the connection
+            // would wait for ever.
             while let Err(back) = post.send(event) {
                 event = back;
                 if stop.wait_until(clock::now() + limits::ms(1)) {
@@ -150,82 +154,88 @@ impl<S: Site> Reception<S> {
         id: ConnId,
         session: &mut Session,
         after_event: Option<u64>,
-        hands: &mut Hands,
-    ) -> After {
+        actions: &mut Hands,
+    ) -> NextRead {
         if session.manner.is_head {
-            hands.send(id, stream_head().write(session.manner, Framing::Stream, now()));
+            actions.send(id, stream_head().write(session.manner, Framing::Stream, now()));
             return after(session.manner);
         }
         if self.streams.len() >= limits::HTTP_STREAMS_MAX {
-            return send(id, session.manner, &Problem::busy().json(), hands);
+            return send(id, session.manner, &Problem::busy().json(), actions);
         }
         // It ends with the connection.
         session.manner.keep_alive = false;
-        hands.send(id, stream_head().write(session.manner, Framing::Stream, now()));
+        actions.send(id, stream_head().write(session.manner, Framing::Stream, now()));
         let seen = after_event.unwrap_or_else(|| self.site.feed().last());
         let mut stream = Stream { manner: session.manner, seen };
         let figures = figures_text(&*self.site);
         let first = stream.catch_up(self.site.feed()) + &figures;
-        hands.send(id, in_stream(session.manner, first.as_bytes()));
+        actions.send(id, in_stream(session.manner, first.as_bytes()));
         self.streams.insert(id, stream);
         session.busy = Busy::Stream;
-        After::Hold
+        NextRead::Hold
     }
 
-    fn move_to_file_front(&mut self, id: ConnId, session: &Session, request: &Request, hands: &mut Hands) {
+    fn move_to_file_front(&mut self, id: ConnId, session: &Session, request: &Request, actions: &mut Hands) {
         let front = self.file_fronts[self.next_file_front].clone();
         self.next_file_front = (self.next_file_front + 1) % self.file_fronts.len();
         let session = Session { busy: Busy::Not, requests: session.requests - 1, ..*session };
         let (session, request) = (Box::new(session), Box::new(request.clone()));
         // A full mailbox drops the connection: there is more to do than can be done.
-        hands.hand_over(id, move |parts| {
+        actions.hand_over(id, move |parts| {
             drop(front.send(Event::Moved { parts: Box::new(parts), session, request }));
         });
     }
 }
 
-impl<S: Site> Service for Reception<S> {
+impl<S: Site> Service for HttpService<S> {
     type Session = Session;
     type Event = Event;
     type Decoder = RequestDecoder;
 
     fn accepted(&mut self, peer: SocketAddr, local: SocketAddr) -> Session {
-        Session { visitor: Visitor { peer, local }, requests: 0, manner: Manner::LAST, busy: Busy::Not }
+        Session { visitor: ConnAddrs { peer, local }, requests: 0, manner: Manner::LAST, busy: Busy::Not }
     }
 
-    fn message(&mut self, id: ConnId, session: &mut Session, request: &Request, hands: &mut Hands) -> After {
+    fn message(
+        &mut self,
+        id: ConnId,
+        session: &mut Session,
+        request: &Request,
+        actions: &mut Hands,
+    ) -> NextRead {
         session.requests += 1;
         session.manner = request.manner;
         session.manner.keep_alive &= session.requests < limits::HTTP_REQUESTS_MAX;
         if let Err(refusal) = self.gate.admit(request, session.visitor, clock::now()) {
-            return send(id, session.manner, &Problem::from(refusal).json(), hands);
+            return send(id, session.manner, &Problem::from(refusal).json(), actions);
         }
         if !self.file_fronts.is_empty() && self.site.is_file(request) {
-            self.move_to_file_front(id, session, request, hands);
-            return After::Next;
+            self.move_to_file_front(id, session, request, actions);
+            return NextRead::Next;
         }
         let reply = self.site.answer(request, session.visitor, &self.gate);
-        self.reply(id, session, reply, hands)
+        self.reply(id, session, reply, actions)
     }
 
     fn farewell(&mut self, error: &RequestError) -> Option<Vec<u8>> {
         Some(Problem::from(error).json().write(Manner::LAST))
     }
 
-    fn event(&mut self, event: Event, hands: &mut Hands) {
+    fn event(&mut self, event: Event, actions: &mut Hands) {
         match event {
-            Event::Moved { parts, session, request } => hands.adopt(*parts, *session, *request),
+            Event::Moved { parts, session, request } => actions.adopt(*parts, *session, *request),
             Event::Done { conn, manner, answer } => {
-                if send(conn, manner, &answer, hands) == After::Close {
-                    hands.close(conn);
+                if send(conn, manner, &answer, actions) == NextRead::Close {
+                    actions.close(conn);
                 }
-                hands.release(conn);
+                actions.release(conn);
             }
             Event::News(figures) => {
                 let feed = self.site.feed();
                 for (id, stream) in &mut self.streams {
                     let text = stream.catch_up(feed) + &figures;
-                    hands.send(*id, in_stream(stream.manner, text.as_bytes()));
+                    actions.send(*id, in_stream(stream.manner, text.as_bytes()));
                 }
             }
         }
@@ -237,19 +247,19 @@ impl<S: Site> Service for Reception<S> {
         }
     }
 
-    fn sent(&mut self, id: ConnId, session: &mut Session, _tag: u64, hands: &mut Hands) {
+    fn sent(&mut self, id: ConnId, session: &mut Session, _tag: u64, actions: &mut Hands) {
         let mut is_whole = true;
         if let Busy::File { transfer, file, left } = std::mem::replace(&mut session.busy, Busy::Not) {
             is_whole = transfer.is_good();
             if is_whole && !left.is_empty() {
-                session.busy = send_part(id, transfer, file, left, hands);
+                session.busy = send_part(id, transfer, file, left, actions);
                 return;
             }
         }
         if !(session.manner.keep_alive && is_whole) {
-            hands.close(id);
+            actions.close(id);
         }
-        hands.release(id);
+        actions.release(id);
     }
 
     fn closed(&mut self, id: ConnId, session: Session, _why: &Closed, _hands: &mut Hands) {
@@ -262,13 +272,13 @@ impl<S: Site> Service for Reception<S> {
 /// Sends the first part of `range`; what is left is sent when that is.
 fn send_part(
     id: ConnId,
-    transfer: Box<dyn Transfer>,
+    transfer: Box<dyn ResponseBody>,
     file: Arc<File>,
     range: Range<u64>,
-    hands: &mut Hands,
+    actions: &mut Hands,
 ) -> Busy {
     let left = range.start + part_of(range.end - range.start)..range.end;
-    hands.send_file(id, Arc::clone(&file), range.start..left.start, 0);
+    actions.send_file(id, Arc::clone(&file), range.start..left.start, 0);
     Busy::File { transfer, file, left }
 }
 
@@ -283,26 +293,27 @@ fn have_done(
     id: ConnId,
     manner: Manner,
     work: impl FnOnce() + Send + 'static,
-    hands: &mut Hands,
-) -> After {
+    actions: &mut Hands,
+) -> NextRead {
     if pool.try_run(work).is_err() {
-        return send(id, manner, &Problem::busy().json(), hands);
+        return send(id, manner, &Problem::busy().json(), actions);
     }
-    After::Hold
+    NextRead::Hold
 }
 
-fn send(id: ConnId, manner: Manner, answer: &Answer, hands: &mut Hands) -> After {
-    hands.send(id, answer.write(manner));
+fn send(id: ConnId, manner: Manner, answer: &Answer, actions: &mut Hands) -> NextRead {
+    actions.send(id, answer.write(manner));
     after(manner)
 }
 
-fn after(manner: Manner) -> After {
-    if manner.keep_alive { After::Next } else { After::Close }
+fn after(manner: Manner) -> NextRead {
+    if manner.keep_alive { NextRead::Next } else { NextRead::Close }
 }
 
 impl Stream {
-    /// What was told since it was last written to. Events have their numbers, so that who was cut off can go on after the last one.
-    fn catch_up(&mut self, feed: &Feed) -> String {
+    /// What was told since it was last written to. Events have their numbers, so that who was cut off can go
+    /// on after the last one.
+    fn catch_up(&mut self, feed: &Broadcast) -> String {
         let since = feed.after(self.seen);
         let mut text = String::new();
         if since.missed > 0 {

@@ -1,7 +1,8 @@
-//! Metalinks: an XML file that tells a downloader where all of a file is, in which order to ask, and its digests (RFC 5854).
+//! Metalinks: an XML file that tells a downloader where all of a file is, in which order to ask, and its
+//! digests (RFC 5854).
 //!
-//! Of digests there is MD5 alone: the registry of hash names that the format uses has no BLAKE3. A digest that only was claimed is left
-//! out, as a downloader would refuse the right file over it.
+//! Of digests there is MD5 alone: the registry of hash names that the format uses has no BLAKE3. A digest
+//! that only was claimed is left out, as a downloader would refuse the right file over it.
 
 use std::sync::Arc;
 
@@ -56,8 +57,8 @@ pub(super) fn wanted(request: &Request) -> Result<Wanted, Problem> {
     Ok(Wanted { name, checksum })
 }
 
-/// The metalink of what is wanted among `contents`, each with its sources in order; of several, the one that a download would take.
-/// `manifest` gives its pieces, if they are known.
+/// The metalink of what is wanted among `contents`, each with its sources in order; of several, the one that
+/// a download would take. `manifest` gives its pieces, if they are known.
 ///
 /// # Errors
 /// 404: no source serves it by HTTP; 409: the name means several contents.
@@ -115,11 +116,11 @@ fn xml(wanted: &Wanted, content: &FoundContent, links: &[&str], manifest: Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::event::{Holder, HolderState};
+    use crate::proto::event::{EventHolder, HolderState};
     use crate::types::ContentId;
 
     fn row(port: u16, link: bool, state: HolderState, md5_origin: Md5Origin) -> SourceRow {
-        let holder = Holder {
+        let holder = EventHolder {
             name: FileName::new("a & \"b\"<c>").expect("a name"),
             addr: ([127, 0, 0, 1], port).into(),
             size_bytes: 7,

@@ -1,6 +1,8 @@
-//! Figures for Prometheus: families of one program, written as OpenMetrics 1.0 or in the older text form, whichever is asked for.
+//! Figures for Prometheus: families of one program, written as OpenMetrics 1.0 or in the older text form,
+//! whichever is asked for.
 //!
-//! Names, units and labels follow the conventions of both: a unit at the end, `_total` for counters, no file names in labels.
+//! Names, units and labels follow the conventions of both: a unit at the end, `_total` for counters, no file
+//! names in labels.
 
 use std::fmt;
 
@@ -181,8 +183,8 @@ fn plain(value: f64) -> Vec<(Labels, f64)> {
     vec![(Labels::new(), value)]
 }
 
-/// The older text form of what was written as OpenMetrics: there a counter's family is called like its samples, and there is neither a unit
-/// nor an end.
+/// The older text form of what was written as OpenMetrics: there a counter's family is called like its
+/// samples, and there is neither a unit nor an end.
 fn older(text: &str) -> String {
     let counter_of = |line| str::strip_prefix(line, "# TYPE ")?.strip_suffix(" counter");
     let counters: Vec<&str> = text.lines().filter_map(counter_of).collect();

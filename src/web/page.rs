@@ -1,6 +1,7 @@
 //! The frame of every page, and how values are written on it.
 //!
-//! Text of others is escaped by the templates; names are shown in their inert form, so that nothing invisible or reversed is on a page.
+//! Text of others is escaped by the templates; names are shown in their inert form, so that nothing invisible
+//! or reversed is on a page.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ pub(super) struct Frame {
     pub(super) summary: Vec<Figure>,
 }
 
-/// A figure on every page. The script brings it up to date from the stream's `stat` of this name, and asks for nothing.
+/// A figure on every page. The script brings it up to date from the stream's `stat` of this name, and asks
+/// for nothing.
 pub(super) struct Figure {
     pub(super) label: &'static str,
     pub(super) stat: &'static str,

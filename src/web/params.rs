@@ -1,4 +1,5 @@
-//! What the parameters of a request ask for, alike on trackers and nodes: a content, a page of names, a number of rows.
+//! What the parameters of a request ask for, alike on trackers and nodes: a content, a page of names, a
+//! number of rows.
 //!
 //! What does not fit is a problem that names it; nothing is guessed.
 

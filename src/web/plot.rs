@@ -43,7 +43,8 @@ pub(super) fn figure(per_s: &[f64], what: &str, scale: Scale) -> Markup {
     html! { figure { (bars(per_s, top, SLOTS, &words)) figcaption { (words) } } }
 }
 
-/// `values` as bars below `top`, the last one at the right edge of `slots`. `label` tells those who cannot see it what is there.
+/// `values` as bars below `top`, the last one at the right edge of `slots`. `label` tells those who cannot
+/// see it what is there.
 fn bars(values: &[f64], top: f64, slots: usize, label: &str) -> Markup {
     let width = slots * STEP;
     let start = slots.saturating_sub(values.len());

@@ -1,6 +1,7 @@
 //! Answers: head and body, pages and JSON alike, and errors in the one shape that is documented.
 //!
-//! Invariant: every answer tells browsers to guess nothing, to load nothing from elsewhere and to show it in no frame.
+//! Invariant: every answer tells browsers to guess nothing, to load nothing from elsewhere and to show it in
+//! no frame.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -54,12 +55,13 @@ pub(super) struct Sending {
     pub(super) file: Arc<File>,
     pub(super) range: Range<u64>,
     /// Told of what was handed to the system; dropped when the sending is over, however it has ended.
-    pub(super) transfer: Box<dyn Transfer>,
+    pub(super) transfer: Box<dyn ResponseBody>,
 }
 
 /// The sending of a file under way.
-pub(super) trait Transfer: Send {
-    /// Whether the file still is what was promised. If not, the answer stays short, which its receiver cannot miss.
+pub(super) trait ResponseBody: Send {
+    /// Whether the file still is what was promised. If not, the answer stays short, which its receiver cannot
+    /// miss.
     fn is_good(&self) -> bool;
 
     /// So many more `bytes` were handed to the system.
@@ -173,7 +175,8 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// What an event tells, as a JSON object, with what an answer has besides: one vocabulary for all that programs are told.
+/// What an event tells, as a JSON object, with what an answer has besides: one vocabulary for all that
+/// programs are told.
 ///
 /// # Panics
 /// If `more` is no object.

@@ -1,4 +1,5 @@
-//! Starts and stops the threads of a web server: a front for pages, fronts for files, workers, and the thread that has news told.
+//! Starts and stops the threads of a web server: a front for pages, fronts for files, workers, and the thread
+//! that has news told.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -8,9 +9,9 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, never, select};
 use thiserror::Error;
 
-use super::access::Gate;
-use super::http_service::{Event, Reception, Site, figures_text};
-use crate::net::{Bucket, Deadlines, FrontConfig, front, listen};
+use super::access::AccessControl;
+use super::http_service::{Event, HttpService, Site, figures_text};
+use crate::net::{Deadlines, FrontConfig, TokenBucket, front, listen};
 use crate::rt::{Ended, Pool, Post, Stop, StopReport, Threads, clock, mailbox};
 use crate::types::limits;
 
@@ -22,7 +23,8 @@ const WORKERS: usize = 2;
 pub struct WebConfig {
     /// Port 0: any. Beyond loopback a token is needed.
     pub listen: SocketAddr,
-    /// What everybody has to show who asks, at least [`limits::HTTP_TOKEN_MIN_BYTES`] of visible ASCII; `None`: nothing.
+    /// What everybody has to show who asks, at least [`limits::HTTP_TOKEN_MIN_BYTES`] of visible ASCII;
+    /// `None`: nothing.
     pub token: Option<String>,
     /// Host names under which browsers may come, beside loopback names and the address they come to.
     pub hosts: Vec<String>,
@@ -68,7 +70,7 @@ pub(super) struct Extras {
     /// Threads that send files.
     pub(super) file_fronts: usize,
     /// What pays for their bytes.
-    pub(super) rate: Option<Arc<Bucket>>,
+    pub(super) rate: Option<Arc<TokenBucket>>,
     /// Delivers an item when there is news beside events.
     pub(super) changes: Receiver<()>,
     /// Ends everything.
@@ -82,14 +84,15 @@ impl WebServer {
     /// [`WebError`]; nothing is left running then.
     pub(super) fn start<S: Site>(site: S, config: &WebConfig, extras: Extras) -> Result<WebServer, WebError> {
         let listener = Arc::new(open(config)?);
-        let (site, gate) = (Arc::new(site), Arc::new(Gate::new(config.token.as_deref(), &config.hosts)));
+        let (site, gate) =
+            (Arc::new(site), Arc::new(AccessControl::new(config.token.as_deref(), &config.hosts)));
         let server = WebServer { addr: listener.local_addr()?, threads: Threads::new(), stop: extras.stop };
         let (threads, stop) = (&server.threads, &server.stop);
         let workers = Pool::start("web-worker", WORKERS, limits::HTTP_JOBS_MAX, threads, stop)?;
         let changer = Pool::start("web-changer", 1, limits::HTTP_JOBS_MAX, threads, stop)?;
         let front = |name: &str, file_fronts: &[Post<Event>], listener, rate| {
             let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
-            let reception = Reception {
+            let reception = HttpService {
                 site: Arc::clone(&site),
                 gate: Arc::clone(&gate),
                 workers: workers.clone(),
@@ -167,8 +170,9 @@ fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Has the fronts tell their streams of changes, at most every [`limits::HTTP_STREAM_NEWS_MS`], and without any the figures as they are,
-/// every [`limits::HTTP_STREAM_REST_MS`]: not everything that moves a figure is told as an event.
+/// Has the fronts tell their streams of changes, at most every [`limits::HTTP_STREAM_NEWS_MS`], and without
+/// any the figures as they are, every [`limits::HTTP_STREAM_REST_MS`]: not everything that moves a figure is
+/// told as an event.
 fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], stop: &Stop) {
     let follower = site.feed().follow();
     let mut told = follower.woken().clone();

@@ -1,6 +1,7 @@
 //! The answer to a search, for people and for programs: contents, and a row for each source of each.
 //!
-//! The same rows on tracker and node; the tracker knows neither latency nor score, as those are between two nodes.
+//! The same rows on tracker and node; the tracker knows neither latency nor score, as those are between two
+//! nodes.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::page::{NONE, size};
 use super::response::told;
-use crate::proto::event::{Event, Holder, HolderState, LatencyFrom};
+use crate::proto::event::{Event, EventHolder, HolderState, LatencyFrom};
 use crate::proto::http::{escape_path, escape_value};
 use crate::types::{Checksum, ContentKey, FileName, Md5Origin, NodeSummary, Query, limits};
 
@@ -18,7 +19,7 @@ use crate::types::{Checksum, ContentKey, FileName, Md5Origin, NodeSummary, Query
 #[derive(Debug, Clone)]
 pub(super) struct SourceRow {
     /// As events tell of it.
-    pub(super) holder: Holder,
+    pub(super) holder: EventHolder,
     pub(super) md5_origin: Md5Origin,
     /// Where the file can be fetched by HTTP.
     pub(super) link: Option<String>,
@@ -178,7 +179,8 @@ impl FoundContent {
     }
 }
 
-/// All tables of a search, with at most [`limits::HTTP_PAGE_ROWS`] rows together, and where the others are told.
+/// All tables of a search, with at most [`limits::HTTP_PAGE_ROWS`] rows together, and where the others are
+/// told.
 pub(super) fn tables(
     contents: &[FoundContent],
     query: &Query,

@@ -411,7 +411,8 @@ fn a_downloaded_file_is_offered_before_the_line_is_printed() {
     let mut world = World::new().tracker();
     let holder = world.holder(&[("a.txt", b"a")]);
     let tracker = world.tracker_addr();
-    // The downloader's way to the tracker is slow, so that news still on it would be missed; well within the second that it waits.
+    // The downloader's way to the tracker is slow, so that news still on it would be missed; well within the
+    // second that it waits.
     let slow = Proxy::to(tracker);
     world.set_tracker_addr(slow.addr());
     let mut asker = world.start(NodeSpec::new());

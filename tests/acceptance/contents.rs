@@ -108,7 +108,8 @@ struct Case {
 }
 
 impl Case {
-    /// Two contents of equal size: nothing alike, or alike but for one byte, so that a mix would be well made.
+    /// Two contents of equal size: nothing alike, or alike but for one byte, so that a mix would be well
+    /// made.
     fn random(number: usize, rng: &mut SmallRng) -> Case {
         // One of five has several pieces.
         let len = match rng.random_range(0..5) {
@@ -236,7 +237,8 @@ fn two_contents_under_one_name_are_never_mixed() {
     }
 }
 
-/// The same through the real binaries, with contents of several pieces from throttled holders, so that a mix has the time to happen.
+/// The same through the real binaries, with contents of several pieces from throttled holders, so that a mix
+/// has the time to happen.
 #[test]
 fn two_contents_of_several_pieces_are_not_mixed_by_their_many_sources() {
     let (one, other) = (noise(102, (4 << 20) + 99), noise(103, (4 << 20) + 99));

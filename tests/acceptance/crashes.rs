@@ -1,7 +1,7 @@
 //! SIGKILL at random moments, of downloaders, of sources and of the tracker: the file is right every time.
 //!
-//! `scripts/prove` kills more often: `NEARPEER_KILLS`, `NEARPEER_TRANSFERS`. A random moment is a time waited for the process to end by
-//! itself; nothing is synchronised by it.
+//! `scripts/prove` kills more often: `NEARPEER_KILLS`, `NEARPEER_TRANSFERS`. A random moment is a time waited
+//! for the process to end by itself; nothing is synchronised by it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! The hostile peer itself, against a tracker of three replies: it proves its endpoint, and each behaviour is what its name says.
+//! The hostile peer itself, against a tracker of three replies: it proves its endpoint, and each behaviour is
+//! what its name says.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};

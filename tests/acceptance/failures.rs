@@ -1,4 +1,5 @@
-//! Each failure as users meet it: a clear error with its exit code, nothing lost or left behind, no panic, others served.
+//! Each failure as users meet it: a clear error with its exit code, nothing lost or left behind, no panic,
+//! others served.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};

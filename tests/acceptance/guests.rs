@@ -1,4 +1,5 @@
-//! Who asks as a guest leaves nothing behind and harms nothing: where its downloads go, what it needs of the machine, how it is ended.
+//! Who asks as a guest leaves nothing behind and harms nothing: where its downloads go, what it needs of the
+//! machine, how it is ended.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, symlink};

@@ -1,4 +1,5 @@
-//! A command for a directory that a running node shares is done by that node, through the socket in its `.nearpeer/`.
+//! A command for a directory that a running node shares is done by that node, through the socket in its
+//! `.nearpeer/`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -104,7 +105,8 @@ fn who_goes_cancels_and_the_node_goes_on() {
     client.expect_line(Stream::Stdout, 0, DEADLINE, "a piece", |line| line.contains(r#""event":"bytes""#));
     client.signal(Signal::INT);
     assert_eq!(client.wait(DEADLINE), 130, "{}", client.transcript());
-    // The part is there for the next download once the job has ended: its record says that nobody waits for it.
+    // The part is there for the next download once the job has ended: its record says that nobody waits for
+    // it.
     let is_kept = |entry: fs::DirEntry| entry.path().extension().is_some_and(|end| end == "kept");
     let until = Instant::now() + DEADLINE;
     while !fs::read_dir(own.share.join(".nearpeer")).expect("there").flatten().any(is_kept) {

@@ -1,5 +1,5 @@
-//! Hostile sources, each ranked first: with an honest node beside them the right file, alone an error in bounded time; the liar is named,
-//! and a share never holds anything but the right file.
+//! Hostile sources, each ranked first: with an honest node beside them the right file, alone an error in
+//! bounded time; the liar is named, and a share never holds anything but the right file.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -29,7 +29,8 @@ fn download(world: &World, evil: &EvilPeer, flags: &str) -> (Ran, Duration) {
     (Ran { code, out, err, share: asker.share.clone() }, took)
 }
 
-/// Returns true if and only if the peer is named as one that was left or that lied; that it was chosen first does not count.
+/// Returns true if and only if the peer is named as one that was left or that lied; that it was chosen first
+/// does not count.
 fn is_blamed(err: &str, evil: &EvilPeer) -> bool {
     let (left, lied) = (format!(": left {}: ", evil.addr), format!("{} falsely claims", evil.addr));
     err.lines().any(|line| line.contains(&left) || line.contains(&lied))
@@ -107,7 +108,8 @@ hostile! {
     changed_file_of_a_single_piece: ChangedFile, SINGLE, exit 5;
 }
 
-/// Its bytes are right, and the BLAKE3 values that prove it cannot be forged: the liar is named, and the MD5 computed here instead.
+/// Its bytes are right, and the BLAKE3 values that prove it cannot be forged: the liar is named, and the MD5
+/// computed here instead.
 #[test]
 fn a_piece_list_with_a_false_md5_costs_the_file_nothing_and_its_giver_is_named() {
     for with_honest in [false, true] {

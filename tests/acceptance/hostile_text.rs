@@ -1,4 +1,5 @@
-//! Hostile names and texts at a pipe, in every sink: no control character but line feeds, no faked line, nothing that hides.
+//! Hostile names and texts at a pipe, in every sink: no control character but line feeds, no faked line,
+//! nothing that hides.
 
 use std::ffi::OsStr;
 use std::fs;

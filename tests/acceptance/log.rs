@@ -1,4 +1,5 @@
-//! The log of a tracker and of a node: every line an event of the schema, whatever ends the program, and the same as streams tell.
+//! The log of a tracker and of a node: every line an event of the schema, whatever ends the program, and the
+//! same as streams tell.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -68,8 +68,8 @@ fn three_holders_under_three_names_feed_one_download() {
     assert_only(&asker.share, &[NAME]);
 }
 
-/// Downloads a file of `pieces` whole pieces from a source at 1 ms and one at `far_ms`; pieces that came from each, by what their
-/// proxies have carried, and whether each is named.
+/// Downloads a file of `pieces` whole pieces from a source at 1 ms and one at `far_ms`; pieces that came from
+/// each, by what their proxies have carried, and whether each is named.
 fn pieces_from_near_and_far(pieces: u64, far_ms: f64) -> [(u64, bool); 2] {
     let bytes = noise(92, (pieces * MIB) as usize);
     let world = World::new().tracker();

@@ -1,4 +1,5 @@
-//! One command on the command line: the same results and exit codes as at a pipe, without a share, a listener or a registration.
+//! One command on the command line: the same results and exit codes as at a pipe, without a share, a listener
+//! or a registration.
 
 use std::fs;
 use std::io::Write;

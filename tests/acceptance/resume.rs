@@ -1,5 +1,5 @@
-//! What an interrupted download leaves is gone on from: by the next `download`, by a restarted node that serves, and by nobody else; and
-//! nothing that stands there is believed.
+//! What an interrupted download leaves is gone on from: by the next `download`, by a restarted node that
+//! serves, and by nobody else; and nothing that stands there is believed.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -105,7 +105,8 @@ fn what_was_verified_is_not_fetched_again() {
         again as f64 / MIB as f64
     ));
     assert!(after < size * 6 / 10, "half was there, and {after} of {size} bytes were fetched: {line}");
-    // In flight at the kill: what two sources were asked for, and what waited to be verified: at most the buffers of a download.
+    // In flight at the kill: what two sources were asked for, and what waited to be verified: at most the
+    // buffers of a download.
     assert!(again <= (size / 3).min(20 * MIB), "{again} bytes were fetched twice: {line}");
     assert!(mib < 1024 || first_byte < Duration::from_millis(300), "{first_byte:?}");
     assert!(asker.read(NAME) == Some(bytes));
@@ -176,8 +177,8 @@ fn a_headless_node_killed_while_it_goes_on_goes_on_again() {
     assert_only(&share, &[NAME]);
 }
 
-/// Asserts that a node which is up leaves alone what was left in its share: it has no load and changes no part, while ten others come,
-/// each of which runs a command, and go.
+/// Asserts that a node which is up leaves alone what was left in its share: it has no load and changes no
+/// part, while ten others come, each of which runs a command, and go.
 fn assert_idle(world: &World, node: &Node, what: &str) {
     let parts = || -> Vec<_> {
         let contents = left(&node.share).into_iter().map(|name| {
@@ -330,7 +331,8 @@ fn a_record_that_is_torn_foreign_or_flipped_falls_back_to_the_right_file() {
         }
         let ran = download(&world, &share, &bytes);
         assert!(!ran.err.contains("panicked"), "{fault}: {ran:#?}");
-        // A headless node that finds the same cannot know what was wanted: it sweeps the part and fetches nothing.
+        // A headless node that finds the same cannot know what was wanted: it sweeps the part and fetches
+        // nothing.
         let share = killed(&world);
         let path = left_file(&share, ".resume");
         match fault {

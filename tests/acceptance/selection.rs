@@ -1,4 +1,5 @@
-//! The choice of the source, end to end: loads are held by real uploads to readers that take nothing, latencies come from a file.
+//! The choice of the source, end to end: loads are held by real uploads to readers that take nothing,
+//! latencies come from a file.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! What is typed or piped, whatever it is: bounded memory, an error that names what is wrong, the right exit code; and names that need quotes.
+//! What is typed or piped, whatever it is: bounded memory, an error that names what is wrong, the right exit
+//! code; and names that need quotes.
 
 use std::ffi::OsString;
 use std::fs;

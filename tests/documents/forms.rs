@@ -1,6 +1,7 @@
 //! Forms of output as the README writes them, held against what a program has printed.
 //!
-//! `<x>` is something, `a|b` one of both, `[ x]` may be missing, `[,...]` is more of the same. Of some `<x>` it is known what they look like.
+//! `<x>` is something, `a|b` one of both, `[ x]` may be missing, `[,...]` is more of the same. Of some `<x>`
+//! it is known what they look like.
 
 /// A part of a form.
 #[derive(Debug, Clone)]

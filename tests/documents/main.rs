@@ -1,9 +1,10 @@
-//! README.md and docs/guide.md, followed as a newcomer follows them: from the first line to the last, each command run by the real programs,
-//! each output that is shown compared.
+//! README.md and docs/guide.md, followed as a newcomer follows them: from the first line to the last, each
+//! command run by the real programs, each output that is shown compared.
 //!
-//! A fence says what its block is: `sh` is run line by line, or opened in a terminal where a comment says so; `console` is a transcript, of a
-//! shell (`$`) or of a prompt in a terminal (`>`); `json`, `toml` and `latency` are read by what reads them; `text` is only seen. What is not
-//! run is named here, with the reason: a command that is added to a document and not known here makes a test fail.
+//! A fence says what its block is: `sh` is run line by line, or opened in a terminal where a comment says so;
+//! `console` is a transcript, of a shell (`$`) or of a prompt in a terminal (`>`); `json`, `toml` and
+//! `latency` are read by what reads them; `text` is only seen. What is not run is named here, with the
+//! reason: a command that is added to a document and not known here makes a test fail.
 
 mod forms;
 mod markdown;
@@ -152,7 +153,8 @@ fn follow_shell(stage: &mut Stage, lines: &[String]) {
     }
 }
 
-/// A transcript of a prompt: what stands there at the start in whatever order, then each command and what follows it.
+/// A transcript of a prompt: what stands there at the start in whatever order, then each command and what
+/// follows it.
 fn follow_prompt(stage: &mut Stage, terminal: &str, lines: &[String]) {
     for (command, expected) in steps(lines, stage::PROMPT) {
         let Some(command) = command else {
@@ -253,7 +255,8 @@ fn commands_in_running_text_are_run_or_it_is_known_why_not() {
     }
 }
 
-/// What is typed for the commands of the guide's table, in this order, and in which row the forms of the answer stand; `*`: in none.
+/// What is typed for the commands of the guide's table, in this order, and in which row the forms of the
+/// answer stand; `*`: in none.
 const TYPED: &[(&str, &str, &str)] = &[
     ("find NAME", "find ripples.png", "find NAME"),
     ("find NAME", "find nothing", "find NAME"),

@@ -1,5 +1,5 @@
-//! What a document consists of for who follows it: blocks in fences, code in running text, rows of tables. Knows no more of Markdown than
-//! the documents use.
+//! What a document consists of for who follows it: blocks in fences, code in running text, rows of tables.
+//! Knows no more of Markdown than the documents use.
 
 /// A block between fences.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! The machine that a document is followed on: the repository's samples in a directory of their own, terminals, and what stands for the
-//! ports, addresses and directories that the text names.
+//! The machine that a document is followed on: the repository's samples in a directory of their own,
+//! terminals, and what stands for the ports, addresses and directories that the text names.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -160,7 +160,8 @@ impl Stage {
         session.send(&format!("{line}\r")).and_then(|_| session.flush()).expect("typed");
     }
 
-    /// Puts `data.tar` on a third machine and has a fourth keep copies, beside the two of the guide; there when two have it.
+    /// Puts `data.tar` on a third machine and has a fourth keep copies, beside the two of the guide; there
+    /// when two have it.
     pub(crate) fn put_data_tar(&mut self) {
         let tracker = SocketAddr::from(([127, 0, 1, 1], self.tracker_port)).to_string();
         let start = |ip: &str, flags: &[&str]| {

@@ -1,4 +1,5 @@
-//! Hostile names and texts at a terminal, in every sink: what reaches it is text, line feeds, and what an editor and bars draw with.
+//! Hostile names and texts at a terminal, in every sink: what reaches it is text, line feeds, and what an
+//! editor and bars draw with.
 
 use std::ffi::OsStr;
 use std::fs;

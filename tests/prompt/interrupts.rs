@@ -1,6 +1,8 @@
-//! Ctrl-C at each moment: what runs is cancelled at once, the prompt stays, the next command works, what was fetched is gone on with.
+//! Ctrl-C at each moment: what runs is cancelled at once, the prompt stays, the next command works, what was
+//! fetched is gone on with.
 //!
-//! Each moment is made to last until it is interrupted: what would end it otherwise says something else than `cancelled`.
+//! Each moment is made to last until it is interrupted: what would end it otherwise says something else than
+//! `cancelled`.
 
 use std::fs::File;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! The prompt and the bars at a real pseudo-terminal: what is shown, what the keys do, and that the terminal is left as it was.
+//! The prompt and the bars at a real pseudo-terminal: what is shown, what the keys do, and that the terminal
+//! is left as it was.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -45,7 +45,8 @@ pub(crate) fn start(program: &str, arguments: &[&str], dir: &Path) -> (Running, 
     (running, addr)
 }
 
-/// A tracker, and a node at the prompt of a pseudo-terminal; a shell says its exit code and how it left the terminal.
+/// A tracker, and a node at the prompt of a pseudo-terminal; a shell says its exit code and how it left the
+/// terminal.
 pub(crate) struct World {
     pub(crate) session: PtySession,
     pub(crate) pid: Pid,

@@ -1,4 +1,5 @@
-//! Terminals of every kind, and standard streams that are none: what is drawn, what is not, and where results go.
+//! Terminals of every kind, and standard streams that are none: what is drawn, what is not, and where results
+//! go.
 
 use std::fs;
 use std::path::Path;
@@ -110,7 +111,8 @@ fn results_are_alone_on_a_standard_output_that_is_no_terminal() {
         for command in ["limit", "find 'large file.bin'", "download 'large file.bin'"] {
             tty.keys(&format!("{command}{}", if term == Some("dumb") { "\n" } else { "\r" }));
             if term == Some("xterm") {
-                // There the prompt is drawn again for whatever is told above it; once Enter was read, only for the next line.
+                // There the prompt is drawn again for whatever is told above it; once Enter was read, only
+                // for the next line.
                 tty.expect(&format!("{command}\r\n"));
             }
             tty.expect("> ");

@@ -120,8 +120,8 @@ impl Tty {
     }
 }
 
-/// What is left of `bytes` without what an editor and bars do to a terminal: returns, cursor up, down, right, left, erasure of a line,
-/// a bell, and the marks of an update that is to be shown as one.
+/// What is left of `bytes` without what an editor and bars do to a terminal: returns, cursor up, down, right,
+/// left, erasure of a line, a bell, and the marks of an update that is to be shown as one.
 pub(crate) fn without_drawing(bytes: &[u8]) -> Vec<u8> {
     let mut rest = String::from_utf8_lossy(bytes).into_owned();
     for mark in ["\u{1b}[?2026h", "\u{1b}[?2026l", "\r", "\u{7}"] {

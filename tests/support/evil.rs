@@ -1,7 +1,7 @@
 //! `EvilPeer`: a source that a real tracker lists as a live node, and that then misbehaves in one way.
 //!
-//! It registers properly and answers the call-back and load probes, so that it is chosen; what it does with a request for a
-//! manifest or a piece is its [`Behaviour`]. Threads are joined on drop.
+//! It registers properly and answers the call-back and load probes, so that it is chosen; what it does with a
+//! request for a manifest or a piece is its [`Behaviour`]. Threads are joined on drop.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -64,7 +64,8 @@ pub enum Behaviour {
     ChangedFile,
     /// Publishes that it has one piece, tells that it has all, and refuses each.
     FalseHave,
-    /// Publishes that it has one piece, tells that it has all, refuses every other one and sends the others as they are.
+    /// Publishes that it has one piece, tells that it has all, refuses every other one and sends the others
+    /// as they are.
     HalfPart,
     /// Publishes that it has one piece, tells that it has all, and sends other bytes than those of each.
     WrongPart,
@@ -72,9 +73,11 @@ pub enum Behaviour {
     ForgedMd5OfPart,
     /// Publishes that it has one piece, tells that it has all, and sends each, but withholds its piece list.
     WithheldList,
-    /// Publishes that it has one piece, and answers a question for its pieces with bytes that are no frame. Otherwise honest.
+    /// Publishes that it has one piece, and answers a question for its pieces with bytes that are no frame.
+    /// Otherwise honest.
     GarbledHave,
-    /// Publishes that it has one piece, and answers a question for its pieces with a set of one piece too many. Otherwise honest.
+    /// Publishes that it has one piece, and answers a question for its pieces with a set of one piece too
+    /// many. Otherwise honest.
     LongHave,
     /// Publishes that it has one piece, and does not answer a question for its pieces. Otherwise honest.
     SilentHave,
@@ -232,7 +235,8 @@ impl EvilPeer {
         self.deeds.asked_what_it_has.load(Ordering::SeqCst)
     }
 
-    /// How many pieces it has sent whole, right or wrong; not counted for those that cut, stall, or lie about lengths.
+    /// How many pieces it has sent whole, right or wrong; not counted for those that cut, stall, or lie about
+    /// lengths.
     pub fn sent_pieces(&self) -> u64 {
         self.deeds.sent_pieces.load(Ordering::SeqCst)
     }
@@ -270,7 +274,8 @@ fn greet(control: &mut Client, node: NodeId, endpoint: SocketAddr) -> Nonce {
 fn accept(listener: &TcpListener, deeds: &Arc<Deeds>, connections: &Mutex<Vec<TcpStream>>) {
     let mut serving = Vec::new();
     for accepted in listener.incoming() {
-        // The lock orders this against drop: a connection is either seen and shut down there, or not served here.
+        // The lock orders this against drop: a connection is either seen and shut down there, or not served
+        // here.
         let mut open = connections.lock();
         if *deeds.stopped.lock() {
             break;
@@ -285,8 +290,8 @@ fn accept(listener: &TcpListener, deeds: &Arc<Deeds>, connections: &Mutex<Vec<Tc
     }
 }
 
-/// Registers a file whose name is no file name, with bytes that no honest encoder makes. Returns the connection, and what the tracker
-/// answered, if it did before closing.
+/// Registers a file whose name is no file name, with bytes that no honest encoder makes. Returns the
+/// connection, and what the tracker answered, if it did before closing.
 pub fn register_lying_name(tracker: SocketAddr, name: &[u8]) -> (Client, Option<TrackerReply>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let endpoint = listener.local_addr().expect("it is bound");

@@ -1,4 +1,5 @@
-//! Text that steers terminals, fakes lines and hides itself, those who say it, and what of it must never come out.
+//! Text that steers terminals, fakes lines and hides itself, those who say it, and what of it must never come
+//! out.
 
 use std::io::Read;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -32,8 +33,8 @@ pub const REFUSED_NAMES: [&[u8]; 6] = [
     b"no-utf8\xff\xfe",
 ];
 
-/// What there is in `bytes` that no output may have: what is no UTF-8, controls but line feeds, what hides or turns text; and lines that
-/// begin as foreign text wanted them to.
+/// What there is in `bytes` that no output may have: what is no UTF-8, controls but line feeds, what hides or
+/// turns text; and lines that begin as foreign text wanted them to.
 pub fn faults(bytes: &[u8]) -> Vec<String> {
     let Ok(text) = std::str::from_utf8(bytes) else { return vec!["no UTF-8".to_owned()] };
     let odd = text.chars().filter(|c| *c != '\n' && is_unsafe(*c)).map(|c| format!("{c:?}"));

@@ -1,7 +1,8 @@
-//! The test world: real processes on loopback, a fault proxy, hostile peers. Shared by the test targets through `#[path]`.
+//! The test world: real processes on loopback, a fault proxy, hostile peers. Shared by the test targets
+//! through `#[path]`.
 //!
-//! Nothing here sleeps to synchronise: every wait is for an event and ends at [`DEADLINE`]. Everything started is ended and joined on
-//! drop, and what is random comes from a seed that is printed.
+//! Nothing here sleeps to synchronise: every wait is for an event and ends at [`DEADLINE`]. Everything
+//! started is ended and joined on drop, and what is random comes from a seed that is printed.
 #![allow(dead_code, unreachable_pub, reason = "several test targets include these modules; each uses a part")]
 
 pub mod content;

@@ -1,4 +1,5 @@
-//! Downloads that are interrupted: how far their lines on stderr say that they are, and what they leave in a share.
+//! Downloads that are interrupted: how far their lines on stderr say that they are, and what they leave in a
+//! share.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,7 +53,8 @@ pub fn left_file(share: &Path, extension: &str) -> PathBuf {
     share.join(PARTS_DIR).join(&found[0])
 }
 
-/// Leaves in `share` an unfinished download of `bytes` under `name` of which these pieces are there; nobody goes on with it unasked.
+/// Leaves in `share` an unfinished download of `bytes` under `name` of which these pieces are there; nobody
+/// goes on with it unasked.
 pub fn plant(share: &Path, name: &str, bytes: &[u8], pieces: impl Iterator<Item = u32>) {
     let share = Arc::new(Share::open(share, Arc::new(RealDisk)).expect("a share"));
     let key = key_of(bytes);
@@ -72,8 +74,9 @@ pub fn plant(share: &Path, name: &str, bytes: &[u8], pieces: impl Iterator<Item 
     part.set_aside();
 }
 
-/// Downloads `name` into `share` by a node at a pipe and ends that node by `signal` when at least `at_percent` % are said to be there.
-/// Its sources should be throttled: a download that is done before the signal comes is begun anew.
+/// Downloads `name` into `share` by a node at a pipe and ends that node by `signal` when at least
+/// `at_percent` % are said to be there. Its sources should be throttled: a download that is done before the
+/// signal comes is begun anew.
 pub fn interrupt(world: &World, share: &Path, name: &str, at_percent: u32, signal: Signal) {
     for _ in 0..10 {
         let (mut process, _) = world.launch(&NodeSpec::new().port(0).share(share));

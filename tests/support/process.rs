@@ -1,7 +1,7 @@
 //! `Process`: one of the real binaries, with its lines as events.
 //!
-//! Reader threads collect stdout and stderr line by line; whoever waits for a line waits on a condition variable until a deadline. A
-//! process never outlives its `Process`.
+//! Reader threads collect stdout and stderr line by line; whoever waits for a line waits on a condition
+//! variable until a deadline. A process never outlives its `Process`.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -39,7 +39,8 @@ struct Lines {
 }
 
 impl Lines {
-    /// Collects until the stream ends. Bytes that are no UTF-8 are kept as replacement characters: tests look for them.
+    /// Collects until the stream ends. Bytes that are no UTF-8 are kept as replacement characters: tests look
+    /// for them.
     fn collect(&self, stream: impl Read) {
         let mut stream = BufReader::new(stream);
         let mut line = Vec::new();
@@ -70,7 +71,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` with piped stdin, stdout and stderr, in `/` so that no file of the working directory is picked up.
+    /// Starts `program` with piped stdin, stdout and stderr, in `/` so that no file of the working directory
+    /// is picked up.
     pub fn start(program: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Process {
         let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let mut child = Command::new(program)
@@ -117,8 +119,8 @@ impl Process {
         self.lines(stream).collected.lock().lines.len()
     }
 
-    /// Waits for the first line from `mark` on that `matches`; returns it and the mark behind it, or `None` if none has come by the
-    /// deadline or before the stream ended.
+    /// Waits for the first line from `mark` on that `matches`; returns it and the mark behind it, or `None`
+    /// if none has come by the deadline or before the stream ended.
     pub fn find_line(
         &self,
         stream: Stream,
@@ -234,7 +236,8 @@ impl Process {
         }
     }
 
-    /// Waits for the end and returns the exit code, or 128 + n after signal n. All output has been collected then.
+    /// Waits for the end and returns the exit code, or 128 + n after signal n. All output has been collected
+    /// then.
     ///
     /// # Panics
     /// If the process has not ended by the deadline.

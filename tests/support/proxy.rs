@@ -1,7 +1,8 @@
 //! `Proxy`: a link with faults, in front of any listener.
 //!
-//! Relays TCP byte for byte, except for what its faults say; they can be changed while it runs. One reading and one writing thread per
-//! direction of a connection; all are joined on drop. Positions (`at`) are bytes of one direction of one connection, from 0.
+//! Relays TCP byte for byte, except for what its faults say; they can be changed while it runs. One reading
+//! and one writing thread per direction of a connection; all are joined on drop. Positions (`at`) are bytes
+//! of one direction of one connection, from 0.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -294,7 +295,8 @@ fn read(mut from: &TcpStream, chunks: &Sender<(Instant, Vec<u8>)>) {
     }
 }
 
-/// Waits until `due` and until the direction is not frozen; returns its fault then, or `None` at the proxy's end.
+/// Waits until `due` and until the direction is not frozen; returns its fault then, or `None` at the proxy's
+/// end.
 fn pass(shared: &Shared, direction: Direction, arrived: Instant, earliest: Instant) -> Option<Fault> {
     let mut settings = shared.settings.lock();
     loop {
@@ -377,8 +379,8 @@ fn write(
     Ended::InOrder
 }
 
-/// Makes the coming close of both connections a reset. It is one only once the last thread has let go of the sockets; ending their
-/// reading side wakes the readers and is not seen by the other ends.
+/// Makes the coming close of both connections a reset. It is one only once the last thread has let go of the
+/// sockets; ending their reading side wakes the readers and is not seen by the other ends.
 fn reset(from: &TcpStream, to: &TcpStream) {
     for stream in [from, to] {
         let _closed_already = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));

@@ -1,4 +1,5 @@
-//! Bare connections: a strict client of the protocol, a reader that takes its time, and streams that are no protocol at all.
+//! Bare connections: a strict client of the protocol, a reader that takes its time, and streams that are no
+//! protocol at all.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -78,7 +79,8 @@ impl Client {
         self.receive().expect("a reply before the close")
     }
 
-    /// Takes exactly `len` raw bytes, those that came with a frame first; `None` if the other end closes before.
+    /// Takes exactly `len` raw bytes, those that came with a frame first; `None` if the other end closes
+    /// before.
     pub fn receive_raw(&mut self, len: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; len];
         let have = self.decoder.take_raw(&mut bytes);
@@ -103,8 +105,8 @@ impl Client {
     }
 }
 
-/// A downloader that asks for every piece of a content and reads no more than the header of the first: one upload, as long as it
-/// lives. The content should be larger than what two sockets buffer: 12 MiB are enough.
+/// A downloader that asks for every piece of a content and reads no more than the header of the first: one
+/// upload, as long as it lives. The content should be larger than what two sockets buffer: 12 MiB are enough.
 #[derive(Debug)]
 pub struct ThrottledReader {
     client: Client,
@@ -120,7 +122,8 @@ impl ThrottledReader {
         socket.connect(&source.into()).expect("the source listens");
         let mut client = Client::over(socket.into());
         let pieces = content.size_bytes.div_ceil(1 << 20) as u32;
-        // In one segment: asked for one by one, each could be sent whole before the next request is there, and not count in between.
+        // In one segment: asked for one by one, each could be sent whole before the next request is there,
+        // and not count in between.
         let requests = (0..pieces).flat_map(|piece| PeerRequest::Piece { asker, content, piece }.framed());
         client.send_raw(&requests.collect::<Vec<_>>());
         match client.receive() {
@@ -173,8 +176,8 @@ pub fn hostile_streams(seed: u64) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Sends each hostile stream on a connection of its own and ends that side of it. Every connection must be closed by the other end, at
-/// once: an end of the stream leaves nothing to wait for.
+/// Sends each hostile stream on a connection of its own and ends that side of it. Every connection must be
+/// closed by the other end, at once: an end of the stream leaves nothing to wait for.
 pub fn send_hostile_streams(to: SocketAddr, seed: u64) {
     for (name, bytes) in hostile_streams(seed) {
         let mut client = Client::connect(to);

@@ -1,6 +1,7 @@
 //! `World`: a tracker and nodes as real processes on loopback, in one line.
 //!
-//! Directories are temporary, addresses are read from what the programs print. Every node is told a latency file explicitly.
+//! Directories are temporary, addresses are read from what the programs print. Every node is told a latency
+//! file explicitly.
 
 use std::cell::Cell;
 use std::fs;
@@ -26,8 +27,8 @@ const NODE: &str = env!("CARGO_BIN_EXE_node");
 /// What has to be asked for again and again is asked for this often.
 pub const ASK_EVERY: Duration = Duration::from_millis(5);
 
-/// A port that nobody else in this test run gets, now or later, so that what was there can be started again or be known to be gone. It lies
-/// below the range from which the system gives out ports.
+/// A port that nobody else in this test run gets, now or later, so that what was there can be started again
+/// or be known to be gone. It lies below the range from which the system gives out ports.
 pub fn own_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
@@ -342,8 +343,8 @@ impl World {
 }
 
 impl Node {
-    /// Runs a command at the pipe and returns what it printed on stdout. Its end is seen by the answer to a `getload` of the own node
-    /// that is sent behind it.
+    /// Runs a command at the pipe and returns what it printed on stdout. Its end is seen by the answer to a
+    /// `getload` of the own node that is sent behind it.
     pub fn command(&mut self, command: &str) -> Vec<String> {
         self.command_within(command, DEADLINE)
     }

@@ -1,7 +1,7 @@
 //! No two files of `src` import each other, directly or through others.
 //!
-//! The rule follows every path that begins with `crate`, `super`, `self` or a child module, through re-exports, to
-//! the file that defines the item. Tests are left out: they may use what they test.
+//! The rule follows every path that begins with `crate`, `super`, `self` or a child module, through
+//! re-exports, to the file that defines the item. Tests are left out: they may use what they test.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +43,8 @@ impl Imports {
         let module = path[..len].to_vec();
         let through = path.get(len).and_then(|item| self.names.get(&module)?.get(item));
         match through {
-            // An item cannot be re-exported in a ring; an import of the same name elsewhere can look like one.
+            // An item cannot be re-exported in a ring; an import of the same name elsewhere can look like
+            // one.
             Some(target) if *target != path[..=len] && depth < 8 => {
                 let whole: Module = target.iter().chain(&path[len + 1..]).cloned().collect();
                 self.home(&whole, depth + 1)

@@ -1,7 +1,8 @@
 //! Keeps the house in order: floors, clocks, printing, pages, lengths, paths in documents.
 //!
-//! Reads the sources as text, with comments and the insides of strings blanked out, so that no rule fires on words.
-//! Every rule is a function from one file to its faults, one test that applies it to the tree, and a test that it can fail.
+//! Reads the sources as text, with comments and the insides of strings blanked out, so that no rule fires on
+//! words. Every rule is a function from one file to its faults, one test that applies it to the tree, and a
+//! test that it can fail.
 
 mod circles;
 mod documents;

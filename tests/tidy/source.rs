@@ -1,4 +1,5 @@
-//! A source file as the rules see it: its lines, and the same lines without comments and without what stands inside strings.
+//! A source file as the rules see it: its lines, and the same lines without comments and without what stands
+//! inside strings.
 
 /// One source file.
 pub(crate) struct Source {
@@ -125,7 +126,8 @@ pub(crate) fn has_word(code: &str, word: &str) -> bool {
     })
 }
 
-/// Every path that follows `root` in `code` (several lines), as (line, path): `crate::a::b` and `crate::{a::b, c}` alike.
+/// Every path that follows `root` in `code` (several lines), as (line, path): `crate::a::b` and
+/// `crate::{a::b, c}` alike.
 pub(crate) fn paths_after(code: &[String], root: &str) -> Vec<(usize, String)> {
     let text = code.join("\n");
     let mut paths = Vec::new();

@@ -1,4 +1,5 @@
-//! What may come over an open port: trickles, floods, broken requests, hostile names. Good requests are answered all the while.
+//! What may come over an open port: trickles, floods, broken requests, hostile names. Good requests are
+//! answered all the while.
 
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -23,7 +23,8 @@ fn finds(web: SocketAddr) -> usize {
     get(web, "/api/v1/stats").json()["recent"].as_array().expect("finds").len()
 }
 
-/// The script asks again for a page that has a live region, at each event; a search tells of itself by an event.
+/// The script asks again for a page that has a live region, at each event; a search tells of itself by an
+/// event.
 #[test]
 fn a_page_that_shows_a_search_is_one_search() {
     let swarm = Swarm::new().node(&[("a", b"a")]);

@@ -1,4 +1,5 @@
-//! HTTP over real sockets: pages, interface, files, and everything that a browser, a program or an attacker may send.
+//! HTTP over real sockets: pages, interface, files, and everything that a browser, a program or an attacker
+//! may send.
 
 mod attacks;
 mod client;

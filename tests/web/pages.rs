@@ -63,7 +63,8 @@ fn pages_need_no_script_and_nothing_from_elsewhere() {
     swarm.stop();
 }
 
-/// More of everything than a page shows: files, sources under many names, downloads, searches; nodes are made up by the tracker's tests.
+/// More of everything than a page shows: files, sources under many names, downloads, searches; nodes are made
+/// up by the tracker's tests.
 #[test]
 fn pages_are_small_however_much_there_is_to_show() {
     let names: Vec<String> =

@@ -1,7 +1,7 @@
 //! The command language: what may be typed at the prompt or sent down a pipe.
 //!
-//! A line is split as a shell would (quotes, backslashes, `#` begins a comment) and becomes a [`Command`] or an error that names the word.
-//! Foreign text is shown escaped; nothing here does anything.
+//! A line is split as a shell would (quotes, backslashes, `#` begins a comment) and becomes a [`Command`] or
+//! an error that names the word. Foreign text is shown escaped; nothing here does anything.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::programs::rate;
 use crate::node::{DownloadRequest, JobId};
-use crate::types::{Checksum, ChecksumError, FileName, Kind, NameError, Printable, Query, limits};
+use crate::types::{Checksum, ChecksumError, FileName, FileOrigin, NameError, Printable, Query, limits};
 
 /// What can be asked of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub enum Deed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listed {
     /// Those of the own share, of one kind or all.
-    Own(Option<Kind>),
+    Own(Option<FileOrigin>),
     /// Those that the tracker knows.
     Swarm,
 }
@@ -440,13 +440,13 @@ mod tests {
         }
         check("updatelist", Command::UpdateList);
         check("  list  ", Command::List(Listed::Own(None)));
-        check("list replicated", Command::List(Listed::Own(Some(Kind::Replicated))));
+        check("list replicated", Command::List(Listed::Own(Some(FileOrigin::Replicated))));
         check("replicate a --copies 2", Command::Replicate { query: Query::Name(name("a")), copies: 2 });
         check(
             "replicate --copies=0 -- -rf",
             Command::Replicate { query: Query::Name(name("-rf")), copies: 0 },
         );
-        check("list local", Command::List(Listed::Own(Some(Kind::Local))));
+        check("list local", Command::List(Listed::Own(Some(FileOrigin::Local))));
         check("list all", Command::List(Listed::Own(None)));
         check("list swarm", Command::List(Listed::Swarm));
         check("stats", Command::Stats);

@@ -1,7 +1,8 @@
 //! `--http`: starts the pages of a program, and says where they are.
 //!
-//! Without the flag they are at the port that everybody knows, or at a free one where that is taken; with it, there or nowhere. What can
-//! be reached from other machines needs a token, which comes from a file: a command line is seen by everybody.
+//! Without the flag they are at the port that everybody knows, or at a free one where that is taken; with it,
+//! there or nowhere. What can be reached from other machines needs a token, which comes from a file: a
+//! command line is seen by everybody.
 
 use std::fs::File;
 use std::io::Read;

@@ -17,7 +17,7 @@ use crate::cli::config::{self, Program, Refusal};
 use crate::cli::output::log::LogArgs;
 use crate::cli::output::progress::ProgressFlag;
 use crate::node::{LatencySource, Membership, NodeConfig, open_latency_file};
-use crate::rt::Feed;
+use crate::rt::Broadcast;
 use crate::tracker::TrackerConfig;
 use crate::types::{DatasetSpec, Layout, Millis, limits};
 
@@ -154,7 +154,8 @@ pub struct NodeArgs {
 /// Where flags that are not typed come from.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
-    /// Read flags from this file, in TOML, INI or JSON [default: nearpeer/<program>.toml in $XDG_CONFIG_HOME or /etc]
+    /// Read flags from this file, in TOML, INI or JSON [default: nearpeer/<program>.toml in $XDG_CONFIG_HOME
+    /// or /etc]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The file wins over flags
@@ -283,7 +284,7 @@ pub fn node(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeRun, Re
 }
 
 impl TrackerArgs {
-    pub fn config(&self, events: Feed) -> TrackerConfig {
+    pub fn config(&self, events: Broadcast) -> TrackerConfig {
         // The ranges of the flags fit every usize.
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         TrackerConfig {
@@ -311,7 +312,7 @@ pub enum Switch {
 const SWEEP: Duration = Duration::from_millis(100);
 
 impl NodeArgs {
-    pub fn config(&self, latency: LatencySource, events: Feed) -> NodeConfig {
+    pub fn config(&self, latency: LatencySource, events: Broadcast) -> NodeConfig {
         NodeConfig {
             ip: self.ip,
             port: self.port,
@@ -345,8 +346,8 @@ impl NodeArgs {
     }
 }
 
-/// Where latencies come from: the file that was named, else the one that is in `dir`, else measurements. What is in the file is not
-/// looked at.
+/// Where latencies come from: the file that was named, else the one that is in `dir`, else measurements. What
+/// is in the file is not looked at.
 ///
 /// # Errors
 /// The path, and why the file that was named cannot be read.
@@ -402,11 +403,11 @@ mod tests {
     #[test]
     fn the_plain_command_lines_have_the_documented_defaults() {
         let args = TrackerArgs::try_parse_from(words("tracker")).expect("no arguments are needed");
-        assert_eq!(args.config(Feed::default()).listen.to_string(), "127.0.0.1:5025");
+        assert_eq!(args.config(Broadcast::default()).listen.to_string(), "127.0.0.1:5025");
         assert_eq!((args.fronts, args.max_incomplete, args.max_incomplete_per_address), (2, 1024, 128));
         assert_eq!((args.replicas, args.replica_grace), (0, Duration::from_secs(30)));
         let args = node("");
-        let config = args.config(LatencySource::Measured, Feed::default());
+        let config = args.config(LatencySource::Measured, Broadcast::default());
         assert_eq!(config.tracker.to_string(), "127.0.0.1:5025");
         assert_eq!((config.default_latency, config.load_weight), (Millis::from_ms(100), Millis::from_ms(10)));
         assert_eq!((config.retries, config.heartbeat), (4, Some(Duration::from_secs(5))));

@@ -1,6 +1,7 @@
 //! What `node` does besides sharing a directory: one command, said on the command line, and then it leaves.
 //!
-//! The words are those of the prompt; clap reads them here and gives each its `--help`, which the prompt shows too.
+//! The words are those of the prompt; clap reads them here and gives each its `--help`, which the prompt
+//! shows too.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -187,7 +188,7 @@ pub struct CompletionsArgs {
 
 /// What is to be asked of a node, and of which.
 #[derive(Debug, Clone)]
-pub struct Errand {
+pub struct Invocation {
     pub command: Command,
     pub ask: AskArgs,
     /// Of downloads.
@@ -213,7 +214,8 @@ pub fn own_flags(words: &[OsString]) -> Vec<&'static str> {
     OWN_FLAGS.into_iter().filter(|flag| is_typed(flag)).collect()
 }
 
-/// Returns true if and only if what is asked for is hidden from the option reader, and so a name whatever it looks like.
+/// Returns true if and only if what is asked for is hidden from the option reader, and so a name whatever it
+/// looks like.
 pub fn is_literal(words: &[OsString]) -> bool {
     words.iter().position(|word| word == "--").is_some_and(|at| at + 1 < words.len())
 }
@@ -240,12 +242,12 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 impl Verb {
-    /// What is to be asked; `None` for what needs nobody: `verify` and `completions`. `literal`: a query is a name, whatever it looks
-    /// like.
+    /// What is to be asked; `None` for what needs nobody: `verify` and `completions`. `literal`: a query is a
+    /// name, whatever it looks like.
     ///
     /// # Errors
     /// A query that asks for nothing.
-    pub fn errand(&self, literal: bool) -> Result<Option<Errand>, ParseError> {
+    pub fn errand(&self, literal: bool) -> Result<Option<Invocation>, ParseError> {
         let query = |text: &str| query_of(text, literal);
         let mut layout = None;
         let (command, ask) = match self {
@@ -270,7 +272,7 @@ impl Verb {
                     verify_whole: args.verify.is_some(),
                     force: args.force,
                 };
-                return Ok(Some(Errand {
+                return Ok(Some(Invocation {
                     command: Command::Download(request),
                     ask: args.ask.clone(),
                     output: args.output.clone(),
@@ -284,7 +286,7 @@ impl Verb {
         };
         let (output, retries, progress) = (None, 0, ProgressFlag::Auto);
         let own_flags = Vec::new();
-        Ok(Some(Errand { command, ask: ask.clone(), output, retries, progress, own_flags, layout }))
+        Ok(Some(Invocation { command, ask: ask.clone(), output, retries, progress, own_flags, layout }))
     }
 }
 
@@ -317,7 +319,8 @@ pub fn tracker_command() -> clap::Command {
     verbs.args_conflicts_with_subcommands(true).disable_help_subcommand(true)
 }
 
-/// [`node_command`] without IP PORT DIR, for completions in zsh: it would wait for all three before it completes a command.
+/// [`node_command`] without IP PORT DIR, for completions in zsh: it would wait for all three before it
+/// completes a command.
 pub fn zsh_command() -> clap::Command {
     let all = node_command();
     let flags = all.get_arguments().filter(|arg| !arg.is_positional()).cloned();

@@ -1,4 +1,5 @@
-//! Configuration files as lists of keys and values: TOML, INI with a section `[main]`, JSON. Nested keys are joined by dots.
+//! Configuration files as lists of keys and values: TOML, INI with a section `[main]`, JSON. Nested keys are
+//! joined by dots.
 //!
 //! Pure: text in, entries out. Knows no key; each entry has its line, so that whoever does can name it.
 
@@ -140,7 +141,8 @@ fn json_entries(text: &str) -> Result<Vec<Entry>, BadFile> {
     Ok(entries)
 }
 
-/// Lists are kept as one value, their text: where one is not known to be skipped it is an unknown key or a bad value.
+/// Lists are kept as one value, their text: where one is not known to be skipped it is an unknown key or a
+/// bad value.
 fn json_value(text: &str, above: &str, line: usize, value: &Value, entries: &mut Vec<Entry>) {
     let value = match value {
         Value::Object(members) => {

@@ -1,8 +1,10 @@
-//! The configurations of the systems that nearpeer descends from: what in them has a flag here, and what is of no use.
+//! The configurations of the systems that nearpeer descends from: what in them has a flag here, and what is
+//! of no use.
 //!
-//! Three shapes: JSON with `server`, `peer` and `replication` (an index server and its peers), JSON with `peer.configuration` or `self`
-//! (peers that ask each other), INI with `[main]` and `address`, `port`, `sup-port`, `dir` (weak and strong peers). Pure. Their keys say
-//! nothing else here, so they are known without a flag that says which shape is read.
+//! Three shapes: JSON with `server`, `peer` and `replication` (an index server and its peers), JSON with
+//! `peer.configuration` or `self` (peers that ask each other), INI with `[main]` and `address`, `port`,
+//! `sup-port`, `dir` (weak and strong peers). Pure. Their keys say nothing else here, so they are known
+//! without a flag that says which shape is read.
 
 use super::Program;
 use super::file::Entry;

@@ -1,4 +1,5 @@
-//! Which value each flag has, and where it comes from. Pure: the environment comes in as a function, the file as its entries.
+//! Which value each flag has, and where it comes from. Pure: the environment comes in as a function, the file
+//! as its entries.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -32,7 +33,7 @@ const POSITIONALS: [&str; 3] = ["ip", "port", "dir"];
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum ValueOrigin {
     Typed,
     Environment(String),
     /// `<path>:<line>`.
@@ -41,28 +42,28 @@ pub(super) enum Origin {
     /// Made of others, the first of which comes from there.
     Derived {
         what: &'static str,
-        from: Box<Origin>,
+        from: Box<ValueOrigin>,
     },
 }
 
-impl Origin {
+impl ValueOrigin {
     /// The least one counts.
     fn rank(&self, file_wins: bool) -> u8 {
         match self {
-            Origin::File(_) if file_wins => 0,
-            Origin::Typed => 1,
-            Origin::Environment(_) => 2,
-            Origin::File(_) => 3,
-            Origin::Default => 4,
-            Origin::Derived { from, .. } => from.rank(file_wins),
+            ValueOrigin::File(_) if file_wins => 0,
+            ValueOrigin::Typed => 1,
+            ValueOrigin::Environment(_) => 2,
+            ValueOrigin::File(_) => 3,
+            ValueOrigin::Default => 4,
+            ValueOrigin::Derived { from, .. } => from.rank(file_wins),
         }
     }
 
     /// Returns true if and only if whoever typed it is to blame for it.
     fn is_typed(&self) -> bool {
         match self {
-            Origin::Derived { from, .. } => from.is_typed(),
-            origin => *origin == Origin::Typed,
+            ValueOrigin::Derived { from, .. } => from.is_typed(),
+            origin => *origin == ValueOrigin::Typed,
         }
     }
 }
@@ -72,7 +73,7 @@ impl Origin {
 pub(super) struct Setting {
     pub(super) key: String,
     pub(super) value: Option<OsString>,
-    pub(super) origin: Origin,
+    pub(super) origin: ValueOrigin,
 }
 
 /// What came of merging.
@@ -82,14 +83,14 @@ pub(super) struct Merged {
     pub(super) settings: Vec<Setting>,
 }
 
-impl std::fmt::Display for Origin {
+impl std::fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Origin::Typed => f.write_str("command line"),
-            Origin::Environment(name) => write!(f, "environment {name}"),
-            Origin::File(place) => f.write_str(place),
-            Origin::Default => f.write_str("default"),
-            Origin::Derived { what, from } => write!(f, "{what} ({from})"),
+            ValueOrigin::Typed => f.write_str("command line"),
+            ValueOrigin::Environment(name) => write!(f, "environment {name}"),
+            ValueOrigin::File(place) => f.write_str(place),
+            ValueOrigin::Default => f.write_str("default"),
+            ValueOrigin::Derived { what, from } => write!(f, "{what} ({from})"),
         }
     }
 }
@@ -180,11 +181,11 @@ impl<'a> Line<'a> {
         let mut merged = Merged { arguments: vec![self.program.clone()], settings: Vec::new() };
         merged.arguments.extend(self.verb.map(OsString::from));
         let untyped = |key: &str| {
-            let from_file = of_file
-                .get(key)
-                .map(|entry| (OsString::from(&entry.value), Origin::File(format!("{path}:{}", entry.line))));
+            let from_file = of_file.get(key).map(|entry| {
+                (OsString::from(&entry.value), ValueOrigin::File(format!("{path}:{}", entry.line)))
+            });
             let name = format!("NEARPEER_{}", key.replace('-', "_").to_uppercase());
-            let from_environment = environment(&name).map(|value| (value, Origin::Environment(name)));
+            let from_environment = environment(&name).map(|value| (value, ValueOrigin::Environment(name)));
             if file_wins { from_file.or(from_environment) } else { from_environment.or(from_file) }
         };
         let wins = |key: &str| file_wins && of_file.contains_key(key);
@@ -201,15 +202,15 @@ impl<'a> Line<'a> {
                 }
                 _ if is_typed => {
                     let value = if takes_value { self.typed_joined(id) } else { Some("true".into()) };
-                    Setting { key: long.to_owned(), value, origin: Origin::Typed }
+                    Setting { key: long.to_owned(), value, origin: ValueOrigin::Typed }
                 }
                 _ => {
                     let default = arg.get_default_values().first().map(|value| value.to_os_string());
                     let value = if takes_value { default } else { Some("false".into()) };
-                    Setting { key: long.to_owned(), value, origin: Origin::Default }
+                    Setting { key: long.to_owned(), value, origin: ValueOrigin::Default }
                 }
             };
-            if let (Some(value), true) = (&setting.value, setting.origin != Origin::Default) {
+            if let (Some(value), true) = (&setting.value, setting.origin != ValueOrigin::Default) {
                 let several = matches!(arg.get_action(), ArgAction::Append);
                 merged.arguments.extend(flags(long, takes_value, several, value));
             }
@@ -239,7 +240,7 @@ impl<'a> Line<'a> {
     /// One from elsewhere that cannot be used, with its place.
     fn merged_positionals(
         &self,
-        untyped: &dyn Fn(&str) -> Option<(OsString, Origin)>,
+        untyped: &dyn Fn(&str) -> Option<(OsString, ValueOrigin)>,
         file_wins: bool,
         settings: &mut Vec<Setting>,
     ) -> Result<Vec<OsString>, ConfigError> {
@@ -247,7 +248,7 @@ impl<'a> Line<'a> {
         if args.is_empty() {
             return Ok(Vec::new());
         }
-        let rank = |origin: &Origin| origin.rank(file_wins);
+        let rank = |origin: &ValueOrigin| origin.rank(file_wins);
         let derived = derived_port(settings, rank);
         let known_port = [untyped("port"), derived.clone()].into_iter().flatten().next();
         let mut typed: Vec<Option<OsString>> = self.typed_positionals().into_iter().map(Some).collect();
@@ -260,7 +261,7 @@ impl<'a> Line<'a> {
         }
         let mut positionals = Vec::new();
         for (index, key) in POSITIONALS.into_iter().enumerate() {
-            let typed = typed.get(index).cloned().flatten().map(|value| (value, Origin::Typed));
+            let typed = typed.get(index).cloned().flatten().map(|value| (value, ValueOrigin::Typed));
             let derived = derived.clone().filter(|_| key == "port");
             // Of equals the one that says the thing itself.
             let found =
@@ -271,7 +272,7 @@ impl<'a> Line<'a> {
                     Some(arg) => (checked(arg, true, value, &origin)?, origin),
                     None => (Some(value), origin),
                 },
-                None => (None, Origin::Default),
+                None => (None, ValueOrigin::Default),
             };
             settings.insert(index, Setting { key: key.to_owned(), value: value.clone(), origin });
             positionals.push(value);
@@ -282,17 +283,17 @@ impl<'a> Line<'a> {
 }
 
 /// The port of a numbered peer, from wherever of its two halves comes first.
-fn derived_port(settings: &[Setting], rank: impl Fn(&Origin) -> u8) -> Option<(OsString, Origin)> {
+fn derived_port(settings: &[Setting], rank: impl Fn(&ValueOrigin) -> u8) -> Option<(OsString, ValueOrigin)> {
     let setting = |key: &str| settings.iter().find(|setting| setting.key == key && setting.value.is_some());
     let (base, id) = (setting("base-port")?, setting("id"));
     let port = port_of(base.value.as_ref()?, id.and_then(|id| id.value.as_ref()))?;
     let origins = [Some(base), id].into_iter().flatten().map(|setting| &setting.origin);
     let origin = origins.min_by_key(|origin| rank(origin))?;
-    Some((port, Origin::Derived { what: "base-port and id", from: Box::new(origin.clone()) }))
+    Some((port, ValueOrigin::Derived { what: "base-port and id", from: Box::new(origin.clone()) }))
 }
 
-/// The port of the peer `id`, the first of which has `base`: `peer2` and 7100 give 7101. One that is too large is said to be no port by
-/// whoever reads it.
+/// The port of the peer `id`, the first of which has `base`: `peer2` and 7100 give 7101. One that is too
+/// large is said to be no port by whoever reads it.
 fn port_of(base: &OsStr, id: Option<&OsString>) -> Option<OsString> {
     let base: u64 = base.to_str()?.parse().ok()?;
     let Some(id) = id else { return Some(base.to_string().into()) };
@@ -325,7 +326,7 @@ fn checked(
     arg: &Arg,
     takes_value: bool,
     value: OsString,
-    origin: &Origin,
+    origin: &ValueOrigin,
 ) -> Result<Option<OsString>, ConfigError> {
     let bad = |why: String| ConfigError::Value { origin: origin.to_string(), why };
     let long = arg.get_long().unwrap_or_default();

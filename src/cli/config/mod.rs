@@ -1,8 +1,10 @@
-//! Values of flags from the command line, the environment, a file, or their defaults; the first of these that has one wins.
+//! Values of flags from the command line, the environment, a file, or their defaults; the first of these that
+//! has one wins.
 //!
-//! A program's own definition for clap says which flags there are; nothing is listed twice. What the environment and a file say becomes a
-//! command line again, which clap then reads as if it had been typed; a bad value is an error that names its place. `file` reads files,
-//! `foreign` knows the shapes of other systems, `merge` decides; both are pure.
+//! A program's own definition for clap says which flags there are; nothing is listed twice. What the
+//! environment and a file say becomes a command line again, which clap then reads as if it had been typed; a
+//! bad value is an error that names its place. `file` reads files, `foreign` knows the shapes of other
+//! systems, `merge` decides; both are pure.
 
 mod file;
 mod foreign;
@@ -67,7 +69,8 @@ impl Program {
     }
 }
 
-/// Reads a command line, the first word being the program's name, with what `environment` and a file add to it.
+/// Reads a command line, the first word being the program's name, with what `environment` and a file add to
+/// it.
 ///
 /// # Errors
 /// [`Refusal`].

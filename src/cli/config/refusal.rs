@@ -1,4 +1,5 @@
-//! What clap says of a command line, made inert: words of a command line may come from other people's file names.
+//! What clap says of a command line, made inert: words of a command line may come from other people's file
+//! names.
 //!
 //! Texts of clap quote what was typed as it is; here it is escaped and cut, and nothing else is changed.
 
@@ -12,8 +13,8 @@ use crate::types::printable::is_unsafe;
 /// Most bytes that are shown of a word.
 const SHOWN_MAX_BYTES: usize = 120;
 
-/// `error` with what was typed escaped. `typed` are the words, the program's name first: where one of them had to be text and is none, it
-/// is named.
+/// `error` with what was typed escaped. `typed` are the words, the program's name first: where one of them
+/// had to be text and is none, it is named.
 pub(super) fn inert(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
     if error.kind() == ErrorKind::InvalidUtf8
         && let Some(word) = typed.iter().skip(1).find(|word| word.to_str().is_none())

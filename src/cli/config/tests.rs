@@ -1,4 +1,5 @@
-//! Tests of the order of flag, environment, file and default, of the shapes that are read, and of errors that name their place.
+//! Tests of the order of flag, environment, file and default, of the shapes that are read, and of errors that
+//! name their place.
 
 use std::fs;
 

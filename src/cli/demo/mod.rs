@@ -1,7 +1,8 @@
-//! The demo: a tracker and three nodes as real processes of this very program, a find, a choice, a verified download, and a source that
-//! is killed in the middle of a larger one.
+//! The demo: a tracker and three nodes as real processes of this very program, a find, a choice, a verified
+//! download, and a source that is killed in the middle of a larger one.
 //!
-//! It uses nothing but what a user has: command lines, commands, and what the programs say. It leaves no file and no process behind.
+//! It uses nothing but what a user has: command lines, commands, and what the programs say. It leaves no file
+//! and no process behind.
 
 pub mod samples;
 pub mod stage;
@@ -48,7 +49,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
     let role = arguments.get(1).and_then(|role| role.to_str()).map(str::to_owned);
     match role.as_deref() {
         Some(role @ (ROLE_TRACKER | ROLE_NODE)) => {
-            // So that none outlives a demo that is killed; where it is not granted, the demo still stops them.
+            // So that none outlives a demo that is killed; where it is not granted, the demo still stops
+            // them.
             let _not_granted =
                 rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
             arguments.remove(1);

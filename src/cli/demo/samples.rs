@@ -1,4 +1,5 @@
-//! The demo's files: those of `nodes/`, built into the program so that it runs from anywhere, and a larger one that it makes.
+//! The demo's files: those of `nodes/`, built into the program so that it runs from anywhere, and a larger
+//! one that it makes.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -1,6 +1,8 @@
-//! The demo's processes and its temporary directory: real children that are killed and files that are removed however it ends.
+//! The demo's processes and its temporary directory: real children that are killed and files that are removed
+//! however it ends.
 //!
-//! Children read commands from a pipe and die with their parent, even if that is killed. What they say arrives line by line on one channel.
+//! Children read commands from a pipe and die with their parent, even if that is killed. What they say
+//! arrives line by line on one channel.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -83,7 +85,8 @@ impl Stage {
         Stage { roles, threads: Threads::new(), sender, heard, pending, stop, deadline }
     }
 
-    /// Starts this very program in the role that `arguments` begin with, and waits until it says where it listens.
+    /// Starts this very program in the role that `arguments` begin with, and waits until it says where it
+    /// listens.
     pub fn start(
         &mut self,
         name: &'static str,
@@ -150,7 +153,8 @@ impl Stage {
         }
     }
 
-    /// Waits until `name` says a line on `stream` from which `pick` makes something; the lines before it there are dropped.
+    /// Waits until `name` says a line on `stream` from which `pick` makes something; the lines before it
+    /// there are dropped.
     pub fn wait<T>(
         &mut self,
         name: &'static str,

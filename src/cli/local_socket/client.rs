@@ -8,10 +8,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::{Request, is_ours, socket_in, words};
-use crate::cli::args::verbs::Errand;
+use crate::cli::args::verbs::Invocation;
 use crate::cli::exit::{ErrorCode, Exit};
 use crate::cli::program::node::path_text;
-use crate::cli::run::one_shot::Desk;
+use crate::cli::run::one_shot::CommandContext;
 use crate::proto::event::{Event, Record};
 use crate::rt::Stop;
 use crate::types::limits;
@@ -33,7 +33,7 @@ struct Lines {
 ///
 /// # Errors
 /// None so far; what goes wrong is told.
-pub fn run(desk: &mut Desk<'_>, dir: &Path, errand: &Errand) -> io::Result<Exit> {
+pub fn run(desk: &mut CommandContext<'_>, dir: &Path, errand: &Invocation) -> io::Result<Exit> {
     let shown = path_text(dir);
     let Some(words) = words(&errand.command) else {
         return Ok(desk.fail(&format!("node: {shown} is in use by another node"), ErrorCode::LocalIo));

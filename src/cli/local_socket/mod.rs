@@ -1,8 +1,8 @@
 //! How a command reaches the node that shares a directory: a socket in its `.nearpeer/`.
 //!
-//! One request a connection: a line of JSON with the words of a command, `{"words":["find","a.bin"]}`. The answer is events, one a line;
-//! the last is `end`. Who closes the connection cancels the command. Only the node's own user and root are served, and only
-//! they are asked.
+//! One request a connection: a line of JSON with the words of a command, `{"words":["find","a.bin"]}`. The
+//! answer is events, one a line; the last is `end`. Who closes the connection cancels the command. Only the
+//! node's own user and root are served, and only they are asked.
 
 pub mod client;
 pub mod server;
@@ -29,7 +29,8 @@ pub struct Request {
     pub words: Vec<String>,
 }
 
-/// The socket's directory, and the path by which the socket in it is reached whatever the length of the directory's own.
+/// The socket's directory, and the path by which the socket in it is reached whatever the length of the
+/// directory's own.
 fn socket_in(share: &Path) -> io::Result<(OwnedFd, PathBuf)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let dir = rustix::fs::open(share.join(DIRECTORY), flags, Mode::empty())?;

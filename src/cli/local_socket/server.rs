@@ -1,8 +1,9 @@
 //! The answering end: the socket of a running node, and the threads that run what comes through it.
 //!
-//! `local` accepts, reads requests and sees who has gone; others run one command each: some of them downloads, the others what is done
-//! soon, which therefore waits for no download. Bounded in every way: connections, commands that wait, the length of a request and the
-//! time it may take. Whoever does not read an answer for some seconds is gone.
+//! `local` accepts, reads requests and sees who has gone; others run one command each: some of them
+//! downloads, the others what is done soon, which therefore waits for no download. Bounded in every way:
+//! connections, commands that wait, the length of a request and the time it may take. Whoever does not read
+//! an answer for some seconds is gone.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
@@ -64,8 +65,8 @@ struct Running {
 }
 
 impl Server {
-    /// Makes the socket of `share`, in place of one that a killed node has left, and starts its threads, which end when `signals` say so.
-    /// To be called by the node that has the lock.
+    /// Makes the socket of `share`, in place of one that a killed node has left, and starts its threads,
+    /// which end when `signals` say so. To be called by the node that has the lock.
     ///
     /// # Errors
     /// When the share cannot be written to, or the system gives no thread.
@@ -102,7 +103,7 @@ impl Server {
         );
         let leaving = signals.leaving().clone();
         let mut door =
-            Door { listener, downloads, others, leaving, reading: Vec::new(), running: Vec::new() };
+            SocketServer { listener, downloads, others, leaving, reading: Vec::new(), running: Vec::new() };
         threads.spawn_fallible("local", move || door.serve())?;
         Ok(server)
     }
@@ -116,7 +117,7 @@ impl Drop for Server {
 }
 
 /// The thread that talks to all and waits for none.
-struct Door {
+struct SocketServer {
     listener: UnixListener,
     downloads: Sender<Task>,
     others: Sender<Task>,
@@ -133,7 +134,7 @@ struct News {
     gone: Vec<bool>,
 }
 
-impl Door {
+impl SocketServer {
     fn serve(&mut self) -> io::Result<()> {
         while !self.leaving.is_triggered() {
             let Some(News { readable, gone }) = self.wait()? else { continue };
@@ -145,7 +146,8 @@ impl Door {
         Ok(())
     }
 
-    /// Waits a moment until those whose commands are cancelled now are told so, and cuts off who does not read it.
+    /// Waits a moment until those whose commands are cancelled now are told so, and cuts off who does not
+    /// read it.
     fn let_go(&mut self) {
         let deadline = clock::now() + LAST_WORDS;
         for one in &self.running {

@@ -1,8 +1,9 @@
 //! The log: a program's feed of events, appended to a file as lines of JSON.
 //!
-//! Bytes of downloads that go on are left out. The file is ours alone while we write (`flock`), begins anew at a certain size, with the one
-//! before kept beside it, and again when somebody has moved it away. Invariant: it has whole lines only; what a full disk has not taken is
-//! counted, and said as soon as there is room.
+//! Bytes of downloads that go on are left out. The file is ours alone while we write (`flock`), begins anew
+//! at a certain size, with the one before kept beside it, and again when somebody has moved it away.
+//! Invariant: it has whole lines only; what a full disk has not taken is counted, and said as soon as there
+//! is room.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -17,7 +18,7 @@ use thiserror::Error;
 use super::stdio::say;
 use crate::cli::args::programs::size;
 use crate::proto::event::{Event, Record};
-use crate::rt::{Feed, Follower, Threads, clock};
+use crate::rt::{Broadcast, Subscriber, Threads, clock};
 use crate::types::{Printable, limits};
 
 /// The flags about the log.
@@ -55,7 +56,7 @@ struct Log {
 ///
 /// # Errors
 /// [`LogError`].
-pub(crate) fn start(args: &LogArgs, feed: &Feed, threads: &Threads) -> Result<(), LogError> {
+pub(crate) fn start(args: &LogArgs, feed: &Broadcast, threads: &Threads) -> Result<(), LogError> {
     let Some(path) = &args.log else { return Ok(()) };
     let path_text = Printable(&path.to_string_lossy()).to_string();
     let refused = |error: io::Error| LogError { path: path_text.clone(), why: error.to_string() };
@@ -72,7 +73,7 @@ impl Log {
         Ok(Log { path: path.to_owned(), file, len, max, missed: 0 })
     }
 
-    fn run(&mut self, follower: Follower) {
+    fn run(&mut self, follower: Subscriber) {
         for since in follower {
             self.missed += since.missed;
             let is_worth = |record: &Record| !matches!(record.event, Event::Bytes { .. });
@@ -186,7 +187,7 @@ mod tests {
         let dir = TempDir::new().expect("a directory");
         let path = dir.path().join("log");
         fs::write(&path, format!("{}\n{{\"event\":\"no", line("before"))).expect("written");
-        let (feed, threads) = (Feed::default(), Threads::new());
+        let (feed, threads) = (Broadcast::default(), Threads::new());
         let args = LogArgs { log: Some(path.clone()), log_max: 1 << 20 };
         start(&args, &feed, &threads).expect("it starts");
         let busy = start(&args, &feed, &threads).expect_err("it is in use").to_string();

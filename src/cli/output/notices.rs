@@ -1,4 +1,5 @@
-//! What is told beside commands: notices, and news of downloads that nobody waits for. Taken from the program's feed, until it is closed.
+//! What is told beside commands: notices, and news of downloads that nobody waits for. Taken from the
+//! program's feed, until it is closed.
 
 use std::collections::{HashSet, VecDeque};
 use std::io::Write;
@@ -12,21 +13,21 @@ use super::sink::Sink;
 use super::stdio::say;
 use crate::node::events;
 use crate::proto::event::{Event, JobOrigin, JobState, Record};
-use crate::rt::{Feed, Follower, Stop};
+use crate::rt::{Broadcast, Stop, Subscriber};
 
 /// See the module's page.
 #[derive(Debug)]
-pub(crate) struct Asides {
-    follower: Follower,
+pub(crate) struct Notices {
+    follower: Subscriber,
     taken: VecDeque<Arc<Record>>,
     /// Downloads that nobody waits for.
     background: HashSet<u64>,
 }
 
-impl Asides {
+impl Notices {
     /// Of what is told from now on.
-    pub(crate) fn of(feed: &Feed) -> Asides {
-        Asides { follower: feed.follow(), taken: VecDeque::new(), background: HashSet::new() }
+    pub(crate) fn of(feed: &Broadcast) -> Notices {
+        Notices { follower: feed.follow(), taken: VecDeque::new(), background: HashSet::new() }
     }
 
     /// What comes next; `None` once the feed is closed.
@@ -73,8 +74,8 @@ impl Asides {
         }
     }
 
-    /// Prints them above the bars or the prompt, or on standard error; downloads in `form`, lines for bars, which are not drawn of what
-    /// nobody waits for.
+    /// Prints them above the bars or the prompt, or on standard error; downloads in `form`, lines for bars,
+    /// which are not drawn of what nobody waits for.
     pub(crate) fn print(
         mut self,
         form: Form,
@@ -121,8 +122,8 @@ mod tests {
 
     #[test]
     fn notices_and_downloads_that_nobody_waits_for_are_told() {
-        let feed = Feed::default();
-        let mut asides = Asides::of(&feed);
+        let feed = Broadcast::default();
+        let mut asides = Notices::of(&feed);
         let name = || FileName::new("a").expect("a name");
         let job = |id, origin, state| {
             let (done_bytes, total_bytes, why) = (None, None, None);

@@ -1,13 +1,13 @@
 //! What events look like to people: pure functions from events to lines, without the last newline.
 //!
-//! The forms of results are documented and read by scripts: a change here is a change of interface. Names come last where they may hold
-//! spaces, and always in their escaped form.
+//! The forms of results are documented and read by scripts: a change here is a change of interface. Names
+//! come last where they may hold spaces, and always in their escaped form.
 
 use std::net::SocketAddr;
 
 use crate::node::Variant;
 use crate::proto::event::{
-    Event, Holder, HolderState, JobState, LatencyFrom, Level, Outcome, PAGES, VerifyState,
+    Event, EventHolder, EventOutcome, HolderState, JobState, LatencyFrom, Level, PAGES, VerifyState,
 };
 use crate::types::{FileName, Millis};
 
@@ -123,23 +123,25 @@ fn short(b3: &str) -> &str {
 }
 
 /// `full` or `<have>/<total>`.
-fn held(holder: &Holder) -> String {
+fn held(holder: &EventHolder) -> String {
     match holder.state {
         HolderState::Part => format!("{}/{}", holder.have_pieces, holder.total_pieces),
         HolderState::Full | HolderState::Own => "full".to_owned(),
     }
 }
 
-/// `<ip> <port> <size> <md5> <latency_ms> <load> <score> <b3> full|<have>/<total> <name>`; `-` for what an own file has not.
-fn found_row(holder: &Holder) -> String {
-    let Holder { name, addr, size_bytes, md5, b3, latency_ms, load, score_ms, .. } = holder;
+/// `<ip> <port> <size> <md5> <latency_ms> <load> <score> <b3> full|<have>/<total> <name>`; `-` for what an
+/// own file has not.
+fn found_row(holder: &EventHolder) -> String {
+    let EventHolder { name, addr, size_bytes, md5, b3, latency_ms, load, score_ms, .. } = holder;
     let rating = format!("{} {} {}", or_dash(*latency_ms), or_dash(*load), or_dash(*score_ms));
     let (ip, port, b3, held) = (addr.ip(), addr.port(), short(b3), held(holder));
     format!("{ip} {port} {size_bytes} {md5} {rating} {b3} {held} {name}")
 }
 
-/// `<place> <ip> <port> score <score> = latency <ms> <file|default|measured> + <weight> * load <n> full|<have>/<total>[ chosen]`.
-fn candidate_row(place: Option<u64>, load_weight: Millis, holder: &Holder) -> String {
+/// `<place> <ip> <port> score <score> = latency <ms> <file|default|measured> + <weight> * load <n>
+/// full|<have>/<total>[ chosen]`.
+fn candidate_row(place: Option<u64>, load_weight: Millis, holder: &EventHolder) -> String {
     let (ip, port) = (holder.addr.ip(), holder.addr.port());
     let (Some(place), Some(latency), Some(from)) = (place, holder.latency_ms, holder.latency_from) else {
         return format!("- {ip} {port} own");
@@ -158,10 +160,10 @@ fn candidate_row(place: Option<u64>, load_weight: Millis, holder: &Holder) -> St
 }
 
 /// `downloaded ...` or `already here ...`.
-fn downloaded(name: &FileName, size_bytes: u64, b3: &str, outcome: &Outcome) -> String {
+fn downloaded(name: &FileName, size_bytes: u64, b3: &str, outcome: &EventOutcome) -> String {
     match outcome {
-        Outcome::AlreadyHere => format!("already here {name} {size_bytes} bytes b3 {b3}"),
-        Outcome::Fetched { md5, pieces, from } => {
+        EventOutcome::AlreadyHere => format!("already here {name} {size_bytes} bytes b3 {b3}"),
+        EventOutcome::Fetched { md5, pieces, from } => {
             let digest = match md5 {
                 Some(md5) => format!("md5 {md5}"),
                 None => format!("b3 {b3} (md5 of {pieces} pieces)"),
@@ -227,8 +229,8 @@ mod tests {
         assert_eq!(text(event), Some(Said::Result(expected.to_owned())), "{event:?}");
     }
 
-    fn holder(port: u16, latency: &str, load: u32, score: &str, have_pieces: u32) -> Holder {
-        Holder {
+    fn holder(port: u16, latency: &str, load: u32, score: &str, have_pieces: u32) -> EventHolder {
+        EventHolder {
             name: name("a b.bin"),
             addr: addr(port),
             size_bytes: 3_000_000,
@@ -245,8 +247,8 @@ mod tests {
         }
     }
 
-    fn own() -> Holder {
-        Holder {
+    fn own() -> EventHolder {
+        EventHolder {
             name: name("x\u{202e}y"),
             state: HolderState::Own,
             latency_ms: None,
@@ -302,14 +304,14 @@ mod tests {
         let done = |outcome| Event::Done { name: name("a.bin"), b3: B3.into(), size_bytes: 7, outcome };
         let from = vec![addr(5002), "[::1]:5003".parse().expect("an address")];
         check(
-            &done(Outcome::Fetched { md5: Some(MD5.into()), pieces: 1, from: from.clone() }),
+            &done(EventOutcome::Fetched { md5: Some(MD5.into()), pieces: 1, from: from.clone() }),
             &format!("downloaded a.bin 7 bytes md5 {MD5} from 127.0.0.1:5002,[::1]:5003"),
         );
         check(
-            &done(Outcome::Fetched { md5: None, pieces: 24, from }),
+            &done(EventOutcome::Fetched { md5: None, pieces: 24, from }),
             &format!("downloaded a.bin 7 bytes b3 {B3} (md5 of 24 pieces) from 127.0.0.1:5002,[::1]:5003"),
         );
-        check(&done(Outcome::AlreadyHere), &format!("already here a.bin 7 bytes b3 {B3}"));
+        check(&done(EventOutcome::AlreadyHere), &format!("already here a.bin 7 bytes b3 {B3}"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Where a session's events go: as text for people and scripts, or as lines of JSON.
 //!
-//! The forms of the text are those of `render`, those of a download's progress `progress`'s. Results are written as whole lines, flushed
-//! at the end of each batch; what is said beside them goes to standard error. Decides nothing about what is told.
+//! The forms of the text are those of `render`, those of a download's progress `progress`'s. Results are
+//! written as whole lines, flushed at the end of each batch; what is said beside them goes to standard error.
+//! Decides nothing about what is told.
 
 use std::io::Write;
 
@@ -68,7 +69,8 @@ impl Sink {
         Sink::Json(JsonSink { output: Output::to(writer), with_progress })
     }
 
-    /// A journal of a download of `name` as it is to be told here: people are told of each tenth, however fast they come.
+    /// A journal of a download of `name` as it is to be told here: people are told of each tenth, however
+    /// fast they come.
     pub fn journal(&self, name: &FileName) -> Journal {
         match self {
             Sink::Text(sink) if sink.form != Form::Json => Journal::unpaced(name.clone()),

@@ -1,7 +1,7 @@
 //! Standard output and standard error: the only writers of the programs.
 //!
-//! Results go to standard output a line at a time, flushed, in forms that scripts read; everything else goes to standard error.
-//! Neither ever panics: a reader that has gone away is an ordinary end.
+//! Results go to standard output a line at a time, flushed, in forms that scripts read; everything else goes
+//! to standard error. Neither ever panics: a reader that has gone away is an ordinary end.
 
 use std::io::{self, Write};
 

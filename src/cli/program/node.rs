@@ -1,4 +1,5 @@
-//! The `node` program: starts a node, says where it listens, then reads commands from a prompt or a pipe, or serves until told to stop.
+//! The `node` program: starts a node, says where it listens, then reads commands from a prompt or a pipe, or
+//! serves until told to stop.
 //!
 //! Whatever ends it, the node is stopped in order before the process ends.
 
@@ -11,11 +12,11 @@ use std::time::Duration;
 use super::tracker::{refuse, stopped};
 use crate::cli::args::http::{self, NODE_PAGES};
 use crate::cli::args::programs::{self, NodeArgs, NodeRun};
-use crate::cli::args::verbs::{self, Errand, Verb};
+use crate::cli::args::verbs::{self, Invocation, Verb};
 use crate::cli::exit::{ErrorCode, Exit, dataset_error_code};
 use crate::cli::local_socket::server::Server;
 use crate::cli::output::log;
-use crate::cli::output::notices::Asides;
+use crate::cli::output::notices::Notices;
 use crate::cli::output::progress::{Form, ProgressFlag, Screen};
 use crate::cli::output::sink::Sink;
 use crate::cli::output::stdio::{Output, WriteEnd, say};
@@ -27,8 +28,8 @@ use crate::cli::shell::prompt::Prompt;
 use crate::cli::signals::{Signals, service_exit};
 use crate::node::{LatencySource, Node, Ready};
 use crate::proto::event::Event;
-use crate::rt::{Feed, Threads, clock};
-use crate::store::{self, Dataset, Folders, Generated, RealDisk};
+use crate::rt::{Broadcast, Threads, clock};
+use crate::store::{self, Dataset, Generated, RealDisk, ShareFolders};
 use crate::types::{DatasetSpec, Printable, limits};
 use crate::web::{WebServer, serve_node};
 
@@ -58,7 +59,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         Ok(NodeRun::Command(verb)) => {
             return match verb.errand(verbs::is_literal(&words)) {
                 Ok(Some(errand)) => {
-                    one_shot::run(&Errand { own_flags: verbs::own_flags(&words), ..errand }, signals)
+                    one_shot::run(&Invocation { own_flags: verbs::own_flags(&words), ..errand }, signals)
                 }
                 Ok(None) => Exit::Error(ErrorCode::Usage),
                 Err(error) => {
@@ -99,10 +100,10 @@ fn run_node(args: &NodeArgs, signals: &Signals) -> io::Result<Exit> {
         _ => None,
     };
     let threads = Threads::new();
-    let feed = Feed::default();
+    let feed = Broadcast::default();
     let leaving = signals.leaving().clone();
     let (form, screen) = (args.progress.form(args.headless), Screen::default());
-    let asides = Asides::of(&feed);
+    let asides = Notices::of(&feed);
     if args.json {
         let with_progress = args.progress != ProgressFlag::None;
         threads.spawn("asides", move || asides.tell(Box::new(io::stdout()), with_progress))?;
@@ -135,7 +136,7 @@ fn run_node(args: &NodeArgs, signals: &Signals) -> io::Result<Exit> {
 /// What a node runs with.
 struct Scene<'a> {
     args: &'a NodeArgs,
-    feed: &'a Feed,
+    feed: &'a Broadcast,
     threads: &'a Threads,
     screen: Screen,
     signals: &'a Signals,
@@ -266,8 +267,9 @@ impl Scene<'_> {
     /// Fills an empty share.
     fn generate(&self, spec: &DatasetSpec, sink: &mut Sink) -> Result<(), Exit> {
         let Scene { args, signals, .. } = *self;
-        let folders = Folders::open(&args.dir, args.layout, args.save_dir.as_deref(), Arc::new(RealDisk))
-            .map_err(|error| self.refused(sink, &error, share_code(&error)))?;
+        let folders =
+            ShareFolders::open(&args.dir, args.layout, args.save_dir.as_deref(), Arc::new(RealDisk))
+                .map_err(|error| self.refused(sink, &error, share_code(&error)))?;
         let named = args.id.clone().or_else(|| Some(args.dir.file_name()?.to_str()?.to_owned()));
         let peer = named.unwrap_or_else(|| "node".to_owned());
         let dataset = Dataset { spec: spec.clone(), peer, seed: 0 };

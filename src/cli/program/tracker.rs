@@ -1,6 +1,7 @@
 //! The `tracker` program: starts a tracker, says where it listens, and waits until it is told to stop.
 //!
-//! At a terminal that is its own there is a prompt meanwhile. Behind it is a guest: what it shows is what any node would be told.
+//! At a terminal that is its own there is a prompt meanwhile. Behind it is a guest: what it shows is what any
+//! node would be told.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -16,7 +17,7 @@ use crate::cli::args::verbs::{self, TrackerVerb};
 use crate::cli::config::Refusal;
 use crate::cli::exit::{ErrorCode, Exit, tracker_error_code};
 use crate::cli::output::log;
-use crate::cli::output::notices::Asides;
+use crate::cli::output::notices::Notices;
 use crate::cli::output::progress::{Form, Screen};
 use crate::cli::output::sink::Sink;
 use crate::cli::output::stdio::{Output, WriteEnd, say};
@@ -25,7 +26,7 @@ use crate::cli::shell::prompt::Prompt;
 use crate::cli::signals::{Signals, service_exit};
 use crate::node::{GuestFolder, Membership, Node, NodeConfig};
 use crate::proto::event::Event;
-use crate::rt::{Feed, StopReport, Threads, clock};
+use crate::rt::{Broadcast, StopReport, Threads, clock};
 use crate::tracker::Tracker;
 use crate::web::{WebServer, serve_tracker};
 
@@ -43,7 +44,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         true => Sink::json(Box::new(io::stdout()), true),
         false => Sink::text(Box::new(io::stdout()), Form::Plain, Screen::default(), None),
     };
-    let (feed, threads) = (Feed::default(), Threads::new());
+    let (feed, threads) = (Broadcast::default(), Threads::new());
     if let Err(error) = log::start(&args.log, &feed, &threads) {
         let _unread = sink.tell([Event::error(format!("tracker: {error}"), ErrorCode::LocalIo)]);
         return Exit::Error(ErrorCode::LocalIo);
@@ -56,7 +57,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
 }
 
 /// Runs a tracker from its start to its end.
-fn serve(args: &TrackerArgs, feed: &Feed, mut sink: Sink, threads: &Threads, signals: &Signals) -> Exit {
+fn serve(args: &TrackerArgs, feed: &Broadcast, mut sink: Sink, threads: &Threads, signals: &Signals) -> Exit {
     let refused = |sink: &mut Sink, why: &dyn std::fmt::Display, code| {
         let error = Event::error(format!("tracker: {why}"), code);
         feed.tell(error.clone());
@@ -106,18 +107,19 @@ fn serve(args: &TrackerArgs, feed: &Feed, mut sink: Sink, threads: &Threads, sig
     stopped("tracker", &tracker.stop(), exit)
 }
 
-/// Returns true if and only if somebody sits there: input and output are a terminal whose foreground job this is. Who is started with `&`,
-/// or without a terminal, just serves.
+/// Returns true if and only if somebody sits there: input and output are a terminal whose foreground job this
+/// is. Who is started with `&`, or without a terminal, just serves.
 fn has_terminal(args: &TrackerArgs) -> bool {
     let is_ours = || tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
     !args.headless && io::stdin().is_terminal() && io::stdout().is_terminal() && is_ours()
 }
 
-/// Reads commands until the tracker is to stop; `None` where the system has nothing left for a prompt: the tracker serves all the same.
+/// Reads commands until the tracker is to stop; `None` where the system has nothing left for a prompt: the
+/// tracker serves all the same.
 fn at_prompt(tracker: &Tracker, sink: Sink, signals: &Signals) -> Option<Exit> {
     let mut prompt = Prompt::new().ok()?;
-    let feed = Feed::default();
-    let asides = Asides::of(&feed);
+    let feed = Broadcast::default();
+    let asides = Notices::of(&feed);
     let (printer, leaving, threads) = (prompt.printer(), signals.leaving().clone(), Threads::new());
     threads.spawn("asides", move || asides.print(Form::Plain, &Screen::default(), printer, &leaving)).ok()?;
     let reached = reachable(tracker.addr());

@@ -1,7 +1,8 @@
-//! One command, said on the command line: asks the swarm as a guest, or has the node do it that shares the directory.
+//! One command, said on the command line: asks the swarm as a guest, or has the node do it that shares the
+//! directory.
 //!
-//! A guest registers nothing and locks nothing. Where `-d` is the share of a running node, the same words go to that node through its
-//! socket, and what it tells is told here. Ctrl-C and `--timeout` cancel either.
+//! A guest registers nothing and locks nothing. Where `-d` is the share of a running node, the same words go
+//! to that node through its socket, and what it tells is told here. Ctrl-C and `--timeout` cancel either.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,10 +18,10 @@ use super::session::{Language, Next, Patience, Session};
 use super::temporary::TemporaryDir;
 use crate::cli::args::command::{Command, Listed};
 use crate::cli::args::programs::latency_source;
-use crate::cli::args::verbs::{AskArgs, Errand};
+use crate::cli::args::verbs::{AskArgs, Invocation};
 use crate::cli::exit::{ErrorCode, Exit};
 use crate::cli::local_socket::client;
-use crate::cli::output::notices::Asides;
+use crate::cli::output::notices::Notices;
 use crate::cli::output::progress::{Form, ProgressFlag, Screen};
 use crate::cli::output::sink::Sink;
 use crate::cli::output::stdio::{WriteEnd, say};
@@ -29,9 +30,9 @@ use crate::cli::program::tracker::stopped;
 use crate::cli::signals::Signals;
 use crate::node::{GuestFolder, LatencySource, Membership, Node, NodeConfig, StartError};
 use crate::proto::event::Event;
-use crate::rt::{Feed, Stop, Threads, clock};
-use crate::store::{Folders, FoundFile, RealDisk, Share, ShareError, walk};
-use crate::types::{FileName, Kind, Printable};
+use crate::rt::{Broadcast, Stop, Threads, clock};
+use crate::store::{FoundFile, RealDisk, Share, ShareError, ShareFolders, walk};
+use crate::types::{FileName, FileOrigin, Printable};
 
 /// Where a download goes.
 enum Target {
@@ -47,7 +48,7 @@ enum Target {
 
 /// Everything that one command needs.
 #[derive(Debug)]
-pub struct Desk<'a> {
+pub struct CommandContext<'a> {
     pub(crate) sink: Sink,
     pub(crate) signals: &'a Signals,
     pub(crate) threads: Threads,
@@ -56,13 +57,13 @@ pub struct Desk<'a> {
     json: bool,
     screen: Screen,
     /// What the guest tells that asks.
-    feed: Feed,
+    feed: Broadcast,
 }
 
 /// Runs one command to its end.
-pub fn run(errand: &Errand, signals: &Signals) -> Exit {
+pub fn run(errand: &Invocation, signals: &Signals) -> Exit {
     let to_stdout = errand.output.as_deref() == Some(Path::new("-"));
-    let desk = match Desk::new(&errand.ask, errand.progress, to_stdout, signals) {
+    let desk = match CommandContext::new(&errand.ask, errand.progress, to_stdout, signals) {
         Ok(desk) => desk,
         Err(error) => return out_of_resources(&error),
     };
@@ -104,7 +105,7 @@ enum NoTarget {
     Io(io::Error),
 }
 
-fn target(errand: &Errand) -> Result<Target, NoTarget> {
+fn target(errand: &Invocation) -> Result<Target, NoTarget> {
     let Some(output) = &errand.output else {
         return Ok(match (&errand.ask.dir, &errand.command) {
             (Some(dir), _) => Target::Dir(dir.clone()),
@@ -123,7 +124,7 @@ fn target(errand: &Errand) -> Result<Target, NoTarget> {
     Ok(Target::File { dir: parent.unwrap_or(Path::new(".")).to_owned(), name })
 }
 
-fn at_target(desk: &mut Desk<'_>, errand: &Errand, target: Target) -> io::Result<Exit> {
+fn at_target(desk: &mut CommandContext<'_>, errand: &Invocation, target: Target) -> io::Result<Exit> {
     let temporary = match target {
         Target::Nowhere => return at_directory(desk, errand, GuestFolder::Nowhere, Path::new("")),
         Target::Dir(dir) => return at_directory(desk, errand, GuestFolder::Share, &dir),
@@ -146,7 +147,12 @@ fn at_target(desk: &mut Desk<'_>, errand: &Errand, target: Target) -> io::Result
 }
 
 /// As a guest, or through the node that shares the directory.
-fn at_directory(desk: &mut Desk<'_>, errand: &Errand, folder: GuestFolder, dir: &Path) -> io::Result<Exit> {
+fn at_directory(
+    desk: &mut CommandContext<'_>,
+    errand: &Invocation,
+    folder: GuestFolder,
+    dir: &Path,
+) -> io::Result<Exit> {
     let needs_node = errand.command == Command::UpdateList;
     let guest = match needs_node {
         true => Err(StartError::ShareInUse { path: path_text(dir) }),
@@ -201,8 +207,9 @@ fn pour(mut file: File, cancel: &Stop) -> io::Result<Poured> {
     }
 }
 
-impl<'a> Desk<'a> {
-    /// `results_aside`: results go to standard error, as standard output is for bytes. Notices are told with the results.
+impl<'a> CommandContext<'a> {
+    /// `results_aside`: results go to standard error, as standard output is for bytes. Notices are told with
+    /// the results.
     ///
     /// # Errors
     /// When the system gives no thread or descriptor.
@@ -211,7 +218,7 @@ impl<'a> Desk<'a> {
         progress: ProgressFlag,
         results_aside: bool,
         signals: &'a Signals,
-    ) -> io::Result<Desk<'a>> {
+    ) -> io::Result<CommandContext<'a>> {
         let writer = results_to(results_aside);
         let screen = Screen::default();
         let sink = match ask.json {
@@ -230,17 +237,17 @@ impl<'a> Desk<'a> {
                 }
             })?;
         }
-        let (feed, json) = (Feed::default(), ask.json);
-        let (asides, above, leaving) = (Asides::of(&feed), screen.clone(), signals.leaving().clone());
+        let (feed, json) = (Broadcast::default(), ask.json);
+        let (asides, above, leaving) = (Notices::of(&feed), screen.clone(), signals.leaving().clone());
         threads.spawn("asides", move || match json {
             true => asides.tell(results_to(results_aside), true),
             false => asides.print(Form::Plain, &above, None, &leaving),
         })?;
-        Ok(Desk { sink, signals, threads, cancel, patience, json, screen, feed })
+        Ok(CommandContext { sink, signals, threads, cancel, patience, json, screen, feed })
     }
 
     /// Runs `work`, says that this was all, and ends what was started for it.
-    pub(crate) fn finish(mut self, work: impl FnOnce(&mut Desk<'a>) -> io::Result<Exit>) -> Exit {
+    pub(crate) fn finish(mut self, work: impl FnOnce(&mut CommandContext<'a>) -> io::Result<Exit>) -> Exit {
         let exit = work(&mut self).unwrap_or_else(|error| out_of_resources(&error));
         let exit = self.signals.exit().unwrap_or(exit);
         self.cancel.trigger();
@@ -285,8 +292,8 @@ impl<'a> Desk<'a> {
         refused(&mut self.sink, error, ErrorCode::from(error))
     }
 
-    /// How a guest asks for `ask`, whose downloads go into `folder` of `dir`. A latency file that nobody named is read only for
-    /// a command that stands for a node.
+    /// How a guest asks for `ask`, whose downloads go into `folder` of `dir`. A latency file that nobody
+    /// named is read only for a command that stands for a node.
     pub(crate) fn guest(
         &self,
         ask: &AskArgs,
@@ -319,7 +326,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Asks as `node`, a guest.
-    fn ask(&mut self, node: &Node, errand: &Errand) -> io::Result<Exit> {
+    fn ask(&mut self, node: &Node, errand: &Invocation) -> io::Result<Exit> {
         let over = self.signals.leaving().child()?;
         self.signals.watch_threads_until(&over, node.ended(), &self.threads)?;
         let sink = std::mem::replace(&mut self.sink, Sink::json(Box::new(io::sink()), false));
@@ -328,8 +335,8 @@ impl<'a> Desk<'a> {
         session.set_patience(self.patience.clone());
         let next = session.run(errand.command.clone(), &self.cancel);
         self.sink = session.into_sink();
-        // Threads that end from now on end because they are told to. The process is not leaving yet: what was fetched may be for
-        // standard output.
+        // Threads that end from now on end because they are told to. The process is not leaving yet: what was
+        // fetched may be for standard output.
         over.trigger();
         let exit = match next {
             Next::Continue(exit) | Next::Unwritable(exit) => exit,
@@ -338,10 +345,10 @@ impl<'a> Desk<'a> {
         Ok(stopped("node", &node.stop(), exit))
     }
 
-    /// The files of a directory that nobody shares, under the names that they would be published under: their sizes, as nobody has hashed
-    /// them.
-    fn list_directory(&mut self, dir: &Path, errand: &Errand) -> io::Result<Exit> {
-        let folders = match Folders::look(dir, errand.layout, Arc::new(RealDisk)) {
+    /// The files of a directory that nobody shares, under the names that they would be published under: their
+    /// sizes, as nobody has hashed them.
+    fn list_directory(&mut self, dir: &Path, errand: &Invocation) -> io::Result<Exit> {
+        let folders = match ShareFolders::look(dir, errand.layout, Arc::new(RealDisk)) {
             Ok(folders) => folders,
             Err(error) => return Ok(self.fail(&format!("node: {error}"), share_code(&error))),
         };
@@ -366,7 +373,7 @@ impl<'a> Desk<'a> {
     }
 
     /// What would be published of folders: for each name the folder that it stands in and its size.
-    pub(crate) fn walked(&self, folders: &Folders) -> io::Result<BTreeMap<FileName, Stands>> {
+    pub(crate) fn walked(&self, folders: &ShareFolders) -> io::Result<BTreeMap<FileName, Stands>> {
         let mut files = BTreeMap::new();
         for (kind, share) in folders.shared() {
             let take = &mut |file: FoundFile| {
@@ -388,7 +395,7 @@ impl<'a> Desk<'a> {
 /// A file in one of the folders of a directory.
 #[derive(Debug)]
 pub(crate) struct Stands {
-    kind: Kind,
+    kind: FileOrigin,
     share: Arc<Share>,
     size_bytes: u64,
 }

@@ -1,6 +1,7 @@
 //! Runs commands against a node, and tells what comes of them as events.
 //!
-//! One command at a time. A command that fails is told and gives its exit code; only the writer of results can end the session.
+//! One command at a time. A command that fails is told and gives its exit code; only the writer of results
+//! can end the session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

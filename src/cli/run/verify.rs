@@ -1,13 +1,14 @@
 //! `verify`: hashes the files of a directory and holds each against what is published under its name.
 //!
-//! Reads, and changes nothing. What is published is what nodes that answer tell, the one that shares the directory among them: so a file
-//! that was damaged under a running node differs from what that node still publishes.
+//! Reads, and changes nothing. What is published is what nodes that answer tell, the one that shares the
+//! directory among them: so a file that was damaged under a running node differs from what that node still
+//! publishes.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::one_shot::{Desk, share_code};
+use super::one_shot::{CommandContext, share_code};
 use crate::cli::args::verbs::VerifyArgs;
 use crate::cli::exit::{ErrorCode, Exit};
 use crate::cli::output::progress::ProgressFlag;
@@ -18,12 +19,12 @@ use crate::cli::signals::Signals;
 use crate::node::{CommandError, GuestFolder, Node};
 use crate::proto::event::{Event, VerifyState};
 use crate::rt::Stop;
-use crate::store::{Folders, HashError, RealDisk, hash_file};
+use crate::store::{HashError, RealDisk, ShareFolders, hash_file};
 use crate::types::{ContentKey, FileName, Printable, Query};
 
 /// Runs it to its end.
 pub fn run(args: &VerifyArgs, signals: &Signals) -> Exit {
-    let desk = match Desk::new(&args.ask, ProgressFlag::Auto, false, signals) {
+    let desk = match CommandContext::new(&args.ask, ProgressFlag::Auto, false, signals) {
         Ok(desk) => desk,
         Err(error) => {
             crate::cli::output::stdio::say(&format!(
@@ -35,9 +36,9 @@ pub fn run(args: &VerifyArgs, signals: &Signals) -> Exit {
     desk.finish(|desk| verify(desk, args))
 }
 
-fn verify(desk: &mut Desk<'_>, args: &VerifyArgs) -> io::Result<Exit> {
+fn verify(desk: &mut CommandContext<'_>, args: &VerifyArgs) -> io::Result<Exit> {
     let dir = args.ask.dir.as_deref().unwrap_or(Path::new("."));
-    let folders = match Folders::look(dir, args.layout, Arc::new(RealDisk)) {
+    let folders = match ShareFolders::look(dir, args.layout, Arc::new(RealDisk)) {
         Ok(folders) => folders,
         Err(error) => return Ok(desk.fail(&format!("node: {error}"), share_code(&error))),
     };
@@ -64,7 +65,7 @@ fn verify(desk: &mut Desk<'_>, args: &VerifyArgs) -> io::Result<Exit> {
 }
 
 /// Those that were named, else all that are there, in order.
-fn names(desk: &Desk<'_>, args: &VerifyArgs, folders: &Folders) -> io::Result<Vec<FileName>> {
+fn names(desk: &CommandContext<'_>, args: &VerifyArgs, folders: &ShareFolders) -> io::Result<Vec<FileName>> {
     if !args.names.is_empty() {
         return Ok(args.names.clone());
     }
@@ -72,7 +73,12 @@ fn names(desk: &Desk<'_>, args: &VerifyArgs, folders: &Folders) -> io::Result<Ve
 }
 
 /// The worst is the result: a file that differs, then one that cannot be read.
-fn verify_all(desk: &mut Desk<'_>, guest: &Node, folders: &Folders, names: &[FileName]) -> Exit {
+fn verify_all(
+    desk: &mut CommandContext<'_>,
+    guest: &Node,
+    folders: &ShareFolders,
+    names: &[FileName],
+) -> Exit {
     let mut exit = Exit::Success;
     for name in names {
         let told = match verified(guest, folders, name, &desk.cancel) {
@@ -103,7 +109,12 @@ fn verify_all(desk: &mut Desk<'_>, guest: &Node, folders: &Folders, names: &[Fil
     exit
 }
 
-fn verified(guest: &Node, folders: &Folders, name: &FileName, cancel: &Stop) -> Result<Event, CommandError> {
+fn verified(
+    guest: &Node,
+    folders: &ShareFolders,
+    name: &FileName,
+    cancel: &Stop,
+) -> Result<Event, CommandError> {
     let event = |state, key: Option<ContentKey>, why| Event::Verified {
         name: name.clone(),
         state,

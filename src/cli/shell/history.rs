@@ -1,7 +1,8 @@
 //! What was typed at prompts before, in a file of the user's: `nearpeer/history` in the XDG place for state.
 //!
-//! The last lines alone are kept, one a line, readable by nobody else. Each is appended as it is typed, so that several prompts share the
-//! file. Where it cannot be read or written there is no history, and nobody is bothered.
+//! The last lines alone are kept, one a line, readable by nobody else. Each is appended as it is typed, so
+//! that several prompts share the file. Where it cannot be read or written there is no history, and nobody is
+//! bothered.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -1,7 +1,7 @@
 //! Lines out of bytes, in bounded memory, whatever the bytes are.
 //!
-//! Keeps at most one line of [`limits::LINE_MAX_BYTES`] and what was pushed last. A bad line costs itself alone: the next one is read
-//! as if nothing had been.
+//! Keeps at most one line of [`limits::LINE_MAX_BYTES`] and what was pushed last. A bad line costs itself
+//! alone: the next one is read as if nothing had been.
 
 use std::collections::VecDeque;
 

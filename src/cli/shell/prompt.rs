@@ -1,9 +1,10 @@
 //! The prompt at a terminal: editing, history, completion, and notices above the line being typed.
 //!
-//! A thread of its own owns the editor and reads one line each time it is asked, so the terminal is raw only while no command runs and
-//! Ctrl-C during a command is a signal. From the moment in which Enter is read until the next prompt is there, such a signal cancels the
-//! command and nothing else. When the process has to leave while a line is being typed, that thread is left where it is and the terminal
-//! is put back by [`Signals`]. A terminal that cannot edit (`TERM` is `dumb` or missing) gets a prompt and no control codes.
+//! A thread of its own owns the editor and reads one line each time it is asked, so the terminal is raw only
+//! while no command runs and Ctrl-C during a command is a signal. From the moment in which Enter is read
+//! until the next prompt is there, such a signal cancels the command and nothing else. When the process has
+//! to leave while a line is being typed, that thread is left where it is and the terminal is put back by
+//! [`Signals`]. A terminal that cannot edit (`TERM` is `dumb` or missing) gets a prompt and no control codes.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -57,7 +58,8 @@ enum Typed {
     Unreadable(ReadlineError),
 }
 
-/// Whom an INT is for while a line is read: it leaves until Enter is read, and cancels the command of that line from then on.
+/// Whom an INT is for while a line is read: it leaves until Enter is read, and cancels the command of that
+/// line from then on.
 #[derive(Debug, Clone)]
 struct Turn {
     signals: Signals,
@@ -112,7 +114,8 @@ impl Prompt {
         if is_plain_terminal() {
             return Ok(Prompt { editor: None });
         }
-        // Results must stay alone on standard output: where that is no terminal, the prompt speaks to the terminal itself.
+        // Results must stay alone on standard output: where that is no terminal, the prompt speaks to the
+        // terminal itself.
         let behavior = match io::stdout().is_terminal() {
             true => Behavior::Stdio,
             false => Behavior::PreferTerm,
@@ -132,7 +135,8 @@ impl Prompt {
         Ok(Prompt { editor: Some(LineEditor { editor, interrupted_text, history }) })
     }
 
-    /// Prints whole lines above the prompt; `None` where the terminal is too plain for that or standard error is elsewhere.
+    /// Prints whole lines above the prompt; `None` where the terminal is too plain for that or standard error
+    /// is elsewhere.
     pub fn printer(&mut self) -> Option<Box<dyn ExternalPrinter + Send>> {
         if !io::stderr().is_terminal() {
             return None;
@@ -250,7 +254,8 @@ fn is_something_typed() -> bool {
     poll(&mut [PollFd::new(&io::stdin(), PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
-/// [`Prompt::run`] where nothing can be edited: the terminal itself cuts lines, and Ctrl-C while one is typed leaves.
+/// [`Prompt::run`] where nothing can be edited: the terminal itself cuts lines, and Ctrl-C while one is typed
+/// leaves.
 fn run_plain(session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
     let mut lines = LineReader::default();
     loop {

@@ -1,7 +1,7 @@
 //! The handle to the announce thread: requests go in through its mailbox, each with its own reply channel.
 //!
-//! One thread owns the control connection, so registration and requests cannot overtake each other: any request made after a tracker
-//! was restarted registers this node first.
+//! One thread owns the control connection, so registration and requests cannot overtake each other: any
+//! request made after a tracker was restarted registers this node first.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
-use super::session::{self, Announce, News, Request, TrackerClientConfig};
-use crate::discovery::{Discovery, DiscoveryError, NamePage, PublishedCatalog, Wish};
+use super::session::{self, Announce, Request, TrackerClientConfig, TrackerEvent};
+use crate::discovery::{Discovery, DiscoveryError, NamePage, PublishedCatalog, ReplicationRequest};
 use crate::rt::{Post, Stop, Threads, clock, mailbox};
 use crate::types::{FileName, NodeSummary, Nonce, Provider, Query, ReplicationStatus};
 
@@ -32,8 +32,8 @@ pub struct TrackerClient {
 }
 
 impl TrackerClient {
-    /// Starts the announce thread in `threads`; it leaves the tracker and ends with `stop`. `nonce` is where it puts what the listener
-    /// must show when called back, `news` what it is told through.
+    /// Starts the announce thread in `threads`; it leaves the tracker and ends with `stop`. `nonce` is where
+    /// it puts what the listener must show when called back, `news` what it is told through.
     ///
     /// # Errors
     /// When the system gives no thread or descriptor.
@@ -41,7 +41,7 @@ impl TrackerClient {
         config: TrackerClientConfig,
         catalog: Arc<dyn PublishedCatalog>,
         nonce: Arc<Mutex<Option<Nonce>>>,
-        news: impl Fn(News) + Send + 'static,
+        news: impl Fn(TrackerEvent) + Send + 'static,
         threads: &Threads,
         stop: &Stop,
     ) -> std::io::Result<TrackerClient> {
@@ -58,7 +58,8 @@ impl TrackerClient {
         Ok(TrackerClient { tracker, requests, is_registered, left })
     }
 
-    /// Whether the tracker offers this node to others, as far as is known: it is registered, could be called back, and has a connection.
+    /// Whether the tracker offers this node to others, as far as is known: it is registered, could be called
+    /// back, and has a connection.
     pub fn is_registered(&self) -> bool {
         self.is_registered.load(Ordering::Relaxed)
     }
@@ -93,15 +94,20 @@ impl TrackerClient {
         self.ask(|reply| Request::Names(after, reply), self.patience(), cancel)
     }
 
-    /// Wishes for copies of a content; this node tells it again to a restarted tracker for as long as it runs.
+    /// Wishes for copies of a content; this node tells it again to a restarted tracker for as long as it
+    /// runs.
     ///
     /// # Errors
     /// [`DiscoveryError`] when it could not be asked, or does not keep the wish.
-    pub fn replicate(&self, wish: Wish, cancel: &Stop) -> Result<ReplicationStatus, DiscoveryError> {
+    pub fn replicate(
+        &self,
+        wish: ReplicationRequest,
+        cancel: &Stop,
+    ) -> Result<ReplicationStatus, DiscoveryError> {
         self.ask(|reply| Request::Replicate(wish, reply), self.patience(), cancel)
     }
 
-    /// Asks what to keep for others; what is told comes as [`News::Tasks`]. Does not wait.
+    /// Asks what to keep for others; what is told comes as [`TrackerEvent::Tasks`]. Does not wait.
     pub fn take_tasks(&self) {
         // A full mailbox means that much is being asked, and the next heartbeat asks this.
         let _asked_later = self.requests.send(Request::TakeTasks);

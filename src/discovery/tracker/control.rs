@@ -1,7 +1,7 @@
 //! A control connection: one on which this node is registered, and what can be asked on it.
 //!
-//! Blocking calls for the announce thread, each with a deadline. After a [`Failure`] other than `Refused` the connection is of no
-//! further use.
+//! Blocking calls for the announce thread, each with a deadline. After a [`ControlError`] other than
+//! `Refused` the connection is of no further use.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use crate::discovery::{Changes, Keeping, NamePage, PublishedCatalog, TrackerClientConfig, Wish};
+use crate::discovery::{
+    Changes, NamePage, PublishedCatalog, ReplicaCapacity, ReplicationRequest, TrackerClientConfig,
+};
 use crate::net::client::{Client, ClientError, Woken};
 use crate::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::rt::{Stop, clock};
@@ -27,7 +29,7 @@ const ROWS_MAX: usize = limits::FIND_SKIP_MAX;
 
 /// What went wrong with a request. The text goes on from "no tracker at …:" or "the tracker refused:".
 #[derive(Debug, Error)]
-pub(crate) enum Failure {
+pub(crate) enum ControlError {
     /// The connection is of no use any more.
     #[error(transparent)]
     Connection(#[from] ClientError),
@@ -40,15 +42,15 @@ pub(crate) enum Failure {
     Refused(String),
 }
 
-impl From<TrackerRefusal> for Failure {
-    fn from(refusal: TrackerRefusal) -> Failure {
+impl From<TrackerRefusal> for ControlError {
+    fn from(refusal: TrackerRefusal) -> ControlError {
         match refusal {
-            TrackerRefusal::NotRegistered => Failure::NotRegistered,
+            TrackerRefusal::NotRegistered => ControlError::NotRegistered,
             TrackerRefusal::Malformed(why) => {
-                Failure::Refused(format!("malformed request: {}", Printable(reason(&why))))
+                ControlError::Refused(format!("malformed request: {}", Printable(reason(&why))))
             }
-            TrackerRefusal::Limit(why) => Failure::Refused(Printable(reason(&why)).to_string()),
-            TrackerRefusal::Busy => Failure::Refused("it is too busy".into()),
+            TrackerRefusal::Limit(why) => ControlError::Refused(Printable(reason(&why)).to_string()),
+            TrackerRefusal::Busy => ControlError::Refused("it is too busy".into()),
         }
     }
 }
@@ -76,13 +78,14 @@ pub(crate) struct Registration {
 }
 
 impl Control {
-    /// Connects and registers the whole catalog. `show_nonce` is handed what the listener must show when it is called back.
+    /// Connects and registers the whole catalog. `show_nonce` is handed what the listener must show when it
+    /// is called back.
     pub(crate) fn register(
         config: &TrackerClientConfig,
         catalog: &dyn PublishedCatalog,
         show_nonce: impl FnOnce(Nonce),
         stop: &Stop,
-    ) -> Result<Control, Failure> {
+    ) -> Result<Control, ControlError> {
         let deadline = clock::now() + limits::ms(limits::TRACKER_CONNECT_MS);
         let mut client = Client::connect(config.tracker, Some(config.ip), deadline, stop)?;
         let endpoint = endpoint(config, &client);
@@ -90,18 +93,18 @@ impl Control {
         let traits = catalog.traits();
         let hello = Hello { node: config.node, endpoint, heartbeat_ms, attributes: traits.to_attributes() };
         let (epoch, body) = ask(&mut client, &TrackerRequest::Hello(hello))?;
-        let ReplyBody::Welcome { nonce } = body else { return Err(Failure::Confused) };
+        let ReplyBody::Welcome { nonce } = body else { return Err(ControlError::Confused) };
         show_nonce(nonce);
         let (version, entries) = catalog.snapshot();
         let body = send_pages(&mut client, register_pages(&entries))?;
-        let ReplyBody::Registered { unproved } = body else { return Err(Failure::Confused) };
+        let ReplyBody::Registered { unproved } = body else { return Err(ControlError::Confused) };
         let unproved = unproved.map(|why| Printable(reason(&why)).to_string());
         let registration = Some(Registration { version, traits, epoch, endpoint, unproved });
         Ok(Control { client, registration })
     }
 
     /// Connects, to ask what anybody may ask.
-    pub(crate) fn ask_only(config: &TrackerClientConfig, stop: &Stop) -> Result<Control, Failure> {
+    pub(crate) fn ask_only(config: &TrackerClientConfig, stop: &Stop) -> Result<Control, ControlError> {
         let deadline = clock::now() + limits::ms(limits::TRACKER_CONNECT_MS);
         let client = Client::connect(config.tracker, Some(config.ip), deadline, stop)?;
         Ok(Control { client, registration: None })
@@ -112,13 +115,13 @@ impl Control {
     }
 
     /// Publishes what has changed since the last time, of the node and of its catalog.
-    pub(crate) fn update(&mut self, catalog: &dyn PublishedCatalog) -> Result<(), Failure> {
+    pub(crate) fn update(&mut self, catalog: &dyn PublishedCatalog) -> Result<(), ControlError> {
         let Some(registration) = &mut self.registration else { return Ok(()) };
         let traits = catalog.traits();
         if traits != registration.traits {
             let request = TrackerRequest::Describe { attributes: traits.to_attributes() };
             let ReplyBody::Described = ask(&mut self.client, &request)?.1 else {
-                return Err(Failure::Confused);
+                return Err(ControlError::Confused);
             };
             registration.traits = traits;
         }
@@ -133,7 +136,7 @@ impl Control {
         registration.version = version;
         match body {
             ReplyBody::Updated | ReplyBody::Registered { .. } => Ok(()),
-            _ => Err(Failure::Confused),
+            _ => Err(ControlError::Confused),
         }
     }
 
@@ -142,14 +145,14 @@ impl Control {
         self.client.wait(mail, deadline)
     }
 
-    pub(crate) fn beat(&mut self, load: u32) -> Result<(), Failure> {
+    pub(crate) fn beat(&mut self, load: u32) -> Result<(), ControlError> {
         match ask(&mut self.client, &TrackerRequest::Heartbeat { load })?.1 {
             ReplyBody::Alive => Ok(()),
-            _ => Err(Failure::Confused),
+            _ => Err(ControlError::Confused),
         }
     }
 
-    pub(crate) fn find(&mut self, query: &Query) -> Result<Vec<Provider>, Failure> {
+    pub(crate) fn find(&mut self, query: &Query) -> Result<Vec<Provider>, ControlError> {
         self.collect(
             |rows: &[Provider]| TrackerRequest::Find { query: query.clone(), skip: rows.len() as u32 },
             |body| match body {
@@ -159,7 +162,7 @@ impl Control {
         )
     }
 
-    pub(crate) fn nodes(&mut self) -> Result<Vec<NodeSummary>, Failure> {
+    pub(crate) fn nodes(&mut self) -> Result<Vec<NodeSummary>, ControlError> {
         self.collect(
             |rows: &[NodeSummary]| TrackerRequest::ListNodes { skip: rows.len() as u32 },
             |body| match body {
@@ -170,30 +173,34 @@ impl Control {
     }
 
     /// A page of names, those after `after`, and whether there are more.
-    pub(crate) fn names(&mut self, after: Option<FileName>) -> Result<NamePage, Failure> {
+    pub(crate) fn names(&mut self, after: Option<FileName>) -> Result<NamePage, ControlError> {
         match ask(&mut self.client, &TrackerRequest::ListFiles { after })?.1 {
             ReplyBody::Files { names, more } => Ok((names, more)),
-            _ => Err(Failure::Confused),
+            _ => Err(ControlError::Confused),
         }
     }
 
     /// Asks what to keep for others.
-    pub(crate) fn take_tasks(&mut self, keeping: &Keeping) -> Result<Vec<ReplicaTask>, Failure> {
-        let Keeping { room_bytes, ref running } = *keeping;
+    pub(crate) fn take_tasks(&mut self, keeping: &ReplicaCapacity) -> Result<Vec<ReplicaTask>, ControlError> {
+        let ReplicaCapacity { room_bytes, ref running } = *keeping;
         let request = TrackerRequest::TakeTasks { room_bytes, running: running.clone() };
         match ask(&mut self.client, &request)?.1 {
             ReplyBody::Tasks { tasks } => Ok(tasks),
-            _ => Err(Failure::Confused),
+            _ => Err(ControlError::Confused),
         }
     }
 
     /// Tells a wish; `again`: one that a former tracker knew.
-    pub(crate) fn replicate(&mut self, wish: &Wish, again: bool) -> Result<ReplicationStatus, Failure> {
-        let Wish { content, name, copies } = wish.clone();
+    pub(crate) fn replicate(
+        &mut self,
+        wish: &ReplicationRequest,
+        again: bool,
+    ) -> Result<ReplicationStatus, ControlError> {
+        let ReplicationRequest { content, name, copies } = wish.clone();
         let request = TrackerRequest::Replicate { content, name, copies, again };
         match ask(&mut self.client, &request)?.1 {
             ReplyBody::Replication(status) => Ok(status),
-            _ => Err(Failure::Confused),
+            _ => Err(ControlError::Confused),
         }
     }
 
@@ -217,11 +224,11 @@ impl Control {
         &mut self,
         request: impl Fn(&[T]) -> TrackerRequest,
         page: impl Fn(ReplyBody) -> Option<(Vec<T>, bool)>,
-    ) -> Result<Vec<T>, Failure> {
+    ) -> Result<Vec<T>, ControlError> {
         let mut rows = Vec::new();
         loop {
             let (_, body) = ask(&mut self.client, &request(&rows))?;
-            let (next, more) = page(body).ok_or(Failure::Confused)?;
+            let (next, more) = page(body).ok_or(ControlError::Confused)?;
             let ended = !more || next.is_empty();
             rows.extend(next);
             if ended || rows.len() >= ROWS_MAX {
@@ -247,7 +254,7 @@ fn reply_deadline() -> Instant {
     clock::now() + limits::ms(limits::TRACKER_REPLY_MS)
 }
 
-fn receive(client: &mut Client) -> Result<(Epoch, ReplyBody), Failure> {
+fn receive(client: &mut Client) -> Result<(Epoch, ReplyBody), ControlError> {
     let reply: TrackerReply = client.receive(reply_deadline())?;
     match reply.body {
         ReplyBody::Refused(refusal) => Err(refusal.into()),
@@ -255,7 +262,7 @@ fn receive(client: &mut Client) -> Result<(Epoch, ReplyBody), Failure> {
     }
 }
 
-fn ask(client: &mut Client, request: &TrackerRequest) -> Result<(Epoch, ReplyBody), Failure> {
+fn ask(client: &mut Client, request: &TrackerRequest) -> Result<(Epoch, ReplyBody), ControlError> {
     client.send(request, reply_deadline())?;
     receive(client)
 }
@@ -264,7 +271,7 @@ fn ask(client: &mut Client, request: &TrackerRequest) -> Result<(Epoch, ReplyBod
 fn send_pages(
     client: &mut Client,
     pages: impl Iterator<Item = TrackerRequest>,
-) -> Result<ReplyBody, Failure> {
+) -> Result<ReplyBody, ControlError> {
     let mut waiting = VecDeque::new();
     let mut last = ReplyBody::Staged;
     for page in pages {
@@ -281,7 +288,8 @@ fn send_pages(
     Ok(last)
 }
 
-/// Cuts `items` into runs of about [`limits::PAGE_TARGET_BYTES`]; each comes with whether it is the last. At least one, perhaps empty.
+/// Cuts `items` into runs of about [`limits::PAGE_TARGET_BYTES`]; each comes with whether it is the last. At
+/// least one, perhaps empty.
 fn paged<'a, T>(items: &'a [T], bytes: impl Fn(&T) -> usize + 'a) -> impl Iterator<Item = (&'a [T], bool)> {
     let mut rest = Some(items);
     std::iter::from_fn(move || {

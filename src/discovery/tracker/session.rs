@@ -1,7 +1,9 @@
-//! The announce thread: owns the control connection to the tracker. Registers, publishes changes, beats, asks, leaves.
+//! The announce thread: owns the control connection to the tracker. Registers, publishes changes, beats,
+//! asks, leaves.
 //!
-//! It waits for its mailbox, the connection's end and the next heartbeat at once. A lost connection is opened again after a random
-//! part of a second (with heartbeats off: at the next request), and the first thing said on it is the whole catalog.
+//! It waits for its mailbox, the connection's end and the next heartbeat at once. A lost connection is opened
+//! again after a random part of a second (with heartbeats off: at the next request), and the first thing said
+//! on it is the whole catalog.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -15,8 +17,8 @@ use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::control::{Control, Failure, Registration};
-use crate::discovery::{DiscoveryError, NamePage, PublishedCatalog, Wish};
+use super::control::{Control, ControlError, Registration};
+use crate::discovery::{DiscoveryError, NamePage, PublishedCatalog, ReplicationRequest};
 use crate::logic::backoff;
 use crate::net::client::{ClientError, Woken};
 use crate::rt::{Mailbox, Stop, clock};
@@ -25,7 +27,8 @@ use crate::types::{
     limits,
 };
 
-/// First pause before a registration that was refused or not proved is tried again; it doubles up to [`AGAIN_MAX`].
+/// First pause before a registration that was refused or not proved is tried again; it doubles up to
+/// [`AGAIN_MAX`].
 const AGAIN_MIN: Duration = Duration::from_secs(5);
 const AGAIN_MAX: Duration = Duration::from_secs(300);
 
@@ -46,7 +49,7 @@ pub struct TrackerClientConfig {
 
 /// What the announce thread tells its node, unasked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum TrackerEvent {
     /// The tracker was restarted, and this node is registered with it again.
     Restarted,
     /// The endpoint is not offered to anybody.
@@ -67,7 +70,7 @@ pub(crate) enum Request {
     Find(Query, Sender<Result<Vec<Provider>, DiscoveryError>>),
     Nodes(Sender<Result<Vec<NodeSummary>, DiscoveryError>>),
     Names(Option<FileName>, Sender<Result<NamePage, DiscoveryError>>),
-    Replicate(Wish, Sender<Result<ReplicationStatus, DiscoveryError>>),
+    Replicate(ReplicationRequest, Sender<Result<ReplicationStatus, DiscoveryError>>),
     /// Ask what to keep for others.
     TakeTasks,
 }
@@ -77,7 +80,7 @@ pub(crate) struct Announce {
     config: TrackerClientConfig,
     catalog: Arc<dyn PublishedCatalog>,
     nonce: Arc<Mutex<Option<Nonce>>>,
-    news: Box<dyn Fn(News) + Send>,
+    news: Box<dyn Fn(TrackerEvent) + Send>,
     mail: Mailbox<Request>,
     /// A registration is in effect, for others to look at.
     is_registered: Arc<AtomicBool>,
@@ -93,7 +96,7 @@ pub(crate) struct Announce {
     refused_pause: Option<Duration>,
     known_epoch: Option<Epoch>,
     /// What this node has wished for, to be told again to a tracker that has forgotten it.
-    wishes: BTreeMap<ContentKey, Wish>,
+    wishes: BTreeMap<ContentKey, ReplicationRequest>,
     /// Those that are still to be told to a tracker that was restarted.
     untold: VecDeque<ContentKey>,
 }
@@ -119,7 +122,7 @@ impl Announce {
         config: TrackerClientConfig,
         catalog: Arc<dyn PublishedCatalog>,
         nonce: Arc<Mutex<Option<Nonce>>>,
-        news: Box<dyn Fn(News) + Send>,
+        news: Box<dyn Fn(TrackerEvent) + Send>,
         mail: Mailbox<Request>,
         is_registered: Arc<AtomicBool>,
         stop: Stop,
@@ -202,7 +205,7 @@ impl Announce {
     }
 
     /// Tells the tracker a wish and remembers it.
-    fn replicate(&mut self, wish: Wish) -> Result<ReplicationStatus, DiscoveryError> {
+    fn replicate(&mut self, wish: ReplicationRequest) -> Result<ReplicationStatus, DiscoveryError> {
         let status = self.on_control(|control| control.replicate(&wish, false))?;
         if wish.copies == 0 {
             self.wishes.remove(&wish.content);
@@ -212,11 +215,14 @@ impl Announce {
         Ok(status)
     }
 
-    /// Tells a restarted tracker one wish that the former one knew. It stays untold where the connection is lost over it.
+    /// Tells a restarted tracker one wish that the former one knew. It stays untold where the connection is
+    /// lost over it.
     fn tell_again(&mut self) {
         let wish = self.untold.front().and_then(|content| self.wishes.get(content)).cloned();
         match wish.and_then(|wish| Some(self.control.as_mut()?.replicate(&wish, true))) {
-            Some(Err(failure)) if !matches!(failure, Failure::Refused(_)) => self.lost(&failure.to_string()),
+            Some(Err(failure)) if !matches!(failure, ControlError::Refused(_)) => {
+                self.lost(&failure.to_string())
+            }
             // Told, refused, or taken back meanwhile.
             _ => drop(self.untold.pop_front()),
         }
@@ -224,42 +230,44 @@ impl Announce {
 
     /// Asks what to keep for others, if this node keeps anything.
     fn take_tasks(&mut self) {
-        // Before the catalog is published: what ends meanwhile is then told too early and never too late, which would be a failure.
+        // Before the catalog is published: what ends meanwhile is then told too early and never too late,
+        // which would be a failure.
         let Some(keeping) = self.catalog.keeping().filter(|_| self.control.is_some()) else { return };
         // What goes wrong is said by `lost`, and asked for again at the next heartbeat.
         if let Ok(tasks) = self.on_control(|control| control.take_tasks(&keeping))
             && !tasks.is_empty()
         {
-            (self.news)(News::Tasks(tasks));
+            (self.news)(TrackerEvent::Tasks(tasks));
         }
     }
 
-    /// Runs `request` on a control connection that is registered and up to date, opening one if there is none. A connection that turns
-    /// out to be lost is replaced once; a tracker that is too slow is not asked again.
+    /// Runs `request` on a control connection that is registered and up to date, opening one if there is
+    /// none. A connection that turns out to be lost is replaced once; a tracker that is too slow is not asked
+    /// again.
     fn on_control<T>(
         &mut self,
-        request: impl Fn(&mut Control) -> Result<T, Failure>,
+        request: impl Fn(&mut Control) -> Result<T, ControlError>,
     ) -> Result<T, DiscoveryError> {
         let had_connection = self.control.is_some();
-        let result =
-            match self.try_on_control(&request) {
-                Err(
-                    Failure::Connection(ClientError::Closed | ClientError::Io(_)) | Failure::NotRegistered,
-                ) if had_connection => self.try_on_control(&request),
-                result => result,
-            };
+        let result = match self.try_on_control(&request) {
+            Err(
+                ControlError::Connection(ClientError::Closed | ClientError::Io(_))
+                | ControlError::NotRegistered,
+            ) if had_connection => self.try_on_control(&request),
+            result => result,
+        };
         let tracker = self.config.tracker;
         result.map_err(|failure| match failure {
-            Failure::Connection(ClientError::Stopped) => DiscoveryError::Cancelled,
-            Failure::Refused(why) => DiscoveryError::Refused { tracker, why },
+            ControlError::Connection(ClientError::Stopped) => DiscoveryError::Cancelled,
+            ControlError::Refused(why) => DiscoveryError::Refused { tracker, why },
             failure => DiscoveryError::NoTracker { tracker, why: failure.to_string() },
         })
     }
 
     fn try_on_control<T>(
         &mut self,
-        request: impl Fn(&mut Control) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        request: impl Fn(&mut Control) -> Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
         let catalog = Arc::clone(&self.catalog);
         let control = self.connected()?;
         let updated = control.update(catalog.as_ref());
@@ -267,7 +275,7 @@ impl Announce {
         let is_of_use = updated.is_ok();
         let result = updated.and_then(|()| request(control));
         if let Err(failure) = &result
-            && !(is_of_use && matches!(failure, Failure::Refused(_)))
+            && !(is_of_use && matches!(failure, ControlError::Refused(_)))
         {
             self.lost(&failure.to_string());
         }
@@ -275,7 +283,7 @@ impl Announce {
     }
 
     /// A control connection on which this node is registered; opened now if there is none.
-    fn connected(&mut self) -> Result<&mut Control, Failure> {
+    fn connected(&mut self) -> Result<&mut Control, ControlError> {
         let control = match self.control.take() {
             Some(control) => control,
             None => {
@@ -288,7 +296,7 @@ impl Announce {
                     Ok(control) => self.registered(control),
                     Err(failure) => {
                         match failure {
-                            Failure::Refused(_) => self.plan_after_refusal(),
+                            ControlError::Refused(_) => self.plan_after_refusal(),
                             _ => self.plan_reconnect(),
                         }
                         return Err(failure);
@@ -312,11 +320,11 @@ impl Announce {
             (None, None) => {}
             (None, Some(_)) => {
                 self.prove_again = None;
-                (self.news)(News::Proved { endpoint });
+                (self.news)(TrackerEvent::Proved { endpoint });
             }
             (Some(why), before) => {
                 if before.is_none() {
-                    (self.news)(News::Unproved { endpoint, why });
+                    (self.news)(TrackerEvent::Unproved { endpoint, why });
                 }
                 let pause = before.map_or(AGAIN_MIN, |(_, pause)| (pause * 2).min(AGAIN_MAX));
                 self.prove_again = Some((now + pause, pause));
@@ -324,7 +332,7 @@ impl Announce {
         }
         let is_other_tracker = self.known_epoch.replace(epoch).is_some_and(|known| known != epoch);
         if is_other_tracker {
-            (self.news)(News::Restarted);
+            (self.news)(TrackerEvent::Restarted);
             // Told one after another, between heartbeats and requests.
             self.untold = self.wishes.keys().copied().collect();
         }
@@ -356,7 +364,7 @@ impl Announce {
     fn lost(&mut self, why: &str) {
         // Who only asks connects anew at the next question: nothing of it is lost.
         if self.control.take().is_some() && self.config.registers && !self.stop.is_triggered() {
-            (self.news)(News::Lost { why: why.to_owned() });
+            (self.news)(TrackerEvent::Lost { why: why.to_owned() });
         }
         self.plan_reconnect();
     }
@@ -377,7 +385,7 @@ impl Announce {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discovery::{Changes, Discovery, Keeping, TrackerClient};
+    use crate::discovery::{Changes, Discovery, ReplicaCapacity, TrackerClient};
     use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
     use crate::proto::{Decoder, decode, frame};
     use crate::rt::Threads;
@@ -425,7 +433,7 @@ mod tests {
             NodeTraits::default()
         }
 
-        fn keeping(&self) -> Option<Keeping> {
+        fn keeping(&self) -> Option<ReplicaCapacity> {
             None
         }
     }
@@ -456,8 +464,8 @@ mod tests {
         }
     }
 
-    /// A tracker that is restarted after two wishes and then answers one on the next connection, before it closes that. Tells each
-    /// wish that it has heard, and on which connection.
+    /// A tracker that is restarted after two wishes and then answers one on the next connection, before it
+    /// closes that. Tells each wish that it has heard, and on which connection.
     fn restarted_tracker(listener: &TcpListener, heard: &Sender<(usize, ContentKey)>) {
         for (number, (epoch, wishes_max)) in [(1, 2), (2, 1), (2, 9)].into_iter().enumerate() {
             let Ok((mut socket, _)) = listener.accept() else { return };
@@ -507,7 +515,7 @@ mod tests {
             TrackerClient::start(config, catalog, Arc::default(), |_| (), &threads, &stop).expect("a thread");
         let keys = [1, 2].map(|number| ContentKey { size_bytes: 1, id: ContentId([number; 32]) });
         for content in keys {
-            let wish = Wish { content, name: FileName::new("a").expect("a name"), copies: 2 };
+            let wish = ReplicationRequest { content, name: FileName::new("a").expect("a name"), copies: 2 };
             assert!(client.replicate(wish, &stop).is_ok());
         }
         let told: Vec<_> = (0..4)

@@ -31,8 +31,8 @@ pub struct Limits {
     pub replica_losses_max: usize,
 }
 
-/// Why a node's message was not carried out. Always the sender's affair; the registry is as it was, but what the session had staged
-/// is dropped.
+/// Why a node's message was not carried out. Always the sender's affair; the registry is as it was, but what
+/// the session had staged is dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RegistryError {
     /// The node should say hello and register (again).
@@ -53,7 +53,8 @@ pub enum RegistryError {
     Names { max: usize },
     #[error("a node may publish at most {max} bytes of file names: share fewer, or shorten them")]
     NamesOfNode { max: usize },
-    /// More is staged by all nodes together than the tracker keeps, and this session's staging was the next to make room.
+    /// More is staged by all nodes together than the tracker keeps, and this session's staging was the next
+    /// to make room.
     #[error("too much is being registered at once: say hello and begin anew later")]
     Crowded,
     #[error("endpoint {endpoint} was called back just now: wait {wait_ms} ms, then say hello and begin anew")]
@@ -72,7 +73,8 @@ pub enum RegistryError {
     NoCopy(ContentId),
     #[error("this tracker keeps wishes for at most {max} contents: take one back with 0 copies")]
     Wishes { max: usize },
-    /// An earlier page was refused, dropped to make room, or never came, so that what is left is not the whole.
+    /// An earlier page was refused, dropped to make room, or never came, so that what is left is not the
+    /// whole.
     #[error("an earlier page is missing: say hello and begin anew")]
     Incomplete,
 }

@@ -1,9 +1,9 @@
 //! Who holds what: the entries of all catalogs, found by name, by MD5 and by content.
 //!
-//! Each index is an ordered set of (key, node, entry), so that a holder is added or taken away in logarithmic time however many
-//! others hold the same, a prefix is a range, and the order of an answer is that of the keys. Names are shared between nodes.
-//! Knows nothing of liveness. Invariant: an entry is in its node's catalog if and only if it is in all three sets, and no catalog
-//! has a name twice.
+//! Each index is an ordered set of (key, node, entry), so that a holder is added or taken away in logarithmic
+//! time however many others hold the same, a prefix is a range, and the order of an answer is that of the
+//! keys. Names are shared between nodes. Knows nothing of liveness. Invariant: an entry is in its node's
+//! catalog if and only if it is in all three sets, and no catalog has a name twice.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -27,7 +27,8 @@ pub(super) struct Stored {
     is_replica: bool,
 }
 
-/// The entries of one node, by slot, how many of them are whole files, and the bytes of their names. Changed by [`Index`] alone.
+/// The entries of one node, by slot, how many of them are whole files, and the bytes of their names. Changed
+/// by [`Index`] alone.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     entries: Slab<Stored>,
@@ -139,8 +140,8 @@ impl Index {
         self.by_name.range(range).next().map(|(_, (_, slot))| *slot)
     }
 
-    /// Adds `entry` to the catalog of `node`, in the place of one of the same name. An equal one is left alone, which makes a
-    /// renewal of an unchanged catalog cheap.
+    /// Adds `entry` to the catalog of `node`, in the place of one of the same name. An equal one is left
+    /// alone, which makes a renewal of an unchanged catalog cheap.
     pub(super) fn put(&mut self, node: u32, catalog: &mut Catalog, mut entry: Stored) {
         if let Some(slot) = self.slot_of(node, &entry.name) {
             let old = &mut catalog.entries[slot as usize];
@@ -205,8 +206,9 @@ impl Index {
         [self.by_name.len(), self.by_md5.len(), self.by_content.len()]
     }
 
-    /// Holders of what `query` names among the nodes that `is_offered`: by content id, then by node slot, of each node the first
-    /// [`limits::NAMES_PER_CONTENT_MAX`] entries for a key, so that one node with many names for a content hides nobody. Lazy.
+    /// Holders of what `query` names among the nodes that `is_offered`: by content id, then by node slot, of
+    /// each node the first [`limits::NAMES_PER_CONTENT_MAX`] entries for a key, so that one node with many
+    /// names for a content hides nobody. Lazy.
     pub(super) fn holders<'a>(
         &'a self,
         query: &Query,
@@ -244,8 +246,8 @@ impl Index {
         })
     }
 
-    /// Names after `after` (all, if `None`) with a holder among the nodes that `is_offered`, in order, each once. Lazy; leaps
-    /// over the other holders of a name as soon as one is found.
+    /// Names after `after` (all, if `None`) with a holder among the nodes that `is_offered`, in order, each
+    /// once. Lazy; leaps over the other holders of a name as soon as one is found.
     pub(super) fn names_after<'a>(
         &'a self,
         after: Option<&FileName>,
@@ -262,8 +264,8 @@ impl Index {
     }
 }
 
-/// Postings from key `first` on while the key `is_wanted`, of the nodes that `is_offered`; leaps over what a node has beyond
-/// [`limits::NAMES_PER_CONTENT_MAX`] for one key.
+/// Postings from key `first` on while the key `is_wanted`, of the nodes that `is_offered`; leaps over what a
+/// node has beyond [`limits::NAMES_PER_CONTENT_MAX`] for one key.
 fn sampled<'a, K: Ord + Clone>(
     set: &'a BTreeSet<(K, Posting)>,
     first: K,
@@ -271,7 +273,8 @@ fn sampled<'a, K: Ord + Clone>(
     is_offered: impl Fn(u32) -> bool + 'a,
 ) -> impl Iterator<Item = Posting> + 'a {
     let mut rest = set.range((first, FIRST)..);
-    // The key and node of the last posting, whether the node is offered, and how many postings of theirs have been seen.
+    // The key and node of the last posting, whether the node is offered, and how many postings of theirs have
+    // been seen.
     let mut run: Option<(&'a K, u32, bool, u32)> = None;
     std::iter::from_fn(move || {
         loop {

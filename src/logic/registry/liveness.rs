@@ -1,8 +1,10 @@
-//! Whether a registered node is there: live, suspect or unproved, and what follows from time passing and from call-backs.
+//! Whether a registered node is there: live, suspect or unproved, and what follows from time passing and from
+//! call-backs.
 //!
-//! A live node becomes suspect when its control connection ends or its heartbeats stop. A suspect is called back again and again:
-//! while it answers with its own id it is offered, silence takes it out of the answers and after long enough out of the registry.
-//! A node whose endpoint was never proved is never offered and never called back. Decides about one node at a time and keeps nothing else.
+//! A live node becomes suspect when its control connection ends or its heartbeats stop. A suspect is called
+//! back again and again: while it answers with its own id it is offered, silence takes it out of the answers
+//! and after long enough out of the registry. A node whose endpoint was never proved is never offered and
+//! never called back. Decides about one node at a time and keeps nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,7 @@ use crate::types::{Liveness, NodeId};
 
 /// What became of a call-back to a suspect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CallBackResult {
     /// The listener answered, and said who it is.
     Answered { node: NodeId },
     /// Nobody listens there.
@@ -30,27 +32,27 @@ pub(super) enum Due {
 
 /// State of one registered node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pulse {
+pub(super) struct Heartbeats {
     /// `None`: the node sends no heartbeats, so it misses none.
     heartbeat: Option<Duration>,
     heard: Instant,
-    standing: Standing,
+    standing: Status,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum Status {
     Live,
     Suspect { silent_since: Instant, next_call_back: Instant, is_answering: bool },
     Unproved,
 }
 
-impl Pulse {
-    pub(super) fn live(heartbeat: Option<Duration>, now: Instant) -> Pulse {
-        Pulse { heartbeat, heard: now, standing: Standing::Live }
+impl Heartbeats {
+    pub(super) fn live(heartbeat: Option<Duration>, now: Instant) -> Heartbeats {
+        Heartbeats { heartbeat, heard: now, standing: Status::Live }
     }
 
-    pub(super) fn unproved(heartbeat: Option<Duration>, now: Instant) -> Pulse {
-        Pulse { heartbeat, heard: now, standing: Standing::Unproved }
+    pub(super) fn unproved(heartbeat: Option<Duration>, now: Instant) -> Heartbeats {
+        Heartbeats { heartbeat, heard: now, standing: Status::Unproved }
     }
 
     /// When it last spoke.
@@ -61,31 +63,33 @@ impl Pulse {
     /// Its own session has spoken.
     pub(super) fn hear(&mut self, now: Instant) {
         self.heard = now;
-        if matches!(self.standing, Standing::Suspect { .. }) {
-            self.standing = Standing::Live;
+        if matches!(self.standing, Status::Suspect { .. }) {
+            self.standing = Status::Live;
         }
     }
 
-    /// There is reason to doubt that it is there. The first call-back is due at once; a suspect stays the suspect it is.
+    /// There is reason to doubt that it is there. The first call-back is due at once; a suspect stays the
+    /// suspect it is.
     pub(super) fn doubt(&mut self, now: Instant) {
-        if self.standing == Standing::Live {
-            self.standing = Standing::Suspect { silent_since: now, next_call_back: now, is_answering: false };
+        if self.standing == Status::Live {
+            self.standing = Status::Suspect { silent_since: now, next_call_back: now, is_answering: false };
         }
     }
 
-    /// Takes the outcome of a call-back to `node`, whose pulse this is. Of a node that is not suspect (any more) it tells nothing.
-    pub(super) fn called_back(&mut self, node: NodeId, outcome: Outcome, now: Instant) -> Due {
-        let Standing::Suspect { silent_since, is_answering, .. } = &mut self.standing else {
+    /// Takes the outcome of a call-back to `node`, whose pulse this is. Of a node that is not suspect (any
+    /// more) it tells nothing.
+    pub(super) fn called_back(&mut self, node: NodeId, outcome: CallBackResult, now: Instant) -> Due {
+        let Status::Suspect { silent_since, is_answering, .. } = &mut self.standing else {
             return Due::Nothing;
         };
         match outcome {
-            Outcome::Answered { node: answering } if answering == node => {
+            CallBackResult::Answered { node: answering } if answering == node => {
                 *silent_since = now;
                 *is_answering = true;
                 Due::Nothing
             }
-            Outcome::Answered { .. } | Outcome::Refused => Due::Forget,
-            Outcome::Silent => {
+            CallBackResult::Answered { .. } | CallBackResult::Refused => Due::Forget,
+            CallBackResult::Silent => {
                 *is_answering = false;
                 Due::Nothing
             }
@@ -97,18 +101,18 @@ impl Pulse {
         let missed_after =
             self.heartbeat.map(|interval| interval.saturating_mul(limits.heartbeats_missed_max));
         if missed_after.is_some_and(|bound| now.saturating_duration_since(self.heard) > bound) {
-            if self.standing == Standing::Unproved {
+            if self.standing == Status::Unproved {
                 return Due::Forget;
             }
             self.doubt(now);
         }
         match &mut self.standing {
-            Standing::Suspect { silent_since, .. }
+            Status::Suspect { silent_since, .. }
                 if now.saturating_duration_since(*silent_since) >= limits.suspect_expiry =>
             {
                 Due::Forget
             }
-            Standing::Suspect { next_call_back, .. } if *next_call_back <= now => {
+            Status::Suspect { next_call_back, .. } if *next_call_back <= now => {
                 *next_call_back = now + limits.suspect_call_back;
                 Due::CallBack
             }
@@ -119,7 +123,7 @@ impl Pulse {
     /// For how long a suspect has been silent; `None` for a node that is not, or answers.
     pub(super) fn silent_for(&self, now: Instant) -> Option<Duration> {
         match self.standing {
-            Standing::Suspect { silent_since, is_answering: false, .. } => {
+            Status::Suspect { silent_since, is_answering: false, .. } => {
                 Some(now.saturating_duration_since(silent_since))
             }
             _ => None,
@@ -129,9 +133,9 @@ impl Pulse {
     /// What the list of nodes says; `Live` if and only if the node's files are offered.
     pub(super) fn liveness(&self) -> Liveness {
         match self.standing {
-            Standing::Live | Standing::Suspect { is_answering: true, .. } => Liveness::Live,
-            Standing::Suspect { is_answering: false, .. } => Liveness::Suspect,
-            Standing::Unproved => Liveness::Unproved,
+            Status::Live | Status::Suspect { is_answering: true, .. } => Liveness::Live,
+            Status::Suspect { is_answering: false, .. } => Liveness::Suspect,
+            Status::Unproved => Liveness::Unproved,
         }
     }
 }

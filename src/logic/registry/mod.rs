@@ -1,9 +1,11 @@
-//! The tracker's whole state: which node has what, who is alive, and what control connections have said so far.
+//! The tracker's whole state: which node has what, who is alive, and what control connections have said so
+//! far.
 //!
-//! A pure machine: no socket, thread, lock or clock, and no wire message; `now` comes in and answers go out. Reading takes `&self`, so
-//! that many finds may run at once under a read lock. Invariants: an endpoint has at most one proved node, a node id has at most one
-//! unproved registration; a node id alone takes nothing from a proved node, as everybody knows it; a session speaks for the one
-//! registration it made and for no other; a registration or an update is in effect whole or not at all.
+//! A pure machine: no socket, thread, lock or clock, and no wire message; `now` comes in and answers go out.
+//! Reading takes `&self`, so that many finds may run at once under a read lock. Invariants: an endpoint has
+//! at most one proved node, a node id has at most one unproved registration; a node id alone takes nothing
+//! from a proved node, as everybody knows it; a session speaks for the one registration it made and for no
+//! other; a registration or an update is in effect whole or not at all.
 
 mod admission;
 mod index;
@@ -26,9 +28,9 @@ use slab::Slab;
 
 pub use self::admission::{Limits, RegistryError};
 use self::index::{Catalog, Index, slot_u32};
-pub use self::liveness::Outcome;
-use self::liveness::{Due, Pulse};
-use self::replicas::{Keeping, Replication};
+pub use self::liveness::CallBackResult;
+use self::liveness::{Due, Heartbeats};
+use self::replicas::{ReplicaCapacity, Replication};
 use self::staging::{Change, PageKind, Staged, Staging};
 use crate::types::{FileName, Liveness, NodeId, NodeTraits, Nonce, Provider, Query, limits};
 
@@ -38,7 +40,7 @@ pub struct SessionId(pub u64);
 
 /// Whether a node's listener has shown its session's nonce when it was called back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Proof {
+pub enum Reachability {
     Proved,
     Unproved,
 }
@@ -66,7 +68,7 @@ pub struct Registry {
     nodes: Slab<Node>,
     unproved: HashMap<NodeId, u32>,
     /// All registrations in the order of the list of nodes; the proved one at an endpoint comes first there.
-    listed: BTreeMap<(SocketAddr, Proof, NodeId), u32>,
+    listed: BTreeMap<(SocketAddr, Reachability, NodeId), u32>,
     index: Index,
     hellos: u64,
     /// Entries in catalogs.
@@ -105,15 +107,15 @@ struct Session {
 struct Node {
     id: NodeId,
     endpoint: SocketAddr,
-    proof: Proof,
+    proof: Reachability,
     /// Whose messages it takes; `None` once that connection has ended.
     session: Option<SessionId>,
     order: u64,
-    pulse: Pulse,
+    pulse: Heartbeats,
     load: Option<u32>,
     traits: NodeTraits,
     /// What it keeps for others; `None` until it asks for something to keep.
-    keeping: Option<Keeping>,
+    keeping: Option<ReplicaCapacity>,
     catalog: Catalog,
     /// What was told of it last.
     told: Option<Liveness>,
@@ -125,12 +127,13 @@ impl Registry {
         Registry { limits, replication, ..Registry::default() }
     }
 
-    /// Makes `session` the control connection of `node`, which says that it can be reached at `endpoint` and will send a heartbeat at
-    /// each interval (`None`: never). A repeated hello begins anew: what was staged is dropped, and a registration made under
-    /// another id or endpoint is no longer this session's.
+    /// Makes `session` the control connection of `node`, which says that it can be reached at `endpoint` and
+    /// will send a heartbeat at each interval (`None`: never). A repeated hello begins anew: what was staged
+    /// is dropped, and a registration made under another id or endpoint is no longer this session's.
     ///
     /// # Errors
-    /// [`RegistryError::Endpoint`] if nobody could connect there, [`RegistryError::Heartbeat`] outside the limits.
+    /// [`RegistryError::Endpoint`] if nobody could connect there, [`RegistryError::Heartbeat`] outside the
+    /// limits.
     pub fn hello(
         &mut self,
         session: SessionId,
@@ -165,8 +168,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Takes what the node of `session` says about itself, in place of what it has said before. A hello takes everything back; it is
-    /// passed on from the next registration on, or at once if there is one.
+    /// Takes what the node of `session` says about itself, in place of what it has said before. A hello takes
+    /// everything back; it is passed on from the next registration on, or at once if there is one.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`] before a hello.
@@ -188,19 +191,19 @@ impl Registry {
 
     /// Puts the staged catalog in effect, the caller having called the claimed endpoint back.
     ///
-    /// Proved: the node is live, and whatever stood at that endpoint is gone; a proved node of this id at another endpoint stays, or
-    /// anyone could take it out of the answers who answers with its id. Unproved: it is listed and never
-    /// offered, and takes nobody's place but that of its own session or of an earlier unproved registration of its id: else anyone
-    /// who knows a node's id could take it out of the answers.
+    /// Proved: the node is live, and whatever stood at that endpoint is gone; a proved node of this id at
+    /// another endpoint stays, or anyone could take it out of the answers who answers with its id. Unproved:
+    /// it is listed and never offered, and takes nobody's place but that of its own session or of an earlier
+    /// unproved registration of its id: else anyone who knows a node's id could take it out of the answers.
     ///
     /// # Errors
-    /// [`RegistryError::NotRegistered`] if a session with a later hello has proved this endpoint (or, for an unproved claim, has an
-    /// unproved registration of this node id);
-    /// [`RegistryError::Nodes`] for a new node that is one too many; [`RegistryError::Incomplete`].
+    /// [`RegistryError::NotRegistered`] if a session with a later hello has proved this endpoint (or, for an
+    /// unproved claim, has an unproved registration of this node id); [`RegistryError::Nodes`] for a new node
+    /// that is one too many; [`RegistryError::Incomplete`].
     pub fn commit_register(
         &mut self,
         session: SessionId,
-        proof: Proof,
+        proof: Reachability,
         now: Instant,
     ) -> Result<(), RegistryError> {
         let known = self.sessions.get(&session).ok_or(RegistryError::NotRegistered)?;
@@ -217,14 +220,15 @@ impl Registry {
             self.unstage(session, Staging::Empty);
             return Err(RegistryError::NotRegistered);
         }
-        // The registration that goes on under the new claim, so that an unchanged catalog costs little; the others are in the way.
+        // The registration that goes on under the new claim, so that an unchanged catalog costs little; the
+        // others are in the way.
         let home = match proof {
-            Proof::Proved => at_endpoint.filter(|slot| self.node(*slot).id == claim.node).or(unproved),
-            Proof::Unproved => own.or(unproved),
+            Reachability::Proved => at_endpoint.filter(|slot| self.node(*slot).id == claim.node).or(unproved),
+            Reachability::Unproved => own.or(unproved),
         };
         let displaced: Vec<u32> = match proof {
-            Proof::Proved => at_endpoint.into_iter().chain(unproved).collect(),
-            Proof::Unproved => unproved.into_iter().collect(),
+            Reachability::Proved => at_endpoint.into_iter().chain(unproved).collect(),
+            Reachability::Unproved => unproved.into_iter().collect(),
         };
         if home.is_none() && displaced.is_empty() && self.nodes.len() >= self.limits.nodes_max {
             self.unstage(session, Staging::Empty);
@@ -236,8 +240,8 @@ impl Registry {
             self.forget(slot);
         }
         let pulse = match proof {
-            Proof::Proved => Pulse::live(heartbeat, now),
-            Proof::Unproved => Pulse::unproved(heartbeat, now),
+            Reachability::Proved => Heartbeats::live(heartbeat, now),
+            Reachability::Unproved => Heartbeats::unproved(heartbeat, now),
         };
         let told = home.and_then(|slot| self.node(slot).told);
         let (load, keeping, catalog) = match home {
@@ -324,8 +328,9 @@ impl Registry {
         Ok(())
     }
 
-    /// The control connection has ended: what it staged is dropped, and its node is suspect from now on. An unproved one is
-    /// forgotten, as nothing but this connection spoke for it. Nothing happens for a session that never said hello.
+    /// The control connection has ended: what it staged is dropped, and its node is suspect from now on. An
+    /// unproved one is forgotten, as nothing but this connection spoke for it. Nothing happens for a session
+    /// that never said hello.
     pub fn disconnected(&mut self, session: SessionId, now: Instant) {
         self.unstage(session, Staging::Empty);
         let Some(slot) = self.sessions.remove(&session).and_then(|known| known.node) else {
@@ -334,14 +339,14 @@ impl Registry {
         let node = self.node_mut(slot);
         node.session = None;
         node.pulse.doubt(now);
-        if node.proof == Proof::Unproved {
+        if node.proof == Reachability::Unproved {
             self.forget(slot);
         }
     }
 
-    /// Lets time pass: nodes that missed their heartbeats become suspect (unproved ones are forgotten), suspects silent for too long
-    /// are forgotten, and those to be called back now are returned. Looks at every node once; to be called several times per
-    /// heartbeat interval.
+    /// Lets time pass: nodes that missed their heartbeats become suspect (unproved ones are forgotten),
+    /// suspects silent for too long are forgotten, and those to be called back now are returned. Looks at
+    /// every node once; to be called several times per heartbeat interval.
     pub fn due(&mut self, now: Instant) -> Vec<CallBack> {
         let mut call_backs = Vec::new();
         let mut gone = Vec::new();
@@ -358,11 +363,11 @@ impl Registry {
         call_backs
     }
 
-    /// Takes the outcome of a call-back: a suspect that answers with its id is offered until it falls silent; one that refuses or is
-    /// somebody else now is forgotten. An outcome that comes too late, for a node that is not suspect or not there any more,
-    /// changes nothing.
-    pub fn called_back(&mut self, call_back: CallBack, outcome: Outcome, now: Instant) {
-        let Some(&slot) = self.listed.get(&(call_back.endpoint, Proof::Proved, call_back.node)) else {
+    /// Takes the outcome of a call-back: a suspect that answers with its id is offered until it falls silent;
+    /// one that refuses or is somebody else now is forgotten. An outcome that comes too late, for a node that
+    /// is not suspect or not there any more, changes nothing.
+    pub fn called_back(&mut self, call_back: CallBack, outcome: CallBackResult, now: Instant) {
+        let Some(&slot) = self.listed.get(&(call_back.endpoint, Reachability::Proved, call_back.node)) else {
             return;
         };
         if self.node_mut(slot).pulse.called_back(call_back.node, outcome, now) == Due::Forget {
@@ -370,9 +375,9 @@ impl Registry {
         }
     }
 
-    /// Offered holders of what `query` names, without the first `skip`: by content id for a content, else by node, in an order that
-    /// stays the same while nothing changes; of one node at most [`limits::NAMES_PER_CONTENT_MAX`] names for each content or MD5. Lazy:
-    /// stop when the page is full.
+    /// Offered holders of what `query` names, without the first `skip`: by content id for a content, else by
+    /// node, in an order that stays the same while nothing changes; of one node at most
+    /// [`limits::NAMES_PER_CONTENT_MAX`] names for each content or MD5. Lazy: stop when the page is full.
     ///
     /// # Errors
     /// [`RegistryError::Skip`]: rows are skipped one by one.
@@ -419,7 +424,8 @@ impl Registry {
     }
 
     fn proved_at(&self, endpoint: SocketAddr) -> Option<u32> {
-        let range = (endpoint, Proof::Proved, NodeId(0))..=(endpoint, Proof::Proved, NodeId(u128::MAX));
+        let range =
+            (endpoint, Reachability::Proved, NodeId(0))..=(endpoint, Reachability::Proved, NodeId(u128::MAX));
         self.listed.range(range).next().map(|(_, slot)| *slot)
     }
 }

@@ -1,5 +1,5 @@
-//! The registry against a model: random messages and outcomes while time passes, and after each step every answer of the registry
-//! must be the one that the model finds by searching plain lists whole.
+//! The registry against a model: random messages and outcomes while time passes, and after each step every
+//! answer of the registry must be the one that the model finds by searching plain lists whole.
 
 use proptest::prelude::*;
 
@@ -211,12 +211,12 @@ impl Model {
         call_backs
     }
 
-    fn called_back(&mut self, n: u128, e: u16, outcome: Outcome, now: Instant) {
+    fn called_back(&mut self, n: u128, e: u16, outcome: CallBackResult, now: Instant) {
         let is_meant = |node: &ModelNode| {
             node.id == n && node.endpoint == endpoint(e) && node.is_proved && node.suspect.is_some()
         };
-        let is_there = outcome == Outcome::Answered { node: NodeId(n) };
-        self.nodes.retain(|node| !is_meant(node) || is_there || outcome == Outcome::Silent);
+        let is_there = outcome == CallBackResult::Answered { node: NodeId(n) };
+        self.nodes.retain(|node| !is_meant(node) || is_there || outcome == CallBackResult::Silent);
         for node in self.nodes.iter_mut().filter(|node| is_meant(node)) {
             if let Some((silent, _, is_answering)) = &mut node.suspect {
                 *silent = if is_there { now } else { *silent };
@@ -246,7 +246,7 @@ fn take(step: Step, world: &mut World, model: &mut Model) {
             model.hello(s, n, e, heartbeat, now);
         }
         Step::Register { s, entries, is_proved } => {
-            let proof = if is_proved { Proof::Proved } else { Proof::Unproved };
+            let proof = if is_proved { Reachability::Proved } else { Reachability::Unproved };
             let pages: Vec<_> = made(&entries).chunks(2).map(<[FileEntry]>::to_vec).collect();
             let staged = pages.into_iter().chain([vec![]]).try_for_each(|page| world.stage(s, page));
             let given = staged.and_then(|()| world.commit(s, proof)).is_ok();
@@ -290,10 +290,10 @@ fn take(step: Step, world: &mut World, model: &mut Model) {
         }
         Step::CalledBack { n, e, outcome } => {
             let outcome = match outcome {
-                0 => Outcome::Refused,
-                1 => Outcome::Silent,
-                2 => Outcome::Answered { node: NodeId(n + 1) },
-                _ => Outcome::Answered { node: NodeId(n) },
+                0 => CallBackResult::Refused,
+                1 => CallBackResult::Silent,
+                2 => CallBackResult::Answered { node: NodeId(n + 1) },
+                _ => CallBackResult::Answered { node: NodeId(n) },
             };
             world.called_back(n, e, outcome);
             model.called_back(n, e, outcome, now);

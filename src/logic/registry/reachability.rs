@@ -1,21 +1,22 @@
-//! When a registration is worth a call-back to the endpoint that it claims: an endpoint may be anybody's, and nobody shall have a tracker
-//! dial third parties in a stream.
+//! When a registration is worth a call-back to the endpoint that it claims: an endpoint may be anybody's, and
+//! nobody shall have a tracker dial third parties in a stream.
 //!
-//! A session has one call-back a second, an endpoint one at a time for each address that asks (somebody elsewhere who names a node's
-//! endpoint cannot keep the node from registering). Decides and counts, and never dials. Invariant: what `begin_proof` has allowed
-//! holds its place until `end_proof`, or at the latest until no answer can come any more.
+//! A session has one call-back a second, an endpoint one at a time for each address that asks (somebody
+//! elsewhere who names a node's endpoint cannot keep the node from registering). Decides and counts, and
+//! never dials. Invariant: what `begin_proof` has allowed holds its place until `end_proof`, or at the latest
+//! until no answer can come any more.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::staging::Staging;
-use super::{Claim, Proof, Registry, RegistryError, SessionId};
+use super::{Claim, Reachability, Registry, RegistryError, SessionId};
 use crate::types::limits;
 
 impl Registry {
-    /// What the last page of a registration from the address `from` asks for: the claim to be proved by a call-back, whose end
-    /// [`Registry::end_proof`] must be told; or `None` if this registration was proved less than [`limits::CALL_BACK_EVERY_MS`] ago, which
-    /// goes for a repeated one without a new hello.
+    /// What the last page of a registration from the address `from` asks for: the claim to be proved by a
+    /// call-back, whose end [`Registry::end_proof`] must be told; or `None` if this registration was proved
+    /// less than [`limits::CALL_BACK_EVERY_MS`] ago, which goes for a repeated one without a new hello.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`] before a hello, [`RegistryError::CallBack`] if it is too soon.
@@ -53,8 +54,8 @@ impl Registry {
     }
 
     /// Remembers how the session's registration was put in effect.
-    pub(super) fn note_proof(&mut self, session: SessionId, proof: Proof) {
-        self.session_mut(session).is_proved = proof == Proof::Proved;
+    pub(super) fn note_proof(&mut self, session: SessionId, proof: Reachability) {
+        self.session_mut(session).is_proved = proof == Reachability::Proved;
     }
 }
 

@@ -1,12 +1,13 @@
-//! Registrations coming and going: the maps that a node is found by, its catalog, and what has to be undone when it is gone.
+//! Registrations coming and going: the maps that a node is found by, its catalog, and what has to be undone
+//! when it is gone.
 //!
-//! Carries out what has been decided, and refuses nothing. Invariant: a node is in `listed`, in `unproved` if it is, and its entries in the
-//! index, or it is nowhere.
+//! Carries out what has been decided, and refuses nothing. Invariant: a node is in `listed`, in `unproved` if
+//! it is, and its entries in the index, or it is nowhere.
 
 use super::index::{Catalog, slot_u32};
-use super::replicas::Keeping;
+use super::replicas::ReplicaCapacity;
 use super::staging::Change;
-use super::{Node, Proof, Registry};
+use super::{Node, Reachability, Registry};
 use crate::types::{ContentKey, FileName};
 
 impl Registry {
@@ -35,11 +36,11 @@ impl Registry {
         self.replication.lose(lost.into_iter());
     }
 
-    /// The contents that a proved node has whole now, under names that are about to lead to something else. None while nobody
-    /// counts copies.
+    /// The contents that a proved node has whole now, under names that are about to lead to something else.
+    /// None while nobody counts copies.
     fn whole_before(&self, slot: u32, changes: &[Change]) -> Vec<ContentKey> {
         let node = self.node(slot);
-        if node.proof != Proof::Proved || !self.replication.is_on() {
+        if node.proof != Reachability::Proved || !self.replication.is_on() {
             return Vec::new();
         }
         let whole = |change: &Change| {
@@ -60,20 +61,20 @@ impl Registry {
             }
             None => slot_u32(self.nodes.insert(node)),
         };
-        if proof == Proof::Unproved {
+        if proof == Reachability::Unproved {
             self.unproved.insert(id, slot);
         }
         self.listed.insert((endpoint, proof, id), slot);
         slot
     }
 
-    /// Takes a registration out of the maps and away from its session, and hands out what outlives a renewal: load, what it keeps for
-    /// others, and catalog.
-    pub(super) fn unlist(&mut self, slot: u32) -> (Option<u32>, Option<Keeping>, Catalog) {
+    /// Takes a registration out of the maps and away from its session, and hands out what outlives a renewal:
+    /// load, what it keeps for others, and catalog.
+    pub(super) fn unlist(&mut self, slot: u32) -> (Option<u32>, Option<ReplicaCapacity>, Catalog) {
         let node = self.node_mut(slot);
         let (id, endpoint, proof, session) = (node.id, node.endpoint, node.proof, node.session);
         let kept = (node.load, node.keeping.take(), std::mem::take(&mut node.catalog));
-        if proof == Proof::Unproved {
+        if proof == Reachability::Unproved {
             self.unproved.remove(&id);
         }
         self.listed.remove(&(endpoint, proof, id));
@@ -85,7 +86,7 @@ impl Registry {
 
     pub(super) fn forget(&mut self, slot: u32) {
         let Node { endpoint, proof, told, .. } = *self.node(slot);
-        let was_proved = proof == Proof::Proved;
+        let was_proved = proof == Reachability::Proved;
         self.gone.extend(told.map(|_| endpoint));
         let (_, keeping, catalog) = self.unlist(slot);
         self.drop_tasks(slot, keeping);

@@ -1,22 +1,24 @@
-//! Copies that are wanted, and the tasks of those who are to make them: what [`replication`](crate::logic::replication) decides from, and
-//! what becomes of its decisions.
+//! Copies that are wanted, and the tasks of those who are to make them: what
+//! [`replication`](crate::logic::replication) decides from, and what becomes of its decisions.
 //!
-//! All contents are to have as many live copies as the policy says, single ones as many as was wished for. A turn looks at so many of them
-//! and goes on there the next time, so that every shortage is found however it came about; nothing depends on having noticed an event.
-//! A node asks for its tasks and says each time which ones it is at, so that a tracker that was restarted knows what is under way. A task
-//! that is not under way any more is done if the node has the content, and has failed else.
+//! All contents are to have as many live copies as the policy says, single ones as many as was wished for. A
+//! turn looks at so many of them and goes on there the next time, so that every shortage is found however it
+//! came about; nothing depends on having noticed an event. A node asks for its tasks and says each time which
+//! ones it is at, so that a tracker that was restarted knows what is under way. A task that is not under way
+//! any more is done if the node has the content, and has failed else.
 //!
-//! Nobody takes the place of a node that has gone before it had `replica_grace` to come back: a copy that was there a moment ago counts as
-//! awaited, be its node suspect, forgotten, gone with a goodbye, or there without the file. For as long after the tracker's start nothing
-//! is done unasked. Nothing is ever taken away. Invariants: `tasks` lists exactly the tasks of all nodes; only a proved node
-//! that consents has any; `losses` has at most `replica_losses_max` lines.
+//! Nobody takes the place of a node that has gone before it had `replica_grace` to come back: a copy that was
+//! there a moment ago counts as awaited, be its node suspect, forgotten, gone with a goodbye, or there
+//! without the file. For as long after the tracker's start nothing is done unasked. Nothing is ever taken
+//! away. Invariants: `tasks` lists exactly the tasks of all nodes; only a proved node that consents has any;
+//! `losses` has at most `replica_losses_max` lines.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::index::slot_u32;
-use super::{Node, Proof, Registry, RegistryError, SessionId};
+use super::{Node, Reachability, Registry, RegistryError, SessionId};
 use crate::logic::replication::{Holder, Keeper, Need, Share, place};
 use crate::types::{
     ContentId, ContentKey, FileName, Holding, Liveness, Query, ReplicaTask, ReplicationStatus, limits,
@@ -28,11 +30,11 @@ const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
 /// What a node keeps for others.
 #[derive(Debug, Default)]
-pub(super) struct Keeping {
+pub(super) struct ReplicaCapacity {
     /// Bytes that it has room for, those of its tasks taken off.
     room_bytes: u64,
     tasks: Vec<Task>,
-    failures: VecDeque<Failure>,
+    failures: VecDeque<CopyFailure>,
 }
 
 /// A content that the node was asked to fetch.
@@ -45,7 +47,7 @@ struct Task {
 
 /// A node could not fetch a content.
 #[derive(Debug, Clone, Copy)]
-struct Failure {
+struct CopyFailure {
     content: ContentKey,
     /// It is not asked again before that.
     until: Instant,
@@ -56,11 +58,12 @@ struct Failure {
 #[derive(Debug, Default)]
 pub(super) struct Replication {
     /// By content id and size.
-    wishes: BTreeMap<(ContentId, u64), Wish>,
+    wishes: BTreeMap<(ContentId, u64), ReplicationRequest>,
     /// By content and slot of the node.
     tasks: BTreeSet<(ContentKey, u32)>,
     is_on: bool,
-    /// The first bytes of the ids of contents of which copies have gone since the last turn, as many times as nodes have lost it.
+    /// The first bytes of the ids of contents of which copies have gone since the last turn, as many times as
+    /// nodes have lost it.
     fresh_losses: Vec<u64>,
     /// The same before that, by turn, sorted.
     losses: VecDeque<(Instant, Vec<u64>)>,
@@ -72,7 +75,7 @@ pub(super) struct Replication {
 }
 
 #[derive(Debug)]
-struct Wish {
+struct ReplicationRequest {
     copies: u32,
     name: FileName,
 }
@@ -126,12 +129,14 @@ impl Replication {
 }
 
 impl Registry {
-    /// Wishes for `copies` live copies of a content, to be kept under `name`; 0 takes the wish back. The last wish counts, but one that is
-    /// told `again` after a tracker's restart only where there is none. A new wish is seen to at once, as far as willing nodes are
-    /// there. A wish stays until it is taken back; the greater of wish and policy counts.
+    /// Wishes for `copies` live copies of a content, to be kept under `name`; 0 takes the wish back. The last
+    /// wish counts, but one that is told `again` after a tracker's restart only where there is none. A new
+    /// wish is seen to at once, as far as willing nodes are there. A wish stays until it is taken back; the
+    /// greater of wish and policy counts.
     ///
     /// # Errors
-    /// [`RegistryError::Copies`], [`RegistryError::Wishes`]; [`RegistryError::NoCopy`] for a new wish that nobody can fulfil.
+    /// [`RegistryError::Copies`], [`RegistryError::Wishes`]; [`RegistryError::NoCopy`] for a new wish that
+    /// nobody can fulfil.
     pub fn wish(
         &mut self,
         content: ContentKey,
@@ -162,7 +167,7 @@ impl Registry {
         if !again {
             self.replication.wishes.remove(&key);
         }
-        self.replication.wishes.entry(key).or_insert(Wish { copies, name });
+        self.replication.wishes.entry(key).or_insert(ReplicationRequest { copies, name });
         self.replication.is_on = true;
         let mut keepers = if again { Vec::new() } else { self.keepers() };
         Ok(self.see_to(content, &mut keepers, now).0)
@@ -190,7 +195,8 @@ impl Registry {
         self.replication.wishes.retain(|(id, _), _| is_known(*id));
     }
 
-    /// Lets time pass: looks at so many contents and gives tasks out where copies are missing. To be called several times a second.
+    /// Lets time pass: looks at so many contents and gives tasks out where copies are missing. To be called
+    /// several times a second.
     pub fn replicate(&mut self, now: Instant) {
         let grace = self.limits.replica_grace;
         self.age_losses(now);
@@ -265,8 +271,8 @@ impl Registry {
         postings.map(|(slot, entry)| self.node(slot).catalog.stored(entry).key()).collect()
     }
 
-    /// Decides about one content and gives its tasks to `keepers`, whose tasks and room are kept up to date; also says at how many nodes
-    /// it had to look.
+    /// Decides about one content and gives its tasks to `keepers`, whose tasks and room are kept up to date;
+    /// also says at how many nodes it had to look.
     fn see_to(
         &mut self,
         content: ContentKey,
@@ -300,7 +306,8 @@ impl Registry {
         Need { size_bytes: content.size_bytes, wanted, holders, departed }
     }
 
-    /// Who has what of a content or was asked to fetch it, and the name under which a live node has all of it.
+    /// Who has what of a content or was asked to fetch it, and the name under which a live node has all of
+    /// it.
     fn holders_of(&self, content: ContentKey, now: Instant) -> (Vec<Holder>, Option<FileName>) {
         let mut shares: BTreeMap<u32, Share> = BTreeMap::new();
         let mut name = None;
@@ -308,7 +315,7 @@ impl Registry {
         shares.extend(self.replication.tasks.range(tasks).map(|(_, slot)| (*slot, Share::Task)));
         for (slot, entry) in self.index.holders(&Query::Content(content.id.into()), |_| true) {
             let (node, entry) = (self.node(slot), self.node(slot).catalog.stored(entry));
-            if entry.key() != content || node.proof != Proof::Proved {
+            if entry.key() != content || node.proof != Reachability::Proved {
                 continue;
             }
             let silent = node.pulse.silent_for(now);
@@ -348,9 +355,9 @@ impl Registry {
 
 /// What a node that keeps replicas says, and is told.
 impl Registry {
-    /// A node asks for something to keep: it has room for `room_bytes` more beyond the replicas that it is fetching, which are `running`.
-    /// It is told each task once; what it was told and does not fetch any more is done or has failed. A node that does not consent, or
-    /// is not proved, is told nothing.
+    /// A node asks for something to keep: it has room for `room_bytes` more beyond the replicas that it is
+    /// fetching, which are `running`. It is told each task once; what it was told and does not fetch any more
+    /// is done or has failed. A node that does not consent, or is not proved, is told nothing.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`].
@@ -365,7 +372,7 @@ impl Registry {
         self.age_losses(now);
         let node = self.node_mut(slot);
         node.pulse.hear(now);
-        if node.proof != Proof::Proved || node.traits.replica_quota_bytes.is_none() {
+        if node.proof != Reachability::Proved || node.traits.replica_quota_bytes.is_none() {
             return Ok(Vec::new());
         }
         node.keeping.get_or_insert_default().room_bytes = room_bytes;
@@ -377,7 +384,8 @@ impl Registry {
         Ok(self.hand_out(slot, now))
     }
 
-    /// Brings the tasks of a node up to what it says that it is at. Returns true if and only if one of them has ended.
+    /// Brings the tasks of a node up to what it says that it is at. Returns true if and only if one of them
+    /// has ended.
     fn take_note(&mut self, slot: u32, running: &[ContentKey], now: Instant) -> bool {
         let keeping = self.node_mut(slot).keeping.get_or_insert_default();
         let tasks = std::mem::take(&mut keeping.tasks);
@@ -439,21 +447,21 @@ impl Registry {
     /// A node that is not proved or does not consent (any more) keeps nothing.
     pub(super) fn check_consent(&mut self, slot: u32) {
         let node = self.node_mut(slot);
-        if node.proof != Proof::Proved || node.traits.replica_quota_bytes.is_none() {
+        if node.proof != Reachability::Proved || node.traits.replica_quota_bytes.is_none() {
             let keeping = node.keeping.take();
             self.drop_tasks(slot, keeping);
         }
     }
 
     /// What a node was to do is nobody's task any more.
-    pub(super) fn drop_tasks(&mut self, slot: u32, keeping: Option<Keeping>) {
+    pub(super) fn drop_tasks(&mut self, slot: u32, keeping: Option<ReplicaCapacity>) {
         for task in keeping.into_iter().flat_map(|keeping| keeping.tasks) {
             self.replication.tasks.remove(&(task.content, slot));
         }
     }
 }
 
-impl Keeping {
+impl ReplicaCapacity {
     /// A task has ended, well or not.
     fn ended(&mut self, content: ContentKey, is_done: bool, now: Instant) {
         let before = self.failures.iter().position(|failure| failure.content == content);
@@ -463,7 +471,7 @@ impl Keeping {
         }
         let first = limits::ms(limits::REPLICA_RETRY_MS);
         let pause = before.map_or(first, |failure| (failure.pause * 2).min(LONGEST_RETRY));
-        self.failures.push_back(Failure { content, until: now + pause, pause });
+        self.failures.push_back(CopyFailure { content, until: now + pause, pause });
         if self.failures.len() > FAILURES_MAX {
             self.failures.pop_front();
         }

@@ -1,14 +1,16 @@
-//! Pages of a registration or an update on their way: checked as they come, counted against the limits, in effect only when taken.
+//! Pages of a registration or an update on their way: checked as they come, counted against the limits, in
+//! effect only when taken.
 //!
-//! Nothing here touches a catalog. Staged pages need neither proof nor an end, so they have a share of the whole limits to themselves,
-//! and who wants more than is left of it takes it from the oldest staging, those of proved nodes last: pages kept waiting keep nobody
-//! out. Invariant: once a page was refused or dropped, nothing of that session can be taken before its next hello, so
-//! that no part ever passes for the whole; `Registry::staged` is the sum of all stagings.
+//! Nothing here touches a catalog. Staged pages need neither proof nor an end, so they have a share of the
+//! whole limits to themselves, and who wants more than is left of it takes it from the oldest staging, those
+//! of proved nodes last: pages kept waiting keep nobody out. Invariant: once a page was refused or dropped,
+//! nothing of that session can be taken before its next hello, so that no part ever passes for the whole;
+//! `Registry::staged` is the sum of all stagings.
 
 use std::time::Instant;
 
 use super::index::Stored;
-use super::{Proof, Registry, RegistryError, Session, SessionId};
+use super::{Reachability, Registry, RegistryError, Session, SessionId};
 use crate::types::{Attribute, FileEntry, FileName, Geometry, Holding};
 
 /// Pages that are not in effect yet.
@@ -22,7 +24,8 @@ pub(super) enum Staging {
         changes: Vec<Change>,
         size: Staged,
     },
-    /// A page was refused or dropped. Nothing more is taken before the next hello: what follows would be put in effect without it.
+    /// A page was refused or dropped. Nothing more is taken before the next hello: what follows would be put
+    /// in effect without it.
     Broken,
 }
 
@@ -105,10 +108,12 @@ impl Change {
 }
 
 impl Registry {
-    /// Takes a page of a whole catalog. Not in effect before [`Registry::commit_register`]. Attributes are checked and not kept.
+    /// Takes a page of a whole catalog. Not in effect before [`Registry::commit_register`]. Attributes are
+    /// checked and not kept.
     ///
     /// # Errors
-    /// Any limit or rule on entries. Everything staged is dropped then, and the session must say hello before it stages again.
+    /// Any limit or rule on entries. Everything staged is dropped then, and the session must say hello before
+    /// it stages again.
     pub fn stage_register(
         &mut self,
         session: SessionId,
@@ -118,8 +123,8 @@ impl Registry {
         self.stage(session, PageKind::Register, Vec::new(), entries, now)
     }
 
-    /// Takes a page of changes to a registered catalog: first the names `removed`, then the entries `added`, which replace those of
-    /// the same name. Not in effect before [`Registry::commit_update`].
+    /// Takes a page of changes to a registered catalog: first the names `removed`, then the entries `added`,
+    /// which replace those of the same name. Not in effect before [`Registry::commit_update`].
     ///
     /// # Errors
     /// As for [`Registry::stage_register`], and [`RegistryError::NotRegistered`].
@@ -205,11 +210,12 @@ impl Registry {
         added.iter().try_for_each(check_entry)
     }
 
-    /// Drops the oldest stagings, those of proved nodes last, until the page has room; refused if the session's own is the next.
+    /// Drops the oldest stagings, those of proved nodes last, until the page has room; refused if the
+    /// session's own is the next.
     fn make_room(&mut self, session: SessionId, page: Staged) -> Result<(), RegistryError> {
         while !self.has_room(page) {
             let rank = |id: &SessionId, known: &Session| {
-                let is_proved = known.node.is_some_and(|slot| self.node(slot).proof == Proof::Proved);
+                let is_proved = known.node.is_some_and(|slot| self.node(slot).proof == Reachability::Proved);
                 match &known.staging {
                     Staging::Pages { begun, .. } => Some((is_proved, *begun)),
                     _ => (*id == session).then_some((is_proved, u64::MAX)),

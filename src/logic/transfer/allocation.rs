@@ -1,23 +1,24 @@
 //! Who is to have how many of the missing pieces: the selection rule where some sources have a part only.
 //!
-//! A function of what is missing and of who has what. Nobody is given more than it has, and each piece that anybody has is had by one who
-//! is given something.
+//! A function of what is missing and of who has what. Nobody is given more than it has, and each piece that
+//! anybody has is had by one who is given something.
 
-use crate::logic::select::{Sharer, share_out};
+use crate::logic::select::{WeightedSource, share_out};
 use crate::types::{Millis, PieceSet};
 
 /// A source that may be given pieces.
 #[derive(Debug)]
-pub(super) struct Holder<'a> {
-    pub(super) sharer: Sharer,
+pub(super) struct PieceHolder<'a> {
+    pub(super) sharer: WeightedSource,
     /// What it has; `None`: everything.
     pub(super) has: Option<&'a PieceSet>,
 }
 
-/// How many of the `missing` pieces each of `holders`, best first, is to have. Where all have everything this is [`share_out`].
-pub(super) fn shares(missing: &PieceSet, holders: &[Holder<'_>], weight: Millis) -> Vec<u64> {
+/// How many of the `missing` pieces each of `holders`, best first, is to have. Where all have everything this
+/// is [`share_out`].
+pub(super) fn shares(missing: &PieceSet, holders: &[PieceHolder<'_>], weight: Millis) -> Vec<u64> {
     let Some(parts) = united(holders.iter().filter_map(|holder| holder.has)) else {
-        let sharers: Vec<Sharer> = holders.iter().map(|holder| holder.sharer).collect();
+        let sharers: Vec<WeightedSource> = holders.iter().map(|holder| holder.sharer).collect();
         return share_out(missing.len() as u64, &sharers, weight);
     };
     let mut shares = vec![0; holders.len()];
@@ -48,7 +49,8 @@ pub(super) fn shares(missing: &PieceSet, holders: &[Holder<'_>], weight: Millis)
         among = fit.into_iter().map(|(index, _)| index).collect();
     }
 
-    // The near ones may have the same pieces: what nobody has who was given something is for the best one that has it.
+    // The near ones may have the same pieces: what nobody has who was given something is for the best one
+    // that has it.
     let given = holders.iter().zip(&shares).filter(|(_, share)| **share > 0);
     let mut rest = given.fold(missing.clone(), |rest, (holder, _)| beside(&rest, holder.has));
     for (holder, share) in holders.iter().zip(&mut shares) {
@@ -65,15 +67,15 @@ pub(super) fn shares(missing: &PieceSet, holders: &[Holder<'_>], weight: Millis)
 fn by_rule(
     count: u64,
     among: &[usize],
-    holders: &[Holder<'_>],
+    holders: &[PieceHolder<'_>],
     shares: &[u64],
     weight: Millis,
 ) -> Vec<(usize, u64)> {
     let sharer = |index: &usize| {
         let sharer = holders[*index].sharer;
-        Sharer { load: sharer.load + shares[*index], ..sharer }
+        WeightedSource { load: sharer.load + shares[*index], ..sharer }
     };
-    let sharers: Vec<Sharer> = among.iter().map(sharer).collect();
+    let sharers: Vec<WeightedSource> = among.iter().map(sharer).collect();
     among.iter().copied().zip(share_out(count, &sharers, weight)).collect()
 }
 
@@ -105,9 +107,9 @@ mod tests {
 
     const WEIGHT: Millis = Millis::from_ms(10);
 
-    fn sharer(number: usize, latency_ms: u64, load: u64) -> Sharer {
+    fn sharer(number: usize, latency_ms: u64, load: u64) -> WeightedSource {
         let endpoint = SocketAddr::from(([127, 0, 0, 1], 5000 + number as u16));
-        Sharer { endpoint, latency: Millis::from_ms(latency_ms), load }
+        WeightedSource { endpoint, latency: Millis::from_ms(latency_ms), load }
     }
 
     fn set(count: u32, pieces: impl IntoIterator<Item = u32>) -> PieceSet {
@@ -124,7 +126,7 @@ mod tests {
             .iter()
             .zip(&has)
             .enumerate()
-            .map(|(number, ((latency, _), has))| Holder {
+            .map(|(number, ((latency, _), has))| PieceHolder {
                 sharer: sharer(number, *latency, 0),
                 has: has.as_ref(),
             })
@@ -165,7 +167,7 @@ mod tests {
             let mut holders: Vec<_> = has
                 .iter()
                 .enumerate()
-                .map(|(number, has)| Holder {
+                .map(|(number, has)| PieceHolder {
                     sharer: sharer(number, rng.random_range(0..500), rng.random_range(0..3)),
                     has: has.as_ref(),
                 })
@@ -173,7 +175,7 @@ mod tests {
             holders.sort_by_key(|holder| (holder.sharer.score(WEIGHT), holder.sharer.latency));
             let shares = shares(&missing, &holders, WEIGHT);
 
-            let had = |piece: u32, holder: &Holder<'_>| holder.has.is_none_or(|has| has.contains(piece));
+            let had = |piece: u32, holder: &PieceHolder<'_>| holder.has.is_none_or(|has| has.contains(piece));
             let wanted = || (0..count).filter(|piece| missing.contains(*piece));
             let mut can_be_had = 0;
             for piece in wanted().filter(|piece| holders.iter().any(|holder| had(*piece, holder))) {
@@ -186,7 +188,7 @@ mod tests {
                 assert!(*share <= has, "round {round}: {share} of {has}");
             }
             assert!(shares.iter().sum::<u64>() >= can_be_had, "round {round}");
-            let full = |holder: &&Holder<'_>| holder.has.is_none();
+            let full = |holder: &&PieceHolder<'_>| holder.has.is_none();
             let only_full = wanted()
                 .filter(|piece| !holders.iter().any(|holder| holder.has.is_some() && had(*piece, holder)))
                 .count() as u64;

@@ -1,18 +1,20 @@
-//! What the machine makes of what has happened: who has what, which piece is how far, who has failed and who is to blame.
+//! What the machine makes of what has happened: who has what, which piece is how far, who has failed and who
+//! is to blame.
 //!
-//! It asks nobody for anything and ends no round: that is decided afterwards, when all that has happened is known.
+//! It asks nobody for anything and ends no round: that is decided afterwards, when all that has happened is
+//! known.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::pieces::State;
-use super::sources::Failure;
+use super::sources::SourceFailure;
 use super::{Action, Event, Phase, Ranked, Transfer};
 use crate::types::{PieceSet, limits};
 
 impl Transfer {
-    /// Takes in what has happened. Void are failures and byte counts of a source that is not in use, verdicts on a piece that is not being
-    /// verified, and everything about sources that no ranking has named.
+    /// Takes in what has happened. Void are failures and byte counts of a source that is not in use, verdicts
+    /// on a piece that is not being verified, and everything about sources that no ranking has named.
     pub fn on_event(&mut self, now: Instant, event: Event) {
         if self.phase == Phase::Ended {
             return;
@@ -61,8 +63,8 @@ impl Transfer {
         self.roster.refresh(now, ranked, &self.pieces);
     }
 
-    /// Sources that have failed are tried again if this search opens a round, or, but for those to blame, while nobody else has anything
-    /// for us yet.
+    /// Sources that have failed are tried again if this search opens a round, or, but for those to blame,
+    /// while nobody else has anything for us yet.
     fn search_has_ended(&mut self, now: Instant) {
         if self.phase == Phase::Searching {
             self.roster.forgive();
@@ -80,8 +82,8 @@ impl Transfer {
         }
     }
 
-    /// A source does not have a piece that it was asked for. A partial one may have begun anew: it is taken to have nothing until it tells
-    /// again, but not without end. One that has everything has failed.
+    /// A source does not have a piece that it was asked for. A partial one may have begun anew: it is taken
+    /// to have nothing until it tells again, but not without end. One that has everything has failed.
     fn take_lack(&mut self, now: Instant, endpoint: SocketAddr, piece: u32) {
         let Some(source) = self.roster.get_mut(endpoint) else { return };
         let Some(wire) = source.wire.as_mut().filter(|wire| wire.is_asked(piece)) else { return };
@@ -100,7 +102,7 @@ impl Transfer {
             self.fail(endpoint, why, false);
         } else if is_news && refusals == 1 {
             // For the user, if nobody can deliver in the end.
-            self.roster.record(Failure { source: endpoint, why, by_digest: false });
+            self.roster.record(SourceFailure { source: endpoint, why, by_digest: false });
         }
     }
 
@@ -132,7 +134,7 @@ impl Transfer {
     fn fail(&mut self, endpoint: SocketAddr, why: String, by_digest: bool) {
         if let Some(source) = self.roster.get_mut(endpoint) {
             source.has_failed = true;
-            self.roster.record(Failure { source: endpoint, why: why.clone(), by_digest });
+            self.roster.record(SourceFailure { source: endpoint, why: why.clone(), by_digest });
             self.close(endpoint, Some(why));
         }
     }
@@ -141,7 +143,7 @@ impl Transfer {
     fn blame(&mut self, endpoint: SocketAddr, why: String) {
         let Some(source) = self.roster.get_mut(endpoint) else { return };
         source.wrong_pieces += 1;
-        self.roster.record(Failure { source: endpoint, why: why.clone(), by_digest: true });
+        self.roster.record(SourceFailure { source: endpoint, why: why.clone(), by_digest: true });
         self.close(endpoint, Some(why));
     }
 

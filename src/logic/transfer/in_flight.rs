@@ -1,7 +1,8 @@
-//! What is under way with one source in use: the pieces asked of it, how fast it delivers, how many more it may be asked for.
+//! What is under way with one source in use: the pieces asked of it, how fast it delivers, how many more it
+//! may be asked for.
 //!
-//! Its rate is measured on a clock that stands still while nothing is asked of it, or while its bytes wait for room at our side, so that
-//! neither being idle nor our being busy is ever taken for its being slow.
+//! Its rate is measured on a clock that stands still while nothing is asked of it, or while its bytes wait
+//! for room at our side, so that neither being idle nor our being busy is ever taken for its being slow.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,8 +13,9 @@ use crate::types::{Millis, limits};
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// Samples kept of a window; more would be exacter than anything here needs.
 const SAMPLES: u32 = 20;
-/// What is on the wire covers at least this long: a piece that arrives is answered by the next request only after its thread, the
-/// machine and the other end's front have had their turns, which no ping sees and which takes long where many share a processor.
+/// What is on the wire covers at least this long: a piece that arrives is answered by the next request only
+/// after its thread, the machine and the other end's front have had their turns, which no ping sees and which
+/// takes long where many share a processor.
 const TURNAROUND: Duration = Duration::from_millis(50);
 /// The current piece and the next one.
 const DEPTH_MIN: usize = 2;
@@ -36,7 +38,8 @@ pub(super) struct Wire {
     waits_for_us: bool,
     /// Of `bytes`, those that came in a time that does not count for its rate.
     uncounted: u64,
-    /// How long something had been asked of it before `busy_since`, without the time in which it waited for us.
+    /// How long something had been asked of it before `busy_since`, without the time in which it waited for
+    /// us.
     busy_before: Duration,
     /// Since when something has been asked of it, or since bytes were last told of, if that was later.
     busy_since: Option<Instant>,
@@ -112,8 +115,8 @@ impl Wire {
         }
     }
 
-    /// `bytes` have arrived since it was opened. Of the time since this was last said neither length nor bytes count if at its beginning or
-    /// its end they waited for us: nobody knows for how much of it.
+    /// `bytes` have arrived since it was opened. Of the time since this was last said neither length nor
+    /// bytes count if at its beginning or its end they waited for us: nobody knows for how much of it.
     pub(super) fn receive(&mut self, now: Instant, bytes: u64, held_back: Duration, waits_for_us: bool) {
         let has_waited = self.waits_for_us || waits_for_us;
         let new = bytes.saturating_sub(self.bytes);
@@ -134,7 +137,8 @@ impl Wire {
         self.long.push(self.crawl_window(), busy, self.counted());
     }
 
-    /// Bytes per second of the last second in which something was asked of it; `None` before the first byte that counts.
+    /// Bytes per second of the last second in which something was asked of it; `None` before the first byte
+    /// that counts.
     pub(super) fn rate(&self, now: Instant) -> Option<u64> {
         if self.counted() == 0 {
             return None;
@@ -165,7 +169,8 @@ impl Wire {
             && self.counted().saturating_sub(base_bytes) < expected
     }
 
-    /// When `piece` may be expected, from now; `None` if it was not asked for. While no byte has come, what it has been waited for.
+    /// When `piece` may be expected, from now; `None` if it was not asked for. While no byte has come, what
+    /// it has been waited for.
     pub(super) fn time_left(
         &self,
         now: Instant,
@@ -182,7 +187,8 @@ impl Wire {
         Some(time_for(bytes, rate).saturating_add(latency.into()))
     }
 
-    /// How long one piece would take if it were asked now, nothing else being asked; `None` before the first byte.
+    /// How long one piece would take if it were asked now, nothing else being asked; `None` before the first
+    /// byte.
     pub(super) fn time_for_one(
         &self,
         now: Instant,
@@ -192,7 +198,8 @@ impl Wire {
         Some(time_for(piece_len_bytes, self.rate(now)?).saturating_add(latency.into()))
     }
 
-    /// For how long it has owed us a byte, beyond what is held back on purpose; it owes none while what it sent waits for us.
+    /// For how long it has owed us a byte, beyond what is held back on purpose; it owes none while what it
+    /// sent waits for us.
     pub(super) fn silence(&self, now: Instant) -> Duration {
         let Some((_, asked_at)) = self.asked.first().filter(|_| !self.waits_for_us) else {
             return Duration::ZERO;

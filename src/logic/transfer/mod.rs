@@ -1,11 +1,14 @@
-//! One download from many sources as a machine: which source to ask for which piece, whom to open and leave, when to search, when to end.
+//! One download from many sources as a machine: which source to ask for which piece, whom to open and leave,
+//! when to search, when to end.
 //!
-//! It is told what happened and says what to do; it moves no byte and waits for nothing. A missing piece belongs to nobody: on each look
-//! all of them are shared out anew by the selection rule, so that they move freely as scores change. Done pieces are never asked for again,
-//! and no piece is asked of more than two sources at once.
+//! It is told what happened and says what to do; it moves no byte and waits for nothing. A missing piece
+//! belongs to nobody: on each look all of them are shared out anew by the selection rule, so that they move
+//! freely as scores change. Done pieces are never asked for again, and no piece is asked of more than two
+//! sources at once.
 //!
-//! A partial source is asked only for pieces that it has told of, and makes room when others have what nobody in use has. Others are
-//! asked for what no partial source has, and at random, so that those who fetch a content together come to have different pieces.
+//! A partial source is asked only for pieces that it has told of, and makes room when others have what nobody
+//! in use has. Others are asked for what no partial source has, and at random, so that those who fetch a
+//! content together come to have different pieces.
 
 mod allocation;
 mod events;
@@ -21,16 +24,16 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use self::allocation::Holder;
+use self::allocation::PieceHolder;
 use self::in_flight::Wire;
 use self::pieces::{Pieces, State};
-use self::sources::{Roster, Source};
+use self::sources::{Source, Sources};
 use crate::logic::backoff::retry_pause;
-use crate::logic::select::Sharer;
+use crate::logic::select::WeightedSource;
 use crate::types::{Millis, PieceSet, limits};
 
 pub use self::interface::{Action, Event, Plan, Ranked};
-pub use self::sources::Failure;
+pub use self::sources::SourceFailure;
 
 /// In the end game a piece is asked of a second source if it is expected there so many times sooner ...
 const HEDGE_GAIN: u32 = 2;
@@ -40,7 +43,8 @@ const HEDGE_GAIN_MIN: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_secs(1);
 /// The same in the end game.
 const LOOK_AT_END: Duration = Duration::from_millis(100);
-/// A source of which nothing has been asked for so long, while pieces are missing, is left: before its end does that.
+/// A source of which nothing has been asked for so long, while pieces are missing, is left: before its end
+/// does that.
 const REST: Duration = Duration::from_millis(limits::IDLE_DEADLINE_MS / 2);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +63,7 @@ enum Phase {
 pub struct Transfer {
     pieces: Pieces,
     piece_len_bytes: u64,
-    roster: Roster,
+    roster: Sources,
     rng: SmallRng,
     sources_max: usize,
     load_weight: Millis,
@@ -81,7 +85,7 @@ impl Transfer {
         let Plan { pieces, piece_len_bytes, marked, first_piece, seed, sources_max, load_weight, retries } =
             plan;
         let pieces = Pieces::new(pieces, &marked, first_piece);
-        let mut roster = Roster::new();
+        let mut roster = Sources::new();
         roster.refresh(now, ranked, &pieces);
         Transfer {
             pieces,
@@ -122,7 +126,8 @@ impl Transfer {
         }
     }
 
-    /// True if bytes of this piece that arrive now are worth verifying: it is neither done nor being verified.
+    /// True if bytes of this piece that arrive now are worth verifying: it is neither done nor being
+    /// verified.
     pub fn wants(&self, piece: u32) -> bool {
         matches!(self.pieces.state(piece), Some(State::Missing | State::Asked))
     }
@@ -148,7 +153,7 @@ impl Transfer {
     }
 
     /// The latest failed tries, at most 64, oldest first.
-    pub fn failures(&self) -> &[Failure] {
+    pub fn failures(&self) -> &[SourceFailure] {
         self.roster.failures()
     }
 
@@ -232,8 +237,9 @@ impl Transfer {
         }
     }
 
-    /// Shares out the missing pieces among all sources that may have some, opens those of them that are not in use, best first, until there
-    /// are `sources_max`, and asks each in use for as much of its share as it has room for.
+    /// Shares out the missing pieces among all sources that may have some, opens those of them that are not
+    /// in use, best first, until there are `sources_max`, and asks each in use for as much of its share as it
+    /// has room for.
     fn open_and_ask(&mut self, now: Instant) {
         if self.pieces.missing() == 0 {
             return;
@@ -268,17 +274,20 @@ impl Transfer {
         // What waits for a stalled one goes to others, if they have it.
         let has_other = self.roster.others_suffice(&self.pieces, |_, source| stalls(source));
         let eligible = self.roster.eligible(&self.pieces).filter(|(endpoint, source)| of(*endpoint, source));
-        let mut holders: Vec<Holder<'_>> = eligible
+        let mut holders: Vec<PieceHolder<'_>> = eligible
             .filter(|(_, source)| !has_other || !stalls(source))
-            .map(|(endpoint, source)| Holder { sharer: source.sharer(endpoint), has: source.has.as_ref() })
+            .map(|(endpoint, source)| PieceHolder {
+                sharer: source.sharer(endpoint),
+                has: source.has.as_ref(),
+            })
             .collect();
         holders.sort_by_key(|holder| self.first_score(&holder.sharer));
         let shares = allocation::shares(self.pieces.all_missing(), &holders, self.load_weight);
         holders.iter().map(|holder| holder.sharer.endpoint).zip(shares).collect()
     }
 
-    /// The source to be used next: the best that is to have something; for the last place one that has what nobody in use has, if there is
-    /// such a one.
+    /// The source to be used next: the best that is to have something; for the last place one that has what
+    /// nobody in use has, if there is such a one.
     fn next_to_open(&self, now: Instant) -> Option<SocketAddr> {
         let in_use = self.sources_in_use();
         if in_use >= self.sources_max && self.roster.in_use().all(|(_, source, _)| source.has.is_none()) {
@@ -294,7 +303,8 @@ impl Transfer {
         is_last.then(unique).flatten().or(Some(best))
     }
 
-    /// Who in use makes room for `next`: the worst that has no missing piece, or none of its own if `next` has one that nobody in use has.
+    /// Who in use makes room for `next`: the worst that has no missing piece, or none of its own if `next`
+    /// has one that nobody in use has.
     fn spare_for(&self, next: SocketAddr) -> Option<SocketAddr> {
         let adds = self.adds(next);
         let is_spare = |endpoint: SocketAddr, has: &PieceSet| match adds {
@@ -321,8 +331,9 @@ impl Transfer {
         others.fold(missing, |missing, (_, source, _)| allocation::beside(&missing, source.has.as_ref()))
     }
 
-    /// The missing piece that this source is to be asked for; `elsewhere`: what partial sources have. Those who fetch together know the
-    /// same of each other and would take the same pieces in whatever order; so each takes any one, with equal chances.
+    /// The missing piece that this source is to be asked for; `elsewhere`: what partial sources have. Those
+    /// who fetch together know the same of each other and would take the same pieces in whatever order; so
+    /// each takes any one, with equal chances.
     fn next_piece_of(&mut self, endpoint: SocketAddr, elsewhere: Option<&PieceSet>) -> Option<u32> {
         match (&self.roster.get(endpoint)?.has, elsewhere) {
             (Some(has), _) => self.pieces.next_missing_of(has),
@@ -335,12 +346,12 @@ impl Transfer {
     }
 
     /// The order of the selection rule.
-    fn first_score(&self, sharer: &Sharer) -> (Millis, Millis, SocketAddr) {
+    fn first_score(&self, sharer: &WeightedSource) -> (Millis, Millis, SocketAddr) {
         (sharer.score(self.load_weight), sharer.latency, sharer.endpoint)
     }
 
-    /// The end game: idle sources are asked for what is expected much later from another, the worst of it first. Where no source in use is
-    /// idle, one more is opened for what comes from a silent one.
+    /// The end game: idle sources are asked for what is expected much later from another, the worst of it
+    /// first. Where no source in use is idle, one more is opened for what comes from a silent one.
     fn ask_twice(&mut self, now: Instant) {
         let piece_len = self.piece_len_bytes;
         let mut idle: Vec<(SocketAddr, Option<Duration>)> = self
@@ -369,7 +380,8 @@ impl Transfer {
         }
     }
 
-    /// The piece on the wire that is expected last, of those that `second` has and that are worth asking of it if it needs `time` for one.
+    /// The piece on the wire that is expected last, of those that `second` has and that are worth asking of
+    /// it if it needs `time` for one.
     fn worst_piece(&self, now: Instant, second: SocketAddr, time: Option<Duration>) -> Option<u32> {
         let second = self.roster.get(second)?;
         let mut worst = None;
@@ -414,8 +426,8 @@ impl Transfer {
         }
     }
 
-    /// Nobody can be asked for anything and nothing is being verified. A round that brought something gives the retries back: a source that
-    /// breaks off every time still gets us to the end.
+    /// Nobody can be asked for anything and nothing is being verified. A round that brought something gives
+    /// the retries back: a source that breaks off every time still gets us to the end.
     fn end_round(&mut self, now: Instant) {
         let in_use: Vec<_> = self.roster.in_use().map(|(endpoint, ..)| endpoint).collect();
         in_use.into_iter().for_each(|endpoint| self.close(endpoint, None));
@@ -435,7 +447,8 @@ impl Transfer {
     }
 }
 
-/// True if a source has owed us a byte for so long that others are asked for what it was to send; in the end game even one of unknown rate.
+/// True if a source has owed us a byte for so long that others are asked for what it was to send; in the end
+/// game even one of unknown rate.
 fn is_stalled(wire: &Wire, now: Instant) -> bool {
     wire.silence(now) >= limits::ms(limits::SOURCE_STALL_MS)
 }

@@ -1,7 +1,7 @@
 //! The state of every piece: missing -> asked -> arrived -> done, or back to missing.
 //!
-//! Knows who sent what is being verified, not who is asked for what. One byte and two bits a piece; counts and sets always agree with the
-//! states.
+//! Knows who sent what is being verified, not who is asked for what. One byte and two bits a piece; counts
+//! and sets always agree with the states.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -37,7 +37,8 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// `count` pieces, `marked` arrived from nobody, the others missing. What `marked` names twice or beyond the end is void.
+    /// `count` pieces, `marked` arrived from nobody, the others missing. What `marked` names twice or beyond
+    /// the end is void.
     pub(super) fn new(count: u32, marked: &[u32], first: u32) -> Pieces {
         let mut pieces = Pieces {
             states: vec![State::Missing; count as usize],
@@ -128,7 +129,8 @@ impl Pieces {
         self.senders.remove(&piece)
     }
 
-    /// An arrived piece is wrong; who sent it, if a source did. `is_asked`: another source has been asked for it and may still send it.
+    /// An arrived piece is wrong; who sent it, if a source did. `is_asked`: another source has been asked for
+    /// it and may still send it.
     pub(super) fn reject(&mut self, piece: u32, is_asked: bool) -> Option<SocketAddr> {
         self.set(piece, if is_asked { State::Asked } else { State::Missing });
         self.senders.remove(&piece)

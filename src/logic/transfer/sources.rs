@@ -1,6 +1,8 @@
-//! The known sources of one download: what the last ranking says of each, its marks in this round, and every failure so far.
+//! The known sources of one download: what the last ranking says of each, its marks in this round, and every
+//! failure so far.
 //!
-//! A mark (failed, wrong pieces, refusals) holds until the round ends. A source that sent a wrong piece comes after all that did not.
+//! A mark (failed, wrong pieces, refusals) holds until the round ends. A source that sent a wrong piece comes
+//! after all that did not.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +12,7 @@ use super::Ranked;
 use super::allocation::united;
 use super::in_flight::Wire;
 use super::pieces::Pieces;
-use crate::logic::select::Sharer;
+use crate::logic::select::WeightedSource;
 use crate::types::{Millis, PieceSet, limits};
 
 /// Failures kept; older ones are forgotten.
@@ -22,7 +24,7 @@ const GROWS_WITHIN: Duration = Duration::from_secs(30);
 
 /// One try of a source that came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct SourceFailure {
     pub source: SocketAddr,
     pub why: String,
     /// True if it was digests that did not match.
@@ -72,9 +74,9 @@ impl Source {
     }
 
     /// As the selection rule sees it.
-    pub(super) fn sharer(&self, endpoint: SocketAddr) -> Sharer {
+    pub(super) fn sharer(&self, endpoint: SocketAddr) -> WeightedSource {
         let asked = self.wire.as_ref().map_or(0, |wire| wire.asked().len() as u64);
-        Sharer { endpoint, latency: self.latency, load: self.load + asked }
+        WeightedSource { endpoint, latency: self.latency, load: self.load + asked }
     }
 
     fn is_marked(&self) -> bool {
@@ -84,22 +86,23 @@ impl Source {
 
 /// All known sources.
 #[derive(Debug)]
-pub(super) struct Roster {
+pub(super) struct Sources {
     sources: BTreeMap<SocketAddr, Source>,
-    failures: Vec<Failure>,
-    /// The most pieces that each partial source has ever told of: who comes back with what it had brings no news.
+    failures: Vec<SourceFailure>,
+    /// The most pieces that each partial source has ever told of: who comes back with what it had brings no
+    /// news.
     most_told: BTreeMap<SocketAddr, usize>,
     /// When a partial source last told of more than ever before.
     grew_at: Option<Instant>,
 }
 
-impl Roster {
-    pub(super) fn new() -> Roster {
-        Roster { sources: BTreeMap::new(), failures: Vec::new(), most_told: BTreeMap::new(), grew_at: None }
+impl Sources {
+    pub(super) fn new() -> Sources {
+        Sources { sources: BTreeMap::new(), failures: Vec::new(), most_told: BTreeMap::new(), grew_at: None }
     }
 
-    /// Takes in a new ranking. A source in use that it does not name stays in use; other ones are forgotten unless they are marked or have
-    /// sent something that is being verified.
+    /// Takes in a new ranking. A source in use that it does not name stays in use; other ones are forgotten
+    /// unless they are marked or have sent something that is being verified.
     pub(super) fn refresh(&mut self, now: Instant, ranked: Vec<Ranked>, pieces: &Pieces) {
         for source in self.sources.values_mut() {
             source.is_offered = false;
@@ -129,7 +132,8 @@ impl Roster {
                 || (source.is_marked() && !is_crowded)
                 || pieces.is_sender(*endpoint)
         });
-        // A mark is small, a set is not: what those have whom nobody names any more is told anew when somebody does.
+        // A mark is small, a set is not: what those have whom nobody names any more is told anew when
+        // somebody does.
         for source in self.sources.values_mut().filter(|source| !source.is_offered && source.wire.is_none()) {
             source.has = None;
         }
@@ -185,8 +189,8 @@ impl Roster {
         self.sources.get_mut(&endpoint)?.wire.as_mut()
     }
 
-    /// Those that may be asked for pieces now, in use or not: the usable ones that sent no wrong piece, if they suffice, else all usable
-    /// ones.
+    /// Those that may be asked for pieces now, in use or not: the usable ones that sent no wrong piece, if
+    /// they suffice, else all usable ones.
     pub(super) fn eligible(&self, pieces: &Pieces) -> impl Iterator<Item = (SocketAddr, &Source)> {
         let is_any_blamed = self.sources.values().any(|source| source.wrong_pieces > 0);
         let only_clean = is_any_blamed && self.clean_suffice(pieces);
@@ -196,18 +200,21 @@ impl Roster {
             .map(|(endpoint, source)| (*endpoint, source))
     }
 
-    /// True if the usable sources that have sent no wrong piece have together all that is missing or may be missing again.
+    /// True if the usable sources that have sent no wrong piece have together all that is missing or may be
+    /// missing again.
     pub(super) fn clean_suffice(&self, pieces: &Pieces) -> bool {
         suffice(self.sources.values().filter(|source| source.is_usable() && source.wrong_pieces == 0), pieces)
     }
 
-    /// What partial sources that are there and sent no wrong piece have together, of use or not; `None`: there are none.
+    /// What partial sources that are there and sent no wrong piece have together, of use or not; `None`:
+    /// there are none.
     pub(super) fn elsewhere(&self) -> Option<PieceSet> {
         let there = self.sources.values().filter(|source| source.is_there() && source.wrong_pieces == 0);
         united(there.filter_map(|source| source.has.as_ref()))
     }
 
-    /// True if those that may be asked, without those that are `out`, have together all that is missing or may be missing again.
+    /// True if those that may be asked, without those that are `out`, have together all that is missing or
+    /// may be missing again.
     pub(super) fn others_suffice(&self, pieces: &Pieces, out: impl Fn(SocketAddr, &Source) -> bool) -> bool {
         let others = self.eligible(pieces).filter(|(endpoint, source)| !out(*endpoint, source));
         suffice(others.map(|(_, source)| source), pieces)
@@ -219,13 +226,14 @@ impl Roster {
         self.grew_at.filter(|_| is_there).map(|at| at + GROWS_WITHIN)
     }
 
-    /// Nobody has anything for us: for the user, the partial source that has most is named, if one has not failed.
+    /// Nobody has anything for us: for the user, the partial source that has most is named, if one has not
+    /// failed.
     pub(super) fn record_what_was_not_enough(&mut self) {
         let parts = self.sources.iter().filter(|(_, source)| source.is_free() && !source.is_marked());
         let parts = parts.filter_map(|(endpoint, source)| Some((source.has.as_ref()?, *endpoint)));
         if let Some((has, source)) = parts.max_by_key(|(has, _)| has.len()) {
             let why = format!("has {} of {} pieces, none that is missing here", has.len(), has.count());
-            self.record(Failure { source, why, by_digest: false });
+            self.record(SourceFailure { source, why, by_digest: false });
         }
     }
 
@@ -239,7 +247,7 @@ impl Roster {
         self.in_use().filter(|(_, _, wire)| wire.is_asked(piece)).count()
     }
 
-    pub(super) fn record(&mut self, failure: Failure) {
+    pub(super) fn record(&mut self, failure: SourceFailure) {
         if self.failures.len() == FAILURES_MAX {
             self.failures.remove(0);
         }
@@ -251,7 +259,7 @@ impl Roster {
         self.sources.iter().filter(|(_, source)| source.is_marked()).map(|(endpoint, _)| *endpoint)
     }
 
-    pub(super) fn failures(&self) -> &[Failure] {
+    pub(super) fn failures(&self) -> &[SourceFailure] {
         &self.failures
     }
 }

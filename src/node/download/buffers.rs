@@ -1,7 +1,7 @@
 //! The piece buffers of one download: so many and no more, whoever holds them.
 //!
-//! A buffer goes home when it is dropped, wherever that happens, so that none is lost with a thread that fails. The one that came home
-//! last is lent first: it is the likeliest to be in a processor's cache still.
+//! A buffer goes home when it is dropped, wherever that happens, so that none is lost with a thread that
+//! fails. The one that came home last is lent first: it is the likeliest to be in a processor's cache still.
 
 use std::sync::Arc;
 
@@ -35,8 +35,8 @@ pub(super) struct Buffer {
 }
 
 impl Buffers {
-    /// This download's part of the process's buffers, or one more than the content has pieces where those are fewer: a second source can
-    /// then be tried for the last one. They take memory once they are used.
+    /// This download's part of the process's buffers, or one more than the content has pieces where those are
+    /// fewer: a second source can then be tried for the last one. They take memory once they are used.
     pub(super) fn of(geometry: &Geometry) -> Buffers {
         let part_bytes = limits::PIECE_BUFFERS_MAX_BYTES / limits::DOWNLOADS_AT_ONCE as u64;
         let pieces = geometry.count().map_or(u64::MAX, u64::from);

@@ -1,7 +1,8 @@
-//! Drives one `Transfer`: carries its actions out and tells it what has happened. The one thread that writes to the part.
+//! Drives one `Transfer`: carries its actions out and tells it what has happened. The one thread that writes
+//! to the part.
 //!
-//! Everything comes to it as a [`Report`]: pieces from the source threads, verdicts from the verifier, the piece list, new rankings. It
-//! waits for these and for the clock, and for nothing else but the disk.
+//! Everything comes to it as a [`SourceMessage`]: pieces from the source threads, verdicts from the verifier,
+//! the piece list, new rankings. It waits for these and for the clock, and for nothing else but the disk.
 
 mod holders;
 
@@ -15,18 +16,18 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::buffers::Buffers;
-use super::offering::Offering;
-use super::peer::{Asker, Fault};
+use super::offering::PartialAnnouncer;
+use super::peer::{Asker, SourceError};
 use super::piece_list::{self, Giver, Next, PieceList};
 use super::refresh::Refresh;
-use super::report::Report;
-use super::search::Parts;
+use super::report::SourceMessage;
+use super::search::HeldPieces;
 use super::sources::Sources;
 use super::verifier::{self, Arrival, Checked, Verifier};
 use crate::logic::select::{Candidate, Rating};
-use crate::logic::transfer::{Action, Event, Failure, Plan, Transfer};
+use crate::logic::transfer::{Action, Event, Plan, SourceFailure, Transfer};
 use crate::node::api::{DownloadRequest, Progress};
-use crate::node::context::Engine;
+use crate::node::context::Context;
 use crate::proto::peer::PeerRefusal;
 use crate::rt::{How, Stop, Threads, clock};
 use crate::store::{Partial, PartialError, Record};
@@ -49,9 +50,9 @@ pub(super) struct Fetched {
 /// Why not every piece could be written.
 #[derive(Debug)]
 pub(super) enum FetchError {
-    AllFailed(Vec<Failure>),
+    AllFailed(Vec<SourceFailure>),
     /// Nobody has the content any more, and the name means something else now.
-    Replaced(Vec<Failure>),
+    Replaced(Vec<SourceFailure>),
     Cancelled,
     Disk(PartialError),
     System(std::io::Error),
@@ -59,7 +60,7 @@ pub(super) enum FetchError {
 
 /// One download under way.
 pub(super) struct Fetch<'a> {
-    pub(super) engine: &'a Arc<Engine>,
+    pub(super) context: &'a Arc<Context>,
     pub(super) request: &'a DownloadRequest,
     pub(super) content: ContentKey,
     pub(super) part: &'a Arc<Partial>,
@@ -67,12 +68,12 @@ pub(super) struct Fetch<'a> {
     pub(super) providers: BTreeMap<SocketAddr, Provider>,
     pub(super) cancel: &'a Stop,
     pub(super) progress: &'a mut dyn FnMut(Progress),
-    pub(super) offering: &'a mut Offering,
+    pub(super) offering: &'a mut PartialAnnouncer,
 }
 
 /// What an earlier download has left.
 #[derive(Debug, Default)]
-pub(super) struct Left {
+pub(super) struct LeftoverPieces {
     /// Pieces that seem to be there.
     pub(super) marked: Vec<u32>,
     pub(super) manifest: Option<Arc<Manifest>>,
@@ -92,7 +93,7 @@ struct Run {
     /// Those of them that have a part only.
     refresh: Refresh,
     buffers: Buffers,
-    reports: (Sender<Report>, Receiver<Report>),
+    reports: (Sender<SourceMessage>, Receiver<SourceMessage>),
     threads: Threads,
     /// Ends all threads of the download.
     stop: Stop,
@@ -106,8 +107,8 @@ impl Fetch<'_> {
     pub(super) fn run(
         &mut self,
         ranking: &[Rating],
-        parts: Parts,
-        left: Left,
+        parts: HeldPieces,
+        left: LeftoverPieces,
     ) -> Result<Fetched, FetchError> {
         if let Some(manifest) = &left.manifest {
             // The request may be another one than that which left the part.
@@ -123,7 +124,7 @@ impl Fetch<'_> {
         refresh.searched(&parts, clock::now());
         let mut run = Run {
             transfer: Transfer::new(plan, holders::ranked(&candidates, parts), clock::now()),
-            sources: Sources::new(Asker::new(self.engine, self.content), buffers.clone()),
+            sources: Sources::new(Asker::new(self.context, self.content), buffers.clone()),
             verifier,
             checked: VecDeque::new(),
             piece_list: PieceList::new(&geometry, left.manifest),
@@ -139,28 +140,30 @@ impl Fetch<'_> {
             fetched_bytes: 0,
         };
         let (part, reports) = (Arc::clone(self.part), run.reports.0.clone());
-        let deliver = move |checked| reports.send(Report::Checked(checked)).is_ok();
+        let deliver = move |checked| reports.send(SourceMessage::Checked(checked)).is_ok();
         let verifying = run.threads.spawn("verify", move || verifier::run(&batches, &part, deliver));
         let result = verifying.map_err(FetchError::System).and_then(|()| self.work(&mut run));
         run.end().map(|fetched| result.map(|()| fetched))?
     }
 
-    fn plan(&self, geometry: &Geometry, buffers: &Buffers, left: &Left) -> Plan {
+    fn plan(&self, geometry: &Geometry, buffers: &Buffers, left: &LeftoverPieces) -> Plan {
         let pieces = geometry.count().unwrap_or(0);
         Plan {
             pieces,
             piece_len_bytes: geometry.piece_len_bytes(),
             marked: left.marked.clone(),
-            // Those who fetch a file together begin at different places, so that they have something for each other.
+            // Those who fetch a file together begin at different places, so that they have something for each
+            // other.
             first_piece: SmallRng::from_os_rng().random_range(0..pieces.max(1)),
             seed: SmallRng::from_os_rng().random(),
-            // Each may hold a buffer that fills slowly: unless there is one for each piece, half of them are left for the others.
+            // Each may hold a buffer that fills slowly: unless there is one for each piece, half of them are
+            // left for the others.
             sources_max: match buffers.all() as u64 >= u64::from(pieces) {
                 true => limits::SOURCES_AT_ONCE,
                 false => limits::SOURCES_AT_ONCE.min(buffers.all().div_ceil(2)),
             },
-            load_weight: self.engine.load_weight,
-            retries: self.engine.retries,
+            load_weight: self.context.load_weight,
+            retries: self.context.retries,
         }
     }
 
@@ -197,8 +200,8 @@ impl Fetch<'_> {
         }
     }
 
-    /// Takes in a report if there is one, else writes a piece if one is verified, else waits. Writing comes last, so that the source
-    /// threads and the verifier have something to do meanwhile.
+    /// Takes in a report if there is one, else writes a piece if one is verified, else waits. Writing comes
+    /// last, so that the source threads and the verifier have something to do meanwhile.
     fn go_on(&mut self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
         if self.cancel.is_triggered() {
             return Err(FetchError::Cancelled);
@@ -250,9 +253,10 @@ impl Fetch<'_> {
         }
     }
 
-    /// Has the piece list on its way from somebody if it is needed: from a source in use, else from any that was ranked, as perhaps nothing
-    /// is missing, so that no source is opened; but first from those that have all pieces, and so have held every line of it against one.
-    /// When all have been asked in vain, what waits to be verified is dropped.
+    /// Has the piece list on its way from somebody if it is needed: from a source in use, else from any that
+    /// was ranked, as perhaps nothing is missing, so that no source is opened; but first from those that have
+    /// all pieces, and so have held every line of it against one. When all have been asked in vain, what
+    /// waits to be verified is dropped.
     fn see_to_piece_list(&self, run: &mut Run, now: Instant) -> Result<(), FetchError> {
         let ranked = run.ranked.iter().map(|candidate| candidate.endpoint);
         let holders = run.sources.endpoints().chain(ranked);
@@ -266,14 +270,15 @@ impl Fetch<'_> {
                 let (asker, reports) = (run.sources.asker().clone(), run.reports.0.clone());
                 let get = move || {
                     let outcome = piece_list::fetch(&asker, of, &stop);
-                    let _download_has_ended = reports.send(Report::PieceList { from: of, request, outcome });
+                    let _download_has_ended =
+                        reports.send(SourceMessage::PieceList { from: of, request, outcome });
                 };
                 run.threads.spawn("piece list", get).map_err(FetchError::System)?;
             }
             Next::Exhausted => {
                 for source in run.piece_list.take_withholders() {
                     run.sources.leave(source);
-                    let why = Fault::Refused(PeerRefusal::NotShared).why();
+                    let why = SourceError::Refused(PeerRefusal::NotShared).why();
                     run.transfer.on_event(now, Event::NoList { source, why, by_digest: false });
                 }
                 for piece in run.verifier.drop_all() {
@@ -284,10 +289,10 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    fn take(&mut self, run: &mut Run, report: Report) -> Result<(), FetchError> {
+    fn take(&mut self, run: &mut Run, report: SourceMessage) -> Result<(), FetchError> {
         let now = clock::now();
         match report {
-            Report::Arrived { source, thread, piece, bytes } => {
+            SourceMessage::Arrived { source, thread, piece, bytes } => {
                 if run.sources.is_in_use(source, thread) {
                     let is_wanted = run.transfer.wants(piece);
                     run.transfer.on_event(now, Event::Arrived { source, piece });
@@ -296,27 +301,27 @@ impl Fetch<'_> {
                     }
                 }
             }
-            Report::Lacks { source, thread, piece } => {
+            SourceMessage::Lacks { source, thread, piece } => {
                 if run.sources.is_in_use(source, thread) {
                     run.transfer.on_event(now, Event::Lacks { source, piece });
                 }
             }
-            Report::SourceFailed { source, thread, why, by_digest } => {
+            SourceMessage::SourceFailed { source, thread, why, by_digest } => {
                 if run.sources.is_in_use(source, thread) {
                     run.sources.leave(source);
                     run.piece_list.give_up_on(source);
                     run.transfer.on_event(now, Event::Failed { source, why, by_digest });
                 }
             }
-            Report::PieceList { from, request, outcome } => {
+            SourceMessage::PieceList { from, request, outcome } => {
                 self.take_piece_list(run, (from, request), outcome)?
             }
-            Report::Checked(checked) => {
+            SourceMessage::Checked(checked) => {
                 run.verifier.is_idle_again();
                 run.checked.extend(checked);
             }
-            Report::Searched(searched) => self.take_searched(run, searched)?,
-            Report::Have(told) => self.take_have(run, told)?,
+            SourceMessage::Searched(searched) => self.take_searched(run, searched)?,
+            SourceMessage::Have(told) => self.take_have(run, told)?,
         }
         Ok(())
     }
@@ -325,13 +330,13 @@ impl Fetch<'_> {
         &mut self,
         run: &mut Run,
         (from, request): (SocketAddr, u64),
-        outcome: Result<Manifest, Fault>,
+        outcome: Result<Manifest, SourceError>,
     ) -> Result<(), FetchError> {
         let giver = Giver { endpoint: from, is_partial: run.transfer.is_partial(from) };
         match outcome.map(Arc::new) {
             Ok(manifest) if run.piece_list.arrived(&manifest, giver) => self.remember(&manifest)?,
             Err(fault) if run.piece_list.failed(request) => {
-                if giver.is_partial && matches!(fault, Fault::Refused(PeerRefusal::NotShared)) {
+                if giver.is_partial && matches!(fault, SourceError::Refused(PeerRefusal::NotShared)) {
                     // It may have found its list to be false: see `name_list_giver`.
                     run.piece_list.withheld(from);
                     return Ok(());
@@ -417,18 +422,19 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// The bytes are right and the MD5 listed for them is not: whoever gave the list lied, if it has all pieces; else it may have been
-    /// lied to and have passed it on before it came to this piece. It is named, once. Its bytes and the list's BLAKE3 values are as good as
-    /// anybody's; the MD5 of the whole file is computed instead.
+    /// The bytes are right and the MD5 listed for them is not: whoever gave the list lied, if it has all
+    /// pieces; else it may have been lied to and have passed it on before it came to this piece. It is named,
+    /// once. Its bytes and the list's BLAKE3 values are as good as anybody's; the MD5 of the whole file is
+    /// computed instead.
     fn name_list_giver(&mut self, run: &mut Run, piece: u32) {
         run.fetched.piece_md5s_hold = false;
         self.offering.withhold_list();
         let name = &self.request.name;
         match run.piece_list.take_giver() {
             Some(Giver { endpoint, is_partial: false }) => {
-                self.engine.warn(format!("`{name}`: {endpoint} falsely claims an md5 for piece {piece}"));
+                self.context.warn(format!("`{name}`: {endpoint} falsely claims an md5 for piece {piece}"));
             }
-            Some(Giver { endpoint, is_partial: true }) => self.engine.warn(format!(
+            Some(Giver { endpoint, is_partial: true }) => self.context.warn(format!(
                 "`{name}`: {endpoint}, which has a part only, gave a piece list with a false md5 for piece {piece}"
             )),
             None => {}

@@ -1,4 +1,5 @@
-//! Tests of where files of each kind stand, in both layouts and with a directory of its own for downloads: real nodes on loopback.
+//! Tests of where files of each kind stand, in both layouts and with a directory of its own for downloads:
+//! real nodes on loopback.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +10,7 @@ use super::keep_replica;
 use crate::node::{DownloadError, DownloadRequest, Downloaded, Node, NodeConfig, Outcome};
 use crate::rt::Stop;
 use crate::tracker::{Tracker, TrackerConfig};
-use crate::types::{FileName, Kind, Layout, Query, ReplicaTask};
+use crate::types::{FileName, FileOrigin, Layout, Query, ReplicaTask};
 
 /// A tracker and a node that holds files of one piece and of three.
 struct World {
@@ -78,16 +79,16 @@ fn download(node: &Node, file: &str, force: bool) -> Result<Downloaded, Download
 fn replicate(node: &Node, file: &str) -> Result<Downloaded, DownloadError> {
     let found = node.find(&Query::Name(name(file)), &stop()).expect("found");
     let task = ReplicaTask { content: found.groups[0].key, name: name(file) };
-    let outcome = keep_replica(node.engine(), &task, &stop())?;
+    let outcome = keep_replica(node.context(), &task, &stop())?;
     Ok(Downloaded { name: task.name, key: task.content, outcome })
 }
 
 /// Name and kind of what a node publishes.
-fn kinds(node: &Node) -> Vec<(String, Kind)> {
+fn kinds(node: &Node) -> Vec<(String, FileOrigin)> {
     node.files().into_iter().map(|file| (file.entry.name.to_string(), file.kind)).collect()
 }
 
-fn kind(file: &str, kind: Kind) -> (String, Kind) {
+fn kind(file: &str, kind: FileOrigin) -> (String, FileOrigin) {
     (file.to_owned(), kind)
 }
 
@@ -123,8 +124,11 @@ fn kinds_stand_in_their_places_are_published_and_outlive_a_restart() {
             let original = world.share.path().join(if path == large { "sub/large" } else { "small" });
             assert_eq!(fs::read(share.path().join(path)).expect(path), fs::read(original).expect("there"));
         }
-        let expected =
-            [kind("mine", Kind::Local), kind("small", Kind::Replicated), kind("sub/large", Kind::Downloaded)];
+        let expected = [
+            kind("mine", FileOrigin::Local),
+            kind("small", FileOrigin::Replicated),
+            kind("sub/large", FileOrigin::Downloaded),
+        ];
         assert_eq!(kinds(&node), expected, "{layout}");
         for file in ["small", "sub/large"] {
             assert_eq!(world.holders(&node, file), 2, "{file} {layout}");
@@ -161,16 +165,16 @@ fn a_replica_is_never_in_the_way_of_a_file_of_the_users() {
         fs::remove_file(share.path().join(local)).expect("removed");
         let done = replicate(&node, "small");
         assert!(is_fetched(&done), "{done:?}");
-        assert_eq!(kinds(&node), [kind("small", Kind::Replicated)]);
+        assert_eq!(kinds(&node), [kind("small", FileOrigin::Replicated)]);
         // A file of the user's that comes later hides it, and gives way to it again.
         fs::write(share.path().join(local), b"mine").expect("written");
         node.update_list(&stop()).expect("scanned");
-        assert_eq!(kinds(&node), [kind("small", Kind::Local)]);
+        assert_eq!(kinds(&node), [kind("small", FileOrigin::Local)]);
         assert_eq!(node.files()[0].entry.size_bytes, 4);
         assert_eq!(fs::read(share.path().join(replica)).expect("kept"), b"small");
         fs::remove_file(share.path().join(local)).expect("removed");
         node.update_list(&stop()).expect("scanned");
-        assert_eq!(kinds(&node), [kind("small", Kind::Replicated)]);
+        assert_eq!(kinds(&node), [kind("small", FileOrigin::Replicated)]);
         end(node);
     }
 }
@@ -184,7 +188,7 @@ fn a_folder_that_is_removed_while_the_node_runs_is_an_empty_one() {
         for round in [1, 2] {
             let done = replicate(&node, "sub/large");
             assert!(is_fetched(&done), "{layout}, {round}: {done:?}");
-            assert_eq!(kinds(&node), [kind("sub/large", Kind::Replicated)]);
+            assert_eq!(kinds(&node), [kind("sub/large", FileOrigin::Replicated)]);
             fs::remove_dir_all(share.path().join(folder)).expect("removed");
             node.update_list(&stop()).expect("scanned");
             assert_eq!(kinds(&node), [], "{layout}, {round}");
@@ -213,7 +217,7 @@ fn what_is_kept_for_others_is_downloaded_without_a_source() {
         assert_eq!(fs::read(share.path().join(target)).expect("in place"), vec![7; (2 << 20) + 1]);
         assert!(!share.path().join(replica).exists());
         assert!(!node.files()[0].entry.is_replica(), "others are told");
-        assert_eq!(kinds(&node), [kind("sub/large", Kind::Downloaded)]);
+        assert_eq!(kinds(&node), [kind("sub/large", FileOrigin::Downloaded)]);
         // It is sent to others from where it is now.
         let others = directory();
         let config = NodeConfig { share: others.path().to_owned(), ..config };
@@ -223,7 +227,7 @@ fn what_is_kept_for_others_is_downloaded_without_a_source() {
         end(node);
         end(asker);
         let node = start(NodeConfig { share: share.path().to_owned(), ..config });
-        assert_eq!(kinds(&node), [kind("sub/large", Kind::Downloaded)], "after a restart");
+        assert_eq!(kinds(&node), [kind("sub/large", FileOrigin::Downloaded)], "after a restart");
         end(node);
         assert!(tracker.stop().is_clean());
     }
@@ -246,7 +250,7 @@ fn in_the_split_layout_a_local_file_is_neither_replaced_nor_fetched_again() {
     assert!(is_fetched(&done), "{done:?}");
     assert_eq!(fs::read(&local).expect("there"), b"other");
     assert_eq!(fs::read(share.path().join("downloaded/small")).expect("there"), b"small");
-    assert_eq!(kinds(&node), [kind("small", Kind::Local)]);
+    assert_eq!(kinds(&node), [kind("small", FileOrigin::Local)]);
     end(node);
 }
 
@@ -273,7 +277,9 @@ fn downloads_go_to_their_own_directory_and_are_shared_only_within_the_share() {
         let done = download(&node, "small", true);
         assert!(is_fetched(&done), "{done:?}");
         let expected = match inside {
-            true => vec![kind("in/small", Kind::Downloaded), kind("in/sub/large", Kind::Downloaded)],
+            true => {
+                vec![kind("in/small", FileOrigin::Downloaded), kind("in/sub/large", FileOrigin::Downloaded)]
+            }
             false => vec![],
         };
         assert_eq!(kinds(&node), expected);

@@ -1,6 +1,7 @@
 //! One download, from a name to a file in place: choose the content, fetch it, verify it, place it, offer it.
 //!
-//! Nothing appears under the name before every byte is verified and durable, and nothing of the user's is touched without `force`.
+//! Nothing appears under the name before every byte is verified and durable, and nothing of the user's is
+//! touched without `force`.
 
 mod buffers;
 mod fetch;
@@ -22,48 +23,48 @@ mod verifier;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use fetch::{Fetch, FetchError, Fetched, Left};
-use offering::Offering;
-use resolve::Candidates;
+use fetch::{Fetch, FetchError, Fetched, LeftoverPieces};
+use offering::PartialAnnouncer;
+use resolve::ContentCandidates;
 use target::Target;
 
 use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
-use super::context::Engine;
+use super::context::Context;
 use super::index::catalog::SharedFile;
 use super::index::indexer;
-use crate::logic::transfer::Failure;
+use crate::logic::transfer::SourceFailure;
 use crate::rt::{Stop, clock};
 use crate::store::{Opened, Partial, PartialError, Placed};
 use crate::types::{
-    Checksum, ContentKey, FileEntry, FileName, Geometry, Holding, Kind, Manifest, Md5Digest, Md5Origin,
+    Checksum, ContentKey, FileEntry, FileName, FileOrigin, Geometry, Holding, Manifest, Md5Digest, Md5Origin,
     Provider, ReplicaTask, limits,
 };
 
 /// A download as it was asked for, or as one that was broken off is gone on with.
-struct Job<'a> {
-    engine: &'a Arc<Engine>,
+struct DownloadTask<'a> {
+    context: &'a Arc<Context>,
     request: &'a DownloadRequest,
     /// What it is here afterwards.
-    kind: Kind,
+    kind: FileOrigin,
     /// Gone on with: this content and no other that the name may mean by now.
     only: Option<ContentKey>,
     cancel: &'a Stop,
 }
 
-/// Runs a download to its end; what is placed is a file of `kind` then. A name that comes to mean another content meanwhile is begun anew,
-/// as often as rounds are tried again.
+/// Runs a download to its end; what is placed is a file of `kind` then. A name that comes to mean another
+/// content meanwhile is begun anew, as often as rounds are tried again.
 pub(super) fn download(
-    engine: &Arc<Engine>,
+    context: &Arc<Context>,
     request: &DownloadRequest,
-    kind: Kind,
+    kind: FileOrigin,
     cancel: &Stop,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Downloaded, DownloadError> {
-    let job = Job { engine, request, kind, only: None, cancel };
-    for _ in 0..engine.retries {
+    let job = DownloadTask { context, request, kind, only: None, cancel };
+    for _ in 0..context.retries {
         match attempt(&job, progress) {
             Err(Failed::Replaced(_)) => {
-                engine
+                context
                     .warn(format!("`{}` has other content at its holders now: beginning anew", request.name));
             }
             Err(Failed::For(error)) => return Err(error),
@@ -73,34 +74,43 @@ pub(super) fn download(
     attempt(&job, progress).map_err(Failed::into_error)
 }
 
-/// Goes on with a download of `content` that was broken off. Its part stays wanted if sources are all that is missing.
+/// Goes on with a download of `content` that was broken off. Its part stays wanted if sources are all that is
+/// missing.
 pub(super) fn go_on(
-    engine: &Arc<Engine>,
+    context: &Arc<Context>,
     request: &DownloadRequest,
     content: ContentKey,
     cancel: &Stop,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Downloaded, DownloadError> {
-    let job = Job { engine, request, kind: Kind::Downloaded, only: Some(content), cancel };
+    let job = DownloadTask { context, request, kind: FileOrigin::Downloaded, only: Some(content), cancel };
     attempt(&job, progress).map_err(Failed::into_error)
 }
 
-/// Fetches a content that is kept for others, in one try: whoever has asked for it asks again. What was fetched stays for that.
+/// Fetches a content that is kept for others, in one try: whoever has asked for it asks again. What was
+/// fetched stays for that.
 pub(super) fn keep_replica(
-    engine: &Arc<Engine>,
+    context: &Arc<Context>,
     task: &ReplicaTask,
     cancel: &Stop,
 ) -> Result<Outcome, DownloadError> {
     let name = task.name.clone();
     let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
-    let job = Job { engine, request: &request, kind: Kind::Replicated, only: Some(task.content), cancel };
+    let job = DownloadTask {
+        context,
+        request: &request,
+        kind: FileOrigin::Replicated,
+        only: Some(task.content),
+        cancel,
+    };
     attempt(&job, &mut |_| {}).map(|done| done.outcome).map_err(Failed::into_error)
 }
 
 /// Why one attempt has failed.
 enum Failed {
     For(DownloadError),
-    /// The content chosen is gone and the name means another one; the error is the one to give if that is the end.
+    /// The content chosen is gone and the name means another one; the error is the one to give if that is the
+    /// end.
     Replaced(DownloadError),
 }
 
@@ -118,20 +128,21 @@ impl<E: Into<DownloadError>> From<E> for Failed {
     }
 }
 
-fn attempt(job: &Job<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Downloaded, Failed> {
-    let &Job { engine, request, cancel, .. } = job;
-    let target = Target::of(engine, job.kind, &request.name)?;
-    let own = target.own(engine, cancel)?;
-    let contents = match Candidates::find(engine, request, job.only, own.as_deref(), cancel, progress)? {
-        resolve::Found::AlreadyHere(key) => {
-            if let Some(replica) = own.filter(|own| !target.is_in_place(engine, own)) {
-                target.take_over(engine, &replica)?;
+fn attempt(job: &DownloadTask<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Downloaded, Failed> {
+    let &DownloadTask { context, request, cancel, .. } = job;
+    let target = Target::of(context, job.kind, &request.name)?;
+    let own = target.own(context, cancel)?;
+    let contents =
+        match ContentCandidates::find(context, request, job.only, own.as_deref(), cancel, progress)? {
+            resolve::SearchOutcome::AlreadyHere(key) => {
+                if let Some(replica) = own.filter(|own| !target.is_in_place(context, own)) {
+                    target.take_over(context, &replica)?;
+                }
+                return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
             }
-            return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
-        }
-        resolve::Found::Contents(contents) => contents,
-    };
-    target.refuse_to_overwrite(engine, request.force)?;
+            resolve::SearchOutcome::Contents(contents) => contents,
+        };
+    target.refuse_to_overwrite(context, request.force)?;
     let mut failed = None;
     for candidates in contents {
         let key = candidates.key;
@@ -157,46 +168,47 @@ fn standing_error(name: &FileName, error: &std::io::Error) -> DownloadError {
 
 /// Counts as a download in the node's load while it lives.
 struct Counted<'a> {
-    engine: &'a Engine,
+    context: &'a Context,
     content: ContentKey,
 }
 
 impl<'a> Counted<'a> {
-    fn new(engine: &'a Engine, content: ContentKey) -> Counted<'a> {
-        engine.memory.ledger.lock().download_began(content);
-        Counted { engine, content }
+    fn new(context: &'a Context, content: ContentKey) -> Counted<'a> {
+        context.state.ledger.lock().download_began(content);
+        Counted { context, content }
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.engine.memory.ledger.lock().download_ended(self.content);
+        self.context.state.ledger.lock().download_ended(self.content);
     }
 }
 
-/// Fetches and places one content. `None`: its MD5 is not the one asked for, or matches nobody's claim; nothing was placed.
+/// Fetches and places one content. `None`: its MD5 is not the one asked for, or matches nobody's claim;
+/// nothing was placed.
 fn one_content(
-    job: &Job<'_>,
+    job: &DownloadTask<'_>,
     target: &Target,
-    candidates: &Candidates,
+    candidates: &ContentCandidates,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<Outcome>, Failed> {
-    let &Job { engine, request, cancel, .. } = job;
+    let &DownloadTask { context, request, cancel, .. } = job;
     let name = &request.name;
     let content = candidates.key;
-    let parts = search::parts(engine, content, &candidates.live, cancel)?;
-    let ranking = search::ranking(engine, &candidates.live, &parts);
+    let parts = search::parts(context, content, &candidates.live, cancel)?;
+    let ranking = search::ranking(context, &candidates.live, &parts);
     progress(Progress::Ranked { key: content, ranking: ranking.clone() });
 
-    let turn = engine.turns.take(content, cancel, &mut || progress(Progress::Waiting))?;
+    let turn = context.turns.take(content, cancel, &mut || progress(Progress::Waiting))?;
     if turn.has_waited
         && target
-            .own(engine, cancel)?
-            .is_some_and(|own| own.entry.key() == content && target.is_in_place(engine, &own))
+            .own(context, cancel)?
+            .is_some_and(|own| own.entry.key() == content && target.is_in_place(context, &own))
     {
         return Ok(Some(Outcome::AlreadyHere));
     }
-    let counted = Counted::new(engine, content);
+    let counted = Counted::new(context, content);
     let Opened { part, marked, record } =
         Partial::open(&target.folder, content).map_err(|error| disk_error(name, &error))?;
     let geometry = Geometry::of(content.size_bytes);
@@ -204,17 +216,18 @@ fn one_content(
         let marked_bytes = marked.iter().filter_map(|piece| geometry.len_bytes(*piece)).sum();
         progress(Progress::Resumed { marked_bytes });
     }
-    let left = Left { marked, manifest: record.map(|record| record.manifest) };
+    let left = LeftoverPieces { marked, manifest: record.map(|record| record.manifest) };
     let providers =
         candidates.providers.iter().map(|provider| (provider.endpoint, provider.clone())).collect();
     let part = Arc::new(part);
-    // Lives until the file is in the catalog, so that there is always something to serve its pieces from; but no longer than a part
-    // that comes to nothing: what is being sent of it then is all that keeps it on the disk.
+    // Lives until the file is in the catalog, so that there is always something to serve its pieces from; but
+    // no longer than a part that comes to nothing: what is being sent of it then is all that keeps it on the
+    // disk.
     let shared_as = target.shared_as.as_ref().map(|(_, name)| name.clone());
-    let mut offering = Offering::new(engine, shared_as, content, candidates.claimed_md5());
+    let mut offering = PartialAnnouncer::new(context, shared_as, content, candidates.claimed_md5());
     let offered = &mut offering;
     let mut fetch =
-        Fetch { engine, request, content, part: &part, providers, cancel, progress, offering: offered };
+        Fetch { context, request, content, part: &part, providers, cancel, progress, offering: offered };
     let fetched = fetch.run(&ranking, parts, left);
     let claims = claims(candidates.providers.iter().chain(fetch.providers.values()));
     let part = Arc::into_inner(part).ok_or_else(|| {
@@ -244,7 +257,7 @@ fn one_content(
         Ok(Verdict::Right(md5)) => md5,
         Ok(Verdict::Wrong(md5)) => {
             drop(offering);
-            name_liars(engine, name, &claims, md5);
+            name_liars(context, name, &claims, md5);
             discard(part);
             return Ok(None);
         }
@@ -258,7 +271,7 @@ fn one_content(
         }
     };
     if let Some(md5) = md5 {
-        name_liars(engine, name, &claims, md5);
+        name_liars(context, name, &claims, md5);
     }
     part.mark();
     let placed = match part.place(&target.name, request.force) {
@@ -270,7 +283,7 @@ fn one_content(
         }
     };
     if let Some(shared_as) = &target.shared_as {
-        offer(engine, shared_as, content, &fetched, md5, &claims, &placed, cancel);
+        offer(context, shared_as, content, &fetched, md5, &claims, &placed, cancel);
     }
     drop((counted, offering));
     let pieces = geometry.count().unwrap_or(0);
@@ -334,19 +347,19 @@ fn whole_md5(
     Ok(if is_right { Verdict::Right(Some(md5)) } else { Verdict::Wrong(md5) })
 }
 
-fn name_liars(engine: &Engine, name: &FileName, claims: &[Claim], md5: Md5Digest) {
+fn name_liars(context: &Context, name: &FileName, claims: &[Claim], md5: Md5Digest) {
     for Claim { endpoint, md5: claimed, .. } in
         claims.iter().filter(|claim| claim.md5 != md5 && !claim.is_passed_on)
     {
-        engine.warn(format!("`{name}` has md5 {md5}; {endpoint} falsely claims {claimed}"));
+        context.warn(format!("`{name}` has md5 {md5}; {endpoint} falsely claims {claimed}"));
     }
 }
 
 /// Puts the file into the catalog and waits a little for the tracker to know it.
 #[allow(clippy::too_many_arguments, reason = "what a catalog entry is made of")]
 fn offer(
-    engine: &Engine,
-    (kind, name): &(Kind, FileName),
+    context: &Context,
+    (kind, name): &(FileOrigin, FileName),
     content: ContentKey,
     fetched: &Fetched,
     md5: Option<Md5Digest>,
@@ -365,7 +378,7 @@ fn offer(
         md5: md5.or(claimed).unwrap_or(Md5Digest([0; 16])),
         md5_origin: if md5.is_some() { Md5Origin::Computed } else { Md5Origin::Claimed },
         holding: Holding::Full,
-        attributes: FileEntry::attributes_of(*kind == Kind::Replicated),
+        attributes: FileEntry::attributes_of(*kind == FileOrigin::Replicated),
     };
     let manifest = match &fetched.manifest {
         Some(manifest) => Some(Arc::clone(manifest)),
@@ -385,18 +398,19 @@ fn offer(
                     .map(|claim| (claim.endpoint, claim.md5))
                     .collect(),
             };
-            engine.tell_core(|reply| indexer::Event::Placed { file, reply })
+            context.tell_core(|reply| indexer::Event::Placed { file, reply })
         }
         // The piece list that came along was false; serving needs a true one.
-        None => engine.own_file(name, cancel).map(drop),
+        None => context.own_file(name, cancel).map(drop),
     };
     if known.is_err() {
-        // We are being stopped, or it was to be hashed first. The file is in place and the next scan finds it.
+        // We are being stopped, or it was to be hashed first. The file is in place and the next scan finds
+        // it.
         return;
     }
     let deadline = clock::now() + limits::ms(limits::OFFER_WAIT_MS);
-    if let Err(error) = engine.discovery.publish_now(deadline, cancel) {
-        engine.warn(format!("`{name}` is here and not yet offered to others: {error}"));
+    if let Err(error) = context.discovery.publish_now(deadline, cancel) {
+        context.warn(format!("`{name}` is here and not yet offered to others: {error}"));
     }
 }
 
@@ -415,7 +429,7 @@ fn fetch_error(name: &FileName, error: FetchError) -> Failed {
     })
 }
 
-fn all_failed(name: &FileName, failures: Vec<Failure>) -> DownloadError {
+fn all_failed(name: &FileName, failures: Vec<SourceFailure>) -> DownloadError {
     DownloadError::AllFailed {
         name: name.clone(),
         all_by_digest: !failures.is_empty() && failures.iter().all(|failure| failure.by_digest),
@@ -454,8 +468,8 @@ mod tests {
         node
     }
 
-    /// Downloads a file of two pieces, cancelled at the first event of which `when` is true; what came of it, and the names in the
-    /// share and among the parts then.
+    /// Downloads a file of two pieces, cancelled at the first event of which `when` is true; what came of it,
+    /// and the names in the share and among the parts then.
     fn cancelled(
         asker: &Node,
         share: &Path,

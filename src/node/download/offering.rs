@@ -1,9 +1,10 @@
-//! Offers the verified pieces of a download to others while it runs: from the first one on, until it is dropped.
+//! Offers the verified pieces of a download to others while it runs: from the first one on, until it is
+//! dropped.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::node::context::Engine;
+use crate::node::context::Context;
 use crate::node::index::indexer;
 use crate::store::{FileStamp, Partial};
 use crate::types::{ContentKey, FileEntry, FileName, Holding, Manifest, Md5Digest, Md5Origin, limits};
@@ -13,8 +14,8 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(limits::SEARCH_AGAIN_MS);
 
 /// What one download offers. Nothing is offered of a content of one piece.
 #[derive(Debug)]
-pub(super) struct Offering {
-    engine: Arc<Engine>,
+pub(super) struct PartialAnnouncer {
+    context: Arc<Context>,
     /// What it is published as; `None`: nothing of it is offered, as it will not be shared.
     name: Option<FileName>,
     content: ContentKey,
@@ -26,15 +27,23 @@ pub(super) struct Offering {
     withholds_list: bool,
 }
 
-impl Offering {
+impl PartialAnnouncer {
     pub(super) fn new(
-        engine: &Arc<Engine>,
+        context: &Arc<Context>,
         name: Option<FileName>,
         content: ContentKey,
         md5: Md5Digest,
-    ) -> Offering {
-        let engine = Arc::clone(engine);
-        Offering { engine, name, content, md5, is_open: false, published_at: None, withholds_list: false }
+    ) -> PartialAnnouncer {
+        let context = Arc::clone(context);
+        PartialAnnouncer {
+            context,
+            name,
+            content,
+            md5,
+            is_open: false,
+            published_at: None,
+            withholds_list: false,
+        }
     }
 
     /// A piece was verified and is written to `part`.
@@ -43,13 +52,13 @@ impl Offering {
         let Some(name) = self.name.as_ref().filter(|_| count >= 2) else { return };
         if !self.is_open {
             self.is_open = true;
-            let mut partials = self.engine.memory.partials.lock();
+            let mut partials = self.context.state.partials.lock();
             partials.begin(Arc::clone(manifest), part.file());
             if self.withholds_list {
                 partials.withhold_list(&self.content);
             }
         }
-        let has = self.engine.memory.partials.lock().add(&self.content, piece) as u32;
+        let has = self.context.state.partials.lock().add(&self.content, piece) as u32;
         let is_due = self.published_at.is_none_or(|at| now.saturating_duration_since(at) >= PUBLISH_EVERY);
         // All pieces are a file, which is published once it is in place.
         if has < count && is_due {
@@ -64,24 +73,25 @@ impl Offering {
                 holding: Holding::Pieces(has),
                 attributes: Vec::new(),
             };
-            let _core_has_ended = self.engine.core.send(indexer::Event::Partial(entry));
+            let _core_has_ended = self.context.core.send(indexer::Event::Partial(entry));
         }
     }
 
-    /// The piece list has an MD5 that is wrong: it is passed on to nobody. The pieces are: their BLAKE3 values prove them.
+    /// The piece list has an MD5 that is wrong: it is passed on to nobody. The pieces are: their BLAKE3
+    /// values prove them.
     pub(super) fn withhold_list(&mut self) {
         self.withholds_list = true;
-        self.engine.memory.partials.lock().withhold_list(&self.content);
+        self.context.state.partials.lock().withhold_list(&self.content);
     }
 }
 
-impl Drop for Offering {
+impl Drop for PartialAnnouncer {
     fn drop(&mut self) {
         if self.is_open {
-            let part = self.engine.memory.partials.lock().end(&self.content);
+            let part = self.context.state.partials.lock().end(&self.content);
             // The file is closed here, where nobody waits for the lock.
             drop(part);
-            let _core_has_ended = self.engine.core.send(indexer::Event::PartialEnded(self.content));
+            let _core_has_ended = self.context.core.send(indexer::Event::PartialEnded(self.content));
         }
     }
 }

@@ -1,11 +1,12 @@
-//! What the threads of a download have in common when they talk to a source: who asks, for what, from where, and what can go wrong.
+//! What the threads of a download have in common when they talk to a source: who asks, for what, from where,
+//! and what can go wrong.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::net::client::{Client, ClientError};
-use crate::node::context::Engine;
+use crate::node::context::Context;
 use crate::node::find::latency::Latencies;
 use crate::proto::peer::PeerRefusal;
 use crate::rt::{Stop, clock};
@@ -23,7 +24,7 @@ pub(super) struct Asker {
 
 /// Why a source is of no use.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum SourceError {
     /// We were told to end.
     Stopped,
     Client(ClientError),
@@ -32,43 +33,43 @@ pub(super) enum Fault {
     Unfit(&'static str),
 }
 
-impl From<ClientError> for Fault {
-    fn from(error: ClientError) -> Fault {
+impl From<ClientError> for SourceError {
+    fn from(error: ClientError) -> SourceError {
         match error {
-            ClientError::Stopped => Fault::Stopped,
-            error => Fault::Client(error),
+            ClientError::Stopped => SourceError::Stopped,
+            error => SourceError::Client(error),
         }
     }
 }
 
-impl Fault {
+impl SourceError {
     /// For people.
     pub(super) fn why(&self) -> String {
         match self {
-            Fault::Stopped => "stopped".into(),
-            Fault::Client(ClientError::Deadline) => {
+            SourceError::Stopped => "stopped".into(),
+            SourceError::Client(ClientError::Deadline) => {
                 format!("stalled: no byte in {} s", limits::SOURCE_SILENCE_MS / 1000)
             }
-            Fault::Client(error) => error.to_string(),
-            Fault::Refused(refusal) => refusal.to_string(),
-            Fault::Manifest(error) => error.to_string(),
-            Fault::Unfit(why) => (*why).to_owned(),
+            SourceError::Client(error) => error.to_string(),
+            SourceError::Refused(refusal) => refusal.to_string(),
+            SourceError::Manifest(error) => error.to_string(),
+            SourceError::Unfit(why) => (*why).to_owned(),
         }
     }
 
     /// Returns true if and only if digests that do not match are the reason.
     pub(super) fn by_digest(&self) -> bool {
-        matches!(self, Fault::Manifest(_))
+        matches!(self, SourceError::Manifest(_))
     }
 }
 
 impl Asker {
-    pub(super) fn new(engine: &Engine, content: ContentKey) -> Asker {
-        let emulated = engine.emulate_latency.then(|| Arc::clone(&engine.latencies.lock()));
-        Asker { node: engine.memory.node, content, bind: engine.ip, emulated }
+    pub(super) fn new(context: &Context, content: ContentKey) -> Asker {
+        let emulated = context.emulate_latency.then(|| Arc::clone(&context.latencies.lock()));
+        Asker { node: context.state.node, content, bind: context.ip, emulated }
     }
 
-    pub(super) fn connect(&self, endpoint: SocketAddr, stop: &Stop) -> Result<Client, Fault> {
+    pub(super) fn connect(&self, endpoint: SocketAddr, stop: &Stop) -> Result<Client, SourceError> {
         let deadline = clock::now() + limits::ms(limits::SOURCE_CONNECT_MS);
         Ok(Client::connect(endpoint, Some(self.bind), deadline, stop)?)
     }
@@ -84,10 +85,10 @@ impl Asker {
         endpoint: SocketAddr,
         asked_at: Instant,
         stop: &Stop,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), SourceError> {
         let held_back = self.held_back(endpoint);
         match held_back > Duration::ZERO && stop.wait_until(asked_at + held_back) {
-            true => Err(Fault::Stopped),
+            true => Err(SourceError::Stopped),
             false => Ok(()),
         }
     }

@@ -1,14 +1,15 @@
 //! The piece list of a content: who is asked for it, and how it is fetched.
 //!
-//! It comes on a connection of its own, page by page, so that pieces can arrive meanwhile: the source moves a connection for pieces to
-//! another thread, which has no lists. One source is asked at a time; one that fails, is too slow or is left makes room for the next.
+//! It comes on a connection of its own, page by page, so that pieces can arrive meanwhile: the source moves a
+//! connection for pieces to another thread, which has no lists. One source is asked at a time; one that
+//! fails, is too slow or is left makes room for the next.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::peer::{Asker, Fault, silence_from};
+use super::peer::{Asker, SourceError, silence_from};
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::rt::{Stop, clock};
 use crate::types::{Geometry, Manifest, PieceDigests, limits};
@@ -141,7 +142,8 @@ impl PieceList {
         self.withheld.push(by);
     }
 
-    /// Who has withheld the list, each time once. When all have been asked in vain, its pieces are of no use either.
+    /// Who has withheld the list, each time once. When all have been asked in vain, its pieces are of no use
+    /// either.
     pub(super) fn take_withholders(&mut self) -> Vec<SocketAddr> {
         std::mem::take(&mut self.withheld)
     }
@@ -175,8 +177,8 @@ impl PieceList {
 /// Fetches the list and accepts it. All of it must come as fast as a source has to send pieces.
 ///
 /// # Errors
-/// Why the source is of no use; [`Fault::Manifest`] if its list is not that of the content.
-pub(super) fn fetch(asker: &Asker, endpoint: SocketAddr, stop: &Stop) -> Result<Manifest, Fault> {
+/// Why the source is of no use; [`SourceError::Manifest`] if its list is not that of the content.
+pub(super) fn fetch(asker: &Asker, endpoint: SocketAddr, stop: &Stop) -> Result<Manifest, SourceError> {
     let mut client = asker.connect(endpoint, stop)?;
     let expected = Geometry::of(asker.content.size_bytes).count().unwrap_or(u32::MAX) as usize;
     let mut time_left = longest(expected);
@@ -196,11 +198,11 @@ pub(super) fn fetch(asker: &Asker, endpoint: SocketAddr, stop: &Stop) -> Result<
             {
                 pieces.extend(page);
             }
-            PeerReply::Refused(refusal) => return Err(Fault::Refused(refusal)),
-            _ => return Err(Fault::Unfit("its answer is not the piece list that was asked for")),
+            PeerReply::Refused(refusal) => return Err(SourceError::Refused(refusal)),
+            _ => return Err(SourceError::Unfit("its answer is not the piece list that was asked for")),
         }
     }
-    Manifest::accept(asker.content, pieces).map_err(Fault::Manifest)
+    Manifest::accept(asker.content, pieces).map_err(SourceError::Manifest)
 }
 
 /// The longest that a list of so many pieces may take; what is held back on purpose comes on top.

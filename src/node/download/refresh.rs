@@ -1,7 +1,9 @@
-//! When to ask partial holders again which pieces they have: soon while they have news, later and later while they have none.
+//! When to ask partial holders again which pieces they have: soon while they have news, later and later while
+//! they have none.
 //!
-//! The more there are, the longer the pause: each of many who fetch together asks, and is asked, a few times a second at most. A search,
-//! which asks them too, comes every [`limits::SEARCH_AGAIN_MS`] whatever they say.
+//! The more there are, the longer the pause: each of many who fetch together asks, and is asked, a few times
+//! a second at most. A search, which asks them too, comes every [`limits::SEARCH_AGAIN_MS`] whatever they
+//! say.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::search::Parts;
+use super::search::HeldPieces;
 use crate::types::limits;
 
 /// The partial holders that the last search has named.
@@ -30,13 +32,13 @@ impl Refresh {
     }
 
     /// A search has found these, and nobody else.
-    pub(super) fn searched(&mut self, parts: &Parts, now: Instant) {
+    pub(super) fn searched(&mut self, parts: &HeldPieces, now: Instant) {
         self.known.retain(|endpoint, _| parts.contains_key(endpoint));
         self.told(parts, now);
     }
 
     /// They have told what they have.
-    pub(super) fn told(&mut self, parts: &Parts, now: Instant) {
+    pub(super) fn told(&mut self, parts: &HeldPieces, now: Instant) {
         let mut has_news = false;
         for (endpoint, pieces) in parts {
             has_news |= self.known.insert(*endpoint, pieces.len()) != Some(pieces.len());
@@ -70,7 +72,7 @@ mod tests {
     use crate::types::PieceSet;
 
     /// So many holders with as many pieces each.
-    fn parts(holders: u16, pieces: u32) -> Parts {
+    fn parts(holders: u16, pieces: u32) -> HeldPieces {
         let mut has = PieceSet::none(100);
         (0..pieces).for_each(|piece| has.set(piece, true));
         (0..holders).map(|port| (SocketAddr::from(([127, 0, 0, 1], port)), has.clone())).collect()
@@ -103,12 +105,12 @@ mod tests {
         let now = clock::now();
         let mut refresh = Refresh::new();
         refresh.searched(&parts(3, 1), now);
-        refresh.told(&Parts::new(), now);
+        refresh.told(&HeldPieces::new(), now);
         assert_eq!(refresh.due(now + limits::ms(1900)), [], "the pause has doubled");
         assert_eq!(refresh.due(now + limits::ms(2500)).len(), 3);
         refresh.searched(&parts(2, 1), now);
         assert_eq!(refresh.due(now + limits::ms(9000)).len(), 2);
-        refresh.searched(&Parts::new(), now);
+        refresh.searched(&HeldPieces::new(), now);
         assert_eq!(refresh.next_wake(), None);
     }
 }

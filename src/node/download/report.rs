@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 
 use super::buffers::Buffer;
-use super::peer::Fault;
-use super::search::{Parts, Searched};
+use super::peer::SourceError;
+use super::search::{HeldPieces, Searched};
 use super::verifier::Checked;
 use crate::node::api::CommandError;
 use crate::types::Manifest;
 
 /// News for [`super::fetch`].
 #[derive(Debug)]
-pub(super) enum Report {
+pub(super) enum SourceMessage {
     /// `thread` tells late words of a source that was left from those of the same source used again.
     Arrived {
         source: SocketAddr,
@@ -35,10 +35,10 @@ pub(super) enum Report {
     PieceList {
         from: SocketAddr,
         request: u64,
-        outcome: Result<Manifest, Fault>,
+        outcome: Result<Manifest, SourceError>,
     },
     Checked(Vec<Checked>),
     Searched(Result<Searched, CommandError>),
     /// What those that have a part only have by now, as far as they have told.
-    Have(Result<Parts, CommandError>),
+    Have(Result<HeldPieces, CommandError>),
 }

@@ -1,11 +1,12 @@
-//! Which content a download is of, and who has it: from a name, an optional checksum, and what is here already.
+//! Which content a download is of, and who has it: from a name, an optional checksum, and what is here
+//! already.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::logic::backoff::retry_pause;
 use crate::logic::select::{Choice, votes};
 use crate::node::api::{Attempt, CommandError, DownloadError, DownloadRequest, Progress, Variant};
-use crate::node::context::Engine;
+use crate::node::context::Context;
 use crate::node::find::search::{self, LiveHolder, Probed};
 use crate::node::index::catalog::SharedFile;
 use crate::rt::{Stop, clock};
@@ -13,7 +14,7 @@ use crate::types::{Checksum, ContentKey, FileEntry, Holding, Md5Digest, Provider
 
 /// A content and its holders.
 #[derive(Debug)]
-pub(super) struct Candidates {
+pub(super) struct ContentCandidates {
     pub(super) key: ContentKey,
     /// Those that answered the probe.
     pub(super) live: Vec<LiveHolder>,
@@ -23,42 +24,42 @@ pub(super) struct Candidates {
 
 /// What a search for something to download came to.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum SearchOutcome {
     /// The file of that name is what was asked for.
     AlreadyHere(ContentKey),
     /// To be tried in this order; never empty.
-    Contents(Vec<Candidates>),
+    Contents(Vec<ContentCandidates>),
 }
 
-impl Candidates {
+impl ContentCandidates {
     /// The MD5 of the whole file as one of the holders claims it, if possible one that has the whole file.
     pub(super) fn claimed_md5(&self) -> Md5Digest {
         let full = self.providers.iter().find(|one| one.entry.holding == Holding::Full);
         full.or(self.providers.first()).map_or(Md5Digest([0; 16]), |one| one.entry.md5)
     }
 
-    /// Finds the holders of the name, or of the content that is the `only` one wanted under whatever name, probes them and
-    /// chooses. While holders are known and none answers, it is tried again in rounds.
+    /// Finds the holders of the name, or of the content that is the `only` one wanted under whatever name,
+    /// probes them and chooses. While holders are known and none answers, it is tried again in rounds.
     pub(super) fn find(
-        engine: &Engine,
+        context: &Context,
         request: &DownloadRequest,
         only: Option<ContentKey>,
         own: Option<&SharedFile>,
         cancel: &Stop,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Found, DownloadError> {
+    ) -> Result<SearchOutcome, DownloadError> {
         let query = only
             .map_or_else(|| Query::Name(request.name.clone()), |content| Query::Content(content.id.into()));
         let mut round = 0;
         loop {
-            let providers = search::providers(engine, &query, cancel)?;
+            let providers = search::providers(context, &query, cancel)?;
             let own_fits = own.filter(|own| {
                 only.is_none_or(|content| own.entry.key() == content)
                     && request.checksum.is_none_or(|wanted| fits(wanted, &own.entry))
             });
             if providers.is_empty() && round == 0 {
                 return match own_fits {
-                    Some(own) => Ok(Found::AlreadyHere(own.entry.key())),
+                    Some(own) => Ok(SearchOutcome::AlreadyHere(own.entry.key())),
                     None => Err(DownloadError::NotFound(request.name.as_str().into())),
                 };
             }
@@ -69,17 +70,17 @@ impl Candidates {
             };
             if wanted.is_empty() && any_known {
                 return match own_fits {
-                    Some(own) => Ok(Found::AlreadyHere(own.entry.key())),
+                    Some(own) => Ok(SearchOutcome::AlreadyHere(own.entry.key())),
                     None => Err(no_match(request)),
                 };
             }
             let namesakes = wanted.len();
             let mut holders = wanted.clone();
             if only.is_none() {
-                holders.extend(under_other_names(engine, &wanted, cancel)?);
+                holders.extend(under_other_names(context, &wanted, cancel)?);
             }
-            let probed = search::probe(engine, holders.clone(), cancel)?;
-            probed.warn(engine);
+            let probed = search::probe(context, holders.clone(), cancel)?;
+            probed.warn(context);
             let Probed { live, silent, .. } = probed;
             if !live.is_empty() {
                 let is_namesake = |holder: &LiveHolder| holders[..namesakes].contains(&holder.provider);
@@ -89,7 +90,7 @@ impl Candidates {
                 }
                 // What the name means is for those to say who publish it.
                 let mut found = choose(request, own_fits, by_content(named, &holders), progress)?;
-                if let Found::Contents(contents) = &mut found {
+                if let SearchOutcome::Contents(contents) = &mut found {
                     for candidates in contents {
                         let is_same = |other: &&LiveHolder| other.provider.entry.key() == candidates.key;
                         candidates.live.extend(others.iter().filter(is_same).cloned());
@@ -101,9 +102,9 @@ impl Candidates {
             if let Some(own) =
                 own_fits.filter(|own| wanted.iter().any(|one| one.entry.key() == own.entry.key()))
             {
-                return Ok(Found::AlreadyHere(own.entry.key()));
+                return Ok(SearchOutcome::AlreadyHere(own.entry.key()));
             }
-            if round == engine.retries {
+            if round == context.retries {
                 let attempts = silent.into_iter().map(|(endpoint, why)| Attempt { endpoint, why }).collect();
                 return Err(DownloadError::AllFailed {
                     name: request.name.clone(),
@@ -113,7 +114,7 @@ impl Candidates {
             }
             let pause = retry_pause(round);
             round += 1;
-            progress(Progress::Retry { round, of: engine.retries, pause });
+            progress(Progress::Retry { round, of: context.retries, pause });
             if cancel.wait_until(clock::now() + pause) {
                 return Err(CommandError::Cancelled.into());
             }
@@ -121,10 +122,10 @@ impl Candidates {
     }
 }
 
-/// Holders of the same contents under other names: more sources. Where the name means many contents they are left out; the download looks
-/// for further holders anyway while it runs.
+/// Holders of the same contents under other names: more sources. Where the name means many contents they are
+/// left out; the download looks for further holders anyway while it runs.
 fn under_other_names(
-    engine: &Engine,
+    context: &Context,
     namesakes: &[Provider],
     cancel: &Stop,
 ) -> Result<Vec<Provider>, CommandError> {
@@ -132,7 +133,7 @@ fn under_other_names(
     let mut others = Vec::new();
     if keys.len() <= limits::CONTENTS_LOOKED_UP_MAX {
         for key in keys {
-            match search::providers(engine, &Query::Content(key.id.into()), cancel) {
+            match search::providers(context, &Query::Content(key.id.into()), cancel) {
                 Ok(holders) => others.extend(holders.into_iter().filter(|one| one.entry.key() == key)),
                 Err(CommandError::Cancelled) => return Err(CommandError::Cancelled),
                 // The namesakes were found.
@@ -160,7 +161,8 @@ fn fits(wanted: Checksum, entry: &FileEntry) -> bool {
     }
 }
 
-/// Those whose content the checksum names; for an MD5, every holder of a content for which somebody claims it.
+/// Those whose content the checksum names; for an MD5, every holder of a content for which somebody claims
+/// it.
 fn wanted(providers: Vec<Provider>, checksum: Option<Checksum>) -> Vec<Provider> {
     let Some(checksum) = checksum else { return providers };
     let keys: Vec<_> =
@@ -168,11 +170,11 @@ fn wanted(providers: Vec<Provider>, checksum: Option<Checksum>) -> Vec<Provider>
     providers.into_iter().filter(|one| keys.contains(&one.entry.key())).collect()
 }
 
-fn by_content(live: Vec<LiveHolder>, providers: &[Provider]) -> Vec<Candidates> {
-    let mut contents: BTreeMap<ContentKey, Candidates> = BTreeMap::new();
+fn by_content(live: Vec<LiveHolder>, providers: &[Provider]) -> Vec<ContentCandidates> {
+    let mut contents: BTreeMap<ContentKey, ContentCandidates> = BTreeMap::new();
     for holder in live {
         let key = holder.provider.entry.key();
-        let candidates = contents.entry(key).or_insert_with(|| Candidates {
+        let candidates = contents.entry(key).or_insert_with(|| ContentCandidates {
             key,
             live: Vec::new(),
             providers: providers.iter().filter(|one| one.entry.key() == key).cloned().collect(),
@@ -188,16 +190,16 @@ fn by_content(live: Vec<LiveHolder>, providers: &[Provider]) -> Vec<Candidates> 
 fn choose(
     request: &DownloadRequest,
     own: Option<&SharedFile>,
-    mut contents: Vec<Candidates>,
+    mut contents: Vec<ContentCandidates>,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Found, DownloadError> {
+) -> Result<SearchOutcome, DownloadError> {
     let own_key = own.map(|own| own.entry.key());
     let is_own = |key: ContentKey| own_key == Some(key);
     if let Some(Checksum::Md5(_)) = request.checksum {
         // Each content that claims it is tried, in the order in which `find` shows them.
         return match contents.iter().find(|one| is_own(one.key)) {
-            Some(own) => Ok(Found::AlreadyHere(own.key)),
-            None => Ok(Found::Contents(contents)),
+            Some(own) => Ok(SearchOutcome::AlreadyHere(own.key)),
+            None => Ok(SearchOutcome::Contents(contents)),
         };
     }
     let chosen = match search::choice(contents.iter().map(|one| (one.key, one.live.as_slice()))) {
@@ -217,14 +219,14 @@ fn choose(
         },
     };
     if is_own(chosen) {
-        return Ok(Found::AlreadyHere(chosen));
+        return Ok(SearchOutcome::AlreadyHere(chosen));
     }
     contents.retain(|one| one.key == chosen);
-    Ok(Found::Contents(contents))
+    Ok(SearchOutcome::Contents(contents))
 }
 
-fn variants(contents: &[Candidates]) -> Vec<Variant> {
-    let variant = |one: &Candidates| {
+fn variants(contents: &[ContentCandidates]) -> Vec<Variant> {
+    let variant = |one: &ContentCandidates| {
         let md5 = one.live.first().map(|holder| holder.provider.entry.md5)?;
         Some(Variant { key: one.key, md5, live_full_holders: search::full_holders(&one.live) })
     };

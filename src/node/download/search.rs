@@ -1,4 +1,5 @@
-//! Finds and ranks the holders of a content anew, for a download that runs: on a thread of its own, as it waits for answers.
+//! Finds and ranks the holders of a content anew, for a download that runs: on a thread of its own, as it
+//! waits for answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use rand::seq::SliceRandom;
 use crate::logic::select::{Rating, rank};
 use crate::net::client::ClientError;
 use crate::node::api::CommandError;
-use crate::node::context::Engine;
+use crate::node::context::Context;
 use crate::node::find::search::{self, LiveHolder};
 use crate::proto::decode;
 use crate::proto::peer::{PeerReply, PeerRequest};
@@ -18,7 +19,7 @@ use crate::rt::Stop;
 use crate::types::{ContentKey, FileName, Geometry, Holding, PieceSet, Provider, Query, limits};
 
 /// Which pieces a partial holder has.
-pub(super) type Parts = BTreeMap<SocketAddr, PieceSet>;
+pub(super) type HeldPieces = BTreeMap<SocketAddr, PieceSet>;
 
 /// What is searched for, and what the download knows already.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ pub(super) struct Search {
     pub(super) known: Vec<Provider>,
     /// The pieces that need not be fetched any more.
     pub(super) here: PieceSet,
-    /// Who has failed, refused or sent wrong bytes in this round: what they tell that they have is not counted on.
+    /// Who has failed, refused or sent wrong bytes in this round: what they tell that they have is not
+    /// counted on.
     pub(super) distrusted: BTreeSet<SocketAddr>,
     /// The download has no source left, and begins a round: it is news for the user that nobody can be asked.
     pub(super) opens_round: bool,
@@ -43,7 +45,7 @@ pub(super) enum Searched {
         /// Those that answered, best first. May be empty.
         ranking: Vec<Rating>,
         /// What those of them have that have not everything.
-        parts: Parts,
+        parts: HeldPieces,
     },
     /// Nobody has all of the content, those who have parts of it and are trusted lack some piece together,
     /// and the name is offered with another one.
@@ -53,9 +55,9 @@ pub(super) enum Searched {
 impl Search {
     /// # Errors
     /// [`CommandError::Cancelled`], or [`CommandError::System`].
-    pub(super) fn run(self, engine: &Engine, stop: &Stop) -> Result<Searched, CommandError> {
+    pub(super) fn run(self, context: &Context, stop: &Stop) -> Result<Searched, CommandError> {
         let Search { content, .. } = self;
-        let (providers, is_found) = match search::providers(engine, &Query::Content(content.id.into()), stop)
+        let (providers, is_found) = match search::providers(context, &Query::Content(content.id.into()), stop)
         {
             Ok(mut providers) => {
                 providers.retain(|provider| provider.entry.key() == content);
@@ -64,28 +66,28 @@ impl Search {
             Err(CommandError::Cancelled) => return Err(CommandError::Cancelled),
             Err(error) => {
                 if self.opens_round {
-                    engine.warn(format!("{error}; going on with the sources known before"));
+                    context.warn(format!("{error}; going on with the sources known before"));
                 }
                 (self.known, false)
             }
         };
-        let probed = search::probe(engine, providers.clone(), stop)?;
-        let parts = parts(engine, content, &probed.live, stop)?;
+        let probed = search::probe(context, providers.clone(), stop)?;
+        let parts = parts(context, content, &probed.live, stop)?;
         let has_full = providers.iter().any(|one| one.entry.holding == Holding::Full);
         if is_found
             && !has_full
             && !are_too_many(&probed.live, &self.distrusted)
             && !is_covered(self.here, &parts, &self.distrusted)
-            && is_replaced(engine, &self.name, content, stop)
+            && is_replaced(context, &self.name, content, stop)
         {
             return Ok(Searched::Replaced);
         }
-        Ok(Searched::Holders { ranking: ranking(engine, &probed.live, &parts), parts, providers })
+        Ok(Searched::Holders { ranking: ranking(context, &probed.live, &parts), parts, providers })
     }
 }
 
 /// True if what is `here` and the `parts` of those that are trusted are all pieces together.
-fn is_covered(here: PieceSet, parts: &Parts, distrusted: &BTreeSet<SocketAddr>) -> bool {
+fn is_covered(here: PieceSet, parts: &HeldPieces, distrusted: &BTreeSet<SocketAddr>) -> bool {
     let mut all = here;
     let trusted = parts.iter().filter(|(endpoint, _)| !distrusted.contains(endpoint));
     trusted.for_each(|(_, has)| all.unite(has));
@@ -105,9 +107,9 @@ pub(super) fn is_whole(pieces: &PieceSet) -> bool {
 }
 
 /// Returns true if and only if somebody offers all of another content under the name.
-fn is_replaced(engine: &Engine, name: &FileName, content: ContentKey, stop: &Stop) -> bool {
+fn is_replaced(context: &Context, name: &FileName, content: ContentKey, stop: &Stop) -> bool {
     let is_other = |one: &Provider| one.entry.key() != content && one.entry.holding == Holding::Full;
-    let by_name = search::providers(engine, &Query::Name(name.clone()), stop);
+    let by_name = search::providers(context, &Query::Name(name.clone()), stop);
     by_name.is_ok_and(|providers| providers.iter().any(is_other))
 }
 
@@ -116,26 +118,27 @@ fn is_replaced(engine: &Engine, name: &FileName, content: ContentKey, stop: &Sto
 /// # Errors
 /// [`CommandError::Cancelled`], or [`CommandError::System`].
 pub(super) fn parts(
-    engine: &Engine,
+    context: &Context,
     content: ContentKey,
     live: &[LiveHolder],
     stop: &Stop,
-) -> Result<Parts, CommandError> {
+) -> Result<HeldPieces, CommandError> {
     let full: Vec<_> =
         live.iter().filter(|holder| is_full(holder)).map(|holder| holder.candidate.endpoint).collect();
-    let ranked = ranked(engine, live.iter().filter(|holder| !full.contains(&holder.candidate.endpoint)));
+    let ranked = ranked(context, live.iter().filter(|holder| !full.contains(&holder.candidate.endpoint)));
     let mut partial: Vec<_> = ranked.iter().map(|rating| rating.candidate.endpoint).collect();
     choose(&mut partial, &mut SmallRng::from_os_rng());
-    // They have just answered the probe. Where somebody has everything, nobody need wait for one that is silent now.
+    // They have just answered the probe. Where somebody has everything, nobody need wait for one that is
+    // silent now.
     let silence_ms = match full.is_empty() {
         true => limits::PROBE_SILENCE_MS,
         false => limits::PROBE_AFTER_FIRST_MS,
     };
-    have(engine, content, &partial, silence_ms, stop)
+    have(context, content, &partial, silence_ms, stop)
 }
 
-/// Leaves as many as may be known, of those in the order of their rank: half of them the best ones, the others at random, as of very
-/// many those that are near may all lack the same.
+/// Leaves as many as may be known, of those in the order of their rank: half of them the best ones, the
+/// others at random, as of very many those that are near may all lack the same.
 fn choose(partial: &mut Vec<SocketAddr>, rng: &mut SmallRng) {
     if partial.len() > limits::PARTS_KNOWN_MAX {
         partial[limits::PARTS_KNOWN_MAX / 2..].shuffle(rng);
@@ -149,13 +152,13 @@ fn choose(partial: &mut Vec<SocketAddr>, rng: &mut SmallRng) {
 /// # Errors
 /// [`CommandError::Cancelled`], or [`CommandError::System`].
 pub(super) fn have(
-    engine: &Engine,
+    context: &Context,
     content: ContentKey,
     partial: &[SocketAddr],
     silence_ms: u64,
     stop: &Stop,
-) -> Result<Parts, CommandError> {
-    let told = search::ask(engine, partial, &PeerRequest::Have { content }, silence_ms, stop)?;
+) -> Result<HeldPieces, CommandError> {
+    let told = search::ask(context, partial, &PeerRequest::Have { content }, silence_ms, stop)?;
     let told = told.into_iter().map(|answer| has(content, answer.map(|answer| answer.body)));
     Ok(partial.iter().zip(told).filter_map(|(endpoint, has)| Some((*endpoint, has?))).collect())
 }
@@ -174,17 +177,17 @@ fn is_full(holder: &LiveHolder) -> bool {
 }
 
 /// Live holders that have everything, and those whose `parts` are known, each endpoint once, best first.
-pub(super) fn ranking(engine: &Engine, live: &[LiveHolder], parts: &Parts) -> Vec<Rating> {
+pub(super) fn ranking(context: &Context, live: &[LiveHolder], parts: &HeldPieces) -> Vec<Rating> {
     let is_of_use = |holder: &&LiveHolder| is_full(holder) || parts.contains_key(&holder.candidate.endpoint);
-    ranked(engine, live.iter().filter(is_of_use))
+    ranked(context, live.iter().filter(is_of_use))
 }
 
 /// Each endpoint once, best first.
-fn ranked<'a>(engine: &Engine, live: impl Iterator<Item = &'a LiveHolder>) -> Vec<Rating> {
+fn ranked<'a>(context: &Context, live: impl Iterator<Item = &'a LiveHolder>) -> Vec<Rating> {
     let by_endpoint: BTreeMap<SocketAddr, _> =
         live.map(|holder| (holder.candidate.endpoint, holder.candidate)).collect();
     let candidates: Vec<_> = by_endpoint.into_values().collect();
-    rank(&candidates, engine.load_weight)
+    rank(&candidates, context.load_weight)
 }
 
 #[cfg(test)]
@@ -242,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_content_is_covered_if_no_piece_is_missing_everywhere() {
-        let parts = |sets: &[&[u32]]| -> Parts {
+        let parts = |sets: &[&[u32]]| -> HeldPieces {
             let endpoint = |port| SocketAddr::from(([127, 0, 0, 1], port));
             (1..).zip(sets).map(|(port, pieces)| (endpoint(port), set(pieces))).collect()
         };

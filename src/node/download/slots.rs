@@ -1,4 +1,5 @@
-//! Whose turn it is: one download of a content at a time, and only so many downloads at once as there are buffers for.
+//! Whose turn it is: one download of a content at a time, and only so many downloads at once as there are
+//! buffers for.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -12,7 +13,7 @@ use crate::types::{ContentKey, limits};
 
 /// The turns of one node's downloads.
 #[derive(Debug)]
-pub(crate) struct Turns {
+pub(crate) struct DownloadSlots {
     /// Contents being downloaded; each receiver disconnects at the end.
     running: Mutex<HashMap<ContentKey, Receiver<Infallible>>>,
     slots: (Sender<()>, Receiver<()>),
@@ -20,8 +21,8 @@ pub(crate) struct Turns {
 
 /// The turn of one download; ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Turn<'a> {
-    turns: &'a Turns,
+pub(crate) struct Slot<'a> {
+    turns: &'a DownloadSlots,
     content: ContentKey,
     /// Others wait for this to be dropped, after the content has been taken off the list.
     ended: Option<Sender<Infallible>>,
@@ -30,20 +31,20 @@ pub(crate) struct Turn<'a> {
     pub(crate) has_waited: bool,
 }
 
-impl Default for Turns {
-    fn default() -> Turns {
-        Turns { running: Mutex::default(), slots: bounded(limits::DOWNLOADS_AT_ONCE) }
+impl Default for DownloadSlots {
+    fn default() -> DownloadSlots {
+        DownloadSlots { running: Mutex::default(), slots: bounded(limits::DOWNLOADS_AT_ONCE) }
     }
 }
 
-impl Turns {
+impl DownloadSlots {
     /// Waits for the turn of a download of `content`; `waits` is told if it does not come at once.
     pub(crate) fn take(
         &self,
         content: ContentKey,
         cancel: &Stop,
         waits: &mut dyn FnMut(),
-    ) -> Result<Turn<'_>, CommandError> {
+    ) -> Result<Slot<'_>, CommandError> {
         let mut has_waited = false;
         let ended = loop {
             let running = {
@@ -64,7 +65,7 @@ impl Turns {
                 recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
             }
         };
-        let mut turn = Turn { turns: self, content, ended: Some(ended), has_slot: false, has_waited };
+        let mut turn = Slot { turns: self, content, ended: Some(ended), has_slot: false, has_waited };
         if self.slots.0.is_full() {
             waits();
         }
@@ -76,7 +77,7 @@ impl Turns {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         if self.has_slot {
             let _taken_back = self.turns.slots.1.try_recv();
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn downloads_of_a_content_take_turns_and_others_go_on() {
-        let (turns, stop) = (Turns::default(), Stop::new().expect("a descriptor"));
+        let (turns, stop) = (DownloadSlots::default(), Stop::new().expect("a descriptor"));
         let busy = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_second_download_waits_until_it_is_cancelled() {
-        let (turns, stop) = (Turns::default(), Stop::new().expect("a descriptor"));
+        let (turns, stop) = (DownloadSlots::default(), Stop::new().expect("a descriptor"));
         let first = turns.take(content(1), &stop, &mut || {}).expect("free");
         let cancel = stop.child().expect("a descriptor");
         cancel.trigger();
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn no_more_than_there_are_buffers_for_and_a_waiter_can_be_cancelled() {
-        let (turns, stop) = (Turns::default(), Stop::new().expect("a descriptor"));
+        let (turns, stop) = (DownloadSlots::default(), Stop::new().expect("a descriptor"));
         let held: Vec<_> = (0..limits::DOWNLOADS_AT_ONCE)
             .map(|number| turns.take(content(number as u8), &stop, &mut || {}).expect("free"))
             .collect();

@@ -1,7 +1,8 @@
-//! The blocking thread that fetches from one source: connect, then pieces, in the order in which it was told to fetch them.
+//! The blocking thread that fetches from one source: connect, then pieces, in the order in which it was told
+//! to fetch them.
 //!
-//! It only receives: it verifies and writes nothing. It ends when its list of fetches is closed or its stop is triggered, or with the
-//! reason why the source is of no use.
+//! It only receives: it verifies and writes nothing. It ends when its list of fetches is closed or its stop
+//! is triggered, or with the reason why the source is of no use.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, select};
 
 use super::buffers::{Buffer, Buffers};
-use super::peer::{Asker, Fault, silence_from};
+use super::peer::{Asker, SourceError, silence_from};
 use crate::net::client::Client;
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::rt::{Stop, clock};
@@ -39,15 +40,15 @@ pub(super) struct Source {
     pub(super) stop: Stop,
 }
 
-/// Fetches until told to end; `deliver` takes each piece, of the right length and nothing more known of it, or none where the source
-/// does not have it, and returns false when nobody wants any more.
+/// Fetches until told to end; `deliver` takes each piece, of the right length and nothing more known of it,
+/// or none where the source does not have it, and returns false when nobody wants any more.
 ///
 /// # Errors
-/// Why the source is of no use; [`Fault::Stopped`] is no fault of its.
+/// Why the source is of no use; [`SourceError::Stopped`] is no fault of its.
 pub(super) fn run(
     source: &Source,
     mut deliver: impl FnMut(u32, Option<Buffer>) -> bool,
-) -> Result<(), Fault> {
+) -> Result<(), SourceError> {
     let mut client = source.asker.connect(source.endpoint, &source.stop)?;
     let mut on_the_wire: VecDeque<(u32, Instant)> = VecDeque::new();
     loop {
@@ -57,7 +58,7 @@ pub(super) fn run(
                     Ok(piece) => on_the_wire.push_back((piece, source.ask_for(&mut client, piece)?)),
                     Err(_) => return Ok(()),
                 },
-                recv(source.stop.receiver()) -> _ => return Err(Fault::Stopped),
+                recv(source.stop.receiver()) -> _ => return Err(SourceError::Stopped),
             }
         }
         while let Ok(piece) = source.fetches.try_recv() {
@@ -65,7 +66,7 @@ pub(super) fn run(
         }
         if let Some((piece, asked_at)) = on_the_wire.pop_front() {
             let buffer = match source.receive(&mut client, piece, asked_at) {
-                Err(Fault::Refused(PeerRefusal::NoSuchPiece)) => None,
+                Err(SourceError::Refused(PeerRefusal::NoSuchPiece)) => None,
                 received => Some(received?),
             };
             if !deliver(piece, buffer) {
@@ -76,27 +77,27 @@ pub(super) fn run(
 }
 
 impl Source {
-    fn ask_for(&self, client: &mut Client, piece: u32) -> Result<Instant, Fault> {
+    fn ask_for(&self, client: &mut Client, piece: u32) -> Result<Instant, SourceError> {
         let now = clock::now();
         let request = PeerRequest::Piece { asker: self.asker.node, content: self.asker.content, piece };
         client.send(&request, silence_from(now))?;
         Ok(now)
     }
 
-    fn receive(&self, client: &mut Client, piece: u32, asked_at: Instant) -> Result<Buffer, Fault> {
+    fn receive(&self, client: &mut Client, piece: u32, asked_at: Instant) -> Result<Buffer, SourceError> {
         let expected = Geometry::of(self.asker.content.size_bytes).len_bytes(piece).unwrap_or(0);
         let reply = client.receive(silence_from(clock::now()))?;
         self.asker.hold_back(self.endpoint, asked_at, &self.stop)?;
         match reply {
             PeerReply::Piece { piece: sent, len_bytes }
                 if sent == piece && u64::from(len_bytes) == expected => {}
-            PeerReply::Refused(refusal) => return Err(Fault::Refused(refusal)),
-            _ => return Err(Fault::Unfit("its answer is not the piece that was asked for")),
+            PeerReply::Refused(refusal) => return Err(SourceError::Refused(refusal)),
+            _ => return Err(SourceError::Unfit("its answer is not the piece that was asked for")),
         }
         self.meter.waits_for_us.store(true, Ordering::Relaxed);
         let buffer = self.buffers.wait(expected as usize, &self.stop);
         self.meter.waits_for_us.store(false, Ordering::Relaxed);
-        let mut buffer = buffer.ok_or(Fault::Stopped)?;
+        let mut buffer = buffer.ok_or(SourceError::Stopped)?;
         let bytes = buffer.bytes_mut();
         let mut filled = 0;
         while filled < bytes.len() {

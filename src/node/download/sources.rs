@@ -9,8 +9,8 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 
 use super::buffers::Buffers;
-use super::peer::{Asker, Fault};
-use super::report::Report;
+use super::peer::{Asker, SourceError};
+use super::report::SourceMessage;
 use super::source::{self, Meter, Source};
 use crate::logic::transfer::Event;
 use crate::rt::{Stop, Threads};
@@ -50,7 +50,7 @@ impl Sources {
         &mut self,
         endpoint: SocketAddr,
         threads: &Threads,
-        reports: &Sender<Report>,
+        reports: &Sender<SourceMessage>,
         stop: &Stop,
     ) -> std::io::Result<()> {
         let stop = stop.child()?;
@@ -71,16 +71,16 @@ impl Sources {
         threads.spawn("source", move || {
             let deliver = |piece, bytes| {
                 let report = match bytes {
-                    Some(bytes) => Report::Arrived { source: endpoint, thread, piece, bytes },
-                    None => Report::Lacks { source: endpoint, thread, piece },
+                    Some(bytes) => SourceMessage::Arrived { source: endpoint, thread, piece, bytes },
+                    None => SourceMessage::Lacks { source: endpoint, thread, piece },
                 };
                 reports.send(report).is_ok()
             };
             if let Err(fault) = source::run(&source, deliver)
-                && !matches!(fault, Fault::Stopped)
+                && !matches!(fault, SourceError::Stopped)
             {
                 let (why, by_digest) = (fault.why(), fault.by_digest());
-                let failed = Report::SourceFailed { source: endpoint, thread, why, by_digest };
+                let failed = SourceMessage::SourceFailed { source: endpoint, thread, why, by_digest };
                 let _download_has_ended = reports.send(failed);
             }
         })?;
@@ -91,7 +91,8 @@ impl Sources {
     /// Has a source in use fetch a piece.
     pub(super) fn fetch(&self, endpoint: SocketAddr, piece: u32) {
         if let Some(in_use) = self.in_use.get(&endpoint) {
-            // A thread that has just failed does not take it; its report is on the way. More than fit are never asked for.
+            // A thread that has just failed does not take it; its report is on the way. More than fit are
+            // never asked for.
             let _thread_has_failed = in_use.fetches.try_send(piece);
         }
     }

@@ -5,22 +5,22 @@ use std::sync::Arc;
 
 use super::{disk_error, standing_error};
 use crate::node::api::{CommandError, DownloadError};
-use crate::node::context::Engine;
+use crate::node::context::Context;
 use crate::node::index::catalog::SharedFile;
 use crate::node::index::indexer;
 use crate::rt::Stop;
-use crate::store::{self, HashError, Share, Standing, hash_file};
-use crate::types::{FileEntry, FileName, Kind};
+use crate::store::{self, HashError, PathEntry, Share, hash_file};
+use crate::types::{FileEntry, FileName, FileOrigin};
 
 /// A kind of file, a name, and the folder that it leads to.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) kind: Kind,
+    pub(super) kind: FileOrigin,
     /// What it is called there.
     pub(super) name: FileName,
     pub(super) folder: Arc<Share>,
     /// `None`: it is not shared.
-    pub(super) shared_as: Option<(Kind, FileName)>,
+    pub(super) shared_as: Option<(FileOrigin, FileName)>,
 }
 
 impl Target {
@@ -28,58 +28,58 @@ impl Target {
     ///
     /// # Errors
     /// [`DownloadError::Disk`] where its folder cannot be made.
-    pub(super) fn of(engine: &Engine, kind: Kind, name: &FileName) -> Result<Target, DownloadError> {
-        let folder = engine
+    pub(super) fn of(context: &Context, kind: FileOrigin, name: &FileName) -> Result<Target, DownloadError> {
+        let folder = context
             .folders
             .target(kind)
             .map_err(|error| DownloadError::Disk { name: name.clone(), why: error.to_string() })?;
-        let name = engine.folders.placed_as(kind, name).clone();
-        let shared_as = engine.folders.published(kind, &name);
+        let name = context.folders.placed_as(kind, name).clone();
+        let shared_as = context.folders.published(kind, &name);
         Ok(Target { kind, name, folder, shared_as })
     }
 
-    /// The file that is here of that name and spares a download of its content: one that stands at the target, is published before
-    /// it, or is a replica that the target can take over.
+    /// The file that is here of that name and spares a download of its content: one that stands at the
+    /// target, is published before it, or is a replica that the target can take over.
     ///
     /// # Errors
     /// [`DownloadError::Disk`] where it cannot be told, [`CommandError::Cancelled`].
     pub(super) fn own(
         &self,
-        engine: &Engine,
+        context: &Context,
         cancel: &Stop,
     ) -> Result<Option<Arc<SharedFile>>, DownloadError> {
         let mut is_here = false;
-        for (_, folder) in self.rivals(engine) {
-            is_here |= matches!(self.standing_in(&folder)?, Standing::File(_));
+        for (_, folder) in self.rivals(context) {
+            is_here |= matches!(self.standing_in(&folder)?, PathEntry::File(_));
         }
         let Some((_, name)) = &self.shared_as else {
             return if is_here { self.hashed(cancel) } else { Ok(None) };
         };
         // What was removed behind our back is offered to others until that is noticed.
-        if !is_here && engine.memory.catalog.read().get(name).is_none() {
+        if !is_here && context.state.catalog.read().get(name).is_none() {
             return Ok(None);
         }
-        let own = engine.own_file(name, cancel)?;
-        Ok(own.filter(|own| is_here && self.is_in_place(engine, own) || self.can_take_over(engine, own)))
+        let own = context.own_file(name, cancel)?;
+        Ok(own.filter(|own| is_here && self.is_in_place(context, own) || self.can_take_over(context, own)))
     }
 
     /// Returns true if and only if nothing has to be done for it to be what was asked for.
-    pub(super) fn is_in_place(&self, engine: &Engine, own: &SharedFile) -> bool {
-        let layout = engine.folders.layout();
+    pub(super) fn is_in_place(&self, context: &Context, own: &SharedFile) -> bool {
+        let layout = context.folders.layout();
         layout.unmarked(own.kind) <= layout.unmarked(self.kind)
     }
 
-    fn can_take_over(&self, engine: &Engine, own: &SharedFile) -> bool {
-        (self.kind, own.kind) == (Kind::Downloaded, Kind::Replicated)
-            && !engine.folders.saves_apart(self.kind)
+    fn can_take_over(&self, context: &Context, own: &SharedFile) -> bool {
+        (self.kind, own.kind) == (FileOrigin::Downloaded, FileOrigin::Replicated)
+            && !context.folders.saves_apart(self.kind)
     }
 
     /// Moves the own replica to the target: it is kept for others no more, and shared as before.
     ///
     /// # Errors
     /// [`DownloadError`]; the replica is where it was.
-    pub(super) fn take_over(&self, engine: &Engine, own: &SharedFile) -> Result<(), DownloadError> {
-        let replicas = engine.folders.of(Kind::Replicated);
+    pub(super) fn take_over(&self, context: &Context, own: &SharedFile) -> Result<(), DownloadError> {
+        let replicas = context.folders.of(FileOrigin::Replicated);
         let replicas = replicas.ok_or_else(|| standing_error(&self.name, &ErrorKind::NotFound.into()))?;
         let placed = store::take_over(&replicas, &self.folder, &self.name, own.entry.key(), &own.stamp)
             .map_err(|error| disk_error(&self.name, &error))?;
@@ -92,21 +92,22 @@ impl Target {
             racy: own.racy,
             claimants: own.claimants.clone(),
         };
-        engine.inform(format!("`{}` was kept here for others: it is a file of yours now", self.name));
-        Ok(engine.tell_core(|reply| indexer::Event::Placed { file, reply })?)
+        context.inform(format!("`{}` was kept here for others: it is a file of yours now", self.name));
+        Ok(context.tell_core(|reply| indexer::Event::Placed { file, reply })?)
     }
 
-    /// Early, before anything is fetched; placing checks the target again. With `force` a file at the target will be replaced, and
-    /// what a user downloads may be hidden by a file that comes before it; a replica is in nobody's way.
+    /// Early, before anything is fetched; placing checks the target again. With `force` a file at the target
+    /// will be replaced, and what a user downloads may be hidden by a file that comes before it; a replica is
+    /// in nobody's way.
     ///
     /// # Errors
     /// [`DownloadError::Exists`] and [`DownloadError::Disk`].
-    pub(super) fn refuse_to_overwrite(&self, engine: &Engine, force: bool) -> Result<(), DownloadError> {
-        for (is_target, folder) in self.rivals(engine) {
+    pub(super) fn refuse_to_overwrite(&self, context: &Context, force: bool) -> Result<(), DownloadError> {
+        for (is_target, folder) in self.rivals(context) {
             let is_free = match self.standing_in(&folder)? {
-                Standing::Nothing => true,
-                Standing::File(_) => force && (is_target || self.kind != Kind::Replicated),
-                Standing::Other(_) => !is_target,
+                PathEntry::Nothing => true,
+                PathEntry::File(_) => force && (is_target || self.kind != FileOrigin::Replicated),
+                PathEntry::Other(_) => !is_target,
             };
             if !is_free {
                 return Err(DownloadError::Exists { name: self.name.clone() });
@@ -116,16 +117,16 @@ impl Target {
     }
 
     /// The folders where a file of this name is in the way, and whether it is the target itself.
-    fn rivals(&self, engine: &Engine) -> Vec<(bool, Arc<Share>)> {
-        if engine.folders.saves_apart(self.kind) {
+    fn rivals(&self, context: &Context) -> Vec<(bool, Arc<Share>)> {
+        if context.folders.saves_apart(self.kind) {
             return vec![(true, Arc::clone(&self.folder))];
         }
-        let target = engine.folders.layout().unmarked(self.kind);
-        let shared = engine.folders.shared().into_iter().filter(|(kind, _)| *kind <= target);
+        let target = context.folders.layout().unmarked(self.kind);
+        let shared = context.folders.shared().into_iter().filter(|(kind, _)| *kind <= target);
         shared.map(|(kind, folder)| (kind == target, folder)).collect()
     }
 
-    fn standing_in(&self, folder: &Share) -> Result<Standing, DownloadError> {
+    fn standing_in(&self, folder: &Share) -> Result<PathEntry, DownloadError> {
         folder.standing(&self.name).map_err(|error| standing_error(&self.name, &error))
     }
 

@@ -1,7 +1,8 @@
-//! Verification beside receiving: pieces that have arrived, and those that an earlier download left, in batches on a thread of its own.
+//! Verification beside receiving: pieces that have arrived, and those that an earlier download left, in
+//! batches on a thread of its own.
 //!
-//! `Verifier` is the download's side: it decides when a batch is worth starting. A batch fills the lanes of the digest; one that waits
-//! for more than can come would hold up the end.
+//! `Verifier` is the download's side: it decides when a batch is worth starting. A batch fills the lanes of
+//! the digest; one that waits for more than can come would hold up the end.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -80,7 +81,8 @@ impl Verifier {
         self.is_busy = false;
     }
 
-    /// Hands the thread its next batch if it is idle and one is due. `more_may_come`: pieces are on the wire that could join this one.
+    /// Hands the thread its next batch if it is idle and one is due. `more_may_come`: pieces are on the wire
+    /// that could join this one.
     pub(super) fn start_if_due(
         &mut self,
         manifest: &Arc<Manifest>,
@@ -110,7 +112,8 @@ impl Verifier {
         }
     }
 
-    /// When what has arrived has waited long enough for company; `None` if there is nothing that this could start.
+    /// When what has arrived has waited long enough for company; `None` if there is nothing that this could
+    /// start.
     pub(super) fn due_at(&self) -> Option<Instant> {
         let wait = limits::ms(limits::VERIFY_WAIT_MS);
         self.first_arrived_at.filter(|_| !self.is_busy).map(|at| at + wait)

@@ -1,4 +1,5 @@
-//! Tests of the translation: each progress is an event and comes back, bytes are paced, findings keep their order and say what is chosen.
+//! Tests of the translation: each progress is an event and comes back, bytes are paced, findings keep their
+//! order and say what is chosen.
 
 use super::*;
 use crate::rt::clock;
@@ -137,10 +138,10 @@ fn the_good_end_tells_what_is_here_now() {
     let expected =
         |outcome| [Event::Done { name: name("a.bin"), b3: "cd".repeat(32), size_bytes: 7, outcome }];
     let from = vec![addr(5002), addr(5003)];
-    let fetched = event::Outcome::Fetched { from, md5: None, pieces: 10 };
+    let fetched = event::EventOutcome::Fetched { from, md5: None, pieces: 10 };
     assert_eq!(journal().done(&done, clock::now()), expected(fetched));
     done.outcome = Outcome::AlreadyHere;
-    assert_eq!(journal().done(&done, clock::now()), expected(event::Outcome::AlreadyHere));
+    assert_eq!(journal().done(&done, clock::now()), expected(event::EventOutcome::AlreadyHere));
 }
 
 fn row(port: u16, rating: Option<Rating>, content: u8, holding: Holding) -> FoundRow {
@@ -162,7 +163,8 @@ fn group(content: u8, rows: Vec<FoundRow>) -> FoundGroup {
 }
 
 fn check_chosen(groups: Vec<FoundGroup>, meant: Option<(u8, u16)>, expected: &[u16]) {
-    let meant = meant.map(|(content, port)| Meant { key: group(content, vec![]).key, first: addr(port) });
+    let meant =
+        meant.map(|(content, port)| ResolvedContent { key: group(content, vec![]).key, first: addr(port) });
     let report = FindReport { groups, silent: vec![], meant };
     let chosen = found(&Query::Name(name("a.bin")), &report).into_iter().filter_map(|event| match event {
         Event::Found(holder) => holder.chosen.then_some(holder.addr.port()),
@@ -193,7 +195,7 @@ fn what_is_found_comes_after_who_is_silent_and_is_explained_place_by_place() {
     let report = FindReport {
         groups: vec![group(1, rows)],
         silent: vec![(addr(9), "closed".into())],
-        meant: Some(Meant { key: group(1, vec![]).key, first: addr(2) }),
+        meant: Some(ResolvedContent { key: group(1, vec![]).key, first: addr(2) }),
     };
     let events = found(&Query::Name(name("a.bin")), &report);
     assert_eq!(events[0], Event::Silent { addr: addr(9), why: "closed".into() });

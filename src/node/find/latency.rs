@@ -22,11 +22,11 @@ pub(crate) struct Latencies {
     /// This node, as the table names it.
     me: SocketAddr,
     default: Millis,
-    file: Option<File>,
+    file: Option<LatencyFile>,
 }
 
 #[derive(Debug)]
-struct File {
+struct LatencyFile {
     path: PathBuf,
     table: LatencyTable,
     stamp: Stamp,
@@ -56,7 +56,7 @@ impl Latencies {
     ) -> Result<Latencies, LatencyFileError> {
         let file = match source {
             LatencySource::Measured => None,
-            LatencySource::File(path) => Some(File::read(path)?),
+            LatencySource::File(path) => Some(LatencyFile::read(path)?),
         };
         Ok(Latencies { me, default, file })
     }
@@ -67,7 +67,7 @@ impl Latencies {
         if Stamp::of(&file.path)? == file.stamp {
             return Ok(None);
         }
-        Ok(Some(Latencies { me: self.me, default: self.default, file: Some(File::read(&file.path)?) }))
+        Ok(Some(Latencies { me: self.me, default: self.default, file: Some(LatencyFile::read(&file.path)?) }))
     }
 
     /// Latency to `peer`: from the file if there is one, else what was measured.
@@ -99,8 +99,8 @@ impl Stamp {
     }
 }
 
-impl File {
-    fn read(path: &Path) -> Result<File, LatencyFileError> {
+impl LatencyFile {
+    fn read(path: &Path) -> Result<LatencyFile, LatencyFileError> {
         // Before the text: a change while it is read is seen as one the next time.
         let stamp = Stamp::of(path)?;
         if stamp.len_bytes > FILE_MAX_BYTES {
@@ -112,7 +112,7 @@ impl File {
         let text =
             String::from_utf8(bytes).map_err(|error| fault(path, format!("is no UTF-8 text: {error}")))?;
         let table = LatencyTable::parse(&text).map_err(|error| fault(path, error.to_string()))?;
-        Ok(File { path: path.to_owned(), table, stamp })
+        Ok(LatencyFile { path: path.to_owned(), table, stamp })
     }
 }
 

@@ -13,9 +13,9 @@ use super::latency::Latencies;
 use crate::discovery::Discovery as _;
 use crate::logic::select::{Candidate, Choice, Rating, choose_content, rank, votes};
 use crate::net::client::ClientError;
-use crate::net::multi_request::{Answer, Patience, Question, ask_all};
-use crate::node::api::{CommandError, FindReport, FoundGroup, FoundRow, Meant};
-use crate::node::context::Engine;
+use crate::net::multi_request::{Request, Response, Timeouts, ask_all};
+use crate::node::api::{CommandError, FindReport, FoundGroup, FoundRow, ResolvedContent};
+use crate::node::context::Context;
 use crate::node::events;
 use crate::proto::decode;
 use crate::proto::peer::{PeerReply, PeerRequest};
@@ -41,10 +41,10 @@ pub(crate) struct Probed {
 
 impl Probed {
     /// Tells the user if not all holders were asked.
-    pub(crate) fn warn(&self, engine: &Engine) {
+    pub(crate) fn warn(&self, context: &Context) {
         if let Some(known) = self.known_of_many {
             let max = limits::PROBE_CANDIDATES_MAX;
-            engine.warn(format!(
+            context.warn(format!(
                 "{known} holders are known: {max} of them are asked, first those that have everything"
             ));
         }
@@ -53,12 +53,12 @@ impl Probed {
 
 /// Holders according to discovery, without the own node.
 pub(crate) fn providers(
-    engine: &Engine,
+    context: &Context,
     query: &Query,
     cancel: &Stop,
 ) -> Result<Vec<Provider>, CommandError> {
-    let mut providers = engine.discovery.find(query, cancel)?;
-    providers.retain(|provider| provider.node != engine.memory.node && is_possible(provider));
+    let mut providers = context.discovery.find(query, cancel)?;
+    providers.retain(|provider| provider.node != context.state.node && is_possible(provider));
     Ok(providers)
 }
 
@@ -67,9 +67,10 @@ fn is_possible(provider: &Provider) -> bool {
     Geometry::of(provider.entry.size_bytes).count().is_some()
 }
 
-/// Asks each of `providers` how busy it is, each endpoint once for each content, at most [`limits::PROBE_CANDIDATES_MAX`].
+/// Asks each of `providers` how busy it is, each endpoint once for each content, at most
+/// [`limits::PROBE_CANDIDATES_MAX`].
 pub(crate) fn probe(
-    engine: &Engine,
+    context: &Context,
     mut providers: Vec<Provider>,
     cancel: &Stop,
 ) -> Result<Probed, CommandError> {
@@ -78,27 +79,27 @@ pub(crate) fn probe(
         probed.known_of_many = Some(providers.len());
         sample(&mut providers, &mut SmallRng::from_os_rng());
     }
-    let latencies = engine.refreshed_latencies();
+    let latencies = context.refreshed_latencies();
     let mut asked: BTreeMap<(SocketAddr, ContentKey), usize> = BTreeMap::new();
     let mut questions = Vec::new();
     for provider in &providers {
         let key = provider.entry.key();
         asked.entry((provider.endpoint, key)).or_insert_with(|| {
-            let request = PeerRequest::Load { asker: engine.memory.node, content: Some(key) };
+            let request = PeerRequest::Load { asker: context.state.node, content: Some(key) };
             questions.push(question(
                 provider.endpoint,
                 &request,
-                engine.emulate_latency.then_some(&latencies),
+                context.emulate_latency.then_some(&latencies),
             ));
             questions.len() - 1
         });
     }
-    let answers = ask_within_patience(engine, &questions, limits::PROBE_SILENCE_MS, cancel)?;
+    let answers = ask_within_patience(context, &questions, limits::PROBE_SILENCE_MS, cancel)?;
     for provider in providers {
         let index = asked[&(provider.endpoint, provider.entry.key())];
         match load_from(&answers[index]) {
             // The own node under another address.
-            Ok((node, ..)) if node == engine.memory.node => {}
+            Ok((node, ..)) if node == context.state.node => {}
             Ok((node, ..)) if node != provider.node => {
                 probed.silent.push((provider.endpoint, "another node answers there".into()));
             }
@@ -122,37 +123,38 @@ pub(crate) fn probe(
     Ok(probed)
 }
 
-/// Leaves [`limits::PROBE_CANDIDATES_MAX`] of them: those that have everything first, as the name means what they have, and as many more
-/// may be downloading it; else at random.
+/// Leaves [`limits::PROBE_CANDIDATES_MAX`] of them: those that have everything first, as the name means what
+/// they have, and as many more may be downloading it; else at random.
 fn sample(providers: &mut Vec<Provider>, rng: &mut SmallRng) {
     providers.shuffle(rng);
     providers.sort_by_key(|one| one.entry.holding != Holding::Full);
     providers.truncate(limits::PROBE_CANDIDATES_MAX);
 }
 
-/// Asks each of `endpoints` the same, with the patience of a probe, but `silence_ms` where nobody answers; the answers in their order.
+/// Asks each of `endpoints` the same, with the patience of a probe, but `silence_ms` where nobody answers;
+/// the answers in their order.
 ///
 /// # Errors
 /// [`CommandError::Cancelled`], or [`CommandError::System`].
 pub(crate) fn ask(
-    engine: &Engine,
+    context: &Context,
     endpoints: &[SocketAddr],
     request: &PeerRequest,
     silence_ms: u64,
     cancel: &Stop,
-) -> Result<Vec<Result<Answer, ClientError>>, CommandError> {
+) -> Result<Vec<Result<Response, ClientError>>, CommandError> {
     if endpoints.is_empty() {
         return Ok(Vec::new());
     }
-    let latencies = Arc::clone(&engine.latencies.lock());
-    let emulated = engine.emulate_latency.then_some(&latencies);
+    let latencies = Arc::clone(&context.latencies.lock());
+    let emulated = context.emulate_latency.then_some(&latencies);
     let questions: Vec<_> = endpoints.iter().map(|endpoint| question(*endpoint, request, emulated)).collect();
-    ask_within_patience(engine, &questions, silence_ms, cancel)
+    ask_within_patience(context, &questions, silence_ms, cancel)
 }
 
 /// `emulated`: the answer is held back as these say.
-fn question(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc<Latencies>>) -> Question {
-    Question {
+fn question(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc<Latencies>>) -> Request {
+    Request {
         endpoint,
         frame: request.framed(),
         answer_max_bytes: request.reply_max_bytes(),
@@ -161,14 +163,14 @@ fn question(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc<L
 }
 
 fn ask_within_patience(
-    engine: &Engine,
-    questions: &[Question],
+    context: &Context,
+    questions: &[Request],
     silence_ms: u64,
     cancel: &Stop,
-) -> Result<Vec<Result<Answer, ClientError>>, CommandError> {
+) -> Result<Vec<Result<Response, ClientError>>, CommandError> {
     let patience =
-        Patience { silence: limits::ms(silence_ms), after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS) };
-    let answers = ask_all(questions, Some(engine.ip), patience, cancel)
+        Timeouts { silence: limits::ms(silence_ms), after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS) };
+    let answers = ask_all(questions, Some(context.ip), patience, cancel)
         .map_err(|error| CommandError::System(error.to_string()))?;
     match cancel.is_triggered() {
         true => Err(CommandError::Cancelled),
@@ -177,7 +179,7 @@ fn ask_within_patience(
 }
 
 /// Node id, load and `yours` of an answer to a load request.
-fn load_from(answer: &Result<Answer, ClientError>) -> Result<(NodeId, u32, u8), String> {
+fn load_from(answer: &Result<Response, ClientError>) -> Result<(NodeId, u32, u8), String> {
     let answer = answer.as_ref().map_err(|error| error.to_string())?;
     match decode(&answer.body) {
         Ok(PeerReply::Load { node, load, yours }) => Ok((node, load, yours)),
@@ -188,12 +190,12 @@ fn load_from(answer: &Result<Answer, ClientError>) -> Result<(NodeId, u32, u8), 
 }
 
 /// The load of one node, as `getload` shows it.
-pub(crate) fn load_of(engine: &Engine, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
-    let request = PeerRequest::Load { asker: engine.memory.node, content: None };
+pub(crate) fn load_of(context: &Context, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
+    let request = PeerRequest::Load { asker: context.state.node, content: None };
     let question = question(endpoint, &request, None);
     let silence = limits::ms(limits::PROBE_SILENCE_MS);
     let unreachable = |why: String| CommandError::Unreachable { endpoint, why };
-    let answers = ask_all(&[question], Some(engine.ip), Patience { silence, after_first: silence }, cancel)
+    let answers = ask_all(&[question], Some(context.ip), Timeouts { silence, after_first: silence }, cancel)
         .map_err(|error| unreachable(error.to_string()))?;
     match load_from(&answers[0]) {
         Ok((_, load, _)) => Ok(load),
@@ -203,36 +205,36 @@ pub(crate) fn load_of(engine: &Engine, endpoint: SocketAddr, cancel: &Stop) -> R
 }
 
 /// [`find`] for somebody, which the feed is told of.
-pub(crate) fn search(engine: &Engine, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
+pub(crate) fn search(context: &Context, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
     let began = clock::now();
-    let report = find(engine, query, cancel)?;
+    let report = find(context, query, cancel)?;
     let took = clock::now().saturating_duration_since(began);
-    engine.tally.lock().found(took);
-    engine.events.tell(events::searched(query, &report, took));
+    context.tally.lock().found(took);
+    context.events.tell(events::searched(query, &report, took));
     Ok(report)
 }
 
 /// The answer to a person's `find`.
-pub(crate) fn find(engine: &Engine, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
-    let providers = engine.discovery.find(query, cancel)?;
+pub(crate) fn find(context: &Context, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
+    let providers = context.discovery.find(query, cancel)?;
     let (mine, others): (Vec<_>, Vec<_>) =
-        providers.into_iter().partition(|one| one.node == engine.memory.node);
+        providers.into_iter().partition(|one| one.node == context.state.node);
     // As the tracker knows us, which is surer than what we know ourselves.
-    let own_endpoint = mine.first().map_or(engine.endpoint, |one| one.endpoint);
+    let own_endpoint = mine.first().map_or(context.endpoint, |one| one.endpoint);
     let any_known = !others.is_empty();
-    let probed = probe(engine, others, cancel)?;
-    probed.warn(engine);
+    let probed = probe(context, others, cancel)?;
+    probed.warn(context);
     let Probed { live, silent, .. } = probed;
-    let own = own_entries(engine, query);
+    let own = own_entries(context, query);
     if live.is_empty() && own.is_empty() && any_known {
         return Err(CommandError::NoneAnswered(silent));
     }
-    Ok(report(live, own, own_endpoint, engine.load_weight, silent))
+    Ok(report(live, own, own_endpoint, context.load_weight, silent))
 }
 
 /// Files of the own share that fit the query.
-fn own_entries(engine: &Engine, query: &Query) -> Vec<Arc<FileEntry>> {
-    let catalog = engine.memory.catalog.read();
+fn own_entries(context: &Context, query: &Query) -> Vec<Arc<FileEntry>> {
+    let catalog = context.state.catalog.read();
     match query {
         Query::Name(name) => catalog.get(name).map(|file| Arc::clone(&file.entry)).into_iter().collect(),
         Query::Md5(md5) => catalog.entries().filter(|entry| entry.md5 == *md5).cloned().collect(),
@@ -242,7 +244,8 @@ fn own_entries(engine: &Engine, query: &Query) -> Vec<Arc<FileEntry>> {
     }
 }
 
-/// Groups by content, most live full holders first; within one, those who have all of it first, best score first, the own node last.
+/// Groups by content, most live full holders first; within one, those who have all of it first, best score
+/// first, the own node last.
 fn report(
     live: Vec<LiveHolder>,
     own: Vec<Arc<FileEntry>>,
@@ -283,12 +286,13 @@ fn report(
     let meant = meant.and_then(|key| {
         let first =
             groups.iter().find(|group| group.key == key)?.rows.iter().find(|row| row.rating.is_some())?;
-        Some(Meant { key, first: first.endpoint })
+        Some(ResolvedContent { key, first: first.endpoint })
     });
     FindReport { groups, silent, meant }
 }
 
-/// Which of these contents a name means, each with those of its holders that answer. What nobody else has is not among the choices.
+/// Which of these contents a name means, each with those of its holders that answer. What nobody else has is
+/// not among the choices.
 pub(crate) fn choice<'a>(contents: impl Iterator<Item = (ContentKey, &'a [LiveHolder])>) -> Choice {
     let votes = votes(contents.flat_map(|(_, holders)| holders).map(|holder| &holder.provider));
     choose_content(&votes.into_iter().collect::<Vec<_>>())
@@ -306,8 +310,8 @@ pub(crate) fn full_holders(holders: &[LiveHolder]) -> usize {
     nodes.len()
 }
 
-/// Rows in order of score, those of parts after all others. A node that has the content under several names has a row for each. Shown is
-/// the load as told.
+/// Rows in order of score, those of parts after all others. A node that has the content under several names
+/// has a row for each. Shown is the load as told.
 fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
     let candidates: Vec<_> =
         holders.iter().map(|holder| Candidate { yours: 0, ..holder.candidate }).collect();

@@ -1,10 +1,11 @@
-//! The catalog of the own share: what is published, and what serving it needs. A plain structure without a lock; the core alone changes it.
+//! The catalog of the own share: what is published, and what serving it needs. A plain structure without a
+//! lock; the core alone changes it.
 //!
-//! What is published beyond the files are contents that are being downloaded. They are no files: nothing but [`Catalog::published`] and
-//! [`Catalog::changes_since`] shows them, and a file of their name hides them.
+//! What is published beyond the files are contents that are being downloaded. They are no files: nothing but
+//! [`Catalog::published`] and [`Catalog::changes_since`] shows them, and a file of their name hides them.
 //!
-//! Invariant: `by_content` lists exactly the names in `files`, and `journal` holds the name of every change of the last
-//! `JOURNAL_MAX` versions.
+//! Invariant: `by_content` lists exactly the names in `files`, and `journal` holds the name of every change
+//! of the last `JOURNAL_MAX` versions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use crate::discovery::Changes;
 use crate::store::hash::Hashed;
 use crate::store::share::FileStamp;
-use crate::types::{ContentKey, FileEntry, FileName, Holding, Kind, Manifest, Md5Digest, Md5Origin};
+use crate::types::{ContentKey, FileEntry, FileName, FileOrigin, Holding, Manifest, Md5Digest, Md5Origin};
 
 /// Changes that a tracker may lag behind before it is sent everything again.
 const JOURNAL_MAX: usize = 10_000;
@@ -23,7 +24,7 @@ const JOURNAL_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct SharedFile {
     pub(crate) entry: Arc<FileEntry>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: FileOrigin,
     pub(crate) manifest: Arc<Manifest>,
     /// What the file looked like when it was hashed; served only while it still looks so.
     pub(crate) stamp: FileStamp,
@@ -35,7 +36,7 @@ pub(crate) struct SharedFile {
 
 impl SharedFile {
     /// A file that was just hashed here.
-    pub(crate) fn hashed(name: &FileName, kind: Kind, hashed: Hashed) -> SharedFile {
+    pub(crate) fn hashed(name: &FileName, kind: FileOrigin, hashed: Hashed) -> SharedFile {
         let ContentKey { size_bytes, id } = hashed.manifest.key();
         let entry = FileEntry {
             name: name.clone(),
@@ -45,7 +46,7 @@ impl SharedFile {
             md5: hashed.md5,
             md5_origin: Md5Origin::Computed,
             holding: Holding::Full,
-            attributes: FileEntry::attributes_of(kind == Kind::Replicated),
+            attributes: FileEntry::attributes_of(kind == FileOrigin::Replicated),
         };
         SharedFile {
             entry: Arc::new(entry),
@@ -113,8 +114,8 @@ impl Catalog {
         self.entries().chain(partials.map(|(_, entry)| entry))
     }
 
-    /// Some pieces of a content are here. Void if all of it is, or another content is being downloaded under that name. Returns true if
-    /// and only if others are to be told.
+    /// Some pieces of a content are here. Void if all of it is, or another content is being downloaded under
+    /// that name. Returns true if and only if others are to be told.
     pub(crate) fn set_partial(&mut self, entry: FileEntry) -> bool {
         let is_free = self.partials.get(&entry.name).is_none_or(|other| other.key() == entry.key());
         if !is_free || self.by_content.contains_key(&entry.key()) {
@@ -133,7 +134,8 @@ impl Catalog {
         self.record_unless_hidden(name, true)
     }
 
-    /// Records that what is being downloaded under `name` has changed, if that is to be seen: no file of that name is here.
+    /// Records that what is being downloaded under `name` has changed, if that is to be seen: no file of that
+    /// name is here.
     fn record_unless_hidden(&mut self, name: FileName, was_there: bool) -> bool {
         let is_seen = !self.files.contains_key(&name);
         if is_seen {
@@ -221,7 +223,7 @@ mod tests {
         let manifest = Manifest::of_hashed(size_bytes, pieces);
         let stamp = FileStamp { dev: 0, ino: 0, size_bytes, mtime_ns: 0, ctime_ns: 0 };
         let hashed = Hashed { manifest, md5: Md5Digest([0; 16]), stamp, racy: false, mark: None };
-        SharedFile::hashed(&FileName::new(name).expect("valid"), Kind::Local, hashed)
+        SharedFile::hashed(&FileName::new(name).expect("valid"), FileOrigin::Local, hashed)
     }
 
     fn names(changes: &Changes) -> (Vec<String>, Vec<String>) {

@@ -1,7 +1,9 @@
-//! The core thread: owns the node's catalog. Scans, hashes and finished downloads reach it as events; it alone writes.
+//! The core thread: owns the node's catalog. Scans, hashes and finished downloads reach it as events; it
+//! alone writes.
 //!
-//! It never blocks: file work goes to the worker pool, and news to others is dropped rather than waited for. A name is hashed by one
-//! worker at a time; a scan is done when its walk has ended and nothing is left to hash.
+//! It never blocks: file work goes to the worker pool, and news to others is dropped rather than waited for.
+//! A name is hashed by one worker at a time; a scan is done when its walk has ended and nothing is left to
+//! hash.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -14,13 +16,13 @@ use super::catalog::SharedFile;
 use super::task::{Look, Task};
 use crate::discovery::Discovery;
 use crate::node::api::ScanSummary;
-use crate::node::state::Memory;
+use crate::node::state::NodeState;
 use crate::proto::event;
-use crate::rt::{Feed, Pool, Stop, clock};
-use crate::store::Folders;
+use crate::rt::{Broadcast, Pool, Stop, clock};
+use crate::store::ShareFolders;
 use crate::store::scan::{FoundFile, walk};
 use crate::store::share::FileStamp;
-use crate::types::{ContentKey, FileEntry, FileName, Kind, Md5Digest, Md5Origin, Printable, limits};
+use crate::types::{ContentKey, FileEntry, FileName, FileOrigin, Md5Digest, Md5Origin, Printable, limits};
 
 /// Events that may wait for the core. Senders wait when it is full; the core waits for nobody.
 pub(crate) const EVENTS_MAX: usize = 1024;
@@ -35,7 +37,7 @@ pub(crate) enum Event {
     /// Scan the share; answer when done.
     Rescan(Sender<Result<ScanSummary, String>>),
     /// A walk has come across a file in the folder of that kind.
-    Found(Kind, FoundFile),
+    Found(FileOrigin, FoundFile),
     /// A walk has come across something that it skips and a person should know.
     Skipped(String),
     WalkEnded(Result<(), String>),
@@ -75,7 +77,7 @@ pub(crate) enum Event {
 enum Looking {
     Queued,
     InHand,
-    /// In a worker's hands, and asked for once more since: what it will tell may be stale.
+    /// In a worker's actions, and asked for once more since: what it will tell may be stale.
     InHandAgain,
 }
 
@@ -85,7 +87,7 @@ struct Scan {
     /// Names that it has come across and that are not looked at yet.
     waiting: HashSet<FileName>,
     /// With the kind of the folder that comes first of those that have it.
-    seen: HashMap<FileName, Kind>,
+    seen: HashMap<FileName, FileOrigin>,
     summary: ScanSummary,
     failed: Option<String>,
     replies: Vec<Sender<Result<ScanSummary, String>>>,
@@ -105,18 +107,18 @@ struct State {
 }
 
 /// The core, not yet running.
-pub(crate) struct Core {
-    parts: CoreParts,
+pub(crate) struct Indexer {
+    parts: IndexerParts,
     state: State,
 }
 
 /// What a core works with.
-pub(crate) struct CoreParts {
-    pub(crate) memory: Arc<Memory>,
-    pub(crate) folders: Arc<Folders>,
+pub(crate) struct IndexerParts {
+    pub(crate) state: Arc<NodeState>,
+    pub(crate) folders: Arc<ShareFolders>,
     pub(crate) discovery: Arc<dyn Discovery>,
     pub(crate) pool: Pool,
-    pub(crate) feed: Feed,
+    pub(crate) feed: Broadcast,
     /// The sender is for workers to answer through.
     pub(crate) events: (Sender<Event>, Receiver<Event>),
     /// Told once, when the first scan is published; `None`: there is no scan unless it is asked for.
@@ -124,9 +126,9 @@ pub(crate) struct CoreParts {
     pub(crate) stop: Stop,
 }
 
-impl Core {
-    pub(crate) fn new(parts: CoreParts) -> Core {
-        Core { parts, state: State::default() }
+impl Indexer {
+    pub(crate) fn new(parts: IndexerParts) -> Indexer {
+        Indexer { parts, state: State::default() }
     }
 
     /// Scans once if it is to, then serves events until stopped.
@@ -175,18 +177,18 @@ impl Core {
                 if let Some(scan) = &mut self.state.scan {
                     scan.waiting.remove(&name);
                 }
-                let now_shared = self.parts.memory.catalog.read().get(&name).cloned();
+                let now_shared = self.parts.state.catalog.read().get(&name).cloned();
                 for reply in self.state.checks.remove(&name).unwrap_or_default() {
                     let _asker_may_have_gone = reply.send(now_shared.clone());
                 }
             }
             Event::Partial(entry) => {
-                if self.parts.memory.catalog.write().set_partial(entry) {
+                if self.parts.state.catalog.write().set_partial(entry) {
                     self.parts.discovery.publish();
                 }
             }
             Event::PartialEnded(content) => {
-                if self.parts.memory.catalog.write().remove_partial(&content) {
+                if self.parts.state.catalog.write().remove_partial(&content) {
                     self.parts.discovery.publish();
                 }
             }
@@ -225,8 +227,8 @@ impl Core {
     /// A download is in place. Where a file that comes before it has its name, that one stays published.
     fn placed(&mut self, file: SharedFile) {
         let (name, kind) = (file.entry.name.clone(), self.folder_kind(file.kind));
-        let shared = self.parts.memory.catalog.read().get(&name).map(|file| self.folder_kind(file.kind));
-        self.parts.memory.catalog.write().remove_partial(&file.entry.key());
+        let shared = self.parts.state.catalog.read().get(&name).map(|file| self.folder_kind(file.kind));
+        self.parts.state.catalog.write().remove_partial(&file.entry.key());
         if shared.is_some_and(|first| first < kind) {
             self.hidden(&name, kind);
             return self.look(name);
@@ -235,18 +237,18 @@ impl Core {
         if file.entry.md5_origin == Md5Origin::Claimed {
             self.state.tasks.push_back(Task::Md5 { name, kind: file.kind, stamp: file.stamp });
         }
-        self.parts.memory.catalog.write().insert(file);
+        self.parts.state.catalog.write().insert(file);
     }
 
     /// Says that a file is not published because one of a kind that comes before it has its name.
-    fn hidden(&mut self, name: &FileName, kind: Kind) {
+    fn hidden(&mut self, name: &FileName, kind: FileOrigin) {
         let path = self.parts.folders.layout().path(kind, name);
         let path = Printable(&path);
         self.warn(format!("`{path}` is not shared: another file of yours is `{name}`"));
     }
 
     /// A scan need not look for it any more.
-    fn seen(&mut self, name: &FileName, kind: Kind) {
+    fn seen(&mut self, name: &FileName, kind: FileOrigin) {
         if let Some(scan) = &mut self.state.scan {
             let first = scan.seen.entry(name.clone()).or_insert(kind);
             *first = kind.min(*first);
@@ -254,11 +256,11 @@ impl Core {
     }
 
     /// Kinds whose files stand in one folder are one here.
-    fn folder_kind(&self, kind: Kind) -> Kind {
+    fn folder_kind(&self, kind: FileOrigin) -> FileOrigin {
         self.parts.folders.layout().unmarked(kind)
     }
 
-    fn found(&mut self, kind: Kind, found: FoundFile) {
+    fn found(&mut self, kind: FileOrigin, found: FoundFile) {
         let Some(scan) = &mut self.state.scan else { return };
         if scan.seen.len() >= limits::FILES_PER_NODE_MAX {
             if scan.failed.is_none() {
@@ -272,7 +274,7 @@ impl Core {
         scan.seen.insert(found.name.clone(), kind);
         let layout = self.parts.folders.layout();
         let is_known = {
-            let catalog = self.parts.memory.catalog.read();
+            let catalog = self.parts.state.catalog.read();
             catalog.get(&found.name).is_some_and(|file| {
                 (layout.unmarked(file.kind), file.stamp) == (kind, found.stamp) && !file.racy
             })
@@ -285,13 +287,13 @@ impl Core {
 
     fn look(&mut self, name: FileName) {
         let known = {
-            let catalog = self.parts.memory.catalog.read();
+            let catalog = self.parts.state.catalog.read();
             catalog.get(&name).filter(|file| !file.racy).map(|file| (file.kind, file.stamp))
         };
         self.look_from(name, known);
     }
 
-    fn look_from(&mut self, name: FileName, known: Option<(Kind, FileStamp)>) {
+    fn look_from(&mut self, name: FileName, known: Option<(FileOrigin, FileStamp)>) {
         match self.state.looking.get_mut(&name) {
             None => {
                 self.state.looking.insert(name.clone(), Looking::Queued);
@@ -313,7 +315,7 @@ impl Core {
         }
     }
 
-    /// The next task for a worker, unless enough are in their hands.
+    /// The next task for a worker, unless enough are in their actions.
     fn next_task(&mut self) -> Option<Task> {
         if self.state.in_flight >= IN_FLIGHT_MAX {
             return None;
@@ -327,7 +329,7 @@ impl Core {
     }
 
     fn shared(&self, name: &FileName) -> Option<Arc<SharedFile>> {
-        self.parts.memory.catalog.read().get(name).cloned()
+        self.parts.state.catalog.read().get(name).cloned()
     }
 
     fn looked(&mut self, name: &FileName, outcome: Look) {
@@ -348,7 +350,7 @@ impl Core {
             Look::Hashed(kind, hashed) => {
                 let key = hashed.manifest.key();
                 let file = SharedFile::hashed(name, kind, hashed);
-                let replaced = self.parts.memory.catalog.write().insert(file);
+                let replaced = self.parts.state.catalog.write().insert(file);
                 if let Some(scan) = &mut self.state.scan {
                     match replaced {
                         None => scan.summary.added += 1,
@@ -359,7 +361,7 @@ impl Core {
                 self.publish();
             }
             Look::Failed(error) => {
-                let was_shared = self.parts.memory.catalog.write().remove(name);
+                let was_shared = self.parts.state.catalog.write().remove(name);
                 if was_shared && let Some(scan) = &mut self.state.scan {
                     scan.summary.removed += 1;
                 }
@@ -375,7 +377,7 @@ impl Core {
 
     /// The true MD5 replaces the claim; whoever claimed another one is named.
     fn md5_computed(&mut self, name: &FileName, stamp: &FileStamp, md5: Md5Digest) {
-        let shared = self.parts.memory.catalog.read().get(name).cloned();
+        let shared = self.parts.state.catalog.read().get(name).cloned();
         let Some(file) =
             shared.filter(|file| file.stamp == *stamp && file.entry.md5_origin == Md5Origin::Claimed)
         else {
@@ -386,7 +388,7 @@ impl Core {
             self.warn(text);
         }
         let entry = FileEntry { md5, md5_origin: Md5Origin::Computed, ..FileEntry::clone(&file.entry) };
-        self.parts.memory.catalog.write().insert(SharedFile {
+        self.parts.state.catalog.write().insert(SharedFile {
             entry: Arc::new(entry),
             kind: file.kind,
             manifest: Arc::clone(&file.manifest),
@@ -417,7 +419,7 @@ impl Core {
             return;
         };
         if scan.failed.is_none() {
-            let mut catalog = self.parts.memory.catalog.write();
+            let mut catalog = self.parts.state.catalog.write();
             let gone: Vec<_> =
                 catalog.names().filter(|name| !scan.seen.contains_key(*name)).cloned().collect();
             scan.summary.removed += gone.len();
@@ -425,14 +427,14 @@ impl Core {
                 catalog.remove(name);
             }
         }
-        scan.summary.files = self.parts.memory.catalog.read().len();
+        scan.summary.files = self.parts.state.catalog.read().len();
         self.parts.discovery.publish();
         let result = scan.failed.map_or(Ok(scan.summary), Err);
         if let Some(first_scan) = self.parts.first_scan.take() {
             if result.is_ok() {
                 self.inform(format!("ready: {} files", scan.summary.files));
             }
-            self.parts.memory.is_scanned.store(true, Ordering::Relaxed);
+            self.parts.state.is_scanned.store(true, Ordering::Relaxed);
             let _node_may_have_gone = first_scan.send(scan.summary);
         }
         if let (Err(why), true) = (&result, scan.replies.is_empty()) {
@@ -448,7 +450,7 @@ impl Core {
     }
 
     /// What a job takes along.
-    fn for_worker(&self) -> (Arc<Folders>, Sender<Event>, Stop) {
+    fn for_worker(&self) -> (Arc<ShareFolders>, Sender<Event>, Stop) {
         (Arc::clone(&self.parts.folders), self.parts.events.0.clone(), self.parts.stop.clone())
     }
 
@@ -491,26 +493,26 @@ mod tests {
     }
 
     /// A core on a share with one file called `a`. Its pool has no thread: the test does the work.
-    fn core() -> (Core, tempfile::TempDir) {
+    fn core() -> (Indexer, tempfile::TempDir) {
         core_with(Layout::Flat)
     }
 
-    fn core_with(layout: Layout) -> (Core, tempfile::TempDir) {
+    fn core_with(layout: Layout) -> (Indexer, tempfile::TempDir) {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("a"), b"a").expect("written");
         let stop = Stop::new().expect("a descriptor");
-        let folders = Folders::open(dir.path(), layout, None, Arc::new(RealDisk)).expect("a share");
-        let parts = CoreParts {
-            memory: Arc::new(Memory::new(NodeId(1), NodeTraits::default())),
+        let folders = ShareFolders::open(dir.path(), layout, None, Arc::new(RealDisk)).expect("a share");
+        let parts = IndexerParts {
+            state: Arc::new(NodeState::new(NodeId(1), NodeTraits::default())),
             folders: Arc::new(folders),
             discovery: Arc::new(Nobody),
             pool: Pool::start("none", 0, 10, &Threads::new(), &stop).expect("no thread"),
-            feed: Feed::default(),
+            feed: Broadcast::default(),
             events: bounded(10),
             first_scan: Some(bounded(1).0),
             stop,
         };
-        (Core::new(parts), dir)
+        (Indexer::new(parts), dir)
     }
 
     #[test]
@@ -523,7 +525,7 @@ mod tests {
         core.take(Event::WalkEnded(Ok(())));
         core.end_scan_if_done();
         assert!(core.state.scan.is_none(), "the scan is done");
-        assert!(core.parts.memory.catalog.read().get(&name).is_some(), "it is there and was looked at");
+        assert!(core.parts.state.catalog.read().get(&name).is_some(), "it is there and was looked at");
     }
 
     #[test]
@@ -560,13 +562,13 @@ mod tests {
     }
 
     /// The kind and size of what is published as `a`.
-    fn published(core: &Core) -> Option<(Kind, u64)> {
+    fn published(core: &Indexer) -> Option<(FileOrigin, u64)> {
         let name = FileName::new("a").expect("a name");
         core.shared(&name).map(|file| (file.kind, file.entry.size_bytes))
     }
 
     /// A whole scan, its walk and its hashing done here; what was said.
-    fn scanned(core: &mut Core) -> Vec<String> {
+    fn scanned(core: &mut Indexer) -> Vec<String> {
         let mut said = core.parts.feed.follow();
         core.state.scan = Some(Scan { walking: true, ..Scan::default() });
         for (kind, folder) in core.parts.folders.shared() {
@@ -590,32 +592,34 @@ mod tests {
     #[test]
     fn a_name_is_published_for_the_file_that_comes_first_and_the_other_is_told_of() {
         let (mut core, dir) = core_with(Layout::Split);
-        let path = |kind: Kind| dir.path().join(Layout::Split.folder(kind)).join("a");
-        for (kind, bytes) in [(Kind::Local, "1"), (Kind::Downloaded, "22"), (Kind::Replicated, "333")] {
+        let path = |kind: FileOrigin| dir.path().join(Layout::Split.folder(kind)).join("a");
+        for (kind, bytes) in
+            [(FileOrigin::Local, "1"), (FileOrigin::Downloaded, "22"), (FileOrigin::Replicated, "333")]
+        {
             std::fs::write(path(kind), bytes).expect("written");
         }
         let hidden = |kind: &str| format!("`{kind}/a` is not shared: another file of yours is `a`");
         assert_eq!(scanned(&mut core), [hidden("downloaded"), hidden("replicated")]);
-        assert_eq!(published(&core), Some((Kind::Local, 1)));
-        std::fs::remove_file(path(Kind::Local)).expect("removed");
+        assert_eq!(published(&core), Some((FileOrigin::Local, 1)));
+        std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
         assert_eq!(scanned(&mut core), [hidden("replicated")]);
-        assert_eq!(published(&core), Some((Kind::Downloaded, 2)));
-        std::fs::rename(path(Kind::Downloaded), path(Kind::Local)).expect("renamed");
+        assert_eq!(published(&core), Some((FileOrigin::Downloaded, 2)));
+        std::fs::rename(path(FileOrigin::Downloaded), path(FileOrigin::Local)).expect("renamed");
         assert_eq!(scanned(&mut core), [hidden("replicated")]);
-        assert_eq!(published(&core), Some((Kind::Local, 2)));
-        std::fs::remove_file(path(Kind::Local)).expect("removed");
-        assert_eq!((scanned(&mut core), published(&core)), (vec![], Some((Kind::Replicated, 3))));
-        std::fs::remove_file(path(Kind::Replicated)).expect("removed");
+        assert_eq!(published(&core), Some((FileOrigin::Local, 2)));
+        std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
+        assert_eq!((scanned(&mut core), published(&core)), (vec![], Some((FileOrigin::Replicated, 3))));
+        std::fs::remove_file(path(FileOrigin::Replicated)).expect("removed");
         assert_eq!((scanned(&mut core), published(&core)), (vec![], None));
     }
 
     #[test]
     fn what_is_placed_behind_a_file_of_its_name_does_not_replace_it() {
         let (mut core, dir) = core_with(Layout::Split);
-        let path = |kind: Kind| dir.path().join(Layout::Split.folder(kind)).join("a");
-        std::fs::write(path(Kind::Local), "1").expect("written");
+        let path = |kind: FileOrigin| dir.path().join(Layout::Split.folder(kind)).join("a");
+        std::fs::write(path(FileOrigin::Local), "1").expect("written");
         scanned(&mut core);
-        let place = |core: &mut Core, kind: Kind| {
+        let place = |core: &mut Indexer, kind: FileOrigin| {
             let name = FileName::new("a").expect("a name");
             std::fs::write(path(kind), "22").expect("written");
             let folder = core.parts.folders.of(kind).expect("a folder");
@@ -624,23 +628,23 @@ mod tests {
             core.take(Event::Placed { file: SharedFile::hashed(&name, kind, hashed), reply });
             assert_eq!(done.try_recv(), Ok(()));
         };
-        place(&mut core, Kind::Replicated);
-        assert_eq!(published(&core), Some((Kind::Local, 1)));
+        place(&mut core, FileOrigin::Replicated);
+        assert_eq!(published(&core), Some((FileOrigin::Local, 1)));
         // What stood there may have gone behind our back.
-        std::fs::remove_file(path(Kind::Local)).expect("removed");
+        std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
         looked_at(&mut core);
-        assert_eq!(published(&core), Some((Kind::Replicated, 2)));
-        place(&mut core, Kind::Downloaded);
-        assert_eq!(published(&core), Some((Kind::Downloaded, 2)));
+        assert_eq!(published(&core), Some((FileOrigin::Replicated, 2)));
+        place(&mut core, FileOrigin::Downloaded);
+        assert_eq!(published(&core), Some((FileOrigin::Downloaded, 2)));
     }
 
     /// Does the one task that waits, as a worker would.
-    fn looked_at(core: &mut Core) {
+    fn looked_at(core: &mut Indexer) {
         let event = in_hand(core).run(&core.parts.folders, &core.parts.stop);
         core.take(event);
     }
 
-    fn in_hand(core: &mut Core) -> Task {
+    fn in_hand(core: &mut Indexer) -> Task {
         core.next_task().expect("a task waits")
     }
 }

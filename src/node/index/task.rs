@@ -1,34 +1,35 @@
-//! What the core has the worker pool do: look at a file, compute a whole-file MD5. Runs on a worker; its result is an event for the core.
+//! What the core has the worker pool do: look at a file, compute a whole-file MD5. Runs on a worker; its
+//! result is an event for the core.
 
 use std::io::ErrorKind;
 
 use super::indexer::Event;
 use crate::rt::Stop;
-use crate::store::Folders;
+use crate::store::ShareFolders;
 use crate::store::hash::{HashError, Hashed, hash_file, whole_md5};
 use crate::store::share::FileStamp;
-use crate::types::{FileName, Kind};
+use crate::types::{FileName, FileOrigin};
 
 /// Work for the pool.
 #[derive(Debug)]
 pub(crate) enum Task {
     /// Hash the file that the name is published for, unless it is the `known` one and looks as it did.
-    Look { name: FileName, known: Option<(Kind, FileStamp)> },
+    Look { name: FileName, known: Option<(FileOrigin, FileStamp)> },
     /// Compute the MD5 of the whole file of that kind that had this stamp.
-    Md5 { name: FileName, kind: Kind, stamp: FileStamp },
+    Md5 { name: FileName, kind: FileOrigin, stamp: FileStamp },
 }
 
 /// What a worker found at a name.
 #[derive(Debug)]
 pub(crate) enum Look {
     AsKnown,
-    Hashed(Kind, Hashed),
+    Hashed(FileOrigin, Hashed),
     Failed(HashError),
 }
 
 impl Task {
     /// Does the work.
-    pub(crate) fn run(self, folders: &Folders, stop: &Stop) -> Event {
+    pub(crate) fn run(self, folders: &ShareFolders, stop: &Stop) -> Event {
         match self {
             Task::Look { name, known } => Event::Looked { outcome: look(folders, &name, known, stop), name },
             Task::Md5 { name, kind, stamp } => {
@@ -44,7 +45,12 @@ impl Task {
     }
 }
 
-fn look(folders: &Folders, name: &FileName, known: Option<(Kind, FileStamp)>, stop: &Stop) -> Look {
+fn look(
+    folders: &ShareFolders,
+    name: &FileName,
+    known: Option<(FileOrigin, FileStamp)>,
+    stop: &Stop,
+) -> Look {
     let visible = match folders.visible(name) {
         Ok(visible) => visible,
         Err(error) => return Look::Failed(error.into()),

@@ -6,13 +6,13 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use super::{JobId, JobNews, JobState, What};
+use super::{JobEvent, JobId, JobState, What};
 use crate::node::events::{self, Journal};
 use crate::proto::event::Event;
-use crate::rt::{Feed, clock};
+use crate::rt::{Broadcast, clock};
 
 /// Tells `feed` of each download: how it stands, its progress, its end.
-pub(crate) fn downloads(feed: Feed) -> impl Fn(&JobNews<'_>) + Send + Sync + 'static {
+pub(crate) fn downloads(feed: Broadcast) -> impl Fn(&JobEvent<'_>) + Send + Sync + 'static {
     let journals: Mutex<HashMap<JobId, Journal>> = Mutex::default();
     move |news| {
         let now = clock::now();

@@ -1,8 +1,10 @@
-//! The downloads of a node as jobs: who asked for each, how far it is, and what may be done to it. Every download is one.
+//! The downloads of a node as jobs: who asked for each, how far it is, and what may be done to it. Every
+//! download is one.
 //!
-//! A job runs on the thread of whoever waits for it, on that which goes on with what a former run has left, or on one of the threads
-//! `download-1`, `download-2` if nobody waits. `board.rs` keeps the states; here they meet threads and watchers. Watchers are called on the
-//! thread of the job, or of whoever asks something of it: they must not wait.
+//! A job runs on the thread of whoever waits for it, on that which goes on with what a former run has left,
+//! or on one of the threads `download-1`, `download-2` if nobody waits. `board.rs` keeps the states; here
+//! they meet threads and watchers. Watchers are called on the thread of the job, or of whoever asks something
+//! of it: they must not wait.
 
 pub(super) mod chronicle;
 pub(super) mod progress;
@@ -18,13 +20,13 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
-use self::progress::Figures;
-use self::table::{Board, Next};
+use self::progress::DownloadProgress;
+use self::table::{JobTable, Next};
 use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
-use super::context::Engine;
+use super::context::Context;
 use super::download;
-use crate::rt::{Feed, Pool, Stop, Threads, clock};
-use crate::types::{FileName, Kind, limits};
+use crate::rt::{Broadcast, Pool, Stop, Threads, clock};
+use crate::types::{FileName, FileOrigin, limits};
 
 /// One download of a node, for as long as the node runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +40,7 @@ impl std::fmt::Display for JobId {
 
 /// Why there is a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum JobSource {
     /// Somebody waits for it.
     Asked,
     /// Somebody has asked for it and does not wait.
@@ -85,10 +87,10 @@ impl JobState {
 pub struct Job {
     pub id: JobId,
     pub request: DownloadRequest,
-    pub origin: Origin,
+    pub origin: JobSource,
     pub state: JobState,
     /// Of its last run.
-    pub figures: Figures,
+    pub figures: DownloadProgress,
 }
 
 /// Why something cannot be done to a job.
@@ -106,10 +108,10 @@ pub enum JobError {
 
 /// News of a job.
 #[derive(Debug, Clone, Copy)]
-pub struct JobNews<'a> {
+pub struct JobEvent<'a> {
     pub id: JobId,
     pub request: &'a DownloadRequest,
-    pub origin: Origin,
+    pub origin: JobSource,
     pub what: What<'a>,
 }
 
@@ -121,7 +123,7 @@ pub enum What<'a> {
     Progress(&'a Progress),
 }
 
-type Watcher = Arc<dyn Fn(&JobNews<'_>) + Send + Sync>;
+type Watcher = Arc<dyn Fn(&JobEvent<'_>) + Send + Sync>;
 
 /// Ends its watcher when dropped.
 pub struct Watching {
@@ -153,7 +155,7 @@ pub(super) struct Jobs {
 
 #[derive(Default)]
 struct Shared {
-    board: Mutex<Board>,
+    board: Mutex<JobTable>,
     /// Who waits, on its own thread, for a paused job to go on.
     paused: Mutex<HashMap<JobId, Sender<()>>>,
     watchers: RwLock<Vec<(u64, Watcher)>>,
@@ -166,11 +168,12 @@ impl std::fmt::Debug for Jobs {
 }
 
 impl Jobs {
-    /// Starts the threads for those that nobody waits for; they end with `commands`. All are told of on `feed`.
+    /// Starts the threads for those that nobody waits for; they end with `commands`. All are told of on
+    /// `feed`.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(super) fn start(feed: Feed, threads: &Threads, commands: &Stop) -> std::io::Result<Jobs> {
+    pub(super) fn start(feed: Broadcast, threads: &Threads, commands: &Stop) -> std::io::Result<Jobs> {
         let at_once = limits::DOWNLOADS_AT_ONCE;
         let pool = Pool::start("download", at_once, 2 * limits::JOBS_MAX, threads, commands)?;
         let shared = Arc::new(Shared::default());
@@ -179,7 +182,7 @@ impl Jobs {
     }
 
     /// Has `watcher` told of every job until what is returned is dropped.
-    pub(super) fn watch(&self, watcher: impl Fn(&JobNews<'_>) + Send + Sync + 'static) -> Watching {
+    pub(super) fn watch(&self, watcher: impl Fn(&JobEvent<'_>) + Send + Sync + 'static) -> Watching {
         let mut watchers = self.shared.watchers.write();
         let number = watchers.last().map_or(0, |(number, _)| number + 1);
         watchers.push((number, Arc::new(watcher)));
@@ -196,42 +199,42 @@ impl Jobs {
         self.shared.board.lock().fetched_bytes()
     }
 
-    pub(super) fn pause(&self, engine: &Arc<Engine>, id: JobId) -> Result<(), JobError> {
+    pub(super) fn pause(&self, context: &Arc<Context>, id: JobId) -> Result<(), JobError> {
         let next = self.shared.board.lock().pause(id)?;
-        self.end_run(engine, id, next);
+        self.end_run(context, id, next);
         Ok(())
     }
 
-    pub(super) fn cancel(&self, engine: &Arc<Engine>, id: JobId) -> Result<(), JobError> {
+    pub(super) fn cancel(&self, context: &Arc<Context>, id: JobId) -> Result<(), JobError> {
         let next = self.shared.board.lock().cancel(id)?;
-        self.end_run(engine, id, next);
+        self.end_run(context, id, next);
         Ok(())
     }
 
-    fn end_run(&self, engine: &Engine, id: JobId, next: Next) {
+    fn end_run(&self, context: &Context, id: JobId, next: Next) {
         if let Next::Stop(stop) = next {
             // Its thread tells the rest.
             return stop.trigger();
         }
         if let Some(job) = self.shared.job(id) {
             // A restarted node is not to go on with it.
-            resume::set_aside_records(engine, &job.request.name);
+            resume::set_aside_records(context, &job.request.name);
         }
         self.shared.tell_state(id);
         // Who waits for a paused job learns that it was cancelled.
         self.shared.wake(id);
     }
 
-    pub(super) fn resume(&self, engine: &Arc<Engine>, id: JobId) -> Result<(), JobError> {
+    pub(super) fn resume(&self, context: &Arc<Context>, id: JobId) -> Result<(), JobError> {
         let next = self.shared.board.lock().resume(id)?;
         match next {
-            Next::Run(Origin::Asked) => {
+            Next::Run(JobSource::Asked) => {
                 self.shared.tell_state(id);
                 self.shared.wake(id);
                 Ok(())
             }
-            Next::Run(Origin::Background | Origin::Unasked) => {
-                self.queue(engine, id);
+            Next::Run(JobSource::Background | JobSource::Unasked) => {
+                self.queue(context, id);
                 Ok(())
             }
             Next::Nothing | Next::Stop(_) => Ok(()),
@@ -239,10 +242,10 @@ impl Jobs {
     }
 
     /// Ends what goes on by itself with `name`.
-    pub(super) fn cancel_unasked(&self, engine: &Arc<Engine>, name: &FileName) {
+    pub(super) fn cancel_unasked(&self, context: &Arc<Context>, name: &FileName) {
         let unasked = self.shared.board.lock().unasked(name);
         for id in unasked {
-            let _has_ended_meanwhile = self.cancel(engine, id);
+            let _has_ended_meanwhile = self.cancel(context, id);
         }
     }
 
@@ -252,40 +255,41 @@ impl Jobs {
     /// [`JobError::TooMany`].
     pub(super) fn start_download(
         &self,
-        engine: &Arc<Engine>,
+        context: &Arc<Context>,
         request: DownloadRequest,
     ) -> Result<JobId, JobError> {
-        let id = self.shared.board.lock().add(request, Origin::Background)?;
-        self.queue(engine, id);
+        let id = self.shared.board.lock().add(request, JobSource::Background)?;
+        self.queue(context, id);
         Ok(id)
     }
 
-    /// Has a thread run one more of those that nobody waits for. There are at least as many such orders in the queue as jobs that it is
-    /// for: a full queue has more than there may be jobs, and those that find none do nothing.
-    fn queue(&self, engine: &Arc<Engine>, id: JobId) {
+    /// Has a thread run one more of those that nobody waits for. There are at least as many such orders in
+    /// the queue as jobs that it is for: a full queue has more than there may be jobs, and those that find
+    /// none do nothing.
+    fn queue(&self, context: &Arc<Context>, id: JobId) {
         self.shared.tell_state(id);
-        let (runs_on, commands) = (Arc::clone(engine), self.commands.clone());
+        let (runs_on, commands) = (Arc::clone(context), self.commands.clone());
         let _enough_are_there = self.pool.try_run(move || runs_on.jobs.run_next(&runs_on, &commands));
     }
 
     /// Runs the oldest job that nobody waits for, if there is one.
-    fn run_next(&self, engine: &Arc<Engine>, commands: &Stop) {
+    fn run_next(&self, context: &Arc<Context>, commands: &Stop) {
         let Ok(stop) = commands.child() else {
             // Out of descriptors: those that end give theirs back.
             let patience = limits::ms(limits::RECONNECT_JITTER_MS);
             if !commands.wait_until(clock::now() + patience) {
-                let (runs_on, again) = (Arc::clone(engine), commands.clone());
+                let (runs_on, again) = (Arc::clone(context), commands.clone());
                 let _enough_are_there = self.pool.try_run(move || runs_on.jobs.run_next(&runs_on, &again));
             }
             return;
         };
         let Some((id, request)) = self.shared.board.lock().begin_next(&stop) else { return };
         let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(Progress)| {
-            download::download(engine, request, Kind::Downloaded, stop, progress)
+            download::download(context, request, FileOrigin::Downloaded, stop, progress)
         };
         let run = Run { id, request, stop, cancel: commands };
         // What came of it stands on the board.
-        let _told = self.run_begun(engine, run, job, &mut |_| {}, |_| false);
+        let _told = self.run_begun(context, run, job, &mut |_| {}, |_| false);
     }
 
     /// Runs a download on this thread to its end, pauses included.
@@ -294,20 +298,20 @@ impl Jobs {
     /// [`DownloadError`].
     pub(super) fn run(
         &self,
-        engine: &Arc<Engine>,
+        context: &Arc<Context>,
         request: &DownloadRequest,
         cancel: &Stop,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Downloaded, DownloadError> {
-        let id = self.add(request.clone(), Origin::Asked)?;
+        let id = self.add(request.clone(), JobSource::Asked)?;
         let (wake, woken) = bounded(1);
         self.shared.paused.lock().insert(id, wake);
         let _forgotten = Forget { shared: &self.shared, id };
         loop {
             let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(Progress)| {
-                download::download(engine, request, Kind::Downloaded, stop, progress)
+                download::download(context, request, FileOrigin::Downloaded, stop, progress)
             };
-            match self.run_once(engine, id, cancel, job, progress, |_| false) {
+            match self.run_once(context, id, cancel, job, progress, |_| false) {
                 Some(result) => return result,
                 None => self.wait_until_resumed(id, &woken, cancel)?,
             }
@@ -338,16 +342,16 @@ impl Jobs {
     }
 
     /// Puts a download on the board that runs on its caller's thread.
-    pub(super) fn add(&self, request: DownloadRequest, origin: Origin) -> Result<JobId, CommandError> {
+    pub(super) fn add(&self, request: DownloadRequest, origin: JobSource) -> Result<JobId, CommandError> {
         let added = self.shared.board.lock().add(request, origin);
         added.map_err(|error| CommandError::System(error.to_string()))
     }
 
-    /// Runs `job` once, on this thread, until it ends or is stopped. `None`: it was paused, or is not to be run. A failure that `again`
-    /// says will be tried again leaves it queued.
+    /// Runs `job` once, on this thread, until it ends or is stopped. `None`: it was paused, or is not to be
+    /// run. A failure that `again` says will be tried again leaves it queued.
     pub(super) fn run_once(
         &self,
-        engine: &Arc<Engine>,
+        context: &Arc<Context>,
         id: JobId,
         cancel: &Stop,
         job: impl FnOnce(&DownloadRequest, &Stop, &mut dyn FnMut(Progress)) -> Result<Downloaded, DownloadError>,
@@ -364,12 +368,12 @@ impl Jobs {
             }
         };
         let request = self.shared.board.lock().begin(id, &stop)?;
-        self.run_begun(engine, Run { id, request, stop, cancel }, job, progress, again)
+        self.run_begun(context, Run { id, request, stop, cancel }, job, progress, again)
     }
 
     fn run_begun(
         &self,
-        engine: &Arc<Engine>,
+        context: &Arc<Context>,
         run: Run<'_>,
         job: impl FnOnce(&DownloadRequest, &Stop, &mut dyn FnMut(Progress)) -> Result<Downloaded, DownloadError>,
         progress: &mut dyn FnMut(Progress),
@@ -377,25 +381,25 @@ impl Jobs {
     ) -> Option<Result<Downloaded, DownloadError>> {
         let (shared, Run { id, request, stop, cancel }) = (&self.shared, run);
         shared.tell_state(id);
-        let origin = shared.job(id).map_or(Origin::Asked, |job| job.origin);
+        let origin = shared.job(id).map_or(JobSource::Asked, |job| job.origin);
         let began = clock::now();
         let result = job(&request, &stop, &mut |event| {
             shared.board.lock().saw(id, &event, clock::now());
-            shared.tell(&JobNews { id, request: &request, origin, what: What::Progress(&event) });
+            shared.tell(&JobEvent { id, request: &request, origin, what: What::Progress(&event) });
             progress(event);
         });
         if let Ok(Downloaded { key, outcome: Outcome::Fetched { .. }, .. }) = &result {
             let took = clock::now().saturating_duration_since(began);
-            engine.tally.lock().downloaded(key.size_bytes, took);
+            context.tally.lock().downloaded(key.size_bytes, took);
         }
         let is_wished = stop.is_triggered() && !cancel.is_triggered();
         let again = result.as_ref().is_err_and(again);
         let state = shared.board.lock().end(id, &result, again);
         if is_wished && matches!(state, JobState::Paused | JobState::Cancelled) {
             // The download may have written its record again since this was wished.
-            resume::set_aside_records(engine, &request.name);
+            resume::set_aside_records(context, &request.name);
         }
-        shared.tell(&JobNews { id, request: &request, origin, what: What::State(&state) });
+        shared.tell(&JobEvent { id, request: &request, origin, what: What::State(&state) });
         (state != JobState::Paused).then_some(result)
     }
 }
@@ -423,11 +427,11 @@ impl Shared {
 
     fn tell_state(&self, id: JobId) {
         if let Some(Job { request, origin, state, .. }) = self.job(id) {
-            self.tell(&JobNews { id, request: &request, origin, what: What::State(&state) });
+            self.tell(&JobEvent { id, request: &request, origin, what: What::State(&state) });
         }
     }
 
-    fn tell(&self, news: &JobNews<'_>) {
+    fn tell(&self, news: &JobEvent<'_>) {
         // Called without the lock: a watcher may look at the board, or end its watch.
         let watchers: Vec<Watcher> =
             self.watchers.read().iter().map(|(_, watcher)| Arc::clone(watcher)).collect();

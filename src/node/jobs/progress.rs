@@ -1,7 +1,7 @@
 //! What the events of one download add up to: sources in use, bytes, rate, time left.
 //!
-//! Pure: the time comes in as `now`. Rate and time left go by fetched bytes alone, so bytes that an earlier download left and that are
-//! verified again fake neither.
+//! Pure: the time comes in as `now`. Rate and time left go by fetched bytes alone, so bytes that an earlier
+//! download left and that are verified again fake neither.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 /// The state of one download as its events tell it.
 #[derive(Debug, Default, Clone)]
-pub struct Figures {
+pub struct DownloadProgress {
     content: Option<ContentKey>,
     sources: BTreeSet<SocketAddr>,
     /// Left by an earlier download; they will be verified again, not fetched.
@@ -28,13 +28,13 @@ pub struct Figures {
     rate: Rate,
 }
 
-impl Figures {
+impl DownloadProgress {
     pub fn take(&mut self, event: &Progress, now: Instant) {
         match event {
             Progress::Ranked { key, .. } => {
                 // A name that means another content meanwhile begins anew.
                 if self.content.replace(*key).is_some_and(|before| before != *key) {
-                    *self = Figures { content: Some(*key), ..Figures::default() };
+                    *self = DownloadProgress { content: Some(*key), ..DownloadProgress::default() };
                 }
             }
             Progress::Resumed { marked_bytes } => self.marked_bytes = *marked_bytes,
@@ -65,7 +65,8 @@ impl Figures {
         self.sources.first().copied().filter(|_| self.sources.len() == 1)
     }
 
-    /// Returns true if and only if the file is known to have more than one piece: others are told of by their end alone.
+    /// Returns true if and only if the file is known to have more than one piece: others are told of by their
+    /// end alone.
     pub fn has_pieces(&self) -> bool {
         self.total_bytes > 0 && Geometry::of(self.total_bytes).count().is_none_or(|count| count > 1)
     }
@@ -118,7 +119,8 @@ impl Rate {
         self.samples.push_back((now, bytes));
     }
 
-    /// `None` before there was time for any. Where bytes come in larger and rarer lots than the window, the last lot counts on, ever less.
+    /// `None` before there was time for any. Where bytes come in larger and rarer lots than the window, the
+    /// last lot counts on, ever less.
     pub fn bytes_per_s(&self, now: Instant) -> Option<u64> {
         let (_, bytes) = self.samples.back()?;
         let before = self.samples.iter().take(self.samples.len().max(2) - 1);
@@ -145,7 +147,7 @@ mod tests {
 
     #[test]
     fn sources_in_use_are_counted() {
-        let (mut figures, now) = (Figures::default(), clock::now());
+        let (mut figures, now) = (DownloadProgress::default(), clock::now());
         let mut after = |event| {
             figures.take(&event, now);
             (figures.sources(), figures.only_source())
@@ -197,7 +199,7 @@ mod tests {
 
     #[test]
     fn bytes_verified_again_fake_neither_rate_nor_time_left() {
-        let (mut figures, begun) = (Figures::default(), clock::now());
+        let (mut figures, begun) = (DownloadProgress::default(), clock::now());
         let at = |ms| begun + Duration::from_millis(ms);
         figures.take(&Progress::Resumed { marked_bytes: 60 * MIB }, begun);
         figures.take(&Progress::Source { endpoint: addr(1) }, begun);
@@ -221,7 +223,7 @@ mod tests {
 
     #[test]
     fn only_files_of_several_pieces_have_figures_to_show() {
-        let (mut figures, now) = (Figures::default(), clock::now());
+        let (mut figures, now) = (DownloadProgress::default(), clock::now());
         assert!(!figures.has_pieces() && figures.done_of(100) == 0);
         for (total_bytes, expected) in
             [(0, false), (1, false), (MIB, false), (MIB + 1, true), (u64::MAX, true)]

@@ -1,16 +1,17 @@
 //! Goes on, by itself, with downloads that a former run of the node left unfinished.
 //!
-//! What is unfinished is read from the records where downloads are placed each time, so that whatever else happens to them (another
-//! download of the content, a cancel) counts. Sources may be there later: it is tried again, at growing pauses, until nothing is left.
-//! Replicas are not gone on with: whoever wants one asks for it again, and what there is of it is used then.
+//! What is unfinished is read from the records where downloads are placed each time, so that whatever else
+//! happens to them (another download of the content, a cancel) counts. Sources may be there later: it is
+//! tried again, at growing pauses, until nothing is left. Replicas are not gone on with: whoever wants one
+//! asks for it again, and what there is of it is used then.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{JobId, Origin};
+use super::{JobId, JobSource};
 use crate::node::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
-use crate::node::context::Engine;
+use crate::node::context::Context;
 use crate::node::download;
 use crate::rt::{Stop, clock};
 use crate::store::{self, Partial, Record};
@@ -20,41 +21,41 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Removes what cannot be gone on with, and says what stays.
-pub(crate) fn tidy_up(engine: &Engine) {
-    for swept in engine.folders.targets().iter().map(|folder| store::sweep(folder)) {
+pub(crate) fn tidy_up(context: &Context) {
+    for swept in context.folders.targets().iter().map(|folder| store::sweep(folder)) {
         if swept.parts == 0 {
             continue;
         }
         let (parts, mib) = (swept.parts, swept.allocated_bytes >> 20);
-        engine.inform(format!(
+        context.inform(format!(
             "unfinished downloads in .nearpeer: {parts}, {mib} MiB; the next `download` of each goes on"
         ));
     }
 }
 
 /// Goes on until nothing is unfinished, then waits for `stop`, as a thread of a node does not end before.
-pub(crate) fn run(engine: &Arc<Engine>, stop: &Stop) {
+pub(crate) fn run(context: &Arc<Context>, stop: &Stop) {
     let mut pause = FIRST_PAUSE;
     let mut told: HashMap<FileName, String> = HashMap::new();
     let mut jobs: HashMap<ContentKey, JobId> = HashMap::new();
     while !stop.is_triggered() {
-        let unfinished = store::unfinished(&engine.folders.downloads());
+        let unfinished = store::unfinished(&context.folders.downloads());
         if unfinished.is_empty() {
             break;
         }
         for (name, key) in unfinished {
             let is_news = !told.contains_key(&name);
-            let Some(id) = job_of(engine, &mut jobs, &name, key) else { continue };
-            let why = match go_on(engine, id, &name, key, stop, is_news) {
+            let Some(id) = job_of(context, &mut jobs, &name, key) else { continue };
+            let why = match go_on(context, id, &name, key, stop, is_news) {
                 None | Some(Err(DownloadError::Command(CommandError::Cancelled))) => continue,
                 Some(Ok(done)) => {
-                    engine.inform(complete(&done));
+                    context.inform(complete(&done));
                     continue;
                 }
                 Some(Err(error)) => {
                     if !may_go_better_later(&error) {
-                        store::set_aside(&engine.folders.downloads(), key);
-                        engine
+                        store::set_aside(&context.folders.downloads(), key);
+                        context
                             .warn(format!("`{name}` is unfinished and left to the next `download`: {error}"));
                         continue;
                     }
@@ -62,7 +63,7 @@ pub(crate) fn run(engine: &Arc<Engine>, stop: &Stop) {
                 }
             };
             if told.get(&name) != Some(&why) {
-                engine.warn(format!("`{name}` is unfinished, and tried again by itself: {why}"));
+                context.warn(format!("`{name}` is unfinished, and tried again by itself: {why}"));
                 told.insert(name, why);
             }
         }
@@ -73,9 +74,10 @@ pub(crate) fn run(engine: &Arc<Engine>, stop: &Stop) {
     let _stopped = stop.receiver().recv();
 }
 
-/// The job of an unfinished download: a new one the first time. `None`: it is not to be gone on with any more.
+/// The job of an unfinished download: a new one the first time. `None`: it is not to be gone on with any
+/// more.
 fn job_of(
-    engine: &Engine,
+    context: &Context,
     jobs: &mut HashMap<ContentKey, JobId>,
     name: &FileName,
     key: ContentKey,
@@ -83,15 +85,16 @@ fn job_of(
     if let Some(id) = jobs.get(&key) {
         return Some(*id);
     }
-    let record = store::wanted(&engine.folders.downloads(), key).filter(|record| record.name == *name)?;
-    let id = engine.jobs.add(request(record), Origin::Unasked).ok()?;
+    let record = store::wanted(&context.folders.downloads(), key).filter(|record| record.name == *name)?;
+    let id = context.jobs.add(request(record), JobSource::Unasked).ok()?;
     jobs.insert(key, id);
     Some(id)
 }
 
-/// Goes on with one download; `None` if it is not to be gone on with any more, as others may have run for hours since it was listed.
+/// Goes on with one download; `None` if it is not to be gone on with any more, as others may have run for
+/// hours since it was listed.
 fn go_on(
-    engine: &Arc<Engine>,
+    context: &Arc<Context>,
     id: JobId,
     name: &FileName,
     key: ContentKey,
@@ -101,23 +104,23 @@ fn go_on(
     let mut progress = |event| {
         if let (Progress::Resumed { marked_bytes }, true) = (event, is_news) {
             let mib = marked_bytes >> 20;
-            engine.inform(format!("going on with `{name}`: {mib} MiB of it are here"));
+            context.inform(format!("going on with `{name}`: {mib} MiB of it are here"));
         }
     };
-    // The record is read once the job runs: whoever sets it aside renames the record first and ends the job then, so that one of us
-    // sees the other.
+    // The record is read once the job runs: whoever sets it aside renames the record first and ends the job
+    // then, so that one of us sees the other.
     let job = |_: &DownloadRequest, cancel: &Stop, progress: &mut dyn FnMut(Progress)| match store::wanted(
-        &engine.folders.downloads(),
+        &context.folders.downloads(),
         key,
     )
     .filter(|record| record.name == *name)
     {
-        Some(record) => download::go_on(engine, &request(record), key, cancel, progress),
+        Some(record) => download::go_on(context, &request(record), key, cancel, progress),
         None => Err(CommandError::Cancelled.into()),
     };
-    let done = engine.jobs.run_once(engine, id, stop, job, &mut progress, may_go_better_later)?;
+    let done = context.jobs.run_once(context, id, stop, job, &mut progress, may_go_better_later)?;
     if let Ok(Downloaded { outcome: Outcome::AlreadyHere, .. }) = &done
-        && let Ok(left) = Partial::open(&engine.folders.downloads(), key)
+        && let Ok(left) = Partial::open(&context.folders.downloads(), key)
     {
         // Somebody has put the very content there: what was fetched is of no use any more.
         let _stays = left.part.discard();
@@ -125,7 +128,8 @@ fn go_on(
     Some(done)
 }
 
-/// The piece list is dropped here: the download reads its own. Whoever gave leave to replace a file meant the one that was there then.
+/// The piece list is dropped here: the download reads its own. Whoever gave leave to replace a file meant the
+/// one that was there then.
 fn request(record: Record) -> DownloadRequest {
     let Record { name, checksum, verify_whole, .. } = record;
     DownloadRequest { name, checksum, verify_whole, force: false }
@@ -155,16 +159,16 @@ fn complete(done: &Downloaded) -> String {
 }
 
 /// See [`crate::node::Node::set_aside`].
-pub(crate) fn set_aside(engine: &Arc<Engine>, name: &FileName) {
-    set_aside_records(engine, name);
-    engine.jobs.cancel_unasked(engine, name);
+pub(crate) fn set_aside(context: &Arc<Context>, name: &FileName) {
+    set_aside_records(context, name);
+    context.jobs.cancel_unasked(context, name);
 }
 
 /// Has a restarted node let the downloads of `name` be.
-pub(crate) fn set_aside_records(engine: &Engine, name: &FileName) {
+pub(crate) fn set_aside_records(context: &Context, name: &FileName) {
     for (_, key) in
-        store::unfinished(&engine.folders.downloads()).iter().filter(|(unfinished, _)| unfinished == name)
+        store::unfinished(&context.folders.downloads()).iter().filter(|(unfinished, _)| unfinished == name)
     {
-        store::set_aside(&engine.folders.downloads(), *key);
+        store::set_aside(&context.folders.downloads(), *key);
     }
 }

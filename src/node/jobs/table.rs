@@ -1,19 +1,19 @@
 //! The list of a node's downloads and how each may go on: a table of states, nothing runs here.
 //!
-//! Invariant: a job ends in exactly one of `Done`, `Failed` and `Cancelled`, and what has ended begins no more. Those that have ended are
-//! kept for a while, to be looked at.
+//! Invariant: a job ends in exactly one of `Done`, `Failed` and `Cancelled`, and what has ended begins no
+//! more. Those that have ended are kept for a while, to be looked at.
 
 use std::collections::BTreeMap;
 
-use super::progress::Figures;
-use super::{Job, JobError, JobId, JobState, Origin};
+use super::progress::DownloadProgress;
+use super::{Job, JobError, JobId, JobSource, JobState};
 use crate::node::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Progress};
 use crate::rt::Stop;
 use crate::types::{FileName, limits};
 
 /// What has been asked of a running job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
+enum JobCommand {
     Pause,
     Cancel,
 }
@@ -26,11 +26,11 @@ pub(super) enum Next {
     /// To be triggered; how the run ended then is told by its thread.
     Stop(Stop),
     /// It is to be run again by whoever runs those of this origin.
-    Run(Origin),
+    Run(JobSource),
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(super) struct JobTable {
     jobs: BTreeMap<JobId, Entry>,
     last: u64,
     /// By all runs together.
@@ -40,19 +40,20 @@ pub(super) struct Board {
 #[derive(Debug)]
 struct Entry {
     job: Job,
-    wish: Option<Wish>,
+    wish: Option<JobCommand>,
     /// Of the run that goes on.
     stop: Option<Stop>,
 }
 
-impl Board {
+impl JobTable {
     /// Puts a download on the board, queued.
     ///
     /// # Errors
-    /// [`JobError::TooMany`], but for one that somebody waits for: it is one more at most for each who can wait.
-    pub(super) fn add(&mut self, request: DownloadRequest, origin: Origin) -> Result<JobId, JobError> {
+    /// [`JobError::TooMany`], but for one that somebody waits for: it is one more at most for each who can
+    /// wait.
+    pub(super) fn add(&mut self, request: DownloadRequest, origin: JobSource) -> Result<JobId, JobError> {
         let unfinished = self.jobs.values().filter(|entry| !entry.job.state.has_ended()).count();
-        if unfinished >= limits::JOBS_MAX && origin == Origin::Background {
+        if unfinished >= limits::JOBS_MAX && origin == JobSource::Background {
             return Err(JobError::TooMany { max: limits::JOBS_MAX });
         }
         let ended: Vec<_> = self.ended().collect();
@@ -61,7 +62,7 @@ impl Board {
         }
         self.last += 1;
         let id = JobId(self.last);
-        let job = Job { id, request, origin, state: JobState::Queued, figures: Figures::default() };
+        let job = Job { id, request, origin, state: JobState::Queued, figures: DownloadProgress::default() };
         self.jobs.insert(id, Entry { job, wish: None, stop: None });
         Ok(id)
     }
@@ -80,7 +81,7 @@ impl Board {
 
     /// The same for the oldest one that is queued and that nobody waits for.
     pub(super) fn begin_next(&mut self, stop: &Stop) -> Option<(JobId, DownloadRequest)> {
-        let is_next = |job: &Job| job.state == JobState::Queued && job.origin == Origin::Background;
+        let is_next = |job: &Job| job.state == JobState::Queued && job.origin == JobSource::Background;
         let id = self.jobs.values().map(|entry| &entry.job).find(|job| is_next(job))?.id;
         self.begin(id, stop).map(|request| (id, request))
     }
@@ -101,8 +102,8 @@ impl Board {
         self.fetched_bytes
     }
 
-    /// A run has ended with `result`; the state it leaves. A wish that came too late changes nothing. `again`: a failure is not the end,
-    /// it will be tried again.
+    /// A run has ended with `result`; the state it leaves. A wish that came too late changes nothing.
+    /// `again`: a failure is not the end, it will be tried again.
     pub(super) fn end(
         &mut self,
         id: JobId,
@@ -113,11 +114,13 @@ impl Board {
         entry.stop = None;
         entry.job.state = match (result, entry.wish.take()) {
             (Ok(done), _) => JobState::Done(done.clone()),
-            (Err(DownloadError::Command(CommandError::Cancelled)), Some(Wish::Pause)) => JobState::Paused,
+            (Err(DownloadError::Command(CommandError::Cancelled)), Some(JobCommand::Pause)) => {
+                JobState::Paused
+            }
             (Err(DownloadError::Command(CommandError::Cancelled)), _) => JobState::Cancelled,
             // Who has cancelled it while it failed wants no other try.
             (Err(_), None) if again => JobState::Queued,
-            (Err(_), Some(Wish::Pause)) if again => JobState::Paused,
+            (Err(_), Some(JobCommand::Pause)) if again => JobState::Paused,
             (Err(error), _) => JobState::Failed(error.clone()),
         };
         entry.job.state.clone()
@@ -132,7 +135,7 @@ impl Board {
         match (&entry.job.state, &entry.stop) {
             (JobState::Running, Some(stop)) => {
                 // A cancel that is under way is not taken back.
-                entry.wish.get_or_insert(Wish::Pause);
+                entry.wish.get_or_insert(JobCommand::Pause);
                 Ok(Next::Stop(stop.clone()))
             }
             (JobState::Queued, _) => {
@@ -153,14 +156,14 @@ impl Board {
         match &entry.job.state {
             JobState::Paused => {
                 entry.job.state = JobState::Queued;
-                if entry.job.origin == Origin::Unasked {
+                if entry.job.origin == JobSource::Unasked {
                     // Now somebody has asked for it.
-                    entry.job.origin = Origin::Background;
+                    entry.job.origin = JobSource::Background;
                 }
                 Ok(Next::Run(entry.job.origin))
             }
             // Not yet stopped: what was asked last counts.
-            JobState::Running if entry.wish == Some(Wish::Pause) => Err(JobError::Pausing(id)),
+            JobState::Running if entry.wish == Some(JobCommand::Pause) => Err(JobError::Pausing(id)),
             JobState::Running | JobState::Queued => Ok(Next::Nothing),
             _ => Err(JobError::Ended(id)),
         }
@@ -174,7 +177,7 @@ impl Board {
         let entry = self.jobs.get_mut(&id).ok_or(JobError::NoSuch(id))?;
         match (&entry.job.state, &entry.stop) {
             (JobState::Running, Some(stop)) => {
-                entry.wish = Some(Wish::Cancel);
+                entry.wish = Some(JobCommand::Cancel);
                 Ok(Next::Stop(stop.clone()))
             }
             (JobState::Queued | JobState::Paused, _) => {
@@ -187,8 +190,9 @@ impl Board {
 
     /// Those of `name` that run unasked.
     pub(super) fn unasked(&self, name: &FileName) -> Vec<JobId> {
-        let is_meant =
-            |job: &Job| job.origin == Origin::Unasked && !job.state.has_ended() && job.request.name == *name;
+        let is_meant = |job: &Job| {
+            job.origin == JobSource::Unasked && !job.state.has_ended() && job.request.name == *name
+        };
         self.jobs.values().filter(|entry| is_meant(&entry.job)).map(|entry| entry.job.id).collect()
     }
 
@@ -228,26 +232,26 @@ mod tests {
     }
 
     /// A board with one background job that runs.
-    fn running() -> (Board, JobId, Stop) {
-        let (mut board, stop) = (Board::default(), Stop::new().expect("a descriptor"));
-        let id = board.add(request("a"), Origin::Background).expect("there is room");
+    fn running() -> (JobTable, JobId, Stop) {
+        let (mut board, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
+        let id = board.add(request("a"), JobSource::Background).expect("there is room");
         assert_eq!(board.begin(id, &stop), Some(request("a")));
         (board, id, stop)
     }
 
     #[test]
     fn what_is_asked_of_a_running_job_shows_when_its_run_ends() {
-        type Ask = fn(&mut Board, JobId) -> Result<Next, JobError>;
+        type Ask = fn(&mut JobTable, JobId) -> Result<Next, JobError>;
         let table: [(&[Ask], Result<Downloaded, DownloadError>, &str); 9] = [
             (&[], done(), "done"),
             (&[], failed(), "failed"),
             (&[], cancelled(), "cancelled"),
-            (&[Board::pause], cancelled(), "paused"),
-            (&[Board::cancel], cancelled(), "cancelled"),
-            (&[Board::pause, Board::cancel], cancelled(), "cancelled"),
-            (&[Board::cancel, Board::pause], cancelled(), "cancelled"),
-            (&[Board::pause], done(), "done"),
-            (&[Board::cancel], failed(), "failed"),
+            (&[JobTable::pause], cancelled(), "paused"),
+            (&[JobTable::cancel], cancelled(), "cancelled"),
+            (&[JobTable::pause, JobTable::cancel], cancelled(), "cancelled"),
+            (&[JobTable::cancel, JobTable::pause], cancelled(), "cancelled"),
+            (&[JobTable::pause], done(), "done"),
+            (&[JobTable::cancel], failed(), "failed"),
         ];
         for (number, (asked, result, expected)) in table.into_iter().enumerate() {
             let (mut board, id, stop) = running();
@@ -269,24 +273,24 @@ mod tests {
         assert_eq!(board.resume(id).err(), Some(JobError::Pausing(id)));
         board.end(id, &cancelled(), false);
         assert_eq!(board.begin(id, &stop), None, "it is paused");
-        assert!(matches!(board.resume(id), Ok(Next::Run(Origin::Background))));
+        assert!(matches!(board.resume(id), Ok(Next::Run(JobSource::Background))));
         assert!(matches!(board.resume(id), Ok(Next::Nothing)), "it is queued already");
         assert!(board.begin(id, &stop).is_some());
         board.end(id, &done(), false);
-        for ask in [Board::pause, Board::resume, Board::cancel] {
+        for ask in [JobTable::pause, JobTable::resume, JobTable::cancel] {
             assert_eq!(ask(&mut board, id).err(), Some(JobError::Ended(id)));
         }
         assert_eq!(board.begin(id, &stop), None);
         let nobody = JobId(99);
-        for ask in [Board::pause, Board::resume, Board::cancel] {
+        for ask in [JobTable::pause, JobTable::resume, JobTable::cancel] {
             assert_eq!(ask(&mut board, nobody).err(), Some(JobError::NoSuch(nobody)));
         }
     }
 
     #[test]
     fn what_is_queued_is_cancelled_at_once_and_never_begun() {
-        let (mut board, stop) = (Board::default(), Stop::new().expect("a descriptor"));
-        let id = board.add(request("a"), Origin::Background).expect("there is room");
+        let (mut board, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
+        let id = board.add(request("a"), JobSource::Background).expect("there is room");
         assert!(matches!(board.pause(id), Ok(Next::Nothing)));
         assert!(matches!(board.cancel(id), Ok(Next::Nothing)));
         assert_eq!((board.begin(id, &stop), board.all()[0].state.as_str()), (None, "cancelled"));
@@ -294,8 +298,8 @@ mod tests {
 
     #[test]
     fn unasked_jobs_are_tried_again_until_somebody_decides() {
-        let (mut board, stop) = (Board::default(), Stop::new().expect("a descriptor"));
-        let id = board.add(request("a"), Origin::Unasked).expect("there is room");
+        let (mut board, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
+        let id = board.add(request("a"), JobSource::Unasked).expect("there is room");
         for _ in 0..3 {
             assert!(board.begin(id, &stop).is_some());
             assert_eq!(board.end(id, &failed(), true), JobState::Queued, "no failure is told");
@@ -304,16 +308,16 @@ mod tests {
         assert_eq!(board.unasked(&request("b").name), []);
         board.pause(id).expect("queued");
         assert_eq!(board.begin(id, &stop), None, "still paused");
-        assert!(matches!(board.resume(id), Ok(Next::Run(Origin::Background))));
+        assert!(matches!(board.resume(id), Ok(Next::Run(JobSource::Background))));
         assert_eq!(board.unasked(&request("a").name), [], "somebody has asked for it");
     }
 
     #[test]
     fn a_wish_outlives_a_failure_that_would_be_tried_again() {
-        type Ask = fn(&mut Board, JobId) -> Result<Next, JobError>;
-        for (ask, expected) in [(Board::pause as Ask, "paused"), (Board::cancel, "failed")] {
-            let (mut board, stop) = (Board::default(), Stop::new().expect("a descriptor"));
-            let id = board.add(request("a"), Origin::Unasked).expect("there is room");
+        type Ask = fn(&mut JobTable, JobId) -> Result<Next, JobError>;
+        for (ask, expected) in [(JobTable::pause as Ask, "paused"), (JobTable::cancel, "failed")] {
+            let (mut board, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
+            let id = board.add(request("a"), JobSource::Unasked).expect("there is room");
             board.begin(id, &stop).expect("queued");
             ask(&mut board, id).expect("it runs");
             assert_eq!(board.end(id, &failed(), true).as_str(), expected);
@@ -322,9 +326,9 @@ mod tests {
 
     #[test]
     fn those_that_nobody_waits_for_begin_in_their_order_and_none_that_was_taken_back() {
-        let (mut board, stop) = (Board::default(), Stop::new().expect("a descriptor"));
+        let (mut board, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| {
-            let origin = if name == "a" { Origin::Asked } else { Origin::Background };
+            let origin = if name == "a" { JobSource::Asked } else { JobSource::Background };
             board.add(request(name), origin).expect("there is room")
         });
         board.cancel(b).expect("queued");
@@ -349,18 +353,18 @@ mod tests {
 
     #[test]
     fn the_board_is_bounded() {
-        let (mut board, stop) = (Board::default(), Stop::new().expect("a descriptor"));
+        let (mut board, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
         for _ in 0..limits::JOBS_ENDED_MAX * 2 {
-            let id = board.add(request("a"), Origin::Background).expect("there is room");
+            let id = board.add(request("a"), JobSource::Background).expect("there is room");
             board.begin(id, &stop).expect("queued");
             board.end(id, &done(), false);
         }
         assert_eq!(board.all().len(), limits::JOBS_ENDED_MAX);
         for _ in 0..limits::JOBS_MAX {
-            board.add(request("a"), Origin::Background).expect("there is room");
+            board.add(request("a"), JobSource::Background).expect("there is room");
         }
-        let refused = board.add(request("a"), Origin::Background);
+        let refused = board.add(request("a"), JobSource::Background);
         assert_eq!(refused, Err(JobError::TooMany { max: limits::JOBS_MAX }));
-        assert!(board.add(request("a"), Origin::Asked).is_ok(), "somebody waits for it");
+        assert!(board.add(request("a"), JobSource::Asked).is_ok(), "somebody waits for it");
     }
 }

@@ -163,6 +163,6 @@ fn a_cancel_is_kept_and_a_stop_is_gone_on_with() {
     while !scene.asker.jobs().iter().any(|job| matches!(job.state, JobState::Done(_))) {
         assert!(scene.news.recv_deadline(deadline).is_ok(), "{:?}", scene.asker.jobs());
     }
-    assert_eq!(scene.asker.jobs()[0].origin, Origin::Unasked);
+    assert_eq!(scene.asker.jobs()[0].origin, JobSource::Unasked);
     scene.end();
 }

@@ -1,10 +1,10 @@
-//! Copies that this node keeps for others: what it has been asked for, the room for more, and the thread `replicas` that fetches them, one
-//! after the other, through the downloads that everybody uses.
+//! Copies that this node keeps for others: what it has been asked for, the room for more, and the thread
+//! `replicas` that fetches them, one after the other, through the downloads that everybody uses.
 //!
-//! Only a node that was told to keep replicas ever asks for any. A task is taken on under the lock that also says what is under way, so
-//! that a tracker is never told that something taken on is not. Invariant: what is here and what is under way are together no more than the
-//! quota; a task beyond it is refused before a byte is fetched. Nothing that was fetched is ever removed here, and nothing of the user's
-//! replaced.
+//! Only a node that was told to keep replicas ever asks for any. A task is taken on under the lock that also
+//! says what is under way, so that a tracker is never told that something taken on is not. Invariant: what is
+//! here and what is under way are together no more than the quota; a task beyond it is refused before a byte
+//! is fetched. Nothing that was fetched is ever removed here, and nothing of the user's replaced.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -14,14 +14,14 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
-use crate::discovery::Keeping;
+use crate::discovery::ReplicaCapacity;
 use crate::node::api::{CommandError, DownloadError, Outcome};
-use crate::node::context::Engine;
+use crate::node::context::Context;
 use crate::node::download;
 use crate::node::index::indexer;
 use crate::rt::{Stop, clock};
 use crate::store::{self, Usage};
-use crate::types::{Kind, ReplicaTask, limits};
+use crate::types::{FileOrigin, ReplicaTask, limits};
 
 /// Pause after a task that has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -37,7 +37,8 @@ pub(crate) struct Replicas {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Bytes of replicas here and bytes that are free, as of the last measurement; `None`: not known yet, and nothing is asked for.
+    /// Bytes of replicas here and bytes that are free, as of the last measurement; `None`: not known yet, and
+    /// nothing is asked for.
     measured: Option<Usage>,
     /// Files may have come or gone since the measurement.
     is_stale: bool,
@@ -54,7 +55,8 @@ impl State {
     }
 }
 
-/// Bytes that there is room for. Parts count as files do; the one that is gone on with counts twice for that while.
+/// Bytes that there is room for. Parts count as files do; the one that is gone on with counts twice for that
+/// while.
 fn room(usage: &Usage, quota_bytes: u64) -> u64 {
     let taken = usage.used_bytes.saturating_add(usage.parts_bytes);
     quota_bytes.saturating_sub(taken).min(usage.free_bytes)
@@ -71,11 +73,11 @@ impl Replicas {
     }
 
     /// See [`crate::discovery::PublishedCatalog::keeping`].
-    pub(crate) fn keeping(&self) -> Option<Keeping> {
+    pub(crate) fn keeping(&self) -> Option<ReplicaCapacity> {
         let (quota_bytes, state) = (self.quota_bytes?, self.state.lock());
         state.measured?;
         let running = state.tasks.iter().map(|task| task.content).collect();
-        Some(Keeping { room_bytes: state.room_bytes(quota_bytes), running })
+        Some(ReplicaCapacity { room_bytes: state.room_bytes(quota_bytes), running })
     }
 
     /// Takes tasks on as far as there is room; returns those that are refused.
@@ -143,31 +145,31 @@ impl Replicas {
 }
 
 /// Fetches what the tracker asks for until stopped.
-pub(crate) fn run(engine: &Arc<Engine>, stop: &Stop) {
-    let replicas = &engine.memory.replicas;
+pub(crate) fn run(context: &Arc<Context>, stop: &Stop) {
+    let replicas = &context.state.replicas;
     // What is here must be published before anything is asked for, or the tracker might ask for it.
-    if engine.ask_core(indexer::Event::Rescan, stop).is_err() {
+    if context.ask_core(indexer::Event::Rescan, stop).is_err() {
         return stopped(stop);
     }
-    replicas.measured(measure(engine, stop));
+    replicas.measured(measure(context, stop));
     let (mut kept, mut kept_bytes) = (0, 0u64);
     loop {
         if replicas.is_to_look_again() {
-            replicas.measured(measure(engine, stop));
+            replicas.measured(measure(context, stop));
         }
         let Some(task) = replicas.first() else {
             if kept > 0 {
                 let text = format!("{kept} more files, {kept_bytes} bytes, are kept here for others");
-                engine.inform(text);
+                context.inform(text);
                 (kept, kept_bytes) = (0, 0);
             }
-            engine.discovery.take_tasks();
+            context.discovery.take_tasks();
             select! {
                 recv(replicas.wake.1) -> _ => continue,
                 recv(stop.receiver()) -> _ => return,
             }
         };
-        match download::keep_replica(engine, &task, stop) {
+        match download::keep_replica(context, &task, stop) {
             Ok(Outcome::Fetched { .. }) => {
                 kept += 1;
                 kept_bytes = kept_bytes.saturating_add(task.content.size_bytes);
@@ -176,8 +178,8 @@ pub(crate) fn run(engine: &Arc<Engine>, stop: &Stop) {
             Ok(Outcome::AlreadyHere) => replicas.done(false),
             Err(DownloadError::Command(CommandError::Cancelled)) if stop.is_triggered() => return,
             Err(error) => {
-                engine.warn(format!("no copy of `{}` is kept here for others: {error}", task.name));
-                replicas.failed(measure(engine, stop));
+                context.warn(format!("no copy of `{}` is kept here for others: {error}", task.name));
+                replicas.failed(measure(context, stop));
                 // What fails at once must not fail again and again without end.
                 if stop.wait_until(clock::now() + AFTER_FAILURE) {
                     return;
@@ -192,13 +194,13 @@ fn stopped(stop: &Stop) {
     let _delivers_nothing = stop.receiver().recv();
 }
 
-/// Counts what is here. Parts that were left are of use if somebody asks for their content again, and make way where they take more than
-/// there is room for.
-fn measure(engine: &Engine, stop: &Stop) -> Usage {
-    let folder = engine.folders.of(Kind::Replicated);
-    let measured = || Usage::of(folder.as_deref(), engine.folders.base(), stop);
+/// Counts what is here. Parts that were left are of use if somebody asks for their content again, and make
+/// way where they take more than there is room for.
+fn measure(context: &Context, stop: &Stop) -> Usage {
+    let folder = context.folders.of(FileOrigin::Replicated);
+    let measured = || Usage::of(folder.as_deref(), context.folders.base(), stop);
     let usage = measured().and_then(|usage| {
-        let quota_bytes = engine.memory.replicas.quota_bytes.unwrap_or(0);
+        let quota_bytes = context.state.replicas.quota_bytes.unwrap_or(0);
         match folder.as_deref().filter(|_| usage.parts_bytes > room(&usage, quota_bytes)) {
             Some(folder) => {
                 store::clear_parts(folder);
@@ -209,7 +211,7 @@ fn measure(engine: &Engine, stop: &Stop) -> Usage {
     });
     usage.unwrap_or_else(|error| {
         if error.kind() != ErrorKind::Interrupted {
-            engine.warn(format!("nothing more is kept here for others: the room cannot be told: {error}"));
+            context.warn(format!("nothing more is kept here for others: the room cannot be told: {error}"));
         }
         Usage { used_bytes: u64::MAX, parts_bytes: 0, free_bytes: 0 }
     })

@@ -1,28 +1,28 @@
 //! The command `replicate`: which content is meant, and the wish for copies of it.
 //!
-//! Nothing is fetched or probed: what counts is what the tracker knows. Where a query means several contents the rule of downloads
-//! decides, with the tracker's word for who is there.
+//! Nothing is fetched or probed: what counts is what the tracker knows. Where a query means several contents
+//! the rule of downloads decides, with the tracker's word for who is there.
 
-use crate::discovery::{Discovery as _, Wish};
+use crate::discovery::{Discovery as _, ReplicationRequest};
 use crate::logic::select::{Choice, choose_content, votes};
 use crate::node::api::{DownloadError, ReplicationReport, Variant};
-use crate::node::context::Engine;
+use crate::node::context::Context;
 use crate::rt::Stop;
 use crate::types::{ContentKey, FileName, Holding, Provider, Query};
 
 /// See [`crate::node::Node::replicate`].
 pub(crate) fn replicate(
-    engine: &Engine,
+    context: &Context,
     query: &Query,
     copies: u32,
     cancel: &Stop,
 ) -> Result<ReplicationReport, DownloadError> {
     let providers =
-        engine.discovery.find(query, cancel).map_err(|error| DownloadError::Command(error.into()))?;
+        context.discovery.find(query, cancel).map_err(|error| DownloadError::Command(error.into()))?;
     let (content, name) = chosen(query, &providers)?;
-    let wish = Wish { content, name: name.clone(), copies };
+    let wish = ReplicationRequest { content, name: name.clone(), copies };
     let status =
-        engine.discovery.replicate(wish, cancel).map_err(|error| DownloadError::Command(error.into()))?;
+        context.discovery.replicate(wish, cancel).map_err(|error| DownloadError::Command(error.into()))?;
     Ok(ReplicationReport { name, key: content, status })
 }
 

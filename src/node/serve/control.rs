@@ -1,4 +1,5 @@
-//! The control front's service: who we are, how busy, which pieces. Answered from memory, never behind an upload.
+//! The control front's service: who we are, how busy, which pieces. Answered from memory, never behind an
+//! upload.
 //!
 //! The first request for bytes moves its connection to an upload front.
 
@@ -6,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::upload;
-use crate::net::{After, Closed, ConnId, Hands, Service};
-use crate::node::state::Memory;
+use crate::net::{Closed, ConnActions, ConnId, NextRead, Service};
+use crate::node::state::NodeState;
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::proto::{Decoder, FrameError, decode};
 use crate::rt::Post;
@@ -15,7 +16,7 @@ use crate::types::{ContentKey, Manifest, PieceSet};
 
 #[derive(Debug)]
 pub(crate) struct Control {
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) state: Arc<NodeState>,
     pub(crate) upload_fronts: Vec<Post<upload::Event>>,
     /// The upload front whose turn it is.
     pub(crate) next_upload_front: usize,
@@ -23,7 +24,7 @@ pub(crate) struct Control {
 
 impl Control {
     fn manifest_page(&self, content: &ContentKey, first_piece: u32) -> PeerReply {
-        let part = self.memory.partials.lock().manifest(content);
+        let part = self.state.partials.lock().manifest(content);
         let Some(manifest) = self.shared(content).or(part) else {
             return PeerReply::Refused(PeerRefusal::NotShared);
         };
@@ -38,22 +39,23 @@ impl Control {
     }
 
     fn have(&self, content: &ContentKey) -> PeerReply {
-        let part = self.memory.partials.lock().has(content);
+        let part = self.state.partials.lock().has(content);
         let all = self.shared(content).map(|manifest| PieceSet::all(manifest.pieces().len() as u32));
         all.or(part).map_or(PeerReply::Refused(PeerRefusal::NotShared), |has| PeerReply::have(&has))
     }
 
-    /// The piece list of a shared file. Looked for after a download's part: one that ends is in the catalog before its part is gone.
+    /// The piece list of a shared file. Looked for after a download's part: one that ends is in the catalog
+    /// before its part is gone.
     fn shared(&self, content: &ContentKey) -> Option<Arc<Manifest>> {
-        self.memory.catalog.read().by_content(content).map(|file| Arc::clone(&file.manifest))
+        self.state.catalog.read().by_content(content).map(|file| Arc::clone(&file.manifest))
     }
 
-    fn move_to_upload_front(&mut self, id: ConnId, body: &[u8], hands: &mut Hands<()>) {
+    fn move_to_upload_front(&mut self, id: ConnId, body: &[u8], actions: &mut ConnActions<()>) {
         let front = self.upload_fronts[self.next_upload_front].clone();
         self.next_upload_front = (self.next_upload_front + 1) % self.upload_fronts.len();
         let body = body.to_vec();
         // A full mailbox drops the connection: the asker goes to its next source.
-        hands.hand_over(id, move |parts| drop(front.send(upload::Event::Moved { parts, body })));
+        actions.hand_over(id, move |parts| drop(front.send(upload::Event::Moved { parts, body })));
     }
 }
 
@@ -64,38 +66,44 @@ impl Service for Control {
 
     fn accepted(&mut self, _peer: SocketAddr, _local: SocketAddr) {}
 
-    fn message(&mut self, id: ConnId, _session: &mut (), body: &[u8], hands: &mut Hands<()>) -> After {
+    fn message(
+        &mut self,
+        id: ConnId,
+        _session: &mut (),
+        body: &[u8],
+        actions: &mut ConnActions<()>,
+    ) -> NextRead {
         let reply = match decode(body) {
             Ok(PeerRequest::Identify) => {
-                PeerReply::Identity { node: self.memory.node, nonce: *self.memory.nonce.lock() }
+                PeerReply::Identity { node: self.state.node, nonce: *self.state.nonce.lock() }
             }
             Ok(PeerRequest::Load { asker, content }) => {
-                let ledger = self.memory.ledger.lock();
+                let ledger = self.state.ledger.lock();
                 let yours = content.map_or(0, |content| ledger.yours(asker, content));
-                PeerReply::Load { node: self.memory.node, load: ledger.load(), yours }
+                PeerReply::Load { node: self.state.node, load: ledger.load(), yours }
             }
             Ok(PeerRequest::Manifest { content, first_piece }) => self.manifest_page(&content, first_piece),
             Ok(PeerRequest::Have { content }) => self.have(&content),
             Ok(PeerRequest::Piece { .. }) => {
-                self.move_to_upload_front(id, body, hands);
-                return After::Next;
+                self.move_to_upload_front(id, body, actions);
+                return NextRead::Next;
             }
             Err(error) => {
-                hands.send(id, PeerReply::malformed(&error.to_string()).framed());
-                return After::Close;
+                actions.send(id, PeerReply::malformed(&error.to_string()).framed());
+                return NextRead::Close;
             }
         };
-        hands.send(id, reply.framed());
-        After::Next
+        actions.send(id, reply.framed());
+        NextRead::Next
     }
 
     fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>> {
         Some(PeerReply::malformed(&error.to_string()).framed())
     }
 
-    fn event(&mut self, _event: (), _hands: &mut Hands<()>) {}
+    fn event(&mut self, _event: (), _hands: &mut ConnActions<()>) {}
 
-    fn sent(&mut self, _id: ConnId, _session: &mut (), _tag: u64, _hands: &mut Hands<()>) {}
+    fn sent(&mut self, _id: ConnId, _session: &mut (), _tag: u64, _hands: &mut ConnActions<()>) {}
 
-    fn closed(&mut self, _id: ConnId, _session: (), _why: &Closed, _hands: &mut Hands<()>) {}
+    fn closed(&mut self, _id: ConnId, _session: (), _why: &Closed, _hands: &mut ConnActions<()>) {}
 }

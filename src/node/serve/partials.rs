@@ -1,9 +1,11 @@
-//! What a node can send of contents that it is still downloading: their piece lists, open parts, and which pieces are there.
+//! What a node can send of contents that it is still downloading: their piece lists, open parts, and which
+//! pieces are there.
 //!
-//! A plain structure; downloads write it and fronts read it, both through [`crate::node::state::Memory`]. Only a
-//! piece that was verified and written may be added. A part has no stamp, and none is needed: nobody but its download writes to it, what is in it was verified
-//! by this node, and whoever asks for a piece verifies it again against a list that cannot be forged. It never closes a file: whoever
-//! takes a part out does, without the lock.
+//! A plain structure; downloads write it and fronts read it, both through [`crate::node::state::NodeState`].
+//! Only a piece that was verified and written may be added. A part has no stamp, and none is needed: nobody
+//! but its download writes to it, what is in it was verified by this node, and whoever asks for a piece
+//! verifies it again against a list that cannot be forged. It never closes a file: whoever takes a part out
+//! does, without the lock.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,7 +16,8 @@ use crate::types::{ContentKey, Manifest, PieceSet};
 /// One content that is being downloaded.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// `None` once it has proved false: who passes it on would be taken for the liar. The pieces are as good as ever.
+    /// `None` once it has proved false: who passes it on would be taken for the liar. The pieces are as good
+    /// as ever.
     manifest: Option<Arc<Manifest>>,
     /// Stays of use when the part is renamed to its place.
     file: Arc<File>,
@@ -46,8 +49,8 @@ impl Partials {
         part.has.len()
     }
 
-    /// Nothing more is served of the content. What is being sent goes on. To be dropped once the lock is free: where the file has no name
-    /// any more, closing it may take long.
+    /// Nothing more is served of the content. What is being sent goes on. To be dropped once the lock is
+    /// free: where the file has no name any more, closing it may take long.
     #[must_use]
     pub(crate) fn end(&mut self, content: &ContentKey) -> Option<Part> {
         self.0.remove(content)

@@ -1,7 +1,8 @@
-//! The own files for other protocols than the node's: looked up, opened, and counted as load while they are sent.
+//! The own files for other protocols than the node's: looked up, opened, and counted as load while they are
+//! sent.
 //!
-//! The same rules as for pieces: a file is sent only while it looks as it did when it was hashed, whoever sends it pays from the node's
-//! upload rate, and each sending ends exactly once.
+//! The same rules as for pieces: a file is sent only while it looks as it did when it was hashed, whoever
+//! sends it pays from the node's upload rate, and each sending ends exactly once.
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -10,26 +11,26 @@ use std::sync::atomic::Ordering;
 
 use super::upload::Upload;
 use crate::discovery::TrackerClient;
-use crate::net::Bucket;
+use crate::net::TokenBucket;
 use crate::node::api::OwnFile;
-use crate::node::context::Engine;
+use crate::node::context::Context;
 use crate::node::handle::Node;
 use crate::node::index::catalog::SharedFile;
-use crate::node::state::Memory;
+use crate::node::state::NodeState;
 use crate::proto::peer::PeerRefusal;
 use crate::types::{ContentKey, FileEntry, FileName, Manifest, NodeId};
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Shelf {
+pub struct SharedFiles {
     upload: Upload,
     discovery: TrackerClient,
-    rate: Arc<Bucket>,
+    rate: Arc<TokenBucket>,
 }
 
 /// A file that is open and was as it was hashed.
 #[derive(Debug)]
-pub struct OpenShared {
+pub struct OpenSharedFile {
     pub file: Arc<File>,
     shared: Arc<SharedFile>,
     upload: Upload,
@@ -37,41 +38,41 @@ pub struct OpenShared {
 
 /// A sending that counts as load until this is dropped.
 #[derive(Debug)]
-pub struct SharedSending {
-    memory: Arc<Memory>,
+pub struct UploadGuard {
+    state: Arc<NodeState>,
     asker: NodeId,
     content: ContentKey,
-    open: OpenShared,
+    open: OpenSharedFile,
 }
 
 impl Node {
     /// The own files, for other protocols.
-    pub fn shelf(&self) -> Shelf {
-        let Engine { memory, folders, core, upload_rate, discovery, .. } = &**self.engine();
-        let upload = Upload { memory: Arc::clone(memory), folders: Arc::clone(folders), core: core.clone() };
-        Shelf { upload, discovery: discovery.clone(), rate: Arc::clone(upload_rate) }
+    pub fn shelf(&self) -> SharedFiles {
+        let Context { state, folders, core, upload_rate, discovery, .. } = &**self.context();
+        let upload = Upload { state: Arc::clone(state), folders: Arc::clone(folders), core: core.clone() };
+        SharedFiles { upload, discovery: discovery.clone(), rate: Arc::clone(upload_rate) }
     }
 
     /// Bytes that downloads have fetched since the start, each as often as it was fetched.
     pub fn fetched_bytes(&self) -> u64 {
-        self.engine().jobs.fetched_bytes()
+        self.context().jobs.fetched_bytes()
     }
 
     /// This node's id.
     pub fn id(&self) -> NodeId {
-        self.engine().memory.node
+        self.context().state.node
     }
 }
 
-impl Shelf {
+impl SharedFiles {
     /// What pays for every byte that is sent of a file.
-    pub fn rate(&self) -> &Arc<Bucket> {
+    pub fn rate(&self) -> &Arc<TokenBucket> {
         &self.rate
     }
 
     /// Why peers do not find yet, or not now, what is here; `None`: they do.
     pub fn why_not_ready(&self) -> Option<&'static str> {
-        if !self.upload.memory.is_scanned.load(Ordering::Relaxed) {
+        if !self.upload.state.is_scanned.load(Ordering::Relaxed) {
             return Some("the shared directory is being looked at for the first time");
         }
         let is_registered = self.discovery.is_registered();
@@ -81,12 +82,13 @@ impl Shelf {
 
     /// The piece list of an own file with this content.
     pub fn manifest(&self, content: &ContentKey) -> Option<Arc<Manifest>> {
-        self.upload.memory.catalog.read().by_content(content).map(|file| Arc::clone(&file.manifest))
+        self.upload.state.catalog.read().by_content(content).map(|file| Arc::clone(&file.manifest))
     }
 
-    /// The first `max` own files that begin with `prefix` and come after `after`, by name, and whether there are more.
+    /// The first `max` own files that begin with `prefix` and come after `after`, by name, and whether there
+    /// are more.
     pub fn files(&self, prefix: &str, after: Option<&FileName>, max: usize) -> (Vec<OwnFile>, bool) {
-        let catalog = self.upload.memory.catalog.read();
+        let catalog = self.upload.state.catalog.read();
         let own = |file: &Arc<SharedFile>| OwnFile { kind: file.kind, entry: FileEntry::clone(&file.entry) };
         let mut files: Vec<_> =
             catalog.files_with(prefix, after).take(max.saturating_add(1)).map(own).collect();
@@ -97,7 +99,7 @@ impl Shelf {
 
     /// Number of own files.
     pub fn len(&self) -> usize {
-        self.upload.memory.catalog.read().len()
+        self.upload.state.catalog.read().len()
     }
 
     /// Returns true if and only if there is no own file.
@@ -107,39 +109,40 @@ impl Shelf {
 
     /// Number of transfers that the node takes part in.
     pub fn load(&self) -> u32 {
-        self.upload.memory.ledger.lock().load()
+        self.upload.state.ledger.lock().load()
     }
 
     /// Opens the own file called `name`. May wait for a disk.
     ///
     /// # Errors
     /// [`PeerRefusal`]; `Changed` if it is not what was hashed, which is being looked at again then.
-    pub fn open(&self, name: &FileName) -> Result<OpenShared, PeerRefusal> {
-        let shared = self.upload.memory.catalog.read().get(name).cloned().ok_or(PeerRefusal::NotShared)?;
+    pub fn open(&self, name: &FileName) -> Result<OpenSharedFile, PeerRefusal> {
+        let shared = self.upload.state.catalog.read().get(name).cloned().ok_or(PeerRefusal::NotShared)?;
         let file = Arc::new(self.upload.open_shared(&shared)?);
         self.upload.check(Some(&shared), &file)?;
-        Ok(OpenShared { file, shared, upload: self.upload.clone() })
+        Ok(OpenSharedFile { file, shared, upload: self.upload.clone() })
     }
 }
 
-impl OpenShared {
+impl OpenSharedFile {
     pub fn entry(&self) -> &Arc<FileEntry> {
         &self.shared.entry
     }
 
-    /// Counts from now on as a transfer to whoever is at `peer`. All connections of one address are one transfer, as those of one node.
-    pub fn begin(self, peer: IpAddr) -> SharedSending {
+    /// Counts from now on as a transfer to whoever is at `peer`. All connections of one address are one
+    /// transfer, as those of one node.
+    pub fn begin(self, peer: IpAddr) -> UploadGuard {
         let digest = *blake3::hash(format!("http {}", peer.to_canonical()).as_bytes()).as_bytes();
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
         let (asker, content) = (NodeId(u128::from_le_bytes(id)), self.shared.entry.key());
-        let memory = Arc::clone(&self.upload.memory);
-        memory.ledger.lock().upload_began(asker, content);
-        SharedSending { memory, asker, content, open: self }
+        let state = Arc::clone(&self.upload.state);
+        state.ledger.lock().upload_began(asker, content);
+        UploadGuard { state, asker, content, open: self }
     }
 }
 
-impl SharedSending {
+impl UploadGuard {
     /// Whether the file still is what was hashed.
     pub fn is_unchanged(&self) -> bool {
         self.open.upload.check(Some(&self.open.shared), &self.open.file).is_ok()
@@ -147,12 +150,12 @@ impl SharedSending {
 
     /// So many bytes of it were handed to the system.
     pub fn sent(&self, bytes: u64) {
-        self.memory.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.state.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
-impl Drop for SharedSending {
+impl Drop for UploadGuard {
     fn drop(&mut self) {
-        self.memory.ledger.lock().upload_ended(self.asker, self.content);
+        self.state.ledger.lock().upload_ended(self.asker, self.content);
     }
 }

@@ -1,8 +1,9 @@
 //! An upload front's service: pieces of shared files, straight from the page cache.
 //!
-//! A connection has one transfer at a time, counted in the ledger from its first request until the last requested byte is sent or the
-//! connection ends. A file is opened once for a transfer and sent only while it looks as it did when it was hashed. Of a content that is
-//! being downloaded here, verified pieces are sent from its part; once it is in place, from the file.
+//! A connection has one transfer at a time, counted in the ledger from its first request until the last
+//! requested byte is sent or the connection ends. A file is opened once for a transfer and sent only while it
+//! looks as it did when it was hashed. Of a content that is being downloaded here, verified pieces are sent
+//! from its part; once it is in place, from the file.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -11,24 +12,24 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Sender;
 
-use crate::net::{After, Closed, ConnId, Hands, Parts, Service};
+use crate::net::{Closed, ConnActions, ConnId, DetachedConn, NextRead, Service};
 use crate::node::api::Uploads;
 use crate::node::index::catalog::SharedFile;
 use crate::node::index::indexer;
-use crate::node::state::Memory;
+use crate::node::state::NodeState;
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::proto::{Decoder, FrameError, decode};
 use crate::store::share::FileStamp;
-use crate::store::{Folders, is_shortage};
+use crate::store::{ShareFolders, is_shortage};
 use crate::types::{ContentKey, Geometry, NodeId, limits};
 
 /// Tells what a node uploads, also to other threads than that which owns it.
 #[derive(Debug, Clone)]
-pub struct UploadMeter(Arc<Memory>);
+pub struct UploadMeter(Arc<NodeState>);
 
 impl UploadMeter {
-    pub(crate) fn new(memory: Arc<Memory>) -> UploadMeter {
-        UploadMeter(memory)
+    pub(crate) fn new(state: Arc<NodeState>) -> UploadMeter {
+        UploadMeter(state)
     }
 
     /// Answers from memory.
@@ -42,24 +43,24 @@ impl UploadMeter {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A connection from the control front, with the request that made it move.
-    Moved { parts: Parts, body: Vec<u8> },
+    Moved { parts: DetachedConn, body: Vec<u8> },
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Upload {
-    pub(crate) memory: Arc<Memory>,
-    pub(crate) folders: Arc<Folders>,
+    pub(crate) state: Arc<NodeState>,
+    pub(crate) folders: Arc<ShareFolders>,
     pub(crate) core: Sender<indexer::Event>,
 }
 
 /// What an upload connection is busy with.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
-    transfer: Option<Transfer>,
+    transfer: Option<UploadSession>,
 }
 
 #[derive(Debug)]
-struct Transfer {
+struct UploadSession {
     asker: NodeId,
     content: ContentKey,
     /// The shared file that `file` is; `None`: it is the part of a download.
@@ -70,12 +71,13 @@ struct Transfer {
 }
 
 impl Upload {
-    /// Sees to it that the session's transfer is of `content` for `asker`, its file open, unchanged and with `piece` in it.
+    /// Sees to it that the session's transfer is of `content` for `asker`, its file open, unchanged and with
+    /// `piece` in it.
     fn transfer<'a>(
         &self,
         session: &'a mut Session,
         (asker, content, piece): (NodeId, ContentKey, u32),
-    ) -> Result<&'a mut Transfer, PeerRefusal> {
+    ) -> Result<&'a mut UploadSession, PeerRefusal> {
         if let Some(current) = &session.transfer
             && (current.asker, current.content) != (asker, content)
         {
@@ -93,7 +95,7 @@ impl Upload {
             Ok((source, file)) => match self.check(source.as_deref(), &file) {
                 Ok(()) => {
                     let outstanding = session.transfer.take().map_or(0, |transfer| transfer.outstanding);
-                    let transfer = Transfer { asker, content, source, file, outstanding };
+                    let transfer = UploadSession { asker, content, source, file, outstanding };
                     return Ok(session.transfer.insert(transfer));
                 }
                 Err(refusal) => refusal,
@@ -112,8 +114,8 @@ impl Upload {
         piece: u32,
     ) -> Result<(Option<Arc<SharedFile>>, Arc<File>), PeerRefusal> {
         // In this order: a download that ends is in the catalog before its part is gone from memory.
-        let part = self.memory.partials.lock().file(content, piece);
-        let shared = self.memory.catalog.read().by_content(content).cloned();
+        let part = self.state.partials.lock().file(content, piece);
+        let shared = self.state.catalog.read().by_content(content).cloned();
         match (shared, part) {
             (Some(source), _) => {
                 let file = self.open_shared(&source)?;
@@ -131,7 +133,8 @@ impl Upload {
         opened.map(|open| open.file).map_err(|error| self.unreadable(source, &error))
     }
 
-    /// A shared file is sent only while it looks as it did when it was hashed; what is in a part was verified, see `partials.rs`.
+    /// A shared file is sent only while it looks as it did when it was hashed; what is in a part was
+    /// verified, see `partials.rs`.
     pub(crate) fn check(&self, source: Option<&SharedFile>, file: &File) -> Result<(), PeerRefusal> {
         let Some(source) = source else { return Ok(()) };
         match FileStamp::of(file) {
@@ -166,7 +169,7 @@ impl Upload {
         id: ConnId,
         session: &mut Session,
         (asker, content, piece): (NodeId, ContentKey, u32),
-        hands: &mut Hands<Session>,
+        actions: &mut ConnActions<Session>,
     ) -> Result<(), PeerRefusal> {
         let transfer = self.transfer(session, (asker, content, piece))?;
         let range = Geometry::of(content.size_bytes).range(piece).ok_or(PeerRefusal::NoSuchPiece)?;
@@ -174,12 +177,12 @@ impl Upload {
             return Err(PeerRefusal::Busy);
         }
         if transfer.outstanding == 0 {
-            self.memory.ledger.lock().upload_began(asker, content);
+            self.state.ledger.lock().upload_began(asker, content);
         }
         transfer.outstanding += 1;
         let len_bytes = (range.end - range.start) as u32;
-        hands.send(id, PeerReply::Piece { piece, len_bytes }.framed());
-        hands.send_file(id, Arc::clone(&transfer.file), range, u64::from(piece));
+        actions.send(id, PeerReply::Piece { piece, len_bytes }.framed());
+        actions.send_file(id, Arc::clone(&transfer.file), range, u64::from(piece));
         Ok(())
     }
 }
@@ -198,54 +201,55 @@ impl Service for Upload {
         id: ConnId,
         session: &mut Session,
         body: &[u8],
-        hands: &mut Hands<Session>,
-    ) -> After {
+        actions: &mut ConnActions<Session>,
+    ) -> NextRead {
         let request = match decode(body) {
             Ok(PeerRequest::Piece { asker, content, piece }) => (asker, content, piece),
             Ok(_) => {
                 let why = "this connection is for pieces: ask other things on another one";
-                hands.send(id, PeerReply::malformed(why).framed());
-                return After::Close;
+                actions.send(id, PeerReply::malformed(why).framed());
+                return NextRead::Close;
             }
             Err(error) => {
-                hands.send(id, PeerReply::malformed(&error.to_string()).framed());
-                return After::Close;
+                actions.send(id, PeerReply::malformed(&error.to_string()).framed());
+                return NextRead::Close;
             }
         };
-        if let Err(why) = self.answer(id, session, request, hands) {
-            hands.send(id, PeerReply::Refused(why).framed());
+        if let Err(why) = self.answer(id, session, request, actions) {
+            actions.send(id, PeerReply::Refused(why).framed());
         }
-        After::Next
+        NextRead::Next
     }
 
     fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>> {
         Some(PeerReply::malformed(&error.to_string()).framed())
     }
 
-    fn event(&mut self, event: Event, hands: &mut Hands<Session>) {
+    fn event(&mut self, event: Event, actions: &mut ConnActions<Session>) {
         let Event::Moved { parts, body } = event;
-        hands.adopt(parts, Session::default(), body);
+        actions.adopt(parts, Session::default(), body);
     }
 
-    fn sent(&mut self, _id: ConnId, session: &mut Session, tag: u64, _hands: &mut Hands<Session>) {
+    fn sent(&mut self, _id: ConnId, session: &mut Session, tag: u64, _hands: &mut ConnActions<Session>) {
         let Some(transfer) = &mut session.transfer else { return };
         let piece = u32::try_from(tag).ok();
         if let Some(range) = piece.and_then(|piece| Geometry::of(transfer.content.size_bytes).range(piece)) {
-            self.memory.sent_bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
+            self.state.sent_bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
         }
         transfer.outstanding -= 1;
         if transfer.outstanding == 0 {
-            self.memory.ledger.lock().upload_ended(transfer.asker, transfer.content);
+            self.state.ledger.lock().upload_ended(transfer.asker, transfer.content);
             if transfer.source.is_none() {
-                // A part that is discarded meanwhile would stay on the disk. It is looked up for each piece anyway.
+                // A part that is discarded meanwhile would stay on the disk. It is looked up for each piece
+                // anyway.
                 session.transfer = None;
             }
         }
     }
 
-    fn closed(&mut self, _id: ConnId, session: Session, _why: &Closed, _hands: &mut Hands<Session>) {
+    fn closed(&mut self, _id: ConnId, session: Session, _why: &Closed, _hands: &mut ConnActions<Session>) {
         if let Some(transfer) = session.transfer.filter(|transfer| transfer.outstanding > 0) {
-            self.memory.ledger.lock().upload_ended(transfer.asker, transfer.content);
+            self.state.ledger.lock().upload_ended(transfer.asker, transfer.content);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Which bytes of a representation a request is to get: its conditions, then its range (RFC 9110, sections 13.2.2 and 14.2).
+//! Which bytes of a representation a request is to get: its conditions, then its range (RFC 9110, sections
+//! 13.2.2 and 14.2).
 
 use std::ops::Range;
 
@@ -28,8 +29,9 @@ pub enum Selection {
     Unsatisfiable,
 }
 
-/// What `request`, a `GET` or `HEAD` for a representation of `size_bytes`, is to get. One range is honoured; several are answered with the
-/// whole, as is a range that is no range. A date proves less than an entity tag: `If-Range` with one does not hold.
+/// What `request`, a `GET` or `HEAD` for a representation of `size_bytes`, is to get. One range is honoured;
+/// several are answered with the whole, as is a range that is no range. A date proves less than an entity
+/// tag: `If-Range` with one does not hold.
 pub fn select(request: &Request, size_bytes: u64, validators: &Validators) -> Selection {
     let Validators { etag, modified } = validators;
     let date = |name: &str| request.header(name).and_then(HttpDate::parse);

@@ -1,7 +1,7 @@
 //! Dates in headers and in JSON, from and to seconds since 1970.
 //!
-//! Headers have one form, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7). Its two obsolete forms are not read: a condition
-//! with such a date does not hold, which costs a transfer and never a wrong one.
+//! Headers have one form, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7). Its two obsolete forms
+//! are not read: a condition with such a date does not hold, which costs a transfer and never a wrong one.
 
 use std::fmt::{self, Display};
 
@@ -56,8 +56,8 @@ impl Display for HttpDate {
     }
 }
 
-/// Days since 1970 of a date in the Gregorian calendar. Years are counted from March, so that the leap day is the last (Howard Hinnant,
-/// "chrono-compatible low-level date algorithms").
+/// Days since 1970 of a date in the Gregorian calendar. Years are counted from March, so that the leap day is
+/// the last (Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

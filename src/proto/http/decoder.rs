@@ -1,8 +1,8 @@
 //! Cuts a byte stream into requests, however it was split on the way.
 //!
-//! Looks at each byte of a head once, in order, and refuses at the first that makes the head inacceptable, so that the outcome does not
-//! depend on the split. Invariant: at most a head and a body at their limits are kept before a request is handed out, besides what was
-//! pushed at once.
+//! Looks at each byte of a head once, in order, and refuses at the first that makes the head inacceptable, so
+//! that the outcome does not depend on the split. Invariant: at most a head and a body at their limits are
+//! kept before a request is handed out, besides what was pushed at once.
 
 use super::error::RequestError;
 use super::request::{Request, method_of};
@@ -114,7 +114,8 @@ impl RequestDecoder {
     }
 }
 
-/// Method, target and version of the first line as soon as it is there: who speaks an older or a newer HTTP sends nothing more.
+/// Method, target and version of the first line as soon as it is there: who speaks an older or a newer HTTP
+/// sends nothing more.
 fn check_line(line: &[u8]) -> Result<(), RequestError> {
     let parts: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
     let [method, target, version] = parts[..] else {
@@ -157,10 +158,10 @@ mod tests {
     use crate::proto::http::{BadTarget, Method, Version};
     use proptest::prelude::*;
 
-    type Outcome = (Vec<Request>, Option<RequestError>);
+    type Decoded = (Vec<Request>, Option<RequestError>);
 
     /// What comes out of `stream`, pushed in parts of these lengths in turn.
-    fn decode(stream: &[u8], cuts: &[usize]) -> Outcome {
+    fn decode(stream: &[u8], cuts: &[usize]) -> Decoded {
         let mut decoder = RequestDecoder::new();
         let (mut got, mut rest) = (Vec::new(), stream);
         for cut in cuts.iter().cycle() {

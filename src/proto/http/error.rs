@@ -5,8 +5,8 @@ use thiserror::Error;
 use super::target::BadTarget;
 use crate::types::limits;
 
-/// Always the sender's fault. After one of these the stream cannot be read further: it is answered with [`RequestError::status`] and
-/// closed.
+/// Always the sender's fault. After one of these the stream cannot be read further: it is answered with
+/// [`RequestError::status`] and closed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RequestError {
     #[error("malformed request: {0}")]

@@ -1,7 +1,7 @@
 //! Heads of answers: status, headers, and how the end of the body is told.
 //!
-//! Invariant: a header value has no control character, so that no text of others can end a line. Every head says how long its body is
-//! and whether the connection goes on.
+//! Invariant: a header value has no control character, so that no text of others can end a line. Every head
+//! says how long its body is and whether the connection goes on.
 
 use std::fmt::{Display, Write as _};
 
@@ -55,10 +55,11 @@ impl From<u64> for HeaderValue {
 /// How the other end knows where the body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// So many bytes follow; they are announced, and not sent, in the answer to `HEAD`. With status 304 nothing follows and nothing is
-    /// announced.
+    /// So many bytes follow; they are announced, and not sent, in the answer to `HEAD`. With status 304
+    /// nothing follows and nothing is announced.
     Length(u64),
-    /// Chunks follow, as [`chunk`] makes them, until the connection ends; to HTTP/1.0, which knows none, the bytes as they are.
+    /// Chunks follow, as [`chunk`] makes them, until the connection ends; to HTTP/1.0, which knows none, the
+    /// bytes as they are.
     Stream,
 }
 

@@ -19,8 +19,9 @@ pub fn escape_value(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
 }
 
-/// `Content-Disposition` for a download of the file called `name`, of which the last component counts. An ASCII form for old programs
-/// comes first, the exact one in the form of RFC 8187 behind it (RFC 6266, appendix D).
+/// `Content-Disposition` for a download of the file called `name`, of which the last component counts. An
+/// ASCII form for old programs comes first, the exact one in the form of RFC 8187 behind it (RFC 6266,
+/// appendix D).
 pub fn content_disposition(name: &str) -> HeaderValue {
     let last = name.rsplit('/').next().unwrap_or_default();
     let plain: String = last

@@ -55,7 +55,8 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// Headers that have one meaning; a second line, or bytes beyond ASCII, would be read differently by different programs.
+/// Headers that have one meaning; a second line, or bytes beyond ASCII, would be read differently by
+/// different programs.
 const SINGLE: [&str; 17] = [
     "authorization",
     "content-encoding",
@@ -77,8 +78,8 @@ const SINGLE: [&str; 17] = [
 ];
 
 impl Request {
-    /// Checks a head that is complete, ends with an empty line and has neither bare line ends nor control characters. Returns the
-    /// request without its body and how many bytes that has.
+    /// Checks a head that is complete, ends with an empty line and has neither bare line ends nor control
+    /// characters. Returns the request without its body and how many bytes that has.
     pub(super) fn from_head(head: &[u8]) -> Result<(Request, usize), RequestError> {
         let mut lines = [httparse::EMPTY_HEADER; limits::HTTP_HEADERS_MAX];
         let mut parsed = httparse::Request::new(&mut lines);
@@ -120,8 +121,9 @@ impl Request {
         self.values(name).next()
     }
 
-    /// The elements of a header that is a list, however many lines it was sent in; `name` in lower case. Elements that are not ASCII
-    /// are left out. Quotes are not looked at: no list that is read here has a `,` in them.
+    /// The elements of a header that is a list, however many lines it was sent in; `name` in lower case.
+    /// Elements that are not ASCII are left out. Quotes are not looked at: no list that is read here has a
+    /// `,` in them.
     pub fn list(&self, name: &str) -> impl Iterator<Item = &str> {
         self.values(name).flat_map(|value| value.split(',')).map(str::trim).filter(|one| !one.is_empty())
     }
@@ -131,7 +133,8 @@ impl Request {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns true if and only if the answer should rather be JSON than a page: that is asked for by name, and no page is.
+    /// Returns true if and only if the answer should rather be JSON than a page: that is asked for by name,
+    /// and no page is.
     pub fn prefers_json(&self) -> bool {
         let asks_for = |kind: &str| {
             self.list("accept").any(|one| one.split(';').next().is_some_and(|one| one.trim() == kind))

@@ -1,7 +1,8 @@
 //! The one way in which a target becomes a path and parameters, and a form becomes parameters.
 //!
-//! Escapes are undone exactly once, after the text was cut at `?`, `&` and `=`; what comes out is UTF-8 without control characters, or
-//! the target is refused. Dots and empty segments are left as they are: nothing here is a path of the file system.
+//! Escapes are undone exactly once, after the text was cut at `?`, `&` and `=`; what comes out is UTF-8
+//! without control characters, or the target is refused. Dots and empty segments are left as they are:
+//! nothing here is a path of the file system.
 
 use std::borrow::Cow;
 
@@ -44,7 +45,8 @@ pub(super) fn parse(target: &str) -> Result<(String, Parameters), BadTarget> {
     Ok((unescape(path)?, parameters(query)?))
 }
 
-/// The parameters of a query or of a form (`application/x-www-form-urlencoded`). An empty part between two `&` is none.
+/// The parameters of a query or of a form (`application/x-www-form-urlencoded`). An empty part between two
+/// `&` is none.
 ///
 /// # Errors
 /// [`BadTarget`]; a name that is given twice is refused, as who reads it might take the one or the other.

@@ -1,13 +1,14 @@
 //! `Partial`: a download in progress, how it is gone on with, and how it becomes a file of the share.
 //!
-//! It lives as `.nearpeer/<content id>.part` at the share's root, with a record of what it was asked for beside it (`record.rs`). The
-//! final name holds nothing or the whole, synced content: never a part of it, and never in place of another file unless that was asked
-//! for. One download at a time has a content's part, among all processes, and a part has one name: it is never written through another.
+//! It lives as `.nearpeer/<content id>.part` at the share's root, with a record of what it was asked for
+//! beside it (`record.rs`). The final name holds nothing or the whole, synced content: never a part of it,
+//! and never in place of another file unless that was asked for. One download at a time has a content's part,
+//! among all processes, and a part has one name: it is never written through another.
 //!
-//! Which pieces are there is not stored. The part is sparse and only verified pieces are written to it, hence its holes are a bitmap,
-//! which the file system keeps and which cannot go stale: a piece of which all is data is *marked*. That is a hint (a power cut can leave
-//! data that was never written, a crash half a block), and so is a part's length: its user verifies the marked pieces again before they
-//! count.
+//! Which pieces are there is not stored. The part is sparse and only verified pieces are written to it, hence
+//! its holes are a bitmap, which the file system keeps and which cannot go stale: a piece of which all is
+//! data is *marked*. That is a hint (a power cut can leave data that was never written, a crash half a
+//! block), and so is a part's length: its user verifies the marked pieces again before they count.
 
 mod place;
 mod record;
@@ -53,8 +54,8 @@ pub struct Opened {
     pub record: Option<Record>,
 }
 
-/// A part file. Dropped undecided it stays, as if the process had been killed, unless it is empty: neither a panic nor an early return
-/// loses gigabytes.
+/// A part file. Dropped undecided it stays, as if the process had been killed, unless it is empty: neither a
+/// panic nor an early return loses gigabytes.
 #[derive(Debug)]
 pub struct Partial {
     claim: Claim,
@@ -144,7 +145,7 @@ impl Drop for Lock {
 
 /// The files that may be there of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
+enum LeftoverPart {
     Part,
     /// The record of a download that a restarted node goes on with.
     Wanted,
@@ -154,16 +155,17 @@ enum Left {
     Temporary,
 }
 
-impl Left {
-    const ALL: [Left; 4] = [Left::Part, Left::Wanted, Left::SetAside, Left::Temporary];
+impl LeftoverPart {
+    const ALL: [LeftoverPart; 4] =
+        [LeftoverPart::Part, LeftoverPart::Wanted, LeftoverPart::SetAside, LeftoverPart::Temporary];
 
     /// The file's name among the parts.
     fn name(self, id: ContentId) -> String {
         match self {
-            Left::Part => format!("{id}.part"),
-            Left::Wanted => format!("{id}.resume"),
-            Left::SetAside => format!("{id}.kept"),
-            Left::Temporary => format!("{id}.tmp"),
+            LeftoverPart::Part => format!("{id}.part"),
+            LeftoverPart::Wanted => format!("{id}.resume"),
+            LeftoverPart::SetAside => format!("{id}.kept"),
+            LeftoverPart::Temporary => format!("{id}.tmp"),
         }
     }
 }
@@ -182,11 +184,12 @@ impl Drop for Claim {
 }
 
 impl Partial {
-    /// The part that an earlier download of the content has left, or an empty one, of the content's full length; holes take no space.
+    /// The part that an earlier download of the content has left, or an empty one, of the content's full
+    /// length; holes take no space.
     ///
     /// # Errors
-    /// [`PartialError`]. The free space is looked at before anything is made, so that a size which a peer has made up costs nothing; what
-    /// an earlier download has left stays then.
+    /// [`PartialError`]. The free space is looked at before anything is made, so that a size which a peer has
+    /// made up costs nothing; what an earlier download has left stays then.
     pub fn open(share: &Arc<Share>, key: ContentKey) -> Result<Opened, PartialError> {
         let gone = PartialError::Disk { op: Op::Create, errno: Errno::NOENT };
         // A visitor that leaves may have removed the directory of the parts in between.
@@ -205,7 +208,8 @@ impl Partial {
         })?;
         let left_over = open_left_over(disk, &parts_dir, key.id).map_err(|(op, errno)| fault(op)(errno))?;
         let lock = |file: File| {
-            let lock = Lock::take(file, &parts_dir, &Left::Part.name(key.id)).map_err(fault(Op::Open))?;
+            let lock =
+                Lock::take(file, &parts_dir, &LeftoverPart::Part.name(key.id)).map_err(fault(Op::Open))?;
             lock.ok_or(PartialError::InProgress)
         };
         // Before anything is done to it.
@@ -222,9 +226,10 @@ impl Partial {
         let is_new = left_over.is_none();
         let lock = match left_over {
             Some(locked) => locked,
-            None => {
-                lock(disk.create(parts_dir.as_fd(), &Left::Part.name(key.id)).map_err(fault(Op::Create))?)?
-            }
+            None => lock(
+                disk.create(parts_dir.as_fd(), &LeftoverPart::Part.name(key.id))
+                    .map_err(fault(Op::Create))?,
+            )?,
         };
         let file = Arc::clone(&lock.0);
         let part = Partial { claim, _lock: lock, parts_dir, file, sync_failed: None, settled: false };
@@ -264,8 +269,8 @@ impl Partial {
         Arc::clone(&self.file)
     }
 
-    /// Notes what this download was asked for and the piece list, durably, in place of what an earlier one was asked for. From here on
-    /// a restarted node goes on with it.
+    /// Notes what this download was asked for and the piece list, durably, in place of what an earlier one
+    /// was asked for. From here on a restarted node goes on with it.
     ///
     /// # Errors
     /// [`PartialError`]; the earlier record then still holds, or the new one does.
@@ -291,14 +296,15 @@ impl Partial {
         md5_of_reads(self.claim.key.size_bytes, stop, |offset, out| self.read_piece(offset, out))
     }
 
-    /// Leaves part and record as they are: a restarted node goes on with the download. A part whose sync has failed is removed.
+    /// Leaves part and record as they are: a restarted node goes on with the download. A part whose sync has
+    /// failed is removed.
     pub fn keep(mut self) {
         self.settled = true;
         self.remove_distrusted();
     }
 
-    /// Leaves part and record to the next download of the content; a restarted node lets them be. A part that is empty or whose sync
-    /// has failed is removed.
+    /// Leaves part and record to the next download of the content; a restarted node lets them be. A part that
+    /// is empty or whose sync has failed is removed.
     pub fn set_aside(mut self) {
         self.settled = true;
         if self.remove_distrusted() || self.remove_empty() {
@@ -313,7 +319,7 @@ impl Partial {
     /// [`PartialError`]; something may then still be there.
     pub fn discard(mut self) -> Result<(), PartialError> {
         self.settled = true;
-        self.remove(&Left::ALL).map_err(|errno| self.fault(Op::Unlink, errno))
+        self.remove(&LeftoverPart::ALL).map_err(|errno| self.fault(Op::Unlink, errno))
     }
 
     fn sync(&mut self) -> Result<(), PartialError> {
@@ -343,10 +349,11 @@ impl Partial {
         }
     }
 
-    /// Removes a part whose sync has failed, and tells whether that was so. Where it cannot be removed it is emptied.
+    /// Removes a part whose sync has failed, and tells whether that was so. Where it cannot be removed it is
+    /// emptied.
     fn remove_distrusted(&self) -> bool {
         let is_distrusted = self.sync_failed.is_some();
-        if is_distrusted && self.remove(&Left::ALL).is_err() {
+        if is_distrusted && self.remove(&LeftoverPart::ALL).is_err() {
             let _nobody_is_left_to_tell = self.disk().set_len(&self.file, 0);
         }
         is_distrusted
@@ -356,14 +363,15 @@ impl Partial {
     fn remove_empty(&self) -> bool {
         let is_empty = matches!(self.disk().next_data(&self.file, 0), Ok(None));
         if is_empty {
-            let _swept_later = self.remove(&Left::ALL);
+            let _swept_later = self.remove(&LeftoverPart::ALL);
         }
         is_empty
     }
 
-    /// Removes files of this content, as far as they are there: all are tried, and the first error is returned.
-    fn remove(&self, kinds: &[Left]) -> rustix::io::Result<()> {
-        let remove = |kind: &Left| match self
+    /// Removes files of this content, as far as they are there: all are tried, and the first error is
+    /// returned.
+    fn remove(&self, kinds: &[LeftoverPart]) -> rustix::io::Result<()> {
+        let remove = |kind: &LeftoverPart| match self
             .disk()
             .unlink(At { dir: self.parts_dir.as_fd(), name: &kind.name(self.id()) })
         {
@@ -405,10 +413,11 @@ pub(super) fn open_parts_dir(share: &Share) -> Result<OwnedFd, (Op, Errno)> {
     if share.trusts(&opened) { Ok(opened) } else { Err((Op::MakeDir, Errno::NOTDIR)) }
 }
 
-/// Opens what is there of the content's part. What is no ordinary file of this one name is removed: it was not made by a download, or
-/// the part was linked to its final name, and writing to it would change that file.
+/// Opens what is there of the content's part. What is no ordinary file of this one name is removed: it was
+/// not made by a download, or the part was linked to its final name, and writing to it would change that
+/// file.
 fn open_left_over(disk: &dyn Disk, dir: &OwnedFd, id: ContentId) -> Result<Option<File>, (Op, Errno)> {
-    let name = Left::Part.name(id);
+    let name = LeftoverPart::Part.name(id);
     let at = At { dir: dir.as_fd(), name: &name };
     match disk.open(at) {
         Ok(file) if file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1) => {

@@ -1,7 +1,8 @@
-//! How a part becomes a file of the share: synced, renamed in one step, its directories synced, in this order.
+//! How a part becomes a file of the share: synced, renamed in one step, its directories synced, in this
+//! order.
 //!
-//! Whatever fails, the final name holds what it held, or the whole content. A whole file of another folder gets its new name in the
-//! same way.
+//! Whatever fails, the final name holds what it held, or the whole content. A whole file of another folder
+//! gets its new name in the same way.
 
 use std::io;
 use std::mem;
@@ -9,10 +10,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{Left, Partial, PartialError, Placed, leads_to, len_bytes};
+use super::{LeftoverPart, Partial, PartialError, Placed, leads_to, len_bytes};
 use crate::store::disk::{At, Disk, Op};
 use crate::store::openat;
-use crate::store::share::{FileStamp, Share, Standing, open_regular, standing};
+use crate::store::share::{FileStamp, PathEntry, Share, open_regular, standing};
 use crate::types::{ContentKey, FileName};
 
 /// Directories that a placement has made: each its parent's handle and its name, outermost first.
@@ -34,7 +35,7 @@ impl Partial {
             Ok(placed) => {
                 self.settled = true;
                 // A record without its part is harmless: the next start sweeps it.
-                let _swept_later = self.remove(&[Left::Wanted, Left::SetAside]);
+                let _swept_later = self.remove(&[LeftoverPart::Wanted, LeftoverPart::SetAside]);
                 Ok(placed)
             }
             Err(error) => {
@@ -50,7 +51,7 @@ impl Partial {
         force: bool,
         made: &mut Made<'a>,
     ) -> Result<Placed, PartialError> {
-        let part_name = Left::Part.name(self.id());
+        let part_name = LeftoverPart::Part.name(self.id());
         if !self.is_untouched(&part_name) {
             return Err(PartialError::Touched);
         }
@@ -62,8 +63,8 @@ impl Partial {
         Ok(Placed { stamp })
     }
 
-    /// Returns true if and only if the name of the part still leads to the file that was written, at its full length. What others write
-    /// into it cannot be told.
+    /// Returns true if and only if the name of the part still leads to the file that was written, at its full
+    /// length. What others write into it cannot be told.
     fn is_untouched(&self, part_name: &str) -> bool {
         leads_to(&self.parts_dir, part_name, &self.file) && len_bytes(&self.file) == self.claim.key.size_bytes
     }
@@ -88,10 +89,10 @@ impl<'a> Placing<'_, 'a> {
         let dir = self.open_parents(parents, made)?;
         let exists = |what| Err(PartialError::Exists { name: name.clone(), what });
         let replace = match standing(&dir, last) {
-            Ok(Standing::Nothing) => false,
-            Ok(Standing::File(_)) if force => true,
-            Ok(Standing::File(_)) => return exists("a file"),
-            Ok(Standing::Other(what)) => return exists(what),
+            Ok(PathEntry::Nothing) => false,
+            Ok(PathEntry::File(_)) if force => true,
+            Ok(PathEntry::File(_)) => return exists("a file"),
+            Ok(PathEntry::Other(what)) => return exists(what),
             Err(error) => return Err(PartialError::Look { name: name.clone(), why: error.to_string() }),
         };
         let from = At { dir: from_dir.as_fd(), name: from_name };
@@ -171,8 +172,8 @@ fn remove_made(share: &Share, made: &Made<'_>) {
     }
 }
 
-/// Makes the file `name` of `from`, which has this content as long as it has this stamp, a download in `to`: marked, synced, and moved in
-/// one step.
+/// Makes the file `name` of `from`, which has this content as long as it has this stamp, a download in `to`:
+/// marked, synced, and moved in one step.
 ///
 /// # Errors
 /// [`PartialError`]: the file is where it was, and nothing was replaced.

@@ -1,8 +1,8 @@
 //! The record beside a part: what the download was asked for, and the piece list.
 //!
-//! It is input like any other: a record that is torn, damaged, of another version, copied from another content or does not merge to its
-//! content id is no record, never an error that stops a download. It is written under a temporary name, synced, and renamed, so that a
-//! name holds a whole record or none.
+//! It is input like any other: a record that is torn, damaged, of another version, copied from another
+//! content or does not merge to its content id is no record, never an error that stops a download. It is
+//! written under a temporary name, synced, and renamed, so that a name holds a whole record or none.
 //!
 //! ```text
 //! magic 16 | size 8 | content id 32 | n 4 | what was asked for, n | MD5 16 and BLAKE3 subtree value 32 of each piece | BLAKE3 of it all 32
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Left, read_exact, write_all};
+use super::{LeftoverPart, read_exact, write_all};
 use crate::proto::codec;
 use crate::store::disk::{At, Disk, Op};
 use crate::types::{
@@ -143,7 +143,7 @@ fn piece(bytes: &[u8; PIECE_BYTES]) -> Option<PieceDigests> {
 /// Makes `record` the one of its content, wanted, durably; the one before it stays in place until then.
 pub(super) fn write(disk: &dyn Disk, dir: &OwnedFd, record: &Record) -> Result<(), (Op, Errno)> {
     let failed = |op| move |errno| (op, errno);
-    let temporary = Left::Temporary.name(record.key.id);
+    let temporary = LeftoverPart::Temporary.name(record.key.id);
     let temporary = At { dir: dir.as_fd(), name: &temporary };
     let file = match disk.create(temporary.dir, temporary.name) {
         Err(Errno::EXIST) => {
@@ -153,7 +153,7 @@ pub(super) fn write(disk: &dyn Disk, dir: &OwnedFd, record: &Record) -> Result<(
         created => created,
     };
     let file = file.map_err(failed(Op::Create))?;
-    let wanted = Left::Wanted.name(record.key.id);
+    let wanted = LeftoverPart::Wanted.name(record.key.id);
     let written = write_all(disk, &file, 0, &encode(record))
         .map_err(failed(Op::Write))
         .and_then(|()| disk.sync_file(&file).map_err(failed(Op::SyncFile)))
@@ -165,7 +165,7 @@ pub(super) fn write(disk: &dyn Disk, dir: &OwnedFd, record: &Record) -> Result<(
         return Err(error);
     }
     // If this fails the newer record counts all the same.
-    let _outdated = disk.unlink(At { dir: dir.as_fd(), name: &Left::SetAside.name(record.key.id) });
+    let _outdated = disk.unlink(At { dir: dir.as_fd(), name: &LeftoverPart::SetAside.name(record.key.id) });
     disk.sync_dir(dir.as_fd()).map_err(failed(Op::SyncDir))
 }
 
@@ -174,9 +174,9 @@ pub(super) fn write(disk: &dyn Disk, dir: &OwnedFd, record: &Record) -> Result<(
 /// # Errors
 /// When it cannot be told whether there is one.
 pub(super) fn read(disk: &dyn Disk, dir: &OwnedFd, id: ContentId) -> io::Result<Option<Record>> {
-    match read_one(disk, dir, id, Left::Wanted)? {
+    match read_one(disk, dir, id, LeftoverPart::Wanted)? {
         Some(record) => Ok(Some(record)),
-        None => read_one(disk, dir, id, Left::SetAside),
+        None => read_one(disk, dir, id, LeftoverPart::SetAside),
     }
 }
 
@@ -185,7 +185,7 @@ pub(super) fn read_one(
     disk: &dyn Disk,
     dir: &OwnedFd,
     id: ContentId,
-    kind: Left,
+    kind: LeftoverPart,
 ) -> io::Result<Option<Record>> {
     let file = match disk.open(At { dir: dir.as_fd(), name: &kind.name(id) }) {
         Ok(file) => file,

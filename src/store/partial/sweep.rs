@@ -1,7 +1,8 @@
-//! What earlier downloads have left among the parts: which of them a restarted node goes on with, and what is of no use to anybody.
+//! What earlier downloads have left among the parts: which of them a restarted node goes on with, and what is
+//! of no use to anybody.
 //!
-//! For the start of a node, before any download of its own; parts that another process works on are left alone. Whatever cannot be looked
-//! at stays as it is.
+//! For the start of a node, before any download of its own; parts that another process works on are left
+//! alone. Whatever cannot be looked at stays as it is.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::Dir;
 
 use super::record::{self, Record};
-use super::{BLOCK_BYTES, Left, Lock, open_left_over};
+use super::{BLOCK_BYTES, LeftoverPart, Lock, open_left_over};
 use crate::store::disk::At;
 use crate::store::openat;
 use crate::store::share::Share;
@@ -24,7 +25,8 @@ pub struct Swept {
     pub allocated_bytes: u64,
 }
 
-/// The downloads that a restarted node goes on with by itself, in order of name. Those set aside are not among them, nor those that run.
+/// The downloads that a restarted node goes on with by itself, in order of name. Those set aside are not
+/// among them, nor those that run.
 pub fn unfinished(share: &Share) -> Vec<(FileName, ContentKey)> {
     let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return Vec::new() };
     let ids = left_overs(&dir).into_keys();
@@ -50,13 +52,13 @@ fn read_wanted(share: &Share, dir: &OwnedFd, id: ContentId) -> Option<Record> {
     if Lock::is_taken(&part) {
         return None;
     }
-    record::read_one(share.disk(), dir, id, Left::Wanted).ok().flatten()
+    record::read_one(share.disk(), dir, id, LeftoverPart::Wanted).ok().flatten()
 }
 
 /// Has a restarted node let the download of this content be, if it is one that it would go on with.
 pub fn set_aside(share: &Share, key: ContentKey) {
     let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return };
-    let (wanted, set_aside) = (Left::Wanted.name(key.id), Left::SetAside.name(key.id));
+    let (wanted, set_aside) = (LeftoverPart::Wanted.name(key.id), LeftoverPart::SetAside.name(key.id));
     let at = |name| At { dir: dir.as_fd(), name };
     // `NOENT`: it is not wanted. If anything else fails it stays wanted, which costs the next start a try.
     let renamed = share.disk().rename(at(&wanted), at(&set_aside));
@@ -74,10 +76,10 @@ pub fn sweep(share: &Share) -> Swept {
             continue;
         }
         // What cannot be removed is hidden, and looked at again at the next start.
-        let remove = |kind: &Left| {
+        let remove = |kind: &LeftoverPart| {
             let _stays = disk.unlink(At { dir: dir.as_fd(), name: &kind.name(id) });
         };
-        kinds.iter().filter(|kind| **kind == Left::Temporary).for_each(remove);
+        kinds.iter().filter(|kind| **kind == LeftoverPart::Temporary).for_each(remove);
         let Ok(record) = record::read(disk, &dir, id) else { continue };
         match (record, part.and_then(|part| part.metadata().ok())) {
             (Some(_), Some(metadata)) => {
@@ -104,7 +106,7 @@ pub fn clear_parts(share: &Share) {
 }
 
 /// What is there of each content. Files of other names are nobody's business here.
-fn left_overs(dir: &OwnedFd) -> BTreeMap<ContentId, Vec<Left>> {
+fn left_overs(dir: &OwnedFd) -> BTreeMap<ContentId, Vec<LeftoverPart>> {
     let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
     // What could not be listed is found at the next start.
     for entry in Dir::read_from(dir).into_iter().flatten().flatten() {
@@ -116,10 +118,10 @@ fn left_overs(dir: &OwnedFd) -> BTreeMap<ContentId, Vec<Left>> {
 }
 
 /// Which content's and what kind of file a name is of.
-fn parse(name: &str) -> Option<(ContentId, Left)> {
+fn parse(name: &str) -> Option<(ContentId, LeftoverPart)> {
     let (stem, _) = name.split_once('.')?;
     let id = ContentPrefix::from_hex(stem)?.first();
-    Left::ALL.into_iter().find(|kind| kind.name(id) == name).map(|kind| (id, kind))
+    LeftoverPart::ALL.into_iter().find(|kind| kind.name(id) == name).map(|kind| (id, kind))
 }
 
 /// Removes the directory of the parts if there is nothing in it, as who only visits leaves no trace.

@@ -1,8 +1,8 @@
-//! What can be asked of a node: begin a download, pause, resume and cancel it, look at the share again, keep copies, change the upload
-//! rate.
+//! What can be asked of a node: begin a download, pause, resume and cancel it, look at the share again, keep
+//! copies, change the upload rate.
 //!
-//! By forms of the node's pages, which lead to a page, and by JSON, which is answered with JSON. A download's record is a file, so that it
-//! is steered by a thread of its own; what asks others runs on a worker.
+//! By forms of the node's pages, which lead to a page, and by JSON, which is answered with JSON. A download's
+//! record is a file, so that it is steered by a thread of its own; what asks others runs on a worker.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -19,7 +19,7 @@ use crate::web::response::{Answer, Problem, Reply, told};
 /// A download that is asked for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+struct DownloadForm {
     name: String,
     #[serde(default)]
     checksum: Option<String>,
@@ -202,10 +202,10 @@ fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
         .map_err(|error| Problem::bad(error.to_string(), "/api/v1/openapi.json describes the body"))
 }
 
-fn form(body: &[u8]) -> Result<Wish, Problem> {
+fn form(body: &[u8]) -> Result<DownloadForm, Problem> {
     let bad = |why: String| Problem::bad(why, "load the page again");
     let text = str::from_utf8(body).map_err(|error| bad(error.to_string()))?;
-    let mut wish = Wish::default();
+    let mut wish = DownloadForm::default();
     for (name, value) in parameters(text).map_err(|error| bad(error.to_string()))? {
         match name.as_str() {
             "name" => wish.name = value,
@@ -216,7 +216,7 @@ fn form(body: &[u8]) -> Result<Wish, Problem> {
     Ok(wish)
 }
 
-fn wanted(wish: Wish) -> Result<DownloadRequest, Problem> {
+fn wanted(wish: DownloadForm) -> Result<DownloadRequest, Problem> {
     let name = FileName::new(&wish.name)
         .map_err(|error| Problem::bad(error.to_string(), "give the name of a file"))?;
     let checksum: Option<Checksum> = wish.checksum.map(|text| text.parse()).transpose().map_err(
@@ -231,8 +231,9 @@ mod tests {
 
     #[test]
     fn bodies_are_read_strictly() {
-        let wish =
-            |body: &str| json::<Wish>(body.as_bytes()).and_then(wanted).map(|wanted| wanted.name.to_string());
+        let wish = |body: &str| {
+            json::<DownloadForm>(body.as_bytes()).and_then(wanted).map(|wanted| wanted.name.to_string())
+        };
         assert_eq!(wish(r#"{"name":"a","force":true}"#).map_err(|problem| problem.status), Ok("a".into()));
         let nested = format!("{{\"name\":{}", "[".repeat(30_000));
         for body in [

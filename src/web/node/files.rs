@@ -1,18 +1,19 @@
-//! The node's own files by HTTP: whole or a range of them, with what a downloader needs to go on where it was, and as metalinks.
+//! The node's own files by HTTP: whole or a range of them, with what a downloader needs to go on where it
+//! was, and as metalinks.
 
 use std::sync::Arc;
 
 use super::{Inner, NodeSite};
-use crate::node::{OpenShared, SharedSending};
+use crate::node::{OpenSharedFile, UploadGuard};
 use crate::proto::event::ErrorCode;
 use crate::proto::http::{
     Head, HeaderValue, HttpDate, Request, Selection, Validators, content_disposition, select,
 };
 use crate::proto::peer::PeerRefusal;
 use crate::types::{FileEntry, FileName};
-use crate::web::access::Visitor;
+use crate::web::access::ConnAddrs;
 use crate::web::metalink;
-use crate::web::response::{Answer, Problem, Reply, Sending, Transfer, file_head};
+use crate::web::response::{Answer, Problem, Reply, ResponseBody, Sending, file_head};
 use crate::web::sources::file_link;
 
 /// The name in `/files/NAME`, or in `/download/NAME`, as those do who come from older systems.
@@ -20,19 +21,19 @@ pub(super) fn name_of(path: &str) -> Option<&str> {
     path.strip_prefix("/files/").or_else(|| path.strip_prefix("/download/"))
 }
 
-impl Transfer for SharedSending {
+impl ResponseBody for UploadGuard {
     fn is_good(&self) -> bool {
         self.is_unchanged()
     }
 
     fn sent(&mut self, bytes: u64) {
-        SharedSending::sent(self, bytes);
+        UploadGuard::sent(self, bytes);
     }
 }
 
 impl Inner {
     /// What is asked for of the file called `name`. May wait for a disk.
-    pub(super) fn file(&self, name: &str, request: &Request, visitor: Visitor) -> Reply {
+    pub(super) fn file(&self, name: &str, request: &Request, visitor: ConnAddrs) -> Reply {
         let opened =
             FileName::new(name).map_err(|_| PeerRefusal::NotShared).and_then(|name| self.shelf.open(&name));
         let open = match opened {
@@ -71,7 +72,7 @@ impl Inner {
     }
 }
 
-fn sending(head: Head, open: OpenShared, range: std::ops::Range<u64>, visitor: Visitor) -> Reply {
+fn sending(head: Head, open: OpenSharedFile, range: std::ops::Range<u64>, visitor: ConnAddrs) -> Reply {
     let file = Arc::clone(&open.file);
     let transfer = Box::new(open.begin(visitor.peer.ip()));
     Reply::File(Sending { head, file, range, transfer })
@@ -115,8 +116,9 @@ fn refused(refusal: &PeerRefusal) -> Problem {
 }
 
 impl NodeSite {
-    /// The metalink of a file of the swarm: its sources in the order in which this node ranks them, itself last.
-    pub(super) fn metalink(&self, request: &Request, visitor: Visitor) -> Reply {
+    /// The metalink of a file of the swarm: its sources in the order in which this node ranks them, itself
+    /// last.
+    pub(super) fn metalink(&self, request: &Request, visitor: ConnAddrs) -> Reply {
         let wanted = match metalink::wanted(request) {
             Ok(wanted) => wanted,
             Err(problem) => return Reply::Now(problem.json()),

@@ -1,7 +1,8 @@
-//! What a node shows: a search with latency, load and score, its files to fetch, its downloads to watch and to steer.
+//! What a node shows: a search with latency, load and score, its files to fetch, its downloads to watch and
+//! to steer.
 //!
-//! What asks others, or has to do with disks, runs on workers; files are sent by fronts of their own. Changes are asked for by `POST` and
-//! `PUT` alone, and pass the gate before they come here.
+//! What asks others, or has to do with disks, runs on workers; files are sent by fronts of their own. Changes
+//! are asked for by `POST` and `PUT` alone, and pass the gate before they come here.
 
 mod api;
 mod downloads;
@@ -18,7 +19,7 @@ use crossbeam_channel::never;
 use parking_lot::Mutex;
 
 use self::stats::Past;
-use super::access::{Gate, Visitor};
+use super::access::{AccessControl, ConnAddrs};
 use super::assets;
 use super::http_service::Site;
 use super::metalink;
@@ -28,11 +29,11 @@ use super::response::{Answer, Problem, Reply, TEXT};
 use super::server::{Extras, WebConfig, WebError, WebServer};
 use super::sources::{FoundContent, SourceRow, file_link, file_path};
 use crate::node::{
-    CommandError, FindReport, FoundGroup, FoundRow, JobState, Node, Shelf, Watching, What, events,
+    CommandError, FindReport, FoundGroup, FoundRow, JobState, Node, SharedFiles, Watching, What, events,
 };
 use crate::proto::event::{Event, HolderState};
 use crate::proto::http::Request;
-use crate::rt::{Feed, Stop, clock};
+use crate::rt::{Broadcast, Stop, clock};
 use crate::types::Query;
 
 /// Path and label of each page.
@@ -46,8 +47,8 @@ const PAGES: [(&str, &str); 5] = [
 /// Threads that send files.
 const FILE_FRONTS: usize = 2;
 
-/// Serves a node until the server is stopped or dropped, which has to be before the node is. Others learn of the port if it can be reached
-/// at the node's address.
+/// Serves a node until the server is stopped or dropped, which has to be before the node is. Others learn of
+/// the port if it can be reached at the node's address.
 ///
 /// # Errors
 /// [`WebError`]; nothing is left running then.
@@ -95,7 +96,7 @@ struct NodeSite {
 /// What answers are made from, by fronts and workers.
 struct Inner {
     node: Arc<Node>,
-    shelf: Shelf,
+    shelf: SharedFiles,
     /// Ends what asks others.
     stop: Stop,
     started: Instant,
@@ -128,7 +129,7 @@ impl NodeSite {
 }
 
 impl Site for NodeSite {
-    fn answer(&self, request: &Request, visitor: Visitor, gate: &Gate) -> Reply {
+    fn answer(&self, request: &Request, visitor: ConnAddrs, gate: &AccessControl) -> Reply {
         let inner = &self.inner;
         if request.method.changes() {
             return self.change(request);
@@ -170,7 +171,7 @@ impl Site for NodeSite {
         !request.method.changes() && files::name_of(&request.path).is_some()
     }
 
-    fn feed(&self) -> &Feed {
+    fn feed(&self) -> &Broadcast {
         self.inner.node.events()
     }
 

@@ -7,7 +7,7 @@ use crate::node::{Job, JobState};
 use crate::proto::http::{Request, escape_path, escape_value};
 use crate::rt::clock;
 use crate::types::{FileEntry, FileName, Query, limits};
-use crate::web::access::Gate;
+use crate::web::access::AccessControl;
 use crate::web::page::{NONE, count, rate, search_form, size, span};
 use crate::web::params::{page_of, skipped};
 use crate::web::peers;
@@ -22,7 +22,7 @@ impl NodeSite {
         }
     }
 
-    pub(super) fn search_page(&self, request: &Request, gate: &Gate) -> Reply {
+    pub(super) fn search_page(&self, request: &Request, gate: &AccessControl) -> Reply {
         let text = request.parameter("q").unwrap_or_default().to_owned();
         let query = match query_of(&text) {
             _ if text.is_empty() => return Reply::Now(self.inner.search_page("", 200, &html! {})),

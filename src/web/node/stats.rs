@@ -11,7 +11,7 @@ use super::Inner;
 use crate::logic::rate_history::{History, SLOT};
 use crate::proto::event::{Event, Record};
 use crate::proto::http::escape_value;
-use crate::rt::{Follower, clock};
+use crate::rt::{Subscriber, clock};
 use crate::types::{Printable, limits};
 use crate::web::page::{moment, rate, size, span};
 use crate::web::plot::{self, Scale};
@@ -22,13 +22,13 @@ use crate::web::response::Answer;
 pub(super) struct Past {
     sent: Counted,
     fetched: Counted,
-    told: Follower,
+    told: Subscriber,
     /// The last first.
     searches: VecDeque<Arc<Record>>,
 }
 
 impl Past {
-    pub(super) fn new(told: Follower, now: Instant) -> Past {
+    pub(super) fn new(told: Subscriber, now: Instant) -> Past {
         Past { sent: Counted::new(now), fetched: Counted::new(now), told, searches: VecDeque::new() }
     }
 
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn bytes_count_once_however_often_they_are_looked_at() {
         let now = clock::now();
-        let mut past = Past::new(crate::rt::Feed::default().follow(), now);
+        let mut past = Past::new(crate::rt::Broadcast::default().follow(), now);
         past.sample(100, 10, now);
         past.sample(100, 15, now);
         past.sample(150, 35, now);

@@ -1,4 +1,5 @@
-//! What a tracker shows: who has what, which nodes there are, what was asked. Everything is answered from memory, nothing can be changed.
+//! What a tracker shows: who has what, which nodes there are, what was asked. Everything is answered from
+//! memory, nothing can be changed.
 
 mod api;
 mod figures;
@@ -6,7 +7,7 @@ mod pages;
 
 use std::net::IpAddr;
 
-use super::access::{Gate, Visitor};
+use super::access::{AccessControl, ConnAddrs};
 use super::assets;
 use super::http_service::Site;
 use super::metalink;
@@ -17,10 +18,10 @@ use super::response::{Answer, Problem, Reply, TEXT};
 use super::server::{Extras, WebConfig, WebError, WebServer};
 use super::sources::{FoundContent, SourceRow, file_link, http_of};
 use crate::logic::select::{Choice, choose_content, votes};
-use crate::proto::event::{Event, Holder as ToldHolder, HolderState};
+use crate::proto::event::{Event, EventHolder, HolderState};
 use crate::proto::http::Request;
-use crate::rt::{Feed, Stop};
-use crate::tracker::{Holder, KnownNode, View};
+use crate::rt::{Broadcast, Stop};
+use crate::tracker::{HolderRow, KnownNode, View};
 use crate::types::{ContentKey, Query, limits};
 
 /// Serves what `view` sees until the server is stopped or dropped.
@@ -41,7 +42,7 @@ fn known(node: &KnownNode) -> Known<'_> {
 }
 
 impl Site for TrackerSite {
-    fn answer(&self, request: &Request, visitor: Visitor, _gate: &Gate) -> Reply {
+    fn answer(&self, request: &Request, visitor: ConnAddrs, _gate: &AccessControl) -> Reply {
         let asker = visitor.peer.ip();
         if request.method.changes() {
             return Reply::Now(Problem::method("GET, HEAD").json());
@@ -74,7 +75,7 @@ impl Site for TrackerSite {
         false
     }
 
-    fn feed(&self) -> &Feed {
+    fn feed(&self) -> &Broadcast {
         self.view.events()
     }
 
@@ -92,7 +93,7 @@ impl Site for TrackerSite {
 }
 
 /// The content that a download would take if all of `holders` answered.
-fn meant(holders: &[Holder]) -> Option<ContentKey> {
+fn meant(holders: &[HolderRow]) -> Option<ContentKey> {
     let votes = votes(holders.iter().map(|holder| &holder.provider));
     match choose_content(&votes.into_iter().collect::<Vec<_>>()) {
         Choice::One(key) | Choice::Majority { key, .. } => Some(key),
@@ -114,7 +115,8 @@ impl TrackerSite {
         }
     }
 
-    /// Contents that fit `query`, most live full holders first; in each the least loaded first, as far as they have told.
+    /// Contents that fit `query`, most live full holders first; in each the least loaded first, as far as
+    /// they have told.
     fn found(
         &self,
         query: &Query,
@@ -125,12 +127,12 @@ impl TrackerSite {
         let (holders, more) = found.map_err(|error| error.to_string())?;
         let mut contents: Vec<FoundContent> = Vec::new();
         let meant = meant(&holders);
-        for Holder { provider, node } in holders {
+        for HolderRow { provider, node } in holders {
             let key: ContentKey = provider.entry.key();
             let link = node.as_ref().and_then(http_of).map(|http| file_link(http, &provider.entry.name));
             let entry = provider.entry;
-            let told = ToldHolder::of(&entry, provider.endpoint);
-            let holder = ToldHolder { load: node.and_then(|node| node.load), ..told };
+            let told = EventHolder::of(&entry, provider.endpoint);
+            let holder = EventHolder { load: node.and_then(|node| node.load), ..told };
             let row = SourceRow { holder, md5_origin: entry.md5_origin, link };
             match contents.iter_mut().find(|content| content.key == key) {
                 Some(content) => content.rows.push(row),

@@ -237,7 +237,8 @@ fn a_partial_holder_that_is_killed_is_offered_no_more_and_hinders_nobody() {
     assert!(!is_offered(&world.ask(&format!("find {NAME}"))));
 }
 
-/// Each has pieces of a content that nobody has whole any more, and neither takes the other for somebody who has it.
+/// Each has pieces of a content that nobody has whole any more, and neither takes the other for somebody who
+/// has it.
 #[test]
 fn two_that_fetch_what_is_replaced_meanwhile_begin_anew_both() {
     let (bytes, newer) = (noise(139, 24 * MIB), noise(140, 3 * MIB));
@@ -270,7 +271,8 @@ fn has_part_open(node: &Node) -> bool {
     node.process.open_files().iter().any(|file| file.parent() == Some(&parts))
 }
 
-/// A client of `holder` that has asked so often for a piece of `content` that most of it is still to be sent, and has taken one.
+/// A client of `holder` that has asked so often for a piece of `content` that most of it is still to be sent,
+/// and has taken one.
 fn waiting_reader(holder: SocketAddr, content: ContentKey, piece: u32, bytes: &[u8]) -> Client {
     let mut client = Client::connect(holder);
     let asker = raw::fresh_node_id();

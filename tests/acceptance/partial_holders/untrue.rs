@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// One who wants what a near partial holder, which is not what it says, and a far node that has everything offer.
+/// One who wants what a near partial holder, which is not what it says, and a far node that has everything
+/// offer.
 struct Choice {
     evil: EvilPeer,
     honest: Node,
@@ -80,7 +81,8 @@ fn one_that_lies_about_what_it_has_does_not_hold_up_a_download_of_what_is_replac
     assert!(asker.read(NAME).as_ref() == Some(&newer));
 }
 
-/// A false list costs who got it no more than the time to compute an MD5, and nobody but its giver is named for it.
+/// A false list costs who got it no more than the time to compute an MD5, and nobody but its giver is named
+/// for it.
 #[test]
 fn a_false_piece_list_is_not_passed_on_and_the_pieces_are() {
     let bytes = noise(141, 12 * MIB);

@@ -1,13 +1,13 @@
 //! The texts beside and beneath the bar of a download, for a terminal of any width.
 //!
-//! Pure: figures in, texts out. The parts keep their widths while a download runs, so that nothing jumps; what does not fit is left out,
-//! the least wanted first.
+//! Pure: figures in, texts out. The parts keep their widths while a download runs, so that nothing jumps;
+//! what does not fit is left out, the least wanted first.
 
 use std::time::Instant;
 
 use super::texts::{amount, counted, per_second, short_time, size};
 
-use crate::node::{Figures, Uploads};
+use crate::node::{DownloadProgress, Uploads};
 
 /// The bar itself gets at least so many columns where the terminal is not narrow.
 const BAR_MIN_COLUMNS: usize = 8;
@@ -49,7 +49,7 @@ fn width_of(c: char) -> usize {
 }
 
 /// ` 45% 12.0/50.0 MiB   2.0 MiB/s ETA 19s    3 sources`, or as much of it as there is room for.
-pub fn numbers(figures: &Figures, columns: usize, now: Instant) -> String {
+pub fn numbers(figures: &DownloadProgress, columns: usize, now: Instant) -> String {
     let total = figures.total_bytes;
     let widest = amount(total, total).len();
     let rate = figures.rate_bytes_per_s(now).map_or_else(String::new, per_second);
@@ -95,7 +95,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn check_numbers(columns: usize, expected: &str) {
-        let (mut figures, begun) = (Figures::default(), clock::now());
+        let (mut figures, begun) = (DownloadProgress::default(), clock::now());
         for port in 1..=3 {
             figures.take(&Progress::Source { endpoint: SocketAddr::from(([127, 0, 0, 1], port)) }, begun);
         }

@@ -42,8 +42,8 @@ pub enum Form {
 }
 
 impl ProgressFlag {
-    /// The form for standard error as it is. Bars are drawn only on a terminal that can; else lines are plain. A headless node draws none
-    /// unless told to: it may run beside a shell that has the terminal.
+    /// The form for standard error as it is. Bars are drawn only on a terminal that can; else lines are
+    /// plain. A headless node draws none unless told to: it may run beside a shell that has the terminal.
     pub fn form(self, is_headless: bool) -> Form {
         self.form_at(io::stderr().is_terminal() && !is_plain_terminal(), is_headless)
     }

@@ -1,5 +1,5 @@
-//! A download told in plain lines: one for each event worth one, and one each tenth of the bytes or each 5 s, with the rate since the
-//! last.
+//! A download told in plain lines: one for each event worth one, and one each tenth of the bytes or each 5 s,
+//! with the rate since the last.
 //!
 //! Pure: events in, lines out; the time comes in as `now`. A file of one piece gets no line for its bytes.
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::texts::amount;
 use crate::logic::select::{LatencyOrigin, Rating};
-use crate::node::{Figures, Progress};
+use crate::node::{DownloadProgress, Progress};
 use crate::types::FileName;
 
 /// Bytes are told at least this often.
@@ -17,7 +17,7 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Narrator {
     name: FileName,
-    figures: Figures,
+    figures: DownloadProgress,
     /// The last tenth that was said.
     tenths_said: u64,
     /// When bytes were said last, and how many were done and fetched.
@@ -26,7 +26,7 @@ pub struct Narrator {
 
 impl Narrator {
     pub fn new(name: FileName, now: Instant) -> Narrator {
-        Narrator { name, figures: Figures::default(), tenths_said: 0, said: (now, 0, 0) }
+        Narrator { name, figures: DownloadProgress::default(), tenths_said: 0, said: (now, 0, 0) }
     }
 
     /// The line for `event`, if it is worth one.
@@ -49,7 +49,7 @@ impl Narrator {
     }
 
     fn bytes(&mut self, now: Instant) -> Option<String> {
-        let Figures { done_bytes, total_bytes, fetched_bytes, .. } = self.figures;
+        let DownloadProgress { done_bytes, total_bytes, fetched_bytes, .. } = self.figures;
         let (said_at, done_said, fetched_said) = self.said;
         if !self.figures.has_pieces() || done_bytes <= done_said {
             // Nothing is said twice, not even when wrong pieces set a download back.

@@ -1,7 +1,9 @@
-//! The terminal while bars are drawn on standard error: one owner of the screen at a time, lines above the bars, nothing left behind.
+//! The terminal while bars are drawn on standard error: one owner of the screen at a time, lines above the
+//! bars, nothing left behind.
 //!
-//! Bars are drawn while a download runs at a terminal, or while a headless node serves, and never while a prompt is open. A thread of its
-//! own redraws them, as rate and uploads change without an event too; it ends with what it shows. The cursor is never hidden.
+//! Bars are drawn while a download runs at a terminal, or while a headless node serves, and never while a
+//! prompt is open. A thread of its own redraws them, as rate and uploads change without an event too; it ends
+//! with what it shows. The cursor is never hidden.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp
 use super::bar;
 
 use crate::cli::output::stdio::say;
-use crate::node::{Figures, Progress, Rate, UploadMeter};
+use crate::node::{DownloadProgress, Progress, Rate, UploadMeter};
 use crate::rt::{Stop, Threads, clock};
 use crate::types::{FileName, Printable};
 
@@ -25,8 +27,8 @@ const LAST_REDRAW: Duration = Duration::from_millis(500);
 /// Where the terminal does not say how wide it is.
 const USUAL_COLUMNS: usize = 80;
 
-/// Where lines go while bars may be drawn. Cheap to clone; all clones are the same. The lock is held while a line is written above the
-/// bars and while they are cleared, so that neither comes between the other.
+/// Where lines go while bars may be drawn. Cheap to clone; all clones are the same. The lock is held while a
+/// line is written above the bars and while they are cleared, so that neither comes between the other.
 #[derive(Debug, Clone, Default)]
 pub struct Screen(Arc<Mutex<Option<MultiProgress>>>);
 
@@ -41,14 +43,15 @@ impl Screen {
         self.0.lock().as_ref().map(|bars| bars.suspend(|| say(line)))
     }
 
-    /// Draws what `uploads` tells, beneath the bar of `download` if there is one, until the returned [`Bars`] are dropped.
+    /// Draws what `uploads` tells, beneath the bar of `download` if there is one, until the returned [`Bars`]
+    /// are dropped.
     ///
     /// # Errors
     /// When the system gives no descriptor or thread.
     pub fn draw(&self, download: Option<&FileName>, uploads: Option<UploadMeter>) -> io::Result<Bars> {
         let stop = Stop::new()?;
         let drawn = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let figures: Arc<Mutex<Figures>> = Arc::default();
+        let figures: Arc<Mutex<DownloadProgress>> = Arc::default();
         let artist = Artist {
             bars: drawn.clone(),
             style: download.map(|name| download_style(name, &figures)),
@@ -69,7 +72,7 @@ impl Screen {
 #[derive(Debug)]
 pub struct Bars {
     screen: Screen,
-    figures: Arc<Mutex<Figures>>,
+    figures: Arc<Mutex<DownloadProgress>>,
     threads: Threads,
     stop: Stop,
     _quiet: Option<Quiet>,
@@ -99,7 +102,7 @@ struct Artist {
     bars: MultiProgress,
     /// How the download is drawn, if there is one.
     style: Option<ProgressStyle>,
-    figures: Arc<Mutex<Figures>>,
+    figures: Arc<Mutex<DownloadProgress>>,
     /// Drawn once it is known that there is something to show.
     download: Option<ProgressBar>,
     uploads: Option<UploadMeter>,
@@ -151,7 +154,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// The texts are made anew at each redraw, for the width that the terminal then has.
-fn download_style(file: &FileName, figures: &Arc<Mutex<Figures>>) -> ProgressStyle {
+fn download_style(file: &FileName, figures: &Arc<Mutex<DownloadProgress>>) -> ProgressStyle {
     let (file, figures) = (Printable(file.as_str()).to_string(), Arc::clone(figures));
     style("{name} {wide_bar} {numbers}")
         .progress_chars("##-")

@@ -22,10 +22,10 @@ fn caps_on_files_hold_at_the_limit_and_a_refusal_changes_nothing() {
         if staged.is_err() {
             assert_eq!(world.registry.staged, Staged::default());
             assert_eq!(world.stage(2, vec![]), Err(RegistryError::Incomplete));
-            assert_eq!(world.commit(2, Proof::Proved), Err(RegistryError::Incomplete));
+            assert_eq!(world.commit(2, Reachability::Proved), Err(RegistryError::Incomplete));
             assert_eq!(world.files().len(), usize::from(first));
             world.hello(2, 2, 2, None);
-            world.register(2, entries(1), Proof::Proved).expect("begun anew");
+            world.register(2, entries(1), Reachability::Proved).expect("begun anew");
         }
         world.check_counts();
     }
@@ -51,7 +51,7 @@ fn a_full_tracker_refuses_new_nodes_and_renews_the_known() {
     let mut world = World::new(Limits { nodes_max: 2, ..Limits::default() });
     world.join(1, 1, 1, vec![]);
     world.join(2, 2, 2, vec![]);
-    for proof in [Proof::Proved, Proof::Unproved] {
+    for proof in [Reachability::Proved, Reachability::Unproved] {
         world.hello(3, 3, 3, None);
         assert_eq!(world.register(3, vec![], proof), Err(RegistryError::Nodes { max: 2 }));
     }
@@ -129,7 +129,8 @@ fn shared_staging(staged_max: usize, staged_names_max_bytes: usize) -> World {
 
 #[test]
 fn pages_kept_waiting_keep_nobody_out() {
-    // Eight that stage half of all there is each and never end; who registers fully beside them still can, and so again.
+    // Eight that stage half of all there is each and never end; who registers fully beside them still can,
+    // and so again.
     for mut world in [shared_staging(100, 1 << 20), shared_staging(1 << 20, 100 * 20)] {
         for s in 1..=8 {
             world.hello(s, s.into(), s as u16, None);
@@ -142,10 +143,10 @@ fn pages_kept_waiting_keep_nobody_out() {
             for page in long_names('a', 50, 20).chunks(5) {
                 world.stage(s, page.to_vec()).expect("there is room, or is made");
             }
-            world.commit(s, Proof::Proved).expect("registered");
+            world.commit(s, Reachability::Proved).expect("registered");
             world.check_counts();
         }
-        assert_eq!(world.commit(1, Proof::Proved), Err(RegistryError::Incomplete));
+        assert_eq!(world.commit(1, Reachability::Proved), Err(RegistryError::Incomplete));
         assert_eq!(
             world.stage(1, vec![]),
             Err(RegistryError::Incomplete),

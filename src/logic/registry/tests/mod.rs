@@ -15,7 +15,8 @@ pub(super) fn name(text: &str) -> FileName {
     FileName::new(text).expect("valid name")
 }
 
-/// An entry called `text` with content and MD5 number `content`; the contents 0 to 15 share their first 17 hex digits.
+/// An entry called `text` with content and MD5 number `content`; the contents 0 to 15 share their first 17
+/// hex digits.
 pub(super) fn entry(text: &str, content: u8) -> FileEntry {
     let mut id = [0xab; 32];
     id[8] = content;
@@ -56,12 +57,17 @@ impl World {
         self.registry.stage_register(SessionId(s), entries, self.now)
     }
 
-    pub(super) fn commit(&mut self, s: u64, proof: Proof) -> Result<(), RegistryError> {
+    pub(super) fn commit(&mut self, s: u64, proof: Reachability) -> Result<(), RegistryError> {
         self.registry.commit_register(SessionId(s), proof, self.now)
     }
 
     /// Registers in one page.
-    fn register(&mut self, s: u64, entries: Vec<FileEntry>, proof: Proof) -> Result<(), RegistryError> {
+    fn register(
+        &mut self,
+        s: u64,
+        entries: Vec<FileEntry>,
+        proof: Reachability,
+    ) -> Result<(), RegistryError> {
         self.stage(s, entries)?;
         self.commit(s, proof)
     }
@@ -69,7 +75,7 @@ impl World {
     /// Hello and a proved registration.
     fn join(&mut self, s: u64, n: u128, e: u16, entries: Vec<FileEntry>) {
         self.hello(s, n, e, Some(BEAT));
-        self.register(s, entries, Proof::Proved).expect("registered");
+        self.register(s, entries, Reachability::Proved).expect("registered");
     }
 
     pub(super) fn update(
@@ -95,7 +101,7 @@ impl World {
         self.registry.due(self.now)
     }
 
-    pub(super) fn called_back(&mut self, n: u128, e: u16, outcome: Outcome) {
+    pub(super) fn called_back(&mut self, n: u128, e: u16, outcome: CallBackResult) {
         let call_back = CallBack { node: NodeId(n), endpoint: endpoint(e) };
         self.registry.called_back(call_back, outcome, self.now);
     }
@@ -140,7 +146,7 @@ impl World {
             registry.staged,
             registry.sessions.values().map(staged).fold(Staged::default(), |sum, one| sum + one)
         );
-        let unproved = registry.nodes.iter().filter(|(_, node)| node.proof == Proof::Unproved).count();
+        let unproved = registry.nodes.iter().filter(|(_, node)| node.proof == Reachability::Unproved).count();
         assert_eq!(registry.unproved.len(), unproved);
         assert_eq!(registry.listed.len(), registry.nodes.len());
         registry.check_tasks();
@@ -165,7 +171,7 @@ fn what_a_node_says_about_itself_is_passed_on_and_taken_back_by_a_hello() {
     assert_eq!(world.registry.describe(SessionId(1), says(1)), Err(RegistryError::NotRegistered));
     world.hello(1, 1, 1, Some(BEAT));
     world.registry.describe(SessionId(1), says(1)).expect("it has said hello");
-    world.register(1, vec![entry("a", 1)], Proof::Proved).expect("registered");
+    world.register(1, vec![entry("a", 1)], Reachability::Proved).expect("registered");
     assert_eq!(passed_on(&world), says(1));
     world.registry.describe(SessionId(1), says(2)).expect("registered");
     assert_eq!(passed_on(&world), says(2));
@@ -226,7 +232,7 @@ fn a_registration_is_in_effect_whole_at_its_commit_and_not_before() {
     world.stage(1, vec![entry("new", 2)]).expect("first page");
     world.stage(1, vec![entry("both", 2)]).expect("second page");
     assert_eq!(world.files(), ["both", "old"]);
-    world.commit(1, Proof::Proved).expect("registered");
+    world.commit(1, Reachability::Proved).expect("registered");
     assert_eq!(world.files(), ["both", "new"]);
     let both: Vec<_> =
         world.registry.find(&Query::Name(name("both")), 0).expect("few rows are skipped").collect();
@@ -268,7 +274,7 @@ fn attributes_are_checked_and_not_kept() {
         let mut given = entry("a", 1);
         given.attributes = vec![attribute(len); count];
         let expected = if is_allowed { Ok(()) } else { Err(RegistryError::Attributes(name("a"))) };
-        assert_eq!(world.register(1, vec![given], Proof::Proved), expected);
+        assert_eq!(world.register(1, vec![given], Reachability::Proved), expected);
         let kept: Vec<_> = world
             .registry
             .find(&Query::Name(name("a")), 0)
@@ -328,7 +334,8 @@ const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 
 impl World {
-    /// An empty last page from `from`: the port to call back, `None` if there is no need to, or the ms to wait.
+    /// An empty last page from `from`: the port to call back, `None` if there is no need to, or the ms to
+    /// wait.
     fn last_page(&mut self, s: u64, from: IpAddr) -> Result<Option<u16>, u128> {
         self.stage(s, vec![]).expect("an empty page");
         match self.registry.begin_proof(SessionId(s), from, self.now) {
@@ -338,7 +345,7 @@ impl World {
         }
     }
 
-    fn prove(&mut self, s: u64, e: u16, proof: Proof) {
+    fn prove(&mut self, s: u64, e: u16, proof: Reachability) {
         self.registry.end_proof(endpoint(e), HERE);
         self.commit(s, proof).expect("registered");
     }

@@ -1,5 +1,6 @@
-//! A swarm in virtual time that drives the machine as a downloading node would: the simulation that the machine must survive, and how fast
-//! it is against the ideal. It asserts, after every step, what must never happen.
+//! A swarm in virtual time that drives the machine as a downloading node would: the simulation that the
+//! machine must survive, and how fast it is against the ideal. It asserts, after every step, what must never
+//! happen.
 
 mod peer;
 mod swarm;
@@ -40,8 +41,8 @@ fn plan(pieces: u32) -> Plan {
     }
 }
 
-/// True if those that bring what they have, each a part only, have everything together: from the beginning, or so steadily more that they
-/// are worth waiting for.
+/// True if those that bring what they have, each a part only, have everything together: from the beginning,
+/// or so steadily more that they are worth waiting for.
 fn are_enough_together(peers: &[Peer], pieces: u32, answers_lost: f64) -> bool {
     let parts = || peers.iter().filter(|peer| peer.part.0 < 100 && peer.brings_what_it_has());
     let has = |peer: &Peer| peer.has(pieces, Duration::ZERO).unwrap_or_else(|| PieceSet::all(pieces));
@@ -102,7 +103,8 @@ fn survive(seed: u64) -> Outcome {
     assert!(outcome.time < Duration::from_secs(8 * 3600), "seed {seed}: took {:?}", outcome.time);
     if has_honest {
         let size = u64::from(pieces) * plan.piece_len_bytes;
-        // Before the first verdict on a liar a full batch of its pieces can have come, before the list as much as there is room for.
+        // Before the first verdict on a liar a full batch of its pieces can have come, before the list as
+        // much as there is room for.
         let unseen = if is_list_late { buffers.unwrap_or(usize::MAX).min(pieces as usize) } else { 0 };
         let unseen = unseen.max(limits::VERIFY_BATCH) as u64;
         let spent = |peer: &Peer| if peer.lies > 0.0 { unseen } else { 2 };

@@ -1,5 +1,5 @@
-//! The simulated node with its swarm, in virtual time: carries out what the machine says, and asserts after every step what must never
-//! happen.
+//! The simulated node with its swarm, in virtual time: carries out what the machine says, and asserts after
+//! every step what must never happen.
 
 use super::*;
 

@@ -61,8 +61,8 @@ impl World {
         World { transfer: Transfer::new(plan, ranked, now), now }
     }
 
-    /// Carries out what it says for so long, once a second: a search finds these, a piece that is asked of a source that `sends` comes at
-    /// once. Returns all that it has said.
+    /// Carries out what it says for so long, once a second: a search finds these, a piece that is asked of a
+    /// source that `sends` comes at once. Returns all that it has said.
     fn live(&mut self, time: Duration, found: &[Ranked], sends: impl Fn(SocketAddr) -> bool) -> Vec<Action> {
         let mut said = Vec::new();
         for _ in 0..time.as_secs() {

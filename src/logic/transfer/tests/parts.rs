@@ -124,7 +124,7 @@ fn a_partial_source_that_has_nothing_missing_is_not_opened_and_alone_is_none() {
     let (last, searches) = said.split_last().expect("an end");
     assert!(*last == Action::GiveUp && searches.iter().all(|action| *action == Action::Search), "{said:?}");
     let why = "has 0 of 2 pieces, none that is missing here".to_owned();
-    assert_eq!(world.transfer.failures(), [Failure { source: source(2), why, by_digest: false }]);
+    assert_eq!(world.transfer.failures(), [SourceFailure { source: source(2), why, by_digest: false }]);
 }
 
 #[test]
@@ -156,7 +156,8 @@ fn who_has_nothing_of_its_own_makes_room_for_what_nobody_in_use_has() {
     let near = [part(1, 0, 100, 0..50), part(2, 1, 100, 0..40)];
     let mut world = World::with(Plan { sources_max: 2, ..plan(100) }, near.to_vec());
     assert_eq!(world.actions()[..2], [open(1), open(2)]);
-    // One comes that has everything: no piece more is asked of the second one, and it is let go when it has sent what it was asked for.
+    // One comes that has everything: no piece more is asked of the second one, and it is let go when it has
+    // sent what it was asked for.
     let all = [&near[..], &[full(3, 900)]].concat();
     assert_eq!(world.tell(Event::Ranked(all)), []);
     let asked: Vec<u32> = world.transfer.roster.wire_mut(source(2)).expect("in use").asked().collect();
@@ -212,7 +213,7 @@ fn a_partial_source_that_grows_no_more_ends_the_round_and_is_named() {
     assert!(said.iter().any(|action| matches!(action, Action::Pause { .. })), "{said:?}");
     assert_eq!(said.last(), Some(&Action::GiveUp));
     let why = "has 2 of 4 pieces, none that is missing here".to_owned();
-    assert_eq!(world.transfer.failures(), [Failure { source: source(1), why, by_digest: false }]);
+    assert_eq!(world.transfer.failures(), [SourceFailure { source: source(1), why, by_digest: false }]);
 }
 
 #[test]
@@ -282,7 +283,8 @@ fn a_failed_liar_that_tells_of_everything_does_not_order_the_pieces() {
     assert!(!asked.is_empty() && asked.iter().all(|piece| *piece >= 95), "{asked:?}");
 }
 
-/// Two that begin at the same place and at the same time, each served one piece a second by the only full source, each other's at once.
+/// Two that begin at the same place and at the same time, each served one piece a second by the only full
+/// source, each other's at once.
 #[test]
 fn two_that_fetch_together_take_different_pieces_of_a_slow_source() {
     for seed in 0..20 {

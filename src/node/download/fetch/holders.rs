@@ -1,4 +1,5 @@
-//! What a fetch knows of the holders of its content: it has them searched for and those with a part asked for news, and tells the machine.
+//! What a fetch knows of the holders of its content: it has them searched for and those with a part asked for
+//! news, and tells the machine.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,8 +8,8 @@ use super::{Fetch, FetchError, Run};
 use crate::logic::select::Candidate;
 use crate::logic::transfer::{Event, Ranked};
 use crate::node::api::{CommandError, Progress};
-use crate::node::download::report::Report;
-use crate::node::download::search::{self, Parts, Search, Searched, is_whole};
+use crate::node::download::report::SourceMessage;
+use crate::node::download::search::{self, HeldPieces, Search, Searched, is_whole};
 use crate::rt::clock;
 use crate::types::{Geometry, PieceSet, limits};
 
@@ -27,9 +28,9 @@ impl Fetch<'_> {
             distrusted: run.transfer.marked().collect(),
             opens_round,
         };
-        let (engine, reports, stop) = (Arc::clone(self.engine), run.reports.0.clone(), run.stop.clone());
+        let (context, reports, stop) = (Arc::clone(self.context), run.reports.0.clone(), run.stop.clone());
         let search = move || {
-            let _download_has_ended = reports.send(Report::Searched(search.run(&engine, &stop)));
+            let _download_has_ended = reports.send(SourceMessage::Searched(search.run(&context, &stop)));
         };
         match run.threads.spawn("search", search) {
             Ok(()) => run.is_searching = true,
@@ -58,7 +59,8 @@ impl Fetch<'_> {
         let now = clock::now();
         match searched {
             Ok(Searched::Holders { providers, ranking, parts }) => {
-                // Of those known before, only they stay who have sent something: a long download must not grow with every newcomer.
+                // Of those known before, only they stay who have sent something: a long download must not
+                // grow with every newcomer.
                 self.providers.retain(|endpoint, _| run.fetched.sources.contains(endpoint));
                 self.providers.extend(providers.into_iter().map(|provider| (provider.endpoint, provider)));
                 run.ranked = ranking.iter().map(|rating| rating.candidate).collect();
@@ -75,7 +77,8 @@ impl Fetch<'_> {
             Err(error) if opens_round => {
                 return Err(FetchError::System(std::io::Error::other(error.to_string())));
             }
-            // Those in use go on, and it is tried again. One that is not offered any more may still send what it was asked for.
+            // Those in use go on, and it is tried again. One that is not offered any more may still send what
+            // it was asked for.
             Ok(Searched::Replaced) | Err(_) => run.transfer.on_event(now, Event::Unranked),
         }
         Ok(())
@@ -87,27 +90,27 @@ impl Fetch<'_> {
         if partial.is_empty() {
             return;
         }
-        let (engine, content) = (Arc::clone(self.engine), self.content);
+        let (context, content) = (Arc::clone(self.context), self.content);
         let (reports, stop) = (run.reports.0.clone(), run.stop.clone());
         let ask = move || {
-            let told = search::have(&engine, content, &partial, limits::PROBE_SILENCE_MS, &stop);
-            let _download_has_ended = reports.send(Report::Have(told));
+            let told = search::have(&context, content, &partial, limits::PROBE_SILENCE_MS, &stop);
+            let _download_has_ended = reports.send(SourceMessage::Have(told));
         };
         if run.threads.spawn("parts", ask).is_err() {
             // It is tried again.
-            run.refresh.told(&Parts::new(), now);
+            run.refresh.told(&HeldPieces::new(), now);
         }
     }
 
     pub(super) fn take_have(
         &mut self,
         run: &mut Run,
-        told: Result<Parts, CommandError>,
+        told: Result<HeldPieces, CommandError>,
     ) -> Result<(), FetchError> {
         let mut told = match told {
             Ok(told) => told,
             Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
-            Err(_) => Parts::new(),
+            Err(_) => HeldPieces::new(),
         };
         let now = clock::now();
         // A search may have found meanwhile that one of them has everything.
@@ -121,6 +124,6 @@ impl Fetch<'_> {
 }
 
 /// Who answered, each with what it has; all of it if `parts` does not name it.
-pub(super) fn ranked(candidates: &[Candidate], mut parts: Parts) -> Vec<Ranked> {
+pub(super) fn ranked(candidates: &[Candidate], mut parts: HeldPieces) -> Vec<Ranked> {
     candidates.iter().map(|candidate| (*candidate, parts.remove(&candidate.endpoint))).collect()
 }

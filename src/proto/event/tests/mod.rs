@@ -12,8 +12,8 @@ fn name() -> FileName {
     FileName::new("a.bin").expect("a name")
 }
 
-fn holder() -> Holder {
-    Holder {
+fn holder() -> EventHolder {
+    EventHolder {
         name: name(),
         addr: addr(),
         size_bytes: 7,
@@ -33,7 +33,7 @@ fn holder() -> Holder {
 /// One of each.
 fn samples() -> Vec<Event> {
     let (b3, why) = ("cd".repeat(32), "why".to_owned());
-    let own = Holder {
+    let own = EventHolder {
         state: HolderState::Own,
         latency_ms: None,
         latency_from: None,
@@ -41,7 +41,7 @@ fn samples() -> Vec<Event> {
         score_ms: None,
         ..holder()
     };
-    let ranked = Ranked {
+    let ranked = EventRanked {
         addr: addr(),
         latency_ms: Millis::from_micros(39),
         latency_from: LatencyFrom::Measured,
@@ -49,7 +49,7 @@ fn samples() -> Vec<Event> {
         score_ms: Millis::from_micros(39),
         yours: 0,
     };
-    let fetched = Outcome::Fetched { from: vec![addr()], md5: None, pieces: 10 };
+    let fetched = EventOutcome::Fetched { from: vec![addr()], md5: None, pieces: 10 };
     vec![
         Event::Listening { program: "node".into(), addr: addr() },
         Event::Ready { files: None },
@@ -127,7 +127,7 @@ fn samples() -> Vec<Event> {
         },
         Event::Retry { name: name(), of: 4, pause_ms: 1500, round: 1 },
         Event::Hashing { name: name() },
-        Event::Done { name: name(), b3: b3.clone(), size_bytes: 7, outcome: Outcome::AlreadyHere },
+        Event::Done { name: name(), b3: b3.clone(), size_bytes: 7, outcome: EventOutcome::AlreadyHere },
         Event::Done { name: name(), b3, size_bytes: 7, outcome: fetched },
         Event::failed(name(), "why", ErrorCode::Digest),
     ]

@@ -49,8 +49,8 @@ fn a_disk_that_takes_nothing_is_an_error_and_no_endless_loop() {
     );
 }
 
-/// The large content is downloaded to `a/b/f`, with a file `old` there and force, or without, after `before` has been fetched by an
-/// earlier download.
+/// The large content is downloaded to `a/b/f`, with a file `old` there and force, or without, after `before`
+/// has been fetched by an earlier download.
 struct Scene {
     replace: bool,
     before: &'static [u32],

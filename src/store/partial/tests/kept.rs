@@ -61,7 +61,7 @@ fn exactly_the_pieces_without_a_hole_are_marked() {
         assert_eq!(opened.record, Some(record("f")));
         opened.part.keep();
         // The same when it is no longer in memory alone.
-        fs::File::open(left_path(&dir, Left::Part)).and_then(|file| file.sync_all()).expect("synced");
+        fs::File::open(left_path(&dir, LeftoverPart::Part)).and_then(|file| file.sync_all()).expect("synced");
         assert_eq!(Partial::open(&share, large_key()).expect("opened").marked, expected, "{ranges:?}");
     };
     const MIB: usize = 1 << 20;
@@ -110,7 +110,7 @@ fn a_part_of_another_length_or_damaged_is_mended() {
     ] {
         let (dir, share) = fixture::share();
         begun(&share, "f", &[0, 1, 2]).keep();
-        damage(&open(&left_path(&dir, Left::Part))).expect("damaged");
+        damage(&open(&left_path(&dir, LeftoverPart::Part))).expect("damaged");
         assert_eq!(go_on(&share, "f", false), Ok(fetched), "{what}");
         assert!(fs::read(dir.path().join("f")).expect("read") == *LARGE, "{what}");
         assert_eq!(left(&dir), [""; 0], "{what}");
@@ -123,8 +123,8 @@ fn a_record_of_another_content_or_size_or_none_is_not_used() {
     begun(&share, "f", &[0]).keep();
     let id = large_key().id;
     let other = ContentKey { size_bytes: LARGE.len() as u64, id: ContentId([7; 32]) };
-    let path = |kind: Left, id| dir.path().join(PARTS_DIR).join(kind.name(id));
-    for kind in [Left::Part, Left::Wanted] {
+    let path = |kind: LeftoverPart, id| dir.path().join(PARTS_DIR).join(kind.name(id));
+    for kind in [LeftoverPart::Part, LeftoverPart::Wanted] {
         fs::copy(path(kind, id), path(kind, other.id)).expect("copied");
     }
     let opened = Partial::open(&share, other).expect("opened");
@@ -137,20 +137,21 @@ fn a_record_of_another_content_or_size_or_none_is_not_used() {
     assert_eq!(opened.record, None, "of another size, though its list would do");
     opened.part.keep();
 
-    let whole = fs::read(path(Left::Wanted, id)).expect("read");
+    let whole = fs::read(path(LeftoverPart::Wanted, id)).expect("read");
     let sparse = |len| {
-        fs::write(path(Left::Wanted, id), &whole[..60]).expect("written");
-        let file = fs::File::options().write(true).open(path(Left::Wanted, id)).expect("opened");
+        fs::write(path(LeftoverPart::Wanted, id), &whole[..60]).expect("written");
+        let file = fs::File::options().write(true).open(path(LeftoverPart::Wanted, id)).expect("opened");
         file.set_len(len).expect("lengthened");
     };
     for damage in [
-        &(|| fs::write(path(Left::Wanted, id), &whole[..whole.len() - 1]).expect("written")) as &dyn Fn(),
-        &|| fs::write(path(Left::Wanted, id), [&whole[..], &[0]].concat()).expect("written"),
-        &|| fs::write(path(Left::Wanted, id), b"").expect("written"),
+        &(|| fs::write(path(LeftoverPart::Wanted, id), &whole[..whole.len() - 1]).expect("written"))
+            as &dyn Fn(),
+        &|| fs::write(path(LeftoverPart::Wanted, id), [&whole[..], &[0]].concat()).expect("written"),
+        &|| fs::write(path(LeftoverPart::Wanted, id), b"").expect("written"),
         &|| sparse(whole.len() as u64),
         &|| sparse(1 << 40),
-        &|| fs::remove_file(path(Left::Wanted, id)).expect("removed"),
-        &|| fs::create_dir(path(Left::Wanted, id)).expect("made"),
+        &|| fs::remove_file(path(LeftoverPart::Wanted, id)).expect("removed"),
+        &|| fs::create_dir(path(LeftoverPart::Wanted, id)).expect("made"),
     ] {
         damage();
         let opened = Partial::open(&share, large_key()).expect("opened all the same");
@@ -162,8 +163,8 @@ fn a_record_of_another_content_or_size_or_none_is_not_used() {
 
 #[test]
 fn what_is_of_no_use_is_swept() {
-    use Left::*;
-    let whole: &[Left] = &[Part, Wanted];
+    use LeftoverPart::*;
+    let whole: &[LeftoverPart] = &[Part, Wanted];
     for (there, damaged, stays) in [
         (whole, None, whole),
         (&[Part, SetAside], None, &[Part, SetAside]),
@@ -180,7 +181,7 @@ fn what_is_of_no_use_is_swept() {
         begun(&share, "f", &[0]).keep();
         fs::copy(left_path(&dir, Wanted), left_path(&dir, SetAside)).expect("copied");
         fs::write(left_path(&dir, Temporary), b"torn").expect("written");
-        for kind in Left::ALL.iter().filter(|kind| !there.contains(kind)) {
+        for kind in LeftoverPart::ALL.iter().filter(|kind| !there.contains(kind)) {
             fs::remove_file(left_path(&dir, *kind)).expect("removed");
         }
         if let Some(kind) = damaged {
@@ -188,7 +189,7 @@ fn what_is_of_no_use_is_swept() {
         }
         fs::write(dir.path().join(PARTS_DIR).join("notes.part"), b"").expect("written");
         let swept = sweep(&share);
-        for kind in Left::ALL {
+        for kind in LeftoverPart::ALL {
             assert_eq!(left_path(&dir, kind).exists(), stays.contains(&kind), "{there:?}: {kind:?}");
         }
         let parts = usize::from(stays.contains(&Part));
@@ -247,13 +248,13 @@ fn what_runs_or_is_over_is_not_gone_on_with() {
     assert_eq!(listed(), (0, false), "set aside");
     begun(&share, "f", &[1]).keep();
     assert_eq!(listed(), (1, true), "asked for again");
-    fs::remove_file(left_path(&dir, Left::Part)).expect("removed");
+    fs::remove_file(left_path(&dir, LeftoverPart::Part)).expect("removed");
     assert_eq!(listed(), (0, false), "the part is gone");
 }
 
 #[test]
 fn a_directory_at_a_name_among_the_parts_is_left_alone_and_said() {
-    for kind in [Left::Part, Left::Wanted, Left::Temporary] {
+    for kind in [LeftoverPart::Part, LeftoverPart::Wanted, LeftoverPart::Temporary] {
         let (dir, share) = fixture::share();
         let path = left_path(&dir, kind);
         fs::create_dir_all(&path).expect("made");
@@ -269,8 +270,8 @@ fn space_that_the_part_has_already_is_not_needed_again() {
     let (dir, share) = fixture::share();
     begun(&share, "f", &[0]).keep();
     drop(share);
-    let needed =
-        LARGE.len() as u64 - allocated_bytes(&fs::File::open(left_path(&dir, Left::Part)).expect("opened"));
+    let needed = LARGE.len() as u64
+        - allocated_bytes(&fs::File::open(left_path(&dir, LeftoverPart::Part)).expect("opened"));
     for (free_bytes, fits) in [(needed - 1, false), (needed, true)] {
         let disk = Arc::new(FaultyDisk::new().claim_free_bytes(free_bytes));
         let share = Arc::new(Share::open(dir.path(), disk).expect("a share"));

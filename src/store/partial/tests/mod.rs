@@ -92,8 +92,8 @@ fn begun(share: &Arc<Share>, target: &str, pieces: &[u32]) -> Partial {
     part
 }
 
-/// What a node does: goes on with what is there, verifies what is marked, gets the rest, places it; sets aside what has failed. Returns
-/// how many pieces it had to get.
+/// What a node does: goes on with what is there, verifies what is marked, gets the rest, places it; sets
+/// aside what has failed. Returns how many pieces it had to get.
 fn go_on(share: &Arc<Share>, target: &str, force: bool) -> Result<usize, PartialError> {
     let Opened { part, marked, .. } = Partial::open(share, large_key())?;
     let is_right = |index: &u32| {
@@ -141,7 +141,7 @@ fn left(dir: &TempDir) -> Vec<String> {
     names
 }
 
-fn left_path(dir: &TempDir, kind: Left) -> std::path::PathBuf {
+fn left_path(dir: &TempDir, kind: LeftoverPart) -> std::path::PathBuf {
     dir.path().join(PARTS_DIR).join(kind.name(large_key().id))
 }
 

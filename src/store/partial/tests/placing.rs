@@ -1,7 +1,7 @@
 //! A part becomes a file: the steps, what stands in the way, and whose bytes they are.
 
 use super::*;
-use crate::store::Standing;
+use crate::store::PathEntry;
 
 #[test]
 fn a_download_becomes_a_file_by_steps_that_survive_a_power_cut() {
@@ -47,7 +47,7 @@ fn a_part_that_something_else_has_removed_or_cut_is_not_placed() {
     for touch in touches {
         let (dir, share) = fixture::share();
         let part = written(&share).expect("written");
-        touch(&dir.path().join(PARTS_DIR).join(Left::Part.name(key().id)));
+        touch(&dir.path().join(PARTS_DIR).join(LeftoverPart::Part.name(key().id)));
         let (part, error) = part.place(&name("f"), false).expect_err("refused");
         assert_eq!(error, PartialError::Touched);
         part.set_aside();
@@ -126,7 +126,7 @@ fn a_part_is_never_written_through_another_name_or_what_is_no_file() {
     fs::write(outside.path().join("victim"), b"victim").expect("written");
     let (dir, share) = fixture::share();
     begun(&share, "f", &[0, 1, 2]).keep();
-    let part = left_path(&dir, Left::Part);
+    let part = left_path(&dir, LeftoverPart::Part);
     fs::hard_link(&part, dir.path().join("other")).expect("linked");
     let remove = || fs::remove_file(&part).expect("removed");
     for (what, make) in [
@@ -207,7 +207,7 @@ fn whole_file(disk: FaultyDisk) -> (TempDir, Arc<Share>, TempDir, Arc<Share>, Fi
 fn a_whole_file_is_taken_over_in_one_step_or_stays() {
     let (from_dir, from, to_dir, to, stamp) = whole_file(FaultyDisk::new());
     let placed = take_over(&from, &to, &name("sub/f"), key(), &stamp).expect("taken over");
-    assert_eq!(to.standing(&name("sub/f")).expect("told"), Standing::File(placed.stamp));
+    assert_eq!(to.standing(&name("sub/f")).expect("told"), PathEntry::File(placed.stamp));
     assert!(to_dir.path().join("sub/f").is_file() && !from_dir.path().join("sub/f").exists());
 
     let (from_dir, from, to_dir, to, stamp) = whole_file(FaultyDisk::new());

@@ -1,0 +1,72 @@
+//! The threads of a running node, and the order in which they stop.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::serve::control::Control;
+use super::serve::upload::Upload;
+use crate::net::{FrontConfig, TokenBucket, front};
+use crate::rt::{Stop, StopReport, Threads, clock, mailbox};
+use crate::types::limits;
+
+/// Threads that send files.
+const UPLOAD_FRONTS: usize = 2;
+
+/// The threads, and what stops when. Stops and joins them when dropped, so that a start that fails halfway
+/// leaves nothing behind.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) threads: Threads,
+    pub(super) commands: Stop,
+    pub(super) announce: Stop,
+    pub(super) rest: Stop,
+}
+
+impl Running {
+    pub(super) fn new() -> std::io::Result<Running> {
+        let (commands, announce, rest) = (Stop::new()?, Stop::new()?, Stop::new()?);
+        Ok(Running { threads: Threads::new(), commands, announce, rest })
+    }
+
+    /// Starts the control front and the upload fronts.
+    pub(super) fn serve_peers(
+        &self,
+        listener: Arc<TcpListener>,
+        upload: &Upload,
+        rate: &Arc<TokenBucket>,
+    ) -> std::io::Result<()> {
+        let mut upload_fronts = Vec::new();
+        for number in 1..=UPLOAD_FRONTS {
+            let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
+            upload_fronts.push(post);
+            let (upload, stop) = (upload.clone(), self.rest.clone());
+            let config = FrontConfig { rate: Some(Arc::clone(rate)), ..FrontConfig::default() };
+            let name = format!("upload-{number}");
+            self.threads.spawn_fallible(&name, move || front::run(upload, config, mail, stop))?;
+        }
+        let (_, mail) = mailbox(1)?;
+        let control = Control { state: Arc::clone(&upload.state), upload_fronts, next_upload_front: 0 };
+        let config = FrontConfig { listener: Some(listener), ..FrontConfig::default() };
+        let stop = self.rest.clone();
+        self.threads.spawn_fallible("control", move || front::run(control, config, mail, stop))
+    }
+
+    /// Commands first, then the announce thread, which `left` waits for: nobody should be sent here any more
+    /// before the fronts are gone.
+    pub(super) fn stop(&self, deadline: Instant, left: impl FnOnce()) -> StopReport {
+        self.commands.trigger();
+        self.announce.trigger();
+        left();
+        self.rest.trigger();
+        self.threads.join(deadline)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After a stop in order there is nothing left to end.
+        let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
+        let _nobody_asks = self.stop(deadline, || {});
+    }
+}
