@@ -11,7 +11,6 @@ pub(crate) const FLOORS: [(&[&str], u8); 6] = [
     (&["cli"], 5),
 ];
 pub(crate) const LINES_MAX: usize = 500;
-pub(crate) const COLUMNS_MAX: usize = 140;
 /// Words of mechanism, which the pure floors must not use.
 pub(crate) const MECHANISM: [&str; 14] = [
     "TcpStream",
@@ -114,18 +113,6 @@ pub(crate) fn files_are_short(source: &Source) -> Vec<String> {
     let over = source.is_in("src/") && source.tests_at > LINES_MAX;
     let what = format!("{} lines before its tests, at most {LINES_MAX} are allowed", source.tests_at);
     if over { vec![source.fault(LINES_MAX, &what)] } else { Vec::new() }
-}
-
-pub(crate) fn lines_are_short(source: &Source) -> Vec<String> {
-    let mut faults = Vec::new();
-    for (number, line) in source.raw.iter().enumerate() {
-        let columns = line.chars().count();
-        if source.is_in("src/") && columns > COLUMNS_MAX {
-            faults
-                .push(source.fault(number, &format!("{columns} columns, at most {COLUMNS_MAX} are allowed")));
-        }
-    }
-    faults
 }
 
 pub(crate) fn files_open_with_their_page(source: &Source) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use crate::circles::Imports;
 use crate::documents::*;
+use crate::house::*;
 use crate::rules::*;
 use crate::source::*;
 
@@ -106,9 +107,9 @@ fn long_files_and_lines_are_found() {
     check(files_are_short, "src/net/front.rs", &lines(500), &[]);
     check(files_are_short, "src/net/front.rs", &format!("{}{TESTS}{}", lines(500), lines(900)), &[]);
     check(files_are_short, "src/net/front.rs", &format!("#[cfg(test)]\nmod model;\n{}", lines(499)), &[501]);
-    check(lines_are_short, "src/net/front.rs", &format!("a\n{}\n{}", "ü".repeat(140), "ü".repeat(141)), &[3]);
+    check(lines_are_short, "src/net/front.rs", &format!("a\n{}\n{}", "ü".repeat(110), "ü".repeat(111)), &[3]);
     check(files_are_short, "src/logic/backoff/tests/rounds.rs", &lines(501), &[501]);
-    check(lines_are_short, "tests/tidy.rs", &"x".repeat(141), &[]);
+    check(lines_are_short, "tests/tidy.rs", &"x".repeat(111), &[]);
 }
 
 #[test]
@@ -249,4 +250,68 @@ fn import_circles_are_found() {
         circles(&[("a/x", "use super::y::Y;"), ("a/y", &format!("{TESTS}use crate::a::x::X;"))]),
         none
     );
+}
+
+#[test]
+fn long_functions_are_found() {
+    let function = |lines: usize| {
+        format!(
+            "impl X {{\n    pub(crate) fn f()\n    {{\n{}    }}\n}}\n",
+            "        g();\n".repeat(lines - 3)
+        )
+    };
+    check(functions_are_short, "src/a/x.rs", &function(FUNCTION_LINES_MAX), &[]);
+    check(functions_are_short, "src/a/x.rs", &function(FUNCTION_LINES_MAX + 1), &[2]);
+    check(functions_are_short, "src/a/x.rs", &format!("{TESTS}{}", function(200)), &[]);
+    check(functions_are_short, "src/a/x.rs", "trait X {\n    fn f(&self);\n    fn g(&self);\n}\n", &[]);
+}
+
+#[test]
+fn files_with_long_tests_are_found() {
+    let lines = |count: usize| "// x\n".repeat(count);
+    check(files_with_tests_are_short, "src/a/x.rs", &lines(FILE_LINES_MAX), &[]);
+    check(files_with_tests_are_short, "src/a/x.rs", &lines(FILE_LINES_MAX + 1), &[1]);
+}
+
+#[test]
+fn code_in_a_mod_file_is_found() {
+    let declares = "//! x\nmod x;\npub use x::X;\npub type Y = X;\n";
+    check(mod_files_declare, "src/a/mod.rs", declares, &[]);
+    check(
+        mod_files_declare,
+        "src/a/mod.rs",
+        "mod x;\npub(super) fn f() {}\nimpl X {}\nconst A: u8 = 1;\n",
+        &[2, 3, 4],
+    );
+    check(mod_files_declare, "src/a/x.rs", "fn f() {}\n", &[]);
+    check(mod_files_declare, "src/a/mod.rs", &format!("{TESTS}    fn f() {{}}\n"), &[]);
+}
+
+#[test]
+fn words_that_are_not_the_fields_are_found() {
+    let rule = identifiers_are_the_fields_words;
+    for name in ["desk", "told_at", "is_asked", "TrackerDesk", "wishes", "unasked", "Wished", "shelf_of"] {
+        check(rule, "src/a/x.rs", &format!("fn f() {{ let {name} = 1; }}\n"), &[1]);
+    }
+    check(rule, "src/a/x.rs", "// a desk\nlet tasked = \"told\"; let handset = desktop;\n", &[]);
+}
+
+#[test]
+fn doubled_types_and_full_folders_are_found() {
+    let sources = |files: &[(&str, &str)]| -> Vec<Source> {
+        files.iter().map(|(path, text)| Source::new(path, text)).collect()
+    };
+    let twice = sources(&[("src/net/x.rs", "pub struct X;\n"), ("src/rt/y.rs", "pub enum X {}\n")]);
+    assert_eq!(doubled_types(&twice).len(), 1);
+    let floors = sources(&[
+        ("src/net/x.rs", "pub struct X;\n"),
+        ("src/node/y.rs", "pub struct X;\npub(super) struct Y;\n"),
+    ]);
+    assert_eq!(doubled_types(&floors), [""; 0]);
+    let paths =
+        |count: usize| -> Vec<String> { (0..count).map(|number| format!("src/a/{number}.rs")).collect() };
+    assert_eq!(full_folders(&paths(FILES_IN_FOLDER_MAX)), [""; 0]);
+    assert_eq!(full_folders(&paths(FILES_IN_FOLDER_MAX + 1)).len(), 1);
+    let names = unnamed_folders("| `src/a/` |", &["src/a/x.rs".to_owned(), "src/b/x.rs".to_owned()]);
+    assert_eq!(names, ["ARCHITECTURE.md does not name `src/b/`"]);
 }
