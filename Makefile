@@ -1,7 +1,7 @@
 # Shortcuts. `make` prints the list.
 #
-# Variables: DATASET=20x64KiB,4x8MiB (files per node), PORT=5025 (the tracker's; nodes take those after it), RUN=run (where it all lies),
-# BIN=target/release (the programs).
+# Variables: DATASET=20x64KiB,4x8MiB (files per node), PORT=5025 (the tracker's port; nodes use the next ones),
+# RUN=run (the folder of data and logs), BIN=target/release (the folder of the programs).
 
 DATASET ?= 20x64KiB,4x8MiB
 PORT ?= 5025
@@ -10,7 +10,7 @@ BIN ?= target/release
 NODES := alpha beta gamma
 COMPOSE := docker compose --file packaging/docker/compose.yaml
 export DATASET PORT RUN BIN
-# The containers write as who calls.
+# Containers write files as the calling user.
 export OWNER_UID := $(shell id -u)
 export OWNER_GID := $(shell id -g)
 
@@ -38,13 +38,13 @@ up: setup ## start a tracker and three nodes on this machine, each with a data s
 try: ## fetch a file from each node that is up, and compare the bytes
 	scripts/swarm try
 
-down: ## stop what `up` has started
+down: ## stop the programs that `up` started
 	scripts/swarm down
 
 test: ## run all tests
 	cargo test --locked
 
-# What the pages in containers ask for.
+# The token of the pages in containers.
 run/http-token:
 	@mkdir -p run && (umask 077 && head -c 24 /dev/urandom | base64 >$@)
 
