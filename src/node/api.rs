@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::discovery::DiscoveryError;
 use crate::rt::Broadcast;
 use crate::store::ShareError;
 use crate::types::{
@@ -353,4 +354,14 @@ fn attempts_text(attempts: &[Attempt]) -> String {
     let texts: Vec<_> =
         attempts.iter().map(|attempt| format!("{}: {}", attempt.endpoint, attempt.why)).collect();
     texts.join("; ")
+}
+
+impl From<DiscoveryError> for CommandError {
+    fn from(error: DiscoveryError) -> CommandError {
+        match error {
+            DiscoveryError::NoTracker { tracker, why } => CommandError::NoTracker { tracker, why },
+            DiscoveryError::Refused { tracker, why } => CommandError::TrackerRefused { tracker, why },
+            DiscoveryError::Cancelled => CommandError::Cancelled,
+        }
+    }
 }

@@ -1,187 +1,56 @@
 //! The handle of a running node: starts its threads, runs people's commands on the caller's thread, stops
 //! everything in order.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, at, bounded, select};
+use crossbeam_channel::{Receiver, at, select};
 use parking_lot::Mutex;
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 
 use super::api::{
-    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, GuestFolder, Membership,
-    NodeConfig, OwnFile, Progress, Ready, ReplicationReport, ScanSummary, StartError,
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, OwnFile, Progress, Ready,
+    ReplicationReport, ScanSummary,
 };
 use super::completion_names::KnownNames;
 use super::context::Context;
-use super::download::slots::DownloadSlots;
-use super::find::latency::Latencies;
-use super::find::search;
-use super::index::indexer::{self, Indexer, IndexerParts};
-use super::jobs::resume;
-use super::jobs::{Job, JobError, JobEvent, JobId, Jobs, Watching};
-use super::replicas::keeper;
+use super::events;
+use super::find::{probe, search};
+use super::jobs::{Job, JobError, JobEvent, JobId, Jobs, Watching, resume};
 use super::replicas::request;
 use super::running::Running;
+use super::serve::shared_files::SharedFiles;
 use super::serve::upload::{Upload, UploadMeter};
-use super::state::NodeState;
 use super::stats::NodeStats;
-use super::tracker_events;
-use crate::discovery::{Discovery as _, NamePage, TrackerClient, TrackerClientConfig};
-use crate::net::{TokenBucket, listen};
+use crate::discovery::{Discovery as _, NamePage};
+use crate::net::TokenBucket;
 use crate::rt::{Broadcast, Ended, Pool, Stop, StopReport, clock};
-use crate::store::{self, Disk, RealDisk, ShareFolders};
-use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Printable, Query, limits};
-
-/// Threads that scan, hash and verify whole files.
-const WORKERS: usize = 2;
+use crate::store;
+use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Query, limits};
 
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
-    addr: SocketAddr,
-    started_at: Instant,
-    context: Arc<Context>,
-    pool: Pool,
-    first_scan: Receiver<ScanSummary>,
-    known_names: KnownNames,
-    wait_for_tracker: bool,
+    pub(super) addr: SocketAddr,
+    pub(super) started_at: Instant,
+    pub(super) context: Arc<Context>,
+    pub(super) events: Broadcast,
+    pub(super) jobs: Jobs,
+    /// Publishes what becomes of the jobs.
+    pub(super) _published: Watching,
+    pub(super) stats: Arc<Mutex<NodeStats>>,
+    /// Every byte that is sent of a file is paid from it.
+    pub(super) upload_rate: Arc<TokenBucket>,
+    pub(super) pool: Pool,
+    pub(super) first_scan: Receiver<ScanSummary>,
+    pub(super) known_names: KnownNames,
+    pub(super) wait_for_tracker: bool,
     /// The empty directory of its parts goes with it.
-    leaves_no_trace: bool,
-    running: Running,
+    pub(super) leaves_no_trace: bool,
+    pub(super) running: Running,
 }
 
 impl Node {
-    /// Binds, takes the share, starts the threads. Does not wait for the tracker or the scan. A
-    /// [`Membership::Guest`] does neither bind nor lock nor scan.
-    ///
-    /// # Errors
-    /// [`StartError`]; nothing is left running then.
-    pub fn start(config: NodeConfig) -> Result<Node, StartError> {
-        Node::start_on(config, Arc::new(RealDisk))
-    }
-
-    /// [`Node::start`] with the disk operations of downloads on `disk`.
-    ///
-    /// # Errors
-    /// [`StartError`]; nothing is left running then.
-    pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
-        let bind = SocketAddr::new(config.ip, config.port);
-        let is_member = config.membership == Membership::Member;
-        let has_own_folder = !is_member && config.membership != Membership::Guest(GuestFolder::Nowhere);
-        let save_dir = config.save_dir.as_deref();
-        let (folders, listener) = match &config.membership {
-            Membership::Member => {
-                let folders = ShareFolders::open(&config.share, config.layout, save_dir, disk)?;
-                (folders, Some(Arc::new(listen(bind).map_err(|error| listen_error(bind, &error))?)))
-            }
-            Membership::Guest(folder) => {
-                let visited = match folder {
-                    GuestFolder::Nowhere => ShareFolders::nowhere(disk),
-                    GuestFolder::Share => ShareFolders::visit(&config.share, disk),
-                    GuestFolder::File(name) => ShareFolders::visit_file(&config.share, name.clone(), disk),
-                };
-                (visited?, None)
-            }
-        };
-        let folders = Arc::new(folders);
-        let addr = listener.as_ref().map_or(Ok(bind), |listener| listener.local_addr())?;
-        let me = SocketAddr::new(config.ip, addr.port());
-        let latencies = Latencies::new(me, config.default_latency, &config.latency)
-            .map_err(|error| StartError::Latency { path: error.path, why: error.why })?;
-
-        let state = Arc::new(NodeState::new(NodeId(SmallRng::from_os_rng().random()), config.traits()));
-        let running = Running::new()?;
-        let threads = &running.threads;
-
-        let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, threads, &running.rest)?;
-        let news = tracker_events::hear(Arc::clone(&state), config.events.clone());
-        let client_config = TrackerClientConfig {
-            tracker: config.tracker,
-            node: state.node,
-            ip: config.ip,
-            port: addr.port(),
-            advertise: config.advertise,
-            heartbeat: config.heartbeat.filter(|_| is_member),
-            registers: is_member,
-        };
-        let catalog = Arc::clone(&state);
-        let nonce = Arc::clone(&state.nonce);
-        let discovery =
-            TrackerClient::start(client_config, catalog, nonce, news, threads, &running.announce)?;
-
-        let (to_core, core_events) = bounded(indexer::EVENTS_MAX);
-        let (first_scan_sender, first_scan) = bounded(1);
-        if !is_member {
-            // There is nothing to wait for.
-            let _has_room = first_scan_sender.try_send(ScanSummary::default());
-        }
-        let core = Indexer::new(IndexerParts {
-            state: Arc::clone(&state),
-            folders: Arc::clone(&folders),
-            discovery: Arc::new(discovery.clone()),
-            pool: pool.clone(),
-            feed: config.events.clone(),
-            events: (to_core.clone(), core_events),
-            first_scan: is_member.then_some(first_scan_sender),
-            stop: running.rest.clone(),
-        });
-        threads.spawn("core", move || core.run())?;
-
-        let upload_rate = Arc::new(TokenBucket::new(config.max_upload));
-        if let Some(listener) = listener {
-            let upload =
-                Upload { state: Arc::clone(&state), folders: Arc::clone(&folders), core: to_core.clone() };
-            running.serve_peers(listener, &upload, &upload_rate)?;
-        }
-
-        let known_names = KnownNames::new(Arc::clone(&state));
-        let context = Arc::new(Context {
-            ip: config.ip,
-            endpoint: config.advertise.unwrap_or(me),
-            state,
-            folders,
-            discovery,
-            core: to_core,
-            latencies: Mutex::new(Arc::new(latencies)),
-            emulate_latency: config.emulate_latency,
-            load_weight: config.load_weight,
-            retries: config.retries,
-            upload_rate,
-            turns: DownloadSlots::default(),
-            jobs: Jobs::start(config.events.clone(), threads, &running.commands)?,
-            events: config.events,
-            tally: Mutex::default(),
-        });
-        if is_member {
-            resume::tidy_up(&context);
-        }
-        if config.resume && is_member {
-            let (context, stop) = (Arc::clone(&context), running.commands.clone());
-            threads.spawn("resume", move || resume::run(&context, &stop))?;
-        }
-        if context.state.replicas.is_willing() {
-            let (context, stop) = (Arc::clone(&context), running.commands.clone());
-            threads.spawn("replicas", move || keeper::run(&context, &stop))?;
-        } else if config.accept_replicas {
-            context.warn("no replicas are kept: without heartbeats nothing is asked for".into());
-        }
-        Ok(Node {
-            addr,
-            started_at: clock::now(),
-            context,
-            pool,
-            first_scan,
-            known_names,
-            wait_for_tracker: config.wait_for_tracker,
-            leaves_no_trace: has_own_folder,
-            running,
-        })
-    }
-
     /// Where the listener is bound; a guest has none.
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -207,7 +76,7 @@ impl Node {
                 Err(error) if !self.wait_for_tracker => return Err(error.into()),
                 Err(error) => {
                     if told.as_ref() != Some(&error) {
-                        self.context.warn(format!("{error}; it is tried again"));
+                        self.context.notices.warn(format!("{error}; it is tried again"));
                         told = Some(error);
                     }
                     if cancel.wait_until(clock::now() + limits::ms(limits::RECONNECT_JITTER_MS)) {
@@ -227,8 +96,7 @@ impl Node {
     /// # Errors
     /// [`CommandError::Share`], [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
     pub fn update_list(&self, cancel: &Stop) -> Result<ScanSummary, CommandError> {
-        let scanned = self.context.ask_core(indexer::Event::Rescan, cancel)?;
-        let summary = scanned.map_err(|why| CommandError::Share(Printable(&why).to_string()))?;
+        let summary = self.context.indexer.rescan(cancel)?;
         let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
         self.context.discovery.publish_now(deadline, cancel)?;
         self.context.state.replicas.look_again();
@@ -240,12 +108,17 @@ impl Node {
     /// # Errors
     /// [`CommandError`]; `NoneAnswered` if holders are known and not one answered.
     pub fn find(&self, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
-        search::search(&self.context, query, cancel)
+        let began = clock::now();
+        let report = search::find(&self.context, query, cancel)?;
+        let took = clock::now().saturating_duration_since(began);
+        self.stats.lock().found(took);
+        self.events.tell(events::searched(query, &report, took));
+        Ok(report)
     }
 
     /// What happens at this node.
     pub fn events(&self) -> &Broadcast {
-        &self.context.events
+        &self.events
     }
 
     /// Downloads a file, on this thread, to where downloads are placed.
@@ -258,7 +131,7 @@ impl Node {
         cancel: &Stop,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Downloaded, DownloadError> {
-        self.context.jobs.run(&self.context, request, cancel, progress)
+        self.jobs.run(request, cancel, progress)
     }
 
     /// Has a file downloaded into the share with nobody waiting; [`Node::watch`] tells of it.
@@ -266,13 +139,13 @@ impl Node {
     /// # Errors
     /// [`JobError::TooMany`].
     pub fn start_download(&self, request: DownloadRequest) -> Result<JobId, JobError> {
-        self.context.jobs.start_download(&self.context, request)
+        self.jobs.start_download(request)
     }
 
     /// Every download of this node, the oldest first; of those that have ended the last
     /// [`limits::JOBS_ENDED_MAX`].
     pub fn jobs(&self) -> Vec<Job> {
-        self.context.jobs.all()
+        self.jobs.all()
     }
 
     /// Stops a download for now, whoever asked for it. What was fetched is kept.
@@ -280,7 +153,7 @@ impl Node {
     /// # Errors
     /// [`JobError`].
     pub fn pause(&self, id: JobId) -> Result<(), JobError> {
-        self.context.jobs.pause(&self.context, id)
+        self.jobs.pause(id)
     }
 
     /// Has a paused download go on.
@@ -288,7 +161,7 @@ impl Node {
     /// # Errors
     /// [`JobError`]; `Pausing` while it has not stopped yet.
     pub fn resume(&self, id: JobId) -> Result<(), JobError> {
-        self.context.jobs.resume(&self.context, id)
+        self.jobs.resume(id)
     }
 
     /// Ends a download, whoever asked for it. What was fetched is kept for the next download of the content.
@@ -296,13 +169,13 @@ impl Node {
     /// # Errors
     /// [`JobError`].
     pub fn cancel(&self, id: JobId) -> Result<(), JobError> {
-        self.context.jobs.cancel(&self.context, id)
+        self.jobs.cancel(id)
     }
 
     /// Has `watcher` told of every download until what is returned is dropped. It is called on the download's
     /// thread and must not wait.
     pub fn watch(&self, watcher: impl Fn(&JobEvent<'_>) + Send + Sync + 'static) -> Watching {
-        self.context.jobs.watch(watcher)
+        self.jobs.watch(watcher)
     }
 
     /// Has the tracker see to `copies` live copies of what `query` means, on nodes that keep replicas; 0
@@ -325,7 +198,7 @@ impl Node {
     /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by
     /// itself any more. What it has fetched stays for the next download of the same content.
     pub fn set_aside(&self, name: &FileName) {
-        resume::set_aside(&self.context, name);
+        resume::set_aside(&self.jobs, name);
     }
 
     /// The load of the node at `endpoint`.
@@ -333,7 +206,7 @@ impl Node {
     /// # Errors
     /// [`CommandError::Unreachable`] or [`CommandError::Cancelled`].
     pub fn load_of(&self, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
-        search::load_of(&self.context, endpoint, cancel)
+        probe::load_of(&self.context.peers, endpoint, cancel)
     }
 
     /// The own files that are published, by name.
@@ -386,13 +259,32 @@ impl Node {
         });
     }
 
-    pub(super) fn context(&self) -> &Arc<Context> {
-        &self.context
+    /// The own files, for other protocols.
+    pub fn shelf(&self) -> SharedFiles {
+        let Context { state, folders, indexer, discovery, .. } = &*self.context;
+        let (state, folders, indexer) = (Arc::clone(state), Arc::clone(folders), indexer.clone());
+        let upload = Upload { state, folders, indexer };
+        SharedFiles::new(upload, discovery.clone(), Arc::clone(&self.upload_rate))
+    }
+
+    /// Bytes that downloads have fetched since the start, each as often as it was fetched.
+    pub fn fetched_bytes(&self) -> u64 {
+        self.jobs.fetched_bytes()
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.context.state.node
+    }
+
+    #[cfg(test)]
+    pub(super) fn downloader(&self) -> &super::download::Downloader {
+        self.jobs.downloader()
     }
 
     /// What was found and downloaded since the start.
     pub fn tally(&self) -> NodeStats {
-        self.context.tally.lock().clone()
+        self.stats.lock().clone()
     }
 
     /// What is uploaded, for whoever shows it.
@@ -402,12 +294,12 @@ impl Node {
 
     /// The rate of all uploads together, in bytes per second; `None`: no limit.
     pub fn max_upload(&self) -> Option<u64> {
-        self.context.upload_rate.rate_bytes_per_s()
+        self.upload_rate.rate_bytes_per_s()
     }
 
     /// Changes that rate, for what is being sent too.
     pub fn set_max_upload(&self, rate_bytes_per_s: Option<u64>) {
-        self.context.upload_rate.set_rate(rate_bytes_per_s);
+        self.upload_rate.set_rate(rate_bytes_per_s);
     }
 
     /// Delivers each thread that ends; one that ends before `stop` is a fault.
@@ -432,20 +324,10 @@ impl Node {
     }
 }
 
-fn listen_error(addr: SocketAddr, error: &std::io::Error) -> StartError {
-    match error.kind() {
-        ErrorKind::AddrInUse => StartError::AddressInUse {
-            addr,
-            why: "the address is in use: stop what listens there, or choose another port".into(),
-        },
-        _ => StartError::Listen { addr, why: error.to_string() },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::Outcome;
+    use crate::node::{GuestFolder, Membership, NodeConfig, Outcome, StartError};
     use crate::tracker::{Tracker, TrackerConfig};
     use std::fs;
     use std::path::Path;

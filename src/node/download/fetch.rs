@@ -162,8 +162,8 @@ impl Fetch<'_> {
                 true => limits::SOURCES_AT_ONCE,
                 false => limits::SOURCES_AT_ONCE.min(buffers.all().div_ceil(2)),
             },
-            load_weight: self.context.load_weight,
-            retries: self.context.retries,
+            load_weight: self.context.peers.load_weight,
+            retries: self.context.peers.retries,
         }
     }
 
@@ -432,9 +432,9 @@ impl Fetch<'_> {
         let name = &self.request.name;
         match run.piece_list.take_giver() {
             Some(Giver { endpoint, is_partial: false }) => {
-                self.context.warn(format!("`{name}`: {endpoint} falsely claims an md5 for piece {piece}"));
+                self.context.notices.warn(format!("`{name}`: {endpoint} falsely claims an md5 for piece {piece}"));
             }
-            Some(Giver { endpoint, is_partial: true }) => self.context.warn(format!(
+            Some(Giver { endpoint, is_partial: true }) => self.context.notices.warn(format!(
                 "`{name}`: {endpoint}, which has a part only, gave a piece list with a false md5 for piece {piece}"
             )),
             None => {}

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::keep_replica;
 use crate::node::{DownloadError, DownloadRequest, Downloaded, Node, NodeConfig, Outcome};
 use crate::rt::Stop;
 use crate::tracker::{Tracker, TrackerConfig};
@@ -79,7 +78,7 @@ fn download(node: &Node, file: &str, force: bool) -> Result<Downloaded, Download
 fn replicate(node: &Node, file: &str) -> Result<Downloaded, DownloadError> {
     let found = node.find(&Query::Name(name(file)), &stop()).expect("found");
     let task = ReplicaTask { content: found.groups[0].key, name: name(file) };
-    let outcome = keep_replica(node.context(), &task, &stop())?;
+    let outcome = node.downloader().keep_replica(&task, &stop())?;
     Ok(Downloaded { name: task.name, key: task.content, outcome })
 }
 

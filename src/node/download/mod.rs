@@ -12,9 +12,9 @@ mod peer;
 mod piece_list;
 mod refresh;
 mod report;
-pub(super) mod resolve;
+mod resolve;
 mod search;
-pub(super) mod slots;
+mod slots;
 mod source;
 mod sources;
 mod target;
@@ -26,12 +26,12 @@ use std::sync::Arc;
 use fetch::{Fetch, FetchError, Fetched, LeftoverPieces};
 use offering::PartialAnnouncer;
 use resolve::ContentCandidates;
+use slots::DownloadSlots;
 use target::Target;
 
 use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use super::context::Context;
 use super::index::catalog::SharedFile;
-use super::index::indexer;
 use crate::logic::transfer::SourceFailure;
 use crate::rt::{Stop, clock};
 use crate::store::{Opened, Partial, PartialError, Placed};
@@ -43,6 +43,7 @@ use crate::types::{
 /// A download as it was asked for, or as one that was broken off is gone on with.
 struct DownloadTask<'a> {
     context: &'a Arc<Context>,
+    slots: &'a DownloadSlots,
     request: &'a DownloadRequest,
     /// What it is here afterwards.
     kind: FileOrigin,
@@ -51,59 +52,77 @@ struct DownloadTask<'a> {
     cancel: &'a Stop,
 }
 
-/// Runs a download to its end; what is placed is a file of `kind` then. A name that comes to mean another
-/// content meanwhile is begun anew, as often as rounds are tried again.
-pub(super) fn download(
-    context: &Arc<Context>,
-    request: &DownloadRequest,
-    kind: FileOrigin,
-    cancel: &Stop,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Downloaded, DownloadError> {
-    let job = DownloadTask { context, request, kind, only: None, cancel };
-    for _ in 0..context.retries {
-        match attempt(&job, progress) {
-            Err(Failed::Replaced(_)) => {
-                context
-                    .warn(format!("`{}` has other content at its holders now: beginning anew", request.name));
-            }
-            Err(Failed::For(error)) => return Err(error),
-            Ok(downloaded) => return Ok(downloaded),
-        }
+/// Runs the downloads of one node.
+#[derive(Debug)]
+pub(super) struct Downloader {
+    context: Arc<Context>,
+    slots: DownloadSlots,
+}
+
+impl Downloader {
+    pub(super) fn new(context: Arc<Context>) -> Downloader {
+        Downloader { context, slots: DownloadSlots::default() }
     }
-    attempt(&job, progress).map_err(Failed::into_error)
-}
 
-/// Goes on with a download of `content` that was broken off. Its part stays wanted if sources are all that is
-/// missing.
-pub(super) fn go_on(
-    context: &Arc<Context>,
-    request: &DownloadRequest,
-    content: ContentKey,
-    cancel: &Stop,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Downloaded, DownloadError> {
-    let job = DownloadTask { context, request, kind: FileOrigin::Downloaded, only: Some(content), cancel };
-    attempt(&job, progress).map_err(Failed::into_error)
-}
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
 
-/// Fetches a content that is kept for others, in one try: whoever has asked for it asks again. What was
-/// fetched stays for that.
-pub(super) fn keep_replica(
-    context: &Arc<Context>,
-    task: &ReplicaTask,
-    cancel: &Stop,
-) -> Result<Outcome, DownloadError> {
-    let name = task.name.clone();
-    let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
-    let job = DownloadTask {
-        context,
-        request: &request,
-        kind: FileOrigin::Replicated,
-        only: Some(task.content),
-        cancel,
-    };
-    attempt(&job, &mut |_| {}).map(|done| done.outcome).map_err(Failed::into_error)
+    /// Runs a download to its end. A name that comes to mean another content meanwhile is begun anew, as
+    /// often as rounds are tried again.
+    pub(super) fn download(
+        &self,
+        request: &DownloadRequest,
+        cancel: &Stop,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Downloaded, DownloadError> {
+        let job = self.task(request, FileOrigin::Downloaded, None, cancel);
+        for _ in 0..self.context.peers.retries {
+            match attempt(&job, progress) {
+                Err(Failed::Replaced(_)) => {
+                    let text =
+                        format!("`{}` has other content at its holders now: beginning anew", request.name);
+                    self.context.notices.warn(text);
+                }
+                Err(Failed::For(error)) => return Err(error),
+                Ok(downloaded) => return Ok(downloaded),
+            }
+        }
+        attempt(&job, progress).map_err(Failed::into_error)
+    }
+
+    /// Goes on with a download of `content` that was broken off. Its part stays wanted if sources are all
+    /// that is missing.
+    pub(super) fn resume(
+        &self,
+        request: &DownloadRequest,
+        content: ContentKey,
+        cancel: &Stop,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Downloaded, DownloadError> {
+        let job = self.task(request, FileOrigin::Downloaded, Some(content), cancel);
+        attempt(&job, progress).map_err(Failed::into_error)
+    }
+
+    /// Fetches a content that is kept for others, in one try: whoever has asked for it asks again. What was
+    /// fetched stays for that.
+    pub(super) fn keep_replica(&self, task: &ReplicaTask, cancel: &Stop) -> Result<Outcome, DownloadError> {
+        let name = task.name.clone();
+        let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
+        let job = self.task(&request, FileOrigin::Replicated, Some(task.content), cancel);
+        attempt(&job, &mut |_| {}).map(|done| done.outcome).map_err(Failed::into_error)
+    }
+
+    fn task<'a>(
+        &'a self,
+        request: &'a DownloadRequest,
+        kind: FileOrigin,
+        only: Option<ContentKey>,
+        cancel: &'a Stop,
+    ) -> DownloadTask<'a> {
+        let Downloader { context, slots } = self;
+        DownloadTask { context, slots, request, kind, only, cancel }
+    }
 }
 
 /// Why one attempt has failed.
@@ -200,7 +219,7 @@ fn one_content(
     let ranking = search::ranking(context, &candidates.live, &parts);
     progress(Progress::Ranked { key: content, ranking: ranking.clone() });
 
-    let turn = context.turns.take(content, cancel, &mut || progress(Progress::Waiting))?;
+    let turn = job.slots.take(content, cancel, &mut || progress(Progress::Waiting))?;
     if turn.has_waited
         && target
             .own(context, cancel)?
@@ -351,7 +370,7 @@ fn name_liars(context: &Context, name: &FileName, claims: &[Claim], md5: Md5Dige
     for Claim { endpoint, md5: claimed, .. } in
         claims.iter().filter(|claim| claim.md5 != md5 && !claim.is_passed_on)
     {
-        context.warn(format!("`{name}` has md5 {md5}; {endpoint} falsely claims {claimed}"));
+        context.notices.warn(format!("`{name}` has md5 {md5}; {endpoint} falsely claims {claimed}"));
     }
 }
 
@@ -398,10 +417,10 @@ fn offer(
                     .map(|claim| (claim.endpoint, claim.md5))
                     .collect(),
             };
-            context.tell_core(|reply| indexer::Event::Placed { file, reply })
+            context.indexer.add_placed(file)
         }
         // The piece list that came along was false; serving needs a true one.
-        None => context.own_file(name, cancel).map(drop),
+        None => context.indexer.checked_file(name, cancel).map(drop),
     };
     if known.is_err() {
         // We are being stopped, or it was to be hashed first. The file is in place and the next scan finds
@@ -410,7 +429,7 @@ fn offer(
     }
     let deadline = clock::now() + limits::ms(limits::OFFER_WAIT_MS);
     if let Err(error) = context.discovery.publish_now(deadline, cancel) {
-        context.warn(format!("`{name}` is here and not yet offered to others: {error}"));
+        context.notices.warn(format!("`{name}` is here and not yet offered to others: {error}"));
     }
 }
 

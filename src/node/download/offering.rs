@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::node::context::Context;
-use crate::node::index::indexer;
 use crate::store::{FileStamp, Partial};
 use crate::types::{ContentKey, FileEntry, FileName, Holding, Manifest, Md5Digest, Md5Origin, limits};
 
@@ -73,7 +72,7 @@ impl PartialAnnouncer {
                 holding: Holding::Pieces(has),
                 attributes: Vec::new(),
             };
-            let _core_has_ended = self.context.core.send(indexer::Event::Partial(entry));
+            self.context.indexer.set_partial(entry);
         }
     }
 
@@ -91,7 +90,7 @@ impl Drop for PartialAnnouncer {
             let part = self.context.state.partials.lock().end(&self.content);
             // The file is closed here, where nobody waits for the lock.
             drop(part);
-            let _core_has_ended = self.context.core.send(indexer::Event::PartialEnded(self.content));
+            self.context.indexer.end_partial(self.content);
         }
     }
 }

@@ -65,8 +65,8 @@ impl SourceError {
 
 impl Asker {
     pub(super) fn new(context: &Context, content: ContentKey) -> Asker {
-        let emulated = context.emulate_latency.then(|| Arc::clone(&context.latencies.lock()));
-        Asker { node: context.state.node, content, bind: context.ip, emulated }
+        let peers = &context.peers;
+        Asker { node: peers.node, content, bind: peers.ip, emulated: peers.emulated() }
     }
 
     pub(super) fn connect(&self, endpoint: SocketAddr, stop: &Stop) -> Result<Client, SourceError> {

@@ -7,7 +7,8 @@ use crate::logic::backoff::retry_pause;
 use crate::logic::select::{Choice, votes};
 use crate::node::api::{Attempt, CommandError, DownloadError, DownloadRequest, Progress, Variant};
 use crate::node::context::Context;
-use crate::node::find::search::{self, LiveHolder, Probed};
+use crate::node::find::probe::{LiveHolder, Probed, probe};
+use crate::node::find::search;
 use crate::node::index::catalog::SharedFile;
 use crate::rt::{Stop, clock};
 use crate::types::{Checksum, ContentKey, FileEntry, Holding, Md5Digest, Provider, Query, limits};
@@ -79,8 +80,8 @@ impl ContentCandidates {
             if only.is_none() {
                 holders.extend(under_other_names(context, &wanted, cancel)?);
             }
-            let probed = search::probe(context, holders.clone(), cancel)?;
-            probed.warn(context);
+            let probed = probe(&context.peers, holders.clone(), cancel)?;
+            probed.warn(&context.notices);
             let Probed { live, silent, .. } = probed;
             if !live.is_empty() {
                 let is_namesake = |holder: &LiveHolder| holders[..namesakes].contains(&holder.provider);
@@ -104,7 +105,7 @@ impl ContentCandidates {
             {
                 return Ok(SearchOutcome::AlreadyHere(own.entry.key()));
             }
-            if round == context.retries {
+            if round == context.peers.retries {
                 let attempts = silent.into_iter().map(|(endpoint, why)| Attempt { endpoint, why }).collect();
                 return Err(DownloadError::AllFailed {
                     name: request.name.clone(),
@@ -114,7 +115,7 @@ impl ContentCandidates {
             }
             let pause = retry_pause(round);
             round += 1;
-            progress(Progress::Retry { round, of: context.retries, pause });
+            progress(Progress::Retry { round, of: context.peers.retries, pause });
             if cancel.wait_until(clock::now() + pause) {
                 return Err(CommandError::Cancelled.into());
             }

@@ -12,7 +12,8 @@ use crate::logic::select::{Rating, rank};
 use crate::net::client::ClientError;
 use crate::node::api::CommandError;
 use crate::node::context::Context;
-use crate::node::find::search::{self, LiveHolder};
+use crate::node::find::probe::{LiveHolder, ask, probe};
+use crate::node::find::search;
 use crate::proto::decode;
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::rt::Stop;
@@ -66,12 +67,12 @@ impl Search {
             Err(CommandError::Cancelled) => return Err(CommandError::Cancelled),
             Err(error) => {
                 if self.opens_round {
-                    context.warn(format!("{error}; going on with the sources known before"));
+                    context.notices.warn(format!("{error}; going on with the sources known before"));
                 }
                 (self.known, false)
             }
         };
-        let probed = search::probe(context, providers.clone(), stop)?;
+        let probed = probe(&context.peers, providers.clone(), stop)?;
         let parts = parts(context, content, &probed.live, stop)?;
         let has_full = providers.iter().any(|one| one.entry.holding == Holding::Full);
         if is_found
@@ -158,7 +159,7 @@ pub(super) fn have(
     silence_ms: u64,
     stop: &Stop,
 ) -> Result<HeldPieces, CommandError> {
-    let told = search::ask(context, partial, &PeerRequest::Have { content }, silence_ms, stop)?;
+    let told = ask(&context.peers, partial, &PeerRequest::Have { content }, silence_ms, stop)?;
     let told = told.into_iter().map(|answer| has(content, answer.map(|answer| answer.body)));
     Ok(partial.iter().zip(told).filter_map(|(endpoint, has)| Some((*endpoint, has?))).collect())
 }
@@ -187,7 +188,7 @@ fn ranked<'a>(context: &Context, live: impl Iterator<Item = &'a LiveHolder>) -> 
     let by_endpoint: BTreeMap<SocketAddr, _> =
         live.map(|holder| (holder.candidate.endpoint, holder.candidate)).collect();
     let candidates: Vec<_> = by_endpoint.into_values().collect();
-    rank(&candidates, context.load_weight)
+    rank(&candidates, context.peers.load_weight)
 }
 
 #[cfg(test)]

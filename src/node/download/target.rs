@@ -7,7 +7,6 @@ use super::{disk_error, standing_error};
 use crate::node::api::{CommandError, DownloadError};
 use crate::node::context::Context;
 use crate::node::index::catalog::SharedFile;
-use crate::node::index::indexer;
 use crate::rt::Stop;
 use crate::store::{self, HashError, PathEntry, Share, hash_file};
 use crate::types::{FileEntry, FileName, FileOrigin};
@@ -59,7 +58,7 @@ impl Target {
         if !is_here && context.state.catalog.read().get(name).is_none() {
             return Ok(None);
         }
-        let own = context.own_file(name, cancel)?;
+        let own = context.indexer.checked_file(name, cancel)?;
         Ok(own.filter(|own| is_here && self.is_in_place(context, own) || self.can_take_over(context, own)))
     }
 
@@ -92,8 +91,10 @@ impl Target {
             racy: own.racy,
             claimants: own.claimants.clone(),
         };
-        context.inform(format!("`{}` was kept here for others: it is a file of yours now", self.name));
-        Ok(context.tell_core(|reply| indexer::Event::Placed { file, reply })?)
+        context
+            .notices
+            .inform(format!("`{}` was kept here for others: it is a file of yours now", self.name));
+        Ok(context.indexer.add_placed(file)?)
     }
 
     /// Early, before anything is fetched; placing checks the target again. With `force` a file at the target

@@ -3,53 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rand::SeedableRng;
-use rand::rngs::SmallRng;
-use rand::seq::SliceRandom;
-
-use super::latency::Latencies;
+use super::probe::{LiveHolder, Probed, probe};
 use crate::discovery::Discovery as _;
 use crate::logic::select::{Candidate, Choice, Rating, choose_content, rank, votes};
-use crate::net::client::ClientError;
-use crate::net::multi_request::{Request, Response, Timeouts, ask_all};
 use crate::node::api::{CommandError, FindReport, FoundGroup, FoundRow, ResolvedContent};
 use crate::node::context::Context;
-use crate::node::events;
-use crate::proto::decode;
-use crate::proto::peer::{PeerReply, PeerRequest};
-use crate::rt::{Stop, clock};
-use crate::types::{ContentKey, FileEntry, Geometry, Holding, Millis, NodeId, Provider, Query, limits};
-
-/// A holder that answered the load probe.
-#[derive(Debug, Clone)]
-pub(crate) struct LiveHolder {
-    pub(crate) provider: Provider,
-    pub(crate) candidate: Candidate,
-}
-
-/// What a probe round found.
-#[derive(Debug, Default)]
-pub(crate) struct Probed {
-    pub(crate) live: Vec<LiveHolder>,
-    /// Those that did not answer, and why.
-    pub(crate) silent: Vec<(SocketAddr, String)>,
-    /// How many were known, if not all of them were asked.
-    known_of_many: Option<usize>,
-}
-
-impl Probed {
-    /// Tells the user if not all holders were asked.
-    pub(crate) fn warn(&self, context: &Context) {
-        if let Some(known) = self.known_of_many {
-            let max = limits::PROBE_CANDIDATES_MAX;
-            context.warn(format!(
-                "{known} holders are known: {max} of them are asked, first those that have everything"
-            ));
-        }
-    }
-}
+use crate::node::state::NodeState;
+use crate::rt::Stop;
+use crate::types::{ContentKey, FileEntry, Geometry, Holding, Millis, Provider, Query};
 
 /// Holders according to discovery, without the own node.
 pub(crate) fn providers(
@@ -58,7 +20,7 @@ pub(crate) fn providers(
     cancel: &Stop,
 ) -> Result<Vec<Provider>, CommandError> {
     let mut providers = context.discovery.find(query, cancel)?;
-    providers.retain(|provider| provider.node != context.state.node && is_possible(provider));
+    providers.retain(|provider| provider.node != context.peers.node && is_possible(provider));
     Ok(providers)
 }
 
@@ -67,174 +29,27 @@ fn is_possible(provider: &Provider) -> bool {
     Geometry::of(provider.entry.size_bytes).count().is_some()
 }
 
-/// Asks each of `providers` how busy it is, each endpoint once for each content, at most
-/// [`limits::PROBE_CANDIDATES_MAX`].
-pub(crate) fn probe(
-    context: &Context,
-    mut providers: Vec<Provider>,
-    cancel: &Stop,
-) -> Result<Probed, CommandError> {
-    let mut probed = Probed::default();
-    if providers.len() > limits::PROBE_CANDIDATES_MAX {
-        probed.known_of_many = Some(providers.len());
-        sample(&mut providers, &mut SmallRng::from_os_rng());
-    }
-    let latencies = context.refreshed_latencies();
-    let mut asked: BTreeMap<(SocketAddr, ContentKey), usize> = BTreeMap::new();
-    let mut questions = Vec::new();
-    for provider in &providers {
-        let key = provider.entry.key();
-        asked.entry((provider.endpoint, key)).or_insert_with(|| {
-            let request = PeerRequest::Load { asker: context.state.node, content: Some(key) };
-            questions.push(question(
-                provider.endpoint,
-                &request,
-                context.emulate_latency.then_some(&latencies),
-            ));
-            questions.len() - 1
-        });
-    }
-    let answers = ask_within_patience(context, &questions, limits::PROBE_SILENCE_MS, cancel)?;
-    for provider in providers {
-        let index = asked[&(provider.endpoint, provider.entry.key())];
-        match load_from(&answers[index]) {
-            // The own node under another address.
-            Ok((node, ..)) if node == context.state.node => {}
-            Ok((node, ..)) if node != provider.node => {
-                probed.silent.push((provider.endpoint, "another node answers there".into()));
-            }
-            Ok((_, load, yours)) => {
-                let round_trip = answers[index].as_ref().map_or(Duration::ZERO, |answer| answer.round_trip);
-                let (latency, latency_origin) = latencies.of(provider.endpoint, round_trip);
-                let candidate = Candidate {
-                    endpoint: provider.endpoint,
-                    latency,
-                    latency_origin,
-                    load,
-                    yours: u32::from(yours.min(1)),
-                };
-                probed.live.push(LiveHolder { provider, candidate });
-            }
-            Err(why) => probed.silent.push((provider.endpoint, why)),
-        }
-    }
-    probed.silent.sort();
-    probed.silent.dedup();
-    Ok(probed)
-}
-
-/// Leaves [`limits::PROBE_CANDIDATES_MAX`] of them: those that have everything first, as the name means what
-/// they have, and as many more may be downloading it; else at random.
-fn sample(providers: &mut Vec<Provider>, rng: &mut SmallRng) {
-    providers.shuffle(rng);
-    providers.sort_by_key(|one| one.entry.holding != Holding::Full);
-    providers.truncate(limits::PROBE_CANDIDATES_MAX);
-}
-
-/// Asks each of `endpoints` the same, with the patience of a probe, but `silence_ms` where nobody answers;
-/// the answers in their order.
-///
-/// # Errors
-/// [`CommandError::Cancelled`], or [`CommandError::System`].
-pub(crate) fn ask(
-    context: &Context,
-    endpoints: &[SocketAddr],
-    request: &PeerRequest,
-    silence_ms: u64,
-    cancel: &Stop,
-) -> Result<Vec<Result<Response, ClientError>>, CommandError> {
-    if endpoints.is_empty() {
-        return Ok(Vec::new());
-    }
-    let latencies = Arc::clone(&context.latencies.lock());
-    let emulated = context.emulate_latency.then_some(&latencies);
-    let questions: Vec<_> = endpoints.iter().map(|endpoint| question(*endpoint, request, emulated)).collect();
-    ask_within_patience(context, &questions, silence_ms, cancel)
-}
-
-/// `emulated`: the answer is held back as these say.
-fn question(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc<Latencies>>) -> Request {
-    Request {
-        endpoint,
-        frame: request.framed(),
-        answer_max_bytes: request.reply_max_bytes(),
-        hold_back: emulated.map_or(Duration::ZERO, |latencies| latencies.emulated(endpoint)),
-    }
-}
-
-fn ask_within_patience(
-    context: &Context,
-    questions: &[Request],
-    silence_ms: u64,
-    cancel: &Stop,
-) -> Result<Vec<Result<Response, ClientError>>, CommandError> {
-    let patience =
-        Timeouts { silence: limits::ms(silence_ms), after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS) };
-    let answers = ask_all(questions, Some(context.ip), patience, cancel)
-        .map_err(|error| CommandError::System(error.to_string()))?;
-    match cancel.is_triggered() {
-        true => Err(CommandError::Cancelled),
-        false => Ok(answers),
-    }
-}
-
-/// Node id, load and `yours` of an answer to a load request.
-fn load_from(answer: &Result<Response, ClientError>) -> Result<(NodeId, u32, u8), String> {
-    let answer = answer.as_ref().map_err(|error| error.to_string())?;
-    match decode(&answer.body) {
-        Ok(PeerReply::Load { node, load, yours }) => Ok((node, load, yours)),
-        Ok(PeerReply::Refused(why)) => Err(why.to_string()),
-        Ok(_) => Err("its answer does not fit the question".into()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// The load of one node, as `getload` shows it.
-pub(crate) fn load_of(context: &Context, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
-    let request = PeerRequest::Load { asker: context.state.node, content: None };
-    let question = question(endpoint, &request, None);
-    let silence = limits::ms(limits::PROBE_SILENCE_MS);
-    let unreachable = |why: String| CommandError::Unreachable { endpoint, why };
-    let answers = ask_all(&[question], Some(context.ip), Timeouts { silence, after_first: silence }, cancel)
-        .map_err(|error| unreachable(error.to_string()))?;
-    match load_from(&answers[0]) {
-        Ok((_, load, _)) => Ok(load),
-        Err(_) if cancel.is_triggered() => Err(CommandError::Cancelled),
-        Err(why) => Err(unreachable(why)),
-    }
-}
-
-/// [`find`] for somebody, which the feed is told of.
-pub(crate) fn search(context: &Context, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
-    let began = clock::now();
-    let report = find(context, query, cancel)?;
-    let took = clock::now().saturating_duration_since(began);
-    context.tally.lock().found(took);
-    context.events.tell(events::searched(query, &report, took));
-    Ok(report)
-}
-
 /// The answer to a person's `find`.
 pub(crate) fn find(context: &Context, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
     let providers = context.discovery.find(query, cancel)?;
     let (mine, others): (Vec<_>, Vec<_>) =
-        providers.into_iter().partition(|one| one.node == context.state.node);
+        providers.into_iter().partition(|one| one.node == context.peers.node);
     // As the tracker knows us, which is surer than what we know ourselves.
-    let own_endpoint = mine.first().map_or(context.endpoint, |one| one.endpoint);
+    let own_endpoint = mine.first().map_or(context.peers.endpoint, |one| one.endpoint);
     let any_known = !others.is_empty();
-    let probed = probe(context, others, cancel)?;
-    probed.warn(context);
+    let probed = probe(&context.peers, others, cancel)?;
+    probed.warn(&context.notices);
     let Probed { live, silent, .. } = probed;
-    let own = own_entries(context, query);
+    let own = own_entries(&context.state, query);
     if live.is_empty() && own.is_empty() && any_known {
         return Err(CommandError::NoneAnswered(silent));
     }
-    Ok(report(live, own, own_endpoint, context.load_weight, silent))
+    Ok(report(live, own, own_endpoint, context.peers.load_weight, silent))
 }
 
 /// Files of the own share that fit the query.
-fn own_entries(context: &Context, query: &Query) -> Vec<Arc<FileEntry>> {
-    let catalog = context.state.catalog.read();
+fn own_entries(state: &NodeState, query: &Query) -> Vec<Arc<FileEntry>> {
+    let catalog = state.catalog.read();
     match query {
         Query::Name(name) => catalog.get(name).map(|file| Arc::clone(&file.entry)).into_iter().collect(),
         Query::Md5(md5) => catalog.entries().filter(|entry| entry.md5 == *md5).cloned().collect(),
@@ -340,7 +155,7 @@ fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{ContentId, FileName, Md5Digest, Md5Origin};
+    use crate::types::{ContentId, FileName, Md5Digest, Md5Origin, NodeId};
 
     fn provider(port: u16, holding: Holding) -> Provider {
         let entry = FileEntry {
@@ -417,24 +232,5 @@ mod tests {
             Some((2, 3)),
         );
         check(&[part(1, 1)], &[], Some((1, 1)));
-    }
-
-    #[test]
-    fn of_too_many_those_that_have_everything_are_asked_and_any_of_the_others() {
-        let max = limits::PROBE_CANDIDATES_MAX;
-        let mut rng = SmallRng::seed_from_u64(3);
-        for (full, full_asked) in [(0, 0), (1, 1), (max, max), (max + 9, max)] {
-            let parts = (0..1000).map(|port| provider(port, Holding::Pieces(1)));
-            let all: Vec<_> =
-                parts.chain((0..full as u16).map(|port| provider(1000 + port, Holding::Full))).collect();
-            let samples = [(); 2].map(|()| {
-                let mut asked = all.clone();
-                sample(&mut asked, &mut rng);
-                let of_full = asked.iter().filter(|one| one.entry.holding == Holding::Full).count();
-                assert_eq!((asked.len(), of_full), (max, full_asked));
-                asked.iter().map(|one| one.endpoint).collect::<Vec<_>>()
-            });
-            assert_ne!(samples[0], samples[1], "at random");
-        }
     }
 }

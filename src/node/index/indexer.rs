@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select};
 
 use super::catalog::SharedFile;
+use super::event::Event;
 use super::task::{Look, Task};
 use crate::discovery::Discovery;
 use crate::node::api::ScanSummary;
@@ -22,55 +23,12 @@ use crate::rt::{Broadcast, Pool, Stop, clock};
 use crate::store::ShareFolders;
 use crate::store::scan::{FoundFile, walk};
 use crate::store::share::FileStamp;
-use crate::types::{ContentKey, FileEntry, FileName, FileOrigin, Md5Digest, Md5Origin, Printable, limits};
+use crate::types::{FileEntry, FileName, FileOrigin, Md5Digest, Md5Origin, Printable, limits};
 
-/// Events that may wait for the core. Senders wait when it is full; the core waits for nobody.
-pub(crate) const EVENTS_MAX: usize = 1024;
 /// Files given to the worker pool at a time; more would only wait there.
 const IN_FLIGHT_MAX: usize = 4;
 /// While a scan goes on, what it has found is published this often.
 const PUBLISH_EVERY: Duration = Duration::from_millis(500);
-
-/// What the core is told.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// Scan the share; answer when done.
-    Rescan(Sender<Result<ScanSummary, String>>),
-    /// A walk has come across a file in the folder of that kind.
-    Found(FileOrigin, FoundFile),
-    /// A walk has come across something that it skips and a person should know.
-    Skipped(String),
-    WalkEnded(Result<(), String>),
-    /// Make the catalog right about one name, and answer with what it holds then.
-    Check {
-        name: FileName,
-        reply: Sender<Option<Arc<SharedFile>>>,
-    },
-    /// A file does not look as it did when it was hashed.
-    LookAgain {
-        name: FileName,
-    },
-    /// A worker has hashed a file, or found it as known.
-    Looked {
-        name: FileName,
-        outcome: Look,
-    },
-    /// Some pieces of a content that is being downloaded are here.
-    Partial(FileEntry),
-    /// It is being downloaded no more.
-    PartialEnded(ContentKey),
-    /// A download is in place.
-    Placed {
-        file: SharedFile,
-        reply: Sender<()>,
-    },
-    /// The MD5 of a whole file, claimed before, has been computed.
-    Md5 {
-        name: FileName,
-        stamp: FileStamp,
-        md5: Md5Digest,
-    },
-}
 
 /// How far a look at a name has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,10 @@
-//! The node's own files: scanned, hashed, and kept as a catalog.
+//! The index of the own share: the catalog, and the thread that alone changes it.
 
 pub(super) mod catalog;
-pub(super) mod indexer;
-pub(super) mod task;
+mod event;
+mod handle;
+mod indexer;
+mod task;
+
+pub(super) use handle::IndexerHandle;
+pub(super) use indexer::{Indexer, IndexerParts};

@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 
-use super::indexer::Event;
+use super::event::Event;
 use crate::rt::Stop;
 use crate::store::ShareFolders;
 use crate::store::hash::{HashError, Hashed, hash_file, whole_md5};

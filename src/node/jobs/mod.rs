@@ -24,9 +24,10 @@ use self::progress::DownloadProgress;
 use self::table::{JobTable, Next};
 use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use super::context::Context;
-use super::download;
-use crate::rt::{Broadcast, Pool, Stop, Threads, clock};
-use crate::types::{FileName, FileOrigin, limits};
+use super::download::Downloader;
+use super::stats::NodeStats;
+use crate::rt::{Pool, Stop, Threads, clock};
+use crate::types::{FileName, limits};
 
 /// One download of a node, for as long as the node runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,7 +146,8 @@ impl Drop for Watching {
     }
 }
 
-/// The jobs of one node.
+/// The jobs of one node. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Jobs {
     shared: Arc<Shared>,
     /// Runs those that nobody waits for.
@@ -153,8 +155,9 @@ pub(super) struct Jobs {
     commands: Stop,
 }
 
-#[derive(Default)]
 struct Shared {
+    downloader: Arc<Downloader>,
+    stats: Arc<Mutex<NodeStats>>,
     board: Mutex<JobTable>,
     /// Who waits, on its own thread, for a paused job to go on.
     paused: Mutex<HashMap<JobId, Sender<()>>>,
@@ -168,17 +171,35 @@ impl std::fmt::Debug for Jobs {
 }
 
 impl Jobs {
-    /// Starts the threads for those that nobody waits for; they end with `commands`. All are told of on
-    /// `feed`.
+    /// Starts the threads for those that nobody waits for; they end with `commands`. Downloads that end well
+    /// are counted in `stats`.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(super) fn start(feed: Broadcast, threads: &Threads, commands: &Stop) -> std::io::Result<Jobs> {
+    pub(super) fn start(
+        downloader: Arc<Downloader>,
+        stats: Arc<Mutex<NodeStats>>,
+        threads: &Threads,
+        commands: &Stop,
+    ) -> std::io::Result<Jobs> {
         let at_once = limits::DOWNLOADS_AT_ONCE;
         let pool = Pool::start("download", at_once, 2 * limits::JOBS_MAX, threads, commands)?;
-        let shared = Arc::new(Shared::default());
-        shared.watchers.write().push((0, Arc::new(chronicle::downloads(feed))));
-        Ok(Jobs { shared, pool, commands: commands.clone() })
+        let shared = Shared {
+            downloader,
+            stats,
+            board: Mutex::default(),
+            paused: Mutex::default(),
+            watchers: RwLock::default(),
+        };
+        Ok(Jobs { shared: Arc::new(shared), pool, commands: commands.clone() })
+    }
+
+    pub(super) fn context(&self) -> &Arc<Context> {
+        self.shared.downloader.context()
+    }
+
+    pub(super) fn downloader(&self) -> &Arc<Downloader> {
+        &self.shared.downloader
     }
 
     /// Has `watcher` told of every job until what is returned is dropped.
@@ -199,33 +220,33 @@ impl Jobs {
         self.shared.board.lock().fetched_bytes()
     }
 
-    pub(super) fn pause(&self, context: &Arc<Context>, id: JobId) -> Result<(), JobError> {
+    pub(super) fn pause(&self, id: JobId) -> Result<(), JobError> {
         let next = self.shared.board.lock().pause(id)?;
-        self.end_run(context, id, next);
+        self.end_run(id, next);
         Ok(())
     }
 
-    pub(super) fn cancel(&self, context: &Arc<Context>, id: JobId) -> Result<(), JobError> {
+    pub(super) fn cancel(&self, id: JobId) -> Result<(), JobError> {
         let next = self.shared.board.lock().cancel(id)?;
-        self.end_run(context, id, next);
+        self.end_run(id, next);
         Ok(())
     }
 
-    fn end_run(&self, context: &Context, id: JobId, next: Next) {
+    fn end_run(&self, id: JobId, next: Next) {
         if let Next::Stop(stop) = next {
             // Its thread tells the rest.
             return stop.trigger();
         }
         if let Some(job) = self.shared.job(id) {
             // A restarted node is not to go on with it.
-            resume::set_aside_records(context, &job.request.name);
+            resume::set_aside_records(self.context(), &job.request.name);
         }
         self.shared.tell_state(id);
         // Who waits for a paused job learns that it was cancelled.
         self.shared.wake(id);
     }
 
-    pub(super) fn resume(&self, context: &Arc<Context>, id: JobId) -> Result<(), JobError> {
+    pub(super) fn resume(&self, id: JobId) -> Result<(), JobError> {
         let next = self.shared.board.lock().resume(id)?;
         match next {
             Next::Run(JobSource::Asked) => {
@@ -234,7 +255,7 @@ impl Jobs {
                 Ok(())
             }
             Next::Run(JobSource::Background | JobSource::Unasked) => {
-                self.queue(context, id);
+                self.queue(id);
                 Ok(())
             }
             Next::Nothing | Next::Stop(_) => Ok(()),
@@ -242,10 +263,10 @@ impl Jobs {
     }
 
     /// Ends what goes on by itself with `name`.
-    pub(super) fn cancel_unasked(&self, context: &Arc<Context>, name: &FileName) {
+    pub(super) fn cancel_unasked(&self, name: &FileName) {
         let unasked = self.shared.board.lock().unasked(name);
         for id in unasked {
-            let _has_ended_meanwhile = self.cancel(context, id);
+            let _has_ended_meanwhile = self.cancel(id);
         }
     }
 
@@ -253,43 +274,43 @@ impl Jobs {
     ///
     /// # Errors
     /// [`JobError::TooMany`].
-    pub(super) fn start_download(
-        &self,
-        context: &Arc<Context>,
-        request: DownloadRequest,
-    ) -> Result<JobId, JobError> {
+    pub(super) fn start_download(&self, request: DownloadRequest) -> Result<JobId, JobError> {
         let id = self.shared.board.lock().add(request, JobSource::Background)?;
-        self.queue(context, id);
+        self.queue(id);
         Ok(id)
     }
 
     /// Has a thread run one more of those that nobody waits for. There are at least as many such orders in
     /// the queue as jobs that it is for: a full queue has more than there may be jobs, and those that find
     /// none do nothing.
-    fn queue(&self, context: &Arc<Context>, id: JobId) {
+    fn queue(&self, id: JobId) {
         self.shared.tell_state(id);
-        let (runs_on, commands) = (Arc::clone(context), self.commands.clone());
-        let _enough_are_there = self.pool.try_run(move || runs_on.jobs.run_next(&runs_on, &commands));
+        self.run_next_on_pool();
+    }
+
+    fn run_next_on_pool(&self) {
+        let jobs = self.clone();
+        let _enough_are_there = self.pool.try_run(move || jobs.run_next());
     }
 
     /// Runs the oldest job that nobody waits for, if there is one.
-    fn run_next(&self, context: &Arc<Context>, commands: &Stop) {
+    fn run_next(&self) {
+        let commands = &self.commands;
         let Ok(stop) = commands.child() else {
             // Out of descriptors: those that end give theirs back.
             let patience = limits::ms(limits::RECONNECT_JITTER_MS);
             if !commands.wait_until(clock::now() + patience) {
-                let (runs_on, again) = (Arc::clone(context), commands.clone());
-                let _enough_are_there = self.pool.try_run(move || runs_on.jobs.run_next(&runs_on, &again));
+                self.run_next_on_pool();
             }
             return;
         };
         let Some((id, request)) = self.shared.board.lock().begin_next(&stop) else { return };
         let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(Progress)| {
-            download::download(context, request, FileOrigin::Downloaded, stop, progress)
+            self.shared.downloader.download(request, stop, progress)
         };
         let run = Run { id, request, stop, cancel: commands };
         // What came of it stands on the board.
-        let _told = self.run_begun(context, run, job, &mut |_| {}, |_| false);
+        let _told = self.run_begun(run, job, &mut |_| {}, |_| false);
     }
 
     /// Runs a download on this thread to its end, pauses included.
@@ -298,7 +319,6 @@ impl Jobs {
     /// [`DownloadError`].
     pub(super) fn run(
         &self,
-        context: &Arc<Context>,
         request: &DownloadRequest,
         cancel: &Stop,
         progress: &mut dyn FnMut(Progress),
@@ -309,9 +329,9 @@ impl Jobs {
         let _forgotten = Forget { shared: &self.shared, id };
         loop {
             let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(Progress)| {
-                download::download(context, request, FileOrigin::Downloaded, stop, progress)
+                self.shared.downloader.download(request, stop, progress)
             };
-            match self.run_once(context, id, cancel, job, progress, |_| false) {
+            match self.run_once(id, cancel, job, progress, |_| false) {
                 Some(result) => return result,
                 None => self.wait_until_resumed(id, &woken, cancel)?,
             }
@@ -351,7 +371,6 @@ impl Jobs {
     /// run. A failure that `again` says will be tried again leaves it queued.
     pub(super) fn run_once(
         &self,
-        context: &Arc<Context>,
         id: JobId,
         cancel: &Stop,
         job: impl FnOnce(&DownloadRequest, &Stop, &mut dyn FnMut(Progress)) -> Result<Downloaded, DownloadError>,
@@ -368,12 +387,11 @@ impl Jobs {
             }
         };
         let request = self.shared.board.lock().begin(id, &stop)?;
-        self.run_begun(context, Run { id, request, stop, cancel }, job, progress, again)
+        self.run_begun(Run { id, request, stop, cancel }, job, progress, again)
     }
 
     fn run_begun(
         &self,
-        context: &Arc<Context>,
         run: Run<'_>,
         job: impl FnOnce(&DownloadRequest, &Stop, &mut dyn FnMut(Progress)) -> Result<Downloaded, DownloadError>,
         progress: &mut dyn FnMut(Progress),
@@ -390,14 +408,14 @@ impl Jobs {
         });
         if let Ok(Downloaded { key, outcome: Outcome::Fetched { .. }, .. }) = &result {
             let took = clock::now().saturating_duration_since(began);
-            context.tally.lock().downloaded(key.size_bytes, took);
+            shared.stats.lock().downloaded(key.size_bytes, took);
         }
         let is_wished = stop.is_triggered() && !cancel.is_triggered();
         let again = result.as_ref().is_err_and(again);
         let state = shared.board.lock().end(id, &result, again);
         if is_wished && matches!(state, JobState::Paused | JobState::Cancelled) {
             // The download may have written its record again since this was wished.
-            resume::set_aside_records(context, &request.name);
+            resume::set_aside_records(self.context(), &request.name);
         }
         shared.tell(&JobEvent { id, request: &request, origin, what: What::State(&state) });
         (state != JobState::Paused).then_some(result)

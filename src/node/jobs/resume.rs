@@ -6,13 +6,11 @@
 //! asks for it again, and what there is of it is used then.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::{JobId, JobSource};
+use super::{JobId, JobSource, Jobs};
 use crate::node::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use crate::node::context::Context;
-use crate::node::download;
 use crate::rt::{Stop, clock};
 use crate::store::{self, Partial, Record};
 use crate::types::{ContentKey, FileName};
@@ -27,17 +25,18 @@ pub(crate) fn tidy_up(context: &Context) {
             continue;
         }
         let (parts, mib) = (swept.parts, swept.allocated_bytes >> 20);
-        context.inform(format!(
+        context.notices.inform(format!(
             "unfinished downloads in .nearpeer: {parts}, {mib} MiB; the next `download` of each goes on"
         ));
     }
 }
 
 /// Goes on until nothing is unfinished, then waits for `stop`, as a thread of a node does not end before.
-pub(crate) fn run(context: &Arc<Context>, stop: &Stop) {
+pub(crate) fn run(jobs: &Jobs, stop: &Stop) {
+    let context = jobs.context();
     let mut pause = FIRST_PAUSE;
     let mut told: HashMap<FileName, String> = HashMap::new();
-    let mut jobs: HashMap<ContentKey, JobId> = HashMap::new();
+    let mut ids: HashMap<ContentKey, JobId> = HashMap::new();
     while !stop.is_triggered() {
         let unfinished = store::unfinished(&context.folders.downloads());
         if unfinished.is_empty() {
@@ -45,25 +44,25 @@ pub(crate) fn run(context: &Arc<Context>, stop: &Stop) {
         }
         for (name, key) in unfinished {
             let is_news = !told.contains_key(&name);
-            let Some(id) = job_of(context, &mut jobs, &name, key) else { continue };
-            let why = match go_on(context, id, &name, key, stop, is_news) {
+            let Some(id) = job_of(jobs, &mut ids, &name, key) else { continue };
+            let why = match go_on(jobs, id, &name, key, stop, is_news) {
                 None | Some(Err(DownloadError::Command(CommandError::Cancelled))) => continue,
                 Some(Ok(done)) => {
-                    context.inform(complete(&done));
+                    context.notices.inform(complete(&done));
                     continue;
                 }
                 Some(Err(error)) => {
                     if !may_go_better_later(&error) {
                         store::set_aside(&context.folders.downloads(), key);
-                        context
-                            .warn(format!("`{name}` is unfinished and left to the next `download`: {error}"));
+                        let text = format!("`{name}` is unfinished and left to the next `download`: {error}");
+                        context.notices.warn(text);
                         continue;
                     }
                     error.to_string()
                 }
             };
             if told.get(&name) != Some(&why) {
-                context.warn(format!("`{name}` is unfinished, and tried again by itself: {why}"));
+                context.notices.warn(format!("`{name}` is unfinished, and tried again by itself: {why}"));
                 told.insert(name, why);
             }
         }
@@ -77,34 +76,36 @@ pub(crate) fn run(context: &Arc<Context>, stop: &Stop) {
 /// The job of an unfinished download: a new one the first time. `None`: it is not to be gone on with any
 /// more.
 fn job_of(
-    context: &Context,
-    jobs: &mut HashMap<ContentKey, JobId>,
+    jobs: &Jobs,
+    ids: &mut HashMap<ContentKey, JobId>,
     name: &FileName,
     key: ContentKey,
 ) -> Option<JobId> {
-    if let Some(id) = jobs.get(&key) {
+    if let Some(id) = ids.get(&key) {
         return Some(*id);
     }
-    let record = store::wanted(&context.folders.downloads(), key).filter(|record| record.name == *name)?;
-    let id = context.jobs.add(request(record), JobSource::Unasked).ok()?;
-    jobs.insert(key, id);
+    let record =
+        store::wanted(&jobs.context().folders.downloads(), key).filter(|record| record.name == *name)?;
+    let id = jobs.add(request(record), JobSource::Unasked).ok()?;
+    ids.insert(key, id);
     Some(id)
 }
 
 /// Goes on with one download; `None` if it is not to be gone on with any more, as others may have run for
 /// hours since it was listed.
 fn go_on(
-    context: &Arc<Context>,
+    jobs: &Jobs,
     id: JobId,
     name: &FileName,
     key: ContentKey,
     stop: &Stop,
     is_news: bool,
 ) -> Option<Result<Downloaded, DownloadError>> {
+    let context = jobs.context();
     let mut progress = |event| {
         if let (Progress::Resumed { marked_bytes }, true) = (event, is_news) {
             let mib = marked_bytes >> 20;
-            context.inform(format!("going on with `{name}`: {mib} MiB of it are here"));
+            context.notices.inform(format!("going on with `{name}`: {mib} MiB of it are here"));
         }
     };
     // The record is read once the job runs: whoever sets it aside renames the record first and ends the job
@@ -115,10 +116,10 @@ fn go_on(
     )
     .filter(|record| record.name == *name)
     {
-        Some(record) => download::go_on(context, &request(record), key, cancel, progress),
+        Some(record) => jobs.downloader().resume(&request(record), key, cancel, progress),
         None => Err(CommandError::Cancelled.into()),
     };
-    let done = context.jobs.run_once(context, id, stop, job, &mut progress, may_go_better_later)?;
+    let done = jobs.run_once(id, stop, job, &mut progress, may_go_better_later)?;
     if let Ok(Downloaded { outcome: Outcome::AlreadyHere, .. }) = &done
         && let Ok(left) = Partial::open(&context.folders.downloads(), key)
     {
@@ -159,9 +160,9 @@ fn complete(done: &Downloaded) -> String {
 }
 
 /// See [`crate::node::Node::set_aside`].
-pub(crate) fn set_aside(context: &Arc<Context>, name: &FileName) {
-    set_aside_records(context, name);
-    context.jobs.cancel_unasked(context, name);
+pub(crate) fn set_aside(jobs: &Jobs, name: &FileName) {
+    set_aside_records(jobs.context(), name);
+    jobs.cancel_unasked(name);
 }
 
 /// Has a restarted node let the downloads of `name` be.

@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -17,8 +16,7 @@ use parking_lot::Mutex;
 use crate::discovery::ReplicaCapacity;
 use crate::node::api::{CommandError, DownloadError, Outcome};
 use crate::node::context::Context;
-use crate::node::download;
-use crate::node::index::indexer;
+use crate::node::download::Downloader;
 use crate::rt::{Stop, clock};
 use crate::store::{self, Usage};
 use crate::types::{FileOrigin, ReplicaTask, limits};
@@ -145,10 +143,11 @@ impl Replicas {
 }
 
 /// Fetches what the tracker asks for until stopped.
-pub(crate) fn run(context: &Arc<Context>, stop: &Stop) {
+pub(crate) fn run(downloader: &Downloader, stop: &Stop) {
+    let context = downloader.context();
     let replicas = &context.state.replicas;
     // What is here must be published before anything is asked for, or the tracker might ask for it.
-    if context.ask_core(indexer::Event::Rescan, stop).is_err() {
+    if context.indexer.rescan(stop) == Err(CommandError::Cancelled) {
         return stopped(stop);
     }
     replicas.measured(measure(context, stop));
@@ -160,7 +159,7 @@ pub(crate) fn run(context: &Arc<Context>, stop: &Stop) {
         let Some(task) = replicas.first() else {
             if kept > 0 {
                 let text = format!("{kept} more files, {kept_bytes} bytes, are kept here for others");
-                context.inform(text);
+                context.notices.inform(text);
                 (kept, kept_bytes) = (0, 0);
             }
             context.discovery.take_tasks();
@@ -169,7 +168,7 @@ pub(crate) fn run(context: &Arc<Context>, stop: &Stop) {
                 recv(stop.receiver()) -> _ => return,
             }
         };
-        match download::keep_replica(context, &task, stop) {
+        match downloader.keep_replica(&task, stop) {
             Ok(Outcome::Fetched { .. }) => {
                 kept += 1;
                 kept_bytes = kept_bytes.saturating_add(task.content.size_bytes);
@@ -178,7 +177,7 @@ pub(crate) fn run(context: &Arc<Context>, stop: &Stop) {
             Ok(Outcome::AlreadyHere) => replicas.done(false),
             Err(DownloadError::Command(CommandError::Cancelled)) if stop.is_triggered() => return,
             Err(error) => {
-                context.warn(format!("no copy of `{}` is kept here for others: {error}", task.name));
+                context.notices.warn(format!("no copy of `{}` is kept here for others: {error}", task.name));
                 replicas.failed(measure(context, stop));
                 // What fails at once must not fail again and again without end.
                 if stop.wait_until(clock::now() + AFTER_FAILURE) {
@@ -211,7 +210,9 @@ fn measure(context: &Context, stop: &Stop) -> Usage {
     });
     usage.unwrap_or_else(|error| {
         if error.kind() != ErrorKind::Interrupted {
-            context.warn(format!("nothing more is kept here for others: the room cannot be told: {error}"));
+            context
+                .notices
+                .warn(format!("nothing more is kept here for others: the room cannot be told: {error}"));
         }
         Usage { used_bytes: u64::MAX, parts_bytes: 0, free_bytes: 0 }
     })

@@ -13,8 +13,6 @@ use super::upload::Upload;
 use crate::discovery::TrackerClient;
 use crate::net::TokenBucket;
 use crate::node::api::OwnFile;
-use crate::node::context::Context;
-use crate::node::handle::Node;
 use crate::node::index::catalog::SharedFile;
 use crate::node::state::NodeState;
 use crate::proto::peer::PeerRefusal;
@@ -45,26 +43,11 @@ pub struct UploadGuard {
     open: OpenSharedFile,
 }
 
-impl Node {
-    /// The own files, for other protocols.
-    pub fn shelf(&self) -> SharedFiles {
-        let Context { state, folders, core, upload_rate, discovery, .. } = &**self.context();
-        let upload = Upload { state: Arc::clone(state), folders: Arc::clone(folders), core: core.clone() };
-        SharedFiles { upload, discovery: discovery.clone(), rate: Arc::clone(upload_rate) }
-    }
-
-    /// Bytes that downloads have fetched since the start, each as often as it was fetched.
-    pub fn fetched_bytes(&self) -> u64 {
-        self.context().jobs.fetched_bytes()
-    }
-
-    /// This node's id.
-    pub fn id(&self) -> NodeId {
-        self.context().state.node
-    }
-}
-
 impl SharedFiles {
+    pub(crate) fn new(upload: Upload, discovery: TrackerClient, rate: Arc<TokenBucket>) -> SharedFiles {
+        SharedFiles { upload, discovery, rate }
+    }
+
     /// What pays for every byte that is sent of a file.
     pub fn rate(&self) -> &Arc<TokenBucket> {
         &self.rate

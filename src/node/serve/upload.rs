@@ -10,12 +10,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::Sender;
-
 use crate::net::{Closed, ConnActions, ConnId, DetachedConn, NextRead, Service};
 use crate::node::api::Uploads;
+use crate::node::index::IndexerHandle;
 use crate::node::index::catalog::SharedFile;
-use crate::node::index::indexer;
 use crate::node::state::NodeState;
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::proto::{Decoder, FrameError, decode};
@@ -50,7 +48,7 @@ pub(crate) enum Event {
 pub(crate) struct Upload {
     pub(crate) state: Arc<NodeState>,
     pub(crate) folders: Arc<ShareFolders>,
-    pub(crate) core: Sender<indexer::Event>,
+    pub(crate) indexer: IndexerHandle,
 }
 
 /// What an upload connection is busy with.
@@ -159,9 +157,9 @@ impl Upload {
         }
     }
 
-    /// Has the core compare the file with the catalog. A full queue means that it is busy doing such things.
+    /// Has the indexer compare the file with the catalog.
     fn look_again(&self, source: &SharedFile) {
-        let _core_is_busy = self.core.try_send(indexer::Event::LookAgain { name: source.entry.name.clone() });
+        self.indexer.look_again(source.entry.name.clone());
     }
 
     fn answer(

@@ -1,0 +1,23 @@
+//! Notices: texts for the user about what happens in a node, published as events.
+
+use crate::proto::event::Event;
+use crate::rt::Broadcast;
+
+/// Publishes notices. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Notices(Broadcast);
+
+impl Notices {
+    pub(crate) fn new(events: Broadcast) -> Notices {
+        Notices(events)
+    }
+
+    /// Something is wrong, and the node runs on.
+    pub(crate) fn warn(&self, text: String) {
+        self.0.tell(Event::warning(text));
+    }
+
+    pub(crate) fn inform(&self, text: String) {
+        self.0.tell(Event::info(text));
+    }
+}

@@ -1,0 +1,254 @@
+//! The start of a node: one function for each group of threads.
+//!
+//! A start that fails halfway leaves nothing behind: what was started ends when [`Running`] is dropped.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, bounded};
+use parking_lot::Mutex;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::api::{GuestFolder, Membership, NodeConfig, ScanSummary, StartError};
+use super::completion_names::KnownNames;
+use super::context::Context;
+use super::download::Downloader;
+use super::find::latency::Latencies;
+use super::find::peers::Peers;
+use super::handle::Node;
+use super::index::{Indexer, IndexerHandle, IndexerParts};
+use super::jobs::{Jobs, chronicle, resume};
+use super::notices::Notices;
+use super::replicas::keeper;
+use super::running::Running;
+use super::serve::upload::Upload;
+use super::state::NodeState;
+use super::tracker_events;
+use crate::discovery::{TrackerClient, TrackerClientConfig};
+use crate::net::{TokenBucket, listen};
+use crate::rt::{Pool, clock};
+use crate::store::{Disk, RealDisk, ShareFolders};
+use crate::types::{NodeId, limits};
+
+/// Threads that scan, hash and verify whole files.
+const WORKERS: usize = 2;
+
+impl Node {
+    /// Binds, takes the share, starts the threads. Does not wait for the tracker or the scan. A
+    /// [`Membership::Guest`] does neither bind nor lock nor scan.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(config: NodeConfig) -> Result<Node, StartError> {
+        Node::start_on(config, Arc::new(RealDisk))
+    }
+
+    /// [`Node::start`] with the disk operations of downloads on `disk`.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
+        let (folders, listener) = open(&config, disk)?;
+        let bind = SocketAddr::new(config.ip, config.port);
+        let addr = listener.as_ref().map_or(Ok(bind), |listener| listener.local_addr())?;
+        let own_addr = SocketAddr::new(config.ip, addr.port());
+        let latencies = Latencies::new(own_addr, config.default_latency, &config.latency)
+            .map_err(|error| StartError::Latency { path: error.path, why: error.why })?;
+        let state = NodeState::new(NodeId(SmallRng::from_os_rng().random()), config.traits());
+        let running = Running::new()?;
+        let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, &running.threads, &running.rest)?;
+        let notices = Notices::new(config.events.clone());
+        let start =
+            Start { folders: Arc::new(folders), state: Arc::new(state), config, running, pool, notices };
+
+        let discovery = start.announce(addr.port())?;
+        let (indexer, first_scan) = start.indexer(&discovery)?;
+        let upload_rate = Arc::new(TokenBucket::new(start.config.max_upload));
+        if let Some(listener) = listener {
+            start.fronts(listener, &indexer, &upload_rate)?;
+        }
+        let context = Arc::new(Context {
+            state: Arc::clone(&start.state),
+            folders: Arc::clone(&start.folders),
+            discovery,
+            indexer,
+            peers: start.peers(own_addr, latencies),
+            notices: start.notices.clone(),
+        });
+        let stats = Arc::default();
+        let downloader = Arc::new(Downloader::new(Arc::clone(&context)));
+        let jobs = Jobs::start(
+            Arc::clone(&downloader),
+            Arc::clone(&stats),
+            &start.running.threads,
+            &start.running.commands,
+        )?;
+        let published = jobs.watch(chronicle::downloads(start.config.events.clone()));
+        start.resume(&jobs)?;
+        start.replicas(downloader)?;
+
+        let Start { config, state, running, pool, .. } = start;
+        Ok(Node {
+            addr,
+            started_at: clock::now(),
+            context,
+            events: config.events,
+            jobs,
+            _published: published,
+            stats,
+            upload_rate,
+            pool,
+            first_scan,
+            known_names: KnownNames::new(state),
+            wait_for_tracker: config.wait_for_tracker,
+            leaves_no_trace: matches!(
+                config.membership,
+                Membership::Guest(GuestFolder::Share | GuestFolder::File(_))
+            ),
+            running,
+        })
+    }
+}
+
+/// Opens the directories, and binds the listener of a member.
+fn open(
+    config: &NodeConfig,
+    disk: Arc<dyn Disk>,
+) -> Result<(ShareFolders, Option<Arc<TcpListener>>), StartError> {
+    let folders = match &config.membership {
+        Membership::Member => {
+            let folders = ShareFolders::open(&config.share, config.layout, config.save_dir.as_deref(), disk)?;
+            let bind = SocketAddr::new(config.ip, config.port);
+            let listener = listen(bind).map_err(|error| listen_error(bind, &error))?;
+            return Ok((folders, Some(Arc::new(listener))));
+        }
+        Membership::Guest(GuestFolder::Nowhere) => ShareFolders::nowhere(disk),
+        Membership::Guest(GuestFolder::Share) => ShareFolders::visit(&config.share, disk),
+        Membership::Guest(GuestFolder::File(name)) => {
+            ShareFolders::visit_file(&config.share, name.clone(), disk)
+        }
+    };
+    Ok((folders?, None))
+}
+
+/// What the threads of a starting node are given.
+struct Start {
+    config: NodeConfig,
+    state: Arc<NodeState>,
+    folders: Arc<ShareFolders>,
+    running: Running,
+    pool: Pool,
+    notices: Notices,
+}
+
+impl Start {
+    fn is_member(&self) -> bool {
+        self.config.membership == Membership::Member
+    }
+
+    /// Starts the announce thread, which talks to the tracker.
+    fn announce(&self, port: u16) -> Result<TrackerClient, StartError> {
+        let config = &self.config;
+        let client_config = TrackerClientConfig {
+            tracker: config.tracker,
+            node: self.state.node,
+            ip: config.ip,
+            port,
+            advertise: config.advertise,
+            heartbeat: config.heartbeat.filter(|_| self.is_member()),
+            registers: self.is_member(),
+        };
+        let on_event = tracker_events::hear(Arc::clone(&self.state), config.events.clone());
+        let nonce = Arc::clone(&self.state.nonce);
+        let catalog = Arc::clone(&self.state);
+        let Running { threads, announce, .. } = &self.running;
+        Ok(TrackerClient::start(client_config, catalog, nonce, on_event, threads, announce)?)
+    }
+
+    /// Starts the indexer thread; what is returned delivers the result of the first scan.
+    fn indexer(
+        &self,
+        discovery: &TrackerClient,
+    ) -> Result<(IndexerHandle, Receiver<ScanSummary>), StartError> {
+        let (handle, events) = IndexerHandle::channel();
+        let (scanned, first_scan) = bounded(1);
+        if !self.is_member() {
+            // There is nothing to wait for.
+            let _has_room = scanned.try_send(ScanSummary::default());
+        }
+        let indexer = Indexer::new(IndexerParts {
+            state: Arc::clone(&self.state),
+            folders: Arc::clone(&self.folders),
+            discovery: Arc::new(discovery.clone()),
+            pool: self.pool.clone(),
+            feed: self.config.events.clone(),
+            events,
+            first_scan: self.is_member().then_some(scanned),
+            stop: self.running.rest.clone(),
+        });
+        self.running.threads.spawn("core", move || indexer.run())?;
+        Ok((handle, first_scan))
+    }
+
+    /// Starts the fronts, which serve peers.
+    fn fronts(
+        &self,
+        listener: Arc<TcpListener>,
+        indexer: &IndexerHandle,
+        upload_rate: &Arc<TokenBucket>,
+    ) -> Result<(), StartError> {
+        let (state, folders) = (Arc::clone(&self.state), Arc::clone(&self.folders));
+        let upload = Upload { state, folders, indexer: indexer.clone() };
+        Ok(self.running.serve_peers(listener, &upload, upload_rate)?)
+    }
+
+    fn peers(&self, own_addr: SocketAddr, latencies: Latencies) -> Peers {
+        let config = &self.config;
+        Peers {
+            node: self.state.node,
+            ip: config.ip,
+            endpoint: config.advertise.unwrap_or(own_addr),
+            latencies: Mutex::new(Arc::new(latencies)),
+            emulate_latency: config.emulate_latency,
+            load_weight: config.load_weight,
+            retries: config.retries,
+            notices: self.notices.clone(),
+        }
+    }
+
+    /// Removes old remains of a member's downloads, and starts the thread that resumes unfinished ones.
+    fn resume(&self, jobs: &Jobs) -> Result<(), StartError> {
+        if !self.is_member() {
+            return Ok(());
+        }
+        resume::tidy_up(jobs.context());
+        if self.config.resume {
+            let (jobs, stop) = (jobs.clone(), self.running.commands.clone());
+            self.running.threads.spawn("resume", move || resume::run(&jobs, &stop))?;
+        }
+        Ok(())
+    }
+
+    /// Starts the thread that fetches replicas, if this node keeps any.
+    fn replicas(&self, downloader: Arc<Downloader>) -> Result<(), StartError> {
+        if self.state.replicas.is_willing() {
+            let stop = self.running.commands.clone();
+            self.running.threads.spawn("replicas", move || keeper::run(&downloader, &stop))?;
+        } else if self.config.accept_replicas {
+            self.notices.warn("no replicas are kept: without heartbeats nothing is asked for".into());
+        }
+        Ok(())
+    }
+}
+
+fn listen_error(addr: SocketAddr, error: &std::io::Error) -> StartError {
+    match error.kind() {
+        ErrorKind::AddrInUse => StartError::AddressInUse {
+            addr,
+            why: "the address is in use: stop what listens there, or choose another port".into(),
+        },
+        _ => StartError::Listen { addr, why: error.to_string() },
+    }
+}
