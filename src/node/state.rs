@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::{Mutex, RwLock};
 
 use super::index::catalog::Catalog;
-use super::replicas::keeper::Replicas;
+use super::replicas::quota::Replicas;
 use super::serve::partials::Partials;
 use crate::discovery::{Changes, PublishedCatalog, ReplicaCapacity};
 use crate::logic::load::LoadCounter;

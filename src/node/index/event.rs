@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::catalog::SharedFile;
-use super::task::Look;
 use crate::node::api::ScanSummary;
+use crate::store::hash::{HashError, Hashed};
 use crate::store::scan::FoundFile;
 use crate::store::share::FileStamp;
 use crate::types::{ContentKey, FileEntry, FileName, FileOrigin, Md5Digest};
@@ -50,4 +50,12 @@ pub(crate) enum Event {
         stamp: FileStamp,
         md5: Md5Digest,
     },
+}
+
+/// What a worker found at a name.
+#[derive(Debug)]
+pub(crate) enum Look {
+    AsKnown,
+    Hashed(FileOrigin, Hashed),
+    Failed(HashError),
 }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select};
 
 use super::catalog::SharedFile;
-use super::event::Event;
-use super::task::{Look, Task};
+use super::event::{Event, Look};
+use super::task::Task;
 use crate::discovery::Discovery;
 use crate::node::api::ScanSummary;
 use crate::node::state::NodeState;

@@ -3,10 +3,10 @@
 
 use std::io::ErrorKind;
 
-use super::event::Event;
+use super::event::{Event, Look};
 use crate::rt::Stop;
 use crate::store::ShareFolders;
-use crate::store::hash::{HashError, Hashed, hash_file, whole_md5};
+use crate::store::hash::{hash_file, whole_md5};
 use crate::store::share::FileStamp;
 use crate::types::{FileName, FileOrigin};
 
@@ -17,14 +17,6 @@ pub(crate) enum Task {
     Look { name: FileName, known: Option<(FileOrigin, FileStamp)> },
     /// Compute the MD5 of the whole file of that kind that had this stamp.
     Md5 { name: FileName, kind: FileOrigin, stamp: FileStamp },
-}
-
-/// What a worker found at a name.
-#[derive(Debug)]
-pub(crate) enum Look {
-    AsKnown,
-    Hashed(FileOrigin, Hashed),
-    Failed(HashError),
 }
 
 impl Task {

@@ -1,4 +1,5 @@
 //! Replicas: copies that this node keeps for others, and requests for copies of a content.
 
 pub(super) mod keeper;
+pub(super) mod quota;
 pub(super) mod request;
