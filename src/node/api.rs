@@ -7,7 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::discovery::DiscoveryError;
-use crate::rt::Broadcast;
+use crate::rt::EventBroadcast;
 use crate::store::ShareError;
 use crate::types::{
     Checksum, ContentKey, FileEntry, FileName, FileOrigin, Layout, Md5Digest, Millis, NodeTraits, Printable,
@@ -50,7 +50,7 @@ pub struct NodeConfig {
     /// Most bytes of such copies, those under way included; `None`: as many as the disk has room for.
     pub replica_quota: Option<u64>,
     /// Where the node tells what happens.
-    pub events: Broadcast,
+    pub events: EventBroadcast,
 }
 
 impl NodeConfig {
@@ -76,7 +76,7 @@ impl NodeConfig {
             resume: false,
             accept_replicas: false,
             replica_quota: None,
-            events: Broadcast::default(),
+            events: EventBroadcast::default(),
         }
     }
 

@@ -24,7 +24,7 @@ use super::serve::upload::{Upload, UploadMeter};
 use super::stats::NodeStats;
 use crate::discovery::{Discovery as _, NamePage};
 use crate::net::TokenBucket;
-use crate::rt::{Broadcast, Ended, Pool, Stop, StopReport, clock};
+use crate::rt::{Ended, EventBroadcast, Pool, Stop, StopReport, clock};
 use crate::store;
 use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Query, limits};
 
@@ -34,7 +34,7 @@ pub struct Node {
     pub(super) addr: SocketAddr,
     pub(super) started_at: Instant,
     pub(super) context: Arc<Context>,
-    pub(super) events: Broadcast,
+    pub(super) events: EventBroadcast,
     pub(super) jobs: Jobs,
     /// Publishes what becomes of the jobs.
     pub(super) _published: Watching,
@@ -112,12 +112,12 @@ impl Node {
         let report = search::find(&self.context, query, cancel)?;
         let took = clock::now().saturating_duration_since(began);
         self.stats.lock().found(took);
-        self.events.tell(events::searched(query, &report, took));
+        self.events.publish_event(events::searched(query, &report, took));
         Ok(report)
     }
 
     /// What happens at this node.
-    pub fn events(&self) -> &Broadcast {
+    pub fn events(&self) -> &EventBroadcast {
         &self.events
     }
 

@@ -1,23 +1,23 @@
 //! Notices: texts for the user about what happens in a node, published as events.
 
 use crate::proto::event::Event;
-use crate::rt::Broadcast;
+use crate::rt::EventBroadcast;
 
 /// Publishes notices. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Notices(Broadcast);
+pub(crate) struct Notices(EventBroadcast);
 
 impl Notices {
-    pub(crate) fn new(events: Broadcast) -> Notices {
+    pub(crate) fn new(events: EventBroadcast) -> Notices {
         Notices(events)
     }
 
     /// Something is wrong, and the node runs on.
     pub(crate) fn warn(&self, text: String) {
-        self.0.tell(Event::warning(text));
+        self.0.publish_event(Event::warning(text));
     }
 
     pub(crate) fn inform(&self, text: String) {
-        self.0.tell(Event::info(text));
+        self.0.publish_event(Event::info(text));
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::state::NodeState;
 use crate::discovery::TrackerEvent;
 use crate::proto::event::Event;
-use crate::rt::Broadcast;
+use crate::rt::EventBroadcast;
 
 /// Takes on what the tracker asks for, and makes notices of the other news.
-pub(super) fn hear(state: Arc<NodeState>, events: Broadcast) -> impl Fn(TrackerEvent) + Send + 'static {
+pub(super) fn hear(state: Arc<NodeState>, events: EventBroadcast) -> impl Fn(TrackerEvent) + Send + 'static {
     move |news| {
         let event = match news {
             TrackerEvent::Restarted => Event::info("the tracker was restarted: registered again"),
@@ -28,6 +28,6 @@ pub(super) fn hear(state: Arc<NodeState>, events: Broadcast) -> impl Fn(TrackerE
             }
             TrackerEvent::Lost { why } => Event::warning(format!("the tracker is lost: {why}")),
         };
-        events.tell(event);
+        events.publish_event(event);
     }
 }

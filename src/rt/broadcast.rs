@@ -1,8 +1,8 @@
-//! What a program tells of itself: its last events, for any number of readers that come and go.
+//! `Broadcast<T>`: publishes items to any number of subscribers.
 //!
-//! Whoever has something to tell never waits for a reader: the oldest events make room for new ones, and a
-//! reader that was too slow learns how many it has missed. Invariant: events are numbered from 1 without a
-//! gap, and every reader sees them in that order.
+//! The publisher never waits for a subscriber. A broadcast keeps the newest items, up to its capacity; a
+//! subscriber that falls further behind learns how many items it has missed. Invariant: items are numbered from
+//! 1 without a gap, and every subscriber gets them in that order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,139 +10,140 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
-use super::clock;
-use crate::proto::event::{Event, Record};
-use crate::types::limits;
+/// The publishing end. Cheap to clone; all clones are the same broadcast.
+#[derive(Debug)]
+pub struct Broadcast<T>(Arc<Mutex<Inner<T>>>);
 
-/// A program's events; cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Broadcast(Arc<Mutex<Kept>>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    /// The last ones, the oldest first; the last has number `last`.
-    records: VecDeque<Arc<Record>>,
+#[derive(Debug)]
+struct Inner<T> {
+    /// The newest items, the oldest of them first; the last one has number `last`.
+    items: VecDeque<Arc<T>>,
+    capacity: usize,
     last: u64,
-    /// Wake followers.
+    /// One for each subscriber.
     wakers: Vec<Sender<()>>,
     is_closed: bool,
 }
 
-/// What was told after a certain event.
-#[derive(Debug, Default)]
-pub struct Since {
-    /// So many that came first are not kept any more.
+/// The items published after a certain one.
+#[derive(Debug)]
+pub struct Batch<T> {
+    /// Number of items before `items` that are not kept any more.
     pub missed: u64,
-    /// The others, with their numbers.
-    pub records: Vec<(u64, Arc<Record>)>,
+    /// The items with their numbers.
+    pub items: Vec<(u64, Arc<T>)>,
 }
 
-/// A reader of events.
+/// The receiving end: gets every item that is published after it subscribed.
 #[derive(Debug)]
-pub struct Subscriber {
-    feed: Broadcast,
-    /// The last event that was taken.
+pub struct Subscriber<T> {
+    broadcast: Broadcast<T>,
+    /// Number of the last item received.
     seen: u64,
     woken: Receiver<()>,
 }
 
-impl Broadcast {
-    /// Tells an event, now.
-    pub fn tell(&self, event: Event) {
-        self.pass(event.at(clock::wall_ns()));
+impl<T> Clone for Broadcast<T> {
+    fn clone(&self) -> Broadcast<T> {
+        Broadcast(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Broadcast<T> {
+    /// A broadcast that keeps the last `capacity` items (at least 1).
+    pub fn new(capacity: usize) -> Broadcast<T> {
+        let capacity = capacity.max(1);
+        let inner = Inner { items: VecDeque::new(), capacity, last: 0, wakers: Vec::new(), is_closed: false };
+        Broadcast(Arc::new(Mutex::new(inner)))
     }
 
-    /// Tells what has happened to a download.
-    pub fn tell_of_job(&self, job: u64, event: Event) {
-        self.pass(Record { job: Some(job), ..event.at(clock::wall_ns()) });
-    }
-
-    fn pass(&self, record: Record) {
-        let record = Arc::new(record);
-        let mut kept = self.0.lock();
-        if kept.is_closed {
+    /// Publishes `item`; never waits. A closed broadcast ignores it.
+    pub fn publish(&self, item: T) {
+        let item = Arc::new(item);
+        let mut inner = self.0.lock();
+        if inner.is_closed {
             return;
         }
-        if kept.records.len() == limits::EVENTS_KEPT_MAX {
-            kept.records.pop_front();
+        if inner.items.len() == inner.capacity {
+            inner.items.pop_front();
         }
-        kept.records.push_back(record);
-        kept.last += 1;
-        // A channel of one: full means that its reader will look anyway, disconnected that it is gone.
-        kept.wakers.retain(|waker| waker.try_send(()).map_or_else(|error| error.is_full(), |()| true));
+        inner.items.push_back(item);
+        inner.last += 1;
+        // A waker holds one signal. If it is full, its subscriber is going to look anyway; if it is
+        // disconnected, its subscriber is gone.
+        inner.wakers.retain(|waker| waker.try_send(()).map_or_else(|error| error.is_full(), |()| true));
     }
 
-    /// The number of the last event; 0 before the first.
+    /// The number of the last item; 0 before the first.
     pub fn last(&self) -> u64 {
         self.0.lock().last
     }
 
-    /// What was told after event `number`. A number that was not given yet is taken for that of the last
-    /// event.
-    pub fn after(&self, number: u64) -> Since {
-        let kept = self.0.lock();
-        let first = kept.last + 1 - kept.records.len() as u64;
-        let next = number.min(kept.last) + 1;
+    /// The items after item `number`. A number that has not been reached yet counts as that of the last item.
+    pub fn after(&self, number: u64) -> Batch<T> {
+        let inner = self.0.lock();
+        let first = inner.last + 1 - inner.items.len() as u64;
+        let next = number.min(inner.last) + 1;
         let skipped = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX);
-        let records =
-            (first..).zip(&kept.records).skip(skipped).map(|(number, record)| (number, Arc::clone(record)));
-        Since { missed: first.saturating_sub(next), records: records.collect() }
+        let items =
+            (first..).zip(&inner.items).skip(skipped).map(|(number, item)| (number, Arc::clone(item)));
+        Batch { missed: first.saturating_sub(next), items: items.collect() }
     }
 
-    /// Reads what is told from now on.
-    pub fn follow(&self) -> Subscriber {
+    /// Subscribes to the items from now on.
+    pub fn subscribe(&self) -> Subscriber<T> {
         let (waker, woken) = bounded(1);
-        let mut kept = self.0.lock();
-        if !kept.is_closed {
-            kept.wakers.push(waker);
+        let mut inner = self.0.lock();
+        if !inner.is_closed {
+            inner.wakers.push(waker);
         }
-        Subscriber { seen: kept.last, woken, feed: self.clone() }
+        Subscriber { seen: inner.last, woken, broadcast: self.clone() }
     }
 
-    /// Nothing more is told. Followers take what is there, and end.
+    /// Ends the broadcast. Subscribers still receive what was published before.
     pub fn close(&self) {
-        let mut kept = self.0.lock();
-        kept.is_closed = true;
-        kept.wakers.clear();
+        let mut inner = self.0.lock();
+        inner.is_closed = true;
+        inner.wakers.clear();
     }
 }
 
-impl Subscriber {
-    /// Delivers an item when there is something to [take](Follower::catch_up); disconnected once the feed is
+impl<T> Subscriber<T> {
+    /// Delivers a signal when [`Subscriber::catch_up`] may return items; disconnected once the broadcast is
     /// closed.
     pub fn woken(&self) -> &Receiver<()> {
         &self.woken
     }
 
-    /// What was told since the last time; never waits.
-    pub fn catch_up(&mut self) -> Since {
-        let since = self.feed.after(self.seen);
-        self.seen += since.missed + since.records.len() as u64;
-        since
+    /// The items since the last call; never waits.
+    pub fn catch_up(&mut self) -> Batch<T> {
+        let batch = self.broadcast.after(self.seen);
+        self.seen += batch.missed + batch.items.len() as u64;
+        batch
     }
 }
 
-/// Waits for what was told since the last time; ends when the feed is closed and all of it was taken.
-impl Iterator for Subscriber {
-    type Item = Since;
+/// Waits for items; ends when the broadcast is closed and all its items were received.
+impl<T> Iterator for Subscriber<T> {
+    type Item = Batch<T>;
 
-    fn next(&mut self) -> Option<Since> {
+    fn next(&mut self) -> Option<Batch<T>> {
         loop {
-            let since = self.catch_up();
-            if !since.is_empty() {
-                return Some(since);
+            let batch = self.catch_up();
+            if !batch.is_empty() {
+                return Some(batch);
             }
             if self.woken.recv().is_err() {
-                // Something may have been told before the end.
+                // Items may have been published just before the end.
                 return Some(self.catch_up()).filter(|last| !last.is_empty());
             }
         }
     }
 }
 
-impl Since {
+impl<T> Batch<T> {
     fn is_empty(&self) -> bool {
-        self.missed == 0 && self.records.is_empty()
+        self.missed == 0 && self.items.is_empty()
     }
 }
 
@@ -150,58 +151,64 @@ impl Since {
 mod tests {
     use super::*;
 
-    fn numbered(number: u64) -> Event {
-        Event::Stat { name: "number".into(), value: Some(number) }
+    const CAPACITY: u64 = 16;
+
+    /// Each item is its own number.
+    fn broadcast() -> Broadcast<u64> {
+        Broadcast::new(CAPACITY as usize)
     }
 
-    /// Missed, and the numbers that are there; each must be that of its event.
-    fn seen(since: &Since) -> (u64, Vec<u64>) {
-        for (number, record) in &since.records {
-            assert_eq!(record.event, numbered(*number));
+    /// How many were missed, and the numbers that are there. Checks that each item has its number.
+    fn seen(batch: &Batch<u64>) -> (u64, Vec<u64>) {
+        for (number, item) in &batch.items {
+            assert_eq!(**item, *number);
         }
-        (since.missed, since.records.iter().map(|(number, _)| *number).collect())
+        (batch.missed, batch.items.iter().map(|(number, _)| *number).collect())
     }
 
     #[test]
-    fn each_reader_sees_all_that_was_told_since_it_came() {
-        let feed = Broadcast::default();
-        feed.tell(numbered(1));
-        let mut early = feed.follow();
-        feed.tell(numbered(2));
-        let mut late = feed.follow();
+    fn a_subscriber_receives_all_items_published_after_it_subscribed() {
+        let broadcast = broadcast();
+        broadcast.publish(1);
+        let mut early = broadcast.subscribe();
+        broadcast.publish(2);
+        let mut late = broadcast.subscribe();
         assert!(early.woken().try_recv().is_ok() && late.woken().is_empty());
-        feed.tell(numbered(3));
+        broadcast.publish(3);
         assert_eq!((seen(&early.catch_up()), seen(&late.catch_up())), ((0, vec![2, 3]), (0, vec![3])));
         assert_eq!(seen(&early.catch_up()), (0, vec![]));
-        assert_eq!((seen(&feed.after(0)), seen(&feed.after(99))), ((0, vec![1, 2, 3]), (0, vec![])));
+        assert_eq!(
+            (seen(&broadcast.after(0)), seen(&broadcast.after(99))),
+            ((0, vec![1, 2, 3]), (0, vec![]))
+        );
     }
 
     #[test]
-    fn who_is_slow_learns_how_much_was_missed_and_nothing_grows() {
-        let (feed, kept) = (Broadcast::default(), limits::EVENTS_KEPT_MAX as u64);
-        let mut slow = feed.follow();
-        (1..=2 * kept).for_each(|number| feed.tell(numbered(number)));
-        assert_eq!(seen(&slow.catch_up()), (kept, (kept + 1..=2 * kept).collect()));
-        feed.tell(numbered(2 * kept + 1));
-        assert_eq!(seen(&slow.catch_up()), (0, vec![2 * kept + 1]));
-        assert_eq!(feed.0.lock().records.len(), limits::EVENTS_KEPT_MAX);
+    fn a_slow_subscriber_learns_how_many_it_missed_and_memory_is_bounded() {
+        let broadcast = broadcast();
+        let mut slow = broadcast.subscribe();
+        (1..=2 * CAPACITY).for_each(|number| broadcast.publish(number));
+        assert_eq!(seen(&slow.catch_up()), (CAPACITY, (CAPACITY + 1..=2 * CAPACITY).collect()));
+        broadcast.publish(2 * CAPACITY + 1);
+        assert_eq!(seen(&slow.catch_up()), (0, vec![2 * CAPACITY + 1]));
+        assert_eq!(broadcast.0.lock().items.len() as u64, CAPACITY);
         for _ in 0..100 {
-            drop(feed.follow());
-            feed.tell(numbered(0));
+            drop(broadcast.subscribe());
+            broadcast.publish(0);
         }
-        assert_eq!(feed.0.lock().wakers.len(), 1, "those that have gone are forgotten");
+        assert_eq!(broadcast.0.lock().wakers.len(), 1, "dropped subscribers are forgotten");
     }
 
     #[test]
-    fn a_closed_feed_ends_its_readers_after_what_is_there() {
-        let feed = Broadcast::default();
-        let mut reader = feed.follow();
-        feed.tell(numbered(1));
-        feed.close();
-        feed.tell(numbered(2));
-        assert!(reader.woken().recv().is_ok());
-        assert!(reader.woken().recv().is_err(), "closed");
-        assert_eq!(seen(&reader.catch_up()), (0, vec![1]));
-        assert!(feed.follow().woken().recv().is_err());
+    fn subscribers_of_a_closed_broadcast_receive_what_is_left_and_end() {
+        let broadcast = broadcast();
+        let mut subscriber = broadcast.subscribe();
+        broadcast.publish(1);
+        broadcast.close();
+        broadcast.publish(2);
+        assert!(subscriber.woken().recv().is_ok());
+        assert!(subscriber.woken().recv().is_err(), "closed");
+        assert_eq!(seen(&subscriber.catch_up()), (0, vec![1]));
+        assert!(broadcast.subscribe().woken().recv().is_err());
     }
 }

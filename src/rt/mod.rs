@@ -5,12 +5,14 @@
 
 pub mod broadcast;
 pub mod clock;
+mod event_broadcast;
 pub mod mailbox;
 pub mod pool;
 pub mod stop;
 pub mod threads;
 
-pub use broadcast::{Broadcast, Since, Subscriber};
+pub use broadcast::{Batch, Broadcast, Subscriber};
+pub use event_broadcast::{EventBroadcast, EventSubscriber};
 pub use mailbox::{Mailbox, Post, mailbox};
 pub use pool::{Busy, Pool};
 pub use stop::Stop;

@@ -18,7 +18,7 @@ pub(super) fn run(shared: &Arc<Shared>, fronts: &[Post<CallSuspect>], every: Dur
         let (gone, changed) = shared.registry.write().take_changes();
         let gone = gone.into_iter().map(Event::gone);
         for event in gone.chain(changed.iter().map(Event::node)) {
-            shared.events.tell(event);
+            shared.events.publish_event(event);
         }
         for call_back in call_backs {
             // A front that cannot take it has more urgent work; the suspect's turn comes again.

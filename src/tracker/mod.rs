@@ -23,7 +23,7 @@ use thiserror::Error;
 
 use crate::logic::registry::{Limits, Registry};
 use crate::net::{Deadlines, FrontConfig, front, listen};
-use crate::rt::{Broadcast, Ended, Stop, StopReport, Threads, clock, mailbox};
+use crate::rt::{Ended, EventBroadcast, Stop, StopReport, Threads, clock, mailbox};
 use crate::types::{Epoch, Provider, Query, limits};
 
 pub use stats::{Finds, RecentFind, TOOK_BOUNDS_S, TrackerStats, Via};
@@ -51,7 +51,7 @@ pub struct TrackerConfig {
     /// after the start.
     pub replica_grace: Duration,
     /// Where the tracker tells what happens: nodes that come, are suspected, and go.
-    pub events: Broadcast,
+    pub events: EventBroadcast,
 }
 
 impl Default for TrackerConfig {
@@ -65,7 +65,7 @@ impl Default for TrackerConfig {
             sweep: Duration::from_millis(100),
             replicas: 0,
             replica_grace: limits::ms(limits::REPLICA_GRACE_MS),
-            events: Broadcast::default(),
+            events: EventBroadcast::default(),
         }
     }
 }
@@ -88,7 +88,7 @@ struct Shared {
     started: Instant,
     epoch: Epoch,
     registry: RwLock<Registry>,
-    events: Broadcast,
+    events: EventBroadcast,
     next_session: AtomicU64,
     /// What was asked.
     tally: Mutex<TrackerStats>,
@@ -97,7 +97,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(addr: SocketAddr, registry_limits: Limits, events: Broadcast) -> Shared {
+    fn new(addr: SocketAddr, registry_limits: Limits, events: EventBroadcast) -> Shared {
         let now = clock::now();
         Shared {
             addr,

@@ -345,7 +345,7 @@ mod tests {
     use crate::logic::registry::Limits;
     use crate::net::Deadlines;
     use crate::proto::tracker::Hello;
-    use crate::rt::Broadcast;
+    use crate::rt::EventBroadcast;
     use crate::tracker::{Tracker, TrackerConfig};
     use crate::types::NodeId;
     use std::io::{Read, Write};
@@ -470,7 +470,7 @@ mod tests {
     #[test]
     fn the_end_of_a_connection_that_never_said_hello_does_not_wait_for_the_registry() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
-        let shared = Arc::new(Shared::new(addr, Limits::default(), Broadcast::default()));
+        let shared = Arc::new(Shared::new(addr, Limits::default(), EventBroadcast::default()));
         let (mut desk, mut actions) = (TrackerService::new(Arc::clone(&shared)), ConnActions::default());
         let find = frame(&TrackerRequest::ListFiles { after: None }).expect("it fits");
         // Somebody is reading.

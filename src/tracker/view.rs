@@ -12,7 +12,7 @@ use crossbeam_channel::Receiver;
 use super::Shared;
 use super::stats::{Finds, TrackerStats, Via};
 use crate::logic::registry::RegistryError;
-use crate::rt::{Broadcast, clock};
+use crate::rt::{EventBroadcast, clock};
 use crate::types::{Epoch, FileName, Liveness, NodeSummary, Provider, Query, limits};
 
 /// Cheap to clone; outlives the tracker, and then tells its last state.
@@ -160,7 +160,7 @@ impl View {
     }
 
     /// What happens at the tracker.
-    pub fn events(&self) -> &Broadcast {
+    pub fn events(&self) -> &EventBroadcast {
         &self.0.events
     }
 

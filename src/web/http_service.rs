@@ -16,7 +16,7 @@ use super::response::{Answer, Problem, Reply, ResponseBody, Sending, now, stream
 use crate::net::{Closed, ConnId, DetachedConn, NextRead, Service};
 use crate::proto::event::{self, Record};
 use crate::proto::http::{Framing, Manner, Request, RequestDecoder, RequestError, Version, chunk};
-use crate::rt::{Broadcast, Pool, Post, Stop, clock};
+use crate::rt::{EventBroadcast, Pool, Post, Stop, clock};
 use crate::types::limits;
 
 /// Files are sent in parts of at most so many bytes. Between two of them it is checked that the file still is
@@ -37,7 +37,7 @@ pub(super) trait Site: Send + Sync + 'static {
     fn is_file(&self, request: &Request) -> bool;
 
     /// What streams tell of.
-    fn feed(&self) -> &Broadcast;
+    fn feed(&self) -> &EventBroadcast;
 
     /// A few figures as they are now, for streams.
     fn figures(&self) -> Vec<event::Event>;
@@ -313,14 +313,14 @@ fn after(manner: Manner) -> NextRead {
 impl Stream {
     /// What was told since it was last written to. Events have their numbers, so that who was cut off can go
     /// on after the last one.
-    fn catch_up(&mut self, feed: &Broadcast) -> String {
+    fn catch_up(&mut self, feed: &EventBroadcast) -> String {
         let since = feed.after(self.seen);
         let mut text = String::new();
         if since.missed > 0 {
             let missed = event::Event::Missed { count: since.missed }.at(clock::wall_ns());
             text.push_str(&event_text(None, &missed));
         }
-        for (number, record) in since.records {
+        for (number, record) in since.items {
             text.push_str(&event_text(Some(number), &record));
             self.seen = number;
         }

@@ -174,7 +174,7 @@ fn is_loopback(ip: IpAddr) -> bool {
 /// any the figures as they are, every [`limits::HTTP_STREAM_REST_MS`]: not everything that moves a figure is
 /// told as an event.
 fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], stop: &Stop) {
-    let follower = site.feed().follow();
+    let follower = site.feed().subscribe();
     let mut told = follower.woken().clone();
     loop {
         let rest = crossbeam_channel::after(limits::ms(limits::HTTP_STREAM_REST_MS));

@@ -17,7 +17,7 @@ use crate::cli::config::{self, Program, Refusal};
 use crate::cli::output::log::LogArgs;
 use crate::cli::output::progress::ProgressFlag;
 use crate::node::{LatencySource, Membership, NodeConfig, open_latency_file};
-use crate::rt::Broadcast;
+use crate::rt::EventBroadcast;
 use crate::tracker::TrackerConfig;
 use crate::types::{DatasetSpec, Layout, Millis, limits};
 
@@ -284,7 +284,7 @@ pub fn node(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeRun, Re
 }
 
 impl TrackerArgs {
-    pub fn config(&self, events: Broadcast) -> TrackerConfig {
+    pub fn config(&self, events: EventBroadcast) -> TrackerConfig {
         // The ranges of the flags fit every usize.
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         TrackerConfig {
@@ -312,7 +312,7 @@ pub enum Switch {
 const SWEEP: Duration = Duration::from_millis(100);
 
 impl NodeArgs {
-    pub fn config(&self, latency: LatencySource, events: Broadcast) -> NodeConfig {
+    pub fn config(&self, latency: LatencySource, events: EventBroadcast) -> NodeConfig {
         NodeConfig {
             ip: self.ip,
             port: self.port,
@@ -403,11 +403,11 @@ mod tests {
     #[test]
     fn the_plain_command_lines_have_the_documented_defaults() {
         let args = TrackerArgs::try_parse_from(words("tracker")).expect("no arguments are needed");
-        assert_eq!(args.config(Broadcast::default()).listen.to_string(), "127.0.0.1:5025");
+        assert_eq!(args.config(EventBroadcast::default()).listen.to_string(), "127.0.0.1:5025");
         assert_eq!((args.fronts, args.max_incomplete, args.max_incomplete_per_address), (2, 1024, 128));
         assert_eq!((args.replicas, args.replica_grace), (0, Duration::from_secs(30)));
         let args = node("");
-        let config = args.config(LatencySource::Measured, Broadcast::default());
+        let config = args.config(LatencySource::Measured, EventBroadcast::default());
         assert_eq!(config.tracker.to_string(), "127.0.0.1:5025");
         assert_eq!((config.default_latency, config.load_weight), (Millis::from_ms(100), Millis::from_ms(10)));
         assert_eq!((config.retries, config.heartbeat), (4, Some(Duration::from_secs(5))));

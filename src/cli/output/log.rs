@@ -18,7 +18,7 @@ use thiserror::Error;
 use super::stdio::say;
 use crate::cli::args::programs::size;
 use crate::proto::event::{Event, Record};
-use crate::rt::{Broadcast, Subscriber, Threads, clock};
+use crate::rt::{EventBroadcast, EventSubscriber, Threads, clock};
 use crate::types::{Printable, limits};
 
 /// The flags about the log.
@@ -56,12 +56,12 @@ struct Log {
 ///
 /// # Errors
 /// [`LogError`].
-pub(crate) fn start(args: &LogArgs, feed: &Broadcast, threads: &Threads) -> Result<(), LogError> {
+pub(crate) fn start(args: &LogArgs, feed: &EventBroadcast, threads: &Threads) -> Result<(), LogError> {
     let Some(path) = &args.log else { return Ok(()) };
     let path_text = Printable(&path.to_string_lossy()).to_string();
     let refused = |error: io::Error| LogError { path: path_text.clone(), why: error.to_string() };
     let mut log = Log::open(path, args.log_max.max(limits::LOG_MIN_BYTES)).map_err(refused)?;
-    let follower = feed.follow();
+    let follower = feed.subscribe();
     threads.spawn("log", move || log.run(follower)).map_err(refused)
 }
 
@@ -73,11 +73,11 @@ impl Log {
         Ok(Log { path: path.to_owned(), file, len, max, missed: 0 })
     }
 
-    fn run(&mut self, follower: Subscriber) {
+    fn run(&mut self, follower: EventSubscriber) {
         for since in follower {
             self.missed += since.missed;
             let is_worth = |record: &Record| !matches!(record.event, Event::Bytes { .. });
-            let lines = since.records.iter().filter(|(_, record)| is_worth(record));
+            let lines = since.items.iter().filter(|(_, record)| is_worth(record));
             self.take(&lines.map(|(_, record)| record.to_line()).collect::<Vec<_>>());
         }
     }
@@ -187,7 +187,7 @@ mod tests {
         let dir = TempDir::new().expect("a directory");
         let path = dir.path().join("log");
         fs::write(&path, format!("{}\n{{\"event\":\"no", line("before"))).expect("written");
-        let (feed, threads) = (Broadcast::default(), Threads::new());
+        let (feed, threads) = (EventBroadcast::default(), Threads::new());
         let args = LogArgs { log: Some(path.clone()), log_max: 1 << 20 };
         start(&args, &feed, &threads).expect("it starts");
         let busy = start(&args, &feed, &threads).expect_err("it is in use").to_string();
@@ -195,7 +195,7 @@ mod tests {
         let name = crate::types::FileName::new("a").expect("a name");
         let (done_bytes, fetched_bytes, total_bytes, sources) = (1, 1, 2, 1);
         let (eta_ms, rate_bytes_per_s) = (None, None);
-        feed.tell(Event::Bytes {
+        feed.publish_event(Event::Bytes {
             name,
             done_bytes,
             eta_ms,
@@ -204,7 +204,7 @@ mod tests {
             sources,
             total_bytes,
         });
-        feed.tell(Event::warning("after"));
+        feed.publish_event(Event::warning("after"));
         feed.close();
         assert!(threads.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS)).is_clean());
         assert_eq!(logged(&path), [Event::info("before"), Event::warning("after")]);

@@ -13,12 +13,12 @@ use super::sink::Sink;
 use super::stdio::say;
 use crate::node::events;
 use crate::proto::event::{Event, JobOrigin, JobState, Record};
-use crate::rt::{Broadcast, Stop, Subscriber};
+use crate::rt::{EventBroadcast, EventSubscriber, Stop};
 
 /// See the module's page.
 #[derive(Debug)]
 pub(crate) struct Notices {
-    follower: Subscriber,
+    follower: EventSubscriber,
     taken: VecDeque<Arc<Record>>,
     /// Downloads that nobody waits for.
     background: HashSet<u64>,
@@ -26,8 +26,8 @@ pub(crate) struct Notices {
 
 impl Notices {
     /// Of what is told from now on.
-    pub(crate) fn of(feed: &Broadcast) -> Notices {
-        Notices { follower: feed.follow(), taken: VecDeque::new(), background: HashSet::new() }
+    pub(crate) fn of(feed: &EventBroadcast) -> Notices {
+        Notices { follower: feed.subscribe(), taken: VecDeque::new(), background: HashSet::new() }
     }
 
     /// What comes next; `None` once the feed is closed.
@@ -39,7 +39,7 @@ impl Notices {
                 }
             }
             let since = self.follower.next()?;
-            self.taken.extend(since.records.into_iter().map(|(_, record)| record));
+            self.taken.extend(since.items.into_iter().map(|(_, record)| record));
             if since.missed > 0 {
                 let told_at = self.taken.front().map(|record| record.ts.clone()).unwrap_or_default();
                 return Some(Record { event: Event::Missed { count: since.missed }, job: None, ts: told_at });
@@ -122,12 +122,12 @@ mod tests {
 
     #[test]
     fn notices_and_downloads_that_nobody_waits_for_are_told() {
-        let feed = Broadcast::default();
+        let feed = EventBroadcast::default();
         let mut asides = Notices::of(&feed);
         let name = || FileName::new("a").expect("a name");
         let job = |id, origin, state| {
             let (done_bytes, total_bytes, why) = (None, None, None);
-            feed.tell_of_job(
+            feed.publish_job_event(
                 id,
                 Event::Job { id, name: name(), state, origin, done_bytes, total_bytes, why },
             );
@@ -137,11 +137,11 @@ mod tests {
         job(3, JobOrigin::Background, JobState::Queued);
         job(3, JobOrigin::Background, JobState::Cancelled);
         for id in 1..=3 {
-            feed.tell_of_job(id, Event::Waiting { name: name() });
-            feed.tell_of_job(id, Event::Hashing { name: name() });
+            feed.publish_job_event(id, Event::Waiting { name: name() });
+            feed.publish_job_event(id, Event::Hashing { name: name() });
         }
-        feed.tell(Event::Ready { files: None });
-        feed.tell(Event::info("x"));
+        feed.publish_event(Event::Ready { files: None });
+        feed.publish_event(Event::info("x"));
         feed.close();
         let told: Vec<_> =
             std::iter::from_fn(|| asides.next()).map(|record| (record.job, record.event)).collect();

@@ -28,7 +28,7 @@ use crate::cli::shell::prompt::Prompt;
 use crate::cli::signals::{Signals, service_exit};
 use crate::node::{LatencySource, Node, Ready};
 use crate::proto::event::Event;
-use crate::rt::{Broadcast, Threads, clock};
+use crate::rt::{EventBroadcast, Threads, clock};
 use crate::store::{self, Dataset, Generated, RealDisk, ShareFolders};
 use crate::types::{DatasetSpec, Printable, limits};
 use crate::web::{WebServer, serve_node};
@@ -100,7 +100,7 @@ fn run_node(args: &NodeArgs, signals: &Signals) -> io::Result<Exit> {
         _ => None,
     };
     let threads = Threads::new();
-    let feed = Broadcast::default();
+    let feed = EventBroadcast::default();
     let leaving = signals.leaving().clone();
     let (form, screen) = (args.progress.form(args.headless), Screen::default());
     let asides = Notices::of(&feed);
@@ -122,7 +122,7 @@ fn run_node(args: &NodeArgs, signals: &Signals) -> io::Result<Exit> {
     };
     let end = exit.as_ref().ok().map(|exit| exit.end());
     if let Some(end) = &end {
-        feed.tell(end.clone());
+        feed.publish_event(end.clone());
     }
     feed.close();
     let _late_words_are_lost = threads.join(clock::now() + LAST_WORDS);
@@ -136,7 +136,7 @@ fn run_node(args: &NodeArgs, signals: &Signals) -> io::Result<Exit> {
 /// What a node runs with.
 struct Scene<'a> {
     args: &'a NodeArgs,
-    feed: &'a Broadcast,
+    feed: &'a EventBroadcast,
     threads: &'a Threads,
     screen: Screen,
     signals: &'a Signals,
@@ -155,7 +155,9 @@ impl Scene<'_> {
         };
         if let (LatencySource::File(path), None) = (&latency, &args.latency_file) {
             let path = path_text(path);
-            self.feed.tell(Event::info(format!("latencies from {path} (--latency-file none ignores it)")));
+            self.feed.publish_event(Event::info(format!(
+                "latencies from {path} (--latency-file none ignores it)"
+            )));
         }
         let mut config = args.config(latency, self.feed.clone());
         // Whoever pipes commands decides what is downloaded.
@@ -187,7 +189,7 @@ impl Scene<'_> {
                 let why = format!(
                     "commands with -d cannot be handed to this node: {error}: look at .nearpeer/node.sock"
                 );
-                self.feed.tell(Event::warning(why));
+                self.feed.publish_event(Event::warning(why));
                 None
             }
         };
@@ -245,7 +247,7 @@ impl Scene<'_> {
         };
         let told =
             [Event::Listening { program: "node".to_owned(), addr: node.addr() }, Event::Ready { files }];
-        told.iter().for_each(|event| self.feed.tell(event.clone()));
+        told.iter().for_each(|event| self.feed.publish_event(event.clone()));
         // A reader that is gone already shows with the first result.
         let _unread = sink.tell(told);
         Ok(())
@@ -257,7 +259,7 @@ impl Scene<'_> {
         let pages = http::start(&self.args.pages, NODE_PAGES, serve)
             .map_err(|error| NotServed::Told(self.refused(sink, &error, ErrorCode::from(&error))))?;
         if let Some(pages) = &pages {
-            self.feed.tell(http::said(pages));
+            self.feed.publish_event(http::said(pages));
             // A reader that is gone already shows with the first result.
             let _unread = sink.tell([http::said(pages)]);
         }
@@ -276,7 +278,8 @@ impl Scene<'_> {
         match store::generate(&folders, &dataset, signals.leaving()) {
             Ok(None) => Ok(()),
             Ok(Some(Generated { files, bytes })) => {
-                self.feed.tell(Event::info(format!("generated {files} files of {bytes} bytes together")));
+                self.feed
+                    .publish_event(Event::info(format!("generated {files} files of {bytes} bytes together")));
                 Ok(())
             }
             Err(error) => match signals.exit() {
@@ -288,7 +291,7 @@ impl Scene<'_> {
 
     /// Says why the node does not run.
     fn refused(&self, sink: &mut Sink, why: &dyn std::fmt::Display, code: ErrorCode) -> Exit {
-        self.feed.tell(Event::error(format!("node: {why}"), code));
+        self.feed.publish_event(Event::error(format!("node: {why}"), code));
         refused(sink, why, code)
     }
 }

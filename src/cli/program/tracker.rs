@@ -26,7 +26,7 @@ use crate::cli::shell::prompt::Prompt;
 use crate::cli::signals::{Signals, service_exit};
 use crate::node::{GuestFolder, Membership, Node, NodeConfig};
 use crate::proto::event::Event;
-use crate::rt::{Broadcast, StopReport, Threads, clock};
+use crate::rt::{EventBroadcast, StopReport, Threads, clock};
 use crate::tracker::Tracker;
 use crate::web::{WebServer, serve_tracker};
 
@@ -44,23 +44,29 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         true => Sink::json(Box::new(io::stdout()), true),
         false => Sink::text(Box::new(io::stdout()), Form::Plain, Screen::default(), None),
     };
-    let (feed, threads) = (Broadcast::default(), Threads::new());
+    let (feed, threads) = (EventBroadcast::default(), Threads::new());
     if let Err(error) = log::start(&args.log, &feed, &threads) {
         let _unread = sink.tell([Event::error(format!("tracker: {error}"), ErrorCode::LocalIo)]);
         return Exit::Error(ErrorCode::LocalIo);
     }
     let exit = serve(&args, &feed, sink, &threads, signals);
-    feed.tell(exit.end());
+    feed.publish_event(exit.end());
     feed.close();
     let _late_words_are_lost = threads.join(clock::now() + LAST_WORDS);
     exit
 }
 
 /// Runs a tracker from its start to its end.
-fn serve(args: &TrackerArgs, feed: &Broadcast, mut sink: Sink, threads: &Threads, signals: &Signals) -> Exit {
+fn serve(
+    args: &TrackerArgs,
+    feed: &EventBroadcast,
+    mut sink: Sink,
+    threads: &Threads,
+    signals: &Signals,
+) -> Exit {
     let refused = |sink: &mut Sink, why: &dyn std::fmt::Display, code| {
         let error = Event::error(format!("tracker: {why}"), code);
-        feed.tell(error.clone());
+        feed.publish_event(error.clone());
         let _unread = sink.tell([error]);
         // What was started ends because it is told to.
         signals.leaving().trigger();
@@ -80,7 +86,7 @@ fn serve(args: &TrackerArgs, feed: &Broadcast, mut sink: Sink, threads: &Threads
     };
     let listening = Event::Listening { program: "tracker".to_owned(), addr: tracker.addr() };
     for event in [Some(listening), pages.as_ref().map(http::said)].into_iter().flatten() {
-        feed.tell(event.clone());
+        feed.publish_event(event.clone());
         // A service serves on when nobody reads where it listens.
         let _unread = sink.tell([event]);
     }
@@ -118,7 +124,7 @@ fn has_terminal(args: &TrackerArgs) -> bool {
 /// tracker serves all the same.
 fn at_prompt(tracker: &Tracker, sink: Sink, signals: &Signals) -> Option<Exit> {
     let mut prompt = Prompt::new().ok()?;
-    let feed = Broadcast::default();
+    let feed = EventBroadcast::default();
     let asides = Notices::of(&feed);
     let (printer, leaving, threads) = (prompt.printer(), signals.leaving().clone(), Threads::new());
     threads.spawn("asides", move || asides.print(Form::Plain, &Screen::default(), printer, &leaving)).ok()?;

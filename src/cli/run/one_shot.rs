@@ -30,7 +30,7 @@ use crate::cli::program::tracker::stopped;
 use crate::cli::signals::Signals;
 use crate::node::{GuestFolder, LatencySource, Membership, Node, NodeConfig, StartError};
 use crate::proto::event::Event;
-use crate::rt::{Broadcast, Stop, Threads, clock};
+use crate::rt::{EventBroadcast, Stop, Threads, clock};
 use crate::store::{FoundFile, RealDisk, Share, ShareError, ShareFolders, walk};
 use crate::types::{FileName, FileOrigin, Printable};
 
@@ -57,7 +57,7 @@ pub struct CommandContext<'a> {
     json: bool,
     screen: Screen,
     /// What the guest tells that asks.
-    feed: Broadcast,
+    feed: EventBroadcast,
 }
 
 /// Runs one command to its end.
@@ -237,7 +237,7 @@ impl<'a> CommandContext<'a> {
                 }
             })?;
         }
-        let (feed, json) = (Broadcast::default(), ask.json);
+        let (feed, json) = (EventBroadcast::default(), ask.json);
         let (asides, above, leaving) = (Notices::of(&feed), screen.clone(), signals.leaving().clone());
         threads.spawn("asides", move || match json {
             true => asides.tell(results_to(results_aside), true),
@@ -273,7 +273,7 @@ impl<'a> CommandContext<'a> {
 
     /// Tells of something beside the result.
     pub(crate) fn notice(&self, text: &str) {
-        self.feed.tell(Event::info(text));
+        self.feed.publish_event(Event::info(text));
     }
 
     /// Tells that it has failed.

@@ -19,7 +19,7 @@ use crate::discovery::Discovery;
 use crate::node::api::ScanSummary;
 use crate::node::state::NodeState;
 use crate::proto::event;
-use crate::rt::{Broadcast, Pool, Stop, clock};
+use crate::rt::{EventBroadcast, Pool, Stop, clock};
 use crate::store::ShareFolders;
 use crate::store::scan::{FoundFile, walk};
 use crate::store::share::FileStamp;
@@ -76,7 +76,7 @@ pub(crate) struct IndexerParts {
     pub(crate) folders: Arc<ShareFolders>,
     pub(crate) discovery: Arc<dyn Discovery>,
     pub(crate) pool: Pool,
-    pub(crate) feed: Broadcast,
+    pub(crate) feed: EventBroadcast,
     /// The sender is for workers to answer through.
     pub(crate) events: (Sender<Event>, Receiver<Event>),
     /// Told once, when the first scan is published; `None`: there is no scan unless it is asked for.
@@ -413,11 +413,11 @@ impl Indexer {
     }
 
     fn warn(&self, text: String) {
-        self.parts.feed.tell(event::Event::warning(text));
+        self.parts.feed.publish_event(event::Event::warning(text));
     }
 
     fn inform(&self, text: String) {
-        self.parts.feed.tell(event::Event::info(text));
+        self.parts.feed.publish_event(event::Event::info(text));
     }
 }
 
@@ -465,7 +465,7 @@ mod tests {
             folders: Arc::new(folders),
             discovery: Arc::new(Nobody),
             pool: Pool::start("none", 0, 10, &Threads::new(), &stop).expect("no thread"),
-            feed: Broadcast::default(),
+            feed: EventBroadcast::default(),
             events: bounded(10),
             first_scan: Some(bounded(1).0),
             stop,
@@ -527,7 +527,7 @@ mod tests {
 
     /// A whole scan, its walk and its hashing done here; what was said.
     fn scanned(core: &mut Indexer) -> Vec<String> {
-        let mut said = core.parts.feed.follow();
+        let mut said = core.parts.feed.subscribe();
         core.state.scan = Some(Scan { walking: true, ..Scan::default() });
         for (kind, folder) in core.parts.folders.shared() {
             let stop = core.parts.stop.clone();
@@ -544,7 +544,7 @@ mod tests {
             event::Event::Notice { text, .. } => Some(text.clone()).filter(|text| !text.starts_with("ready")),
             _ => None,
         };
-        said.catch_up().records.iter().filter_map(|(_, record)| text(record)).collect()
+        said.catch_up().items.iter().filter_map(|(_, record)| text(record)).collect()
     }
 
     #[test]

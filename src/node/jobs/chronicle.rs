@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use super::{JobEvent, JobId, JobState, What};
 use crate::node::events::{self, Journal};
 use crate::proto::event::Event;
-use crate::rt::{Broadcast, clock};
+use crate::rt::{EventBroadcast, clock};
 
 /// Tells `feed` of each download: how it stands, its progress, its end.
-pub(crate) fn downloads(feed: Broadcast) -> impl Fn(&JobEvent<'_>) + Send + Sync + 'static {
+pub(crate) fn downloads(feed: EventBroadcast) -> impl Fn(&JobEvent<'_>) + Send + Sync + 'static {
     let journals: Mutex<HashMap<JobId, Journal>> = Mutex::default();
     move |news| {
         let now = clock::now();
@@ -38,7 +38,7 @@ pub(crate) fn downloads(feed: Broadcast) -> impl Fn(&JobEvent<'_>) + Send + Sync
             }
         };
         for event in told {
-            feed.tell_of_job(news.id.0, event);
+            feed.publish_job_event(news.id.0, event);
         }
     }
 }

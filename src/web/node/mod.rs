@@ -33,7 +33,7 @@ use crate::node::{
 };
 use crate::proto::event::{Event, HolderState};
 use crate::proto::http::Request;
-use crate::rt::{Broadcast, Stop, clock};
+use crate::rt::{EventBroadcast, Stop, clock};
 use crate::types::Query;
 
 /// Path and label of each page.
@@ -58,7 +58,7 @@ pub fn serve_node(node: Arc<Node>, config: &WebConfig) -> Result<WebServer, WebE
     let ended: Arc<[AtomicU64; 3]> = Arc::default();
     let watching = watch(&node, Arc::clone(&ended));
     let announced = Announced(Arc::clone(&node));
-    let (started, past) = (clock::now(), Mutex::new(Past::new(node.events().follow(), clock::now())));
+    let (started, past) = (clock::now(), Mutex::new(Past::new(node.events().subscribe(), clock::now())));
     let inner = Inner { shelf, stop: stop.clone(), started, ended, past, node };
     let extras = Extras { file_fronts: FILE_FRONTS, rate: Some(rate), changes: never(), stop };
     let site = NodeSite { inner: Arc::new(inner), _watching: watching, _announced: announced };
@@ -171,7 +171,7 @@ impl Site for NodeSite {
         !request.method.changes() && files::name_of(&request.path).is_some()
     }
 
-    fn feed(&self) -> &Broadcast {
+    fn feed(&self) -> &EventBroadcast {
         self.inner.node.events()
     }
 

@@ -11,7 +11,7 @@ use super::Inner;
 use crate::logic::rate_history::{History, SLOT};
 use crate::proto::event::{Event, Record};
 use crate::proto::http::escape_value;
-use crate::rt::{Subscriber, clock};
+use crate::rt::{EventSubscriber, clock};
 use crate::types::{Printable, limits};
 use crate::web::page::{moment, rate, size, span};
 use crate::web::plot::{self, Scale};
@@ -22,19 +22,19 @@ use crate::web::response::Answer;
 pub(super) struct Past {
     sent: Counted,
     fetched: Counted,
-    told: Subscriber,
+    told: EventSubscriber,
     /// The last first.
     searches: VecDeque<Arc<Record>>,
 }
 
 impl Past {
-    pub(super) fn new(told: Subscriber, now: Instant) -> Past {
+    pub(super) fn new(told: EventSubscriber, now: Instant) -> Past {
         Past { sent: Counted::new(now), fetched: Counted::new(now), told, searches: VecDeque::new() }
     }
 
     /// Takes note of searches that were told since the last time.
     fn note_searches(&mut self) {
-        for (_, record) in self.told.catch_up().records {
+        for (_, record) in self.told.catch_up().items {
             if let Event::Searched { .. } = record.event {
                 self.searches.push_front(record);
             }
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn bytes_count_once_however_often_they_are_looked_at() {
         let now = clock::now();
-        let mut past = Past::new(crate::rt::Broadcast::default().follow(), now);
+        let mut past = Past::new(crate::rt::EventBroadcast::default().subscribe(), now);
         past.sample(100, 10, now);
         past.sample(100, 15, now);
         past.sample(150, 35, now);

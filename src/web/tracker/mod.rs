@@ -20,7 +20,7 @@ use super::sources::{FoundContent, SourceRow, file_link, http_of};
 use crate::logic::select::{Choice, choose_content, votes};
 use crate::proto::event::{Event, EventHolder, HolderState};
 use crate::proto::http::Request;
-use crate::rt::{Broadcast, Stop};
+use crate::rt::{EventBroadcast, Stop};
 use crate::tracker::{HolderRow, KnownNode, View};
 use crate::types::{ContentKey, Query, limits};
 
@@ -75,7 +75,7 @@ impl Site for TrackerSite {
         false
     }
 
-    fn feed(&self) -> &Broadcast {
+    fn feed(&self) -> &EventBroadcast {
         self.view.events()
     }
 
