@@ -74,5 +74,5 @@ def first_line(text):
 def version_of(path):
     """Name and version: the first line of `--version`, up to and including its first number."""
     line = first_line(run(path, "--version"))
-    told = re.match(r".*?\s\d[\w.+~-]*", line)
-    return told[0] if told else line
+    found = re.match(r".*?\s\d[\w.+~-]*", line)
+    return found[0] if found else line

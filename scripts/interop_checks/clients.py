@@ -22,8 +22,8 @@ AWKWARD = {
 
 def curl(*words, exits=0):
     """Runs curl. Returns status, received bytes and ETag, as `--write-out` prints them."""
-    told = "\n%{http_code} %{size_download} %header{etag}"
-    said = run(tool("curl"), "-q", "--silent", "--show-error", "--write-out", told, *words, exits=exits)
+    form = "\n%{http_code} %{size_download} %header{etag}"
+    said = run(tool("curl"), "-q", "--silent", "--show-error", "--write-out", form, *words, exits=exits)
     code, size, etag = said.splitlines()[-1].split(" ", 2)
     return int(code), int(size), etag
 

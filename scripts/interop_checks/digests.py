@@ -14,8 +14,8 @@ def compare(args, summer, key):
     with swarm(args, FILES) as made:
         for name in FILES:
             summed = run(summer, made.folder / LOOPBACK / name).split()[0]
-            told = made.found(name)[key]
-            expect(told == summed, f"{name}: find prints {told}, {summer} {summed}")
+            printed = made.found(name)[key]
+            expect(printed == summed, f"{name}: find prints {printed}, {summer} {summed}")
     return f"{version_of(summer)}: the same for {len(FILES)} files of 0 to {max(map(len, FILES.values()))} bytes"
 
 

@@ -71,15 +71,15 @@ def query(prometheus, expression):
 def openapi_document(args):
     validator = tool("openapi-spec-validator")
     with swarm(args, {"a": b"a"}) as made:
-        told = []
+        valid = []
         for name, site in sites(made):
             text = site.get("/api/v1/openapi.json")
             (made.folder / f"{name}.json").write_text(text)
             run(validator, made.folder / f"{name}.json")
             document = json.loads(text)
-            told.append(f"OpenAPI {document['openapi']}, {len(document['paths'])} paths from a {name}")
+            valid.append(f"OpenAPI {document['openapi']}, {len(document['paths'])} paths from a {name}")
         # It must be able to say no.
         del document["paths"]["/metrics"]["get"]["responses"]["200"]["description"]
         (made.folder / "wrong.json").write_text(json.dumps(document))
         run(validator, made.folder / "wrong.json", exits=1)
-    return f"{version_of(validator)}: valid: {'; '.join(told)}; the same without a description is refused"
+    return f"{version_of(validator)}: valid: {'; '.join(valid)}; the same without a description is refused"

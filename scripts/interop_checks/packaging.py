@@ -40,7 +40,7 @@ def systemd_exposure(args):
         said = run(analyze, "security", "--offline=yes", "--no-pager", unit)
         level = re.search(r"exposure level for \S+: ([0-9.]+) (\w+)", said)
         if level is None:
-            raise Failed(f"`security` tells no level: {first_line(said)}")
+            raise Failed(f"`security` prints no level: {first_line(said)}")
         if float(level[1]) > EXPOSURE_MAX:
             raise Failed(f"{unit.name}: exposure {level[1]}, more than {EXPOSURE_MAX}")
         levels.append(f"`{unit.name}` {level[1]} {level[2]}")
