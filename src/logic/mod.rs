@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod latency;
 pub mod load;
+pub mod progress;
 pub mod rate_history;
 pub mod registry;
 pub mod replication;

@@ -7,18 +7,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+pub use crate::types::LatencyOrigin;
 use crate::types::{ContentKey, Holding, Millis, NodeId, Provider};
-
-/// Where a candidate's latency comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LatencyOrigin {
-    /// The latency file has the pair.
-    Table,
-    /// The latency file does not have the pair.
-    Default,
-    /// Round trip of the load probe.
-    Measured,
-}
 
 /// A live holder, as the load probe found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

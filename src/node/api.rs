@@ -7,6 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::discovery::DiscoveryError;
+pub use crate::proto::event::Outcome;
 use crate::rt::EventBroadcast;
 use crate::store::ShareError;
 use crate::types::{
@@ -212,7 +213,7 @@ pub struct ReplicationReport {
 
 /// What is going on in a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
+pub(super) enum Progress {
     /// The candidates in order, with the reason for each place, before the first byte.
     Ranked { key: ContentKey, ranking: Vec<crate::logic::select::Rating> },
     /// More than one content has the name; this one has strictly more live full holders.
@@ -239,20 +240,6 @@ pub struct Downloaded {
     pub name: FileName,
     pub key: ContentKey,
     pub outcome: Outcome,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Fetched, verified and in place.
-    Fetched {
-        /// The MD5 of the whole file, if it was computed here.
-        md5: Option<Md5Digest>,
-        pieces: u32,
-        /// Every source that bytes came from, the first used first.
-        sources: Vec<SocketAddr>,
-    },
-    /// The same content was here already.
-    AlreadyHere,
 }
 
 /// One content that a name could mean.

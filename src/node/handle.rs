@@ -9,8 +9,8 @@ use crossbeam_channel::{Receiver, at, select};
 use parking_lot::Mutex;
 
 use super::api::{
-    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, OwnFile, Progress, Ready,
-    ReplicationReport, ScanSummary,
+    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, OwnFile, Ready, ReplicationReport,
+    ScanSummary,
 };
 use super::completion_names::KnownNames;
 use super::context::Context;
@@ -24,6 +24,7 @@ use super::serve::upload::{Upload, UploadMeter};
 use super::stats::NodeStats;
 use crate::discovery::{Discovery as _, NamePage};
 use crate::net::TokenBucket;
+use crate::proto::event::DownloadEvent;
 use crate::rt::{Ended, EventBroadcast, Pool, Stop, StopReport, clock};
 use crate::store;
 use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Query, limits};
@@ -129,7 +130,7 @@ impl Node {
         &self,
         request: &DownloadRequest,
         cancel: &Stop,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(DownloadEvent),
     ) -> Result<Downloaded, DownloadError> {
         self.jobs.run(request, cancel, progress)
     }

@@ -24,14 +24,12 @@ mod tracker_events;
 
 pub use api::{
     Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
-    GuestFolder, LatencySource, Membership, NodeConfig, Outcome, OwnFile, Progress, Ready, ReplicationReport,
+    GuestFolder, LatencySource, Membership, NodeConfig, Outcome, OwnFile, Ready, ReplicationReport,
     ResolvedContent, ScanSummary, StartError, Uploads, Variant,
 };
 pub use completion_names::KnownNames;
-pub use events::Journal;
 pub use find::latency::open_latency_file;
 pub use handle::Node;
-pub use jobs::progress::{DownloadProgress, Rate};
 pub use jobs::{Job, JobError, JobEvent, JobId, JobSource, JobState, Watching, What};
 pub use serve::shared_files::{OpenSharedFile, SharedFiles, UploadGuard};
 pub use serve::upload::UploadMeter;

@@ -15,11 +15,12 @@ use super::api::{GuestFolder, Membership, NodeConfig, ScanSummary, StartError};
 use super::completion_names::KnownNames;
 use super::context::Context;
 use super::download::Downloader;
+use super::events;
 use super::find::latency::Latencies;
 use super::find::peers::Peers;
 use super::handle::Node;
 use super::index::{Indexer, IndexerHandle, IndexerParts};
-use super::jobs::{Jobs, chronicle, resume};
+use super::jobs::{Jobs, resume};
 use super::notices::Notices;
 use super::replicas::keeper;
 use super::running::Running;
@@ -85,7 +86,7 @@ impl Node {
             &start.running.threads,
             &start.running.commands,
         )?;
-        let published = jobs.watch(chronicle::downloads(start.config.events.clone()));
+        let published = jobs.watch(events::publish_jobs(start.config.events.clone()));
         start.resume(&jobs)?;
         start.replicas(downloader)?;
 

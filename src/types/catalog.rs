@@ -102,6 +102,7 @@ impl std::fmt::Display for Query {
 
 /// What a tracker thinks of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Liveness {
     /// Its files are offered.
     Live,

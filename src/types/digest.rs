@@ -2,16 +2,17 @@
 
 use std::fmt::{self, Debug, Display};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// MD5 (RFC 1321) of a whole file or of one piece; printed as 32 lower-case hex digits, as `md5sum` does.
 /// Finds accidents, stops no forger.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Md5Digest(pub [u8; 16]);
 
 /// BLAKE3 of a whole file, printed as `b3sum` does: 64 lower-case hex digits. Identifies content; nobody can
 /// forge it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentId(pub [u8; 32]);
 
 /// What "the same content" means: size and BLAKE3. A name is only a label on it.
@@ -44,26 +45,70 @@ pub(crate) fn hex_value(digit: u8) -> Option<u8> {
     }
 }
 
+/// Reads exactly `2 * N` hex digits of either case; anything else is `None`.
+fn read_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = hex_value(pair[0])? << 4 | hex_value(pair[1])?;
+    }
+    Some(bytes)
+}
+
 impl Md5Digest {
     /// Reads exactly 32 hex digits of either case; anything else is `None`.
     pub fn from_hex(text: &str) -> Option<Md5Digest> {
-        if text.len() != 32 {
-            return None;
-        }
-        let mut bytes = [0; 16];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            *byte = hex_value(pair[0])? << 4 | hex_value(pair[1])?;
-        }
-        Some(Md5Digest(bytes))
+        read_hex(text).map(Md5Digest)
     }
 }
 
 impl ContentId {
+    /// Reads exactly 64 hex digits of either case; anything else is `None`.
+    pub fn from_hex(text: &str) -> Option<ContentId> {
+        read_hex(text).map(ContentId)
+    }
+
     /// The first 16 hex digits, enough to tell contents apart in a listing and to name one with `b3=`.
     pub fn short(&self) -> String {
         let mut text = self.to_string();
         text.truncate(16);
         text
+    }
+}
+
+/// Hex digits in a format for people (JSON), plain bytes in a message of the wire.
+impl Serialize for Md5Digest {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() { to.collect_str(self) } else { self.0.serialize(to) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Md5Digest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Md5Digest, D::Error> {
+        if !from.is_human_readable() {
+            return Deserialize::deserialize(from).map(Md5Digest);
+        }
+        let text = String::deserialize(from)?;
+        Md5Digest::from_hex(&text).ok_or_else(|| D::Error::custom("an MD5 has 32 hex digits"))
+    }
+}
+
+/// Hex digits in a format for people (JSON), plain bytes in a message of the wire.
+impl Serialize for ContentId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() { to.collect_str(self) } else { self.0.serialize(to) }
+    }
+}
+
+impl<'de> Deserialize<'de> for ContentId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ContentId, D::Error> {
+        if !from.is_human_readable() {
+            return Deserialize::deserialize(from).map(ContentId);
+        }
+        let text = String::deserialize(from)?;
+        ContentId::from_hex(&text).ok_or_else(|| D::Error::custom("a BLAKE3 has 64 hex digits"))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::name::FileName;
@@ -13,7 +14,8 @@ use super::printable::Printable;
 
 /// How a file has come to be here. In order of precedence: where two files have one name, the lesser kind is
 /// the one that is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FileOrigin {
     /// The user's own.
     Local,

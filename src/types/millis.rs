@@ -7,6 +7,7 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use super::printable::Printable;
@@ -81,6 +82,21 @@ impl FromStr for Millis {
             Some(Millis { micros }).filter(|millis| *millis <= Millis::MAX_INPUT)
         };
         parse().ok_or_else(|| MillisError(Printable(text).to_string()))
+    }
+}
+
+/// A number with up to three decimals.
+impl Serialize for Millis {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(self.micros as f64 / 1000.0)
+    }
+}
+
+/// Saturates; what is not a number is 0.
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Millis, D::Error> {
+        let ms = f64::deserialize(from)?;
+        Ok(Millis::from_micros((ms * 1000.0).round() as u64))
     }
 }
 

@@ -17,6 +17,7 @@ pub mod name;
 pub mod piece_set;
 pub mod pieces;
 pub mod printable;
+pub mod rating;
 pub mod replicas;
 
 pub use attributes::NodeTraits;
@@ -32,4 +33,5 @@ pub use name::{FileName, NameError};
 pub use piece_set::PieceSet;
 pub use pieces::Geometry;
 pub use printable::{Printable, reason};
+pub use rating::{LatencyOrigin, Ranked};
 pub use replicas::{ReplicaTask, ReplicationStatus};

@@ -36,7 +36,7 @@ impl Wanted {
         match &self.checksum {
             None => true,
             Some(Checksum::Content(prefix)) => prefix.matches(&content.key.id),
-            Some(Checksum::Md5(md5)) => content.rows.iter().any(|row| row.holder.md5 == md5.to_string()),
+            Some(Checksum::Md5(md5)) => content.rows.iter().any(|row| row.holder.md5 == *md5),
         }
     }
 }
@@ -117,15 +117,15 @@ fn xml(wanted: &Wanted, content: &FoundContent, links: &[&str], manifest: Option
 mod tests {
     use super::*;
     use crate::proto::event::{EventHolder, HolderState};
-    use crate::types::ContentId;
+    use crate::types::{ContentId, Md5Digest};
 
     fn row(port: u16, link: bool, state: HolderState, md5_origin: Md5Origin) -> SourceRow {
         let holder = EventHolder {
             name: FileName::new("a & \"b\"<c>").expect("a name"),
             addr: ([127, 0, 0, 1], port).into(),
             size_bytes: 7,
-            md5: "02".repeat(16),
-            b3: "01".repeat(32),
+            md5: Md5Digest([2; 16]),
+            b3: ContentId([1; 32]),
             state,
             have_pieces: 1,
             total_pieces: 1,

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::page::{NONE, size};
 use super::response::told;
-use crate::proto::event::{Event, EventHolder, HolderState, LatencyFrom};
+use crate::proto::event::{Event, EventHolder, HolderState};
 use crate::proto::http::{escape_path, escape_value};
-use crate::types::{Checksum, ContentKey, FileName, Md5Origin, NodeSummary, Query, limits};
+use crate::types::{Checksum, ContentKey, FileName, LatencyOrigin, Md5Origin, NodeSummary, Query, limits};
 
 /// One source of one file.
 #[derive(Debug, Clone)]
@@ -88,7 +88,7 @@ impl SourceRow {
                 }
                 td.mono data-label="Address" { (holder.addr) }
                 td.num data-label="Size" { (size(holder.size_bytes)) }
-                td.mono data-label="BLAKE3" title=(holder.b3) { (holder.b3.get(..16).unwrap_or_default()) "…" }
+                td.mono data-label="BLAKE3" title=(holder.b3) { (holder.b3.short()) "…" }
                 td.mono data-label="MD5" title=(md5_note(self.md5_origin)) { (holder.md5) }
                 td.num data-label="Latency" {
                     @match holder.latency_ms {
@@ -107,11 +107,11 @@ impl SourceRow {
     }
 }
 
-fn latency_note(from: LatencyFrom) -> &'static str {
+fn latency_note(from: LatencyOrigin) -> &'static str {
     match from {
-        LatencyFrom::File => "from the latency file",
-        LatencyFrom::Default => "not in the latency file",
-        LatencyFrom::Measured => "measured",
+        LatencyOrigin::Table => "from the latency file",
+        LatencyOrigin::Default => "not in the latency file",
+        LatencyOrigin::Measured => "measured",
     }
 }
 
@@ -170,10 +170,10 @@ impl FoundContent {
         let content = Event::Content {
             name: first.name.clone(),
             size_bytes: self.key.size_bytes,
-            b3: self.key.id.to_string(),
+            b3: self.key.id,
             full_holders: counted(self.full_holders()),
             rows: counted(self.rows.len()),
-            meant: self.meant,
+            resolved: self.meant,
         };
         told(&content, more)
     }

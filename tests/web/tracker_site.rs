@@ -149,7 +149,7 @@ fn events_tell_of_changes_and_end_with_the_server() {
     assert!(old.until(b"\n\n").starts_with(b"data: {\"event\":\"stat\""));
     let added = swarm.add(&[("a", b"a")], &crate::swarm::loopback());
     let node = swarm.member(added).addr();
-    let is_node = |told: &Event, expected: &str| matches!(told, Event::Node { addr, state, .. } if *addr == node && state == expected);
+    let is_node = |told: &Event, expected: &str| matches!(told, Event::Node { addr, state, .. } if *addr == node && state.to_string() == expected);
     let mut number = 0;
     for expected in ["live", "gone"] {
         loop {

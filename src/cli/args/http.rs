@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::programs::address;
 use crate::cli::exit::ErrorCode;
-use crate::proto::event::{Event, PAGES};
+use crate::proto::event::{Event, Service};
 use crate::types::{Printable, limits};
 use crate::web::{WebConfig, WebError, WebServer};
 
@@ -112,7 +112,7 @@ fn token(flags: &HttpArgs) -> Result<Option<String>, PagesError> {
 
 /// Says where the pages are.
 pub fn said(server: &WebServer) -> Event {
-    Event::Listening { program: PAGES.to_owned(), addr: server.addr() }
+    Event::Listening { service: Service::Pages, addr: server.addr() }
 }
 
 #[cfg(test)]

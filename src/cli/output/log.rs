@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use super::stdio::say;
 use crate::cli::args::programs::size;
-use crate::proto::event::{Event, Record};
+use crate::proto::event::{DownloadEvent, Event, Record};
 use crate::rt::{EventBroadcast, EventSubscriber, Threads, clock};
 use crate::types::{Printable, limits};
 
@@ -76,7 +76,8 @@ impl Log {
     fn run(&mut self, follower: EventSubscriber) {
         for since in follower {
             self.missed += since.missed;
-            let is_worth = |record: &Record| !matches!(record.event, Event::Bytes { .. });
+            let is_worth =
+                |record: &Record| !matches!(record.event, Event::Download(DownloadEvent::Bytes { .. }));
             let lines = since.items.iter().filter(|(_, record)| is_worth(record));
             self.take(&lines.map(|(_, record)| record.to_line()).collect::<Vec<_>>());
         }
@@ -169,6 +170,7 @@ fn end_of_lines(mut file: &File) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logic::progress::DownloadReporter;
     use tempfile::TempDir;
 
     /// The events in a file, which has whole lines only.
@@ -193,17 +195,7 @@ mod tests {
         let busy = start(&args, &feed, &threads).expect_err("it is in use").to_string();
         assert!(busy.contains("another program writes it"), "{busy}");
         let name = crate::types::FileName::new("a").expect("a name");
-        let (done_bytes, fetched_bytes, total_bytes, sources) = (1, 1, 2, 1);
-        let (eta_ms, rate_bytes_per_s) = (None, None);
-        feed.publish_event(Event::Bytes {
-            name,
-            done_bytes,
-            eta_ms,
-            fetched_bytes,
-            rate_bytes_per_s,
-            sources,
-            total_bytes,
-        });
+        feed.publish_event(DownloadReporter::new(name).bytes(1, 2, 1, clock::now()).into());
         feed.publish_event(Event::warning("after"));
         feed.close();
         assert!(threads.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS)).is_clean());

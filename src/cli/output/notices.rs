@@ -11,8 +11,7 @@ use super::progress::{Form, Screen, plain};
 use super::render::{self, Said};
 use super::sink::Sink;
 use super::stdio::say;
-use crate::node::events;
-use crate::proto::event::{Event, JobOrigin, JobState, Record};
+use crate::proto::event::{Event, JobSource, JobState, Record};
 use crate::rt::{EventBroadcast, EventSubscriber, Stop};
 
 /// See the module's page.
@@ -51,15 +50,15 @@ impl Notices {
         match (&record.event, record.job) {
             (Event::Notice { .. }, _) => true,
             // How it stands is told to whoever has changed that.
-            (Event::Job { id, state, origin, .. }, _) => {
-                match (origin, state) {
+            (Event::Job { id, state, source, .. }, _) => {
+                match (source, state) {
                     (_, JobState::Cancelled) => self.background.remove(id),
-                    (JobOrigin::Background, _) => self.background.insert(*id),
-                    (JobOrigin::Asked | JobOrigin::Unasked, _) => false,
+                    (JobSource::Background, _) => self.background.insert(*id),
+                    (JobSource::Foreground | JobSource::Resumed, _) => false,
                 };
                 false
             }
-            (Event::Done { .. } | Event::Failed { .. }, Some(job)) => self.background.remove(&job),
+            (Event::Download(event), Some(job)) if event.is_end() => self.background.remove(&job),
             (_, Some(job)) => self.background.contains(&job),
             (_, None) => false,
         }
@@ -102,13 +101,15 @@ impl Notices {
 
 /// What people are told of an aside, a download with its number before it.
 fn line(record: &Record, form: Form) -> Option<String> {
-    if form == Form::Json && record.event.download().is_some() {
+    if form == Form::Json && record.event.as_download().is_some() {
         return Some(record.to_line());
     }
-    let told = match (&record.event, events::progress(&record.event)) {
-        (_, Some(_)) if form == Form::Nothing => return None,
-        (event, Some(progress)) => plain::news(event.download()?, &progress)?,
-        (event, None) => match render::text(event)? {
+    let told = match &record.event {
+        Event::Download(event) if !event.is_end() => match form {
+            Form::Nothing => return None,
+            Form::Bar | Form::Plain | Form::Json => plain::line(event)?,
+        },
+        event => match render::text(event)? {
             Said::Aside(line) | Said::Result(line) => line,
         },
     };
@@ -118,6 +119,7 @@ fn line(record: &Record, form: Form) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::event::DownloadEvent;
     use crate::types::FileName;
 
     #[test]
@@ -125,20 +127,20 @@ mod tests {
         let feed = EventBroadcast::default();
         let mut asides = Notices::of(&feed);
         let name = || FileName::new("a").expect("a name");
-        let job = |id, origin, state| {
+        let job = |id, source, state| {
             let (done_bytes, total_bytes, why) = (None, None, None);
             feed.publish_job_event(
                 id,
-                Event::Job { id, name: name(), state, origin, done_bytes, total_bytes, why },
+                Event::Job { id, name: name(), state, source, done_bytes, total_bytes, why },
             );
         };
-        job(1, JobOrigin::Asked, JobState::Queued);
-        job(2, JobOrigin::Background, JobState::Queued);
-        job(3, JobOrigin::Background, JobState::Queued);
-        job(3, JobOrigin::Background, JobState::Cancelled);
+        job(1, JobSource::Foreground, JobState::Queued);
+        job(2, JobSource::Background, JobState::Queued);
+        job(3, JobSource::Background, JobState::Queued);
+        job(3, JobSource::Background, JobState::Cancelled);
         for id in 1..=3 {
-            feed.publish_job_event(id, Event::Waiting { name: name() });
-            feed.publish_job_event(id, Event::Hashing { name: name() });
+            feed.publish_job_event(id, DownloadEvent::Waiting { name: name() }.into());
+            feed.publish_job_event(id, DownloadEvent::Hashing { name: name() }.into());
         }
         feed.publish_event(Event::Ready { files: None });
         feed.publish_event(Event::info("x"));
@@ -147,8 +149,8 @@ mod tests {
             std::iter::from_fn(|| asides.next()).map(|record| (record.job, record.event)).collect();
         let of_job = |event| (Some(2), event);
         let expected = [
-            of_job(Event::Waiting { name: name() }),
-            of_job(Event::Hashing { name: name() }),
+            of_job(DownloadEvent::Waiting { name: name() }.into()),
+            of_job(DownloadEvent::Hashing { name: name() }.into()),
             (None, Event::info("x")),
         ];
         assert_eq!(told, expected);

@@ -6,10 +6,8 @@
 use std::net::SocketAddr;
 
 use crate::node::Variant;
-use crate::proto::event::{
-    Event, EventHolder, EventOutcome, HolderState, JobState, LatencyFrom, Level, PAGES, VerifyState,
-};
-use crate::types::{FileName, Millis};
+use crate::proto::event::{DownloadEvent, Event, EventHolder, HolderState, Level, Outcome, Service};
+use crate::types::{ContentId, FileName, Millis};
 
 /// Text, and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,26 +22,26 @@ pub enum Said {
 pub fn text(event: &Event) -> Option<Said> {
     Some(Said::Result(match event {
         Event::Notice { level, text } => return Some(Said::Aside(notice(*level, text))),
-        Event::Error { why, .. } | Event::Failed { why, .. } => return Some(Said::Aside(why.clone())),
+        Event::Error { why, .. } => return Some(Said::Aside(why.clone())),
         Event::Silent { addr, why } => return Some(Said::Aside(silent(*addr, why))),
-        Event::Listening { program, addr } if program == PAGES => {
+        Event::Listening { service: Service::Pages, addr } => {
             return Some(Said::Aside(format!("pages at http://{addr}/")));
         }
-        Event::Listening { program, addr } => format!("{program} listening on {addr}"),
+        Event::Listening { service, addr } => format!("{} listening on {addr}", service.as_str()),
         Event::Missed { count } => {
             return Some(Said::Aside(format!("warning: {count} events are not shown")));
         }
         Event::Find { rows: 0, .. } => "No nodes found".to_owned(),
         Event::Find { .. } => "Found nodes:".to_owned(),
         Event::Found(holder) => found_row(holder),
-        Event::Content { name, size_bytes, b3, full_holders, meant, .. } => {
-            let meant = if *meant { ", meant" } else { "" };
-            format!("{name} {size_bytes} bytes b3 {}: {full_holders} full{meant}", short(b3))
+        Event::Content { name, size_bytes, b3, full_holders, resolved, .. } => {
+            let resolved = if *resolved { ", meant" } else { "" };
+            format!("{name} {size_bytes} bytes b3 {}: {full_holders} full{resolved}", b3.short())
         }
         Event::Candidate { place, load_weight_ms, holder } => candidate_row(*place, *load_weight_ms, holder),
         Event::Load { addr, load } => format!("{} {} load {load}", addr.ip(), addr.port()),
         Event::File { name, size_bytes, md5, .. } => {
-            format!("{size_bytes} {} {name}", md5.as_deref().unwrap_or("-"))
+            format!("{size_bytes} {} {name}", or_dash(*md5))
         }
         Event::Name { name } => name.to_string(),
         Event::Node { addr, state, files, load } => {
@@ -54,50 +52,31 @@ pub fn text(event: &Event) -> Option<Said> {
         }
         Event::Stat { name, value } => format!("{name} {}", or_dash(*value)),
         Event::Verified { name, state, size_bytes, b3, .. } => {
-            let state = match state {
-                VerifyState::Ok => "ok",
-                VerifyState::Differs => "differs",
-                VerifyState::Unknown => "unknown",
-                VerifyState::Unreadable => "unreadable",
-            };
-            format!("{state} {size_bytes} {} {name}", b3.as_deref().map_or("-", short))
+            let b3 = or_dash(b3.map(|b3| b3.short()));
+            format!("{} {size_bytes} {b3} {name}", state.as_str())
         }
         Event::Limit { max_upload_bytes_per_s } => {
             let rate = max_upload_bytes_per_s.map_or_else(|| "off".to_owned(), |rate| rate.to_string());
             format!("max-upload {rate}")
         }
         Event::Job { id, name, state, done_bytes, total_bytes, why, .. } => {
-            let state = match state {
-                JobState::Queued => "queued",
-                JobState::Running => "running",
-                JobState::Paused => "paused",
-                JobState::Done => "done",
-                JobState::Failed => "failed",
-                JobState::Cancelled => "cancelled",
-            };
+            let state = state.as_str();
             let why = why.as_ref().map(|why| format!("\n  {why}")).unwrap_or_default();
             format!("{id} {state} {}/{} {name}{why}", or_dash(*done_bytes), or_dash(*total_bytes))
         }
         Event::Replication { name, b3, wanted, copies, awaited, under_way, .. } => {
-            let b3 = short(b3);
+            let b3 = b3.short();
             format!(
-                "replicate {wanted} wanted {copies} there {awaited} awaited {under_way} under way b3 {b3} {name}"
+                "replicate {wanted} wanted {copies} there {awaited} awaited {under_way} under way \
+                 b3 {b3} {name}"
             )
         }
         Event::Help { text } => text.clone(),
-        Event::Done { name, b3, size_bytes, outcome } => downloaded(name, *size_bytes, b3, outcome),
-        Event::Ready { .. }
-        | Event::Searched { .. }
-        | Event::End { .. }
-        | Event::Ranked { .. }
-        | Event::Chose { .. }
-        | Event::Waiting { .. }
-        | Event::Resumed { .. }
-        | Event::Source { .. }
-        | Event::Left { .. }
-        | Event::Bytes { .. }
-        | Event::Retry { .. }
-        | Event::Hashing { .. } => return None,
+        Event::Download(DownloadEvent::Done { name, b3, size_bytes, outcome }) => {
+            downloaded(name, *size_bytes, b3, outcome)
+        }
+        Event::Download(DownloadEvent::Failed { why, .. }) => return Some(Said::Aside(why.clone())),
+        Event::Ready { .. } | Event::Searched { .. } | Event::End { .. } | Event::Download(_) => return None,
     }))
 }
 
@@ -117,11 +96,6 @@ fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// The first 16 hex digits, enough to tell contents apart.
-fn short(b3: &str) -> &str {
-    b3.get(..16).unwrap_or(b3)
-}
-
 /// `full` or `<have>/<total>`.
 fn held(holder: &EventHolder) -> String {
     match holder.state {
@@ -135,7 +109,7 @@ fn held(holder: &EventHolder) -> String {
 fn found_row(holder: &EventHolder) -> String {
     let EventHolder { name, addr, size_bytes, md5, b3, latency_ms, load, score_ms, .. } = holder;
     let rating = format!("{} {} {}", or_dash(*latency_ms), or_dash(*load), or_dash(*score_ms));
-    let (ip, port, b3, held) = (addr.ip(), addr.port(), short(b3), held(holder));
+    let (ip, port, b3, held) = (addr.ip(), addr.port(), b3.short(), held(holder));
     format!("{ip} {port} {size_bytes} {md5} {rating} {b3} {held} {name}")
 }
 
@@ -146,29 +120,26 @@ fn candidate_row(place: Option<u64>, load_weight: Millis, holder: &EventHolder) 
     let (Some(place), Some(latency), Some(from)) = (place, holder.latency_ms, holder.latency_from) else {
         return format!("- {ip} {port} own");
     };
-    let from = match from {
-        LatencyFrom::File => "file",
-        LatencyFrom::Default => "default",
-        LatencyFrom::Measured => "measured",
-    };
+    let from = from.as_str();
     let (score, load) = (or_dash(holder.score_ms), or_dash(holder.load));
     let chosen = if holder.chosen { " chosen" } else { "" };
     let held = held(holder);
     format!(
-        "{place} {ip} {port} score {score} = latency {latency} {from} + {load_weight} * load {load} {held}{chosen}"
+        "{place} {ip} {port} score {score} = latency {latency} {from} + {load_weight} * load {load} \
+         {held}{chosen}"
     )
 }
 
 /// `downloaded ...` or `already here ...`.
-fn downloaded(name: &FileName, size_bytes: u64, b3: &str, outcome: &EventOutcome) -> String {
+fn downloaded(name: &FileName, size_bytes: u64, b3: &ContentId, outcome: &Outcome) -> String {
     match outcome {
-        EventOutcome::AlreadyHere => format!("already here {name} {size_bytes} bytes b3 {b3}"),
-        EventOutcome::Fetched { md5, pieces, from } => {
+        Outcome::AlreadyHere => format!("already here {name} {size_bytes} bytes b3 {b3}"),
+        Outcome::Fetched { md5, pieces, sources } => {
             let digest = match md5 {
                 Some(md5) => format!("md5 {md5}"),
                 None => format!("b3 {b3} (md5 of {pieces} pieces)"),
             };
-            let from: Vec<_> = from.iter().map(SocketAddr::to_string).collect();
+            let from: Vec<_> = sources.iter().map(SocketAddr::to_string).collect();
             format!("downloaded {name} {size_bytes} bytes {digest} from {}", from.join(","))
         }
     }
@@ -207,10 +178,12 @@ pub fn quoted_word(name: &FileName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::event::ErrorCode;
-    use crate::types::{ContentId, ContentKey, Md5Digest};
+    use crate::proto::event::{ErrorCode, JobSource, JobState, NodeState, VerifyState};
+    use crate::types::{ContentKey, LatencyOrigin, Liveness, Md5Digest};
 
+    const MD5_DIGEST: Md5Digest = Md5Digest([0xab; 16]);
     const MD5: &str = "abababababababababababababababab";
+    const B3_ID: ContentId = ContentId([0xcd; 32]);
     const B3: &str = "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd";
 
     fn addr(port: u16) -> SocketAddr {
@@ -234,13 +207,13 @@ mod tests {
             name: name("a b.bin"),
             addr: addr(port),
             size_bytes: 3_000_000,
-            md5: MD5.into(),
-            b3: B3.into(),
+            md5: MD5_DIGEST,
+            b3: B3_ID,
             state: if have_pieces == 3 { HolderState::Full } else { HolderState::Part },
             have_pieces,
             total_pieces: 3,
             latency_ms: ms(latency),
-            latency_from: Some(LatencyFrom::File),
+            latency_from: Some(LatencyOrigin::Table),
             load: Some(load),
             score_ms: ms(score),
             chosen: port == 5002,
@@ -287,13 +260,13 @@ mod tests {
             "2 127.0.0.1 5003 score 100 = latency 100 file + 10 * load 0 1/3",
         );
         check(&event(None, own()), "- 127.0.0.1 5001 own");
-        let content = |meant| Event::Content {
+        let content = |resolved| Event::Content {
             name: name("a b"),
             size_bytes: 7,
-            b3: B3.into(),
+            b3: B3_ID,
             full_holders: 2,
             rows: 3,
-            meant,
+            resolved,
         };
         check(&content(true), "a b 7 bytes b3 cdcdcdcdcdcdcdcd: 2 full, meant");
         check(&content(false), "a b 7 bytes b3 cdcdcdcdcdcdcdcd: 2 full");
@@ -301,17 +274,18 @@ mod tests {
 
     #[test]
     fn a_download_says_which_digest_was_computed_and_where_the_bytes_came_from() {
-        let done = |outcome| Event::Done { name: name("a.bin"), b3: B3.into(), size_bytes: 7, outcome };
-        let from = vec![addr(5002), "[::1]:5003".parse().expect("an address")];
+        let key = ContentKey { size_bytes: 7, id: B3_ID };
+        let done = |outcome| Event::Download(DownloadEvent::done(name("a.bin"), key, outcome));
+        let sources = vec![addr(5002), "[::1]:5003".parse().expect("an address")];
         check(
-            &done(EventOutcome::Fetched { md5: Some(MD5.into()), pieces: 1, from: from.clone() }),
+            &done(Outcome::Fetched { md5: Some(MD5_DIGEST), pieces: 1, sources: sources.clone() }),
             &format!("downloaded a.bin 7 bytes md5 {MD5} from 127.0.0.1:5002,[::1]:5003"),
         );
         check(
-            &done(EventOutcome::Fetched { md5: None, pieces: 24, from }),
+            &done(Outcome::Fetched { md5: None, pieces: 24, sources }),
             &format!("downloaded a.bin 7 bytes b3 {B3} (md5 of 24 pieces) from 127.0.0.1:5002,[::1]:5003"),
         );
-        check(&done(EventOutcome::AlreadyHere), &format!("already here a.bin 7 bytes b3 {B3}"));
+        check(&done(Outcome::AlreadyHere), &format!("already here a.bin 7 bytes b3 {B3}"));
     }
 
     #[test]
@@ -319,29 +293,23 @@ mod tests {
         check(&Event::Updated { files: 4, added: 1, removed: 2, changed: 3 }, "updated 4 files +1 -2 ~3");
         check(&Event::Load { addr: addr(5002), load: 12 }, "127.0.0.1 5002 load 12");
         check(
-            &Event::Listening { program: "node".into(), addr: addr(5002) },
+            &Event::Listening { service: Service::Node, addr: addr(5002) },
             "node listening on 127.0.0.1:5002",
         );
         let file = |text, md5| Event::File { name: name(text), size_bytes: 5, md5, b3: None, kind: None };
-        check(&file("a b", Some(MD5.into())), &format!("5 {MD5} a b"));
+        check(&file("a b", Some(MD5_DIGEST)), &format!("5 {MD5} a b"));
         check(&file("c\\d", None), "5 - c\\\\d");
         check(&Event::Stat { name: "sent_bytes".into(), value: Some(3) }, "sent_bytes 3");
         check(&Event::Stat { name: "find_mean_us".into(), value: None }, "find_mean_us -");
         check(&Event::Limit { max_upload_bytes_per_s: Some(512_000) }, "max-upload 512000");
         check(&Event::Limit { max_upload_bytes_per_s: None }, "max-upload off");
-        let verified = |state, b3: Option<&str>| Event::Verified {
-            name: name("a b"),
-            state,
-            size_bytes: 7,
-            b3: b3.map(str::to_owned),
-            why: None,
-        };
-        check(&verified(VerifyState::Ok, Some(B3)), "ok 7 cdcdcdcdcdcdcdcd a b");
+        let verified = |state, b3| Event::Verified { name: name("a b"), state, size_bytes: 7, b3, why: None };
+        check(&verified(VerifyState::Ok, Some(B3_ID)), "ok 7 cdcdcdcdcdcdcdcd a b");
         check(&verified(VerifyState::Unreadable, None), "unreadable 7 - a b");
         let replication = Event::Replication {
             name: name("a b"),
             size_bytes: 7,
-            b3: B3.into(),
+            b3: B3_ID,
             wanted: 3,
             copies: 1,
             awaited: 0,
@@ -354,7 +322,7 @@ mod tests {
             id: 2,
             name: name("a b"),
             state: JobState::Running,
-            origin: crate::proto::event::JobOrigin::Background,
+            source: JobSource::Background,
             done_bytes: Some(1),
             total_bytes: None,
             why: None,
@@ -364,11 +332,13 @@ mod tests {
 
     #[test]
     fn nodes_prints_a_line_per_node() {
-        let node =
-            |port, state: &str, load| Event::Node { addr: addr(port), state: state.into(), files: 9, load };
-        check(&node(5001, "live", Some(2)), "127.0.0.1 5001 live 9 2");
-        check(&node(5002, "suspect", None), "127.0.0.1 5002 suspect 9 -");
-        check(&node(5003, "unproved", Some(0)), "127.0.0.1 5003 unproved 9 0");
+        let node = |port, liveness, load| {
+            let state = NodeState::Listed(liveness);
+            Event::Node { addr: addr(port), state, files: 9, load }
+        };
+        check(&node(5001, Liveness::Live, Some(2)), "127.0.0.1 5001 live 9 2");
+        check(&node(5002, Liveness::Suspect, None), "127.0.0.1 5002 suspect 9 -");
+        check(&node(5003, Liveness::Unproved, Some(0)), "127.0.0.1 5003 unproved 9 0");
     }
 
     #[test]
@@ -380,7 +350,7 @@ mod tests {
         check(Event::Silent { addr: addr(1), why: "closed".into() }, "127.0.0.1:1 does not answer: closed");
         check(Event::Notice { level: Level::Warning, text: "x".into() }, "warning: x");
         check(Event::Notice { level: Level::Info, text: "x".into() }, "x");
-        assert_eq!(text(&Event::Hashing { name: name("a") }), None);
+        assert_eq!(text(&Event::Download(DownloadEvent::Hashing { name: name("a") })), None);
     }
 
     #[test]

@@ -9,10 +9,10 @@ use std::io::Write;
 use super::progress::{Form, Screen, Teller};
 use super::render::{self, Said};
 use super::stdio::{Output, WriteEnd, say};
-use crate::node::{Journal, UploadMeter};
-use crate::proto::event::{Event, Record};
+use crate::logic::progress::BytesPacing;
+use crate::node::UploadMeter;
+use crate::proto::event::{DownloadEvent, Event, Record};
 use crate::rt::clock;
-use crate::types::FileName;
 
 /// Results are written when so much has come together.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -69,12 +69,12 @@ impl Sink {
         Sink::Json(JsonSink { output: Output::to(writer), with_progress })
     }
 
-    /// A journal of a download of `name` as it is to be told here: people are told of each tenth, however
-    /// fast they come.
-    pub fn journal(&self, name: &FileName) -> Journal {
+    /// How often bytes of a download are written here. Plain lines and bars pace themselves, so that no
+    /// tenth of a fast download is missing.
+    pub fn pacing(&self) -> BytesPacing {
         match self {
-            Sink::Text(sink) if sink.form != Form::Json => Journal::unpaced(name.clone()),
-            Sink::Text(_) | Sink::Json(_) => Journal::new(name.clone()),
+            Sink::Text(sink) if sink.form != Form::Json => BytesPacing::unpaced(),
+            Sink::Text(_) | Sink::Json(_) => BytesPacing::default(),
         }
     }
 
@@ -136,8 +136,7 @@ impl Sink {
 
 impl JsonSink {
     fn line(&self, record: &Record) -> Option<String> {
-        let is_end = matches!(record.event, Event::Done { .. } | Event::Failed { .. });
-        let is_progress = record.event.download().is_some() && !is_end;
+        let is_progress = record.event.as_download().is_some_and(|event| !event.is_end());
         (self.with_progress || !is_progress).then(|| record.to_line())
     }
 }
@@ -145,22 +144,21 @@ impl JsonSink {
 impl TextSink {
     /// The line of a result, if the event is one; else it is said.
     fn line(&mut self, record: &Record) -> Option<String> {
-        let event = &record.event;
-        if let Some(name) = event.download() {
+        if let Some(event) = record.event.as_download() {
             if self.form == Form::Json {
                 self.screen.say(&record.to_line());
-            } else if !matches!(event, Event::Done { .. } | Event::Failed { .. }) {
-                let new = || Teller::new(self.form, &self.screen, name, self.uploads.clone());
+            } else if !event.is_end() {
+                let new = || Teller::new(self.form, &self.screen, event.name(), self.uploads.clone());
                 self.teller.get_or_insert_with(new).take(event);
                 return None;
             }
             // Clears the bars: its result can be printed.
             self.teller = None;
-            if matches!((event, self.form), (Event::Failed { .. }, Form::Json)) {
+            if matches!((event, self.form), (DownloadEvent::Failed { .. }, Form::Json)) {
                 return None;
             }
         }
-        match render::text(event)? {
+        match render::text(&record.event)? {
             Said::Result(text) => Some(text),
             Said::Aside(text) => {
                 say(&text);
@@ -174,6 +172,7 @@ impl TextSink {
 mod tests {
     use super::*;
     use crate::proto::event::ErrorCode;
+    use crate::types::FileName;
     use parking_lot::Mutex;
     use std::io;
     use std::sync::Arc;
@@ -215,8 +214,8 @@ mod tests {
         let kept = Kept::default();
         let mut sink = Sink::json(Box::new(kept.clone()), false);
         let name = FileName::new("a").expect("a name");
-        let end = Event::failed(name.clone(), "no", ErrorCode::NotFound);
-        sink.tell([Event::Waiting { name }, end.clone()]).expect("taken");
+        let end = Event::Download(DownloadEvent::failed(name.clone(), "no", ErrorCode::NotFound));
+        sink.tell([Event::Download(DownloadEvent::Waiting { name }), end.clone()]).expect("taken");
         assert_eq!(lines(&kept).len(), 1);
         assert_eq!(Record::from_line(&lines(&kept)[0]).expect("a record").event, end);
     }

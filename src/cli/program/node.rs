@@ -27,7 +27,7 @@ use crate::cli::shell::piped;
 use crate::cli::shell::prompt::Prompt;
 use crate::cli::signals::{Signals, service_exit};
 use crate::node::{LatencySource, Node, Ready};
-use crate::proto::event::Event;
+use crate::proto::event::{Event, Service};
 use crate::rt::{EventBroadcast, Threads, clock};
 use crate::store::{self, Dataset, Generated, RealDisk, ShareFolders};
 use crate::types::{DatasetSpec, Printable, limits};
@@ -245,8 +245,7 @@ impl Scene<'_> {
                 return Err(NotServed::Told(self.signals.exit().unwrap_or_else(told)));
             }
         };
-        let told =
-            [Event::Listening { program: "node".to_owned(), addr: node.addr() }, Event::Ready { files }];
+        let told = [Event::Listening { service: Service::Node, addr: node.addr() }, Event::Ready { files }];
         told.iter().for_each(|event| self.feed.publish_event(event.clone()));
         // A reader that is gone already shows with the first result.
         let _unread = sink.tell(told);

@@ -25,7 +25,7 @@ use crate::cli::run::session::{Language, Session};
 use crate::cli::shell::prompt::Prompt;
 use crate::cli::signals::{Signals, service_exit};
 use crate::node::{GuestFolder, Membership, Node, NodeConfig};
-use crate::proto::event::Event;
+use crate::proto::event::{Event, Service};
 use crate::rt::{EventBroadcast, StopReport, Threads, clock};
 use crate::tracker::Tracker;
 use crate::web::{WebServer, serve_tracker};
@@ -84,7 +84,7 @@ fn serve(
         Ok(pages) => pages,
         Err(error) => return refused(&mut sink, &error, ErrorCode::from(&error)),
     };
-    let listening = Event::Listening { program: "tracker".to_owned(), addr: tracker.addr() };
+    let listening = Event::Listening { service: Service::Tracker, addr: tracker.addr() };
     for event in [Some(listening), pages.as_ref().map(http::said)].into_iter().flatten() {
         feed.publish_event(event.clone());
         // A service serves on when nobody reads where it listens.

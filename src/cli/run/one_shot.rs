@@ -366,7 +366,7 @@ impl<'a> CommandContext<'a> {
         let listed = files.into_iter().filter_map(|(name, Stands { kind, share, size_bytes })| {
             let kind = folders.kind_once(kind, &share, &name);
             let is_wanted = wanted.is_none_or(|wanted| wanted == kind);
-            let kind = Some(kind.to_string());
+            let kind = Some(kind);
             is_wanted.then_some(Event::File { name, size_bytes, md5: None, b3: None, kind })
         });
         Ok(self.sink.tell(listed).map_or_else(WriteEnd::exit, |()| Exit::Success))

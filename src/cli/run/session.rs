@@ -19,7 +19,7 @@ use crate::cli::signals::Signals;
 use crate::node::{
     CommandError, DownloadError, DownloadRequest, FindReport, JobError, JobId, JobState, Node, What, events,
 };
-use crate::proto::event::Event;
+use crate::proto::event::{DownloadEvent, Event};
 use crate::rt::{Stop, clock};
 use crate::tracker::View;
 use crate::types::{Liveness, Millis, Query};
@@ -346,13 +346,13 @@ impl<'a> Session<'a> {
     }
 
     fn download(&mut self, request: &DownloadRequest, cancel: &Stop) -> Result<(), Failed> {
-        let (mut journal, sink) = (self.sink.journal(&request.name), &mut self.sink);
+        let (mut pacing, sink) = (self.sink.pacing(), &mut self.sink);
         let mut unwritable = None;
         // Ends the download alone where nobody reads of it any more.
         let own_cancel = cancel.child().map_err(|error| CommandError::System(error.to_string()))?;
-        let downloaded = self.node.download(request, &own_cancel, &mut |progress| {
-            let event = journal.event(&progress, clock::now());
-            if let Err(end) = sink.tell(event) {
+        let downloaded = self.node.download(request, &own_cancel, &mut |event| {
+            let events = pacing.pass(event, clock::now());
+            if let Err(end) = sink.tell(events.into_iter().map(Event::Download)) {
                 unwritable.get_or_insert(end);
                 own_cancel.trigger();
             }
@@ -366,18 +366,20 @@ impl<'a> Session<'a> {
         }
         let now = clock::now();
         match downloaded {
-            Ok(done) => Ok(self.sink.tell(journal.done(&done, now))?),
+            Ok(done) => {
+                let told = pacing.pass(events::done(&done), now);
+                Ok(self.sink.tell(told.into_iter().map(Event::Download))?)
+            }
             Err(error) => {
                 let (why, code) = self.verdict(download_text(&error), ErrorCode::from(&error));
-                let mut told = journal.failed(&why, code, now);
                 // A signal that ends the program has a code of its own.
                 let leaves = self.signals.exit().filter(|_| self.leaving_cancels);
-                if let (ErrorCode::Interrupted, Some(exit)) = (code, leaves)
-                    && let Some(Event::Failed { exit_code, .. }) = told.last_mut()
-                {
-                    *exit_code = exit.code();
-                }
-                self.sink.tell(told)?;
+                let exit_code = match (code, leaves) {
+                    (ErrorCode::Interrupted, Some(exit)) => exit.code(),
+                    _ => code.exit_code(),
+                };
+                let end = DownloadEvent::Failed { name: request.name.clone(), why, code, exit_code };
+                self.sink.tell(pacing.pass(end, now).into_iter().map(Event::Download))?;
                 Err(Failed::Told(Exit::Error(code)))
             }
         }

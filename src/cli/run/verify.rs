@@ -119,7 +119,7 @@ fn verified(
         name: name.clone(),
         state,
         size_bytes: key.map_or(0, |key| key.size_bytes),
-        b3: key.map(|key| key.id.to_string()),
+        b3: key.map(|key| key.id),
         why,
     };
     let hashed = folders.visible(name).map_err(HashError::Io);

@@ -10,6 +10,7 @@ mod layouts;
 mod offering;
 mod peer;
 mod piece_list;
+mod progress;
 mod refresh;
 mod report;
 mod resolve;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use fetch::{Fetch, FetchError, Fetched, LeftoverPieces};
 use offering::PartialAnnouncer;
+use progress::reported;
 use resolve::ContentCandidates;
 use slots::DownloadSlots;
 use target::Target;
@@ -33,6 +35,7 @@ use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Download
 use super::context::Context;
 use super::index::catalog::SharedFile;
 use crate::logic::transfer::SourceFailure;
+use crate::proto::event::DownloadEvent;
 use crate::rt::{Stop, clock};
 use crate::store::{Opened, Partial, PartialError, Placed};
 use crate::types::{
@@ -74,8 +77,9 @@ impl Downloader {
         &self,
         request: &DownloadRequest,
         cancel: &Stop,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(DownloadEvent),
     ) -> Result<Downloaded, DownloadError> {
+        let progress = &mut reported(&request.name, progress);
         let job = self.task(request, FileOrigin::Downloaded, None, cancel);
         for _ in 0..self.context.peers.retries {
             match attempt(&job, progress) {
@@ -98,8 +102,9 @@ impl Downloader {
         request: &DownloadRequest,
         content: ContentKey,
         cancel: &Stop,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(DownloadEvent),
     ) -> Result<Downloaded, DownloadError> {
+        let progress = &mut reported(&request.name, progress);
         let job = self.task(request, FileOrigin::Downloaded, Some(content), cancel);
         attempt(&job, progress).map_err(Failed::into_error)
     }
@@ -493,7 +498,7 @@ mod tests {
         asker: &Node,
         share: &Path,
         verify_whole: bool,
-        when: fn(&Progress) -> bool,
+        when: fn(&DownloadEvent) -> bool,
     ) -> (Result<Downloaded, DownloadError>, usize) {
         let cancel = Stop::new().expect("a descriptor");
         let name = FileName::new("a").expect("a name");
@@ -513,11 +518,11 @@ mod tests {
         fs::write(from.path().join("a"), vec![7; (1 << 20) + 1]).expect("written");
         let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
         let (holder, asker) = (node(from.path(), &tracker), node(to.path(), &tracker));
-        let hashing = |progress: &Progress| matches!(progress, Progress::Hashing);
+        let hashing = |event: &DownloadEvent| matches!(event, DownloadEvent::Hashing { .. });
         let (done, parts) = cancelled(&asker, to.path(), true, hashing);
         // The part and its record.
         assert_eq!((done, parts), (Err(CommandError::Cancelled.into()), 2));
-        let last = |progress: &Progress| matches!(progress, Progress::Bytes { done_bytes, total_bytes, .. } if done_bytes == total_bytes);
+        let last = |event: &DownloadEvent| matches!(event, DownloadEvent::Bytes { done_bytes, total_bytes, .. } if done_bytes == total_bytes);
         // What is lost by chance is lost by one of several.
         for _ in 0..8 {
             let (done, parts) = cancelled(&asker, to.path(), false, last);

@@ -1,9 +1,17 @@
-//! Tests of the translation: each progress is an event and comes back, bytes are paced, findings keep their
-//! order and say what is chosen.
+//! Tests of the translation: each step of a download is an event, rows keep their order and say what is
+//! chosen.
+
+use std::net::SocketAddr;
 
 use super::*;
-use crate::rt::clock;
-use crate::types::{FileEntry, Md5Digest, Md5Origin};
+use crate::logic::select::{Candidate, LatencyOrigin, Rating};
+use crate::node::api::{
+    CommandError, DownloadError, Downloaded, FindReport, FoundGroup, FoundRow, ResolvedContent, StartError,
+};
+use crate::proto::event::{DownloadEvent, ErrorCode, Event, HolderState, Outcome};
+use crate::types::{
+    ContentId, ContentKey, FileEntry, FileName, Holding, Md5Digest, Md5Origin, Millis, Query,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -16,14 +24,7 @@ fn name(text: &str) -> FileName {
 }
 
 fn key(number: u8) -> ContentKey {
-    ContentKey {
-        size_bytes: 7,
-        id: ContentPrefix::from_hex(&format!("{number:02x}").repeat(32)).expect("hex").first(),
-    }
-}
-
-fn journal() -> Journal {
-    Journal::new(name("a.bin"))
+    ContentKey { size_bytes: 7, id: ContentId([number; 32]) }
 }
 
 fn rated(port: u16, latency_ms: u64, load: u32) -> Rating {
@@ -37,111 +38,14 @@ fn rated(port: u16, latency_ms: u64, load: u32) -> Rating {
     Rating { candidate, score: Millis::from_ms(latency_ms + 10 * u64::from(load)) }
 }
 
-fn bytes(done_mib: u64) -> Progress {
-    let done_bytes = done_mib * MIB;
-    Progress::Bytes { done_bytes, total_bytes: 10 * MIB, fetched_bytes: done_bytes }
-}
-
 #[test]
-fn each_progress_is_an_event_and_comes_back() {
-    let mut journal = journal();
-    for told in [
-        Progress::Ranked { key: key(0xcd), ranking: vec![rated(5002, 20, 1), rated(5003, 40, 0)] },
-        Progress::Chose { key: key(0xcd), holders: 3, others: 1 },
-        Progress::Resumed { marked_bytes: 5 },
-        Progress::Source { endpoint: addr(5002) },
-        Progress::Left { endpoint: addr(5002), why: Some("closed".into()) },
-        Progress::Retry { round: 1, of: 4, pause: Duration::from_millis(1500) },
-        Progress::Waiting,
-        Progress::Hashing,
-        bytes(10),
-    ] {
-        let event = journal.event(&told, clock::now()).expect("an event");
-        event.clone().at(0).to_line();
-        assert_eq!(event.download(), Some(&name("a.bin")));
-        assert_eq!(progress(&event), Some(told));
+fn the_good_end_has_content_and_outcome() {
+    let sources = vec![addr(5002), addr(5003)];
+    for outcome in [Outcome::Fetched { md5: None, pieces: 10, sources }, Outcome::AlreadyHere] {
+        let downloaded = Downloaded { name: name("a.bin"), key: key(0xcd), outcome: outcome.clone() };
+        let (b3, size_bytes) = (key(0xcd).id, 7);
+        assert_eq!(done(&downloaded), DownloadEvent::Done { name: name("a.bin"), b3, size_bytes, outcome });
     }
-    assert_eq!(progress(&Event::failed(name("a.bin"), "no", ErrorCode::NoSpace)), None);
-    let false_id = Event::Chose { name: name("a"), b3: "no".into(), holders: 1, others: 1, size_bytes: 1 };
-    assert_eq!(progress(&false_id), None);
-}
-
-#[test]
-fn sources_in_use_are_counted() {
-    let mut journal = journal();
-    let mut after = |progress: Progress| match journal.event(&progress, clock::now()) {
-        Some(Event::Source { sources, .. } | Event::Left { sources, .. }) => sources,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(after(Progress::Source { endpoint: addr(1) }), 1);
-    assert_eq!(after(Progress::Source { endpoint: addr(2) }), 2);
-    assert_eq!(after(Progress::Left { endpoint: addr(1), why: None }), 1);
-}
-
-#[test]
-fn bytes_are_told_ten_times_a_second_and_the_last_always() {
-    let begun = clock::now();
-    let at = |ms| begun + Duration::from_millis(ms);
-    let mut journal = journal();
-    journal.event(&Progress::Source { endpoint: addr(5002) }, begun).expect("an event");
-    let told: Vec<_> = [(1000, 1), (1050, 2), (1099, 3), (1100, 4), (1110, 5), (1120, 10)]
-        .into_iter()
-        .filter_map(|(ms, done)| journal.event(&bytes(done), at(ms)))
-        .map(|event| match event {
-            Event::Bytes { done_bytes, .. } => done_bytes / MIB,
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    assert_eq!(told, [1, 4, 10]);
-    assert_eq!(journal.failed("no", ErrorCode::NoSpace, at(1130)).len(), 1, "nothing was withheld");
-}
-
-#[test]
-fn bytes_have_rate_time_left_and_sources_and_those_withheld_come_before_the_end() {
-    let begun = clock::now();
-    let at = |ms| begun + Duration::from_millis(ms);
-    let mut journal = journal();
-    journal.event(&Progress::Source { endpoint: addr(5002) }, begun).expect("an event");
-    let expected = |done: u64, rate: u64, eta: u64| Event::Bytes {
-        name: name("a.bin"),
-        done_bytes: done * MIB,
-        eta_ms: Some(eta),
-        fetched_bytes: done * MIB,
-        rate_bytes_per_s: Some(rate * MIB),
-        sources: 1,
-        total_bytes: 10 * MIB,
-    };
-    assert_eq!(journal.event(&bytes(2), at(1000)), Some(expected(2, 2, 4000)));
-    assert_eq!(journal.event(&bytes(3), at(1050)), None);
-    let end = Event::Failed {
-        name: name("a.bin"),
-        why: "cancelled".into(),
-        code: ErrorCode::Interrupted,
-        exit_code: 7,
-    };
-    let last = journal.failed("cancelled", ErrorCode::Interrupted, at(1500));
-    assert_eq!(last, [expected(3, 2, 3500), end]);
-}
-
-#[test]
-fn a_file_of_one_piece_has_no_bytes_to_tell() {
-    let mut journal = journal();
-    let event = Progress::Bytes { done_bytes: MIB, total_bytes: MIB, fetched_bytes: MIB };
-    assert_eq!(journal.event(&event, clock::now()), None);
-    assert_eq!(journal.failed("no", ErrorCode::NoSpace, clock::now()).len(), 1);
-}
-
-#[test]
-fn the_good_end_tells_what_is_here_now() {
-    let fetched = Outcome::Fetched { md5: None, pieces: 10, sources: vec![addr(5002), addr(5003)] };
-    let mut done = Downloaded { name: name("a.bin"), key: key(0xcd), outcome: fetched };
-    let expected =
-        |outcome| [Event::Done { name: name("a.bin"), b3: "cd".repeat(32), size_bytes: 7, outcome }];
-    let from = vec![addr(5002), addr(5003)];
-    let fetched = event::EventOutcome::Fetched { from, md5: None, pieces: 10 };
-    assert_eq!(journal().done(&done, clock::now()), expected(fetched));
-    done.outcome = Outcome::AlreadyHere;
-    assert_eq!(journal().done(&done, clock::now()), expected(event::EventOutcome::AlreadyHere));
 }
 
 fn row(port: u16, rating: Option<Rating>, content: u8, holding: Holding) -> FoundRow {

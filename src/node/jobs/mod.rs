@@ -6,8 +6,6 @@
 //! they meet threads and watchers. Watchers are called on the thread of the job, or of whoever asks something
 //! of it: they must not wait.
 
-pub(super) mod chronicle;
-pub(super) mod progress;
 pub(super) mod resume;
 mod table;
 #[cfg(test)]
@@ -20,12 +18,13 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
-use self::progress::DownloadProgress;
 use self::table::{JobTable, Next};
-use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
+use super::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Outcome};
 use super::context::Context;
 use super::download::Downloader;
 use super::stats::NodeStats;
+use crate::logic::progress::DownloadProgress;
+use crate::proto::event::DownloadEvent;
 use crate::rt::{Pool, Stop, Threads, clock};
 use crate::types::{FileName, limits};
 
@@ -121,7 +120,7 @@ pub struct JobEvent<'a> {
 pub enum What<'a> {
     /// It stands so now.
     State(&'a JobState),
-    Progress(&'a Progress),
+    Progress(&'a DownloadEvent),
 }
 
 type Watcher = Arc<dyn Fn(&JobEvent<'_>) + Send + Sync>;
@@ -305,7 +304,7 @@ impl Jobs {
             return;
         };
         let Some((id, request)) = self.shared.board.lock().begin_next(&stop) else { return };
-        let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(Progress)| {
+        let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(DownloadEvent)| {
             self.shared.downloader.download(request, stop, progress)
         };
         let run = Run { id, request, stop, cancel: commands };
@@ -321,14 +320,14 @@ impl Jobs {
         &self,
         request: &DownloadRequest,
         cancel: &Stop,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(DownloadEvent),
     ) -> Result<Downloaded, DownloadError> {
         let id = self.add(request.clone(), JobSource::Asked)?;
         let (wake, woken) = bounded(1);
         self.shared.paused.lock().insert(id, wake);
         let _forgotten = Forget { shared: &self.shared, id };
         loop {
-            let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(Progress)| {
+            let job = |request: &DownloadRequest, stop: &Stop, progress: &mut dyn FnMut(DownloadEvent)| {
                 self.shared.downloader.download(request, stop, progress)
             };
             match self.run_once(id, cancel, job, progress, |_| false) {
@@ -373,8 +372,12 @@ impl Jobs {
         &self,
         id: JobId,
         cancel: &Stop,
-        job: impl FnOnce(&DownloadRequest, &Stop, &mut dyn FnMut(Progress)) -> Result<Downloaded, DownloadError>,
-        progress: &mut dyn FnMut(Progress),
+        job: impl FnOnce(
+            &DownloadRequest,
+            &Stop,
+            &mut dyn FnMut(DownloadEvent),
+        ) -> Result<Downloaded, DownloadError>,
+        progress: &mut dyn FnMut(DownloadEvent),
         again: impl FnOnce(&DownloadError) -> bool,
     ) -> Option<Result<Downloaded, DownloadError>> {
         let stop = match cancel.child() {
@@ -393,8 +396,12 @@ impl Jobs {
     fn run_begun(
         &self,
         run: Run<'_>,
-        job: impl FnOnce(&DownloadRequest, &Stop, &mut dyn FnMut(Progress)) -> Result<Downloaded, DownloadError>,
-        progress: &mut dyn FnMut(Progress),
+        job: impl FnOnce(
+            &DownloadRequest,
+            &Stop,
+            &mut dyn FnMut(DownloadEvent),
+        ) -> Result<Downloaded, DownloadError>,
+        progress: &mut dyn FnMut(DownloadEvent),
         again: impl FnOnce(&DownloadError) -> bool,
     ) -> Option<Result<Downloaded, DownloadError>> {
         let (shared, Run { id, request, stop, cancel }) = (&self.shared, run);
@@ -402,7 +409,7 @@ impl Jobs {
         let origin = shared.job(id).map_or(JobSource::Asked, |job| job.origin);
         let began = clock::now();
         let result = job(&request, &stop, &mut |event| {
-            shared.board.lock().saw(id, &event, clock::now());
+            shared.board.lock().apply(id, &event, clock::now());
             shared.tell(&JobEvent { id, request: &request, origin, what: What::Progress(&event) });
             progress(event);
         });

@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{JobId, JobSource, Jobs};
-use crate::node::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
+use crate::node::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Outcome};
 use crate::node::context::Context;
+use crate::proto::event::DownloadEvent;
 use crate::rt::{Stop, clock};
 use crate::store::{self, Partial, Record};
 use crate::types::{ContentKey, FileName};
@@ -103,22 +104,23 @@ fn go_on(
 ) -> Option<Result<Downloaded, DownloadError>> {
     let context = jobs.context();
     let mut progress = |event| {
-        if let (Progress::Resumed { marked_bytes }, true) = (event, is_news) {
+        if let (DownloadEvent::Resumed { marked_bytes, .. }, true) = (event, is_news) {
             let mib = marked_bytes >> 20;
             context.notices.inform(format!("going on with `{name}`: {mib} MiB of it are here"));
         }
     };
     // The record is read once the job runs: whoever sets it aside renames the record first and ends the job
     // then, so that one of us sees the other.
-    let job = |_: &DownloadRequest, cancel: &Stop, progress: &mut dyn FnMut(Progress)| match store::wanted(
-        &context.folders.downloads(),
-        key,
-    )
-    .filter(|record| record.name == *name)
-    {
-        Some(record) => jobs.downloader().resume(&request(record), key, cancel, progress),
-        None => Err(CommandError::Cancelled.into()),
-    };
+    let job =
+        |_: &DownloadRequest, cancel: &Stop, progress: &mut dyn FnMut(DownloadEvent)| match store::wanted(
+            &context.folders.downloads(),
+            key,
+        )
+        .filter(|record| record.name == *name)
+        {
+            Some(record) => jobs.downloader().resume(&request(record), key, cancel, progress),
+            None => Err(CommandError::Cancelled.into()),
+        };
     let done = jobs.run_once(id, stop, job, &mut progress, may_go_better_later)?;
     if let Ok(Downloaded { outcome: Outcome::AlreadyHere, .. }) = &done
         && let Ok(left) = Partial::open(&context.folders.downloads(), key)

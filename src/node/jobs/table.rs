@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::progress::DownloadProgress;
 use super::{Job, JobError, JobId, JobSource, JobState};
-use crate::node::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Progress};
+use crate::logic::progress::DownloadProgress;
+use crate::node::api::{CommandError, DownloadError, DownloadRequest, Downloaded};
+use crate::proto::event::DownloadEvent;
 use crate::rt::Stop;
 use crate::types::{FileName, limits};
 
@@ -86,11 +87,11 @@ impl JobTable {
         self.begin(id, stop).map(|request| (id, request))
     }
 
-    /// Takes an event of a run.
-    pub(super) fn saw(&mut self, id: JobId, event: &Progress, now: std::time::Instant) {
+    /// Applies an event of a run.
+    pub(super) fn apply(&mut self, id: JobId, event: &DownloadEvent, now: std::time::Instant) {
         if let Some(entry) = self.jobs.get_mut(&id) {
             let before = entry.job.figures.fetched_bytes;
-            entry.job.figures.take(event, now);
+            entry.job.figures.apply(event, now);
             // A count that has shrunk has begun anew, with another run or another content.
             let after = entry.job.figures.fetched_bytes;
             self.fetched_bytes += if after < before { after } else { after - before };
@@ -209,7 +210,8 @@ impl JobTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::Outcome;
+    use crate::logic::progress::DownloadReporter;
+    use crate::proto::event::Outcome;
     use crate::types::{ContentId, ContentKey};
 
     fn request(name: &str) -> DownloadRequest {
@@ -345,8 +347,8 @@ mod tests {
         let (mut board, id, _) = running();
         let now = crate::rt::clock::now();
         for (fetched_bytes, total) in [(10, 10), (30, 30), (5, 35), (6, 36)] {
-            let bytes = Progress::Bytes { done_bytes: 0, total_bytes: 100, fetched_bytes };
-            board.saw(id, &bytes, now);
+            let bytes = DownloadReporter::new(request("a").name).bytes(0, 100, fetched_bytes, now);
+            board.apply(id, &bytes, now);
             assert_eq!(board.fetched_bytes(), total);
         }
     }

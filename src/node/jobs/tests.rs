@@ -37,7 +37,9 @@ fn watched(node: &Node) -> Receiver<(JobId, String)> {
     let watching = node.watch(move |news| {
         let word = match news.what {
             What::State(state) => state.as_str(),
-            What::Progress(Progress::Bytes { done_bytes, total_bytes, .. }) if done_bytes < total_bytes => {
+            What::Progress(DownloadEvent::Bytes { done_bytes, total_bytes, .. })
+                if done_bytes < total_bytes =>
+            {
                 "bytes"
             }
             What::Progress(_) => return,

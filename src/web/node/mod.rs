@@ -204,18 +204,16 @@ impl Inner {
     /// Contents that fit `query`, ranked for a download into this node. Asks all holders.
     fn found(&self, query: &Query) -> Result<Vec<FoundContent>, Problem> {
         let report = self.node.find(query, &self.stop).map_err(|error| problem_of(&error))?;
-        Ok(contents_of(query, report))
+        Ok(contents_of(report))
     }
 }
 
 /// The contents of a report, with its rows as events tell of them.
-fn contents_of(query: &Query, report: FindReport) -> Vec<FoundContent> {
-    let mut holders = events::found(query, &report).into_iter().filter_map(|event| match event {
-        Event::Found(holder) => Some(holder),
-        _ => None,
-    });
+fn contents_of(report: FindReport) -> Vec<FoundContent> {
     let content = |FoundGroup { key, rows }: FoundGroup| {
-        let rows = rows.into_iter().zip(&mut holders).map(|(FoundRow { http, entry, .. }, holder)| {
+        let rows = rows.into_iter().map(|row| {
+            let holder = events::holder(&row, report.meant);
+            let FoundRow { http, entry, .. } = row;
             let own_link = || (holder.state == HolderState::Own).then(|| file_path(&holder.name));
             let link = http.map(|http| file_link(http, &holder.name)).or_else(own_link);
             SourceRow { md5_origin: entry.md5_origin, link, holder }

@@ -6,7 +6,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use nearpeer::node::{self, CommandError, DownloadRequest, NodeConfig, Progress};
+use nearpeer::node::{self, CommandError, DownloadRequest, NodeConfig};
+use nearpeer::proto::event::DownloadEvent;
 use nearpeer::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use nearpeer::rt::Stop;
 use nearpeer::types::{ContentKey, FileName, Geometry, Manifest, Md5Digest, PieceSet, limits};
@@ -304,7 +305,7 @@ fn a_cancel_ends_the_offer_and_what_was_promised_is_sent() {
     let cancel = Stop::new().expect("a descriptor");
     let mut reader = None;
     let done = holder.download(&request, &cancel, &mut |progress| {
-        if let (Progress::Bytes { .. }, None) = (progress, &reader) {
+        if let (DownloadEvent::Bytes { .. }, None) = (progress, &reader) {
             let piece = have_at(holder.addr(), content).and_then(|has| has.next(0)).expect("one is done");
             reader = Some((piece, waiting_reader(holder.addr(), content, piece, &bytes)));
             cancel.trigger();

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::texts::{amount, counted, per_second, short_time, size};
 
-use crate::node::{DownloadProgress, Uploads};
+use crate::logic::progress::DownloadProgress;
+use crate::node::Uploads;
 
 /// The bar itself gets at least so many columns where the terminal is not narrow.
 const BAR_MIN_COLUMNS: usize = 8;
@@ -89,19 +90,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::node::Progress;
+    use crate::logic::progress::DownloadReporter;
     use crate::rt::clock;
+    use crate::types::FileName;
 
     const MIB: u64 = 1 << 20;
 
     fn check_numbers(columns: usize, expected: &str) {
         let (mut figures, begun) = (DownloadProgress::default(), clock::now());
+        let mut reporter = DownloadReporter::new(FileName::new("a").expect("a name"));
         for port in 1..=3 {
-            figures.take(&Progress::Source { endpoint: SocketAddr::from(([127, 0, 0, 1], port)) }, begun);
+            figures.apply(&reporter.source(SocketAddr::from(([127, 0, 0, 1], port)), begun), begun);
         }
         let (done_bytes, total_bytes) = (12 * MIB, 50 * MIB);
         let now = begun + Duration::from_secs(4);
-        figures.take(&Progress::Bytes { done_bytes, total_bytes, fetched_bytes: done_bytes }, now);
+        figures.apply(&reporter.bytes(done_bytes, total_bytes, done_bytes, now), now);
         let seen = numbers(&figures, columns, now);
         assert_eq!(seen, expected, "{columns}");
         assert!(seen.len() <= columns.saturating_sub(room(columns)), "{columns}");

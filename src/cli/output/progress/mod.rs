@@ -7,8 +7,8 @@ use std::io::{self, IsTerminal};
 use clap::ValueEnum;
 
 use super::stdio::is_plain_terminal;
-use crate::node::{UploadMeter, events};
-use crate::proto::event::Event;
+use crate::node::UploadMeter;
+use crate::proto::event::DownloadEvent;
 use crate::rt::clock;
 use crate::types::FileName;
 
@@ -68,7 +68,7 @@ pub struct Teller {
 
 #[derive(Debug)]
 enum Told {
-    Bar { name: FileName, bars: Bars },
+    Bar(Bars),
     Plain(Narrator),
     Nothing,
 }
@@ -76,10 +76,10 @@ enum Told {
 impl Teller {
     /// Where the system has nothing left for bars, lines are plain.
     pub fn new(form: Form, screen: &Screen, name: &FileName, uploads: Option<UploadMeter>) -> Teller {
-        let narrator = || Told::Plain(Narrator::new(name.clone(), clock::now()));
+        let narrator = || Told::Plain(Narrator::new(clock::now()));
         let told = match form {
             Form::Bar => match screen.draw(Some(name), uploads) {
-                Ok(bars) => Told::Bar { name: name.clone(), bars },
+                Ok(bars) => Told::Bar(bars),
                 Err(_) => narrator(),
             },
             Form::Plain => narrator(),
@@ -88,14 +88,14 @@ impl Teller {
         Teller { screen: screen.clone(), told }
     }
 
-    pub fn take(&mut self, event: &Event) {
-        let (now, Some(progress)) = (clock::now(), events::progress(event)) else { return };
+    pub fn take(&mut self, event: &DownloadEvent) {
+        let now = clock::now();
         let line = match &mut self.told {
-            Told::Bar { name, bars } => {
-                bars.take(&progress, now);
-                plain::news(name, &progress)
+            Told::Bar(bars) => {
+                bars.take(event, now);
+                plain::line(event)
             }
-            Told::Plain(narrator) => narrator.line(&progress, now),
+            Told::Plain(narrator) => narrator.line(event, now),
             Told::Nothing => None,
         };
         if let Some(line) = line {

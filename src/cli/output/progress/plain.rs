@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 use super::texts::amount;
-use crate::logic::select::{LatencyOrigin, Rating};
-use crate::node::{DownloadProgress, Progress};
-use crate::types::FileName;
+use crate::logic::progress::DownloadProgress;
+use crate::proto::event::DownloadEvent;
+use crate::types::{FileName, Ranked};
 
 /// Bytes are told at least this often.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -16,7 +16,6 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 /// Lines for one download.
 #[derive(Debug)]
 pub struct Narrator {
-    name: FileName,
     figures: DownloadProgress,
     /// The last tenth that was said.
     tenths_said: u64,
@@ -25,30 +24,30 @@ pub struct Narrator {
 }
 
 impl Narrator {
-    pub fn new(name: FileName, now: Instant) -> Narrator {
-        Narrator { name, figures: DownloadProgress::default(), tenths_said: 0, said: (now, 0, 0) }
+    pub fn new(now: Instant) -> Narrator {
+        Narrator { figures: DownloadProgress::default(), tenths_said: 0, said: (now, 0, 0) }
     }
 
     /// The line for `event`, if it is worth one.
-    pub fn line(&mut self, event: &Progress, now: Instant) -> Option<String> {
-        self.figures.take(event, now);
+    pub fn line(&mut self, event: &DownloadEvent, now: Instant) -> Option<String> {
+        self.figures.apply(event, now);
         if self.figures.done_bytes == 0 {
             (self.said.1, self.said.2, self.tenths_said) = (0, 0, 0);
         }
         match event {
-            Progress::Source { .. } => {
+            DownloadEvent::Source { .. } => {
                 // What comes before is no transfer.
                 if self.figures.only_source().is_some() {
                     self.said.0 = now;
                 }
                 None
             }
-            Progress::Bytes { .. } => self.bytes(now),
-            _ => news(&self.name, event),
+            DownloadEvent::Bytes { name, .. } => self.bytes(name, now),
+            _ => line(event),
         }
     }
 
-    fn bytes(&mut self, now: Instant) -> Option<String> {
+    fn bytes(&mut self, name: &FileName, now: Instant) -> Option<String> {
         let DownloadProgress { done_bytes, total_bytes, fetched_bytes, .. } = self.figures;
         let (said_at, done_said, fetched_said) = self.said;
         if !self.figures.has_pieces() || done_bytes <= done_said {
@@ -70,32 +69,36 @@ impl Narrator {
             (None, sources) => format!(" from {sources} sources"),
         };
         let rate = rate(fetched_bytes.saturating_sub(fetched_said), elapsed);
-        Some(format!("{} {percent}% {}{rate}{from}", self.name, amount(done_bytes, total_bytes)))
+        Some(format!("{name} {percent}% {}{rate}{from}", amount(done_bytes, total_bytes)))
     }
 }
 
-/// The line for an event other than bytes, if it is worth one.
-pub fn news(name: &FileName, event: &Progress) -> Option<String> {
+/// The line for an event other than bytes and the end, if it is worth one.
+pub fn line(event: &DownloadEvent) -> Option<String> {
     let text = match event {
-        Progress::Ranked { ranking, .. } => ranked(ranking)?,
-        Progress::Chose { key, holders, others } => format!(
+        DownloadEvent::Ranked { ranking, .. } => ranked(ranking)?,
+        DownloadEvent::Chose { b3, holders, others, .. } => format!(
             "took b3 {} with {holders} live full holders; {others} other contents have that name",
-            key.id.short()
+            b3.short()
         ),
-        Progress::Resumed { marked_bytes } => {
+        DownloadEvent::Resumed { marked_bytes, .. } => {
             let mib = *marked_bytes as f64 / (1 << 20) as f64;
             format!("going on: {mib:.1} MiB were left by an earlier download and are verified again")
         }
-        Progress::Left { endpoint, why: Some(why) } => format!("left {endpoint}: {why}"),
-        Progress::Retry { round, of, pause } => {
-            let seconds = pause.as_secs_f32();
+        DownloadEvent::Left { addr, why: Some(why), .. } => format!("left {addr}: {why}"),
+        DownloadEvent::Retry { round, of, pause_ms, .. } => {
+            let seconds = Duration::from_millis(*pause_ms).as_secs_f32();
             format!("all sources failed: round {round} of {of} begins in {seconds:.1} s")
         }
-        Progress::Waiting => "waiting for other downloads to end".to_owned(),
-        Progress::Hashing => "hashing the whole file".to_owned(),
-        Progress::Source { .. } | Progress::Left { why: None, .. } | Progress::Bytes { .. } => return None,
+        DownloadEvent::Waiting { .. } => "waiting for other downloads to end".to_owned(),
+        DownloadEvent::Hashing { .. } => "hashing the whole file".to_owned(),
+        DownloadEvent::Source { .. }
+        | DownloadEvent::Left { why: None, .. }
+        | DownloadEvent::Bytes { .. }
+        | DownloadEvent::Done { .. }
+        | DownloadEvent::Failed { .. } => return None,
     };
-    Some(format!("{name}: {text}"))
+    Some(format!("{}: {text}", event.name()))
 }
 
 /// ` 11.3 MiB/s`; nothing where no time has passed.
@@ -107,27 +110,19 @@ fn rate(bytes: u64, elapsed: Duration) -> String {
 }
 
 /// Why the first was chosen, and what comes next.
-fn ranked(ranking: &[Rating]) -> Option<String> {
+fn ranked(ranking: &[Ranked]) -> Option<String> {
     let (best, rest) = ranking.split_first()?;
-    let mut text = format!("chose {}: {}", best.candidate.endpoint, reason(best));
+    let mut text = format!("chose {}: {}", best.endpoint, reason(best));
     if let Some(next) = rest.first() {
-        text += &format!("; next of {} is {}: {}", ranking.len(), next.candidate.endpoint, reason(next));
+        text += &format!("; next of {} is {}: {}", ranking.len(), next.endpoint, reason(next));
     }
     Some(text)
 }
 
-fn reason(rating: &Rating) -> String {
-    let candidate = &rating.candidate;
-    let origin = match candidate.latency_origin {
-        LatencyOrigin::Table => "file",
-        LatencyOrigin::Default => "default",
-        LatencyOrigin::Measured => "measured",
-    };
-    let yours = if candidate.yours == 0 { String::new() } else { format!(", {} yours", candidate.yours) };
-    format!(
-        "score {} (latency {} ms {origin}, load {}{yours})",
-        rating.score, candidate.latency, candidate.load
-    )
+fn reason(ranked: &Ranked) -> String {
+    let Ranked { latency, latency_origin, load, score, yours, .. } = ranked;
+    let yours = if *yours == 0 { String::new() } else { format!(", {yours} yours") };
+    format!("score {score} (latency {latency} ms {}, load {load}{yours})", latency_origin.as_str())
 }
 
 #[cfg(test)]
@@ -135,9 +130,9 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::logic::select::Candidate;
+    use crate::logic::progress::DownloadReporter;
     use crate::rt::clock;
-    use crate::types::{ContentId, ContentKey, Millis};
+    use crate::types::{ContentId, ContentKey, LatencyOrigin, Millis};
 
     const MIB: u64 = 1 << 20;
 
@@ -145,19 +140,36 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
-    fn bytes(done_bytes: u64, total_bytes: u64) -> Progress {
-        Progress::Bytes { done_bytes, total_bytes, fetched_bytes: done_bytes }
+    /// Each event alone, as a narrator counts by itself.
+    fn reporter() -> DownloadReporter {
+        DownloadReporter::new(FileName::new("a.bin").expect("a name"))
+    }
+
+    fn bytes(done_bytes: u64, total_bytes: u64) -> DownloadEvent {
+        reporter().bytes(done_bytes, total_bytes, done_bytes, clock::now())
+    }
+
+    fn source(port: u16) -> DownloadEvent {
+        reporter().source(addr(port), clock::now())
+    }
+
+    fn left(port: u16, why: Option<&str>) -> DownloadEvent {
+        reporter().left(addr(port), why.map(str::to_owned), clock::now())
+    }
+
+    fn ranked(number: u8, size_bytes: u64, ranking: Vec<Ranked>) -> DownloadEvent {
+        reporter().ranked(ContentKey { size_bytes, id: ContentId([number; 32]) }, ranking, clock::now())
     }
 
     fn narrator() -> Narrator {
-        Narrator::new(FileName::new("a.bin").expect("a name"), clock::now())
+        Narrator::new(clock::now())
     }
 
     #[test]
     fn bytes_are_told_at_each_tenth_once() {
         let now = clock::now();
         let mut narrator = narrator();
-        assert_eq!(narrator.line(&Progress::Source { endpoint: addr(5002) }, now), None);
+        assert_eq!(narrator.line(&source(5002), now), None);
         let lines: Vec<_> = [0, MIB / 2, MIB, 3 * MIB, 2 * MIB, 3 * MIB + 1, 10 * MIB, 10 * MIB]
             .into_iter()
             .filter_map(|done| narrator.line(&bytes(done, 10 * MIB), now))
@@ -176,14 +188,13 @@ mod tests {
     fn several_sources_are_counted_and_one_is_named() {
         let now = clock::now();
         let mut narrator = narrator();
-        let mut after = |events: &[Progress], done| {
+        let mut after = |events: &[DownloadEvent], done| {
             for event in events {
                 narrator.line(event, now);
             }
             narrator.line(&bytes(done * MIB, 10 * MIB), now).expect("a tenth")
         };
-        let source = |port| Progress::Source { endpoint: addr(port) };
-        let left = |port| Progress::Left { endpoint: addr(port), why: None };
+        let left = |port| left(port, None);
         assert!(after(&[source(5002)], 1).ends_with(" MiB from 127.0.0.1:5002"));
         assert!(after(&[source(5003), source(5004)], 2).ends_with(" MiB from 3 sources"));
         assert!(after(&[left(5002), left(5004)], 3).ends_with(" MiB from 127.0.0.1:5003"));
@@ -194,10 +205,7 @@ mod tests {
     fn another_content_of_the_name_is_told_from_its_beginning() {
         let now = clock::now();
         let mut narrator = narrator();
-        let ranked = |number| Progress::Ranked {
-            key: ContentKey { size_bytes: 10 * MIB, id: ContentId([number; 32]) },
-            ranking: vec![],
-        };
+        let ranked = |number| ranked(number, 10 * MIB, vec![]);
         let mut after = |event, done| {
             narrator.line(&event, now);
             narrator.line(&bytes(done * MIB, 10 * MIB), now)
@@ -212,8 +220,8 @@ mod tests {
     fn bytes_verified_again_are_no_rate() {
         let begun = clock::now();
         let mut narrator = narrator();
-        narrator.line(&Progress::Source { endpoint: addr(5002) }, begun);
-        let event = Progress::Bytes { done_bytes: 9 * MIB, total_bytes: 10 * MIB, fetched_bytes: 2 * MIB };
+        narrator.line(&source(5002), begun);
+        let event = reporter().bytes(9 * MIB, 10 * MIB, 2 * MIB, begun);
         let line = narrator.line(&event, begun + Duration::from_secs(1));
         assert_eq!(line.as_deref(), Some("a.bin 90% 9.0/10.0 MiB 2.0 MiB/s from 127.0.0.1:5002"));
     }
@@ -222,7 +230,7 @@ mod tests {
     fn a_slow_download_is_told_of_each_5_s_with_its_rate() {
         let begun = clock::now();
         let mut narrator = narrator();
-        narrator.line(&Progress::Source { endpoint: addr(5002) }, begun);
+        narrator.line(&source(5002), begun);
         let mut at =
             |seconds, done| narrator.line(&bytes(done, 1000 * MIB), begun + Duration::from_secs(seconds));
         assert_eq!(at(4, 10 * MIB), None);
@@ -247,15 +255,13 @@ mod tests {
     #[test]
     fn events_have_their_lines() {
         let key = ContentKey { size_bytes: 7, id: ContentId([0xcd; 32]) };
-        let rating = |port, latency, origin, load, yours, score| Rating {
-            candidate: Candidate {
-                endpoint: addr(port),
-                latency: Millis::from_ms(latency),
-                latency_origin: origin,
-                load,
-                yours,
-            },
+        let rating = |port, latency, latency_origin, load, yours, score| Ranked {
+            endpoint: addr(port),
+            latency: Millis::from_ms(latency),
+            latency_origin,
+            load,
             score: Millis::from_ms(score),
+            yours,
         };
         let ranking = vec![
             rating(5002, 20, LatencyOrigin::Table, 1, 1, 20),
@@ -264,32 +270,26 @@ mod tests {
         ];
         let one = vec![rating(5004, 3, LatencyOrigin::Measured, 12, 0, 123)];
         for (event, expected) in [
-            (Progress::Ranked { key, ranking: vec![] }, None),
+            (ranked(0xcd, 7, vec![]), None),
+            (ranked(0xcd, 7, one), Some("chose 127.0.0.1:5004: score 123 (latency 3 ms measured, load 12)")),
             (
-                Progress::Ranked { key, ranking: one },
-                Some("chose 127.0.0.1:5004: score 123 (latency 3 ms measured, load 12)"),
-            ),
-            (
-                Progress::Ranked { key, ranking },
+                ranked(0xcd, 7, ranking),
                 Some(
                     "chose 127.0.0.1:5002: score 20 (latency 20 ms file, load 1, 1 yours); \
                      next of 3 is 127.0.0.1:5003: score 100 (latency 100 ms default, load 0)",
                 ),
             ),
             (
-                Progress::Chose { key, holders: 3, others: 1 },
+                reporter().chose(key, 3, 1),
                 Some("took b3 cdcdcdcdcdcdcdcd with 3 live full holders; 1 other contents have that name"),
             ),
+            (left(5002, Some("closed")), Some("left 127.0.0.1:5002: closed")),
             (
-                Progress::Left { endpoint: addr(5002), why: Some("closed".into()) },
-                Some("left 127.0.0.1:5002: closed"),
-            ),
-            (
-                Progress::Retry { round: 1, of: 4, pause: Duration::from_secs(1) },
+                reporter().retry(1, 4, Duration::from_secs(1)),
                 Some("all sources failed: round 1 of 4 begins in 1.0 s"),
             ),
-            (Progress::Waiting, Some("waiting for other downloads to end")),
-            (Progress::Hashing, Some("hashing the whole file")),
+            (reporter().waiting(), Some("waiting for other downloads to end")),
+            (reporter().hashing(), Some("hashing the whole file")),
         ] {
             let expected = expected.map(|text| format!("a.bin: {text}"));
             assert_eq!(narrator().line(&event, clock::now()), expected, "{event:?}");

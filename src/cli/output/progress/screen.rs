@@ -16,7 +16,9 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp
 use super::bar;
 
 use crate::cli::output::stdio::say;
-use crate::node::{DownloadProgress, Progress, Rate, UploadMeter};
+use crate::logic::progress::{DownloadProgress, Rate};
+use crate::node::UploadMeter;
+use crate::proto::event::DownloadEvent;
 use crate::rt::{Stop, Threads, clock};
 use crate::types::{FileName, Printable};
 
@@ -80,8 +82,8 @@ pub struct Bars {
 
 impl Bars {
     /// An event of the download that is shown; seen at the next redraw.
-    pub fn take(&self, event: &Progress, now: Instant) {
-        self.figures.lock().take(event, now);
+    pub fn take(&self, event: &DownloadEvent, now: Instant) {
+        self.figures.lock().apply(event, now);
     }
 }
 
@@ -134,7 +136,7 @@ impl Artist {
             });
         }
         let Some(uploads) = self.uploads.as_ref().map(UploadMeter::now) else { return };
-        self.sent.saw(uploads.sent_bytes, now);
+        self.sent.observe(uploads.sent_bytes, now);
         match bar::upload(uploads, self.sent.bytes_per_s(now).unwrap_or(0)) {
             Some(text) => {
                 let new = || self.bars.add(ProgressBar::hidden().with_style(style("{wide_msg}")));

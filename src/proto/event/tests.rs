@@ -1,8 +1,13 @@
 //! Tests of the events: each is a line that is read back, fits the schema, and is inert.
 
-pub(super) mod schema;
+use std::net::SocketAddr;
 
+use super::record::schema;
 use super::*;
+use crate::types::printable::is_unsafe;
+use crate::types::{
+    ContentId, ContentKey, FileName, FileOrigin, LatencyOrigin, Liveness, Md5Digest, Millis, Ranked,
+};
 
 fn addr() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 5002))
@@ -17,13 +22,13 @@ fn holder() -> EventHolder {
         name: name(),
         addr: addr(),
         size_bytes: 7,
-        md5: "ab".repeat(16),
-        b3: "cd".repeat(32),
+        md5: Md5Digest([0xab; 16]),
+        b3: ContentId([0xcd; 32]),
         state: HolderState::Part,
         have_pieces: 1,
         total_pieces: 3,
         latency_ms: Some(Millis::from_micros(20_500)),
-        latency_from: Some(LatencyFrom::File),
+        latency_from: Some(LatencyOrigin::Table),
         load: Some(1),
         score_ms: Some(Millis::from_micros(30_500)),
         chosen: true,
@@ -32,7 +37,8 @@ fn holder() -> EventHolder {
 
 /// One of each.
 fn samples() -> Vec<Event> {
-    let (b3, why) = ("cd".repeat(32), "why".to_owned());
+    let (b3, why) = (ContentId([0xcd; 32]), "why".to_owned());
+    let content = ContentKey { size_bytes: 7, id: b3 };
     let own = EventHolder {
         state: HolderState::Own,
         latency_ms: None,
@@ -41,17 +47,39 @@ fn samples() -> Vec<Event> {
         score_ms: None,
         ..holder()
     };
-    let ranked = EventRanked {
-        addr: addr(),
-        latency_ms: Millis::from_micros(39),
-        latency_from: LatencyFrom::Measured,
+    let ranked = Ranked {
+        endpoint: addr(),
+        latency: Millis::from_micros(39),
+        latency_origin: LatencyOrigin::Measured,
         load: 0,
-        score_ms: Millis::from_micros(39),
+        score: Millis::from_micros(39),
         yours: 0,
     };
-    let fetched = EventOutcome::Fetched { from: vec![addr()], md5: None, pieces: 10 };
-    vec![
-        Event::Listening { program: "node".into(), addr: addr() },
+    let fetched = Outcome::Fetched { sources: vec![addr()], md5: None, pieces: 10 };
+    let downloads = [
+        DownloadEvent::Ranked { name: name(), b3, ranking: vec![ranked], size_bytes: 7 },
+        DownloadEvent::Chose { name: name(), b3, holders: 3, others: 1, size_bytes: 7 },
+        DownloadEvent::Waiting { name: name() },
+        DownloadEvent::Resumed { name: name(), marked_bytes: 5 },
+        DownloadEvent::Source { name: name(), addr: addr(), sources: 1 },
+        DownloadEvent::Left { name: name(), addr: addr(), sources: 0, why: Some(why.clone()) },
+        DownloadEvent::Bytes {
+            name: name(),
+            done_bytes: 1,
+            eta_ms: None,
+            fetched_bytes: 1,
+            rate_bytes_per_s: Some(1),
+            sources: 1,
+            total_bytes: 2,
+        },
+        DownloadEvent::Retry { name: name(), of: 4, pause_ms: 1500, round: 1 },
+        DownloadEvent::Hashing { name: name() },
+        DownloadEvent::done(name(), content, Outcome::AlreadyHere),
+        DownloadEvent::done(name(), content, fetched),
+        DownloadEvent::failed(name(), "why", ErrorCode::Digest),
+    ];
+    let others = [
+        Event::Listening { service: Service::Node, addr: addr() },
         Event::Ready { files: None },
         Event::Notice { level: Level::Warning, text: "text".into() },
         Event::error("why", ErrorCode::NotFound),
@@ -60,7 +88,7 @@ fn samples() -> Vec<Event> {
         Event::Found(holder()),
         Event::Found(own),
         Event::Silent { addr: addr(), why: why.clone() },
-        Event::Content { name: name(), size_bytes: 7, b3: b3.clone(), full_holders: 1, rows: 1, meant: true },
+        Event::Content { name: name(), size_bytes: 7, b3, full_holders: 1, rows: 1, resolved: true },
         Event::Candidate { place: Some(1), load_weight_ms: Millis::from_ms(10), holder: holder() },
         Event::Searched {
             query: "a".into(),
@@ -74,25 +102,26 @@ fn samples() -> Vec<Event> {
         Event::File {
             name: name(),
             size_bytes: 7,
-            md5: Some("ab".repeat(16)),
+            md5: Some(Md5Digest([0xab; 16])),
             b3: None,
-            kind: Some("local".into()),
+            kind: Some(FileOrigin::Local),
         },
         Event::Name { name: name() },
-        Event::Node { addr: addr(), state: "live".into(), files: 3, load: None },
+        Event::Node { addr: addr(), state: NodeState::Listed(Liveness::Live), files: 3, load: None },
+        Event::gone(addr()),
         Event::Updated { files: 1, added: 1, removed: 0, changed: 0 },
         Event::Stat { name: "sent_bytes".into(), value: Some(3) },
         Event::Verified {
             name: name(),
             state: VerifyState::Differs,
             size_bytes: 7,
-            b3: Some(b3.clone()),
+            b3: Some(b3),
             why: Some(why.clone()),
         },
         Event::Replication {
             name: name(),
             size_bytes: 7,
-            b3: b3.clone(),
+            b3,
             wanted: 2,
             copies: 1,
             awaited: 0,
@@ -104,33 +133,14 @@ fn samples() -> Vec<Event> {
             id: 1,
             name: name(),
             state: JobState::Running,
-            origin: JobOrigin::Background,
+            source: JobSource::Background,
             done_bytes: Some(1),
             total_bytes: None,
             why: None,
         },
         Event::Help { text: "help".into() },
-        Event::Ranked { name: name(), b3: b3.clone(), ranking: vec![ranked], size_bytes: 7 },
-        Event::Chose { name: name(), b3: b3.clone(), holders: 3, others: 1, size_bytes: 7 },
-        Event::Waiting { name: name() },
-        Event::Resumed { name: name(), marked_bytes: 5 },
-        Event::Source { name: name(), addr: addr(), sources: 1 },
-        Event::Left { name: name(), addr: addr(), sources: 0, why: Some(why) },
-        Event::Bytes {
-            name: name(),
-            done_bytes: 1,
-            eta_ms: None,
-            fetched_bytes: 1,
-            rate_bytes_per_s: Some(1),
-            sources: 1,
-            total_bytes: 2,
-        },
-        Event::Retry { name: name(), of: 4, pause_ms: 1500, round: 1 },
-        Event::Hashing { name: name() },
-        Event::Done { name: name(), b3: b3.clone(), size_bytes: 7, outcome: EventOutcome::AlreadyHere },
-        Event::Done { name: name(), b3, size_bytes: 7, outcome: fetched },
-        Event::failed(name(), "why", ErrorCode::Digest),
-    ]
+    ];
+    others.into_iter().chain(downloads.map(Event::Download)).collect()
 }
 
 #[test]
@@ -142,7 +152,7 @@ fn each_event_is_a_line_that_is_read_back() {
         assert!(line.ends_with(r#""ts":"2023-11-14T22:13:20.123Z"}"#), "{line}");
         assert_eq!(Record::from_line(&line).expect(&line), record);
     }
-    let of_a_job = Record { job: Some(3), ..Event::Hashing { name: name() }.at(0) };
+    let of_a_job = Record { job: Some(3), ..Event::from(DownloadEvent::Hashing { name: name() }).at(0) };
     assert_eq!(Record::from_line(&of_a_job.to_line()).expect("a record"), of_a_job);
 }
 
@@ -176,11 +186,37 @@ fn the_schema_refuses_what_is_no_event() {
 #[test]
 fn names_are_escaped_and_come_back_as_they_are() {
     for text in ["it's \"quoted\"", "back\\slash", "größe 文件", "abc\u{202e}gpj.exe", "tag\u{e0041}s"] {
-        let event = Event::Hashing { name: FileName::new(text).expect("a name") };
+        let event = Event::from(DownloadEvent::Hashing { name: FileName::new(text).expect("a name") });
         let line = event.clone().at(0).to_line();
         assert_eq!(Record::from_line(&line).expect(&line).event, event);
         assert!(!line.chars().any(is_unsafe), "{line:?}");
     }
     let line = Event::error("\u{1b}[2J\n\u{9b}", ErrorCode::Other).at(0).to_line();
     assert!(!line.chars().any(is_unsafe), "{line:?}");
+}
+
+#[test]
+fn the_line_of_an_event_has_its_documented_fields_in_order() {
+    let line = |event: Event| {
+        let line = event.at(1_700_000_000_123_456_789).to_line();
+        line.replace(r#","ts":"2023-11-14T22:13:20.123Z""#, "")
+    };
+    let (b3, md5) = ("cd".repeat(32), "ab".repeat(16));
+    let lines: Vec<String> = samples().into_iter().map(line).collect();
+    for expected in [
+        r#"{"event":"listening","program":"node","addr":"127.0.0.1:5002"}"#.to_owned(),
+        r#"{"event":"node","addr":"127.0.0.1:5002","state":"live","files":3,"load":null}"#.to_owned(),
+        r#"{"event":"node","addr":"127.0.0.1:5002","state":"gone","files":0,"load":null}"#.to_owned(),
+        format!(r#"{{"event":"file","name":"a.bin","size_bytes":7,"md5":"{md5}","b3":null,"kind":"local"}}"#),
+        format!(r#"{{"event":"ranked","name":"a.bin","b3":"{b3}","ranking":[{{"addr":"127.0.0.1:5002","#)
+            + r#""latency_ms":0.039,"latency_from":"measured","load":0,"score_ms":0.039,"yours":0}],"#
+            + r#""size_bytes":7}"#,
+        format!(r#"{{"event":"done","name":"a.bin","b3":"{b3}","size_bytes":7,"outcome":"fetched","#)
+            + r#""from":["127.0.0.1:5002"],"md5":null,"pieces":10}"#,
+        r#"{"event":"job","id":1,"name":"a.bin","state":"running","origin":"background","done_bytes":1,"#
+            .to_owned()
+            + r#""total_bytes":null,"why":null}"#,
+    ] {
+        assert!(lines.contains(&expected), "{expected}\n{lines:#?}");
+    }
 }

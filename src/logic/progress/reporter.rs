@@ -1,0 +1,116 @@
+//! Makes the events of a download: it adds to each what follows from the events before.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::reducer::DownloadProgress;
+use crate::proto::event::DownloadEvent;
+use crate::types::{ContentKey, FileName, Ranked};
+
+/// Makes the events of the download of one file, one method for each kind. The caller publishes them.
+#[derive(Debug)]
+pub struct DownloadReporter {
+    name: FileName,
+    progress: DownloadProgress,
+}
+
+impl DownloadReporter {
+    /// For a download of `name` that begins now.
+    pub fn new(name: FileName) -> DownloadReporter {
+        DownloadReporter { name, progress: DownloadProgress::default() }
+    }
+
+    fn applied(&mut self, event: DownloadEvent, now: Instant) -> DownloadEvent {
+        self.progress.apply(&event, now);
+        event
+    }
+
+    /// The sources of `content` are ranked, best first.
+    pub fn ranked(&mut self, content: ContentKey, ranking: Vec<Ranked>, now: Instant) -> DownloadEvent {
+        let ContentKey { size_bytes, id: b3 } = content;
+        self.applied(DownloadEvent::Ranked { name: self.name.clone(), b3, ranking, size_bytes }, now)
+    }
+
+    /// The download takes `content`, of which `holders` live nodes have all; `others` other contents have
+    /// the name too.
+    pub fn chose(&self, content: ContentKey, holders: usize, others: usize) -> DownloadEvent {
+        let ContentKey { size_bytes, id: b3 } = content;
+        let (holders, others) = (holders as u64, others as u64);
+        DownloadEvent::Chose { name: self.name.clone(), b3, holders, others, size_bytes }
+    }
+
+    /// The download waits for others.
+    pub fn waiting(&self) -> DownloadEvent {
+        DownloadEvent::Waiting { name: self.name.clone() }
+    }
+
+    /// An earlier download has left `marked_bytes`.
+    pub fn resumed(&mut self, marked_bytes: u64, now: Instant) -> DownloadEvent {
+        self.applied(DownloadEvent::Resumed { name: self.name.clone(), marked_bytes }, now)
+    }
+
+    /// The download fetches from the source at `addr` too.
+    pub fn source(&mut self, addr: SocketAddr, now: Instant) -> DownloadEvent {
+        let event = self.applied(DownloadEvent::Source { name: self.name.clone(), addr, sources: 0 }, now);
+        self.with_sources(event)
+    }
+
+    /// The download has left the source at `addr`. Without `why` the source has no fault.
+    pub fn left(&mut self, addr: SocketAddr, why: Option<String>, now: Instant) -> DownloadEvent {
+        let event = self.applied(DownloadEvent::Left { name: self.name.clone(), addr, sources: 0, why }, now);
+        self.with_sources(event)
+    }
+
+    fn with_sources(&self, mut event: DownloadEvent) -> DownloadEvent {
+        if let DownloadEvent::Source { sources, .. } | DownloadEvent::Left { sources, .. } = &mut event {
+            *sources = self.progress.sources() as u64;
+        }
+        event
+    }
+
+    /// `done_bytes` of `total_bytes` are verified and written; `fetched_bytes` of them came from sources in
+    /// this run.
+    pub fn bytes(
+        &mut self,
+        done_bytes: u64,
+        total_bytes: u64,
+        fetched_bytes: u64,
+        now: Instant,
+    ) -> DownloadEvent {
+        self.progress.apply_bytes(done_bytes, total_bytes, fetched_bytes, now);
+        self.progress.bytes_event(self.name.clone(), now)
+    }
+
+    /// All sources have failed; round `round` of `of` begins after `pause`.
+    pub fn retry(&self, round: u32, of: u32, pause: Duration) -> DownloadEvent {
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        DownloadEvent::Retry { name: self.name.clone(), of, pause_ms, round }
+    }
+
+    /// The download hashes the whole file.
+    pub fn hashing(&self) -> DownloadEvent {
+        DownloadEvent::Hashing { name: self.name.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rt::clock;
+
+    #[test]
+    fn events_have_the_number_of_sources_in_use() {
+        let addr = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let (mut reporter, now) = (DownloadReporter::new(FileName::new("a").expect("a name")), clock::now());
+        let sources = |event| match event {
+            DownloadEvent::Source { sources, .. }
+            | DownloadEvent::Left { sources, .. }
+            | DownloadEvent::Bytes { sources, .. } => sources,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(sources(reporter.source(addr(1), now)), 1);
+        assert_eq!(sources(reporter.source(addr(2), now)), 2);
+        assert_eq!(sources(reporter.left(addr(1), None, now)), 1);
+        assert_eq!(sources(reporter.bytes(1, 2, 1, now)), 1);
+    }
+}

@@ -1,0 +1,41 @@
+//! Publishes what happens in the downloads of a node.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use super::reports;
+use crate::logic::progress::BytesPacing;
+use crate::node::jobs::{JobEvent, JobId, JobState, What};
+use crate::proto::event::Event;
+use crate::rt::{EventBroadcast, clock};
+
+/// Watches the jobs of a node and publishes their states, their progress and their ends. It runs on the
+/// threads of the jobs and never waits.
+pub(crate) fn publish_jobs(broadcast: EventBroadcast) -> impl Fn(&JobEvent<'_>) + Send + Sync + 'static {
+    let pacings: Mutex<HashMap<JobId, BytesPacing>> = Mutex::default();
+    move |job| {
+        let event = match job.what {
+            What::Progress(event) => Event::Download(event.clone()),
+            What::State(state) => reports::job_state(job.id, job.request, job.origin, state),
+        };
+        let events = match event {
+            Event::Download(event) => {
+                let mut pacings = pacings.lock();
+                let is_end = event.is_end();
+                let events = pacings.entry(job.id).or_default().pass(event, clock::now());
+                if is_end {
+                    pacings.remove(&job.id);
+                }
+                events.into_iter().map(Event::Download).collect()
+            }
+            event => vec![event],
+        };
+        if matches!(job.what, What::State(JobState::Cancelled)) {
+            pacings.lock().remove(&job.id);
+        }
+        for event in events {
+            broadcast.publish_job_event(job.id.0, event);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Reports of a node as events: results of commands, jobs, the end of a download.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::logic::select::Rating;
+use crate::node::api::{
+    DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, OwnFile, ReplicationReport,
+    ResolvedContent, ScanSummary,
+};
+use crate::node::jobs::{Job, JobId, JobSource, JobState};
+use crate::proto::event::{self, DownloadEvent, Event, EventHolder, HolderState};
+use crate::types::{FileName, Holding, Millis, Query};
+
+/// The good end of a download.
+pub fn done(done: &Downloaded) -> DownloadEvent {
+    DownloadEvent::done(done.name.clone(), done.key, done.outcome.clone())
+}
+
+/// The bad end of a download of `name`.
+fn failed(name: &FileName, error: &DownloadError) -> DownloadEvent {
+    DownloadEvent::failed(name.clone(), format!("download: {error}"), error.into())
+}
+
+/// What `find` has found for `query`: those who do not answer, then how many rows there are, then the rows.
+pub fn found(query: &Query, report: &FindReport) -> Vec<Event> {
+    let rows = report.groups.iter().flat_map(|group| &group.rows);
+    let rows: Vec<_> = rows.map(|row| Event::Found(holder(row, report.meant))).collect();
+    let find = Event::Find { query: query.to_string(), rows: counted(rows.len()) };
+    silent(&report.silent).into_iter().chain([find]).chain(rows).collect()
+}
+
+/// What others may know of a search that took so long.
+pub(crate) fn searched(query: &Query, report: &FindReport, took: Duration) -> Event {
+    let rows = || report.groups.iter().flat_map(|group| &group.rows);
+    let first = report.meant.map(|meant| meant.first);
+    let rating = first.and_then(|addr| rows().find(|row| row.endpoint == addr)?.rating);
+    Event::Searched {
+        query: query.to_string(),
+        rows: counted(rows().count()),
+        addr: first,
+        score_ms: rating.map(|rating| rating.score),
+        took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+    }
+}
+
+/// What `sources` explains: the same holders, each in its place among those of its content.
+pub fn explained(report: &FindReport, load_weight: Millis) -> Vec<Event> {
+    let mut events = silent(&report.silent);
+    for group in &report.groups {
+        let Some(first) = group.rows.first() else { continue };
+        events.push(Event::Content {
+            name: first.entry.name.clone(),
+            size_bytes: group.key.size_bytes,
+            b3: group.key.id,
+            full_holders: counted(full_holders(group)),
+            rows: counted(group.rows.len()),
+            resolved: report.meant.is_some_and(|meant| meant.key == group.key),
+        });
+        events.extend(group.rows.iter().zip(1..).map(|(row, place)| Event::Candidate {
+            place: row.rating.is_some().then_some(place),
+            load_weight_ms: load_weight,
+            holder: holder(row, report.meant),
+        }));
+    }
+    events
+}
+
+/// One event for each holder that does not answer.
+pub fn silent(silent: &[(SocketAddr, String)]) -> Vec<Event> {
+    silent.iter().map(|(addr, why)| Event::Silent { addr: *addr, why: why.clone() }).collect()
+}
+
+pub fn file(file: &OwnFile) -> Event {
+    let entry = &file.entry;
+    Event::File {
+        name: entry.name.clone(),
+        size_bytes: entry.size_bytes,
+        md5: Some(entry.md5),
+        b3: Some(entry.content),
+        kind: Some(file.kind),
+    }
+}
+
+pub fn replication(report: &ReplicationReport) -> Event {
+    let ReplicationReport { name, key, status } = report;
+    Event::Replication {
+        name: name.clone(),
+        size_bytes: key.size_bytes,
+        b3: key.id,
+        wanted: status.wanted,
+        copies: status.copies,
+        awaited: status.awaited,
+        under_way: status.under_way.saturating_add(status.given),
+        shortfall: status.shortfall(),
+    }
+}
+
+pub fn job(job: &Job) -> Event {
+    let Job { id, request, origin, state, figures } = job;
+    let known = |bytes: u64| (figures.total_bytes > 0).then_some(bytes);
+    let mut event = state_of(*id, request, *origin, state);
+    if let Event::Job { done_bytes, total_bytes, .. } = &mut event {
+        (*done_bytes, *total_bytes) = (known(figures.done_bytes), known(figures.total_bytes));
+    }
+    event
+}
+
+/// The event for a job that has entered `state`: the end of its download, or the state of the job.
+pub(crate) fn job_state(id: JobId, request: &DownloadRequest, source: JobSource, state: &JobState) -> Event {
+    match state {
+        JobState::Done(downloaded) => done(downloaded).into(),
+        JobState::Failed(error) => failed(&request.name, error).into(),
+        _ => state_of(id, request, source, state),
+    }
+}
+
+fn state_of(id: JobId, request: &DownloadRequest, source: JobSource, state: &JobState) -> Event {
+    let why = match state {
+        JobState::Failed(error) => Some(error.to_string()),
+        _ => None,
+    };
+    let state = match state {
+        JobState::Queued => event::JobState::Queued,
+        JobState::Running => event::JobState::Running,
+        JobState::Paused => event::JobState::Paused,
+        JobState::Done(_) => event::JobState::Done,
+        JobState::Failed(_) => event::JobState::Failed,
+        JobState::Cancelled => event::JobState::Cancelled,
+    };
+    let source = match source {
+        JobSource::Asked => event::JobSource::Foreground,
+        JobSource::Background => event::JobSource::Background,
+        JobSource::Unasked => event::JobSource::Resumed,
+    };
+    let (id, name) = (id.0, request.name.clone());
+    Event::Job { id, name, state, source, done_bytes: None, total_bytes: None, why }
+}
+
+pub fn updated(scan: &ScanSummary) -> Event {
+    Event::Updated {
+        files: counted(scan.files),
+        added: counted(scan.added),
+        removed: counted(scan.removed),
+        changed: counted(scan.changed),
+    }
+}
+
+/// Number of other nodes that have the whole content, under however many names.
+fn full_holders(group: &FoundGroup) -> usize {
+    let full = group.rows.iter().filter(|row| row.rating.is_some() && row.entry.holding == Holding::Full);
+    let mut endpoints: Vec<_> = full.map(|row| row.endpoint).collect();
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    endpoints.len()
+}
+
+/// A row of a search. `resolved` is the content that the search resolves to, if there is one.
+pub fn holder(row: &FoundRow, resolved: Option<ResolvedContent>) -> EventHolder {
+    let told = EventHolder::of(&row.entry, row.endpoint);
+    let Some(Rating { candidate, score }) = row.rating else {
+        return EventHolder { state: HolderState::Own, have_pieces: told.total_pieces, ..told };
+    };
+    EventHolder {
+        latency_ms: Some(candidate.latency),
+        latency_from: Some(candidate.latency_origin),
+        load: Some(candidate.load),
+        score_ms: Some(score),
+        chosen: resolved == Some(ResolvedContent { key: row.entry.key(), first: row.endpoint }),
+        ..told
+    }
+}
+
+fn counted(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,49 @@
+//! Downloads of a node as jobs.
+
+use serde::{Deserialize, Serialize};
+
+/// State of a download job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// It waits for a thread.
+    Queued,
+    /// It runs.
+    Running,
+    /// The user has paused it. Fetched pieces are kept.
+    Paused,
+    /// The file is in place.
+    Done,
+    /// It has failed.
+    Failed,
+    /// The user has cancelled it. Fetched pieces are kept for a later download of the content.
+    Cancelled,
+}
+
+impl JobState {
+    /// The word for it in output and events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            JobState::Queued => "queued",
+            JobState::Running => "running",
+            JobState::Paused => "paused",
+            JobState::Done => "done",
+            JobState::Failed => "failed",
+            JobState::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Why a download job exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobSource {
+    /// A command that waits for its end.
+    #[serde(rename = "asked")]
+    Foreground,
+    /// A command that does not wait for its end.
+    Background,
+    /// An earlier run of the node left it unfinished.
+    #[serde(rename = "unasked")]
+    Resumed,
+}
