@@ -8,20 +8,20 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, at, select};
 use parking_lot::Mutex;
 
-use super::api::{
-    CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, OwnFile, Ready, ReplicationReport,
-    ScanSummary,
-};
 use super::completion_names::KnownNames;
 use super::context::Context;
+use super::error::{CommandError, DownloadError};
 use super::events;
 use super::find::{probe, search};
-use super::jobs::{Job, JobError, JobEvent, JobId, Jobs, Watching, resume};
+use super::jobs::{Job, JobError, JobEvent, JobId, Jobs, Watching};
 use super::replicas::request;
-use super::running::Running;
+use super::report::{
+    DownloadRequest, Downloaded, FindReport, OwnFile, Ready, ReplicationReport, ScanSummary,
+};
 use super::serve::shared_files::SharedFiles;
 use super::serve::upload::{Upload, UploadMeter};
 use super::stats::NodeStats;
+use super::threads::running::Running;
 use crate::discovery::{Discovery as _, NamePage};
 use crate::net::TokenBucket;
 use crate::proto::event::DownloadEvent;
@@ -112,7 +112,7 @@ impl Node {
         let began = clock::now();
         let report = search::find(&self.context, query, cancel)?;
         let took = clock::now().saturating_duration_since(began);
-        self.stats.lock().found(took);
+        self.stats.lock().record_find(took);
         self.events.publish_event(events::searched(query, &report, took));
         Ok(report)
     }
@@ -199,7 +199,7 @@ impl Node {
     /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by
     /// itself any more. What it has fetched stays for the next download of the same content.
     pub fn set_aside(&self, name: &FileName) {
-        resume::set_aside(&self.jobs, name);
+        self.jobs.set_aside(name);
     }
 
     /// The load of the node at `endpoint`.

@@ -1,13 +1,13 @@
-//! The node: shares one directory, answers peers, finds and downloads.
+//! The node: shares one directory, answers peers, finds files and downloads them.
 //!
-//! `Node::start` gives a handle through which people's commands run; `stop` leaves no thread, descriptor or
-//! temporary file behind. Nothing here prints: what happens is told as events. `core` owns the catalog,
-//! `memory` is what the fronts answer from, `context` what commands work with.
+//! `Node::start` returns the handle of a running node, through which commands run; `stop` leaves no thread,
+//! descriptor or temporary file behind. Nothing here prints: what happens is published as events.
 
-mod api;
 mod completion_names;
+mod config;
 mod context;
 mod download;
+mod error;
 pub mod events;
 mod find;
 mod handle;
@@ -15,22 +15,23 @@ mod index;
 mod jobs;
 mod notices;
 mod replicas;
-mod running;
+mod report;
 mod serve;
-mod start;
 mod state;
 mod stats;
+mod threads;
 mod tracker_events;
 
-pub use api::{
-    Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow,
-    GuestFolder, LatencySource, Membership, NodeConfig, Outcome, OwnFile, Ready, ReplicationReport,
-    ResolvedContent, ScanSummary, StartError, Uploads, Variant,
-};
 pub use completion_names::KnownNames;
+pub use config::{GuestFolder, LatencySource, Membership, NodeConfig};
+pub use error::{CommandError, DownloadError, StartError};
 pub use find::latency::open_latency_file;
 pub use handle::Node;
 pub use jobs::{Job, JobError, JobEvent, JobId, JobSource, JobState, Watching, What};
+pub use report::{
+    Attempt, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, Outcome, OwnFile, Ready,
+    ReplicationReport, ResolvedContent, ScanSummary, Uploads, Variant,
+};
 pub use serve::shared_files::{OpenSharedFile, SharedFiles, UploadGuard};
 pub use serve::upload::UploadMeter;
 pub use stats::NodeStats;

@@ -26,15 +26,15 @@ struct Samples {
 }
 
 impl NodeStats {
-    pub fn found(&mut self, took: Duration) {
-        self.find_us.saw(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    pub fn record_find(&mut self, took: Duration) {
+        self.find_us.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// So many bytes are in place that were not here.
-    pub fn downloaded(&mut self, bytes: u64, took: Duration) {
+    pub fn record_download(&mut self, bytes: u64, took: Duration) {
         self.download_bytes = self.download_bytes.saturating_add(bytes);
         let per_s = u128::from(bytes) * 1_000_000 / took.as_micros().max(1);
-        self.download_bytes_per_s.saw(u64::try_from(per_s).unwrap_or(u64::MAX));
+        self.download_bytes_per_s.observe(u64::try_from(per_s).unwrap_or(u64::MAX));
     }
 
     pub fn events(&self) -> Vec<Event> {
@@ -51,7 +51,7 @@ fn stat(name: &str, value: Option<u64>) -> Event {
 }
 
 impl Samples {
-    fn saw(&mut self, value: u64) {
+    fn observe(&mut self, value: u64) {
         (self.least, self.most) = match self.count {
             0 => (value, value),
             _ => (self.least.min(value), self.most.max(value)),
@@ -95,13 +95,13 @@ mod tests {
         let mut tally = NodeStats::default();
         check(&tally, &[("finds", Some(0)), ("find_mean_us", None), ("downloaded_bytes", Some(0))]);
         for us in [2, 4, 4, 4, 5, 5, 7, 9] {
-            tally.found(Duration::from_micros(us));
+            tally.record_find(Duration::from_micros(us));
         }
         let finds = [("finds", 8), ("find_mean_us", 5), ("find_stdev_us", 2)];
         check(&tally, &finds.map(|(name, value)| (name, Some(value))));
         check(&tally, &[("find_min_us", Some(2)), ("find_max_us", Some(9))]);
-        tally.downloaded(1000, Duration::from_millis(500));
-        tally.downloaded(u64::MAX, Duration::ZERO);
+        tally.record_download(1000, Duration::from_millis(500));
+        tally.record_download(u64::MAX, Duration::ZERO);
         let rates = [("download_min_bytes_per_s", 2000), ("download_max_bytes_per_s", u64::MAX)];
         check(&tally, &rates.map(|(name, value)| (name, Some(value))));
         check(&tally, &[("downloads", Some(2)), ("downloaded_bytes", Some(u64::MAX))]);

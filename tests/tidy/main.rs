@@ -96,7 +96,6 @@ const CIRCLES: &[&[&str]] = &[
         "src/node/download/sources.rs",
         "src/node/download/target.rs",
     ],
-    &["src/node/jobs/mod.rs", "src/node/jobs/resume.rs", "src/node/jobs/table.rs"],
     &[
         "src/store/dataset.rs",
         "src/store/hash.rs",

@@ -31,9 +31,10 @@ use resolve::ContentCandidates;
 use slots::DownloadSlots;
 use target::Target;
 
-use super::api::{Attempt, CommandError, DownloadError, DownloadRequest, Downloaded, Outcome, Progress};
 use super::context::Context;
+use super::error::{CommandError, DownloadError};
 use super::index::catalog::SharedFile;
+use super::report::{Attempt, DownloadRequest, Downloaded, Outcome, Progress};
 use crate::logic::transfer::SourceFailure;
 use crate::proto::event::DownloadEvent;
 use crate::rt::{Stop, clock};

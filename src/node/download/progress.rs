@@ -2,7 +2,7 @@
 
 use crate::logic::progress::DownloadReporter;
 use crate::logic::select::Rating;
-use crate::node::api::Progress;
+use crate::node::report::Progress;
 use crate::proto::event::DownloadEvent;
 use crate::rt::clock;
 use crate::types::{FileName, Ranked};

@@ -6,7 +6,7 @@ use super::buffers::Buffer;
 use super::peer::SourceError;
 use super::search::{HeldPieces, Searched};
 use super::verifier::Checked;
-use crate::node::api::CommandError;
+use crate::node::error::CommandError;
 use crate::types::Manifest;
 
 /// News for [`super::fetch`].

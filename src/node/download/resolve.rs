@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::logic::backoff::retry_pause;
 use crate::logic::select::{Choice, votes};
-use crate::node::api::{Attempt, CommandError, DownloadError, DownloadRequest, Progress, Variant};
 use crate::node::context::Context;
+use crate::node::error::{CommandError, DownloadError};
 use crate::node::find::probe::{LiveHolder, Probed, probe};
 use crate::node::find::search;
 use crate::node::index::catalog::SharedFile;
+use crate::node::report::{Attempt, DownloadRequest, Progress, Variant};
 use crate::rt::{Stop, clock};
 use crate::types::{Checksum, ContentKey, FileEntry, Holding, Md5Digest, Provider, Query, limits};
 

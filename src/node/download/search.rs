@@ -10,8 +10,8 @@ use rand::seq::SliceRandom;
 
 use crate::logic::select::{Rating, rank};
 use crate::net::client::ClientError;
-use crate::node::api::CommandError;
 use crate::node::context::Context;
+use crate::node::error::CommandError;
 use crate::node::find::probe::{LiveHolder, ask, probe};
 use crate::node::find::search;
 use crate::proto::decode;

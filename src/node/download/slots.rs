@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
-use crate::node::api::CommandError;
+use crate::node::error::CommandError;
 use crate::rt::Stop;
 use crate::types::{ContentKey, limits};
 

@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::{disk_error, standing_error};
-use crate::node::api::{CommandError, DownloadError};
 use crate::node::context::Context;
+use crate::node::error::{CommandError, DownloadError};
 use crate::node::index::catalog::SharedFile;
 use crate::rt::Stop;
 use crate::store::{self, HashError, PathEntry, Share, hash_file};

@@ -1,6 +1,6 @@
 //! Errors of a node as error codes.
 
-use crate::node::api::{CommandError, DownloadError, StartError};
+use crate::node::error::{CommandError, DownloadError, StartError};
 use crate::proto::event::ErrorCode;
 
 impl From<&StartError> for ErrorCode {
@@ -24,7 +24,7 @@ impl From<&CommandError> for ErrorCode {
             CommandError::NoneAnswered(_) => ErrorCode::SourcesFailed,
             CommandError::Latency { .. } => ErrorCode::LatencyFile,
             CommandError::Share(_) => ErrorCode::LocalIo,
-            CommandError::System(_) => ErrorCode::Other,
+            CommandError::System(_) | CommandError::Bug(_) => ErrorCode::Other,
             CommandError::Cancelled => ErrorCode::Interrupted,
         }
     }

@@ -17,7 +17,7 @@ pub(crate) fn publish_jobs(broadcast: EventBroadcast) -> impl Fn(&JobEvent<'_>) 
     move |job| {
         let event = match job.what {
             What::Progress(event) => Event::Download(event.clone()),
-            What::State(state) => reports::job_state(job.id, job.request, job.origin, state),
+            What::State(state) => reports::job_state(job.id, job.request, job.source, state),
         };
         let events = match event {
             Event::Download(event) => {

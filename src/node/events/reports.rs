@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::logic::select::Rating;
-use crate::node::api::{
-    DownloadError, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, OwnFile, ReplicationReport,
+use crate::node::error::DownloadError;
+use crate::node::jobs::{Job, JobId, JobSource, JobState};
+use crate::node::report::{
+    DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, OwnFile, ReplicationReport,
     ResolvedContent, ScanSummary,
 };
-use crate::node::jobs::{Job, JobId, JobSource, JobState};
 use crate::proto::event::{self, DownloadEvent, Event, EventHolder, HolderState};
 use crate::types::{FileName, Holding, Millis, Query};
 
@@ -97,11 +98,11 @@ pub fn replication(report: &ReplicationReport) -> Event {
 }
 
 pub fn job(job: &Job) -> Event {
-    let Job { id, request, origin, state, figures } = job;
-    let known = |bytes: u64| (figures.total_bytes > 0).then_some(bytes);
-    let mut event = state_of(*id, request, *origin, state);
+    let Job { id, request, source, state, progress } = job;
+    let known = |bytes: u64| (progress.total_bytes > 0).then_some(bytes);
+    let mut event = state_of(*id, request, *source, state);
     if let Event::Job { done_bytes, total_bytes, .. } = &mut event {
-        (*done_bytes, *total_bytes) = (known(figures.done_bytes), known(figures.total_bytes));
+        (*done_bytes, *total_bytes) = (known(progress.done_bytes), known(progress.total_bytes));
     }
     event
 }
@@ -129,9 +130,9 @@ fn state_of(id: JobId, request: &DownloadRequest, source: JobSource, state: &Job
         JobState::Cancelled => event::JobState::Cancelled,
     };
     let source = match source {
-        JobSource::Asked => event::JobSource::Foreground,
+        JobSource::Foreground => event::JobSource::Foreground,
         JobSource::Background => event::JobSource::Background,
-        JobSource::Unasked => event::JobSource::Resumed,
+        JobSource::Resumed => event::JobSource::Resumed,
     };
     let (id, name) = (id.0, request.name.clone());
     Event::Job { id, name, state, source, done_bytes: None, total_bytes: None, why }

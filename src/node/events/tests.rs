@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::logic::select::{Candidate, LatencyOrigin, Rating};
-use crate::node::api::{
-    CommandError, DownloadError, Downloaded, FindReport, FoundGroup, FoundRow, ResolvedContent, StartError,
-};
+use crate::node::error::{CommandError, DownloadError, StartError};
+use crate::node::report::{Downloaded, FindReport, FoundGroup, FoundRow, ResolvedContent};
 use crate::proto::event::{DownloadEvent, ErrorCode, Event, HolderState, Outcome};
 use crate::types::{
     ContentId, ContentKey, FileEntry, FileName, Holding, Md5Digest, Md5Origin, Millis, Query,

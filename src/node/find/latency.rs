@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use crate::logic::latency::LatencyTable;
 use crate::logic::select::LatencyOrigin;
-use crate::node::api::LatencySource;
+use crate::node::config::LatencySource;
 use crate::types::{Millis, Printable};
 
 /// Longest latency file that is read.

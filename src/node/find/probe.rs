@@ -14,7 +14,7 @@ use super::peers::Peers;
 use crate::logic::select::Candidate;
 use crate::net::client::ClientError;
 use crate::net::multi_request::{Request, Response, Timeouts, ask_all};
-use crate::node::api::CommandError;
+use crate::node::error::CommandError;
 use crate::node::notices::Notices;
 use crate::proto::decode;
 use crate::proto::peer::{PeerReply, PeerRequest};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::catalog::SharedFile;
-use crate::node::api::ScanSummary;
+use crate::node::report::ScanSummary;
 use crate::store::hash::{HashError, Hashed};
 use crate::store::scan::FoundFile;
 use crate::store::share::FileStamp;

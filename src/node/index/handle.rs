@@ -6,7 +6,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::catalog::SharedFile;
 use super::event::Event;
-use crate::node::api::{CommandError, ScanSummary};
+use crate::node::error::CommandError;
+use crate::node::report::ScanSummary;
 use crate::rt::Stop;
 use crate::types::{ContentKey, FileEntry, FileName, Printable};
 

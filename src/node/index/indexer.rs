@@ -16,7 +16,7 @@ use super::catalog::SharedFile;
 use super::event::{Event, Look};
 use super::task::Task;
 use crate::discovery::Discovery;
-use crate::node::api::ScanSummary;
+use crate::node::report::ScanSummary;
 use crate::node::state::NodeState;
 use crate::proto::event;
 use crate::rt::{EventBroadcast, Pool, Stop, clock};

@@ -1,26 +1,30 @@
-//! Goes on, by itself, with downloads that a former run of the node left unfinished.
+//! Resumes the downloads that a former run of the node left unfinished.
 //!
-//! What is unfinished is read from the records where downloads are placed each time, so that whatever else
-//! happens to them (another download of the content, a cancel) counts. Sources may be there later: it is
-//! tried again, at growing pauses, until nothing is left. Replicas are not gone on with: whoever wants one
-//! asks for it again, and what there is of it is used then.
+//! Unfinished downloads are read from the records in the directory of downloads before each round, so that other
+//! downloads of the content and cancels count. Sources may come back later: rounds are repeated, with growing
+//! pauses, until nothing is left. Replica downloads are not resumed: the tracker assigns them again, and the
+//! pieces that are here are used then.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{JobId, JobSource, Jobs};
-use crate::node::api::{CommandError, DownloadError, DownloadRequest, Downloaded, Outcome};
+use super::job::{JobId, JobSource};
+use super::runner::Jobs;
+use super::unfinished;
 use crate::node::context::Context;
+use crate::node::error::{CommandError, DownloadError};
+use crate::node::report::{DownloadRequest, Downloaded, Outcome};
 use crate::proto::event::DownloadEvent;
 use crate::rt::{Stop, clock};
-use crate::store::{self, Partial, Record};
+use crate::store::{self, Partial, Share};
 use crate::types::{ContentKey, FileName};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Removes what cannot be gone on with, and says what stays.
-pub(crate) fn tidy_up(context: &Context) {
+/// Removes remains that no download can use, and publishes how many unfinished downloads stay.
+pub(crate) fn clean_up(context: &Context) {
     for swept in context.folders.targets().iter().map(|folder| store::sweep(folder)) {
         if swept.parts == 0 {
             continue;
@@ -32,40 +36,18 @@ pub(crate) fn tidy_up(context: &Context) {
     }
 }
 
-/// Goes on until nothing is unfinished, then waits for `stop`, as a thread of a node does not end before.
+/// Runs until nothing is unfinished, then waits for `stop`, as a thread of a node does not end before the node
+/// does.
 pub(crate) fn run(jobs: &Jobs, stop: &Stop) {
-    let context = jobs.context();
+    let mut resumer = Resumer { jobs, stop, ids: HashMap::new(), reasons: HashMap::new() };
     let mut pause = FIRST_PAUSE;
-    let mut told: HashMap<FileName, String> = HashMap::new();
-    let mut ids: HashMap<ContentKey, JobId> = HashMap::new();
     while !stop.is_triggered() {
-        let unfinished = store::unfinished(&context.folders.downloads());
+        let unfinished = store::unfinished(&resumer.downloads());
         if unfinished.is_empty() {
             break;
         }
-        for (name, key) in unfinished {
-            let is_news = !told.contains_key(&name);
-            let Some(id) = job_of(jobs, &mut ids, &name, key) else { continue };
-            let why = match go_on(jobs, id, &name, key, stop, is_news) {
-                None | Some(Err(DownloadError::Command(CommandError::Cancelled))) => continue,
-                Some(Ok(done)) => {
-                    context.notices.inform(complete(&done));
-                    continue;
-                }
-                Some(Err(error)) => {
-                    if !may_go_better_later(&error) {
-                        store::set_aside(&context.folders.downloads(), key);
-                        let text = format!("`{name}` is unfinished and left to the next `download`: {error}");
-                        context.notices.warn(text);
-                        continue;
-                    }
-                    error.to_string()
-                }
-            };
-            if told.get(&name) != Some(&why) {
-                context.notices.warn(format!("`{name}` is unfinished, and tried again by itself: {why}"));
-                told.insert(name, why);
-            }
+        for (name, content) in unfinished {
+            resumer.try_once(&name, content);
         }
         stop.wait_until(clock::now() + pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -74,72 +56,88 @@ pub(crate) fn run(jobs: &Jobs, stop: &Stop) {
     let _stopped = stop.receiver().recv();
 }
 
-/// The job of an unfinished download: a new one the first time. `None`: it is not to be gone on with any
-/// more.
-fn job_of(
-    jobs: &Jobs,
-    ids: &mut HashMap<ContentKey, JobId>,
-    name: &FileName,
-    key: ContentKey,
-) -> Option<JobId> {
-    if let Some(id) = ids.get(&key) {
-        return Some(*id);
-    }
-    let record =
-        store::wanted(&jobs.context().folders.downloads(), key).filter(|record| record.name == *name)?;
-    let id = jobs.add(request(record), JobSource::Unasked).ok()?;
-    ids.insert(key, id);
-    Some(id)
+struct Resumer<'a> {
+    jobs: &'a Jobs,
+    stop: &'a Stop,
+    ids: HashMap<ContentKey, JobId>,
+    /// The last published reason why a download could not be resumed.
+    reasons: HashMap<FileName, String>,
 }
 
-/// Goes on with one download; `None` if it is not to be gone on with any more, as others may have run for
-/// hours since it was listed.
-fn go_on(
-    jobs: &Jobs,
-    id: JobId,
-    name: &FileName,
-    key: ContentKey,
-    stop: &Stop,
-    is_news: bool,
-) -> Option<Result<Downloaded, DownloadError>> {
-    let context = jobs.context();
-    let mut progress = |event| {
-        if let (DownloadEvent::Resumed { marked_bytes, .. }, true) = (event, is_news) {
-            let mib = marked_bytes >> 20;
-            context.notices.inform(format!("going on with `{name}`: {mib} MiB of it are here"));
-        }
-    };
-    // The record is read once the job runs: whoever sets it aside renames the record first and ends the job
-    // then, so that one of us sees the other.
-    let job =
-        |_: &DownloadRequest, cancel: &Stop, progress: &mut dyn FnMut(DownloadEvent)| match store::wanted(
-            &context.folders.downloads(),
-            key,
-        )
-        .filter(|record| record.name == *name)
-        {
-            Some(record) => jobs.downloader().resume(&request(record), key, cancel, progress),
-            None => Err(CommandError::Cancelled.into()),
+impl Resumer<'_> {
+    fn downloads(&self) -> Arc<Share> {
+        self.jobs.context().folders.downloads()
+    }
+
+    /// Tries to finish one download, and publishes the result.
+    fn try_once(&mut self, name: &FileName, content: ContentKey) {
+        let notices = &self.jobs.context().notices;
+        let Some(id) = self.job_of(name, content) else { return };
+        let error = match self.run_job(id, name, content) {
+            None | Some(Err(DownloadError::Command(CommandError::Cancelled))) => return,
+            Some(Ok(done)) => return notices.inform(complete(&done)),
+            Some(Err(error)) => error,
         };
-    let done = jobs.run_once(id, stop, job, &mut progress, may_go_better_later)?;
-    if let Ok(Downloaded { outcome: Outcome::AlreadyHere, .. }) = &done
-        && let Ok(left) = Partial::open(&context.folders.downloads(), key)
-    {
-        // Somebody has put the very content there: what was fetched is of no use any more.
-        let _stays = left.part.discard();
+        if !may_succeed_later(&error) {
+            store::set_aside(&self.downloads(), content);
+            notices.warn(format!("`{name}` is unfinished and left to the next `download`: {error}"));
+            return;
+        }
+        let why = error.to_string();
+        if self.reasons.get(name) != Some(&why) {
+            notices.warn(format!("`{name}` is unfinished, and tried again by itself: {why}"));
+            self.reasons.insert(name.clone(), why);
+        }
     }
-    Some(done)
+
+    /// The job of an unfinished download, added the first time. `None`: the download must not be resumed any
+    /// more.
+    fn job_of(&mut self, name: &FileName, content: ContentKey) -> Option<JobId> {
+        if let Some(id) = self.ids.get(&content) {
+            return Some(*id);
+        }
+        let record = unfinished::record_of(&self.downloads(), name, content)?;
+        let id = self.jobs.add(unfinished::request_of(record), JobSource::Resumed).ok()?;
+        self.ids.insert(content, id);
+        Some(id)
+    }
+
+    /// Runs the job once. `None`: it must not be resumed any more, as other jobs may have run for hours since
+    /// it was listed.
+    fn run_job(
+        &self,
+        id: JobId,
+        name: &FileName,
+        content: ContentKey,
+    ) -> Option<Result<Downloaded, DownloadError>> {
+        let is_first = !self.reasons.contains_key(name);
+        let mut progress = |event| {
+            if let (DownloadEvent::Resumed { marked_bytes, .. }, true) = (event, is_first) {
+                let mib = marked_bytes >> 20;
+                let text = format!("going on with `{name}`: {mib} MiB of it are here");
+                self.jobs.context().notices.inform(text);
+            }
+        };
+        // The record is read after the job has begun. A command that sets it aside renames the record first
+        // and ends the job then, so that one of the two threads notices the other.
+        let job = |_: &DownloadRequest, cancel: &Stop, progress: &mut dyn FnMut(DownloadEvent)| {
+            let record = unfinished::record_of(&self.downloads(), name, content);
+            let record = record.ok_or(CommandError::Cancelled)?;
+            self.jobs.downloader().resume(&unfinished::request_of(record), content, cancel, progress)
+        };
+        let done = self.jobs.run_once(id, self.stop, job, &mut progress, may_succeed_later)?;
+        if let Ok(Downloaded { outcome: Outcome::AlreadyHere, .. }) = &done
+            && let Ok(left) = Partial::open(&self.downloads(), content)
+        {
+            // The same content has come into place in another way: the partial file is of no use.
+            let _stays = left.part.discard();
+        }
+        Some(done)
+    }
 }
 
-/// The piece list is dropped here: the download reads its own. Whoever gave leave to replace a file meant the
-/// one that was there then.
-fn request(record: Record) -> DownloadRequest {
-    let Record { name, checksum, verify_whole, .. } = record;
-    DownloadRequest { name, checksum, verify_whole, force: false }
-}
-
-/// Returns true if and only if it may go better later, with nobody doing anything here.
-fn may_go_better_later(error: &DownloadError) -> bool {
+/// Returns true if and only if a later try may succeed without an action of the user.
+fn may_succeed_later(error: &DownloadError) -> bool {
     matches!(
         error,
         DownloadError::NotFound(_)
@@ -159,19 +157,4 @@ fn complete(done: &Downloaded) -> String {
         }
     };
     format!("went on with `{name}`: {} bytes b3 {} {from}", key.size_bytes, key.id)
-}
-
-/// See [`crate::node::Node::set_aside`].
-pub(crate) fn set_aside(jobs: &Jobs, name: &FileName) {
-    set_aside_records(jobs.context(), name);
-    jobs.cancel_unasked(name);
-}
-
-/// Has a restarted node let the downloads of `name` be.
-pub(crate) fn set_aside_records(context: &Context, name: &FileName) {
-    for (_, key) in
-        store::unfinished(&context.folders.downloads()).iter().filter(|(unfinished, _)| unfinished == name)
-    {
-        store::set_aside(&context.folders.downloads(), *key);
-    }
 }

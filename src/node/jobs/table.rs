@@ -1,32 +1,33 @@
-//! The list of a node's downloads and how each may go on: a table of states, nothing runs here.
+//! Table of the states of all jobs and of the transitions between them. It runs nothing.
 //!
-//! Invariant: a job ends in exactly one of `Done`, `Failed` and `Cancelled`, and what has ended begins no
-//! more. Those that have ended are kept for a while, to be looked at.
+//! Invariant: a job ends in exactly one of `Done`, `Failed` and `Cancelled`, and an ended job never runs again.
+//! The last [`limits::JOBS_ENDED_MAX`] ended jobs stay in the table, so that a user can list them.
 
 use std::collections::BTreeMap;
 
-use super::{Job, JobError, JobId, JobSource, JobState};
+use super::job::{Job, JobError, JobId, JobSource, JobState};
 use crate::logic::progress::DownloadProgress;
-use crate::node::api::{CommandError, DownloadError, DownloadRequest, Downloaded};
+use crate::node::error::{CommandError, DownloadError};
+use crate::node::report::{DownloadRequest, Downloaded};
 use crate::proto::event::DownloadEvent;
 use crate::rt::Stop;
 use crate::types::{FileName, limits};
 
-/// What has been asked of a running job.
+/// A command to a running job, which takes effect when the run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum JobCommand {
     Pause,
     Cancel,
 }
 
-/// What is to be done now that a wish was taken down.
+/// What the caller must do after a command.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Its state is what it should be.
+    /// The job has the right state already.
     Nothing,
-    /// To be triggered; how the run ended then is told by its thread.
+    /// Trigger this; the thread of the run publishes how it ended.
     Stop(Stop),
-    /// It is to be run again by whoever runs those of this origin.
+    /// Run the job again, on a thread for jobs of this source.
     Run(JobSource),
 }
 
@@ -34,27 +35,27 @@ pub(super) enum Next {
 pub(super) struct JobTable {
     jobs: BTreeMap<JobId, Entry>,
     last: u64,
-    /// By all runs together.
+    /// Fetched by all runs together.
     fetched_bytes: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     job: Job,
-    wish: Option<JobCommand>,
-    /// Of the run that goes on.
+    command: Option<JobCommand>,
+    /// Ends the current run.
     stop: Option<Stop>,
 }
 
 impl JobTable {
-    /// Puts a download on the board, queued.
+    /// Adds a queued job.
     ///
     /// # Errors
-    /// [`JobError::TooMany`], but for one that somebody waits for: it is one more at most for each who can
-    /// wait.
-    pub(super) fn add(&mut self, request: DownloadRequest, origin: JobSource) -> Result<JobId, JobError> {
+    /// [`JobError::TooMany`], for background jobs only: the number of the others is limited by the number of
+    /// their callers.
+    pub(super) fn add(&mut self, request: DownloadRequest, source: JobSource) -> Result<JobId, JobError> {
         let unfinished = self.jobs.values().filter(|entry| !entry.job.state.has_ended()).count();
-        if unfinished >= limits::JOBS_MAX && origin == JobSource::Background {
+        if unfinished >= limits::JOBS_MAX && source == JobSource::Background {
             return Err(JobError::TooMany { max: limits::JOBS_MAX });
         }
         let ended: Vec<_> = self.ended().collect();
@@ -63,8 +64,8 @@ impl JobTable {
         }
         self.last += 1;
         let id = JobId(self.last);
-        let job = Job { id, request, origin, state: JobState::Queued, figures: DownloadProgress::default() };
-        self.jobs.insert(id, Entry { job, wish: None, stop: None });
+        let job = Job { id, request, source, state: JobState::Queued, progress: DownloadProgress::default() };
+        self.jobs.insert(id, Entry { job, command: None, stop: None });
         Ok(id)
     }
 
@@ -72,7 +73,7 @@ impl JobTable {
         self.jobs.iter().filter(|(_, entry)| entry.job.state.has_ended()).map(|(id, _)| *id)
     }
 
-    /// A run begins, ended by `stop`. `None`: it is not queued any more, and nothing is to be run.
+    /// Begins a run, which `stop` ends. `None`: the job is not queued any more and must not run.
     pub(super) fn begin(&mut self, id: JobId, stop: &Stop) -> Option<DownloadRequest> {
         let entry = self.jobs.get_mut(&id).filter(|entry| entry.job.state == JobState::Queued)?;
         entry.job.state = JobState::Running;
@@ -80,9 +81,9 @@ impl JobTable {
         Some(entry.job.request.clone())
     }
 
-    /// The same for the oldest one that is queued and that nobody waits for.
+    /// Begins a run of the oldest queued background job.
     pub(super) fn begin_next(&mut self, stop: &Stop) -> Option<(JobId, DownloadRequest)> {
-        let is_next = |job: &Job| job.state == JobState::Queued && job.origin == JobSource::Background;
+        let is_next = |job: &Job| job.state == JobState::Queued && job.source == JobSource::Background;
         let id = self.jobs.values().map(|entry| &entry.job).find(|job| is_next(job))?.id;
         self.begin(id, stop).map(|request| (id, request))
     }
@@ -90,21 +91,21 @@ impl JobTable {
     /// Applies an event of a run.
     pub(super) fn apply(&mut self, id: JobId, event: &DownloadEvent, now: std::time::Instant) {
         if let Some(entry) = self.jobs.get_mut(&id) {
-            let before = entry.job.figures.fetched_bytes;
-            entry.job.figures.apply(event, now);
-            // A count that has shrunk has begun anew, with another run or another content.
-            let after = entry.job.figures.fetched_bytes;
+            let before = entry.job.progress.fetched_bytes;
+            entry.job.progress.apply(event, now);
+            // A smaller count belongs to another run or another content, and began at 0.
+            let after = entry.job.progress.fetched_bytes;
             self.fetched_bytes += if after < before { after } else { after - before };
         }
     }
 
-    /// What all runs have fetched; never shrinks.
+    /// Bytes that all runs have fetched; never shrinks.
     pub(super) fn fetched_bytes(&self) -> u64 {
         self.fetched_bytes
     }
 
-    /// A run has ended with `result`; the state it leaves. A wish that came too late changes nothing.
-    /// `again`: a failure is not the end, it will be tried again.
+    /// Records that a run ended with `result`, and returns the new state. A command that came too late changes
+    /// nothing. With `again` a failure is not final: the job is queued.
     pub(super) fn end(
         &mut self,
         id: JobId,
@@ -113,13 +114,13 @@ impl JobTable {
     ) -> JobState {
         let Some(entry) = self.jobs.get_mut(&id) else { return JobState::Cancelled };
         entry.stop = None;
-        entry.job.state = match (result, entry.wish.take()) {
+        entry.job.state = match (result, entry.command.take()) {
             (Ok(done), _) => JobState::Done(done.clone()),
             (Err(DownloadError::Command(CommandError::Cancelled)), Some(JobCommand::Pause)) => {
                 JobState::Paused
             }
             (Err(DownloadError::Command(CommandError::Cancelled)), _) => JobState::Cancelled,
-            // Who has cancelled it while it failed wants no other try.
+            // A job that was cancelled while it failed is not tried again.
             (Err(_), None) if again => JobState::Queued,
             (Err(_), Some(JobCommand::Pause)) if again => JobState::Paused,
             (Err(error), _) => JobState::Failed(error.clone()),
@@ -127,16 +128,16 @@ impl JobTable {
         entry.job.state.clone()
     }
 
-    /// Stops it for now.
+    /// Stops a job until it is resumed.
     ///
     /// # Errors
-    /// [`JobError`]; it is as it was then.
+    /// [`JobError`]; the job is unchanged then.
     pub(super) fn pause(&mut self, id: JobId) -> Result<Next, JobError> {
         let entry = self.jobs.get_mut(&id).ok_or(JobError::NoSuch(id))?;
         match (&entry.job.state, &entry.stop) {
             (JobState::Running, Some(stop)) => {
-                // A cancel that is under way is not taken back.
-                entry.wish.get_or_insert(JobCommand::Pause);
+                // A pause does not revoke a cancel.
+                entry.command.get_or_insert(JobCommand::Pause);
                 Ok(Next::Stop(stop.clone()))
             }
             (JobState::Queued, _) => {
@@ -148,37 +149,37 @@ impl JobTable {
         }
     }
 
-    /// Has a paused one go on.
+    /// Queues a paused job again.
     ///
     /// # Errors
-    /// [`JobError`]; it is as it was then.
+    /// [`JobError`]; the job is unchanged then.
     pub(super) fn resume(&mut self, id: JobId) -> Result<Next, JobError> {
         let entry = self.jobs.get_mut(&id).ok_or(JobError::NoSuch(id))?;
         match &entry.job.state {
             JobState::Paused => {
                 entry.job.state = JobState::Queued;
-                if entry.job.origin == JobSource::Unasked {
-                    // Now somebody has asked for it.
-                    entry.job.origin = JobSource::Background;
+                if entry.job.source == JobSource::Resumed {
+                    // From now on it runs by a command of a user.
+                    entry.job.source = JobSource::Background;
                 }
-                Ok(Next::Run(entry.job.origin))
+                Ok(Next::Run(entry.job.source))
             }
-            // Not yet stopped: what was asked last counts.
-            JobState::Running if entry.wish == Some(JobCommand::Pause) => Err(JobError::Pausing(id)),
+            // The run has not stopped yet.
+            JobState::Running if entry.command == Some(JobCommand::Pause) => Err(JobError::Pausing(id)),
             JobState::Running | JobState::Queued => Ok(Next::Nothing),
             _ => Err(JobError::Ended(id)),
         }
     }
 
-    /// Ends it.
+    /// Ends a job. What was fetched is kept.
     ///
     /// # Errors
-    /// [`JobError`]; it is as it was then.
+    /// [`JobError`]; the job is unchanged then.
     pub(super) fn cancel(&mut self, id: JobId) -> Result<Next, JobError> {
         let entry = self.jobs.get_mut(&id).ok_or(JobError::NoSuch(id))?;
         match (&entry.job.state, &entry.stop) {
             (JobState::Running, Some(stop)) => {
-                entry.wish = Some(JobCommand::Cancel);
+                entry.command = Some(JobCommand::Cancel);
                 Ok(Next::Stop(stop.clone()))
             }
             (JobState::Queued | JobState::Paused, _) => {
@@ -189,19 +190,19 @@ impl JobTable {
         }
     }
 
-    /// Those of `name` that run unasked.
-    pub(super) fn unasked(&self, name: &FileName) -> Vec<JobId> {
-        let is_meant = |job: &Job| {
-            job.origin == JobSource::Unasked && !job.state.has_ended() && job.request.name == *name
+    /// Resumed jobs of `name` that have not ended.
+    pub(super) fn resumed(&self, name: &FileName) -> Vec<JobId> {
+        let is_resumed = |job: &Job| {
+            job.source == JobSource::Resumed && !job.state.has_ended() && job.request.name == *name
         };
-        self.jobs.values().filter(|entry| is_meant(&entry.job)).map(|entry| entry.job.id).collect()
+        self.jobs.values().filter(|entry| is_resumed(&entry.job)).map(|entry| entry.job.id).collect()
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&Job> {
         self.jobs.get(&id).map(|entry| &entry.job)
     }
 
-    /// All, the oldest first.
+    /// All jobs, oldest first.
     pub(super) fn all(&self) -> Vec<Job> {
         self.jobs.values().map(|entry| entry.job.clone()).collect()
     }
@@ -233,18 +234,18 @@ mod tests {
         Err(DownloadError::NotFound("a".into()))
     }
 
-    /// A board with one background job that runs.
+    /// A table with one background job that runs.
     fn running() -> (JobTable, JobId, Stop) {
-        let (mut board, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
-        let id = board.add(request("a"), JobSource::Background).expect("there is room");
-        assert_eq!(board.begin(id, &stop), Some(request("a")));
-        (board, id, stop)
+        let (mut table, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
+        let id = table.add(request("a"), JobSource::Background).expect("there is room");
+        assert_eq!(table.begin(id, &stop), Some(request("a")));
+        (table, id, stop)
     }
 
     #[test]
-    fn what_is_asked_of_a_running_job_shows_when_its_run_ends() {
-        type Ask = fn(&mut JobTable, JobId) -> Result<Next, JobError>;
-        let table: [(&[Ask], Result<Downloaded, DownloadError>, &str); 9] = [
+    fn a_command_to_a_running_job_takes_effect_when_its_run_ends() {
+        type Command = fn(&mut JobTable, JobId) -> Result<Next, JobError>;
+        let table: [(&[Command], Result<Downloaded, DownloadError>, &str); 9] = [
             (&[], done(), "done"),
             (&[], failed(), "failed"),
             (&[], cancelled(), "cancelled"),
@@ -255,118 +256,118 @@ mod tests {
             (&[JobTable::pause], done(), "done"),
             (&[JobTable::cancel], failed(), "failed"),
         ];
-        for (number, (asked, result, expected)) in table.into_iter().enumerate() {
-            let (mut board, id, stop) = running();
-            for ask in asked {
-                match ask(&mut board, id) {
+        for (number, (commands, result, expected)) in table.into_iter().enumerate() {
+            let (mut table, id, stop) = running();
+            for command in commands {
+                match command(&mut table, id) {
                     Ok(Next::Stop(stop)) => stop.trigger(),
                     next => panic!("row {number}: {next:?}"),
                 }
             }
-            assert_eq!(stop.is_triggered(), !asked.is_empty(), "row {number}");
-            assert_eq!(board.end(id, &result, false).as_str(), expected, "row {number}");
+            assert_eq!(stop.is_triggered(), !commands.is_empty(), "row {number}");
+            assert_eq!(table.end(id, &result, false).as_str(), expected, "row {number}");
         }
     }
 
     #[test]
-    fn a_paused_job_goes_on_and_one_that_has_ended_does_not() {
-        let (mut board, id, stop) = running();
-        board.pause(id).expect("it runs");
-        assert_eq!(board.resume(id).err(), Some(JobError::Pausing(id)));
-        board.end(id, &cancelled(), false);
-        assert_eq!(board.begin(id, &stop), None, "it is paused");
-        assert!(matches!(board.resume(id), Ok(Next::Run(JobSource::Background))));
-        assert!(matches!(board.resume(id), Ok(Next::Nothing)), "it is queued already");
-        assert!(board.begin(id, &stop).is_some());
-        board.end(id, &done(), false);
-        for ask in [JobTable::pause, JobTable::resume, JobTable::cancel] {
-            assert_eq!(ask(&mut board, id).err(), Some(JobError::Ended(id)));
+    fn a_paused_job_can_be_resumed_and_an_ended_one_cannot() {
+        let (mut table, id, stop) = running();
+        table.pause(id).expect("it runs");
+        assert_eq!(table.resume(id).err(), Some(JobError::Pausing(id)));
+        table.end(id, &cancelled(), false);
+        assert_eq!(table.begin(id, &stop), None, "it is paused");
+        assert!(matches!(table.resume(id), Ok(Next::Run(JobSource::Background))));
+        assert!(matches!(table.resume(id), Ok(Next::Nothing)), "it is queued already");
+        assert!(table.begin(id, &stop).is_some());
+        table.end(id, &done(), false);
+        for command in [JobTable::pause, JobTable::resume, JobTable::cancel] {
+            assert_eq!(command(&mut table, id).err(), Some(JobError::Ended(id)));
         }
-        assert_eq!(board.begin(id, &stop), None);
-        let nobody = JobId(99);
-        for ask in [JobTable::pause, JobTable::resume, JobTable::cancel] {
-            assert_eq!(ask(&mut board, nobody).err(), Some(JobError::NoSuch(nobody)));
+        assert_eq!(table.begin(id, &stop), None);
+        let unknown = JobId(99);
+        for command in [JobTable::pause, JobTable::resume, JobTable::cancel] {
+            assert_eq!(command(&mut table, unknown).err(), Some(JobError::NoSuch(unknown)));
         }
     }
 
     #[test]
-    fn what_is_queued_is_cancelled_at_once_and_never_begun() {
-        let (mut board, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
-        let id = board.add(request("a"), JobSource::Background).expect("there is room");
-        assert!(matches!(board.pause(id), Ok(Next::Nothing)));
-        assert!(matches!(board.cancel(id), Ok(Next::Nothing)));
-        assert_eq!((board.begin(id, &stop), board.all()[0].state.as_str()), (None, "cancelled"));
+    fn a_queued_job_is_cancelled_at_once_and_never_runs() {
+        let (mut table, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
+        let id = table.add(request("a"), JobSource::Background).expect("there is room");
+        assert!(matches!(table.pause(id), Ok(Next::Nothing)));
+        assert!(matches!(table.cancel(id), Ok(Next::Nothing)));
+        assert_eq!((table.begin(id, &stop), table.all()[0].state.as_str()), (None, "cancelled"));
     }
 
     #[test]
-    fn unasked_jobs_are_tried_again_until_somebody_decides() {
-        let (mut board, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
-        let id = board.add(request("a"), JobSource::Unasked).expect("there is room");
+    fn resumed_jobs_are_tried_again_until_a_user_decides() {
+        let (mut table, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
+        let id = table.add(request("a"), JobSource::Resumed).expect("there is room");
         for _ in 0..3 {
-            assert!(board.begin(id, &stop).is_some());
-            assert_eq!(board.end(id, &failed(), true), JobState::Queued, "no failure is told");
+            assert!(table.begin(id, &stop).is_some());
+            assert_eq!(table.end(id, &failed(), true), JobState::Queued, "no failure is published");
         }
-        assert_eq!(board.unasked(&request("a").name), [id]);
-        assert_eq!(board.unasked(&request("b").name), []);
-        board.pause(id).expect("queued");
-        assert_eq!(board.begin(id, &stop), None, "still paused");
-        assert!(matches!(board.resume(id), Ok(Next::Run(JobSource::Background))));
-        assert_eq!(board.unasked(&request("a").name), [], "somebody has asked for it");
+        assert_eq!(table.resumed(&request("a").name), [id]);
+        assert_eq!(table.resumed(&request("b").name), []);
+        table.pause(id).expect("queued");
+        assert_eq!(table.begin(id, &stop), None, "still paused");
+        assert!(matches!(table.resume(id), Ok(Next::Run(JobSource::Background))));
+        assert_eq!(table.resumed(&request("a").name), [], "a user has resumed it");
     }
 
     #[test]
-    fn a_wish_outlives_a_failure_that_would_be_tried_again() {
-        type Ask = fn(&mut JobTable, JobId) -> Result<Next, JobError>;
-        for (ask, expected) in [(JobTable::pause as Ask, "paused"), (JobTable::cancel, "failed")] {
-            let (mut board, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
-            let id = board.add(request("a"), JobSource::Unasked).expect("there is room");
-            board.begin(id, &stop).expect("queued");
-            ask(&mut board, id).expect("it runs");
-            assert_eq!(board.end(id, &failed(), true).as_str(), expected);
+    fn a_command_outlives_a_failure_that_would_be_tried_again() {
+        type Command = fn(&mut JobTable, JobId) -> Result<Next, JobError>;
+        for (command, expected) in [(JobTable::pause as Command, "paused"), (JobTable::cancel, "failed")] {
+            let (mut table, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
+            let id = table.add(request("a"), JobSource::Resumed).expect("there is room");
+            table.begin(id, &stop).expect("queued");
+            command(&mut table, id).expect("it runs");
+            assert_eq!(table.end(id, &failed(), true).as_str(), expected);
         }
     }
 
     #[test]
-    fn those_that_nobody_waits_for_begin_in_their_order_and_none_that_was_taken_back() {
-        let (mut board, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
+    fn background_jobs_begin_in_order_without_cancelled_and_paused_ones() {
+        let (mut table, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| {
-            let origin = if name == "a" { JobSource::Asked } else { JobSource::Background };
-            board.add(request(name), origin).expect("there is room")
+            let source = if name == "a" { JobSource::Foreground } else { JobSource::Background };
+            table.add(request(name), source).expect("there is room")
         });
-        board.cancel(b).expect("queued");
-        board.pause(c).expect("queued");
-        assert_eq!(board.begin_next(&stop), Some((d, request("d"))));
-        assert_eq!(board.begin_next(&stop), None, "somebody waits for the first");
-        board.resume(c).expect("paused");
-        assert_eq!(board.begin_next(&stop), Some((c, request("c"))));
-        assert!(board.begin(a, &stop).is_some());
+        table.cancel(b).expect("queued");
+        table.pause(c).expect("queued");
+        assert_eq!(table.begin_next(&stop), Some((d, request("d"))));
+        assert_eq!(table.begin_next(&stop), None, "a caller waits for the first");
+        table.resume(c).expect("paused");
+        assert_eq!(table.begin_next(&stop), Some((c, request("c"))));
+        assert!(table.begin(a, &stop).is_some());
     }
 
     #[test]
-    fn what_was_fetched_is_counted_once_over_all_runs() {
-        let (mut board, id, _) = running();
+    fn fetched_bytes_are_counted_once_over_all_runs() {
+        let (mut table, id, _) = running();
         let now = crate::rt::clock::now();
         for (fetched_bytes, total) in [(10, 10), (30, 30), (5, 35), (6, 36)] {
             let bytes = DownloadReporter::new(request("a").name).bytes(0, 100, fetched_bytes, now);
-            board.apply(id, &bytes, now);
-            assert_eq!(board.fetched_bytes(), total);
+            table.apply(id, &bytes, now);
+            assert_eq!(table.fetched_bytes(), total);
         }
     }
 
     #[test]
-    fn the_board_is_bounded() {
-        let (mut board, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
+    fn the_table_is_bounded() {
+        let (mut table, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
         for _ in 0..limits::JOBS_ENDED_MAX * 2 {
-            let id = board.add(request("a"), JobSource::Background).expect("there is room");
-            board.begin(id, &stop).expect("queued");
-            board.end(id, &done(), false);
+            let id = table.add(request("a"), JobSource::Background).expect("there is room");
+            table.begin(id, &stop).expect("queued");
+            table.end(id, &done(), false);
         }
-        assert_eq!(board.all().len(), limits::JOBS_ENDED_MAX);
+        assert_eq!(table.all().len(), limits::JOBS_ENDED_MAX);
         for _ in 0..limits::JOBS_MAX {
-            board.add(request("a"), JobSource::Background).expect("there is room");
+            table.add(request("a"), JobSource::Background).expect("there is room");
         }
-        let refused = board.add(request("a"), JobSource::Background);
+        let refused = table.add(request("a"), JobSource::Background);
         assert_eq!(refused, Err(JobError::TooMany { max: limits::JOBS_MAX }));
-        assert!(board.add(request("a"), JobSource::Asked).is_ok(), "somebody waits for it");
+        assert!(table.add(request("a"), JobSource::Foreground).is_ok(), "a caller waits for it");
     }
 }

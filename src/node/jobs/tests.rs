@@ -4,12 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crossbeam_channel::unbounded;
+use crossbeam_channel::{Receiver, unbounded};
 use tempfile::TempDir;
 
 use super::*;
-use crate::node::{Node, NodeConfig, Outcome};
+use crate::node::{CommandError, DownloadRequest, Node, NodeConfig, Outcome};
+use crate::proto::event::DownloadEvent;
+use crate::rt::{Stop, clock};
 use crate::tracker::{Tracker, TrackerConfig};
+use crate::types::FileName;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const BYTES: usize = (4 << 20) + 1;
@@ -112,7 +115,7 @@ fn a_download_that_nobody_waits_for_is_paused_goes_on_and_ends() {
     scene.wait(id, "done");
     let JobState::Done(done) = scene.state(id) else { panic!("it is done") };
     assert!(matches!(done.outcome, Outcome::Fetched { .. }), "{done:?}");
-    let fetched = scene.asker.jobs()[0].figures.fetched_bytes;
+    let fetched = scene.asker.jobs()[0].progress.fetched_bytes;
     assert!(fetched < BYTES as u64, "{fetched}: what it had was fetched again");
     assert_eq!(
         fs::read(scene.to.path().join("a")).expect("there"),
@@ -165,6 +168,6 @@ fn a_cancel_is_kept_and_a_stop_is_gone_on_with() {
     while !scene.asker.jobs().iter().any(|job| matches!(job.state, JobState::Done(_))) {
         assert!(scene.news.recv_deadline(deadline).is_ok(), "{:?}", scene.asker.jobs());
     }
-    assert_eq!(scene.asker.jobs()[0].origin, JobSource::Unasked);
+    assert_eq!(scene.asker.jobs()[0].source, JobSource::Resumed);
     scene.end();
 }

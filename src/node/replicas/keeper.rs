@@ -10,9 +10,10 @@ use std::time::Duration;
 use crossbeam_channel::select;
 
 use super::quota::room;
-use crate::node::api::{CommandError, DownloadError, Outcome};
 use crate::node::context::Context;
 use crate::node::download::Downloader;
+use crate::node::error::{CommandError, DownloadError};
+use crate::node::report::Outcome;
 use crate::rt::{Stop, clock};
 use crate::store::{self, Usage};
 use crate::types::FileOrigin;

@@ -5,8 +5,9 @@
 
 use crate::discovery::{Discovery as _, ReplicationRequest};
 use crate::logic::select::{Choice, choose_content, votes};
-use crate::node::api::{DownloadError, ReplicationReport, Variant};
 use crate::node::context::Context;
+use crate::node::error::DownloadError;
+use crate::node::report::{ReplicationReport, Variant};
 use crate::rt::Stop;
 use crate::types::{ContentKey, FileName, Holding, Provider, Query};
 

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::net::{Closed, ConnActions, ConnId, DetachedConn, NextRead, Service};
-use crate::node::api::Uploads;
 use crate::node::index::IndexerHandle;
 use crate::node::index::catalog::SharedFile;
+use crate::node::report::Uploads;
 use crate::node::state::NodeState;
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::proto::{Decoder, FrameError, decode};

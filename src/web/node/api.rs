@@ -149,7 +149,7 @@ fn file(file: &OwnFile) -> Value {
 }
 
 fn job(job: &Job) -> Value {
-    let (figures, now) = (&job.figures, clock::now());
+    let (figures, now) = (&job.progress, clock::now());
     let is_running = job.state == JobState::Running;
     let left = figures.time_left(now).filter(|_| is_running);
     let more = json!({

@@ -232,6 +232,7 @@ fn problem_of(error: &CommandError) -> Problem {
         CommandError::NoneAnswered(_)
         | CommandError::Unreachable { .. }
         | CommandError::System(_)
+        | CommandError::Bug(_)
         | CommandError::Cancelled => "try again later",
     };
     Problem::new(503, error.into(), error.to_string(), hint)

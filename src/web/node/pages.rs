@@ -182,7 +182,7 @@ fn file_row(entry: &FileEntry) -> Markup {
 }
 
 fn job_row(job: &Job, form: &str) -> Markup {
-    let Job { request, state, figures, .. } = job;
+    let Job { request, state, progress: figures, .. } = job;
     let now = clock::now();
     let is_running = *state == JobState::Running;
     let percent = if matches!(state, JobState::Done(_)) { 100 } else { figures.done_of(100) };

@@ -7,9 +7,10 @@ use std::time::Instant;
 use super::{Fetch, FetchError, Run};
 use crate::logic::select::Candidate;
 use crate::logic::transfer::{Event, Ranked};
-use crate::node::api::{CommandError, Progress};
 use crate::node::download::report::SourceMessage;
 use crate::node::download::search::{self, HeldPieces, Search, Searched, is_whole};
+use crate::node::error::CommandError;
+use crate::node::report::Progress;
 use crate::rt::clock;
 use crate::types::{Geometry, PieceSet, limits};
 

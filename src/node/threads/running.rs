@@ -4,9 +4,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::serve::control::Control;
-use super::serve::upload::Upload;
 use crate::net::{FrontConfig, TokenBucket, front};
+use crate::node::serve::control::Control;
+use crate::node::serve::upload::Upload;
 use crate::rt::{Stop, StopReport, Threads, clock, mailbox};
 use crate::types::limits;
 
@@ -16,21 +16,21 @@ const UPLOAD_FRONTS: usize = 2;
 /// The threads, and what stops when. Stops and joins them when dropped, so that a start that fails halfway
 /// leaves nothing behind.
 #[derive(Debug)]
-pub(super) struct Running {
-    pub(super) threads: Threads,
-    pub(super) commands: Stop,
-    pub(super) announce: Stop,
-    pub(super) rest: Stop,
+pub(crate) struct Running {
+    pub(crate) threads: Threads,
+    pub(crate) commands: Stop,
+    pub(crate) announce: Stop,
+    pub(crate) rest: Stop,
 }
 
 impl Running {
-    pub(super) fn new() -> std::io::Result<Running> {
+    pub(crate) fn new() -> std::io::Result<Running> {
         let (commands, announce, rest) = (Stop::new()?, Stop::new()?, Stop::new()?);
         Ok(Running { threads: Threads::new(), commands, announce, rest })
     }
 
     /// Starts the control front and the upload fronts.
-    pub(super) fn serve_peers(
+    pub(crate) fn serve_peers(
         &self,
         listener: Arc<TcpListener>,
         upload: &Upload,
@@ -54,7 +54,7 @@ impl Running {
 
     /// Commands first, then the announce thread, which `left` waits for: nobody should be sent here any more
     /// before the fronts are gone.
-    pub(super) fn stop(&self, deadline: Instant, left: impl FnOnce()) -> StopReport {
+    pub(crate) fn stop(&self, deadline: Instant, left: impl FnOnce()) -> StopReport {
         self.commands.trigger();
         self.announce.trigger();
         left();

@@ -11,24 +11,26 @@ use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::api::{GuestFolder, Membership, NodeConfig, ScanSummary, StartError};
-use super::completion_names::KnownNames;
-use super::context::Context;
-use super::download::Downloader;
-use super::events;
-use super::find::latency::Latencies;
-use super::find::peers::Peers;
-use super::handle::Node;
-use super::index::{Indexer, IndexerHandle, IndexerParts};
-use super::jobs::{Jobs, resume};
-use super::notices::Notices;
-use super::replicas::keeper;
 use super::running::Running;
-use super::serve::upload::Upload;
-use super::state::NodeState;
-use super::tracker_events;
 use crate::discovery::{TrackerClient, TrackerClientConfig};
 use crate::net::{TokenBucket, listen};
+use crate::node::completion_names::KnownNames;
+use crate::node::config::{GuestFolder, Membership, NodeConfig};
+use crate::node::context::Context;
+use crate::node::download::Downloader;
+use crate::node::error::StartError;
+use crate::node::events;
+use crate::node::find::latency::Latencies;
+use crate::node::find::peers::Peers;
+use crate::node::handle::Node;
+use crate::node::index::{Indexer, IndexerHandle, IndexerParts};
+use crate::node::jobs::{Jobs, resume};
+use crate::node::notices::Notices;
+use crate::node::replicas::keeper;
+use crate::node::report::ScanSummary;
+use crate::node::serve::upload::Upload;
+use crate::node::state::NodeState;
+use crate::node::tracker_events;
 use crate::rt::{Pool, clock};
 use crate::store::{Disk, RealDisk, ShareFolders};
 use crate::types::{NodeId, limits};
@@ -224,7 +226,7 @@ impl Start {
         if !self.is_member() {
             return Ok(());
         }
-        resume::tidy_up(jobs.context());
+        resume::clean_up(jobs.context());
         if self.config.resume {
             let (jobs, stop) = (jobs.clone(), self.running.commands.clone());
             self.running.threads.spawn("resume", move || resume::run(&jobs, &stop))?;

@@ -1,0 +1,110 @@
+//! Why a node cannot start, and why commands and downloads fail.
+
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+use super::report::{Attempt, Variant};
+use crate::discovery::DiscoveryError;
+use crate::store::ShareError;
+use crate::types::{FileName, Printable};
+
+/// Why a node cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("cannot listen on {addr}: {why}")]
+    AddressInUse { addr: SocketAddr, why: String },
+    #[error("cannot listen on {addr}: {why}")]
+    Listen { addr: SocketAddr, why: String },
+    #[error("cannot share {path}: {why}")]
+    NoSuchDirectory { path: String, why: String },
+    #[error("cannot share {path}: {why}")]
+    Share { path: String, why: String },
+    #[error("{path} is in use by another node: stop it, or share another directory")]
+    ShareInUse { path: String },
+    #[error("latency file {path}: {why}")]
+    Latency { path: String, why: String },
+    #[error("the system gives no more threads or descriptors: {0}")]
+    System(#[from] std::io::Error),
+}
+
+impl From<ShareError> for StartError {
+    fn from(error: ShareError) -> StartError {
+        match error {
+            ShareError::NoSuchDirectory { path, why } => StartError::NoSuchDirectory { path, why },
+            ShareError::InUse { path } => StartError::ShareInUse { path },
+            ShareError::Io { path, why } => StartError::Share { path, why },
+        }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CommandError {
+    #[error("no tracker at {tracker}: {why}")]
+    NoTracker { tracker: SocketAddr, why: String },
+    #[error("the tracker at {tracker} refused: {why}")]
+    TrackerRefused { tracker: SocketAddr, why: String },
+    #[error("{endpoint} cannot be reached: {why}")]
+    Unreachable { endpoint: SocketAddr, why: String },
+    /// Holders are known, but none answered.
+    #[error("none of {} holders answered", .0.len())]
+    NoneAnswered(Vec<(SocketAddr, String)>),
+    #[error("latency file {path}: {why}")]
+    Latency { path: String, why: String },
+    #[error("cannot read the share: {0}")]
+    Share(String),
+    /// The system refuses a thread, a descriptor or the like.
+    #[error("the system gives no more threads or descriptors: {0}")]
+    System(String),
+    /// An error in this program.
+    #[error("an error in this program: {0}")]
+    Bug(&'static str),
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Why a download failed. Nothing of the user's was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DownloadError {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error("no node has `{}`", Printable(.0))]
+    NotFound(String),
+    #[error("`{name}` means {} different contents with equally many live full holders: choose one with --checksum", .variants.len())]
+    Ambiguous { name: FileName, variants: Vec<Variant> },
+    #[error("`{name}` exists with other content: use --force to replace it")]
+    Exists { name: FileName },
+    #[error("`{name}`: no source could deliver it: {}", attempts_text(.attempts))]
+    AllFailed {
+        name: FileName,
+        attempts: Vec<Attempt>,
+        /// True if every failure was a digest that did not match.
+        all_by_digest: bool,
+    },
+    #[error("`{name}`: no content has {checksum}: nothing was put in place")]
+    Checksum { name: FileName, checksum: String },
+    #[error("`{name}`: no space left: {why}")]
+    NoSpace { name: FileName, why: String },
+    #[error("`{name}`: cannot write: {why}")]
+    Disk { name: FileName, why: String },
+}
+
+fn attempts_text(attempts: &[Attempt]) -> String {
+    if attempts.is_empty() {
+        return "nobody who answers has a piece that is missing here".into();
+    }
+    let texts: Vec<_> =
+        attempts.iter().map(|attempt| format!("{}: {}", attempt.endpoint, attempt.why)).collect();
+    texts.join("; ")
+}
+
+impl From<DiscoveryError> for CommandError {
+    fn from(error: DiscoveryError) -> CommandError {
+        match error {
+            DiscoveryError::NoTracker { tracker, why } => CommandError::NoTracker { tracker, why },
+            DiscoveryError::Refused { tracker, why } => CommandError::TrackerRefused { tracker, why },
+            DiscoveryError::Cancelled => CommandError::Cancelled,
+        }
+    }
+}

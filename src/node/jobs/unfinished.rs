@@ -1,0 +1,27 @@
+//! Unfinished downloads as the directory of downloads records them.
+
+use crate::node::report::DownloadRequest;
+use crate::store::{self, Record, Share};
+use crate::types::{ContentKey, FileName};
+
+/// The record of the unfinished download of `content` under `name`; `None` if a restarted node is not to
+/// resume it.
+pub(super) fn record_of(downloads: &Share, name: &FileName, content: ContentKey) -> Option<Record> {
+    store::wanted(downloads, content).filter(|record| record.name == *name)
+}
+
+/// The request that resumes the download of `record`. It never replaces a file: the permission to do so was
+/// given for the file that existed then.
+pub(super) fn request_of(record: Record) -> DownloadRequest {
+    let Record { name, checksum, verify_whole, .. } = record;
+    DownloadRequest { name, checksum, verify_whole, force: false }
+}
+
+/// Marks the unfinished downloads of `name`, so that a restarted node does not resume them. What was fetched
+/// stays for the next download of the content.
+pub(super) fn set_aside(downloads: &Share, name: &FileName) {
+    let unfinished = store::unfinished(downloads);
+    for (_, content) in unfinished.iter().filter(|(unfinished, _)| unfinished == name) {
+        store::set_aside(downloads, *content);
+    }
+}
