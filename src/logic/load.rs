@@ -7,13 +7,23 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::net::IpAddr;
 
 use crate::types::{ContentKey, NodeId};
+
+/// Who a content is uploaded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Requester {
+    /// A node, over any number of connections.
+    Node(NodeId),
+    /// All HTTP clients at one address.
+    Http(IpAddr),
+}
 
 /// Transfers under way, each with the number of connections or downloads that make it up. No count is zero.
 #[derive(Debug, Default)]
 pub struct LoadCounter {
-    uploads: HashMap<(NodeId, ContentKey), usize>,
+    uploads: HashMap<(Requester, ContentKey), usize>,
     downloads: HashMap<ContentKey, usize>,
 }
 
@@ -22,17 +32,17 @@ impl LoadCounter {
         LoadCounter::default()
     }
 
-    /// A connection of `asker` has asked for its first piece of `content`.
-    pub fn upload_began(&mut self, asker: NodeId, content: ContentKey) {
-        *self.uploads.entry((asker, content)).or_default() += 1;
+    /// A connection of `requester` has requested its first piece of `content`.
+    pub fn upload_began(&mut self, requester: Requester, content: ContentKey) {
+        *self.uploads.entry((requester, content)).or_default() += 1;
     }
 
     /// One such connection has been sent its last requested byte, or has ended.
     ///
     /// # Panics
-    /// If no upload of `content` to `asker` is under way: each end belongs to one beginning.
-    pub fn upload_ended(&mut self, asker: NodeId, content: ContentKey) {
-        end_one(&mut self.uploads, (asker, content));
+    /// If no upload of `content` to `requester` is under way: each end belongs to one beginning.
+    pub fn upload_ended(&mut self, requester: Requester, content: ContentKey) {
+        end_one(&mut self.uploads, (requester, content));
     }
 
     /// This node has begun to download `content`.
@@ -55,12 +65,12 @@ impl LoadCounter {
 
     /// Number of peers that something is uploaded to.
     pub fn peers(&self) -> usize {
-        self.uploads.keys().map(|(asker, _)| asker).collect::<HashSet<_>>().len()
+        self.uploads.keys().map(|(requester, _)| requester).collect::<HashSet<_>>().len()
     }
 
-    /// How many of them are uploads of `content` to `asker`: 0 or 1.
-    pub fn yours(&self, asker: NodeId, content: ContentKey) -> u8 {
-        u8::from(self.uploads.contains_key(&(asker, content)))
+    /// How many of them are uploads of `content` to `node`: 0 or 1.
+    pub fn yours(&self, node: NodeId, content: ContentKey) -> u8 {
+        u8::from(self.uploads.contains_key(&(Requester::Node(node), content)))
     }
 }
 
@@ -78,23 +88,39 @@ mod tests {
     use crate::types::ContentId;
     use proptest::prelude::*;
 
+    fn node(number: u128) -> Requester {
+        Requester::Node(NodeId(number))
+    }
+
     fn content(number: u8) -> ContentKey {
         ContentKey { size_bytes: u64::from(number), id: ContentId([number; 32]) }
     }
 
     #[test]
-    fn two_connections_of_one_asker_are_one_transfer_until_both_end() {
+    fn two_connections_of_one_node_are_one_transfer_until_both_end() {
         let mut ledger = LoadCounter::new();
-        ledger.upload_began(NodeId(1), content(1));
-        ledger.upload_began(NodeId(1), content(1));
+        ledger.upload_began(node(1), content(1));
+        ledger.upload_began(node(1), content(1));
         assert_eq!((ledger.load(), ledger.yours(NodeId(1), content(1))), (1, 1));
-        ledger.upload_began(NodeId(1), content(2));
-        ledger.upload_began(NodeId(2), content(1));
+        ledger.upload_began(node(1), content(2));
+        ledger.upload_began(node(2), content(1));
         ledger.download_began(content(1));
         assert_eq!((ledger.load(), ledger.peers()), (4, 2));
-        ledger.upload_ended(NodeId(1), content(1));
+        ledger.upload_ended(node(1), content(1));
         assert_eq!((ledger.load(), ledger.yours(NodeId(1), content(1))), (4, 1));
-        ledger.upload_ended(NodeId(1), content(1));
+        ledger.upload_ended(node(1), content(1));
+        assert_eq!((ledger.load(), ledger.yours(NodeId(1), content(1))), (3, 0));
+    }
+
+    #[test]
+    fn http_clients_at_one_address_are_one_transfer_for_each_content() {
+        let mut ledger = LoadCounter::new();
+        let [one, other] = [1, 2].map(|last| Requester::Http([127, 0, 0, last].into()));
+        for (requester, number) in [(one, 1), (one, 1), (one, 2), (other, 1)] {
+            ledger.upload_began(requester, content(number));
+        }
+        assert_eq!((ledger.load(), ledger.peers()), (3, 2));
+        ledger.upload_ended(one, content(1));
         assert_eq!((ledger.load(), ledger.yours(NodeId(1), content(1))), (3, 0));
     }
 
@@ -102,8 +128,8 @@ mod tests {
     #[should_panic(expected = "was not under way")]
     fn an_end_without_a_beginning_is_a_broken_invariant() {
         let mut ledger = LoadCounter::new();
-        ledger.upload_began(NodeId(1), content(1));
-        ledger.upload_ended(NodeId(2), content(1));
+        ledger.upload_began(node(1), content(1));
+        ledger.upload_ended(node(2), content(1));
     }
 
     proptest! {
@@ -118,13 +144,13 @@ mod tests {
                 if begin {
                     under_way.push((asker, number));
                     match asker {
-                        Some(asker) => ledger.upload_began(NodeId(asker), content(number)),
+                        Some(asker) => ledger.upload_began(node(asker), content(number)),
                         None => ledger.download_began(content(number)),
                     }
                 } else if let Some(at) = under_way.iter().position(|one| *one == (asker, number)) {
                     under_way.swap_remove(at);
                     match asker {
-                        Some(asker) => ledger.upload_ended(NodeId(asker), content(number)),
+                        Some(asker) => ledger.upload_ended(node(asker), content(number)),
                         None => ledger.download_ended(content(number)),
                     }
                 }

@@ -18,8 +18,9 @@ use super::replicas::request;
 use super::report::{
     DownloadRequest, Downloaded, FindReport, OwnFile, Ready, ReplicationReport, ScanSummary,
 };
+use super::serve::meter::UploadMeter;
+use super::serve::reader::ShareReader;
 use super::serve::shared_files::SharedFiles;
-use super::serve::upload::{Upload, UploadMeter};
 use super::stats::NodeStats;
 use super::threads::running::Running;
 use crate::discovery::{Discovery as _, NamePage};
@@ -263,9 +264,8 @@ impl Node {
     /// The own files, for other protocols.
     pub fn shelf(&self) -> SharedFiles {
         let Context { state, folders, indexer, discovery, .. } = &*self.context;
-        let (state, folders, indexer) = (Arc::clone(state), Arc::clone(folders), indexer.clone());
-        let upload = Upload { state, folders, indexer };
-        SharedFiles::new(upload, discovery.clone(), Arc::clone(&self.upload_rate))
+        let reader = ShareReader { folders: Arc::clone(folders), indexer: indexer.clone() };
+        SharedFiles::new(Arc::clone(state), reader, discovery.clone(), Arc::clone(&self.upload_rate))
     }
 
     /// Bytes that downloads have fetched since the start, each as often as it was fetched.

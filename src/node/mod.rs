@@ -32,6 +32,6 @@ pub use report::{
     Attempt, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, Outcome, OwnFile, Ready,
     ReplicationReport, ResolvedContent, ScanSummary, Uploads, Variant,
 };
+pub use serve::meter::UploadMeter;
 pub use serve::shared_files::{OpenSharedFile, SharedFiles, UploadGuard};
-pub use serve::upload::UploadMeter;
 pub use stats::NodeStats;

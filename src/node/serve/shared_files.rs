@@ -9,19 +9,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::upload::Upload;
+use super::reader::ShareReader;
 use crate::discovery::TrackerClient;
+use crate::logic::load::Requester;
 use crate::net::TokenBucket;
 use crate::node::index::catalog::SharedFile;
 use crate::node::report::OwnFile;
 use crate::node::state::NodeState;
 use crate::proto::peer::PeerRefusal;
-use crate::types::{ContentKey, FileEntry, FileName, Manifest, NodeId};
+use crate::types::{ContentKey, FileEntry, FileName, Manifest};
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SharedFiles {
-    upload: Upload,
+    state: Arc<NodeState>,
+    reader: ShareReader,
     discovery: TrackerClient,
     rate: Arc<TokenBucket>,
 }
@@ -31,21 +33,26 @@ pub struct SharedFiles {
 pub struct OpenSharedFile {
     pub file: Arc<File>,
     shared: Arc<SharedFile>,
-    upload: Upload,
+    state: Arc<NodeState>,
+    reader: ShareReader,
 }
 
 /// A sending that counts as load until this is dropped.
 #[derive(Debug)]
 pub struct UploadGuard {
-    state: Arc<NodeState>,
-    asker: NodeId,
+    requester: Requester,
     content: ContentKey,
     open: OpenSharedFile,
 }
 
 impl SharedFiles {
-    pub(crate) fn new(upload: Upload, discovery: TrackerClient, rate: Arc<TokenBucket>) -> SharedFiles {
-        SharedFiles { upload, discovery, rate }
+    pub(crate) fn new(
+        state: Arc<NodeState>,
+        reader: ShareReader,
+        discovery: TrackerClient,
+        rate: Arc<TokenBucket>,
+    ) -> SharedFiles {
+        SharedFiles { state, reader, discovery, rate }
     }
 
     /// What pays for every byte that is sent of a file.
@@ -55,7 +62,7 @@ impl SharedFiles {
 
     /// Why peers do not find yet, or not now, what is here; `None`: they do.
     pub fn why_not_ready(&self) -> Option<&'static str> {
-        if !self.upload.state.is_scanned.load(Ordering::Relaxed) {
+        if !self.state.is_scanned.load(Ordering::Relaxed) {
             return Some("the shared directory is being looked at for the first time");
         }
         let is_registered = self.discovery.is_registered();
@@ -65,13 +72,13 @@ impl SharedFiles {
 
     /// The piece list of an own file with this content.
     pub fn manifest(&self, content: &ContentKey) -> Option<Arc<Manifest>> {
-        self.upload.state.catalog.read().by_content(content).map(|file| Arc::clone(&file.manifest))
+        self.state.catalog.read().by_content(content).map(|file| Arc::clone(&file.manifest))
     }
 
     /// The first `max` own files that begin with `prefix` and come after `after`, by name, and whether there
     /// are more.
     pub fn files(&self, prefix: &str, after: Option<&FileName>, max: usize) -> (Vec<OwnFile>, bool) {
-        let catalog = self.upload.state.catalog.read();
+        let catalog = self.state.catalog.read();
         let own = |file: &Arc<SharedFile>| OwnFile { kind: file.kind, entry: FileEntry::clone(&file.entry) };
         let mut files: Vec<_> =
             catalog.files_with(prefix, after).take(max.saturating_add(1)).map(own).collect();
@@ -82,7 +89,7 @@ impl SharedFiles {
 
     /// Number of own files.
     pub fn len(&self) -> usize {
-        self.upload.state.catalog.read().len()
+        self.state.catalog.read().len()
     }
 
     /// Returns true if and only if there is no own file.
@@ -92,7 +99,7 @@ impl SharedFiles {
 
     /// Number of transfers that the node takes part in.
     pub fn load(&self) -> u32 {
-        self.upload.state.ledger.lock().load()
+        self.state.ledger.lock().load()
     }
 
     /// Opens the own file called `name`. May wait for a disk.
@@ -100,10 +107,10 @@ impl SharedFiles {
     /// # Errors
     /// [`PeerRefusal`]; `Changed` if it is not what was hashed, which is being looked at again then.
     pub fn open(&self, name: &FileName) -> Result<OpenSharedFile, PeerRefusal> {
-        let shared = self.upload.state.catalog.read().get(name).cloned().ok_or(PeerRefusal::NotShared)?;
-        let file = Arc::new(self.upload.open_shared(&shared)?);
-        self.upload.check(Some(&shared), &file)?;
-        Ok(OpenSharedFile { file, shared, upload: self.upload.clone() })
+        let shared = self.state.catalog.read().get(name).cloned().ok_or(PeerRefusal::NotShared)?;
+        let file = Arc::new(self.reader.open(&shared)?);
+        self.reader.check(&shared, &file)?;
+        Ok(OpenSharedFile { file, shared, state: Arc::clone(&self.state), reader: self.reader.clone() })
     }
 }
 
@@ -115,30 +122,26 @@ impl OpenSharedFile {
     /// Counts from now on as a transfer to whoever is at `peer`. All connections of one address are one
     /// transfer, as those of one node.
     pub fn begin(self, peer: IpAddr) -> UploadGuard {
-        let digest = *blake3::hash(format!("http {}", peer.to_canonical()).as_bytes()).as_bytes();
-        let mut id = [0; 16];
-        id.copy_from_slice(&digest[..16]);
-        let (asker, content) = (NodeId(u128::from_le_bytes(id)), self.shared.entry.key());
-        let state = Arc::clone(&self.upload.state);
-        state.ledger.lock().upload_began(asker, content);
-        UploadGuard { state, asker, content, open: self }
+        let (requester, content) = (Requester::Http(peer.to_canonical()), self.shared.entry.key());
+        self.state.ledger.lock().upload_began(requester, content);
+        UploadGuard { requester, content, open: self }
     }
 }
 
 impl UploadGuard {
     /// Whether the file still is what was hashed.
     pub fn is_unchanged(&self) -> bool {
-        self.open.upload.check(Some(&self.open.shared), &self.open.file).is_ok()
+        self.open.reader.check(&self.open.shared, &self.open.file).is_ok()
     }
 
     /// So many bytes of it were handed to the system.
     pub fn sent(&self, bytes: u64) {
-        self.state.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.open.state.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
 impl Drop for UploadGuard {
     fn drop(&mut self) {
-        self.state.ledger.lock().upload_ended(self.asker, self.content);
+        self.open.state.ledger.lock().upload_ended(self.requester, self.content);
     }
 }

@@ -10,32 +10,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::reader::ShareReader;
+use crate::logic::load::Requester;
 use crate::net::{Closed, ConnActions, ConnId, DetachedConn, NextRead, Service};
-use crate::node::index::IndexerHandle;
 use crate::node::index::catalog::SharedFile;
-use crate::node::report::Uploads;
 use crate::node::state::NodeState;
 use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::proto::{Decoder, FrameError, decode};
-use crate::store::share::FileStamp;
-use crate::store::{ShareFolders, is_shortage};
 use crate::types::{ContentKey, Geometry, NodeId, limits};
-
-/// Tells what a node uploads, also to other threads than that which owns it.
-#[derive(Debug, Clone)]
-pub struct UploadMeter(Arc<NodeState>);
-
-impl UploadMeter {
-    pub(crate) fn new(state: Arc<NodeState>) -> UploadMeter {
-        UploadMeter(state)
-    }
-
-    /// Answers from memory.
-    pub fn now(&self) -> Uploads {
-        let peers = self.0.ledger.lock().peers();
-        Uploads { sent_bytes: self.0.sent_bytes.load(Ordering::Relaxed), peers }
-    }
-}
 
 /// What comes through an upload front's mailbox.
 #[derive(Debug)]
@@ -47,8 +29,7 @@ pub(crate) enum Event {
 #[derive(Debug, Clone)]
 pub(crate) struct Upload {
     pub(crate) state: Arc<NodeState>,
-    pub(crate) folders: Arc<ShareFolders>,
-    pub(crate) indexer: IndexerHandle,
+    pub(crate) reader: ShareReader,
 }
 
 /// What an upload connection is busy with.
@@ -59,7 +40,7 @@ pub(crate) struct Session {
 
 #[derive(Debug)]
 struct UploadSession {
-    asker: NodeId,
+    requester: NodeId,
     content: ContentKey,
     /// The shared file that `file` is; `None`: it is the part of a download.
     source: Option<Arc<SharedFile>>,
@@ -69,15 +50,15 @@ struct UploadSession {
 }
 
 impl Upload {
-    /// Sees to it that the session's transfer is of `content` for `asker`, its file open, unchanged and with
+    /// Sees to it that the session's transfer is of `content` for `requester`, its file open, unchanged and with
     /// `piece` in it.
     fn transfer<'a>(
         &self,
         session: &'a mut Session,
-        (asker, content, piece): (NodeId, ContentKey, u32),
+        (requester, content, piece): (NodeId, ContentKey, u32),
     ) -> Result<&'a mut UploadSession, PeerRefusal> {
         if let Some(current) = &session.transfer
-            && (current.asker, current.content) != (asker, content)
+            && (current.requester, current.content) != (requester, content)
         {
             if current.outstanding > 0 {
                 return Err(PeerRefusal::Busy);
@@ -93,7 +74,7 @@ impl Upload {
             Ok((source, file)) => match self.check(source.as_deref(), &file) {
                 Ok(()) => {
                     let outstanding = session.transfer.take().map_or(0, |transfer| transfer.outstanding);
-                    let transfer = UploadSession { asker, content, source, file, outstanding };
+                    let transfer = UploadSession { requester, content, source, file, outstanding };
                     return Ok(session.transfer.insert(transfer));
                 }
                 Err(refusal) => refusal,
@@ -116,7 +97,7 @@ impl Upload {
         let shared = self.state.catalog.read().by_content(content).cloned();
         match (shared, part) {
             (Some(source), _) => {
-                let file = self.open_shared(&source)?;
+                let file = self.reader.open(&source)?;
                 Ok((Some(source), Arc::new(file)))
             }
             (None, Some((file, true))) => Ok((None, file)),
@@ -125,57 +106,25 @@ impl Upload {
         }
     }
 
-    pub(crate) fn open_shared(&self, source: &SharedFile) -> Result<File, PeerRefusal> {
-        let folder = self.folders.of(source.kind).ok_or(PeerRefusal::NotShared)?;
-        let opened = folder.open_file(&source.entry.name);
-        opened.map(|open| open.file).map_err(|error| self.unreadable(source, &error))
-    }
-
-    /// A shared file is sent only while it looks as it did when it was hashed; what is in a part was
-    /// verified, see `partials.rs`.
-    pub(crate) fn check(&self, source: Option<&SharedFile>, file: &File) -> Result<(), PeerRefusal> {
-        let Some(source) = source else { return Ok(()) };
-        match FileStamp::of(file) {
-            Ok(stamp) if stamp == source.stamp => Ok(()),
-            Ok(_) => {
-                self.look_again(source);
-                Err(PeerRefusal::Changed)
-            }
-            Err(error) => Err(self.unreadable(source, &error)),
-        }
-    }
-
-    fn unreadable(&self, source: &SharedFile, error: &std::io::Error) -> PeerRefusal {
-        if is_shortage(error) {
-            return PeerRefusal::Busy;
-        }
-        self.look_again(source);
-        match error.kind() {
-            // Gone, or something else than a file stands there now.
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidInput => PeerRefusal::Changed,
-            kind => PeerRefusal::Unreadable(kind.to_string()),
-        }
-    }
-
-    /// Has the indexer compare the file with the catalog.
-    fn look_again(&self, source: &SharedFile) {
-        self.indexer.look_again(source.entry.name.clone());
+    /// Checks that a shared file is unchanged. The part of a download needs no check, see `partials.rs`.
+    fn check(&self, source: Option<&SharedFile>, file: &File) -> Result<(), PeerRefusal> {
+        source.map_or(Ok(()), |source| self.reader.check(source, file))
     }
 
     fn answer(
         &self,
         id: ConnId,
         session: &mut Session,
-        (asker, content, piece): (NodeId, ContentKey, u32),
+        (requester, content, piece): (NodeId, ContentKey, u32),
         actions: &mut ConnActions<Session>,
     ) -> Result<(), PeerRefusal> {
-        let transfer = self.transfer(session, (asker, content, piece))?;
+        let transfer = self.transfer(session, (requester, content, piece))?;
         let range = Geometry::of(content.size_bytes).range(piece).ok_or(PeerRefusal::NoSuchPiece)?;
         if transfer.outstanding >= limits::PIECE_REQUESTS_MAX {
             return Err(PeerRefusal::Busy);
         }
         if transfer.outstanding == 0 {
-            self.state.ledger.lock().upload_began(asker, content);
+            self.state.ledger.lock().upload_began(Requester::Node(requester), content);
         }
         transfer.outstanding += 1;
         let len_bytes = (range.end - range.start) as u32;
@@ -202,7 +151,7 @@ impl Service for Upload {
         actions: &mut ConnActions<Session>,
     ) -> NextRead {
         let request = match decode(body) {
-            Ok(PeerRequest::Piece { asker, content, piece }) => (asker, content, piece),
+            Ok(PeerRequest::Piece { asker: requester, content, piece }) => (requester, content, piece),
             Ok(_) => {
                 let why = "this connection is for pieces: ask other things on another one";
                 actions.send(id, PeerReply::malformed(why).framed());
@@ -236,7 +185,7 @@ impl Service for Upload {
         }
         transfer.outstanding -= 1;
         if transfer.outstanding == 0 {
-            self.state.ledger.lock().upload_ended(transfer.asker, transfer.content);
+            self.state.ledger.lock().upload_ended(Requester::Node(transfer.requester), transfer.content);
             if transfer.source.is_none() {
                 // A part that is discarded meanwhile would stay on the disk. It is looked up for each piece
                 // anyway.
@@ -247,7 +196,7 @@ impl Service for Upload {
 
     fn closed(&mut self, _id: ConnId, session: Session, _why: &Closed, _hands: &mut ConnActions<Session>) {
         if let Some(transfer) = session.transfer.filter(|transfer| transfer.outstanding > 0) {
-            self.state.ledger.lock().upload_ended(transfer.asker, transfer.content);
+            self.state.ledger.lock().upload_ended(Requester::Node(transfer.requester), transfer.content);
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::node::jobs::{Jobs, resume};
 use crate::node::notices::Notices;
 use crate::node::replicas::keeper;
 use crate::node::report::ScanSummary;
+use crate::node::serve::reader::ShareReader;
 use crate::node::serve::upload::Upload;
 use crate::node::state::NodeState;
 use crate::node::tracker_events;
@@ -202,8 +203,8 @@ impl Start {
         indexer: &IndexerHandle,
         upload_rate: &Arc<TokenBucket>,
     ) -> Result<(), StartError> {
-        let (state, folders) = (Arc::clone(&self.state), Arc::clone(&self.folders));
-        let upload = Upload { state, folders, indexer: indexer.clone() };
+        let reader = ShareReader { folders: Arc::clone(&self.folders), indexer: indexer.clone() };
+        let upload = Upload { state: Arc::clone(&self.state), reader };
         Ok(self.running.serve_peers(listener, &upload, upload_rate)?)
     }
 

@@ -1,0 +1,61 @@
+//! Opens shared files for sending, and checks that they are as they were hashed.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use crate::node::index::IndexerHandle;
+use crate::node::index::catalog::SharedFile;
+use crate::proto::peer::PeerRefusal;
+use crate::store::share::FileStamp;
+use crate::store::{ShareFolders, is_shortage};
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct ShareReader {
+    pub(crate) folders: Arc<ShareFolders>,
+    pub(crate) indexer: IndexerHandle,
+}
+
+impl ShareReader {
+    /// Opens a shared file.
+    ///
+    /// # Errors
+    /// [`PeerRefusal`]: it is gone, has changed, or cannot be read.
+    pub(super) fn open(&self, source: &SharedFile) -> Result<File, PeerRefusal> {
+        let folder = self.folders.of(source.kind).ok_or(PeerRefusal::NotShared)?;
+        let opened = folder.open_file(&source.entry.name);
+        opened.map(|open| open.file).map_err(|error| self.unreadable(source, &error))
+    }
+
+    /// Checks that the open file of `source` has the stamp that it had when it was hashed.
+    ///
+    /// # Errors
+    /// [`PeerRefusal`]; the indexer compares the file with the catalog then.
+    pub(super) fn check(&self, source: &SharedFile, file: &File) -> Result<(), PeerRefusal> {
+        match FileStamp::of(file) {
+            Ok(stamp) if stamp == source.stamp => Ok(()),
+            Ok(_) => {
+                self.look_again(source);
+                Err(PeerRefusal::Changed)
+            }
+            Err(error) => Err(self.unreadable(source, &error)),
+        }
+    }
+
+    fn unreadable(&self, source: &SharedFile, error: &std::io::Error) -> PeerRefusal {
+        if is_shortage(error) {
+            return PeerRefusal::Busy;
+        }
+        self.look_again(source);
+        match error.kind() {
+            // The file is gone, or something other than a file has its name.
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidInput => PeerRefusal::Changed,
+            kind => PeerRefusal::Unreadable(kind.to_string()),
+        }
+    }
+
+    /// Has the indexer compare the file with the catalog.
+    fn look_again(&self, source: &SharedFile) {
+        self.indexer.look_again(source.entry.name.clone());
+    }
+}
