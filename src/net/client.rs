@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -213,10 +213,8 @@ impl Client {
     fn wait_for_bytes(&self, deadline: Instant) -> Result<(), ClientError> {
         let mut watched = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
         poll_until(&mut watched, deadline)?;
-        match watched[0].revents().is_empty() && !self.stop.is_triggered() {
-            true => Err(ClientError::Deadline),
-            false => Ok(()),
-        }
+        let is_late = watched[0].revents().is_empty() && !self.stop.is_triggered();
+        if is_late { Err(ClientError::Deadline) } else { Ok(()) }
     }
 
     fn until(&self, interest: PollFlags, deadline: Instant) -> Result<(), ClientError> {
@@ -248,18 +246,12 @@ fn until_ready(
 /// When the system cannot wait: out of memory.
 pub(super) fn poll_until(watched: &mut [PollFd<'_>], deadline: Instant) -> io::Result<()> {
     loop {
-        match poll(watched, Some(&timespec(deadline))) {
+        match poll(watched, Some(&clock::timespec_until(deadline))) {
             Ok(_) => return Ok(()),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// What is left until `deadline`, as the system's waits take it.
-pub(super) fn timespec(deadline: Instant) -> Timespec {
-    let left = clock::left(deadline);
-    Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
 }
 
 #[cfg(test)]

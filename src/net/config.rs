@@ -1,6 +1,6 @@
-//! What a front is made of, and how long and how much its connections may keep it waiting.
+//! Configuration of a front: its listener, and the limits and deadlines of its connections.
 //!
-//! The defaults are the limits of `types/limits.rs`; a test passes shorter times in place of waiting.
+//! The defaults are the limits of `types/limits.rs`; tests use shorter times.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -9,28 +9,29 @@ use std::time::Duration;
 use super::rate_limit::TokenBucket;
 use crate::types::limits;
 
-/// What a front is made of.
+/// Configuration of a front.
 #[derive(Debug)]
 pub struct FrontConfig {
-    /// Several fronts may share one. `None`: connections come only by `connect` and `adopt`.
+    /// Several fronts may share a listener. `None`: connections come only from `connect` and `adopt`.
     pub listener: Option<Arc<TcpListener>>,
     /// Most connections with an incomplete request; usually [`limits::INCOMPLETE_MAX`].
     pub incomplete_max: usize,
-    /// The same of one address; usually [`limits::INCOMPLETE_PER_ADDRESS_MAX`].
+    /// The same for one address; usually [`limits::INCOMPLETE_PER_ADDRESS_MAX`].
     pub incomplete_per_address_max: usize,
-    /// Most connections that are idle after a request; the one idle for longest makes room. `None`: no limit
-    /// but that on descriptors. Usually [`limits::IDLE_MAX`].
+    /// Most connections that are idle after a request; the one idle longest is evicted. `None`: only the
+    /// number of descriptors limits them. Usually [`limits::IDLE_MAX`].
     pub idle_max: Option<usize>,
-    /// Most bytes kept for connections that do not take their replies, [`limits::OUTPUT_SHARE`] of them for
-    /// one address; usually [`limits::OUTPUT_MAX_BYTES`].
+    /// Most bytes kept for connections that do not take their replies; one address may have a share of one in
+    /// [`limits::OUTPUT_SHARE`] of them. Usually [`limits::OUTPUT_MAX_BYTES`].
     pub output_max_bytes: usize,
-    /// Most connections that files are sent to at a time; the one longest without taking a byte makes room.
+    /// Most connections that are sent files at a time; the one longest without taking a byte is evicted.
     /// Usually [`limits::FILES_SENT_MAX`].
     pub files_max: usize,
-    /// The same of one address; usually [`limits::FILES_SENT_PER_ADDRESS_MAX`].
+    /// The same for one address; usually [`limits::FILES_SENT_PER_ADDRESS_MAX`].
     pub files_per_address_max: usize,
-    /// What pays for every byte of a file; `None`: no limit.
+    /// Limits the bytes of files sent; `None`: no limit.
     pub rate: Option<Arc<TokenBucket>>,
+    /// How long a connection may keep this front waiting.
     pub deadlines: Deadlines,
 }
 
@@ -53,11 +54,11 @@ impl Default for FrontConfig {
 /// How long a connection may keep a front waiting.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// For the first request, or the rest of one; usually [`limits::REQUEST_DEADLINE_MS`].
+    /// For the first request, or the rest of a request; usually [`limits::REQUEST_DEADLINE_MS`].
     pub request: Duration,
     /// For the next request; usually [`limits::IDLE_DEADLINE_MS`].
     pub idle: Duration,
-    /// For a byte of its output to be taken; usually [`limits::WRITE_STALL_MS`].
+    /// For the peer to take a byte of waiting output; usually [`limits::WRITE_STALL_MS`].
     pub write_stall: Duration,
 }
 

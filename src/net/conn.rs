@@ -1,7 +1,7 @@
-//! One connection of a front: its socket, what has come in, what has to go out, and what it is waiting for.
+//! One connection of a front: its socket, its input and output, and what it waits for.
 //!
-//! Everything the front decides about a connection (what to watch, when it is too late, whether it counts as
-//! incomplete) is derived here from its state after each turn, never kept beside it. Must never wait.
+//! What the front decides about a connection (what epoll watches, its deadline, whether it counts as
+//! incomplete) is derived here from its state after each slice, and not stored. Must never wait.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -16,11 +16,12 @@ use super::service::{Closed, NextRead};
 use crate::proto::Decode;
 use crate::types::limits;
 
-/// How the connection came to be.
+/// How the connection began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConnOrigin {
     Accepted,
-    /// Opened by us; the connection and one message have to be there by then (`None` once they are).
+    /// Opened by this front. The connection and one message must be there by `answer_by`, which is `None`
+    /// from then on.
     Ours {
         answer_by: Option<Instant>,
     },
@@ -33,36 +34,36 @@ pub(super) struct Conn<D> {
     pub(super) origin: ConnOrigin,
     pub(super) decoder: D,
     pub(super) output: Output,
-    /// What the socket was found ready for, until its turn.
+    /// What epoll has reported since the last slice.
     pub(super) ready: EventFlags,
-    /// What the system is watching for us.
+    /// What epoll watches.
     pub(super) watched: EventFlags,
-    /// It waits for its turn.
-    pub(super) queued: bool,
+    /// It is queued for its next slice.
+    pub(super) scheduled: bool,
     /// The connection is not up yet.
     pub(super) connecting: bool,
-    /// The service owes an answer; nothing is handed over until it is released.
+    /// The service owes an answer: no message is handed over until it releases the connection.
     pub(super) held: bool,
     /// The decoder may hold complete messages that were not handed over.
     pub(super) backlog: bool,
-    /// The other end sends nothing any more.
+    /// The peer has closed its sending side.
     pub(super) ended: bool,
-    /// Close with this reason once everything is sent.
+    /// The connection is closed for this reason once all output is sent.
     pub(super) closing: Option<Closed>,
-    /// All is sent and we have said so; what still comes in is thrown away until then, so that it does not
-    /// reset the connection under the last reply.
+    /// All output is sent and our sending side is closed. Until this time input is read and thrown away, so
+    /// that it does not reset the connection under the last reply.
     pub(super) lingers_until: Option<Instant>,
-    /// It may be idle for as long as it likes.
+    /// The connection may be idle without a limit.
     pub(super) keep_idle: bool,
-    /// A first request was complete.
+    /// At least one message was complete.
     pub(super) proven: bool,
-    /// The rate allows nothing before this.
+    /// The rate allows no byte before this.
     pub(super) paced_until: Option<Instant>,
-    /// Since when the rest of a request is awaited.
+    /// Since when the front waits for the rest of a request.
     request_since: Option<Instant>,
-    /// When the last turn was.
+    /// When the last slice was.
     active_at: Instant,
-    /// When the other end last took a byte, or the first byte began to wait.
+    /// When the peer last took a byte, or the first byte began to wait.
     taken_at: Instant,
 }
 
@@ -76,7 +77,7 @@ impl<D: Decode> Conn<D> {
             output: Output::default(),
             ready: EventFlags::empty(),
             watched: EventFlags::empty(),
-            queued: false,
+            scheduled: false,
             connecting: false,
             held: false,
             backlog: false,
@@ -92,7 +93,7 @@ impl<D: Decode> Conn<D> {
         }
     }
 
-    /// Reads once into the decoder; throws it away if the connection only lingers.
+    /// Reads once into the decoder. Throws the bytes away if the connection only lingers.
     ///
     /// # Errors
     /// When the connection has failed.
@@ -119,14 +120,14 @@ impl<D: Decode> Conn<D> {
             && self.output.held_bytes() < limits::OUTPUT_HIGH_BYTES
     }
 
-    /// Whether bytes are wanted from the other end.
+    /// Whether the front reads from the connection.
     pub(super) fn wants_input(&self) -> bool {
         !self.ended && (self.lingers_until.is_some() || (self.is_open_for_messages() && !self.backlog))
     }
 
-    /// What the service has said after a message.
-    pub(super) fn follow(&mut self, after: NextRead) {
-        match after {
+    /// Applies what the service has returned for a message.
+    pub(super) fn apply(&mut self, next: NextRead) {
+        match next {
             NextRead::Next => {}
             NextRead::Hold => self.held = true,
             NextRead::Close => {
@@ -135,8 +136,8 @@ impl<D: Decode> Conn<D> {
         }
     }
 
-    /// A message was handed over.
-    pub(super) fn note_message(&mut self) {
+    /// Records that a message was handed over.
+    pub(super) fn record_message(&mut self) {
         self.proven = true;
         self.request_since = None;
         if let ConnOrigin::Ours { answer_by } = &mut self.origin {
@@ -144,23 +145,23 @@ impl<D: Decode> Conn<D> {
         }
     }
 
-    /// The other end took bytes, or is only now expected to.
-    pub(super) fn note_taken(&mut self, now: Instant) {
+    /// Records that the peer took bytes, or is expected to from now on.
+    pub(super) fn record_taken(&mut self, now: Instant) {
         self.taken_at = now;
     }
 
-    /// Brings the clocks up to date at the end of a turn.
-    pub(super) fn note_turn(&mut self, now: Instant) {
+    /// Records the end of a slice, and since when a request is incomplete.
+    pub(super) fn record_slice(&mut self, now: Instant) {
         self.active_at = now;
-        let asked = self.decoder.waiting_bytes() > 0 || !self.proven;
-        if asked && self.wants_input() && self.lingers_until.is_none() {
+        let is_incomplete = self.decoder.waiting_bytes() > 0 || !self.proven;
+        if is_incomplete && self.wants_input() && self.lingers_until.is_none() {
             self.request_since.get_or_insert(now);
         } else {
             self.request_since = None;
         }
     }
 
-    /// What the system should watch for.
+    /// What epoll should watch.
     pub(super) fn interest(&self) -> EventFlags {
         let mut interest = EventFlags::empty();
         interest.set(EventFlags::IN, self.wants_input());
@@ -169,13 +170,13 @@ impl<D: Decode> Conn<D> {
         interest
     }
 
-    /// Whether it occupies us with something begun and not finished.
+    /// Whether it has begun a request and not finished it, or lingers.
     pub(super) fn is_incomplete(&self) -> bool {
         self.origin == ConnOrigin::Accepted
             && (self.lingers_until.is_some() || (self.request_since.is_some() && self.output.is_empty()))
     }
 
-    /// Whether it waits for a further request, for a limited time.
+    /// Whether it waits, for a limited time, for a further request.
     pub(super) fn is_idle(&self) -> bool {
         self.origin == ConnOrigin::Accepted
             && self.proven
@@ -184,28 +185,27 @@ impl<D: Decode> Conn<D> {
             && !(self.held || self.keep_idle || self.lingers_until.is_some())
     }
 
-    /// Whether a file is being sent to it, which takes a descriptor more.
+    /// Whether a file is being sent to it, which takes another descriptor.
     pub(super) fn is_sent_a_file(&self) -> bool {
         self.lingers_until.is_none() && self.output.has_file()
     }
 
-    /// Bytes kept because the other end does not take its replies: those, and the requests behind them.
-    /// `None`: it owes us no reading. What we send of our own accord has a deadline of its own.
+    /// Bytes in memory because the peer does not take its replies: the replies and the requests behind them.
+    /// `None` if no reply waits, and for connections of our own, which have another deadline.
     pub(super) fn untaken_bytes(&self) -> Option<usize> {
         let held_bytes = self.output.held_bytes();
         let is_owed = self.origin == ConnOrigin::Accepted && held_bytes > 0;
         is_owed.then(|| held_bytes + self.decoder.waiting_bytes())
     }
 
-    /// What the other end does not take is thrown away, by the system too, which would keep trying for
-    /// minutes.
+    /// Has the system throw away output that the peer does not take, instead of trying for minutes.
     pub(super) fn reset_if_untaken(&self) {
         if !self.output.is_empty() {
             let _has_failed_already = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
         }
     }
 
-    /// When it is too late, and for what.
+    /// The next deadline, and the reason to close the connection at it.
     pub(super) fn due(&self, deadlines: &Deadlines) -> Option<(Instant, Closed)> {
         if let Some(until) = self.lingers_until {
             return Some((until, Closed::Ours));
@@ -218,8 +218,8 @@ impl<D: Decode> Conn<D> {
         let stalled = sends.then(|| self.taken_at + deadlines.write_stall);
         let idle = self.output.is_empty() && !self.held && !self.keep_idle && answer_by.is_none();
         let idle = idle.then(|| self.active_at + deadlines.idle);
-        let late = [(answer_by, Closed::Deadline), (stalled, Closed::Stalled), (idle, Closed::Deadline)];
-        late.into_iter().filter_map(|(at, why)| Some((at?, why))).min_by_key(|(at, _)| *at)
+        let deadlines = [(answer_by, Closed::Deadline), (stalled, Closed::Stalled), (idle, Closed::Deadline)];
+        deadlines.into_iter().filter_map(|(at, why)| Some((at?, why))).min_by_key(|(at, _)| *at)
     }
 }
 
@@ -230,9 +230,8 @@ mod tests {
     use crate::proto::Decoder;
     use crate::rt::clock;
 
-    /// What a connection in some state waits for: `(interest, when and why it is too late, incomplete)`.
     #[test]
-    fn each_state_has_its_interest_its_deadline_and_its_place_among_the_incomplete() {
+    fn each_state_has_its_interest_deadline_and_incompleteness() {
         const IN: EventFlags = EventFlags::IN;
         const OUT: EventFlags = EventFlags::OUT;
         const NONE: EventFlags = EventFlags::empty();
@@ -247,7 +246,7 @@ mod tests {
             ("just accepted", |_, _| (), IN, Some((request, Closed::Deadline)), true),
             (
                 "idle after a request",
-                |conn, _| conn.note_message(),
+                |conn, _| conn.record_message(),
                 IN,
                 Some((idle, Closed::Deadline)),
                 false,
@@ -255,7 +254,7 @@ mod tests {
             (
                 "kept idle",
                 |conn, _| {
-                    conn.note_message();
+                    conn.record_message();
                     conn.keep_idle = true;
                 },
                 IN,
@@ -265,7 +264,7 @@ mod tests {
             (
                 "kept idle, and begins a request",
                 |conn, _| {
-                    conn.note_message();
+                    conn.record_message();
                     conn.keep_idle = true;
                     conn.decoder.push(b"NPR");
                 },
@@ -276,7 +275,7 @@ mod tests {
             (
                 "held",
                 |conn, _| {
-                    conn.note_message();
+                    conn.record_message();
                     conn.held = true;
                     conn.decoder.push(b"NPR");
                 },
@@ -287,7 +286,7 @@ mod tests {
             (
                 "its answer waits",
                 |conn, _| {
-                    conn.note_message();
+                    conn.record_message();
                     conn.output.push_bytes(vec![0; 10]);
                 },
                 IN | OUT,
@@ -297,7 +296,7 @@ mod tests {
             (
                 "its answer waits, and the other end has ended",
                 |conn, _| {
-                    conn.note_message();
+                    conn.record_message();
                     conn.ended = true;
                     conn.output.push_bytes(vec![0; 10]);
                 },
@@ -308,7 +307,7 @@ mod tests {
             (
                 "its answer waits, and is long",
                 |conn, _| {
-                    conn.note_message();
+                    conn.record_message();
                     conn.output.push_bytes(vec![0; limits::OUTPUT_HIGH_BYTES]);
                 },
                 OUT,
@@ -318,7 +317,7 @@ mod tests {
             (
                 "its answer waits for the rate",
                 |conn, now| {
-                    conn.note_message();
+                    conn.record_message();
                     conn.output.push_bytes(vec![0; 10]);
                     conn.paced_until = Some(now);
                 },
@@ -329,7 +328,7 @@ mod tests {
             (
                 "lingers",
                 |conn, now| {
-                    conn.note_message();
+                    conn.record_message();
                     conn.closing = Some(Closed::Ours);
                     conn.lingers_until = Some(now);
                 },
@@ -353,16 +352,16 @@ mod tests {
             let socket = TcpStream::connect(addr).expect("it listens");
             let mut conn = Conn::new(socket, addr, ConnOrigin::Accepted, now);
             change(&mut conn, now);
-            conn.note_turn(now);
+            conn.record_slice(now);
             let expected = due.map(|(ms, why)| (now + Duration::from_millis(ms), why));
             assert_eq!(
                 (conn.interest(), conn.due(&Deadlines::default()), conn.is_incomplete()),
                 (interest, expected, incomplete),
                 "{state}"
             );
-            // Another byte of the same request does not buy time.
+            // A further byte of the same request does not extend its deadline.
             let request_since = conn.request_since;
-            conn.note_turn(later);
+            conn.record_slice(later);
             assert_eq!(conn.request_since, request_since, "{state}");
         }
     }

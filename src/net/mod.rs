@@ -1,19 +1,17 @@
-//! Sockets: listening, the front threads' readiness loop, client connections, asking many at once.
+//! Sockets: listeners, fronts (readiness loops), client connections, one request to many peers at once.
 //!
-//! Mechanism alone: bytes arrive, frames are cut, deadlines and caps are kept. What a request means is
-//! decided by a `Service`.
+//! Mechanism only: it moves bytes, cuts messages, and enforces deadlines and limits. A `Service` decides what
+//! a request means.
 
 pub mod client;
 pub mod config;
 mod conn;
-mod eviction;
 pub mod front;
 pub mod listen;
 pub mod multi_request;
 mod output;
 pub mod rate_limit;
 pub mod service;
-mod timers;
 
 pub use client::{Client, ClientError, Woken};
 pub use config::{Deadlines, FrontConfig};

@@ -1,7 +1,7 @@
-//! What one connection still has to send: bytes and ranges of files, in order.
+//! The output queue of one connection: bytes and ranges of files, in order.
 //!
-//! Invariant: nothing is sent twice or out of order, and bytes of files are paid for from the rate before
-//! they are sent. Must never wait: what the system does not take stays queued.
+//! Invariant: no byte is sent twice or out of order, and every byte of a file is paid for from the rate
+//! before it is sent. Must never wait: what the system does not take stays queued.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,36 +15,36 @@ use rustix::net::sockopt::set_tcp_cork;
 
 use super::rate_limit::{Grant, TokenBucket};
 
-/// Small pieces of output are joined up to about this size, so that many replies are one write.
+/// Small outputs are joined up to about this size, so that many replies are one write.
 const JOIN_BYTES: usize = 64 << 10;
 
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    queue: VecDeque<Piece>,
-    /// Bytes in the queue's memory.
+    queue: VecDeque<Chunk>,
+    /// Bytes of the queue in memory.
     held_bytes: usize,
-    /// Ranges of files in the queue.
+    /// Number of file ranges in the queue.
     files: usize,
-    /// The system keeps what does not fill a packet until more comes.
+    /// The system holds back bytes that do not fill a packet (`TCP_CORK`).
     is_corked: bool,
 }
 
 #[derive(Debug)]
-enum Piece {
+enum Chunk {
     Bytes { bytes: Vec<u8>, sent: usize },
     File { file: Arc<File>, range: Range<u64>, tag: u64 },
 }
 
-/// What one turn has achieved.
+/// What one call of [`Output::send`] has achieved.
 #[derive(Debug, Default)]
-pub(super) struct SendTurn {
+pub(super) struct Sent {
     /// Bytes that the system took.
-    pub(super) sent_bytes: u64,
-    /// Those of them that are of files.
+    pub(super) bytes: u64,
+    /// How many of them are bytes of files.
     pub(super) file_bytes: u64,
-    /// Tags of the file ranges that were finished.
+    /// Tags of the file ranges that are sent completely.
     pub(super) finished: Vec<u64>,
-    /// The rate allows nothing more before this.
+    /// The rate allows no further byte before this.
     pub(super) wait_until: Option<Instant>,
 }
 
@@ -55,19 +55,19 @@ impl Output {
         }
         self.held_bytes += bytes.len();
         match self.queue.back_mut() {
-            Some(Piece::Bytes { bytes: last, .. }) if last.len() + bytes.len() <= JOIN_BYTES => {
+            Some(Chunk::Bytes { bytes: last, .. }) if last.len() + bytes.len() <= JOIN_BYTES => {
                 last.extend_from_slice(&bytes);
             }
-            _ => self.queue.push_back(Piece::Bytes { bytes, sent: 0 }),
+            _ => self.queue.push_back(Chunk::Bytes { bytes, sent: 0 }),
         }
     }
 
     pub(super) fn push_file(&mut self, file: Arc<File>, range: Range<u64>, tag: u64) {
         self.files += 1;
-        self.queue.push_back(Piece::File { file, range, tag });
+        self.queue.push_back(Chunk::File { file, range, tag });
     }
 
-    /// Whether a file is kept open for what is still to be sent of it.
+    /// Whether a file range is queued, which keeps its file open.
     pub(super) fn has_file(&self) -> bool {
         self.files > 0
     }
@@ -76,13 +76,14 @@ impl Output {
         self.queue.is_empty()
     }
 
-    /// Bytes in memory, until the piece of output they belong to is sent whole; file ranges take none.
+    /// Bytes in memory. Bytes pushed at once are released together, when all of them are sent; file ranges
+    /// take none.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Sends at most `turn_max` bytes of files, with the bytes between them, as far as the system and the
-    /// rate allow. Headers do not count, so that a file goes out in whole pages.
+    /// Sends at most `file_max` bytes of files, with the bytes between them, as far as the system and the
+    /// rate allow. Bytes from memory do not count, so that a file is sent in whole pages.
     ///
     /// # Errors
     /// When the connection or a file has failed; [`ErrorKind::UnexpectedEof`] if a file has become shorter
@@ -90,71 +91,72 @@ impl Output {
     pub(super) fn send(
         &mut self,
         mut socket: &TcpStream,
-        turn_max: u64,
+        file_max: u64,
         rate: Option<&TokenBucket>,
         now: Instant,
-    ) -> io::Result<SendTurn> {
-        // The header of a piece would be a packet of its own, and so would the end of every turn.
+    ) -> io::Result<Sent> {
+        // Otherwise the header of a piece would be a packet of its own, and the end of every slice too.
         self.cork(socket, self.has_file())?;
-        let mut turn = SendTurn::default();
-        // Once per turn: who asked twice would stand before those whose turn is still to come, every time.
-        let mut asked_rate = false;
-        let mut file_room = turn_max;
-        while let Some(piece) = self.queue.front_mut() {
-            let (taken, wanted) = match piece {
-                Piece::Bytes { bytes, sent } => {
-                    let rest = &bytes[*sent..];
+        let mut sent = Sent::default();
+        // Tokens are taken once per call. A connection that took them twice would always be ahead of those
+        // that are still to be served in this round.
+        let mut has_tokens = false;
+        let mut file_left = file_max;
+        while let Some(chunk) = self.queue.front_mut() {
+            let (taken, wanted) = match chunk {
+                Chunk::Bytes { bytes, sent: sent_bytes } => {
+                    let rest = &bytes[*sent_bytes..];
                     let wanted = rest.len();
                     let taken = not_waiting(socket.write(rest))?;
-                    *sent += taken;
-                    if *sent == bytes.len() {
+                    *sent_bytes += taken;
+                    if *sent_bytes == bytes.len() {
                         self.held_bytes -= bytes.len();
                         self.queue.pop_front();
                     }
                     (taken as u64, wanted as u64)
                 }
-                Piece::File { range, tag, .. } if range.is_empty() => {
-                    turn.finished.push(*tag);
+                Chunk::File { range, tag, .. } if range.is_empty() => {
+                    sent.finished.push(*tag);
                     self.files -= 1;
                     self.queue.pop_front();
                     continue;
                 }
-                Piece::File { file, range, .. } => {
-                    let wanted = (range.end - range.start).min(file_room);
-                    if wanted == 0 || asked_rate {
+                Chunk::File { file, range, .. } => {
+                    let wanted = (range.end - range.start).min(file_left);
+                    if wanted == 0 || has_tokens {
                         break;
                     }
                     let granted = match rate.map(|bucket| bucket.take(wanted, now)) {
                         None | Some(Grant::All) => wanted,
                         Some(Grant::Bytes(granted)) => {
-                            asked_rate = true;
+                            has_tokens = true;
                             granted
                         }
                         Some(Grant::WaitUntil(then)) => {
-                            turn.wait_until = Some(then);
+                            sent.wait_until = Some(then);
                             break;
                         }
                     };
                     let outcome = send_range(socket, file, &mut range.start, granted);
                     let taken = *outcome.as_ref().unwrap_or(&0);
-                    if let Some(bucket) = rate.filter(|_| asked_rate) {
+                    if let Some(bucket) = rate.filter(|_| has_tokens) {
                         bucket.give_back(granted - taken);
                     }
                     outcome?;
-                    file_room -= taken;
-                    turn.file_bytes += taken;
+                    file_left -= taken;
+                    sent.file_bytes += taken;
                     (taken, granted)
                 }
             };
-            turn.sent_bytes += taken;
+            sent.bytes += taken;
             if taken < wanted {
                 break;
             }
         }
-        if self.queue.is_empty() || turn.wait_until.is_some() {
+        if self.queue.is_empty() || sent.wait_until.is_some() {
             self.cork(socket, false)?;
         }
-        Ok(turn)
+        Ok(sent)
     }
 
     fn cork(&mut self, socket: &TcpStream, corked: bool) -> io::Result<()> {
@@ -165,24 +167,25 @@ impl Output {
         Ok(())
     }
 
-    /// Everything unsent, for a connection that moves to another front.
+    /// The unsent bytes, for a connection that moves to another front.
     ///
     /// # Panics
     /// If a file range is queued: a service moves a connection at its first request for bytes, before it has
     /// sent any.
     pub(super) fn into_unsent(self) -> Vec<u8> {
         let mut unsent = Vec::with_capacity(self.held_bytes);
-        for piece in self.queue {
-            match piece {
-                Piece::Bytes { bytes, sent } => unsent.extend_from_slice(&bytes[sent..]),
-                Piece::File { .. } => panic!("a connection with a queued file range cannot be handed over"),
+        for chunk in self.queue {
+            match chunk {
+                Chunk::Bytes { bytes, sent } => unsent.extend_from_slice(&bytes[sent..]),
+                Chunk::File { .. } => panic!("a connection with a queued file range cannot be handed over"),
             }
         }
         unsent
     }
 }
 
-/// Sends up to `len` bytes of `file` from `offset` on, which moves along; returns how many the system took.
+/// Sends up to `len` bytes of `file` from `offset` on and advances `offset`; returns how many the system
+/// took.
 fn send_range(socket: &TcpStream, file: &File, offset: &mut u64, len: u64) -> io::Result<u64> {
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     match rustix::fs::sendfile(socket, file, Some(offset), len) {
@@ -193,7 +196,7 @@ fn send_range(socket: &TcpStream, file: &File, offset: &mut u64, len: u64) -> io
     }
 }
 
-/// "Not now" is 0 bytes.
+/// 0 bytes when the system would wait.
 fn not_waiting(outcome: io::Result<usize>) -> io::Result<usize> {
     match outcome {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
@@ -208,7 +211,7 @@ mod tests {
     use crate::rt::clock;
 
     #[test]
-    fn only_what_was_sent_is_paid_for() {
+    fn only_sent_bytes_are_paid_for() {
         let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let socket = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         socket.set_nonblocking(true).expect("a socket");
@@ -220,10 +223,10 @@ mod tests {
         let bucket = TokenBucket::new(Some(rate_bytes_per_s));
         let mut sent_bytes = 0;
         loop {
-            let turn = output.send(&socket, 200 << 20, Some(&bucket), now).expect("it works");
-            sent_bytes += turn.sent_bytes;
-            if turn.sent_bytes == 0 {
-                break; // Nobody reads.
+            let sent = output.send(&socket, 200 << 20, Some(&bucket), now).expect("it works");
+            sent_bytes += sent.bytes;
+            if sent.bytes == 0 {
+                break; // The buffers are full: the listener never reads.
             }
         }
         let Grant::Bytes(left) = bucket.take(u64::MAX, now) else { panic!("all of 1 GiB is gone") };
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_are_filled_until_there_is_nothing_more() {
+    fn packets_are_filled_until_the_queue_is_empty() {
         let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let socket = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         socket.set_nonblocking(true).expect("a socket");
@@ -246,14 +249,14 @@ mod tests {
         output.push_bytes(b"header".to_vec());
         output.push_file(Arc::clone(&file), 0..3000, 1);
         for (sent_bytes, corked) in [(1006, true), (1000, true), (1000, false)] {
-            let turn = output.send(&socket, 1000, None, now).expect("it works");
-            assert_eq!((turn.sent_bytes, is_corked()), (sent_bytes, corked));
+            let sent = output.send(&socket, 1000, None, now).expect("it works");
+            assert_eq!((sent.bytes, is_corked()), (sent_bytes, corked));
         }
         output.push_file(file, 0..3000, 2);
         let bucket = TokenBucket::new(Some(1));
         bucket.take(u64::MAX, now);
-        let turn = output.send(&socket, 1000, Some(&bucket), now).expect("it works");
-        assert!(turn.wait_until.is_some() && !output.is_empty());
-        assert!(!is_corked(), "what is paid for is not kept back");
+        let sent = output.send(&socket, 1000, Some(&bucket), now).expect("it works");
+        assert!(sent.wait_until.is_some() && !output.is_empty());
+        assert!(!is_corked(), "bytes that are paid for are not held back");
     }
 }

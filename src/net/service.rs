@@ -1,8 +1,7 @@
-//! What a front thread asks of the program above it: `Service`, and the `ConnActions` through which a service
-//! acts on connections.
+//! `Service`: the program that a front calls, and `ConnActions`: how a service acts on connections.
 //!
 //! A service is a function of messages and events: it never touches a socket and never blocks. It acts by
-//! queueing commands, which the front carries out as soon as the call returns.
+//! queueing commands, which the front runs as soon as the call returns.
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -12,17 +11,17 @@ use std::time::Duration;
 
 use crate::proto::{Decode, Decoder};
 
-/// One connection of one front, for as long as it lives; never used again for another.
+/// Number of a connection of one front; never used again for another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
-/// What becomes of a connection after a message.
+/// What a front does with a connection after a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextRead {
-    /// The next message may be handed over, now or when it comes.
+    /// Hand over the next message when it is complete.
     Next,
-    /// No further message is handed over until [`ConnActions::release`]: the answer to this one comes later
-    /// and must come in order.
+    /// Hand over no further message until [`ConnActions::release`]: the answer to this one comes later, and
+    /// answers must be in order.
     Hold,
     /// Close once everything queued has been sent.
     Close,
@@ -31,32 +30,33 @@ pub enum NextRead {
 /// Why a connection has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Closed {
-    /// The other end closed it in order.
+    /// The peer closed it in order.
     Peer,
-    /// Reset, or another socket error; for an outgoing connection also: unreachable. `UnexpectedEof`: a file
-    /// that was being sent has become shorter.
+    /// Reset, unreachable, or another socket error. `UnexpectedEof`: a file that was being sent has become
+    /// shorter.
     Error(std::io::ErrorKind),
-    /// An outgoing connection was refused: nobody listens there.
+    /// An outgoing connection was refused: no program listens there.
     Refused,
-    /// A request was not complete, or an answer or connection not there, in time.
+    /// A request was not complete, an answer not there or a connection not established in time.
     Deadline,
-    /// The other end took no byte of a waiting reply for too long.
+    /// The peer took no byte of a waiting reply for too long.
     Stalled,
-    /// The bytes were no messages; [`Service::farewell`] was told why.
+    /// The bytes were not messages; see [`Service::malformed_reply`].
     Malformed,
-    /// It made room: the caps on incomplete requests were reached and it was the oldest, or those on unsent
-    /// output and it was without progress longest.
+    /// A limit on connections was reached, and this one was the oldest or longest without progress.
     Evicted,
-    /// The service closed it, or handed it to another front, or the front stops.
+    /// The service closed it, or the front stops.
     Ours,
 }
 
-/// A connection taken out of a front, to be adopted by another one.
+/// A connection that was removed from a front, for another front to adopt.
 #[derive(Debug)]
 pub struct DetachedConn<D = Decoder> {
+    /// The connected, non-blocking socket.
     pub socket: TcpStream,
+    /// Address of the peer.
     pub peer: SocketAddr,
-    /// Holds what was received beyond the last message handed over.
+    /// Holds the bytes received after the last message that was handed over.
     pub decoder: D,
     /// Output that was queued and not yet sent.
     pub unsent: Vec<u8>,
@@ -64,14 +64,14 @@ pub struct DetachedConn<D = Decoder> {
 
 /// The program behind a front.
 pub trait Service {
-    /// What the service keeps for each connection.
+    /// State that the service keeps for each connection.
     type Session;
-    /// What other threads send to it through its mailbox.
+    /// Event that other threads send through the mailbox.
     type Event: Send + 'static;
-    /// What cuts the bytes of its connections into messages.
+    /// Decoder that cuts the bytes of a connection into messages.
     type Decoder: Decode;
 
-    /// A connection was accepted. `local` is our end of it.
+    /// A connection was accepted; returns its session. `local` is this program's address of it.
     fn accepted(&mut self, peer: SocketAddr, local: SocketAddr) -> Self::Session;
 
     /// A message has arrived, on an accepted connection or one opened with [`ConnActions::connect`].
@@ -83,16 +83,17 @@ pub trait Service {
         actions: &mut ConnActions<Self::Session, Self::Decoder>,
     ) -> NextRead;
 
-    /// The bytes on an accepted connection were no message. What is returned is sent before it is closed.
-    fn farewell(&mut self, error: &<Self::Decoder as Decode>::Error) -> Option<Vec<u8>>;
+    /// The bytes on an accepted connection are no message. The returned bytes are sent before the front
+    /// closes the connection.
+    fn malformed_reply(&mut self, error: &<Self::Decoder as Decode>::Error) -> Option<Vec<u8>>;
 
-    /// Something came through the mailbox.
+    /// An event came through the mailbox.
     fn event(&mut self, event: Self::Event, actions: &mut ConnActions<Self::Session, Self::Decoder>);
 
-    /// So many bytes of queued file ranges were handed to the system just now.
+    /// The system has taken `_bytes` bytes of queued file ranges.
     fn file_sent(&mut self, _session: &mut Self::Session, _bytes: u64) {}
 
-    /// The last byte of a file range queued with `tag` was handed to the system.
+    /// The system has taken the last byte of the file range queued with `tag`.
     fn sent(
         &mut self,
         id: ConnId,
@@ -101,7 +102,7 @@ pub trait Service {
         actions: &mut ConnActions<Self::Session, Self::Decoder>,
     );
 
-    /// A connection has ended, whoever ended it. Called exactly once for each session but those handed over.
+    /// A connection has ended. Called exactly once for each session, except those handed over.
     fn closed(
         &mut self,
         id: ConnId,
@@ -111,14 +112,13 @@ pub trait Service {
     );
 }
 
-/// What a service may do to the connections of its front. Commands for a connection that has ended meanwhile
-/// are void.
+/// The acts of a service on the connections of its front. Commands for a closed connection are ignored.
 #[derive(Debug)]
 pub struct ConnActions<S, D: Decode = Decoder> {
     commands: Vec<ConnCommand<S, D>>,
 }
 
-/// One queued act.
+/// A queued act; see the methods of [`ConnActions`].
 pub(super) enum ConnCommand<S, D: Decode> {
     Send { to: ConnId, bytes: Vec<u8> },
     SendFile { to: ConnId, file: Arc<File>, range: Range<u64>, tag: u64 },
@@ -127,7 +127,7 @@ pub(super) enum ConnCommand<S, D: Decode> {
     KeepIdle { conn: ConnId, forever: bool },
     Connect { endpoint: SocketAddr, bind: Option<IpAddr>, session: S, first: Vec<u8>, deadline: Duration },
     HandOver { conn: ConnId, to: Box<dyn FnOnce(DetachedConn<D>) + Send> },
-    Adopt { parts: DetachedConn<D>, session: S, message: <D::Message as ToOwned>::Owned },
+    Adopt { detached: DetachedConn<D>, session: S, message: <D::Message as ToOwned>::Owned },
 }
 
 impl<S, D: Decode> std::fmt::Debug for ConnCommand<S, D> {
@@ -152,13 +152,14 @@ impl<S, D: Decode> Default for ConnActions<S, D> {
 }
 
 impl<S, D: Decode> ConnActions<S, D> {
-    /// Queues bytes, usually a message, behind what is queued already.
+    /// Queues bytes, usually a message, after the output that is queued already.
     pub fn send(&mut self, to: ConnId, bytes: Vec<u8>) {
         self.commands.push(ConnCommand::Send { to, bytes });
     }
 
-    /// Queues a range of a file, sent by the system without passing through this process; [`Service::sent`]
-    /// is called with `tag` at its end. If the file turns out shorter, the connection is closed.
+    /// Queues a range of a file, which the system sends without copying it through this process. At its end
+    /// [`Service::sent`] is called with `tag`. If the file is shorter than the range, the connection is
+    /// closed.
     pub fn send_file(&mut self, to: ConnId, file: Arc<File>, range: Range<u64>, tag: u64) {
         self.commands.push(ConnCommand::SendFile { to, file, range, tag });
     }
@@ -168,19 +169,19 @@ impl<S, D: Decode> ConnActions<S, D> {
         self.commands.push(ConnCommand::Release { conn });
     }
 
-    /// Closes once everything queued has been sent.
+    /// Closes the connection once all queued output is sent.
     pub fn close(&mut self, conn: ConnId) {
         self.commands.push(ConnCommand::Close { conn });
     }
 
-    /// Whether the connection may be idle between requests for as long as it likes, or (as at first) for
+    /// Sets whether the connection may be idle between requests without a limit, or (the default) for
     /// [`super::Deadlines::idle`].
     pub fn keep_idle(&mut self, conn: ConnId, forever: bool) {
         self.commands.push(ConnCommand::KeepIdle { conn, forever });
     }
 
-    /// Opens a connection, from `bind` if given, sends `first` and waits for one message until `deadline`
-    /// from now. [`Service::closed`] tells of a failure.
+    /// Opens a connection, from `bind` if given, sends `first` and waits for one message. `deadline` is the
+    /// time for all of this. [`Service::closed`] reports a failure.
     pub fn connect(
         &mut self,
         endpoint: SocketAddr,
@@ -192,18 +193,19 @@ impl<S, D: Decode> ConnActions<S, D> {
         self.commands.push(ConnCommand::Connect { endpoint, bind, session, first, deadline });
     }
 
-    /// Takes a connection out of this front and gives it to `to`, once and for good. Its session is dropped
-    /// without a call of [`Service::closed`].
+    /// Removes a connection from this front and passes it to `to`. Its session is dropped without a call of
+    /// [`Service::closed`].
     pub fn hand_over(&mut self, conn: ConnId, to: impl FnOnce(DetachedConn<D>) + Send + 'static) {
         self.commands.push(ConnCommand::HandOver { conn, to: Box::new(to) });
     }
 
-    /// Takes in a connection of another front and actions `message`, with which it moved, to
+    /// Adds a connection of another front, and hands `message`, the one that caused the move, to
     /// [`Service::message`] first.
-    pub fn adopt(&mut self, parts: DetachedConn<D>, session: S, message: <D::Message as ToOwned>::Owned) {
-        self.commands.push(ConnCommand::Adopt { parts, session, message });
+    pub fn adopt(&mut self, detached: DetachedConn<D>, session: S, message: <D::Message as ToOwned>::Owned) {
+        self.commands.push(ConnCommand::Adopt { detached, session, message });
     }
 
+    /// The queued commands; none is queued then.
     pub(super) fn take(&mut self) -> Vec<ConnCommand<S, D>> {
         std::mem::take(&mut self.commands)
     }

@@ -1,19 +1,32 @@
-//! The clock. Decisions are handed `now`; only mechanism asks for it, here.
+//! The clock. Mechanism reads it here and passes `now` to decisions.
 
 use std::time::{Duration, Instant, SystemTime};
+
+use rustix::event::Timespec;
 
 /// The monotonic clock, for every interval and deadline.
 pub fn now() -> Instant {
     Instant::now()
 }
 
-/// What is left until `deadline`; zero once it has passed.
+/// The time until `deadline`; zero once it has passed.
 pub fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(now())
 }
 
-/// The wall clock in nanoseconds since 1970, for comparison with file times and for the stamps of events
-/// alone. 0 if the clock stands before 1970.
+/// What is left until `deadline`, in the form that the waits of the system take.
+pub fn timespec_until(deadline: Instant) -> Timespec {
+    timespec(left(deadline))
+}
+
+/// A duration in the form that the waits of the system take. More than they can count becomes the most.
+pub fn timespec(duration: Duration) -> Timespec {
+    let tv_sec = duration.as_secs().try_into().unwrap_or(i64::MAX);
+    Timespec { tv_sec, tv_nsec: duration.subsec_nanos().into() }
+}
+
+/// The wall clock in nanoseconds since 1970, to compare with file times and to stamp
+/// events. 0 if the clock is set before 1970.
 pub fn wall_ns() -> i64 {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX)

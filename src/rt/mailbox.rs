@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::{Stop, clock};
 
@@ -61,10 +61,7 @@ impl<T> Mailbox<T> {
 
     /// Waits until something may be waiting here, `stop` is triggered, or `deadline` has passed.
     pub fn wait(&self, stop: &Stop, deadline: Option<Instant>) {
-        let timeout = deadline.map(|deadline| {
-            let left = clock::left(deadline);
-            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
-        });
+        let timeout = deadline.map(clock::timespec_until);
         let mut watched = [PollFd::new(self, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
         // Interrupted by a signal: the caller looks again anyway.
         let _ready = poll(&mut watched, timeout.as_ref());

@@ -265,7 +265,7 @@ impl Service for TrackerService {
         }
     }
 
-    fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>> {
+    fn malformed_reply(&mut self, error: &FrameError) -> Option<Vec<u8>> {
         Some(self.malformed(&error.to_string()))
     }
 

@@ -218,7 +218,7 @@ impl<S: Site> Service for HttpService<S> {
         self.reply(id, session, reply, actions)
     }
 
-    fn farewell(&mut self, error: &RequestError) -> Option<Vec<u8>> {
+    fn malformed_reply(&mut self, error: &RequestError) -> Option<Vec<u8>> {
         Some(Problem::from(error).json().write(Manner::LAST))
     }
 

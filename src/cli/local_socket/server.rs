@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::{DIRECTORY, Request, is_ours, socket_in};
@@ -161,10 +161,7 @@ impl SocketServer {
     fn wait(&self) -> io::Result<Option<News>> {
         let now = clock::now();
         let soonest = self.reading.iter().map(|one| one.deadline.saturating_duration_since(now)).min();
-        let timeout = soonest.map(|left| Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(left.subsec_nanos()),
-        });
+        let timeout = soonest.map(clock::timespec);
         let mut fds = vec![PollFd::new(&self.leaving, PollFlags::IN)];
         // Who comes when there is no room waits in the backlog.
         let accepts =

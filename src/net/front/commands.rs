@@ -1,13 +1,12 @@
-//! Carrying out what a service wants of its front: the commands queued in its
-//! [`crate::net::service::ConnActions`].
+//! Runs the commands that a service has queued in its [`crate::net::ConnActions`].
 //!
-//! Invariant: commands are carried out in the order they were queued, right after the call that queued them,
-//! and those for a connection that has ended are void. Must never send or read here: what an act changes
-//! shows in the connection's next turn.
+//! Invariant: commands run in the order in which they were queued, right after the call that queued them;
+//! commands for a closed connection are ignored. Must never send or read here: the effect of a command shows
+//! in the connection's next slice.
 
 use std::borrow::Borrow;
 
-use super::{Entry, Front, why};
+use super::state::{Entry, Front, failure};
 use crate::net::conn::{Conn, ConnOrigin};
 use crate::net::listen::dial;
 use crate::net::service::{Closed, ConnCommand, ConnId, DetachedConn, Service};
@@ -15,20 +14,20 @@ use crate::proto::Decode;
 use crate::rt::clock;
 
 impl<S: Service> Front<S> {
-    /// Until nothing is queued: an act may call the service, which may queue more.
-    pub(crate) fn obey(&mut self) {
+    /// Runs commands until none is queued: a command may call the service, which may queue more.
+    pub(super) fn run_commands(&mut self) {
         loop {
             let commands = self.actions.take();
             if commands.is_empty() {
                 return;
             }
             for command in commands {
-                self.carry_out(command);
+                self.run_command(command);
             }
         }
     }
 
-    fn carry_out(&mut self, command: ConnCommand<S::Session, S::Decoder>) {
+    fn run_command(&mut self, command: ConnCommand<S::Session, S::Decoder>) {
         match command {
             ConnCommand::Send { to, bytes } => self.queue_output(to, |conn| conn.output.push_bytes(bytes)),
             ConnCommand::SendFile { to, file, range, tag } => {
@@ -48,9 +47,9 @@ impl<S: Service> Front<S> {
                         conn.connecting = true;
                         conn.output.push_bytes(first);
                         self.insert(id, conn, session);
-                        self.give_turn(id);
+                        self.schedule(id);
                     }
-                    Err(error) => self.service.closed(id, session, &why(&error), &mut self.actions),
+                    Err(error) => self.service.closed(id, session, &failure(&error), &mut self.actions),
                 }
             }
             ConnCommand::HandOver { conn, to } => {
@@ -61,43 +60,45 @@ impl<S: Service> Front<S> {
                     to(DetachedConn { socket, peer, decoder, unsent: output.into_unsent() });
                 }
             }
-            ConnCommand::Adopt { parts, session, message } => self.adopt(parts, session, message.borrow()),
+            ConnCommand::Adopt { detached, session, message } => {
+                self.adopt(detached, session, message.borrow());
+            }
         }
     }
 
     fn queue_output(&mut self, id: ConnId, push: impl FnOnce(&mut Conn<S::Decoder>)) {
         self.change(id, |conn| {
             if conn.output.is_empty() {
-                conn.note_taken(clock::now());
+                conn.record_taken(clock::now());
             }
             push(conn);
         });
     }
 
-    /// Changes a connection that is still in use; its next turn draws the conclusions.
+    /// Changes a connection that has a session; its next slice derives what follows.
     fn change(&mut self, id: ConnId, change: impl FnOnce(&mut Conn<S::Decoder>)) {
         if let Some(Entry { conn, session: Some(_) }) = self.conns.get_mut(&id) {
             change(conn);
-            self.give_turn(id);
+            self.schedule(id);
         }
     }
 
     fn adopt(
         &mut self,
-        parts: DetachedConn<S::Decoder>,
+        detached: DetachedConn<S::Decoder>,
         session: S::Session,
         message: &<S::Decoder as Decode>::Message,
     ) {
         let id = self.new_id();
-        let mut conn = Conn::new(parts.socket, parts.peer, ConnOrigin::Accepted, clock::now());
-        conn.decoder = parts.decoder;
+        let mut conn = Conn::new(detached.socket, detached.peer, ConnOrigin::Accepted, clock::now());
+        conn.decoder = detached.decoder;
         conn.backlog = true;
-        conn.output.push_bytes(parts.unsent);
+        conn.output.push_bytes(detached.unsent);
         self.insert(id, conn, session);
         let Some(Entry { conn, session: Some(session) }) = self.conns.get_mut(&id) else { return };
-        let after = self.service.message(id, session, message, &mut self.actions);
-        conn.note_message();
-        conn.follow(after);
-        self.give_turn(id);
+        let next = self.service.message(id, session, message, &mut self.actions);
+        conn.record_message();
+        conn.apply(next);
+        self.schedule(id);
     }
 }

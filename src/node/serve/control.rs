@@ -97,7 +97,7 @@ impl Service for Control {
         NextRead::Next
     }
 
-    fn farewell(&mut self, error: &FrameError) -> Option<Vec<u8>> {
+    fn malformed_reply(&mut self, error: &FrameError) -> Option<Vec<u8>> {
         Some(PeerReply::malformed(&error.to_string()).framed())
     }
 

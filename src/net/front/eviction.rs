@@ -1,28 +1,29 @@
-//! Who makes room: connections that occupy a front, counted in all, per address and in bytes.
+//! Eviction: which connection is closed when too many occupy a front.
 //!
-//! A front keeps up to four: those with an incomplete request, those that do not take their replies, those
-//! that are sent a file, and those that are idle. Invariant: they can occupy no more than the caps; the
-//! oldest goes first, so that a new, honest request is always let in.
+//! There are four groups: connections with an incomplete request, connections that do not take their replies,
+//! connections that are sent a file, and idle connections. Each group is limited in number or bytes,
+//! altogether and per address. Invariant: no group exceeds its limits; the oldest member is closed first, so
+//! that a new, honest request is always admitted.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use super::config::FrontConfig;
-use super::conn::Conn;
-use super::service::ConnId;
+use crate::net::config::FrontConfig;
+use crate::net::conn::Conn;
+use crate::net::service::ConnId;
 use crate::proto::Decode;
 use crate::types::limits;
 
-/// All connections of a front that are in the way of others.
+/// The connections of a front that may have to be closed in favour of others.
 #[derive(Debug)]
 pub(super) struct EvictionPolicy {
-    /// Those with an incomplete request, by when it began.
+    /// Connections with an incomplete request, by when it began.
     incomplete: Occupants,
-    /// Those that do not take their replies, by when they last did.
+    /// Connections that do not take their replies, by when they last took a byte.
     untaken: Occupants,
-    /// Those that are sent files, by when they last took a byte.
+    /// Connections that are sent files, by when they last took a byte.
     sent_files: Occupants,
-    /// Those that are idle, by when their last request was; only if they are limited.
+    /// Idle connections, by when their last request was; `None` if they are not limited.
     idle: Option<Occupants>,
 }
 
@@ -46,24 +47,25 @@ impl EvictionPolicy {
         }
     }
 
-    /// Takes note of what `conn` occupies after its turn; [`EvictionPolicy::victim`] of its address tells the
-    /// consequences.
-    pub(super) fn settle<D: Decode>(&mut self, id: ConnId, conn: &Conn<D>) {
+    /// Records what `conn` occupies after its slice. The caller closes each [`EvictionPolicy::victim`] then.
+    pub(super) fn observe<D: Decode>(&mut self, id: ConnId, conn: &Conn<D>) {
         let address = conn.peer.ip();
-        match conn.is_incomplete() {
-            true => self.incomplete.set(id, address, conn.decoder.waiting_bytes()),
-            false => self.incomplete.remove(id),
+        if conn.is_incomplete() {
+            self.incomplete.set(id, address, conn.decoder.waiting_bytes());
+        } else {
+            self.incomplete.remove(id);
         }
         match conn.untaken_bytes() {
             Some(bytes) => self.untaken.set(id, address, bytes),
             None => self.untaken.remove(id),
         }
-        match conn.is_sent_a_file() {
-            true => self.sent_files.set(id, address, 0),
-            false => self.sent_files.remove(id),
+        if conn.is_sent_a_file() {
+            self.sent_files.set(id, address, 0);
+        } else {
+            self.sent_files.remove(id);
         }
         if let Some(idle) = &mut self.idle {
-            // Taken out first: its place is that of its last request.
+            // Removed first: each slice makes it the youngest again.
             idle.remove(id);
             if conn.is_idle() {
                 idle.set(id, address, 0);
@@ -71,9 +73,9 @@ impl EvictionPolicy {
         }
     }
 
-    /// The other end has taken some of its replies; what is left of them is the youngest again once it is
-    /// settled.
-    pub(super) fn took(&mut self, id: ConnId) {
+    /// Records that the peer has taken bytes of its replies: with the rest the connection is the youngest
+    /// again.
+    pub(super) fn record_taken(&mut self, id: ConnId) {
         self.untaken.remove(id);
         self.sent_files.remove(id);
     }
@@ -87,7 +89,7 @@ impl EvictionPolicy {
         }
     }
 
-    /// The connection to close after something has changed for `address`; ask again until there is none.
+    /// The connection to close after a change for `address`. Call again until there is none.
     pub(super) fn victim(&self, address: IpAddr) -> Option<ConnId> {
         let idle = || self.idle.as_ref().and_then(|idle| idle.victim(address));
         let sent_a_file = || self.sent_files.victim(address);
@@ -99,7 +101,7 @@ impl EvictionPolicy {
     }
 }
 
-/// How much there may be of something.
+/// Limits of a group.
 #[derive(Debug, Clone, Copy)]
 struct Cap {
     count_max: usize,
@@ -116,10 +118,10 @@ struct Occupants {
     begun_count: u64,
 }
 
-/// Some of the occupants.
+/// The occupants of one address, or all.
 #[derive(Debug, Default)]
 struct Group {
-    /// By age: the number grows with each that begins.
+    /// By age: numbers are given in the order in which occupants begin.
     by_age: BTreeSet<(u64, ConnId)>,
     bytes: usize,
 }
@@ -132,7 +134,7 @@ struct Begun {
 }
 
 impl Group {
-    /// The one to close if there is more than `cap`.
+    /// The oldest one if the group exceeds `cap`.
     fn victim(&self, cap: Cap) -> Option<ConnId> {
         let is_full = self.by_age.len() > cap.count_max || self.bytes > cap.bytes_max;
         self.by_age.first().filter(|_| is_full).map(|(_, conn)| *conn)
@@ -151,8 +153,8 @@ impl Occupants {
         }
     }
 
-    /// `conn` occupies `bytes`, and is the youngest if it did not occupy any before. IPv4 addresses
-    /// mapped into IPv6 count as what they are.
+    /// Records that `conn` occupies `bytes`. It is the youngest if it was no occupant before. IPv4 addresses
+    /// mapped into IPv6 count as IPv4 addresses.
     fn set(&mut self, conn: ConnId, address: IpAddr, bytes: usize) {
         let address = address.to_canonical();
         let of_address = self.by_address.entry(address).or_default();
@@ -169,7 +171,7 @@ impl Occupants {
         begun.bytes = bytes;
     }
 
-    /// `conn` occupies nothing, or is gone.
+    /// Records that `conn` occupies nothing, or is closed.
     fn remove(&mut self, conn: ConnId) {
         let Some(begun) = self.known.remove(&conn) else { return };
         let key = (begun.number, conn);
@@ -184,7 +186,8 @@ impl Occupants {
         }
     }
 
-    /// The one to close because a cap is exceeded after a `set` for `address`; ask again until there is none.
+    /// The occupant to close because limits are exceeded after a `set` for `address`. Call again until there
+    /// is none.
     fn victim(&self, address: IpAddr) -> Option<ConnId> {
         let of_address = self.by_address.get(&address.to_canonical());
         of_address
@@ -206,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_goes_first_in_all_and_per_address() {
+    fn the_oldest_is_evicted_first_altogether_and_per_address() {
         let (near, far) = (address("127.0.0.1"), address("10.0.0.1"));
         let mut occupants = Occupants::new(at_most(3, 1000), at_most(2, 1000));
         occupants.set(ConnId(1), near, 0);
         occupants.set(ConnId(2), far, 0);
         occupants.set(ConnId(3), address("::ffff:10.0.0.1"), 0);
-        occupants.set(ConnId(2), far, 10); // Grows, and does not get younger by that.
+        occupants.set(ConnId(2), far, 10); // More bytes do not make it younger.
         assert_eq!(occupants.victim(far), None);
         occupants.set(ConnId(4), far, 0);
         assert_eq!(occupants.victim(far), Some(ConnId(2)), "three of one address");
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_count_too_in_all_and_per_address() {
+    fn bytes_are_limited_altogether_and_per_address() {
         let (near, far) = (address("127.0.0.1"), address("10.0.0.1"));
         let mut occupants = Occupants::new(at_most(1000, 100), at_most(1000, 60));
         occupants.set(ConnId(1), near, 50);

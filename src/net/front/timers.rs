@@ -1,7 +1,9 @@
-//! Deadlines of many things, one each: a heap in which outdated entries are passed over when they come up.
+//! Timers: one deadline for each of many keys, in a heap. Outdated heap entries are skipped when they come
+//! up.
 //!
-//! Moving a deadline to later, which happens with every byte, costs no heap operation. Invariants: each key
-//! with a deadline has an entry no later than it; at most about half of the entries are outdated.
+//! Moving a deadline to later, which happens with every byte, needs no heap operation. Invariants: each key
+//! with a deadline has an entry that is not later than the deadline; at most about half of the entries are
+//! outdated.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -13,8 +15,8 @@ const CLEAN_UP_MIN: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Timers<K> {
-    /// When to look at which key; equal instants in the order they were set (the number), so that nobody is
-    /// always first.
+    /// Instant, number and key. The number keeps equal instants in the order in which they were set, so that
+    /// no key is always first.
     heap: BinaryHeap<Reverse<(Instant, u64, K)>>,
     keys: HashMap<K, Due>,
     set_count: u64,
@@ -48,7 +50,7 @@ impl<K: Copy + Ord + Hash> Timers<K> {
         }
     }
 
-    /// Nothing is due before this. It may be earlier than the first deadline.
+    /// No key is due before this instant. It may be earlier than the first deadline.
     pub(super) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, ..))| *at)
     }
@@ -94,9 +96,9 @@ mod tests {
     use std::time::Duration;
 
     proptest! {
-        /// Against a plain map that is searched through.
+        /// The oracle is a map that is searched completely.
         #[test]
-        fn what_is_due_is_what_a_plain_search_finds(
+        fn due_keys_are_those_of_a_plain_search(
             steps in prop::collection::vec((0u8..4, 0u64..6, 0u64..50), 1..400),
         ) {
             let start = crate::rt::clock::now();
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_deadlines_come_in_the_order_they_were_set() {
+    fn equal_deadlines_are_due_in_the_order_they_were_set() {
         let (mut timers, now) = (Timers::new(), crate::rt::clock::now());
         for key in [3, 1, 2] {
             timers.set(key, Some(now));

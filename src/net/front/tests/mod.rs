@@ -1,0 +1,7 @@
+//! Tests of the front over real sockets.
+
+mod eviction;
+mod files;
+mod harness;
+mod lifecycle;
+mod requests;
