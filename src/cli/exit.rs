@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 pub use crate::proto::event::ErrorCode;
 use crate::proto::event::Event;
-use crate::store::DatasetError;
+use crate::store::{DatasetError, ShareError};
 use crate::tracker;
 
 /// How a program or a command ended.
@@ -72,6 +72,14 @@ pub fn tracker_error_code(error: &tracker::StartError) -> ErrorCode {
         tracker::StartError::AddressInUse { .. } => ErrorCode::AddressInUse,
         tracker::StartError::Listen { .. } => ErrorCode::Network,
         tracker::StartError::System(_) => ErrorCode::Other,
+    }
+}
+
+/// Why a directory cannot be used, as a word.
+pub fn share_code(error: &ShareError) -> ErrorCode {
+    match error {
+        ShareError::NoSuchDirectory { .. } => ErrorCode::Usage,
+        ShareError::InUse { .. } | ShareError::Io { .. } => ErrorCode::LocalIo,
     }
 }
 

@@ -20,7 +20,7 @@ pub struct ContentPrefix {
 }
 
 /// A digest that content must have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Checksum {
     Md5(Md5Digest),
     Content(ContentPrefix),

@@ -147,8 +147,8 @@ fn bad_requests_harm_nobody() {
     let world = World::new().tracker();
     let node = world.start(NodeSpec::new().headless().file("a", b"a"));
     assert_eq!(answer(&node, b"nonsense\n"), [""; 0]);
-    assert_eq!(answer(&node, b"{\"words\":[7]}\n"), [""; 0]);
-    let told = events::parse_all(&answer(&node, b"{\"words\":[\"frobnicate\"]}\n"));
+    assert_eq!(answer(&node, b"{\"find\":\n"), [""; 0]);
+    let told = events::parse_all(&answer(&node, b"{\"frobnicate\":7}\n"));
     assert_eq!(
         (&told[0]["code"], &told[1]["event"], &told[1]["exit_code"]),
         (&"usage".into(), &"end".into(), &2.into())
@@ -158,7 +158,7 @@ fn bad_requests_harm_nobody() {
     assert!(refused, "an endless request is cut off");
     // More who say nothing than there is room for: each is let go in time, and then others are served.
     let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(socket(&node)).expect("it listens")).collect();
-    let told = events::parse_all(&answer(&node, b"{\"words\":[\"list\"]}\n"));
+    let told = events::parse_all(&answer(&node, b"{\"list\":{}}\n"));
     assert_eq!((&told[0]["event"], &told[1]["exit_code"]), (&"file".into(), &0.into()));
     let mut first = &silent[0];
     first.set_read_timeout(Some(DEADLINE)).expect("set");
@@ -191,7 +191,7 @@ fn what_is_done_soon_waits_for_no_download() {
     let downloads = files.iter().map(|file| {
         let mut stream = UnixStream::connect(socket(&own)).expect("it listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("set");
-        stream.write_all(format!("{{\"words\":[\"download\",\"{file}\"]}}\n").as_bytes()).expect("taken");
+        stream.write_all(format!("{{\"download\":{{\"name\":\"{file}\"}}}}\n").as_bytes()).expect("taken");
         // It has begun, be it that it waits for its turn.
         assert!(stream.read(&mut [0; 100]).expect("an event") > 0);
         stream

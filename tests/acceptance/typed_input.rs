@@ -42,7 +42,7 @@ fn lines_of_any_bytes_cost_themselves_alone_and_little_memory() {
             "many words",
             [b"find".to_vec(), b" x".repeat(30_000)].concat(),
             1,
-            "`find`: `x` is one word too many",
+            "unexpected argument 'x' found; Usage: find <NAME",
         ),
         ("100,000 bad ones", b"frob\n".repeat(100_000), 100_000, "unknown command `frob`: help lists them"),
     ];
@@ -59,7 +59,7 @@ fn lines_of_any_bytes_cost_themselves_alone_and_little_memory() {
         node.process.close_stdin();
         assert_eq!(node.process.wait(DEADLINE), 2, "{what}");
         let errors = node.process.since(Stream::Stderr, mark);
-        let said = errors.iter().filter(|line| line.starts_with(error)).count();
+        let said = errors.iter().filter(|line| line.contains(error)).count();
         assert_eq!(said, count, "{what}: {:?}", errors.first());
     }
 }
@@ -130,9 +130,9 @@ fn names_that_need_quotes_are_found_by_pipe_and_as_one_command() {
     }
     for (line, error) in [
         ("find 'my notes.txt", "a quote is not closed"),
-        ("find my notes.txt", "`find`: `notes.txt` is one word too many"),
-        ("find -rf", "`find`: unknown option `-rf`: a name that begins with a dash goes after --"),
-        ("find #1", "`find`: a name or a digest is missing"),
+        ("find my notes.txt", "unexpected argument 'notes.txt' found; Usage: find <NAME"),
+        ("find -rf", "unexpected argument '-r' found; tip: to pass '-r' as a value, use '-- -r'"),
+        ("find #1", "not provided: <NAME|md5=HEX|b3=HEX>"),
     ] {
         let ran = world.run(&NodeSpec::new(), &format!("{line}\n"));
         assert_eq!(ran.code, 2, "{line}: {ran:#?}");

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use markdown::{Block, blocks, code, spans, table};
-use nearpeer::cli::args::command::VERBS;
+use nearpeer::cli::args::prompt::{Language, command_names};
 use stage::{ROOT, Stage};
 use support::content::{b3_hex, md5_hex, noise};
 use support::events;
@@ -306,10 +306,11 @@ fn each_command_answers_in_the_form_that_the_guide_gives() {
     let source = blocks(&guide).into_iter().find(|block| block.info == "text").expect("a source in `find`");
     forms.get_mut("find NAME").expect("a row").extend(source.lines);
     let mut left: BTreeSet<&str> = forms.keys().map(String::as_str).collect();
+    let names = command_names(Language::Node);
     let verbs: BTreeSet<&str> = left.iter().map(|form| form.split(' ').next().unwrap_or_default()).collect();
     assert_eq!(
         verbs,
-        VERBS.into_iter().filter(|verb| *verb != "quit").collect(),
+        names.iter().map(String::as_str).filter(|verb| *verb != "quit").collect(),
         "the commands that there are"
     );
 
@@ -392,7 +393,7 @@ fn each_flag_is_documented_and_there_is_none_that_is_not() {
     let stage = Stage::new();
     let helps = |command: &str| stage.run(&format!("target/release/{command} --help")).1.join("\n");
     let mut known = flags(&(helps("tracker") + &helps("node")));
-    for verb in nearpeer::cli::args::verbs::words() {
+    for verb in nearpeer::cli::args::node::command_names() {
         known.extend(flags(&helps(&format!("node {verb}"))));
     }
     let documented = DOCUMENTS.into_iter().flat_map(|name| flags(&written(&document(name)).join(" ")));

@@ -1,31 +1,11 @@
-//! `--http`: starts the pages of a program, and says where they are.
-//!
-//! Without the flag they are at the port that everybody knows, or at a free one where that is taken; with it,
-//! there or nowhere. What can be reached from other machines needs a token, which comes from a file: a
-//! command line is seen by everybody.
+//! The flags about pages and the interface.
 
-use std::fs::File;
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use thiserror::Error;
 
-use super::programs::address;
-use crate::cli::exit::ErrorCode;
-use crate::proto::event::{Event, Service};
-use crate::types::{Printable, limits};
-use crate::web::{WebConfig, WebError, WebServer};
-
-/// Where a tracker's pages are, if nothing else is said.
-pub const TRACKER_PAGES: SocketAddr = loopback(8025);
-/// Where a node's pages are.
-pub const NODE_PAGES: SocketAddr = loopback(8081);
-
-const fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
-}
+use super::values::address;
 
 /// The flags about pages.
 #[derive(Debug, Clone, Args)]
@@ -55,111 +35,14 @@ fn place(text: &str) -> Result<Place, &'static str> {
     }
 }
 
-/// Why there are no pages. Our side's fault.
-#[derive(Debug, Error)]
-pub enum PagesError {
-    #[error("token file {path}: {why}")]
-    TokenFile { path: String, why: String },
-    #[error(transparent)]
-    Web(#[from] WebError),
-}
-
-impl From<&PagesError> for ErrorCode {
-    fn from(error: &PagesError) -> ErrorCode {
-        match error {
-            PagesError::TokenFile { .. } => ErrorCode::Config,
-            PagesError::Web(WebError::TokenNeeded { .. } | WebError::BadToken) => ErrorCode::Usage,
-            PagesError::Web(WebError::AddressInUse { .. }) => ErrorCode::AddressInUse,
-            PagesError::Web(WebError::Listen { .. }) => ErrorCode::Network,
-            PagesError::Web(WebError::System(_)) => ErrorCode::Other,
-        }
-    }
-}
-
-/// Starts the pages by `serve`, at `usual` if no place is asked for. `None`: they are off.
-///
-/// # Errors
-/// [`PagesError`]; a usual place that is taken is none.
-pub fn start(
-    flags: &HttpArgs,
-    usual: SocketAddr,
-    serve: impl Fn(&WebConfig) -> Result<WebServer, WebError>,
-) -> Result<Option<WebServer>, PagesError> {
-    let at = |listen| -> Result<WebConfig, PagesError> {
-        Ok(WebConfig { token: token(flags)?, hosts: flags.http_host.clone(), ..WebConfig::on(listen) })
-    };
-    match flags.http {
-        Some(Place::Off) => Ok(None),
-        Some(Place::At(addr)) => Ok(Some(serve(&at(addr)?)?)),
-        None => match serve(&at(usual)?) {
-            Err(WebError::AddressInUse { .. }) => Ok(Some(serve(&at(SocketAddr::new(usual.ip(), 0))?)?)),
-            served => Ok(Some(served?)),
-        },
-    }
-}
-
-fn token(flags: &HttpArgs) -> Result<Option<String>, PagesError> {
-    let Some(path) = &flags.http_token_file else { return Ok(None) };
-    let mut text = String::new();
-    let read =
-        File::open(path).and_then(|file| file.take(limits::TOKEN_FILE_MAX_BYTES).read_to_string(&mut text));
-    let path = Printable(&path.to_string_lossy()).to_string();
-    match read {
-        Ok(_) => Ok(Some(text.trim().to_owned())),
-        Err(error) => Err(PagesError::TokenFile { path, why: error.to_string() }),
-    }
-}
-
-/// Says where the pages are.
-pub fn said(server: &WebServer) -> Event {
-    Event::Listening { service: Service::Pages, addr: server.addr() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracker::{Tracker, TrackerConfig};
-    use crate::web::serve_tracker;
-
-    fn flags(http: Option<Place>, http_token_file: Option<PathBuf>) -> HttpArgs {
-        HttpArgs { http, http_token_file, http_host: vec![] }
-    }
 
     #[test]
     fn a_place_is_an_address_or_off() {
         assert_eq!(place("off"), Ok(Place::Off));
-        assert_eq!(place("127.0.0.1:1"), Ok(Place::At(loopback(1))));
+        assert_eq!(place("127.0.0.1:1"), Ok(Place::At(SocketAddr::from(([127, 0, 0, 1], 1)))));
         assert!(place("nowhere").is_err() && place("8080").is_err());
-    }
-
-    #[test]
-    fn a_usual_place_that_is_taken_is_no_error_and_one_that_was_asked_for_is() {
-        let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
-        let serve = |config: &WebConfig| serve_tracker(tracker.view(), config);
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let usual = taken.local_addr().expect("bound");
-        let server = start(&flags(None, None), usual, serve).expect("another port").expect("not off");
-        assert_ne!(server.addr().port(), usual.port());
-        let refused = start(&flags(Some(Place::At(usual)), None), usual, serve).map(drop).expect_err("taken");
-        assert_eq!(ErrorCode::from(&refused), ErrorCode::AddressInUse);
-        assert!(start(&flags(Some(Place::Off), None), usual, serve).expect("off").is_none());
-    }
-
-    #[test]
-    fn beyond_loopback_a_token_is_needed() {
-        let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
-        let serve = |config: &WebConfig| serve_tracker(tracker.view(), config);
-        let everywhere = Some(Place::At(SocketAddr::from(([0, 0, 0, 0], 0))));
-        let refused = |file| {
-            let refused = start(&flags(everywhere, file), NODE_PAGES, serve).map(drop).expect_err("refused");
-            ErrorCode::from(&refused)
-        };
-        assert_eq!(refused(None), ErrorCode::Usage);
-        assert_eq!(refused(Some("/no/such".into())), ErrorCode::Config);
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), "short\n").expect("written");
-        assert_eq!(refused(Some(file.path().into())), ErrorCode::Usage);
-        std::fs::write(file.path(), "0123456789abcdef0123456789abcdef\n").expect("written");
-        assert!(start(&flags(everywhere, Some(file.path().into())), NODE_PAGES, serve).is_ok());
     }
 }

@@ -6,8 +6,8 @@
 //! `sup-port`, `dir` (weak and strong peers). Pure. Their keys say nothing else here, so they are known
 //! without a flag that says which shape is read.
 
-use super::Program;
 use super::file::Entry;
+use super::program::Program;
 
 /// Prefixes of keys that those systems have and that mean nothing here.
 const UNUSED: [&str; 20] = [

@@ -8,8 +8,9 @@ use clap::builder::{OsStringValueParser, Resettable};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::error::ConfigError;
 use super::file::Entry;
-use super::{ConfigError, Program};
+use super::program::Program;
 use crate::types::Printable;
 
 /// Flags that only a command line has.
@@ -99,10 +100,7 @@ impl std::fmt::Display for ValueOrigin {
 pub(super) fn relaxed(command: &Command) -> Command {
     let relax = |arg: Arg| {
         let arg = arg.required(false).default_value(Resettable::Reset);
-        match arg.get_action().takes_values() {
-            true => arg.value_parser(OsStringValueParser::new()),
-            false => arg,
-        }
+        if arg.get_action().takes_values() { arg.value_parser(OsStringValueParser::new()) } else { arg }
     };
     let command = command.clone().mut_args(relax);
     command.mut_subcommands(move |verb| verb.mut_args(relax))
@@ -218,8 +216,14 @@ impl<'a> Line<'a> {
                 merged.settings.push(setting);
             }
         }
+        let is_last = |arg: &&Arg| arg.is_last_set();
         let positionals = match self.verb {
-            Some(_) => self.typed_positionals(),
+            // Behind the `--` stands what has to stand there.
+            Some(_) if self.command.get_positionals().any(|arg| is_last(&arg)) => {
+                merged.arguments.extend(self.typed_positionals(|arg| !is_last(arg)));
+                self.typed_positionals(is_last)
+            }
+            Some(_) => self.typed_positionals(|_| true),
             None => self.merged_positionals(&untyped, file_wins, &mut merged.settings)?,
         };
         merged.arguments.push("--".into());
@@ -227,8 +231,14 @@ impl<'a> Line<'a> {
         Ok(merged)
     }
 
-    fn typed_positionals(&self) -> Vec<OsString> {
-        let all = self.command.get_positionals().map(|arg| arg.get_id().as_str());
+    /// The long names of the typed flags.
+    pub(super) fn typed_flags(&self) -> Vec<String> {
+        let typed = self.command.get_arguments().filter(|arg| self.is_typed(arg.get_id().as_str()));
+        typed.filter_map(Arg::get_long).map(str::to_owned).collect()
+    }
+
+    fn typed_positionals(&self, is_wanted: impl Fn(&&Arg) -> bool) -> Vec<OsString> {
+        let all = self.command.get_positionals().filter(is_wanted).map(|arg| arg.get_id().as_str());
         let typed =
             all.filter(|id| self.is_typed(id)).filter_map(|id| self.given.try_get_raw(id).ok().flatten());
         typed.flatten().map(OsStr::to_owned).collect()
@@ -251,7 +261,8 @@ impl<'a> Line<'a> {
         let rank = |origin: &ValueOrigin| origin.rank(file_wins);
         let derived = derived_port(settings, rank);
         let known_port = [untyped("port"), derived.clone()].into_iter().flatten().next();
-        let mut typed: Vec<Option<OsString>> = self.typed_positionals().into_iter().map(Some).collect();
+        let mut typed: Vec<Option<OsString>> =
+            self.typed_positionals(|_| true).into_iter().map(Some).collect();
         if let ([_, Some(second)], Some(_)) = (&typed[..], known_port) {
             // IP and DIR, as the port is known, or IP and PORT, where DIR is.
             let is_number = second.to_str().is_some_and(|word| word.parse::<u16>().is_ok());

@@ -15,7 +15,7 @@ const SHOWN_MAX_BYTES: usize = 120;
 
 /// `error` with what was typed escaped. `typed` are the words, the program's name first: where one of them
 /// had to be text and is none, it is named.
-pub(super) fn inert(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
+pub(crate) fn inert(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
     if error.kind() == ErrorKind::InvalidUtf8
         && let Some(word) = typed.iter().skip(1).find(|word| word.to_str().is_none())
     {
@@ -57,12 +57,12 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use super::*;
-    use crate::cli::args::verbs;
+    use crate::cli::args::node::node_command;
 
     fn check(words: &[&[u8]], expected: &str) {
         let typed: Vec<_> =
             [&b"node"[..]].iter().chain(words).map(|w| OsString::from_vec(w.to_vec())).collect();
-        let error = verbs::node_command().try_get_matches_from(&typed).expect_err("no command line");
+        let error = node_command().try_get_matches_from(&typed).expect_err("no command line");
         let text = inert(error, &typed).render().ansi().to_string();
         // Without the styles of clap.
         let plain = text.replace("\u{1b}[0m", "");

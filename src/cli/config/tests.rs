@@ -3,11 +3,15 @@
 
 use std::fs;
 
-use clap::{CommandFactory, FromArgMatches};
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{Command, CommandFactory, FromArgMatches};
 
 use super::*;
-use crate::cli::args::programs::{NodeArgs, NodeRun, TrackerArgs};
-use crate::cli::args::verbs::{self, Verb};
+use crate::cli::args::command;
+use crate::cli::args::node::{NodeArgs, NodeRun, node_command, of_line};
+use crate::cli::args::tracker::TrackerArgs;
 
 /// A file, what stands in the environment, what is typed.
 struct Case {
@@ -31,34 +35,30 @@ impl Case {
     }
 
     /// `@` stands for the directory of the file.
-    fn read(&self, program: Program, command: &Command, line: &str) -> Result<ArgMatches, Refusal> {
+    fn read(&self, program: Program, command: &Command, line: &str) -> Result<CommandLine, Refusal> {
         let line = line.replace('@', &self.dir.path().display().to_string());
         let words = line.split_whitespace().map(OsString::from);
         let environment = |name: &str| {
             let found = self.environment.iter().find(|(known, _)| *known == name)?;
             Some(OsString::from(found.1.replace('@', &self.dir.path().display().to_string())))
         };
-        matches(program, command, words, &environment)
+        read(program, command, words, &environment)
     }
 
     fn node(&self, line: &str) -> Result<NodeRun, Refusal> {
-        let matches = self.read(Program::Node, &verbs::node_command(), line)?;
-        Ok(match matches.subcommand() {
-            Some(_) => NodeRun::Command(Verb::from_arg_matches(&matches)?),
-            None => NodeRun::Share(NodeArgs::from_arg_matches(&matches)?),
-        })
+        of_line(&self.read(Program::Node, &node_command(), line)?)
     }
 
     fn share(&self, line: &str) -> NodeArgs {
         match self.node(line) {
-            Ok(NodeRun::Share(args)) => args,
+            Ok(NodeRun::Share(args)) => *args,
             other => panic!("{line}: {other:?}"),
         }
     }
 
     fn tracker(&self, line: &str) -> TrackerArgs {
         let matches = self.read(Program::Tracker, &TrackerArgs::command(), line).expect(line);
-        TrackerArgs::from_arg_matches(&matches).expect(line)
+        TrackerArgs::from_arg_matches(&matches.matches).expect(line)
     }
 
     fn refusal(&self, line: &str) -> String {
@@ -282,20 +282,46 @@ fn a_flag_that_may_come_several_times_keeps_all_of_its_values() {
 fn commands_take_from_the_same_file_what_is_theirs() {
     let case =
         Case::new().file("n.toml", "tracker = '127.0.0.1:7'\nheadless = true\ndir = '/srv/a'\njson = true\n");
-    let Ok(NodeRun::Command(verb)) = case.node("node find a.bin -c @/n.toml --timeout 5s") else {
+    let Ok(NodeRun::OneShot(found)) = case.node("node find a.bin -c @/n.toml --timeout 5s") else {
         panic!("a command");
     };
-    let errand = verb.errand(false).expect("sound").expect("it asks");
-    assert_eq!((errand.ask.tracker.port(), errand.ask.json, errand.ask.dir), (7, true, None));
-    let Ok(NodeRun::Command(Verb::Completions(_))) = case.node("node completions bash") else {
-        panic!("completions")
-    };
+    assert_eq!((found.ask.tracker.port(), found.ask.json, &found.ask.dir), (7, true, &None));
+    assert_eq!(found.guest_flags, [""; 0], "it is not typed");
+    let Ok(NodeRun::Completions(_)) = case.node("node completions bash") else { panic!("completions") };
     let Err(Refusal::Clap(error)) = case.node("node download -c @/n.toml") else { panic!("no name") };
     assert!(error.to_string().contains("<NAME>"), "{error}");
-    let Ok(NodeRun::Command(Verb::Download(args))) = case.node("node download -c @/n.toml -- -rf") else {
+    let Ok(NodeRun::OneShot(found)) = case.node("node download -c @/n.toml -- -rf") else {
         panic!("a download");
     };
+    let command::Command::Download(args) = found.command else { panic!("a download") };
     assert_eq!(args.name.as_str(), "-rf");
+}
+
+#[test]
+fn typed_flags_that_only_a_guest_uses_are_known() {
+    let Ok(NodeRun::OneShot(found)) =
+        Case::new().node("node find --as [::1]:5 --load-weight=3 --json -- --tracker")
+    else {
+        panic!("a command");
+    };
+    assert_eq!(found.guest_flags, ["as", "load-weight"]);
+}
+
+#[test]
+fn a_query_is_read_as_at_the_prompt() {
+    use crate::cli::args::prompt::{Grammar, Language, PromptCommand};
+    let mut grammar = Grammar::new(Language::Node);
+    for line in
+        ["find a", "find b3=af1349b9f5f9a1a6", "find -- md5=x", "find -- -rf", "sources -- --", "stats"]
+    {
+        let Ok(NodeRun::OneShot(found)) = Case::new().node(&format!("node {line}")) else {
+            panic!("{line}");
+        };
+        assert_eq!(Ok(Some(PromptCommand::Swarm(found.command))), grammar.parse(line), "{line}");
+    }
+    for line in ["find ../x", "find md5=12"] {
+        assert!(Case::new().node(&format!("node {line}")).is_err() && grammar.parse(line).is_err(), "{line}");
+    }
 }
 
 proptest::proptest! {

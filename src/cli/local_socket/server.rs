@@ -18,17 +18,18 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::{DIRECTORY, Request, is_ours, socket_in};
-use crate::cli::args::command::{self, Command, ParseError};
+use super::socket::{DIRECTORY, is_same_user, socket_in};
+use crate::cli::args::command::Command;
+use crate::cli::args::prompt::PromptCommand;
 use crate::cli::exit::{ErrorCode, Exit};
 use crate::cli::output::sink::Sink;
-use crate::cli::program::node::LAST_WORDS;
+use crate::cli::program::lifecycle::LAST_WORDS;
 use crate::cli::run::session::{Next, Session};
 use crate::cli::signals::Signals;
 use crate::node::Node;
 use crate::proto::event::Event;
 use crate::rt::{Stop, Threads, clock};
-use crate::types::{Millis, limits};
+use crate::types::{Millis, Printable, limits};
 
 /// What cannot be accepted now is tried again after this time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -43,7 +44,7 @@ pub struct Server {
 
 /// What a worker is given.
 struct Task {
-    command: Result<Option<Command>, ParseError>,
+    command: Result<Command, String>,
     stream: UnixStream,
     cancel: Stop,
     /// Triggered when it is done.
@@ -102,9 +103,9 @@ impl Server {
             workers("local", limits::HANDOFF_AT_ONCE)?,
         );
         let leaving = signals.leaving().clone();
-        let mut door =
+        let mut socket_server =
             SocketServer { listener, downloads, others, leaving, reading: Vec::new(), running: Vec::new() };
-        threads.spawn_fallible("local", move || door.serve())?;
+        threads.spawn_fallible("local", move || socket_server.serve())?;
         Ok(server)
     }
 }
@@ -202,7 +203,7 @@ impl SocketServer {
         for mut one in std::mem::take(&mut self.reading) {
             match readable.next() {
                 Some(true) => match one.read() {
-                    Ok(Some(request)) => self.hand_on(one.stream, &request),
+                    Ok(Some(command)) => self.dispatch(one.stream, command),
                     Ok(None) => self.reading.push(one),
                     // Who is no client is not told why.
                     Err(_) => {}
@@ -213,16 +214,15 @@ impl SocketServer {
         }
     }
 
-    fn hand_on(&mut self, stream: UnixStream, request: &Request) {
+    fn dispatch(&mut self, stream: UnixStream, command: Result<Command, String>) {
         let parts = || -> io::Result<(UnixStream, Stop, Stop)> {
             stream.set_nonblocking(false)?;
             stream.set_write_timeout(Some(limits::ms(limits::HANDOFF_STALL_MS)))?;
             Ok((stream.try_clone()?, self.leaving.child()?, Stop::new()?))
         };
         let Ok((kept, cancel, finished)) = parts() else { return };
-        let command = command::parse_words(&request.words);
         let give = match command {
-            Ok(Some(Command::Download(_))) => &self.downloads,
+            Ok(Command::Download(_)) => &self.downloads,
             _ => &self.others,
         };
         let task = Task { command, stream, cancel: cancel.clone(), finished: finished.clone() };
@@ -247,7 +247,7 @@ impl SocketServer {
                     return;
                 }
             };
-            if is_ours(&stream) && stream.set_nonblocking(true).is_ok() {
+            if is_same_user(&stream) && stream.set_nonblocking(true).is_ok() {
                 let deadline = clock::now() + limits::ms(limits::HANDOFF_REQUEST_MS);
                 self.reading.push(Reading { stream, line: Vec::new(), deadline });
             }
@@ -256,8 +256,11 @@ impl SocketServer {
 }
 
 impl Reading {
-    /// The request, once it is there.
-    fn read(&mut self) -> io::Result<Option<Request>> {
+    /// The request, once the whole line has come. JSON that is no command is answered with an error.
+    ///
+    /// # Errors
+    /// A line that is no JSON or too long, or a connection that has ended: the client gets no answer.
+    fn read(&mut self) -> io::Result<Option<Result<Command, String>>> {
         let mut bytes = [0; 4096];
         match self.stream.read(&mut bytes) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -266,7 +269,12 @@ impl Reading {
             Err(error) => return Err(error),
         }
         match self.line.iter().position(|byte| *byte == b'\n') {
-            Some(end) => Ok(Some(serde_json::from_slice(&self.line[..end])?)),
+            Some(end) => match serde_json::from_slice(&self.line[..end]) {
+                Err(error) if !error.is_data() => Err(error.into()),
+                command => Ok(Some(command.map_err(|error| {
+                    format!("the request is no command: {}", Printable(&error.to_string()))
+                }))),
+            },
             None if self.line.len() > limits::LINE_MAX_BYTES => Err(io::ErrorKind::InvalidData.into()),
             None => Ok(None),
         }
@@ -280,15 +288,14 @@ fn run_tasks(node: &Node, signals: &Signals, load_weight: Millis, tasks: &Receiv
             recv(signals.leaving().receiver()) -> _ => return,
         };
         let Ok(Task { command, stream, cancel, finished }) = task else { return };
-        let sink = Sink::json(Box::new(stream), true);
-        let mut session = Session::of_client(node, sink, signals, load_weight);
+        let mut sink = Sink::json(Box::new(stream), true);
+        let mut session = Session::of_client(node, &mut sink, signals, load_weight);
         let next = match command {
-            Ok(Some(command)) => session.run(command, &cancel),
-            Ok(None) => Next::Continue(Exit::Success),
-            Err(error) => session.refuse(&error.to_string()),
+            Ok(command) => session.run(PromptCommand::Swarm(command), &cancel),
+            Err(why) => session.refuse(&why),
         };
         if let Next::Continue(exit) = next {
-            tell_end(&mut session.into_sink(), None, exit);
+            tell_end(&mut sink, None, exit);
         }
         finished.trigger();
     }

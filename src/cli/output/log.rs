@@ -11,26 +11,14 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use clap::Args;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use thiserror::Error;
 
 use super::stdio::say;
-use crate::cli::args::programs::size;
+use crate::cli::args::log::LogArgs;
 use crate::proto::event::{DownloadEvent, Event, Record};
 use crate::rt::{EventBroadcast, EventSubscriber, Threads, clock};
 use crate::types::{Printable, limits};
-
-/// The flags about the log.
-#[derive(Debug, Clone, Args)]
-pub struct LogArgs {
-    /// Append what happens to this file, as lines of JSON
-    #[arg(long, value_name = "FILE")]
-    pub log: Option<PathBuf>,
-    /// The log begins anew at this size; the one before is kept as FILE.1
-    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = size)]
-    pub log_max: u64,
-}
 
 /// Why there is no log. Our side's fault.
 #[derive(Debug, Error)]

@@ -178,6 +178,8 @@ pub fn quoted_word(name: &FileName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::command::{Command, QueryArg};
+    use crate::cli::args::prompt::{Grammar, Language, PromptCommand};
     use crate::proto::event::{ErrorCode, JobSource, JobState, NodeState, VerifyState};
     use crate::types::{ContentKey, LatencyOrigin, Liveness, Md5Digest};
 
@@ -371,8 +373,9 @@ mod tests {
         fn a_quoted_name_is_read_back(text in "[ -~]{1,20}") {
             if let Ok(name) = FileName::new(&text) {
                 let line = format!("find {}", quoted(&name));
-                let expected = crate::cli::args::command::Command::Find(crate::types::Query::Name(name));
-                proptest::prop_assert_eq!(crate::cli::args::command::parse(&line), Ok(Some(expected)));
+                let query = QueryArg(crate::types::Query::Name(name));
+                let expected = PromptCommand::Swarm(Command::Find(query));
+                proptest::prop_assert_eq!(Grammar::new(Language::Node).parse(&line), Ok(Some(expected)));
             }
         }
     }

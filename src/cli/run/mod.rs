@@ -1,5 +1,6 @@
-//! Runs commands: for a session at a prompt or a pipe, or one command without a node.
+//! What runs commands: a session of a node, or one command of a command line.
 
+pub mod context;
 pub mod one_shot;
 pub mod session;
 pub mod temporary;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 
-use crate::cli::args::command::{self, Command, Deed, Listed, ParseError};
-use crate::cli::args::verbs;
+use crate::cli::args::command::{Command, Listed, ReplicateArgs};
+use crate::cli::args::prompt::{CommandWords, Grammar, Language, PromptCommand};
 use crate::cli::exit::{ErrorCode, Exit};
 use crate::cli::output::render;
 use crate::cli::output::sink::Sink;
@@ -38,56 +38,15 @@ pub enum Next {
     Unwritable(Exit),
 }
 
-/// Whose words are understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
-    Node,
-    /// Those of a tracker's prompt, which asks as a guest.
-    Tracker,
-}
-
-impl Language {
-    fn parse(self, line: &str) -> Result<Option<Command>, ParseError> {
-        match self {
-            Language::Node => command::parse(line),
-            Language::Tracker => command::parse_tracker(line),
-        }
-    }
-
-    fn help(self) -> &'static str {
-        match self {
-            Language::Node => command::HELP,
-            Language::Tracker => command::TRACKER_HELP,
-        }
-    }
-
-    /// Every word that begins a command.
-    pub fn verbs(self) -> &'static [&'static str] {
-        match self {
-            Language::Node => &command::VERBS,
-            Language::Tracker => &command::TRACKER_VERBS,
-        }
-    }
-}
-
-/// What clap says of a command, else its line in the one page of help.
-fn help_on(verb: &str) -> String {
-    let line = || {
-        let mut lines = command::HELP.lines().filter(|line| line.split([' ', ',']).any(|word| word == verb));
-        lines.next().unwrap_or(command::HELP).to_owned()
-    };
-    verbs::help(verb).unwrap_or_else(line)
-}
-
 /// A node and where its results go.
 #[derive(Debug)]
 pub struct Session<'a> {
     node: &'a Node,
-    sink: Sink,
+    sink: &'a mut Sink,
     signals: &'a Signals,
     load_weight: Millis,
-    patience: Patience,
-    language: Language,
+    time_limit: TimeLimit,
+    grammar: Grammar,
     /// It shares nothing: there are figures of others alone.
     is_guest: bool,
     /// The tracker at whose prompt this is.
@@ -98,16 +57,16 @@ pub struct Session<'a> {
 
 /// How long commands may take.
 #[derive(Debug, Clone, Default)]
-pub struct Patience {
+pub struct TimeLimit {
     /// As it was given.
     pub time: Option<Duration>,
     /// It is over: what is cancelled now is cancelled for that.
     pub is_over: Arc<AtomicBool>,
 }
 
-impl Patience {
+impl TimeLimit {
     /// What to say of a command that was cancelled because its time is over.
-    pub fn verdict(&self) -> Option<String> {
+    pub fn message(&self) -> Option<String> {
         let time = self.time.filter(|_| self.is_over.load(Ordering::Relaxed))?;
         Some(format!("not done in {}, the time of --timeout", humantime::format_duration(time)))
     }
@@ -157,55 +116,58 @@ fn download_text(error: &DownloadError) -> String {
 }
 
 impl<'a> Session<'a> {
-    /// `load_weight` is what the node ranks with.
-    pub fn new(node: &'a Node, sink: Sink, signals: &'a Signals, load_weight: Millis) -> Session<'a> {
-        let patience = Patience::default();
-        let (language, is_guest) = (Language::Node, false);
-        let (tracker, leaving_cancels) = (None, true);
-        Session { node, sink, signals, load_weight, patience, language, is_guest, tracker, leaving_cancels }
+    /// A session of a prompt or a pipe. `load_weight` is what the node ranks with.
+    pub fn new(node: &'a Node, sink: &'a mut Sink, signals: &'a Signals, load_weight: Millis) -> Session<'a> {
+        let (time_limit, grammar) = (TimeLimit::default(), Grammar::new(Language::Node));
+        let (is_guest, tracker, leaving_cancels) = (false, None, true);
+        Session { node, sink, signals, load_weight, time_limit, grammar, is_guest, tracker, leaving_cancels }
     }
 
-    /// The same for one who asks from elsewhere: whoever stops the node does not mean that.
-    pub fn of_client(node: &'a Node, sink: Sink, signals: &'a Signals, load_weight: Millis) -> Session<'a> {
+    /// A session for a client of the local socket. A user who stops the node does not cancel its command.
+    pub fn of_client(
+        node: &'a Node,
+        sink: &'a mut Sink,
+        signals: &'a Signals,
+        load_weight: Millis,
+    ) -> Session<'a> {
         Session { leaving_cancels: false, ..Session::new(node, sink, signals, load_weight) }
     }
 
-    /// The same for a guest, which understands `language`.
+    /// A session of a guest, whose lines are in `language`.
     pub fn of_guest(
         node: &'a Node,
-        sink: Sink,
+        sink: &'a mut Sink,
         signals: &'a Signals,
         load_weight: Millis,
         language: Language,
     ) -> Session<'a> {
-        Session { language, is_guest: true, ..Session::new(node, sink, signals, load_weight) }
+        let grammar = Grammar::new(language);
+        Session { grammar, is_guest: true, ..Session::new(node, sink, signals, load_weight) }
     }
 
-    pub fn language(&self) -> Language {
-        self.language
+    /// What may be typed, for completion.
+    pub fn words(&self) -> Vec<CommandWords> {
+        self.grammar.words()
     }
 
-    /// Has `stats` show a tracker's own figures too.
+    /// Makes `stats` show a tracker's own counters too.
     pub fn set_tracker(&mut self, tracker: View) {
         self.tracker = Some(tracker);
     }
 
-    /// Commands are cancelled, by whoever counts the time, when it is over.
-    pub fn set_patience(&mut self, patience: Patience) {
-        self.patience = patience;
+    /// Names this limit as the reason of a command that was cancelled when its time was over.
+    pub fn set_time_limit(&mut self, time_limit: TimeLimit) {
+        self.time_limit = time_limit;
     }
 
-    pub fn into_sink(self) -> Sink {
-        self.sink
-    }
-
+    /// The node that runs the commands.
     pub fn node(&self) -> &'a Node {
         self.node
     }
 
     /// Runs one line until it ends or `cancel` is triggered.
     pub fn run_line(&mut self, line: &str, cancel: &Stop) -> Next {
-        match self.language.parse(line) {
+        match self.grammar.parse(line) {
             Ok(Some(command)) => self.run(command, cancel),
             Ok(None) => Next::Continue(Exit::Success),
             Err(error) => self.refuse(&error.to_string()),
@@ -227,8 +189,8 @@ impl<'a> Session<'a> {
     }
 
     /// Runs one command until it ends or `cancel` is triggered.
-    pub fn run(&mut self, command: Command, cancel: &Stop) -> Next {
-        if command == Command::Exit {
+    pub fn run(&mut self, command: PromptCommand, cancel: &Stop) -> Next {
+        if command == PromptCommand::Exit {
             return Next::Leave;
         }
         let ended = match self.result(command, cancel) {
@@ -246,59 +208,73 @@ impl<'a> Session<'a> {
         next(ended)
     }
 
-    fn result(&mut self, command: Command, cancel: &Stop) -> Result<Exit, Failed> {
+    fn result(&mut self, command: PromptCommand, cancel: &Stop) -> Result<Exit, Failed> {
         match command {
-            Command::UpdateList => {
-                let scan = self.node.update_list(cancel)?;
-                self.sink.tell([events::updated(&scan)])?;
-            }
-            Command::Find(query) => {
-                let report = self.node.find(&query, cancel)?;
-                self.sink.tell(events::found(&query, &report))?;
-                return Ok(exit_of(&report));
-            }
-            Command::Sources(query) => {
-                let report = self.node.find(&query, cancel)?;
-                let mut explained = events::explained(&report, self.load_weight);
-                if report.groups.is_empty() {
-                    explained.extend(events::found(&query, &FindReport::default()));
-                }
-                self.sink.tell(explained)?;
-                return Ok(exit_of(&report));
-            }
-            Command::Download(request) => self.download(&request, cancel)?,
-            Command::GetLoad(addr) => {
-                let load = self.node.load_of(addr, cancel)?;
-                self.sink.tell([Event::Load { addr, load }])?;
-            }
-            Command::List(Listed::Own(kind)) => {
-                let files = self.node.files();
-                let listed = files.iter().filter(|file| kind.is_none_or(|kind| kind == file.kind));
-                self.sink.tell(listed.map(events::file))?;
-            }
-            Command::List(Listed::Swarm) => self.list_swarm(cancel)?,
-            Command::Nodes => self.sink.tell(self.node.nodes(cancel)?.iter().map(Event::node))?,
-            Command::Stats => self.stats(cancel)?,
-            Command::Replicate { query, copies } => return self.replicate(&query, copies, cancel),
-            Command::Background(request) => {
-                let id = self.node.start_download(request).map_err(Failed::Job)?;
+            PromptCommand::Swarm(command) => return self.swarm_result(command, cancel),
+            PromptCommand::Background(download) => {
+                let id = self.node.start_download(download.request()).map_err(Failed::Job)?;
                 self.tell_job(id)?;
             }
-            Command::Jobs => self.sink.tell(self.node.jobs().iter().map(events::job))?,
-            Command::Job(deed, id) => {
-                self.do_to_job(deed, id).map_err(Failed::Job)?;
-                self.tell_job(id)?;
+            PromptCommand::Jobs => self.sink.tell(self.node.jobs().iter().map(events::job))?,
+            PromptCommand::Cancel(job) => self.stop_job(job.id, Node::cancel)?,
+            PromptCommand::Pause(job) => self.stop_job(job.id, Node::pause)?,
+            PromptCommand::Resume(job) => {
+                self.node.resume(job.id).map_err(Failed::Job)?;
+                self.tell_job(job.id)?;
             }
-            Command::Limit(limit) => {
-                if let Some(rate) = limit {
-                    self.node.set_max_upload(rate);
+            PromptCommand::Limit(args) => {
+                if let Some(limit) = args.limit {
+                    self.node.set_max_upload(limit.bytes_per_s());
                 }
                 let max_upload_bytes_per_s = self.node.max_upload();
                 self.sink.tell([Event::Limit { max_upload_bytes_per_s }])?;
             }
-            Command::Help => self.sink.tell([Event::Help { text: self.language.help().to_owned() }])?,
-            Command::HelpOn(verb) => self.sink.tell([Event::Help { text: help_on(verb) }])?,
-            Command::Exit => {}
+            PromptCommand::Help(_) => self.sink.tell([Event::Help { text: self.grammar.help() }])?,
+            PromptCommand::HelpText(text) => self.sink.tell([Event::Help { text }])?,
+            PromptCommand::Exit => {}
+        }
+        Ok(Exit::Success)
+    }
+
+    fn swarm_result(&mut self, command: Command, cancel: &Stop) -> Result<Exit, Failed> {
+        match command {
+            Command::Updatelist => {
+                let scan = self.node.update_list(cancel)?;
+                self.sink.tell([events::updated(&scan)])?;
+            }
+            Command::Find(query) => {
+                let report = self.node.find(&query.0, cancel)?;
+                self.sink.tell(events::found(&query.0, &report))?;
+                return Ok(exit_of(&report));
+            }
+            Command::Sources(query) => {
+                let report = self.node.find(&query.0, cancel)?;
+                let mut explained = events::explained(&report, self.load_weight);
+                if report.groups.is_empty() {
+                    explained.extend(events::found(&query.0, &FindReport::default()));
+                }
+                self.sink.tell(explained)?;
+                return Ok(exit_of(&report));
+            }
+            Command::Download(download) => self.download(&download.request(), cancel)?,
+            Command::Getload(args) => {
+                let addr = args.addr();
+                let load = self.node.load_of(addr, cancel)?;
+                self.sink.tell([Event::Load { addr, load }])?;
+            }
+            Command::List(list) => match list.listed() {
+                Listed::Own(kind) => {
+                    let files = self.node.files();
+                    let listed = files.iter().filter(|file| kind.is_none_or(|kind| kind == file.kind));
+                    self.sink.tell(listed.map(events::file))?;
+                }
+                Listed::Swarm => self.list_swarm(cancel)?,
+            },
+            Command::Nodes => self.sink.tell(self.node.nodes(cancel)?.iter().map(Event::node))?,
+            Command::Stats => self.stats(cancel)?,
+            Command::Replicate(ReplicateArgs { query, copies }) => {
+                return self.replicate(&query.0, copies, cancel);
+            }
         }
         Ok(Exit::Success)
     }
@@ -321,23 +297,23 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Does it, and waits a moment until it shows: the download has to stop first.
-    fn do_to_job(&self, deed: Deed, id: JobId) -> Result<(), JobError> {
+    /// Cancels or pauses a job by `stop`, waits a moment until the download has stopped, and shows the job.
+    fn stop_job(
+        &mut self,
+        id: JobId,
+        stop: impl FnOnce(&Node, JobId) -> Result<(), JobError>,
+    ) -> Result<(), Failed> {
         let (news, changed) = bounded(1);
         let _watching = self.node.watch(move |told| {
             if let (true, What::State(_)) = (told.id == id, told.what) {
                 let _is_known_already = news.try_send(());
             }
         });
-        match deed {
-            Deed::Cancel => self.node.cancel(id)?,
-            Deed::Pause => self.node.pause(id)?,
-            Deed::Resume => return self.node.resume(id),
-        }
+        stop(self.node, id).map_err(Failed::Job)?;
         let runs = || self.node.jobs().iter().any(|job| job.id == id && job.state == JobState::Running);
         let deadline = clock::now() + JOB_STOPS;
         while runs() && changed.recv_deadline(deadline).is_ok() {}
-        Ok(())
+        Ok(self.tell_job(id)?)
     }
 
     fn tell_job(&mut self, id: JobId) -> Result<(), WriteEnd> {
@@ -346,7 +322,7 @@ impl<'a> Session<'a> {
     }
 
     fn download(&mut self, request: &DownloadRequest, cancel: &Stop) -> Result<(), Failed> {
-        let (mut pacing, sink) = (self.sink.pacing(), &mut self.sink);
+        let (mut pacing, sink) = (self.sink.pacing(), &mut *self.sink);
         let mut unwritable = None;
         // Ends the download alone where nobody reads of it any more.
         let own_cancel = cancel.child().map_err(|error| CommandError::System(error.to_string()))?;
@@ -358,7 +334,7 @@ impl<'a> Session<'a> {
             }
         });
         let is_cancelled = downloaded == Err(DownloadError::Command(CommandError::Cancelled));
-        if is_cancelled && self.nobody_wants(&own_cancel) {
+        if is_cancelled && self.is_unwanted(&own_cancel) {
             self.node.set_aside(&request.name);
         }
         if let Some(end) = unwritable {
@@ -385,17 +361,19 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Returns true if and only if a download ended by `cancel` is not to be gone on with by itself.
-    fn nobody_wants(&self, cancel: &Stop) -> bool {
-        match self.signals.leaving().is_triggered() {
-            true => self.leaving_cancels && self.signals.is_cancel(),
-            false => cancel.is_triggered(),
+    /// Returns true if and only if a download that `cancel` has ended is not resumed by itself: the user has
+    /// cancelled it, or its reader has left.
+    fn is_unwanted(&self, cancel: &Stop) -> bool {
+        if self.signals.leaving().is_triggered() {
+            self.leaving_cancels && self.signals.is_cancel()
+        } else {
+            cancel.is_triggered()
         }
     }
 
     /// Why a command has failed: what is cancelled may have run out of time.
     fn verdict(&self, why: String, code: ErrorCode) -> (String, ErrorCode) {
-        match self.patience.verdict().filter(|_| code == ErrorCode::Interrupted) {
+        match self.time_limit.message().filter(|_| code == ErrorCode::Interrupted) {
             Some(late) => (late, ErrorCode::TimedOut),
             None => (why, code),
         }
@@ -449,10 +427,8 @@ fn stat(name: &str, value: Option<u64>) -> Event {
 }
 
 fn exit_of(report: &FindReport) -> Exit {
-    match report.groups.iter().all(|group| group.rows.is_empty()) {
-        true => Exit::Error(ErrorCode::NotFound),
-        false => Exit::Success,
-    }
+    let is_empty = report.groups.iter().all(|group| group.rows.is_empty());
+    if is_empty { Exit::Error(ErrorCode::NotFound) } else { Exit::Success }
 }
 
 fn next(ended: Result<Exit, WriteEnd>) -> Next {

@@ -1,20 +1,17 @@
-//! `verify`: hashes the files of a directory and holds each against what is published under its name.
+//! `verify`: hashes the files of a directory and compares each with what nodes publish under its name.
 //!
-//! Reads, and changes nothing. What is published is what nodes that answer tell, the one that shares the
-//! directory among them: so a file that was damaged under a running node differs from what that node still
-//! publishes.
+//! Reads, and changes nothing. It compares with the answers of all nodes, the node that shares the directory
+//! included. A file that was damaged while its node runs differs from what that node still publishes.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::one_shot::{CommandContext, share_code};
-use crate::cli::args::verbs::VerifyArgs;
-use crate::cli::exit::{ErrorCode, Exit};
+use super::context::{self, CommandContext};
+use crate::cli::args::one_shot::VerifyInvocation;
+use crate::cli::exit::{ErrorCode, Exit, share_code};
 use crate::cli::output::progress::ProgressFlag;
 use crate::cli::output::stdio::WriteEnd;
-use crate::cli::program::node::path_text;
-use crate::cli::program::tracker::stopped;
+use crate::cli::program::lifecycle::stopped;
 use crate::cli::signals::Signals;
 use crate::node::{CommandError, GuestFolder, Node};
 use crate::proto::event::{Event, VerifyState};
@@ -23,70 +20,52 @@ use crate::store::{HashError, RealDisk, ShareFolders, hash_file};
 use crate::types::{ContentKey, FileName, Printable, Query};
 
 /// Runs it to its end.
-pub fn run(args: &VerifyArgs, signals: &Signals) -> Exit {
-    let desk = match CommandContext::new(&args.ask, ProgressFlag::Auto, false, signals) {
-        Ok(desk) => desk,
-        Err(error) => {
-            crate::cli::output::stdio::say(&format!(
-                "node: the system gives no more threads or descriptors: {error}"
-            ));
-            return Exit::Error(ErrorCode::Other);
-        }
-    };
-    desk.finish(|desk| verify(desk, args))
+pub fn run(invocation: &VerifyInvocation, signals: &Signals) -> Exit {
+    let (ask, progress) = (&invocation.ask, ProgressFlag::Auto);
+    context::run(ask, progress, false, signals, |context| Ok(verify(context, invocation)))
 }
 
-fn verify(desk: &mut CommandContext<'_>, args: &VerifyArgs) -> io::Result<Exit> {
-    let dir = args.ask.dir.as_deref().unwrap_or(Path::new("."));
-    let folders = match ShareFolders::look(dir, args.layout, Arc::new(RealDisk)) {
+fn verify(context: &mut CommandContext<'_>, invocation: &VerifyInvocation) -> Exit {
+    let dir = invocation.ask.dir.as_deref().unwrap_or(Path::new("."));
+    let folders = match ShareFolders::look(dir, invocation.layout, Arc::new(RealDisk)) {
         Ok(folders) => folders,
-        Err(error) => return Ok(desk.fail(&format!("node: {error}"), share_code(&error))),
+        Err(error) => return context.fail(&format!("node: {error}"), share_code(&error)),
     };
-    let names = match names(desk, args, &folders) {
-        Ok(names) => names,
-        Err(error) => {
-            if let Some(late) = desk.patience.verdict() {
-                return Ok(desk.fail(&late, ErrorCode::TimedOut));
-            }
-            let why = format!("node: cannot read {}: {}", path_text(dir), Printable(&error.to_string()));
-            return Ok(desk.fail(&why, ErrorCode::LocalIo));
+    let names = if invocation.names.is_empty() {
+        match context.files(dir, &folders) {
+            Ok(files) => files.into_keys().collect(),
+            Err(exit) => return exit,
         }
+    } else {
+        invocation.names.clone()
     };
-    // What is verified may be another node's.
-    let started = desk.guest(&args.ask, 0, GuestFolder::Nowhere, dir).and_then(Node::start);
+    // The guest does not open the directory: another node may have it.
+    let started = context.guest(&invocation.ask, 0, GuestFolder::Nowhere, dir).and_then(Node::start);
     let guest = match started {
         Ok(guest) => guest,
-        Err(error) => {
-            return Ok(crate::cli::program::node::refused(&mut desk.sink, &error, ErrorCode::from(&error)));
-        }
+        Err(error) => return context.start_failed(&error),
     };
-    let exit = verify_all(desk, &guest, &folders, &names);
-    Ok(stopped("node", &guest.stop(), exit))
+    let exit = verify_all(context, &guest, &folders, &names);
+    stopped("node", &guest.stop(), exit)
 }
 
-/// Those that were named, else all that are there, in order.
-fn names(desk: &CommandContext<'_>, args: &VerifyArgs, folders: &ShareFolders) -> io::Result<Vec<FileName>> {
-    if !args.names.is_empty() {
-        return Ok(args.names.clone());
-    }
-    Ok(desk.walked(folders)?.into_keys().collect())
-}
-
-/// The worst is the result: a file that differs, then one that cannot be read.
+/// The exit code is that of the worst result: a file that differs, then a file that cannot be read.
 fn verify_all(
-    desk: &mut CommandContext<'_>,
+    context: &mut CommandContext<'_>,
     guest: &Node,
     folders: &ShareFolders,
     names: &[FileName],
 ) -> Exit {
     let mut exit = Exit::Success;
     for name in names {
-        let told = match verified(guest, folders, name, &desk.cancel) {
+        let told = match verified(guest, folders, name, &context.cancel) {
             Ok(event) => event,
-            Err(_) if desk.patience.verdict().is_some() => {
-                return desk.fail(&desk.patience.verdict().unwrap_or_default(), ErrorCode::TimedOut);
+            Err(error) => {
+                return match context.time_limit.message() {
+                    Some(late) => context.fail(&late, ErrorCode::TimedOut),
+                    None => context.fail(&error.to_string(), ErrorCode::from(&error)),
+                };
             }
-            Err(error) => return desk.fail(&error.to_string(), ErrorCode::from(&error)),
         };
         if let Event::Verified { state, why, .. } = &told {
             let found = match state {
@@ -97,11 +76,11 @@ fn verify_all(
             if exit == Exit::Success || found == Exit::Error(ErrorCode::Digest) {
                 exit = found;
             }
-            desk.explain(name, why.as_deref());
+            context.explain(name, why.as_deref());
         }
-        match desk.sink.tell([told]) {
+        match context.sink.tell([told]) {
             Ok(()) => {}
-            // Whoever read it has had enough.
+            // The reader has left.
             Err(WriteEnd::Closed) => return exit,
             Err(end) => return end.exit(),
         }

@@ -1,5 +1,6 @@
 //! Where commands come from: a terminal with a prompt, or a pipe.
 
+mod completion;
 pub mod history;
 pub mod lines;
 pub mod piped;

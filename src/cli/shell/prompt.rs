@@ -6,7 +6,6 @@
 //! to leave while a line is being typed, that thread is left where it is and the terminal is put back by
 //! [`Signals`]. A terminal that cannot edit (`TERM` is `dumb` or missing) gets a prompt and no control codes.
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,23 +24,20 @@ use rustyline::{
 };
 use rustyline::{Helper, Highlighter, Validator};
 
+use super::completion::candidates;
 use super::history::History;
 use super::lines;
 use super::piped::LineReader;
-use crate::cli::args::command::{DOWNLOAD_OPTIONS, KINDS};
+use crate::cli::args::prompt::CommandWords;
 use crate::cli::exit::{ErrorCode, Exit};
-use crate::cli::output::render;
 use crate::cli::output::stdio::{is_plain_terminal, say};
 use crate::cli::run::session::{Next, Session};
 use crate::cli::signals::Signals;
 use crate::node::KnownNames;
 use crate::rt::{Stop, Threads};
-use crate::types::printable::is_unsafe;
-use crate::types::{FileName, limits};
+use crate::types::limits;
 
 const PROMPT: &str = "> ";
-/// Most names that one Tab offers.
-const CANDIDATES_MAX: usize = 200;
 
 type PromptEditor = Editor<Words, MemHistory>;
 
@@ -116,10 +112,7 @@ impl Prompt {
         }
         // Results must stay alone on standard output: where that is no terminal, the prompt speaks to the
         // terminal itself.
-        let behavior = match io::stdout().is_terminal() {
-            true => Behavior::Stdio,
-            false => Behavior::PreferTerm,
-        };
+        let behavior = if io::stdout().is_terminal() { Behavior::Stdio } else { Behavior::PreferTerm };
         let config = Config::builder().behavior(behavior).bracketed_paste(false);
         let config = config.max_history_size(limits::HISTORY_LINES_MAX).map_err(io::Error::other)?.build();
         let mut editor = Editor::with_history(config.clone(), MemHistory::with_config(&config))
@@ -213,7 +206,7 @@ impl LineEditor {
     fn listen(&mut self, session: &Session<'_>, turn: &Turn) {
         self.editor.set_helper(Some(Words {
             names: session.node().known_names(),
-            verbs: session.language().verbs(),
+            commands: session.words(),
             turn: turn.clone(),
         }));
         for key in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('J')] {
@@ -327,7 +320,7 @@ impl ConditionalEventHandler for Room {
 struct Words {
     /// Answers from memory: Tab never waits.
     names: KnownNames,
-    verbs: &'static [&'static str],
+    commands: Vec<CommandWords>,
     turn: Turn,
 }
 
@@ -345,97 +338,8 @@ impl Completer for Words {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let (start, candidates) = candidates(&line[..pos], self.verbs, &self.names.now());
+        let (start, candidates) = candidates(&line[..pos], &self.commands, &self.names.now());
         let pairs = candidates.into_iter().map(|text| Pair { display: text.clone(), replacement: text });
         Ok((start, pairs.collect()))
-    }
-}
-
-/// Where the last word of `line` begins, and what could stand there, as it would be typed.
-fn candidates(line: &str, verbs: &[&str], names: &[FileName]) -> (usize, Vec<String>) {
-    let (start, word) = last_word(line);
-    let verb = line[..start].split_whitespace().next();
-    let literal = line[..start].split_whitespace().any(|word| word == "--");
-    let typed = if literal { render::quoted_word } else { render::quoted };
-    let begins = |text: &&str| text.starts_with(word.as_ref());
-    let found = match verb {
-        None => verbs.iter().copied().filter(begins).map(str::to_owned).collect(),
-        Some("download") if word.starts_with('-') && !literal => {
-            DOWNLOAD_OPTIONS.iter().copied().filter(begins).map(str::to_owned).collect()
-        }
-        Some("list") if !verbs.contains(&"download") => {
-            ["files", "nodes"].iter().copied().filter(begins).map(str::to_owned).collect()
-        }
-        Some("list") => KINDS.iter().copied().filter(begins).map(str::to_owned).collect(),
-        Some("find" | "lookup" | "sources" | "download" | "replicate") => names
-            .iter()
-            .filter(|name| begins(&name.as_str()) && !name.as_str().chars().any(is_unsafe))
-            .take(CANDIDATES_MAX)
-            .map(typed)
-            .collect(),
-        Some(_) => Vec::new(),
-    };
-    (start, found)
-}
-
-/// Where the last word of `line` begins, its quote included, and its text without quotes.
-fn last_word(line: &str) -> (usize, Cow<'_, str>) {
-    let (mut start, mut quote, mut text) = (0, None, String::new());
-    let mut chars = line.char_indices();
-    while let Some((index, c)) = chars.next() {
-        match (quote, c) {
-            (None, '\'' | '"') => quote = Some(c),
-            (Some(open), c) if open == c => quote = None,
-            (None | Some('"'), '\\') => text.extend(chars.next().map(|(_, escaped)| escaped)),
-            (None, c) if c.is_whitespace() => {
-                start = index + c.len_utf8();
-                text.clear();
-            }
-            _ => text.push(c),
-        }
-    }
-    (start, Cow::Owned(text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::args::command::{TRACKER_VERBS, VERBS};
-
-    fn check(line: &str, start: usize, expected: &[&str]) {
-        let names: Vec<_> = ["a.bin", "a.txt", "b c.txt", "dir/x", "-rf", "x\u{202e}y"]
-            .iter()
-            .map(|text| FileName::new(text).expect("a name"))
-            .collect();
-        let (at, found) = candidates(line, &VERBS, &names);
-        assert_eq!(
-            (at, found.iter().map(String::as_str).collect::<Vec<_>>()),
-            (start, expected.to_vec()),
-            "{line:?}"
-        );
-    }
-
-    #[test]
-    fn commands_options_and_names_are_completed() {
-        check("do", 0, &["download"]);
-        check("  fi", 2, &["find"]);
-        check("list s", 5, &["swarm"]);
-        check("sources a.", 8, &["a.bin", "a.txt"]);
-        check("find a", 5, &["a.bin", "a.txt"]);
-        check("find a.b", 5, &["a.bin"]);
-        check("replicate a.b", 10, &["a.bin"]);
-        assert_eq!(candidates("list ", &TRACKER_VERBS, &[]), (5, vec!["files".into(), "nodes".into()]));
-        check("download b", 9, &["'b c.txt'"]);
-        check("download 'b c", 9, &["'b c.txt'"]);
-        check("download \"b ", 9, &["'b c.txt'"]);
-        check("download b\\ ", 9, &["'b c.txt'"]);
-        check("download --f", 9, &["--force"]);
-        check("download a.bin --c", 15, &["--checksum"]);
-        check("find -", 5, &["-- -rf"]);
-        check("find -- -", 8, &["-rf"]);
-        check("download -- -", 12, &["-rf"]);
-        check("find x", 5, &[]);
-        check("getload a", 8, &[]);
-        check("zzz", 0, &[]);
     }
 }

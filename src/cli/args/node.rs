@@ -1,0 +1,315 @@
+//! The command line of `node`: a directory to share, or one command.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use super::http::HttpArgs;
+use super::log::LogArgs;
+use super::one_shot::{self, Invocation, OneShot, OneShotCommand, VerifyInvocation};
+use super::shared::{
+    ConfigArgs, ShowArgs, environment, latency_source, limits_text, prints_limits, with_commands,
+};
+use super::values::{Heartbeat, Switch, address, heartbeat, ip, peer_id, rate, size};
+use crate::cli::config::{self, CommandLine, Program, Refusal};
+use crate::cli::output::progress::ProgressFlag;
+use crate::node::{LatencySource, Membership, NodeConfig};
+use crate::rt::EventBroadcast;
+use crate::types::{DatasetSpec, Layout, Millis};
+
+/// Command line of `node`.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "node", version, about = "Shares one directory, and finds and downloads files of others.")]
+#[command(
+    after_help = "Without --headless, commands are read from the prompt or from standard input:\n`help` lists them."
+)]
+pub struct NodeArgs {
+    /// IP address to listen on, as in 127.0.0.1 or ::1
+    #[arg(value_name = "IP", value_parser = ip)]
+    pub ip: IpAddr,
+    /// Port to listen on; 0 picks a free one
+    #[arg(value_name = "PORT")]
+    pub port: u16,
+    /// Directory to share, and to download into
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Where the tracker is
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5025", value_parser = address)]
+    pub tracker: SocketAddr,
+    /// Where others reach it [default: IP and PORT]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
+    pub advertise: Option<SocketAddr>,
+    /// Latencies; none: measure [latency.txt if here]
+    #[arg(long, value_name = "FILE|none")]
+    pub latency_file: Option<PathBuf>,
+    /// Latency of other pairs
+    #[arg(long, value_name = "MS", default_value = "100", allow_negative_numbers = true)]
+    pub default_latency_ms: Millis,
+    /// What one transfer of load costs
+    #[arg(long, value_name = "MS", default_value = "10", allow_negative_numbers = true)]
+    pub load_weight: Millis,
+    /// Act as if the file's latencies were real
+    #[arg(long)]
+    pub emulate_latency: bool,
+    /// More rounds when all sources fail
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub retries: u32,
+    /// Go on by itself with unfinished downloads; never with piped commands
+    #[arg(long, value_name = "on|off", default_value = "on")]
+    pub resume: Switch,
+    /// How often to tell the tracker
+    #[arg(long, value_name = "TIME|off", default_value = "5s", value_parser = heartbeat)]
+    pub heartbeat: Heartbeat,
+    /// Bytes/s of all uploads: 512k, 10M, 1GiB
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", value_parser = rate)]
+    pub max_upload: Option<u64>,
+    /// How downloads tell of themselves
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "auto|bar|plain|json|none")]
+    #[arg(default_value = "auto")]
+    pub progress: ProgressFlag,
+    /// Where files stand: together, or in shared, downloaded and replicated
+    #[arg(long, value_name = "flat|split", default_value = "flat")]
+    pub layout: Layout,
+    /// Place downloads there
+    #[arg(long, value_name = "DIR")]
+    pub save_dir: Option<PathBuf>,
+    /// Keep copies for others when the tracker asks for it
+    #[arg(long)]
+    pub accept_replicas: bool,
+    /// Most bytes of such copies: 512M, 10GiB [default: as the disk has room]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub replica_quota: Option<u64>,
+    #[command(flatten)]
+    pub pages: HttpArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Fill the share with files made up, if it is empty: 20x64KiB,4x8MiB
+    #[arg(long, value_name = "COUNTxSIZE,...")]
+    pub generate: Option<DatasetSpec>,
+    /// Read no commands; serve until INT or TERM
+    #[arg(long)]
+    pub headless: bool,
+    /// Tell everything as lines of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Which peer this is, as in peer2: says the port together with --base-port
+    #[arg(long, value_name = "PEER", value_parser = peer_id)]
+    pub id: Option<String>,
+    /// Port of the first peer: that of peer2 is one above
+    #[arg(long, value_name = "PORT")]
+    pub base_port: Option<u16>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+/// What a command line of `node` is for.
+#[derive(Debug)]
+pub enum NodeRun {
+    /// Run a node.
+    Share(Box<NodeArgs>),
+    /// Run one command.
+    OneShot(Box<Invocation>),
+    /// Run `verify`.
+    Verify(Box<VerifyInvocation>),
+    /// Print completions.
+    Completions(clap_complete::Shell),
+}
+
+/// The command line of `node` for clap. The first word decides whether it is a command.
+pub fn node_command() -> clap::Command {
+    let command = with_commands::<OneShotCommand>(NodeArgs::command());
+    command
+        .mut_subcommands(one_shot::with_flags)
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true)
+        .disable_help_subcommand(true)
+        .subcommand_help_heading("Commands, in place of IP PORT DIR")
+}
+
+/// [`node_command`] without IP PORT DIR, for completions in zsh: with them zsh completes no command.
+pub fn zsh_command() -> clap::Command {
+    let all = node_command();
+    let flags = all.get_arguments().filter(|arg| !arg.is_positional()).cloned();
+    let bare = clap::Command::new("node").version(env!("CARGO_PKG_VERSION")).disable_help_subcommand(true);
+    bare.args(flags).subcommands(all.get_subcommands().cloned())
+}
+
+/// The words that begin a command of [`node_command`].
+pub fn command_names() -> Vec<String> {
+    let command = node_command();
+    command
+        .get_subcommands()
+        .flat_map(clap::Command::get_name_and_visible_aliases)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Reads the arguments of `node`. The first one is the program's name.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeRun, Refusal> {
+    of_line(&config::read(Program::Node, &node_command(), arguments, &environment)?)
+}
+
+/// What a command line that clap has read is for.
+///
+/// # Errors
+/// [`Refusal::Show`].
+pub(crate) fn of_line(line: &CommandLine) -> Result<NodeRun, Refusal> {
+    if line.matches.subcommand().is_some() {
+        return Ok(match OneShot::of_line(line)? {
+            OneShot::Command(invocation) => NodeRun::OneShot(Box::new(invocation)),
+            OneShot::Verify(invocation) => NodeRun::Verify(Box::new(invocation)),
+            OneShot::Completions(shell) => NodeRun::Completions(shell),
+        });
+    }
+    if prints_limits(&line.matches) {
+        return Err(Refusal::Show(limits_text()));
+    }
+    Ok(NodeRun::Share(Box::new(NodeArgs::from_arg_matches(&line.matches)?)))
+}
+
+impl NodeArgs {
+    /// The configuration of the node, whose events go to `events`.
+    pub fn config(&self, latency: LatencySource, events: EventBroadcast) -> NodeConfig {
+        NodeConfig {
+            ip: self.ip,
+            port: self.port,
+            share: self.dir.clone(),
+            layout: self.layout,
+            save_dir: self.save_dir.clone(),
+            accept_replicas: self.accept_replicas,
+            replica_quota: self.replica_quota,
+            tracker: self.tracker,
+            advertise: self.advertise,
+            latency,
+            default_latency: self.default_latency_ms,
+            load_weight: self.load_weight,
+            emulate_latency: self.emulate_latency,
+            retries: self.retries,
+            heartbeat: self.heartbeat.0,
+            max_upload: self.max_upload,
+            wait_for_tracker: self.headless,
+            membership: Membership::Member,
+            resume: self.resume == Switch::On,
+            events,
+        }
+    }
+
+    /// See [`latency_source`].
+    ///
+    /// # Errors
+    /// The path, and why the named file cannot be read.
+    pub fn latency_source(&self, dir: &Path) -> Result<LatencySource, (PathBuf, io::Error)> {
+        latency_source(self.latency_file.as_deref(), dir)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn words(line: &str) -> impl Iterator<Item = OsString> {
+        line.split_whitespace().map(OsString::from)
+    }
+
+    /// What clap makes of it, with nothing from elsewhere.
+    fn node(flags: &str) -> NodeArgs {
+        NodeArgs::try_parse_from(words(&format!("node 127.0.0.1 0 share {flags}"))).expect(flags)
+    }
+
+    fn check_error(line: &str, expected: &[&str]) {
+        let error = NodeArgs::try_parse_from(words(line)).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+        let text = error.to_string();
+        for part in expected {
+            assert!(text.contains(part), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault_with_the_definitions() {
+        node_command().debug_assert();
+    }
+
+    #[test]
+    fn the_plain_command_line_has_the_documented_defaults() {
+        let args = node("");
+        let config = args.config(LatencySource::Measured, EventBroadcast::default());
+        assert_eq!(config.tracker.to_string(), "127.0.0.1:5025");
+        assert_eq!((config.default_latency, config.load_weight), (Millis::from_ms(100), Millis::from_ms(10)));
+        assert_eq!((config.retries, config.heartbeat), (4, Some(Duration::from_secs(5))));
+        assert_eq!((config.max_upload, config.advertise), (None, None));
+        assert!(!config.emulate_latency && !config.wait_for_tracker);
+    }
+
+    #[test]
+    fn values_are_read_as_people_write_them() {
+        assert_eq!(node("--heartbeat off").heartbeat.0, None);
+        assert_eq!(node("--heartbeat 500ms").heartbeat.0, Some(Duration::from_millis(500)));
+        for (text, bytes_per_s) in [("1", 1), ("512k", 512_000), ("10M", 10_000_000), ("1GiB", 1 << 30)] {
+            assert_eq!(node(&format!("--max-upload {text}")).max_upload, Some(bytes_per_s), "{text}");
+        }
+        assert_eq!(node("--load-weight 2.5").load_weight, Millis::from_micros(2500));
+        assert!(node("--headless --emulate-latency").headless);
+    }
+
+    #[test]
+    fn a_bad_value_is_named() {
+        check_error("node localhost 5001 share", &["'localhost'", "<IP>"]);
+        check_error("node 127.0.0.1 70000 share", &["'70000'", "<PORT>", "65535"]);
+        check_error("node 127.0.0.1 abc share", &["'abc'", "<PORT>"]);
+        check_error("node 127.0.0.1 5001", &["<DIR>"]);
+        for (flags, expected) in [
+            ("--tracker nowhere", "'nowhere'"),
+            ("--heartbeat 1ms", "100ms to 1h"),
+            ("--heartbeat never", "off"),
+            ("--max-upload 0", "at least 1"),
+            ("--max-upload fast", "512k"),
+            ("--max-upload -5", "-5"),
+            ("--default-latency-ms -1", "-1"),
+            ("--load-weight ten", "'ten'"),
+            ("--retries 1001", "1001"),
+            ("--bogus", "--bogus"),
+        ] {
+            check_error(&format!("node 127.0.0.1 0 share {flags}"), &[expected]);
+        }
+    }
+
+    #[test]
+    fn limits_are_shown_without_any_other_argument() {
+        assert!(matches!(read(words("node --print-limits")), Err(Refusal::Show(_))));
+    }
+
+    #[test]
+    fn zsh_completes_every_command_and_flag_and_no_place_before_them() {
+        let (all, completed) = (node_command(), zsh_command());
+        completed.clone().debug_assert();
+        let names = |command: &clap::Command| -> Vec<String> {
+            command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect()
+        };
+        assert_eq!(names(&completed), names(&all));
+        let places = all.get_arguments().filter(|arg| arg.is_positional()).count();
+        assert_eq!(places, 3);
+        assert_eq!(completed.get_arguments().count(), all.get_arguments().count() - places);
+        assert!(completed.get_arguments().all(|arg| !arg.is_positional()));
+    }
+
+    #[test]
+    fn a_command_is_known_by_its_first_word_and_an_address_is_none() {
+        let all = command_names();
+        for word in ["find", "lookup", "download", "getload", "list", "nodes", "sources", "stats", "verify"] {
+            assert!(all.iter().any(|known| known == word), "{word}");
+        }
+        assert!(all.iter().all(|word| word.parse::<IpAddr>().is_err()));
+    }
+}
