@@ -187,6 +187,7 @@ const FAULTS_LEFT: [(&str, usize); 7] = [
 ];
 
 #[test]
+#[allow(clippy::print_stdout, reason = "the faults that are left, for those who ask with --nocapture")]
 fn tree_is_built_as_a_house() {
     let sources = |folders: &[&str]| -> Vec<Source> {
         let paths = folders.iter().flat_map(|folder| files(folder, ".rs"));
