@@ -156,36 +156,9 @@ fn given_token(request: &Request) -> Option<Vec<u8>> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let pair = base64(value.trim())?;
+    let pair = data_encoding::BASE64.decode(value.trim().as_bytes()).ok()?;
     let colon = pair.iter().position(|byte| *byte == b':')?;
     Some(pair[colon + 1..].to_vec())
-}
-
-/// Decodes base64 (RFC 4648, section 4); `None` for anything else.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.strip_suffix("==").or(text.strip_suffix('=')).unwrap_or(text);
-    if !text.len().is_multiple_of(4) || digits.len() % 4 == 1 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
-    let (mut bits, mut held) = (0u32, 0);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xfff;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
-    }
-    Some(bytes)
 }
 
 /// Wrong tokens of each address: after a few, one more at each interval. Only the address that sends them
@@ -383,23 +356,6 @@ mod tests {
                 let admit = gate.admit(&request(line, &headers, ""), visitor("127.0.0.1"), clock::now());
                 assert_eq!(admit, expected, "{line}: {headers}");
             }
-        }
-    }
-
-    #[test]
-    fn base64_is_read_strictly() {
-        for (text, expected) in [
-            ("", Some(&b""[..])),
-            ("YQ==", Some(b"a")),
-            ("YWI=", Some(b"ab")),
-            ("YWJj", Some(b"abc")),
-            ("YWJjZA==", Some(b"abcd")),
-            ("YQ", None),
-            ("YQ=", None),
-            ("Y===", None),
-            ("YW Jj", None),
-        ] {
-            assert_eq!(base64(text).as_deref(), expected, "{text}");
         }
     }
 }

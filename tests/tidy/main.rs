@@ -110,13 +110,6 @@ const CIRCLES: &[&[&str]] = &[
         "src/store/usage.rs",
     ],
     &[
-        "src/web/node/api.rs",
-        "src/web/node/downloads.rs",
-        "src/web/node/files.rs",
-        "src/web/node/mod.rs",
-        "src/web/node/stats.rs",
-    ],
-    &[
         "src/discovery/mod.rs",
         "src/discovery/tracker/client.rs",
         "src/discovery/tracker/control.rs",
@@ -126,7 +119,6 @@ const CIRCLES: &[&[&str]] = &[
     &["src/logic/registry/mod.rs", "src/logic/registry/replicas.rs", "src/logic/registry/staging.rs"],
     &["src/logic/transfer/interface.rs", "src/logic/transfer/mod.rs", "src/logic/transfer/sources.rs"],
     &["src/types/attributes.rs", "src/types/catalog.rs"],
-    &["src/web/tracker/api.rs", "src/web/tracker/mod.rs"],
 ];
 
 #[test]

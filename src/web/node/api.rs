@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::downloads::job_id;
-use super::{Inner, NodeSite, problem_of};
+use super::context::{Inner, NodeSite, problem_of};
+use super::paths::{DONE, SHOWN, job_id};
 use crate::node::{Job, JobId, JobState, OwnFile, events};
 use crate::proto::event::{ErrorCode, Event, rfc3339};
 use crate::proto::http::Request;
@@ -12,19 +12,6 @@ use crate::web::params::{self, NamesAsked, wanted};
 use crate::web::peers;
 use crate::web::response::{Answer, Problem, Reply, TEXT, told};
 use crate::web::sources::items;
-
-/// What can be asked for below `/api/v1/`.
-const SHOWN: [&str; 10] =
-    ["status", "load", "limits", "files", "find", "peers", "downloads", "stats", "events", "openapi.json"];
-/// What can only be asked to be done.
-const DONE: [&str; 2] = ["updatelist", "replicate"];
-
-/// Whether something is shown at this path of the interface.
-pub(super) fn is_shown(path: &str) -> bool {
-    path.strip_prefix("/api/v1/").is_some_and(|name| {
-        SHOWN.contains(&name) || name.strip_prefix("downloads/").and_then(job_id).is_some()
-    })
-}
 
 /// What there is, for a program that asks at the door.
 pub(super) fn endpoints() -> Answer {

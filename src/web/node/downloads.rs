@@ -7,7 +7,9 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Inner, NodeSite, PAGES, api, files, problem_of};
+use super::context::{Inner, NodeSite, PAGES, problem_of};
+use super::files;
+use super::paths::{self, job_id};
 use crate::node::{DownloadError, DownloadRequest, JobError, JobId, events};
 use crate::proto::event::ErrorCode;
 use crate::proto::http::{HeaderValue, Method, Request, parameters};
@@ -151,7 +153,7 @@ fn is_shown(request: &Request) -> bool {
     let path = request.path.as_str();
     let is_page = PAGES.iter().any(|(page, _)| *page == path);
     let is_file = files::name_of(path).is_some() || metalink::name_of(path).is_some();
-    is_page || is_file || api::is_shown(path) || matches!(path, "/metrics" | "/healthz" | "/readyz")
+    is_page || is_file || paths::is_shown(path) || matches!(path, "/metrics" | "/healthz" | "/readyz")
 }
 
 /// What came of it, in the form of whoever asked.
@@ -179,12 +181,6 @@ fn steered(path: &str) -> Option<(JobId, Act)> {
         _ => return None,
     };
     Some((job_id(id)?, act))
-}
-
-/// Digits and nothing else.
-pub(super) fn job_id(text: &str) -> Option<JobId> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| text.parse().ok().map(JobId))?
 }
 
 fn refused(error: &JobError) -> Problem {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Inner;
+use super::context::Inner;
 use crate::proto::http::Request;
 use crate::rt::clock;
 use crate::web::metrics::Families;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Inner, NodeSite};
+use super::context::{Inner, NodeSite};
 use crate::node::{OpenSharedFile, UploadGuard};
 use crate::proto::event::ErrorCode;
 use crate::proto::http::{

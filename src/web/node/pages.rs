@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Inner, NodeSite};
+use super::context::{Inner, NodeSite, problem_of};
 use crate::node::{Job, JobState};
 use crate::proto::http::{Request, escape_path, escape_value};
 use crate::rt::clock;
@@ -150,7 +150,7 @@ impl Inner {
     fn peers_page(&self, skip: usize) -> Answer {
         let nodes = match self.node.nodes(&self.stop) {
             Ok(nodes) => nodes,
-            Err(error) => return self.frame().problem(&super::problem_of(&error)),
+            Err(error) => return self.frame().problem(&problem_of(&error)),
         };
         let caption = format!("{} as the tracker tells, by address", count(nodes.len(), "node"));
         let (nodes, next) = page_of(nodes, (skip, limits::HTTP_PAGE_ROWS));

@@ -1,72 +1,19 @@
 //! What a node did lately: bytes sent and fetched, and the last searches with their answers.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::Inner;
-use crate::logic::rate_history::{History, SLOT};
+use super::context::Inner;
+use crate::logic::rate_history::SLOT;
 use crate::proto::event::{Event, Record};
 use crate::proto::http::escape_value;
-use crate::rt::{EventSubscriber, clock};
-use crate::types::{Printable, limits};
+use crate::rt::clock;
+use crate::types::Printable;
 use crate::web::page::{moment, rate, size, span};
 use crate::web::plot::{self, Scale};
 use crate::web::response::Answer;
-
-/// Of bounded size; brought up to date every few seconds.
-#[derive(Debug)]
-pub(super) struct Past {
-    sent: Counted,
-    fetched: Counted,
-    told: EventSubscriber,
-    /// The last first.
-    searches: VecDeque<Arc<Record>>,
-}
-
-impl Past {
-    pub(super) fn new(told: EventSubscriber, now: Instant) -> Past {
-        Past { sent: Counted::new(now), fetched: Counted::new(now), told, searches: VecDeque::new() }
-    }
-
-    /// Takes note of searches that were told since the last time.
-    fn note_searches(&mut self) {
-        for (_, record) in self.told.catch_up().items {
-            if let Event::Searched { .. } = record.event {
-                self.searches.push_front(record);
-            }
-        }
-        self.searches.truncate(limits::RECENT_FINDS_MAX);
-    }
-
-    /// Bytes sent and fetched since the start.
-    fn sample(&mut self, sent: u64, fetched: u64, now: Instant) {
-        self.sent.note(sent, now);
-        self.fetched.note(fetched, now);
-    }
-}
-
-/// The history of a count that never shrinks.
-#[derive(Debug)]
-struct Counted {
-    history: History,
-    most: u64,
-}
-
-impl Counted {
-    fn new(now: Instant) -> Counted {
-        Counted { history: History::new(now), most: 0 }
-    }
-
-    /// The count was `total`; who has read it earlier and comes later changes nothing.
-    fn note(&mut self, total: u64, now: Instant) {
-        self.history.add(total.saturating_sub(self.most), now);
-        self.most = self.most.max(total);
-    }
-}
 
 impl Inner {
     /// Adds up what was sent and fetched since the last time.
@@ -151,23 +98,5 @@ fn search_row(search: &Record) -> Markup {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_count_once_however_often_they_are_looked_at() {
-        let now = clock::now();
-        let mut past = Past::new(crate::rt::EventBroadcast::default().subscribe(), now);
-        past.sample(100, 10, now);
-        past.sample(100, 15, now);
-        past.sample(150, 35, now);
-        // Two look at once, and the one that was first writes last.
-        past.sample(120, 30, now);
-        past.sample(150, 38, now);
-        assert_eq!((past.sent.history.sums(now), past.fetched.history.sums(now)), (vec![150], vec![38]));
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::{TrackerSite, known};
+use super::context::{TrackerSite, known};
 use crate::logic::rate_history::SLOT;
 use crate::proto::event::{ErrorCode, Event, rfc3339};
 use crate::proto::http::Request;

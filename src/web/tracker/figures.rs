@@ -1,6 +1,6 @@
 //! The tracker's figures for Prometheus.
 
-use super::TrackerSite;
+use super::context::TrackerSite;
 use crate::proto::http::Request;
 use crate::tracker::TOOK_BOUNDS_S;
 use crate::web::metrics::Families;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use maud::{Markup, html};
 
-use super::{TrackerSite, known};
+use super::context::{TrackerSite, known};
 use crate::proto::event::rfc3339;
 use crate::proto::http::{Request, escape_value};
 use crate::rt::clock;

@@ -1,0 +1,116 @@
+//! What all answers of a node are made from: the node, its files, its past.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::past::Past;
+use crate::node::{CommandError, FindReport, FoundGroup, FoundRow, Node, SharedFiles, Watching, events};
+use crate::proto::event::HolderState;
+use crate::rt::Stop;
+use crate::types::Query;
+use crate::web::page::{Figure, Frame};
+use crate::web::response::{Answer, Problem, Reply};
+use crate::web::sources::{FoundContent, SourceRow, file_link, file_path};
+
+/// Path and label of each page.
+pub(super) const PAGES: [(&str, &str); 5] = [
+    ("/", "Search"),
+    ("/files", "Files"),
+    ("/downloads", "Downloads"),
+    ("/peers", "Peers"),
+    ("/stats", "Stats"),
+];
+pub(super) struct NodeSite {
+    pub(super) inner: Arc<Inner>,
+    /// Until the server ends.
+    pub(super) _watching: Watching,
+    pub(super) _announced: Announced,
+}
+
+/// What answers are made from, by fronts and workers.
+pub(super) struct Inner {
+    pub(super) node: Arc<Node>,
+    pub(super) shelf: SharedFiles,
+    /// Ends what asks others.
+    pub(super) stop: Stop,
+    pub(super) started: Instant,
+    /// Downloads that were done, failed, were cancelled.
+    pub(super) ended: Arc<[AtomicU64; 3]>,
+    pub(super) past: Mutex<Past>,
+}
+
+/// Takes the announcement of the port back when the server ends.
+pub(super) struct Announced(pub(super) Arc<Node>);
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.0.announce_http(None);
+    }
+}
+
+impl NodeSite {
+    /// Has the thread for changes answer with `job`.
+    pub(super) fn changed(&self, job: impl FnOnce(&Inner) -> Answer + Send + 'static) -> Reply {
+        let inner = Arc::clone(&self.inner);
+        Reply::Changed(Box::new(move || job(&inner)))
+    }
+
+    /// Has a worker answer with `job`.
+    pub(super) fn later(&self, job: impl FnOnce(&Inner) -> Answer + Send + 'static) -> Reply {
+        let inner = Arc::clone(&self.inner);
+        Reply::Later(Box::new(move || job(&inner)))
+    }
+}
+
+impl Inner {
+    pub(super) fn frame(&self) -> Frame {
+        Frame {
+            program: "node",
+            addr: self.node.addr().to_string(),
+            pages: &PAGES,
+            summary: vec![
+                Figure { label: "files", stat: "files", value: self.shelf.len() },
+                Figure { label: "load", stat: "load", value: self.shelf.load() as usize },
+            ],
+        }
+    }
+
+    /// Contents that fit `query`, ranked for a download into this node. Asks all holders.
+    pub(super) fn found(&self, query: &Query) -> Result<Vec<FoundContent>, Problem> {
+        let report = self.node.find(query, &self.stop).map_err(|error| problem_of(&error))?;
+        Ok(contents_of(report))
+    }
+}
+
+/// The contents of a report, with its rows as events tell of them.
+fn contents_of(report: FindReport) -> Vec<FoundContent> {
+    let content = |FoundGroup { key, rows }: FoundGroup| {
+        let rows = rows.into_iter().map(|row| {
+            let holder = events::holder(&row, report.meant);
+            let FoundRow { http, entry, .. } = row;
+            let own_link = || (holder.state == HolderState::Own).then(|| file_path(&holder.name));
+            let link = http.map(|http| file_link(http, &holder.name)).or_else(own_link);
+            SourceRow { md5_origin: entry.md5_origin, link, holder }
+        });
+        FoundContent { key, meant: report.meant.is_some_and(|meant| meant.key == key), rows: rows.collect() }
+    };
+    report.groups.into_iter().map(content).collect()
+}
+
+pub(super) fn problem_of(error: &CommandError) -> Problem {
+    let hint = match error {
+        CommandError::NoTracker { .. } | CommandError::TrackerRefused { .. } => {
+            "start the tracker, or wait until it is back"
+        }
+        CommandError::Latency { .. } | CommandError::Share(_) => "mend it on the machine of this node",
+        CommandError::NoneAnswered(_)
+        | CommandError::Unreachable { .. }
+        | CommandError::System(_)
+        | CommandError::Bug(_)
+        | CommandError::Cancelled => "try again later",
+    };
+    Problem::new(503, error.into(), error.to_string(), hint)
+}

@@ -1,0 +1,80 @@
+//! What a node did lately: bytes sent and fetched, and the last searches.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::logic::rate_history::History;
+use crate::proto::event::{Event, Record};
+use crate::rt::EventSubscriber;
+use crate::types::limits;
+
+/// Of bounded size; brought up to date every few seconds.
+#[derive(Debug)]
+pub(super) struct Past {
+    pub(super) sent: Counted,
+    pub(super) fetched: Counted,
+    told: EventSubscriber,
+    /// The last first.
+    pub(super) searches: VecDeque<Arc<Record>>,
+}
+
+impl Past {
+    pub(super) fn new(told: EventSubscriber, now: Instant) -> Past {
+        Past { sent: Counted::new(now), fetched: Counted::new(now), told, searches: VecDeque::new() }
+    }
+
+    /// Takes note of searches that were told since the last time.
+    pub(super) fn note_searches(&mut self) {
+        for (_, record) in self.told.catch_up().items {
+            if let Event::Searched { .. } = record.event {
+                self.searches.push_front(record);
+            }
+        }
+        self.searches.truncate(limits::RECENT_FINDS_MAX);
+    }
+
+    /// Bytes sent and fetched since the start.
+    pub(super) fn sample(&mut self, sent: u64, fetched: u64, now: Instant) {
+        self.sent.note(sent, now);
+        self.fetched.note(fetched, now);
+    }
+}
+
+/// The history of a count that never shrinks.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) history: History,
+    most: u64,
+}
+
+impl Counted {
+    pub(super) fn new(now: Instant) -> Counted {
+        Counted { history: History::new(now), most: 0 }
+    }
+
+    /// The count was `total`; who has read it earlier and comes later changes nothing.
+    pub(super) fn note(&mut self, total: u64, now: Instant) {
+        self.history.add(total.saturating_sub(self.most), now);
+        self.most = self.most.max(total);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rt::clock;
+
+    #[test]
+    fn bytes_count_once_however_often_they_are_looked_at() {
+        let now = clock::now();
+        let mut past = Past::new(crate::rt::EventBroadcast::default().subscribe(), now);
+        past.sample(100, 10, now);
+        past.sample(100, 15, now);
+        past.sample(150, 35, now);
+        // Two look at once, and the one that was first writes last.
+        past.sample(120, 30, now);
+        past.sample(150, 38, now);
+        assert_eq!((past.sent.history.sums(now), past.fetched.history.sums(now)), (vec![150], vec![38]));
+    }
+}

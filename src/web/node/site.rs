@@ -1,0 +1,124 @@
+//! Serves a node by HTTP: which path is answered by what.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::never;
+use parking_lot::Mutex;
+
+use super::context::{Announced, Inner, NodeSite};
+use super::past::Past;
+use super::{api, files};
+use crate::node::{JobState, Node, Watching, What};
+use crate::proto::event::Event;
+use crate::proto::http::Request;
+use crate::rt::{EventBroadcast, Stop, clock};
+use crate::web::access::{AccessControl, ConnAddrs};
+use crate::web::assets;
+use crate::web::http_service::Site;
+use crate::web::metalink;
+use crate::web::params;
+use crate::web::response::{Answer, Problem, Reply, TEXT};
+use crate::web::server::{Extras, WebConfig, WebError, WebServer};
+
+/// Threads that send files.
+const FILE_FRONTS: usize = 2;
+
+/// Serves a node until the server is stopped or dropped, which has to be before the node is. Others learn of
+/// the port if it can be reached at the node's address.
+///
+/// # Errors
+/// [`WebError`]; nothing is left running then.
+pub fn serve_node(node: Arc<Node>, config: &WebConfig) -> Result<WebServer, WebError> {
+    let (stop, shelf) = (Stop::new()?, node.shelf());
+    let rate = Arc::clone(shelf.rate());
+    let ended: Arc<[AtomicU64; 3]> = Arc::default();
+    let watching = watch(&node, Arc::clone(&ended));
+    let announced = Announced(Arc::clone(&node));
+    let (started, past) = (clock::now(), Mutex::new(Past::new(node.events().subscribe(), clock::now())));
+    let inner = Inner { shelf, stop: stop.clone(), started, ended, past, node };
+    let extras = Extras { file_fronts: FILE_FRONTS, rate: Some(rate), changes: never(), stop };
+    let site = NodeSite { inner: Arc::new(inner), _watching: watching, _announced: announced };
+    let node = Arc::clone(&site.inner.node);
+    let server = WebServer::start(site, config, extras)?;
+    let (here, there) = (server.addr().ip(), node.addr().ip());
+    if here == there || here.is_unspecified() {
+        node.announce_http(Some(server.addr().port()));
+    }
+    Ok(server)
+}
+
+/// Has those that end counted: done, failed, cancelled.
+fn watch(node: &Node, ended: Arc<[AtomicU64; 3]>) -> Watching {
+    node.watch(move |news| {
+        let which = match news.what {
+            What::State(JobState::Done(_)) => Some(0),
+            What::State(JobState::Failed(_)) => Some(1),
+            What::State(JobState::Cancelled) => Some(2),
+            _ => None,
+        };
+        if let Some(which) = which {
+            ended[which].fetch_add(1, Ordering::Relaxed);
+        }
+    })
+}
+
+impl Site for NodeSite {
+    fn answer(&self, request: &Request, visitor: ConnAddrs, gate: &AccessControl) -> Reply {
+        let inner = &self.inner;
+        if request.method.changes() {
+            return self.change(request);
+        }
+        if let Some(asset) = assets::asset(request) {
+            return Reply::Now(asset);
+        }
+        if let Some(name) = files::name_of(&request.path) {
+            return inner.file(name, request, visitor);
+        }
+        Reply::Now(match request.path.as_str() {
+            "/" if request.prefers_json() => api::endpoints(),
+            "/" => return self.search_page(request, gate),
+            "/files" => inner.files_page(request),
+            "/downloads" => inner.downloads_page(request, gate.form_token()),
+            "/peers" => return self.peers_page(request),
+            "/stats" => inner.stats_page(),
+            "/api/v1/stats" => inner.stats(),
+            "/api/v1/events" => return params::events(request),
+            "/api/v1/status" => inner.status(),
+            "/api/v1/load" => inner.load(),
+            "/api/v1/limits" => inner.limits(),
+            "/api/v1/files" => inner.files(request),
+            "/api/v1/downloads" => inner.downloads(request),
+            "/api/v1/peers" => return self.peers(request),
+            "/api/v1/find" => return self.find(request),
+            "/api/v1/openapi.json" => Answer::text(200, "application/json", assets::OPENAPI.to_owned()),
+            "/metrics" => inner.metrics(request),
+            "/healthz" => Answer::text(200, TEXT, "ok\n".into()),
+            "/readyz" => inner.readiness(),
+            path if metalink::name_of(path).is_some() => return self.metalink(request, visitor),
+            path if path.starts_with("/api/v1/downloads/") => inner.download(path),
+            path if path.starts_with("/api/") => Problem::not_found("there is nothing at this path").json(),
+            _ => inner.frame().problem(&Problem::not_found("there is no such page")),
+        })
+    }
+
+    fn is_file(&self, request: &Request) -> bool {
+        !request.method.changes() && files::name_of(&request.path).is_some()
+    }
+
+    fn feed(&self) -> &EventBroadcast {
+        self.inner.node.events()
+    }
+
+    fn figures(&self) -> Vec<Event> {
+        let Inner { node, shelf, .. } = &*self.inner;
+        let unfinished = node.jobs().iter().filter(|job| !job.state.has_ended()).count();
+        let load = usize::try_from(shelf.load()).unwrap_or(usize::MAX);
+        let figures = [("downloads", unfinished), ("files", shelf.len()), ("load", load)];
+        figures.map(|(name, value)| Event::stat(name, value)).into()
+    }
+
+    fn tick(&self) {
+        self.inner.sample();
+    }
+}

@@ -1,0 +1,76 @@
+//! What all answers of a tracker are made from.
+
+use std::net::IpAddr;
+
+use crate::logic::select::{Choice, choose_content, votes};
+use crate::proto::event::{EventHolder, HolderState};
+use crate::tracker::{HolderRow, KnownNode, View};
+use crate::types::{ContentKey, Query};
+use crate::web::page::{Figure, Frame};
+use crate::web::peers::Known;
+use crate::web::sources::{FoundContent, SourceRow, file_link, http_of};
+
+pub(super) struct TrackerSite {
+    pub(super) view: View,
+}
+
+pub(super) fn known(node: &KnownNode) -> Known<'_> {
+    (&node.summary, Some(node.silent_for))
+}
+
+/// The content that a download would take if all of `holders` answered.
+fn meant(holders: &[HolderRow]) -> Option<ContentKey> {
+    let votes = votes(holders.iter().map(|holder| &holder.provider));
+    match choose_content(&votes.into_iter().collect::<Vec<_>>()) {
+        Choice::One(key) | Choice::Majority { key, .. } => Some(key),
+        Choice::Ambiguous => None,
+    }
+}
+
+impl TrackerSite {
+    pub(super) fn frame(&self) -> Frame {
+        let counts = self.view.counts();
+        Frame {
+            program: "tracker",
+            addr: self.view.addr().to_string(),
+            pages: &[("/", "Search"), ("/peers", "Peers"), ("/stats", "Stats")],
+            summary: vec![
+                Figure { label: "live nodes", stat: "nodes_live", value: counts.live },
+                Figure { label: "files", stat: "files", value: counts.files },
+            ],
+        }
+    }
+
+    /// Contents that fit `query`, most live full holders first; in each the least loaded first, as far as
+    /// they have told.
+    pub(super) fn found(
+        &self,
+        query: &Query,
+        rows_max: usize,
+        asker: IpAddr,
+    ) -> Result<(Vec<FoundContent>, bool), String> {
+        let found = self.view.find(query, rows_max, asker);
+        let (holders, more) = found.map_err(|error| error.to_string())?;
+        let mut contents: Vec<FoundContent> = Vec::new();
+        let meant = meant(&holders);
+        for HolderRow { provider, node } in holders {
+            let key: ContentKey = provider.entry.key();
+            let link = node.as_ref().and_then(http_of).map(|http| file_link(http, &provider.entry.name));
+            let entry = provider.entry;
+            let told = EventHolder::of(&entry, provider.endpoint);
+            let holder = EventHolder { load: node.and_then(|node| node.load), ..told };
+            let row = SourceRow { holder, md5_origin: entry.md5_origin, link };
+            match contents.iter_mut().find(|content| content.key == key) {
+                Some(content) => content.rows.push(row),
+                None => contents.push(FoundContent { key, meant: meant == Some(key), rows: vec![row] }),
+            }
+        }
+        for content in &mut contents {
+            content.rows.sort_by_key(|SourceRow { holder, .. }| {
+                (holder.state == HolderState::Part, holder.load.unwrap_or(u32::MAX), holder.addr)
+            });
+        }
+        contents.sort_by_key(|content| (std::cmp::Reverse(content.full_sources().count()), content.key));
+        Ok((contents, more))
+    }
+}
