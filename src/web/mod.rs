@@ -1,24 +1,14 @@
 //! HTTP for people and programs: pages, a JSON interface, metrics, and on a node the files themselves.
 //!
-//! A translator in front of what a tracker or a node knows: it keeps nothing of its own but open streams.
-//! Answers from memory on the same kind of fronts as the native protocol. Reachable from loopback alone
-//! unless a token is set; see `gate`.
+//! This floor translates what a tracker or a node knows. It keeps no state of its own except open streams. It
+//! answers from memory, on the same kind of fronts as the native protocol. Without a token only programs on
+//! the same machine can reach it; see `service::access`.
 
-mod access;
-mod assets;
-mod http_service;
-mod metalink;
-mod metrics;
 mod node;
-mod page;
-mod params;
-mod peers;
-mod plot;
-mod response;
-mod server;
-mod sources;
+mod service;
 mod tracker;
+mod view;
 
 pub use node::serve_node;
-pub use server::{WebConfig, WebError, WebServer};
+pub use service::server::{WebConfig, WebError, WebServer};
 pub use tracker::serve_tracker;

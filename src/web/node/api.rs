@@ -8,10 +8,10 @@ use crate::node::{Job, JobId, JobState, OwnFile, events};
 use crate::proto::event::{ErrorCode, Event, rfc3339};
 use crate::proto::http::Request;
 use crate::rt::clock;
-use crate::web::params::{self, NamesAsked, wanted};
-use crate::web::peers;
-use crate::web::response::{Answer, Problem, Reply, TEXT, told};
-use crate::web::sources::items;
+use crate::web::service::params::{self, NamesAsked, wanted};
+use crate::web::service::response::{Answer, Problem, Reply, TEXT, told};
+use crate::web::view::peers;
+use crate::web::view::sources::items;
 
 /// What there is, for a program that asks at the door.
 pub(super) fn endpoints() -> Answer {

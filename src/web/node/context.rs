@@ -11,9 +11,9 @@ use crate::node::{CommandError, FindReport, FoundGroup, FoundRow, Node, SharedFi
 use crate::proto::event::HolderState;
 use crate::rt::Stop;
 use crate::types::Query;
-use crate::web::page::{Figure, Frame};
-use crate::web::response::{Answer, Problem, Reply};
-use crate::web::sources::{FoundContent, SourceRow, file_link, file_path};
+use crate::web::service::response::{Answer, Problem, Reply};
+use crate::web::view::page::{Figure, Frame};
+use crate::web::view::sources::{FoundContent, SourceRow, file_link, file_path};
 
 /// Path and label of each page.
 pub(super) const PAGES: [(&str, &str); 5] = [

@@ -14,9 +14,9 @@ use crate::node::{DownloadError, DownloadRequest, JobError, JobId, events};
 use crate::proto::event::ErrorCode;
 use crate::proto::http::{HeaderValue, Method, Request, parameters};
 use crate::types::{Checksum, FileName, Query};
-use crate::web::metalink;
-use crate::web::params;
-use crate::web::response::{Answer, Problem, Reply, told};
+use crate::web::service::params;
+use crate::web::service::response::{Answer, Problem, Reply, told};
+use crate::web::view::metalink;
 
 /// A download that is asked for.
 #[derive(Debug, Default, Deserialize)]

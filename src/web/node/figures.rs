@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use super::context::Inner;
 use crate::proto::http::Request;
 use crate::rt::clock;
-use crate::web::metrics::Families;
-use crate::web::response::Answer;
+use crate::web::service::response::Answer;
+use crate::web::view::metrics::Families;
 
 impl Inner {
     pub(super) fn metrics(&self, request: &Request) -> Answer {

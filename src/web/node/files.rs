@@ -11,10 +11,10 @@ use crate::proto::http::{
 };
 use crate::proto::peer::PeerRefusal;
 use crate::types::{FileEntry, FileName};
-use crate::web::access::ConnAddrs;
-use crate::web::metalink;
-use crate::web::response::{Answer, Problem, Reply, ResponseBody, Sending, file_head};
-use crate::web::sources::file_link;
+use crate::web::service::access::ConnAddrs;
+use crate::web::service::response::{Answer, Problem, Reply, ResponseBody, Sending, file_head};
+use crate::web::view::metalink;
+use crate::web::view::sources::file_link;
 
 /// The name in `/files/NAME`, or in `/download/NAME`, as those do who come from older systems.
 pub(super) fn name_of(path: &str) -> Option<&str> {

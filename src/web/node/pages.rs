@@ -7,12 +7,12 @@ use crate::node::{Job, JobState};
 use crate::proto::http::{Request, escape_path, escape_value};
 use crate::rt::clock;
 use crate::types::{FileEntry, FileName, Query, limits};
-use crate::web::access::AccessControl;
-use crate::web::page::{NONE, count, rate, search_form, size, span};
-use crate::web::params::{page_of, skipped};
-use crate::web::peers;
-use crate::web::response::{Answer, Reply};
-use crate::web::sources::{FoundContent, SourceRow, file_path, query_of, tables};
+use crate::web::service::access::AccessControl;
+use crate::web::service::params::{page_of, skipped};
+use crate::web::service::response::{Answer, Reply};
+use crate::web::view::page::{NONE, count, rate, search_form, size, span};
+use crate::web::view::peers;
+use crate::web::view::sources::{FoundContent, SourceRow, file_path, query_of, tables};
 
 impl NodeSite {
     pub(super) fn peers_page(&self, request: &Request) -> Reply {

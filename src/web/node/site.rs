@@ -13,13 +13,13 @@ use crate::node::{JobState, Node, Watching, What};
 use crate::proto::event::Event;
 use crate::proto::http::Request;
 use crate::rt::{EventBroadcast, Stop, clock};
-use crate::web::access::{AccessControl, ConnAddrs};
-use crate::web::assets;
-use crate::web::http_service::Site;
-use crate::web::metalink;
-use crate::web::params;
-use crate::web::response::{Answer, Problem, Reply, TEXT};
-use crate::web::server::{Extras, WebConfig, WebError, WebServer};
+use crate::web::service::access::{AccessControl, ConnAddrs};
+use crate::web::service::http_service::Site;
+use crate::web::service::params;
+use crate::web::service::response::{Answer, Problem, Reply, TEXT};
+use crate::web::service::server::{Extras, WebConfig, WebError, WebServer};
+use crate::web::view::assets;
+use crate::web::view::metalink;
 
 /// Threads that send files.
 const FILE_FRONTS: usize = 2;

@@ -11,9 +11,9 @@ use crate::proto::event::{Event, Record};
 use crate::proto::http::escape_value;
 use crate::rt::clock;
 use crate::types::Printable;
-use crate::web::page::{moment, rate, size, span};
-use crate::web::plot::{self, Scale};
-use crate::web::response::Answer;
+use crate::web::service::response::Answer;
+use crate::web::view::page::{moment, rate, size, span};
+use crate::web::view::plot::{self, Scale};
 
 impl Inner {
     /// Adds up what was sent and fetched since the last time.

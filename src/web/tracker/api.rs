@@ -11,10 +11,10 @@ use crate::proto::http::Request;
 use crate::rt::clock;
 use crate::tracker::{RecentFind, Via};
 use crate::types::{FileName, limits};
-use crate::web::params::{self, NamesAsked, wanted};
-use crate::web::peers;
-use crate::web::response::{Answer, Problem, told};
-use crate::web::sources::items;
+use crate::web::service::params::{self, NamesAsked, wanted};
+use crate::web::service::response::{Answer, Problem, told};
+use crate::web::view::peers;
+use crate::web::view::sources::items;
 
 /// What there is, for a program that asks at the door.
 pub(super) fn endpoints() -> Answer {

@@ -6,9 +6,9 @@ use crate::logic::select::{Choice, choose_content, votes};
 use crate::proto::event::{EventHolder, HolderState};
 use crate::tracker::{HolderRow, KnownNode, View};
 use crate::types::{ContentKey, Query};
-use crate::web::page::{Figure, Frame};
-use crate::web::peers::Known;
-use crate::web::sources::{FoundContent, SourceRow, file_link, http_of};
+use crate::web::view::page::{Figure, Frame};
+use crate::web::view::peers::Known;
+use crate::web::view::sources::{FoundContent, SourceRow, file_link, http_of};
 
 pub(super) struct TrackerSite {
     pub(super) view: View,

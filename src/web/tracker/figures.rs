@@ -3,8 +3,8 @@
 use super::context::TrackerSite;
 use crate::proto::http::Request;
 use crate::tracker::TOOK_BOUNDS_S;
-use crate::web::metrics::Families;
-use crate::web::response::Answer;
+use crate::web::service::response::Answer;
+use crate::web::view::metrics::Families;
 
 impl TrackerSite {
     pub(super) fn metrics(&self, request: &Request) -> Answer {

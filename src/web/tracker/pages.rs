@@ -10,12 +10,12 @@ use crate::proto::http::{Request, escape_value};
 use crate::rt::clock;
 use crate::tracker::{RecentFind, Via};
 use crate::types::{FileName, limits};
-use crate::web::page::{count, moment, search_form, span};
-use crate::web::params::skipped;
-use crate::web::peers;
-use crate::web::plot::{self, Scale};
-use crate::web::response::Answer;
-use crate::web::sources::{query_of, tables};
+use crate::web::service::params::skipped;
+use crate::web::service::response::Answer;
+use crate::web::view::page::{count, moment, search_form, span};
+use crate::web::view::peers;
+use crate::web::view::plot::{self, Scale};
+use crate::web::view::sources::{query_of, tables};
 
 /// Names that are offered below the box.
 const NAMES_SHOWN: usize = 60;

@@ -10,13 +10,13 @@ use crate::proto::http::Request;
 use crate::rt::{EventBroadcast, Stop};
 use crate::tracker::View;
 use crate::types::limits;
-use crate::web::access::{AccessControl, ConnAddrs};
-use crate::web::assets;
-use crate::web::http_service::Site;
-use crate::web::metalink;
-use crate::web::params;
-use crate::web::response::{Answer, Problem, Reply, TEXT};
-use crate::web::server::{Extras, WebConfig, WebError, WebServer};
+use crate::web::service::access::{AccessControl, ConnAddrs};
+use crate::web::service::http_service::Site;
+use crate::web::service::params;
+use crate::web::service::response::{Answer, Problem, Reply, TEXT};
+use crate::web::service::server::{Extras, WebConfig, WebError, WebServer};
+use crate::web::view::assets;
+use crate::web::view::metalink;
 
 /// Serves what `view` sees until the server is stopped or dropped.
 ///

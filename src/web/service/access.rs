@@ -18,7 +18,7 @@ use crate::types::limits;
 
 /// What an open port asks for before it answers.
 #[derive(Debug)]
-pub(super) struct AccessControl {
+pub(crate) struct AccessControl {
     /// BLAKE3 of the token: compared in constant time and of one length.
     token: Option<blake3::Hash>,
     /// Names of this server beside its addresses, in lower case.
@@ -30,7 +30,7 @@ pub(super) struct AccessControl {
 
 /// Why a request is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// 403: the page that asks may have been sent here under another name.
     Host,
     /// 401.
@@ -45,15 +45,15 @@ pub(super) enum Refusal {
 
 /// Whose request it is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ConnAddrs {
-    pub(super) peer: SocketAddr,
+pub(crate) struct ConnAddrs {
+    pub(crate) peer: SocketAddr,
     /// Our end of the connection.
-    pub(super) local: SocketAddr,
+    pub(crate) local: SocketAddr,
 }
 
 impl AccessControl {
     /// `hosts`: names under which the server is known beside the loopback names and its addresses.
-    pub(super) fn new(token: Option<&str>, hosts: &[String]) -> AccessControl {
+    pub(crate) fn new(token: Option<&str>, hosts: &[String]) -> AccessControl {
         AccessControl {
             token: token.map(|token| blake3::hash(token.as_bytes())),
             hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
@@ -63,7 +63,7 @@ impl AccessControl {
     }
 
     /// What a form of ours carries in its field `form`.
-    pub(super) fn form_token(&self) -> &str {
+    pub(crate) fn form_token(&self) -> &str {
         &self.form_token
     }
 
@@ -71,7 +71,7 @@ impl AccessControl {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub(super) fn admit(&self, request: &Request, visitor: ConnAddrs, now: Instant) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, request: &Request, visitor: ConnAddrs, now: Instant) -> Result<(), Refusal> {
         if !self.is_ours(request, visitor.local.ip()) {
             return Err(Refusal::Host);
         }

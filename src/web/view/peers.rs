@@ -6,16 +6,16 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::page::{NONE, span};
-use super::response::told;
 use super::sources::http_of;
 use crate::proto::event::Event;
 use crate::types::{Liveness, NodeSummary};
+use crate::web::service::response::told;
 
 /// A node, and on the tracker itself how long it has been silent.
-pub(super) type Known<'a> = (&'a NodeSummary, Option<Duration>);
+pub(crate) type Known<'a> = (&'a NodeSummary, Option<Duration>);
 
 /// A table of `nodes`; `is_tracker`: with the last heartbeat of each.
-pub(super) fn table<'a>(caption: &str, is_tracker: bool, nodes: impl Iterator<Item = Known<'a>>) -> Markup {
+pub(crate) fn table<'a>(caption: &str, is_tracker: bool, nodes: impl Iterator<Item = Known<'a>>) -> Markup {
     let rows: Vec<Markup> = nodes.map(row).collect();
     html! {
         div.scroll {
@@ -62,7 +62,7 @@ fn row((summary, silent_for): Known<'_>) -> Markup {
 }
 
 /// A node for programs.
-pub(super) fn json((summary, silent_for): Known<'_>) -> Value {
+pub(crate) fn json((summary, silent_for): Known<'_>) -> Value {
     let more = json!({
         "node": summary.node.to_string(),
         "http": http_of(summary).map(|http| format!("http://{http}/")),

@@ -24,17 +24,17 @@ const PAGE_POLICY: &str =
 const FILE_POLICY: &str = "sandbox; default-src 'none'; frame-ancestors 'none'";
 
 /// The type of short texts.
-pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A whole answer in memory.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
-    pub(super) head: Head,
-    pub(super) body: Cow<'static, [u8]>,
+pub(crate) struct Answer {
+    pub(crate) head: Head,
+    pub(crate) body: Cow<'static, [u8]>,
 }
 
 /// What becomes of a request.
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Now(Answer),
     /// The connection becomes a stream of events.
     Events {
@@ -50,16 +50,16 @@ pub(super) enum Reply {
 }
 
 /// A range of a file, and who is to know how far it is.
-pub(super) struct Sending {
-    pub(super) head: Head,
-    pub(super) file: Arc<File>,
-    pub(super) range: Range<u64>,
+pub(crate) struct Sending {
+    pub(crate) head: Head,
+    pub(crate) file: Arc<File>,
+    pub(crate) range: Range<u64>,
     /// Told of what was handed to the system; dropped when the sending is over, however it has ended.
-    pub(super) transfer: Box<dyn ResponseBody>,
+    pub(crate) transfer: Box<dyn ResponseBody>,
 }
 
 /// The sending of a file under way.
-pub(super) trait ResponseBody: Send {
+pub(crate) trait ResponseBody: Send {
     /// Whether the file still is what was promised. If not, the answer stays short, which its receiver cannot
     /// miss.
     fn is_good(&self) -> bool;
@@ -70,14 +70,14 @@ pub(super) trait ResponseBody: Send {
 
 /// An error as people and programs are told of it.
 #[derive(Debug, Clone)]
-pub(super) struct Problem {
-    pub(super) status: u16,
+pub(crate) struct Problem {
+    pub(crate) status: u16,
     /// One word for programs.
-    pub(super) code: ErrorCode,
+    pub(crate) code: ErrorCode,
     /// What is wrong.
-    pub(super) message: String,
+    pub(crate) message: String,
     /// What to do.
-    pub(super) hint: Cow<'static, str>,
+    pub(crate) hint: Cow<'static, str>,
     /// The methods that are served, with status 405.
     allow: Option<&'static str>,
     /// After so long it may be asked again.
@@ -85,7 +85,7 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(
+    pub(crate) fn new(
         status: u16,
         code: ErrorCode,
         message: impl Into<String>,
@@ -95,25 +95,25 @@ impl Problem {
         Problem { status, code, message: message.into(), hint: hint.into(), allow: None, retry_s }
     }
 
-    pub(super) fn not_found(what: &str) -> Problem {
+    pub(crate) fn not_found(what: &str) -> Problem {
         Problem::new(404, ErrorCode::NotFound, what, "GET / lists what there is")
     }
 
-    pub(super) fn method(allowed: &'static str) -> Problem {
+    pub(crate) fn method(allowed: &'static str) -> Problem {
         let why = "this is not served with that method";
         let problem = Problem::new(405, ErrorCode::Usage, why, format!("use {allowed}"));
         Problem { allow: Some(allowed), ..problem }
     }
 
-    pub(super) fn busy() -> Problem {
+    pub(crate) fn busy() -> Problem {
         Problem::new(503, ErrorCode::Other, "there is more to do than can be done", "try again in a second")
     }
 
-    pub(super) fn bad(message: impl Into<String>, hint: &'static str) -> Problem {
+    pub(crate) fn bad(message: impl Into<String>, hint: &'static str) -> Problem {
         Problem::new(400, ErrorCode::Usage, message, hint)
     }
 
-    pub(super) fn json(&self) -> Answer {
+    pub(crate) fn json(&self) -> Answer {
         let Problem { status, code, message, hint, allow, retry_s } = self;
         let body = told(&Event::error(message.as_str(), *code), json!({ "hint": hint }));
         let mut answer = Answer::json(*status, &body);
@@ -180,7 +180,7 @@ impl From<Refusal> for Problem {
 ///
 /// # Panics
 /// If `more` is no object.
-pub(super) fn told(event: &Event, more: Value) -> Value {
+pub(crate) fn told(event: &Event, more: Value) -> Value {
     let mut value = serde_json::to_value(event).expect("keys are strings and numbers finite");
     let (Value::Object(fields), Value::Object(more)) = (&mut value, more) else {
         panic!("an event is an object, and so is what comes with it");
@@ -190,7 +190,7 @@ pub(super) fn told(event: &Event, more: Value) -> Value {
 }
 
 impl Answer {
-    pub(super) fn page(status: u16, markup: Markup) -> Answer {
+    pub(crate) fn page(status: u16, markup: Markup) -> Answer {
         let head = safe(status, PAGE_POLICY).with("Content-Type", "text/html; charset=utf-8");
         let head = head.with("Cache-Control", "no-store");
         Answer { head, body: markup.into_string().into_bytes().into() }
@@ -198,44 +198,44 @@ impl Answer {
 
     /// # Panics
     /// If `value` cannot be JSON, as a map with other keys than texts.
-    pub(super) fn json(status: u16, value: &impl Serialize) -> Answer {
+    pub(crate) fn json(status: u16, value: &impl Serialize) -> Answer {
         let mut body = serde_json::to_vec(value).expect("what is shown has texts as keys");
         body.push(b'\n');
         let head = safe(status, PAGE_POLICY).with("Content-Type", "application/json");
         Answer { head: head.with("Cache-Control", "no-store"), body: body.into() }
     }
 
-    pub(super) fn text(status: u16, kind: &'static str, body: String) -> Answer {
+    pub(crate) fn text(status: u16, kind: &'static str, body: String) -> Answer {
         let head = safe(status, PAGE_POLICY).with("Content-Type", kind).with("Cache-Control", "no-store");
         Answer { head, body: body.into_bytes().into() }
     }
 
     /// A text compiled in, which a browser may keep for as long as its `etag` stays.
-    pub(super) fn asset(kind: &'static str, body: &'static str, etag: HeaderValue) -> Answer {
+    pub(crate) fn asset(kind: &'static str, body: &'static str, etag: HeaderValue) -> Answer {
         let head = safe(200, PAGE_POLICY).with("Content-Type", kind).with("ETag", etag);
         let head = head.with("Cache-Control", "max-age=60");
         Answer { head, body: body.as_bytes().into() }
     }
 
     /// With after how many seconds to ask again.
-    pub(super) fn retry_after(mut self, seconds: u64) -> Answer {
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Answer {
         self.head = self.head.with("Retry-After", seconds);
         self
     }
 
     /// With where to look for what was made.
-    pub(super) fn at(mut self, path: HeaderValue) -> Answer {
+    pub(crate) fn at(mut self, path: HeaderValue) -> Answer {
         self.head = self.head.with("Location", path);
         self
     }
 
     /// What a form leads to. `to` is a path of ours, escaped.
-    pub(super) fn see_other(to: HeaderValue) -> Answer {
+    pub(crate) fn see_other(to: HeaderValue) -> Answer {
         Answer { head: safe(303, PAGE_POLICY).with("Location", to), body: Cow::Borrowed(b"") }
     }
 
     /// The bytes to send.
-    pub(super) fn write(&self, manner: Manner) -> Vec<u8> {
+    pub(crate) fn write(&self, manner: Manner) -> Vec<u8> {
         let framing = Framing::Length(self.body.len() as u64);
         let mut bytes = self.head.write(manner, framing, now());
         // 304 never has a body.
@@ -247,12 +247,12 @@ impl Answer {
 }
 
 /// The head of a shared file.
-pub(super) fn file_head(status: u16) -> Head {
+pub(crate) fn file_head(status: u16) -> Head {
     safe(status, FILE_POLICY)
 }
 
 /// The head of a stream of events.
-pub(super) fn stream_head() -> Head {
+pub(crate) fn stream_head() -> Head {
     safe(200, PAGE_POLICY).with("Content-Type", "text/event-stream").with("Cache-Control", "no-store")
 }
 
@@ -265,6 +265,6 @@ fn safe(status: u16, policy: &'static str) -> Head {
         .with("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-pub(super) fn now() -> HttpDate {
+pub(crate) fn now() -> HttpDate {
     HttpDate::from_ns(clock::wall_ns())
 }

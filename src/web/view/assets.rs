@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use super::response::Answer;
 use crate::proto::http::{HeaderValue, Request, Selection, Validators, select};
+use crate::web::service::response::Answer;
 
 /// Path, media type, content.
 const ASSETS: [(&str, &str, &str); 3] = [
@@ -13,7 +13,7 @@ const ASSETS: [(&str, &str, &str); 3] = [
 ];
 
 /// The interface described for programs, the same on tracker and node.
-pub(super) const OPENAPI: &str = include_str!("../../docs/openapi.json");
+pub(crate) const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
 /// Entity tags of [`ASSETS`], in their order.
 static ETAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -22,7 +22,7 @@ static ETAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 /// The asset that `request` asks for, if there is one of that name.
-pub(super) fn asset(request: &Request) -> Option<Answer> {
+pub(crate) fn asset(request: &Request) -> Option<Answer> {
     let index = ASSETS.iter().position(|(path, ..)| *path == request.path)?;
     let ((_, kind, body), etag) = (ASSETS[index], &ETAGS[index]);
     let value = HeaderValue::new(etag.clone()).expect("hex digits in quotes");

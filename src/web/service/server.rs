@@ -66,15 +66,15 @@ pub struct WebServer {
 }
 
 /// What a site has beside its pages.
-pub(super) struct Extras {
+pub(crate) struct Extras {
     /// Threads that send files.
-    pub(super) file_fronts: usize,
+    pub(crate) file_fronts: usize,
     /// What pays for their bytes.
-    pub(super) rate: Option<Arc<TokenBucket>>,
+    pub(crate) rate: Option<Arc<TokenBucket>>,
     /// Delivers an item when there is news beside events.
-    pub(super) changes: Receiver<()>,
+    pub(crate) changes: Receiver<()>,
     /// Ends everything.
-    pub(super) stop: Stop,
+    pub(crate) stop: Stop,
 }
 
 impl WebServer {
@@ -82,7 +82,7 @@ impl WebServer {
     ///
     /// # Errors
     /// [`WebError`]; nothing is left running then.
-    pub(super) fn start<S: Site>(site: S, config: &WebConfig, extras: Extras) -> Result<WebServer, WebError> {
+    pub(crate) fn start<S: Site>(site: S, config: &WebConfig, extras: Extras) -> Result<WebServer, WebError> {
         let listener = Arc::new(open(config)?);
         let (site, gate) =
             (Arc::new(site), Arc::new(AccessControl::new(config.token.as_deref(), &config.hosts)));

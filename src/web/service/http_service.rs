@@ -29,7 +29,7 @@ const LAST_PART_BYTES: u64 = 256 << 10;
 type Hands = crate::net::ConnActions<Session, RequestDecoder>;
 
 /// What a program shows: its pages and its interface.
-pub(super) trait Site: Send + Sync + 'static {
+pub(crate) trait Site: Send + Sync + 'static {
     /// Never waits; what has to is handed back as [`Reply::Later`]. A file is asked for on a front for files.
     fn answer(&self, request: &Request, visitor: ConnAddrs, gate: &AccessControl) -> Reply;
 
@@ -47,7 +47,7 @@ pub(super) trait Site: Send + Sync + 'static {
 }
 
 /// What comes through the mailbox of a front.
-pub(super) enum Event {
+pub(crate) enum Event {
     /// A connection from another front, with the request that made it move.
     Moved { parts: Box<DetachedConn<RequestDecoder>>, session: Box<Session>, request: Box<Request> },
     /// A worker has answered.
@@ -57,7 +57,7 @@ pub(super) enum Event {
 }
 
 /// What a connection is busy with.
-pub(super) struct Session {
+pub(crate) struct Session {
     visitor: ConnAddrs,
     /// Requests so far.
     requests: u32,
@@ -67,7 +67,7 @@ pub(super) struct Session {
 }
 
 /// A stream of events.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     /// How it was asked for.
     manner: Manner,
     /// The number of the last event that was sent.
@@ -86,19 +86,19 @@ enum Busy {
     },
 }
 
-pub(super) struct HttpService<S> {
-    pub(super) site: Arc<S>,
-    pub(super) gate: Arc<AccessControl>,
-    pub(super) workers: Pool,
+pub(crate) struct HttpService<S> {
+    pub(crate) site: Arc<S>,
+    pub(crate) gate: Arc<AccessControl>,
+    pub(crate) workers: Pool,
     /// Makes changes, which wait behind no question.
-    pub(super) changer: Pool,
+    pub(crate) changer: Pool,
     /// The own mailbox.
-    pub(super) post: Post<Event>,
+    pub(crate) post: Post<Event>,
     /// Where files are sent from; empty: from here.
-    pub(super) file_fronts: Vec<Post<Event>>,
-    pub(super) next_file_front: usize,
-    pub(super) streams: BTreeMap<ConnId, Stream>,
-    pub(super) stop: Stop,
+    pub(crate) file_fronts: Vec<Post<Event>>,
+    pub(crate) next_file_front: usize,
+    pub(crate) streams: BTreeMap<ConnId, Stream>,
+    pub(crate) stop: Stop,
 }
 
 impl<S: Site> HttpService<S> {
@@ -329,7 +329,7 @@ impl Stream {
 }
 
 /// The figures of `site` as they are now.
-pub(super) fn figures_text(site: &impl Site) -> String {
+pub(crate) fn figures_text(site: &impl Site) -> String {
     let now_ns = clock::wall_ns();
     site.figures().into_iter().map(|figure| event_text(None, &figure.at(now_ns))).collect()
 }

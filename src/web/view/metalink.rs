@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use maud::{Markup, PreEscaped, html};
 
-use super::params;
-use super::response::{Answer, Problem};
 use super::sources::{FoundContent, SourceRow};
 use crate::proto::event::ErrorCode;
 use crate::proto::http::Request;
 use crate::types::{Checksum, ContentKey, FileName, Manifest, Md5Origin, Query};
+use crate::web::service::params;
+use crate::web::service::response::{Answer, Problem};
 
 const KIND: &str = "application/metalink4+xml";
 /// Most pieces that are listed: half a megabyte of XML.
@@ -21,14 +21,14 @@ const PIECES_MAX: usize = 8192;
 
 /// What a metalink is wanted of.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     name: FileName,
     /// Which content, if the name means several.
     checksum: Option<Checksum>,
 }
 
 impl Wanted {
-    pub(super) fn query(&self) -> Query {
+    pub(crate) fn query(&self) -> Query {
         Query::Name(self.name.clone())
     }
 
@@ -42,7 +42,7 @@ impl Wanted {
 }
 
 /// The file name in `/metalink/NAME.meta4`, if `path` is of that form.
-pub(super) fn name_of(path: &str) -> Option<&str> {
+pub(crate) fn name_of(path: &str) -> Option<&str> {
     path.strip_prefix("/metalink/")?.strip_suffix(".meta4")
 }
 
@@ -50,7 +50,7 @@ pub(super) fn name_of(path: &str) -> Option<&str> {
 ///
 /// # Errors
 /// A name that is none, or a digest that is none.
-pub(super) fn wanted(request: &Request) -> Result<Wanted, Problem> {
+pub(crate) fn wanted(request: &Request) -> Result<Wanted, Problem> {
     let name = FileName::new(name_of(&request.path).unwrap_or_default());
     let name = name.map_err(|error| Problem::bad(error.to_string(), "ask for /metalink/NAME.meta4"))?;
     let checksum = request.parameter("hash").map(params::digest).transpose()?;
@@ -62,7 +62,7 @@ pub(super) fn wanted(request: &Request) -> Result<Wanted, Problem> {
 ///
 /// # Errors
 /// 404: no source serves it by HTTP; 409: the name means several contents.
-pub(super) fn answer(
+pub(crate) fn answer(
     wanted: &Wanted,
     contents: &[FoundContent],
     manifest: impl FnOnce(&ContentKey) -> Option<Arc<Manifest>>,

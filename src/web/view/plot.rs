@@ -11,7 +11,7 @@ const HEIGHT: usize = 120;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scale {
+pub(crate) enum Scale {
     Count,
     /// Bytes, in binary units.
     Bytes,
@@ -36,7 +36,7 @@ impl Scale {
 }
 
 /// The rates of a history, with what they are in words.
-pub(super) fn figure(per_s: &[f64], what: &str, scale: Scale) -> Markup {
+pub(crate) fn figure(per_s: &[f64], what: &str, scale: Scale) -> Markup {
     let top = scale.top(per_s.iter().copied().fold(0.0, f64::max));
     let minutes = SLOT.as_secs() * SLOTS as u64 / 60;
     let words = format!("{what}, last {minutes} minutes; the upper line is {}.", scale.shown(top));

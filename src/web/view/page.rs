@@ -8,31 +8,31 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::response::{Answer, Problem};
+use crate::web::service::response::{Answer, Problem};
 
 /// What is the same on all pages of a program.
-pub(super) struct Frame {
+pub(crate) struct Frame {
     /// `tracker` or `node`.
-    pub(super) program: &'static str,
+    pub(crate) program: &'static str,
     /// Where it serves nodes.
-    pub(super) addr: String,
+    pub(crate) addr: String,
     /// Path and label of each page.
-    pub(super) pages: &'static [(&'static str, &'static str)],
+    pub(crate) pages: &'static [(&'static str, &'static str)],
     /// The state in a few figures.
-    pub(super) summary: Vec<Figure>,
+    pub(crate) summary: Vec<Figure>,
 }
 
 /// A figure on every page. The script brings it up to date from the stream's `stat` of this name, and asks
 /// for nothing.
-pub(super) struct Figure {
-    pub(super) label: &'static str,
-    pub(super) stat: &'static str,
-    pub(super) value: usize,
+pub(crate) struct Figure {
+    pub(crate) label: &'static str,
+    pub(crate) stat: &'static str,
+    pub(crate) value: usize,
 }
 
 impl Frame {
     /// A page. `path` is the entry of the navigation that it belongs to.
-    pub(super) fn page(&self, path: &str, title: &str, main: &Markup) -> Markup {
+    pub(crate) fn page(&self, path: &str, title: &str, main: &Markup) -> Markup {
         let Frame { program, addr, pages, summary } = self;
         html! {
             (DOCTYPE)
@@ -76,7 +76,7 @@ impl Frame {
     }
 
     /// A page that says what is wrong.
-    pub(super) fn problem(&self, problem: &Problem) -> Answer {
+    pub(crate) fn problem(&self, problem: &Problem) -> Answer {
         let title = crate::proto::http::reason_phrase(problem.status);
         let main = html! {
             h1 { (title) }
@@ -88,7 +88,7 @@ impl Frame {
 }
 
 /// The box to search with.
-pub(super) fn search_form(query: &str) -> Markup {
+pub(crate) fn search_form(query: &str) -> Markup {
     html! {
         form.search action="/" method="get" role="search" {
             label for="q" { "File name, or md5= or b3= and a digest" }
@@ -99,23 +99,23 @@ pub(super) fn search_form(query: &str) -> Markup {
 }
 
 /// `10.5 MiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     ByteSize(bytes).to_string()
 }
 
 /// `10.5 MiB/s`.
-pub(super) fn rate(bytes_per_s: u64) -> String {
+pub(crate) fn rate(bytes_per_s: u64) -> String {
     format!("{}/s", size(bytes_per_s))
 }
 
 /// `1 file`, `2 files`.
-pub(super) fn count(number: usize, one: &str) -> String {
+pub(crate) fn count(number: usize, one: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {one}{plural}")
 }
 
 /// The two largest units: `3 d 4 h`, `12 s`.
-pub(super) fn span(time: Duration) -> String {
+pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -126,12 +126,12 @@ pub(super) fn span(time: Duration) -> String {
 }
 
 /// A moment in UTC, as RFC 3339 writes it: the time of day, the date for those who point at it.
-pub(super) fn moment(rfc3339: &str) -> Markup {
+pub(crate) fn moment(rfc3339: &str) -> Markup {
     html! { time datetime=(rfc3339) title=(rfc3339) { (rfc3339.get(11..19).unwrap_or(rfc3339)) } }
 }
 
 /// Nothing to show, as a column.
-pub(super) const NONE: PreEscaped<&str> = PreEscaped("-");
+pub(crate) const NONE: PreEscaped<&str> = PreEscaped("-");
 
 #[cfg(test)]
 mod tests {

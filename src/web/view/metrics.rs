@@ -12,8 +12,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::response::Answer;
 use crate::proto::http::Request;
+use crate::web::service::response::Answer;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const OLDER_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -22,7 +22,7 @@ const TICKS_PER_S: f64 = 100.0;
 
 /// The families of one scrape.
 #[derive(Debug, Default)]
-pub(super) struct Families(Vec<Family>);
+pub(crate) struct Families(Vec<Family>);
 
 #[derive(Debug)]
 struct Family {
@@ -44,7 +44,7 @@ enum Values {
 
 impl Families {
     /// With what every program tells of itself. `uptime_s` is since its start.
-    pub(super) fn of_program(program: &'static str, uptime_s: f64) -> Families {
+    pub(crate) fn of_program(program: &'static str, uptime_s: f64) -> Families {
         let mut families = Families::default();
         let version =
             vec![("program", program.to_owned()), ("version", env!("CARGO_PKG_VERSION").to_owned())];
@@ -60,30 +60,30 @@ impl Families {
         families
     }
 
-    pub(super) fn gauge(&mut self, name: &'static str, help: &'static str, value: f64) {
+    pub(crate) fn gauge(&mut self, name: &'static str, help: &'static str, value: f64) {
         self.push(name, help, None, Values::Gauges(plain(value)));
     }
 
-    pub(super) fn gauges(&mut self, name: &'static str, help: &'static str, values: Vec<(Labels, f64)>) {
+    pub(crate) fn gauges(&mut self, name: &'static str, help: &'static str, values: Vec<(Labels, f64)>) {
         self.push(name, help, None, Values::Gauges(values));
     }
 
     /// `name` without `_total`.
-    pub(super) fn counter(&mut self, name: &'static str, help: &'static str, value: u64) {
+    pub(crate) fn counter(&mut self, name: &'static str, help: &'static str, value: u64) {
         self.push(name, help, None, Values::Counters(plain(value as f64)));
     }
 
     /// `name` without `_bytes_total`.
-    pub(super) fn bytes_counter(&mut self, name: &'static str, help: &'static str, value: u64) {
+    pub(crate) fn bytes_counter(&mut self, name: &'static str, help: &'static str, value: u64) {
         self.push(name, help, Some(Unit::Bytes), Values::Counters(plain(value as f64)));
     }
 
-    pub(super) fn counters(&mut self, name: &'static str, help: &'static str, values: Vec<(Labels, f64)>) {
+    pub(crate) fn counters(&mut self, name: &'static str, help: &'static str, values: Vec<(Labels, f64)>) {
         self.push(name, help, None, Values::Counters(values));
     }
 
     /// `name` without its unit. `classes`: upper bound and number of values above the bound before.
-    pub(super) fn seconds(
+    pub(crate) fn seconds(
         &mut self,
         name: &'static str,
         help: &'static str,
@@ -124,7 +124,7 @@ impl Families {
     }
 
     /// The answer to a scrape.
-    pub(super) fn answer(self, request: &Request) -> Answer {
+    pub(crate) fn answer(self, request: &Request) -> Answer {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
         let mut text = String::new();

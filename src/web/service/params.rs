@@ -8,12 +8,12 @@ use crate::proto::http::Request;
 use crate::types::{Checksum, ChecksumError, ContentPrefix, FileName, Md5Digest, Query, limits};
 
 /// What the parameters `name` or `hash` ask for.
-pub(super) fn wanted(request: &Request) -> Result<Query, Problem> {
+pub(crate) fn wanted(request: &Request) -> Result<Query, Problem> {
     query(request.parameter("name"), request.parameter("hash"))
 }
 
 /// What a name or a digest asks for; exactly one of them has to be there.
-pub(super) fn query(name: Option<&str>, hash: Option<&str>) -> Result<Query, Problem> {
+pub(crate) fn query(name: Option<&str>, hash: Option<&str>) -> Result<Query, Problem> {
     let hint = "give name=NAME, hash=md5=HEX or hash=b3=HEX";
     match (name, hash) {
         (Some(name), None) => {
@@ -28,7 +28,7 @@ pub(super) fn query(name: Option<&str>, hash: Option<&str>) -> Result<Query, Pro
 }
 
 /// An MD5 of 32 digits, a BLAKE3 of 64, or `md5=` or `b3=` and a digest.
-pub(super) fn digest(text: &str) -> Result<Checksum, Problem> {
+pub(crate) fn digest(text: &str) -> Result<Checksum, Problem> {
     let b3 = || ContentPrefix::from_hex(text).filter(|_| text.len() == 64).map(Checksum::Content);
     let plain = Md5Digest::from_hex(text).map(Checksum::Md5).or_else(b3);
     plain.map_or_else(|| text.parse(), Ok).map_err(|error: ChecksumError| {
@@ -37,12 +37,12 @@ pub(super) fn digest(text: &str) -> Result<Checksum, Problem> {
 }
 
 /// One page of a list that is counted through: how many rows come before it, and how many it has at most.
-pub(super) fn slice(request: &Request) -> Result<(usize, usize), Problem> {
+pub(crate) fn slice(request: &Request) -> Result<(usize, usize), Problem> {
     Ok((skipped(request, "cursor")?, rows(request)?))
 }
 
 /// The page of `items` that `(skip, max)` asks for, and what the next one begins after.
-pub(super) fn page_of<T>(items: Vec<T>, (skip, max): (usize, usize)) -> (Vec<T>, Option<String>) {
+pub(crate) fn page_of<T>(items: Vec<T>, (skip, max): (usize, usize)) -> (Vec<T>, Option<String>) {
     let next = (items.len() > skip.saturating_add(max)).then(|| (skip + max).to_string());
     (items.into_iter().skip(skip).take(max).collect(), next)
 }
@@ -61,15 +61,15 @@ fn rows(request: &Request) -> Result<usize, Problem> {
 
 /// Which names of a list are asked for.
 #[derive(Debug)]
-pub(super) struct NamesAsked<'a> {
-    pub(super) prefix: &'a str,
+pub(crate) struct NamesAsked<'a> {
+    pub(crate) prefix: &'a str,
     /// The last name of the page before.
-    pub(super) after: Option<FileName>,
-    pub(super) max: usize,
+    pub(crate) after: Option<FileName>,
+    pub(crate) max: usize,
 }
 
 /// What `prefix`, `cursor` and `limit` ask for.
-pub(super) fn names(request: &Request) -> Result<NamesAsked<'_>, Problem> {
+pub(crate) fn names(request: &Request) -> Result<NamesAsked<'_>, Problem> {
     let prefix = request.parameter("prefix").unwrap_or_default();
     let cursor = request.parameter("cursor").filter(|text| !text.is_empty()).map(FileName::new).transpose();
     let after =
@@ -78,7 +78,7 @@ pub(super) fn names(request: &Request) -> Result<NamesAsked<'_>, Problem> {
 }
 
 /// A stream of events: after the one that a browser or `after` names, else from now on.
-pub(super) fn events(request: &Request) -> Reply {
+pub(crate) fn events(request: &Request) -> Reply {
     let number = request.header("last-event-id").or_else(|| request.parameter("after"));
     match number.map(str::parse).transpose() {
         Ok(after) => Reply::Events { after },
@@ -90,7 +90,7 @@ pub(super) fn events(request: &Request) -> Reply {
 }
 
 /// How many rows come before the first one asked for.
-pub(super) fn skipped(request: &Request, parameter: &str) -> Result<usize, Problem> {
+pub(crate) fn skipped(request: &Request, parameter: &str) -> Result<usize, Problem> {
     let Some(text) = request.parameter(parameter).filter(|text| !text.is_empty()) else { return Ok(0) };
     let bad = || {
         Problem::bad(

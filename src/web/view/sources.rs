@@ -10,33 +10,33 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::page::{NONE, size};
-use super::response::told;
 use crate::proto::event::{Event, EventHolder, HolderState};
 use crate::proto::http::{escape_path, escape_value};
 use crate::types::{Checksum, ContentKey, FileName, LatencyOrigin, Md5Origin, NodeSummary, Query, limits};
+use crate::web::service::response::told;
 
 /// One source of one file.
 #[derive(Debug, Clone)]
-pub(super) struct SourceRow {
+pub(crate) struct SourceRow {
     /// As events tell of it.
-    pub(super) holder: EventHolder,
-    pub(super) md5_origin: Md5Origin,
+    pub(crate) holder: EventHolder,
+    pub(crate) md5_origin: Md5Origin,
     /// Where the file can be fetched by HTTP.
-    pub(super) link: Option<String>,
+    pub(crate) link: Option<String>,
 }
 
 /// Rows of the same content.
 #[derive(Debug, Clone)]
-pub(super) struct FoundContent {
-    pub(super) key: ContentKey,
+pub(crate) struct FoundContent {
+    pub(crate) key: ContentKey,
     /// A download of the name would take it.
-    pub(super) meant: bool,
+    pub(crate) meant: bool,
     /// Not empty.
-    pub(super) rows: Vec<SourceRow>,
+    pub(crate) rows: Vec<SourceRow>,
 }
 
 /// Where the node's own web server is, if it has told.
-pub(super) fn http_of(node: &NodeSummary) -> Option<SocketAddr> {
+pub(crate) fn http_of(node: &NodeSummary) -> Option<SocketAddr> {
     node.traits().http_port.map(|port| SocketAddr::new(node.endpoint.ip(), port))
 }
 
@@ -44,7 +44,7 @@ pub(super) fn http_of(node: &NodeSummary) -> Option<SocketAddr> {
 ///
 /// # Errors
 /// Why it means nothing.
-pub(super) fn query_of(text: &str) -> Result<Query, String> {
+pub(crate) fn query_of(text: &str) -> Result<Query, String> {
     if text.starts_with("md5=") || text.starts_with("b3=") {
         return match text.parse() {
             Ok(Checksum::Md5(md5)) => Ok(Query::Md5(md5)),
@@ -56,17 +56,17 @@ pub(super) fn query_of(text: &str) -> Result<Query, String> {
 }
 
 /// Where `name` is fetched from at the web server that asks.
-pub(super) fn file_path(name: &FileName) -> String {
+pub(crate) fn file_path(name: &FileName) -> String {
     format!("/files/{}", escape_path(name.as_str()))
 }
 
 /// Where `name` is fetched from at a web server.
-pub(super) fn file_link(http: SocketAddr, name: &FileName) -> String {
+pub(crate) fn file_link(http: SocketAddr, name: &FileName) -> String {
     format!("http://{http}{}", file_path(name))
 }
 
 impl SourceRow {
-    pub(super) fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         self.holder.state == HolderState::Own
     }
 
@@ -123,13 +123,13 @@ fn md5_note(origin: Md5Origin) -> &'static str {
 }
 
 /// Contents and their sources for programs.
-pub(super) fn items(contents: &[FoundContent]) -> Vec<Value> {
+pub(crate) fn items(contents: &[FoundContent]) -> Vec<Value> {
     contents.iter().map(FoundContent::json).collect()
 }
 
 impl FoundContent {
     /// Sources that have all of it.
-    pub(super) fn full_sources(&self) -> impl Iterator<Item = &SourceRow> {
+    pub(crate) fn full_sources(&self) -> impl Iterator<Item = &SourceRow> {
         self.rows.iter().filter(|row| row.holder.state != HolderState::Part)
     }
 
@@ -140,7 +140,7 @@ impl FoundContent {
     }
 
     /// At most `rows_max` rows; `action`: what can be done with it.
-    pub(super) fn table(&self, rows_max: usize, action: &Markup) -> Markup {
+    pub(crate) fn table(&self, rows_max: usize, action: &Markup) -> Markup {
         let sources = super::page::count(self.rows.len(), "source");
         html! {
             div.scroll {
@@ -181,7 +181,7 @@ impl FoundContent {
 
 /// All tables of a search, with at most [`limits::HTTP_PAGE_ROWS`] rows together, and where the others are
 /// told.
-pub(super) fn tables(
+pub(crate) fn tables(
     contents: &[FoundContent],
     query: &Query,
     action: impl Fn(&FoundContent) -> Markup,

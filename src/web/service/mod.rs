@@ -1,0 +1,7 @@
+//! The HTTP server: its fronts and workers, access control, request parameters, responses.
+
+pub(super) mod access;
+pub(super) mod http_service;
+pub(super) mod params;
+pub(super) mod response;
+pub(super) mod server;

@@ -1,0 +1,9 @@
+//! What both programs show: the page frame, rows, plots, metalinks, metrics, style and script.
+
+pub(super) mod assets;
+pub(super) mod metalink;
+pub(super) mod metrics;
+pub(super) mod page;
+pub(super) mod peers;
+pub(super) mod plot;
+pub(super) mod sources;
