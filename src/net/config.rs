@@ -1,6 +1,6 @@
 //! Configuration of a front: its listener, and the limits and deadlines of its connections.
 //!
-//! The defaults are the limits of `types/limits.rs`; tests use shorter times.
+//! The defaults are the limits of `types/limits`; tests use shorter times.
 
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -12,11 +12,31 @@
 //! | 2 | node | it keeps replicas for others: most bytes of them all, u64 little endian, all ones: no limit of its own |
 //! | 3 | file | a replica: kept because a tracker asked for it; empty |
 
-use super::catalog::{Attribute, FileEntry};
+use serde::{Deserialize, Serialize};
+
+use super::limits;
 
 const HTTP_PORT: u16 = 1;
 const REPLICA_QUOTA: u16 = 2;
-const REPLICA: u16 = 3;
+pub(super) const REPLICA: u16 = 3;
+
+/// A tagged value of a node or of a catalog entry. A reader skips tags that it does not know. At most
+/// [`limits::ATTRIBUTES_MAX`] an owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribute {
+    /// What the value means; see the table above.
+    pub tag: u16,
+    /// At most [`limits::ATTRIBUTE_MAX_BYTES`].
+    pub value: Vec<u8>,
+}
+
+impl Attribute {
+    /// Returns true if and only if an owner may carry these: not too many, none too long.
+    pub fn are_bounded(attributes: &[Attribute]) -> bool {
+        attributes.len() <= limits::ATTRIBUTES_MAX
+            && attributes.iter().all(|attribute| attribute.value.len() <= limits::ATTRIBUTE_MAX_BYTES)
+    }
+}
 
 /// What a node says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -57,21 +77,6 @@ impl NodeTraits {
 
     /// Most bytes that [`NodeTraits::to_attributes`] has on the wire, but for the length of the list.
     pub const WIRE_MAX_BYTES: usize = (10 + 2) + (10 + 8);
-}
-
-impl FileEntry {
-    /// The attributes of a file that is kept because a tracker asked for it, or of any other.
-    pub fn attributes_of(is_replica: bool) -> Vec<Attribute> {
-        is_replica.then(|| Attribute { tag: REPLICA, value: Vec::new() }).into_iter().collect()
-    }
-
-    /// Returns true if and only if its publisher says that it keeps it because a tracker asked for it.
-    pub fn is_replica(&self) -> bool {
-        self.attributes.iter().any(|attribute| attribute.tag == REPLICA)
-    }
-
-    /// Most bytes that [`FileEntry::attributes_of`] has on the wire, but for the length of the list.
-    pub const ATTRIBUTES_MAX_BYTES: usize = 10;
 }
 
 #[cfg(test)]

@@ -1,31 +1,14 @@
-//! What nodes publish and what they get back: catalog entries, providers, queries, the list of nodes.
+//! What nodes publish and what they get back: catalog entries, providers, the list of nodes.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::attributes::NodeTraits;
-use super::content::{Checksum, ContentPrefix};
+use super::attributes::{Attribute, NodeTraits, REPLICA};
 use super::digest::{ContentId, ContentKey, Md5Digest};
 use super::ids::NodeId;
-use super::limits;
 use super::name::FileName;
-
-/// A tagged value of a later version; unknown tags are skipped. At most [`super::limits::ATTRIBUTES_MAX`] an
-/// owner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attribute {
-    pub tag: u16,
-    pub value: Vec<u8>,
-}
-
-impl Attribute {
-    /// Returns true if and only if an owner may carry these: not too many, none too long.
-    pub fn are_bounded(attributes: &[Attribute]) -> bool {
-        attributes.len() <= limits::ATTRIBUTES_MAX
-            && attributes.iter().all(|attribute| attribute.value.len() <= limits::ATTRIBUTE_MAX_BYTES)
-    }
-}
 
 /// Where a published whole-file MD5 comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,9 +42,30 @@ pub struct FileEntry {
 }
 
 impl FileEntry {
+    /// The content of the file.
     pub fn key(&self) -> ContentKey {
         ContentKey { size_bytes: self.size_bytes, id: self.content }
     }
+
+    /// The attributes of a file; `is_replica`: its publisher keeps it because a tracker asked for it.
+    pub fn attributes_of(is_replica: bool) -> Vec<Attribute> {
+        is_replica.then(|| Attribute { tag: REPLICA, value: Vec::new() }).into_iter().collect()
+    }
+
+    /// Returns true if and only if its publisher says that it keeps it because a tracker asked for it.
+    pub fn is_replica(&self) -> bool {
+        self.attributes.iter().any(|attribute| attribute.tag == REPLICA)
+    }
+
+    /// Most bytes of [`FileEntry::attributes_of`] on the wire, without the length of the list.
+    pub const ATTRIBUTES_MAX_BYTES: usize = 10;
+}
+
+/// Number of different holders that have the whole content. A holder that has it under several names counts
+/// once. `holders`: what identifies a holder (its node id or its endpoint), and how much it has.
+pub fn full_holders<H: Ord>(holders: impl IntoIterator<Item = (H, Holding)>) -> usize {
+    let full = holders.into_iter().filter(|(_, holding)| *holding == Holding::Full);
+    full.map(|(holder, _)| holder).collect::<BTreeSet<_>>().len()
 }
 
 /// A live node that holds a file, as discovery returns it.
@@ -78,25 +82,6 @@ impl Provider {
     /// What the node says about itself.
     pub fn traits(&self) -> NodeTraits {
         NodeTraits::of(&self.attributes)
-    }
-}
-
-/// What a `find` looks for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Query {
-    Name(FileName),
-    Md5(Md5Digest),
-    Content(ContentPrefix),
-}
-
-/// As it is typed: a name as it is, `md5=` or `b3=` and a digest.
-impl std::fmt::Display for Query {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Query::Name(name) => f.write_str(name.as_str()),
-            Query::Md5(md5) => Checksum::Md5(*md5).fmt(f),
-            Query::Content(prefix) => Checksum::Content(*prefix).fmt(f),
-        }
     }
 }
 
@@ -140,5 +125,17 @@ impl std::fmt::Display for Liveness {
             Liveness::Suspect => "suspect",
             Liveness::Unproved => "unproved",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_counts_once_under_however_many_names_and_only_with_the_whole_content() {
+        let holders = [(1, Holding::Full), (2, Holding::Pieces(3)), (1, Holding::Full), (3, Holding::Full)];
+        assert_eq!(full_holders(holders), 2);
+        assert_eq!(full_holders([(1, Holding::Pieces(0))]), 0);
     }
 }

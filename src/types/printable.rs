@@ -4,6 +4,7 @@
 //! can be undone: a backslash is doubled, anything dangerous becomes `\u{HEX}`.
 
 use std::fmt::{self, Display, Write as _};
+use std::path::Path;
 
 use super::limits;
 
@@ -22,6 +23,11 @@ impl Display for Printable<'_> {
         }
         Ok(())
     }
+}
+
+/// A path as messages show it: escaped, and with U+FFFD for what is not UTF-8.
+pub fn path_text(path: &Path) -> String {
+    Printable(&path.to_string_lossy()).to_string()
 }
 
 /// `text` as long as a reason may be ([`limits::REASON_MAX_BYTES`]); cut where a character ends.
