@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shared;
 use super::service::CallSuspect;
+use super::shared::Shared;
 use crate::proto::event::Event;
 use crate::rt::{Post, Stop, clock};
 

@@ -6,29 +6,37 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 
-use super::{Shared, Via};
+use super::shared::Shared;
 use crate::logic::registry::{CallBack, CallBackResult, Claim, Reachability, RegistryError, SessionId};
 use crate::net::{Closed, ConnActions, ConnId, NextRead, Service};
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::proto::tracker::{ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::proto::{CodecError, Decoder, FrameError, decode, frame};
 use crate::rt::clock;
-use crate::types::{Attribute, FileEntry, FileName, NodeTraits, Nonce, limits, reason};
+use crate::types::{limits, reason};
 
 /// A suspect whose turn it is to be called back.
 #[derive(Debug)]
 pub(super) struct CallSuspect(pub(super) CallBack);
 
+/// The peer at the other end of an accepted connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Requester {
+    /// What the registry knows the connection as.
+    pub(super) session: SessionId,
+    /// Address of the peer.
+    pub(super) from: IpAddr,
+}
+
 /// What a connection is for.
 #[derive(Debug)]
 pub(super) enum Session {
     /// Somebody asks us. The registry knows of the session only if it ever said hello.
-    Asker { id: SessionId, from: IpAddr, said_hello: bool },
+    Requester { requester: Requester, said_hello: bool },
     /// We ask a listener whether it is the one that the control connection `control` of this front claims.
     ProofCall { control: ConnId, session: SessionId, claim: Claim, from: IpAddr, answered: bool },
     /// We ask a suspect whether it is still there.
@@ -37,120 +45,13 @@ pub(super) enum Session {
 
 #[derive(Debug)]
 pub(super) struct TrackerService {
-    shared: Arc<Shared>,
-    rng: SmallRng,
+    pub(super) shared: Arc<Shared>,
+    pub(super) rng: SmallRng,
 }
 
 impl TrackerService {
     pub(super) fn new(shared: Arc<Shared>) -> TrackerService {
         TrackerService { shared, rng: SmallRng::from_os_rng() }
-    }
-
-    /// The reply to a request that can be answered at once; `None`: a call-back is under way, and its outcome
-    /// is the reply.
-    fn answer(
-        &mut self,
-        conn: ConnId,
-        session: SessionId,
-        from: IpAddr,
-        request: TrackerRequest,
-        actions: &mut ConnActions<Session>,
-    ) -> Result<Option<ReplyBody>, RegistryError> {
-        let now = clock::now();
-        let registry = &self.shared.registry;
-        Ok(Some(match request {
-            TrackerRequest::Hello(hello) => {
-                let Some(traits) = traits(&hello.attributes) else { return Ok(Some(too_many_attributes())) };
-                let nonce = Nonce(self.rng.random());
-                let heartbeat = Some(hello.heartbeat_ms).filter(|ms| *ms > 0);
-                let heartbeat = heartbeat.map(|ms| Duration::from_millis(u64::from(ms)));
-                let mut registry = registry.write();
-                registry.hello(session, hello.node, hello.endpoint, heartbeat, nonce, now)?;
-                registry.describe(session, traits)?;
-                ReplyBody::Welcome { nonce }
-            }
-            TrackerRequest::Register { entries, last } => {
-                let mut registry = registry.write();
-                registry.stage_register(session, entries, now)?;
-                if !last {
-                    return Ok(Some(ReplyBody::Staged));
-                }
-                let Some(claim) = registry.begin_proof(session, from, now)? else {
-                    registry.commit_register(session, Reachability::Proved, now)?;
-                    drop(registry);
-                    self.shared.note_announce();
-                    return Ok(Some(ReplyBody::Registered { unproved: None }));
-                };
-                drop(registry);
-                let call = Session::ProofCall { control: conn, session, claim, from, answered: false };
-                actions.connect(
-                    claim.endpoint,
-                    None,
-                    call,
-                    PeerRequest::Identify.framed(),
-                    limits::ms(limits::CALL_BACK_DEADLINE_MS),
-                );
-                return Ok(None);
-            }
-            TrackerRequest::Update { removed, added, last } => {
-                let mut registry = registry.write();
-                registry.stage_update(session, removed, added, now)?;
-                if last {
-                    registry.commit_update(session, now)?;
-                    drop(registry);
-                    self.shared.note_announce();
-                    ReplyBody::Updated
-                } else {
-                    ReplyBody::Staged
-                }
-            }
-            TrackerRequest::Heartbeat { load } => {
-                registry.write().heartbeat(session, load, now)?;
-                self.shared.note_change();
-                ReplyBody::Alive
-            }
-            TrackerRequest::Leave => {
-                registry.write().leave(session)?;
-                self.shared.note_change();
-                actions.keep_idle(conn, false);
-                ReplyBody::Left
-            }
-            TrackerRequest::Find { query, skip } => {
-                let (providers, more) = page(registry.read().find(&query, skip as usize)?, |one| {
-                    160 + NodeTraits::WIRE_MAX_BYTES
-                        + FileEntry::ATTRIBUTES_MAX_BYTES
-                        + one.entry.name.as_str().len()
-                });
-                if skip == 0 {
-                    self.shared.note_find((&query, from, Via::Native), (&providers, more), now);
-                }
-                ReplyBody::Providers { providers, more }
-            }
-            TrackerRequest::ListNodes { skip } => {
-                let registry = registry.read();
-                let (nodes, more) = page(registry.nodes(skip as usize), |_| 72 + NodeTraits::WIRE_MAX_BYTES);
-                ReplyBody::Nodes { nodes, more }
-            }
-            TrackerRequest::ListFiles { after } => {
-                let registry = registry.read();
-                let (names, more) =
-                    page(registry.files_after(after.as_ref()), |name: &FileName| 8 + name.as_str().len());
-                ReplyBody::Files { names, more }
-            }
-            TrackerRequest::Describe { attributes } => match traits(&attributes) {
-                Some(traits) => {
-                    registry.write().describe(session, traits)?;
-                    ReplyBody::Described
-                }
-                None => too_many_attributes(),
-            },
-            TrackerRequest::Replicate { content, name, copies, again } => {
-                ReplyBody::Replication(registry.write().wish(content, name, copies, again, now)?)
-            }
-            TrackerRequest::TakeTasks { room_bytes, running } => {
-                ReplyBody::Tasks { tasks: registry.write().take_tasks(session, room_bytes, &running, now)? }
-            }
-        }))
     }
 
     fn reply(&self, body: ReplyBody) -> Vec<u8> {
@@ -186,15 +87,15 @@ impl TrackerService {
         unproved: Option<String>,
         actions: &mut ConnActions<Session>,
     ) {
-        let proof = if unproved.is_none() { Reachability::Proved } else { Reachability::Unproved };
+        let reachability = if unproved.is_none() { Reachability::Verified } else { Reachability::Unverified };
         let committed = {
             let mut registry = self.shared.registry.write();
-            registry.end_proof(endpoint, from);
-            registry.commit_register(session, proof, clock::now())
+            registry.end_call_back(endpoint, from);
+            registry.commit_register(session, reachability, clock::now())
         };
         match committed {
             Ok(()) => {
-                self.shared.note_announce();
+                self.shared.record_announce();
                 actions.keep_idle(control, true);
                 actions.send(control, self.reply(ReplyBody::Registered { unproved }));
             }
@@ -211,7 +112,8 @@ impl Service for TrackerService {
 
     fn accepted(&mut self, peer: SocketAddr, _local: SocketAddr) -> Session {
         let id = SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed));
-        Session::Asker { id, from: peer.ip().to_canonical(), said_hello: false }
+        let requester = Requester { session: id, from: peer.ip().to_canonical() };
+        Session::Requester { requester, said_hello: false }
     }
 
     fn message(
@@ -222,7 +124,7 @@ impl Service for TrackerService {
         actions: &mut ConnActions<Session>,
     ) -> NextRead {
         match session {
-            Session::Asker { id: asker, from, said_hello } => {
+            Session::Requester { requester, said_hello } => {
                 let request = match decode(body) {
                     Ok(request) => request,
                     Err(error) => {
@@ -231,7 +133,7 @@ impl Service for TrackerService {
                     }
                 };
                 *said_hello |= matches!(request, TrackerRequest::Hello(_));
-                match self.answer(id, *asker, *from, request, actions) {
+                match self.answer(id, *requester, request, actions) {
                     Ok(Some(body)) => actions.send(id, self.reply(body)),
                     Ok(None) => return NextRead::Hold,
                     Err(error) => self.refuse(id, &error, actions),
@@ -280,14 +182,14 @@ impl Service for TrackerService {
         );
     }
 
-    fn sent(&mut self, _id: ConnId, _session: &mut Session, _tag: u64, _hands: &mut ConnActions<Session>) {}
+    fn sent(&mut self, _id: ConnId, _session: &mut Session, _tag: u64, _actions: &mut ConnActions<Session>) {}
 
     fn closed(&mut self, _id: ConnId, session: Session, why: &Closed, actions: &mut ConnActions<Session>) {
         match session {
-            Session::Asker { said_hello: false, .. } => {}
-            Session::Asker { id, said_hello: true, .. } => {
-                self.shared.registry.write().disconnected(id, clock::now());
-                self.shared.note_change();
+            Session::Requester { said_hello: false, .. } => {}
+            Session::Requester { requester, said_hello: true } => {
+                self.shared.registry.write().disconnected(requester.session, clock::now());
+                self.shared.record_change();
             }
             Session::ProofCall { answered: true, .. } | Session::SuspectCall { answered: true, .. } => {}
             Session::ProofCall { control, session, claim, from, .. } => {
@@ -303,17 +205,6 @@ impl Service for TrackerService {
     }
 }
 
-/// What attributes of a node say. Those of later versions are skipped, but not without bounds: `None` beyond
-/// them.
-fn traits(attributes: &[Attribute]) -> Option<NodeTraits> {
-    Attribute::are_bounded(attributes).then(|| NodeTraits::of(attributes))
-}
-
-fn too_many_attributes() -> ReplyBody {
-    let why = "more attributes of the node, or longer ones, than are allowed";
-    ReplyBody::Refused(TrackerRefusal::Limit(why.into()))
-}
-
 /// Why a call-back got no answer, for the node's owner.
 fn call_failure(why: &Closed) -> String {
     match why {
@@ -325,20 +216,6 @@ fn call_failure(why: &Closed) -> String {
     }
 }
 
-/// As many of `items` as fit a page, at least one, and whether there are more.
-fn page<T>(items: impl Iterator<Item = T>, bytes: impl Fn(&T) -> usize) -> (Vec<T>, bool) {
-    let mut total = 0;
-    let mut taken = Vec::new();
-    for item in items {
-        total += bytes(&item);
-        if total > limits::PAGE_TARGET_BYTES && !taken.is_empty() {
-            return (taken, true);
-        }
-        taken.push(item);
-    }
-    (taken, false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,10 +224,11 @@ mod tests {
     use crate::proto::tracker::Hello;
     use crate::rt::EventBroadcast;
     use crate::tracker::{Tracker, TrackerConfig};
-    use crate::types::NodeId;
+    use crate::types::{NodeId, Nonce};
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::sync::mpsc;
+    use std::time::Duration;
 
     /// Longer than anything takes here.
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -471,16 +349,16 @@ mod tests {
     fn the_end_of_a_connection_that_never_said_hello_does_not_wait_for_the_registry() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let shared = Arc::new(Shared::new(addr, Limits::default(), EventBroadcast::default()));
-        let (mut desk, mut actions) = (TrackerService::new(Arc::clone(&shared)), ConnActions::default());
+        let (mut service, mut actions) = (TrackerService::new(Arc::clone(&shared)), ConnActions::default());
         let find = frame(&TrackerRequest::ListFiles { after: None }).expect("it fits");
         // Somebody is reading.
         let reading = shared.registry.read();
         let (done, is_done) = mpsc::channel();
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                let mut session = desk.accepted(addr, addr);
-                desk.message(ConnId(1), &mut session, &find[8..], &mut actions);
-                desk.closed(ConnId(1), session, &Closed::Peer, &mut actions);
+                let mut session = service.accepted(addr, addr);
+                service.message(ConnId(1), &mut session, &find[8..], &mut actions);
+                service.closed(ConnId(1), session, &Closed::Peer, &mut actions);
                 done.send(()).expect("the test waits");
             });
             let outcome = is_done.recv_timeout(PATIENCE);

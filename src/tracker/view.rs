@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use super::Shared;
+use super::shared::Shared;
 use super::stats::{Finds, TrackerStats, Via};
 use crate::logic::registry::RegistryError;
 use crate::rt::{EventBroadcast, clock};
@@ -87,7 +87,7 @@ impl View {
         };
         let more = providers.len() > max;
         providers.truncate(max);
-        self.0.note_find((query, asker, Via::Http), (&providers, more), began);
+        self.0.record_find((query, asker, Via::Http), (&providers, more), began);
         let holders = providers.into_iter().zip(nodes).map(|(provider, node)| HolderRow { provider, node });
         Ok((holders.collect(), more))
     }

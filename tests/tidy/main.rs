@@ -115,10 +115,7 @@ const CIRCLES: &[&[&str]] = &[
         "src/discovery/tracker/control.rs",
         "src/discovery/tracker/session.rs",
     ],
-    &["src/tracker/expiry.rs", "src/tracker/mod.rs", "src/tracker/service.rs", "src/tracker/view.rs"],
-    &["src/logic/registry/mod.rs", "src/logic/registry/replicas.rs", "src/logic/registry/staging.rs"],
     &["src/logic/transfer/interface.rs", "src/logic/transfer/mod.rs", "src/logic/transfer/sources.rs"],
-    &["src/types/attributes.rs", "src/types/catalog.rs"],
 ];
 
 #[test]

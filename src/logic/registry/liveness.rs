@@ -1,14 +1,14 @@
-//! Whether a registered node is there: live, suspect or unproved, and what follows from time passing and from
+//! Whether a registered node is there: live, suspect or unverified, and what follows from time passing and from
 //! call-backs.
 //!
 //! A live node becomes suspect when its control connection ends or its heartbeats stop. A suspect is called
 //! back again and again: while it answers with its own id it is offered, silence takes it out of the answers
-//! and after long enough out of the registry. A node whose endpoint was never proved is never offered and
+//! and after long enough out of the registry. A node whose endpoint was never verified is never offered and
 //! never called back. Decides about one node at a time and keeps nothing else.
 
 use std::time::{Duration, Instant};
 
-use super::Limits;
+use super::admission::Limits;
 use crate::types::{Liveness, NodeId};
 
 /// What became of a call-back to a suspect.
@@ -36,23 +36,23 @@ pub(super) struct Heartbeats {
     /// `None`: the node sends no heartbeats, so it misses none.
     heartbeat: Option<Duration>,
     heard: Instant,
-    standing: Status,
+    status: Status,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     Live,
     Suspect { silent_since: Instant, next_call_back: Instant, is_answering: bool },
-    Unproved,
+    Unverified,
 }
 
 impl Heartbeats {
     pub(super) fn live(heartbeat: Option<Duration>, now: Instant) -> Heartbeats {
-        Heartbeats { heartbeat, heard: now, standing: Status::Live }
+        Heartbeats { heartbeat, heard: now, status: Status::Live }
     }
 
-    pub(super) fn unproved(heartbeat: Option<Duration>, now: Instant) -> Heartbeats {
-        Heartbeats { heartbeat, heard: now, standing: Status::Unproved }
+    pub(super) fn unverified(heartbeat: Option<Duration>, now: Instant) -> Heartbeats {
+        Heartbeats { heartbeat, heard: now, status: Status::Unverified }
     }
 
     /// When it last spoke.
@@ -61,25 +61,25 @@ impl Heartbeats {
     }
 
     /// Its own session has spoken.
-    pub(super) fn hear(&mut self, now: Instant) {
+    pub(super) fn observe(&mut self, now: Instant) {
         self.heard = now;
-        if matches!(self.standing, Status::Suspect { .. }) {
-            self.standing = Status::Live;
+        if matches!(self.status, Status::Suspect { .. }) {
+            self.status = Status::Live;
         }
     }
 
-    /// There is reason to doubt that it is there. The first call-back is due at once; a suspect stays the
+    /// There is reason to suspect that it is there. The first call-back is due at once; a suspect stays the
     /// suspect it is.
-    pub(super) fn doubt(&mut self, now: Instant) {
-        if self.standing == Status::Live {
-            self.standing = Status::Suspect { silent_since: now, next_call_back: now, is_answering: false };
+    pub(super) fn suspect(&mut self, now: Instant) {
+        if self.status == Status::Live {
+            self.status = Status::Suspect { silent_since: now, next_call_back: now, is_answering: false };
         }
     }
 
-    /// Takes the outcome of a call-back to `node`, whose pulse this is. Of a node that is not suspect (any
+    /// Takes the outcome of a call-back to `node`, whose heartbeats this is. Of a node that is not suspect (any
     /// more) it tells nothing.
     pub(super) fn called_back(&mut self, node: NodeId, outcome: CallBackResult, now: Instant) -> Due {
-        let Status::Suspect { silent_since, is_answering, .. } = &mut self.standing else {
+        let Status::Suspect { silent_since, is_answering, .. } = &mut self.status else {
             return Due::Nothing;
         };
         match outcome {
@@ -101,12 +101,12 @@ impl Heartbeats {
         let missed_after =
             self.heartbeat.map(|interval| interval.saturating_mul(limits.heartbeats_missed_max));
         if missed_after.is_some_and(|bound| now.saturating_duration_since(self.heard) > bound) {
-            if self.standing == Status::Unproved {
+            if self.status == Status::Unverified {
                 return Due::Forget;
             }
-            self.doubt(now);
+            self.suspect(now);
         }
-        match &mut self.standing {
+        match &mut self.status {
             Status::Suspect { silent_since, .. }
                 if now.saturating_duration_since(*silent_since) >= limits.suspect_expiry =>
             {
@@ -122,7 +122,7 @@ impl Heartbeats {
 
     /// For how long a suspect has been silent; `None` for a node that is not, or answers.
     pub(super) fn silent_for(&self, now: Instant) -> Option<Duration> {
-        match self.standing {
+        match self.status {
             Status::Suspect { silent_since, is_answering: false, .. } => {
                 Some(now.saturating_duration_since(silent_since))
             }
@@ -132,10 +132,10 @@ impl Heartbeats {
 
     /// What the list of nodes says; `Live` if and only if the node's files are offered.
     pub(super) fn liveness(&self) -> Liveness {
-        match self.standing {
+        match self.status {
             Status::Live | Status::Suspect { is_answering: true, .. } => Liveness::Live,
             Status::Suspect { is_answering: false, .. } => Liveness::Suspect,
-            Status::Unproved => Liveness::Unproved,
+            Status::Unverified => Liveness::Unproved,
         }
     }
 }

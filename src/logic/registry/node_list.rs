@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::Registry;
 use super::index::slot_u32;
+use super::state::Registry;
+
 use crate::types::{Liveness, NodeSummary};
 
 impl Registry {
@@ -18,14 +19,14 @@ impl Registry {
         self.listed.values().skip(skip).map(|slot| self.summary(*slot))
     }
 
-    /// The proved node at `endpoint`, and when it was last heard.
+    /// The verified node at `endpoint`, and when it was last heard.
     pub fn node_at(&self, endpoint: SocketAddr) -> Option<(NodeSummary, Instant)> {
-        self.proved_at(endpoint).map(|slot| self.summary(slot))
+        self.verified_at(endpoint).map(|slot| self.summary(slot))
     }
 
     /// How each registration stands, in no order.
     pub fn liveness(&self) -> impl Iterator<Item = Liveness> {
-        self.listed.values().map(|slot| self.node(*slot).pulse.liveness())
+        self.listed.values().map(|slot| self.node(*slot).heartbeats.liveness())
     }
 
     /// Entries in all catalogs.
@@ -34,12 +35,12 @@ impl Registry {
     }
 
     /// What has become of nodes since this was last asked: where there are none any more, then those that are
-    /// new or stand otherwise than they did. What came and went in between is not told. Looks at every node.
+    /// new or stand otherwise than they did. What came and went in between is not published. Looks at every node.
     pub fn take_changes(&mut self) -> (Vec<SocketAddr>, Vec<NodeSummary>) {
         let mut changed = Vec::new();
         for (slot, node) in &mut self.nodes {
-            let now = Some(node.pulse.liveness());
-            if std::mem::replace(&mut node.told, now) != now {
+            let now = Some(node.heartbeats.liveness());
+            if std::mem::replace(&mut node.published, now) != now {
                 changed.push(slot_u32(slot));
             }
         }
@@ -52,11 +53,11 @@ impl Registry {
         let summary = NodeSummary {
             node: node.id,
             endpoint: node.endpoint,
-            liveness: node.pulse.liveness(),
+            liveness: node.heartbeats.liveness(),
             files: slot_u32(node.catalog.files()),
             load: node.load,
             attributes: node.traits.to_attributes(),
         };
-        (summary, node.pulse.heard())
+        (summary, node.heartbeats.heard())
     }
 }

@@ -1,13 +1,13 @@
 //! Registrations coming and going: the maps that a node is found by, its catalog, and what has to be undone
 //! when it is gone.
 //!
-//! Carries out what has been decided, and refuses nothing. Invariant: a node is in `listed`, in `unproved` if
+//! Carries out what has been decided, and refuses nothing. Invariant: a node is in `listed`, in `unverified` if
 //! it is, and its entries in the index, or it is nowhere.
 
-use super::index::{Catalog, slot_u32};
-use super::replicas::ReplicaCapacity;
+use super::entry::{Node, Origin, Reachability, Renewed};
+use super::index::slot_u32;
 use super::staging::Change;
-use super::{Node, Reachability, Registry};
+use super::state::Registry;
 use crate::types::{ContentKey, FileName};
 
 impl Registry {
@@ -36,11 +36,11 @@ impl Registry {
         self.replication.lose(lost.into_iter());
     }
 
-    /// The contents that a proved node has whole now, under names that are about to lead to something else.
+    /// The contents that a verified node has whole now, under names that are about to lead to something else.
     /// None while nobody counts copies.
     fn whole_before(&self, slot: u32, changes: &[Change]) -> Vec<ContentKey> {
         let node = self.node(slot);
-        if node.proof != Reachability::Proved || !self.replication.is_on() {
+        if node.reachability != Reachability::Verified || !self.replication.is_on() {
             return Vec::new();
         }
         let whole = |change: &Change| {
@@ -53,7 +53,8 @@ impl Registry {
 
     /// Enters `node` in the maps, in its former slot if it has one.
     pub(super) fn list(&mut self, home: Option<u32>, node: Node) -> u32 {
-        let (id, endpoint, proof) = (node.id, node.endpoint, node.proof);
+        let (id, endpoint, reachability) = (node.id, node.endpoint, node.reachability);
+        self.imported += usize::from(node.origin != Origin::Direct);
         let slot = match home {
             Some(slot) => {
                 *self.node_mut(slot) = node;
@@ -61,36 +62,42 @@ impl Registry {
             }
             None => slot_u32(self.nodes.insert(node)),
         };
-        if proof == Reachability::Unproved {
-            self.unproved.insert(id, slot);
+        if reachability == Reachability::Unverified {
+            self.unverified.insert(id, slot);
         }
-        self.listed.insert((endpoint, proof, id), slot);
+        self.listed.insert((endpoint, reachability, id), slot);
         slot
     }
 
-    /// Takes a registration out of the maps and away from its session, and hands out what outlives a renewal:
-    /// load, what it keeps for others, and catalog.
-    pub(super) fn unlist(&mut self, slot: u32) -> (Option<u32>, Option<ReplicaCapacity>, Catalog) {
+    /// Takes a registration out of the maps and away from its session, and returns what outlives a renewal.
+    pub(super) fn unlist(&mut self, slot: u32) -> Renewed {
         let node = self.node_mut(slot);
-        let (id, endpoint, proof, session) = (node.id, node.endpoint, node.proof, node.session);
-        let kept = (node.load, node.keeping.take(), std::mem::take(&mut node.catalog));
-        if proof == Reachability::Unproved {
-            self.unproved.remove(&id);
+        let (id, endpoint, reachability, session) = (node.id, node.endpoint, node.reachability, node.session);
+        let is_imported = node.origin != Origin::Direct;
+        let renewed = Renewed {
+            load: node.load,
+            capacity: node.capacity.take(),
+            catalog: std::mem::take(&mut node.catalog),
+        };
+        self.imported -= usize::from(is_imported);
+        if reachability == Reachability::Unverified {
+            self.unverified.remove(&id);
         }
-        self.listed.remove(&(endpoint, proof, id));
+        self.listed.remove(&(endpoint, reachability, id));
         if let Some(known) = session.and_then(|session| self.sessions.get_mut(&session)) {
             known.node = None;
         }
-        kept
+        renewed
     }
 
+    /// Removes a registration and everything that belongs to it.
     pub(super) fn forget(&mut self, slot: u32) {
-        let Node { endpoint, proof, told, .. } = *self.node(slot);
-        let was_proved = proof == Reachability::Proved;
-        self.gone.extend(told.map(|_| endpoint));
-        let (_, keeping, catalog) = self.unlist(slot);
-        self.drop_tasks(slot, keeping);
-        if was_proved {
+        let Node { endpoint, reachability, published, .. } = *self.node(slot);
+        let was_verified = reachability == Reachability::Verified;
+        self.gone.extend(published.map(|_| endpoint));
+        let Renewed { capacity, catalog, .. } = self.unlist(slot);
+        self.drop_tasks(slot, capacity);
+        if was_verified {
             self.replication.lose(catalog.whole_contents());
         }
         self.files -= catalog.len();

@@ -22,10 +22,10 @@ fn caps_on_files_hold_at_the_limit_and_a_refusal_changes_nothing() {
         if staged.is_err() {
             assert_eq!(world.registry.staged, Staged::default());
             assert_eq!(world.stage(2, vec![]), Err(RegistryError::Incomplete));
-            assert_eq!(world.commit(2, Reachability::Proved), Err(RegistryError::Incomplete));
+            assert_eq!(world.commit(2, Reachability::Verified), Err(RegistryError::Incomplete));
             assert_eq!(world.files().len(), usize::from(first));
             world.hello(2, 2, 2, None);
-            world.register(2, entries(1), Reachability::Proved).expect("begun anew");
+            world.register(2, entries(1), Reachability::Verified).expect("begun anew");
         }
         world.check_counts();
     }
@@ -51,9 +51,9 @@ fn a_full_tracker_refuses_new_nodes_and_renews_the_known() {
     let mut world = World::new(Limits { nodes_max: 2, ..Limits::default() });
     world.join(1, 1, 1, vec![]);
     world.join(2, 2, 2, vec![]);
-    for proof in [Reachability::Proved, Reachability::Unproved] {
+    for reachability in [Reachability::Verified, Reachability::Unverified] {
         world.hello(3, 3, 3, None);
-        assert_eq!(world.register(3, vec![], proof), Err(RegistryError::Nodes { max: 2 }));
+        assert_eq!(world.register(3, vec![], reachability), Err(RegistryError::Nodes { max: 2 }));
     }
     world.join(4, 1, 1, vec![entry("a", 1)]);
     world.join(5, 4, 2, vec![entry("a", 1)]);
@@ -143,10 +143,10 @@ fn pages_kept_waiting_keep_nobody_out() {
             for page in long_names('a', 50, 20).chunks(5) {
                 world.stage(s, page.to_vec()).expect("there is room, or is made");
             }
-            world.commit(s, Reachability::Proved).expect("registered");
+            world.commit(s, Reachability::Verified).expect("registered");
             world.check_counts();
         }
-        assert_eq!(world.commit(1, Reachability::Proved), Err(RegistryError::Incomplete));
+        assert_eq!(world.commit(1, Reachability::Verified), Err(RegistryError::Incomplete));
         assert_eq!(
             world.stage(1, vec![]),
             Err(RegistryError::Incomplete),
@@ -166,9 +166,13 @@ fn stagings_of_proved_nodes_make_room_last() {
     world.hello(2, 2, 2, None);
     world.stage(2, page('b')).expect("staged");
     world.hello(3, 3, 3, None);
-    world.stage(3, page('c')).expect("staged, in place of the other unproved one");
+    world.stage(3, page('c')).expect("staged, in place of the other unverified one");
     assert_eq!(world.stage(2, vec![]), Err(RegistryError::Incomplete));
-    assert_eq!(world.stage(3, page('d')), Err(RegistryError::Crowded), "nobody else who is unproved is left");
+    assert_eq!(
+        world.stage(3, page('d')),
+        Err(RegistryError::Crowded),
+        "nobody else who is unverified is left"
+    );
     world.stage(1, vec![]).expect_err("of another kind");
     world.hello(4, 4, 4, None);
     world.stage(4, long_names('e', 4, 5)).expect("nobody is left");

@@ -12,8 +12,8 @@ fn a_proved_registration_takes_the_endpoint_over_and_the_former_node_is_heard_no
     assert_eq!(world.heartbeat(1), NOT_REGISTERED);
     assert_eq!(world.update(1, vec![], vec![entry("late", 1)]), NOT_REGISTERED);
     assert_eq!(world.registry.leave(SessionId(1)), NOT_REGISTERED);
-    for proof in [Reachability::Proved, Reachability::Unproved] {
-        assert_eq!(world.register(1, vec![entry("late", 1)], proof), NOT_REGISTERED);
+    for reachability in [Reachability::Verified, Reachability::Unverified] {
+        assert_eq!(world.register(1, vec![entry("late", 1)], reachability), NOT_REGISTERED);
     }
     world.disconnect(1);
     assert_eq!(world.files(), ["b"]);
@@ -26,7 +26,7 @@ fn a_former_session_of_the_same_node_is_heard_no_more() {
     world.hello(1, 1, 1, Some(BEAT));
     world.stage(1, vec![entry("late", 1)]).expect("staged");
     world.join(2, 1, 1, vec![entry("a", 1)]);
-    assert_eq!(world.commit(1, Reachability::Proved), NOT_REGISTERED);
+    assert_eq!(world.commit(1, Reachability::Verified), NOT_REGISTERED);
     assert_eq!(world.heartbeat(1), NOT_REGISTERED);
     world.disconnect(1);
     assert_eq!((world.files(), world.listed()), (vec!["a".to_owned()], vec![(1, Liveness::Live)]));
@@ -64,7 +64,7 @@ fn unproved_nodes_are_listed_never_offered_and_displace_nobody() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1)]);
     world.hello(2, 2, 1, Some(BEAT));
-    world.register(2, vec![entry("a", 1), entry("b", 1)], Reachability::Unproved).expect("listed");
+    world.register(2, vec![entry("a", 1), entry("b", 1)], Reachability::Unverified).expect("listed");
     assert_eq!(world.listed(), [(1, Liveness::Live), (2, Liveness::Unproved)]);
     assert_eq!((world.holders("a"), world.files()), (vec![1], vec!["a".to_owned()]));
     assert_eq!(world.heartbeat(2), Ok(()));
@@ -72,11 +72,11 @@ fn unproved_nodes_are_listed_never_offered_and_displace_nobody() {
     assert_eq!(world.files(), ["a"]);
     // Knowing a node's id is not enough to take it out of the answers.
     world.hello(3, 1, 9, None);
-    world.register(3, vec![], Reachability::Unproved).expect("listed");
+    world.register(3, vec![], Reachability::Unverified).expect("listed");
     assert_eq!((world.holders("a"), world.heartbeat(1)), (vec![1], Ok(())));
     world
-        .register(1, vec![entry("a", 2)], Reachability::Proved)
-        .expect("an unproved rival is in nobody's way");
+        .register(1, vec![entry("a", 2)], Reachability::Verified)
+        .expect("an unverified rival is in nobody's way");
     world.disconnect(2);
     assert_eq!(world.listed(), [(1, Liveness::Live)]);
     world.check_counts();
@@ -86,9 +86,9 @@ fn unproved_nodes_are_listed_never_offered_and_displace_nobody() {
 fn a_node_whose_listener_is_gone_is_offered_no_more_when_it_registers_again() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1)]);
-    world.register(1, vec![entry("a", 1)], Reachability::Unproved).expect("listed");
+    world.register(1, vec![entry("a", 1)], Reachability::Unverified).expect("listed");
     assert_eq!((world.holders("a"), world.listed()), (vec![], vec![(1, Liveness::Unproved)]));
-    world.register(1, vec![entry("a", 1)], Reachability::Proved).expect("proved again");
+    world.register(1, vec![entry("a", 1)], Reachability::Verified).expect("verified again");
     assert_eq!((world.holders("a"), world.listed()), (vec![1], vec![(1, Liveness::Live)]));
     world.check_counts();
 }
@@ -98,10 +98,10 @@ fn a_node_id_has_one_unproved_registration_the_latest() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1)]);
     world.hello(2, 1, 9, None);
-    world.register(2, vec![], Reachability::Unproved).expect("listed");
+    world.register(2, vec![], Reachability::Unverified).expect("listed");
     assert_eq!(world.listed(), [(1, Liveness::Live), (1, Liveness::Unproved)]);
     world.hello(1, 1, 1, None);
-    world.register(1, vec![entry("a", 1)], Reachability::Unproved).expect("listed");
+    world.register(1, vec![entry("a", 1)], Reachability::Unverified).expect("listed");
     assert_eq!((world.files(), world.listed()), (vec![], vec![(1, Liveness::Unproved)]));
     assert_eq!((world.heartbeat(2), world.heartbeat(1)), (NOT_REGISTERED, Ok(())));
     world.check_counts();
@@ -112,14 +112,14 @@ fn the_end_of_a_control_connection_makes_its_node_suspect_at_once() {
     for heartbeat in [Some(BEAT), None] {
         let mut world = world();
         world.hello(1, 1, 1, heartbeat);
-        world.register(1, vec![entry("a", 1)], Reachability::Proved).expect("registered");
+        world.register(1, vec![entry("a", 1)], Reachability::Verified).expect("registered");
         world.disconnect(1);
         assert_eq!((world.holders("a"), world.files()), (vec![], vec![]));
         assert_eq!(world.listed(), [(1, Liveness::Suspect)]);
         assert_eq!(world.heartbeat(1), NOT_REGISTERED);
         assert_eq!(world.pass(0), [CallBack { node: NodeId(1), endpoint: endpoint(1) }]);
         world.hello(2, 1, 1, None);
-        world.register(2, vec![entry("a", 1)], Reachability::Proved).expect("registered");
+        world.register(2, vec![entry("a", 1)], Reachability::Verified).expect("registered");
         assert_eq!((world.holders("a"), world.pass(5_000)), (vec![1], vec![]));
     }
 }
@@ -129,9 +129,9 @@ fn two_missed_heartbeats_make_a_node_suspect_and_a_late_one_live_again() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1)]);
     world.hello(2, 2, 2, None);
-    world.register(2, vec![entry("a", 1)], Reachability::Proved).expect("registered");
+    world.register(2, vec![entry("a", 1)], Reachability::Verified).expect("registered");
     world.hello(3, 3, 3, Some(BEAT));
-    world.register(3, vec![entry("a", 1)], Reachability::Unproved).expect("listed");
+    world.register(3, vec![entry("a", 1)], Reachability::Unverified).expect("listed");
     assert_eq!((world.pass(2_000), world.holders("a")), (vec![], vec![1, 2]));
     assert_eq!(world.pass(1).len(), 1);
     assert_eq!(world.holders("a"), [2]);

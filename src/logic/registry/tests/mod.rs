@@ -3,11 +3,21 @@
 mod call_backs;
 mod caps;
 mod liveness;
+mod model;
+mod origin;
 mod replicas;
 mod replicas_model;
 
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::entry::{Node, Session};
+use super::staging::{Staged, Staging};
 use super::*;
-use crate::types::{Attribute, ContentId, ContentPrefix, FileEntry, Holding, Md5Digest, Md5Origin};
+use crate::types::{
+    Attribute, ContentId, ContentPrefix, FileEntry, FileName, Holding, Liveness, Md5Digest, Md5Origin,
+    NodeId, NodeTraits, Nonce, Query, limits,
+};
 
 pub(super) const BEAT: Duration = Duration::from_secs(1);
 
@@ -57,8 +67,8 @@ impl World {
         self.registry.stage_register(SessionId(s), entries, self.now)
     }
 
-    pub(super) fn commit(&mut self, s: u64, proof: Reachability) -> Result<(), RegistryError> {
-        self.registry.commit_register(SessionId(s), proof, self.now)
+    pub(super) fn commit(&mut self, s: u64, reachability: Reachability) -> Result<(), RegistryError> {
+        self.registry.commit_register(SessionId(s), reachability, self.now)
     }
 
     /// Registers in one page.
@@ -66,16 +76,16 @@ impl World {
         &mut self,
         s: u64,
         entries: Vec<FileEntry>,
-        proof: Reachability,
+        reachability: Reachability,
     ) -> Result<(), RegistryError> {
         self.stage(s, entries)?;
-        self.commit(s, proof)
+        self.commit(s, reachability)
     }
 
-    /// Hello and a proved registration.
+    /// Hello and a verified registration.
     fn join(&mut self, s: u64, n: u128, e: u16, entries: Vec<FileEntry>) {
         self.hello(s, n, e, Some(BEAT));
-        self.register(s, entries, Reachability::Proved).expect("registered");
+        self.register(s, entries, Reachability::Verified).expect("registered");
     }
 
     pub(super) fn update(
@@ -146,9 +156,12 @@ impl World {
             registry.staged,
             registry.sessions.values().map(staged).fold(Staged::default(), |sum, one| sum + one)
         );
-        let unproved = registry.nodes.iter().filter(|(_, node)| node.proof == Reachability::Unproved).count();
-        assert_eq!(registry.unproved.len(), unproved);
+        let unverified =
+            registry.nodes.iter().filter(|(_, node)| node.reachability == Reachability::Unverified).count();
+        assert_eq!(registry.unverified.len(), unverified);
         assert_eq!(registry.listed.len(), registry.nodes.len());
+        let imported = registry.nodes.iter().filter(|(_, node)| node.origin != Origin::Direct).count();
+        assert_eq!(registry.imported, imported);
         registry.check_tasks();
     }
 }
@@ -171,7 +184,7 @@ fn what_a_node_says_about_itself_is_passed_on_and_taken_back_by_a_hello() {
     assert_eq!(world.registry.describe(SessionId(1), says(1)), Err(RegistryError::NotRegistered));
     world.hello(1, 1, 1, Some(BEAT));
     world.registry.describe(SessionId(1), says(1)).expect("it has said hello");
-    world.register(1, vec![entry("a", 1)], Reachability::Proved).expect("registered");
+    world.register(1, vec![entry("a", 1)], Reachability::Verified).expect("registered");
     assert_eq!(passed_on(&world), says(1));
     world.registry.describe(SessionId(1), says(2)).expect("registered");
     assert_eq!(passed_on(&world), says(2));
@@ -232,7 +245,7 @@ fn a_registration_is_in_effect_whole_at_its_commit_and_not_before() {
     world.stage(1, vec![entry("new", 2)]).expect("first page");
     world.stage(1, vec![entry("both", 2)]).expect("second page");
     assert_eq!(world.files(), ["both", "old"]);
-    world.commit(1, Reachability::Proved).expect("registered");
+    world.commit(1, Reachability::Verified).expect("registered");
     assert_eq!(world.files(), ["both", "new"]);
     let both: Vec<_> =
         world.registry.find(&Query::Name(name("both")), 0).expect("few rows are skipped").collect();
@@ -274,7 +287,7 @@ fn attributes_are_checked_and_not_kept() {
         let mut given = entry("a", 1);
         given.attributes = vec![attribute(len); count];
         let expected = if is_allowed { Ok(()) } else { Err(RegistryError::Attributes(name("a"))) };
-        assert_eq!(world.register(1, vec![given], Reachability::Proved), expected);
+        assert_eq!(world.register(1, vec![given], Reachability::Verified), expected);
         let kept: Vec<_> = world
             .registry
             .find(&Query::Name(name("a")), 0)
@@ -338,16 +351,16 @@ impl World {
     /// wait.
     fn last_page(&mut self, s: u64, from: IpAddr) -> Result<Option<u16>, u128> {
         self.stage(s, vec![]).expect("an empty page");
-        match self.registry.begin_proof(SessionId(s), from, self.now) {
+        match self.registry.begin_call_back(SessionId(s), from, self.now) {
             Ok(claim) => Ok(claim.map(|claim| claim.endpoint.port() - 5000)),
             Err(RegistryError::CallBack { wait_ms, .. }) => Err(wait_ms),
             Err(error) => panic!("{error}"),
         }
     }
 
-    fn prove(&mut self, s: u64, e: u16, proof: Reachability) {
-        self.registry.end_proof(endpoint(e), HERE);
-        self.commit(s, proof).expect("registered");
+    fn prove(&mut self, s: u64, e: u16, reachability: Reachability) {
+        self.registry.end_call_back(endpoint(e), HERE);
+        self.commit(s, reachability).expect("registered");
     }
 }
 

@@ -15,12 +15,12 @@ pub(super) fn key(content: u8) -> ContentKey {
 }
 
 impl World {
-    /// Hello and a proved registration of a node that keeps replicas, which has not asked for any yet.
+    /// Hello and a verified registration of a node that keeps replicas, which has not asked for any yet.
     pub(super) fn join_willing(&mut self, s: u64, e: u16, entries: Vec<FileEntry>) {
         self.hello(s, s.into(), e, Some(Duration::from_secs(3600)));
         let traits = NodeTraits { http_port: None, replica_quota_bytes: Some(u64::MAX) };
         self.registry.describe(SessionId(s), traits).expect("it has said hello");
-        self.register(s, entries, Reachability::Proved).expect("registered");
+        self.register(s, entries, Reachability::Verified).expect("registered");
     }
 
     pub(super) fn take_tasks(&mut self, s: u64, room: u64, running: &[ContentKey]) -> Vec<ReplicaTask> {
@@ -56,7 +56,7 @@ impl World {
 fn trio(replicas: u32) -> World {
     let mut world = policy(replicas);
     world.hello(1, 1, 1, None);
-    world.register(1, vec![entry("a", 1)], Reachability::Proved).expect("registered");
+    world.register(1, vec![entry("a", 1)], Reachability::Verified).expect("registered");
     for s in [2, 3] {
         world.join_willing(s, s as u16, vec![]);
         world.registry.heartbeat(SessionId(s), 9 - s as u32, world.now).expect("registered");
@@ -91,7 +91,7 @@ fn nobody_is_told_anything_who_does_not_consent_or_has_no_room() {
     world.hello(4, 4, 4, Some(BEAT));
     let traits = NodeTraits { http_port: None, replica_quota_bytes: Some(9) };
     world.registry.describe(SessionId(4), traits).expect("it has said hello");
-    world.register(4, vec![], Reachability::Unproved).expect("registered");
+    world.register(4, vec![], Reachability::Unverified).expect("registered");
     assert_eq!(world.take_tasks(3, SIZE - 1, &[]), []);
     for s in [1, 2, 4] {
         assert_eq!(world.told(s, &[]), []);
@@ -156,7 +156,7 @@ fn nothing_is_copied_for_nodes_that_come_and_go() {
         }
         world.turns(20);
         world.hello(round, round.into(), 1, None);
-        world.register(round, vec![], Reachability::Proved).expect("registered");
+        world.register(round, vec![], Reachability::Verified).expect("registered");
         world.turns(5);
         world.update(round, vec![], vec![entry("a", 1)]).expect("registered");
         world.turns(40);
@@ -303,7 +303,7 @@ fn too_many_losses_make_it_wait_for_all() {
     let mut world =
         World::new(Limits { replicas: 2, replica_grace: GRACE, replica_losses_max: 1, ..Limits::default() });
     world.hello(1, 1, 1, None);
-    world.register(1, vec![entry("a", 1), entry("b", 2)], Reachability::Proved).expect("registered");
+    world.register(1, vec![entry("a", 1), entry("b", 2)], Reachability::Verified).expect("registered");
     world.join_willing(2, 2, vec![entry("a", 1), entry("b", 2)]);
     world.join_willing(3, 3, vec![]);
     assert_eq!(world.told(3, &[]), []);

@@ -85,7 +85,7 @@ impl Swarm {
             None => {
                 self.world.hello(self.sessions, self.sessions.into(), port, None);
                 self.world.stage(self.sessions, entries).expect("staged");
-                self.world.commit(self.sessions, Reachability::Proved).expect("registered");
+                self.world.commit(self.sessions, Reachability::Verified).expect("registered");
             }
         }
     }

@@ -3,9 +3,8 @@
 
 use proptest::prelude::*;
 
-use super::tests::{BEAT, World, endpoint, entry, name};
 use super::*;
-use crate::types::{ContentPrefix, FileEntry, Holding, Md5Digest, NodeSummary};
+use crate::types::NodeSummary;
 
 /// What is the case, in lists.
 #[derive(Default)]
@@ -27,7 +26,7 @@ struct ModelSession {
 struct ModelNode {
     id: u128,
     endpoint: SocketAddr,
-    is_proved: bool,
+    is_verified: bool,
     session: Option<u64>,
     hello: u64,
     heartbeat: Option<Duration>,
@@ -40,7 +39,7 @@ struct ModelNode {
 
 impl ModelNode {
     fn is_offered(&self) -> bool {
-        self.is_proved && self.suspect.is_none_or(|(.., is_answering)| is_answering)
+        self.is_verified && self.suspect.is_none_or(|(.., is_answering)| is_answering)
     }
 
     fn put(&mut self, entry: FileEntry) {
@@ -48,7 +47,7 @@ impl ModelNode {
         self.entries.push(entry);
     }
 
-    fn hear(&mut self, now: Instant) {
+    fn observe(&mut self, now: Instant) {
         self.heard = now;
         self.suspect = None;
     }
@@ -58,7 +57,7 @@ impl ModelNode {
 #[derive(Debug, Clone)]
 enum Step {
     Hello { s: u64, n: u128, e: u16, beats: bool },
-    Register { s: u64, entries: Vec<(u8, u8)>, is_proved: bool },
+    Register { s: u64, entries: Vec<(u8, u8)>, is_verified: bool },
     Update { s: u64, removed: Option<u8>, added: Vec<(u8, u8)> },
     Heartbeat { s: u64 },
     Leave { s: u64 },
@@ -73,7 +72,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..5u64, 0..4u128, 0..4u16, any::<bool>())
             .prop_map(|(s, n, e, beats)| Step::Hello { s, n, e, beats }),
         6 => (0..5u64, lines(), prop::bool::weighted(0.8))
-            .prop_map(|(s, entries, is_proved)| Step::Register { s, entries, is_proved }),
+            .prop_map(|(s, entries, is_verified)| Step::Register { s, entries, is_verified }),
         3 => (0..5u64, prop::option::of(0..5u8), lines())
             .prop_map(|(s, removed, added)| Step::Update { s, removed, added }),
         2 => (0..5u64).prop_map(|s| Step::Heartbeat { s }),
@@ -104,7 +103,7 @@ impl Model {
 
     fn end(&mut self, s: u64, now: Instant) {
         self.sessions.retain(|session| session.id != s);
-        self.nodes.retain(|node| node.session != Some(s) || node.is_proved);
+        self.nodes.retain(|node| node.session != Some(s) || node.is_verified);
         if let Some(node) = self.own(s) {
             node.session = None;
             node.suspect = node.suspect.or(Some((now, now, false)));
@@ -122,38 +121,41 @@ impl Model {
         self.sessions.push(ModelSession { id: s, node: n, endpoint, heartbeat, hello });
     }
 
-    fn register(&mut self, s: u64, entries: Vec<FileEntry>, is_proved: bool, now: Instant) -> bool {
+    fn register(&mut self, s: u64, entries: Vec<FileEntry>, is_verified: bool, now: Instant) -> bool {
         let Some(session) = self.sessions.iter().find(|session| session.id == s) else {
             return false;
         };
         let (id, at, hello, heartbeat) = (session.node, session.endpoint, session.hello, session.heartbeat);
         if let Some(node) = self.own(s) {
-            node.hear(now);
+            node.observe(now);
         }
-        let is_rival = |node: &ModelNode| if node.is_proved { node.endpoint == at } else { node.id == id };
+        let is_rival = |node: &ModelNode| if node.is_verified { node.endpoint == at } else { node.id == id };
         let is_late = self
             .nodes
             .iter()
-            .any(|node| is_rival(node) && node.hello > hello && (node.is_proved || !is_proved));
+            .any(|node| is_rival(node) && node.hello > hello && (node.is_verified || !is_verified));
         if is_late {
             return false;
         }
         let load = |is_before: &dyn Fn(&ModelNode) -> bool| self.nodes.iter().find(|node| is_before(node));
-        let before = if is_proved {
-            load(&|node| node.id == id && node.is_proved && node.endpoint == at)
-                .or(load(&|node| node.id == id && !node.is_proved))
+        let before = if is_verified {
+            load(&|node| node.id == id && node.is_verified && node.endpoint == at)
+                .or(load(&|node| node.id == id && !node.is_verified))
         } else {
-            load(&|node| node.session == Some(s)).or(load(&|node| node.id == id && !node.is_proved))
+            load(&|node| node.session == Some(s)).or(load(&|node| node.id == id && !node.is_verified))
         };
         let load = before.and_then(|node| node.load);
-        self.nodes.retain(|node| match is_proved {
-            true => !is_rival(node),
-            false => node.session != Some(s) && (node.id != id || node.is_proved),
+        self.nodes.retain(|node| {
+            if is_verified {
+                !is_rival(node)
+            } else {
+                node.session != Some(s) && (node.id != id || node.is_verified)
+            }
         });
         let mut node = ModelNode {
             id,
             endpoint: at,
-            is_proved,
+            is_verified,
             session: Some(s),
             hello,
             heartbeat,
@@ -171,7 +173,7 @@ impl Model {
         let Some(node) = self.own(s) else {
             return false;
         };
-        node.hear(now);
+        node.observe(now);
         if removed.is_some() && node.entries.is_empty() {
             return false;
         }
@@ -189,9 +191,9 @@ impl Model {
         let is_missing = |node: &ModelNode| {
             node.heartbeat.is_some_and(|interval| now.duration_since(node.heard) > interval * 2)
         };
-        self.nodes.retain(|node| node.is_proved || !is_missing(node));
+        self.nodes.retain(|node| node.is_verified || !is_missing(node));
         for node in &mut self.nodes {
-            if is_missing(node) && node.is_proved {
+            if is_missing(node) && node.is_verified {
                 node.suspect = node.suspect.or(Some((now, now, false)));
             }
         }
@@ -213,7 +215,7 @@ impl Model {
 
     fn called_back(&mut self, n: u128, e: u16, outcome: CallBackResult, now: Instant) {
         let is_meant = |node: &ModelNode| {
-            node.id == n && node.endpoint == endpoint(e) && node.is_proved && node.suspect.is_some()
+            node.id == n && node.endpoint == endpoint(e) && node.is_verified && node.suspect.is_some()
         };
         let is_there = outcome == CallBackResult::Answered { node: NodeId(n) };
         self.nodes.retain(|node| !is_meant(node) || is_there || outcome == CallBackResult::Silent);
@@ -245,12 +247,12 @@ fn take(step: Step, world: &mut World, model: &mut Model) {
             world.hello(s, n, e, heartbeat);
             model.hello(s, n, e, heartbeat, now);
         }
-        Step::Register { s, entries, is_proved } => {
-            let proof = if is_proved { Reachability::Proved } else { Reachability::Unproved };
+        Step::Register { s, entries, is_verified } => {
+            let reachability = if is_verified { Reachability::Verified } else { Reachability::Unverified };
             let pages: Vec<_> = made(&entries).chunks(2).map(<[FileEntry]>::to_vec).collect();
             let staged = pages.into_iter().chain([vec![]]).try_for_each(|page| world.stage(s, page));
-            let given = staged.and_then(|()| world.commit(s, proof)).is_ok();
-            assert_eq!(given, model.register(s, made(&entries), is_proved, now));
+            let given = staged.and_then(|()| world.commit(s, reachability)).is_ok();
+            assert_eq!(given, model.register(s, made(&entries), is_verified, now));
         }
         Step::Update { s, removed, added } => {
             let removed = removed.map(|file| name(&format!("f{file}")));
@@ -271,7 +273,7 @@ fn take(step: Step, world: &mut World, model: &mut Model) {
             assert_eq!(given, node.is_some());
             if let Some(node) = node {
                 node.load = Some(7);
-                node.hear(now);
+                node.observe(now);
             }
         }
         Step::Leave { s } => {
@@ -332,7 +334,7 @@ fn check_same(world: &World, model: &Model) {
         .map(|node| NodeSummary {
             node: NodeId(node.id),
             endpoint: node.endpoint,
-            liveness: match (node.is_proved, node.is_offered()) {
+            liveness: match (node.is_verified, node.is_offered()) {
                 (false, _) => Liveness::Unproved,
                 (true, true) => Liveness::Live,
                 (true, false) => Liveness::Suspect,

@@ -1,111 +1,18 @@
-//! Pages of a registration or an update on their way: checked as they come, counted against the limits, in
-//! effect only when taken.
+//! Staging: pages are checked as they come, counted against the limits, and in effect only when committed.
 //!
-//! Nothing here touches a catalog. Staged pages need neither proof nor an end, so they have a share of the
-//! whole limits to themselves, and who wants more than is left of it takes it from the oldest staging, those
-//! of proved nodes last: pages kept waiting keep nobody out. Invariant: once a page was refused or dropped,
-//! nothing of that session can be taken before its next hello, so that no part ever passes for the whole;
-//! `Registry::staged` is the sum of all stagings.
+//! Nothing here touches a catalog. Staged pages need neither a verified endpoint nor a last page. They therefore
+//! have a share of the whole limits to themselves, and a session that needs more than is left of it takes it from
+//! the oldest staging, those of verified nodes last: pages that wait keep no other node out. Invariants: once a
+//! page was refused or dropped, nothing of that session can be committed before its next hello, so that no part
+//! ever passes for the whole. `Registry::staged` is the sum of all stagings.
 
 use std::time::Instant;
 
-use super::index::Stored;
-use super::{Reachability, Registry, RegistryError, Session, SessionId};
+use super::pages::{Change, PageKind, Staged, Staging};
+use crate::logic::registry::admission::RegistryError;
+use crate::logic::registry::entry::{Reachability, Session, SessionId};
+use crate::logic::registry::state::Registry;
 use crate::types::{Attribute, FileEntry, FileName, Geometry, Holding};
-
-/// Pages that are not in effect yet.
-#[derive(Debug)]
-pub(super) enum Staging {
-    Empty,
-    Pages {
-        kind: PageKind,
-        /// Its place in the order of stagings.
-        begun: u64,
-        changes: Vec<Change>,
-        size: Staged,
-    },
-    /// A page was refused or dropped. Nothing more is taken before the next hello: what follows would be put
-    /// in effect without it.
-    Broken,
-}
-
-/// How much is staged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Staged {
-    pub(super) added: usize,
-    pub(super) removed: usize,
-    /// Bytes of the names added.
-    pub(super) added_bytes: usize,
-    /// Bytes of the names removed.
-    pub(super) removed_bytes: usize,
-}
-
-impl Staged {
-    fn of(removed: &[FileName], added: &[FileEntry]) -> Staged {
-        Staged {
-            added: added.len(),
-            removed: removed.len(),
-            added_bytes: added.iter().map(|entry| entry.name.as_str().len()).sum(),
-            removed_bytes: removed.iter().map(|name| name.as_str().len()).sum(),
-        }
-    }
-
-    fn lines(&self) -> usize {
-        self.added + self.removed
-    }
-
-    fn names_bytes(&self) -> usize {
-        self.added_bytes + self.removed_bytes
-    }
-}
-
-impl std::ops::Add for Staged {
-    type Output = Staged;
-
-    fn add(self, more: Staged) -> Staged {
-        Staged {
-            added: self.added + more.added,
-            removed: self.removed + more.removed,
-            added_bytes: self.added_bytes + more.added_bytes,
-            removed_bytes: self.removed_bytes + more.removed_bytes,
-        }
-    }
-}
-
-impl std::ops::Sub for Staged {
-    type Output = Staged;
-
-    fn sub(self, less: Staged) -> Staged {
-        Staged {
-            added: self.added - less.added,
-            removed: self.removed - less.removed,
-            added_bytes: self.added_bytes - less.added_bytes,
-            removed_bytes: self.removed_bytes - less.removed_bytes,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PageKind {
-    Register,
-    Update,
-}
-
-/// What one staged line does to a catalog.
-#[derive(Debug)]
-pub(super) enum Change {
-    Remove(FileName),
-    Put(Stored),
-}
-
-impl Change {
-    pub(super) fn name(&self) -> &FileName {
-        match self {
-            Change::Remove(name) => name,
-            Change::Put(entry) => &entry.name,
-        }
-    }
-}
 
 impl Registry {
     /// Takes a page of a whole catalog. Not in effect before [`Registry::commit_register`]. Attributes are
@@ -152,7 +59,7 @@ impl Registry {
             return Err(RegistryError::NotRegistered);
         };
         if let Some(slot) = known.node {
-            self.node_mut(slot).pulse.hear(now);
+            self.node_mut(slot).heartbeats.observe(now);
         }
         let page = Staged::of(&removed, &added);
         let checked = self.check_page(session, kind, page, &added);
@@ -210,15 +117,16 @@ impl Registry {
         added.iter().try_for_each(check_entry)
     }
 
-    /// Drops the oldest stagings, those of proved nodes last, until the page has room; refused if the
+    /// Drops the oldest stagings, those of verified nodes last, until the page has room; refused if the
     /// session's own is the next.
     fn make_room(&mut self, session: SessionId, page: Staged) -> Result<(), RegistryError> {
         while !self.has_room(page) {
             let rank = |id: &SessionId, known: &Session| {
-                let is_proved = known.node.is_some_and(|slot| self.node(slot).proof == Reachability::Proved);
+                let is_verified =
+                    known.node.is_some_and(|slot| self.node(slot).reachability == Reachability::Verified);
                 match &known.staging {
-                    Staging::Pages { begun, .. } => Some((is_proved, *begun)),
-                    _ => (*id == session).then_some((is_proved, u64::MAX)),
+                    Staging::Pages { begun, .. } => Some((is_verified, *begun)),
+                    _ => (*id == session).then_some((is_verified, u64::MAX)),
                 }
             };
             let ranked = self.sessions.iter().filter_map(|(id, known)| Some((rank(id, known)?, *id)));
@@ -240,7 +148,7 @@ impl Registry {
     }
 
     /// Drops what `session` has staged, if there is such a session.
-    pub(super) fn unstage(&mut self, session: SessionId, then: Staging) {
+    pub(in crate::logic::registry) fn unstage(&mut self, session: SessionId, then: Staging) {
         if let Some(known) = self.sessions.get_mut(&session)
             && let Staging::Pages { size, .. } = std::mem::replace(&mut known.staging, then)
         {
@@ -249,7 +157,7 @@ impl Registry {
     }
 
     /// What `session` has staged as `kind`, in order of names, each once: the last line about a name counts.
-    pub(super) fn take_pages(
+    pub(in crate::logic::registry) fn take_pages(
         &mut self,
         session: SessionId,
         kind: PageKind,

@@ -1,0 +1,238 @@
+//! Decides which copies are missing and which nodes are to make them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::time::Instant;
+
+use super::plan::{ReplicationRequest, Task};
+use crate::logic::registry::admission::RegistryError;
+use crate::logic::registry::entry::{Node, Reachability};
+use crate::logic::registry::index::slot_u32;
+use crate::logic::registry::state::Registry;
+use crate::logic::replication::{Holder, Keeper, Need, Share, place};
+use crate::types::{ContentId, ContentKey, FileName, Holding, Liveness, Query, ReplicationStatus, limits};
+
+impl Registry {
+    /// Wishes for `copies` live copies of a content, to be kept under `name`; 0 takes the wish back. The last
+    /// wish counts, but one that is told `again` after a tracker's restart only where there is none. A new
+    /// wish is seen to at once, as far as willing nodes are there. A wish stays until it is taken back; the
+    /// greater of wish and policy counts.
+    ///
+    /// # Errors
+    /// [`RegistryError::Copies`], [`RegistryError::Wishes`]; [`RegistryError::NoCopy`] for a new wish that
+    /// nobody can fulfil.
+    pub fn wish(
+        &mut self,
+        content: ContentKey,
+        name: FileName,
+        copies: u32,
+        again: bool,
+        now: Instant,
+    ) -> Result<ReplicationStatus, RegistryError> {
+        if copies > limits::REPLICA_COPIES_MAX {
+            return Err(RegistryError::Copies { copies });
+        }
+        self.age_losses(now);
+        let key = (content.id, content.size_bytes);
+        if copies == 0 {
+            self.replication.wishes.remove(&key);
+            return Ok(self.ensure(content, &mut [], now).0);
+        }
+        if !again && self.holders_of(content, now).1.is_none() {
+            return Err(RegistryError::NoCopy(content.id));
+        }
+        let max = self.limits.replica_wishes_max;
+        if !self.replication.wishes.contains_key(&key) && self.replication.wishes.len() >= max {
+            self.drop_vain_wishes();
+            if self.replication.wishes.len() >= max {
+                return Err(RegistryError::Wishes { max });
+            }
+        }
+        if !again {
+            self.replication.wishes.remove(&key);
+        }
+        self.replication.wishes.entry(key).or_insert(ReplicationRequest { copies, name });
+        self.replication.is_on = true;
+        let mut keepers = if again { Vec::new() } else { self.keepers() };
+        Ok(self.ensure(content, &mut keepers, now).0)
+    }
+
+    /// The tasks of all nodes are those of each.
+    #[cfg(test)]
+    pub(in crate::logic::registry) fn check_tasks(&self) {
+        let of = |(slot, node): (usize, &Node)| -> Vec<(ContentKey, u32)> {
+            let tasks = node.capacity.iter().flat_map(|capacity| &capacity.tasks);
+            tasks.map(|task| (task.content, slot_u32(slot))).collect()
+        };
+        assert_eq!(self.replication.tasks, self.nodes.iter().flat_map(of).collect());
+    }
+
+    #[cfg(test)]
+    pub(in crate::logic::registry) fn replication_losses(&self) -> usize {
+        self.replication.losses.iter().map(|(_, batch)| batch.len()).sum()
+    }
+
+    /// Wishes for contents of which nobody has anything make room.
+    fn drop_vain_wishes(&mut self) {
+        let index = &self.index;
+        let is_known = |id: ContentId| index.holders(&Query::Content(id.into()), |_| true).next().is_some();
+        self.replication.wishes.retain(|(id, _), _| is_known(*id));
+    }
+
+    /// Lets time pass: looks at so many contents and gives tasks out where copies are missing. To be called
+    /// several times a second.
+    pub fn replicate(&mut self, now: Instant) {
+        let grace = self.limits.replica_grace;
+        self.age_losses(now);
+        self.replication.quiet_until.get_or_insert(now + grace);
+        self.replication.is_on = self.limits.replicas > 0 || !self.replication.wishes.is_empty();
+        if !self.replication.is_on && self.replication.tasks.is_empty() {
+            return;
+        }
+        let is_lost = |node: &Node| node.heartbeats.silent_for(now).is_some_and(|silent| silent >= grace);
+        let lost: Vec<u32> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.capacity.is_some() && is_lost(node))
+            .map(|(slot, _)| slot_u32(slot))
+            .collect();
+        for slot in lost {
+            let capacity = self.node_mut(slot).capacity.take();
+            self.drop_tasks(slot, capacity);
+        }
+        self.continue_round(now);
+    }
+
+    /// Comes before any decision: losses are counted in sorted batches alone.
+    pub(super) fn age_losses(&mut self, now: Instant) {
+        let (grace, max) = (self.limits.replica_grace, self.limits.replica_losses_max);
+        self.replication.age_losses(grace, max, now);
+    }
+
+    /// How many contents have a wish of their own, and how many copies nodes are at.
+    pub fn replication_counts(&self) -> (usize, usize) {
+        (self.replication.wishes.len(), self.replication.tasks.len())
+    }
+
+    /// The next part of a round.
+    pub(super) fn continue_round(&mut self, now: Instant) {
+        if !self.replication.is_on || self.replication.quiet_until.is_none_or(|until| now < until) {
+            return;
+        }
+        let mut keepers = self.keepers();
+        let mut left = limits::REPLICA_STEP;
+        while left > 0 && keepers.iter().any(|keeper| keeper.tasks < limits::REPLICA_TASKS_MAX) {
+            let is_beginning = self.replication.looked_at.is_none();
+            if is_beginning && self.replication.next_round.is_some_and(|at| now < at) {
+                return;
+            }
+            self.replication.looked_at = self.next_content();
+            if is_beginning {
+                self.replication.next_round = Some(now + limits::ms(limits::REPLICA_ROUND_MS));
+            }
+            let Some(id) = self.replication.looked_at else { return };
+            left = left.saturating_sub(1);
+            for content in self.contents_of(id) {
+                let (_, looked_at) = self.ensure(content, &mut keepers, now);
+                left = left.saturating_sub(looked_at);
+            }
+        }
+    }
+
+    /// What is to be looked at next: everything where there is a policy, else what is wished for.
+    fn next_content(&self) -> Option<ContentId> {
+        let after = self.replication.looked_at;
+        if self.limits.replicas > 0 {
+            return self.index.contents_after(after).next();
+        }
+        let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded((id, u64::MAX)));
+        self.replication.wishes.range((start, Bound::Unbounded)).next().map(|((id, _), _)| *id)
+    }
+
+    /// The contents of that id: one, unless somebody lies about the size.
+    fn contents_of(&self, id: ContentId) -> BTreeSet<ContentKey> {
+        let postings = self.index.holders(&Query::Content(id.into()), |slot| self.is_offered(slot));
+        postings.map(|(slot, entry)| self.node(slot).catalog.stored(entry).key()).collect()
+    }
+
+    /// Decides about one content and gives its tasks to `keepers`, whose tasks and room are kept up to date;
+    /// also says at how many nodes it had to look.
+    fn ensure(
+        &mut self,
+        content: ContentKey,
+        keepers: &mut [Keeper],
+        now: Instant,
+    ) -> (ReplicationStatus, usize) {
+        let (holders, name) = self.holders_of(content, now);
+        for keeper in keepers.iter_mut() {
+            let failures = self.node(keeper.slot).capacity.iter().flat_map(|capacity| &capacity.failures);
+            keeper.has_failed =
+                failures.into_iter().any(|failure| failure.content == content && failure.until > now);
+        }
+        let (chosen, status) = place(&self.need(content, &holders), keepers);
+        let wish = self.replication.wishes.get(&(content.id, content.size_bytes));
+        if let Some(name) = wish.map(|wish| wish.name.clone()).or(name) {
+            for slot in chosen {
+                self.give(slot, Task { content, name: Some(name.clone()) });
+                for keeper in keepers.iter_mut().filter(|keeper| keeper.slot == slot) {
+                    keeper.tasks += 1;
+                    keeper.room_bytes = keeper.room_bytes.saturating_sub(content.size_bytes);
+                }
+            }
+        }
+        (status, holders.len() + keepers.len())
+    }
+
+    pub(super) fn need<'a>(&self, content: ContentKey, holders: &'a [Holder]) -> Need<'a> {
+        let wish = self.replication.wishes.get(&(content.id, content.size_bytes));
+        let wanted = self.limits.replicas.max(wish.map_or(0, |wish| wish.copies));
+        let departed = self.replication.departed(content.id);
+        Need { size_bytes: content.size_bytes, wanted, holders, departed }
+    }
+
+    /// Who has what of a content or was asked to fetch it, and the name under which a live node has all of
+    /// it.
+    pub(super) fn holders_of(&self, content: ContentKey, now: Instant) -> (Vec<Holder>, Option<FileName>) {
+        let mut shares: BTreeMap<u32, Share> = BTreeMap::new();
+        let mut name = None;
+        let tasks = (content, 0)..=(content, u32::MAX);
+        shares.extend(self.replication.tasks.range(tasks).map(|(_, slot)| (*slot, Share::Task)));
+        for (slot, entry) in self.index.holders(&Query::Content(content.id.into()), |_| true) {
+            let (node, entry) = (self.node(slot), self.node(slot).catalog.stored(entry));
+            if entry.key() != content || node.reachability != Reachability::Verified {
+                continue;
+            }
+            let silent = node.heartbeats.silent_for(now);
+            let share = match (entry.holding, silent) {
+                (Holding::Full, None) => Share::Copy,
+                (Holding::Full, Some(silent)) if silent < self.limits.replica_grace => Share::Awaited,
+                (Holding::Pieces(_), None) => Share::Part,
+                _ => continue,
+            };
+            if share == Share::Copy {
+                name.get_or_insert_with(|| entry.name.clone());
+            }
+            let known = shares.entry(slot).or_insert(share);
+            *known = share.max(*known);
+        }
+        let holder = |(slot, share)| Holder { slot, host: self.node(slot).endpoint.ip(), share };
+        (shares.into_iter().map(holder).collect(), name)
+    }
+
+    /// Live nodes that keep replicas.
+    fn keepers(&self) -> Vec<Keeper> {
+        let keeper = |(slot, node): (usize, &Node)| {
+            let capacity = node.capacity.as_ref()?;
+            Some(Keeper {
+                slot: slot_u32(slot),
+                endpoint: node.endpoint,
+                load: node.load.unwrap_or(0),
+                tasks: capacity.tasks.len(),
+                room_bytes: capacity.free_bytes,
+                has_failed: false,
+            })
+        };
+        let live = self.nodes.iter().filter(|(_, node)| node.heartbeats.liveness() == Liveness::Live);
+        live.filter_map(keeper).collect()
+    }
+}

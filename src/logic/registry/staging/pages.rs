@@ -1,0 +1,98 @@
+//! Pages that a session has sent and that are not in effect yet.
+
+use crate::logic::registry::index::Stored;
+use crate::types::{FileEntry, FileName};
+
+/// Pages that are not in effect yet.
+#[derive(Debug)]
+pub(in crate::logic::registry) enum Staging {
+    Empty,
+    Pages {
+        kind: PageKind,
+        /// Its place in the order of stagings.
+        begun: u64,
+        changes: Vec<Change>,
+        size: Staged,
+    },
+    /// A page was refused or dropped. Nothing more is taken before the next hello: what follows would be put
+    /// in effect without it.
+    Broken,
+}
+
+/// How much is staged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::logic::registry) struct Staged {
+    pub(in crate::logic::registry) added: usize,
+    pub(in crate::logic::registry) removed: usize,
+    /// Bytes of the names added.
+    pub(in crate::logic::registry) added_bytes: usize,
+    /// Bytes of the names removed.
+    pub(in crate::logic::registry) removed_bytes: usize,
+}
+
+impl Staged {
+    pub(in crate::logic::registry) fn of(removed: &[FileName], added: &[FileEntry]) -> Staged {
+        Staged {
+            added: added.len(),
+            removed: removed.len(),
+            added_bytes: added.iter().map(|entry| entry.name.as_str().len()).sum(),
+            removed_bytes: removed.iter().map(|name| name.as_str().len()).sum(),
+        }
+    }
+
+    pub(in crate::logic::registry) fn lines(&self) -> usize {
+        self.added + self.removed
+    }
+
+    pub(in crate::logic::registry) fn names_bytes(&self) -> usize {
+        self.added_bytes + self.removed_bytes
+    }
+}
+
+impl std::ops::Add for Staged {
+    type Output = Staged;
+
+    fn add(self, more: Staged) -> Staged {
+        Staged {
+            added: self.added + more.added,
+            removed: self.removed + more.removed,
+            added_bytes: self.added_bytes + more.added_bytes,
+            removed_bytes: self.removed_bytes + more.removed_bytes,
+        }
+    }
+}
+
+impl std::ops::Sub for Staged {
+    type Output = Staged;
+
+    fn sub(self, less: Staged) -> Staged {
+        Staged {
+            added: self.added - less.added,
+            removed: self.removed - less.removed,
+            added_bytes: self.added_bytes - less.added_bytes,
+            removed_bytes: self.removed_bytes - less.removed_bytes,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::logic::registry) enum PageKind {
+    Register,
+    Update,
+}
+
+/// What one staged line does to a catalog.
+#[derive(Debug)]
+pub(in crate::logic::registry) enum Change {
+    Remove(FileName),
+    Put(Stored),
+}
+
+impl Change {
+    pub(in crate::logic::registry) fn name(&self) -> &FileName {
+        match self {
+            Change::Remove(name) => name,
+            Change::Put(entry) => &entry.name,
+        }
+    }
+}
