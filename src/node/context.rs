@@ -6,14 +6,16 @@ use super::find::peers::Peers;
 use super::index::IndexerHandle;
 use super::notices::Notices;
 use super::state::NodeState;
-use crate::discovery::TrackerClient;
+use crate::discovery::{Directory, Publisher, TrackerSession};
 use crate::store::ShareFolders;
 
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) state: Arc<NodeState>,
     pub(crate) folders: Arc<ShareFolders>,
-    pub(crate) discovery: TrackerClient,
+    pub(crate) directory: Directory,
+    pub(crate) publisher: Arc<dyn Publisher>,
+    pub(crate) tracker: Arc<dyn TrackerSession>,
     pub(crate) indexer: IndexerHandle,
     pub(crate) peers: Peers,
     pub(crate) notices: Notices,

@@ -45,6 +45,9 @@ pub enum CommandError {
     NoTracker { tracker: SocketAddr, why: String },
     #[error("the tracker at {tracker} refused: {why}")]
     TrackerRefused { tracker: SocketAddr, why: String },
+    /// Something other than a tracker could not say which nodes have the file.
+    #[error("{finder}: {why}")]
+    NoAnswer { finder: String, why: String },
     #[error("{endpoint} cannot be reached: {why}")]
     Unreachable { endpoint: SocketAddr, why: String },
     /// Holders are known, but none answered.
@@ -104,6 +107,7 @@ impl From<DiscoveryError> for CommandError {
         match error {
             DiscoveryError::NoTracker { tracker, why } => CommandError::NoTracker { tracker, why },
             DiscoveryError::Refused { tracker, why } => CommandError::TrackerRefused { tracker, why },
+            DiscoveryError::NoAnswer { finder, why } => CommandError::NoAnswer { finder, why },
             DiscoveryError::Cancelled => CommandError::Cancelled,
         }
     }

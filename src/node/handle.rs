@@ -23,7 +23,7 @@ use super::serve::reader::ShareReader;
 use super::serve::shared_files::SharedFiles;
 use super::stats::NodeStats;
 use super::threads::running::Running;
-use crate::discovery::{Discovery as _, NamePage};
+use crate::discovery::NamePage;
 use crate::net::TokenBucket;
 use crate::proto::event::DownloadEvent;
 use crate::rt::{Ended, EventBroadcast, Pool, Stop, StopReport, clock};
@@ -73,7 +73,7 @@ impl Node {
         let mut told = None;
         loop {
             let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
-            match self.context.discovery.publish_now(deadline, cancel) {
+            match self.context.tracker.publish_now(deadline, cancel) {
                 Ok(()) => break,
                 Err(error) if !self.wait_for_tracker => return Err(error.into()),
                 Err(error) => {
@@ -100,7 +100,7 @@ impl Node {
     pub fn update_list(&self, cancel: &Stop) -> Result<ScanSummary, CommandError> {
         let summary = self.context.indexer.rescan(cancel)?;
         let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
-        self.context.discovery.publish_now(deadline, cancel)?;
+        self.context.tracker.publish_now(deadline, cancel)?;
         self.context.state.replicas.look_again();
         Ok(summary)
     }
@@ -225,7 +225,7 @@ impl Node {
     /// # Errors
     /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
     pub fn nodes(&self, cancel: &Stop) -> Result<Vec<NodeSummary>, CommandError> {
-        Ok(self.context.discovery.nodes(cancel)?)
+        Ok(self.context.tracker.nodes(cancel)?)
     }
 
     /// A page of the names that the tracker has live holders of, in order, those after `after`.
@@ -233,7 +233,7 @@ impl Node {
     /// # Errors
     /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
     pub fn swarm_names(&self, after: Option<FileName>, cancel: &Stop) -> Result<NamePage, CommandError> {
-        Ok(self.context.discovery.names(after, cancel)?)
+        Ok(self.context.tracker.names(after, cancel)?)
     }
 
     /// Has the tracker tell others that this node has an HTTP server at this port of its address (0 or
@@ -241,7 +241,7 @@ impl Node {
     /// server is bound, and again when it is gone.
     pub fn announce_http(&self, port: Option<u16>) {
         self.context.state.traits.lock().http_port = port.filter(|port| *port != 0);
-        self.context.discovery.publish();
+        self.context.publisher.publish();
     }
 
     /// Names for completion, kept up to date by [`Node::refresh_names`].
@@ -255,7 +255,7 @@ impl Node {
         let (context, stop) = (Arc::clone(&self.context), self.running.commands.clone());
         let _pool_is_busy = self.pool.try_run(move || {
             // One page is enough for completion.
-            if let Ok((names, _)) = context.discovery.names(None, &stop) {
+            if let Ok((names, _)) = context.tracker.names(None, &stop) {
                 turn.saw(names);
             }
         });
@@ -263,9 +263,9 @@ impl Node {
 
     /// The own files, for other protocols.
     pub fn shelf(&self) -> SharedFiles {
-        let Context { state, folders, indexer, discovery, .. } = &*self.context;
+        let Context { state, folders, indexer, tracker, .. } = &*self.context;
         let reader = ShareReader { folders: Arc::clone(folders), indexer: indexer.clone() };
-        SharedFiles::new(Arc::clone(state), reader, discovery.clone(), Arc::clone(&self.upload_rate))
+        SharedFiles::new(Arc::clone(state), reader, Arc::clone(tracker), Arc::clone(&self.upload_rate))
     }
 
     /// Bytes that downloads have fetched since the start, each as often as it was fetched.
@@ -316,7 +316,7 @@ impl Node {
 
     /// The same for who has other things to stop by then.
     pub fn stop_by(&self, deadline: Instant) -> StopReport {
-        let left = || self.context.discovery.wait_until_left(deadline);
+        let left = || self.context.tracker.wait_until_left(deadline);
         let report = self.running.stop(deadline, left);
         if self.leaves_no_trace {
             store::leave_no_trace(&self.context.folders.downloads());

@@ -68,7 +68,7 @@ impl PublishedCatalog for NodeState {
         *self.traits.lock()
     }
 
-    fn keeping(&self) -> Option<ReplicaCapacity> {
-        self.replicas.keeping()
+    fn replica_capacity(&self) -> Option<ReplicaCapacity> {
+        self.replicas.capacity()
     }
 }

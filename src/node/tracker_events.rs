@@ -15,10 +15,10 @@ pub(super) fn hear(state: Arc<NodeState>, events: EventBroadcast) -> impl Fn(Tra
     move |news| {
         let event = match news {
             TrackerEvent::Restarted => Event::info("the tracker was restarted: registered again"),
-            TrackerEvent::Proved { endpoint } => {
+            TrackerEvent::Verified { endpoint } => {
                 Event::info(format!("this node's files are offered at {endpoint} now"))
             }
-            TrackerEvent::Unproved { endpoint, why } => Event::warning(format!(
+            TrackerEvent::Unverified { endpoint, why } => Event::warning(format!(
                 "this node's files are not offered: the tracker called {endpoint} back: {why}; check --advertise and the firewall"
             )),
             TrackerEvent::Tasks(tasks) => {

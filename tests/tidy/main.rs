@@ -109,12 +109,6 @@ const CIRCLES: &[&[&str]] = &[
         "src/store/share_folders.rs",
         "src/store/usage.rs",
     ],
-    &[
-        "src/discovery/mod.rs",
-        "src/discovery/tracker/client.rs",
-        "src/discovery/tracker/control.rs",
-        "src/discovery/tracker/session.rs",
-    ],
     &["src/logic/transfer/interface.rs", "src/logic/transfer/mod.rs", "src/logic/transfer/sources.rs"],
 ];
 

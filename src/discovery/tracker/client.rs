@@ -1,7 +1,7 @@
 //! The handle to the announce thread: requests go in through its mailbox, each with its own reply channel.
 //!
-//! One thread owns the control connection, so registration and requests cannot overtake each other: any
-//! request made after a tracker was restarted registers this node first.
+//! One thread owns the control connection, so that registration and requests cannot overtake each other: any request
+//! after a tracker's restart registers this node first.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,28 +12,33 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
-use super::session::{self, Announce, Request, TrackerClientConfig, TrackerEvent};
-use crate::discovery::{Discovery, DiscoveryError, NamePage, PublishedCatalog, ReplicationRequest};
+use super::announce::{self, Announce, Request};
+use super::interface::{NamePage, ReplicationRequest, TrackerClientConfig, TrackerEvent, TrackerSession};
+use crate::discovery::error::DiscoveryError;
+use crate::discovery::finder::{Finder, Publisher};
+use crate::discovery::published::PublishedCatalog;
 use crate::rt::{Post, Stop, Threads, clock, mailbox};
 use crate::types::{FileName, NodeSummary, Nonce, Provider, Query, ReplicationStatus};
 
 /// Requests that may wait for the announce thread.
 const WAITING_MAX: usize = 256;
+/// Longest wait for the announce thread, which has shorter deadlines of its own for the tracker.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Cheap to clone.
+/// Cheap to clone. All clones use the same announce thread.
 #[derive(Debug, Clone)]
 pub struct TrackerClient {
     tracker: SocketAddr,
     requests: Post<Request>,
-    /// Kept by the announce thread.
+    /// The announce thread writes it.
     is_registered: Arc<AtomicBool>,
     /// Disconnects when the announce thread has left the tracker and ended.
     left: Receiver<Infallible>,
 }
 
 impl TrackerClient {
-    /// Starts the announce thread in `threads`; it leaves the tracker and ends with `stop`. `nonce` is where
-    /// it puts what the listener must show when called back, `news` what it is told through.
+    /// Starts the announce thread in `threads`; it leaves the tracker and ends with `stop`. The thread stores in
+    /// `nonce` what the listener must show when the tracker calls it back, and reports through `report`.
     ///
     /// # Errors
     /// When the system gives no thread or descriptor.
@@ -41,7 +46,7 @@ impl TrackerClient {
         config: TrackerClientConfig,
         catalog: Arc<dyn PublishedCatalog>,
         nonce: Arc<Mutex<Option<Nonce>>>,
-        news: impl Fn(TrackerEvent) + Send + 'static,
+        report: impl Fn(TrackerEvent) + Send + 'static,
         threads: &Threads,
         stop: &Stop,
     ) -> std::io::Result<TrackerClient> {
@@ -49,73 +54,13 @@ impl TrackerClient {
         let tracker = config.tracker;
         let is_registered = Arc::new(AtomicBool::new(false));
         let registered = Arc::clone(&is_registered);
-        let thread = Announce::new(config, catalog, nonce, Box::new(news), mail, registered, stop.clone());
+        let thread = Announce::new(config, catalog, nonce, Box::new(report), mail, registered, stop.clone());
         let (leaving, left) = bounded(0);
         threads.spawn("announce", move || {
-            session::run(thread);
+            announce::run(thread);
             drop::<Sender<Infallible>>(leaving);
         })?;
         Ok(TrackerClient { tracker, requests, is_registered, left })
-    }
-
-    /// Whether the tracker offers this node to others, as far as is known: it is registered, could be called
-    /// back, and has a connection.
-    pub fn is_registered(&self) -> bool {
-        self.is_registered.load(Ordering::Relaxed)
-    }
-
-    /// Waits until the announce thread, having been stopped, has left the tracker.
-    pub fn wait_until_left(&self, deadline: Instant) {
-        // Either it has left or there is no more time for it.
-        let _never_delivers = self.left.recv_deadline(deadline);
-    }
-
-    /// Publishes the catalog as it is now and waits for it, at most until `deadline`.
-    ///
-    /// # Errors
-    /// [`DiscoveryError`] if the tracker has not taken it by then.
-    pub fn publish_now(&self, deadline: Instant, cancel: &Stop) -> Result<(), DiscoveryError> {
-        self.ask(|reply| Request::Publish(Some(reply)), deadline, cancel)
-    }
-
-    /// All nodes that the tracker knows.
-    ///
-    /// # Errors
-    /// [`DiscoveryError`] when it could not be asked.
-    pub fn nodes(&self, cancel: &Stop) -> Result<Vec<NodeSummary>, DiscoveryError> {
-        self.ask(Request::Nodes, self.patience(), cancel)
-    }
-
-    /// A page of the names that can be downloaded, in order, those after `after`, and whether there are more.
-    ///
-    /// # Errors
-    /// [`DiscoveryError`] when it could not be asked.
-    pub fn names(&self, after: Option<FileName>, cancel: &Stop) -> Result<NamePage, DiscoveryError> {
-        self.ask(|reply| Request::Names(after, reply), self.patience(), cancel)
-    }
-
-    /// Wishes for copies of a content; this node tells it again to a restarted tracker for as long as it
-    /// runs.
-    ///
-    /// # Errors
-    /// [`DiscoveryError`] when it could not be asked, or does not keep the wish.
-    pub fn replicate(
-        &self,
-        wish: ReplicationRequest,
-        cancel: &Stop,
-    ) -> Result<ReplicationStatus, DiscoveryError> {
-        self.ask(|reply| Request::Replicate(wish, reply), self.patience(), cancel)
-    }
-
-    /// Asks what to keep for others; what is told comes as [`TrackerEvent::Tasks`]. Does not wait.
-    pub fn take_tasks(&self) {
-        // A full mailbox means that much is being asked, and the next heartbeat asks this.
-        let _asked_later = self.requests.send(Request::TakeTasks);
-    }
-
-    /// The announce thread keeps its own deadlines; this one only bounds the wait for its turn.
-    fn patience(&self) -> Instant {
-        clock::now() + Duration::from_secs(60)
     }
 
     fn ask<T>(
@@ -138,13 +83,59 @@ impl TrackerClient {
     }
 }
 
-impl Discovery for TrackerClient {
+fn patience() -> Instant {
+    clock::now() + PATIENCE
+}
+
+impl Finder for TrackerClient {
+    fn name(&self) -> String {
+        format!("tracker {}", self.tracker)
+    }
+
+    fn find(&self, query: &Query, deadline: Instant, cancel: &Stop) -> Result<Vec<Provider>, DiscoveryError> {
+        self.ask(|reply| Request::Find(query.clone(), reply), deadline, cancel)
+    }
+}
+
+impl Publisher for TrackerClient {
     fn publish(&self) {
         // A full mailbox means that requests wait, and each of them publishes first.
         let _requests_wait = self.requests.send(Request::Publish(None));
     }
+}
 
-    fn find(&self, query: &Query, cancel: &Stop) -> Result<Vec<Provider>, DiscoveryError> {
-        self.ask(|reply| Request::Find(query.clone(), reply), self.patience(), cancel)
+impl TrackerSession for TrackerClient {
+    fn is_registered(&self) -> bool {
+        self.is_registered.load(Ordering::Relaxed)
+    }
+
+    fn publish_now(&self, deadline: Instant, cancel: &Stop) -> Result<(), DiscoveryError> {
+        self.ask(|reply| Request::Publish(Some(reply)), deadline, cancel)
+    }
+
+    fn nodes(&self, cancel: &Stop) -> Result<Vec<NodeSummary>, DiscoveryError> {
+        self.ask(Request::Nodes, patience(), cancel)
+    }
+
+    fn names(&self, after: Option<FileName>, cancel: &Stop) -> Result<NamePage, DiscoveryError> {
+        self.ask(|reply| Request::Names(after, reply), patience(), cancel)
+    }
+
+    fn replicate(
+        &self,
+        request: ReplicationRequest,
+        cancel: &Stop,
+    ) -> Result<ReplicationStatus, DiscoveryError> {
+        self.ask(|reply| Request::Replicate(request, reply), patience(), cancel)
+    }
+
+    fn request_tasks(&self) {
+        // A full mailbox means that many requests wait, and the next heartbeat asks again.
+        let _asked_later = self.requests.send(Request::TakeTasks);
+    }
+
+    fn wait_until_left(&self, deadline: Instant) {
+        // The channel never delivers: it disconnects, or the deadline passes.
+        let _never_delivers = self.left.recv_deadline(deadline);
     }
 }

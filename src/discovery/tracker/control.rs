@@ -1,7 +1,7 @@
-//! A control connection: one on which this node is registered, and what can be asked on it.
+//! A control connection to the tracker: registration, updates, heartbeats and requests.
 //!
-//! Blocking calls for the announce thread, each with a deadline. After a [`ControlError`] other than
-//! `Refused` the connection is of no further use.
+//! Blocking calls for the announce thread, each with a deadline. After a [`ControlError`] other than `Refused` the
+//! caller drops the connection.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,9 +11,8 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use crate::discovery::{
-    Changes, NamePage, PublishedCatalog, ReplicaCapacity, ReplicationRequest, TrackerClientConfig,
-};
+use super::interface::{NamePage, ReplicationRequest, TrackerClientConfig};
+use crate::discovery::published::{Changes, PublishedCatalog, ReplicaCapacity};
 use crate::net::client::{Client, ClientError, Woken};
 use crate::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 use crate::rt::{Stop, clock};
@@ -24,20 +23,22 @@ use crate::types::{
 
 /// Register and update pages sent before the first of their replies is read.
 const PAGES_AHEAD: usize = 32;
-/// Most rows taken from a tracker for one list; a hostile one could page for ever.
+/// Most rows of one list that are read: a hostile tracker could send pages without end.
 const ROWS_MAX: usize = limits::FIND_SKIP_MAX;
 
-/// What went wrong with a request. The text goes on from "no tracker at …:" or "the tracker refused:".
+/// Why a request failed. The text follows "no tracker at …:" or "the tracker refused:".
 #[derive(Debug, Error)]
 pub(crate) enum ControlError {
-    /// The connection is of no use any more.
+    /// The connection failed.
     #[error(transparent)]
     Connection(#[from] ClientError),
+    /// The tracker breaks the protocol.
     #[error("its answer does not fit the question")]
-    Confused,
-    /// It has forgotten this node, or another one has proved the endpoint since.
+    WrongReply,
+    /// The tracker has forgotten this node, or another node has verified the endpoint since.
     #[error("it does not know this node any more")]
     NotRegistered,
+    /// The tracker does not carry the request out.
     #[error("{0}")]
     Refused(String),
 }
@@ -58,7 +59,7 @@ impl From<TrackerRefusal> for ControlError {
 /// A connection to the tracker.
 pub(crate) struct Control {
     client: Client,
-    /// `None`: nothing is published on it.
+    /// `None`: the node publishes nothing on this connection.
     registration: Option<Registration>,
 }
 
@@ -67,19 +68,19 @@ pub(crate) struct Control {
 pub(crate) struct Registration {
     /// Version of the catalog that the tracker has.
     version: u64,
-    /// What the tracker has been told about the node.
+    /// What the node has last said about itself.
     traits: NodeTraits,
-    /// Of the tracker that the connection is to.
+    /// The tracker's epoch.
     pub(crate) epoch: Epoch,
-    /// What the node is registered as.
+    /// The endpoint that is registered.
     pub(crate) endpoint: SocketAddr,
-    /// Why the endpoint is not offered to anybody, if it is not.
-    pub(crate) unproved: Option<String>,
+    /// Why the tracker does not offer the endpoint; `None`: it does.
+    pub(crate) unverified: Option<String>,
 }
 
 impl Control {
-    /// Connects and registers the whole catalog. `show_nonce` is handed what the listener must show when it
-    /// is called back.
+    /// Connects and registers the whole catalog. `show_nonce` gets what the listener must show when the tracker
+    /// calls it back.
     pub(crate) fn register(
         config: &TrackerClientConfig,
         catalog: &dyn PublishedCatalog,
@@ -93,35 +94,36 @@ impl Control {
         let traits = catalog.traits();
         let hello = Hello { node: config.node, endpoint, heartbeat_ms, attributes: traits.to_attributes() };
         let (epoch, body) = ask(&mut client, &TrackerRequest::Hello(hello))?;
-        let ReplyBody::Welcome { nonce } = body else { return Err(ControlError::Confused) };
+        let ReplyBody::Welcome { nonce } = body else { return Err(ControlError::WrongReply) };
         show_nonce(nonce);
         let (version, entries) = catalog.snapshot();
         let body = send_pages(&mut client, register_pages(&entries))?;
-        let ReplyBody::Registered { unproved } = body else { return Err(ControlError::Confused) };
-        let unproved = unproved.map(|why| Printable(reason(&why)).to_string());
-        let registration = Some(Registration { version, traits, epoch, endpoint, unproved });
+        let ReplyBody::Registered { unproved } = body else { return Err(ControlError::WrongReply) };
+        let unverified = unproved.map(|why| Printable(reason(&why)).to_string());
+        let registration = Some(Registration { version, traits, epoch, endpoint, unverified });
         Ok(Control { client, registration })
     }
 
-    /// Connects, to ask what anybody may ask.
-    pub(crate) fn ask_only(config: &TrackerClientConfig, stop: &Stop) -> Result<Control, ControlError> {
+    /// Connects without a registration, for requests only.
+    pub(crate) fn connect(config: &TrackerClientConfig, stop: &Stop) -> Result<Control, ControlError> {
         let deadline = clock::now() + limits::ms(limits::TRACKER_CONNECT_MS);
         let client = Client::connect(config.tracker, Some(config.ip), deadline, stop)?;
         Ok(Control { client, registration: None })
     }
 
+    /// What the tracker knows of this node; `None` without a registration.
     pub(crate) fn registration(&self) -> Option<&Registration> {
         self.registration.as_ref()
     }
 
-    /// Publishes what has changed since the last time, of the node and of its catalog.
+    /// Publishes what has changed since the last update, of the node and of its catalog.
     pub(crate) fn update(&mut self, catalog: &dyn PublishedCatalog) -> Result<(), ControlError> {
         let Some(registration) = &mut self.registration else { return Ok(()) };
         let traits = catalog.traits();
         if traits != registration.traits {
             let request = TrackerRequest::Describe { attributes: traits.to_attributes() };
             let ReplyBody::Described = ask(&mut self.client, &request)?.1 else {
-                return Err(ControlError::Confused);
+                return Err(ControlError::WrongReply);
             };
             registration.traits = traits;
         }
@@ -136,22 +138,24 @@ impl Control {
         registration.version = version;
         match body {
             ReplyBody::Updated | ReplyBody::Registered { .. } => Ok(()),
-            _ => Err(ControlError::Confused),
+            _ => Err(ControlError::WrongReply),
         }
     }
 
-    /// Waits for the connection's end, for mail, or until `deadline`.
+    /// Waits for the end of the connection, for mail, or until `deadline`.
     pub(crate) fn wait(&mut self, mail: BorrowedFd<'_>, deadline: Instant) -> Result<Woken, ClientError> {
         self.client.wait(mail, deadline)
     }
 
-    pub(crate) fn beat(&mut self, load: u32) -> Result<(), ControlError> {
+    /// Sends a heartbeat with the node's load.
+    pub(crate) fn heartbeat(&mut self, load: u32) -> Result<(), ControlError> {
         match ask(&mut self.client, &TrackerRequest::Heartbeat { load })?.1 {
             ReplyBody::Alive => Ok(()),
-            _ => Err(ControlError::Confused),
+            _ => Err(ControlError::WrongReply),
         }
     }
 
+    /// All offered holders of what `query` names.
     pub(crate) fn find(&mut self, query: &Query) -> Result<Vec<Provider>, ControlError> {
         self.collect(
             |rows: &[Provider]| TrackerRequest::Find { query: query.clone(), skip: rows.len() as u32 },
@@ -162,6 +166,7 @@ impl Control {
         )
     }
 
+    /// All nodes that the tracker knows.
     pub(crate) fn nodes(&mut self) -> Result<Vec<NodeSummary>, ControlError> {
         self.collect(
             |rows: &[NodeSummary]| TrackerRequest::ListNodes { skip: rows.len() as u32 },
@@ -172,54 +177,57 @@ impl Control {
         )
     }
 
-    /// A page of names, those after `after`, and whether there are more.
+    /// A page of names, those after `after`.
     pub(crate) fn names(&mut self, after: Option<FileName>) -> Result<NamePage, ControlError> {
         match ask(&mut self.client, &TrackerRequest::ListFiles { after })?.1 {
             ReplyBody::Files { names, more } => Ok((names, more)),
-            _ => Err(ControlError::Confused),
+            _ => Err(ControlError::WrongReply),
         }
     }
 
-    /// Asks what to keep for others.
-    pub(crate) fn take_tasks(&mut self, keeping: &ReplicaCapacity) -> Result<Vec<ReplicaTask>, ControlError> {
-        let ReplicaCapacity { room_bytes, ref running } = *keeping;
-        let request = TrackerRequest::TakeTasks { room_bytes, running: running.clone() };
+    /// Asks which replicas to keep.
+    pub(crate) fn take_tasks(
+        &mut self,
+        capacity: &ReplicaCapacity,
+    ) -> Result<Vec<ReplicaTask>, ControlError> {
+        let ReplicaCapacity { free_bytes, running } = capacity;
+        let request = TrackerRequest::TakeTasks { room_bytes: *free_bytes, running: running.clone() };
         match ask(&mut self.client, &request)?.1 {
             ReplyBody::Tasks { tasks } => Ok(tasks),
-            _ => Err(ControlError::Confused),
+            _ => Err(ControlError::WrongReply),
         }
     }
 
-    /// Tells a wish; `again`: one that a former tracker knew.
+    /// Requests copies of a content; `again`: the request is repeated after the tracker's restart.
     pub(crate) fn replicate(
         &mut self,
-        wish: &ReplicationRequest,
+        request: &ReplicationRequest,
         again: bool,
     ) -> Result<ReplicationStatus, ControlError> {
-        let ReplicationRequest { content, name, copies } = wish.clone();
+        let ReplicationRequest { content, name, copies } = request.clone();
         let request = TrackerRequest::Replicate { content, name, copies, again };
         match ask(&mut self.client, &request)?.1 {
             ReplyBody::Replication(status) => Ok(status),
-            _ => Err(ControlError::Confused),
+            _ => Err(ControlError::WrongReply),
         }
     }
 
-    /// Says goodbye, if that is quickly done.
+    /// Leaves the tracker, if that is possible within [`limits::LEAVE_MS`].
     pub(crate) fn leave(mut self) {
         if self.registration.is_none() {
             return;
         }
-        // Our own stop would end the goodbye; another one has no news.
+        // The node's own stop is triggered already and would end this call.
         let Ok(unstopped) = Stop::new() else { return };
         self.client.watch(unstopped);
         let deadline = clock::now() + limits::ms(limits::LEAVE_MS);
         if self.client.send(&TrackerRequest::Leave, deadline).is_ok() {
-            // The answer is waited for so that a find after our exit cannot come before it.
+            // Wait for the reply: a find after this node's exit must not be served before the request.
             let _tracker_may_be_gone = self.client.receive::<TrackerReply>(deadline);
         }
     }
 
-    /// Reads all pages of a list: `request` asks for those after the rows had so far.
+    /// Reads all pages of a list. `request` asks for those after the rows so far.
     fn collect<T>(
         &mut self,
         request: impl Fn(&[T]) -> TrackerRequest,
@@ -228,7 +236,7 @@ impl Control {
         let mut rows = Vec::new();
         loop {
             let (_, body) = ask(&mut self.client, &request(&rows))?;
-            let (next, more) = page(body).ok_or(ControlError::Confused)?;
+            let (next, more) = page(body).ok_or(ControlError::WrongReply)?;
             let ended = !more || next.is_empty();
             rows.extend(next);
             if ended || rows.len() >= ROWS_MAX {
@@ -267,7 +275,7 @@ fn ask(client: &mut Client, request: &TrackerRequest) -> Result<(Epoch, ReplyBod
     receive(client)
 }
 
-/// Sends all pages, some ahead of their replies; returns the reply to the last.
+/// Sends all pages, some ahead of their replies. Returns the reply to the last page.
 fn send_pages(
     client: &mut Client,
     pages: impl Iterator<Item = TrackerRequest>,
@@ -288,8 +296,8 @@ fn send_pages(
     Ok(last)
 }
 
-/// Cuts `items` into runs of about [`limits::PAGE_TARGET_BYTES`]; each comes with whether it is the last. At
-/// least one, perhaps empty.
+/// Cuts `items` into pages of about [`limits::PAGE_TARGET_BYTES`]; each comes with whether it is the last. There is
+/// at least one page, which may be empty.
 fn paged<'a, T>(items: &'a [T], bytes: impl Fn(&T) -> usize + 'a) -> impl Iterator<Item = (&'a [T], bool)> {
     let mut rest = Some(items);
     std::iter::from_fn(move || {

@@ -1,5 +1,9 @@
 //! Discovery through a tracker.
 
-pub(super) mod client;
-pub(super) mod control;
-pub(super) mod session;
+mod announce;
+mod client;
+mod control;
+mod interface;
+
+pub use client::TrackerClient;
+pub use interface::{NamePage, ReplicationRequest, TrackerClientConfig, TrackerEvent, TrackerSession};

@@ -434,7 +434,7 @@ fn offer(
         return;
     }
     let deadline = clock::now() + limits::ms(limits::OFFER_WAIT_MS);
-    if let Err(error) = context.discovery.publish_now(deadline, cancel) {
+    if let Err(error) = context.tracker.publish_now(deadline, cancel) {
         context.notices.warn(format!("`{name}` is here and not yet offered to others: {error}"));
     }
 }

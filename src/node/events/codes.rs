@@ -19,7 +19,9 @@ impl From<&StartError> for ErrorCode {
 impl From<&CommandError> for ErrorCode {
     fn from(error: &CommandError) -> ErrorCode {
         match error {
-            CommandError::NoTracker { .. } | CommandError::TrackerRefused { .. } => ErrorCode::NoTracker,
+            CommandError::NoTracker { .. }
+            | CommandError::TrackerRefused { .. }
+            | CommandError::NoAnswer { .. } => ErrorCode::NoTracker,
             CommandError::Unreachable { .. } => ErrorCode::Network,
             CommandError::NoneAnswered(_) => ErrorCode::SourcesFailed,
             CommandError::Latency { .. } => ErrorCode::LatencyFile,

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::probe::{LiveHolder, Probed, probe};
-use crate::discovery::Discovery as _;
 use crate::logic::select::{Candidate, Choice, Rating, choose_content, rank, votes};
 use crate::node::context::Context;
 use crate::node::error::CommandError;
@@ -20,7 +19,7 @@ pub(crate) fn providers(
     query: &Query,
     cancel: &Stop,
 ) -> Result<Vec<Provider>, CommandError> {
-    let mut providers = context.discovery.find(query, cancel)?;
+    let mut providers = context.directory.providers(query, cancel)?;
     providers.retain(|provider| provider.node != context.peers.node && is_possible(provider));
     Ok(providers)
 }
@@ -32,7 +31,7 @@ fn is_possible(provider: &Provider) -> bool {
 
 /// The answer to a person's `find`.
 pub(crate) fn find(context: &Context, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
-    let providers = context.discovery.find(query, cancel)?;
+    let providers = context.directory.providers(query, cancel)?;
     let (mine, others): (Vec<_>, Vec<_>) =
         providers.into_iter().partition(|one| one.node == context.peers.node);
     // As the tracker knows us, which is surer than what we know ourselves.

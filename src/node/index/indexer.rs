@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 use super::catalog::SharedFile;
 use super::event::{Event, Look};
 use super::task::Task;
-use crate::discovery::Discovery;
+use crate::discovery::Publisher;
 use crate::node::report::ScanSummary;
 use crate::node::state::NodeState;
 use crate::proto::event;
@@ -74,7 +74,7 @@ pub(crate) struct Indexer {
 pub(crate) struct IndexerParts {
     pub(crate) state: Arc<NodeState>,
     pub(crate) folders: Arc<ShareFolders>,
-    pub(crate) discovery: Arc<dyn Discovery>,
+    pub(crate) publisher: Arc<dyn Publisher>,
     pub(crate) pool: Pool,
     pub(crate) feed: EventBroadcast,
     /// The sender is for workers to answer through.
@@ -142,18 +142,18 @@ impl Indexer {
             }
             Event::Partial(entry) => {
                 if self.parts.state.catalog.write().set_partial(entry) {
-                    self.parts.discovery.publish();
+                    self.parts.publisher.publish();
                 }
             }
             Event::PartialEnded(content) => {
                 if self.parts.state.catalog.write().remove_partial(&content) {
-                    self.parts.discovery.publish();
+                    self.parts.publisher.publish();
                 }
             }
             Event::Placed { file, reply } => {
                 self.placed(file);
                 let _asker_may_have_gone = reply.send(());
-                self.parts.discovery.publish();
+                self.parts.publisher.publish();
             }
             Event::Md5 { name, stamp, md5 } => {
                 self.state.in_flight -= 1;
@@ -354,7 +354,7 @@ impl Indexer {
             racy: file.racy,
             claimants: Vec::new(),
         });
-        self.parts.discovery.publish();
+        self.parts.publisher.publish();
     }
 
     /// Publishes; during a scan, whose end publishes too, only now and then.
@@ -364,7 +364,7 @@ impl Indexer {
             || self.state.published_at.is_none_or(|at| now.saturating_duration_since(at) >= PUBLISH_EVERY)
         {
             self.state.published_at = Some(now);
-            self.parts.discovery.publish();
+            self.parts.publisher.publish();
         }
     }
 
@@ -386,7 +386,7 @@ impl Indexer {
             }
         }
         scan.summary.files = self.parts.state.catalog.read().len();
-        self.parts.discovery.publish();
+        self.parts.publisher.publish();
         let result = scan.failed.map_or(Ok(scan.summary), Err);
         if let Some(first_scan) = self.parts.first_scan.take() {
             if result.is_ok() {
@@ -434,20 +434,16 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
-    use crate::discovery::DiscoveryError;
     use crate::rt::Threads;
     use crate::store::{HashError, RealDisk};
-    use crate::types::{Layout, NodeId, NodeTraits, Provider, Query};
+    use crate::types::{Layout, NodeId, NodeTraits};
     use crossbeam_channel::bounded;
 
+    #[derive(Debug)]
     struct Nobody;
 
-    impl Discovery for Nobody {
+    impl Publisher for Nobody {
         fn publish(&self) {}
-
-        fn find(&self, _: &Query, _: &Stop) -> Result<Vec<Provider>, DiscoveryError> {
-            Ok(vec![])
-        }
     }
 
     /// A core on a share with one file called `a`. Its pool has no thread: the test does the work.
@@ -463,7 +459,7 @@ mod tests {
         let parts = IndexerParts {
             state: Arc::new(NodeState::new(NodeId(1), NodeTraits::default())),
             folders: Arc::new(folders),
-            discovery: Arc::new(Nobody),
+            publisher: Arc::new(Nobody),
             pool: Pool::start("none", 0, 10, &Threads::new(), &stop).expect("no thread"),
             feed: EventBroadcast::default(),
             events: bounded(10),

@@ -41,7 +41,7 @@ pub(crate) fn run(downloader: &Downloader, stop: &Stop) {
                 context.notices.inform(text);
                 (kept, kept_bytes) = (0, 0);
             }
-            context.discovery.take_tasks();
+            context.tracker.request_tasks();
             select! {
                 recv(replicas.woken()) -> _ => continue,
                 recv(stop.receiver()) -> _ => return,

@@ -59,12 +59,12 @@ impl Replicas {
         self.quota_bytes.is_some()
     }
 
-    /// See [`crate::discovery::PublishedCatalog::keeping`].
-    pub(crate) fn keeping(&self) -> Option<ReplicaCapacity> {
+    /// See [`crate::discovery::PublishedCatalog::replica_capacity`].
+    pub(crate) fn capacity(&self) -> Option<ReplicaCapacity> {
         let (quota_bytes, state) = (self.quota_bytes?, self.state.lock());
         state.measured?;
         let running = state.tasks.iter().map(|task| task.content).collect();
-        Some(ReplicaCapacity { room_bytes: state.room_bytes(quota_bytes), running })
+        Some(ReplicaCapacity { free_bytes: state.room_bytes(quota_bytes), running })
     }
 
     /// Takes tasks on as far as there is room; returns those that are refused.
@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn room_of(replicas: &Replicas) -> Option<u64> {
-        replicas.keeping().map(|keeping| keeping.room_bytes)
+        replicas.capacity().map(|capacity| capacity.free_bytes)
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(replicas.take_on(tasks.clone()), tasks[5..]);
         let unwilling = Replicas::new(None);
         unwilling.measured(usage(0, u64::MAX));
-        assert_eq!((unwilling.keeping(), unwilling.take_on(vec![task(1, 1)])), (None, vec![task(1, 1)]));
+        assert_eq!((unwilling.capacity(), unwilling.take_on(vec![task(1, 1)])), (None, vec![task(1, 1)]));
         assert_eq!(unwilling.first(), None);
     }
 }

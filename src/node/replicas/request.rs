@@ -3,7 +3,7 @@
 //! Nothing is fetched or probed: what counts is what the tracker knows. Where a query means several contents
 //! the rule of downloads decides, with the tracker's word for who is there.
 
-use crate::discovery::{Discovery as _, ReplicationRequest};
+use crate::discovery::ReplicationRequest;
 use crate::logic::select::{Choice, choose_content, votes};
 use crate::node::context::Context;
 use crate::node::error::DownloadError;
@@ -19,11 +19,11 @@ pub(crate) fn replicate(
     cancel: &Stop,
 ) -> Result<ReplicationReport, DownloadError> {
     let providers =
-        context.discovery.find(query, cancel).map_err(|error| DownloadError::Command(error.into()))?;
+        context.directory.providers(query, cancel).map_err(|error| DownloadError::Command(error.into()))?;
     let (content, name) = chosen(query, &providers)?;
     let wish = ReplicationRequest { content, name: name.clone(), copies };
     let status =
-        context.discovery.replicate(wish, cancel).map_err(|error| DownloadError::Command(error.into()))?;
+        context.tracker.replicate(wish, cancel).map_err(|error| DownloadError::Command(error.into()))?;
     Ok(ReplicationReport { name, key: content, status })
 }
 

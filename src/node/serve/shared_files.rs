@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::reader::ShareReader;
-use crate::discovery::TrackerClient;
+use crate::discovery::TrackerSession;
 use crate::logic::load::Requester;
 use crate::net::TokenBucket;
 use crate::node::index::catalog::SharedFile;
@@ -24,7 +24,7 @@ use crate::types::{ContentKey, FileEntry, FileName, Manifest};
 pub struct SharedFiles {
     state: Arc<NodeState>,
     reader: ShareReader,
-    discovery: TrackerClient,
+    tracker: Arc<dyn TrackerSession>,
     rate: Arc<TokenBucket>,
 }
 
@@ -49,10 +49,10 @@ impl SharedFiles {
     pub(crate) fn new(
         state: Arc<NodeState>,
         reader: ShareReader,
-        discovery: TrackerClient,
+        tracker: Arc<dyn TrackerSession>,
         rate: Arc<TokenBucket>,
     ) -> SharedFiles {
-        SharedFiles { state, reader, discovery, rate }
+        SharedFiles { state, reader, tracker, rate }
     }
 
     /// What pays for every byte that is sent of a file.
@@ -65,7 +65,7 @@ impl SharedFiles {
         if !self.state.is_scanned.load(Ordering::Relaxed) {
             return Some("the shared directory is being looked at for the first time");
         }
-        let is_registered = self.discovery.is_registered();
+        let is_registered = self.tracker.is_registered();
         (!is_registered)
             .then_some("no registration is in effect: no tracker, or it cannot call this node back")
     }

@@ -12,7 +12,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::running::Running;
-use crate::discovery::{TrackerClient, TrackerClientConfig};
+use crate::discovery::{Directory, Finder, Publisher, TrackerClient, TrackerClientConfig};
 use crate::net::{TokenBucket, listen};
 use crate::node::completion_names::KnownNames;
 use crate::node::config::{GuestFolder, Membership, NodeConfig};
@@ -67,8 +67,11 @@ impl Node {
         let start =
             Start { folders: Arc::new(folders), state: Arc::new(state), config, running, pool, notices };
 
-        let discovery = start.announce(addr.port())?;
-        let (indexer, first_scan) = start.indexer(&discovery)?;
+        let tracker = Arc::new(start.announce(addr.port())?);
+        let finders = vec![Arc::clone(&tracker) as Arc<dyn Finder>];
+        let directory = Directory::start(finders, &start.running.threads, &start.running.commands)?;
+        let publisher: Arc<dyn Publisher> = Arc::clone(&tracker) as _;
+        let (indexer, first_scan) = start.indexer(Arc::clone(&publisher))?;
         let upload_rate = Arc::new(TokenBucket::new(start.config.max_upload));
         if let Some(listener) = listener {
             start.fronts(listener, &indexer, &upload_rate)?;
@@ -76,7 +79,9 @@ impl Node {
         let context = Arc::new(Context {
             state: Arc::clone(&start.state),
             folders: Arc::clone(&start.folders),
-            discovery,
+            directory,
+            publisher,
+            tracker,
             indexer,
             peers: start.peers(own_addr, latencies),
             notices: start.notices.clone(),
@@ -174,7 +179,7 @@ impl Start {
     /// Starts the indexer thread; what is returned delivers the result of the first scan.
     fn indexer(
         &self,
-        discovery: &TrackerClient,
+        publisher: Arc<dyn Publisher>,
     ) -> Result<(IndexerHandle, Receiver<ScanSummary>), StartError> {
         let (handle, events) = IndexerHandle::channel();
         let (scanned, first_scan) = bounded(1);
@@ -185,7 +190,7 @@ impl Start {
         let indexer = Indexer::new(IndexerParts {
             state: Arc::clone(&self.state),
             folders: Arc::clone(&self.folders),
-            discovery: Arc::new(discovery.clone()),
+            publisher,
             pool: self.pool.clone(),
             feed: self.config.events.clone(),
             events,

@@ -107,6 +107,7 @@ pub(super) fn problem_of(error: &CommandError) -> Problem {
         }
         CommandError::Latency { .. } | CommandError::Share(_) => "mend it on the machine of this node",
         CommandError::NoneAnswered(_)
+        | CommandError::NoAnswer { .. }
         | CommandError::Unreachable { .. }
         | CommandError::System(_)
         | CommandError::Bug(_)
