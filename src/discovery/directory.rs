@@ -1,8 +1,9 @@
 //! A directory: several finders behind one question.
 //!
-//! It asks all finders at once, merges their answers and reports which of them answered. A finder that is slow or
-//! fails takes nothing from the others. Invariants: with one finder the caller's thread asks it, and no other thread
-//! runs. With several, each finder has one thread, so that a slow finder delays only its own answers.
+//! It asks all finders at once, merges their answers and reports which of them answered. A finder that is
+//! slow or fails takes nothing from the others. Invariants: with one finder the caller's thread asks it, and
+//! no other thread runs. With several, each finder has one thread, so that a slow finder delays only its own
+//! answers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,8 +26,8 @@ type Answer = Result<Vec<Provider>, DiscoveryError>;
 /// What a directory has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryAnswer {
-    /// Each endpoint once for each content and name, in the order of the finders. Of equal ones the first finder's
-    /// stands here.
+    /// Each endpoint once for each content and name, in the order of the finders. Of equal ones the first
+    /// finder's stands here.
     pub providers: Vec<Provider>,
     /// One report for each finder, in their order.
     pub reports: Vec<FinderReport>,
@@ -53,8 +54,8 @@ struct Member {
 }
 
 impl Directory {
-    /// A directory of `finders`, the most trusted first. For several it starts a thread each in `threads`; they end
-    /// with `stop`.
+    /// A directory of `finders`, the most trusted first. For several it starts a thread each in `threads`;
+    /// they end with `stop`.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -75,8 +76,8 @@ impl Directory {
         Ok(Directory { members: finders.into_iter().map(member).collect::<std::io::Result<_>>()? })
     }
 
-    /// The providers that [`Directory::ask`] gives. The finders have deadlines of their own, shorter than the one
-    /// here.
+    /// The providers that [`Directory::ask`] gives. The finders have deadlines of their own, shorter than the
+    /// one here.
     ///
     /// # Errors
     /// As for [`Directory::ask`].

@@ -11,8 +11,8 @@ pub trait Finder: Send + Sync {
     /// What reports call it, for example `tracker 10.0.0.1:7000`.
     fn name(&self) -> String;
 
-    /// Live holders of what `query` names, in no particular order. The own node may be one of them. No holder is an
-    /// empty answer and not an error.
+    /// Live holders of what `query` names, in no particular order. The own node may be one of them. No holder
+    /// is an empty answer and not an error.
     ///
     /// # Errors
     /// [`DiscoveryError`] if there is no answer by `deadline` or `cancel` is triggered before.

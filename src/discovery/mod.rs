@@ -1,7 +1,9 @@
-//! Discovery: which nodes have what. The seam between a node and everything that can answer it; today a tracker.
+//! Discovery: which nodes have what. The seam between a node and everything that can answer it; today a
+//! tracker.
 //!
-//! The rest of the program knows [`Finder`] for finding and [`Publisher`] for publishing. A [`Directory`] asks
-//! several finders at once and is a finder itself. What only a tracker can do stands behind [`TrackerSession`].
+//! The rest of the program knows [`Finder`] for finding and [`Publisher`] for publishing. A [`Directory`]
+//! asks several finders at once and is a finder itself. What only a tracker can do stands behind
+//! [`TrackerSession`].
 
 mod directory;
 mod error;

@@ -1,5 +1,5 @@
-//! The tracker: knows which node has which file and which nodes are alive. Its state is soft: nodes bring back
-//! everything that a restart loses.
+//! The tracker: knows which node has which file and which nodes are alive. Its state is soft: nodes bring
+//! back everything that a restart loses.
 //!
 //! The front threads are its thread pool: every request is answered in place, from memory. The thread `sweep`
 //! lets time pass.

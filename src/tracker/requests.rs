@@ -1,7 +1,7 @@
 //! What the tracker answers to each request of a node.
 //!
-//! Translates a request into calls of the registry and their results into a reply. The registry's lock is held for
-//! these calls only.
+//! Translates a request into calls of the registry and their results into a reply. The registry's lock is
+//! held for these calls only.
 
 use std::time::{Duration, Instant};
 
@@ -150,8 +150,8 @@ impl TrackerService {
     }
 }
 
-/// What the attributes of a node say; `None` if there are more of them, or longer ones, than are allowed. Tags of
-/// later versions are skipped.
+/// What the attributes of a node say; `None` if there are more of them, or longer ones, than are allowed.
+/// Tags of later versions are skipped.
 fn traits(attributes: &[Attribute]) -> Option<NodeTraits> {
     Attribute::are_bounded(attributes).then(|| NodeTraits::of(attributes))
 }

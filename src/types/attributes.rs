@@ -9,7 +9,7 @@
 //! | Tag | Of | Value |
 //! |---:|---|---|
 //! | 1 | node | port of its HTTP server at the address of its endpoint, u16 little endian, not 0 |
-//! | 2 | node | it keeps replicas for others: most bytes of them all, u64 little endian, all ones: no limit of its own |
+//! | 2 | node | most bytes of replicas that it keeps, u64 little endian; all ones: no limit of its own |
 //! | 3 | file | a replica: kept because a tracker asked for it; empty |
 
 use serde::{Deserialize, Serialize};

@@ -27,10 +27,14 @@ pub struct DatasetSpec {
 pub enum DatasetSpecError {
     #[error("part {number} of the data set, `{part}`, is no COUNTxSIZE: write it as in 20x64KiB")]
     Form { number: usize, part: String },
-    #[error("part {number} of the data set, `{part}`: `{count}` is no number of files: give 1 to {max}", max = limits::FILES_PER_NODE_MAX)]
+    #[error(
+        "part {number} of the data set, `{part}`: `{count}` is no number of files: give 1 to {max}",
+        max = limits::FILES_PER_NODE_MAX
+    )]
     Count { number: usize, part: String, count: String },
     #[error(
-        "part {number} of the data set, `{part}`: `{size}` is no size that a file can have: write it as in 512, 64KiB or 8MiB"
+        "part {number} of the data set, `{part}`: `{size}` is no size that a file can have: write it as in \
+         512, 64KiB or 8MiB"
     )]
     Size { number: usize, part: String, size: String },
     #[error(
@@ -177,7 +181,8 @@ mod tests {
             if let Ok(spec) = text.parse::<DatasetSpec>() {
                 let files: usize = spec.counts.values().sum();
                 prop_assert!((1..=limits::FILES_PER_NODE_MAX).contains(&files));
-                let total_bytes = spec.counts.iter().map(|(size, count)| u128::from(*size) * *count as u128).sum::<u128>();
+                let bytes = |(size, count): (&u64, &usize)| u128::from(*size) * *count as u128;
+                let total_bytes = spec.counts.iter().map(bytes).sum::<u128>();
                 prop_assert!(i64::try_from(total_bytes).is_ok());
                 prop_assert!(spec.names("p").expect("a peer").take(100).count() > 0);
             }

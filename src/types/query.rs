@@ -32,8 +32,8 @@ pub enum QueryError {
 }
 
 impl Query {
-    /// Reads a word that a user typed: `md5=` or `b3=` and a digest, or a file name. Use [`FileName::new`] for
-    /// a word that is a file name in any case.
+    /// Reads a word that a user typed: `md5=` or `b3=` and a digest, or a file name. Use [`FileName::new`]
+    /// for a word that is a file name in any case.
     ///
     /// # Errors
     /// [`QueryError`].

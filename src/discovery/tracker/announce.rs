@@ -1,9 +1,9 @@
-//! The announce thread: owns the control connection to the tracker. It registers, publishes changes, sends heartbeats
-//! and requests, and leaves.
+//! The announce thread: owns the control connection to the tracker. It registers, publishes changes, sends
+//! heartbeats and requests, and leaves.
 //!
-//! It waits at once for its mailbox, for the end of the connection and for the next heartbeat. It opens a lost
-//! connection again after a random part of a second (with heartbeats off: at the next request), and sends the whole
-//! catalog first.
+//! It waits at once for its mailbox, for the end of the connection and for the next heartbeat. It opens a
+//! lost connection again after a random part of a second (with heartbeats off: at the next request), and
+//! sends the whole catalog first.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::AsFd;
@@ -121,7 +121,8 @@ impl Announce {
     /// Waits for one event and serves it.
     fn step(&mut self) {
         if self.control.is_some() && self.next_heartbeat.is_some_and(|at| at <= clock::now()) {
-            // Before any request: many requests in a row must not delay heartbeats until this node is suspect.
+            // Before any request: many requests in a row must not delay heartbeats until this node is
+            // suspect.
             self.act_on_time();
         }
         self.mail.clear();
@@ -185,8 +186,8 @@ impl Announce {
         Ok(status)
     }
 
-    /// Repeats to a restarted tracker one request for copies that it had before. The request stays in the queue if
-    /// the connection is lost.
+    /// Repeats to a restarted tracker one request for copies that it had before. The request stays in the
+    /// queue if the connection is lost.
     fn repeat_request(&mut self) {
         let request = self.unrepeated.front().and_then(|content| self.replications.get(content)).cloned();
         match request.and_then(|request| Some(self.control.as_mut()?.replicate(&request, true))) {
@@ -200,8 +201,8 @@ impl Announce {
 
     /// Asks which replicas to keep, if this node keeps any.
     fn take_tasks(&mut self) {
-        // Read before the catalog is published. A replica that completes in between is then published while it still
-        // counts as running. In the other order the tracker would take it for a failure.
+        // Read before the catalog is published. A replica that completes in between is then published while
+        // it still counts as running. In the other order the tracker would take it for a failure.
         let Some(capacity) = self.catalog.replica_capacity().filter(|_| self.control.is_some()) else {
             return;
         };
@@ -213,8 +214,9 @@ impl Announce {
         }
     }
 
-    /// Runs `request` on a control connection that is registered and up to date; opens one if there is none. A
-    /// connection that turns out to be lost is replaced once. A tracker that is too slow is not asked again.
+    /// Runs `request` on a control connection that is registered and up to date; opens one if there is none.
+    /// A connection that turns out to be lost is replaced once. A tracker that is too slow is not asked
+    /// again.
     fn on_control<T>(
         &mut self,
         request: impl Fn(&mut Control) -> Result<T, ControlError>,
@@ -346,7 +348,8 @@ impl Announce {
         self.reconnect_at = self.config.heartbeat.map(|_| clock::now() + backoff::jitter(&mut self.rng, max));
     }
 
-    /// Waits longer after each refusal: the tracker will hardly accept soon, and each attempt sends the whole catalog.
+    /// Waits longer after each refusal: the tracker will hardly accept soon, and each attempt sends the whole
+    /// catalog.
     fn plan_after_refusal(&mut self) {
         let pause = self.refused_pause.map_or(RETRY_PAUSE_MIN, |pause| (pause * 2).min(RETRY_PAUSE_MAX));
         self.refused_pause = Some(pause);

@@ -1,7 +1,7 @@
 //! The handle to the announce thread: requests go in through its mailbox, each with its own reply channel.
 //!
-//! One thread owns the control connection, so that registration and requests cannot overtake each other: any request
-//! after a tracker's restart registers this node first.
+//! One thread owns the control connection, so that registration and requests cannot overtake each other: any
+//! request after a tracker's restart registers this node first.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -37,8 +37,8 @@ pub struct TrackerClient {
 }
 
 impl TrackerClient {
-    /// Starts the announce thread in `threads`; it leaves the tracker and ends with `stop`. The thread stores in
-    /// `nonce` what the listener must show when the tracker calls it back, and reports through `report`.
+    /// Starts the announce thread in `threads`; it leaves the tracker and ends with `stop`. The thread stores
+    /// in `nonce` what the listener must show when the tracker calls it back, and reports through `report`.
     ///
     /// # Errors
     /// When the system gives no thread or descriptor.

@@ -1,7 +1,7 @@
 //! A control connection to the tracker: registration, updates, heartbeats and requests.
 //!
-//! Blocking calls for the announce thread, each with a deadline. After a [`ControlError`] other than `Refused` the
-//! caller drops the connection.
+//! Blocking calls for the announce thread, each with a deadline. After a [`ControlError`] other than
+//! `Refused` the caller drops the connection.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -79,8 +79,8 @@ pub(crate) struct Registration {
 }
 
 impl Control {
-    /// Connects and registers the whole catalog. `show_nonce` gets what the listener must show when the tracker
-    /// calls it back.
+    /// Connects and registers the whole catalog. `show_nonce` gets what the listener must show when the
+    /// tracker calls it back.
     pub(crate) fn register(
         config: &TrackerClientConfig,
         catalog: &dyn PublishedCatalog,
@@ -296,8 +296,8 @@ fn send_pages(
     Ok(last)
 }
 
-/// Cuts `items` into pages of about [`limits::PAGE_TARGET_BYTES`]; each comes with whether it is the last. There is
-/// at least one page, which may be empty.
+/// Cuts `items` into pages of about [`limits::PAGE_TARGET_BYTES`]; each comes with whether it is the last.
+/// There is at least one page, which may be empty.
 fn paged<'a, T>(items: &'a [T], bytes: impl Fn(&T) -> usize + 'a) -> impl Iterator<Item = (&'a [T], bool)> {
     let mut rest = Some(items);
     std::iter::from_fn(move || {

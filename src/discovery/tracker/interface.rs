@@ -69,8 +69,8 @@ pub struct ReplicationRequest {
 
 /// What only a tracker can do for a node.
 pub trait TrackerSession: Debug + Send + Sync {
-    /// Whether the tracker offers this node to others, as far as the node knows: it is registered, its endpoint is
-    /// verified, and the control connection is open.
+    /// Whether the tracker offers this node to others, as far as the node knows: it is registered, its
+    /// endpoint is verified, and the control connection is open.
     fn is_registered(&self) -> bool;
 
     /// Publishes the catalog as it is now and waits for the tracker's reply, at most until `deadline`.
@@ -91,7 +91,8 @@ pub trait TrackerSession: Debug + Send + Sync {
     /// [`DiscoveryError`] if there is no answer.
     fn names(&self, after: Option<FileName>, cancel: &Stop) -> Result<NamePage, DiscoveryError>;
 
-    /// Requests copies of a content. As long as this node runs, it repeats the request to a restarted tracker.
+    /// Requests copies of a content. As long as this node runs, it repeats the request to a restarted
+    /// tracker.
     ///
     /// # Errors
     /// [`DiscoveryError`] if there is no answer, or the tracker does not keep the request.

@@ -59,7 +59,8 @@ pub enum RegistryError {
     Crowded,
     #[error("endpoint {endpoint} was called back just now: wait {wait_ms} ms, then say hello and begin anew")]
     CallBack { endpoint: SocketAddr, wait_ms: u128 },
-    #[error("{skip} rows to skip: at most {max} are allowed, ask for something narrower", max = limits::FIND_SKIP_MAX)]
+    #[error("{skip} rows to skip: at most {max} are allowed, ask for something narrower",
+        max = limits::FIND_SKIP_MAX)]
     Skip { skip: usize },
     #[error("more names are removed than the {max} that are there: register anew")]
     Removals { max: usize },

@@ -27,10 +27,10 @@ pub enum Reachability {
 
 /// Where the registry has a registration from.
 ///
-/// Only a direct registration has a control connection here. The tracker therefore neither counts heartbeats nor
-/// calls back for the others: whatever imports them also removes them. A find answers with direct registrations
-/// first, because this tracker has verified their endpoints itself. A direct registration replaces an imported
-/// one at its endpoint.
+/// Only a direct registration has a control connection here. The tracker therefore neither counts heartbeats
+/// nor calls back for the others: whatever imports them also removes them. A find answers with direct
+/// registrations first, because this tracker has verified their endpoints itself. A direct registration
+/// replaces an imported one at its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Origin {
     /// The node registered on a control connection of this tracker.

@@ -16,7 +16,7 @@ use crate::types::{
 
 /// A catalog entry as it is kept: of its attributes, what is known here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     pub(super) name: FileName,
     size_bytes: u64,
     mtime_ns: i64,

@@ -1,5 +1,5 @@
-//! Whether a registered node is there: live, suspect or unverified, and what follows from time passing and from
-//! call-backs.
+//! Whether a registered node is there: live, suspect or unverified, and what follows from time passing and
+//! from call-backs.
 //!
 //! A live node becomes suspect when its control connection ends or its heartbeats stop. A suspect is called
 //! back again and again: while it answers with its own id it is offered, silence takes it out of the answers
@@ -76,8 +76,8 @@ impl Heartbeats {
         }
     }
 
-    /// Takes the outcome of a call-back to `node`, whose heartbeats this is. Of a node that is not suspect (any
-    /// more) it tells nothing.
+    /// Takes the outcome of a call-back to `node`, whose heartbeats this is. Of a node that is not suspect
+    /// (any more) it tells nothing.
     pub(super) fn called_back(&mut self, node: NodeId, outcome: CallBackResult, now: Instant) -> Due {
         let Status::Suspect { silent_since, is_answering, .. } = &mut self.status else {
             return Due::Nothing;

@@ -35,7 +35,8 @@ impl Registry {
     }
 
     /// What has become of nodes since this was last asked: where there are none any more, then those that are
-    /// new or stand otherwise than they did. What came and went in between is not published. Looks at every node.
+    /// new or stand otherwise than they did. What came and went in between is not published. Looks at every
+    /// node.
     pub fn take_changes(&mut self) -> (Vec<SocketAddr>, Vec<NodeSummary>) {
         let mut changed = Vec::new();
         for (slot, node) in &mut self.nodes {

@@ -3,8 +3,8 @@
 //!
 //! A session has one call-back a second, an endpoint one at a time for each address that asks (somebody
 //! elsewhere who names a node's endpoint cannot keep the node from registering). Decides and counts, and
-//! never dials. Invariant: what `begin_call_back` has allowed holds its place until `end_call_back`, or at the latest
-//! until no answer can come any more.
+//! never dials. Invariant: what `begin_call_back` has allowed holds its place until `end_call_back`, or at
+//! the latest until no answer can come any more.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -17,8 +17,9 @@ use crate::types::limits;
 
 impl Registry {
     /// What the last page of a registration from the address `from` asks for: the claim to be verified by a
-    /// call-back, whose end [`Registry::end_call_back`] must be told; or `None` if this registration was verified
-    /// less than [`limits::CALL_BACK_EVERY_MS`] ago, which goes for a repeated one without a new hello.
+    /// call-back, whose end [`Registry::end_call_back`] must be told; or `None` if this registration was
+    /// verified less than [`limits::CALL_BACK_EVERY_MS`] ago, which goes for a repeated one without a new
+    /// hello.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`] before a hello, [`RegistryError::CallBack`] if it is too soon.

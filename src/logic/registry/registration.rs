@@ -1,8 +1,8 @@
 //! Registrations coming and going: the maps that a node is found by, its catalog, and what has to be undone
 //! when it is gone.
 //!
-//! Carries out what has been decided, and refuses nothing. Invariant: a node is in `listed`, in `unverified` if
-//! it is, and its entries in the index, or it is nowhere.
+//! Carries out what has been decided, and refuses nothing. Invariant: a node is in `listed`, in `unverified`
+//! if it is, and its entries in the index, or it is nowhere.
 
 use super::entry::{Node, Origin, Reachability, Renewed};
 use super::index::slot_u32;

@@ -1,6 +1,7 @@
 //! The registry: control connections and registrations, how they begin and end, and answers to finds.
 //!
-//! `staging`, `reachability`, `registration`, `replicas` and `node_list` add methods for their parts of the state.
+//! `staging`, `reachability`, `registration`, `replicas` and `node_list` add methods for their parts of the
+//! state.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +24,8 @@ pub struct Registry {
     pub(super) sessions: HashMap<SessionId, Session>,
     pub(super) nodes: Slab<Node>,
     pub(super) unverified: HashMap<NodeId, u32>,
-    /// All registrations in the order of the list of nodes. The verified one at an endpoint comes first there.
+    /// All registrations in the order of the list of nodes. The verified one at an endpoint comes first
+    /// there.
     pub(super) listed: BTreeMap<(SocketAddr, Reachability, NodeId), u32>,
     pub(super) index: Index,
     /// Number of hellos so far.
@@ -121,9 +123,9 @@ impl Registry {
     /// unverified registration of its id: else anyone who knows a node's id could take it out of the answers.
     ///
     /// # Errors
-    /// [`RegistryError::NotRegistered`] if a session with a later hello has verified this endpoint (or, for an
-    /// unverified claim, has an unverified registration of this node id); [`RegistryError::Nodes`] for a new node
-    /// that is one too many; [`RegistryError::Incomplete`].
+    /// [`RegistryError::NotRegistered`] if a session with a later hello has verified this endpoint (or, for
+    /// an unverified claim, has an unverified registration of this node id); [`RegistryError::Nodes`] for a
+    /// new node that is one too many; [`RegistryError::Incomplete`].
     pub fn commit_register(
         &mut self,
         session: SessionId,
@@ -254,8 +256,8 @@ impl Registry {
     }
 
     /// The control connection has ended: what it staged is dropped, and its node is suspect from now on. An
-    /// unverified one is forgotten, as nothing but this connection spoke for it. Nothing happens for a session
-    /// that never said hello.
+    /// unverified one is forgotten, as nothing but this connection spoke for it. Nothing happens for a
+    /// session that never said hello.
     pub fn disconnected(&mut self, session: SessionId, now: Instant) {
         self.unstage(session, Staging::Empty);
         let Some(slot) = self.sessions.remove(&session).and_then(|known| known.node) else {

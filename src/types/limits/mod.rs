@@ -1,7 +1,8 @@
 //! Every constant limit of the programs; `--print-limits` shows them.
 //!
-//! Each room of the program has its limits in one file. Whatever a peer can make the program keep is bounded by
-//! one of them. Times are limits too. The constants are used as `limits::NAME`, whatever file declares them.
+//! Each room of the program has its limits in one file. Whatever a peer can make the program keep is bounded
+//! by one of them. Times are limits too. The constants are used as `limits::NAME`, whatever file declares
+//! them.
 
 mod http;
 mod list;

@@ -34,7 +34,8 @@ limits! {
         HANDOFF_REQUEST_MS: u64 = 5_000, "ms";
         /// Who takes no byte of an answer for this long is gone.
         HANDOFF_STALL_MS: u64 = 5_000, "ms";
-        /// Longest line at a prompt that edits: it is drawn anew whenever it reaches the edge of the terminal.
+        /// Longest line at a prompt that edits: it is drawn anew whenever it reaches the edge of the
+        /// terminal.
         PROMPT_LINE_MAX_BYTES: usize = 16 << 10, "bytes";
     }
 }

@@ -12,7 +12,7 @@ macro_rules! limits {
 
         $(
             /// The limits of this group, in the order of the file.
-            pub(super) fn $group() -> Vec<$crate::types::limits::Limit> {
+            pub(super) fn $group() -> Vec<$crate::types::limits::table::Limit> {
                 vec![$((stringify!($name), $value as u64, $unit)),*]
             }
         )*

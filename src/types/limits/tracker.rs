@@ -10,14 +10,14 @@ limits! {
         FILES_MAX: usize = 4_000_000, "files";
         /// Most bytes of names one node may publish; as many again may be on their way out.
         NAMES_PER_NODE_MAX_BYTES: usize = 64 << 20, "bytes";
-        /// Most bytes of names a tracker keeps, staged pages included; a name that several nodes have counts for
-        /// each.
+        /// Most bytes of names a tracker keeps, staged pages included; a name that several nodes have counts
+        /// for each.
         NAMES_MAX_BYTES: usize = 512 << 20, "bytes";
         /// Most lines of staged pages, removals included: a quarter of [`FILES_MAX`]. Beyond it the oldest
         /// staging makes room.
         STAGED_MAX: usize = FILES_MAX / 4, "lines";
-        /// Most bytes of names in staged pages: a quarter of [`NAMES_MAX_BYTES`]. Beyond it the oldest staging
-        /// makes room.
+        /// Most bytes of names in staged pages: a quarter of [`NAMES_MAX_BYTES`]. Beyond it the oldest
+        /// staging makes room.
         STAGED_NAMES_MAX_BYTES: usize = NAMES_MAX_BYTES / 4, "bytes";
         /// Most nodes a tracker keeps.
         NODES_MAX: usize = 20_000, "nodes";
@@ -52,8 +52,8 @@ limits! {
         REPLICA_WISHES_MAX: usize = 10_000, "contents";
         /// Most replicas that a node is asked to fetch at a time.
         REPLICA_TASKS_MAX: usize = 5, "tasks";
-        /// A node that has gone has this long to come back before others are asked to take its place, and so have
-        /// all nodes after a tracker's start.
+        /// A node that has gone has this long to come back before others are asked to take its place, and so
+        /// have all nodes after a tracker's start.
         REPLICA_GRACE_MS: u64 = 30_000, "ms";
         /// Shortest and longest such time that may be asked for.
         REPLICA_GRACE_MIN_MS: u64 = 1_000, "ms";
@@ -65,8 +65,8 @@ limits! {
         REPLICA_ROUND_MS: u64 = 1_000, "ms";
         /// Most copies and nodes that a tracker looks at in one go.
         REPLICA_STEP: usize = 10_000, "copies";
-        /// Most copies of nodes that have gone for which a tracker waits by name; where there are more it waits
-        /// for all.
+        /// Most copies of nodes that have gone for which a tracker waits by name; where there are more it
+        /// waits for all.
         REPLICA_LOSSES_MAX: usize = 4_000_000, "copies";
     }
 }

@@ -40,13 +40,13 @@ limits! {
         VERIFY_WAIT_MS: u64 = 100, "ms";
         /// A running download asks who else has its content this often.
         SEARCH_AGAIN_MS: u64 = 5_000, "ms";
-        /// Those that have a part only it asks this often which pieces they have by now, up to `SEARCH_AGAIN_MS`
-        /// while they have no news ...
+        /// Those that have a part only it asks this often which pieces they have by now, up to
+        /// `SEARCH_AGAIN_MS` while they have no news ...
         SEARCH_PARTS_MS: u64 = 1_000, "ms";
         /// ... and less often the more there are, so that it asks no more than this.
         PARTS_ASKED_PER_S: u32 = 8, "questions/s";
-        /// Most partial holders of which a download knows the pieces. Of more, half are the best ones, the others
-        /// are taken at random at each search.
+        /// Most partial holders of which a download knows the pieces. Of more, half are the best ones, the
+        /// others are taken at random at each search.
         PARTS_KNOWN_MAX: usize = 32, "holders";
         /// Most bytes an upload connection is sent before the next one has its turn.
         UPLOAD_TURN_BYTES: u64 = 256 << 10, "bytes";

@@ -24,21 +24,21 @@ limits! {
     }
 
     connections {
-        /// A request must be complete this long after its first byte, a connection must make its first request
-        /// this long after it opened.
+        /// A request must be complete this long after its first byte, a connection must make its first
+        /// request this long after it opened.
         REQUEST_DEADLINE_MS: u64 = 10_000, "ms";
         /// A connection without a registration is closed after being idle for this long.
         IDLE_DEADLINE_MS: u64 = 60_000, "ms";
-        /// Most connections of one front thread that are idle and may not be so for ever, one on which files were
-        /// asked for with a file open; the one idle for longest makes room.
+        /// Most connections of one front thread that are idle and may not be so for ever, one on which files
+        /// were asked for with a file open; the one idle for longest makes room.
         IDLE_MAX: usize = 4096, "connections";
         /// A connection that takes no byte of a waiting reply for this long is closed.
         WRITE_STALL_MS: u64 = 30_000, "ms";
-        /// A connection that we close is read for this long, so that input under way does not cut off the last
-        /// reply.
+        /// A connection that we close is read for this long, so that input under way does not cut off the
+        /// last reply.
         CLOSE_LINGER_MS: u64 = 1_000, "ms";
-        /// After this long without traffic the system asks whether the other end of a connection is still there
-        /// ...
+        /// After this long without traffic the system asks whether the other end of a connection is still
+        /// there ...
         KEEP_ALIVE_MS: u64 = 60_000, "ms";
         /// ... again after this long ...
         KEEP_ALIVE_INTERVAL_MS: u64 = 10_000, "ms";
@@ -50,15 +50,15 @@ limits! {
         INCOMPLETE_PER_ADDRESS_MAX: usize = 128, "connections";
         /// Most bytes of incomplete requests one front thread keeps.
         INCOMPLETE_MAX_BYTES: usize = 64 << 20, "bytes";
-        /// No further request is taken from a connection with this much unsent output: it holds at most this and
-        /// one reply.
+        /// No further request is taken from a connection with this much unsent output: it holds at most this
+        /// and one reply.
         OUTPUT_HIGH_BYTES: usize = PAGE_TARGET_BYTES, "bytes";
-        /// Most bytes one front thread keeps for connections that do not take their replies: unsent replies (file
-        /// ranges take none) and the requests behind them. The one longest without progress is closed.
+        /// Most bytes one front thread keeps for connections that do not take their replies: unsent replies
+        /// (file ranges take none) and the requests behind them. The one longest without progress is closed.
         /// `OUTPUT_HIGH_BYTES` bounds each connection, but not a thousand of them.
         OUTPUT_MAX_BYTES: usize = 64 << 20, "bytes";
-        /// Most connections of one front thread that files are sent to at a time, two descriptors each. Beyond it
-        /// the one that has taken no byte for longest is closed.
+        /// Most connections of one front thread that files are sent to at a time, two descriptors each.
+        /// Beyond it the one that has taken no byte for longest is closed.
         FILES_SENT_MAX: usize = 512, "connections";
         /// The same of one address.
         FILES_SENT_PER_ADDRESS_MAX: usize = 256, "connections";

@@ -84,8 +84,8 @@ fn tracker_without_updates(listener: &TcpListener) {
     }
 }
 
-/// A tracker that is restarted after two requests for copies. It then answers one on the next connection and closes
-/// that too. Sends each content that was requested, with the number of the connection.
+/// A tracker that is restarted after two requests for copies. It then answers one on the next connection and
+/// closes that too. Sends each content that was requested, with the number of the connection.
 fn restarted_tracker(listener: &TcpListener, requested: &Sender<(usize, ContentKey)>) {
     for (number, (epoch, requests_max)) in [(1, 2), (2, 1), (2, 9)].into_iter().enumerate() {
         let Ok((mut socket, _)) = listener.accept() else { return };

@@ -11,7 +11,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
 /// What a node keeps for others.
 #[derive(Debug, Default)]
-pub(in crate::logic::registry) struct ReplicaCapacity {
+pub(crate) struct ReplicaCapacity {
     /// Bytes that it has room for, those of its tasks taken off.
     pub(super) free_bytes: u64,
     pub(super) tasks: Vec<Task>,
@@ -37,7 +37,7 @@ pub(super) struct CopyFailure {
 
 /// What is wanted, and how far the look at it has come.
 #[derive(Debug, Default)]
-pub(in crate::logic::registry) struct Replication {
+pub(crate) struct Replication {
     /// By content id and size.
     pub(super) wishes: BTreeMap<(ContentId, u64), ReplicationRequest>,
     /// By content and slot of the node.
@@ -62,17 +62,17 @@ pub(super) struct ReplicationRequest {
 }
 
 impl Replication {
-    pub(in crate::logic::registry) fn new(policy: u32) -> Replication {
+    pub(crate) fn new(policy: u32) -> Replication {
         Replication { is_on: policy > 0, ..Replication::default() }
     }
 
     /// Somebody counts copies.
-    pub(in crate::logic::registry) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.is_on
     }
 
     /// A node does not have these any more, all of which it had; a content may be said more than once.
-    pub(in crate::logic::registry) fn lose(&mut self, contents: impl Iterator<Item = ContentKey>) {
+    pub(crate) fn lose(&mut self, contents: impl Iterator<Item = ContentKey>) {
         if self.is_on {
             let mut lost: Vec<u64> = contents.map(|content| first_bytes(content.id)).collect();
             lost.sort_unstable();

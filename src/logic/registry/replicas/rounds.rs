@@ -59,7 +59,7 @@ impl Registry {
 
     /// The tasks of all nodes are those of each.
     #[cfg(test)]
-    pub(in crate::logic::registry) fn check_tasks(&self) {
+    pub(crate) fn check_tasks(&self) {
         let of = |(slot, node): (usize, &Node)| -> Vec<(ContentKey, u32)> {
             let tasks = node.capacity.iter().flat_map(|capacity| &capacity.tasks);
             tasks.map(|task| (task.content, slot_u32(slot))).collect()
@@ -68,7 +68,7 @@ impl Registry {
     }
 
     #[cfg(test)]
-    pub(in crate::logic::registry) fn replication_losses(&self) -> usize {
+    pub(crate) fn replication_losses(&self) -> usize {
         self.replication.losses.iter().map(|(_, batch)| batch.len()).sum()
     }
 

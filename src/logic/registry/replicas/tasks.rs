@@ -66,7 +66,7 @@ impl Registry {
         !ended.is_empty()
     }
 
-    pub(in crate::logic::registry) fn has_all(&self, slot: u32, content: ContentKey) -> bool {
+    pub(crate) fn has_all(&self, slot: u32, content: ContentKey) -> bool {
         let mut own = self.index.entries_of(slot, content.id);
         own.any(|entry| self.node(slot).catalog.whole_content(entry) == Some(content))
     }
@@ -100,7 +100,7 @@ impl Registry {
     }
 
     /// A node that is not verified or does not consent (any more) keeps nothing.
-    pub(in crate::logic::registry) fn check_consent(&mut self, slot: u32) {
+    pub(crate) fn check_consent(&mut self, slot: u32) {
         let node = self.node_mut(slot);
         if node.reachability != Reachability::Verified || node.traits.replica_quota_bytes.is_none() {
             let capacity = node.capacity.take();
@@ -109,7 +109,7 @@ impl Registry {
     }
 
     /// What a node was to do is nobody's task any more.
-    pub(in crate::logic::registry) fn drop_tasks(&mut self, slot: u32, capacity: Option<ReplicaCapacity>) {
+    pub(crate) fn drop_tasks(&mut self, slot: u32, capacity: Option<ReplicaCapacity>) {
         for task in capacity.into_iter().flat_map(|capacity| capacity.tasks) {
             self.replication.tasks.remove(&(task.content, slot));
         }

@@ -5,7 +5,7 @@ use crate::types::{FileEntry, FileName};
 
 /// Pages that are not in effect yet.
 #[derive(Debug)]
-pub(in crate::logic::registry) enum Staging {
+pub(crate) enum Staging {
     Empty,
     Pages {
         kind: PageKind,
@@ -21,17 +21,17 @@ pub(in crate::logic::registry) enum Staging {
 
 /// How much is staged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::logic::registry) struct Staged {
-    pub(in crate::logic::registry) added: usize,
-    pub(in crate::logic::registry) removed: usize,
+pub(crate) struct Staged {
+    pub(crate) added: usize,
+    pub(crate) removed: usize,
     /// Bytes of the names added.
-    pub(in crate::logic::registry) added_bytes: usize,
+    pub(crate) added_bytes: usize,
     /// Bytes of the names removed.
-    pub(in crate::logic::registry) removed_bytes: usize,
+    pub(crate) removed_bytes: usize,
 }
 
 impl Staged {
-    pub(in crate::logic::registry) fn of(removed: &[FileName], added: &[FileEntry]) -> Staged {
+    pub(crate) fn of(removed: &[FileName], added: &[FileEntry]) -> Staged {
         Staged {
             added: added.len(),
             removed: removed.len(),
@@ -40,11 +40,11 @@ impl Staged {
         }
     }
 
-    pub(in crate::logic::registry) fn lines(&self) -> usize {
+    pub(crate) fn lines(&self) -> usize {
         self.added + self.removed
     }
 
-    pub(in crate::logic::registry) fn names_bytes(&self) -> usize {
+    pub(crate) fn names_bytes(&self) -> usize {
         self.added_bytes + self.removed_bytes
     }
 }
@@ -76,20 +76,20 @@ impl std::ops::Sub for Staged {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::logic::registry) enum PageKind {
+pub(crate) enum PageKind {
     Register,
     Update,
 }
 
 /// What one staged line does to a catalog.
 #[derive(Debug)]
-pub(in crate::logic::registry) enum Change {
+pub(crate) enum Change {
     Remove(FileName),
     Put(Stored),
 }
 
 impl Change {
-    pub(in crate::logic::registry) fn name(&self) -> &FileName {
+    pub(crate) fn name(&self) -> &FileName {
         match self {
             Change::Remove(name) => name,
             Change::Put(entry) => &entry.name,

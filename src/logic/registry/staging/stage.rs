@@ -1,10 +1,10 @@
 //! Staging: pages are checked as they come, counted against the limits, and in effect only when committed.
 //!
-//! Nothing here touches a catalog. Staged pages need neither a verified endpoint nor a last page. They therefore
-//! have a share of the whole limits to themselves, and a session that needs more than is left of it takes it from
-//! the oldest staging, those of verified nodes last: pages that wait keep no other node out. Invariants: once a
-//! page was refused or dropped, nothing of that session can be committed before its next hello, so that no part
-//! ever passes for the whole. `Registry::staged` is the sum of all stagings.
+//! Nothing here touches a catalog. Staged pages need neither a verified endpoint nor a last page. They
+//! therefore have a share of the whole limits to themselves, and a session that needs more than is left of it
+//! takes it from the oldest staging, those of verified nodes last: pages that wait keep no other node out.
+//! Invariants: once a page was refused or dropped, nothing of that session can be committed before its next
+//! hello, so that no part ever passes for the whole. `Registry::staged` is the sum of all stagings.
 
 use std::time::Instant;
 
@@ -148,7 +148,7 @@ impl Registry {
     }
 
     /// Drops what `session` has staged, if there is such a session.
-    pub(in crate::logic::registry) fn unstage(&mut self, session: SessionId, then: Staging) {
+    pub(crate) fn unstage(&mut self, session: SessionId, then: Staging) {
         if let Some(known) = self.sessions.get_mut(&session)
             && let Staging::Pages { size, .. } = std::mem::replace(&mut known.staging, then)
         {
@@ -157,7 +157,7 @@ impl Registry {
     }
 
     /// What `session` has staged as `kind`, in order of names, each once: the last line about a name counts.
-    pub(in crate::logic::registry) fn take_pages(
+    pub(crate) fn take_pages(
         &mut self,
         session: SessionId,
         kind: PageKind,
