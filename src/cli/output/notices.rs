@@ -1,5 +1,5 @@
-//! What is told beside commands: notices, and news of downloads that nobody waits for. Taken from the
-//! program's feed, until it is closed.
+//! Notices and the events of background downloads, which appear beside the results of commands. They come from
+//! the event broadcast of the program, until it is closed.
 
 use std::collections::{HashSet, VecDeque};
 use std::io::Write;
@@ -14,42 +14,43 @@ use super::stdio::say;
 use crate::proto::event::{Event, JobSource, JobState, Record};
 use crate::rt::{EventBroadcast, EventSubscriber, Stop};
 
-/// See the module's page.
+/// Reads the notices and the events of background downloads.
 #[derive(Debug)]
 pub(crate) struct Notices {
-    follower: EventSubscriber,
-    taken: VecDeque<Arc<Record>>,
-    /// Downloads that nobody waits for.
+    subscriber: EventSubscriber,
+    /// Read and not yet examined.
+    queue: VecDeque<Arc<Record>>,
+    /// Job numbers of background downloads.
     background: HashSet<u64>,
 }
 
 impl Notices {
-    /// Of what is told from now on.
+    /// Subscribes to `feed` from now on.
     pub(crate) fn of(feed: &EventBroadcast) -> Notices {
-        Notices { follower: feed.subscribe(), taken: VecDeque::new(), background: HashSet::new() }
+        Notices { subscriber: feed.subscribe(), queue: VecDeque::new(), background: HashSet::new() }
     }
 
-    /// What comes next; `None` once the feed is closed.
+    /// Waits for the next one; `None` once the feed is closed.
     fn next(&mut self) -> Option<Record> {
         loop {
-            while let Some(record) = self.taken.pop_front() {
-                if self.is_told(&record) {
+            while let Some(record) = self.queue.pop_front() {
+                if self.is_shown(&record) {
                     return Some(Record::clone(&record));
                 }
             }
-            let since = self.follower.next()?;
-            self.taken.extend(since.items.into_iter().map(|(_, record)| record));
+            let since = self.subscriber.next()?;
+            self.queue.extend(since.items.into_iter().map(|(_, record)| record));
             if since.missed > 0 {
-                let told_at = self.taken.front().map(|record| record.ts.clone()).unwrap_or_default();
-                return Some(Record { event: Event::Missed { count: since.missed }, job: None, ts: told_at });
+                let ts = self.queue.front().map(|record| record.ts.clone()).unwrap_or_default();
+                return Some(Record { event: Event::Missed { count: since.missed }, job: None, ts });
             }
         }
     }
 
-    fn is_told(&mut self, record: &Record) -> bool {
+    fn is_shown(&mut self, record: &Record) -> bool {
         match (&record.event, record.job) {
             (Event::Notice { .. }, _) => true,
-            // How it stands is told to whoever has changed that.
+            // The command that changes the state of a job shows it.
             (Event::Job { id, state, source, .. }, _) => {
                 match (source, state) {
                     (_, JobState::Cancelled) => self.background.remove(id),
@@ -64,17 +65,17 @@ impl Notices {
         }
     }
 
-    /// Tells them as lines of JSON.
+    /// Writes them as lines of JSON until the feed is closed.
     pub(crate) fn tell(mut self, writer: Box<dyn Write + Send>, with_progress: bool) {
         let mut sink = Sink::json(writer, with_progress);
         while let Some(record) = self.next() {
-            // The first result tells those who have to know.
+            // A closed pipe shows with the next result.
             let _unread = sink.pass([record]);
         }
     }
 
-    /// Prints them above the bars or the prompt, or on standard error; downloads in `form`, lines for bars,
-    /// which are not drawn of what nobody waits for.
+    /// Prints them until the feed is closed: above the bars or the prompt, or on standard error. Downloads are
+    /// printed in `form`, with plain lines instead of bars.
     pub(crate) fn print(
         mut self,
         form: Form,
@@ -87,7 +88,7 @@ impl Notices {
             if screen.say_above(&line).is_some() {
                 continue;
             }
-            // Once we leave, nobody redraws the prompt.
+            // When the program leaves, the prompt is not redrawn any more.
             let printed = match &mut printer {
                 Some(printer) if !leaving.is_triggered() => printer.print(format!("{line}\n")).is_ok(),
                 _ => false,
@@ -99,12 +100,12 @@ impl Notices {
     }
 }
 
-/// What people are told of an aside, a download with its number before it.
+/// The line for a record. That of a download begins with its job number.
 fn line(record: &Record, form: Form) -> Option<String> {
     if form == Form::Json && record.event.as_download().is_some() {
         return Some(record.to_line());
     }
-    let told = match &record.event {
+    let text = match &record.event {
         Event::Download(event) if !event.is_end() => match form {
             Form::Nothing => return None,
             Form::Bar | Form::Plain | Form::Json => plain::line(event)?,
@@ -113,7 +114,10 @@ fn line(record: &Record, form: Form) -> Option<String> {
             Said::Aside(line) | Said::Result(line) => line,
         },
     };
-    Some(record.job.map_or_else(|| told.clone(), |id| format!("[{id}] {told}")))
+    Some(match record.job {
+        Some(id) => format!("[{id}] {text}"),
+        None => text,
+    })
 }
 
 #[cfg(test)]
@@ -123,9 +127,9 @@ mod tests {
     use crate::types::FileName;
 
     #[test]
-    fn notices_and_downloads_that_nobody_waits_for_are_told() {
+    fn notices_and_background_downloads_are_shown() {
         let feed = EventBroadcast::default();
-        let mut asides = Notices::of(&feed);
+        let mut notices = Notices::of(&feed);
         let name = || FileName::new("a").expect("a name");
         let job = |id, source, state| {
             let (done_bytes, total_bytes, why) = (None, None, None);
@@ -145,14 +149,14 @@ mod tests {
         feed.publish_event(Event::Ready { files: None });
         feed.publish_event(Event::info("x"));
         feed.close();
-        let told: Vec<_> =
-            std::iter::from_fn(|| asides.next()).map(|record| (record.job, record.event)).collect();
+        let shown: Vec<_> =
+            std::iter::from_fn(|| notices.next()).map(|record| (record.job, record.event)).collect();
         let of_job = |event| (Some(2), event);
         let expected = [
             of_job(DownloadEvent::Waiting { name: name() }.into()),
             of_job(DownloadEvent::Hashing { name: name() }.into()),
             (None, Event::info("x")),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(shown, expected);
     }
 }

@@ -1,12 +1,12 @@
-//! Where a session's events go: as text for people and scripts, or as lines of JSON.
+//! Writes the events of a session: as text, or as lines of JSON.
 //!
-//! The forms of the text are those of `render`, those of a download's progress `progress`'s. Results are
-//! written as whole lines, flushed at the end of each batch; what is said beside them goes to standard error.
-//! Decides nothing about what is told.
+//! `render` makes the text of results, `progress` that of downloads. Results go to standard output in whole
+//! lines, flushed at the end of each batch. All other text goes to standard error. A sink writes every event
+//! that it gets.
 
 use std::io::Write;
 
-use super::progress::{Form, Screen, Teller};
+use super::progress::{DownloadView, Form, Screen};
 use super::render::{self, Said};
 use super::stdio::{Output, WriteEnd, say};
 use crate::logic::progress::BytesPacing;
@@ -14,31 +14,33 @@ use crate::node::UploadMeter;
 use crate::proto::event::{DownloadEvent, Event, Record};
 use crate::rt::clock;
 
-/// Results are written when so much has come together.
+/// Results of this size are written together.
 const BLOCK_BYTES: usize = 64 << 10;
 
-/// Where events go.
+/// Writes events in one of two forms.
 #[derive(Debug)]
 pub enum Sink {
+    /// Text for people and scripts.
     Text(Box<TextSink>),
+    /// Lines of JSON.
     Json(JsonSink),
 }
 
-/// Text on standard output, the rest on standard error.
+/// Writes results to standard output and all other text to standard error.
 pub struct TextSink {
     output: Output<Box<dyn Write + Send>>,
     form: Form,
     screen: Screen,
-    /// What is shown beneath the bars.
+    /// Shown beneath the bars.
     uploads: Option<UploadMeter>,
-    /// Tells of the download that runs.
-    teller: Option<Teller>,
+    /// Shows the download that runs.
+    view: Option<DownloadView>,
 }
 
-/// A line for each event.
+/// Writes one line of JSON for each event.
 pub struct JsonSink {
     output: Output<Box<dyn Write + Send>>,
-    /// Events of downloads between their beginning and their end are told too.
+    /// Write all events of downloads. Otherwise only their ends.
     with_progress: bool,
 }
 
@@ -55,16 +57,17 @@ impl std::fmt::Debug for JsonSink {
 }
 
 impl Sink {
-    /// Downloads are told of in `form` on `screen`.
+    /// Text: results go to `writer`, progress in `form` to `screen` with `uploads` beneath the bars.
     pub fn text(
         writer: Box<dyn Write + Send>,
         form: Form,
         screen: Screen,
         uploads: Option<UploadMeter>,
     ) -> Sink {
-        Sink::Text(Box::new(TextSink { output: Output::to(writer), form, screen, uploads, teller: None }))
+        Sink::Text(Box::new(TextSink { output: Output::to(writer), form, screen, uploads, view: None }))
     }
 
+    /// Lines of JSON for `writer`. Without `with_progress` only the ends of downloads are written.
     pub fn json(writer: Box<dyn Write + Send>, with_progress: bool) -> Sink {
         Sink::Json(JsonSink { output: Output::to(writer), with_progress })
     }
@@ -78,21 +81,21 @@ impl Sink {
         }
     }
 
-    /// Shows what is uploaded beneath the bars.
+    /// Shows the uploads of `meter` beneath the bars.
     pub fn show_uploads(&mut self, meter: UploadMeter) {
         if let Sink::Text(sink) = self {
             sink.uploads = Some(meter);
         }
     }
 
-    /// Says beside a result what lines of JSON have in them.
+    /// Writes an explanation of a result to standard error. Lines of JSON contain it already.
     pub fn aside(&self, text: Option<&str>) {
         if let (Sink::Text(sink), Some(text)) = (self, text) {
             sink.screen.say(text);
         }
     }
 
-    /// Tells `events`, now.
+    /// Writes `events` with the present time.
     ///
     /// # Errors
     /// See [`WriteEnd`].
@@ -101,7 +104,7 @@ impl Sink {
         self.pass(events.into_iter().map(|event| event.at(now_ns)))
     }
 
-    /// Tells what somebody else has told.
+    /// Writes records, each with its own time.
     ///
     /// # Errors
     /// See [`WriteEnd`].
@@ -142,18 +145,18 @@ impl JsonSink {
 }
 
 impl TextSink {
-    /// The line of a result, if the event is one; else it is said.
+    /// The line of a result. All other events go to standard error at once.
     fn line(&mut self, record: &Record) -> Option<String> {
         if let Some(event) = record.event.as_download() {
             if self.form == Form::Json {
                 self.screen.say(&record.to_line());
             } else if !event.is_end() {
-                let new = || Teller::new(self.form, &self.screen, event.name(), self.uploads.clone());
-                self.teller.get_or_insert_with(new).take(event);
+                let new = || DownloadView::new(self.form, &self.screen, event.name(), self.uploads.clone());
+                self.view.get_or_insert_with(new).show(event);
                 return None;
             }
-            // Clears the bars: its result can be printed.
-            self.teller = None;
+            // Dropping the view clears the bars, so that the result can be printed.
+            self.view = None;
             if matches!((event, self.form), (DownloadEvent::Failed { .. }, Form::Json)) {
                 return None;
             }
@@ -178,9 +181,9 @@ mod tests {
     use std::sync::Arc;
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<Vec<u8>>>>);
+    struct Written(Arc<Mutex<Vec<Vec<u8>>>>);
 
-    impl Write for Kept {
+    impl Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().push(bytes.to_vec());
             Ok(bytes.len())
@@ -191,32 +194,32 @@ mod tests {
         }
     }
 
-    fn lines(kept: &Kept) -> Vec<String> {
-        let bytes = kept.0.lock().concat();
+    fn lines(written: &Written) -> Vec<String> {
+        let bytes = written.0.lock().concat();
         String::from_utf8(bytes).expect("text").lines().map(str::to_owned).collect()
     }
 
     #[test]
-    fn json_lines_are_whole_and_many_are_written_in_blocks() {
-        let kept = Kept::default();
-        let mut sink = Sink::json(Box::new(kept.clone()), true);
+    fn json_lines_are_whole_and_written_in_blocks() {
+        let written = Written::default();
+        let mut sink = Sink::json(Box::new(written.clone()), true);
         let name = FileName::new("a").expect("a name");
-        sink.tell((0..5000).map(|_| Event::Name { name: name.clone() })).expect("taken");
-        assert_eq!(lines(&kept).len(), 5000);
-        assert!(lines(&kept).iter().all(|line| Record::from_line(line).is_ok()));
-        assert!((2..100).contains(&kept.0.lock().len()));
+        sink.tell((0..5000).map(|_| Event::Name { name: name.clone() })).expect("written");
+        assert_eq!(lines(&written).len(), 5000);
+        assert!(lines(&written).iter().all(|line| Record::from_line(line).is_ok()));
+        assert!((2..100).contains(&written.0.lock().len()));
         sink.tell([]).expect("nothing to write");
-        assert_eq!(lines(&kept).len(), 5000);
+        assert_eq!(lines(&written).len(), 5000);
     }
 
     #[test]
-    fn progress_can_be_left_out_but_not_its_end() {
-        let kept = Kept::default();
-        let mut sink = Sink::json(Box::new(kept.clone()), false);
+    fn progress_can_be_left_out_but_not_the_end() {
+        let written = Written::default();
+        let mut sink = Sink::json(Box::new(written.clone()), false);
         let name = FileName::new("a").expect("a name");
         let end = Event::Download(DownloadEvent::failed(name.clone(), "no", ErrorCode::NotFound));
-        sink.tell([Event::Download(DownloadEvent::Waiting { name }), end.clone()]).expect("taken");
-        assert_eq!(lines(&kept).len(), 1);
-        assert_eq!(Record::from_line(&lines(&kept)[0]).expect("a record").event, end);
+        sink.tell([Event::Download(DownloadEvent::Waiting { name }), end.clone()]).expect("written");
+        assert_eq!(lines(&written).len(), 1);
+        assert_eq!(Record::from_line(&lines(&written)[0]).expect("a record").event, end);
     }
 }

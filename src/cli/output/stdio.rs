@@ -1,7 +1,7 @@
-//! Standard output and standard error: the only writers of the programs.
+//! Standard output and standard error. Only this module writes to them.
 //!
-//! Results go to standard output a line at a time, flushed, in forms that scripts read; everything else goes
-//! to standard error. Neither ever panics: a reader that has gone away is an ordinary end.
+//! Results go to standard output in whole lines, flushed, in forms that scripts read. All other text goes to
+//! standard error. Neither panics: a closed pipe is an ordinary end.
 
 use std::io::{self, Write};
 
@@ -10,13 +10,13 @@ use crate::cli::exit::{ErrorCode, Exit};
 /// Why a result could not be written.
 #[derive(Debug)]
 pub enum WriteEnd {
-    /// Nobody reads any more (`| head -1`): a good end.
+    /// The reader has closed the pipe (`| head -1`): a good end.
     Closed,
-    /// The system refused; the result is lost.
+    /// The system has refused the write. The result is lost.
     Failed(io::Error),
 }
 
-/// Where results go.
+/// Writes results.
 #[derive(Debug)]
 pub struct Output<W = io::Stdout> {
     writer: W,
@@ -32,7 +32,7 @@ impl From<io::Error> for WriteEnd {
 }
 
 impl WriteEnd {
-    /// How a program ends that has more to say than could be written; what the system refused is said.
+    /// How the program ends because of it. A failure is reported on standard error.
     pub fn exit(self) -> Exit {
         match self {
             WriteEnd::Closed => Exit::Success,
@@ -45,12 +45,14 @@ impl WriteEnd {
 }
 
 impl Output {
+    /// Writes to standard output.
     pub fn stdout() -> Output {
         Output { writer: io::stdout() }
     }
 }
 
 impl<W: Write> Output<W> {
+    /// Writes to `writer`.
     pub fn to(writer: W) -> Output<W> {
         Output { writer }
     }
@@ -67,12 +69,12 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// Writes one line to standard error. If nobody reads that, there is nobody left to tell.
+/// Writes one line to standard error. Errors are ignored, as there is no other place to report them.
 pub fn say(text: &str) {
-    let _nobody_reads = io::stderr().write_all(format!("{text}\n").as_bytes());
+    let _unreported = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
-/// Returns true if and only if the terminal is one that knows no control codes, or nobody says what it is.
+/// Returns true if and only if `TERM` is unset, or names a terminal without control codes.
 pub fn is_plain_terminal() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_whole_and_a_reader_that_left_is_told_from_a_full_disk() {
+    fn lines_are_whole_and_a_closed_pipe_differs_from_a_full_disk() {
         let mut output = Output { writer: Vec::new() };
         output.lines("a\nb").expect("a vector takes all");
         output.lines("c").expect("a vector takes all");

@@ -1,32 +1,32 @@
-//! The texts beside and beneath the bar of a download, for a terminal of any width.
+//! Texts beside and beneath the bar of a download, for a terminal of any width.
 //!
-//! Pure: figures in, texts out. The parts keep their widths while a download runs, so that nothing jumps;
-//! what does not fit is left out, the least wanted first.
+//! Pure: progress in, texts out. The parts keep their widths while a download runs, so that none of them
+//! moves. Parts that do not fit are left out, the least important first.
 
 use std::time::Instant;
 
 use super::texts::{amount, counted, per_second, short_time, size};
-
 use crate::logic::progress::DownloadProgress;
 use crate::node::Uploads;
 
-/// The bar itself gets at least so many columns where the terminal is not narrow.
+/// Least columns of the bar itself, unless the terminal is narrow.
 const BAR_MIN_COLUMNS: usize = 8;
-/// Below this many columns the name takes the place of the bar.
+/// With fewer columns than this there is no bar, only the name.
 const NARROW_COLUMNS: usize = 72;
-const ROOM_MIN_COLUMNS: usize = 12;
-/// Of percent, amount, rate, time left and sources.
-const MOST_WANTED_FIRST: [usize; 5] = [0, 2, 3, 1, 4];
+/// Least columns for name and bar.
+const NAME_AND_BAR_MIN: usize = 12;
+/// Order of importance of percent, amount, rate, time left and sources.
+const BY_IMPORTANCE: [usize; 5] = [0, 2, 3, 1, 4];
 
-/// Columns for the name, two blanks and the bar; the rest is for [`numbers`].
-fn room(columns: usize) -> usize {
-    (columns * 5 / 16).max(ROOM_MIN_COLUMNS)
+/// Columns for the name, two blanks and the bar. The rest is for [`numbers`].
+fn name_and_bar_columns(columns: usize) -> usize {
+    (columns * 5 / 16).max(NAME_AND_BAR_MIN)
 }
 
-/// `name`, which is inert already, cut at its beginning where it is too long for its place left of the bar.
-pub fn name(name: &str, columns: usize) -> String {
+/// `name`, cut at its start where it is too long for its place left of the bar. It has no control characters.
+pub(super) fn name(name: &str, columns: usize) -> String {
     let for_bar = if columns < NARROW_COLUMNS { 0 } else { BAR_MIN_COLUMNS };
-    let most = room(columns) - 2 - for_bar;
+    let most = name_and_bar_columns(columns) - 2 - for_bar;
     if width(name) <= most {
         return name.to_owned();
     }
@@ -44,27 +44,27 @@ fn width(text: &str) -> usize {
     text.chars().map(width_of).sum()
 }
 
-/// The most columns that a character can take.
+/// Most columns that a character can take.
 fn width_of(c: char) -> usize {
     if c.is_ascii() { 1 } else { 2 }
 }
 
-/// ` 45% 12.0/50.0 MiB   2.0 MiB/s ETA 19s    3 sources`, or as much of it as there is room for.
-pub fn numbers(figures: &DownloadProgress, columns: usize, now: Instant) -> String {
-    let total = figures.total_bytes;
+/// ` 45% 12.0/50.0 MiB   2.0 MiB/s ETA 19s    3 sources`, or the parts of it that fit.
+pub(super) fn numbers(progress: &DownloadProgress, columns: usize, now: Instant) -> String {
+    let total = progress.total_bytes;
     let widest = amount(total, total).len();
-    let rate = figures.rate_bytes_per_s(now).map_or_else(String::new, per_second);
-    let left = figures.time_left(now).map_or_else(|| "--".to_owned(), short_time);
+    let rate = progress.rate_bytes_per_s(now).map_or_else(String::new, per_second);
+    let left = progress.time_left(now).map_or_else(|| "--".to_owned(), short_time);
     let parts = [
-        format!("{:>3}%", figures.done_of(100)),
-        format!(" {:>widest$}", amount(figures.done_bytes, total)),
+        format!("{:>3}%", progress.done_of(100)),
+        format!(" {:>widest$}", amount(progress.done_bytes, total)),
         format!(" {rate:>11}"),
         format!(" ETA {left:<6}"),
-        format!(" {:<9}", counted(figures.sources(), "source")),
+        format!(" {:<9}", counted(progress.sources(), "source")),
     ];
-    let mut left_columns = columns.saturating_sub(room(columns));
+    let mut left_columns = columns.saturating_sub(name_and_bar_columns(columns));
     let mut shown = Vec::new();
-    for part in MOST_WANTED_FIRST {
+    for part in BY_IMPORTANCE {
         if parts[part].len() <= left_columns {
             left_columns -= parts[part].len();
             shown.push(part);
@@ -74,8 +74,8 @@ pub fn numbers(figures: &DownloadProgress, columns: usize, now: Instant) -> Stri
     shown.into_iter().map(|part| parts[part].as_str()).collect()
 }
 
-/// `up  1.2 GiB  85.0 MiB/s  3 peers`; `None` while nothing is uploaded.
-pub fn upload(uploads: Uploads, rate_bytes_per_s: u64) -> Option<String> {
+/// `up  1.2 GiB  85.0 MiB/s  3 peers`; `None` while the node uploads nothing.
+pub(super) fn upload(uploads: Uploads, rate_bytes_per_s: u64) -> Option<String> {
     let Uploads { sent_bytes, peers } = uploads;
     if sent_bytes == 0 || (peers == 0 && rate_bytes_per_s == 0) {
         return None;
@@ -97,21 +97,21 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn check_numbers(columns: usize, expected: &str) {
-        let (mut figures, begun) = (DownloadProgress::default(), clock::now());
+        let (mut progress, start) = (DownloadProgress::default(), clock::now());
         let mut reporter = DownloadReporter::new(FileName::new("a").expect("a name"));
         for port in 1..=3 {
-            figures.apply(&reporter.source(SocketAddr::from(([127, 0, 0, 1], port)), begun), begun);
+            progress.apply(&reporter.source(SocketAddr::from(([127, 0, 0, 1], port)), start), start);
         }
         let (done_bytes, total_bytes) = (12 * MIB, 50 * MIB);
-        let now = begun + Duration::from_secs(4);
-        figures.apply(&reporter.bytes(done_bytes, total_bytes, done_bytes, now), now);
-        let seen = numbers(&figures, columns, now);
+        let now = start + Duration::from_secs(4);
+        progress.apply(&reporter.bytes(done_bytes, total_bytes, done_bytes, now), now);
+        let seen = numbers(&progress, columns, now);
         assert_eq!(seen, expected, "{columns}");
-        assert!(seen.len() <= columns.saturating_sub(room(columns)), "{columns}");
+        assert!(seen.len() <= columns.saturating_sub(name_and_bar_columns(columns)), "{columns}");
     }
 
     #[test]
-    fn numbers_fit_any_width_the_most_wanted_first() {
+    fn numbers_fit_any_width_the_most_important_first() {
         check_numbers(120, " 24% 12.0/50.0 MiB   3.0 MiB/s ETA 12s    3 sources");
         check_numbers(80, " 24% 12.0/50.0 MiB   3.0 MiB/s ETA 12s    3 sources");
         check_numbers(60, " 24% 12.0/50.0 MiB   3.0 MiB/s ETA 12s   ");
@@ -133,13 +133,13 @@ mod tests {
             ("survey.bins", 0, "..vey.bins"),
         ] {
             let cut = name(text, columns);
-            assert!(width(&cut) <= room(columns) - 2, "{cut}");
+            assert!(width(&cut) <= name_and_bar_columns(columns) - 2, "{cut}");
             assert_eq!(cut, expected, "{text} {columns}");
         }
     }
 
     #[test]
-    fn the_upload_line_is_there_while_something_is_uploaded() {
+    fn the_upload_line_appears_while_the_node_uploads() {
         let check = |sent_bytes, peers, rate, expected: Option<&str>| {
             assert_eq!(upload(Uploads { sent_bytes, peers }, rate).as_deref(), expected);
         };

@@ -1,5 +1,5 @@
-//! A download told in plain lines: one for each event worth one, and one each tenth of the bytes or each 5 s,
-//! with the rate since the last.
+//! Progress as plain lines: one for each event of note, and one for each tenth of the bytes or each 5 s, with
+//! the rate since the line before.
 //!
 //! Pure: events in, lines out; the time comes in as `now`. A file of one piece gets no line for its bytes.
 
@@ -10,35 +10,44 @@ use crate::logic::progress::DownloadProgress;
 use crate::proto::event::DownloadEvent;
 use crate::types::{FileName, Ranked};
 
-/// Bytes are told at least this often.
-const SAY_EVERY: Duration = Duration::from_secs(5);
+/// Longest time between two lines of bytes while bytes arrive.
+const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Lines for one download.
+/// Makes the lines of one download.
 #[derive(Debug)]
-pub struct Narrator {
-    figures: DownloadProgress,
-    /// The last tenth that was said.
-    tenths_said: u64,
-    /// When bytes were said last, and how many were done and fetched.
-    said: (Instant, u64, u64),
+pub(super) struct PlainProgress {
+    progress: DownloadProgress,
+    last: LastLine,
 }
 
-impl Narrator {
-    pub fn new(now: Instant) -> Narrator {
-        Narrator { figures: DownloadProgress::default(), tenths_said: 0, said: (now, 0, 0) }
+/// State at the last line of bytes.
+#[derive(Debug)]
+struct LastLine {
+    at: Instant,
+    done_bytes: u64,
+    fetched_bytes: u64,
+    /// Tenths of the total that were done.
+    tenths: u64,
+}
+
+impl PlainProgress {
+    /// For a download that begins at `now`.
+    pub(super) fn new(now: Instant) -> PlainProgress {
+        let last = LastLine { at: now, done_bytes: 0, fetched_bytes: 0, tenths: 0 };
+        PlainProgress { progress: DownloadProgress::default(), last }
     }
 
-    /// The line for `event`, if it is worth one.
-    pub fn line(&mut self, event: &DownloadEvent, now: Instant) -> Option<String> {
-        self.figures.apply(event, now);
-        if self.figures.done_bytes == 0 {
-            (self.said.1, self.said.2, self.tenths_said) = (0, 0, 0);
+    /// Applies `event`, and returns its line if it has one.
+    pub(super) fn line(&mut self, event: &DownloadEvent, now: Instant) -> Option<String> {
+        self.progress.apply(event, now);
+        if self.progress.done_bytes == 0 {
+            self.last = LastLine { at: self.last.at, done_bytes: 0, fetched_bytes: 0, tenths: 0 };
         }
         match event {
             DownloadEvent::Source { .. } => {
-                // What comes before is no transfer.
-                if self.figures.only_source().is_some() {
-                    self.said.0 = now;
+                // The time before the first source does not count for the rate.
+                if self.progress.only_source().is_some() {
+                    self.last.at = now;
                 }
                 None
             }
@@ -48,37 +57,37 @@ impl Narrator {
     }
 
     fn bytes(&mut self, name: &FileName, now: Instant) -> Option<String> {
-        let DownloadProgress { done_bytes, total_bytes, fetched_bytes, .. } = self.figures;
-        let (said_at, done_said, fetched_said) = self.said;
-        if !self.figures.has_pieces() || done_bytes <= done_said {
-            // Nothing is said twice, not even when wrong pieces set a download back.
+        let DownloadProgress { done_bytes, total_bytes, fetched_bytes, .. } = self.progress;
+        if !self.progress.has_pieces() || done_bytes <= self.last.done_bytes {
+            // No amount is printed twice, even when wrong pieces set a download back.
             return None;
         }
-        let tenths = self.figures.done_of(10);
-        let elapsed = now.saturating_duration_since(said_at);
-        let percent = match (tenths > self.tenths_said, elapsed >= SAY_EVERY) {
-            (true, _) => tenths * 10,
-            (false, true) => self.figures.done_of(100),
-            (false, false) => return None,
+        let tenths = self.progress.done_of(10);
+        let elapsed = now.saturating_duration_since(self.last.at);
+        let percent = if tenths > self.last.tenths {
+            tenths * 10
+        } else if elapsed >= LINE_EVERY {
+            self.progress.done_of(100)
+        } else {
+            return None;
         };
-        self.tenths_said = tenths;
-        self.said = (now, done_bytes, fetched_bytes);
-        let from = match (self.figures.only_source(), self.figures.sources()) {
+        let rate = rate(fetched_bytes.saturating_sub(self.last.fetched_bytes), elapsed);
+        self.last = LastLine { at: now, done_bytes, fetched_bytes, tenths };
+        let from = match (self.progress.only_source(), self.progress.sources()) {
             (Some(source), _) => format!(" from {source}"),
             (None, 0) => String::new(),
             (None, sources) => format!(" from {sources} sources"),
         };
-        let rate = rate(fetched_bytes.saturating_sub(fetched_said), elapsed);
         Some(format!("{name} {percent}% {}{rate}{from}", amount(done_bytes, total_bytes)))
     }
 }
 
-/// The line for an event other than bytes and the end, if it is worth one.
-pub fn line(event: &DownloadEvent) -> Option<String> {
+/// The line for an event, if it has one. Bytes and the end have none here.
+pub(in crate::cli::output) fn line(event: &DownloadEvent) -> Option<String> {
     let text = match event {
         DownloadEvent::Ranked { ranking, .. } => ranked(ranking)?,
         DownloadEvent::Chose { b3, holders, others, .. } => format!(
-            "took b3 {} with {holders} live full holders; {others} other contents have that name",
+            "chose b3 {} with {holders} live full holders; {others} other contents have that name",
             b3.short()
         ),
         DownloadEvent::Resumed { marked_bytes, .. } => {
@@ -101,7 +110,7 @@ pub fn line(event: &DownloadEvent) -> Option<String> {
     Some(format!("{}: {text}", event.name()))
 }
 
-/// ` 11.3 MiB/s`; nothing where no time has passed.
+/// ` 11.3 MiB/s`; empty if no time has passed.
 fn rate(bytes: u64, elapsed: Duration) -> String {
     if elapsed.is_zero() {
         return String::new();
@@ -109,7 +118,7 @@ fn rate(bytes: u64, elapsed: Duration) -> String {
     format!(" {:.1} MiB/s", bytes as f64 / (1 << 20) as f64 / elapsed.as_secs_f64())
 }
 
-/// Why the first was chosen, and what comes next.
+/// Why the first source was chosen, and which source is next.
 fn ranked(ranking: &[Ranked]) -> Option<String> {
     let (best, rest) = ranking.split_first()?;
     let mut text = format!("chose {}: {}", best.endpoint, reason(best));
@@ -140,7 +149,7 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
-    /// Each event alone, as a narrator counts by itself.
+    /// Makes single events: progress counts sources itself.
     fn reporter() -> DownloadReporter {
         DownloadReporter::new(FileName::new("a.bin").expect("a name"))
     }
@@ -161,18 +170,18 @@ mod tests {
         reporter().ranked(ContentKey { size_bytes, id: ContentId([number; 32]) }, ranking, clock::now())
     }
 
-    fn narrator() -> Narrator {
-        Narrator::new(clock::now())
+    fn plain() -> PlainProgress {
+        PlainProgress::new(clock::now())
     }
 
     #[test]
-    fn bytes_are_told_at_each_tenth_once() {
+    fn each_tenth_has_one_line() {
         let now = clock::now();
-        let mut narrator = narrator();
-        assert_eq!(narrator.line(&source(5002), now), None);
+        let mut plain = plain();
+        assert_eq!(plain.line(&source(5002), now), None);
         let lines: Vec<_> = [0, MIB / 2, MIB, 3 * MIB, 2 * MIB, 3 * MIB + 1, 10 * MIB, 10 * MIB]
             .into_iter()
-            .filter_map(|done| narrator.line(&bytes(done, 10 * MIB), now))
+            .filter_map(|done| plain.line(&bytes(done, 10 * MIB), now))
             .collect();
         assert_eq!(
             lines,
@@ -187,12 +196,12 @@ mod tests {
     #[test]
     fn several_sources_are_counted_and_one_is_named() {
         let now = clock::now();
-        let mut narrator = narrator();
+        let mut plain = plain();
         let mut after = |events: &[DownloadEvent], done| {
             for event in events {
-                narrator.line(event, now);
+                plain.line(event, now);
             }
-            narrator.line(&bytes(done * MIB, 10 * MIB), now).expect("a tenth")
+            plain.line(&bytes(done * MIB, 10 * MIB), now).expect("a tenth")
         };
         let left = |port| left(port, None);
         assert!(after(&[source(5002)], 1).ends_with(" MiB from 127.0.0.1:5002"));
@@ -202,13 +211,13 @@ mod tests {
     }
 
     #[test]
-    fn another_content_of_the_name_is_told_from_its_beginning() {
+    fn another_content_of_the_name_starts_again() {
         let now = clock::now();
-        let mut narrator = narrator();
+        let mut plain = plain();
         let ranked = |number| ranked(number, 10 * MIB, vec![]);
         let mut after = |event, done| {
-            narrator.line(&event, now);
-            narrator.line(&bytes(done * MIB, 10 * MIB), now)
+            plain.line(&event, now);
+            plain.line(&bytes(done * MIB, 10 * MIB), now)
         };
         assert!(after(ranked(1), 8).is_some());
         assert!(after(ranked(1), 8).is_none(), "the same content, ranked again");
@@ -217,22 +226,22 @@ mod tests {
     }
 
     #[test]
-    fn bytes_verified_again_are_no_rate() {
-        let begun = clock::now();
-        let mut narrator = narrator();
-        narrator.line(&source(5002), begun);
-        let event = reporter().bytes(9 * MIB, 10 * MIB, 2 * MIB, begun);
-        let line = narrator.line(&event, begun + Duration::from_secs(1));
+    fn bytes_verified_again_do_not_count_for_the_rate() {
+        let start = clock::now();
+        let mut plain = plain();
+        plain.line(&source(5002), start);
+        let event = reporter().bytes(9 * MIB, 10 * MIB, 2 * MIB, start);
+        let line = plain.line(&event, start + Duration::from_secs(1));
         assert_eq!(line.as_deref(), Some("a.bin 90% 9.0/10.0 MiB 2.0 MiB/s from 127.0.0.1:5002"));
     }
 
     #[test]
-    fn a_slow_download_is_told_of_each_5_s_with_its_rate() {
-        let begun = clock::now();
-        let mut narrator = narrator();
-        narrator.line(&source(5002), begun);
+    fn a_slow_download_has_a_line_each_5_s_with_its_rate() {
+        let start = clock::now();
+        let mut plain = plain();
+        plain.line(&source(5002), start);
         let mut at =
-            |seconds, done| narrator.line(&bytes(done, 1000 * MIB), begun + Duration::from_secs(seconds));
+            |seconds, done| plain.line(&bytes(done, 1000 * MIB), start + Duration::from_secs(seconds));
         assert_eq!(at(4, 10 * MIB), None);
         let from = "from 127.0.0.1:5002";
         assert_eq!(at(5, 20 * MIB), Some(format!("a.bin 2% 20.0/1000.0 MiB 4.0 MiB/s {from}")));
@@ -241,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_one_piece_has_no_progress_and_a_huge_one_no_overflow() {
+    fn a_file_of_one_piece_has_no_line_and_a_huge_one_no_overflow() {
         for total in [0, 1, MIB] {
-            assert_eq!(narrator().line(&bytes(total, total), clock::now()), None);
+            assert_eq!(plain().line(&bytes(total, total), clock::now()), None);
         }
-        let begun = narrator().said.0;
-        let line = narrator().line(&bytes(u64::MAX, u64::MAX), begun).expect("a line");
+        let start = plain().last.at;
+        let line = plain().line(&bytes(u64::MAX, u64::MAX), start).expect("a line");
         assert!(line.starts_with("a.bin 100% "), "{line}");
-        let line = narrator().line(&bytes(512 * MIB, 5 << 30), begun).expect("a line");
+        let line = plain().line(&bytes(512 * MIB, 5 << 30), start).expect("a line");
         assert_eq!(line, "a.bin 10% 0.5/5.0 GiB");
     }
 
@@ -281,7 +290,7 @@ mod tests {
             ),
             (
                 reporter().chose(key, 3, 1),
-                Some("took b3 cdcdcdcdcdcdcdcd with 3 live full holders; 1 other contents have that name"),
+                Some("chose b3 cdcdcdcdcdcdcdcd with 3 live full holders; 1 other contents have that name"),
             ),
             (left(5002, Some("closed")), Some("left 127.0.0.1:5002: closed")),
             (
@@ -292,7 +301,7 @@ mod tests {
             (reporter().hashing(), Some("hashing the whole file")),
         ] {
             let expected = expected.map(|text| format!("a.bin: {text}"));
-            assert_eq!(narrator().line(&event, clock::now()), expected, "{event:?}");
+            assert_eq!(plain().line(&event, clock::now()), expected, "{event:?}");
         }
     }
 }

@@ -1,9 +1,8 @@
-//! The terminal while bars are drawn on standard error: one owner of the screen at a time, lines above the
-//! bars, nothing left behind.
+//! Draws bars on standard error, and writes lines above them.
 //!
 //! Bars are drawn while a download runs at a terminal, or while a headless node serves, and never while a
-//! prompt is open. A thread of its own redraws them, as rate and uploads change without an event too; it ends
-//! with what it shows. The cursor is never hidden.
+//! prompt is open. The thread `bars` redraws them, as rate and uploads change without an event too. It ends,
+//! and the bars disappear, when [`Bars`] is dropped. The cursor is never hidden.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +13,6 @@ use parking_lot::Mutex;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
 
 use super::bar;
-
 use crate::cli::output::stdio::say;
 use crate::logic::progress::{DownloadProgress, Rate};
 use crate::node::UploadMeter;
@@ -22,15 +20,15 @@ use crate::proto::event::DownloadEvent;
 use crate::rt::{Stop, Threads, clock};
 use crate::types::{FileName, Printable};
 
-/// Bars are redrawn this often.
+/// Time between two redraws.
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
-/// The last redraw is waited for this long: a terminal may be held up by Ctrl-S.
+/// Longest wait for the last redraw. Ctrl-S may have stopped the output of the terminal.
 const LAST_REDRAW: Duration = Duration::from_millis(500);
-/// Where the terminal does not say how wide it is.
+/// Width where the terminal does not report one.
 const USUAL_COLUMNS: usize = 80;
 
-/// Where lines go while bars may be drawn. Cheap to clone; all clones are the same. The lock is held while a
-/// line is written above the bars and while they are cleared, so that neither comes between the other.
+/// Standard error, on which bars may be drawn. All clones are the same screen. The lock is held while a line
+/// is written above the bars and while bars are cleared, so that one does not interrupt the other.
 #[derive(Debug, Clone, Default)]
 pub struct Screen(Arc<Mutex<Option<MultiProgress>>>);
 
@@ -40,81 +38,81 @@ impl Screen {
         self.say_above(line).unwrap_or_else(|| say(line));
     }
 
-    /// The same where bars are drawn; else says nothing and returns `None`.
+    /// Writes one line above the bars. Without bars it writes nothing and returns `None`.
     pub fn say_above(&self, line: &str) -> Option<()> {
         self.0.lock().as_ref().map(|bars| bars.suspend(|| say(line)))
     }
 
-    /// Draws what `uploads` tells, beneath the bar of `download` if there is one, until the returned [`Bars`]
-    /// are dropped.
+    /// Draws the bar of `download`, if there is one, and a line of `uploads` beneath it, until the returned
+    /// [`Bars`] are dropped.
     ///
     /// # Errors
     /// When the system gives no descriptor or thread.
     pub fn draw(&self, download: Option<&FileName>, uploads: Option<UploadMeter>) -> io::Result<Bars> {
         let stop = Stop::new()?;
         let drawn = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let figures: Arc<Mutex<DownloadProgress>> = Arc::default();
-        let artist = Artist {
+        let progress: Arc<Mutex<DownloadProgress>> = Arc::default();
+        let painter = Painter {
             bars: drawn.clone(),
-            style: download.map(|name| download_style(name, &figures)),
-            figures: Arc::clone(&figures),
+            style: download.map(|name| download_style(name, &progress)),
+            progress: Arc::clone(&progress),
             download: None,
             uploads,
             sent: Rate::default(),
             upload: None,
         };
         let (threads, stopped) = (Threads::new(), stop.clone());
-        threads.spawn("bars", move || artist.draw_until(&stopped))?;
+        threads.spawn("bars", move || painter.run_until(&stopped))?;
         *self.0.lock() = Some(drawn);
-        Ok(Bars { screen: self.clone(), figures, threads, stop, _quiet: Quiet::keep() })
+        Ok(Bars { screen: self.clone(), progress, threads, stop, _echo_off: EchoOff::set() })
     }
 }
 
-/// Bars on the screen; dropped, they are cleared and the screen is anybody's again.
+/// Bars on the screen. Dropping them clears them.
 #[derive(Debug)]
 pub struct Bars {
     screen: Screen,
-    figures: Arc<Mutex<DownloadProgress>>,
+    progress: Arc<Mutex<DownloadProgress>>,
     threads: Threads,
     stop: Stop,
-    _quiet: Option<Quiet>,
+    _echo_off: Option<EchoOff>,
 }
 
 impl Bars {
-    /// An event of the download that is shown; seen at the next redraw.
-    pub fn take(&self, event: &DownloadEvent, now: Instant) {
-        self.figures.lock().apply(event, now);
+    /// Applies an event of the download. The next redraw shows it.
+    pub(super) fn apply(&self, event: &DownloadEvent, now: Instant) {
+        self.progress.lock().apply(event, now);
     }
 }
 
 impl Drop for Bars {
     fn drop(&mut self) {
         self.stop.trigger();
-        let _held_up_by_the_terminal = self.threads.join(clock::now() + LAST_REDRAW);
+        let _stopped_by_the_terminal = self.threads.join(clock::now() + LAST_REDRAW);
         if let Some(bars) = self.screen.0.lock().take() {
             let _terminal_is_gone = bars.clear();
-            // Should its thread still live, held up by the terminal.
+            // The thread may still run if the terminal has stopped its output.
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
     }
 }
 
-/// What the thread that redraws knows.
-struct Artist {
+/// State of the thread that redraws.
+struct Painter {
     bars: MultiProgress,
-    /// How the download is drawn, if there is one.
+    /// Style of the download's bar, if there is a download.
     style: Option<ProgressStyle>,
-    figures: Arc<Mutex<DownloadProgress>>,
-    /// Drawn once it is known that there is something to show.
+    progress: Arc<Mutex<DownloadProgress>>,
+    /// Drawn once the file is known to have several pieces.
     download: Option<ProgressBar>,
     uploads: Option<UploadMeter>,
     sent: Rate,
-    /// Drawn while something is uploaded.
+    /// Drawn while the node uploads.
     upload: Option<ProgressBar>,
 }
 
-impl Artist {
-    fn draw_until(mut self, stop: &Stop) {
+impl Painter {
+    fn run_until(mut self, stop: &Stop) {
         loop {
             self.redraw(clock::now());
             if stop.wait_until(clock::now() + REDRAW_EVERY) {
@@ -125,8 +123,8 @@ impl Artist {
 
     fn redraw(&mut self, now: Instant) {
         let (has_pieces, done, total) = {
-            let figures = self.figures.lock();
-            (figures.has_pieces(), figures.done_bytes, figures.total_bytes)
+            let progress = self.progress.lock();
+            (progress.has_pieces(), progress.done_bytes, progress.total_bytes)
         };
         if let (true, Some(style)) = (has_pieces, &self.style) {
             let new = || self.bars.insert(0, ProgressBar::hidden().with_style(style.clone()));
@@ -155,16 +153,16 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates of this module are well-formed")
 }
 
-/// The texts are made anew at each redraw, for the width that the terminal then has.
-fn download_style(file: &FileName, figures: &Arc<Mutex<DownloadProgress>>) -> ProgressStyle {
-    let (file, figures) = (Printable(file.as_str()).to_string(), Arc::clone(figures));
+/// Each redraw makes the texts again, for the width that the terminal has then.
+fn download_style(file: &FileName, progress: &Arc<Mutex<DownloadProgress>>) -> ProgressStyle {
+    let (file, progress) = (Printable(file.as_str()).to_string(), Arc::clone(progress));
     style("{name} {wide_bar} {numbers}")
         .progress_chars("##-")
         .with_key("name", move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
             let _always_fits = text.write_str(&bar::name(&file, columns()));
         })
         .with_key("numbers", move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
-            let numbers = bar::numbers(&figures.lock(), columns(), clock::now());
+            let numbers = bar::numbers(&progress.lock(), columns(), clock::now());
             let _always_fits = text.write_str(&numbers);
         })
 }
@@ -174,26 +172,27 @@ fn columns() -> usize {
     size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(USUAL_COLUMNS)
 }
 
-/// Keeps the terminal from showing keys, which would stand amid the bars (`^C` too); undone when dropped.
+/// Turns off the echo of keys, `^C` included, which would appear between the bars. Dropping it turns the echo
+/// on again.
 #[derive(Debug)]
-struct Quiet(Termios);
+struct EchoOff(Termios);
 
-impl Quiet {
-    /// `None` where standard input is no terminal, or one that another job has.
-    fn keep() -> Option<Quiet> {
+impl EchoOff {
+    /// `None` if standard input is no terminal, or another job of the shell uses it.
+    fn set() -> Option<EchoOff> {
         let before = tcgetattr(io::stdin()).ok()?;
         if tcgetpgrp(io::stdin()).ok()? != rustix::process::getpgrp() {
-            // The system would stop us for touching it.
+            // The system would stop this process for a change of the terminal.
             return None;
         }
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(io::stdin(), OptionalActions::Now, &quiet).ok()?;
-        Some(Quiet(before))
+        let mut without_echo = before.clone();
+        without_echo.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Now, &without_echo).ok()?;
+        Some(EchoOff(before))
     }
 }
 
-impl Drop for Quiet {
+impl Drop for EchoOff {
     fn drop(&mut self) {
         let _terminal_is_gone = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
     }

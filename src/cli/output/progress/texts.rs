@@ -1,11 +1,11 @@
-//! How figures are written: amounts, rates, times.
+//! Amounts, rates and times as text.
 
 use std::time::Duration;
 
 use bytesize::ByteSize;
 
 /// `3.0/10.0 MiB`.
-pub fn amount(done_bytes: u64, total_bytes: u64) -> String {
+pub(super) fn amount(done_bytes: u64, total_bytes: u64) -> String {
     const GIB: u64 = 1 << 30;
     let (unit, text) = if total_bytes >= GIB { (GIB, "GiB") } else { (1 << 20, "MiB") };
     let in_units = |bytes: u64| bytes as f64 / unit as f64;
@@ -13,22 +13,22 @@ pub fn amount(done_bytes: u64, total_bytes: u64) -> String {
 }
 
 /// `1.2 GiB`.
-pub fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     ByteSize::b(bytes).display().iec().to_string()
 }
 
 /// `85.0 MiB/s`.
-pub fn per_second(bytes_per_s: u64) -> String {
+pub(super) fn per_second(bytes_per_s: u64) -> String {
     format!("{}/s", size(bytes_per_s))
 }
 
 /// `1 source`, `3 sources`.
-pub fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// `9s`, `1m05s`, `2h00m`, `3d04h`, never longer than six characters.
-pub fn short_time(time: Duration) -> String {
+/// `9s`, `1m05s`, `2h00m`, `3d04h`: at most six characters.
+pub(super) fn short_time(time: Duration) -> String {
     let s = time.as_secs();
     let (minutes, hours, days) = (s / 60, s / 3600, s / 86_400);
     match s {
@@ -47,7 +47,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn figures_are_written_short() {
+    fn amounts_and_times_are_short() {
         for (s, expected) in [
             (0, "0s"),
             (59, "59s"),
