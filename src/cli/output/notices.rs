@@ -1,5 +1,5 @@
-//! Notices and the events of background downloads, which appear beside the results of commands. They come from
-//! the event broadcast of the program, until it is closed.
+//! Notices and the events of background downloads, which appear beside the results of commands. They come
+//! from the event broadcast of the program, until it is closed.
 
 use std::collections::{HashSet, VecDeque};
 use std::io::Write;
@@ -74,8 +74,8 @@ impl Notices {
         }
     }
 
-    /// Prints them until the feed is closed: above the bars or the prompt, or on standard error. Downloads are
-    /// printed in `form`, with plain lines instead of bars.
+    /// Prints them until the feed is closed: above the bars or the prompt, or on standard error. Downloads
+    /// are printed in `form`, with plain lines instead of bars.
     pub(crate) fn print(
         mut self,
         form: Form,

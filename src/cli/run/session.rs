@@ -305,7 +305,7 @@ impl<'a> Session<'a> {
     ) -> Result<(), Failed> {
         let (news, changed) = bounded(1);
         let _watching = self.node.watch(move |told| {
-            if let (true, What::State(_)) = (told.id == id, told.what) {
+            if let (true, What::State(_) | What::Ended(_)) = (told.id == id, told.what) {
                 let _is_known_already = news.try_send(());
             }
         });

@@ -15,11 +15,7 @@ use crate::rt::{EventBroadcast, clock};
 pub(crate) fn publish_jobs(broadcast: EventBroadcast) -> impl Fn(&JobEvent<'_>) + Send + Sync + 'static {
     let pacings: Mutex<HashMap<JobId, BytesPacing>> = Mutex::default();
     move |job| {
-        let event = match job.what {
-            What::Progress(event) => Event::Download(event.clone()),
-            What::State(state) => reports::job_state(job.id, job.request, job.source, state),
-        };
-        let events = match event {
+        let events = match reports::job_event(job) {
             Event::Download(event) => {
                 let mut pacings = pacings.lock();
                 let is_end = event.is_end();

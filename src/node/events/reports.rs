@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use crate::logic::select::Rating;
 use crate::node::error::DownloadError;
-use crate::node::jobs::{Job, JobId, JobSource, JobState};
+use crate::node::jobs::{Job, JobEvent, What};
 use crate::node::report::{
-    DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, OwnFile, ReplicationReport,
-    ResolvedContent, ScanSummary,
+    Downloaded, FindReport, FoundGroup, FoundRow, OwnFile, ReplicationReport, ResolvedContent, ScanSummary,
 };
-use crate::proto::event::{self, DownloadEvent, Event, EventHolder, HolderState};
+use crate::proto::event::{DownloadEvent, Event, EventHolder, HolderState};
 use crate::types::{FileName, Holding, Millis, Query};
 
 /// The good end of a download.
@@ -97,45 +96,33 @@ pub fn replication(report: &ReplicationReport) -> Event {
     }
 }
 
+/// A job with its progress.
 pub fn job(job: &Job) -> Event {
-    let Job { id, request, source, state, progress } = job;
+    let Job { id, request, source, state, result, progress } = job;
     let known = |bytes: u64| (progress.total_bytes > 0).then_some(bytes);
-    let mut event = state_of(*id, request, *source, state);
-    if let Event::Job { done_bytes, total_bytes, .. } = &mut event {
-        (*done_bytes, *total_bytes) = (known(progress.done_bytes), known(progress.total_bytes));
-    }
-    event
-}
-
-/// The event for a job that has entered `state`: the end of its download, or the state of the job.
-pub(crate) fn job_state(id: JobId, request: &DownloadRequest, source: JobSource, state: &JobState) -> Event {
-    match state {
-        JobState::Done(downloaded) => done(downloaded).into(),
-        JobState::Failed(error) => failed(&request.name, error).into(),
-        _ => state_of(id, request, source, state),
+    Event::Job {
+        id: id.0,
+        name: request.name.clone(),
+        state: *state,
+        source: *source,
+        done_bytes: known(progress.done_bytes),
+        total_bytes: known(progress.total_bytes),
+        why: result.as_ref().and_then(|result| result.as_ref().err()).map(ToString::to_string),
     }
 }
 
-fn state_of(id: JobId, request: &DownloadRequest, source: JobSource, state: &JobState) -> Event {
-    let why = match state {
-        JobState::Failed(error) => Some(error.to_string()),
-        _ => None,
-    };
-    let state = match state {
-        JobState::Queued => event::JobState::Queued,
-        JobState::Running => event::JobState::Running,
-        JobState::Paused => event::JobState::Paused,
-        JobState::Done(_) => event::JobState::Done,
-        JobState::Failed(_) => event::JobState::Failed,
-        JobState::Cancelled => event::JobState::Cancelled,
-    };
-    let source = match source {
-        JobSource::Foreground => event::JobSource::Foreground,
-        JobSource::Background => event::JobSource::Background,
-        JobSource::Resumed => event::JobSource::Resumed,
-    };
-    let (id, name) = (id.0, request.name.clone());
-    Event::Job { id, name, state, source, done_bytes: None, total_bytes: None, why }
+/// The event for what happened to a job.
+pub(crate) fn job_event(event: &JobEvent<'_>) -> Event {
+    let JobEvent { id, request, source, what } = *event;
+    match what {
+        What::Progress(event) => event.clone().into(),
+        What::Ended(Ok(downloaded)) => done(downloaded).into(),
+        What::Ended(Err(error)) => failed(&request.name, error).into(),
+        What::State(state) => {
+            let (id, name) = (id.0, request.name.clone());
+            Event::Job { id, name, state, source, done_bytes: None, total_bytes: None, why: None }
+        }
+    }
 }
 
 pub fn updated(scan: &ScanSummary) -> Event {

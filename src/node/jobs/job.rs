@@ -6,6 +6,7 @@ use crate::logic::progress::DownloadProgress;
 use crate::node::error::DownloadError;
 use crate::node::report::{DownloadRequest, Downloaded};
 use crate::proto::event::DownloadEvent;
+pub use crate::proto::event::{JobSource, JobState};
 
 /// Number of a job, valid for as long as the node runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,49 +18,8 @@ impl std::fmt::Display for JobId {
     }
 }
 
-/// Where a job comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobSource {
-    /// A command whose caller waits for the end.
-    Foreground,
-    /// A command whose caller does not wait.
-    Background,
-    /// A former run of the node left it unfinished.
-    Resumed,
-}
-
-/// State of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobState {
-    /// It will run as soon as a thread is free.
-    Queued,
-    Running,
-    /// It runs again when it is resumed. What was fetched is kept.
-    Paused,
-    Done(Downloaded),
-    Failed(DownloadError),
-    /// What was fetched is kept for the next download of the content.
-    Cancelled,
-}
-
-impl JobState {
-    /// Returns true if and only if the state is final.
-    pub fn has_ended(&self) -> bool {
-        matches!(self, JobState::Done(_) | JobState::Failed(_) | JobState::Cancelled)
-    }
-
-    /// The state as one stable word.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            JobState::Queued => "queued",
-            JobState::Running => "running",
-            JobState::Paused => "paused",
-            JobState::Done(_) => "done",
-            JobState::Failed(_) => "failed",
-            JobState::Cancelled => "cancelled",
-        }
-    }
-}
+/// How a download ends: with a file in place, or an error.
+pub type DownloadResult = Result<Downloaded, DownloadError>;
 
 /// Snapshot of a job.
 #[derive(Debug, Clone)]
@@ -68,6 +28,8 @@ pub struct Job {
     pub request: DownloadRequest,
     pub source: JobSource,
     pub state: JobState,
+    /// Result of a job that is done or has failed; `None` in all other states.
+    pub result: Option<DownloadResult>,
     /// Progress of its last run.
     pub progress: DownloadProgress,
 }
@@ -94,9 +56,13 @@ pub struct JobEvent<'a> {
     pub what: What<'a>,
 }
 
-/// The new state of a job, or progress of its run.
+/// The new state of a job, its end, or progress of its run.
 #[derive(Debug, Clone, Copy)]
 pub enum What<'a> {
-    State(&'a JobState),
+    /// Its state, neither done nor failed.
+    State(JobState),
+    /// It is done or has failed.
+    Ended(&'a DownloadResult),
+    /// An event of its download, which has not ended.
     Progress(&'a DownloadEvent),
 }

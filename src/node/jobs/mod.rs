@@ -11,7 +11,7 @@ mod table;
 mod tests;
 mod unfinished;
 
-pub use job::{Job, JobError, JobEvent, JobId, JobSource, JobState, What};
+pub use job::{DownloadResult, Job, JobError, JobEvent, JobId, JobSource, JobState, What};
 pub use runner::Watching;
 
 pub(super) use runner::Jobs;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::{Mutex, RwLock};
 
-use super::job::{Job, JobError, JobEvent, JobId, JobSource, JobState, What};
+use super::job::{DownloadResult, Job, JobError, JobEvent, JobId, JobSource, JobState, What};
 use super::table::{JobTable, Next};
 use super::unfinished;
 use crate::node::context::Context;
@@ -20,8 +20,6 @@ use crate::node::stats::NodeStats;
 use crate::proto::event::DownloadEvent;
 use crate::rt::{Pool, Stop, Threads, clock};
 use crate::types::{FileName, limits};
-
-type DownloadResult = Result<Downloaded, DownloadError>;
 
 type Watcher = Arc<dyn Fn(&JobEvent<'_>) + Send + Sync>;
 
@@ -330,7 +328,11 @@ impl Shared {
             // The download may have written its record again since the command.
             unfinished::set_aside(&self.downloader.context().folders.downloads(), &request.name);
         }
-        self.publish(&JobEvent { id, request: &request, source, what: What::State(&state) });
+        let what = match state {
+            JobState::Done | JobState::Failed => What::Ended(&result),
+            _ => What::State(state),
+        };
+        self.publish(&JobEvent { id, request: &request, source, what });
         (state != JobState::Paused).then_some(result)
     }
 
@@ -345,8 +347,9 @@ impl Shared {
     }
 
     fn publish_state(&self, id: JobId) {
-        if let Some(Job { request, source, state, .. }) = self.job(id) {
-            self.publish(&JobEvent { id, request: &request, source, what: What::State(&state) });
+        if let Some(Job { request, source, state, result, .. }) = self.job(id) {
+            let what = result.as_ref().map_or(What::State(state), What::Ended);
+            self.publish(&JobEvent { id, request: &request, source, what });
         }
     }
 

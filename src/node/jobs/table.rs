@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::job::{Job, JobError, JobId, JobSource, JobState};
+use super::job::{DownloadResult, Job, JobError, JobId, JobSource, JobState};
 use crate::logic::progress::DownloadProgress;
 use crate::node::error::{CommandError, DownloadError};
-use crate::node::report::{DownloadRequest, Downloaded};
+use crate::node::report::DownloadRequest;
 use crate::proto::event::DownloadEvent;
 use crate::rt::Stop;
 use crate::types::{FileName, limits};
@@ -64,7 +64,8 @@ impl JobTable {
         }
         self.last += 1;
         let id = JobId(self.last);
-        let job = Job { id, request, source, state: JobState::Queued, progress: DownloadProgress::default() };
+        let (state, progress) = (JobState::Queued, DownloadProgress::default());
+        let job = Job { id, request, source, state, result: None, progress };
         self.jobs.insert(id, Entry { job, command: None, stop: None });
         Ok(id)
     }
@@ -106,16 +107,11 @@ impl JobTable {
 
     /// Records that a run ended with `result`, and returns the new state. A command that came too late changes
     /// nothing. With `again` a failure is not final: the job is queued.
-    pub(super) fn end(
-        &mut self,
-        id: JobId,
-        result: &Result<Downloaded, DownloadError>,
-        again: bool,
-    ) -> JobState {
+    pub(super) fn end(&mut self, id: JobId, result: &DownloadResult, again: bool) -> JobState {
         let Some(entry) = self.jobs.get_mut(&id) else { return JobState::Cancelled };
         entry.stop = None;
         entry.job.state = match (result, entry.command.take()) {
-            (Ok(done), _) => JobState::Done(done.clone()),
+            (Ok(_), _) => JobState::Done,
             (Err(DownloadError::Command(CommandError::Cancelled)), Some(JobCommand::Pause)) => {
                 JobState::Paused
             }
@@ -123,9 +119,11 @@ impl JobTable {
             // A job that was cancelled while it failed is not tried again.
             (Err(_), None) if again => JobState::Queued,
             (Err(_), Some(JobCommand::Pause)) if again => JobState::Paused,
-            (Err(error), _) => JobState::Failed(error.clone()),
+            (Err(_), _) => JobState::Failed,
         };
-        entry.job.state.clone()
+        let has_result = matches!(entry.job.state, JobState::Done | JobState::Failed);
+        entry.job.result = has_result.then(|| result.clone());
+        entry.job.state
     }
 
     /// Stops a job until it is resumed.
@@ -212,6 +210,7 @@ impl JobTable {
 mod tests {
     use super::*;
     use crate::logic::progress::DownloadReporter;
+    use crate::node::report::Downloaded;
     use crate::proto::event::Outcome;
     use crate::types::{ContentId, ContentKey};
 
@@ -220,17 +219,17 @@ mod tests {
         DownloadRequest { name, checksum: None, verify_whole: false, force: false }
     }
 
-    fn done() -> Result<Downloaded, DownloadError> {
+    fn done() -> DownloadResult {
         let key = ContentKey { size_bytes: 1, id: ContentId([1; 32]) };
         let name = FileName::new("a").expect("a name");
         Ok(Downloaded { name, key, outcome: Outcome::AlreadyHere })
     }
 
-    fn cancelled() -> Result<Downloaded, DownloadError> {
+    fn cancelled() -> DownloadResult {
         Err(CommandError::Cancelled.into())
     }
 
-    fn failed() -> Result<Downloaded, DownloadError> {
+    fn failed() -> DownloadResult {
         Err(DownloadError::NotFound("a".into()))
     }
 
@@ -245,7 +244,7 @@ mod tests {
     #[test]
     fn a_command_to_a_running_job_takes_effect_when_its_run_ends() {
         type Command = fn(&mut JobTable, JobId) -> Result<Next, JobError>;
-        let table: [(&[Command], Result<Downloaded, DownloadError>, &str); 9] = [
+        let table: [(&[Command], DownloadResult, &str); 9] = [
             (&[], done(), "done"),
             (&[], failed(), "failed"),
             (&[], cancelled(), "cancelled"),

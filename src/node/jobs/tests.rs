@@ -40,6 +40,8 @@ fn watched(node: &Node) -> Receiver<(JobId, String)> {
     let watching = node.watch(move |news| {
         let word = match news.what {
             What::State(state) => state.as_str(),
+            What::Ended(Ok(_)) => "done",
+            What::Ended(Err(_)) => "failed",
             What::Progress(DownloadEvent::Bytes { done_bytes, total_bytes, .. })
                 if done_bytes < total_bytes =>
             {
@@ -78,8 +80,12 @@ impl Scene {
         panic!("{word} of {id} is not told: {:?}", self.asker.jobs());
     }
 
+    fn job(&self, id: JobId) -> Job {
+        self.asker.jobs().into_iter().find(|job| job.id == id).expect("on the board")
+    }
+
     fn state(&self, id: JobId) -> JobState {
-        self.asker.jobs().into_iter().find(|job| job.id == id).expect("on the board").state
+        self.job(id).state
     }
 
     /// Whether a restarted node would go on with something.
@@ -113,7 +119,7 @@ fn a_download_that_nobody_waits_for_is_paused_goes_on_and_ends() {
     assert_eq!(scene.asker.load_of(scene.asker.addr(), &Stop::new().expect("a descriptor")), Ok(0));
     scene.asker.resume(id).expect("it is paused");
     scene.wait(id, "done");
-    let JobState::Done(done) = scene.state(id) else { panic!("it is done") };
+    let Some(Ok(done)) = scene.job(id).result else { panic!("it is done") };
     assert!(matches!(done.outcome, Outcome::Fetched { .. }), "{done:?}");
     let fetched = scene.asker.jobs()[0].progress.fetched_bytes;
     assert!(fetched < BYTES as u64, "{fetched}: what it had was fetched again");
@@ -165,7 +171,7 @@ fn a_cancel_is_kept_and_a_stop_is_gone_on_with() {
     let news = watched(&asker);
     let scene = Scene { asker, news, source, tracker, from, to };
     let deadline = clock::now() + DEADLINE;
-    while !scene.asker.jobs().iter().any(|job| matches!(job.state, JobState::Done(_))) {
+    while !scene.asker.jobs().iter().any(|job| job.state == JobState::Done) {
         assert!(scene.news.recv_deadline(deadline).is_ok(), "{:?}", scene.asker.jobs());
     }
     assert_eq!(scene.asker.jobs()[0].source, JobSource::Resumed);

@@ -21,6 +21,11 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// Returns true if and only if the state is final.
+    pub const fn has_ended(self) -> bool {
+        matches!(self, JobState::Done | JobState::Failed | JobState::Cancelled)
+    }
+
     /// The word for it in output and events.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -182,13 +182,13 @@ fn file_row(entry: &FileEntry) -> Markup {
 }
 
 fn job_row(job: &Job, form: &str) -> Markup {
-    let Job { request, state, progress: figures, .. } = job;
+    let Job { request, state, result, progress: figures, .. } = job;
     let now = clock::now();
     let is_running = *state == JobState::Running;
-    let percent = if matches!(state, JobState::Done(_)) { 100 } else { figures.done_of(100) };
+    let percent = if *state == JobState::Done { 100 } else { figures.done_of(100) };
     let tone = match state {
-        JobState::Done(_) => "tag good",
-        JobState::Failed(_) => "tag bad",
+        JobState::Done => "tag good",
+        JobState::Failed => "tag bad",
         JobState::Paused | JobState::Queued => "tag warn",
         JobState::Running | JobState::Cancelled => "tag",
     };
@@ -199,7 +199,7 @@ fn job_row(job: &Job, form: &str) -> Markup {
         tr {
             th scope="row" {
                 (name)
-                @if let JobState::Failed(error) = state { br; span.bad { (error) } }
+                @if let Some(Err(error)) = result { br; span.bad { (error) } }
             }
             td data-label="State" { span class=(tone) { (state.as_str()) } }
             td data-label="Progress" {
@@ -213,8 +213,8 @@ fn job_row(job: &Job, form: &str) -> Markup {
                 @match state {
                     JobState::Running | JobState::Queued => (buttons(job, ("pause", "Pause"), form)),
                     JobState::Paused => (buttons(job, ("resume", "Resume"), form)),
-                    JobState::Done(_) => a href=(file_path(&request.name)) download { "Save a copy" },
-                    JobState::Failed(_) | JobState::Cancelled => (NONE),
+                    JobState::Done => a href=(file_path(&request.name)) download { "Save a copy" },
+                    JobState::Failed | JobState::Cancelled => (NONE),
                 }
             }
         }

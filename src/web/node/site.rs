@@ -52,8 +52,8 @@ pub fn serve_node(node: Arc<Node>, config: &WebConfig) -> Result<WebServer, WebE
 fn watch(node: &Node, ended: Arc<[AtomicU64; 3]>) -> Watching {
     node.watch(move |news| {
         let which = match news.what {
-            What::State(JobState::Done(_)) => Some(0),
-            What::State(JobState::Failed(_)) => Some(1),
+            What::Ended(Ok(_)) => Some(0),
+            What::Ended(Err(_)) => Some(1),
             What::State(JobState::Cancelled) => Some(2),
             _ => None,
         };

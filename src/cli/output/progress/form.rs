@@ -32,8 +32,8 @@ pub enum Form {
 
 impl ProgressFlag {
     /// The form for the standard error of this process. Bars need a terminal that can draw them; otherwise
-    /// lines are plain. A headless node draws bars only with `--progress bar`, as it may run in the background
-    /// of a shell that uses the terminal.
+    /// lines are plain. A headless node draws bars only with `--progress bar`, as it may run in the
+    /// background of a shell that uses the terminal.
     pub fn form(self, is_headless: bool) -> Form {
         self.form_at(io::stderr().is_terminal() && !is_plain_terminal(), is_headless)
     }
