@@ -69,7 +69,7 @@ pub fn run(context: &mut CommandContext<'_>, dir: &Path, invocation: &Invocation
         if let Event::End { exit_code, code } = record.event {
             return Ok(Exit::of_end(exit_code, code));
         }
-        if let Err(end) = context.sink.pass([record]) {
+        if let Err(end) = context.sink.write_records([record]) {
             return Ok(end.exit());
         }
     }

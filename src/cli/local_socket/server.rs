@@ -304,5 +304,5 @@ fn run_tasks(node: &Node, signals: &Signals, load_weight: Millis, tasks: &Receiv
 fn tell_end(sink: &mut Sink, why: Option<&str>, exit: Exit) {
     let error = why.and_then(|why| Some(Event::error(why, exit.error_code()?)));
     let end = exit.end();
-    let _client_is_gone = sink.tell(error.into_iter().chain([end]));
+    let _client_is_gone = sink.write(error.into_iter().chain([end]));
 }

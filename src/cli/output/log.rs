@@ -1,9 +1,9 @@
-//! The log: a program's feed of events, appended to a file as lines of JSON.
+//! The log: the events of a program, appended to a file as lines of JSON.
 //!
-//! Bytes of downloads that go on are left out. The file is ours alone while we write (`flock`), begins anew
-//! at a certain size, with the one before kept beside it, and again when somebody has moved it away.
-//! Invariant: it has whole lines only; what a full disk has not taken is counted, and said as soon as there
-//! is room.
+//! The log has no events for the bytes of downloads. While the program runs, no other program can write the
+//! file (`flock`). At its largest size the file is renamed to `FILE.1` and a new one begins; a new one begins
+//! too when another program has moved the file. Invariant: the file has whole lines only. Events that cannot
+//! be written, as on a full disk, are counted, and the next event that can be written gives their number.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -20,7 +20,7 @@ use crate::proto::event::{DownloadEvent, Event, Record};
 use crate::rt::{EventBroadcast, EventSubscriber, Threads, clock};
 use crate::types::{Printable, limits};
 
-/// Why there is no log. Our side's fault.
+/// The log cannot be opened or its thread cannot start: a fault of the system or its user.
 #[derive(Debug, Error)]
 #[error("cannot write the log {path}: {why}")]
 pub struct LogError {
@@ -28,19 +28,20 @@ pub struct LogError {
     why: String,
 }
 
-/// A log that is written to.
+/// An open log.
 #[derive(Debug)]
 struct Log {
     path: PathBuf,
     file: File,
     /// Bytes of whole lines in it.
     len: u64,
+    /// Largest size.
     max: u64,
     /// Events that could not be written.
     missed: u64,
 }
 
-/// Starts the log that `args` ask for, of what `feed` tells from now on.
+/// Starts the log that `args` configure, of the events of `feed` from now on. Without a file there is none.
 ///
 /// # Errors
 /// [`LogError`].
@@ -49,8 +50,8 @@ pub(crate) fn start(args: &LogArgs, feed: &EventBroadcast, threads: &Threads) ->
     let path_text = Printable(&path.to_string_lossy()).to_string();
     let refused = |error: io::Error| LogError { path: path_text.clone(), why: error.to_string() };
     let mut log = Log::open(path, args.log_max.max(limits::LOG_MIN_BYTES)).map_err(refused)?;
-    let follower = feed.subscribe();
-    threads.spawn("log", move || log.run(follower)).map_err(refused)
+    let subscriber = feed.subscribe();
+    threads.spawn("log", move || log.run(subscriber)).map_err(refused)
 }
 
 impl Log {
@@ -61,18 +62,18 @@ impl Log {
         Ok(Log { path: path.to_owned(), file, len, max, missed: 0 })
     }
 
-    fn run(&mut self, follower: EventSubscriber) {
-        for since in follower {
+    fn run(&mut self, subscriber: EventSubscriber) {
+        for since in subscriber {
             self.missed += since.missed;
-            let is_worth =
+            let is_logged =
                 |record: &Record| !matches!(record.event, Event::Download(DownloadEvent::Bytes { .. }));
-            let lines = since.items.iter().filter(|(_, record)| is_worth(record));
-            self.take(&lines.map(|(_, record)| record.to_line()).collect::<Vec<_>>());
+            let lines = since.items.iter().filter(|(_, record)| is_logged(record));
+            self.write_or_count(&lines.map(|(_, record)| record.to_line()).collect::<Vec<_>>());
         }
     }
 
     /// Writes `lines`, or counts them as missed.
-    fn take(&mut self, lines: &[String]) {
+    fn write_or_count(&mut self, lines: &[String]) {
         if lines.is_empty() {
             return;
         }
@@ -96,9 +97,9 @@ impl Log {
             block.push_str(line);
             block.push('\n');
         }
-        self.begin_anew_if_due(block.len() as u64)?;
+        self.rotate_if_due(block.len() as u64)?;
         if let Err(error) = self.file.write_all(block.as_bytes()) {
-            // Half a line is no line.
+            // Part of a line may be written: remove it.
             self.file.set_len(self.len)?;
             return Err(error);
         }
@@ -106,7 +107,7 @@ impl Log {
         Ok(())
     }
 
-    fn begin_anew_if_due(&mut self, more_bytes: u64) -> io::Result<()> {
+    fn rotate_if_due(&mut self, more_bytes: u64) -> io::Result<()> {
         let ours = self.file.metadata()?;
         let is_there = fs::metadata(&self.path)
             .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
@@ -125,10 +126,10 @@ impl Log {
 
 /// Opens a log for this process alone.
 fn open(path: &Path) -> io::Result<File> {
-    let waits_for_nobody = OFlags::NONBLOCK.bits().cast_signed();
+    let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
     let mut options = OpenOptions::new();
     let file =
-        options.read(true).append(true).create(true).mode(0o640).custom_flags(waits_for_nobody).open(path)?;
+        options.read(true).append(true).create(true).mode(0o640).custom_flags(without_waiting).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
@@ -138,7 +139,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Where the last whole line ends; a program that was killed may have left part of one.
+/// End of the last whole line. A killed program may have left part of a line after it.
 fn end_of_lines(mut file: &File) -> io::Result<u64> {
     let mut end = file.seek(SeekFrom::End(0))?;
     let mut block = [0; 4096];
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_appended_but_for_bytes_and_ends_with_the_feed() {
+    fn events_except_bytes_are_appended_until_the_feed_is_closed() {
         let dir = TempDir::new().expect("a directory");
         let path = dir.path().join("log");
         fs::write(&path, format!("{}\n{{\"event\":\"no", line("before"))).expect("written");
@@ -191,34 +192,34 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_full_or_was_moved_away_begins_anew() {
+    fn a_full_or_moved_log_is_replaced_by_a_new_one() {
         let dir = TempDir::new().expect("a directory");
         let [path, former, moved] = ["log", "log.1", "moved"].map(|name| dir.path().join(name));
         let mut log = Log::open(&path, 3 * line("1").len() as u64).expect("opened");
-        ["1", "2", "3"].iter().for_each(|text| log.take(&[line(text)]));
+        ["1", "2", "3"].iter().for_each(|text| log.write_or_count(&[line(text)]));
         assert_eq!(logged(&former), [Event::info("1"), Event::info("2")]);
         assert_eq!(logged(&path), [Event::info("3")]);
         fs::rename(&path, &moved).expect("moved");
-        log.take(&[line("4")]);
+        log.write_or_count(&[line("4")]);
         assert_eq!((logged(&moved), logged(&path)), (vec![Event::info("3")], vec![Event::info("4")]));
     }
 
     #[test]
-    fn what_cannot_be_written_is_counted_and_told_of() {
+    fn events_that_cannot_be_written_are_counted_in_the_log() {
         let dir = TempDir::new().expect("a directory");
         let path = dir.path().join("log");
         let mut log = Log::open(&path, 1 << 20).expect("opened");
-        log.take(&[line("1")]);
+        log.write_or_count(&[line("1")]);
         let file = std::mem::replace(&mut log.file, File::open(&path).expect("read only"));
-        log.take(&[line("2"), line("3")]);
-        log.take(&[line("4")]);
+        log.write_or_count(&[line("2"), line("3")]);
+        log.write_or_count(&[line("4")]);
         log.file = file;
-        log.take(&[line("5")]);
+        log.write_or_count(&[line("5")]);
         assert_eq!(logged(&path), [Event::info("1"), Event::Missed { count: 3 }, Event::info("5")]);
     }
 
     #[test]
-    fn only_a_regular_file_is_a_log() {
+    fn only_a_regular_file_can_be_a_log() {
         let dir = TempDir::new().expect("a directory");
         for path in [dir.path(), Path::new("/dev/null"), &dir.path().join("no/log")] {
             assert!(Log::open(path, 1 << 20).is_err(), "{}", path.display());

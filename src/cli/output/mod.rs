@@ -1,4 +1,4 @@
-//! What people and scripts read: results, progress, notices, the log.
+//! Output of the programs: results, progress, notices, the log.
 
 pub mod log;
 pub(crate) mod notices;

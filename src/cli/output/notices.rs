@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustyline::ExternalPrinter;
 
 use super::progress::{Form, Screen, plain};
-use super::render::{self, Said};
+use super::render::{self, Rendered};
 use super::sink::Sink;
 use super::stdio::say;
 use crate::proto::event::{Event, JobSource, JobState, Record};
@@ -26,7 +26,7 @@ pub(crate) struct Notices {
 
 impl Notices {
     /// Subscribes to `feed` from now on.
-    pub(crate) fn of(feed: &EventBroadcast) -> Notices {
+    pub(crate) fn subscribe(feed: &EventBroadcast) -> Notices {
         Notices { subscriber: feed.subscribe(), queue: VecDeque::new(), background: HashSet::new() }
     }
 
@@ -66,11 +66,11 @@ impl Notices {
     }
 
     /// Writes them as lines of JSON until the feed is closed.
-    pub(crate) fn tell(mut self, writer: Box<dyn Write + Send>, with_progress: bool) {
+    pub(crate) fn write_json(mut self, writer: Box<dyn Write + Send>, with_progress: bool) {
         let mut sink = Sink::json(writer, with_progress);
         while let Some(record) = self.next() {
             // A closed pipe shows with the next result.
-            let _unread = sink.pass([record]);
+            let _unread = sink.write_records([record]);
         }
     }
 
@@ -111,7 +111,7 @@ fn line(record: &Record, form: Form) -> Option<String> {
             Form::Bar | Form::Plain | Form::Json => plain::line(event)?,
         },
         event => match render::text(event)? {
-            Said::Aside(line) | Said::Result(line) => line,
+            Rendered::Message(line) | Rendered::Result(line) => line,
         },
     };
     Some(match record.job {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn notices_and_background_downloads_are_shown() {
         let feed = EventBroadcast::default();
-        let mut notices = Notices::of(&feed);
+        let mut notices = Notices::subscribe(&feed);
         let name = || FileName::new("a").expect("a name");
         let job = |id, source, state| {
             let (done_bytes, total_bytes, why) = (None, None, None);

@@ -1,7 +1,7 @@
-//! What events look like to people: pure functions from events to lines, without the last newline.
+//! Events as lines of text, without the last newline. Pure.
 //!
-//! The forms of results are documented and read by scripts: a change here is a change of interface. Names
-//! come last where they may hold spaces, and always in their escaped form.
+//! The forms of results are documented and scripts read them: a change here is a change of the interface.
+//! Names are escaped, and stand last on the line unless the line has a fixed end.
 
 use std::net::SocketAddr;
 
@@ -9,28 +9,34 @@ use crate::node::Variant;
 use crate::proto::event::{DownloadEvent, Event, EventHolder, HolderState, Level, Outcome, Service};
 use crate::types::{ContentId, FileName, Millis};
 
-/// Text, and where it goes.
+/// Text of an event, and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
-    /// A line of standard output.
+pub enum Rendered {
+    /// A line of standard output. A failed job has a second line.
     Result(String),
-    /// For standard error; may have several lines.
-    Aside(String),
+    /// Text for standard error; it may have several lines.
+    Message(String),
 }
 
-/// What is said of an event; `None` where nothing is. Progress of downloads is told by `progress`.
-pub fn text(event: &Event) -> Option<Said> {
-    Some(Said::Result(match event {
-        Event::Notice { level, text } => return Some(Said::Aside(notice(*level, text))),
-        Event::Error { why, .. } => return Some(Said::Aside(why.clone())),
-        Event::Silent { addr, why } => return Some(Said::Aside(silent(*addr, why))),
-        Event::Listening { service: Service::Pages, addr } => {
-            return Some(Said::Aside(format!("pages at http://{addr}/")));
-        }
+/// The text of an event; `None` for an event without text. `progress` renders the progress of downloads.
+pub fn text(event: &Event) -> Option<Rendered> {
+    message(event).map(Rendered::Message).or_else(|| result(event).map(Rendered::Result))
+}
+
+fn message(event: &Event) -> Option<String> {
+    match event {
+        Event::Notice { level, text } => Some(notice(*level, text)),
+        Event::Error { why, .. } | Event::Download(DownloadEvent::Failed { why, .. }) => Some(why.clone()),
+        Event::Silent { addr, why } => Some(silent(*addr, why)),
+        Event::Listening { service: Service::Pages, addr } => Some(format!("pages at http://{addr}/")),
+        Event::Missed { count } => Some(format!("warning: {count} events are not shown")),
+        _ => None,
+    }
+}
+
+fn result(event: &Event) -> Option<String> {
+    Some(match event {
         Event::Listening { service, addr } => format!("{} listening on {addr}", service.as_str()),
-        Event::Missed { count } => {
-            return Some(Said::Aside(format!("warning: {count} events are not shown")));
-        }
         Event::Find { rows: 0, .. } => "No nodes found".to_owned(),
         Event::Find { .. } => "Found nodes:".to_owned(),
         Event::Found(holder) => found_row(holder),
@@ -40,9 +46,7 @@ pub fn text(event: &Event) -> Option<Said> {
         }
         Event::Candidate { place, load_weight_ms, holder } => candidate_row(*place, *load_weight_ms, holder),
         Event::Load { addr, load } => format!("{} {} load {load}", addr.ip(), addr.port()),
-        Event::File { name, size_bytes, md5, .. } => {
-            format!("{size_bytes} {} {name}", or_dash(*md5))
-        }
+        Event::File { name, size_bytes, md5, .. } => format!("{size_bytes} {} {name}", or_dash(*md5)),
         Event::Name { name } => name.to_string(),
         Event::Node { addr, state, files, load } => {
             format!("{} {} {state} {files} {}", addr.ip(), addr.port(), or_dash(*load))
@@ -60,9 +64,9 @@ pub fn text(event: &Event) -> Option<Said> {
             format!("max-upload {rate}")
         }
         Event::Job { id, name, state, done_bytes, total_bytes, why, .. } => {
-            let state = state.as_str();
+            let (state, done, total) = (state.as_str(), or_dash(*done_bytes), or_dash(*total_bytes));
             let why = why.as_ref().map(|why| format!("\n  {why}")).unwrap_or_default();
-            format!("{id} {state} {}/{} {name}{why}", or_dash(*done_bytes), or_dash(*total_bytes))
+            format!("{id} {state} {done}/{total} {name}{why}")
         }
         Event::Replication { name, b3, wanted, copies, awaited, under_way, .. } => {
             let b3 = b3.short();
@@ -75,19 +79,26 @@ pub fn text(event: &Event) -> Option<Said> {
         Event::Download(DownloadEvent::Done { name, b3, size_bytes, outcome }) => {
             downloaded(name, *size_bytes, b3, outcome)
         }
-        Event::Download(DownloadEvent::Failed { why, .. }) => return Some(Said::Aside(why.clone())),
-        Event::Ready { .. } | Event::Searched { .. } | Event::End { .. } | Event::Download(_) => return None,
-    }))
+        Event::Notice { .. }
+        | Event::Error { .. }
+        | Event::Silent { .. }
+        | Event::Missed { .. }
+        | Event::Ready { .. }
+        | Event::Searched { .. }
+        | Event::End { .. }
+        | Event::Download(_) => return None,
+    })
 }
 
 /// A notice as one line.
-pub fn notice(level: Level, text: &str) -> String {
+fn notice(level: Level, text: &str) -> String {
     match level {
         Level::Info => text.to_owned(),
         Level::Warning => format!("warning: {text}"),
     }
 }
 
+/// The line for a holder at `addr` that did not answer.
 pub fn silent(addr: SocketAddr, why: &str) -> String {
     format!("{addr} does not answer: {why}")
 }
@@ -104,8 +115,8 @@ fn held(holder: &EventHolder) -> String {
     }
 }
 
-/// `<ip> <port> <size> <md5> <latency_ms> <load> <score> <b3> full|<have>/<total> <name>`; `-` for what an
-/// own file has not.
+/// `<ip> <port> <size> <md5> <latency_ms> <load> <score> <b3> full|<have>/<total> <name>`. An own file has
+/// `-` for latency, load and score.
 fn found_row(holder: &EventHolder) -> String {
     let EventHolder { name, addr, size_bytes, md5, b3, latency_ms, load, score_ms, .. } = holder;
     let rating = format!("{} {} {}", or_dash(*latency_ms), or_dash(*load), or_dash(*score_ms));
@@ -145,7 +156,7 @@ fn downloaded(name: &FileName, size_bytes: u64, b3: &ContentId, outcome: &Outcom
     }
 }
 
-/// What an ambiguous name could mean, and what to type for each.
+/// The contents of an ambiguous name, one per line, with the command that downloads each.
 pub fn variants(name: &FileName, variants: &[Variant]) -> String {
     let quoted = quoted(name);
     let lines: Vec<_> = variants
@@ -161,15 +172,15 @@ pub fn variants(name: &FileName, variants: &[Variant]) -> String {
     lines.join("\n")
 }
 
-/// A name as it is typed, with `--` before one that would be taken for an option or a digest.
+/// A name as a word of a command line. `--` precedes a name that looks like an option or a digest.
 pub fn quoted(name: &FileName) -> String {
     let text = name.as_str();
     let word = quoted_word(name);
-    let hides = text.starts_with('-') || text.starts_with("md5=") || text.starts_with("b3=");
-    if hides { format!("-- {word}") } else { word }
+    let needs_dashes = text.starts_with('-') || text.starts_with("md5=") || text.starts_with("b3=");
+    if needs_dashes { format!("-- {word}") } else { word }
 }
 
-/// A name as it is typed after `--`: quoted where splitting into words needs it.
+/// A name as a word of a command line after `--`: quoted if it needs quotes.
 pub fn quoted_word(name: &FileName) -> String {
     // Only a NUL cannot be quoted, and a name has none.
     shlex::try_quote(name.as_str()).map_or_else(|_| name.as_str().to_owned(), std::borrow::Cow::into_owned)
@@ -201,7 +212,7 @@ mod tests {
     }
 
     fn check(event: &Event, expected: &str) {
-        assert_eq!(text(event), Some(Said::Result(expected.to_owned())), "{event:?}");
+        assert_eq!(text(event), Some(Rendered::Result(expected.to_owned())), "{event:?}");
     }
 
     fn holder(port: u16, latency: &str, load: u32, score: &str, have_pieces: u32) -> EventHolder {
@@ -235,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn find_prints_a_line_per_source() {
+    fn a_find_has_a_line_per_source() {
         check(&Event::Find { query: "a".into(), rows: 0 }, "No nodes found");
         check(&Event::Find { query: "a".into(), rows: 3 }, "Found nodes:");
         let of = |holder, rest: &str| check(&Event::Found(holder), rest);
@@ -251,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_explains_each_place() {
+    fn the_place_of_each_source_is_explained() {
         let event = |place, holder| Event::Candidate { place, load_weight_ms: Millis::from_ms(10), holder };
         check(
             &event(Some(1), holder(5002, "12.5", 3, "42.5", 3)),
@@ -275,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_says_which_digest_was_computed_and_where_the_bytes_came_from() {
+    fn the_line_of_a_download_has_the_computed_digest_and_the_sources() {
         let key = ContentKey { size_bytes: 7, id: B3_ID };
         let done = |outcome| Event::Download(DownloadEvent::done(name("a.bin"), key, outcome));
         let sources = vec![addr(5002), "[::1]:5003".parse().expect("an address")];
@@ -291,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_forms_are_exact() {
+    fn short_results_have_their_exact_form() {
         check(&Event::Updated { files: 4, added: 1, removed: 2, changed: 3 }, "updated 4 files +1 -2 ~3");
         check(&Event::Load { addr: addr(5002), load: 12 }, "127.0.0.1 5002 load 12");
         check(
@@ -333,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_prints_a_line_per_node() {
+    fn each_node_has_a_line() {
         let node = |port, liveness, load| {
             let state = NodeState::Listed(liveness);
             Event::Node { addr: addr(port), state, files: 9, load }
@@ -344,9 +355,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_result_is_said_aside() {
+    fn messages_go_to_standard_error() {
         let check = |event: Event, expected: &str| {
-            assert_eq!(text(&event), Some(Said::Aside(expected.to_owned())));
+            assert_eq!(text(&event), Some(Rendered::Message(expected.to_owned())));
         };
         check(Event::error("no tracker", ErrorCode::NoTracker), "no tracker");
         check(Event::Silent { addr: addr(1), why: "closed".into() }, "127.0.0.1:1 does not answer: closed");
@@ -356,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn variants_say_what_to_type() {
+    fn each_variant_has_the_command_that_downloads_it() {
         let key = ContentKey { size_bytes: 7, id: ContentId([0xcd; 32]) };
         let variant = Variant { key, md5: Md5Digest([0xab; 16]), live_full_holders: 1 };
         assert_eq!(

@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use super::progress::{DownloadView, Form, Screen};
-use super::render::{self, Said};
+use super::render::{self, Rendered};
 use super::stdio::{Output, WriteEnd, say};
 use crate::logic::progress::BytesPacing;
 use crate::node::UploadMeter;
@@ -89,7 +89,7 @@ impl Sink {
     }
 
     /// Writes an explanation of a result to standard error. Lines of JSON contain it already.
-    pub fn aside(&self, text: Option<&str>) {
+    pub fn explain(&self, text: Option<&str>) {
         if let (Sink::Text(sink), Some(text)) = (self, text) {
             sink.screen.say(text);
         }
@@ -99,16 +99,16 @@ impl Sink {
     ///
     /// # Errors
     /// See [`WriteEnd`].
-    pub fn tell(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), WriteEnd> {
+    pub fn write(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), WriteEnd> {
         let now_ns = clock::wall_ns();
-        self.pass(events.into_iter().map(|event| event.at(now_ns)))
+        self.write_records(events.into_iter().map(|event| event.at(now_ns)))
     }
 
     /// Writes records, each with its own time.
     ///
     /// # Errors
     /// See [`WriteEnd`].
-    pub fn pass(&mut self, records: impl IntoIterator<Item = Record>) -> Result<(), WriteEnd> {
+    pub fn write_records(&mut self, records: impl IntoIterator<Item = Record>) -> Result<(), WriteEnd> {
         let mut block = Vec::new();
         let mut block_bytes = 0;
         for record in records {
@@ -121,14 +121,14 @@ impl Sink {
                 block.push(line);
             }
             if block_bytes >= BLOCK_BYTES {
-                self.write(&std::mem::take(&mut block))?;
+                self.write_lines(&std::mem::take(&mut block))?;
                 block_bytes = 0;
             }
         }
-        self.write(&block)
+        self.write_lines(&block)
     }
 
-    fn write(&mut self, lines: &[String]) -> Result<(), WriteEnd> {
+    fn write_lines(&mut self, lines: &[String]) -> Result<(), WriteEnd> {
         match self {
             _ if lines.is_empty() => Ok(()),
             Sink::Text(sink) => sink.output.lines(&lines.join("\n")),
@@ -162,8 +162,8 @@ impl TextSink {
             }
         }
         match render::text(&record.event)? {
-            Said::Result(text) => Some(text),
-            Said::Aside(text) => {
+            Rendered::Result(text) => Some(text),
+            Rendered::Message(text) => {
                 say(&text);
                 None
             }
@@ -204,11 +204,11 @@ mod tests {
         let written = Written::default();
         let mut sink = Sink::json(Box::new(written.clone()), true);
         let name = FileName::new("a").expect("a name");
-        sink.tell((0..5000).map(|_| Event::Name { name: name.clone() })).expect("written");
+        sink.write((0..5000).map(|_| Event::Name { name: name.clone() })).expect("written");
         assert_eq!(lines(&written).len(), 5000);
         assert!(lines(&written).iter().all(|line| Record::from_line(line).is_ok()));
         assert!((2..100).contains(&written.0.lock().len()));
-        sink.tell([]).expect("nothing to write");
+        sink.write([]).expect("nothing to write");
         assert_eq!(lines(&written).len(), 5000);
     }
 
@@ -218,7 +218,7 @@ mod tests {
         let mut sink = Sink::json(Box::new(written.clone()), false);
         let name = FileName::new("a").expect("a name");
         let end = Event::Download(DownloadEvent::failed(name.clone(), "no", ErrorCode::NotFound));
-        sink.tell([Event::Download(DownloadEvent::Waiting { name }), end.clone()]).expect("written");
+        sink.write([Event::Download(DownloadEvent::Waiting { name }), end.clone()]).expect("written");
         assert_eq!(lines(&written).len(), 1);
         assert_eq!(Record::from_line(&lines(&written)[0]).expect("a record").event, end);
     }

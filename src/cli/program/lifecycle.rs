@@ -115,7 +115,7 @@ impl<'a> ProgramContext<'a> {
     pub(crate) fn announce(&mut self, events: impl IntoIterator<Item = Event>) {
         for event in events {
             self.feed.publish_event(event.clone());
-            let _unread = self.sink.tell([event]);
+            let _unread = self.sink.write([event]);
         }
     }
 

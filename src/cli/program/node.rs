@@ -85,10 +85,10 @@ fn run_node(args: &NodeArgs, signals: &Signals) -> io::Result<Exit> {
     } else {
         Sink::text(Box::new(io::stdout()), form, screen.clone(), None)
     };
-    let notices = Notices::of(&feed);
+    let notices = Notices::subscribe(&feed);
     let mut program = ProgramContext::new("node", sink, feed, signals);
     if args.json {
-        let print = move || notices.tell(Box::new(io::stdout()), with_progress);
+        let print = move || notices.write_json(Box::new(io::stdout()), with_progress);
         program.threads.spawn("asides", print)?;
     } else {
         let (screen, leaving) = (screen.clone(), signals.leaving().clone());
@@ -100,7 +100,7 @@ fn run_node(args: &NodeArgs, signals: &Signals) -> io::Result<Exit> {
     program.end(exit);
     signals.restore_terminal();
     if args.json {
-        let _unread = program.sink.tell([exit.end()]);
+        let _unread = program.sink.write([exit.end()]);
     }
     Ok(exit)
 }

@@ -92,7 +92,7 @@ fn has_terminal(args: &TrackerArgs) -> bool {
 fn at_prompt(tracker: &Tracker, sink: &mut Sink, signals: &Signals) -> Option<Exit> {
     let mut prompt = Prompt::new().ok()?;
     let feed = EventBroadcast::default();
-    let notices = Notices::of(&feed);
+    let notices = Notices::subscribe(&feed);
     let (printer, leaving, threads) = (prompt.printer(), signals.leaving().clone(), Threads::new());
     threads
         .spawn("asides", move || notices.print(Form::Plain, &Screen::default(), printer, &leaving))

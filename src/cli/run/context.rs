@@ -97,10 +97,11 @@ impl<'a> CommandContext<'a> {
             })?;
         }
         let (feed, json) = (EventBroadcast::default(), ask.json);
-        let (notices, above, leaving) = (Notices::of(&feed), screen.clone(), signals.leaving().clone());
+        let (notices, above, leaving) =
+            (Notices::subscribe(&feed), screen.clone(), signals.leaving().clone());
         threads.spawn("asides", move || {
             if json {
-                notices.tell(results_to(results_aside), true);
+                notices.write_json(results_to(results_aside), true);
             } else {
                 notices.print(Form::Plain, &above, None, &leaving);
             }
@@ -115,14 +116,14 @@ impl<'a> CommandContext<'a> {
         self.feed.close();
         let _late_words_are_lost = self.threads.join(clock::now() + LAST_WORDS);
         if self.json {
-            let _unread = self.sink.tell([exit.end()]);
+            let _unread = self.sink.write([exit.end()]);
         }
         exit
     }
 
     /// Prints the reason of a result beside it. A line of JSON contains it already.
     pub(crate) fn explain(&self, name: &FileName, why: Option<&str>) {
-        self.sink.aside(why.map(|why| format!("{name}: {why}")).as_deref());
+        self.sink.explain(why.map(|why| format!("{name}: {why}")).as_deref());
     }
 
     /// Names the latency file that a guest reads without being told to.
@@ -144,7 +145,7 @@ impl<'a> CommandContext<'a> {
             ErrorCode::Interrupted => self.signals.exit().unwrap_or(Exit::Error(code)),
             _ => Exit::Error(code),
         };
-        let _unread = self.sink.tell([Event::Error { why: why.to_owned(), code, exit_code: exit.code() }]);
+        let _unread = self.sink.write([Event::Error { why: why.to_owned(), code, exit_code: exit.code() }]);
         exit
     }
 

@@ -193,7 +193,7 @@ fn list_directory(
         let kind = Some(kind);
         is_wanted.then_some(Event::File { name, size_bytes, md5: None, b3: None, kind })
     });
-    context.sink.tell(listed).map_or_else(WriteEnd::exit, |()| Exit::Success)
+    context.sink.write(listed).map_or_else(WriteEnd::exit, |()| Exit::Success)
 }
 
 /// How writing to standard output went.

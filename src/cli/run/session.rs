@@ -176,7 +176,7 @@ impl<'a> Session<'a> {
 
     /// Tells of a line that is no command.
     pub fn refuse(&mut self, why: &str) -> Next {
-        let told = self.sink.tell([Event::error(why, ErrorCode::Usage)]);
+        let told = self.sink.write([Event::error(why, ErrorCode::Usage)]);
         next(told.map(|()| Exit::Error(ErrorCode::Usage)))
     }
 
@@ -185,7 +185,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// See [`WriteEnd`].
     pub fn tell(&mut self, event: Event) -> Result<(), WriteEnd> {
-        self.sink.tell([event])
+        self.sink.write([event])
     }
 
     /// Runs one command until it ends or `cancel` is triggered.
@@ -196,13 +196,13 @@ impl<'a> Session<'a> {
         let ended = match self.result(command, cancel) {
             Ok(exit) | Err(Failed::Told(exit)) => Ok(exit),
             Err(Failed::Job(error)) => {
-                let told = self.sink.tell([Event::error(error.to_string(), ErrorCode::Usage)]);
+                let told = self.sink.write([Event::error(error.to_string(), ErrorCode::Usage)]);
                 told.map(|()| Exit::Error(ErrorCode::Usage))
             }
             Err(Failed::Write(end)) => Err(end),
             Err(Failed::Command(error)) => {
                 let (why, code) = self.verdict(command_text(&error), ErrorCode::from(&error));
-                self.sink.tell([Event::error(why, code)]).map(|()| Exit::Error(code))
+                self.sink.write([Event::error(why, code)]).map(|()| Exit::Error(code))
             }
         };
         next(ended)
@@ -215,7 +215,7 @@ impl<'a> Session<'a> {
                 let id = self.node.start_download(download.request()).map_err(Failed::Job)?;
                 self.tell_job(id)?;
             }
-            PromptCommand::Jobs => self.sink.tell(self.node.jobs().iter().map(events::job))?,
+            PromptCommand::Jobs => self.sink.write(self.node.jobs().iter().map(events::job))?,
             PromptCommand::Cancel(job) => self.stop_job(job.id, Node::cancel)?,
             PromptCommand::Pause(job) => self.stop_job(job.id, Node::pause)?,
             PromptCommand::Resume(job) => {
@@ -227,10 +227,10 @@ impl<'a> Session<'a> {
                     self.node.set_max_upload(limit.bytes_per_s());
                 }
                 let max_upload_bytes_per_s = self.node.max_upload();
-                self.sink.tell([Event::Limit { max_upload_bytes_per_s }])?;
+                self.sink.write([Event::Limit { max_upload_bytes_per_s }])?;
             }
-            PromptCommand::Help(_) => self.sink.tell([Event::Help { text: self.grammar.help() }])?,
-            PromptCommand::HelpText(text) => self.sink.tell([Event::Help { text }])?,
+            PromptCommand::Help(_) => self.sink.write([Event::Help { text: self.grammar.help() }])?,
+            PromptCommand::HelpText(text) => self.sink.write([Event::Help { text }])?,
             PromptCommand::Exit => {}
         }
         Ok(Exit::Success)
@@ -240,11 +240,11 @@ impl<'a> Session<'a> {
         match command {
             Command::Updatelist => {
                 let scan = self.node.update_list(cancel)?;
-                self.sink.tell([events::updated(&scan)])?;
+                self.sink.write([events::updated(&scan)])?;
             }
             Command::Find(query) => {
                 let report = self.node.find(&query.0, cancel)?;
-                self.sink.tell(events::found(&query.0, &report))?;
+                self.sink.write(events::found(&query.0, &report))?;
                 return Ok(exit_of(&report));
             }
             Command::Sources(query) => {
@@ -253,24 +253,24 @@ impl<'a> Session<'a> {
                 if report.groups.is_empty() {
                     explained.extend(events::found(&query.0, &FindReport::default()));
                 }
-                self.sink.tell(explained)?;
+                self.sink.write(explained)?;
                 return Ok(exit_of(&report));
             }
             Command::Download(download) => self.download(&download.request(), cancel)?,
             Command::Getload(args) => {
                 let addr = args.addr();
                 let load = self.node.load_of(addr, cancel)?;
-                self.sink.tell([Event::Load { addr, load }])?;
+                self.sink.write([Event::Load { addr, load }])?;
             }
             Command::List(list) => match list.listed() {
                 Listed::Own(kind) => {
                     let files = self.node.files();
                     let listed = files.iter().filter(|file| kind.is_none_or(|kind| kind == file.kind));
-                    self.sink.tell(listed.map(events::file))?;
+                    self.sink.write(listed.map(events::file))?;
                 }
                 Listed::Swarm => self.list_swarm(cancel)?,
             },
-            Command::Nodes => self.sink.tell(self.node.nodes(cancel)?.iter().map(Event::node))?,
+            Command::Nodes => self.sink.write(self.node.nodes(cancel)?.iter().map(Event::node))?,
             Command::Stats => self.stats(cancel)?,
             Command::Replicate(ReplicateArgs { query, copies }) => {
                 return self.replicate(&query.0, copies, cancel);
@@ -284,14 +284,14 @@ impl<'a> Session<'a> {
             Ok(report) => {
                 let event = events::replication(&report);
                 let shortfall = report.status.shortfall();
-                self.sink.tell([event])?;
-                self.sink.aside(shortfall.as_deref());
+                self.sink.write([event])?;
+                self.sink.explain(shortfall.as_deref());
                 Ok(Exit::Success)
             }
             Err(error) => {
                 let (why, code) = self.verdict(download_text(&error), ErrorCode::from(&error));
                 let why = why.replacen("download: ", "replicate: ", 1);
-                self.sink.tell([Event::error(why, code)])?;
+                self.sink.write([Event::error(why, code)])?;
                 Ok(Exit::Error(code))
             }
         }
@@ -318,7 +318,7 @@ impl<'a> Session<'a> {
 
     fn tell_job(&mut self, id: JobId) -> Result<(), WriteEnd> {
         let job = self.node.jobs().into_iter().find(|job| job.id == id);
-        self.sink.tell(job.iter().map(events::job))
+        self.sink.write(job.iter().map(events::job))
     }
 
     fn download(&mut self, request: &DownloadRequest, cancel: &Stop) -> Result<(), Failed> {
@@ -328,7 +328,7 @@ impl<'a> Session<'a> {
         let own_cancel = cancel.child().map_err(|error| CommandError::System(error.to_string()))?;
         let downloaded = self.node.download(request, &own_cancel, &mut |event| {
             let events = pacing.pass(event, clock::now());
-            if let Err(end) = sink.tell(events.into_iter().map(Event::Download)) {
+            if let Err(end) = sink.write(events.into_iter().map(Event::Download)) {
                 unwritable.get_or_insert(end);
                 own_cancel.trigger();
             }
@@ -344,7 +344,7 @@ impl<'a> Session<'a> {
         match downloaded {
             Ok(done) => {
                 let told = pacing.pass(events::done(&done), now);
-                Ok(self.sink.tell(told.into_iter().map(Event::Download))?)
+                Ok(self.sink.write(told.into_iter().map(Event::Download))?)
             }
             Err(error) => {
                 let (why, code) = self.verdict(download_text(&error), ErrorCode::from(&error));
@@ -355,7 +355,7 @@ impl<'a> Session<'a> {
                     _ => code.exit_code(),
                 };
                 let end = DownloadEvent::Failed { name: request.name.clone(), why, code, exit_code };
-                self.sink.tell(pacing.pass(end, now).into_iter().map(Event::Download))?;
+                self.sink.write(pacing.pass(end, now).into_iter().map(Event::Download))?;
                 Err(Failed::Told(Exit::Error(code)))
             }
         }
@@ -383,7 +383,7 @@ impl<'a> Session<'a> {
         let (mut names, mut more) = self.node.swarm_names(None, cancel)?;
         loop {
             let last = names.last().cloned();
-            self.sink.tell(names.into_iter().map(|name| Event::Name { name }))?;
+            self.sink.write(names.into_iter().map(|name| Event::Name { name }))?;
             if !more || last.is_none() {
                 return Ok(());
             }
@@ -418,7 +418,7 @@ impl<'a> Session<'a> {
                 stat("finds_found", Some(tally.finds.found.iter().sum())),
             ]);
         }
-        Ok(self.sink.tell(stats)?)
+        Ok(self.sink.write(stats)?)
     }
 }
 

@@ -78,7 +78,7 @@ fn verify_all(
             }
             context.explain(name, why.as_deref());
         }
-        match context.sink.tell([told]) {
+        match context.sink.write([told]) {
             Ok(()) => {}
             // The reader has left.
             Err(WriteEnd::Closed) => return exit,
