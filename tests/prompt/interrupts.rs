@@ -75,7 +75,7 @@ impl World {
     /// A download goes on with so many MiB that are here already, and ends.
     fn goes_on(&mut self, name: &str, left: &str) {
         self.keys(&format!("download {name}\r"));
-        self.expect(&format!("{name}: going on: {left}"));
+        self.expect(&format!("{name}: resuming: {left}"));
         self.expect(&format!("downloaded {name} "));
         self.expect("> ");
     }

@@ -30,7 +30,7 @@ pub fn percent_said(process: &Process, name: &str) -> u32 {
 /// How many MiB of an earlier download of `name` the lines of a later one say that it found.
 pub fn going_on_mib(lines: &[String], name: &str) -> Option<f64> {
     let found = |line: &String| {
-        let rest = line.strip_prefix(name)?.strip_prefix(": going on: ")?;
+        let rest = line.strip_prefix(name)?.strip_prefix(": resuming: ")?;
         rest.split_once(" MiB were left by an earlier download")?.0.parse().ok()
     };
     lines.iter().find_map(found)

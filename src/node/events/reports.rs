@@ -12,17 +12,17 @@ use crate::node::report::{
 use crate::proto::event::{DownloadEvent, Event, EventHolder, HolderState};
 use crate::types::{FileName, Holding, Millis, Query};
 
-/// The good end of a download.
+/// The end of a download that has placed a file.
 pub fn done(done: &Downloaded) -> DownloadEvent {
     DownloadEvent::done(done.name.clone(), done.key, done.outcome.clone())
 }
 
-/// The bad end of a download of `name`.
+/// The end of a download of `name` that has failed.
 fn failed(name: &FileName, error: &DownloadError) -> DownloadEvent {
     DownloadEvent::failed(name.clone(), format!("download: {error}"), error.into())
 }
 
-/// What `find` has found for `query`: those who do not answer, then how many rows there are, then the rows.
+/// The result of `find` for `query`: holders that did not answer, then the number of rows, then the rows.
 pub fn found(query: &Query, report: &FindReport) -> Vec<Event> {
     let rows = report.groups.iter().flat_map(|group| &group.rows);
     let rows: Vec<_> = rows.map(|row| Event::Found(holder(row, report.meant))).collect();
@@ -30,8 +30,8 @@ pub fn found(query: &Query, report: &FindReport) -> Vec<Event> {
     silent(&report.silent).into_iter().chain([find]).chain(rows).collect()
 }
 
-/// What others may know of a search that took so long.
-pub(crate) fn searched(query: &Query, report: &FindReport, took: Duration) -> Event {
+/// A search for `query` that took `elapsed`, for the log and other readers.
+pub(crate) fn searched(query: &Query, report: &FindReport, elapsed: Duration) -> Event {
     let rows = || report.groups.iter().flat_map(|group| &group.rows);
     let first = report.meant.map(|meant| meant.first);
     let rating = first.and_then(|addr| rows().find(|row| row.endpoint == addr)?.rating);
@@ -40,11 +40,12 @@ pub(crate) fn searched(query: &Query, report: &FindReport, took: Duration) -> Ev
         rows: counted(rows().count()),
         addr: first,
         score_ms: rating.map(|rating| rating.score),
-        took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        took_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
     }
 }
 
-/// What `sources` explains: the same holders, each in its place among those of its content.
+/// The result of `sources`: each content, and its holders in the order of their scores, where one unit of load
+/// costs `load_weight`.
 pub fn explained(report: &FindReport, load_weight: Millis) -> Vec<Event> {
     let mut events = silent(&report.silent);
     for group in &report.groups {
@@ -66,11 +67,12 @@ pub fn explained(report: &FindReport, load_weight: Millis) -> Vec<Event> {
     events
 }
 
-/// One event for each holder that does not answer.
+/// One event for each holder that did not answer.
 pub fn silent(silent: &[(SocketAddr, String)]) -> Vec<Event> {
     silent.iter().map(|(addr, why)| Event::Silent { addr: *addr, why: why.clone() }).collect()
 }
 
+/// A file of the own share.
 pub fn file(file: &OwnFile) -> Event {
     let entry = &file.entry;
     Event::File {
@@ -82,6 +84,7 @@ pub fn file(file: &OwnFile) -> Event {
     }
 }
 
+/// State of the replicas of a content.
 pub fn replication(report: &ReplicationReport) -> Event {
     let ReplicationReport { name, key, status } = report;
     Event::Replication {
@@ -125,6 +128,7 @@ pub(crate) fn job_event(event: &JobEvent<'_>) -> Event {
     }
 }
 
+/// Changes that a scan of the share has found.
 pub fn updated(scan: &ScanSummary) -> Event {
     Event::Updated {
         files: counted(scan.files),
@@ -134,7 +138,7 @@ pub fn updated(scan: &ScanSummary) -> Event {
     }
 }
 
-/// Number of other nodes that have the whole content, under however many names.
+/// Number of other nodes that have the whole content, each counted once for all its names.
 fn full_holders(group: &FoundGroup) -> usize {
     let full = group.rows.iter().filter(|row| row.rating.is_some() && row.entry.holding == Holding::Full);
     let mut endpoints: Vec<_> = full.map(|row| row.endpoint).collect();
@@ -143,11 +147,11 @@ fn full_holders(group: &FoundGroup) -> usize {
     endpoints.len()
 }
 
-/// A row of a search. `resolved` is the content that the search resolves to, if there is one.
+/// A row of a search. `resolved` is the content that a download would take, if there is one.
 pub fn holder(row: &FoundRow, resolved: Option<ResolvedContent>) -> EventHolder {
-    let told = EventHolder::of(&row.entry, row.endpoint);
+    let holder = EventHolder::of(&row.entry, row.endpoint);
     let Some(Rating { candidate, score }) = row.rating else {
-        return EventHolder { state: HolderState::Own, have_pieces: told.total_pieces, ..told };
+        return EventHolder { state: HolderState::Own, have_pieces: holder.total_pieces, ..holder };
     };
     EventHolder {
         latency_ms: Some(candidate.latency),
@@ -155,7 +159,7 @@ pub fn holder(row: &FoundRow, resolved: Option<ResolvedContent>) -> EventHolder 
         load: Some(candidate.load),
         score_ms: Some(score),
         chosen: resolved == Some(ResolvedContent { key: row.entry.key(), first: row.endpoint }),
-        ..told
+        ..holder
     }
 }
 

@@ -1,5 +1,4 @@
-//! Tests of the translation: each step of a download is an event, rows keep their order and say what is
-//! chosen.
+//! Tests of reports as events: rows keep their order, and one of them is the chosen source.
 
 use std::net::SocketAddr;
 
@@ -38,7 +37,7 @@ fn rated(port: u16, latency_ms: u64, load: u32) -> Rating {
 }
 
 #[test]
-fn the_good_end_has_content_and_outcome() {
+fn the_end_of_a_download_has_content_and_outcome() {
     let sources = vec![addr(5002), addr(5003)];
     for outcome in [Outcome::Fetched { md5: None, pieces: 10, sources }, Outcome::AlreadyHere] {
         let downloaded = Downloaded { name: name("a.bin"), key: key(0xcd), outcome: outcome.clone() };
@@ -65,10 +64,10 @@ fn group(content: u8, rows: Vec<FoundRow>) -> FoundGroup {
     FoundGroup { key: ContentKey { size_bytes: 3 * MIB, id: key(content).id }, rows }
 }
 
-fn check_chosen(groups: Vec<FoundGroup>, meant: Option<(u8, u16)>, expected: &[u16]) {
-    let meant =
-        meant.map(|(content, port)| ResolvedContent { key: group(content, vec![]).key, first: addr(port) });
-    let report = FindReport { groups, silent: vec![], meant };
+fn check_chosen(groups: Vec<FoundGroup>, resolved: Option<(u8, u16)>, expected: &[u16]) {
+    let resolved = resolved
+        .map(|(content, port)| ResolvedContent { key: group(content, vec![]).key, first: addr(port) });
+    let report = FindReport { groups, silent: vec![], meant: resolved };
     let chosen = found(&Query::Name(name("a.bin")), &report).into_iter().filter_map(|event| match event {
         Event::Found(holder) => holder.chosen.then_some(holder.addr.port()),
         _ => None,
@@ -77,7 +76,7 @@ fn check_chosen(groups: Vec<FoundGroup>, meant: Option<(u8, u16)>, expected: &[u
 }
 
 #[test]
-fn the_first_of_the_content_that_is_meant_is_chosen() {
+fn the_first_source_of_the_resolved_content_is_chosen() {
     let full = |port, content| row(port, Some(rated(port, 20, 0)), content, Holding::Full);
     let part = |port, content| row(port, Some(rated(port, 1, 0)), content, Holding::Pieces(1));
     let own = |content| row(1, None, content, Holding::Full);
@@ -89,7 +88,7 @@ fn the_first_of_the_content_that_is_meant_is_chosen() {
 }
 
 #[test]
-fn what_is_found_comes_after_who_is_silent_and_is_explained_place_by_place() {
+fn silent_holders_come_before_rows_and_each_row_has_its_place() {
     let rows = vec![
         row(2, Some(rated(2, 20, 1)), 1, Holding::Full),
         row(3, Some(rated(3, 1, 0)), 1, Holding::Pieces(2)),
@@ -130,7 +129,7 @@ fn what_is_found_comes_after_who_is_silent_and_is_explained_place_by_place() {
 }
 
 #[test]
-fn each_way_a_command_fails_has_its_code() {
+fn each_failure_of_a_command_has_its_code() {
     let why = || "w".to_owned();
     let failed =
         |all_by_digest| DownloadError::AllFailed { name: name("a"), attempts: vec![], all_by_digest };
@@ -156,7 +155,7 @@ fn each_way_a_command_fails_has_its_code() {
 }
 
 #[test]
-fn each_way_a_start_fails_has_its_code() {
+fn each_failure_of_a_start_has_its_code() {
     let (path, why) = ("d".to_owned(), "w".to_owned());
     for (error, code) in [
         (StartError::AddressInUse { addr: addr(1), why: why.clone() }, 15),

@@ -1,4 +1,4 @@
-//! Tests of the events: each is a line that is read back, fits the schema, and is inert.
+//! Tests of events: each is a line that can be read back, fits the schema, and has no control characters.
 
 use std::net::SocketAddr;
 
@@ -162,10 +162,10 @@ fn the_schema_has_each_event_and_no_other() {
         let value = serde_json::to_value(event.at(0)).expect("JSON");
         value["event"].as_str().expect("a tag").to_owned()
     };
-    let mut told: Vec<_> = samples().into_iter().map(tag).collect();
-    told.dedup();
-    told.sort();
-    assert_eq!(schema::events(), told);
+    let mut published: Vec<_> = samples().into_iter().map(tag).collect();
+    published.dedup();
+    published.sort();
+    assert_eq!(schema::events(), published);
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl PlainProgress {
 }
 
 /// The line for an event, if it has one. Bytes and the end have none here.
-pub(in crate::cli::output) fn line(event: &DownloadEvent) -> Option<String> {
+pub(crate) fn line(event: &DownloadEvent) -> Option<String> {
     let text = match event {
         DownloadEvent::Ranked { ranking, .. } => ranked(ranking)?,
         DownloadEvent::Chose { b3, holders, others, .. } => format!(
@@ -92,7 +92,7 @@ pub(in crate::cli::output) fn line(event: &DownloadEvent) -> Option<String> {
         ),
         DownloadEvent::Resumed { marked_bytes, .. } => {
             let mib = *marked_bytes as f64 / (1 << 20) as f64;
-            format!("going on: {mib:.1} MiB were left by an earlier download and are verified again")
+            format!("resuming: {mib:.1} MiB were left by an earlier download and are verified again")
         }
         DownloadEvent::Left { addr, why: Some(why), .. } => format!("left {addr}: {why}"),
         DownloadEvent::Retry { round, of, pause_ms, .. } => {

@@ -1,4 +1,4 @@
-//! `docs/events.schema.json` as a judge of lines, for tests.
+//! Validation of lines against `docs/events.schema.json`, for tests.
 
 use std::sync::LazyLock;
 
@@ -11,21 +11,21 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
 static VALIDATOR: LazyLock<Validator> =
     LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).expect("the schema is one"));
 
-/// What is wrong with a line.
+/// Why a line does not fit the schema; `None` if it does.
 pub(crate) fn faults(line: &str) -> Option<String> {
     let value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     VALIDATOR.validate(&value).err().map(|error| format!("{line}\n{error}"))
 }
 
 /// # Panics
-/// If the line is no event of the schema.
+/// If the line does not fit the schema.
 pub(crate) fn check(line: &str) {
     if let Some(faults) = faults(line) {
         panic!("{faults}");
     }
 }
 
-/// The names of all events, in order.
+/// The names of all events of the schema, sorted.
 pub(crate) fn events() -> Vec<String> {
     let mut names: Vec<_> = SCHEMA["oneOf"]
         .as_array()
