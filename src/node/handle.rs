@@ -262,7 +262,7 @@ impl Node {
     }
 
     /// The own files, for other protocols.
-    pub fn shelf(&self) -> SharedFiles {
+    pub fn shared_files(&self) -> SharedFiles {
         let Context { state, folders, indexer, tracker, .. } = &*self.context;
         let reader = ShareReader { folders: Arc::clone(folders), indexer: indexer.clone() };
         SharedFiles::new(Arc::clone(state), reader, Arc::clone(tracker), Arc::clone(&self.upload_rate))

@@ -8,8 +8,8 @@ use crate::node::{Job, JobId, JobState, OwnFile, events};
 use crate::proto::event::{ErrorCode, Event, rfc3339};
 use crate::proto::http::Request;
 use crate::rt::clock;
-use crate::web::service::params::{self, NamesAsked, wanted};
-use crate::web::service::response::{Answer, Problem, Reply, TEXT, told};
+use crate::web::service::params::{self, NamePageRequest, wanted};
+use crate::web::service::response::{Answer, Problem, Reply, TEXT, event_json};
 use crate::web::view::peers;
 use crate::web::view::sources::items;
 
@@ -35,8 +35,8 @@ impl Inner {
             "addr": self.node.addr().to_string(),
             "started": rfc3339(started_ns),
             "uptime_ms": uptime.as_millis() as u64,
-            "files": self.shelf.len(),
-            "load": self.shelf.load(),
+            "files": self.shared_files.len(),
+            "load": self.shared_files.load(),
             "upload_peers": uploads.peers,
             "uploaded_bytes": uploads.sent_bytes,
         });
@@ -45,20 +45,20 @@ impl Inner {
 
     pub(super) fn limits(&self) -> Answer {
         let max_upload_bytes_per_s = self.node.max_upload();
-        Answer::json(200, &told(&Event::Limit { max_upload_bytes_per_s }, json!({})))
+        Answer::json(200, &event_json(&Event::Limit { max_upload_bytes_per_s }, json!({})))
     }
 
     pub(super) fn load(&self) -> Answer {
-        let load = Event::Load { addr: self.node.addr(), load: self.shelf.load() };
-        Answer::json(200, &told(&load, json!({})))
+        let load = Event::Load { addr: self.node.addr(), load: self.shared_files.load() };
+        Answer::json(200, &event_json(&load, json!({})))
     }
 
     pub(super) fn files(&self, request: &Request) -> Answer {
-        let NamesAsked { prefix, after, max } = match params::names(request) {
-            Ok(asked) => asked,
+        let NamePageRequest { prefix, after, max } = match params::names(request) {
+            Ok(page) => page,
             Err(problem) => return problem.json(),
         };
-        let (files, more) = self.shelf.files(prefix, after.as_ref(), max);
+        let (files, more) = self.shared_files.files(prefix, after.as_ref(), max);
         let next = files.last().filter(|_| more).map(|file| file.entry.name.as_str());
         let items: Vec<Value> = files.iter().map(file).collect();
         Answer::json(200, &json!({ "items": items, "next": next }))
@@ -100,7 +100,7 @@ impl Inner {
 
     /// 200 once peers can find what is here.
     pub(super) fn readiness(&self) -> Answer {
-        match self.shelf.why_not_ready() {
+        match self.shared_files.why_not_ready() {
             None => Answer::text(200, TEXT, "ok\n".into()),
             Some(why) => Answer::text(503, TEXT, format!("{why}\n")).retry_after(1),
         }
@@ -132,7 +132,7 @@ impl NodeSite {
 }
 
 fn file(file: &OwnFile) -> Value {
-    told(&events::file(file), json!({ "modified": rfc3339(file.entry.mtime_ns) }))
+    event_json(&events::file(file), json!({ "modified": rfc3339(file.entry.mtime_ns) }))
 }
 
 fn job(job: &Job) -> Value {
@@ -145,5 +145,5 @@ fn job(job: &Job) -> Value {
         "eta_ms": left.map(|left| left.as_millis() as u64),
         "sources": figures.sources(),
     });
-    told(&events::job(job), more)
+    event_json(&events::job(job), more)
 }

@@ -33,7 +33,7 @@ pub(super) struct NodeSite {
 /// What answers are made from, by fronts and workers.
 pub(super) struct Inner {
     pub(super) node: Arc<Node>,
-    pub(super) shelf: SharedFiles,
+    pub(super) shared_files: SharedFiles,
     /// Ends what asks others.
     pub(super) stop: Stop,
     pub(super) started: Instant,
@@ -72,8 +72,8 @@ impl Inner {
             addr: self.node.addr().to_string(),
             pages: &PAGES,
             summary: vec![
-                Figure { label: "files", stat: "files", value: self.shelf.len() },
-                Figure { label: "load", stat: "load", value: self.shelf.load() as usize },
+                Figure { label: "files", stat: "files", value: self.shared_files.len() },
+                Figure { label: "load", stat: "load", value: self.shared_files.load() as usize },
             ],
         }
     }
@@ -95,7 +95,11 @@ fn contents_of(report: FindReport) -> Vec<FoundContent> {
             let link = http.map(|http| file_link(http, &holder.name)).or_else(own_link);
             SourceRow { md5_origin: entry.md5_origin, link, holder }
         });
-        FoundContent { key, meant: report.meant.is_some_and(|meant| meant.key == key), rows: rows.collect() }
+        FoundContent {
+            key,
+            resolved: report.meant.is_some_and(|resolved| resolved.key == key),
+            rows: rows.collect(),
+        }
     };
     report.groups.into_iter().map(content).collect()
 }

@@ -15,7 +15,7 @@ use crate::proto::event::ErrorCode;
 use crate::proto::http::{HeaderValue, Method, Request, parameters};
 use crate::types::{Checksum, FileName, Query};
 use crate::web::service::params;
-use crate::web::service::response::{Answer, Problem, Reply, told};
+use crate::web::service::response::{Answer, Problem, Reply, event_json};
 use crate::web::view::metalink;
 
 /// A download that is asked for.
@@ -94,8 +94,8 @@ impl NodeSite {
             return Err(Problem::method(if path == "/downloads" { "GET, HEAD, POST" } else { "POST" }));
         }
         if path == "/downloads" {
-            let wish = if is_api { json(&request.body)? } else { form(&request.body)? };
-            let wanted = wanted(wish)?;
+            let form = if is_api { json(&request.body)? } else { form_fields(&request.body)? };
+            let wanted = wanted(form)?;
             return Ok(self.changed(move |inner| shown(inner, inner.begin(wanted), is_api, 202)));
         }
         if path == "/updatelist" && is_api {
@@ -127,14 +127,14 @@ impl Inner {
 
     fn update_list(&self) -> Answer {
         match self.node.update_list(&self.stop) {
-            Ok(summary) => Answer::json(200, &told(&events::updated(&summary), json!({}))),
+            Ok(summary) => Answer::json(200, &event_json(&events::updated(&summary), json!({}))),
             Err(error) => problem_of(&error).json(),
         }
     }
 
     fn replicate(&self, query: &Query, copies: u32) -> Answer {
         match self.node.replicate(query, copies, &self.stop) {
-            Ok(report) => Answer::json(200, &told(&events::replication(&report), json!({}))),
+            Ok(report) => Answer::json(200, &event_json(&events::replication(&report), json!({}))),
             Err(DownloadError::Command(error)) => problem_of(&error).json(),
             Err(error) => {
                 let (status, hint) = match &error {
@@ -198,27 +198,27 @@ fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
         .map_err(|error| Problem::bad(error.to_string(), "/api/v1/openapi.json describes the body"))
 }
 
-fn form(body: &[u8]) -> Result<DownloadForm, Problem> {
+fn form_fields(body: &[u8]) -> Result<DownloadForm, Problem> {
     let bad = |why: String| Problem::bad(why, "load the page again");
     let text = str::from_utf8(body).map_err(|error| bad(error.to_string()))?;
-    let mut wish = DownloadForm::default();
+    let mut form = DownloadForm::default();
     for (name, value) in parameters(text).map_err(|error| bad(error.to_string()))? {
         match name.as_str() {
-            "name" => wish.name = value,
-            "checksum" => wish.checksum = Some(value),
+            "name" => form.name = value,
+            "checksum" => form.checksum = Some(value),
             _ => {}
         }
     }
-    Ok(wish)
+    Ok(form)
 }
 
-fn wanted(wish: DownloadForm) -> Result<DownloadRequest, Problem> {
-    let name = FileName::new(&wish.name)
+fn wanted(form: DownloadForm) -> Result<DownloadRequest, Problem> {
+    let name = FileName::new(&form.name)
         .map_err(|error| Problem::bad(error.to_string(), "give the name of a file"))?;
-    let checksum: Option<Checksum> = wish.checksum.map(|text| text.parse()).transpose().map_err(
+    let checksum: Option<Checksum> = form.checksum.map(|text| text.parse()).transpose().map_err(
         |error: crate::types::ChecksumError| Problem::bad(error.to_string(), "leave checksum out"),
     )?;
-    Ok(DownloadRequest { name, checksum, verify_whole: wish.verify_whole, force: wish.force })
+    Ok(DownloadRequest { name, checksum, verify_whole: form.verify_whole, force: form.force })
 }
 
 #[cfg(test)]
@@ -227,10 +227,10 @@ mod tests {
 
     #[test]
     fn bodies_are_read_strictly() {
-        let wish = |body: &str| {
+        let form = |body: &str| {
             json::<DownloadForm>(body.as_bytes()).and_then(wanted).map(|wanted| wanted.name.to_string())
         };
-        assert_eq!(wish(r#"{"name":"a","force":true}"#).map_err(|problem| problem.status), Ok("a".into()));
+        assert_eq!(form(r#"{"name":"a","force":true}"#).map_err(|problem| problem.status), Ok("a".into()));
         let nested = format!("{{\"name\":{}", "[".repeat(30_000));
         for body in [
             "",
@@ -244,7 +244,7 @@ mod tests {
             r#"{"name":7}"#,
             &nested,
         ] {
-            assert_eq!(wish(body).map_err(|problem| problem.status), Err(400), "{body:.50}");
+            assert_eq!(form(body).map_err(|problem| problem.status), Err(400), "{body:.50}");
         }
     }
 

@@ -13,11 +13,11 @@ impl Inner {
         let uptime = clock::now().saturating_duration_since(self.started);
         let mut families = Families::of_program("node", uptime.as_secs_f64());
         let uploads = self.node.upload_meter().now();
-        families.gauge("nearpeer_files", "Own files", self.shelf.len() as f64);
+        families.gauge("nearpeer_files", "Own files", self.shared_files.len() as f64);
         families.gauge(
             "nearpeer_load",
             "Transfers that this node takes part in",
-            f64::from(self.shelf.load()),
+            f64::from(self.shared_files.load()),
         );
         families.gauge("nearpeer_upload_peers", "Peers that something is uploaded to", uploads.peers as f64);
         families.bytes_counter("nearpeer_upload", "Bytes of files sent", uploads.sent_bytes);

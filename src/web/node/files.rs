@@ -33,9 +33,10 @@ impl ResponseBody for UploadGuard {
 
 impl Inner {
     /// What is asked for of the file called `name`. May wait for a disk.
-    pub(super) fn file(&self, name: &str, request: &Request, visitor: ConnAddrs) -> Reply {
-        let opened =
-            FileName::new(name).map_err(|_| PeerRefusal::NotShared).and_then(|name| self.shelf.open(&name));
+    pub(super) fn file(&self, name: &str, request: &Request, addrs: ConnAddrs) -> Reply {
+        let opened = FileName::new(name)
+            .map_err(|_| PeerRefusal::NotShared)
+            .and_then(|name| self.shared_files.open(&name));
         let open = match opened {
             Ok(open) => open,
             Err(refusal) => return Reply::Now(refused(&refusal).json()),
@@ -45,11 +46,11 @@ impl Inner {
         let validators = Validators { etag, modified: Some(HttpDate::from_ns(entry.mtime_ns)) };
         let (head, size) = (head_of(&entry, &validators), entry.size_bytes);
         match select(request, size, &validators) {
-            Selection::Whole => sending(head, open, 0..size, visitor),
+            Selection::Whole => sending(head, open, 0..size, addrs),
             Selection::Part(range) => {
-                let told = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-                let head = head.with_status(206).with("Content-Range", visible(told));
-                sending(head, open, range, visitor)
+                let content_range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+                let head = head.with_status(206).with("Content-Range", visible(content_range));
+                sending(head, open, range, addrs)
             }
             Selection::NotModified => Reply::Now(Answer { head: head.with_status(304), body: b"".into() }),
             Selection::PreconditionFailed => {
@@ -72,9 +73,9 @@ impl Inner {
     }
 }
 
-fn sending(head: Head, open: OpenSharedFile, range: std::ops::Range<u64>, visitor: ConnAddrs) -> Reply {
+fn sending(head: Head, open: OpenSharedFile, range: std::ops::Range<u64>, addrs: ConnAddrs) -> Reply {
     let file = Arc::clone(&open.file);
-    let transfer = Box::new(open.begin(visitor.peer.ip()));
+    let transfer = Box::new(open.begin(addrs.peer.ip()));
     Reply::File(Sending { head, file, range, transfer })
 }
 
@@ -118,7 +119,7 @@ fn refused(refusal: &PeerRefusal) -> Problem {
 impl NodeSite {
     /// The metalink of a file of the swarm: its sources in the order in which this node ranks them, itself
     /// last.
-    pub(super) fn metalink(&self, request: &Request, visitor: ConnAddrs) -> Reply {
+    pub(super) fn metalink(&self, request: &Request, addrs: ConnAddrs) -> Reply {
         let wanted = match metalink::wanted(request) {
             Ok(wanted) => wanted,
             Err(problem) => return Reply::Now(problem.json()),
@@ -127,10 +128,10 @@ impl NodeSite {
             let found = inner.found(&wanted.query()).and_then(|mut contents| {
                 for row in contents.iter_mut().flat_map(|content| &mut content.rows) {
                     if row.is_own() {
-                        row.link = Some(file_link(visitor.local, &row.holder.name));
+                        row.link = Some(file_link(addrs.local, &row.holder.name));
                     }
                 }
-                metalink::answer(&wanted, &contents, |key| inner.shelf.manifest(key))
+                metalink::answer(&wanted, &contents, |key| inner.shared_files.manifest(key))
             });
             found.unwrap_or_else(|problem| problem.json())
         })

@@ -22,7 +22,7 @@ impl NodeSite {
         }
     }
 
-    pub(super) fn search_page(&self, request: &Request, gate: &AccessControl) -> Reply {
+    pub(super) fn search_page(&self, request: &Request, access: &AccessControl) -> Reply {
         let text = request.parameter("q").unwrap_or_default().to_owned();
         let query = match query_of(&text) {
             _ if text.is_empty() => return Reply::Now(self.inner.search_page("", 200, &html! {})),
@@ -32,7 +32,7 @@ impl NodeSite {
                 return Reply::Now(self.inner.search_page(&text, 400, &note));
             }
         };
-        let form = gate.form_token().to_owned();
+        let form = access.form_token().to_owned();
         self.later(move |inner| match inner.found(&query) {
             Ok(contents) => inner.search_page(&text, 200, &results(&contents, &query, &form)),
             Err(problem) => {
@@ -90,7 +90,7 @@ impl Inner {
     pub(super) fn files_page(&self, request: &Request) -> Answer {
         // What is no name comes before none.
         let after = request.parameter("after").and_then(|text| FileName::new(text).ok());
-        let (files, more) = self.shelf.files("", after.as_ref(), limits::HTTP_PAGE_ROWS);
+        let (files, more) = self.shared_files.files("", after.as_ref(), limits::HTTP_PAGE_ROWS);
         let main = html! {
             h1 { "Files of this node" }
             div.scroll {

@@ -14,19 +14,19 @@ use crate::types::limits;
 pub(super) struct Past {
     pub(super) sent: Counted,
     pub(super) fetched: Counted,
-    told: EventSubscriber,
+    events: EventSubscriber,
     /// The last first.
     pub(super) searches: VecDeque<Arc<Record>>,
 }
 
 impl Past {
-    pub(super) fn new(told: EventSubscriber, now: Instant) -> Past {
-        Past { sent: Counted::new(now), fetched: Counted::new(now), told, searches: VecDeque::new() }
+    pub(super) fn new(events: EventSubscriber, now: Instant) -> Past {
+        Past { sent: Counted::new(now), fetched: Counted::new(now), events, searches: VecDeque::new() }
     }
 
     /// Takes note of searches that were told since the last time.
     pub(super) fn note_searches(&mut self) {
-        for (_, record) in self.told.catch_up().items {
+        for (_, record) in self.events.catch_up().items {
             if let Event::Searched { .. } = record.event {
                 self.searches.push_front(record);
             }

@@ -30,13 +30,13 @@ const FILE_FRONTS: usize = 2;
 /// # Errors
 /// [`WebError`]; nothing is left running then.
 pub fn serve_node(node: Arc<Node>, config: &WebConfig) -> Result<WebServer, WebError> {
-    let (stop, shelf) = (Stop::new()?, node.shelf());
-    let rate = Arc::clone(shelf.rate());
+    let (stop, shared_files) = (Stop::new()?, node.shared_files());
+    let rate = Arc::clone(shared_files.rate());
     let ended: Arc<[AtomicU64; 3]> = Arc::default();
     let watching = watch(&node, Arc::clone(&ended));
     let announced = Announced(Arc::clone(&node));
     let (started, past) = (clock::now(), Mutex::new(Past::new(node.events().subscribe(), clock::now())));
-    let inner = Inner { shelf, stop: stop.clone(), started, ended, past, node };
+    let inner = Inner { shared_files, stop: stop.clone(), started, ended, past, node };
     let extras = Extras { file_fronts: FILE_FRONTS, rate: Some(rate), changes: never(), stop };
     let site = NodeSite { inner: Arc::new(inner), _watching: watching, _announced: announced };
     let node = Arc::clone(&site.inner.node);
@@ -64,7 +64,7 @@ fn watch(node: &Node, ended: Arc<[AtomicU64; 3]>) -> Watching {
 }
 
 impl Site for NodeSite {
-    fn answer(&self, request: &Request, visitor: ConnAddrs, gate: &AccessControl) -> Reply {
+    fn answer(&self, request: &Request, addrs: ConnAddrs, access: &AccessControl) -> Reply {
         let inner = &self.inner;
         if request.method.changes() {
             return self.change(request);
@@ -73,13 +73,13 @@ impl Site for NodeSite {
             return Reply::Now(asset);
         }
         if let Some(name) = files::name_of(&request.path) {
-            return inner.file(name, request, visitor);
+            return inner.file(name, request, addrs);
         }
         Reply::Now(match request.path.as_str() {
             "/" if request.prefers_json() => api::endpoints(),
-            "/" => return self.search_page(request, gate),
+            "/" => return self.search_page(request, access),
             "/files" => inner.files_page(request),
-            "/downloads" => inner.downloads_page(request, gate.form_token()),
+            "/downloads" => inner.downloads_page(request, access.form_token()),
             "/peers" => return self.peers_page(request),
             "/stats" => inner.stats_page(),
             "/api/v1/stats" => inner.stats(),
@@ -95,7 +95,7 @@ impl Site for NodeSite {
             "/metrics" => inner.metrics(request),
             "/healthz" => Answer::text(200, TEXT, "ok\n".into()),
             "/readyz" => inner.readiness(),
-            path if metalink::name_of(path).is_some() => return self.metalink(request, visitor),
+            path if metalink::name_of(path).is_some() => return self.metalink(request, addrs),
             path if path.starts_with("/api/v1/downloads/") => inner.download(path),
             path if path.starts_with("/api/") => Problem::not_found("there is nothing at this path").json(),
             _ => inner.frame().problem(&Problem::not_found("there is no such page")),
@@ -111,10 +111,10 @@ impl Site for NodeSite {
     }
 
     fn figures(&self) -> Vec<Event> {
-        let Inner { node, shelf, .. } = &*self.inner;
+        let Inner { node, shared_files, .. } = &*self.inner;
         let unfinished = node.jobs().iter().filter(|job| !job.state.has_ended()).count();
-        let load = usize::try_from(shelf.load()).unwrap_or(usize::MAX);
-        let figures = [("downloads", unfinished), ("files", shelf.len()), ("load", load)];
+        let load = usize::try_from(shared_files.load()).unwrap_or(usize::MAX);
+        let figures = [("downloads", unfinished), ("files", shared_files.len()), ("load", load)];
         figures.map(|(name, value)| Event::stat(name, value)).into()
     }
 

@@ -48,11 +48,11 @@ impl Inner {
             h1 { "Stats" }
             div #stats data-live {
                 dl.facts {
-                    div { dt { "Load" } dd { (self.shelf.load()) } }
+                    div { dt { "Load" } dd { (self.shared_files.load()) } }
                     div { dt { "Sent" } dd { (size(uploads.sent_bytes)) } }
                     div { dt { "Uploads to" } dd { (uploads.peers) } }
                     div { dt { "Upload limit" } dd { (self.node.max_upload().map_or("none".into(), rate)) } }
-                    div { dt { "Files" } dd { (self.shelf.len()) } }
+                    div { dt { "Files" } dd { (self.shared_files.len()) } }
                     div { dt { "Up for" } dd { (span(now.saturating_duration_since(self.started))) } }
                 }
                 (plot::figure(&sent, "Bytes of files sent per second", Scale::Bytes))

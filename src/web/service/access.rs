@@ -71,13 +71,13 @@ impl AccessControl {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub(crate) fn admit(&self, request: &Request, visitor: ConnAddrs, now: Instant) -> Result<(), Refusal> {
-        if !self.is_ours(request, visitor.local.ip()) {
+    pub(crate) fn admit(&self, request: &Request, addrs: ConnAddrs, now: Instant) -> Result<(), Refusal> {
+        if !self.is_ours(request, addrs.local.ip()) {
             return Err(Refusal::Host);
         }
         let tells_nothing = matches!(request.path.as_str(), "/healthz" | "/readyz");
         if !tells_nothing {
-            self.check_token(request, visitor.peer.ip(), now)?;
+            self.check_token(request, addrs.peer.ip(), now)?;
         }
         if request.method.changes() { self.check_change(request) } else { check_question(request) }
     }
@@ -215,14 +215,14 @@ mod tests {
         decoder.next().expect("a request").expect("complete").clone()
     }
 
-    fn visitor(peer: &str) -> ConnAddrs {
+    fn addrs(peer: &str) -> ConnAddrs {
         let local = "192.0.2.1:80".parse().expect("an address");
         ConnAddrs { peer: SocketAddr::new(peer.parse().expect("an address"), 1), local }
     }
 
     #[test]
     fn only_our_own_names_and_addresses_are_answered() {
-        let gate = AccessControl::new(None, &["Files.Example".to_owned()]);
+        let access = AccessControl::new(None, &["Files.Example".to_owned()]);
         for (host, admitted) in [
             ("localhost:8025", true),
             ("LocalHost", true),
@@ -236,9 +236,9 @@ mod tests {
             ("localhost.evil.example", false),
             ("0.0.0.0", false),
         ] {
-            let admit = gate.admit(
+            let admit = access.admit(
                 &request("GET /", &format!("Host: {host}"), ""),
-                visitor("192.0.2.7"),
+                addrs("192.0.2.7"),
                 clock::now(),
             );
             assert_eq!(admit, if admitted { Ok(()) } else { Err(Refusal::Host) }, "{host}");
@@ -247,10 +247,10 @@ mod tests {
 
     #[test]
     fn a_token_is_asked_for_everywhere_but_where_nothing_is_told() {
-        let gate = AccessControl::new(Some("correct horse battery"), &[]);
+        let access = AccessControl::new(Some("correct horse battery"), &[]);
         let admit = |line: &str, headers: &str| {
             let headers = format!("Host: localhost\r\n{headers}X: y");
-            gate.admit(&request(line, &headers, ""), visitor("192.0.2.7"), clock::now())
+            access.admit(&request(line, &headers, ""), addrs("192.0.2.7"), clock::now())
         };
         for (headers, admitted) in [
             ("", false),
@@ -277,10 +277,10 @@ mod tests {
 
     #[test]
     fn who_sends_wrong_tokens_waits_and_nobody_else_does() {
-        let gate = AccessControl::new(Some("correct horse battery"), &[]);
+        let access = AccessControl::new(Some("correct horse battery"), &[]);
         let ask = |token: &str, peer: &str, now: Instant| {
             let headers = format!("Host: localhost\r\nAuthorization: Bearer {token}");
-            gate.admit(&request("GET /", &headers, ""), visitor(peer), now)
+            access.admit(&request("GET /", &headers, ""), addrs(peer), now)
         };
         let start = clock::now();
         for number in 0..10_000 {
@@ -302,13 +302,13 @@ mod tests {
             let peer = IpAddr::from((0x0a00_0000 + number).to_be_bytes()).to_string();
             assert_eq!(ask("wrong", &peer, start), Err(Refusal::Token));
         }
-        assert!(gate.failures.lock().clear_at.len() <= limits::HTTP_ADDRESSES_MAX);
+        assert!(access.failures.lock().clear_at.len() <= limits::HTTP_ADDRESSES_MAX);
     }
 
     #[test]
     fn changes_are_asked_for_by_programs_and_by_our_own_pages() {
-        let gate = AccessControl::new(None, &[]);
-        let form = format!("name=a&form={}", gate.form_token());
+        let access = AccessControl::new(None, &[]);
+        let form = format!("name=a&form={}", access.form_token());
         let json = "Content-Type: application/json; charset=utf-8\r\n";
         let urlencoded = "Content-Type: application/x-www-form-urlencoded\r\n";
         for (headers, body, expected) in [
@@ -332,7 +332,7 @@ mod tests {
             for line in ["POST /x", "PUT /x", "DELETE /x"] {
                 let request = request(line, &format!("Host: localhost:80\r\n{headers}X: y"), body);
                 assert_eq!(
-                    gate.admit(&request, visitor("127.0.0.1"), clock::now()),
+                    access.admit(&request, addrs("127.0.0.1"), clock::now()),
                     expected,
                     "{headers} {body}"
                 );
@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn pages_of_others_lead_here_and_ask_nothing() {
-        let gate = AccessControl::new(None, &[]);
+        let access = AccessControl::new(None, &[]);
         for (site, mode, expected) in [
             ("same-origin", "cors", Ok(())),
             ("same-site", "cors", Ok(())),
@@ -353,7 +353,7 @@ mod tests {
         ] {
             let headers = format!("Host: localhost\r\nSec-Fetch-Site: {site}\r\nSec-Fetch-Mode: {mode}");
             for line in ["GET /?q=a", "HEAD /"] {
-                let admit = gate.admit(&request(line, &headers, ""), visitor("127.0.0.1"), clock::now());
+                let admit = access.admit(&request(line, &headers, ""), addrs("127.0.0.1"), clock::now());
                 assert_eq!(admit, expected, "{line}: {headers}");
             }
         }

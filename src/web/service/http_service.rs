@@ -26,12 +26,12 @@ const PART_BYTES: u64 = 4 << 20;
 /// short.
 const LAST_PART_BYTES: u64 = 256 << 10;
 
-type Hands = crate::net::ConnActions<Session, RequestDecoder>;
+type WebActions = crate::net::ConnActions<Session, RequestDecoder>;
 
 /// What a program shows: its pages and its interface.
 pub(crate) trait Site: Send + Sync + 'static {
     /// Never waits; what has to is handed back as [`Reply::Later`]. A file is asked for on a front for files.
-    fn answer(&self, request: &Request, visitor: ConnAddrs, gate: &AccessControl) -> Reply;
+    fn answer(&self, request: &Request, addrs: ConnAddrs, access: &AccessControl) -> Reply;
 
     /// Whether the answer is a file.
     fn is_file(&self, request: &Request) -> bool;
@@ -58,7 +58,7 @@ pub(crate) enum Event {
 
 /// What a connection is busy with.
 pub(crate) struct Session {
-    visitor: ConnAddrs,
+    addrs: ConnAddrs,
     /// Requests so far.
     requests: u32,
     /// How the held request is to be answered.
@@ -88,7 +88,7 @@ enum Busy {
 
 pub(crate) struct HttpService<S> {
     pub(crate) site: Arc<S>,
-    pub(crate) gate: Arc<AccessControl>,
+    pub(crate) access: Arc<AccessControl>,
     pub(crate) workers: Pool,
     /// Makes changes, which wait behind no question.
     pub(crate) changer: Pool,
@@ -102,7 +102,13 @@ pub(crate) struct HttpService<S> {
 }
 
 impl<S: Site> HttpService<S> {
-    fn reply(&mut self, id: ConnId, session: &mut Session, reply: Reply, actions: &mut Hands) -> NextRead {
+    fn reply(
+        &mut self,
+        id: ConnId,
+        session: &mut Session,
+        reply: Reply,
+        actions: &mut WebActions,
+    ) -> NextRead {
         match reply {
             Reply::Now(answer) => send(id, session.manner, &answer, actions),
             Reply::Later(job) => {
@@ -154,7 +160,7 @@ impl<S: Site> HttpService<S> {
         id: ConnId,
         session: &mut Session,
         after_event: Option<u64>,
-        actions: &mut Hands,
+        actions: &mut WebActions,
     ) -> NextRead {
         if session.manner.is_head {
             actions.send(id, stream_head().write(session.manner, Framing::Stream, now()));
@@ -176,7 +182,13 @@ impl<S: Site> HttpService<S> {
         NextRead::Hold
     }
 
-    fn move_to_file_front(&mut self, id: ConnId, session: &Session, request: &Request, actions: &mut Hands) {
+    fn move_to_file_front(
+        &mut self,
+        id: ConnId,
+        session: &Session,
+        request: &Request,
+        actions: &mut WebActions,
+    ) {
         let front = self.file_fronts[self.next_file_front].clone();
         self.next_file_front = (self.next_file_front + 1) % self.file_fronts.len();
         let session = Session { busy: Busy::Not, requests: session.requests - 1, ..*session };
@@ -194,7 +206,7 @@ impl<S: Site> Service for HttpService<S> {
     type Decoder = RequestDecoder;
 
     fn accepted(&mut self, peer: SocketAddr, local: SocketAddr) -> Session {
-        Session { visitor: ConnAddrs { peer, local }, requests: 0, manner: Manner::LAST, busy: Busy::Not }
+        Session { addrs: ConnAddrs { peer, local }, requests: 0, manner: Manner::LAST, busy: Busy::Not }
     }
 
     fn message(
@@ -202,19 +214,19 @@ impl<S: Site> Service for HttpService<S> {
         id: ConnId,
         session: &mut Session,
         request: &Request,
-        actions: &mut Hands,
+        actions: &mut WebActions,
     ) -> NextRead {
         session.requests += 1;
         session.manner = request.manner;
         session.manner.keep_alive &= session.requests < limits::HTTP_REQUESTS_MAX;
-        if let Err(refusal) = self.gate.admit(request, session.visitor, clock::now()) {
+        if let Err(refusal) = self.access.admit(request, session.addrs, clock::now()) {
             return send(id, session.manner, &Problem::from(refusal).json(), actions);
         }
         if !self.file_fronts.is_empty() && self.site.is_file(request) {
             self.move_to_file_front(id, session, request, actions);
             return NextRead::Next;
         }
-        let reply = self.site.answer(request, session.visitor, &self.gate);
+        let reply = self.site.answer(request, session.addrs, &self.access);
         self.reply(id, session, reply, actions)
     }
 
@@ -222,7 +234,7 @@ impl<S: Site> Service for HttpService<S> {
         Some(Problem::from(error).json().write(Manner::LAST))
     }
 
-    fn event(&mut self, event: Event, actions: &mut Hands) {
+    fn event(&mut self, event: Event, actions: &mut WebActions) {
         match event {
             Event::Moved { parts, session, request } => actions.adopt(*parts, *session, *request),
             Event::Done { conn, manner, answer } => {
@@ -247,7 +259,7 @@ impl<S: Site> Service for HttpService<S> {
         }
     }
 
-    fn sent(&mut self, id: ConnId, session: &mut Session, _tag: u64, actions: &mut Hands) {
+    fn sent(&mut self, id: ConnId, session: &mut Session, _tag: u64, actions: &mut WebActions) {
         let mut is_whole = true;
         if let Busy::File { transfer, file, left } = std::mem::replace(&mut session.busy, Busy::Not) {
             is_whole = transfer.is_good();
@@ -262,7 +274,7 @@ impl<S: Site> Service for HttpService<S> {
         actions.release(id);
     }
 
-    fn closed(&mut self, id: ConnId, session: Session, _why: &Closed, _hands: &mut Hands) {
+    fn closed(&mut self, id: ConnId, session: Session, _why: &Closed, _actions: &mut WebActions) {
         if matches!(session.busy, Busy::Stream) {
             self.streams.remove(&id);
         }
@@ -275,7 +287,7 @@ fn send_part(
     transfer: Box<dyn ResponseBody>,
     file: Arc<File>,
     range: Range<u64>,
-    actions: &mut Hands,
+    actions: &mut WebActions,
 ) -> Busy {
     let left = range.start + part_of(range.end - range.start)..range.end;
     actions.send_file(id, Arc::clone(&file), range.start..left.start, 0);
@@ -293,7 +305,7 @@ fn have_done(
     id: ConnId,
     manner: Manner,
     work: impl FnOnce() + Send + 'static,
-    actions: &mut Hands,
+    actions: &mut WebActions,
 ) -> NextRead {
     if pool.try_run(work).is_err() {
         return send(id, manner, &Problem::busy().json(), actions);
@@ -301,7 +313,7 @@ fn have_done(
     NextRead::Hold
 }
 
-fn send(id: ConnId, manner: Manner, answer: &Answer, actions: &mut Hands) -> NextRead {
+fn send(id: ConnId, manner: Manner, answer: &Answer, actions: &mut WebActions) -> NextRead {
     actions.send(id, answer.write(manner));
     after(manner)
 }

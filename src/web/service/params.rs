@@ -61,7 +61,7 @@ fn rows(request: &Request) -> Result<usize, Problem> {
 
 /// Which names of a list are asked for.
 #[derive(Debug)]
-pub(crate) struct NamesAsked<'a> {
+pub(crate) struct NamePageRequest<'a> {
     pub(crate) prefix: &'a str,
     /// The last name of the page before.
     pub(crate) after: Option<FileName>,
@@ -69,12 +69,12 @@ pub(crate) struct NamesAsked<'a> {
 }
 
 /// What `prefix`, `cursor` and `limit` ask for.
-pub(crate) fn names(request: &Request) -> Result<NamesAsked<'_>, Problem> {
+pub(crate) fn names(request: &Request) -> Result<NamePageRequest<'_>, Problem> {
     let prefix = request.parameter("prefix").unwrap_or_default();
     let cursor = request.parameter("cursor").filter(|text| !text.is_empty()).map(FileName::new).transpose();
     let after =
         cursor.map_err(|error| Problem::bad(error.to_string(), "give what the page before told as next"))?;
-    Ok(NamesAsked { prefix, after, max: rows(request)? })
+    Ok(NamePageRequest { prefix, after, max: rows(request)? })
 }
 
 /// A stream of events: after the one that a browser or `after` names, else from now on.

@@ -115,7 +115,7 @@ impl Problem {
 
     pub(crate) fn json(&self) -> Answer {
         let Problem { status, code, message, hint, allow, retry_s } = self;
-        let body = told(&Event::error(message.as_str(), *code), json!({ "hint": hint }));
+        let body = event_json(&Event::error(message.as_str(), *code), json!({ "hint": hint }));
         let mut answer = Answer::json(*status, &body);
         match status {
             401 => {
@@ -180,7 +180,7 @@ impl From<Refusal> for Problem {
 ///
 /// # Panics
 /// If `more` is no object.
-pub(crate) fn told(event: &Event, more: Value) -> Value {
+pub(crate) fn event_json(event: &Event, more: Value) -> Value {
     let mut value = serde_json::to_value(event).expect("keys are strings and numbers finite");
     let (Value::Object(fields), Value::Object(more)) = (&mut value, more) else {
         panic!("an event is an object, and so is what comes with it");

@@ -84,7 +84,7 @@ impl WebServer {
     /// [`WebError`]; nothing is left running then.
     pub(crate) fn start<S: Site>(site: S, config: &WebConfig, extras: Extras) -> Result<WebServer, WebError> {
         let listener = Arc::new(open(config)?);
-        let (site, gate) =
+        let (site, access) =
             (Arc::new(site), Arc::new(AccessControl::new(config.token.as_deref(), &config.hosts)));
         let server = WebServer { addr: listener.local_addr()?, threads: Threads::new(), stop: extras.stop };
         let (threads, stop) = (&server.threads, &server.stop);
@@ -94,7 +94,7 @@ impl WebServer {
             let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
             let reception = HttpService {
                 site: Arc::clone(&site),
-                gate: Arc::clone(&gate),
+                access: Arc::clone(&access),
                 workers: workers.clone(),
                 changer: changer.clone(),
                 post: post.clone(),
@@ -175,16 +175,16 @@ fn is_loopback(ip: IpAddr) -> bool {
 /// told as an event.
 fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], stop: &Stop) {
     let follower = site.feed().subscribe();
-    let mut told = follower.woken().clone();
+    let mut events = follower.woken().clone();
     loop {
         let rest = crossbeam_channel::after(limits::ms(limits::HTTP_STREAM_REST_MS));
         select! {
             recv(stop.receiver()) -> _ => return,
             recv(changes) -> _ => {}
-            recv(told) -> event => {
+            recv(events) -> event => {
                 if event.is_err() {
                     // Nothing more is told.
-                    told = never();
+                    events = never();
                 }
             }
             recv(rest) -> _ => {}

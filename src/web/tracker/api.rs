@@ -11,8 +11,8 @@ use crate::proto::http::Request;
 use crate::rt::clock;
 use crate::tracker::{RecentFind, Via};
 use crate::types::{FileName, limits};
-use crate::web::service::params::{self, NamesAsked, wanted};
-use crate::web::service::response::{Answer, Problem, told};
+use crate::web::service::params::{self, NamePageRequest, wanted};
+use crate::web::service::response::{Answer, Problem, event_json};
 use crate::web::view::peers;
 use crate::web::view::sources::items;
 
@@ -58,14 +58,14 @@ impl TrackerSite {
     }
 
     pub(super) fn files(&self, request: &Request) -> Answer {
-        let NamesAsked { prefix, after, max } = match params::names(request) {
-            Ok(asked) => asked,
+        let NamePageRequest { prefix, after, max } = match params::names(request) {
+            Ok(page) => page,
             Err(problem) => return problem.json(),
         };
         let (names, more) = self.view.names(prefix, after.as_ref(), max);
         let next = names.last().filter(|_| more).map(FileName::as_str);
         let items: Vec<Value> =
-            names.iter().map(|name| told(&Event::Name { name: name.clone() }, json!({}))).collect();
+            names.iter().map(|name| event_json(&Event::Name { name: name.clone() }, json!({}))).collect();
         Answer::json(200, &json!({ "items": items, "next": next }))
     }
 
@@ -124,5 +124,5 @@ fn recent(find: &RecentFind) -> Value {
         "more": find.more,
         "sources": find.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
-    told(&searched, more)
+    event_json(&searched, more)
 }

@@ -19,7 +19,7 @@ pub(super) fn known(node: &KnownNode) -> Known<'_> {
 }
 
 /// The content that a download would take if all of `holders` answered.
-fn meant(holders: &[HolderRow]) -> Option<ContentKey> {
+fn resolved(holders: &[HolderRow]) -> Option<ContentKey> {
     let votes = votes(holders.iter().map(|holder| &holder.provider));
     match choose_content(&votes.into_iter().collect::<Vec<_>>()) {
         Choice::One(key) | Choice::Majority { key, .. } => Some(key),
@@ -52,17 +52,17 @@ impl TrackerSite {
         let found = self.view.find(query, rows_max, asker);
         let (holders, more) = found.map_err(|error| error.to_string())?;
         let mut contents: Vec<FoundContent> = Vec::new();
-        let meant = meant(&holders);
+        let resolved = resolved(&holders);
         for HolderRow { provider, node } in holders {
             let key: ContentKey = provider.entry.key();
             let link = node.as_ref().and_then(http_of).map(|http| file_link(http, &provider.entry.name));
             let entry = provider.entry;
-            let told = EventHolder::of(&entry, provider.endpoint);
-            let holder = EventHolder { load: node.and_then(|node| node.load), ..told };
+            let holder_event = EventHolder::of(&entry, provider.endpoint);
+            let holder = EventHolder { load: node.and_then(|node| node.load), ..holder_event };
             let row = SourceRow { holder, md5_origin: entry.md5_origin, link };
             match contents.iter_mut().find(|content| content.key == key) {
                 Some(content) => content.rows.push(row),
-                None => contents.push(FoundContent { key, meant: meant == Some(key), rows: vec![row] }),
+                None => contents.push(FoundContent { key, resolved: resolved == Some(key), rows: vec![row] }),
             }
         }
         for content in &mut contents {

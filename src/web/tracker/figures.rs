@@ -14,8 +14,8 @@ impl TrackerSite {
         let peers = states.map(|(state, peers)| (vec![("state", state.to_owned())], peers as f64));
         families.gauges("nearpeer_peers", "Registered nodes", peers.into());
         families.gauge("nearpeer_files", "Entries in all catalogs", counts.files as f64);
-        let wishes = counts.replica_wishes as f64;
-        families.gauge("nearpeer_replica_wishes", "Contents of which copies are wished for", wishes);
+        let requests = counts.replica_wishes as f64;
+        families.gauge("nearpeer_replica_wishes", "Contents of which copies are wished for", requests);
         families.gauge("nearpeer_replica_tasks", "Copies that nodes are making", counts.replica_tasks as f64);
         families.counter("nearpeer_announces", "Registrations and updates in effect", tally.announces);
         let mut finds = Vec::new();

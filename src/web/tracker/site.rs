@@ -28,8 +28,8 @@ pub fn serve_tracker(view: View, config: &WebConfig) -> Result<WebServer, WebErr
 }
 
 impl Site for TrackerSite {
-    fn answer(&self, request: &Request, visitor: ConnAddrs, _gate: &AccessControl) -> Reply {
-        let asker = visitor.peer.ip();
+    fn answer(&self, request: &Request, addrs: ConnAddrs, _gate: &AccessControl) -> Reply {
+        let asker = addrs.peer.ip();
         if request.method.changes() {
             return Reply::Now(Problem::method("GET, HEAD").json());
         }

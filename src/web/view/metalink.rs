@@ -74,7 +74,7 @@ pub(crate) fn answer(
             return Err(Problem::new(404, ErrorCode::NotFound, "no live node has it", hint));
         }
         [only] => only,
-        _ => fitting.into_iter().find(|content| content.meant).ok_or_else(|| {
+        _ => fitting.into_iter().find(|content| content.resolved).ok_or_else(|| {
             let hint = "choose one with ?hash=b3=HEX";
             Problem::new(409, ErrorCode::Ambiguous, "the name means several contents", hint)
         })?,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn content(id: u8, rows: Vec<SourceRow>) -> FoundContent {
-        FoundContent { key: ContentKey { size_bytes: 7, id: ContentId([id; 32]) }, meant: false, rows }
+        FoundContent { key: ContentKey { size_bytes: 7, id: ContentId([id; 32]) }, resolved: false, rows }
     }
 
     #[test]
@@ -173,9 +173,9 @@ mod tests {
         assert_eq!(text(&[]), Err(404));
         assert_eq!(text(&[content(1, vec![row(1, false, Full, Computed)])]), Err(404));
         assert_eq!(text(&[computed.clone(), content(2, vec![row(4, true, Full, Computed)])]), Err(409));
-        let mut meant = content(2, vec![row(4, true, Full, Computed)]);
-        meant.meant = true;
-        assert!(text(&[computed.clone(), meant]).expect("served").contains(":4/"));
+        let mut resolved = content(2, vec![row(4, true, Full, Computed)]);
+        resolved.resolved = true;
+        assert!(text(&[computed.clone(), resolved]).expect("served").contains(":4/"));
         let one = Wanted { checksum: Some(Checksum::Content(ContentId([2; 32]).into())), ..wanted.clone() };
         assert!(answer(&one, &[computed, content(2, vec![row(4, true, Full, Computed)])], |_| None).is_ok());
     }

@@ -9,7 +9,7 @@ use super::page::{NONE, span};
 use super::sources::http_of;
 use crate::proto::event::Event;
 use crate::types::{Liveness, NodeSummary};
-use crate::web::service::response::told;
+use crate::web::service::response::event_json;
 
 /// A node, and on the tracker itself how long it has been silent.
 pub(crate) type Known<'a> = (&'a NodeSummary, Option<Duration>);
@@ -68,7 +68,7 @@ pub(crate) fn json((summary, silent_for): Known<'_>) -> Value {
         "http": http_of(summary).map(|http| format!("http://{http}/")),
         "silent_ms": silent_for.map(|silent| silent.as_millis() as u64),
     });
-    told(&Event::node(summary), more)
+    event_json(&Event::node(summary), more)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::page::{NONE, size};
 use crate::proto::event::{Event, EventHolder, HolderState};
 use crate::proto::http::{escape_path, escape_value};
 use crate::types::{Checksum, ContentKey, FileName, LatencyOrigin, Md5Origin, NodeSummary, Query, limits};
-use crate::web::service::response::told;
+use crate::web::service::response::event_json;
 
 /// One source of one file.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub(crate) struct SourceRow {
 pub(crate) struct FoundContent {
     pub(crate) key: ContentKey,
     /// A download of the name would take it.
-    pub(crate) meant: bool,
+    pub(crate) resolved: bool,
     /// Not empty.
     pub(crate) rows: Vec<SourceRow>,
 }
@@ -71,7 +71,7 @@ impl SourceRow {
     }
 
     fn json(&self) -> Value {
-        told(&Event::Found(self.holder.clone()), json!({ "http": self.link }))
+        event_json(&Event::Found(self.holder.clone()), json!({ "http": self.link }))
     }
 
     fn row(&self) -> Markup {
@@ -173,9 +173,9 @@ impl FoundContent {
             b3: self.key.id,
             full_holders: counted(self.full_holders()),
             rows: counted(self.rows.len()),
-            resolved: self.meant,
+            resolved: self.resolved,
         };
-        told(&content, more)
+        event_json(&content, more)
     }
 }
 
