@@ -10,6 +10,7 @@ use crate::types::{ContentId, ContentKey, FileName, Md5Digest, Ranked};
 /// What happens in a download of the file `name`. `b3` is the BLAKE3 of the content, `size_bytes` its size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "variants describe their fields; units are in the names")]
 pub enum DownloadEvent {
     /// The sources are ranked, best first, before the first byte is fetched.
     Ranked { name: FileName, b3: ContentId, ranking: Vec<Ranked>, size_bytes: u64 },

@@ -15,6 +15,7 @@ use crate::types::{ContentId, FileName, FileOrigin, Md5Digest, Millis, NodeSumma
 /// [`Record`](super::Record) escapes them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "variants describe their fields; units are in the names")]
 pub enum Event {
     /// A program listens on `addr`.
     Listening {
