@@ -7,42 +7,52 @@ use std::time::Duration;
 use crate::rt::EventBroadcast;
 use crate::types::{FileName, Layout, Millis, NodeTraits};
 
-/// How a node runs. Every field has a flag of the same name.
+/// How a node runs. Every field but `membership` and `events` has a flag of the program `node`.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
+    /// Address of the listener and of outgoing connections; unspecified for any.
     pub ip: IpAddr,
-    /// 0: any.
+    /// Port of the listener; 0 for any free port.
     pub port: u16,
+    /// The shared directory.
     pub share: PathBuf,
-    /// Where the files of each kind stand in it.
+    /// Where files of each kind are in the shared directory.
     pub layout: Layout,
-    /// Where downloads are placed instead. They are shared only if that lies within the share, under the name
-    /// that they have there.
+    /// Directory for downloads instead of the shared one. They are shared only if it lies within the shared
+    /// directory, under their names there.
     pub save_dir: Option<PathBuf>,
+    /// Address of the tracker.
     pub tracker: SocketAddr,
+    /// Address that other nodes connect to, where it differs from the listener's.
     pub advertise: Option<SocketAddr>,
+    /// Where latencies come from.
     pub latency: LatencySource,
-    /// For a pair that the latency file does not have.
+    /// Latency of a pair of nodes that is not in the latency file.
     pub default_latency: Millis,
-    /// What one unit of load weighs, in milliseconds.
+    /// What one unit of load weighs against latency.
     pub load_weight: Millis,
+    /// Delay replies of peers as the latency file says.
     pub emulate_latency: bool,
+    /// Rounds in which all sources are asked again after each has failed.
     pub retries: u32,
-    /// `None`: no heartbeats, and reconnecting only at a command.
+    /// Interval of heartbeats. `None`: the node sends none, and reconnects only for a command.
     pub heartbeat: Option<Duration>,
-    /// Bytes per second of all uploads together; `None`: no limit.
+    /// Limit of all uploads together, in bytes per second; `None` for no limit.
     pub max_upload: Option<u64>,
-    /// True: a tracker that is not there is waited for. False: it is an error of whoever asks.
+    /// [`wait_ready`](crate::node::Node::wait_ready) waits for a tracker that is not there. Otherwise it
+    /// fails.
     pub wait_for_tracker: bool,
+    /// Whether the node registers with the tracker.
     pub membership: Membership,
-    /// Go on by itself with downloads that a former run of the node left unfinished.
+    /// Resume downloads that a former run of the node left unfinished.
     pub resume: bool,
-    /// Keep copies of others' files when the tracker asks for it. Nothing is asked of a node without
+    /// Keep replicas of other nodes' files when the tracker assigns them. It assigns none to a node without
     /// heartbeats.
     pub accept_replicas: bool,
-    /// Most bytes of such copies, those under way included; `None`: as many as the disk has room for.
+    /// Limit of the size of all replicas in bytes, those under way included; `None`: the free space of the
+    /// disk.
     pub replica_quota: Option<u64>,
-    /// Where the node tells what happens.
+    /// Where events of the node are published.
     pub events: EventBroadcast,
 }
 
@@ -73,34 +83,35 @@ impl NodeConfig {
         }
     }
 
-    /// What the tracker is told about the node when it starts.
+    /// What the tracker learns about the node at its start.
     pub(super) fn traits(&self) -> NodeTraits {
-        // A node that says nothing unasked would never ask for anything to keep.
         let is_member = self.membership == Membership::Member;
-        let is_willing = self.accept_replicas && self.heartbeat.is_some() && is_member;
+        // The tracker assigns replicas in its replies to heartbeats.
+        let keeps_replicas = self.accept_replicas && self.heartbeat.is_some() && is_member;
         let quota = self.replica_quota.unwrap_or(u64::MAX);
-        NodeTraits { http_port: None, replica_quota_bytes: is_willing.then_some(quota) }
+        NodeTraits { http_port: None, replica_quota_bytes: keeps_replicas.then_some(quota) }
     }
 }
 
-/// Whether others know of a node.
+/// Whether a node registers with the tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Membership {
-    /// It listens, registers, locks its share and offers what is in it.
+    /// The node listens, registers, locks its directory and shares the files in it.
     Member,
-    /// It asks and downloads: no listener, no registration, no lock on the directory, and nothing of it is
-    /// read but where a download is to go. Its port only says which row of the latency file is its own.
+    /// The node only finds and downloads: it has no listener, no registration and no lock on the directory,
+    /// and reads nothing of it but the place of a download. Its port only selects its row of the latency
+    /// file.
     Guest(GuestFolder),
 }
 
-/// Where the downloads of a guest go.
+/// Where the downloads of a guest are placed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GuestFolder {
-    /// Nowhere: it only asks, and its share is not looked at.
+    /// The guest downloads nothing, and has no directory.
     Nowhere,
-    /// Into its share, under their names. A node that shares it keeps the guest out.
+    /// In the directory, under their names. While a node shares the directory, the guest cannot start.
     Share,
-    /// Into its share, under this name, whoever shares it.
+    /// In the directory, under this name, even while a node shares the directory.
     File(FileName),
 }
 
@@ -109,6 +120,6 @@ pub enum GuestFolder {
 pub enum LatencySource {
     /// A latency file, read again when it has changed.
     File(PathBuf),
-    /// Measured.
+    /// The round trips of the node's own requests.
     Measured,
 }

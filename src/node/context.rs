@@ -9,6 +9,7 @@ use super::state::NodeState;
 use crate::discovery::{Directory, Publisher, TrackerSession};
 use crate::store::ShareFolders;
 
+/// Parts that the commands of a node share. Each room of the node uses only some of them.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) state: Arc<NodeState>,

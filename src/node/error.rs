@@ -1,4 +1,7 @@
 //! Why a node cannot start, and why commands and downloads fail.
+//!
+//! The variants tell whose fault an error is: `System` that of the operating system, `Bug` that of this
+//! program; those with an endpoint or a tracker that of another program or of the network.
 
 use std::net::SocketAddr;
 
@@ -11,6 +14,7 @@ use crate::types::{FileName, Printable};
 
 /// Why a node cannot start.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant has its text")]
 pub enum StartError {
     #[error("cannot listen on {addr}: {why}")]
     AddressInUse { addr: SocketAddr, why: String },
@@ -40,6 +44,7 @@ impl From<ShareError> for StartError {
 
 /// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each variant has its text")]
 pub enum CommandError {
     #[error("no tracker at {tracker}: {why}")]
     NoTracker { tracker: SocketAddr, why: String },
@@ -50,31 +55,47 @@ pub enum CommandError {
     NoAnswer { finder: String, why: String },
     #[error("{endpoint} cannot be reached: {why}")]
     Unreachable { endpoint: SocketAddr, why: String },
-    /// Holders are known, but none answered.
+    /// The tracker knows holders, but none of them answered. Each with the reason.
     #[error("none of {} holders answered", .0.len())]
     NoneAnswered(Vec<(SocketAddr, String)>),
     #[error("latency file {path}: {why}")]
     Latency { path: String, why: String },
     #[error("cannot read the share: {0}")]
     Share(String),
-    /// The system refuses a thread, a descriptor or the like.
+    /// The operating system refuses a thread, a descriptor or memory.
     #[error("the system gives no more threads or descriptors: {0}")]
     System(String),
-    /// An error in this program.
+    /// An invariant of this program is broken.
     #[error("an error in this program: {0}")]
     Bug(&'static str),
     #[error("cancelled")]
     Cancelled,
 }
 
-/// Why a download failed. Nothing of the user's was changed.
+impl From<DiscoveryError> for CommandError {
+    fn from(error: DiscoveryError) -> CommandError {
+        match error {
+            DiscoveryError::NoTracker { tracker, why } => CommandError::NoTracker { tracker, why },
+            DiscoveryError::Refused { tracker, why } => CommandError::TrackerRefused { tracker, why },
+            DiscoveryError::NoAnswer { finder, why } => CommandError::NoAnswer { finder, why },
+            DiscoveryError::Cancelled => CommandError::Cancelled,
+        }
+    }
+}
+
+/// Why a download failed. No file of the user has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each variant has its text")]
 pub enum DownloadError {
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error("no node has `{}`", Printable(.0))]
     NotFound(String),
-    #[error("`{name}` means {} different contents with equally many live full holders: choose one with --checksum", .variants.len())]
+    #[error(
+        "`{name}` means {} different contents with equally many live full holders: \
+         choose one with --checksum",
+        .variants.len()
+    )]
     Ambiguous { name: FileName, variants: Vec<Variant> },
     #[error("`{name}` exists with other content: use --force to replace it")]
     Exists { name: FileName },
@@ -82,7 +103,7 @@ pub enum DownloadError {
     AllFailed {
         name: FileName,
         attempts: Vec<Attempt>,
-        /// True if every failure was a digest that did not match.
+        /// Every failure was a digest that did not match.
         all_by_digest: bool,
     },
     #[error("`{name}`: no content has {checksum}: nothing was put in place")]
@@ -95,20 +116,9 @@ pub enum DownloadError {
 
 fn attempts_text(attempts: &[Attempt]) -> String {
     if attempts.is_empty() {
-        return "nobody who answers has a piece that is missing here".into();
+        return "no node that answers has a piece that is missing here".into();
     }
     let texts: Vec<_> =
         attempts.iter().map(|attempt| format!("{}: {}", attempt.endpoint, attempt.why)).collect();
     texts.join("; ")
-}
-
-impl From<DiscoveryError> for CommandError {
-    fn from(error: DiscoveryError) -> CommandError {
-        match error {
-            DiscoveryError::NoTracker { tracker, why } => CommandError::NoTracker { tracker, why },
-            DiscoveryError::Refused { tracker, why } => CommandError::TrackerRefused { tracker, why },
-            DiscoveryError::NoAnswer { finder, why } => CommandError::NoAnswer { finder, why },
-            DiscoveryError::Cancelled => CommandError::Cancelled,
-        }
-    }
 }

@@ -1,5 +1,6 @@
-//! The handle of a running node: starts its threads, runs people's commands on the caller's thread, stops
-//! everything in order.
+//! The handle of a running node, with one method for each command.
+//!
+//! A command runs on the thread of its caller, which `cancel` ends.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,53 +34,55 @@ use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Query, limits};
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
+    /// Where the listener is bound.
     pub(super) addr: SocketAddr,
     pub(super) started_at: Instant,
     pub(super) context: Arc<Context>,
     pub(super) events: EventBroadcast,
     pub(super) jobs: Jobs,
-    /// Publishes what becomes of the jobs.
+    /// Publishes the events of jobs.
     pub(super) _published: Watching,
     pub(super) stats: Arc<Mutex<NodeStats>>,
-    /// Every byte that is sent of a file is paid from it.
+    /// Limits the bytes of files that are sent per second.
     pub(super) upload_rate: Arc<TokenBucket>,
     pub(super) pool: Pool,
     pub(super) first_scan: Receiver<ScanSummary>,
     pub(super) known_names: KnownNames,
     pub(super) wait_for_tracker: bool,
-    /// The empty directory of its parts goes with it.
+    /// The empty directory of partial files is removed at the end.
     pub(super) leaves_no_trace: bool,
     pub(super) running: Running,
 }
 
 impl Node {
-    /// Where the listener is bound; a guest has none.
+    /// Address of the listener. A guest has no listener, and returns its configured address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Waits until the node is registered and its first scan published, or 2 s after start if the scan takes
-    /// longer. The end of the scan is told by a notice.
+    /// Waits until the node is registered and its first scan is published. It waits for the scan at most 2 s
+    /// from the start; a notice tells the end of a longer scan.
     ///
     /// # Errors
-    /// [`CommandError::NoTracker`] unless the node was to wait for it, [`CommandError::Cancelled`].
+    /// [`CommandError::NoTracker`], unless the node is configured to wait for the tracker;
+    /// [`CommandError::Cancelled`].
     pub fn wait_ready(&self, cancel: &Stop) -> Result<Ready, CommandError> {
-        let patience = at(self.started_at + limits::ms(limits::START_SCAN_WAIT_MS));
+        let timeout = at(self.started_at + limits::ms(limits::START_SCAN_WAIT_MS));
         let scanned = select! {
             recv(self.first_scan) -> scanned => scanned.ok(),
-            recv(patience) -> _ => None,
+            recv(timeout) -> _ => None,
             recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
         };
-        let mut told = None;
+        let mut last_error = None;
         loop {
             let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
             match self.context.tracker.publish_now(deadline, cancel) {
                 Ok(()) => break,
                 Err(error) if !self.wait_for_tracker => return Err(error.into()),
                 Err(error) => {
-                    if told.as_ref() != Some(&error) {
+                    if last_error.as_ref() != Some(&error) {
                         self.context.notices.warn(format!("{error}; it is tried again"));
-                        told = Some(error);
+                        last_error = Some(error);
                     }
                     if cancel.wait_until(clock::now() + limits::ms(limits::RECONNECT_JITTER_MS)) {
                         return Err(CommandError::Cancelled);
@@ -93,7 +96,7 @@ impl Node {
         })
     }
 
-    /// Rescans the share and publishes what has changed.
+    /// Scans the shared directory again and publishes the changes.
     ///
     /// # Errors
     /// [`CommandError::Share`], [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
@@ -101,32 +104,32 @@ impl Node {
         let summary = self.context.indexer.rescan(cancel)?;
         let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
         self.context.tracker.publish_now(deadline, cancel)?;
-        self.context.state.replicas.look_again();
+        self.context.state.replicas.measure_again();
         Ok(summary)
     }
 
-    /// Who has what `query` names, ranked. An empty report: nobody.
+    /// Finds the live holders of what `query` names, and ranks them. The report is empty if there are none.
     ///
     /// # Errors
-    /// [`CommandError`]; `NoneAnswered` if holders are known and not one answered.
+    /// [`CommandError`]; `NoneAnswered` if the tracker knows holders and none of them answered.
     pub fn find(&self, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
-        let began = clock::now();
+        let started_at = clock::now();
         let report = search::find(&self.context, query, cancel)?;
-        let took = clock::now().saturating_duration_since(began);
-        self.stats.lock().record_find(took);
-        self.events.publish_event(events::searched(query, &report, took));
+        let elapsed = clock::now().saturating_duration_since(started_at);
+        self.stats.lock().record_find(elapsed);
+        self.events.publish_event(events::searched(query, &report, elapsed));
         Ok(report)
     }
 
-    /// What happens at this node.
+    /// The events of this node.
     pub fn events(&self) -> &EventBroadcast {
         &self.events
     }
 
-    /// Downloads a file, on this thread, to where downloads are placed.
+    /// Downloads a file on this thread and places it in the directory of downloads.
     ///
     /// # Errors
-    /// [`DownloadError`]; nothing of the user's was changed then.
+    /// [`DownloadError`]; no file of the user has changed then.
     pub fn download(
         &self,
         request: &DownloadRequest,
@@ -136,7 +139,7 @@ impl Node {
         self.jobs.run(request, cancel, progress)
     }
 
-    /// Has a file downloaded into the share with nobody waiting; [`Node::watch`] tells of it.
+    /// Starts a background download, which watchers can follow.
     ///
     /// # Errors
     /// [`JobError::TooMany`].
@@ -144,13 +147,12 @@ impl Node {
         self.jobs.start_download(request)
     }
 
-    /// Every download of this node, the oldest first; of those that have ended the last
-    /// [`limits::JOBS_ENDED_MAX`].
+    /// All downloads of this node, oldest first; of the ended ones the last [`limits::JOBS_ENDED_MAX`].
     pub fn jobs(&self) -> Vec<Job> {
         self.jobs.all()
     }
 
-    /// Stops a download for now, whoever asked for it. What was fetched is kept.
+    /// Pauses a download of any source. What was fetched is kept.
     ///
     /// # Errors
     /// [`JobError`].
@@ -158,15 +160,15 @@ impl Node {
         self.jobs.pause(id)
     }
 
-    /// Has a paused download go on.
+    /// Resumes a paused download.
     ///
     /// # Errors
-    /// [`JobError`]; `Pausing` while it has not stopped yet.
+    /// [`JobError`]; `Pausing` while its run has not stopped yet.
     pub fn resume(&self, id: JobId) -> Result<(), JobError> {
         self.jobs.resume(id)
     }
 
-    /// Ends a download, whoever asked for it. What was fetched is kept for the next download of the content.
+    /// Cancels a download of any source. What was fetched is kept for the next download of the content.
     ///
     /// # Errors
     /// [`JobError`].
@@ -174,20 +176,20 @@ impl Node {
         self.jobs.cancel(id)
     }
 
-    /// Has `watcher` told of every download until what is returned is dropped. It is called on the download's
-    /// thread and must not wait.
+    /// Calls `watcher` for each event of each download until the result is dropped. `watcher` runs on the
+    /// thread of the download and must not wait.
     pub fn watch(&self, watcher: impl Fn(&JobEvent<'_>) + Send + Sync + 'static) -> Watching {
         self.jobs.watch(watcher)
     }
 
-    /// Has the tracker see to `copies` live copies of what `query` means, on nodes that keep replicas; 0
-    /// takes that back. The wish stays with the tracker; a restarted one is told it again while this node
-    /// runs. Does not wait for the copies.
+    /// Requests that the tracker ensures `copies` live copies of what `query` names, on nodes that keep
+    /// replicas; 0 ends the request. The tracker keeps the request, and a restarted tracker receives it again
+    /// while this node runs. Does not wait for the copies.
     ///
     /// # Errors
-    /// [`DownloadError::NotFound`] if no live node has all of it, [`DownloadError::Ambiguous`] if the query
-    /// means several contents alike; [`DownloadError::Command`] if the tracker could not be asked, or
-    /// refuses.
+    /// [`DownloadError::NotFound`] if no live node has all of the content, [`DownloadError::Ambiguous`] if
+    /// the query names several contents with equally many holders, [`DownloadError::Command`] if the tracker
+    /// does not answer or refuses.
     pub fn replicate(
         &self,
         query: &Query,
@@ -197,8 +199,8 @@ impl Node {
         request::replicate(&self.context, query, copies, cancel)
     }
 
-    /// A download of that name that was cancelled, or is being gone on with by itself, is not gone on with by
-    /// itself any more. What it has fetched stays for the next download of the same content.
+    /// Ends resumed downloads of `name` and marks unfinished ones, so that a restarted node does not resume
+    /// them. What was fetched is kept for the next download of the content.
     pub fn set_aside(&self, name: &FileName) {
         self.jobs.set_aside(name);
     }
@@ -211,7 +213,7 @@ impl Node {
         probe::load_of(&self.context.peers, endpoint, cancel)
     }
 
-    /// The own files that are published, by name.
+    /// The published files of this node, by name.
     pub fn files(&self) -> Vec<OwnFile> {
         let catalog = self.context.state.catalog.read();
         catalog
@@ -228,7 +230,7 @@ impl Node {
         Ok(self.context.tracker.nodes(cancel)?)
     }
 
-    /// A page of the names that the tracker has live holders of, in order, those after `after`.
+    /// A page of the names with live holders at the tracker, in order, beginning after `after`.
     ///
     /// # Errors
     /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
@@ -236,39 +238,39 @@ impl Node {
         Ok(self.context.tracker.names(after, cancel)?)
     }
 
-    /// Has the tracker tell others that this node has an HTTP server at this port of its address (0 or
-    /// `None`: that it has none), so that links can lead there. Does not wait; to be called as soon as the
-    /// server is bound, and again when it is gone.
+    /// Publishes that this node has an HTTP server at `port` of its address, so that others can link to it; 0
+    /// or `None`: that it has none. Does not wait. Call it when the server is bound, and again when it has
+    /// ended.
     pub fn announce_http(&self, port: Option<u16>) {
         self.context.state.traits.lock().http_port = port.filter(|port| *port != 0);
         self.context.publisher.publish();
     }
 
-    /// Names for completion, kept up to date by [`Node::refresh_names`].
+    /// Names for completion, brought up to date by [`Node::refresh_names`].
     pub fn known_names(&self) -> KnownNames {
         self.known_names.clone()
     }
 
-    /// Has the names seen at the tracker brought up to date, some time soon. Does not wait.
+    /// Has a worker read names from the tracker. Does not wait.
     pub fn refresh_names(&self) {
-        let Some(turn) = self.known_names.refreshing() else { return };
+        let Some(refreshing) = self.known_names.refreshing() else { return };
         let (context, stop) = (Arc::clone(&self.context), self.running.commands.clone());
         let _pool_is_busy = self.pool.try_run(move || {
             // One page is enough for completion.
             if let Ok((names, _)) = context.tracker.names(None, &stop) {
-                turn.saw(names);
+                refreshing.apply(names);
             }
         });
     }
 
-    /// The own files, for other protocols.
+    /// The shared files, for other protocols.
     pub fn shared_files(&self) -> SharedFiles {
         let Context { state, folders, indexer, tracker, .. } = &*self.context;
         let reader = ShareReader { folders: Arc::clone(folders), indexer: indexer.clone() };
         SharedFiles::new(Arc::clone(state), reader, Arc::clone(tracker), Arc::clone(&self.upload_rate))
     }
 
-    /// Bytes that downloads have fetched since the start, each as often as it was fetched.
+    /// Bytes that downloads have fetched since the start, repetitions included.
     pub fn fetched_bytes(&self) -> u64 {
         self.jobs.fetched_bytes()
     }
@@ -283,41 +285,41 @@ impl Node {
         self.jobs.downloader()
     }
 
-    /// What was found and downloaded since the start.
-    pub fn tally(&self) -> NodeStats {
+    /// Counters of finds and downloads since the start.
+    pub fn stats(&self) -> NodeStats {
         self.stats.lock().clone()
     }
 
-    /// What is uploaded, for whoever shows it.
+    /// A meter of the uploads.
     pub fn upload_meter(&self) -> UploadMeter {
         UploadMeter::new(Arc::clone(&self.context.state))
     }
 
-    /// The rate of all uploads together, in bytes per second; `None`: no limit.
+    /// Limit of all uploads together, in bytes per second; `None`: no limit.
     pub fn max_upload(&self) -> Option<u64> {
         self.upload_rate.rate_bytes_per_s()
     }
 
-    /// Changes that rate, for what is being sent too.
+    /// Changes that limit, for uploads under way too.
     pub fn set_max_upload(&self, rate_bytes_per_s: Option<u64>) {
         self.upload_rate.set_rate(rate_bytes_per_s);
     }
 
-    /// Delivers each thread that ends; one that ends before `stop` is a fault.
+    /// Delivers each thread that ends. A thread that ends before `stop` has failed.
     pub fn ended(&self) -> &Receiver<Ended> {
         self.running.threads.ended()
     }
 
-    /// Leaves the tracker, ends transfers, joins every thread; at most 5 s. Of no use afterwards, but that it
-    /// holds the share until it is dropped.
+    /// Leaves the tracker, ends transfers and joins all threads, in at most 5 s. Afterwards the node does
+    /// nothing, but holds the lock of the directory until it is dropped.
     pub fn stop(&self) -> StopReport {
         self.stop_by(clock::now() + limits::ms(limits::STOP_DEADLINE_MS))
     }
 
-    /// The same for who has other things to stop by then.
+    /// [`Node::stop`] with a deadline of the caller.
     pub fn stop_by(&self, deadline: Instant) -> StopReport {
-        let left = || self.context.tracker.wait_until_left(deadline);
-        let report = self.running.stop(deadline, left);
+        let wait_until_left = || self.context.tracker.wait_until_left(deadline);
+        let report = self.running.stop(deadline, wait_until_left);
         if self.leaves_no_trace {
             store::leave_no_trace(&self.context.folders.downloads());
         }
@@ -345,15 +347,15 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_downloads_and_nobody_hears_of_it() {
+    fn a_guest_downloads_and_leaves_no_trace() {
         let (from, to) =
             (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
         fs::write(from.path().join("a"), vec![7; (2 << 20) + 1]).expect("written");
-        fs::write(to.path().join("own"), "not offered").expect("written");
+        fs::write(to.path().join("own"), "not shared").expect("written");
         let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
         let member = started(from.path(), &tracker, Membership::Member).expect("it starts");
         let guests =
-            [(); 2].map(|()| started(to.path(), &tracker, guest()).expect("several may visit at once"));
+            [(); 2].map(|()| started(to.path(), &tracker, guest()).expect("several guests of one directory"));
         let stop = Stop::new().expect("a descriptor");
         for guest in &guests {
             let name = FileName::new("a").expect("a name");
@@ -367,9 +369,9 @@ mod tests {
         let known: Vec<_> =
             member.nodes(&stop).expect("listed").into_iter().map(|node| node.endpoint).collect();
         assert_eq!(known, [member.addr()]);
-        let in_use = started(from.path(), &tracker, guest()).map(drop).expect_err("it is shared");
+        let in_use = started(from.path(), &tracker, guest()).map(drop).expect_err("a node shares it");
         assert!(matches!(in_use, StartError::ShareInUse { .. }), "{in_use}");
-        let member_too = started(to.path(), &tracker, Membership::Member).expect("guests keep nobody out");
+        let member_too = started(to.path(), &tracker, Membership::Member).expect("guests do not lock");
         let reports = guests.into_iter().chain([member_too, member]).map(|node| node.stop());
         for report in reports.collect::<Vec<_>>().into_iter().chain([tracker.stop()]) {
             assert!(report.is_clean(), "{report:?}");

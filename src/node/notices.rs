@@ -12,11 +12,12 @@ impl Notices {
         Notices(events)
     }
 
-    /// Something is wrong, and the node runs on.
+    /// Tells the user about a fault that does not end the node.
     pub(crate) fn warn(&self, text: String) {
         self.0.publish_event(Event::warning(text));
     }
 
+    /// Tells the user about an event that needs no action.
     pub(crate) fn inform(&self, text: String) {
         self.0.publish_event(Event::info(text));
     }

@@ -1,4 +1,4 @@
-//! Requests to a node and what it reports. Plain values.
+//! Values that commands take and return: requests, and reports of their results.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,138 +7,166 @@ use crate::logic::select::Rating;
 pub use crate::proto::event::Outcome;
 use crate::types::{Checksum, ContentKey, FileEntry, FileName, FileOrigin, Md5Digest, ReplicationStatus};
 
-/// What came of waiting for the node to be up.
+/// Result of waiting for a node to be ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ready {
-    /// Registered, and the first scan published.
-    Complete { files: usize },
-    /// Registered, but the first scan goes on; a notice will tell of its end.
+    /// Registered, and the first scan is published.
+    Complete {
+        /// Number of shared files.
+        files: usize,
+    },
+    /// Registered, but the first scan is not over; a notice tells when it is.
     Scanning,
 }
 
-/// What a scan changed.
+/// What a scan changed in the catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScanSummary {
+    /// Number of shared files after it.
     pub files: usize,
+    /// Number of new files.
     pub added: usize,
+    /// Number of files that were removed.
     pub removed: usize,
+    /// Number of files with a new content.
     pub changed: usize,
 }
 
-/// The answer to `find`.
+/// Result of `find`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FindReport {
     /// Contents, most live full holders first.
     pub groups: Vec<FoundGroup>,
     /// Holders that did not answer the load probe, and why.
     pub silent: Vec<(SocketAddr, String)>,
-    /// What a download would take; `None` where several contents are equally held, or nobody else has any.
-    pub meant: Option<ResolvedContent>,
+    /// The content that a download would fetch. `None` if several contents have equally many holders, or if
+    /// no other node has any.
+    pub resolved: Option<ResolvedContent>,
 }
 
-/// The content that a name means, and the first of its sources.
+/// The content that a name means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResolvedContent {
+    /// The content.
     pub key: ContentKey,
+    /// Its best source.
     pub first: SocketAddr,
 }
 
+/// A content that `find` found, with its holders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundGroup {
+    /// The content.
     pub key: ContentKey,
-    /// Best score first; the own node last.
+    /// The holders, best score first; the own node last.
     pub rows: Vec<FoundRow>,
 }
 
+/// A holder of a content, under one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundRow {
+    /// Address of the holder.
     pub endpoint: SocketAddr,
-    /// Where the source serves HTTP, if it has told.
+    /// Address of the holder's HTTP server, if it has announced one.
     pub http: Option<SocketAddr>,
+    /// The file as the holder publishes it.
     pub entry: FileEntry,
-    /// How it ranks; `None` for the own node.
+    /// Score and what it is made of; `None` for the own node.
     pub rating: Option<Rating>,
 }
 
-/// A file of the node that is published.
+/// A published file of the own node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnFile {
+    /// Where the file comes from.
     pub kind: FileOrigin,
+    /// The file as it is published.
     pub entry: FileEntry,
 }
 
 /// What to download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DownloadRequest {
+    /// Name of the file, here and at its holders.
     pub name: FileName,
+    /// Digest of the content, where the name may have several.
     pub checksum: Option<Checksum>,
-    /// Compute the MD5 of the whole file before it is put in place.
+    /// Compute the MD5 of the whole file before it is placed.
     pub verify_whole: bool,
-    /// Replace a file of that name.
+    /// Replace a file of the same name.
     pub force: bool,
 }
 
 /// What a node uploads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Uploads {
-    /// Bytes of pieces that were sent whole since the node started.
+    /// Bytes of completely sent pieces since the start of the node.
     pub sent_bytes: u64,
-    /// Peers that something is uploaded to now.
+    /// Number of peers with an upload under way.
     pub peers: usize,
 }
 
-/// How it stands with the copies of a content.
+/// State of the replication of a content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicationReport {
-    /// What copies are called.
+    /// Name of the copies.
     pub name: FileName,
+    /// The content.
     pub key: ContentKey,
-    /// Its [`ReplicationStatus::shortfall`] says why there will not be more.
+    /// Number of copies; [`ReplicationStatus::shortfall`] tells why there will not be more.
     pub status: ReplicationStatus,
 }
 
-/// What is going on in a download.
+/// A step of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// The candidates in order, with the reason for each place, before the first byte.
+    /// The candidates in order, with their scores, before the first byte.
     Ranked { key: ContentKey, ranking: Vec<Rating> },
     /// More than one content has the name; this one has strictly more live full holders.
     Chose { key: ContentKey, holders: usize, others: usize },
-    /// Another download of the same content, or as many as may run at once, have to end first.
+    /// Another download must end first: one of the same content, or one of as many as may run at once.
     Waiting,
-    /// So many bytes were left by an earlier download; they are verified again while the others are fetched.
+    /// An earlier download left `marked_bytes`, which are verified again while the others are fetched.
     Resumed { marked_bytes: u64 },
     /// Pieces are now fetched from this source too.
     Source { endpoint: SocketAddr },
-    /// A source was left; without a reason nothing is wrong with it, and nothing is asked of it now.
+    /// The download stopped using a source. Without a reason nothing is wrong with the source.
     Left { endpoint: SocketAddr, why: Option<String> },
-    /// `done_bytes` are verified and written; `fetched_bytes` of them have come from sources in this run.
+    /// `done_bytes` are verified and written; `fetched_bytes` of them came from sources in this run.
     Bytes { done_bytes: u64, total_bytes: u64, fetched_bytes: u64 },
-    /// All sources have failed; another round begins after a pause.
+    /// All sources have failed; the next round begins after a pause.
     Retry { round: u32, of: u32, pause: Duration },
     /// The whole file is being hashed.
     Hashing,
 }
 
-/// A download that ended well.
+/// Result of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Downloaded {
+    /// Name of the file.
     pub name: FileName,
+    /// Its content.
     pub key: ContentKey,
+    /// Whether it was fetched, and from which sources.
     pub outcome: Outcome,
 }
 
-/// One content that a name could mean.
+/// One of several contents that a name may mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variant {
+    /// The content.
     pub key: ContentKey,
+    /// MD5 of the whole file, as a holder publishes it.
     pub md5: Md5Digest,
+    /// Number of holders that answer and have all of it.
     pub live_full_holders: usize,
 }
 
-/// One failed try of a source.
+/// A source that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
+    /// Address of the source.
     pub endpoint: SocketAddr,
+    /// The reason.
     pub why: String,
 }

@@ -1,8 +1,8 @@
-//! What the node's fronts answer from: the catalog, unfinished downloads, the load, who we are. Shared by all
-//! its threads.
+//! State that all threads of a node share: identity, catalog, unfinished downloads, load. The fronts answer
+//! requests from it.
 //!
-//! Each field has its own lock; a lock is a leaf, held for a look-up and never while sending, waiting or
-//! touching a file. The catalog is written by the core alone.
+//! Each field has its own lock. A thread holds at most one of them, for a look-up, and never while it sends,
+//! waits or uses a file. The indexer alone writes the catalog.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -19,17 +19,17 @@ use crate::types::{FileEntry, NodeId, NodeTraits, Nonce};
 #[derive(Debug)]
 pub(crate) struct NodeState {
     pub(crate) node: NodeId,
-    /// What the listener shows to a tracker's call-back; set by the announce thread.
+    /// The nonce for the tracker's call-back, which the announce thread sets.
     pub(crate) nonce: Arc<Mutex<Option<Nonce>>>,
     pub(crate) catalog: RwLock<Catalog>,
     pub(crate) replicas: Replicas,
-    /// What the tracker is told about this node.
+    /// What the tracker knows about this node.
     pub(crate) traits: Mutex<NodeTraits>,
     pub(crate) partials: Mutex<Partials>,
     pub(crate) ledger: Mutex<LoadCounter>,
-    /// The first scan is over.
+    /// Whether the first scan is over.
     pub(crate) is_scanned: AtomicBool,
-    /// Bytes of pieces that were sent whole since the start.
+    /// Bytes of completely sent pieces since the start.
     pub(crate) sent_bytes: AtomicU64,
 }
 

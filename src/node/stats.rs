@@ -1,13 +1,13 @@
-//! What a node has found and downloaded since it started, whoever asked for it, added up for `stats`.
+//! Counters since the start of a node, shown by `stats`. They cover commands of all users.
 //!
-//! Pure: durations and sizes come in. Figures are whole numbers with their unit in the name; what has no
-//! sample has no value.
+//! Pure: durations and sizes come in. Values are whole numbers with their unit in the name; a value without a
+//! sample is absent.
 
 use std::time::Duration;
 
 use crate::proto::event::Event;
 
-/// Finds and downloads that ended well.
+/// Counters of successful finds and downloads.
 #[derive(Debug, Clone, Default)]
 pub struct NodeStats {
     find_us: Samples,
@@ -26,17 +26,19 @@ struct Samples {
 }
 
 impl NodeStats {
-    pub fn record_find(&mut self, took: Duration) {
-        self.find_us.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    /// Records a find that took `elapsed`.
+    pub fn record_find(&mut self, elapsed: Duration) {
+        self.find_us.observe(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// So many bytes are in place that were not here.
-    pub fn record_download(&mut self, bytes: u64, took: Duration) {
+    /// Records a download of a file of `bytes` that took `elapsed`.
+    pub fn record_download(&mut self, bytes: u64, elapsed: Duration) {
         self.download_bytes = self.download_bytes.saturating_add(bytes);
-        let per_s = u128::from(bytes) * 1_000_000 / took.as_micros().max(1);
+        let per_s = u128::from(bytes) * 1_000_000 / elapsed.as_micros().max(1);
         self.download_bytes_per_s.observe(u64::try_from(per_s).unwrap_or(u64::MAX));
     }
 
+    /// The counters as events, one for each line of `stats`.
     pub fn events(&self) -> Vec<Event> {
         let mut events = self.find_us.events("finds", "find", "us");
         events.extend(self.download_bytes_per_s.events("downloads", "download", "bytes_per_s"));
@@ -65,16 +67,16 @@ impl Samples {
         let any = |value: u64| (self.count > 0).then_some(value);
         let count = self.count.max(1) as f64;
         let mean = self.sum / count;
-        // Rounding may take it below 0.
+        // Rounding may make it negative.
         let deviation = (self.sum_of_squares / count - mean.powi(2)).max(0.0).sqrt();
         let mut events = vec![stat(counted, Some(self.count))];
-        let figures = [
+        let values = [
             ("mean", mean.round() as u64),
             ("stdev", deviation.round() as u64),
             ("min", self.least),
             ("max", self.most),
         ];
-        events.extend(figures.map(|(which, value)| stat(&format!("{what}_{which}_{unit}"), any(value))));
+        events.extend(values.map(|(which, value)| stat(&format!("{what}_{which}_{unit}"), any(value))));
         events
     }
 }
@@ -83,27 +85,27 @@ impl Samples {
 mod tests {
     use super::*;
 
-    fn check(tally: &NodeStats, expected: &[(&str, Option<u64>)]) {
-        let events = tally.events();
+    fn check(stats: &NodeStats, expected: &[(&str, Option<u64>)]) {
+        let events = stats.events();
         for (name, value) in expected {
             assert!(events.contains(&stat(name, *value)), "{name} {value:?}: {events:#?}");
         }
     }
 
     #[test]
-    fn figures_add_up_and_what_has_no_sample_has_no_value() {
-        let mut tally = NodeStats::default();
-        check(&tally, &[("finds", Some(0)), ("find_mean_us", None), ("downloaded_bytes", Some(0))]);
+    fn counters_add_up_and_a_value_without_a_sample_is_absent() {
+        let mut stats = NodeStats::default();
+        check(&stats, &[("finds", Some(0)), ("find_mean_us", None), ("downloaded_bytes", Some(0))]);
         for us in [2, 4, 4, 4, 5, 5, 7, 9] {
-            tally.record_find(Duration::from_micros(us));
+            stats.record_find(Duration::from_micros(us));
         }
         let finds = [("finds", 8), ("find_mean_us", 5), ("find_stdev_us", 2)];
-        check(&tally, &finds.map(|(name, value)| (name, Some(value))));
-        check(&tally, &[("find_min_us", Some(2)), ("find_max_us", Some(9))]);
-        tally.record_download(1000, Duration::from_millis(500));
-        tally.record_download(u64::MAX, Duration::ZERO);
+        check(&stats, &finds.map(|(name, value)| (name, Some(value))));
+        check(&stats, &[("find_min_us", Some(2)), ("find_max_us", Some(9))]);
+        stats.record_download(1000, Duration::from_millis(500));
+        stats.record_download(u64::MAX, Duration::ZERO);
         let rates = [("download_min_bytes_per_s", 2000), ("download_max_bytes_per_s", u64::MAX)];
-        check(&tally, &rates.map(|(name, value)| (name, Some(value))));
-        check(&tally, &[("downloads", Some(2)), ("downloaded_bytes", Some(u64::MAX))]);
+        check(&stats, &rates.map(|(name, value)| (name, Some(value))));
+        check(&stats, &[("downloads", Some(2)), ("downloaded_bytes", Some(u64::MAX))]);
     }
 }

@@ -407,7 +407,7 @@ impl<'a> Session<'a> {
                 stat("uploaded_bytes", Some(uploads.sent_bytes)),
                 stat("upload_peers", Some(uploads.peers as u64)),
             ]);
-            stats.extend(self.node.tally().events());
+            stats.extend(self.node.stats().events());
         }
         if let Some(tracker) = &self.tracker {
             let tally = tracker.tally();

@@ -25,7 +25,7 @@ fn failed(name: &FileName, error: &DownloadError) -> DownloadEvent {
 /// The result of `find` for `query`: holders that did not answer, then the number of rows, then the rows.
 pub fn found(query: &Query, report: &FindReport) -> Vec<Event> {
     let rows = report.groups.iter().flat_map(|group| &group.rows);
-    let rows: Vec<_> = rows.map(|row| Event::Found(holder(row, report.meant))).collect();
+    let rows: Vec<_> = rows.map(|row| Event::Found(holder(row, report.resolved))).collect();
     let find = Event::Find { query: query.to_string(), rows: counted(rows.len()) };
     silent(&report.silent).into_iter().chain([find]).chain(rows).collect()
 }
@@ -33,7 +33,7 @@ pub fn found(query: &Query, report: &FindReport) -> Vec<Event> {
 /// A search for `query` that took `elapsed`, for the log and other readers.
 pub(crate) fn searched(query: &Query, report: &FindReport, elapsed: Duration) -> Event {
     let rows = || report.groups.iter().flat_map(|group| &group.rows);
-    let first = report.meant.map(|meant| meant.first);
+    let first = report.resolved.map(|meant| meant.first);
     let rating = first.and_then(|addr| rows().find(|row| row.endpoint == addr)?.rating);
     Event::Searched {
         query: query.to_string(),
@@ -56,12 +56,12 @@ pub fn explained(report: &FindReport, load_weight: Millis) -> Vec<Event> {
             b3: group.key.id,
             full_holders: counted(full_holders(group)),
             rows: counted(group.rows.len()),
-            resolved: report.meant.is_some_and(|meant| meant.key == group.key),
+            resolved: report.resolved.is_some_and(|meant| meant.key == group.key),
         });
         events.extend(group.rows.iter().zip(1..).map(|(row, place)| Event::Candidate {
             place: row.rating.is_some().then_some(place),
             load_weight_ms: load_weight,
-            holder: holder(row, report.meant),
+            holder: holder(row, report.resolved),
         }));
     }
     events

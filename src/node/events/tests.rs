@@ -67,7 +67,7 @@ fn group(content: u8, rows: Vec<FoundRow>) -> FoundGroup {
 fn check_chosen(groups: Vec<FoundGroup>, resolved: Option<(u8, u16)>, expected: &[u16]) {
     let resolved = resolved
         .map(|(content, port)| ResolvedContent { key: group(content, vec![]).key, first: addr(port) });
-    let report = FindReport { groups, silent: vec![], meant: resolved };
+    let report = FindReport { groups, silent: vec![], resolved };
     let chosen = found(&Query::Name(name("a.bin")), &report).into_iter().filter_map(|event| match event {
         Event::Found(holder) => holder.chosen.then_some(holder.addr.port()),
         _ => None,
@@ -97,7 +97,7 @@ fn silent_holders_come_before_rows_and_each_row_has_its_place() {
     let report = FindReport {
         groups: vec![group(1, rows)],
         silent: vec![(addr(9), "closed".into())],
-        meant: Some(ResolvedContent { key: group(1, vec![]).key, first: addr(2) }),
+        resolved: Some(ResolvedContent { key: group(1, vec![]).key, first: addr(2) }),
     };
     let events = found(&Query::Name(name("a.bin")), &report);
     assert_eq!(events[0], Event::Silent { addr: addr(9), why: "closed".into() });

@@ -1,4 +1,4 @@
-//! The latency file as a node uses it: read at start, and again before a command when it has changed.
+//! The latency file of a node: read at the start, and again before a command if it has changed.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
@@ -16,11 +16,11 @@ use crate::types::{Millis, Printable};
 /// Longest latency file that is read.
 const FILE_MAX_BYTES: u64 = 64 << 20;
 
-/// Latencies from this node to others, as they were when the file was read.
+/// Latencies from this node to others.
 #[derive(Debug)]
 pub(crate) struct Latencies {
     /// This node, as the table names it.
-    me: SocketAddr,
+    own: SocketAddr,
     default: Millis,
     file: Option<LatencyFile>,
 }
@@ -32,7 +32,7 @@ struct LatencyFile {
     stamp: Stamp,
 }
 
-/// Tells whether the file has changed.
+/// What shows that a file has changed.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     len_bytes: u64,
@@ -48,9 +48,9 @@ pub(crate) struct LatencyFileError {
 }
 
 impl Latencies {
-    /// Reads the file, if there is one to read.
+    /// Reads the latency file, if `source` is one. `own` is the address of this node in it.
     pub(crate) fn new(
-        me: SocketAddr,
+        own: SocketAddr,
         default: Millis,
         source: &LatencySource,
     ) -> Result<Latencies, LatencyFileError> {
@@ -58,30 +58,34 @@ impl Latencies {
             LatencySource::Measured => None,
             LatencySource::File(path) => Some(LatencyFile::read(path)?),
         };
-        Ok(Latencies { me, default, file })
+        Ok(Latencies { own, default, file })
     }
 
-    /// The latencies read again, if the file has changed since.
+    /// The latencies, read again; `None` if the file has not changed.
     pub(crate) fn refreshed(&self) -> Result<Option<Latencies>, LatencyFileError> {
         let Some(file) = &self.file else { return Ok(None) };
         if Stamp::of(&file.path)? == file.stamp {
             return Ok(None);
         }
-        Ok(Some(Latencies { me: self.me, default: self.default, file: Some(LatencyFile::read(&file.path)?) }))
+        Ok(Some(Latencies {
+            own: self.own,
+            default: self.default,
+            file: Some(LatencyFile::read(&file.path)?),
+        }))
     }
 
-    /// Latency to `peer`: from the file if there is one, else what was measured.
+    /// Latency to `peer` from the file, if there is one, else as `measured`.
     pub(crate) fn of(&self, peer: SocketAddr, measured: Duration) -> (Millis, LatencyOrigin) {
         match &self.file {
             None => (Millis::from(measured), LatencyOrigin::Measured),
-            Some(file) => match file.table.lookup(self.me, peer) {
+            Some(file) => match file.table.lookup(self.own, peer) {
                 Some(latency) => (latency, LatencyOrigin::Table),
                 None => (self.default, LatencyOrigin::Default),
             },
         }
     }
 
-    /// What to emulate towards `peer`: the table's latency, or nothing where there is no table.
+    /// Latency to emulate for `peer`: that of the file, or none if there is no file.
     pub(crate) fn emulated(&self, peer: SocketAddr) -> Duration {
         match &self.file {
             None => Duration::ZERO,
@@ -101,7 +105,7 @@ impl Stamp {
 
 impl LatencyFile {
     fn read(path: &Path) -> Result<LatencyFile, LatencyFileError> {
-        // Before the text: a change while it is read is seen as one the next time.
+        // Taken before the text is read: a change in between is noticed the next time.
         let stamp = Stamp::of(path)?;
         if stamp.len_bytes > FILE_MAX_BYTES {
             return Err(fault(path, format!("has {} bytes, more than {FILE_MAX_BYTES}", stamp.len_bytes)));
@@ -110,16 +114,16 @@ impl LatencyFile {
         let read = open_latency_file(path).and_then(|file| file.take(FILE_MAX_BYTES).read_to_end(&mut bytes));
         read.map_err(|error| fault(path, error.to_string()))?;
         let text =
-            String::from_utf8(bytes).map_err(|error| fault(path, format!("is no UTF-8 text: {error}")))?;
+            String::from_utf8(bytes).map_err(|error| fault(path, format!("is not UTF-8 text: {error}")))?;
         let table = LatencyTable::parse(&text).map_err(|error| fault(path, error.to_string()))?;
         Ok(LatencyFile { path: path.to_owned(), table, stamp })
     }
 }
 
-/// Opens a latency file without ever waiting: what is no regular file may never end, or never begin.
+/// Opens a latency file without waiting. Only a regular file is opened: a pipe could block or never end.
 ///
 /// # Errors
-/// What the system says; `InvalidInput` for what is no regular file.
+/// Those of the system; `InvalidInput` if it is not a regular file.
 pub fn open_latency_file(path: &Path) -> io::Result<std::fs::File> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = std::fs::File::options().read(true).custom_flags(flags).open(path)?;

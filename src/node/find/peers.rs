@@ -1,4 +1,4 @@
-//! How this node asks its peers: from which address, with which latencies, how often.
+//! How this node sends requests to its peers: from which address, with which latencies, how often.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use super::latency::Latencies;
 use crate::node::notices::Notices;
 use crate::types::{Millis, NodeId};
 
+/// Settings for requests to peers, and for the ranking of their replies.
 #[derive(Debug)]
 pub(crate) struct Peers {
     /// This node.
@@ -33,8 +34,8 @@ impl Peers {
         Arc::clone(&self.latencies.lock())
     }
 
-    /// The latencies, read again if their file has changed. If the file cannot be used any more, the old table
-    /// is kept, with a warning.
+    /// The latencies, read again if their file has changed. If the file has become unusable, the user is
+    /// warned and the old table stays.
     pub(crate) fn refreshed_latencies(&self) -> Arc<Latencies> {
         let current = self.latencies();
         match current.refreshed() {

@@ -1,4 +1,4 @@
-//! Probe: asks holders how busy they are, all of them at once, and measures how far away they are.
+//! Probe: requests the load of all holders at once, and measures the round trip to each.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,18 +28,18 @@ pub(crate) struct LiveHolder {
     pub(crate) candidate: Candidate,
 }
 
-/// What a probe round found.
+/// Result of a probe.
 #[derive(Debug, Default)]
 pub(crate) struct Probed {
     pub(crate) live: Vec<LiveHolder>,
-    /// Those that did not answer, and why.
+    /// Holders that did not answer, and why.
     pub(crate) silent: Vec<(SocketAddr, String)>,
-    /// How many were known, if not all of them were asked.
+    /// Number of known holders, if not all of them were probed.
     known_of_many: Option<usize>,
 }
 
 impl Probed {
-    /// Tells the user if not all holders were asked.
+    /// Warns the user if not all holders were probed.
     pub(crate) fn warn(&self, notices: &Notices) {
         if let Some(known) = self.known_of_many {
             let max = limits::PROBE_CANDIDATES_MAX;
@@ -50,8 +50,8 @@ impl Probed {
     }
 }
 
-/// Asks each of `providers` how busy it is, each endpoint once for each content, at most
-/// [`limits::PROBE_CANDIDATES_MAX`].
+/// Requests the load of `providers`, of each endpoint once for each content, and of at most
+/// [`limits::PROBE_CANDIDATES_MAX`] providers.
 pub(crate) fn probe(
     peers: &Peers,
     mut providers: Vec<Provider>,
@@ -63,25 +63,25 @@ pub(crate) fn probe(
         sample(&mut providers, &mut SmallRng::from_os_rng());
     }
     let latencies = peers.refreshed_latencies();
-    let mut asked: BTreeMap<(SocketAddr, ContentKey), usize> = BTreeMap::new();
-    let mut questions = Vec::new();
+    let mut requested: BTreeMap<(SocketAddr, ContentKey), usize> = BTreeMap::new();
+    let mut requests = Vec::new();
     for provider in &providers {
         let key = provider.entry.key();
-        asked.entry((provider.endpoint, key)).or_insert_with(|| {
+        requested.entry((provider.endpoint, key)).or_insert_with(|| {
             let request = PeerRequest::Load { asker: peers.node, content: Some(key) };
-            questions.push(question(
+            requests.push(request_to(
                 provider.endpoint,
                 &request,
                 peers.emulate_latency.then_some(&latencies),
             ));
-            questions.len() - 1
+            requests.len() - 1
         });
     }
-    let answers = ask_within_patience(peers, &questions, limits::PROBE_SILENCE_MS, cancel)?;
+    let answers = ask_with_timeouts(peers, &requests, limits::PROBE_SILENCE_MS, cancel)?;
     for provider in providers {
-        let index = asked[&(provider.endpoint, provider.entry.key())];
+        let index = requested[&(provider.endpoint, provider.entry.key())];
         match load_from(&answers[index]) {
-            // The own node under another address.
+            // This is the own node under another address.
             Ok((node, ..)) if node == peers.node => {}
             Ok((node, ..)) if node != provider.node => {
                 probed.silent.push((provider.endpoint, "another node answers there".into()));
@@ -106,16 +106,16 @@ pub(crate) fn probe(
     Ok(probed)
 }
 
-/// Leaves [`limits::PROBE_CANDIDATES_MAX`] of them: those that have everything first, as the name means what
-/// they have, and as many more may be downloading it; else at random.
+/// Reduces `providers` to [`limits::PROBE_CANDIDATES_MAX`], at random but full holders first: they decide
+/// what a name means, and there may be very many partial ones.
 fn sample(providers: &mut Vec<Provider>, rng: &mut SmallRng) {
     providers.shuffle(rng);
     providers.sort_by_key(|one| one.entry.holding != Holding::Full);
     providers.truncate(limits::PROBE_CANDIDATES_MAX);
 }
 
-/// Asks each of `endpoints` the same, with the patience of a probe, but `silence_ms` where nobody answers;
-/// the answers in their order.
+/// Sends the same request to all `endpoints` and returns the replies in their order. It waits like a probe,
+/// but for `silence_ms` if no endpoint answers.
 ///
 /// # Errors
 /// [`CommandError::Cancelled`], or [`CommandError::System`].
@@ -130,13 +130,13 @@ pub(crate) fn ask(
         return Ok(Vec::new());
     }
     let emulated = peers.emulated();
-    let questions: Vec<_> =
-        endpoints.iter().map(|endpoint| question(*endpoint, request, emulated.as_ref())).collect();
-    ask_within_patience(peers, &questions, silence_ms, cancel)
+    let requests: Vec<_> =
+        endpoints.iter().map(|endpoint| request_to(*endpoint, request, emulated.as_ref())).collect();
+    ask_with_timeouts(peers, &requests, silence_ms, cancel)
 }
 
-/// `emulated`: the answer is held back as these say.
-fn question(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc<Latencies>>) -> Request {
+/// With `emulated` the reply counts as arrived only after the latency of `endpoint`.
+fn request_to(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc<Latencies>>) -> Request {
     Request {
         endpoint,
         frame: request.framed(),
@@ -145,34 +145,34 @@ fn question(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc<L
     }
 }
 
-fn ask_within_patience(
+fn ask_with_timeouts(
     peers: &Peers,
-    questions: &[Request],
+    requests: &[Request],
     silence_ms: u64,
     cancel: &Stop,
 ) -> Result<Vec<Result<Response, ClientError>>, CommandError> {
-    let patience =
+    let timeouts =
         Timeouts { silence: limits::ms(silence_ms), after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS) };
-    let answers = ask_all(questions, Some(peers.ip), patience, cancel)
+    let answers = ask_all(requests, Some(peers.ip), timeouts, cancel)
         .map_err(|error| CommandError::System(error.to_string()))?;
     if cancel.is_triggered() { Err(CommandError::Cancelled) } else { Ok(answers) }
 }
 
-/// Node id, load and `yours` of an answer to a load request.
+/// Node id, load and `yours` of the reply to a load request.
 fn load_from(answer: &Result<Response, ClientError>) -> Result<(NodeId, u32, u8), String> {
     let answer = answer.as_ref().map_err(|error| error.to_string())?;
     match decode(&answer.body) {
         Ok(PeerReply::Load { node, load, yours }) => Ok((node, load, yours)),
         Ok(PeerReply::Refused(why)) => Err(why.to_string()),
-        Ok(_) => Err("its answer does not fit the question".into()),
+        Ok(_) => Err("its reply does not fit the request".into()),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// The load of one node, as `getload` shows it.
+/// The load of the node at `endpoint`, as `getload` shows it.
 pub(crate) fn load_of(peers: &Peers, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
     let request = PeerRequest::Load { asker: peers.node, content: None };
-    let question = question(endpoint, &request, None);
+    let question = request_to(endpoint, &request, None);
     let silence = limits::ms(limits::PROBE_SILENCE_MS);
     let unreachable = |why: String| CommandError::Unreachable { endpoint, why };
     let answers = ask_all(&[question], Some(peers.ip), Timeouts { silence, after_first: silence }, cancel)
@@ -205,19 +205,19 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_those_that_have_everything_are_asked_and_any_of_the_others() {
+    fn of_too_many_holders_full_ones_are_probed_first_and_others_at_random() {
         let max = limits::PROBE_CANDIDATES_MAX;
         let mut rng = SmallRng::seed_from_u64(3);
-        for (full, full_asked) in [(0, 0), (1, 1), (max, max), (max + 9, max)] {
+        for (full, full_probed) in [(0, 0), (1, 1), (max, max), (max + 9, max)] {
             let parts = (0..1000).map(|port| provider(port, Holding::Pieces(1)));
             let all: Vec<_> =
                 parts.chain((0..full as u16).map(|port| provider(1000 + port, Holding::Full))).collect();
             let samples = [(); 2].map(|()| {
-                let mut asked = all.clone();
-                sample(&mut asked, &mut rng);
-                let of_full = asked.iter().filter(|one| one.entry.holding == Holding::Full).count();
-                assert_eq!((asked.len(), of_full), (max, full_asked));
-                asked.iter().map(|one| one.endpoint).collect::<Vec<_>>()
+                let mut probed = all.clone();
+                sample(&mut probed, &mut rng);
+                let of_full = probed.iter().filter(|one| one.entry.holding == Holding::Full).count();
+                assert_eq!((probed.len(), of_full), (max, full_probed));
+                probed.iter().map(|one| one.endpoint).collect::<Vec<_>>()
             });
             assert_ne!(samples[0], samples[1], "at random");
         }

@@ -1,4 +1,4 @@
-//! Finding: asks discovery who has something, probes all holders at once, ranks those that answer.
+//! Search: discovery names holders, all of them are probed at once, and those that answer are ranked.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::node::state::NodeState;
 use crate::rt::Stop;
 use crate::types::{ContentKey, FileEntry, Geometry, Holding, Millis, Provider, Query};
 
-/// Holders according to discovery, without the own node.
+/// Holders of what `query` names according to discovery, without the own node.
 pub(crate) fn providers(
     context: &Context,
     query: &Query,
@@ -24,18 +24,18 @@ pub(crate) fn providers(
     Ok(providers)
 }
 
-/// Returns false for content so large that its pieces cannot be numbered: nobody has it.
+/// Returns false for a content that is too large to number its pieces, which no node can have.
 fn is_possible(provider: &Provider) -> bool {
     Geometry::of(provider.entry.size_bytes).count().is_some()
 }
 
-/// The answer to a person's `find`.
+/// Runs the command `find`.
 pub(crate) fn find(context: &Context, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
     let providers = context.directory.providers(query, cancel)?;
-    let (mine, others): (Vec<_>, Vec<_>) =
+    let (own, others): (Vec<_>, Vec<_>) =
         providers.into_iter().partition(|one| one.node == context.peers.node);
-    // As the tracker knows us, which is surer than what we know ourselves.
-    let own_endpoint = mine.first().map_or(context.peers.endpoint, |one| one.endpoint);
+    // The tracker knows the address at which it reached this node; the own configuration may be wrong.
+    let own_endpoint = own.first().map_or(context.peers.endpoint, |one| one.endpoint);
     let any_known = !others.is_empty();
     let probed = probe(&context.peers, others, cancel)?;
     probed.warn(&context.notices);
@@ -47,7 +47,7 @@ pub(crate) fn find(context: &Context, query: &Query, cancel: &Stop) -> Result<Fi
     Ok(report(live, own, own_endpoint, context.peers.load_weight, silent))
 }
 
-/// Files of the own share that fit the query.
+/// Own files that the query names.
 fn own_entries(state: &NodeState, query: &Query) -> Vec<Arc<FileEntry>> {
     let catalog = state.catalog.read();
     match query {
@@ -59,8 +59,8 @@ fn own_entries(state: &NodeState, query: &Query) -> Vec<Arc<FileEntry>> {
     }
 }
 
-/// Groups by content, most live full holders first; within one, those who have all of it first, best score
-/// first, the own node last.
+/// Groups the holders by content. Contents with most live full holders come first; within a content full
+/// holders come first, each kind by score, and the own node last.
 fn report(
     live: Vec<LiveHolder>,
     own: Vec<Arc<FileEntry>>,
@@ -78,9 +78,9 @@ fn report(
     }
     let held = || by_content.iter().map(|(key, (holders, _))| (*key, holders.as_slice()));
     let votes = votes(held().flat_map(|(_, holders)| holders).map(|holder| &holder.provider));
-    let meant = match choice(held()) {
+    let resolved = match choice(held()) {
         Choice::One(key) | Choice::Majority { key, .. } => Some(key),
-        // What is here already is as good as any.
+        // A content that the own node has is as good as any.
         Choice::Ambiguous => own_keys.iter().copied().find(|own| !by_content[own].0.is_empty()),
     };
     let mut groups: Vec<(usize, FoundGroup)> = by_content
@@ -98,22 +98,22 @@ fn report(
         .collect();
     groups.sort_by_key(|(votes, group)| (std::cmp::Reverse(*votes), group.key));
     let groups: Vec<_> = groups.into_iter().map(|(_, group)| group).collect();
-    let meant = meant.and_then(|key| {
+    let resolved = resolved.and_then(|key| {
         let first =
             groups.iter().find(|group| group.key == key)?.rows.iter().find(|row| row.rating.is_some())?;
         Some(ResolvedContent { key, first: first.endpoint })
     });
-    FindReport { groups, silent, meant }
+    FindReport { groups, silent, resolved }
 }
 
-/// Which of these contents a name means, each with those of its holders that answer. What nobody else has is
-/// not among the choices.
+/// Which of these contents a name means; each comes with its live holders. Contents that no other node has
+/// are not among the choices.
 pub(crate) fn choice<'a>(contents: impl Iterator<Item = (ContentKey, &'a [LiveHolder])>) -> Choice {
     let votes = votes(contents.flat_map(|(_, holders)| holders).map(|holder| &holder.provider));
     choose_content(&votes.into_iter().collect::<Vec<_>>())
 }
 
-/// Number of nodes among `holders` that have the whole content, under however many names.
+/// Number of nodes among `holders` that have the whole content. A node with several names of it counts once.
 pub(crate) fn full_holders(holders: &[LiveHolder]) -> usize {
     let mut nodes: Vec<_> = holders
         .iter()
@@ -125,8 +125,8 @@ pub(crate) fn full_holders(holders: &[LiveHolder]) -> usize {
     nodes.len()
 }
 
-/// Rows in order of score, those of parts after all others. A node that has the content under several names
-/// has a row for each. Shown is the load as told.
+/// Rows in order of score, with partial holders last. A node that has the content under several names has a
+/// row for each. The load is shown as the node reports it, own transfers included.
 fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
     let candidates: Vec<_> =
         holders.iter().map(|holder| Candidate { yours: 0, ..holder.candidate }).collect();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_have_no_say_in_what_a_name_means() {
+    fn replicas_do_not_vote_on_what_a_name_means() {
         let check = |contents: &[&[(u16, bool)]], expected: &[usize]| {
             let holder = |content: u8, (port, is_replica): &(u16, bool)| {
                 let mut provider = provider(*port, Holding::Full);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_is_what_a_download_takes_and_where_it_begins() {
+    fn the_resolved_content_and_first_source_are_those_of_a_download() {
         let holder = |port: u16, content: u8, latency_ms, holding, is_replica| {
             let mut provider = provider(port, holding);
             provider.entry.content = ContentId([content; 32]);
@@ -215,17 +215,17 @@ mod tests {
         let check = |live: &[LiveHolder], own: &[Arc<FileEntry>], expected: Option<(u8, u16)>| {
             let me = ([127, 0, 0, 1], 9).into();
             let report = report(live.to_vec(), own.to_vec(), me, Millis::from_ms(10), vec![]);
-            let meant = report.meant.map(|meant| (meant.key.id.0[0], meant.first.port()));
-            assert_eq!(meant, expected, "{live:?}");
+            let resolved = report.resolved.map(|content| (content.key.id.0[0], content.first.port()));
+            assert_eq!(resolved, expected, "{live:?}");
         };
         check(&[], &[own(1)], None);
         check(&[full(1, 1, 20), full(2, 1, 10), part(3, 1)], &[own(1)], Some((1, 2)));
         check(&[full(1, 1, 20), full(2, 2, 10), full(3, 2, 5)], &[], Some((2, 3)));
         check(&[full(1, 1, 20), full(2, 2, 10)], &[], None);
-        // What is here decides where nothing else does, and has no vote besides.
+        // An own content decides between equal ones, and has no vote otherwise.
         check(&[full(1, 1, 20), full(2, 2, 10)], &[own(1)], Some((1, 1)));
         check(&[full(1, 1, 20)], &[own(2)], Some((1, 1)));
-        // Replicas have no say, and parts are better than nothing.
+        // Replicas do not vote, and partial holders are better than none.
         check(
             &[full(1, 1, 20), full(2, 2, 10), full(3, 2, 9), replica(4, 1), replica(5, 1)],
             &[],

@@ -1,11 +1,11 @@
-//! The catalog of the own share: what is published, and what serving it needs. A plain structure without a
-//! lock; the core alone changes it.
+//! The catalog of the shared files: what is published, and what serving it needs. A plain structure without a
+//! lock; the indexer alone changes it.
 //!
-//! What is published beyond the files are contents that are being downloaded. They are no files: nothing but
-//! [`Catalog::published`] and [`Catalog::changes_since`] shows them, and a file of their name hides them.
+//! Contents under download are published too, but are not files: only [`Catalog::published`] and
+//! [`Catalog::changes_since`] show them, and a file of the same name hides them.
 //!
-//! Invariant: `by_content` lists exactly the names in `files`, and `journal` holds the name of every change
-//! of the last `JOURNAL_MAX` versions.
+//! Invariant: `by_content` lists exactly the names in `files`, and `journal` has the name of every change of
+//! the last `JOURNAL_MAX` versions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -17,25 +17,25 @@ use crate::store::hash::Hashed;
 use crate::store::share::FileStamp;
 use crate::types::{ContentKey, FileEntry, FileName, FileOrigin, Holding, Manifest, Md5Digest, Md5Origin};
 
-/// Changes that a tracker may lag behind before it is sent everything again.
+/// Number of changes in the journal. A tracker that is further behind receives the whole catalog.
 const JOURNAL_MAX: usize = 10_000;
 
-/// One file of the share.
+/// A shared file.
 #[derive(Debug)]
 pub(crate) struct SharedFile {
     pub(crate) entry: Arc<FileEntry>,
     pub(crate) kind: FileOrigin,
     pub(crate) manifest: Arc<Manifest>,
-    /// What the file looked like when it was hashed; served only while it still looks so.
+    /// The stamp of the file when it was hashed; the file is served only while it has this stamp.
     pub(crate) stamp: FileStamp,
-    /// True if the file was so young when it was hashed that an equal stamp proves nothing.
+    /// The file was modified so shortly before it was hashed that an equal stamp proves nothing.
     pub(crate) racy: bool,
-    /// Who has published which MD5 of this content; kept until it was computed here.
+    /// Holders and the MD5 that each of them publishes, kept until it is computed here.
     pub(crate) claimants: Vec<(SocketAddr, Md5Digest)>,
 }
 
 impl SharedFile {
-    /// A file that was just hashed here.
+    /// A file that this node has just hashed.
     pub(crate) fn hashed(name: &FileName, kind: FileOrigin, hashed: Hashed) -> SharedFile {
         let ContentKey { size_bytes, id } = hashed.manifest.key();
         let entry = FileEntry {
@@ -59,14 +59,15 @@ impl SharedFile {
     }
 }
 
+/// Files and contents under download, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     files: BTreeMap<FileName, Arc<SharedFile>>,
     by_content: HashMap<ContentKey, BTreeSet<FileName>>,
-    /// Contents of which some pieces are here, under the names asked for.
+    /// Contents under download of which some pieces are here, under the requested names.
     partials: BTreeMap<FileName, Arc<FileEntry>>,
     version: u64,
-    /// What was changed, and whether others had been told of it before.
+    /// Changed names, each with whether it was published before.
     journal: VecDeque<(FileName, bool)>,
 }
 
@@ -79,22 +80,22 @@ impl Catalog {
         self.files.get(name)
     }
 
-    /// A file with this content, under whatever name.
+    /// A file with this content.
     pub(crate) fn by_content(&self, key: &ContentKey) -> Option<&Arc<SharedFile>> {
         self.by_content.get(key).and_then(|names| names.first()).and_then(|name| self.files.get(name))
     }
 
-    /// In order of names.
+    /// All files in order of names.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Arc<SharedFile>> {
         self.files.values()
     }
 
-    /// In order of names.
+    /// Entries of all files in order of names.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<FileEntry>> {
         self.files().map(|file| &file.entry)
     }
 
-    /// Those whose names begin with `prefix` and come after `after`, in order of names.
+    /// Files whose names begin with `prefix` and come after `after`, in order of names.
     pub(crate) fn files_with(
         &self,
         prefix: &str,
@@ -108,14 +109,14 @@ impl Catalog {
         from_there.map(|(_, file)| file).take_while(move |file| file.entry.name.as_str().starts_with(prefix))
     }
 
-    /// What others are told: the files, and what is being downloaded.
+    /// What is published: the files, and the contents under download.
     pub(crate) fn published(&self) -> impl Iterator<Item = &Arc<FileEntry>> {
         let partials = self.partials.iter().filter(|(name, _)| !self.files.contains_key(*name));
         self.entries().chain(partials.map(|(_, entry)| entry))
     }
 
-    /// Some pieces of a content are here. Void if all of it is, or another content is being downloaded under
-    /// that name. Returns true if and only if others are to be told.
+    /// Records that some pieces of a content are here. Ignored if a file has the content, or if another
+    /// content is under download with that name. Returns true if and only if what is published changes.
     pub(crate) fn set_partial(&mut self, entry: FileEntry) -> bool {
         let is_free = self.partials.get(&entry.name).is_none_or(|other| other.key() == entry.key());
         if !is_free || self.by_content.contains_key(&entry.key()) {
@@ -126,7 +127,8 @@ impl Catalog {
         self.record_unless_hidden(name, was_there)
     }
 
-    /// A content is being downloaded no more; returns true if and only if others are to be told.
+    /// Records that the download of a content has ended. Returns true if and only if what is published
+    /// changes.
     pub(crate) fn remove_partial(&mut self, key: &ContentKey) -> bool {
         let name = self.partials.values().find(|entry| entry.key() == *key).map(|entry| entry.name.clone());
         let Some(name) = name else { return false };
@@ -134,21 +136,20 @@ impl Catalog {
         self.record_unless_hidden(name, true)
     }
 
-    /// Records that what is being downloaded under `name` has changed, if that is to be seen: no file of that
-    /// name is here.
+    /// Records a change of the content under download with `name`, unless a file of that name hides it.
     fn record_unless_hidden(&mut self, name: FileName, was_there: bool) -> bool {
-        let is_seen = !self.files.contains_key(&name);
-        if is_seen {
+        let is_visible = !self.files.contains_key(&name);
+        if is_visible {
             self.record(name, was_there);
         }
-        is_seen
+        is_visible
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &FileName> {
         self.files.keys()
     }
 
-    /// Puts `file` in; returns what stood at its name.
+    /// Adds `file`; returns the file of that name that it replaces.
     pub(crate) fn insert(&mut self, file: SharedFile) -> Option<Arc<SharedFile>> {
         let name = file.entry.name.clone();
         let key = file.entry.key();
@@ -162,7 +163,7 @@ impl Catalog {
         replaced
     }
 
-    /// Takes `name` out; returns true if and only if it was there.
+    /// Removes `name`; returns true if and only if it was there.
     pub(crate) fn remove(&mut self, name: &FileName) -> bool {
         let Some(removed) = self.files.remove(name) else { return false };
         self.unlist(&removed.entry.key(), name);
@@ -187,7 +188,7 @@ impl Catalog {
             match self.files.get(name).map(|file| &file.entry).or(self.partials.get(name)) {
                 Some(entry) => changes.added.push(Arc::clone(entry)),
                 None if was_there => changes.removed.push(name.clone()),
-                // It came and went.
+                // It was added and removed in between.
                 None => {}
             }
         }
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_a_prefix_come_in_order_from_where_they_are_wanted() {
+    fn files_with_a_prefix_are_listed_in_order_from_a_given_name() {
         let mut catalog = Catalog::default();
         for name in ["a", "a/b", "a/c", "a0", "b"] {
             catalog.insert(file(name, name.as_bytes()));
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_being_downloaded_is_published_and_is_no_file() {
+    fn a_content_under_download_is_published_but_is_not_a_file() {
         let mut catalog = Catalog::default();
         let published = |catalog: &Catalog| -> Vec<_> {
             catalog.published().map(|entry| (entry.name.to_string(), entry.holding)).collect()
@@ -286,7 +287,7 @@ mod tests {
         let name = FileName::new("a").expect("valid");
         assert!(catalog.get(&name).is_none() && catalog.by_content(&key).is_none());
         assert_eq!((catalog.len(), catalog.names().count(), catalog.files().count()), (0, 0, 0));
-        // Another content under that name, or one that is here whole, is not published.
+        // Another content under that name is not published, nor is one that a file has.
         assert!(!catalog.set_partial(partial("a", b"2", 1)));
         catalog.insert(file("b", b"3"));
         assert!(!catalog.set_partial(partial("c", b"3", 1)));
@@ -296,7 +297,7 @@ mod tests {
         let changes = catalog.changes_since(version).expect("known");
         assert_eq!(changes.added[0].holding, Holding::Full);
         let hidden_since = catalog.version();
-        assert!(!catalog.set_partial(partial("a", b"1", 2)), "nobody sees it");
+        assert!(!catalog.set_partial(partial("a", b"1", 2)), "a file hides it");
         assert!(!catalog.remove_partial(&key) && !catalog.set_partial(partial("a", b"1", 2)));
         assert_eq!(catalog.version(), hidden_since);
         catalog.remove(&name);
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_tell_the_net_effect_and_are_forgotten_in_the_end() {
+    fn changes_are_net_effects_and_old_ones_are_dropped() {
         let mut catalog = Catalog::default();
         catalog.insert(file("a", b"1"));
         let version = catalog.version();
@@ -318,14 +319,11 @@ mod tests {
         catalog.remove(&FileName::new("c").expect("valid"));
         catalog.remove(&FileName::new("a").expect("valid"));
         let changes = catalog.changes_since(version).expect("known");
-        assert_eq!(names(&changes), (vec!["b".into()], vec!["a".into()]), "`c` came and went");
+        assert_eq!(names(&changes), (vec!["b".into()], vec!["a".into()]), "`c` was added and removed");
         for _ in 0..JOURNAL_MAX {
             catalog.insert(file("b", b"2"));
         }
         assert!(catalog.changes_since(version).is_none());
-        assert!(
-            catalog.changes_since(catalog.version() + 1).is_none(),
-            "a version of the future is not known"
-        );
+        assert!(catalog.changes_since(catalog.version() + 1).is_none(), "a future version is unknown");
     }
 }

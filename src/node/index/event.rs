@@ -11,51 +11,40 @@ use crate::store::scan::FoundFile;
 use crate::store::share::FileStamp;
 use crate::types::{ContentKey, FileEntry, FileName, FileOrigin, Md5Digest};
 
-/// What the core is told.
+/// An event for the indexer.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// Scan the share; answer when done.
+    /// Scan the shared directory; reply when done.
     Rescan(Sender<Result<ScanSummary, String>>),
-    /// A walk has come across a file in the folder of that kind.
+    /// A walk has found a file in the folder of that kind.
     Found(FileOrigin, FoundFile),
-    /// A walk has come across something that it skips and a person should know.
+    /// A walk skips something, for the given reason.
     Skipped(String),
+    /// A walk has ended.
     WalkEnded(Result<(), String>),
-    /// Make the catalog right about one name, and answer with what it holds then.
-    Check {
-        name: FileName,
-        reply: Sender<Option<Arc<SharedFile>>>,
-    },
-    /// A file does not look as it did when it was hashed.
-    LookAgain {
-        name: FileName,
-    },
-    /// A worker has hashed a file, or found it as known.
-    Looked {
-        name: FileName,
-        outcome: Look,
-    },
-    /// Some pieces of a content that is being downloaded are here.
+    /// Compare one name with the disk, and reply with what the catalog has then.
+    Check { name: FileName, reply: Sender<Option<Arc<SharedFile>>> },
+    /// A file may not be as it was when it was hashed.
+    LookAgain { name: FileName },
+    /// A worker has hashed a file, or found it unchanged.
+    Looked { name: FileName, outcome: Look },
+    /// Some pieces of a content under download are here.
     Partial(FileEntry),
-    /// It is being downloaded no more.
+    /// The download of a content has ended.
     PartialEnded(ContentKey),
-    /// A download is in place.
-    Placed {
-        file: SharedFile,
-        reply: Sender<()>,
-    },
-    /// The MD5 of a whole file, claimed before, has been computed.
-    Md5 {
-        name: FileName,
-        stamp: FileStamp,
-        md5: Md5Digest,
-    },
+    /// A downloaded file is in place.
+    Placed { file: SharedFile, reply: Sender<()> },
+    /// The MD5 of a whole file, known before only from holders, has been computed.
+    Md5 { name: FileName, stamp: FileStamp, md5: Md5Digest },
 }
 
-/// What a worker found at a name.
+/// What a worker found under a name.
 #[derive(Debug)]
 pub(crate) enum Look {
-    AsKnown,
+    /// The file is as the catalog has it.
+    Unchanged,
+    /// A file of that kind, hashed.
     Hashed(FileOrigin, Hashed),
+    /// No file can be published under the name.
     Failed(HashError),
 }

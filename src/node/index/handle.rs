@@ -1,4 +1,4 @@
-//! Requests of other threads to the indexer thread.
+//! Requests to the indexer thread from other threads.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl IndexerHandle {
         let _indexer_has_ended = self.0.send(Event::Partial(entry));
     }
 
-    /// Publishes a partial content no more.
+    /// Ends the publication of a partial content.
     pub(crate) fn end_partial(&self, content: ContentKey) {
         let _indexer_has_ended = self.0.send(Event::PartialEnded(content));
     }

@@ -1,9 +1,8 @@
-//! The core thread: owns the node's catalog. Scans, hashes and finished downloads reach it as events; it
-//! alone writes.
+//! The indexer thread, which owns the catalog of the node. Scans, hashes and finished downloads reach it as
+//! events, and it alone writes the catalog.
 //!
-//! It never blocks: file work goes to the worker pool, and news to others is dropped rather than waited for.
-//! A name is hashed by one worker at a time; a scan is done when its walk has ended and nothing is left to
-//! hash.
+//! It never blocks: file work goes to the worker pool. One worker at a time hashes a name. A scan is done
+//! when its walk has ended and every file that it found is hashed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -25,26 +24,27 @@ use crate::store::scan::{FoundFile, walk};
 use crate::store::share::FileStamp;
 use crate::types::{FileEntry, FileName, FileOrigin, Md5Digest, Md5Origin, Printable, limits};
 
-/// Files given to the worker pool at a time; more would only wait there.
+/// Tasks in the worker pool at a time; more would only wait there.
 const IN_FLIGHT_MAX: usize = 4;
-/// While a scan goes on, what it has found is published this often.
+/// Interval at which a running scan publishes what it has found.
 const PUBLISH_EVERY: Duration = Duration::from_millis(500);
 
-/// How far a look at a name has come.
+/// State of a look at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Looking {
     Queued,
-    InHand,
-    /// In a worker's actions, and asked for once more since: what it will tell may be stale.
-    InHandAgain,
+    /// A worker looks at it.
+    Running,
+    /// A worker looks at it, and another look was requested since: the result may be stale.
+    RunningStale,
 }
 
 #[derive(Debug, Default)]
 struct Scan {
     walking: bool,
-    /// Names that it has come across and that are not looked at yet.
+    /// Names that the walk has found and no worker has looked at yet.
     waiting: HashSet<FileName>,
-    /// With the kind of the folder that comes first of those that have it.
+    /// Names on the disk, each with the kind of the first folder that has it.
     seen: HashMap<FileName, FileOrigin>,
     summary: ScanSummary,
     failed: Option<String>,
@@ -54,32 +54,32 @@ struct Scan {
 #[derive(Debug, Default)]
 struct State {
     scan: Option<Scan>,
-    /// Who wants another scan after the current one.
+    /// Replies to requests for another scan after the current one.
     next_scan: Vec<Sender<Result<ScanSummary, String>>>,
     tasks: VecDeque<Task>,
     in_flight: usize,
-    /// Names that are to be looked at or are being looked at.
+    /// Names with a look that is queued or running.
     looking: HashMap<FileName, Looking>,
     checks: HashMap<FileName, Vec<Sender<Option<Arc<SharedFile>>>>>,
     published_at: Option<Instant>,
 }
 
-/// The core, not yet running.
+/// The indexer, not yet running.
 pub(crate) struct Indexer {
     parts: IndexerParts,
     state: State,
 }
 
-/// What a core works with.
+/// What an indexer needs.
 pub(crate) struct IndexerParts {
     pub(crate) state: Arc<NodeState>,
     pub(crate) folders: Arc<ShareFolders>,
     pub(crate) publisher: Arc<dyn Publisher>,
     pub(crate) pool: Pool,
     pub(crate) feed: EventBroadcast,
-    /// The sender is for workers to answer through.
+    /// Workers send their results through the sender.
     pub(crate) events: (Sender<Event>, Receiver<Event>),
-    /// Told once, when the first scan is published; `None`: there is no scan unless it is asked for.
+    /// Receives the result of the first scan; `None`: there is a scan only on request.
     pub(crate) first_scan: Option<Sender<ScanSummary>>,
     pub(crate) stop: Stop,
 }
@@ -89,7 +89,7 @@ impl Indexer {
         Indexer { parts, state: State::default() }
     }
 
-    /// Scans once if it is to, then serves events until stopped.
+    /// Begins the first scan, if there is one, then handles events until stopped.
     pub(crate) fn run(mut self) {
         if self.parts.first_scan.is_some() {
             self.begin_scan(Vec::new());
@@ -100,14 +100,14 @@ impl Indexer {
             select! {
                 recv(self.parts.stop.receiver()) -> _ => return,
                 recv(self.parts.events.1) -> event => match event {
-                    Ok(event) => self.take(event),
+                    Ok(event) => self.handle(event),
                     Err(_) => return,
                 },
             }
         }
     }
 
-    fn take(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         match event {
             Event::Rescan(reply) => match self.state.scan {
                 Some(_) => self.state.next_scan.push(reply),
@@ -128,7 +128,7 @@ impl Indexer {
             Event::LookAgain { name } => self.look(name),
             Event::Looked { name, outcome } => {
                 self.state.in_flight -= 1;
-                if self.state.looking.remove(&name) == Some(Looking::InHandAgain) {
+                if self.state.looking.remove(&name) == Some(Looking::RunningStale) {
                     return self.look(name);
                 }
                 self.looked(&name, outcome);
@@ -137,7 +137,7 @@ impl Indexer {
                 }
                 let now_shared = self.parts.state.catalog.read().get(&name).cloned();
                 for reply in self.state.checks.remove(&name).unwrap_or_default() {
-                    let _asker_may_have_gone = reply.send(now_shared.clone());
+                    let _requester_may_have_gone = reply.send(now_shared.clone());
                 }
             }
             Event::Partial(entry) => {
@@ -152,7 +152,7 @@ impl Indexer {
             }
             Event::Placed { file, reply } => {
                 self.placed(file);
-                let _asker_may_have_gone = reply.send(());
+                let _requester_may_have_gone = reply.send(());
                 self.parts.publisher.publish();
             }
             Event::Md5 { name, stamp, md5 } => {
@@ -164,15 +164,15 @@ impl Indexer {
 
     fn begin_scan(&mut self, replies: Vec<Sender<Result<ScanSummary, String>>>) {
         self.state.scan = Some(Scan { walking: true, replies, ..Scan::default() });
-        let (folders, to_core, stop) = self.for_worker();
+        let (folders, to_indexer, stop) = self.for_worker();
         let walking = self.parts.pool.try_run(move || {
-            let mut skipped = |why| report(&to_core, &stop, Event::Skipped(why));
+            let mut skipped = |why| report(&to_indexer, &stop, Event::Skipped(why));
             folders.renew().into_iter().for_each(|error| skipped(error.to_string()));
             let result = folders.shared().into_iter().try_for_each(|(kind, folder)| {
-                let mut found = |file| report(&to_core, &stop, Event::Found(kind, file));
+                let mut found = |file| report(&to_indexer, &stop, Event::Found(kind, file));
                 walk(&folder, &stop, &mut found, &mut skipped).map_err(|error| error.to_string())
             });
-            report(&to_core, &stop, Event::WalkEnded(result));
+            report(&to_indexer, &stop, Event::WalkEnded(result));
         });
         if walking.is_err()
             && let Some(scan) = &mut self.state.scan
@@ -182,38 +182,38 @@ impl Indexer {
         }
     }
 
-    /// A download is in place. Where a file that comes before it has its name, that one stays published.
+    /// Adds a downloaded file. If a file of an earlier kind has the same name, that one stays published.
     fn placed(&mut self, file: SharedFile) {
         let (name, kind) = (file.entry.name.clone(), self.folder_kind(file.kind));
         let shared = self.parts.state.catalog.read().get(&name).map(|file| self.folder_kind(file.kind));
         self.parts.state.catalog.write().remove_partial(&file.entry.key());
         if shared.is_some_and(|first| first < kind) {
-            self.hidden(&name, kind);
+            self.warn_hidden(&name, kind);
             return self.look(name);
         }
-        self.seen(&name, kind);
+        self.record_seen(&name, kind);
         if file.entry.md5_origin == Md5Origin::Claimed {
             self.state.tasks.push_back(Task::Md5 { name, kind: file.kind, stamp: file.stamp });
         }
         self.parts.state.catalog.write().insert(file);
     }
 
-    /// Says that a file is not published because one of a kind that comes before it has its name.
-    fn hidden(&mut self, name: &FileName, kind: FileOrigin) {
+    /// Warns that a file is not published because a file of an earlier kind has the same name.
+    fn warn_hidden(&mut self, name: &FileName, kind: FileOrigin) {
         let path = self.parts.folders.layout().path(kind, name);
         let path = Printable(&path);
         self.warn(format!("`{path}` is not shared: another file of yours is `{name}`"));
     }
 
-    /// A scan need not look for it any more.
-    fn seen(&mut self, name: &FileName, kind: FileOrigin) {
+    /// Records that the name is on the disk.
+    fn record_seen(&mut self, name: &FileName, kind: FileOrigin) {
         if let Some(scan) = &mut self.state.scan {
             let first = scan.seen.entry(name.clone()).or_insert(kind);
             *first = kind.min(*first);
         }
     }
 
-    /// Kinds whose files stand in one folder are one here.
+    /// The kind by which the indexer orders files: kinds that share a folder count as one.
     fn folder_kind(&self, kind: FileOrigin) -> FileOrigin {
         self.parts.folders.layout().unmarked(kind)
     }
@@ -227,7 +227,7 @@ impl Indexer {
             return;
         }
         if scan.seen.get(&found.name).is_some_and(|first| *first < kind) {
-            return self.hidden(&found.name, kind);
+            return self.warn_hidden(&found.name, kind);
         }
         scan.seen.insert(found.name.clone(), kind);
         let layout = self.parts.folders.layout();
@@ -258,29 +258,29 @@ impl Indexer {
                 self.state.tasks.push_back(Task::Look { name, known });
             }
             Some(Looking::Queued) => {}
-            Some(looking) => *looking = Looking::InHandAgain,
+            Some(looking) => *looking = Looking::RunningStale,
         }
     }
 
     fn feed_pool(&mut self) {
         while let Some(task) = self.next_task() {
-            let (folders, to_core, stop) = self.for_worker();
-            let job = move || report(&to_core, &stop, task.run(&folders, &stop));
-            if self.parts.pool.try_run(job).is_err() {
-                // Only a stopping pool refuses so few jobs.
+            let (folders, to_indexer, stop) = self.for_worker();
+            let run = move || report(&to_indexer, &stop, task.run(&folders, &stop));
+            if self.parts.pool.try_run(run).is_err() {
+                // Only a stopping pool refuses so few tasks.
                 return;
             }
         }
     }
 
-    /// The next task for a worker, unless enough are in their actions.
+    /// The next task for a worker, unless [`IN_FLIGHT_MAX`] tasks run.
     fn next_task(&mut self) -> Option<Task> {
         if self.state.in_flight >= IN_FLIGHT_MAX {
             return None;
         }
         let task = self.state.tasks.pop_front()?;
         if let Task::Look { name, .. } = &task {
-            self.state.looking.insert(name.clone(), Looking::InHand);
+            self.state.looking.insert(name.clone(), Looking::Running);
         }
         self.state.in_flight += 1;
         Some(task)
@@ -291,17 +291,17 @@ impl Indexer {
     }
 
     fn looked(&mut self, name: &FileName, outcome: Look) {
-        // It is there, even if it came to be behind the back of the walk.
+        // The file exists, even if the walk has missed it.
         let known = self.shared(name).map(|file| self.folder_kind(file.kind));
         match (&outcome, known) {
-            (Look::Hashed(kind, _), _) => self.seen(name, self.folder_kind(*kind)),
-            (Look::AsKnown, Some(kind)) => self.seen(name, kind),
-            (Look::Failed(error), Some(kind)) if error.is_shortage() => self.seen(name, kind),
+            (Look::Hashed(kind, _), _) => self.record_seen(name, self.folder_kind(*kind)),
+            (Look::Unchanged, Some(kind)) => self.record_seen(name, kind),
+            (Look::Failed(error), Some(kind)) if error.is_shortage() => self.record_seen(name, kind),
             _ => {}
         }
         match outcome {
-            Look::AsKnown => {}
-            // A file that was whole when it was last looked at is not given up for a lack of descriptors.
+            Look::Unchanged => {}
+            // A lack of descriptors says nothing about the file: it stays published.
             Look::Failed(error) if error.is_shortage() && known.is_some() => {
                 self.warn(format!("`{name}` stays shared unseen: {error}"));
             }
@@ -333,7 +333,7 @@ impl Indexer {
         }
     }
 
-    /// The true MD5 replaces the claim; whoever claimed another one is named.
+    /// The computed MD5 replaces the claimed one; a warning names each holder that claimed another one.
     fn md5_computed(&mut self, name: &FileName, stamp: &FileStamp, md5: Md5Digest) {
         let shared = self.parts.state.catalog.read().get(name).cloned();
         let Some(file) =
@@ -357,7 +357,7 @@ impl Indexer {
         self.parts.publisher.publish();
     }
 
-    /// Publishes; during a scan, whose end publishes too, only now and then.
+    /// Publishes the catalog; during a scan at most every [`PUBLISH_EVERY`].
     fn publish(&mut self) {
         let now = clock::now();
         if self.state.scan.is_none()
@@ -370,7 +370,7 @@ impl Indexer {
 
     fn end_scan_if_done(&mut self) {
         if self.parts.stop.is_triggered() {
-            // A walk that was cut short is no scan.
+            // The walk may be incomplete.
             return;
         }
         let Some(mut scan) = self.state.scan.take_if(|scan| !scan.walking && scan.waiting.is_empty()) else {
@@ -399,7 +399,7 @@ impl Indexer {
             self.warn(format!("the share cannot be scanned: {}", Printable(why)));
         }
         for reply in scan.replies {
-            let _asker_may_have_gone = reply.send(result.clone());
+            let _requester_may_have_gone = reply.send(result.clone());
         }
         let waiting = std::mem::take(&mut self.state.next_scan);
         if !waiting.is_empty() {
@@ -407,7 +407,7 @@ impl Indexer {
         }
     }
 
-    /// What a job takes along.
+    /// What the closure of a worker needs.
     fn for_worker(&self) -> (Arc<ShareFolders>, Sender<Event>, Stop) {
         (Arc::clone(&self.parts.folders), self.parts.events.0.clone(), self.parts.stop.clone())
     }
@@ -421,184 +421,13 @@ impl Indexer {
     }
 }
 
-/// Tells the core, waiting while its queue is full; a stop ends the wait.
-fn report(to_core: &Sender<Event>, stop: &Stop, event: Event) {
+/// Sends an event to the indexer. It waits while the queue is full; a stop ends the wait.
+fn report(to_indexer: &Sender<Event>, stop: &Stop, event: Event) {
     select! {
-        send(to_core, event) -> _ => {}
+        send(to_indexer, event) -> _ => {}
         recv(stop.receiver()) -> _ => {}
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use rustix::io::Errno;
-
-    use super::*;
-    use crate::rt::Threads;
-    use crate::store::{HashError, RealDisk};
-    use crate::types::{Layout, NodeId, NodeTraits};
-    use crossbeam_channel::bounded;
-
-    #[derive(Debug)]
-    struct Nobody;
-
-    impl Publisher for Nobody {
-        fn publish(&self) {}
-    }
-
-    /// A core on a share with one file called `a`. Its pool has no thread: the test does the work.
-    fn core() -> (Indexer, tempfile::TempDir) {
-        core_with(Layout::Flat)
-    }
-
-    fn core_with(layout: Layout) -> (Indexer, tempfile::TempDir) {
-        let dir = tempfile::tempdir().expect("a directory");
-        std::fs::write(dir.path().join("a"), b"a").expect("written");
-        let stop = Stop::new().expect("a descriptor");
-        let folders = ShareFolders::open(dir.path(), layout, None, Arc::new(RealDisk)).expect("a share");
-        let parts = IndexerParts {
-            state: Arc::new(NodeState::new(NodeId(1), NodeTraits::default())),
-            folders: Arc::new(folders),
-            publisher: Arc::new(Nobody),
-            pool: Pool::start("none", 0, 10, &Threads::new(), &stop).expect("no thread"),
-            feed: EventBroadcast::default(),
-            events: bounded(10),
-            first_scan: Some(bounded(1).0),
-            stop,
-        };
-        (Indexer::new(parts), dir)
-    }
-
-    #[test]
-    fn a_file_that_the_walk_has_missed_and_somebody_looked_at_stays() {
-        let (mut core, _dir) = core();
-        let name = FileName::new("a").expect("a name");
-        core.state.scan = Some(Scan { walking: true, ..Scan::default() });
-        core.look(name.clone());
-        looked_at(&mut core);
-        core.take(Event::WalkEnded(Ok(())));
-        core.end_scan_if_done();
-        assert!(core.state.scan.is_none(), "the scan is done");
-        assert!(core.parts.state.catalog.read().get(&name).is_some(), "it is there and was looked at");
-    }
-
-    #[test]
-    fn a_shared_file_is_not_given_up_for_lack_of_descriptors() {
-        let (mut core, _dir) = core();
-        let name = FileName::new("a").expect("a name");
-        core.look(name.clone());
-        looked_at(&mut core);
-        for (errno, stays) in
-            [(Errno::MFILE, true), (Errno::NFILE, true), (Errno::NOMEM, true), (Errno::IO, false)]
-        {
-            core.look(name.clone());
-            in_hand(&mut core);
-            let outcome = Look::Failed(HashError::Io(errno.into()));
-            core.take(Event::Looked { name: name.clone(), outcome });
-            assert_eq!(core.shared(&name).is_some(), stays, "{errno}");
-        }
-    }
-
-    #[test]
-    fn what_changes_while_it_is_looked_at_is_looked_at_again() {
-        let (mut core, dir) = core();
-        let name = FileName::new("a").expect("a name");
-        let (reply, answer) = bounded(1);
-        core.look(name.clone());
-        let stale = in_hand(&mut core).run(&core.parts.folders, &core.parts.stop);
-        std::fs::write(dir.path().join("a"), b"changed").expect("written");
-        core.take(Event::Check { name: name.clone(), reply });
-        core.take(stale);
-        assert!(answer.try_recv().is_err(), "what was found before the question is no answer");
-        looked_at(&mut core);
-        let answered = answer.try_recv().expect("answered").expect("shared");
-        assert_eq!(answered.entry.size_bytes, 7);
-    }
-
-    /// The kind and size of what is published as `a`.
-    fn published(core: &Indexer) -> Option<(FileOrigin, u64)> {
-        let name = FileName::new("a").expect("a name");
-        core.shared(&name).map(|file| (file.kind, file.entry.size_bytes))
-    }
-
-    /// A whole scan, its walk and its hashing done here; what was said.
-    fn scanned(core: &mut Indexer) -> Vec<String> {
-        let mut said = core.parts.feed.subscribe();
-        core.state.scan = Some(Scan { walking: true, ..Scan::default() });
-        for (kind, folder) in core.parts.folders.shared() {
-            let stop = core.parts.stop.clone();
-            walk(&folder, &stop, &mut |file| core.take(Event::Found(kind, file)), &mut |_| ())
-                .expect("walked");
-        }
-        core.take(Event::WalkEnded(Ok(())));
-        while !core.state.tasks.is_empty() {
-            looked_at(core);
-        }
-        core.end_scan_if_done();
-        assert!(core.state.scan.is_none(), "the scan is done");
-        let text = |record: &event::Record| match &record.event {
-            event::Event::Notice { text, .. } => Some(text.clone()).filter(|text| !text.starts_with("ready")),
-            _ => None,
-        };
-        said.catch_up().items.iter().filter_map(|(_, record)| text(record)).collect()
-    }
-
-    #[test]
-    fn a_name_is_published_for_the_file_that_comes_first_and_the_other_is_told_of() {
-        let (mut core, dir) = core_with(Layout::Split);
-        let path = |kind: FileOrigin| dir.path().join(Layout::Split.folder(kind)).join("a");
-        for (kind, bytes) in
-            [(FileOrigin::Local, "1"), (FileOrigin::Downloaded, "22"), (FileOrigin::Replicated, "333")]
-        {
-            std::fs::write(path(kind), bytes).expect("written");
-        }
-        let hidden = |kind: &str| format!("`{kind}/a` is not shared: another file of yours is `a`");
-        assert_eq!(scanned(&mut core), [hidden("downloaded"), hidden("replicated")]);
-        assert_eq!(published(&core), Some((FileOrigin::Local, 1)));
-        std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
-        assert_eq!(scanned(&mut core), [hidden("replicated")]);
-        assert_eq!(published(&core), Some((FileOrigin::Downloaded, 2)));
-        std::fs::rename(path(FileOrigin::Downloaded), path(FileOrigin::Local)).expect("renamed");
-        assert_eq!(scanned(&mut core), [hidden("replicated")]);
-        assert_eq!(published(&core), Some((FileOrigin::Local, 2)));
-        std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
-        assert_eq!((scanned(&mut core), published(&core)), (vec![], Some((FileOrigin::Replicated, 3))));
-        std::fs::remove_file(path(FileOrigin::Replicated)).expect("removed");
-        assert_eq!((scanned(&mut core), published(&core)), (vec![], None));
-    }
-
-    #[test]
-    fn what_is_placed_behind_a_file_of_its_name_does_not_replace_it() {
-        let (mut core, dir) = core_with(Layout::Split);
-        let path = |kind: FileOrigin| dir.path().join(Layout::Split.folder(kind)).join("a");
-        std::fs::write(path(FileOrigin::Local), "1").expect("written");
-        scanned(&mut core);
-        let place = |core: &mut Indexer, kind: FileOrigin| {
-            let name = FileName::new("a").expect("a name");
-            std::fs::write(path(kind), "22").expect("written");
-            let folder = core.parts.folders.of(kind).expect("a folder");
-            let hashed = crate::store::hash_file(&folder, &name, &core.parts.stop).expect("hashed");
-            let (reply, done) = bounded(1);
-            core.take(Event::Placed { file: SharedFile::hashed(&name, kind, hashed), reply });
-            assert_eq!(done.try_recv(), Ok(()));
-        };
-        place(&mut core, FileOrigin::Replicated);
-        assert_eq!(published(&core), Some((FileOrigin::Local, 1)));
-        // What stood there may have gone behind our back.
-        std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
-        looked_at(&mut core);
-        assert_eq!(published(&core), Some((FileOrigin::Replicated, 2)));
-        place(&mut core, FileOrigin::Downloaded);
-        assert_eq!(published(&core), Some((FileOrigin::Downloaded, 2)));
-    }
-
-    /// Does the one task that waits, as a worker would.
-    fn looked_at(core: &mut Indexer) {
-        let event = in_hand(core).run(&core.parts.folders, &core.parts.stop);
-        core.take(event);
-    }
-
-    fn in_hand(core: &mut Indexer) -> Task {
-        core.next_task().expect("a task waits")
-    }
-}
+mod tests;

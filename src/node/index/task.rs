@@ -1,5 +1,5 @@
-//! What the core has the worker pool do: look at a file, compute a whole-file MD5. Runs on a worker; its
-//! result is an event for the core.
+//! Work that the indexer gives to the worker pool: hash a file, compute the MD5 of a whole file. The result
+//! is an event for the indexer.
 
 use std::io::ErrorKind;
 
@@ -10,12 +10,12 @@ use crate::store::hash::{hash_file, whole_md5};
 use crate::store::share::FileStamp;
 use crate::types::{FileName, FileOrigin};
 
-/// Work for the pool.
+/// Work for a worker.
 #[derive(Debug)]
 pub(crate) enum Task {
-    /// Hash the file that the name is published for, unless it is the `known` one and looks as it did.
+    /// Hash the file that is published under the name, unless it is unchanged since it was `known`.
     Look { name: FileName, known: Option<(FileOrigin, FileStamp)> },
-    /// Compute the MD5 of the whole file of that kind that had this stamp.
+    /// Compute the MD5 of a whole file of that kind, which had this stamp.
     Md5 { name: FileName, kind: FileOrigin, stamp: FileStamp },
 }
 
@@ -29,7 +29,7 @@ impl Task {
                 let opened = folder.and_then(|folder| folder.open_file(&name));
                 match opened.and_then(|open| whole_md5(&open.file, stamp.size_bytes, stop)) {
                     Ok(md5) => Event::Md5 { name, stamp, md5 },
-                    // It cannot be read any more: find out what it is now.
+                    // The file has become unreadable: find out what is there now.
                     Err(_) => Event::Looked { outcome: look(folders, &name, None, stop), name },
                 }
             }
@@ -50,7 +50,7 @@ fn look(
     if known.is_some_and(|(kind, stamp)| {
         (folders.layout().unmarked(kind), stamp) == (visible.kind, visible.stamp)
     }) {
-        return Look::AsKnown;
+        return Look::Unchanged;
     }
     let hashed = hash_file(&visible.share, name, stop)
         .and_then(|hashed| Ok(Look::Hashed(folders.kind_of(visible.kind, &hashed)?, hashed)));

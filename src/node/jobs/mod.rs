@@ -1,7 +1,8 @@
 //! The downloads of a node as jobs: where each comes from, how far it is, and what may be done to it.
 //!
-//! Every download but that of a replica is a job. [`table`] keeps the states of all jobs, [`runner`] runs them
-//! on threads and calls watchers, [`resume`] adds the jobs that a former run of the node left unfinished.
+//! Every download but that of a replica is a job. [`table`] keeps the states of all jobs, [`runner`] runs
+//! them on threads and calls watchers, [`resume`] adds the jobs that a former run of the node left
+//! unfinished.
 
 mod job;
 pub(super) mod resume;

@@ -1,9 +1,9 @@
 //! Resumes the downloads that a former run of the node left unfinished.
 //!
-//! Unfinished downloads are read from the records in the directory of downloads before each round, so that other
-//! downloads of the content and cancels count. Sources may come back later: rounds are repeated, with growing
-//! pauses, until nothing is left. Replica downloads are not resumed: the tracker assigns them again, and the
-//! pieces that are here are used then.
+//! Unfinished downloads are read from the records in the directory of downloads before each round, so that
+//! other downloads of the content and cancels count. Sources may come back later: rounds are repeated, with
+//! growing pauses, until nothing is left. Replica downloads are not resumed: the tracker assigns them again,
+//! and the pieces that are here are used then.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ pub(crate) fn clean_up(context: &Context) {
     }
 }
 
-/// Runs until nothing is unfinished, then waits for `stop`, as a thread of a node does not end before the node
-/// does.
+/// Runs until nothing is unfinished, then waits for `stop`, as a thread of a node does not end before the
+/// node does.
 pub(crate) fn run(jobs: &Jobs, stop: &Stop) {
     let mut resumer = Resumer { jobs, stop, ids: HashMap::new(), reasons: HashMap::new() };
     let mut pause = FIRST_PAUSE;

@@ -1,7 +1,8 @@
 //! Runs jobs on threads and calls the watchers of jobs.
 //!
-//! A job runs on the thread of its caller, on the thread `resume`, or, if no caller waits for it, on one of the
-//! threads `download-1` and `download-2`. Watchers are called on the thread of the job or of a command about it.
+//! A job runs on the thread of its caller, on the thread `resume`, or, if no caller waits for it, on one of
+//! the threads `download-1` and `download-2`. Watchers are called on the thread of the job or of a command
+//! about it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

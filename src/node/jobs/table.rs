@@ -1,7 +1,7 @@
 //! Table of the states of all jobs and of the transitions between them. It runs nothing.
 //!
-//! Invariant: a job ends in exactly one of `Done`, `Failed` and `Cancelled`, and an ended job never runs again.
-//! The last [`limits::JOBS_ENDED_MAX`] ended jobs stay in the table, so that a user can list them.
+//! Invariant: a job ends in exactly one of `Done`, `Failed` and `Cancelled`, and an ended job never runs
+//! again. The last [`limits::JOBS_ENDED_MAX`] ended jobs stay in the table, so that a user can list them.
 
 use std::collections::BTreeMap;
 
@@ -105,8 +105,8 @@ impl JobTable {
         self.fetched_bytes
     }
 
-    /// Records that a run ended with `result`, and returns the new state. A command that came too late changes
-    /// nothing. With `again` a failure is not final: the job is queued.
+    /// Records that a run ended with `result`, and returns the new state. A command that came too late
+    /// changes nothing. With `again` a failure is not final: the job is queued.
     pub(super) fn end(&mut self, id: JobId, result: &DownloadResult, again: bool) -> JobState {
         let Some(entry) = self.jobs.get_mut(&id) else { return JobState::Cancelled };
         entry.stop = None;

@@ -1,4 +1,4 @@
-//! Jobs on real nodes: paused, resumed, cancelled, on whatever thread they run.
+//! Jobs on real nodes, on each kind of thread: paused, resumed, cancelled.
 
 use std::fs;
 use std::path::Path;
@@ -17,17 +17,17 @@ use crate::types::FileName;
 const DEADLINE: Duration = Duration::from_secs(30);
 const BYTES: usize = (4 << 20) + 1;
 
-/// A tracker, a source of `a` that sends 4 MiB/s, and a node that asks. Stopped in this order.
+/// A tracker, a source of `a` that sends 4 MiB/s, and a node that downloads it.
 struct Scene {
-    asker: Node,
-    news: Receiver<(JobId, String)>,
+    node: Node,
+    events: Receiver<(JobId, String)>,
     source: Node,
     tracker: Tracker,
     from: TempDir,
     to: TempDir,
 }
 
-fn node(share: &Path, tracker: &Tracker, max_upload: Option<u64>, resume: bool) -> Node {
+fn started(share: &Path, tracker: &Tracker, max_upload: Option<u64>, resume: bool) -> Node {
     let config = NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr());
     let node = Node::start(NodeConfig { max_upload, resume, ..config }).expect("it starts");
     node.wait_ready(&Stop::new().expect("a descriptor")).expect("ready");
@@ -36,9 +36,9 @@ fn node(share: &Path, tracker: &Tracker, max_upload: Option<u64>, resume: bool) 
 
 /// Every state by its word, and each `bytes` before the last.
 fn watched(node: &Node) -> Receiver<(JobId, String)> {
-    let (sender, news) = unbounded();
-    let watching = node.watch(move |news| {
-        let word = match news.what {
+    let (sender, events) = unbounded();
+    let watching = node.watch(move |event| {
+        let word = match event.what {
             What::State(state) => state.as_str(),
             What::Ended(Ok(_)) => "done",
             What::Ended(Err(_)) => "failed",
@@ -49,11 +49,11 @@ fn watched(node: &Node) -> Receiver<(JobId, String)> {
             }
             What::Progress(_) => return,
         };
-        let _test_may_be_over = sender.send((news.id, word.to_owned()));
+        let _test_may_be_over = sender.send((event.id, word.to_owned()));
     });
-    // As long as the node.
+    // It watches as long as the node runs.
     std::mem::forget(watching);
-    news
+    events
 }
 
 impl Scene {
@@ -63,32 +63,32 @@ impl Scene {
         let bytes: Vec<u8> = (0..BYTES).map(|i| (i.wrapping_mul(2654435761) >> 13) as u8 | 1).collect();
         fs::write(from.path().join("a"), bytes).expect("written");
         let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
-        let source = node(from.path(), &tracker, Some(4 << 20), false);
-        let asker = node(to.path(), &tracker, None, false);
-        let news = watched(&asker);
-        Scene { asker, news, source, tracker, from, to }
+        let source = started(from.path(), &tracker, Some(4 << 20), false);
+        let node = started(to.path(), &tracker, None, false);
+        let events = watched(&node);
+        Scene { node, events, source, tracker, from, to }
     }
 
-    /// Waits for `word` of job `id`, whatever else is told before.
+    /// Waits for `word` of job `id`.
     fn wait(&self, id: JobId, word: &str) {
         let deadline = clock::now() + DEADLINE;
-        while let Ok((of, told)) = self.news.recv_deadline(deadline) {
-            if of == id && told == word {
+        while let Ok((of, event)) = self.events.recv_deadline(deadline) {
+            if of == id && event == word {
                 return;
             }
         }
-        panic!("{word} of {id} is not told: {:?}", self.asker.jobs());
+        panic!("no {word} of {id}: {:?}", self.node.jobs());
     }
 
     fn job(&self, id: JobId) -> Job {
-        self.asker.jobs().into_iter().find(|job| job.id == id).expect("on the board")
+        self.node.jobs().into_iter().find(|job| job.id == id).expect("in the table")
     }
 
     fn state(&self, id: JobId) -> JobState {
         self.job(id).state
     }
 
-    /// Whether a restarted node would go on with something.
+    /// Whether a restarted node would resume a download.
     fn is_wanted(&self) -> bool {
         fs::read_dir(self.to.path().join(".nearpeer")).is_ok_and(|mut left| {
             left.any(|entry| {
@@ -98,7 +98,7 @@ impl Scene {
     }
 
     fn end(self) {
-        let reports = [self.asker.stop(), self.source.stop(), self.tracker.stop()];
+        let reports = [self.node.stop(), self.source.stop(), self.tracker.stop()];
         assert!(reports.iter().all(crate::rt::StopReport::is_clean), "{reports:?}");
     }
 }
@@ -109,43 +109,43 @@ fn request() -> DownloadRequest {
 }
 
 #[test]
-fn a_download_that_nobody_waits_for_is_paused_goes_on_and_ends() {
+fn a_background_download_is_paused_resumed_and_done() {
     let scene = Scene::new();
-    let id = scene.asker.start_download(request()).expect("there is room");
+    let id = scene.node.start_download(request()).expect("there is room");
     scene.wait(id, "bytes");
-    scene.asker.pause(id).expect("it runs");
+    scene.node.pause(id).expect("it runs");
     scene.wait(id, "paused");
-    assert!(!scene.is_wanted(), "a restarted node is not to go on with it");
-    assert_eq!(scene.asker.load_of(scene.asker.addr(), &Stop::new().expect("a descriptor")), Ok(0));
-    scene.asker.resume(id).expect("it is paused");
+    assert!(!scene.is_wanted(), "a restarted node must not resume it");
+    assert_eq!(scene.node.load_of(scene.node.addr(), &Stop::new().expect("a descriptor")), Ok(0));
+    scene.node.resume(id).expect("it is paused");
     scene.wait(id, "done");
     let Some(Ok(done)) = scene.job(id).result else { panic!("it is done") };
     assert!(matches!(done.outcome, Outcome::Fetched { .. }), "{done:?}");
-    let fetched = scene.asker.jobs()[0].progress.fetched_bytes;
-    assert!(fetched < BYTES as u64, "{fetched}: what it had was fetched again");
+    let fetched = scene.node.jobs()[0].progress.fetched_bytes;
+    assert!(fetched < BYTES as u64, "{fetched}: some pieces were fetched twice");
     assert_eq!(
         fs::read(scene.to.path().join("a")).expect("there"),
         fs::read(scene.from.path().join("a")).expect("there")
     );
-    assert_eq!(scene.asker.pause(id), Err(JobError::Ended(id)));
+    assert_eq!(scene.node.pause(id), Err(JobError::Ended(id)));
     scene.end();
 }
 
 #[test]
-fn who_waits_for_a_download_waits_through_its_pauses_and_hears_of_its_end() {
+fn the_caller_of_a_foreground_download_waits_through_its_pauses() {
     let scene = Scene::new();
     let never = Stop::new().expect("a descriptor");
     let id = JobId(1);
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| scene.asker.download(&request(), &never, &mut |_| {}));
+        let waiting = scope.spawn(|| scene.node.download(&request(), &never, &mut |_| {}));
         scene.wait(id, "bytes");
-        scene.asker.pause(id).expect("it runs");
+        scene.node.pause(id).expect("it runs");
         scene.wait(id, "paused");
-        scene.asker.resume(id).expect("it is paused");
+        scene.node.resume(id).expect("it is paused");
         scene.wait(id, "bytes");
-        scene.asker.pause(id).expect("it runs");
+        scene.node.pause(id).expect("it runs");
         scene.wait(id, "paused");
-        scene.asker.cancel(id).expect("it is paused");
+        scene.node.cancel(id).expect("it is paused");
         let result = waiting.join().expect("no panic");
         assert_eq!(result, Err(CommandError::Cancelled.into()));
     });
@@ -154,26 +154,26 @@ fn who_waits_for_a_download_waits_through_its_pauses_and_hears_of_its_end() {
 }
 
 #[test]
-fn a_cancel_is_kept_and_a_stop_is_gone_on_with() {
+fn a_stopped_download_is_resumed_after_a_restart_and_a_cancelled_one_is_not() {
     let scene = Scene::new();
-    let first = scene.asker.start_download(request()).expect("there is room");
+    let first = scene.node.start_download(request()).expect("there is room");
     scene.wait(first, "bytes");
-    scene.asker.cancel(first).expect("it runs");
+    scene.node.cancel(first).expect("it runs");
     scene.wait(first, "cancelled");
     assert!(!scene.is_wanted());
-    let second = scene.asker.start_download(request()).expect("there is room");
+    let second = scene.node.start_download(request()).expect("there is room");
     scene.wait(second, "bytes");
-    let Scene { asker, source, tracker, from, to, .. } = scene;
-    assert!(asker.stop().is_clean());
-    drop(asker);
-    // Nobody has cancelled that: the node goes on by itself, and that is a job too.
-    let asker = node(to.path(), &tracker, None, true);
-    let news = watched(&asker);
-    let scene = Scene { asker, news, source, tracker, from, to };
+    let Scene { node, source, tracker, from, to, .. } = scene;
+    assert!(node.stop().is_clean());
+    drop(node);
+    // The second download was not cancelled: the restarted node resumes it as a job.
+    let node = started(to.path(), &tracker, None, true);
+    let events = watched(&node);
+    let scene = Scene { node, events, source, tracker, from, to };
     let deadline = clock::now() + DEADLINE;
-    while !scene.asker.jobs().iter().any(|job| job.state == JobState::Done) {
-        assert!(scene.news.recv_deadline(deadline).is_ok(), "{:?}", scene.asker.jobs());
+    while !scene.node.jobs().iter().any(|job| job.state == JobState::Done) {
+        assert!(scene.events.recv_deadline(deadline).is_ok(), "{:?}", scene.node.jobs());
     }
-    assert_eq!(scene.asker.jobs()[0].source, JobSource::Resumed);
+    assert_eq!(scene.node.jobs()[0].source, JobSource::Resumed);
     scene.end();
 }

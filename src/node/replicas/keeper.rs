@@ -1,5 +1,5 @@
-//! The thread `replicas`: fetches the copies that the tracker assigns to this node, one after the other, through
-//! the same downloads as commands of users.
+//! The thread `replicas`: fetches the copies that the tracker assigns to this node, one after the other,
+//! through the same downloads as commands of users.
 //!
 //! Only a node that keeps replicas ever asks for tasks. The thread never removes a file and never replaces a
 //! file of the user.
@@ -18,22 +18,23 @@ use crate::rt::{Stop, clock};
 use crate::store::{self, Usage};
 use crate::types::FileOrigin;
 
-/// Pause after a task that has failed.
+/// Pause after a failed task.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// Fetches what the tracker asks for until stopped.
+/// Fetches the assigned replicas until stopped.
 pub(crate) fn run(downloader: &Downloader, stop: &Stop) {
     let context = downloader.context();
     let replicas = &context.state.replicas;
-    // What is here must be published before anything is asked for, or the tracker might ask for it.
+    // Own files must be published before the first request for tasks, or the tracker might assign one of
+    // them.
     if context.indexer.rescan(stop) == Err(CommandError::Cancelled) {
-        return stopped(stop);
+        return wait_for(stop);
     }
-    replicas.measured(measure(context, stop));
+    replicas.record_usage(measure(context, stop));
     let (mut kept, mut kept_bytes) = (0, 0u64);
     loop {
-        if replicas.is_to_look_again() {
-            replicas.measured(measure(context, stop));
+        if replicas.must_measure_again() {
+            replicas.record_usage(measure(context, stop));
         }
         let Some(task) = replicas.first() else {
             if kept > 0 {
@@ -51,14 +52,14 @@ pub(crate) fn run(downloader: &Downloader, stop: &Stop) {
             Ok(Outcome::Fetched { .. }) => {
                 kept += 1;
                 kept_bytes = kept_bytes.saturating_add(task.content.size_bytes);
-                replicas.done(true);
+                replicas.record_done(true);
             }
-            Ok(Outcome::AlreadyHere) => replicas.done(false),
+            Ok(Outcome::AlreadyHere) => replicas.record_done(false),
             Err(DownloadError::Command(CommandError::Cancelled)) if stop.is_triggered() => return,
             Err(error) => {
                 context.notices.warn(format!("no copy of `{}` is kept here for others: {error}", task.name));
-                replicas.failed(measure(context, stop));
-                // What fails at once must not fail again and again without end.
+                replicas.record_failed(measure(context, stop));
+                // A task that fails at once must not be repeated in a tight loop.
                 if stop.wait_until(clock::now() + AFTER_FAILURE) {
                     return;
                 }
@@ -67,13 +68,13 @@ pub(crate) fn run(downloader: &Downloader, stop: &Stop) {
     }
 }
 
-/// A thread of a node does not end before the node does.
-fn stopped(stop: &Stop) {
+/// Waits for the stop, as a thread of a node does not end before the node does.
+fn wait_for(stop: &Stop) {
     let _delivers_nothing = stop.receiver().recv();
 }
 
-/// Counts what is here. Parts that were left are of use if somebody asks for their content again, and make
-/// way where they take more than there is room for.
+/// Measures replicas and free space. Partial files of failed tasks stay for another task with the content;
+/// they are removed if they are larger than the room.
 fn measure(context: &Context, stop: &Stop) -> Usage {
     let folder = context.folders.of(FileOrigin::Replicated);
     let measured = || Usage::of(folder.as_deref(), context.folders.base(), stop);
@@ -91,7 +92,7 @@ fn measure(context: &Context, stop: &Stop) -> Usage {
         if error.kind() != ErrorKind::Interrupted {
             context
                 .notices
-                .warn(format!("nothing more is kept here for others: the room cannot be told: {error}"));
+                .warn(format!("nothing more is kept here for others: the room cannot be measured: {error}"));
         }
         Usage { used_bytes: u64::MAX, parts_bytes: 0, free_bytes: 0 }
     })

@@ -13,10 +13,10 @@ use crate::discovery::ReplicaCapacity;
 use crate::store::Usage;
 use crate::types::{ReplicaTask, limits};
 
-/// What a node keeps for others, as its threads share it.
+/// Replica tasks and the room for them, shared by the threads of a node.
 #[derive(Debug)]
 pub(crate) struct Replicas {
-    /// `None`: it keeps nothing.
+    /// `None`: the node keeps no replicas.
     quota_bytes: Option<u64>,
     state: Mutex<State>,
     wake: (Sender<()>, Receiver<()>),
@@ -24,17 +24,17 @@ pub(crate) struct Replicas {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Bytes of replicas here and bytes that are free, as of the last measurement; `None`: not known yet, and
-    /// nothing is asked for.
+    /// Bytes of replicas and free bytes at the last measurement; `None` before the first one, when no task is
+    /// accepted.
     measured: Option<Usage>,
-    /// Files may have come or gone since the measurement.
+    /// The user may have added or removed files since the measurement.
     is_stale: bool,
-    /// The first one is being fetched.
+    /// The first task is under way.
     tasks: VecDeque<ReplicaTask>,
 }
 
 impl State {
-    /// Bytes that there is room for beyond the tasks; 0 while nothing is known.
+    /// Bytes of room beyond the accepted tasks; 0 before the first measurement.
     fn room_bytes(&self, quota_bytes: u64) -> u64 {
         let Some(usage) = self.measured else { return 0 };
         let tasks = self.tasks.iter().fold(0u64, |sum, task| sum.saturating_add(task.content.size_bytes));
@@ -42,8 +42,7 @@ impl State {
     }
 }
 
-/// Bytes that there is room for. Parts count as files do; the one that is gone on with counts twice for that
-/// while.
+/// Bytes of room. Partial files count like files; that of the task under way counts twice meanwhile.
 pub(super) fn room(usage: &Usage, quota_bytes: u64) -> u64 {
     let taken = usage.used_bytes.saturating_add(usage.parts_bytes);
     quota_bytes.saturating_sub(taken).min(usage.free_bytes)
@@ -54,8 +53,8 @@ impl Replicas {
         Replicas { quota_bytes, state: Mutex::default(), wake: bounded(1) }
     }
 
-    /// This node keeps replicas.
-    pub(crate) fn is_willing(&self) -> bool {
+    /// Returns true if and only if this node keeps replicas.
+    pub(crate) fn are_kept(&self) -> bool {
         self.quota_bytes.is_some()
     }
 
@@ -67,8 +66,8 @@ impl Replicas {
         Some(ReplicaCapacity { free_bytes: state.room_bytes(quota_bytes), running })
     }
 
-    /// Takes tasks on as far as there is room; returns those that are refused.
-    pub(crate) fn take_on(&self, tasks: Vec<ReplicaTask>) -> Vec<ReplicaTask> {
+    /// Accepts tasks as far as there is room; returns the refused ones.
+    pub(crate) fn accept(&self, tasks: Vec<ReplicaTask>) -> Vec<ReplicaTask> {
         let quota_bytes = self.quota_bytes();
         let mut refused = Vec::new();
         let has_work = {
@@ -78,23 +77,23 @@ impl Replicas {
                 let has_room = task.content.size_bytes <= state.room_bytes(quota_bytes)
                     && state.tasks.len() < limits::REPLICA_TASKS_MAX
                     && state.measured.is_some();
-                match (is_known, has_room) {
-                    (true, _) => {}
-                    (false, true) => state.tasks.push_back(task),
-                    (false, false) => refused.push(task),
+                if !is_known && has_room {
+                    state.tasks.push_back(task);
+                } else if !is_known {
+                    refused.push(task);
                 }
             }
             !state.tasks.is_empty()
         };
         if has_work {
-            // Full: the thread has been woken and has not looked yet.
+            // The channel is full if the thread was woken and has not looked yet.
             let _awake_already = self.wake.0.try_send(());
         }
         refused
     }
 
-    /// What is here is to be measured anew, as somebody may have removed something by hand. Does not wait.
-    pub(crate) fn look_again(&self) {
+    /// Requests a new measurement, as the user may have removed files. Does not wait.
+    pub(crate) fn measure_again(&self) {
         self.state.lock().is_stale = true;
         let _awake_already = self.wake.0.try_send(());
     }
@@ -104,26 +103,28 @@ impl Replicas {
         self.quota_bytes.unwrap_or(0)
     }
 
-    /// Delivers when there may be something to do.
+    /// Delivers when there may be work for the thread.
     pub(super) fn woken(&self) -> &Receiver<()> {
         &self.wake.1
     }
 
-    /// Returns true if and only if it was asked to look again since the last time.
-    pub(super) fn is_to_look_again(&self) -> bool {
+    /// Returns true if and only if a measurement was requested since the last call.
+    pub(super) fn must_measure_again(&self) -> bool {
         std::mem::take(&mut self.state.lock().is_stale)
     }
 
-    pub(super) fn measured(&self, usage: Usage) {
+    /// Records a measurement.
+    pub(super) fn record_usage(&self, usage: Usage) {
         self.state.lock().measured = Some(usage);
     }
 
+    /// The task to fetch next.
     pub(super) fn first(&self) -> Option<ReplicaTask> {
         self.state.lock().tasks.front().cloned()
     }
 
-    /// The first task has ended well; if it was `fetched` there is a file more.
-    pub(super) fn done(&self, fetched: bool) {
+    /// Removes the first task, which succeeded. If a file was `fetched`, it counts as used.
+    pub(super) fn record_done(&self, fetched: bool) {
         let mut state = self.state.lock();
         let size_bytes =
             state.tasks.pop_front().filter(|_| fetched).map_or(0, |task| task.content.size_bytes);
@@ -133,8 +134,8 @@ impl Replicas {
         }
     }
 
-    /// The first task has failed; what it has left is measured.
-    pub(super) fn failed(&self, usage: Usage) {
+    /// Removes the first task, which failed, and records a measurement.
+    pub(super) fn record_failed(&self, usage: Usage) {
         let mut state = self.state.lock();
         state.tasks.pop_front();
         state.measured = Some(usage);
@@ -160,36 +161,39 @@ mod tests {
     }
 
     #[test]
-    fn tasks_are_taken_on_within_the_quota_alone() {
+    fn tasks_are_accepted_only_within_the_quota() {
         let replicas = Replicas::new(Some(100));
-        assert_eq!(room_of(&replicas), None, "nothing is known yet");
-        assert_eq!(replicas.take_on(vec![task(1, 0)]).len(), 1);
-        replicas.measured(usage(40, 1000));
+        assert_eq!(room_of(&replicas), None, "not measured yet");
+        assert_eq!(replicas.accept(vec![task(1, 0)]).len(), 1);
+        replicas.record_usage(usage(40, 1000));
         assert_eq!(room_of(&replicas), Some(60));
-        assert_eq!(replicas.take_on(vec![task(1, 50), task(2, 11), task(3, 10)]), [task(2, 11)]);
+        assert_eq!(replicas.accept(vec![task(1, 50), task(2, 11), task(3, 10)]), [task(2, 11)]);
         assert_eq!(room_of(&replicas), Some(0));
-        assert_eq!(replicas.take_on(vec![task(1, 50)]), [], "it is known");
-        assert_eq!(replicas.take_on(vec![task(4, 1)]), [task(4, 1)]);
-        replicas.done(true);
+        assert_eq!(replicas.accept(vec![task(1, 50)]), [], "it is accepted already");
+        assert_eq!(replicas.accept(vec![task(4, 1)]), [task(4, 1)]);
+        replicas.record_done(true);
         assert_eq!((room_of(&replicas), replicas.first()), (Some(0), Some(task(3, 10))));
-        replicas.failed(usage(90, 950));
+        replicas.record_failed(usage(90, 950));
         assert_eq!(room_of(&replicas), Some(10));
-        // The disk may have less than the quota, and files may have been put there behind our back.
-        replicas.measured(usage(90, 3));
+        // The disk may have less room than the quota, and the user may have added files.
+        replicas.record_usage(usage(90, 3));
         assert_eq!(room_of(&replicas), Some(3));
-        replicas.measured(usage(101, 1000));
+        replicas.record_usage(usage(101, 1000));
         assert_eq!(room_of(&replicas), Some(0));
     }
 
     #[test]
-    fn no_more_than_five_at_a_time_and_none_without_consent() {
+    fn at_most_five_tasks_are_accepted_and_none_without_a_quota() {
         let replicas = Replicas::new(Some(u64::MAX));
-        replicas.measured(usage(0, u64::MAX));
+        replicas.record_usage(usage(0, u64::MAX));
         let tasks: Vec<_> = (0..9).map(|number| task(number, 1)).collect();
-        assert_eq!(replicas.take_on(tasks.clone()), tasks[5..]);
-        let unwilling = Replicas::new(None);
-        unwilling.measured(usage(0, u64::MAX));
-        assert_eq!((unwilling.capacity(), unwilling.take_on(vec![task(1, 1)])), (None, vec![task(1, 1)]));
-        assert_eq!(unwilling.first(), None);
+        assert_eq!(replicas.accept(tasks.clone()), tasks[5..]);
+        let without_quota = Replicas::new(None);
+        without_quota.record_usage(usage(0, u64::MAX));
+        assert_eq!(
+            (without_quota.capacity(), without_quota.accept(vec![task(1, 1)])),
+            (None, vec![task(1, 1)])
+        );
+        assert_eq!(without_quota.first(), None);
     }
 }

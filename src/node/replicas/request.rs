@@ -1,7 +1,7 @@
-//! The command `replicate`: which content is meant, and the wish for copies of it.
+//! The command `replicate`: resolves the content and requests copies of it.
 //!
-//! Nothing is fetched or probed: what counts is what the tracker knows. Where a query means several contents
-//! the rule of downloads decides, with the tracker's word for who is there.
+//! No holder is probed and nothing is fetched: the tracker alone says which nodes are live. If a query names
+//! several contents, the same rule as for downloads decides.
 
 use crate::discovery::ReplicationRequest;
 use crate::logic::select::{Choice, choose_content, votes};
@@ -20,21 +20,21 @@ pub(crate) fn replicate(
 ) -> Result<ReplicationReport, DownloadError> {
     let providers =
         context.directory.providers(query, cancel).map_err(|error| DownloadError::Command(error.into()))?;
-    let (content, name) = chosen(query, &providers)?;
-    let wish = ReplicationRequest { content, name: name.clone(), copies };
+    let (content, name) = resolve(query, &providers)?;
+    let request = ReplicationRequest { content, name: name.clone(), copies };
     let status =
-        context.tracker.replicate(wish, cancel).map_err(|error| DownloadError::Command(error.into()))?;
+        context.tracker.replicate(request, cancel).map_err(|error| DownloadError::Command(error.into()))?;
     Ok(ReplicationReport { name, key: content, status })
 }
 
-/// The content that is meant, and its name: the one asked for, else one that it has.
-fn chosen(query: &Query, providers: &[Provider]) -> Result<(ContentKey, FileName), DownloadError> {
+/// The content that the query names, and its name: the name in the query, else one that a holder publishes.
+fn resolve(query: &Query, providers: &[Provider]) -> Result<(ContentKey, FileName), DownloadError> {
     let votes: Vec<_> = votes(providers.iter()).into_iter().filter(|(_, votes)| *votes > 0).collect();
-    // Whose name and MD5 are told: a replica's only where there is nothing else.
+    // The holder whose name and MD5 are reported: one with a replica only if there is no other.
     let holder = |key: &ContentKey| {
         let full =
             providers.iter().filter(|one| one.entry.holding == Holding::Full && one.entry.key() == *key);
-        full.min_by_key(|one| one.entry.is_replica()).expect("only who has all of it votes")
+        full.min_by_key(|one| one.entry.is_replica()).expect("only full holders vote")
     };
     let named = |key: &ContentKey| match query {
         Query::Name(name) => name.clone(),
@@ -78,12 +78,12 @@ mod tests {
     }
 
     #[test]
-    fn a_query_means_what_most_nodes_have_whole() {
+    fn a_query_names_the_content_with_most_full_holders() {
         let by_name = Query::Name(FileName::new("a").expect("a name"));
         let check = |query: &Query, providers: &[Provider], expected: Option<(u8, &str)>| {
-            let chosen = chosen(query, providers).ok();
-            let chosen = chosen.as_ref().map(|(key, name)| (key.id.0[0], name.as_str()));
-            assert_eq!(chosen, expected, "{providers:?}");
+            let resolved = resolve(query, providers).ok();
+            let resolved = resolved.as_ref().map(|(key, name)| (key.id.0[0], name.as_str()));
+            assert_eq!(resolved, expected, "{providers:?}");
         };
         let full = |node, name, content| provider(node, name, content, Holding::Full);
         let part = provider(3, "a", 2, Holding::Pieces(1));
@@ -92,7 +92,7 @@ mod tests {
         check(&by_name, &[full(1, "a", 1), part.clone()], Some((1, "a")));
         check(&by_name, &[full(1, "a", 1), full(2, "a", 2), full(3, "a", 2)], Some((2, "a")));
         check(&by_name, &[full(1, "a", 1), full(2, "a", 2)], None);
-        // Replicas have no say, unless they are all there is.
+        // Replicas vote only if there are no other copies.
         let replica = |node, content| {
             let mut replica = full(node, "a", content);
             replica.entry.attributes = FileEntry::attributes_of(true);
@@ -100,7 +100,7 @@ mod tests {
         };
         check(&by_name, &[full(1, "a", 1), replica(2, 2), replica(3, 2)], Some((1, "a")));
         check(&by_name, &[replica(1, 1), replica(2, 2), replica(3, 2)], Some((2, "a")));
-        // One node with two names is one node.
+        // A node with two names of a content votes once.
         check(&by_name, &[full(1, "a", 1), full(1, "a", 1), full(2, "a", 2)], None);
         check(&Query::Md5(Md5Digest([1; 16])), &[full(1, "b", 1)], Some((1, "b")));
     }

@@ -1,5 +1,5 @@
-//! The control front's service: who we are, how busy, which pieces. Answered from memory, never behind an
-//! upload.
+//! The service of the control front: replies about identity, load and pieces. They come from memory and never
+//! wait for an upload.
 //!
 //! The first request for bytes moves its connection to an upload front.
 
@@ -14,18 +14,20 @@ use crate::proto::{Decoder, FrameError, decode};
 use crate::rt::Post;
 use crate::types::{ContentKey, Manifest, PieceSet};
 
+/// Replies to requests that need no file.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) state: Arc<NodeState>,
+    /// The mailboxes of the upload fronts.
     pub(crate) upload_fronts: Vec<Post<upload::Event>>,
-    /// The upload front whose turn it is.
+    /// The upload front for the next connection.
     pub(crate) next_upload_front: usize,
 }
 
 impl Control {
     fn manifest_page(&self, content: &ContentKey, first_piece: u32) -> PeerReply {
-        let part = self.state.partials.lock().manifest(content);
-        let Some(manifest) = self.shared(content).or(part) else {
+        let partial = self.state.partials.lock().manifest(content);
+        let Some(manifest) = self.shared(content).or(partial) else {
             return PeerReply::Refused(PeerRefusal::NotShared);
         };
         let pieces = manifest.pieces();
@@ -39,13 +41,13 @@ impl Control {
     }
 
     fn have(&self, content: &ContentKey) -> PeerReply {
-        let part = self.state.partials.lock().has(content);
+        let partial = self.state.partials.lock().has(content);
         let all = self.shared(content).map(|manifest| PieceSet::all(manifest.pieces().len() as u32));
-        all.or(part).map_or(PeerReply::Refused(PeerRefusal::NotShared), |has| PeerReply::have(&has))
+        all.or(partial).map_or(PeerReply::Refused(PeerRefusal::NotShared), |has| PeerReply::have(&has))
     }
 
-    /// The piece list of a shared file. Looked for after a download's part: one that ends is in the catalog
-    /// before its part is gone.
+    /// The manifest of a shared file. To be read after that of the partial file: a download that ends adds
+    /// its file to the catalog before it removes the partial file.
     fn shared(&self, content: &ContentKey) -> Option<Arc<Manifest>> {
         self.state.catalog.read().by_content(content).map(|file| Arc::clone(&file.manifest))
     }
@@ -54,7 +56,7 @@ impl Control {
         let front = self.upload_fronts[self.next_upload_front].clone();
         self.next_upload_front = (self.next_upload_front + 1) % self.upload_fronts.len();
         let body = body.to_vec();
-        // A full mailbox drops the connection: the asker goes to its next source.
+        // A full mailbox drops the connection: the requester uses its next source.
         actions.hand_over(id, move |parts| drop(front.send(upload::Event::Moved { parts, body })));
     }
 }
@@ -101,9 +103,9 @@ impl Service for Control {
         Some(PeerReply::malformed(&error.to_string()).framed())
     }
 
-    fn event(&mut self, _event: (), _hands: &mut ConnActions<()>) {}
+    fn event(&mut self, _event: (), _actions: &mut ConnActions<()>) {}
 
-    fn sent(&mut self, _id: ConnId, _session: &mut (), _tag: u64, _hands: &mut ConnActions<()>) {}
+    fn sent(&mut self, _id: ConnId, _session: &mut (), _tag: u64, _actions: &mut ConnActions<()>) {}
 
-    fn closed(&mut self, _id: ConnId, _session: (), _why: &Closed, _hands: &mut ConnActions<()>) {}
+    fn closed(&mut self, _id: ConnId, _session: (), _why: &Closed, _actions: &mut ConnActions<()>) {}
 }

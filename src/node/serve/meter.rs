@@ -1,4 +1,4 @@
-//! What a node uploads.
+//! The meter of the uploads of a node.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ impl UploadMeter {
         UploadMeter(state)
     }
 
-    /// Answers from memory.
+    /// The uploads now, read from memory.
     pub fn now(&self) -> Uploads {
         let peers = self.0.ledger.lock().peers();
         Uploads { sent_bytes: self.0.sent_bytes.load(Ordering::Relaxed), peers }

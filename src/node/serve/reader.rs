@@ -9,7 +9,7 @@ use crate::proto::peer::PeerRefusal;
 use crate::store::share::FileStamp;
 use crate::store::{ShareFolders, is_shortage};
 
-/// Cheap to clone.
+/// Reads shared files. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct ShareReader {
     pub(crate) folders: Arc<ShareFolders>,
@@ -54,7 +54,7 @@ impl ShareReader {
         }
     }
 
-    /// Has the indexer compare the file with the catalog.
+    /// Requests that the indexer compares the file with the catalog.
     fn look_again(&self, source: &SharedFile) {
         self.indexer.look_again(source.entry.name.clone());
     }

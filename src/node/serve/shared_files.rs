@@ -1,8 +1,7 @@
-//! The own files for other protocols than the node's: looked up, opened, and counted as load while they are
-//! sent.
+//! The shared files for other protocols: looked up, opened, and counted as load while they are sent.
 //!
-//! The same rules as for pieces: a file is sent only while it looks as it did when it was hashed, whoever
-//! sends it pays from the node's upload rate, and each sending ends exactly once.
+//! The rules are those for pieces: a file is sent only while it is as it was hashed, each byte counts against
+//! the upload limit of the node, and each upload ends exactly once.
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -19,7 +18,7 @@ use crate::node::state::NodeState;
 use crate::proto::peer::PeerRefusal;
 use crate::types::{ContentKey, FileEntry, FileName, Manifest};
 
-/// Cheap to clone.
+/// Access to the shared files of a node. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SharedFiles {
     state: Arc<NodeState>,
@@ -28,16 +27,17 @@ pub struct SharedFiles {
     rate: Arc<TokenBucket>,
 }
 
-/// A file that is open and was as it was hashed.
+/// An open file that was as it was hashed when it was opened.
 #[derive(Debug)]
 pub struct OpenSharedFile {
+    /// The file, open for reading.
     pub file: Arc<File>,
     shared: Arc<SharedFile>,
     state: Arc<NodeState>,
     reader: ShareReader,
 }
 
-/// A sending that counts as load until this is dropped.
+/// An upload that counts as load until this is dropped.
 #[derive(Debug)]
 pub struct UploadGuard {
     requester: Requester,
@@ -55,28 +55,28 @@ impl SharedFiles {
         SharedFiles { state, reader, tracker, rate }
     }
 
-    /// What pays for every byte that is sent of a file.
+    /// The upload limit, from which the sender takes each byte of a file.
     pub fn rate(&self) -> &Arc<TokenBucket> {
         &self.rate
     }
 
-    /// Why peers do not find yet, or not now, what is here; `None`: they do.
+    /// Why peers cannot find the shared files now; `None` if they can.
     pub fn why_not_ready(&self) -> Option<&'static str> {
         if !self.state.is_scanned.load(Ordering::Relaxed) {
-            return Some("the shared directory is being looked at for the first time");
+            return Some("the first scan of the shared directory is not over");
         }
         let is_registered = self.tracker.is_registered();
         (!is_registered)
             .then_some("no registration is in effect: no tracker, or it cannot call this node back")
     }
 
-    /// The piece list of an own file with this content.
+    /// The manifest of a shared file with this content.
     pub fn manifest(&self, content: &ContentKey) -> Option<Arc<Manifest>> {
         self.state.catalog.read().by_content(content).map(|file| Arc::clone(&file.manifest))
     }
 
-    /// The first `max` own files that begin with `prefix` and come after `after`, by name, and whether there
-    /// are more.
+    /// The first `max` files whose names begin with `prefix` and come after `after`, in order of names, and
+    /// whether there are more.
     pub fn files(&self, prefix: &str, after: Option<&FileName>, max: usize) -> (Vec<OwnFile>, bool) {
         let catalog = self.state.catalog.read();
         let own = |file: &Arc<SharedFile>| OwnFile { kind: file.kind, entry: FileEntry::clone(&file.entry) };
@@ -87,25 +87,25 @@ impl SharedFiles {
         (files, more)
     }
 
-    /// Number of own files.
+    /// Number of shared files.
     pub fn len(&self) -> usize {
         self.state.catalog.read().len()
     }
 
-    /// Returns true if and only if there is no own file.
+    /// Returns true if and only if there is no shared file.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Number of transfers that the node takes part in.
+    /// The load of the node: its number of transfers.
     pub fn load(&self) -> u32 {
         self.state.ledger.lock().load()
     }
 
-    /// Opens the own file called `name`. May wait for a disk.
+    /// Opens the shared file called `name`. May wait for a disk.
     ///
     /// # Errors
-    /// [`PeerRefusal`]; `Changed` if it is not what was hashed, which is being looked at again then.
+    /// [`PeerRefusal`]; `Changed` if it is not as it was hashed, and the indexer looks at it again then.
     pub fn open(&self, name: &FileName) -> Result<OpenSharedFile, PeerRefusal> {
         let shared = self.state.catalog.read().get(name).cloned().ok_or(PeerRefusal::NotShared)?;
         let file = Arc::new(self.reader.open(&shared)?);
@@ -115,12 +115,13 @@ impl SharedFiles {
 }
 
 impl OpenSharedFile {
+    /// The file as it is published.
     pub fn entry(&self) -> &Arc<FileEntry> {
         &self.shared.entry
     }
 
-    /// Counts from now on as a transfer to whoever is at `peer`. All connections of one address are one
-    /// transfer, as those of one node.
+    /// Begins an upload to the HTTP client at `peer`. All connections of one address count as one transfer,
+    /// as those of one node do.
     pub fn begin(self, peer: IpAddr) -> UploadGuard {
         let (requester, content) = (Requester::Http(peer.to_canonical()), self.shared.entry.key());
         self.state.ledger.lock().upload_began(requester, content);
@@ -129,13 +130,13 @@ impl OpenSharedFile {
 }
 
 impl UploadGuard {
-    /// Whether the file still is what was hashed.
+    /// Returns true if and only if the file is still as it was hashed.
     pub fn is_unchanged(&self) -> bool {
         self.open.reader.check(&self.open.shared, &self.open.file).is_ok()
     }
 
-    /// So many bytes of it were handed to the system.
-    pub fn sent(&self, bytes: u64) {
+    /// Records that `bytes` of the file were handed to the system.
+    pub fn record_sent(&self, bytes: u64) {
         self.open.state.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }

@@ -1,9 +1,9 @@
-//! An upload front's service: pieces of shared files, straight from the page cache.
+//! The service of an upload front: pieces of shared files, straight from the page cache.
 //!
-//! A connection has one transfer at a time, counted in the ledger from its first request until the last
+//! A connection has one transfer at a time, which counts as load from its first request until the last
 //! requested byte is sent or the connection ends. A file is opened once for a transfer and sent only while it
-//! looks as it did when it was hashed. Of a content that is being downloaded here, verified pieces are sent
-//! from its part; once it is in place, from the file.
+//! is as it was hashed. Verified pieces of a content under download are sent from the partial file, and from
+//! the file once it is in place.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -19,20 +19,21 @@ use crate::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use crate::proto::{Decoder, FrameError, decode};
 use crate::types::{ContentKey, Geometry, NodeId, limits};
 
-/// What comes through an upload front's mailbox.
+/// An event in the mailbox of an upload front.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A connection from the control front, with the request that made it move.
+    /// A connection from the control front, with its first request for a piece.
     Moved { parts: DetachedConn, body: Vec<u8> },
 }
 
+/// Sends pieces of files. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Upload {
     pub(crate) state: Arc<NodeState>,
     pub(crate) reader: ShareReader,
 }
 
-/// What an upload connection is busy with.
+/// State of an upload connection.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     transfer: Option<UploadSession>,
@@ -42,16 +43,16 @@ pub(crate) struct Session {
 struct UploadSession {
     requester: NodeId,
     content: ContentKey,
-    /// The shared file that `file` is; `None`: it is the part of a download.
+    /// The shared file that `file` is; `None`: `file` is a partial file.
     source: Option<Arc<SharedFile>>,
     file: Arc<File>,
-    /// Pieces asked for and not yet sent. While it is not 0 the transfer counts as load.
+    /// Number of requested pieces that are not sent yet. While it is not 0 the transfer counts as load.
     outstanding: usize,
 }
 
 impl Upload {
-    /// Sees to it that the session's transfer is of `content` for `requester`, its file open, unchanged and with
-    /// `piece` in it.
+    /// Ensures that the transfer of the session is of `content` for `requester`, and that its file is open,
+    /// unchanged and has `piece`.
     fn transfer<'a>(
         &self,
         session: &'a mut Session,
@@ -65,7 +66,7 @@ impl Upload {
             }
             session.transfer = None;
         }
-        // The part of a download is looked up each time: it gains pieces, and becomes a shared file.
+        // A partial file is looked up each time, as it gains pieces and becomes a shared file.
         let shared = session.transfer.as_ref().and_then(|transfer| {
             Some((Some(Arc::clone(transfer.source.as_ref()?)), Arc::clone(&transfer.file)))
         });
@@ -81,21 +82,22 @@ impl Upload {
             },
             Err(refusal) => refusal,
         };
-        // What is still being sent counts on; otherwise the next request looks the content up anew.
+        // A transfer with unsent pieces still counts; otherwise the next request looks the content up again.
         session.transfer = session.transfer.take().filter(|transfer| transfer.outstanding > 0);
         Err(refusal)
     }
 
-    /// Opens the shared file with this content, else the part of its download if that has the piece.
+    /// Opens the shared file with this content, else its partial file if that has the piece.
     fn open(
         &self,
         content: &ContentKey,
         piece: u32,
     ) -> Result<(Option<Arc<SharedFile>>, Arc<File>), PeerRefusal> {
-        // In this order: a download that ends is in the catalog before its part is gone from memory.
-        let part = self.state.partials.lock().file(content, piece);
+        // In this order: a download that ends adds its file to the catalog before it removes the partial
+        // file.
+        let partial = self.state.partials.lock().file(content, piece);
         let shared = self.state.catalog.read().by_content(content).cloned();
-        match (shared, part) {
+        match (shared, partial) {
             (Some(source), _) => {
                 let file = self.reader.open(&source)?;
                 Ok((Some(source), Arc::new(file)))
@@ -106,7 +108,7 @@ impl Upload {
         }
     }
 
-    /// Checks that a shared file is unchanged. The part of a download needs no check, see `partials.rs`.
+    /// Checks that a shared file is unchanged. A partial file needs no check, see `partials.rs`.
     fn check(&self, source: Option<&SharedFile>, file: &File) -> Result<(), PeerRefusal> {
         source.map_or(Ok(()), |source| self.reader.check(source, file))
     }
@@ -153,7 +155,7 @@ impl Service for Upload {
         let request = match decode(body) {
             Ok(PeerRequest::Piece { asker: requester, content, piece }) => (requester, content, piece),
             Ok(_) => {
-                let why = "this connection is for pieces: ask other things on another one";
+                let why = "this connection is for pieces: use another one for other requests";
                 actions.send(id, PeerReply::malformed(why).framed());
                 return NextRead::Close;
             }
@@ -177,7 +179,7 @@ impl Service for Upload {
         actions.adopt(parts, Session::default(), body);
     }
 
-    fn sent(&mut self, _id: ConnId, session: &mut Session, tag: u64, _hands: &mut ConnActions<Session>) {
+    fn sent(&mut self, _id: ConnId, session: &mut Session, tag: u64, _actions: &mut ConnActions<Session>) {
         let Some(transfer) = &mut session.transfer else { return };
         let piece = u32::try_from(tag).ok();
         if let Some(range) = piece.and_then(|piece| Geometry::of(transfer.content.size_bytes).range(piece)) {
@@ -187,14 +189,14 @@ impl Service for Upload {
         if transfer.outstanding == 0 {
             self.state.ledger.lock().upload_ended(Requester::Node(transfer.requester), transfer.content);
             if transfer.source.is_none() {
-                // A part that is discarded meanwhile would stay on the disk. It is looked up for each piece
-                // anyway.
+                // An open partial file would keep its space on the disk after it is removed. It is looked up
+                // for each piece anyway.
                 session.transfer = None;
             }
         }
     }
 
-    fn closed(&mut self, _id: ConnId, session: Session, _why: &Closed, _hands: &mut ConnActions<Session>) {
+    fn closed(&mut self, _id: ConnId, session: Session, _why: &Closed, _actions: &mut ConnActions<Session>) {
         if let Some(transfer) = session.transfer.filter(|transfer| transfer.outstanding > 0) {
             self.state.ledger.lock().upload_ended(Requester::Node(transfer.requester), transfer.content);
         }

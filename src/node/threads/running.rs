@@ -13,13 +13,16 @@ use crate::types::limits;
 /// Threads that send files.
 const UPLOAD_FRONTS: usize = 2;
 
-/// The threads, and what stops when. Stops and joins them when dropped, so that a start that fails halfway
-/// leaves nothing behind.
+/// The threads of a node and their three stops. When dropped, it stops and joins the threads, so that a start
+/// that fails halfway leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) threads: Threads,
+    /// Ends commands and jobs.
     pub(crate) commands: Stop,
+    /// Ends the announce thread.
     pub(crate) announce: Stop,
+    /// Ends all other threads.
     pub(crate) rest: Stop,
 }
 
@@ -52,12 +55,13 @@ impl Running {
         self.threads.spawn_fallible("control", move || front::run(control, config, mail, stop))
     }
 
-    /// Commands first, then the announce thread, which `left` waits for: nobody should be sent here any more
-    /// before the fronts are gone.
-    pub(crate) fn stop(&self, deadline: Instant, left: impl FnOnce()) -> StopReport {
+    /// Stops all threads: commands first, then the announce thread, then the fronts. In between,
+    /// `wait_until_left` waits until the tracker knows that this node has left, so that it names this node to
+    /// no other while the fronts end.
+    pub(crate) fn stop(&self, deadline: Instant, wait_until_left: impl FnOnce()) -> StopReport {
         self.commands.trigger();
         self.announce.trigger();
-        left();
+        wait_until_left();
         self.rest.trigger();
         self.threads.join(deadline)
     }
@@ -65,8 +69,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // After a stop in order there is nothing left to end.
+        // After a regular stop no thread is left.
         let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
-        let _nobody_asks = self.stop(deadline, || {});
+        let _no_caller_needs_it = self.stop(deadline, || {});
     }
 }

@@ -40,19 +40,19 @@ use crate::types::{NodeId, limits};
 const WORKERS: usize = 2;
 
 impl Node {
-    /// Binds, takes the share, starts the threads. Does not wait for the tracker or the scan. A
-    /// [`Membership::Guest`] does neither bind nor lock nor scan.
+    /// Binds the listener, locks the directory and starts the threads. Does not wait for the tracker or the
+    /// scan. A [`Membership::Guest`] does not bind, lock or scan.
     ///
     /// # Errors
-    /// [`StartError`]; nothing is left running then.
+    /// [`StartError`]; no thread is left then.
     pub fn start(config: NodeConfig) -> Result<Node, StartError> {
         Node::start_on(config, Arc::new(RealDisk))
     }
 
-    /// [`Node::start`] with the disk operations of downloads on `disk`.
+    /// [`Node::start`] with `disk` for the disk operations of downloads.
     ///
     /// # Errors
-    /// [`StartError`]; nothing is left running then.
+    /// [`StartError`]; no thread is left then.
     pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
         let (folders, listener) = open(&config, disk)?;
         let bind = SocketAddr::new(config.ip, config.port);
@@ -142,7 +142,7 @@ fn open(
     Ok((folders?, None))
 }
 
-/// What the threads of a starting node are given.
+/// Parts of a starting node that its threads need.
 struct Start {
     config: NodeConfig,
     state: Arc<NodeState>,
@@ -169,14 +169,14 @@ impl Start {
             heartbeat: config.heartbeat.filter(|_| self.is_member()),
             registers: self.is_member(),
         };
-        let on_event = tracker_events::hear(Arc::clone(&self.state), config.events.clone());
+        let on_event = tracker_events::handler(Arc::clone(&self.state), self.notices.clone());
         let nonce = Arc::clone(&self.state.nonce);
         let catalog = Arc::clone(&self.state);
         let Running { threads, announce, .. } = &self.running;
         Ok(TrackerClient::start(client_config, catalog, nonce, on_event, threads, announce)?)
     }
 
-    /// Starts the indexer thread; what is returned delivers the result of the first scan.
+    /// Starts the indexer thread. The receiver delivers the result of the first scan.
     fn indexer(
         &self,
         publisher: Arc<dyn Publisher>,
@@ -184,7 +184,7 @@ impl Start {
         let (handle, events) = IndexerHandle::channel();
         let (scanned, first_scan) = bounded(1);
         if !self.is_member() {
-            // There is nothing to wait for.
+            // A guest has no first scan to wait for.
             let _has_room = scanned.try_send(ScanSummary::default());
         }
         let indexer = Indexer::new(IndexerParts {
@@ -227,7 +227,7 @@ impl Start {
         }
     }
 
-    /// Removes old remains of a member's downloads, and starts the thread that resumes unfinished ones.
+    /// Cleans up after former runs of a member, and starts the thread that resumes unfinished downloads.
     fn resume(&self, jobs: &Jobs) -> Result<(), StartError> {
         if !self.is_member() {
             return Ok(());
@@ -240,13 +240,13 @@ impl Start {
         Ok(())
     }
 
-    /// Starts the thread that fetches replicas, if this node keeps any.
+    /// Starts the thread that fetches replicas, if this node keeps them.
     fn replicas(&self, downloader: Arc<Downloader>) -> Result<(), StartError> {
-        if self.state.replicas.is_willing() {
+        if self.state.replicas.are_kept() {
             let stop = self.running.commands.clone();
             self.running.threads.spawn("replicas", move || keeper::run(&downloader, &stop))?;
         } else if self.config.accept_replicas {
-            self.notices.warn("no replicas are kept: without heartbeats nothing is asked for".into());
+            self.notices.warn("no replicas are kept: without heartbeats the tracker assigns none".into());
         }
         Ok(())
     }

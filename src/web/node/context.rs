@@ -89,7 +89,7 @@ impl Inner {
 fn contents_of(report: FindReport) -> Vec<FoundContent> {
     let content = |FoundGroup { key, rows }: FoundGroup| {
         let rows = rows.into_iter().map(|row| {
-            let holder = events::holder(&row, report.meant);
+            let holder = events::holder(&row, report.resolved);
             let FoundRow { http, entry, .. } = row;
             let own_link = || (holder.state == HolderState::Own).then(|| file_path(&holder.name));
             let link = http.map(|http| file_link(http, &holder.name)).or_else(own_link);
@@ -97,7 +97,7 @@ fn contents_of(report: FindReport) -> Vec<FoundContent> {
         });
         FoundContent {
             key,
-            resolved: report.meant.is_some_and(|resolved| resolved.key == key),
+            resolved: report.resolved.is_some_and(|resolved| resolved.key == key),
             rows: rows.collect(),
         }
     };

@@ -27,7 +27,7 @@ impl ResponseBody for UploadGuard {
     }
 
     fn sent(&mut self, bytes: u64) {
-        UploadGuard::sent(self, bytes);
+        UploadGuard::record_sent(self, bytes);
     }
 }
 

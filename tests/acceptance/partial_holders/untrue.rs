@@ -170,7 +170,7 @@ fn one_that_does_not_tell_which_pieces_it_has_is_of_no_use_and_no_hindrance() {
         let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, behaviour);
         let alone = world.run(&NodeSpec::new().flags(&["--retries", "0"]), &format!("download {NAME}\n"));
         assert_eq!(alone.code, 5, "{behaviour:?}: {}", alone.err);
-        let why = "no source could deliver it: nobody who answers has a piece that is missing here";
+        let why = "no source could deliver it: no node that answers has a piece that is missing here";
         assert!(alone.err.contains(why), "{behaviour:?}: {}", alone.err);
         let honest = world.holder(&[(NAME, &bytes)]);
         let begun = Instant::now();

@@ -1,0 +1,172 @@
+//! Tests of the indexer without a worker pool: the test does the work of the workers.
+
+use rustix::io::Errno;
+
+use super::*;
+use crate::rt::Threads;
+use crate::store::{HashError, RealDisk};
+use crate::types::{Layout, NodeId, NodeTraits};
+use crossbeam_channel::bounded;
+
+#[derive(Debug)]
+struct NoPublisher;
+
+impl Publisher for NoPublisher {
+    fn publish(&self) {}
+}
+
+/// An indexer of a directory with one file called `a`. Its pool has no thread.
+fn indexer() -> (Indexer, tempfile::TempDir) {
+    indexer_with(Layout::Flat)
+}
+
+fn indexer_with(layout: Layout) -> (Indexer, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("a"), b"a").expect("written");
+    let stop = Stop::new().expect("a descriptor");
+    let folders = ShareFolders::open(dir.path(), layout, None, Arc::new(RealDisk)).expect("a share");
+    let parts = IndexerParts {
+        state: Arc::new(NodeState::new(NodeId(1), NodeTraits::default())),
+        folders: Arc::new(folders),
+        publisher: Arc::new(NoPublisher),
+        pool: Pool::start("none", 0, 10, &Threads::new(), &stop).expect("no thread"),
+        feed: EventBroadcast::default(),
+        events: bounded(10),
+        first_scan: Some(bounded(1).0),
+        stop,
+    };
+    (Indexer::new(parts), dir)
+}
+
+#[test]
+fn a_file_that_the_walk_missed_stays_if_a_look_found_it() {
+    let (mut indexer, _dir) = indexer();
+    let name = FileName::new("a").expect("a name");
+    indexer.state.scan = Some(Scan { walking: true, ..Scan::default() });
+    indexer.look(name.clone());
+    run_task(&mut indexer);
+    indexer.handle(Event::WalkEnded(Ok(())));
+    indexer.end_scan_if_done();
+    assert!(indexer.state.scan.is_none(), "the scan is done");
+    assert!(indexer.parts.state.catalog.read().get(&name).is_some(), "a look found it");
+}
+
+#[test]
+fn a_shared_file_stays_published_when_descriptors_run_out() {
+    let (mut indexer, _dir) = indexer();
+    let name = FileName::new("a").expect("a name");
+    indexer.look(name.clone());
+    run_task(&mut indexer);
+    for (errno, stays) in
+        [(Errno::MFILE, true), (Errno::NFILE, true), (Errno::NOMEM, true), (Errno::IO, false)]
+    {
+        indexer.look(name.clone());
+        take_task(&mut indexer);
+        let outcome = Look::Failed(HashError::Io(errno.into()));
+        indexer.handle(Event::Looked { name: name.clone(), outcome });
+        assert_eq!(indexer.shared(&name).is_some(), stays, "{errno}");
+    }
+}
+
+#[test]
+fn a_file_that_changes_during_a_look_is_looked_at_again() {
+    let (mut indexer, dir) = indexer();
+    let name = FileName::new("a").expect("a name");
+    let (reply, answer) = bounded(1);
+    indexer.look(name.clone());
+    let stale = take_task(&mut indexer).run(&indexer.parts.folders, &indexer.parts.stop);
+    std::fs::write(dir.path().join("a"), b"changed").expect("written");
+    indexer.handle(Event::Check { name: name.clone(), reply });
+    indexer.handle(stale);
+    assert!(answer.try_recv().is_err(), "a result from before the request is no reply");
+    run_task(&mut indexer);
+    let answered = answer.try_recv().expect("answered").expect("shared");
+    assert_eq!(answered.entry.size_bytes, 7);
+}
+
+/// Kind and size of the file that is published as `a`.
+fn published(indexer: &Indexer) -> Option<(FileOrigin, u64)> {
+    let name = FileName::new("a").expect("a name");
+    indexer.shared(&name).map(|file| (file.kind, file.entry.size_bytes))
+}
+
+/// Runs a whole scan on this thread; returns its warnings.
+fn scanned(indexer: &mut Indexer) -> Vec<String> {
+    let mut notices = indexer.parts.feed.subscribe();
+    indexer.state.scan = Some(Scan { walking: true, ..Scan::default() });
+    for (kind, folder) in indexer.parts.folders.shared() {
+        let stop = indexer.parts.stop.clone();
+        walk(&folder, &stop, &mut |file| indexer.handle(Event::Found(kind, file)), &mut |_| ())
+            .expect("walked");
+    }
+    indexer.handle(Event::WalkEnded(Ok(())));
+    while !indexer.state.tasks.is_empty() {
+        run_task(indexer);
+    }
+    indexer.end_scan_if_done();
+    assert!(indexer.state.scan.is_none(), "the scan is done");
+    let text = |record: &event::Record| match &record.event {
+        event::Event::Notice { text, .. } => Some(text.clone()).filter(|text| !text.starts_with("ready")),
+        _ => None,
+    };
+    notices.catch_up().items.iter().filter_map(|(_, record)| text(record)).collect()
+}
+
+#[test]
+fn of_two_files_with_one_name_the_first_kind_is_published_with_a_warning() {
+    let (mut indexer, dir) = indexer_with(Layout::Split);
+    let path = |kind: FileOrigin| dir.path().join(Layout::Split.folder(kind)).join("a");
+    for (kind, bytes) in
+        [(FileOrigin::Local, "1"), (FileOrigin::Downloaded, "22"), (FileOrigin::Replicated, "333")]
+    {
+        std::fs::write(path(kind), bytes).expect("written");
+    }
+    let hidden = |kind: &str| format!("`{kind}/a` is not shared: another file of yours is `a`");
+    assert_eq!(scanned(&mut indexer), [hidden("downloaded"), hidden("replicated")]);
+    assert_eq!(published(&indexer), Some((FileOrigin::Local, 1)));
+    std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
+    assert_eq!(scanned(&mut indexer), [hidden("replicated")]);
+    assert_eq!(published(&indexer), Some((FileOrigin::Downloaded, 2)));
+    std::fs::rename(path(FileOrigin::Downloaded), path(FileOrigin::Local)).expect("renamed");
+    assert_eq!(scanned(&mut indexer), [hidden("replicated")]);
+    assert_eq!(published(&indexer), Some((FileOrigin::Local, 2)));
+    std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
+    assert_eq!((scanned(&mut indexer), published(&indexer)), (vec![], Some((FileOrigin::Replicated, 3))));
+    std::fs::remove_file(path(FileOrigin::Replicated)).expect("removed");
+    assert_eq!((scanned(&mut indexer), published(&indexer)), (vec![], None));
+}
+
+#[test]
+fn a_placed_file_does_not_replace_a_published_file_of_an_earlier_kind() {
+    let (mut indexer, dir) = indexer_with(Layout::Split);
+    let path = |kind: FileOrigin| dir.path().join(Layout::Split.folder(kind)).join("a");
+    std::fs::write(path(FileOrigin::Local), "1").expect("written");
+    scanned(&mut indexer);
+    let place = |indexer: &mut Indexer, kind: FileOrigin| {
+        let name = FileName::new("a").expect("a name");
+        std::fs::write(path(kind), "22").expect("written");
+        let folder = indexer.parts.folders.of(kind).expect("a folder");
+        let hashed = crate::store::hash_file(&folder, &name, &indexer.parts.stop).expect("hashed");
+        let (reply, done) = bounded(1);
+        indexer.handle(Event::Placed { file: SharedFile::hashed(&name, kind, hashed), reply });
+        assert_eq!(done.try_recv(), Ok(()));
+    };
+    place(&mut indexer, FileOrigin::Replicated);
+    assert_eq!(published(&indexer), Some((FileOrigin::Local, 1)));
+    // The user may have removed the published file.
+    std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
+    run_task(&mut indexer);
+    assert_eq!(published(&indexer), Some((FileOrigin::Replicated, 2)));
+    place(&mut indexer, FileOrigin::Downloaded);
+    assert_eq!(published(&indexer), Some((FileOrigin::Downloaded, 2)));
+}
+
+/// Runs the waiting task as a worker does.
+fn run_task(indexer: &mut Indexer) {
+    let event = take_task(indexer).run(&indexer.parts.folders, &indexer.parts.stop);
+    indexer.handle(event);
+}
+
+fn take_task(indexer: &mut Indexer) -> Task {
+    indexer.next_task().expect("a task waits")
+}
