@@ -1,7 +1,7 @@
-//! Exit codes: one number for each way in which a program or a command can end, stable because scripts read
-//! them.
+//! Exit codes: one number for each way in which a program or a command can end. The numbers never change,
+//! because scripts read them.
 //!
-//! The number of each [`ErrorCode`] is part of the events; here are the other ways to end.
+//! The number of each [`ErrorCode`] is part of the events. This module adds success and signals.
 
 use std::process::ExitCode;
 
@@ -13,14 +13,16 @@ use crate::tracker;
 /// How a program or a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// All went well; also a tracker or a headless node that INT or TERM has stopped.
+    /// Success; also a tracker or a headless node that INT or TERM has stopped.
     Success,
+    /// A failure.
     Error(ErrorCode),
-    /// Ended by the signal of this number, at a prompt or in a pipe.
+    /// The signal of this number ended the program, at a prompt or in a pipe.
     Signal(u8),
 }
 
 impl Exit {
+    /// The exit code of the process.
     pub const fn code(self) -> u8 {
         match self {
             Exit::Success => 0,
@@ -29,7 +31,7 @@ impl Exit {
         }
     }
 
-    /// The word for a failure.
+    /// The code of a failure as a word; `None` after success.
     pub const fn error_code(self) -> Option<ErrorCode> {
         match self {
             Exit::Error(code) => Some(code),
@@ -38,12 +40,12 @@ impl Exit {
         }
     }
 
-    /// What programs are told at the end.
+    /// The last event.
     pub const fn end(self) -> Event {
         Event::End { exit_code: self.code(), code: self.error_code() }
     }
 
-    /// The exit that [`Exit::end`] tells of.
+    /// The exit that [`Exit::end`] was made from.
     pub const fn of_end(exit_code: u8, code: Option<ErrorCode>) -> Exit {
         match (code, exit_code) {
             (_, 129..) => Exit::Signal(exit_code - 128),
@@ -66,7 +68,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a tracker did not start, as a word.
+/// The code of a tracker that does not start.
 pub fn tracker_error_code(error: &tracker::StartError) -> ErrorCode {
     match error {
         tracker::StartError::AddressInUse { .. } => ErrorCode::AddressInUse,
@@ -75,7 +77,7 @@ pub fn tracker_error_code(error: &tracker::StartError) -> ErrorCode {
     }
 }
 
-/// Why a directory cannot be used, as a word.
+/// The code of a directory that cannot be used.
 pub fn share_code(error: &ShareError) -> ErrorCode {
     match error {
         ShareError::NoSuchDirectory { .. } => ErrorCode::Usage,
@@ -83,7 +85,7 @@ pub fn share_code(error: &ShareError) -> ErrorCode {
     }
 }
 
-/// Why a data set was not generated, as a word.
+/// The code of a data set that is not generated.
 pub fn dataset_error_code(error: &DatasetError) -> ErrorCode {
     match error {
         DatasetError::Peer(_) => ErrorCode::Usage,
@@ -99,7 +101,7 @@ mod tests {
     use std::net::SocketAddr;
 
     #[test]
-    fn each_way_a_tracker_does_not_start_has_its_code() {
+    fn each_start_error_of_a_tracker_has_its_code() {
         let (addr, why) = (SocketAddr::from(([127, 0, 0, 1], 5001)), "w".to_owned());
         for (error, code) in [
             (tracker::StartError::AddressInUse { addr, why: why.clone() }, 15),
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_end_with_128_and_their_number() {
+    fn a_signal_gives_128_plus_its_number() {
         for (number, code) in [(1, 129), (2, 130), (15, 143)] {
             assert_eq!(Exit::Signal(number).code(), code);
             assert_eq!(Exit::of_end(code, Some(ErrorCode::Interrupted)), Exit::Signal(number));

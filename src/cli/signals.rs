@@ -1,8 +1,8 @@
-//! Signals, and every other reason to leave, in one place.
+//! Signals and every other reason to leave.
 //!
-//! INT comes from the handler that the program installs, TERM, HUP and QUIT from a thread of their own. The
-//! first reason to leave is kept and triggers one stop that everything watches; a second signal ends the
-//! process at once. However it ends, a terminal that was in raw mode is put back first.
+//! INT comes from the handler that the program installs. TERM, HUP and QUIT come from a thread. The first
+//! reason to leave is kept, and triggers one stop that all threads watch. A second signal ends the process at
+//! once. Before the process ends, a terminal in raw mode is restored.
 
 use std::io;
 use std::sync::Arc;
@@ -18,12 +18,13 @@ use crate::rt::{Ended, Stop, Threads};
 /// Why the process leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
+    /// A signal of this number.
     Signal(u8),
-    /// A thread that should have lived on.
+    /// A thread has ended that the program needs.
     ThreadEnded(Ended),
 }
 
-/// Cheap to clone; all clones are the same.
+/// The reason to leave, shared by all threads. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Signals(Arc<Inner>);
 
@@ -31,15 +32,15 @@ pub struct Signals(Arc<Inner>);
 struct Inner {
     leave: Stop,
     reason: Mutex<Option<Reason>>,
-    /// What an INT cancels instead of leaving: the command that runs at a prompt.
+    /// The command that runs at a prompt: an INT cancels it, and the program does not leave.
     cancellable: Mutex<Option<Stop>>,
-    /// The terminal as it was at start, if standard input is one.
+    /// The state of the terminal at the start; `None` if standard input is no terminal.
     terminal: Option<Termios>,
 }
 
 impl Signals {
-    /// Watches TERM, HUP and QUIT from now on, and survives XFSZ: the write that it tells of fails anyway. A
-    /// HUP that was ignored at start (`nohup`) stays so. INT is told by whoever handles it, through
+    /// Watches TERM, HUP and QUIT. Ignores XFSZ, because the write that exceeds the limit fails too. A HUP
+    /// that was ignored at the start (`nohup`) stays ignored. The handler of INT calls
     /// [`Signals::interrupt`].
     ///
     /// # Errors
@@ -51,11 +52,11 @@ impl Signals {
             watched.push(SIGHUP);
         }
         let mut arriving = signal_hook::iterator::Signals::new(watched)?;
-        let told = signals.clone();
-        // Lives until the process ends, so that a second TERM works during a stop: nobody joins it.
+        let watching = signals.clone();
+        // Runs until the process ends, so that a second TERM works during a stop. It is not joined.
         Threads::new().spawn("signals", move || {
             for number in arriving.forever().filter(|number| *number != SIGXFSZ) {
-                told.signal(u8::try_from(number).unwrap_or_default());
+                watching.signal(u8::try_from(number).unwrap_or_default());
             }
         })?;
         Ok(signals)
@@ -70,7 +71,7 @@ impl Signals {
         })))
     }
 
-    /// Ctrl-C: cancels the command that [`Signals::cancel_on_interrupt`] told of, else leaves.
+    /// Ctrl-C: cancels the command of [`Signals::cancel_on_interrupt`], else leaves.
     pub fn interrupt(&self) {
         let cancelled = self.0.cancellable.lock().take();
         match cancelled {
@@ -79,7 +80,7 @@ impl Signals {
         }
     }
 
-    /// The next INT cancels `command` and does not leave.
+    /// Makes the next INT cancel `command`; `None`: makes it leave.
     pub fn cancel_on_interrupt(&self, command: Option<&Stop>) {
         *self.0.cancellable.lock() = command.cloned();
     }
@@ -92,7 +93,7 @@ impl Signals {
         self.leave(Reason::Signal(number));
     }
 
-    /// Makes the process leave; the first reason counts. A thread that ended is told to the user.
+    /// Makes the process leave. The first reason counts. A thread that has ended is named on standard error.
     pub fn leave(&self, reason: Reason) {
         let first = {
             let mut kept = self.0.reason.lock();
@@ -106,19 +107,18 @@ impl Signals {
         self.0.leave.trigger();
     }
 
-    /// Triggered when the process is to leave; whoever ends for a reason of its own triggers it too, before
-    /// it stops anything.
+    /// Triggered when the process is to leave. A program that ends by itself triggers it before it stops its
+    /// threads.
     pub fn leaving(&self) -> &Stop {
         &self.0.leave
     }
 
-    /// Returns true if and only if what was cancelled was cancelled by Ctrl-C, rather than by whatever else
-    /// makes the process leave.
+    /// Returns true if and only if Ctrl-C cancelled the command, and no other reason made the process leave.
     pub fn is_cancel(&self) -> bool {
         matches!(*self.0.reason.lock(), None | Some(Reason::Signal(2)))
     }
 
-    /// The exit code of the reason to leave, if there is one.
+    /// The exit of the reason to leave; `None` while the process is to stay.
     pub fn exit(&self) -> Option<Exit> {
         self.0.reason.lock().as_ref().map(|reason| match reason {
             Reason::Signal(number) => Exit::Signal(*number),
@@ -126,8 +126,8 @@ impl Signals {
         })
     }
 
-    /// Puts the terminal back as it was at start. One that another job has is left alone: the system would
-    /// stop us for touching it.
+    /// Restores the terminal, unless another job is in its foreground: the system would stop this process for
+    /// changing it.
     pub fn restore_terminal(&self) {
         let is_ours = || tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
         if let Some(terminal) = self.0.terminal.as_ref().filter(|_| is_ours()) {
@@ -135,7 +135,7 @@ impl Signals {
         }
     }
 
-    /// Leaves when a thread of `ended` ends before anything else makes us leave.
+    /// Makes the process leave if a thread of `ended` ends before another reason to leave.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -147,7 +147,7 @@ impl Signals {
         self.watch_threads_until(&self.0.leave, ended, threads)
     }
 
-    /// The same until `over`, which is triggered when they are told to end.
+    /// [`Signals::watch_threads`] until `over`, which is triggered before the threads are stopped.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -169,7 +169,7 @@ impl Signals {
     }
 }
 
-/// The exit code of a service that was told to stop: INT and TERM are how one stops it.
+/// The exit of a service. INT and TERM are the usual way to stop it, and count as success.
 pub fn service_exit(exit: Exit) -> Exit {
     match exit {
         Exit::Signal(number) if [SIGINT, SIGTERM].contains(&i32::from(number)) => Exit::Success,
@@ -177,7 +177,7 @@ pub fn service_exit(exit: Exit) -> Exit {
     }
 }
 
-/// Returns true if and only if the process was started with this signal ignored.
+/// Returns true if and only if this process ignores the signal.
 fn is_ignored(number: i32) -> bool {
     // One bit for each signal, the first being 1; see proc(5).
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reason_counts() {
+    fn the_first_reason_to_leave_is_kept() {
         let signals = Signals::unwatched().expect("a descriptor");
         signals.leave(Reason::ThreadEnded(Ended { name: "core".into(), how: How::Panicked }));
         signals.leave(Reason::Signal(15));
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn int_and_term_are_how_a_service_is_stopped() {
+    fn int_and_term_count_as_success_of_a_service() {
         for (exit, expected) in [
             (Exit::Success, Exit::Success),
             (Exit::Signal(2), Exit::Success),

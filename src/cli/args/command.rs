@@ -1,8 +1,8 @@
-//! The commands that a node runs for its user, wherever they come from: a prompt, a pipe, a command line, or
-//! the socket of the node.
+//! The commands that a node or a guest runs. They come from a prompt, a pipe, a command line, or the socket
+//! of a node.
 //!
-//! clap reads the words of a command, `serde` the line of JSON that goes through the socket. Nothing here does
-//! anything.
+//! clap reads the words of a command. `serde` reads and writes the line of JSON for the socket. The session
+//! runs commands.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use serde::{Deserialize, Serialize};
 
 use crate::node::DownloadRequest;
-use crate::types::{Checksum, FileName, FileOrigin, Query, limits};
+use crate::types::{Checksum, FileName, FileOrigin, Query, WordError, limits};
 
 /// One command.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ pub struct QueryArg(pub Query);
 #[derive(Debug, Clone, Args)]
 struct QueryWords {
     /// A name, or a digest as md5=HEX or b3=HEX; after -- always a name
-    #[arg(value_name = "NAME|md5=HEX|b3=HEX", value_parser = query, required = true)]
+    #[arg(value_name = "NAME|md5=HEX|b3=HEX", value_parser = Query::parse, required = true)]
     query: Option<Query>,
     /// A name
     #[arg(value_name = "NAME", last = true, hide = true, conflicts_with = "query")]
@@ -90,7 +90,7 @@ pub struct DownloadArgs {
     #[serde(default)]
     pub checksum: Option<Checksum>,
     /// Hash the whole file before it is put in place
-    #[arg(long, value_name = "whole")]
+    #[arg(long, value_name = "whole", hide_possible_values = true)]
     #[serde(default)]
     pub verify: Option<Whole>,
     /// Replace a file of that name
@@ -170,9 +170,9 @@ impl Listed {
 }
 
 impl FromStr for Listed {
-    type Err = crate::types::WordError;
+    type Err = WordError;
 
-    fn from_str(word: &str) -> Result<Listed, crate::types::WordError> {
+    fn from_str(word: &str) -> Result<Listed, WordError> {
         match word {
             "all" => Ok(Listed::Own(None)),
             "swarm" => Ok(Listed::Swarm),
@@ -182,9 +182,9 @@ impl FromStr for Listed {
 }
 
 impl TryFrom<String> for Listed {
-    type Error = crate::types::WordError;
+    type Error = WordError;
 
-    fn try_from(word: String) -> Result<Listed, crate::types::WordError> {
+    fn try_from(word: String) -> Result<Listed, WordError> {
         word.parse()
     }
 }
@@ -205,21 +205,10 @@ pub struct ReplicateArgs {
     /// The file.
     #[command(flatten)]
     pub query: QueryArg,
-    /// Live copies that there are to be, 0 to 100; 0: no more than there are
+    /// Number of live copies to keep, 0 to 100; 0: make no further copies
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=i64::from(limits::REPLICA_COPIES_MAX)))]
     pub copies: u32,
-}
-
-/// A query as it is typed: a digest if it begins as one, else a name.
-fn query(word: &str) -> Result<Query, String> {
-    if word.starts_with("md5=") || word.starts_with("b3=") {
-        return match word.parse::<Checksum>().map_err(|error| error.to_string())? {
-            Checksum::Md5(digest) => Ok(Query::Md5(digest)),
-            Checksum::Content(prefix) => Ok(Query::Content(prefix)),
-        };
-    }
-    FileName::new(word).map(Query::Name).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -229,7 +218,7 @@ mod tests {
     #[test]
     fn a_command_survives_its_line_of_json() {
         let name = |text: &str| FileName::new(text).expect("a name");
-        let query = |text: &str| QueryArg(super::query(text).expect(text));
+        let query = |text: &str| QueryArg(Query::parse(text).expect(text));
         let b3: Checksum = "b3=af1349b9f5f9a1a6".parse().expect("a digest");
         let download = |checksum, verify, force| DownloadArgs { name: name("-rf"), checksum, verify, force };
         for command in [

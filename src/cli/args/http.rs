@@ -13,10 +13,10 @@ pub struct HttpArgs {
     /// Where pages and interface are [default: a port of 127.0.0.1]
     #[arg(long, value_name = "ADDR:PORT|off", value_parser = place)]
     pub http: Option<Place>,
-    /// What everybody has to show who asks there; needed beyond 127.0.0.1
+    /// File with the token that clients must send; required beyond 127.0.0.1
     #[arg(long, value_name = "FILE")]
     pub http_token_file: Option<PathBuf>,
-    /// A name under which browsers may come [several times]
+    /// A host name that browsers may use for the pages [several times]
     #[arg(long, value_name = "NAME")]
     pub http_host: Vec<String>,
 }
@@ -24,7 +24,9 @@ pub struct HttpArgs {
 /// The value of `--http`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
+    /// There are no pages.
     Off,
+    /// The address to listen on.
     At(SocketAddr),
 }
 

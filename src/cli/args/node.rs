@@ -20,12 +20,15 @@ use crate::node::{LatencySource, Membership, NodeConfig};
 use crate::rt::EventBroadcast;
 use crate::types::{DatasetSpec, Layout, Millis};
 
-/// Command line of `node`.
+/// The flags of `node` that shares a directory.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "node", version, about = "Shares one directory, and finds and downloads files of others.")]
 #[command(
-    after_help = "Without --headless, commands are read from the prompt or from standard input:\n`help` lists them."
+    name = "node",
+    version,
+    about = "Shares one directory, and finds and downloads files of other nodes."
 )]
+#[command(after_help = "Without --headless, commands come from the prompt or from standard input:\n\
+                        `help` lists them.")]
 pub struct NodeArgs {
     /// IP address to listen on, as in 127.0.0.1 or ::1
     #[arg(value_name = "IP", value_parser = ip)]
@@ -39,7 +42,7 @@ pub struct NodeArgs {
     /// Where the tracker is
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5025", value_parser = address)]
     pub tracker: SocketAddr,
-    /// Where others reach it [default: IP and PORT]
+    /// Address at which other nodes reach this node [default: IP and PORT]
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub advertise: Option<SocketAddr>,
     /// Latencies; none: measure [latency.txt if here]
@@ -48,30 +51,30 @@ pub struct NodeArgs {
     /// Latency of other pairs
     #[arg(long, value_name = "MS", default_value = "100", allow_negative_numbers = true)]
     pub default_latency_ms: Millis,
-    /// What one transfer of load costs
+    /// Cost of one transfer of load
     #[arg(long, value_name = "MS", default_value = "10", allow_negative_numbers = true)]
     pub load_weight: Millis,
-    /// Act as if the file's latencies were real
+    /// Delay messages by the latencies of the file
     #[arg(long)]
     pub emulate_latency: bool,
     /// More rounds when all sources fail
     #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 4)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub retries: u32,
-    /// Go on by itself with unfinished downloads; never with piped commands
+    /// Resume unfinished downloads at the start; never with piped commands
     #[arg(long, value_name = "on|off", default_value = "on")]
     pub resume: Switch,
-    /// How often to tell the tracker
+    /// How often the node sends a heartbeat to the tracker
     #[arg(long, value_name = "TIME|off", default_value = "5s", value_parser = heartbeat)]
     pub heartbeat: Heartbeat,
     /// Bytes/s of all uploads: 512k, 10M, 1GiB
     #[arg(long, allow_negative_numbers = true, value_name = "RATE", value_parser = rate)]
     pub max_upload: Option<u64>,
-    /// How downloads tell of themselves
+    /// How downloads show their progress
     #[arg(long, value_enum, hide_possible_values = true, value_name = "auto|bar|plain|json|none")]
     #[arg(default_value = "auto")]
     pub progress: ProgressFlag,
-    /// Where files stand: together, or in shared, downloaded and replicated
+    /// Where files are: in one directory, or in shared, downloaded and replicated
     #[arg(long, value_name = "flat|split", default_value = "flat")]
     pub layout: Layout,
     /// Place downloads there
@@ -80,28 +83,31 @@ pub struct NodeArgs {
     /// Keep copies for others when the tracker asks for it
     #[arg(long)]
     pub accept_replicas: bool,
-    /// Most bytes of such copies: 512M, 10GiB [default: as the disk has room]
+    /// Most bytes of such copies: 512M, 10GiB [default: limited by the disk]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub replica_quota: Option<u64>,
+    /// Flags about pages.
     #[command(flatten)]
     pub pages: HttpArgs,
+    /// Flags about the log.
     #[command(flatten)]
     pub log: LogArgs,
-    /// Fill the share with files made up, if it is empty: 20x64KiB,4x8MiB
+    /// Generate files if the share is empty: 20x64KiB,4x8MiB
     #[arg(long, value_name = "COUNTxSIZE,...")]
     pub generate: Option<DatasetSpec>,
     /// Read no commands; serve until INT or TERM
     #[arg(long)]
     pub headless: bool,
-    /// Tell everything as lines of JSON on standard output
+    /// Print everything as lines of JSON on standard output
     #[arg(long)]
     pub json: bool,
-    /// Which peer this is, as in peer2: says the port together with --base-port
+    /// Name of this peer, as in peer2: gives the port, together with --base-port
     #[arg(long, value_name = "PEER", value_parser = peer_id)]
     pub id: Option<String>,
-    /// Port of the first peer: that of peer2 is one above
+    /// Port of the first peer; peer2 has the next port
     #[arg(long, value_name = "PORT")]
     pub base_port: Option<u16>,
+    /// Flags about the configuration.
     #[command(flatten)]
     pub config: ConfigArgs,
     #[command(flatten)]
@@ -203,7 +209,7 @@ impl NodeArgs {
         }
     }
 
-    /// See [`latency_source`].
+    /// [`latency_source`] of `--latency-file`.
     ///
     /// # Errors
     /// The path, and why the named file cannot be read.
@@ -222,7 +228,7 @@ mod tests {
         line.split_whitespace().map(OsString::from)
     }
 
-    /// What clap makes of it, with nothing from elsewhere.
+    /// The flags as clap reads them, without environment and file.
     fn node(flags: &str) -> NodeArgs {
         NodeArgs::try_parse_from(words(&format!("node 127.0.0.1 0 share {flags}"))).expect(flags)
     }
@@ -237,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn clap_finds_no_fault_with_the_definitions() {
+    fn clap_accepts_the_definitions() {
         node_command().debug_assert();
     }
 
@@ -286,26 +292,38 @@ mod tests {
     }
 
     #[test]
+    fn a_command_has_one_description_at_the_prompt_and_on_the_command_line() {
+        use clap::Subcommand;
+        let prompt = crate::cli::args::command::Command::augment_subcommands(clap::Command::new("prompt"));
+        let all = node_command();
+        for command in prompt.get_subcommands() {
+            let alone = all.find_subcommand(command.get_name()).expect("it needs no prompt");
+            let about = command.get_about().expect("it is described").to_string();
+            assert_eq!(alone.get_about().map(ToString::to_string), Some(about));
+        }
+    }
+
+    #[test]
     fn limits_are_shown_without_any_other_argument() {
         assert!(matches!(read(words("node --print-limits")), Err(Refusal::Show(_))));
     }
 
     #[test]
-    fn zsh_completes_every_command_and_flag_and_no_place_before_them() {
+    fn zsh_completes_every_command_and_flag_and_no_positional_argument() {
         let (all, completed) = (node_command(), zsh_command());
         completed.clone().debug_assert();
         let names = |command: &clap::Command| -> Vec<String> {
             command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect()
         };
         assert_eq!(names(&completed), names(&all));
-        let places = all.get_arguments().filter(|arg| arg.is_positional()).count();
-        assert_eq!(places, 3);
-        assert_eq!(completed.get_arguments().count(), all.get_arguments().count() - places);
+        let positionals = all.get_arguments().filter(|arg| arg.is_positional()).count();
+        assert_eq!(positionals, 3);
+        assert_eq!(completed.get_arguments().count(), all.get_arguments().count() - positionals);
         assert!(completed.get_arguments().all(|arg| !arg.is_positional()));
     }
 
     #[test]
-    fn a_command_is_known_by_its_first_word_and_an_address_is_none() {
+    fn the_first_word_tells_a_command_from_an_address() {
         let all = command_names();
         for word in ["find", "lookup", "download", "getload", "list", "nodes", "sources", "stats", "verify"] {
             assert!(all.iter().any(|known| known == word), "{word}");

@@ -35,7 +35,7 @@ pub struct AskArgs {
     /// Where the tracker is
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5025", value_parser = address)]
     pub tracker: SocketAddr,
-    /// Directory; the node that shares it does the work, if there is one
+    /// Directory; a node that shares it runs the command
     #[arg(short, long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Print everything as lines of JSON
@@ -47,16 +47,16 @@ pub struct AskArgs {
     /// Latencies; none: measure [latency.txt if here]
     #[arg(long, value_name = "FILE|none")]
     pub latency_file: Option<PathBuf>,
-    /// Whose rows of the latency file count
+    /// The node whose rows of the latency file apply
     #[arg(long = "as", value_name = "IP:PORT", value_parser = address)]
     pub as_node: Option<SocketAddr>,
     /// Latency of other pairs
     #[arg(long, value_name = "MS", default_value = "100", allow_negative_numbers = true)]
     pub default_latency_ms: Millis,
-    /// What one transfer of load costs
+    /// Cost of one transfer of load
     #[arg(long, value_name = "MS", default_value = "10", allow_negative_numbers = true)]
     pub load_weight: Millis,
-    /// Where flags that are not typed come from.
+    /// Flags about the configuration.
     #[command(flatten)]
     pub config: ConfigArgs,
 }
@@ -64,7 +64,7 @@ pub struct AskArgs {
 /// Flags of `download`.
 #[derive(Debug, Clone, Args)]
 struct OutputArgs {
-    /// Put it into this file; -: write it to standard output once it is verified
+    /// Write to this file; -: to standard output, once the whole file is verified
     #[arg(short, long, value_name = "FILE", conflicts_with = "dir")]
     output: Option<PathBuf>,
     /// More rounds when all sources fail
@@ -80,7 +80,7 @@ struct OutputArgs {
 /// The flag of commands that read a directory themselves.
 #[derive(Debug, Clone, Args)]
 struct LayoutArgs {
-    /// Where files stand in it [default: as it looks]
+    /// Layout of the directory [default: as it looks]
     #[arg(long, value_name = "flat|split")]
     layout: Option<Layout>,
 }
@@ -96,7 +96,7 @@ pub(super) struct VerifyArgs {
 /// One command, and how it is run.
 #[derive(Debug, Clone)]
 pub struct Invocation {
-    /// What is done.
+    /// The command.
     pub command: Command,
     /// Which swarm and directory it uses.
     pub ask: AskArgs,
@@ -123,7 +123,7 @@ pub struct VerifyInvocation {
     pub layout: Option<Layout>,
 }
 
-/// What a command line with a command is for.
+/// The meaning of a command line with a command.
 #[derive(Debug)]
 pub(super) enum OneShot {
     Command(Invocation),
@@ -131,19 +131,21 @@ pub(super) enum OneShot {
     Completions(clap_complete::Shell),
 }
 
-/// A command of the prompt with the flags that it has on a command line.
+/// A command of the prompt with the flags that it has on a command line. Its description stays its own.
 pub(super) fn with_flags(command: clap::Command) -> clap::Command {
     let name = command.get_name().to_owned();
-    match name.as_str() {
+    let about = command.get_about().cloned().unwrap_or_default();
+    let command = match name.as_str() {
         "completions" => command,
         "download" => AskArgs::augment_args(OutputArgs::augment_args(command)),
         "list" | "verify" => AskArgs::augment_args(LayoutArgs::augment_args(command)),
         _ => AskArgs::augment_args(command),
-    }
+    };
+    command.about(about)
 }
 
 impl OneShot {
-    /// What a command line that clap has read is for.
+    /// The meaning of a command line that clap has read.
     ///
     /// # Errors
     /// Values that clap did not check.

@@ -17,13 +17,13 @@ use crate::node::JobId;
 /// Whose prompt it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
-    /// That of a node.
+    /// The prompt of a node.
     Node,
-    /// That of a tracker, whose commands a guest runs.
+    /// The prompt of a tracker. A guest runs its commands.
     Tracker,
 }
 
-/// What a line asks for.
+/// The meaning of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum PromptCommand {
     /// A command that needs no prompt.
@@ -287,8 +287,8 @@ fn page(command: &clap::Command, language: Language) -> String {
     }
     let footer = match language {
         Language::Node => {
-            "`COMMAND --help` shows the options of a command. A `&` ends a download in the background.\n\
-             Quote a name that has spaces: download 'my file'. After -- a name may begin with a dash or with md5=."
+            "`COMMAND --help` shows the options of a command. `download NAME &` runs in the background.\n\
+             Quote a name that has spaces: download 'my file'. Put -- before a name that begins with a dash."
         }
         Language::Tracker => "Quote a name that has spaces: find 'my file'.",
     };
@@ -306,15 +306,15 @@ fn text(error: &clap::Error, names: &[String]) -> String {
     }
     let text = error.to_string();
     let lines = text.trim_start_matches("error: ").lines().map(str::trim);
-    let told = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
-    told.fold(String::new(), |text, line| match text.as_str() {
+    let useful = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+    useful.fold(String::new(), |text, line| match text.as_str() {
         "" => line.to_owned(),
         text if text.ends_with(':') => format!("{text} {line}"),
         text => format!("{text}; {line}"),
     })
 }
 
-/// The command that `word` was likely meant to be.
+/// The command that the user probably wanted to type.
 fn closest<'a>(word: &str, names: &'a [String]) -> Option<&'a str> {
     const LIKELY: f64 = 0.6;
     // The comparison takes quadratic time, and no user mistypes a short command by this much.

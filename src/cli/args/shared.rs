@@ -12,7 +12,7 @@ use crate::types::limits;
 /// The latency file that is read when none is named.
 pub const DEFAULT_LATENCY_FILE: &str = "latency.txt";
 
-/// Where flags that are not typed come from.
+/// Flags about the values of flags that are not typed.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
     /// Read flags from this file, in TOML, INI or JSON [default: nearpeer/<program>.toml in $XDG_CONFIG_HOME
@@ -38,6 +38,7 @@ pub(super) struct ShowArgs {
 /// `completions`.
 #[derive(Debug, Clone, Args)]
 pub struct CompletionsArgs {
+    /// The shell
     #[arg(value_name = "SHELL")]
     pub shell: clap_complete::Shell,
 }
@@ -47,15 +48,15 @@ pub(super) fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
-/// Returns true if and only if `--print-limits` is there.
+/// Returns true if and only if the command line has `--print-limits`.
 pub(super) fn prints_limits(matches: &ArgMatches) -> bool {
     matches.get_flag("print_limits")
 }
 
-/// A program with commands. Its description stays that of the program.
-pub(super) fn with_commands<V: Subcommand>(program: clap::Command) -> clap::Command {
+/// Adds the commands `C` to a program, and keeps the description of the program.
+pub(super) fn with_commands<C: Subcommand>(program: clap::Command) -> clap::Command {
     let about = program.get_about().cloned().unwrap_or_default();
-    V::augment_subcommands(program).about(about)
+    C::augment_subcommands(program).about(about)
 }
 
 /// Where latencies come from: the named file, else [`DEFAULT_LATENCY_FILE`] in `dir`, else measurements.

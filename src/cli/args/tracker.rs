@@ -17,12 +17,16 @@ use crate::rt::EventBroadcast;
 use crate::tracker::TrackerConfig;
 use crate::types::limits;
 
-/// How often a tracker looks for missed heartbeats.
+/// How often the tracker checks for missed heartbeats.
 const SWEEP: Duration = Duration::from_millis(100);
 
-/// Command line of `tracker`.
+/// The flags of `tracker`.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "tracker", version, about = "Knows which node has which file and which nodes are alive.")]
+#[command(
+    name = "tracker",
+    version,
+    about = "Keeps the list of nodes and of the files that each node shares."
+)]
 #[command(next_line_help = true)]
 pub struct TrackerArgs {
     /// Where to listen; port 0 picks a free one
@@ -31,28 +35,33 @@ pub struct TrackerArgs {
     /// Threads that serve connections
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = count(1, 64))]
     pub fronts: u64,
-    /// Most connections with an unfinished request, a thread
-    #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_MAX as u64, value_parser = count(1, 1 << 20))]
+    /// Most connections with an incomplete request, for each thread
+    #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_MAX as u64)]
+    #[arg(value_parser = count(1, 1 << 20))]
     pub max_incomplete: u64,
-    /// The same for one address
-    #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_PER_ADDRESS_MAX as u64, value_parser = count(1, 1 << 20))]
+    /// Most of these connections from one address
+    #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_PER_ADDRESS_MAX as u64)]
+    #[arg(value_parser = count(1, 1 << 20))]
     pub max_incomplete_per_address: u64,
-    /// Live copies of every file on nodes that keep copies; 0: only what is wished for
+    /// Live copies of every file on nodes that keep copies; 0: only copies that a user requests
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub replicas: u32,
-    /// How long a node that is gone has to come back before copies are made in its place
+    /// How long the tracker waits for a lost node before it has other nodes copy its files
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = grace)]
     pub replica_grace: Duration,
+    /// Flags about pages.
     #[command(flatten)]
     pub pages: HttpArgs,
+    /// Flags about the log.
     #[command(flatten)]
     pub log: LogArgs,
-    /// Tell everything as lines of JSON on standard output
+    /// Print everything as lines of JSON on standard output
     #[arg(long)]
     pub json: bool,
     /// Read no commands; serve until INT or TERM
     #[arg(long)]
     pub headless: bool,
+    /// Flags about the configuration.
     #[command(flatten)]
     pub config: ConfigArgs,
     #[command(flatten)]
@@ -135,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn clap_finds_no_fault_with_the_definition() {
+    fn clap_accepts_the_definition() {
         tracker_command().debug_assert();
     }
 
     #[test]
-    fn the_plain_command_lines_have_the_documented_defaults() {
+    fn the_plain_command_line_has_the_documented_defaults() {
         let args = TrackerArgs::try_parse_from(words("tracker")).expect("no arguments are needed");
         assert_eq!(args.config(EventBroadcast::default()).listen.to_string(), "127.0.0.1:5025");
         assert_eq!((args.fronts, args.max_incomplete, args.max_incomplete_per_address), (2, 1024, 128));

@@ -1,4 +1,4 @@
-//! Values of flags and commands as people type them: sizes, rates, addresses, times.
+//! Readers for values of flags and commands: sizes, rates, addresses, times.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -20,22 +20,22 @@ pub enum Switch {
     Off,
 }
 
-/// A number between these.
+/// Reads a number from `min` to `max`.
 pub(super) fn count(min: u64, max: u64) -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(min..=max)
 }
 
-/// An IP address in numbers.
+/// Reads an IP address.
 pub(super) fn ip(text: &str) -> Result<IpAddr, &'static str> {
     text.parse().map_err(|_| "give numbers, as in 127.0.0.1 or ::1")
 }
 
-/// An IP address with a port.
+/// Reads an IP address with a port.
 pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "give numbers, as in 127.0.0.1:5025 or [::1]:5025")
 }
 
-/// An interval of heartbeats, or `off`.
+/// Reads the interval of heartbeats, or `off`.
 pub(super) fn heartbeat(text: &str) -> Result<Heartbeat, String> {
     if text == "off" {
         return Ok(Heartbeat(None));
@@ -50,7 +50,7 @@ pub(super) fn heartbeat(text: &str) -> Result<Heartbeat, String> {
     Ok(Heartbeat(Some(interval)))
 }
 
-/// A time of grace for nodes that are gone.
+/// Reads the time that the tracker waits for a lost node.
 pub(super) fn grace(text: &str) -> Result<Duration, String> {
     let grace =
         humantime::parse_duration(text).map_err(|error| format!("{error}: give a time, as in 30s or 5m"))?;
@@ -62,30 +62,32 @@ pub(super) fn grace(text: &str) -> Result<Duration, String> {
     Ok(grace)
 }
 
-/// Bytes per second, at least 1.
+/// Reads bytes per second, at least 1.
 pub(super) fn rate(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
-        Ok(ByteSize(0)) => Err("nothing could be uploaded: give at least 1 byte per second".to_owned()),
+        Ok(ByteSize(0)) => {
+            Err("give at least 1 byte per second: with 0 the node could upload nothing".to_owned())
+        }
         Ok(ByteSize(bytes_per_s)) => Ok(bytes_per_s),
         Err(_) => Err("give bytes per second, as in 512k, 10M or 1GiB".to_owned()),
     }
 }
 
-/// Bytes.
+/// Reads a number of bytes.
 pub(super) fn size(text: &str) -> Result<u64, &'static str> {
     text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| "give bytes, as in 512k, 10M or 1GiB")
 }
 
-/// The name of a peer, which ends in its number.
+/// Reads the name of a peer, which ends in its number.
 pub(super) fn peer_id(text: &str) -> Result<String, &'static str> {
     let number = text.trim_start_matches(|c: char| !c.is_ascii_digit());
     match number.parse::<u16>() {
         Ok(1..) => Ok(text.to_owned()),
-        _ => Err("end it in a number from 1 on, as in peer2"),
+        _ => Err("the name must end in a number from 1 on, as in peer2"),
     }
 }
 
-/// A time that is neither zero nor endless.
+/// Reads a time limit, above zero.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let longest = limits::ms(limits::TIMEOUT_MAX_MS);
     match humantime::parse_duration(text) {

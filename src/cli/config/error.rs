@@ -2,22 +2,35 @@
 
 use thiserror::Error;
 
-/// Why a configuration cannot be used. Its owner's fault.
+/// A configuration that cannot be used. The user can correct it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
+    /// The file cannot be read.
     #[error("{path}: {why}")]
-    File { path: String, why: String },
+    File {
+        /// Of the file, escaped.
+        path: String,
+        /// The reason.
+        why: String,
+    },
+    /// A value is wrong. `origin` is the file with the line, or the variable.
     #[error("{origin}: {why}")]
-    Value { origin: String, why: String },
+    Value {
+        /// The place of the value, escaped.
+        origin: String,
+        /// The reason.
+        why: String,
+    },
 }
 
 /// Why a command line is not run.
 #[derive(Debug)]
 pub enum Refusal {
-    /// What clap says, `--help` and `--version` included: print it, and exit with its code.
+    /// The text of clap, also for `--help` and `--version`: print it, and exit with its code.
     Clap(clap::Error),
+    /// The configuration cannot be used.
     Config(ConfigError),
-    /// This was asked for, in place of running.
+    /// The command line wants this text, and no run.
     Show(String),
 }
 

@@ -1,7 +1,8 @@
 //! Configuration files as lists of keys and values: TOML, INI with a section `[main]`, JSON. Nested keys are
 //! joined by dots.
 //!
-//! Pure: text in, entries out. Knows no key; each entry has its line, so that whoever does can name it.
+//! Pure: the input is text, the output are entries. This module knows no keys. Each entry has its line, so
+//! that an error can name it.
 
 use std::path::Path;
 
@@ -15,17 +16,22 @@ use crate::types::Printable;
 pub(super) struct Entry {
     /// With `-` for each `_`, and `.` between levels.
     pub(super) key: String,
+    /// As text.
     pub(super) value: String,
+    /// In the file, from 1 on.
     pub(super) line: usize,
 }
 
-/// A file that cannot be read as what it is.
+/// A file that does not have its form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BadFile {
+    /// From 1 on.
     pub(super) line: usize,
+    /// The reason.
     pub(super) why: String,
 }
 
+/// The form of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Toml,
@@ -34,7 +40,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// By the end of the name, else by what the text begins with.
+    /// Recognises the form by the end of the name, else by the first line.
     pub(super) fn of(path: &Path, text: &str) -> Form {
         let begins =
             text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with(['#', ';']));
@@ -51,7 +57,7 @@ impl Form {
     }
 }
 
-/// All keys of a file, in its order.
+/// All entries of a file, in its order.
 pub(super) fn entries(text: &str, form: Form) -> Result<Vec<Entry>, BadFile> {
     match form {
         Form::Toml => toml_entries(text),
@@ -60,11 +66,12 @@ pub(super) fn entries(text: &str, form: Form) -> Result<Vec<Entry>, BadFile> {
     }
 }
 
+/// The number of the line at this offset.
 fn line_at(text: &str, offset: usize) -> usize {
     text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// Joins and unifies: `server` and `base_port` become `server.base-port`.
+/// Joins keys: `server` and `base_port` become `server.base-port`.
 fn key_of(above: &str, key: &str) -> String {
     let key = key.replace('_', "-").to_lowercase();
     if above.is_empty() { key } else { format!("{above}.{key}") }
@@ -112,13 +119,13 @@ fn ini_entries(text: &str) -> Result<Vec<Entry>, BadFile> {
     for (section, keys) in sections {
         let above = if section == "main" || section == "default" { "" } else { section.as_str() };
         for (key, value) in keys {
-            // The parser gives no places: the first line that sets this key is meant.
+            // The parser gives no lines: take the first line that sets this key.
             let sets = |line: &str| {
                 let name = line.split(['=', ':']).next().unwrap_or_default();
                 name.trim().eq_ignore_ascii_case(&key)
             };
             let line = text.lines().position(sets).map_or(1, |index| index + 1);
-            // A key without a value is a switch that is on.
+            // A key without a value is a switch that is set.
             entries.push(Entry {
                 key: key_of(above, &key),
                 value: value.unwrap_or_else(|| "true".into()),
@@ -141,20 +148,20 @@ fn json_entries(text: &str) -> Result<Vec<Entry>, BadFile> {
     Ok(entries)
 }
 
-/// Lists are kept as one value, their text: where one is not known to be skipped it is an unknown key or a
-/// bad value.
+/// Adds the entries of a value. A list becomes one entry with its text: later it is skipped, or refused as an
+/// unknown key or a bad value.
 fn json_value(text: &str, above: &str, line: usize, value: &Value, entries: &mut Vec<Entry>) {
     let value = match value {
         Value::Object(members) => {
             for (name, member) in members {
-                // The parser gives no places: the first line that has this key is meant.
+                // The parser gives no lines: take the first line that has this key.
                 let quoted = Value::String(name.clone()).to_string();
                 let line = text.find(&quoted).map_or(line, |offset| line_at(text, offset));
                 json_value(text, &key_of(above, name), line, member, entries);
             }
             return;
         }
-        // What is null is not set.
+        // A null is no value.
         Value::Null => return,
         Value::String(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) => value.to_string(),

@@ -1,15 +1,15 @@
-//! The configurations of the systems that nearpeer descends from: what in them has a flag here, and what is
-//! of no use.
+//! The configurations of the systems that nearpeer descends from: which of their keys are flags here, and
+//! which are not used.
 //!
-//! Three shapes: JSON with `server`, `peer` and `replication` (an index server and its peers), JSON with
-//! `peer.configuration` or `self` (peers that ask each other), INI with `[main]` and `address`, `port`,
-//! `sup-port`, `dir` (weak and strong peers). Pure. Their keys say nothing else here, so they are known
-//! without a flag that says which shape is read.
+//! There are three shapes: JSON with `server`, `peer` and `replication` (an index server and its peers), JSON
+//! with `peer.configuration` or `self` (peers that ask each other), and INI with `[main]` and `address`,
+//! `port`, `sup-port`, `dir` (weak and strong peers). None of these keys is a flag here, so that no flag has
+//! to name the shape. Pure.
 
 use super::file::Entry;
 use super::program::Program;
 
-/// Prefixes of keys that those systems have and that mean nothing here.
+/// Prefixes of keys of those systems that are not used here.
 const UNUSED: [&str; 20] = [
     "chunk-size",
     "client",
@@ -33,11 +33,11 @@ const UNUSED: [&str; 20] = [
     "--c",
 ];
 
-/// The entries with flags of ours for their keys, and the keys that are of no use.
+/// The entries under the names of flags, and the keys that are not used.
 pub(super) fn translated(program: Program, entries: &[Entry]) -> (Vec<Entry>, Vec<String>) {
     let find = |key: &str| entries.iter().find(|entry| entry.key == key).cloned();
     let any = |keys: &[&str]| keys.iter().find_map(|key| find(key));
-    // An address in two halves; one half alone has the other by default.
+    // An address is in two entries. If one is missing, it has its default.
     let joined = |host: Option<Entry>, port: Option<Entry>, key: &str, default_port: &str| {
         let line = host.as_ref().or(port.as_ref())?.line;
         let host = host.map_or_else(|| "127.0.0.1".to_owned(), |entry| numeric(&entry.value));
@@ -46,34 +46,34 @@ pub(super) fn translated(program: Program, entries: &[Entry]) -> (Vec<Entry>, Ve
         Some(Entry { key: key.to_owned(), value: format!("{host}:{port}"), line })
     };
     let renamed = |entry: Option<Entry>, key: &str| entry.map(|entry| Entry { key: key.to_owned(), ..entry });
-    let mut ours = Vec::new();
+    let mut translated = Vec::new();
     let mut used: Vec<&str> = Vec::new();
-    let mut take = |entry: Option<Entry>, keys: &[&'static str]| {
+    let mut add = |entry: Option<Entry>, keys: &[&'static str]| {
         used.extend(keys);
-        ours.extend(entry);
+        translated.extend(entry);
     };
     let server = (find("server.host"), find("server.port"));
     let factor = any(&["replication.replication-factor", "replication-factor"]);
     match program {
         Program::Tracker => {
             let port = server.1.or_else(|| find("port"));
-            take(joined(server.0, port, "listen", "5025"), &["server.host", "server.port", "port"]);
-            take(renamed(factor, "replicas"), &["replication.replication-factor", "replication-factor"]);
+            add(joined(server.0, port, "listen", "5025"), &["server.host", "server.port", "port"]);
+            add(renamed(factor, "replicas"), &["replication.replication-factor", "replication-factor"]);
         }
         Program::Node => {
             let (host, port) = (server.0.or_else(|| find("address")), server.1.or_else(|| find("sup-port")));
             let keys = ["server.host", "server.port", "address", "sup-port"];
-            take(joined(host, port, "tracker", "5025"), &keys);
-            take(renamed(find("peer.base-port"), "base-port"), &["peer.base-port"]);
+            add(joined(host, port, "tracker", "5025"), &keys);
+            add(renamed(find("peer.base-port"), "base-port"), &["peer.base-port"]);
             let of_self = ["peer.configuration.self.host", "self.host"];
             let ip = any(&of_self).map(|entry| Entry { value: numeric(&entry.value), ..entry });
-            take(renamed(ip, "ip"), &of_self);
+            add(renamed(ip, "ip"), &of_self);
             let of_self = ["peer.configuration.self.port", "self.port"];
-            take(renamed(any(&of_self), "port"), &of_self);
+            add(renamed(any(&of_self), "port"), &of_self);
             let shared = ["shared-directory", "file.shared-directory", "--c.file.shared-directory"];
-            take(renamed(any(&shared), "dir"), &shared);
+            add(renamed(any(&shared), "dir"), &shared);
             let saved = ["save-directory", "file.save-directory", "--c.file.save-directory"];
-            take(renamed(any(&saved), "save-dir"), &saved);
+            add(renamed(any(&saved), "save-dir"), &saved);
         }
     }
     let is_unused = |key: &str| {
@@ -83,11 +83,11 @@ pub(super) fn translated(program: Program, entries: &[Entry]) -> (Vec<Entry>, Ve
     };
     let rest = entries.iter().filter(|entry| !used.contains(&entry.key.as_str()));
     let (unused, own): (Vec<_>, Vec<_>) = rest.cloned().partition(|entry| is_unused(&entry.key));
-    ours.extend(own);
-    (ours, unused.into_iter().map(|entry| entry.key).collect())
+    translated.extend(own);
+    (translated, unused.into_iter().map(|entry| entry.key).collect())
 }
 
-/// Names are not looked up; this one is known.
+/// Host names are not looked up. Only `localhost` is translated.
 fn numeric(host: &str) -> String {
     if host == "localhost" { "127.0.0.1".to_owned() } else { host.to_owned() }
 }

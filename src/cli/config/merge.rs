@@ -1,5 +1,5 @@
-//! Which value each flag has, and where it comes from. Pure: the environment comes in as a function, the file
-//! as its entries.
+//! Chooses the value of each flag, and records its origin. Pure: the environment is a function, the file is
+//! its entries.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -13,7 +13,7 @@ use super::file::Entry;
 use super::program::Program;
 use crate::types::Printable;
 
-/// Flags that only a command line has.
+/// Flags that are not read from the environment or a file.
 const TYPED_ONLY: [&str; 13] = [
     "as",
     "checksum",
@@ -29,26 +29,26 @@ const TYPED_ONLY: [&str; 13] = [
     "verify",
     "version",
 ];
-/// What `node` takes without a flag, under these names in files and in the environment.
+/// The positional arguments of `node`, with their names in files and in the environment.
 const POSITIONALS: [&str; 3] = ["ip", "port", "dir"];
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ValueOrigin {
+    /// The command line.
     Typed,
+    /// The variable of this name.
     Environment(String),
-    /// `<path>:<line>`.
+    /// The file: `<path>:<line>`.
     File(String),
+    /// The default of the flag.
     Default,
-    /// Made of others, the first of which comes from there.
-    Derived {
-        what: &'static str,
-        from: Box<ValueOrigin>,
-    },
+    /// Computed from other values, the strongest of which has this origin.
+    Derived { what: &'static str, from: Box<ValueOrigin> },
 }
 
 impl ValueOrigin {
-    /// The least one counts.
+    /// The order of origins: the least one wins.
     fn rank(&self, file_wins: bool) -> u8 {
         match self {
             ValueOrigin::File(_) if file_wins => 0,
@@ -60,7 +60,7 @@ impl ValueOrigin {
         }
     }
 
-    /// Returns true if and only if whoever typed it is to blame for it.
+    /// Returns true if and only if the user has typed the value.
     fn is_typed(&self) -> bool {
         match self {
             ValueOrigin::Derived { from, .. } => from.is_typed(),
@@ -69,7 +69,7 @@ impl ValueOrigin {
     }
 }
 
-/// One flag and its value; `None`: it has none.
+/// One flag and its value; `None`: the flag is not set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) key: String,
@@ -77,10 +77,12 @@ pub(super) struct Setting {
     pub(super) origin: ValueOrigin,
 }
 
-/// What came of merging.
+/// The result of merging.
 #[derive(Debug)]
 pub(super) struct Merged {
+    /// The new command line, with the name of the program.
     pub(super) arguments: Vec<OsString>,
+    /// All flags that can have a configuration.
     pub(super) settings: Vec<Setting>,
 }
 
@@ -96,7 +98,7 @@ impl std::fmt::Display for ValueOrigin {
     }
 }
 
-/// The command with nothing required, nothing checked and no defaults: what was typed, whatever it is.
+/// The command without required arguments, checks and defaults. It accepts all words.
 pub(super) fn relaxed(command: &Command) -> Command {
     let relax = |arg: Arg| {
         let arg = arg.required(false).default_value(Resettable::Reset);
@@ -110,12 +112,13 @@ pub(super) fn relaxed(command: &Command) -> Command {
 pub(super) struct Line<'a> {
     program: OsString,
     verb: Option<&'a str>,
-    /// The command whose flags these are.
+    /// The program, or its command if there is one.
     command: &'a Command,
     given: &'a ArgMatches,
 }
 
 impl<'a> Line<'a> {
+    /// `given` are the words that [`relaxed`] has read.
     pub(super) fn new(command: &'a Command, given: &'a ArgMatches, program: OsString) -> Line<'a> {
         if let Some((verb, given)) = given.subcommand()
             && let Some(command) = command.find_subcommand(verb)
@@ -125,16 +128,18 @@ impl<'a> Line<'a> {
         Line { program, verb: None, command, given }
     }
 
-    /// Returns false for what has no use for a configuration.
+    /// Returns true if and only if the command line can have a configuration.
     pub(super) fn is_configurable(&self) -> bool {
         let has = |id: &str| self.given.try_contains_id(id).is_ok();
         has("config") && !self.is_on("print_limits")
     }
 
+    /// Returns true if and only if the command line has `--print-config`.
     pub(super) fn prints_config(&self) -> bool {
         self.is_on("print_config")
     }
 
+    /// The file that a flag or the environment names.
     pub(super) fn config_path(
         &self,
         environment: &dyn Fn(&str) -> Option<OsString>,
@@ -157,16 +162,16 @@ impl<'a> Line<'a> {
         self.given.try_get_raw(id).ok().flatten().and_then(|mut values| values.next()).map(OsStr::to_owned)
     }
 
-    /// What was typed, given several times or once, as one value.
+    /// The typed values of a flag as one value, with commas.
     fn typed_joined(&self, id: &str) -> Option<OsString> {
         let all: Vec<_> = self.given.try_get_raw(id).ok().flatten()?.collect();
         Some(all.join(OsStr::new(",")))
     }
 
-    /// The whole command line anew: flags, then what has no flag.
+    /// A new command line with all values: flags, then positional arguments.
     ///
     /// # Errors
-    /// A value of the environment or the file that its flag does not take, with its place.
+    /// A value of the environment or the file that its flag does not accept.
     pub(super) fn merged(
         &self,
         environment: &dyn Fn(&str) -> Option<OsString>,
@@ -191,9 +196,9 @@ impl<'a> Line<'a> {
             let Some(long) = arg.get_long() else { continue };
             let (id, takes_value) = (arg.get_id().as_str(), arg.get_action().takes_values());
             let is_typed = self.is_typed(id);
-            let may_be_elsewhere = !TYPED_ONLY.contains(&long);
-            let elsewhere = may_be_elsewhere.then(|| untyped(long)).flatten();
-            let setting = match elsewhere {
+            let can_be_configured = !TYPED_ONLY.contains(&long);
+            let configured = can_be_configured.then(|| untyped(long)).flatten();
+            let setting = match configured {
                 Some((value, origin)) if !is_typed || wins(long) => {
                     let value = checked(arg, takes_value, value, &origin)?;
                     Setting { key: long.to_owned(), value, origin }
@@ -212,13 +217,13 @@ impl<'a> Line<'a> {
                 let several = matches!(arg.get_action(), ArgAction::Append);
                 merged.arguments.extend(flags(long, takes_value, several, value));
             }
-            if may_be_elsewhere {
+            if can_be_configured {
                 merged.settings.push(setting);
             }
         }
         let is_last = |arg: &&Arg| arg.is_last_set();
         let positionals = match self.verb {
-            // Behind the `--` stands what has to stand there.
+            // Only the last argument comes after the `--`.
             Some(_) if self.command.get_positionals().any(|arg| is_last(&arg)) => {
                 merged.arguments.extend(self.typed_positionals(|arg| !is_last(arg)));
                 self.typed_positionals(is_last)
@@ -244,10 +249,11 @@ impl<'a> Line<'a> {
         typed.flatten().map(OsStr::to_owned).collect()
     }
 
-    /// IP, PORT and DIR: typed, or from elsewhere; the port also as that of a numbered peer.
+    /// IP, PORT and DIR: typed, from the environment or from the file. The port can also be that of a
+    /// numbered peer.
     ///
     /// # Errors
-    /// One from elsewhere that cannot be used, with its place.
+    /// A value that is not typed and cannot be used.
     fn merged_positionals(
         &self,
         untyped: &dyn Fn(&str) -> Option<(OsString, ValueOrigin)>,
@@ -264,7 +270,7 @@ impl<'a> Line<'a> {
         let mut typed: Vec<Option<OsString>> =
             self.typed_positionals(|_| true).into_iter().map(Some).collect();
         if let ([_, Some(second)], Some(_)) = (&typed[..], known_port) {
-            // IP and DIR, as the port is known, or IP and PORT, where DIR is.
+            // Two words are IP and DIR if the port is known, or IP and PORT if DIR is known.
             let is_number = second.to_str().is_some_and(|word| word.parse::<u16>().is_ok());
             if !is_number || (untyped("dir").is_none() && derived.is_some()) {
                 typed.insert(1, None);
@@ -274,7 +280,7 @@ impl<'a> Line<'a> {
         for (index, key) in POSITIONALS.into_iter().enumerate() {
             let typed = typed.get(index).cloned().flatten().map(|value| (value, ValueOrigin::Typed));
             let derived = derived.clone().filter(|_| key == "port");
-            // Of equals the one that says the thing itself.
+            // Of equal ranks the value itself wins over a computed one.
             let found =
                 [typed, untyped(key), derived].into_iter().flatten().min_by_key(|(_, from)| rank(from));
             let (value, origin) = match found {
@@ -288,12 +294,12 @@ impl<'a> Line<'a> {
             settings.insert(index, Setting { key: key.to_owned(), value: value.clone(), origin });
             positionals.push(value);
         }
-        // What comes after one that is missing would be taken for it.
+        // After a missing argument, clap would read the next one in its place.
         Ok(positionals.into_iter().map_while(|value| value).collect())
     }
 }
 
-/// The port of a numbered peer, from wherever of its two halves comes first.
+/// The port of a numbered peer, with the stronger origin of its two values.
 fn derived_port(settings: &[Setting], rank: impl Fn(&ValueOrigin) -> u8) -> Option<(OsString, ValueOrigin)> {
     let setting = |key: &str| settings.iter().find(|setting| setting.key == key && setting.value.is_some());
     let (base, id) = (setting("base-port")?, setting("id"));
@@ -303,8 +309,8 @@ fn derived_port(settings: &[Setting], rank: impl Fn(&ValueOrigin) -> u8) -> Opti
     Some((port, ValueOrigin::Derived { what: "base-port and id", from: Box::new(origin.clone()) }))
 }
 
-/// The port of the peer `id`, the first of which has `base`: `peer2` and 7100 give 7101. One that is too
-/// large is said to be no port by whoever reads it.
+/// The port of the peer `id`. The first peer has `base`: `peer2` and 7100 give 7101. clap refuses a result
+/// that is too large.
 fn port_of(base: &OsStr, id: Option<&OsString>) -> Option<OsString> {
     let base: u64 = base.to_str()?.parse().ok()?;
     let Some(id) = id else { return Some(base.to_string().into()) };
@@ -312,7 +318,7 @@ fn port_of(base: &OsStr, id: Option<&OsString>) -> Option<OsString> {
     Some(base.saturating_add(digits.checked_sub(1)?).to_string().into())
 }
 
-/// A flag as it is typed; one that may come several times has its values between commas.
+/// A flag as it is typed. The values of a flag that can be given several times are separated by commas.
 fn flags(long: &str, takes_value: bool, several: bool, value: &OsStr) -> Vec<OsString> {
     let with = |value: &OsStr| {
         let mut text = OsString::from(format!("--{long}="));
@@ -332,7 +338,7 @@ fn flags(long: &str, takes_value: bool, several: bool, value: &OsStr) -> Vec<OsS
     }
 }
 
-/// A value as its flag takes it.
+/// Checks a value against its flag.
 fn checked(
     arg: &Arg,
     takes_value: bool,
@@ -364,7 +370,7 @@ fn checked(
     }
 }
 
-/// Every key must be a flag of the program, in whichever of its commands.
+/// Refuses a key that is no flag of the program or of one of its commands.
 pub(super) fn refuse_unknown(
     command: &Command,
     program: Program,
@@ -386,17 +392,17 @@ pub(super) fn refuse_unknown(
         }
         let likeness = |one: &String| strsim::normalized_damerau_levenshtein(key, one);
         let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-        let meant = match best.filter(|best| likeness(best) >= 0.6) {
+        let hint = match best.filter(|best| likeness(best) >= 0.6) {
             Some(best) => format!("did you mean `{best}`?"),
             None => format!("keys are the long flags of `{} --help`", program.name()),
         };
         let origin = format!("{path}:{line}");
-        return Err(ConfigError::Value { origin, why: format!("unknown key `{}`: {meant}", Printable(key)) });
+        return Err(ConfigError::Value { origin, why: format!("unknown key `{}`: {hint}", Printable(key)) });
     }
     Ok(())
 }
 
-/// Each setting as a line of TOML, with its origin behind it.
+/// Each setting as a line of TOML, with its origin as a comment.
 pub(super) fn shown(settings: &[Setting]) -> String {
     let line = |setting: &Setting| {
         let Setting { key, value, origin } = setting;

@@ -1,10 +1,10 @@
 //! Values of flags from the command line, the environment, a file, or their defaults. The first of these that
 //! has a value wins.
 //!
-//! A program's own definition for clap says which flags there are; nothing is listed twice. What the
-//! environment and a file say becomes a command line again, which clap then reads as if it had been typed. A
-//! bad value is an error that names its place. `file` reads files, `foreign` knows the shapes of other
-//! systems, `merge` decides; both are pure. `read` does all of it.
+//! The definition of a program for clap is the only list of its flags. Values of the environment and of a
+//! file become a command line, which clap reads as if a user had typed it. An error of a value names the
+//! place of the value. `file` reads files, `foreign` translates the files of other systems, `merge` chooses
+//! values. These three are pure. `read` calls them.
 
 mod error;
 mod file;

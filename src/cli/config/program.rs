@@ -1,14 +1,16 @@
 //! The programs that have a configuration.
 
-/// Which program is configured.
+/// A program that has a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
+    /// `tracker`.
     Tracker,
+    /// `node`.
     Node,
 }
 
 impl Program {
-    /// The stem of its file, and its name.
+    /// Its name, which is also the stem of its file.
     pub fn name(self) -> &'static str {
         match self {
             Program::Tracker => "tracker",

@@ -11,7 +11,7 @@ use super::program::Program;
 use super::refusal::inert;
 use super::{file, foreign, merge};
 use crate::cli::output::stdio::say;
-use crate::types::{Printable, limits};
+use crate::types::{limits, path_text};
 
 /// A command line that clap has read.
 #[derive(Debug)]
@@ -46,13 +46,13 @@ pub fn read(
     let path = line.config_path(environment).or_else(|| default_path(program, environment));
     let entries = match &path {
         Some(path) => {
-            let shown = shown(path);
+            let shown = path_text(path);
             let text = read_file(path).map_err(|why| ConfigError::File { path: shown.clone(), why })?;
             let form = file::Form::of(path, &text);
             let entries = file::entries(&text, form)
                 .map_err(|bad| ConfigError::File { path: format!("{shown}:{}", bad.line), why: bad.why })?;
             let (entries, unused) = match form {
-                // Theirs are in no other form than these.
+                // Other systems use only these two forms.
                 file::Form::Ini | file::Form::Json => foreign::translated(program, &entries),
                 file::Form::Toml => (entries, Vec::new()),
             };
@@ -73,7 +73,7 @@ pub fn read(
     Ok(CommandLine { matches, typed_flags: line.typed_flags() })
 }
 
-/// The file that is read when none is named: the user's, else the system's.
+/// The file that is read when no flag names one: the user's, else that of the system.
 fn default_path(program: Program, environment: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
     let home = environment("HOME").and_then(absolute).map(|home| home.join(".config"));
@@ -92,8 +92,4 @@ fn read_file(path: &Path) -> Result<String, String> {
         return Err(format!("has more than {} bytes: that is no configuration", limits::CONFIG_MAX_BYTES));
     }
     String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
-}
-
-fn shown(path: &Path) -> String {
-    Printable(&path.to_string_lossy()).to_string()
 }

@@ -1,7 +1,6 @@
-//! What clap says of a command line, made inert: words of a command line may come from other people's file
-//! names.
+//! Makes the errors of clap inert. Words of a command line can come from file names of other users.
 //!
-//! Texts of clap quote what was typed as it is; here it is escaped and cut, and nothing else is changed.
+//! clap quotes typed words unchanged. This module escapes and cuts them, and changes nothing else.
 
 use std::ffi::OsString;
 
@@ -10,11 +9,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::types::Printable;
 use crate::types::printable::is_unsafe;
 
-/// Most bytes that are shown of a word.
+/// Most bytes of a word in an error.
 const SHOWN_MAX_BYTES: usize = 120;
 
-/// `error` with what was typed escaped. `typed` are the words, the program's name first: where one of them
-/// had to be text and is none, it is named.
+/// `error` with its typed words escaped. `typed` is the whole command line with the program's name: a word
+/// that is no UTF-8 is named.
 pub(crate) fn inert(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
     if error.kind() == ErrorKind::InvalidUtf8
         && let Some(word) = typed.iter().skip(1).find(|word| word.to_str().is_none())
@@ -33,7 +32,7 @@ pub(crate) fn inert(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
         })
         .collect();
     if !odd.is_empty() {
-        // It repeats the word.
+        // The suggestion repeats the word.
         error.remove(ContextKind::Suggested);
     }
     for (kind, value) in odd {
@@ -64,7 +63,7 @@ mod tests {
             [&b"node"[..]].iter().chain(words).map(|w| OsString::from_vec(w.to_vec())).collect();
         let error = node_command().try_get_matches_from(&typed).expect_err("no command line");
         let text = inert(error, &typed).render().ansi().to_string();
-        // Without the styles of clap.
+        // Remove the styles of clap.
         let plain = text.replace("\u{1b}[0m", "");
         let plain = ["\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m", "\u{1b}[4m"]
             .iter()
@@ -74,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_is_escaped_cut_and_named() {
+    fn typed_words_are_escaped_cut_and_named() {
         check(&[b"find", b"a\nerror: b"], "invalid value 'a\\u{a}error: b'");
         check(&[b"find", b"\x1b]52;c;x\x07"], "invalid value '\\u{1b}]52;c;x\\u{7}'");
         check(&[b"find", b"--\xc2\x9b31m"], "unexpected argument '--\\u{9b}31m' found");
@@ -83,7 +82,7 @@ mod tests {
         check(&[b"fro\rb", b"x", b"y"], "invalid value 'fro\\u{d}b' for '<IP>'");
         check(&[b"find", &[b'x'; 5000]], "xxx...' for '<NAME");
         check(&[b"find", b"\xff\x1b"], "`\u{fffd}\\u{1b}` is not UTF-8");
-        // What is no danger stays as clap says it, with its advice.
+        // Harmless words stay unchanged, with the advice of clap.
         check(&[b"find", b"-rf"], "to pass '-r' as a value, use '-- -r'");
     }
 }

@@ -13,7 +13,7 @@ use crate::cli::args::command;
 use crate::cli::args::node::{NodeArgs, NodeRun, node_command, of_line};
 use crate::cli::args::tracker::TrackerArgs;
 
-/// A file, what stands in the environment, what is typed.
+/// A directory with files, and an environment.
 struct Case {
     dir: tempfile::TempDir,
     environment: Vec<(&'static str, String)>,
@@ -73,7 +73,7 @@ impl Case {
 }
 
 #[test]
-fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
+fn a_flag_wins_over_environment_file_and_default_in_this_order() {
     let case = Case::new().file("n.toml", "retries = 1\nheadless = true\n");
     assert_eq!(case.share("node ::1 0 d").retries, 4);
     let args = case.share("node ::1 0 d -c @/n.toml");
@@ -87,7 +87,7 @@ fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
 }
 
 #[test]
-fn the_users_file_is_found_and_else_none_is_needed() {
+fn the_file_of_the_user_is_read_if_there_is_one() {
     let case = Case::new().environment("XDG_CONFIG_HOME", "@");
     assert_eq!(case.share("node ::1 0 d").retries, 4);
     fs::create_dir(case.dir.path().join("nearpeer")).expect("made");
@@ -99,7 +99,7 @@ fn the_users_file_is_found_and_else_none_is_needed() {
 }
 
 #[test]
-fn what_has_no_flag_may_come_from_elsewhere_too() {
+fn positional_arguments_can_be_configured_too() {
     let case = Case::new().file("n.toml", "ip = '127.0.0.1'\nport = 5001\ndir = '/srv/a'\n");
     let args = case.share("node -c @/n.toml");
     assert_eq!(
@@ -116,7 +116,7 @@ fn what_has_no_flag_may_come_from_elsewhere_too() {
 }
 
 #[test]
-fn a_numbered_peer_has_a_port_of_its_own() {
+fn a_numbered_peer_has_its_own_port() {
     let case = Case::new();
     for (line, port) in [
         ("node ::1 dir --base-port 7100 --id peer1", 7100),
@@ -132,7 +132,7 @@ fn a_numbered_peer_has_a_port_of_its_own() {
 }
 
 #[test]
-fn a_port_comes_from_where_it_is_said_most_plainly() {
+fn a_port_itself_wins_over_a_computed_port() {
     let case = Case::new()
         .file("base.toml", "base-port = 7100\n")
         .file("port.toml", "port = 6000\ndir = 'of-file'\n")
@@ -144,7 +144,7 @@ fn a_port_comes_from_where_it_is_said_most_plainly() {
         ("node ::1 d -c @/port.toml", (6000, "d")),
         ("node ::1 5 -c @/port.toml", (5, "of-file")),
         ("node ::1 d -c @/both.toml", (6000, "d")),
-        // What is typed wins over what is not.
+        // A typed value wins.
         ("node ::1 d -c @/port.toml --base-port 7100", (7100, "d")),
         ("node ::1 d -c @/both.toml --id peer2", (7101, "d")),
         ("node ::1 5 d -c @/both.toml --id peer2", (5, "d")),
@@ -173,14 +173,13 @@ fn ports_that_are_too_large_are_errors() {
         assert!(case.node(line).is_err(), "{line}");
     }
     let case = case.environment("NEARPEER_ID", "peer65000");
-    assert_eq!(
-        case.refusal("node ::1 d -c @/n.toml"),
-        "base-port and id (environment NEARPEER_ID): invalid value '72099' for '<PORT>': 72099 is not in 0..=65535"
-    );
+    let error = "base-port and id (environment NEARPEER_ID): invalid value '72099' for '<PORT>': \
+                 72099 is not in 0..=65535";
+    assert_eq!(case.refusal("node ::1 d -c @/n.toml"), error);
 }
 
 #[test]
-fn the_shapes_of_other_systems_are_read() {
+fn the_files_of_other_systems_are_read() {
     let index = r#"{
         "server": {"host": "localhost", "port": 7000, "backlog": 128},
         "peer": {"base_port": 7100, "download_timeout": 30},
@@ -205,7 +204,7 @@ fn the_shapes_of_other_systems_are_read() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place() {
+fn an_error_names_the_place_of_the_value() {
     let case = Case::new()
         .file("unknown.toml", "retries = 1\nheart-beat = '1s'\n")
         .file("nonsense.toml", "\nfrobnicate = 1\n")
@@ -249,7 +248,7 @@ fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[test]
-fn each_value_is_shown_with_its_origin_and_can_be_read_again() {
+fn each_value_is_printed_with_its_origin_and_can_be_read_again() {
     let case = Case::new().file("n.toml", "retries = 1\nlatency-file = \"a 'b'.txt\"\n");
     let case = case.environment("NEARPEER_HEARTBEAT", "1s");
     let text = case.refusal("node ::1 0 d -c @/n.toml --load-weight 5 --print-config");
@@ -271,7 +270,7 @@ fn each_value_is_shown_with_its_origin_and_can_be_read_again() {
 }
 
 #[test]
-fn a_flag_that_may_come_several_times_keeps_all_of_its_values() {
+fn a_flag_that_can_be_given_several_times_keeps_all_values() {
     let case = Case::new().file("n.toml", "http-host = 'a,b'\n");
     assert_eq!(case.share("node ::1 0 d -c @/n.toml").pages.http_host, ["a", "b"]);
     let args = case.share("node ::1 0 d --http-host x --http-host y");
@@ -279,7 +278,7 @@ fn a_flag_that_may_come_several_times_keeps_all_of_its_values() {
 }
 
 #[test]
-fn commands_take_from_the_same_file_what_is_theirs() {
+fn commands_read_their_flags_from_the_same_file() {
     let case =
         Case::new().file("n.toml", "tracker = '127.0.0.1:7'\nheadless = true\ndir = '/srv/a'\njson = true\n");
     let Ok(NodeRun::OneShot(found)) = case.node("node find a.bin -c @/n.toml --timeout 5s") else {

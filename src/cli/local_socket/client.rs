@@ -11,20 +11,19 @@ use super::socket::{is_same_user, socket_in};
 use crate::cli::args::command::Command;
 use crate::cli::args::one_shot::Invocation;
 use crate::cli::exit::{ErrorCode, Exit};
-use crate::cli::program::lifecycle::path_text;
 use crate::cli::run::context::CommandContext;
 use crate::proto::event::{Event, Record};
 use crate::rt::Stop;
-use crate::types::limits;
+use crate::types::{limits, path_text};
 
 /// Why there is no further line.
 enum NoLine {
     Cancelled,
-    /// The node has ended, or its answer has a wrong form.
+    /// The node has ended, or its answer is malformed.
     Gone(String),
 }
 
-/// Lines of a connection.
+/// Reads the lines of a connection.
 struct Lines {
     stream: UnixStream,
     unread: Vec<u8>,
@@ -58,7 +57,7 @@ pub fn run(context: &mut CommandContext<'_>, dir: &Path, invocation: &Invocation
             Ok(record) => record,
             // The connection closes when this function returns. That cancels the command at the node.
             Err(NoLine::Cancelled) => {
-                let why = "cancelled: what was fetched stays, and the next `download` of it goes on";
+                let why = "cancelled: fetched pieces stay, and the next `download` resumes";
                 return Ok(context.cancelled(why));
             }
             Err(NoLine::Gone(why)) => {
@@ -75,6 +74,7 @@ pub fn run(context: &mut CommandContext<'_>, dir: &Path, invocation: &Invocation
     }
 }
 
+/// Returns true if and only if no node listens on the socket.
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
@@ -93,6 +93,7 @@ fn connect(dir: &Path, command: &Command) -> io::Result<UnixStream> {
 }
 
 impl Lines {
+    /// The next event, until `cancel`.
     fn next(&mut self, cancel: &Stop) -> Result<Record, NoLine> {
         let gone = |error: io::Error| NoLine::Gone(error.to_string());
         loop {

@@ -1,9 +1,9 @@
-//! The answering end: the socket of a running node, and the threads that run what comes through it.
+//! The server: the socket of a running node, and the threads that run the commands of its clients.
 //!
-//! `local` accepts, reads requests and sees who has gone; others run one command each: some of them
-//! downloads, the others what is done soon, which therefore waits for no download. Bounded in every way:
-//! connections, commands that wait, the length of a request and the time it may take. Whoever does not read
-//! an answer for some seconds is gone.
+//! The thread `local` accepts connections, reads requests, and cancels commands of closed connections. Worker
+//! threads run one command each. Downloads have workers of their own, so that short commands never wait for a
+//! download. There are limits for connections, waiting commands, the length of a request and its time. A
+//! client that does not read its answer for some seconds is disconnected.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
@@ -31,43 +31,44 @@ use crate::proto::event::Event;
 use crate::rt::{Stop, Threads, clock};
 use crate::types::{Millis, Printable, limits};
 
-/// What cannot be accepted now is tried again after this time.
+/// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The socket of a node; removed when dropped.
+
+/// The socket of a node. Dropping this value removes it.
 #[derive(Debug)]
-pub struct Server {
+pub struct LocalSocket {
     share: PathBuf,
     path: PathBuf,
-    /// Keeps `path` good.
+    /// `path` goes through this descriptor.
     _dir: OwnedFd,
 }
 
-/// What a worker is given.
+/// A request for a worker.
 struct Task {
     command: Result<Command, String>,
     stream: UnixStream,
     cancel: Stop,
-    /// Triggered when it is done.
+    /// Triggered when the command has ended.
     finished: Stop,
 }
 
-/// A connection that has not made its request.
+/// A connection whose request is not complete.
 struct Reading {
     stream: UnixStream,
     line: Vec<u8>,
     deadline: Instant,
 }
 
-/// A command that runs or waits, and the other end of its connection.
+/// A command that runs or waits, and its connection.
 struct Running {
     stream: UnixStream,
     cancel: Stop,
     finished: Stop,
 }
 
-impl Server {
-    /// Makes the socket of `share`, in place of one that a killed node has left, and starts its threads,
-    /// which end when `signals` say so. To be called by the node that has the lock.
+impl LocalSocket {
+    /// Creates the socket of `share` and starts its threads, which end when the process leaves. Replaces the
+    /// socket of a node that was killed. Call it only while `node` has the lock of the share.
     ///
     /// # Errors
     /// When the share cannot be written to, or the system gives no thread.
@@ -77,7 +78,7 @@ impl Server {
         signals: &Signals,
         load_weight: Millis,
         threads: &Threads,
-    ) -> io::Result<Server> {
+    ) -> io::Result<LocalSocket> {
         match DirBuilder::new().mode(0o700).create(share.join(DIRECTORY)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -88,15 +89,15 @@ impl Server {
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
-        let server = Server { share: share.to_owned(), path, _dir: dir };
+        let socket = LocalSocket { share: share.to_owned(), path, _dir: dir };
         let workers = |name: &str, count| -> io::Result<Sender<Task>> {
-            let (give, tasks) = bounded::<Task>(limits::HANDOFF_QUEUE_MAX);
+            let (queue, tasks) = bounded::<Task>(limits::HANDOFF_QUEUE_MAX);
             for number in 1..=count {
                 let (node, signals, tasks) = (Arc::clone(node), signals.clone(), tasks.clone());
                 let work = move || run_tasks(&node, &signals, load_weight, &tasks);
                 threads.spawn(&format!("{name}-{number}"), work)?;
             }
-            Ok(give)
+            Ok(queue)
         };
         let (downloads, others) = (
             workers("local-download", limits::HANDOFF_DOWNLOADS_AT_ONCE)?,
@@ -106,18 +107,18 @@ impl Server {
         let mut socket_server =
             SocketServer { listener, downloads, others, leaving, reading: Vec::new(), running: Vec::new() };
         threads.spawn_fallible("local", move || socket_server.serve())?;
-        Ok(server)
+        Ok(socket)
     }
 }
 
-impl Drop for Server {
+impl Drop for LocalSocket {
     fn drop(&mut self) {
         let _gone_already = fs::remove_file(&self.path);
         let _holds_unfinished_downloads = fs::remove_dir(self.share.join(DIRECTORY));
     }
 }
 
-/// The thread that talks to all and waits for none.
+/// The thread that serves all connections and never blocks on one.
 struct SocketServer {
     listener: UnixListener,
     downloads: Sender<Task>,
@@ -127,29 +128,28 @@ struct SocketServer {
     running: Vec<Running>,
 }
 
-/// What has happened to connections, in their order.
-struct News {
-    /// To those that have not made their request.
+/// The state of connections after a wait, in their order.
+struct PollResult {
+    /// Of [`SocketServer::reading`]: there is something to read.
     readable: Vec<bool>,
-    /// To those whose command runs.
-    gone: Vec<bool>,
+    /// Of [`SocketServer::running`]: the client has closed the connection.
+    closed: Vec<bool>,
 }
 
 impl SocketServer {
     fn serve(&mut self) -> io::Result<()> {
         while !self.leaving.is_triggered() {
-            let Some(News { readable, gone }) = self.wait()? else { continue };
-            self.see_who_has_gone(&gone);
+            let Some(PollResult { readable, closed }) = self.wait()? else { continue };
+            self.cancel_closed(&closed);
             self.read(&readable);
             self.accept();
         }
-        self.let_go();
+        self.disconnect();
         Ok(())
     }
 
-    /// Waits a moment until those whose commands are cancelled now are told so, and cuts off who does not
-    /// read it.
-    fn let_go(&mut self) {
+    /// Waits a moment until the clients of cancelled commands have their answers, and disconnects the others.
+    fn disconnect(&mut self) {
         let deadline = clock::now() + LAST_WORDS;
         for one in &self.running {
             if !one.finished.wait_until(deadline) {
@@ -158,19 +158,19 @@ impl SocketServer {
         }
     }
 
-    /// Waits for anything; `None` where a signal came instead.
-    fn wait(&self) -> io::Result<Option<News>> {
+    /// Waits for connections, requests, and ended commands. `None`: a signal has interrupted it.
+    fn wait(&self) -> io::Result<Option<PollResult>> {
         let now = clock::now();
         let soonest = self.reading.iter().map(|one| one.deadline.saturating_duration_since(now)).min();
         let timeout = soonest.map(clock::timespec);
         let mut fds = vec![PollFd::new(&self.leaving, PollFlags::IN)];
-        // Who comes when there is no room waits in the backlog.
+        // Without room, new connections wait in the backlog.
         let accepts =
             if self.reading.len() < limits::HANDOFF_READING_MAX { PollFlags::IN } else { PollFlags::empty() };
         fds.push(PollFd::new(&self.listener, accepts));
         fds.extend(self.reading.iter().map(|one| PollFd::new(&one.stream, PollFlags::IN)));
         let connections_at = fds.len();
-        // Nothing more is read: what would still come is no request. Who has gone already has no more news.
+        // After its request a client sends nothing. A connection that is closed already is not polled again.
         let connected: Vec<usize> =
             (0..self.running.len()).filter(|&index| !self.running[index].cancel.is_triggered()).collect();
         fds.extend(connected.iter().map(|&index| PollFd::new(&self.running[index].stream, PollFlags::RDHUP)));
@@ -180,23 +180,25 @@ impl SocketServer {
             Err(Errno::INTR) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        let has_news = |fd: &PollFd<'_>| !fd.revents().is_empty();
-        let mut gone = vec![false; self.running.len()];
+        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let mut closed = vec![false; self.running.len()];
         for (fd, index) in fds[connections_at..].iter().zip(connected) {
-            gone[index] = has_news(fd);
+            closed[index] = is_ready(fd);
         }
-        Ok(Some(News { readable: fds[2..connections_at].iter().map(has_news).collect(), gone }))
+        Ok(Some(PollResult { readable: fds[2..connections_at].iter().map(is_ready).collect(), closed }))
     }
 
-    fn see_who_has_gone(&mut self, gone: &[bool]) {
-        for (one, gone) in self.running.iter().zip(gone) {
-            if *gone {
+    /// Cancels the commands of closed connections, and forgets commands that have ended.
+    fn cancel_closed(&mut self, closed: &[bool]) {
+        for (one, is_closed) in self.running.iter().zip(closed) {
+            if *is_closed {
                 one.cancel.trigger();
             }
         }
         self.running.retain(|one| !one.finished.is_triggered());
     }
 
+    /// Reads requests, and drops connections whose time is over.
     fn read(&mut self, readable: &[bool]) {
         let now = clock::now();
         let mut readable = readable.iter();
@@ -205,7 +207,7 @@ impl SocketServer {
                 Some(true) => match one.read() {
                     Ok(Some(command)) => self.dispatch(one.stream, command),
                     Ok(None) => self.reading.push(one),
-                    // Who is no client is not told why.
+                    // A program that does not speak the protocol gets no answer.
                     Err(_) => {}
                 },
                 _ if one.deadline > now => self.reading.push(one),
@@ -214,6 +216,7 @@ impl SocketServer {
         }
     }
 
+    /// Gives a request to a worker.
     fn dispatch(&mut self, stream: UnixStream, command: Result<Command, String>) {
         let parts = || -> io::Result<(UnixStream, Stop, Stop)> {
             stream.set_nonblocking(false)?;
@@ -221,28 +224,29 @@ impl SocketServer {
             Ok((stream.try_clone()?, self.leaving.child()?, Stop::new()?))
         };
         let Ok((kept, cancel, finished)) = parts() else { return };
-        let give = match command {
+        let queue = match command {
             Ok(Command::Download(_)) => &self.downloads,
             _ => &self.others,
         };
         let task = Task { command, stream, cancel: cancel.clone(), finished: finished.clone() };
-        match give.try_send(task) {
+        match queue.try_send(task) {
             Ok(()) => self.running.push(Running { stream: kept, cancel, finished }),
             Err(refused) => {
                 let mut sink = Sink::json(Box::new(refused.into_inner().stream), true);
                 let why = "the node is busy with other jobs: try again later";
-                tell_end(&mut sink, Some(why), Exit::Error(ErrorCode::Other));
+                send_end(&mut sink, Some(why), Exit::Error(ErrorCode::Other));
             }
         }
     }
 
+    /// Accepts all connections that wait, while there is room.
     fn accept(&mut self) {
         while self.reading.len() < limits::HANDOFF_READING_MAX {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    // A lack of descriptors passes; the listener stays readable meanwhile.
+                    // Without a pause the loop would spin: the listener stays readable.
                     self.leaving.wait_until(clock::now() + ACCEPT_PAUSE);
                     return;
                 }
@@ -281,6 +285,7 @@ impl Reading {
     }
 }
 
+/// Runs the commands of a queue, until the process leaves.
 fn run_tasks(node: &Node, signals: &Signals, load_weight: Millis, tasks: &Receiver<Task>) {
     loop {
         let task = select! {
@@ -295,13 +300,14 @@ fn run_tasks(node: &Node, signals: &Signals, load_weight: Millis, tasks: &Receiv
             Err(why) => session.refuse(&why),
         };
         if let Next::Continue(exit) = next {
-            tell_end(&mut sink, None, exit);
+            send_end(&mut sink, None, exit);
         }
         finished.trigger();
     }
 }
 
-fn tell_end(sink: &mut Sink, why: Option<&str>, exit: Exit) {
+/// Sends the last events of an answer.
+fn send_end(sink: &mut Sink, why: Option<&str>, exit: Exit) {
     let error = why.and_then(|why| Some(Event::error(why, exit.error_code()?)));
     let end = exit.end();
     let _client_is_gone = sink.write(error.into_iter().chain([end]));

@@ -1,9 +1,8 @@
-//! What the programs start, say and stop alike.
+//! What both programs do alike: refuse a command line, start the log and the pages, publish events, and stop.
 
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -19,16 +18,10 @@ use crate::cli::output::stdio::{Output, WriteEnd, say};
 use crate::cli::signals::Signals;
 use crate::proto::event::Event;
 use crate::rt::{Ended, EventBroadcast, StopReport, Threads, clock};
-use crate::types::Printable;
 use crate::web::{WebConfig, WebError, WebServer};
 
-/// What is still to be told is waited for this long when a program has done its work.
+/// How long a program that has ended waits for its last output.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// A path as text for people, with everything that could steer a terminal escaped.
-pub(crate) fn path_text(path: &Path) -> String {
-    Printable(&path.to_string_lossy()).to_string()
-}
 
 /// Prints completions of a program for a shell.
 pub(crate) fn completions(shell: clap_complete::Shell, program: &str, mut command: clap::Command) -> Exit {
@@ -38,7 +31,7 @@ pub(crate) fn completions(shell: clap_complete::Shell, program: &str, mut comman
     written.map_or_else(WriteEnd::exit, |()| Exit::Success)
 }
 
-/// Shows why a command line is not run: an error, or what was asked for in place of running.
+/// Prints why a command line is not run: an error, or a text such as that of `--help`.
 pub(crate) fn refuse(program: &str, refusal: Refusal) -> Exit {
     match refusal {
         Refusal::Clap(error) => {
@@ -58,7 +51,7 @@ pub(crate) fn refuse(program: &str, refusal: Refusal) -> Exit {
 
 /// What a program runs with, from its start to its end.
 pub(crate) struct ProgramContext<'a> {
-    /// Begins its error texts.
+    /// The beginning of its error texts.
     name: &'static str,
     /// Where its results go.
     pub(crate) sink: Sink,
@@ -122,7 +115,7 @@ impl<'a> ProgramContext<'a> {
     /// Publishes why the program does not run, and has its threads end.
     pub(crate) fn refuse(&mut self, why: &dyn Display, code: ErrorCode) -> Exit {
         self.announce([Event::error(format!("{}: {why}", self.name), code)]);
-        // Threads that end from now on end because they are told to.
+        // All threads are stopped now, so their end is no fault.
         self.signals.leaving().trigger();
         Exit::Error(code)
     }
@@ -145,7 +138,7 @@ pub(crate) fn out_of_resources(error: &io::Error) -> String {
     format!("the system gives no more threads or descriptors: {error}")
 }
 
-/// The exit code after a stop, which tells of threads that did not end well.
+/// The exit after a stop. Names threads that have panicked or still run.
 pub(crate) fn stopped(program: &str, report: &StopReport, exit: Exit) -> Exit {
     if report.is_clean() {
         return exit;

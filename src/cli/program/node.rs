@@ -8,11 +8,11 @@ use std::io::{self, ErrorKind, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::lifecycle::{ProgramContext, completions, out_of_resources, path_text, refuse, stopped};
-use super::pages::{NODE_PAGES, said};
+use super::lifecycle::{ProgramContext, completions, out_of_resources, refuse, stopped};
+use super::pages::{NODE_PAGES, listening};
 use crate::cli::args::node::{self, NodeArgs, NodeRun};
 use crate::cli::exit::{ErrorCode, Exit, dataset_error_code, share_code};
-use crate::cli::local_socket::server::Server;
+use crate::cli::local_socket::server::LocalSocket;
 use crate::cli::output::notices::Notices;
 use crate::cli::output::progress::{Form, ProgressFlag, Screen};
 use crate::cli::output::sink::Sink;
@@ -26,7 +26,7 @@ use crate::node::{LatencySource, Node, Ready};
 use crate::proto::event::{Event, Service};
 use crate::rt::{EventBroadcast, Threads, clock};
 use crate::store::{self, Dataset, Generated, RealDisk, ShareFolders};
-use crate::types::{DatasetSpec, limits};
+use crate::types::{DatasetSpec, limits, path_text};
 use crate::web::{WebServer, serve_node};
 
 /// Where commands come from.
@@ -120,7 +120,7 @@ impl Runner<'_> {
         let local = Threads::new();
         program.watch(local.ended())?;
         // The socket is there before the node says that it listens.
-        let server = self.start_socket(&node, &local, program);
+        let socket = self.start_socket(&node, &local, program);
         let mut pages = None;
         let ran = self.announce_ready(&node, program).and_then(|()| {
             if args.pages.http.is_some() || !matches!(input, Input::Pipe) {
@@ -129,10 +129,10 @@ impl Runner<'_> {
             self.run_commands(&node, input, program)
         });
         let (Ok(exit) | Err(exit)) = ran;
-        // Threads that end from now on end because they are told to.
+        // All threads are stopped now, so their end is no fault.
         signals.leaving().trigger();
         let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
-        drop(server);
+        drop(socket);
         let served = pages.map(WebServer::stop).unwrap_or_default();
         let local = local.join(deadline);
         let report = node.stop_by(deadline);
@@ -177,19 +177,18 @@ impl Runner<'_> {
         node: &Arc<Node>,
         local: &Threads,
         program: &ProgramContext<'_>,
-    ) -> Option<Server> {
+    ) -> Option<LocalSocket> {
         let Runner { args, .. } = self;
-        match Server::start(node, &args.dir, program.signals, args.load_weight, local) {
-            Ok(server) => Some(server),
+        match LocalSocket::start(node, &args.dir, program.signals, args.load_weight, local) {
+            Ok(socket) => Some(socket),
             Err(error)
                 if matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) =>
             {
                 None
             }
             Err(error) => {
-                let why = format!(
-                    "commands with -d cannot be handed to this node: {error}: look at .nearpeer/node.sock"
-                );
+                let why =
+                    format!("this node takes no commands with -d: {error}: look at .nearpeer/node.sock");
                 program.feed.publish_event(Event::warning(why));
                 None
             }
@@ -248,7 +247,7 @@ impl Runner<'_> {
         let serve = |config: &_| serve_node(Arc::clone(node), config);
         let pages = program.start_pages(&self.args.pages, NODE_PAGES, serve)?;
         if let Some(pages) = &pages {
-            program.announce([said(pages)]);
+            program.announce([listening(pages)]);
             program.watch(pages.ended())?;
         }
         Ok(pages)

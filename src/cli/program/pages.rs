@@ -13,23 +13,25 @@ use thiserror::Error;
 use crate::cli::args::http::{HttpArgs, Place};
 use crate::cli::exit::ErrorCode;
 use crate::proto::event::{Event, Service};
-use crate::types::{Printable, limits};
+use crate::types::{limits, path_text};
 use crate::web::{WebConfig, WebError, WebServer};
 
-/// Where a tracker's pages are, if nothing else is said.
+/// The usual address of the pages of a tracker.
 pub(crate) const TRACKER_PAGES: SocketAddr = loopback(8025);
-/// Where a node's pages are.
+/// The usual address of the pages of a node.
 pub(crate) const NODE_PAGES: SocketAddr = loopback(8081);
 
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
 }
 
-/// Why there are no pages. Our side's fault.
+/// Pages that cannot be served. The user or the system causes it, never a peer.
 #[derive(Debug, Error)]
 pub(crate) enum PagesError {
+    /// The token file cannot be read.
     #[error("token file {path}: {why}")]
     TokenFile { path: String, why: String },
+    /// The server does not start.
     #[error(transparent)]
     Web(#[from] WebError),
 }
@@ -46,10 +48,11 @@ impl From<&PagesError> for ErrorCode {
     }
 }
 
-/// Starts the pages by `serve`, at `usual` if no place is asked for. `None`: they are off.
+/// Starts the pages by `serve`. Without `--http` they are at `usual`, or at a free port if `usual` is in use.
+/// `None`: they are off.
 ///
 /// # Errors
-/// [`PagesError`]; a usual place that is taken is none.
+/// [`PagesError`].
 pub(crate) fn start(
     flags: &HttpArgs,
     usual: SocketAddr,
@@ -68,20 +71,21 @@ pub(crate) fn start(
     }
 }
 
+/// The token in the file of `--http-token-file`.
 fn token(flags: &HttpArgs) -> Result<Option<String>, PagesError> {
     let Some(path) = &flags.http_token_file else { return Ok(None) };
     let mut text = String::new();
     let read =
         File::open(path).and_then(|file| file.take(limits::TOKEN_FILE_MAX_BYTES).read_to_string(&mut text));
-    let path = Printable(&path.to_string_lossy()).to_string();
+    let path = path_text(path);
     match read {
         Ok(_) => Ok(Some(text.trim().to_owned())),
         Err(error) => Err(PagesError::TokenFile { path, why: error.to_string() }),
     }
 }
 
-/// Says where the pages are.
-pub(crate) fn said(server: &WebServer) -> Event {
+/// The event that says where the pages are.
+pub(crate) fn listening(server: &WebServer) -> Event {
     Event::Listening { service: Service::Pages, addr: server.addr() }
 }
 
@@ -98,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_place_that_is_taken_is_no_error_and_one_that_was_asked_for_is() {
+    fn a_usual_address_in_use_is_replaced_and_a_given_address_in_use_is_an_error() {
         let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
         let serve = |config: &WebConfig| serve_tracker(tracker.view(), config);
         let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -111,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_loopback_a_token_is_needed() {
+    fn pages_beyond_loopback_need_a_token() {
         let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
         let serve = |config: &WebConfig| serve_tracker(tracker.view(), config);
         let everywhere = Some(Place::At(SocketAddr::from(([0, 0, 0, 0], 0))));

@@ -1,7 +1,7 @@
 //! The `tracker` program: starts a tracker, says where it listens, and waits until it is told to stop.
 //!
-//! At a terminal of its own it shows a prompt meanwhile. A guest runs the commands of that prompt: it shows
-//! what the tracker tells any node.
+//! In the foreground of a terminal it also shows a prompt. A guest runs the commands of that prompt, so they
+//! show what every node would see.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::termios::tcgetpgrp;
 
 use super::lifecycle::{LAST_WORDS, ProgramContext, completions, refuse, stopped};
-use super::pages::{TRACKER_PAGES, said};
+use super::pages::{TRACKER_PAGES, listening};
 use crate::cli::args::prompt::Language;
 use crate::cli::args::tracker::{self, TrackerArgs, TrackerRun};
 use crate::cli::exit::{Exit, tracker_error_code};
@@ -62,7 +62,7 @@ fn serve(args: &TrackerArgs, program: &mut ProgramContext<'_>) -> Result<Exit, E
         program.start_pages(&args.pages, TRACKER_PAGES, |config| serve_tracker(tracker.view(), config))?;
     program.announce([Event::Listening { service: Service::Tracker, addr: tracker.addr() }]);
     if let Some(pages) = &pages {
-        program.announce([said(pages)]);
+        program.announce([listening(pages)]);
         program.watch(pages.ended())?;
     }
     let exit = if has_terminal(args) { at_prompt(&tracker, &mut program.sink, signals) } else { None };
@@ -70,7 +70,7 @@ fn serve(args: &TrackerArgs, program: &mut ProgramContext<'_>) -> Result<Exit, E
         let _triggered = signals.leaving().receiver().recv();
         signals.exit().unwrap_or(Exit::Success)
     });
-    // Threads that end from now on end because they are told to.
+    // All threads are stopped now, so their end is no fault.
     signals.leaving().trigger();
     signals.restore_terminal();
     let exit = match pages.map(WebServer::stop) {

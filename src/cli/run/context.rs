@@ -16,13 +16,13 @@ use crate::cli::output::notices::Notices;
 use crate::cli::output::progress::{Form, ProgressFlag, Screen};
 use crate::cli::output::sink::Sink;
 use crate::cli::output::stdio::say;
-use crate::cli::program::lifecycle::{LAST_WORDS, out_of_resources, path_text};
+use crate::cli::program::lifecycle::{LAST_WORDS, out_of_resources};
 use crate::cli::signals::Signals;
 use crate::node::{GuestFolder, LatencySource, Membership, NodeConfig, StartError};
 use crate::proto::event::Event;
 use crate::rt::{EventBroadcast, Stop, Threads, clock};
 use crate::store::{FoundFile, Share, ShareFolders, walk};
-use crate::types::{FileName, FileOrigin};
+use crate::types::{FileName, FileOrigin, path_text};
 
 /// Everything that one command needs.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! What runs commands: a session of a node, or one command of a command line.
+//! Runs commands: those of a session, or one command of a command line.
 
 pub mod context;
 pub mod one_shot;

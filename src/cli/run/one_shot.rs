@@ -19,13 +19,13 @@ use crate::cli::args::prompt::{Language, PromptCommand};
 use crate::cli::exit::{ErrorCode, Exit, share_code};
 use crate::cli::local_socket::client;
 use crate::cli::output::stdio::WriteEnd;
-use crate::cli::program::lifecycle::{path_text, stopped};
+use crate::cli::program::lifecycle::stopped;
 use crate::cli::signals::Signals;
 use crate::node::{GuestFolder, Node, StartError};
 use crate::proto::event::Event;
 use crate::rt::{Stop, Threads};
 use crate::store::{RealDisk, Share, ShareError, ShareFolders};
-use crate::types::{FileName, FileOrigin};
+use crate::types::{FileName, FileOrigin, path_text};
 
 /// Where a download goes.
 enum Target {
@@ -50,7 +50,8 @@ pub fn run(invocation: &Invocation, signals: &Signals) -> Exit {
             Ok(target) => at_target(context, invocation, target),
             Err(NoTarget::Name(why)) => Ok(context.fail(&format!("download: {why}"), ErrorCode::Usage)),
             Err(NoTarget::Io(error)) => {
-                let why = format!("node: no directory for a download to standard output: {error}");
+                let why =
+                    format!("node: cannot create a directory for a download to standard output: {error}");
                 Ok(context.fail(&why, ErrorCode::LocalIo))
             }
         }
@@ -161,8 +162,8 @@ fn run_as(guest: &Node, context: &mut CommandContext<'_>, invocation: &Invocatio
     let mut session = Session::of_guest(guest, &mut context.sink, context.signals, weight, Language::Node);
     session.set_time_limit(context.time_limit.clone());
     let next = session.run(PromptCommand::Swarm(invocation.command.clone()), &context.cancel);
-    // Threads that end from now on end because they are told to. The process does not leave yet: the file
-    // may still have to go to standard output.
+    // The threads of the guest are stopped now, so their end is no fault. The process does not leave yet: the
+    // file may still have to go to standard output.
     over.trigger();
     let exit = match next {
         Next::Continue(exit) | Next::Unwritable(exit) => exit,

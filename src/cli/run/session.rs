@@ -1,7 +1,7 @@
-//! Runs commands against a node, and tells what comes of them as events.
+//! Runs commands on a node, and publishes their results as events.
 //!
-//! One command at a time. A command that fails is told and gives its exit code; only the writer of results
-//! can end the session.
+//! One command runs at a time. A command that fails publishes an error and gives an exit code. The session
+//! goes on until `exit`, or until results cannot be written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,21 +24,21 @@ use crate::rt::{Stop, clock};
 use crate::tracker::View;
 use crate::types::{Liveness, Millis, Query};
 
-/// A download that is paused or cancelled is waited for so long.
-const JOB_STOPS: Duration = Duration::from_secs(2);
+/// How long `pause` and `cancel` wait until the download has stopped.
+const JOB_STOP_WAIT: Duration = Duration::from_secs(2);
 
-/// What is next after a line.
+/// What the caller does after a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// The command ended so; read on.
+    /// Read the next line. The command has ended with this exit.
     Continue(Exit),
-    /// `exit` was typed.
+    /// Leave: the line was `exit`.
     Leave,
-    /// Results can no longer be written: leave with this.
+    /// Leave with this exit: results cannot be written.
     Unwritable(Exit),
 }
 
-/// A node and where its results go.
+/// A node, the sink of its results, and the language of its lines.
 #[derive(Debug)]
 pub struct Session<'a> {
     node: &'a Node,
@@ -47,28 +47,29 @@ pub struct Session<'a> {
     load_weight: Millis,
     time_limit: TimeLimit,
     grammar: Grammar,
-    /// It shares nothing: there are figures of others alone.
+    /// The node is a guest and has no counters of its own.
     is_guest: bool,
-    /// The tracker at whose prompt this is.
+    /// The tracker of this prompt.
     tracker: Option<View>,
-    /// Who leaves by Ctrl-C cancels what runs: whoever asked for it is the one who presses it.
+    /// A Ctrl-C that makes the process leave also cancels the download for good: the same user has started
+    /// it.
     leaving_cancels: bool,
 }
 
-/// How long commands may take.
+/// The time limit of a command.
 #[derive(Debug, Clone, Default)]
 pub struct TimeLimit {
-    /// As it was given.
+    /// The value of `--timeout`.
     pub time: Option<Duration>,
-    /// It is over: what is cancelled now is cancelled for that.
+    /// The time is over, and the command was cancelled for that reason.
     pub is_over: Arc<AtomicBool>,
 }
 
 impl TimeLimit {
-    /// What to say of a command that was cancelled because its time is over.
+    /// The reason of a command that was cancelled because its time is over; `None`: the time is not over.
     pub fn message(&self) -> Option<String> {
         let time = self.time.filter(|_| self.is_over.load(Ordering::Relaxed))?;
-        Some(format!("not done in {}, the time of --timeout", humantime::format_duration(time)))
+        Some(format!("not finished in {}, the time of --timeout", humantime::format_duration(time)))
     }
 }
 
@@ -76,8 +77,8 @@ impl TimeLimit {
 enum Failed {
     Command(CommandError),
     Job(JobError),
-    /// Told already.
-    Told(Exit),
+    /// The error is published already.
+    Published(Exit),
     Write(WriteEnd),
 }
 
@@ -93,6 +94,7 @@ impl From<CommandError> for Failed {
     }
 }
 
+/// The error of a command, with a line for each holder that does not answer.
 fn command_text(error: &CommandError) -> String {
     let silent = match error {
         CommandError::NoneAnswered(silent) => silent.as_slice(),
@@ -102,10 +104,11 @@ fn command_text(error: &CommandError) -> String {
     std::iter::once(error.to_string()).chain(silent).collect::<Vec<_>>().join("\n")
 }
 
+/// The error of a download, with a line for each content to choose from.
 fn download_text(error: &DownloadError) -> String {
     match error {
         DownloadError::Command(CommandError::Cancelled) => {
-            "cancelled: what was fetched stays, and the next `download` of it goes on".to_owned()
+            "cancelled: fetched pieces stay, and the next `download` resumes".to_owned()
         }
         DownloadError::Command(error) => command_text(error),
         DownloadError::Ambiguous { name, variants } => {
@@ -174,18 +177,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Tells of a line that is no command.
+    /// Publishes why a line is no command.
     pub fn refuse(&mut self, why: &str) -> Next {
-        let told = self.sink.write([Event::error(why, ErrorCode::Usage)]);
-        next(told.map(|()| Exit::Error(ErrorCode::Usage)))
-    }
-
-    /// Tells of something beside commands.
-    ///
-    /// # Errors
-    /// See [`WriteEnd`].
-    pub fn tell(&mut self, event: Event) -> Result<(), WriteEnd> {
-        self.sink.write([event])
+        let written = self.sink.write([Event::error(why, ErrorCode::Usage)]);
+        next(written.map(|()| Exit::Error(ErrorCode::Usage)))
     }
 
     /// Runs one command until it ends or `cancel` is triggered.
@@ -194,14 +189,14 @@ impl<'a> Session<'a> {
             return Next::Leave;
         }
         let ended = match self.result(command, cancel) {
-            Ok(exit) | Err(Failed::Told(exit)) => Ok(exit),
+            Ok(exit) | Err(Failed::Published(exit)) => Ok(exit),
             Err(Failed::Job(error)) => {
-                let told = self.sink.write([Event::error(error.to_string(), ErrorCode::Usage)]);
-                told.map(|()| Exit::Error(ErrorCode::Usage))
+                let written = self.sink.write([Event::error(error.to_string(), ErrorCode::Usage)]);
+                written.map(|()| Exit::Error(ErrorCode::Usage))
             }
             Err(Failed::Write(end)) => Err(end),
             Err(Failed::Command(error)) => {
-                let (why, code) = self.verdict(command_text(&error), ErrorCode::from(&error));
+                let (why, code) = self.reason(command_text(&error), ErrorCode::from(&error));
                 self.sink.write([Event::error(why, code)]).map(|()| Exit::Error(code))
             }
         };
@@ -213,14 +208,14 @@ impl<'a> Session<'a> {
             PromptCommand::Swarm(command) => return self.swarm_result(command, cancel),
             PromptCommand::Background(download) => {
                 let id = self.node.start_download(download.request()).map_err(Failed::Job)?;
-                self.tell_job(id)?;
+                self.show_job(id)?;
             }
             PromptCommand::Jobs => self.sink.write(self.node.jobs().iter().map(events::job))?,
             PromptCommand::Cancel(job) => self.stop_job(job.id, Node::cancel)?,
             PromptCommand::Pause(job) => self.stop_job(job.id, Node::pause)?,
             PromptCommand::Resume(job) => {
                 self.node.resume(job.id).map_err(Failed::Job)?;
-                self.tell_job(job.id)?;
+                self.show_job(job.id)?;
             }
             PromptCommand::Limit(args) => {
                 if let Some(limit) = args.limit {
@@ -289,7 +284,7 @@ impl<'a> Session<'a> {
                 Ok(Exit::Success)
             }
             Err(error) => {
-                let (why, code) = self.verdict(download_text(&error), ErrorCode::from(&error));
+                let (why, code) = self.reason(download_text(&error), ErrorCode::from(&error));
                 let why = why.replacen("download: ", "replicate: ", 1);
                 self.sink.write([Event::error(why, code)])?;
                 Ok(Exit::Error(code))
@@ -297,26 +292,27 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Cancels or pauses a job by `stop`, waits a moment until the download has stopped, and shows the job.
+    /// Cancels or pauses a job by `stop`, waits until the download has stopped, and shows the job.
     fn stop_job(
         &mut self,
         id: JobId,
         stop: impl FnOnce(&Node, JobId) -> Result<(), JobError>,
     ) -> Result<(), Failed> {
-        let (news, changed) = bounded(1);
-        let _watching = self.node.watch(move |told| {
-            if let (true, What::State(_) | What::Ended(_)) = (told.id == id, told.what) {
-                let _is_known_already = news.try_send(());
+        let (change, changed) = bounded(1);
+        let _watching = self.node.watch(move |event| {
+            if let (true, What::State(_) | What::Ended(_)) = (event.id == id, event.what) {
+                let _is_known_already = change.try_send(());
             }
         });
         stop(self.node, id).map_err(Failed::Job)?;
         let runs = || self.node.jobs().iter().any(|job| job.id == id && job.state == JobState::Running);
-        let deadline = clock::now() + JOB_STOPS;
+        let deadline = clock::now() + JOB_STOP_WAIT;
         while runs() && changed.recv_deadline(deadline).is_ok() {}
-        Ok(self.tell_job(id)?)
+        Ok(self.show_job(id)?)
     }
 
-    fn tell_job(&mut self, id: JobId) -> Result<(), WriteEnd> {
+    /// Shows a job.
+    fn show_job(&mut self, id: JobId) -> Result<(), WriteEnd> {
         let job = self.node.jobs().into_iter().find(|job| job.id == id);
         self.sink.write(job.iter().map(events::job))
     }
@@ -324,7 +320,7 @@ impl<'a> Session<'a> {
     fn download(&mut self, request: &DownloadRequest, cancel: &Stop) -> Result<(), Failed> {
         let (mut pacing, sink) = (self.sink.pacing(), &mut *self.sink);
         let mut unwritable = None;
-        // Ends the download alone where nobody reads of it any more.
+        // Ends this download if its events cannot be written.
         let own_cancel = cancel.child().map_err(|error| CommandError::System(error.to_string()))?;
         let downloaded = self.node.download(request, &own_cancel, &mut |event| {
             let events = pacing.pass(event, clock::now());
@@ -343,11 +339,11 @@ impl<'a> Session<'a> {
         let now = clock::now();
         match downloaded {
             Ok(done) => {
-                let told = pacing.pass(events::done(&done), now);
-                Ok(self.sink.write(told.into_iter().map(Event::Download))?)
+                let done = pacing.pass(events::done(&done), now);
+                Ok(self.sink.write(done.into_iter().map(Event::Download))?)
             }
             Err(error) => {
-                let (why, code) = self.verdict(download_text(&error), ErrorCode::from(&error));
+                let (why, code) = self.reason(download_text(&error), ErrorCode::from(&error));
                 // A signal that ends the program has a code of its own.
                 let leaves = self.signals.exit().filter(|_| self.leaving_cancels);
                 let exit_code = match (code, leaves) {
@@ -356,7 +352,7 @@ impl<'a> Session<'a> {
                 };
                 let end = DownloadEvent::Failed { name: request.name.clone(), why, code, exit_code };
                 self.sink.write(pacing.pass(end, now).into_iter().map(Event::Download))?;
-                Err(Failed::Told(Exit::Error(code)))
+                Err(Failed::Published(Exit::Error(code)))
             }
         }
     }
@@ -371,8 +367,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Why a command has failed: what is cancelled may have run out of time.
-    fn verdict(&self, why: String, code: ErrorCode) -> (String, ErrorCode) {
+    /// The reason and code of a failure. A command whose time is over was cancelled for that.
+    fn reason(&self, why: String, code: ErrorCode) -> (String, ErrorCode) {
         match self.time_limit.message().filter(|_| code == ErrorCode::Interrupted) {
             Some(late) => (late, ErrorCode::TimedOut),
             None => (why, code),
@@ -393,11 +389,11 @@ impl<'a> Session<'a> {
 
     fn stats(&mut self, cancel: &Stop) -> Result<(), Failed> {
         let nodes = self.node.nodes(cancel)?;
-        let of = |liveness| Some(nodes.iter().filter(|node| node.liveness == liveness).count() as u64);
+        let count = |liveness| Some(nodes.iter().filter(|node| node.liveness == liveness).count() as u64);
         let mut stats = vec![
-            stat("nodes_live", of(Liveness::Live)),
-            stat("nodes_suspect", of(Liveness::Suspect)),
-            stat("nodes_unproved", of(Liveness::Unproved)),
+            stat("nodes_live", count(Liveness::Live)),
+            stat("nodes_suspect", count(Liveness::Suspect)),
+            stat("nodes_unproved", count(Liveness::Unproved)),
         ];
         if !self.is_guest {
             let (files, uploads) = (self.node.files(), self.node.upload_meter().now());
@@ -426,11 +422,13 @@ fn stat(name: &str, value: Option<u64>) -> Event {
     Event::Stat { name: name.to_owned(), value }
 }
 
+/// The exit of `find` and `sources`.
 fn exit_of(report: &FindReport) -> Exit {
     let is_empty = report.groups.iter().all(|group| group.rows.is_empty());
     if is_empty { Exit::Error(ErrorCode::NotFound) } else { Exit::Success }
 }
 
+/// What the caller does after a command that has ended so.
 fn next(ended: Result<Exit, WriteEnd>) -> Next {
     match ended {
         Ok(exit) => Next::Continue(exit),

@@ -1,4 +1,4 @@
-//! A directory for a while: removed with all that is in it, however the program goes on.
+//! A temporary directory that is removed with its content.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
-/// A directory that is removed with all that is in it when this is dropped.
+/// A directory. Dropping this value removes it with its content.
 #[derive(Debug)]
 pub struct TemporaryDir(PathBuf);
 
 impl TemporaryDir {
-    /// A new one whose name begins with `stem`, for this user alone.
+    /// Creates a directory that only this user can use. Its name begins with `stem`.
     ///
     /// # Errors
-    /// When there is no place for it.
+    /// When it cannot be created.
     pub fn create(stem: &str) -> io::Result<TemporaryDir> {
         let name = format!("{stem}-{:016x}", SmallRng::from_os_rng().next_u64());
         let path = std::env::temp_dir().join(name);
@@ -23,6 +23,7 @@ impl TemporaryDir {
         Ok(TemporaryDir(path))
     }
 
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -30,7 +31,7 @@ impl TemporaryDir {
     /// Removes it now.
     ///
     /// # Errors
-    /// When something in it cannot be removed.
+    /// When a file in it cannot be removed.
     pub fn remove(mut self) -> io::Result<()> {
         std::fs::remove_dir_all(std::mem::take(&mut self.0))
     }
@@ -39,7 +40,7 @@ impl TemporaryDir {
 impl Drop for TemporaryDir {
     fn drop(&mut self) {
         if !self.0.as_os_str().is_empty() {
-            let _nothing_more_can_be_done = std::fs::remove_dir_all(&self.0);
+            let _stays = std::fs::remove_dir_all(&self.0);
         }
     }
 }

@@ -58,7 +58,7 @@ fn verify_all(
 ) -> Exit {
     let mut exit = Exit::Success;
     for name in names {
-        let told = match verified(guest, folders, name, &context.cancel) {
+        let event = match verified(guest, folders, name, &context.cancel) {
             Ok(event) => event,
             Err(error) => {
                 return match context.time_limit.message() {
@@ -67,7 +67,7 @@ fn verify_all(
                 };
             }
         };
-        if let Event::Verified { state, why, .. } = &told {
+        if let Event::Verified { state, why, .. } = &event {
             let found = match state {
                 VerifyState::Differs => Exit::Error(ErrorCode::Digest),
                 VerifyState::Unreadable => Exit::Error(ErrorCode::LocalIo),
@@ -78,7 +78,7 @@ fn verify_all(
             }
             context.explain(name, why.as_deref());
         }
-        match context.sink.write([told]) {
+        match context.sink.write([event]) {
             Ok(()) => {}
             // The reader has left.
             Err(WriteEnd::Closed) => return exit,

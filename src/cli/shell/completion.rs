@@ -1,4 +1,4 @@
-//! What Tab offers at the prompt: commands, options, kinds of files, and names.
+//! Completion at the prompt: candidates for commands, options, kinds of files, and names.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use crate::cli::output::render;
 use crate::types::FileName;
 use crate::types::printable::is_unsafe;
 
-/// Most names that one Tab offers.
+/// Most names that one Tab shows.
 const CANDIDATES_MAX: usize = 200;
 
-/// Where the last word of `line` begins, and what could stand there, as it would be typed.
+/// The offset of the last word of `line`, and its candidates with the quotes that they need.
 pub(super) fn candidates(line: &str, commands: &[CommandWords], names: &[FileName]) -> (usize, Vec<String>) {
     let (start, word) = last_word(line);
     let is_literal = line[..start].split_whitespace().any(|word| word == "--");
@@ -39,7 +39,7 @@ pub(super) fn candidates(line: &str, commands: &[CommandWords], names: &[FileNam
     (start, found)
 }
 
-/// Where the last word of `line` begins, its quote included, and its text without quotes.
+/// The offset of the last word of `line` with its quote, and the text of the word without quotes.
 fn last_word(line: &str) -> (usize, Cow<'_, str>) {
     let (mut start, mut quote, mut text) = (0, None, String::new());
     let mut chars = line.char_indices();

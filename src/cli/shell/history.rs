@@ -1,8 +1,8 @@
-//! What was typed at prompts before, in a file of the user's: `nearpeer/history` in the XDG place for state.
+//! The lines of earlier prompts, in the user's file `nearpeer/history` in the XDG state directory.
 //!
-//! The last lines alone are kept, one a line, readable by nobody else. Each is appended as it is typed, so
-//! that several prompts share the file. Where it cannot be read or written there is no history, and nobody is
-//! bothered.
+//! The file has the last lines, and only the user can read it. Each line is appended as it is typed, so that
+//! several prompts can share the file. If the file cannot be read or written, the prompt has no history and
+//! says nothing.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use crate::types::limits;
 use crate::types::printable::is_unsafe;
 
-/// The file of a user's history.
+/// The history of a user.
 #[derive(Debug)]
 pub struct History {
     file: File,
@@ -20,7 +20,7 @@ pub struct History {
 }
 
 impl History {
-    /// That of the user; `None` where there is no place for it.
+    /// Opens the history of the user; `None` if there is no place for it.
     pub fn open() -> Option<History> {
         let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
@@ -33,17 +33,17 @@ impl History {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(0o600);
         let mut file = options.open(&path).ok()?;
-        // It may be older than this rule.
+        // An older version may have created the file with other permissions.
         file.set_permissions(std::fs::Permissions::from_mode(0o600)).ok()?;
         let beyond_bytes = file.metadata().ok()?.len().saturating_sub(limits::HISTORY_MAX_BYTES);
         file.seek(SeekFrom::Start(beyond_bytes)).ok()?;
         let mut bytes = Vec::new();
         (&mut file).take(limits::HISTORY_MAX_BYTES).read_to_end(&mut bytes).ok()?;
         let text = String::from_utf8_lossy(&bytes);
-        // Half a line is none.
+        // The first line may be incomplete: the file was read from its middle.
         let text = if beyond_bytes > 0 { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
         let mut lines: Vec<String> = text.lines().filter(|line| is_kept(line)).map(str::to_owned).collect();
-        // Rewritten when it is twice too long, so seldom.
+        // The file is rewritten only when it is twice too long.
         if beyond_bytes > 0 || text.lines().count() > 2 * limits::HISTORY_LINES_MAX {
             lines.drain(..lines.len().saturating_sub(limits::HISTORY_LINES_MAX));
             file.set_len(0).ok()?;
@@ -54,11 +54,12 @@ impl History {
         Some(History { file, lines })
     }
 
-    /// What was there at the start, the oldest first.
+    /// The lines at the start, the oldest first.
     pub fn lines(&self) -> impl Iterator<Item = &String> {
         self.lines.iter()
     }
 
+    /// Appends a line, unless a prompt could not show it. Errors are ignored.
     pub fn append(&mut self, line: &str) {
         if is_kept(line) {
             let _is_lost = self.file.write_all(format!("{line}\n").as_bytes());
@@ -66,7 +67,7 @@ impl History {
     }
 }
 
-/// Lines that a prompt could not show as they are stay out, and what was no text.
+/// Returns true if and only if the line is text that a prompt can show unchanged.
 fn is_kept(line: &str) -> bool {
     !line.contains('\u{fffd}')
         && !line.trim().is_empty()
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_kept_for_the_next_prompt_and_for_nobody_else() {
+    fn lines_are_kept_for_the_next_prompt_of_the_same_user() {
         let dir = tempfile::tempdir().expect("a directory");
         let place = dir.path().join("a/nearpeer");
         let mut first = History::open_in(&place).expect("a place");
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_or_too_long_costs_itself_alone() {
+    fn a_line_that_is_no_text_or_too_long_is_skipped_alone() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("history");
         std::fs::write(&file, b"find a\n\xff\xfe\nfind b\n").expect("written");
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_no_history() {
+    fn without_a_place_for_the_file_there_is_no_history() {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("file"), "").expect("written");
         assert!(History::open_in(&dir.path().join("file/nearpeer")).is_none());

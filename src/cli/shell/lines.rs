@@ -1,7 +1,7 @@
-//! Lines out of bytes, in bounded memory, whatever the bytes are.
+//! Splits bytes into lines, in bounded memory.
 //!
-//! Keeps at most one line of [`limits::LINE_MAX_BYTES`] and what was pushed last. A bad line costs itself
-//! alone: the next one is read as if nothing had been.
+//! Keeps at most one line of [`limits::LINE_MAX_BYTES`] and the bytes of the last push. A bad line is skipped
+//! alone: the next line is read as usual.
 
 use std::collections::VecDeque;
 
@@ -12,26 +12,30 @@ use crate::types::limits;
 /// Why a line is no command line.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LineError {
+    /// The line has more than this number of bytes.
     #[error("a line has more than {0} bytes: it was skipped")]
     TooLong(usize),
+    /// The line has a NUL.
     #[error("a line holds a NUL byte: it was skipped")]
     Nul,
+    /// The line is no text.
     #[error("a line is not UTF-8: it was skipped")]
     NotUtf8,
 }
 
-/// Cuts bytes into lines.
+/// Splits bytes into lines.
 #[derive(Debug, Default)]
 pub struct LineCutter {
-    /// Pushed and not yet looked at.
+    /// Pushed bytes that are not split yet.
     fresh: VecDeque<u8>,
     /// The line so far, without its newline.
     line: Vec<u8>,
-    /// The line so far is longer than is kept.
+    /// The line so far is too long, and its rest is dropped.
     overlong: bool,
 }
 
 impl LineCutter {
+    /// Adds bytes. Call [`LineCutter::next_line`] before the next push.
     pub fn push(&mut self, bytes: &[u8]) {
         self.fresh.extend(bytes);
     }
@@ -51,7 +55,7 @@ impl LineCutter {
         None
     }
 
-    /// What is left when no more bytes come: a last line without a newline, if any.
+    /// The last line, if it has no newline. Call it at the end of input.
     pub fn finish(&mut self) -> Option<Result<String, LineError>> {
         (!self.line.is_empty()).then(|| self.take())
     }
@@ -65,7 +69,7 @@ impl LineCutter {
     }
 }
 
-/// A line read by other means, held to the same rules, of at most so many bytes.
+/// Checks a line from another reader by the same rules. `max_bytes` is its largest size.
 ///
 /// # Errors
 /// See [`LineError`].
@@ -104,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_cut_and_a_bad_one_costs_itself_alone() {
+    fn bytes_are_split_into_lines_and_a_bad_line_is_skipped_alone() {
         check_cut(b"", &[]);
         check_cut(b"list", &[Ok("list")]);
         check_cut(b"list\n\nexit\n", &[Ok("list"), Ok(""), Ok("exit")]);

@@ -1,4 +1,4 @@
-//! Where commands come from: a terminal with a prompt, or a pipe.
+//! Sources of commands: a terminal with a prompt, or a pipe.
 
 mod completion;
 pub mod history;

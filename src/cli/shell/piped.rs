@@ -1,6 +1,7 @@
-//! Commands from standard input where it is no terminal: one after another, no prompt, no control codes.
+//! Commands from standard input that is no terminal. They run one after another, without prompt and control
+//! codes.
 //!
-//! Waits for input and for the stop together, so a signal ends it promptly; reads no more than it can keep.
+//! The reader waits for input and for the stop together, so that a signal ends it at once.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,7 +16,7 @@ use crate::cli::run::session::{Next, Session};
 use crate::cli::signals::Signals;
 use crate::rt::Stop;
 
-/// Reads and runs commands until the input ends, `exit`, or a reason to leave.
+/// Reads and runs commands until the input ends, `exit` is read, or the process is to leave.
 pub fn run(session: &mut Session<'_>, signals: &Signals) -> Exit {
     let (stdin, mut lines) = (io::stdin(), LineReader::default());
     let mut last_failure = Exit::Success;
@@ -45,7 +46,7 @@ pub fn run(session: &mut Session<'_>, signals: &Signals) -> Exit {
     }
 }
 
-/// Lines from a descriptor.
+/// Reads lines from a descriptor.
 #[derive(Debug, Default)]
 pub struct LineReader {
     cutter: LineCutter,
@@ -96,7 +97,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn lines_come_as_they_are_written_and_the_last_needs_no_newline() {
+    fn lines_are_returned_as_they_are_written_and_the_last_needs_no_newline() {
         let (input, output) = rustix::pipe::pipe().expect("a pipe");
         let (stop, mut lines) = (Stop::new().expect("a descriptor"), LineReader::default());
         rustix::io::write(&output, b"list\nfi").expect("room");

@@ -1,10 +1,10 @@
 //! The prompt at a terminal: editing, history, completion, and notices above the line being typed.
 //!
-//! A thread of its own owns the editor and reads one line each time it is asked, so the terminal is raw only
-//! while no command runs and Ctrl-C during a command is a signal. From the moment in which Enter is read
-//! until the next prompt is there, such a signal cancels the command and nothing else. When the process has
-//! to leave while a line is being typed, that thread is left where it is and the terminal is put back by
-//! [`Signals`]. A terminal that cannot edit (`TERM` is `dumb` or missing) gets a prompt and no control codes.
+//! The editor has a thread. It reads one line for each request, so that the terminal is raw only while no
+//! command runs, and Ctrl-C during a command is a signal. From Enter until the next prompt, such a signal
+//! only cancels the command. If the process leaves while a line is typed, the thread is not joined and
+//! [`Signals`] restores the terminal. A terminal that cannot edit (`TERM` is `dumb` or missing) gets a prompt
+//! without control codes.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -41,59 +41,61 @@ const PROMPT: &str = "> ";
 
 type PromptEditor = Editor<Words, MemHistory>;
 
-/// What the editor's thread read.
+/// The result of reading one line.
 #[derive(Debug)]
 enum Typed {
+    /// A line.
     Line(String),
     /// Ctrl-C.
-    Interrupted {
-        had_text: bool,
-    },
+    Interrupted { had_text: bool },
     /// Ctrl-D.
     End,
+    /// The terminal cannot be read.
     Unreadable(ReadlineError),
 }
 
-/// Whom an INT is for while a line is read: it leaves until Enter is read, and cancels the command of that
-/// line from then on.
+/// What an INT does while a line is read: before Enter it makes the process leave, after Enter it cancels the
+/// command of the line.
 #[derive(Debug, Clone)]
-struct Turn {
+struct InterruptTarget {
     signals: Signals,
-    /// Cancels the command of the line that is being typed; `None` once Enter was read.
+    /// Cancels the command of the line that is typed; `None` after Enter.
     next: Arc<Mutex<Option<Stop>>>,
 }
 
-impl Turn {
+impl InterruptTarget {
+    /// A new line begins. `cancel` cancels its command.
     fn begin(&self, cancel: &Stop) {
         *self.next.lock() = Some(cancel.clone());
     }
 
-    /// The prompt is there.
-    fn is_typing(&self) {
+    /// The prompt is shown.
+    fn shown(&self) {
         if self.next.lock().is_some() {
             self.signals.cancel_on_interrupt(None);
         }
     }
 
-    /// Enter was read.
-    fn is_accepted(&self) {
+    /// Enter is read.
+    fn accepted(&self) {
         if let Some(cancel) = self.next.lock().take() {
             self.signals.cancel_on_interrupt(Some(&cancel));
         }
     }
 }
 
-/// A prompt, not yet asked for anything.
+/// A prompt that is not shown yet.
 pub struct Prompt {
-    /// `None` where the terminal cannot edit.
+    /// `None`: the terminal cannot edit.
     editor: Option<LineEditor>,
 }
 
-/// What the editor's thread has.
+/// The state of the editor's thread.
 struct LineEditor {
     editor: PromptEditor,
+    /// The line had text when Ctrl-C ended it.
     interrupted_text: Arc<AtomicBool>,
-    /// Where lines are kept; `None` where there is no place.
+    /// `None`: there is no place for it.
     history: Option<History>,
 }
 
@@ -104,14 +106,15 @@ impl std::fmt::Debug for Prompt {
 }
 
 impl Prompt {
+    /// Prepares the terminal and reads the history.
+    ///
     /// # Errors
     /// When the terminal cannot be used.
     pub fn new() -> io::Result<Prompt> {
         if is_plain_terminal() {
             return Ok(Prompt { editor: None });
         }
-        // Results must stay alone on standard output: where that is no terminal, the prompt speaks to the
-        // terminal itself.
+        // Standard output has results only. If it is no terminal, the prompt writes to the terminal itself.
         let behavior = if io::stdout().is_terminal() { Behavior::Stdio } else { Behavior::PreferTerm };
         let config = Config::builder().behavior(behavior).bracketed_paste(false);
         let config = config.max_history_size(limits::HISTORY_LINES_MAX).map_err(io::Error::other)?.build();
@@ -124,12 +127,12 @@ impl Prompt {
         let interrupted_text = Arc::new(AtomicBool::new(false));
         let ctrl_c = CtrlC(Arc::clone(&interrupted_text));
         editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(ctrl_c)));
-        editor.bind_sequence(Event::Any, EventHandler::Conditional(Box::new(Room)));
+        editor.bind_sequence(Event::Any, EventHandler::Conditional(Box::new(LineLimit)));
         Ok(Prompt { editor: Some(LineEditor { editor, interrupted_text, history }) })
     }
 
-    /// Prints whole lines above the prompt; `None` where the terminal is too plain for that or standard error
-    /// is elsewhere.
+    /// Prints whole lines above the prompt. `None`: the terminal cannot do that, or standard error is no
+    /// terminal.
     pub fn printer(&mut self) -> Option<Box<dyn ExternalPrinter + Send>> {
         if !io::stderr().is_terminal() {
             return None;
@@ -138,28 +141,28 @@ impl Prompt {
         Some(Box::new(printer))
     }
 
-    /// Reads and runs commands until Ctrl-D, `exit`, Ctrl-C at an empty prompt, or a reason to leave.
+    /// Reads and runs commands until Ctrl-D, `exit`, Ctrl-C at an empty prompt, or another reason to leave.
     ///
     /// # Errors
     /// When the system gives no thread or descriptor.
     pub fn run(self, session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
         let Some(mut line_editor) = self.editor else { return run_plain(session, signals) };
-        let turn = Turn { signals: signals.clone(), next: Arc::default() };
-        line_editor.listen(session, &turn);
-        let (ask, asked) = bounded::<()>(1);
-        let (answer, answers) = bounded(1);
-        // Not joined: it may be waiting for a key when we leave.
-        Threads::new().spawn("prompt", move || line_editor.read_lines(&asked, &answer))?;
+        let interrupts = InterruptTarget { signals: signals.clone(), next: Arc::default() };
+        line_editor.bind(session, &interrupts);
+        let (request, requests) = bounded::<()>(1);
+        let (typed, lines_typed) = bounded(1);
+        // Not joined: it may wait for a key when the process leaves.
+        Threads::new().spawn("prompt", move || line_editor.read_lines(&requests, &typed))?;
         loop {
-            // Those that come while this line is typed are offered at the next Tab.
+            // Names that arrive while this line is typed are candidates at the next Tab.
             session.node().refresh_names();
             let cancel = signals.leaving().child()?;
-            turn.begin(&cancel);
-            if ask.send(()).is_err() {
+            interrupts.begin(&cancel);
+            if request.send(()).is_err() {
                 return Ok(Exit::Error(ErrorCode::Other));
             }
             let typed = select! {
-                recv(answers) -> typed => typed,
+                recv(lines_typed) -> typed => typed,
                 recv(signals.leaving().receiver()) -> _ => {
                     signals.restore_terminal();
                     say("");
@@ -193,7 +196,7 @@ impl Prompt {
     }
 }
 
-/// How the prompt ends, if it does after what has just been run.
+/// How the prompt ends after a command; `None`: it does not.
 fn left(signals: &Signals, next: Next) -> Option<Exit> {
     signals.exit().or(match next {
         Next::Continue(_) => None,
@@ -203,21 +206,24 @@ fn left(signals: &Signals, next: Next) -> Option<Exit> {
 }
 
 impl LineEditor {
-    fn listen(&mut self, session: &Session<'_>, turn: &Turn) {
+    /// Prepares completion and Enter.
+    fn bind(&mut self, session: &Session<'_>, interrupts: &InterruptTarget) {
         self.editor.set_helper(Some(Words {
             names: session.node().known_names(),
             commands: session.words(),
-            turn: turn.clone(),
+            interrupts: interrupts.clone(),
         }));
         for key in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('J')] {
-            let enter = EventHandler::Conditional(Box::new(Enter(turn.clone())));
+            let enter = EventHandler::Conditional(Box::new(Enter(interrupts.clone())));
             self.editor.bind_sequence(key, enter);
         }
     }
 
-    fn read_lines(mut self, asked: &Receiver<()>, answer: &Sender<Typed>) {
-        for () in asked {
-            // A Ctrl-C that is there before the prompt is was meant for what ran before: it does not leave.
+    /// Reads one line for each request.
+    fn read_lines(mut self, requests: &Receiver<()>, answer: &Sender<Typed>) {
+        for () in requests {
+            // A Ctrl-C that was typed before the prompt is shown belongs to the previous command: it does
+            // not make the process leave.
             let is_ahead = is_something_typed();
             self.interrupted_text.store(is_ahead, Ordering::Relaxed);
             let typed = match self.editor.readline(PROMPT) {
@@ -241,14 +247,14 @@ impl LineEditor {
     }
 }
 
-/// Returns true if and only if keys wait to be read.
+/// Returns true if and only if standard input has unread keys.
 fn is_something_typed() -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut [PollFd::new(&io::stdin(), PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
-/// [`Prompt::run`] where nothing can be edited: the terminal itself cuts lines, and Ctrl-C while one is typed
-/// leaves.
+/// [`Prompt::run`] on a terminal that cannot edit. The terminal itself splits lines, and Ctrl-C while a line
+/// is typed makes the process leave.
 fn run_plain(session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
     let mut lines = LineReader::default();
     loop {
@@ -276,16 +282,16 @@ fn run_plain(session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
     }
 }
 
-/// Shows a prompt where a terminal is; results stay alone on a standard output that is none.
+/// Shows a prompt on standard output or standard error, whichever is a terminal.
 fn show_prompt() {
-    let _nobody_looks = match (io::stdout().is_terminal(), io::stderr().is_terminal()) {
+    let _cannot_be_shown = match (io::stdout().is_terminal(), io::stderr().is_terminal()) {
         (true, _) => io::stdout().write_all(PROMPT.as_bytes()).and_then(|()| io::stdout().flush()),
         (false, true) => io::stderr().write_all(PROMPT.as_bytes()),
         (false, false) => Ok(()),
     };
 }
 
-/// Notes whether the line that Ctrl-C ends had text.
+/// Records whether the line that Ctrl-C ends has text.
 struct CtrlC(Arc<AtomicBool>);
 
 impl ConditionalEventHandler for CtrlC {
@@ -295,20 +301,20 @@ impl ConditionalEventHandler for CtrlC {
     }
 }
 
-/// Notes that a line is complete, and leaves the rest to the editor.
-struct Enter(Turn);
+/// Records that a line is complete. The editor does the rest.
+struct Enter(InterruptTarget);
 
 impl ConditionalEventHandler for Enter {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
-        self.0.is_accepted();
+        self.0.accepted();
         None
     }
 }
 
-/// Takes no more characters where a line is too long already: it is refused as a whole when Enter comes.
-struct Room;
+/// Ignores further characters of a line that is too long. The whole line is refused at Enter.
+struct LineLimit;
 
-impl ConditionalEventHandler for Room {
+impl ConditionalEventHandler for LineLimit {
     fn handle(&self, event: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
         let is_character = matches!(event.get(0), Some(KeyEvent(KeyCode::Char(_), Modifiers::NONE)));
         (is_character && context.line().len() > limits::PROMPT_LINE_MAX_BYTES).then_some(Cmd::Noop)
@@ -318,18 +324,18 @@ impl ConditionalEventHandler for Room {
 /// Completion of commands, options and names.
 #[derive(Helper, Highlighter, Validator)]
 struct Words {
-    /// Answers from memory: Tab never waits.
+    /// Names in memory: Tab never waits for the tracker.
     names: KnownNames,
     commands: Vec<CommandWords>,
-    turn: Turn,
+    interrupts: InterruptTarget,
 }
 
-/// Hints at nothing: it is asked whenever the prompt is drawn, which tells that the prompt is there.
+/// Gives no hints. The editor calls it when it draws the prompt, which shows that the prompt is there.
 impl Hinter for Words {
     type Hint = String;
 
     fn hint(&self, _: &str, _: usize, _: &Context<'_>) -> Option<String> {
-        self.turn.is_typing();
+        self.interrupts.shown();
         None
     }
 }
