@@ -1,6 +1,6 @@
-//! A directory: several finders behind one question.
+//! A directory asks several finders at once.
 //!
-//! It asks all finders at once, merges their answers and reports which of them answered. A finder that is
+//! It merges their answers and reports which of them answered. A finder that is
 //! slow or fails takes nothing from the others. Invariants: with one finder the caller's thread asks it, and
 //! no other thread runs. With several, each finder has one thread, so that a slow finder delays only its own
 //! answers.
@@ -42,7 +42,7 @@ pub struct FinderReport {
     pub outcome: Result<usize, DiscoveryError>,
 }
 
-/// Several finders that are asked at once.
+/// Several finders behind one question.
 pub struct Directory {
     members: Vec<Member>,
 }
@@ -145,14 +145,14 @@ impl Member {
         };
         let (sender, answer) = bounded(1);
         let (finder, query, cancel) = (Arc::clone(&self.finder), query.clone(), cancel.clone());
-        let asked = thread.try_run(move || {
+        let queued = thread.try_run(move || {
             if clock::now() < deadline && !cancel.is_triggered() {
                 // The directory may have stopped waiting.
                 let _has_waited = sender.send(finder.find(&query, deadline, &cancel));
             }
         });
         let name = self.finder.name();
-        match asked {
+        match queued {
             Ok(()) => Pending::UnderWay(name, answer),
             Err(_busy) => {
                 let why = "too many requests are waiting for it".to_owned();

@@ -2,13 +2,13 @@
 //! willing and able.
 //!
 //! Decides about one content at a time and keeps nothing. A copy is a live node with all of the content; a
-//! node never gets a second one. Copies are for when a machine fails, so those on fewest machines come first:
-//! of two nodes of one host the second is taken only when no other host is left. Then the selection rule
-//! holds, as far as a tracker knows: least load first, tasks that were given counting as load; it knows no
-//! latencies, so they are equal for all, and what decides between equals is room, then address. Invariant:
-//! nobody is chosen who has the content, has no room for it, or has [`limits::REPLICA_TASKS_MAX`] tasks, and
-//! never more are chosen than are missing. Surplus copies are nobody's business: whoever has one has it by
-//! the will of its owner, and no tracker has anything deleted.
+//! node never gets a second one. Copies are for the failure of a machine, so hosts with the fewest copies
+//! come first: of two nodes of one host the second is chosen only when no other host is left. Then the
+//! selection rule holds as far as a tracker can apply it: least load first, where tasks count as load. A
+//! tracker knows no latencies, so free bytes and then the address decide between equals. Invariant: no chosen
+//! node has the content, has too little room for it, or has [`limits::REPLICA_TASKS_MAX`] tasks, and no more
+//! nodes are chosen than are missing. Surplus copies stay: their owners want them, and no tracker has
+//! anything deleted.
 
 use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
@@ -18,52 +18,58 @@ use crate::types::{ReplicationStatus, limits};
 /// A live node that keeps replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keeper {
-    /// What the caller calls it; each once.
+    /// The caller's number of the node; each once.
     pub slot: u32,
+    /// Address of its listener.
     pub endpoint: SocketAddr,
-    /// Transfers, as it told last.
+    /// Transfers, from its last heartbeat.
     pub load: u32,
-    /// Tasks that it was given and has not done.
+    /// Tasks that it has and that are not done.
     pub tasks: usize,
-    /// Bytes that it has room for, those of its tasks taken off.
-    pub room_bytes: u64,
-    /// It has failed to fetch this content a while ago.
+    /// Bytes that are free beyond its tasks.
+    pub free_bytes: u64,
+    /// It has failed to fetch this content a short time ago.
     pub has_failed: bool,
 }
 
 /// What a node has of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Share {
-    /// A part, of which nobody knows what becomes.
+    /// Some pieces. They may become a copy or not.
     Part,
-    /// All, but the node is not there at the moment.
+    /// All of it, but the node is not there at the moment.
     Awaited,
     /// The task to fetch it.
     Task,
-    /// All, and the node is live.
+    /// All of it, and the node is live.
     Copy,
 }
 
-/// A node that has something of the content; each once.
+/// A node that has some of the content or is to fetch it; each once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
+    /// The caller's number of the node.
     pub slot: u32,
+    /// Address of its machine.
     pub host: IpAddr,
+    /// What it has.
     pub share: Share,
 }
 
 /// What is wanted of one content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need<'a> {
+    /// Size of the content.
     pub size_bytes: u64,
-    /// Live nodes that are to have all of it.
+    /// Number of live nodes that are to have all of it.
     pub wanted: u32,
+    /// The nodes that have some of it or are to fetch it.
     pub holders: &'a [Holder],
-    /// Further nodes that had it a moment ago and are not known any more.
+    /// Number of further nodes that had it a moment ago and are not known any more.
     pub departed: u32,
 }
 
-/// Chooses who is to fetch the content, in order, and says how it stands then.
+/// Chooses the nodes that are to fetch the content, in order, and returns the status after that.
 pub fn place(need: &Need<'_>, keepers: &[Keeper]) -> (Vec<u32>, ReplicationStatus) {
     let count = |share| need.holders.iter().filter(|holder| holder.share == share).count() as u32;
     let mut status = ReplicationStatus {
@@ -73,7 +79,7 @@ pub fn place(need: &Need<'_>, keepers: &[Keeper]) -> (Vec<u32>, ReplicationStatu
         under_way: count(Share::Task),
         ..ReplicationStatus::default()
     };
-    // Nobody can fetch what nobody has.
+    // A content without a live copy cannot be fetched.
     let missing = if status.copies > 0 { status.missing() } else { 0 };
     let mut able = Vec::new();
     for keeper in keepers {
@@ -81,7 +87,7 @@ pub fn place(need: &Need<'_>, keepers: &[Keeper]) -> (Vec<u32>, ReplicationStatu
             continue;
         }
         match () {
-            () if keeper.room_bytes < need.size_bytes => status.no_room += 1,
+            () if keeper.free_bytes < need.size_bytes => status.no_room += 1,
             () if keeper.has_failed => status.failed += 1,
             () if keeper.tasks >= limits::REPLICA_TASKS_MAX => status.busy += 1,
             () => able.push(*keeper),
@@ -94,9 +100,9 @@ pub fn place(need: &Need<'_>, keepers: &[Keeper]) -> (Vec<u32>, ReplicationStatu
         let rank = |keeper: &Keeper| {
             let on_host = hosts.iter().filter(|host| **host == keeper.endpoint.ip()).count();
             let load = u64::from(keeper.load) + keeper.tasks as u64;
-            (on_host, load, Reverse(keeper.room_bytes), keeper.endpoint)
+            (on_host, load, Reverse(keeper.free_bytes), keeper.endpoint)
         };
-        let best = (0..able.len()).min_by_key(|index| rank(&able[*index])).expect("somebody is left");
+        let best = (0..able.len()).min_by_key(|index| rank(&able[*index])).expect("a node is left");
         let keeper = able.swap_remove(best);
         hosts.push(keeper.endpoint.ip());
         chosen.push(keeper.slot);
@@ -117,7 +123,7 @@ mod tests {
 
     fn keeper(slot: u32, host: u8, load: u32) -> Keeper {
         let endpoint = endpoint(host, slot);
-        Keeper { slot, endpoint, load, tasks: 0, room_bytes: 100, has_failed: false }
+        Keeper { slot, endpoint, load, tasks: 0, free_bytes: 100, has_failed: false }
     }
 
     fn holder(slot: u32, host: u8, share: Share) -> Holder {
@@ -144,7 +150,7 @@ mod tests {
         // Tasks count as load, then room decides, then the address.
         let tasks = |tasks, keeper| Keeper { tasks, ..keeper };
         check(&[tasks(2, keeper(1, 2, 0)), keeper(2, 3, 1)], &source, 2, &[2]);
-        let room = |room_bytes, keeper| Keeper { room_bytes, ..keeper };
+        let room = |free_bytes, keeper| Keeper { free_bytes, ..keeper };
         check(&[keeper(1, 2, 1), room(200, keeper(2, 3, 1))], &source, 2, &[2]);
         check(&[keeper(2, 3, 1), keeper(1, 2, 1)], &source, 2, &[1]);
     }
@@ -152,7 +158,7 @@ mod tests {
     #[test]
     fn it_says_why_there_are_not_more() {
         let keepers = [
-            Keeper { room_bytes: 9, ..keeper(1, 2, 0) },
+            Keeper { free_bytes: 9, ..keeper(1, 2, 0) },
             Keeper { tasks: limits::REPLICA_TASKS_MAX, ..keeper(2, 3, 0) },
             Keeper { has_failed: true, ..keeper(3, 4, 0) },
             keeper(4, 5, 0),
@@ -185,7 +191,7 @@ mod tests {
         let holds = |slot| need.holders.iter().any(|holder| holder.slot == slot);
         let able: Vec<&Keeper> = keepers
             .iter()
-            .filter(|one| !holds(one.slot) && one.room_bytes >= need.size_bytes && !one.has_failed)
+            .filter(|one| !holds(one.slot) && one.free_bytes >= need.size_bytes && !one.has_failed)
             .filter(|one| one.tasks < limits::REPLICA_TASKS_MAX)
             .collect();
         let present = need.holders.iter().filter(|holder| holder.share != Share::Part).count();
@@ -211,7 +217,7 @@ mod tests {
                     .filter(|other| other.host == ip && other.share != Share::Part)
                     .count();
                 let before = sequence[..index].iter().filter(|other| other.endpoint.ip() == ip).count();
-                (held + before, one.load as usize + one.tasks, u64::MAX - one.room_bytes, one.endpoint)
+                (held + before, one.load as usize + one.tasks, u64::MAX - one.free_bytes, one.endpoint)
             };
             sequence.iter().enumerate().map(cost).collect()
         };
@@ -229,7 +235,7 @@ mod tests {
                     endpoint: endpoint(host, slot),
                     load,
                     tasks,
-                    room_bytes: room * 10,
+                    free_bytes: room * 10,
                     has_failed,
                 }
             };
@@ -253,16 +259,23 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn no_other_choice_is_better(keepers in keepers(), holders in holders(), wanted in 0u32..7, departed in 0u32..3) {
+        fn no_other_choice_is_better(
+            keepers in keepers(),
+            holders in holders(),
+            wanted in 0u32..7,
+            departed in 0u32..3,
+        ) {
             let need = Need { size_bytes: 10, wanted, holders: &holders, departed };
             let (chosen, status) = place(&need, &keepers);
             prop_assert_eq!(&chosen, &oracle(&need, &keepers));
             let reversed: Vec<_> = keepers.iter().rev().copied().collect();
             prop_assert_eq!(&chosen, &place(&need, &reversed).0, "whatever order they come in");
-            let others = keepers.iter().filter(|one| holders.iter().all(|holder| holder.slot != one.slot)).count();
-            let told = status.given + status.no_room + status.busy + status.failed;
-            prop_assert!(told as usize <= others);
-            prop_assert!(status.missing() == 0 || status.copies == 0 || told as usize == others, "everybody is accounted for");
+            let is_other = |one: &&Keeper| holders.iter().all(|holder| holder.slot != one.slot);
+            let others = keepers.iter().filter(is_other).count();
+            let considered = status.given + status.no_room + status.busy + status.failed;
+            prop_assert!(considered as usize <= others);
+            let is_done = status.missing() == 0 || status.copies == 0;
+            prop_assert!(is_done || considered as usize == others, "every other node is counted");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The encoding of frame bodies: bincode 2, little endian, fixed-width integers. The only file that names
+//! The encoding of frame bodies: bincode 2, little endian, fixed-width integers. Only this file names
 //! bincode.
 //!
-//! Strict: a body is one value, nothing more. The limit keeps a claimed length from being allocated;
-//! sequences grow with the bytes that are there, never with the count that was claimed. No wire type is
-//! zero-sized or recursive.
+//! Decoding is strict: a body is one value and nothing more. The limit prevents the allocation of a claimed
+//! length: sequences grow with the received bytes and not with the claimed count. No wire type is zero-sized
+//! or recursive.
 
 use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian};
 use bincode::error::DecodeError;
@@ -20,13 +20,13 @@ const CONFIG: Strict = config::legacy().with_limit::<{ limits::FRAME_MAX_BYTES }
 /// Why bytes are no message, or a message is too large for the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CodecError {
-    /// The sender's fault: the bytes are no value of the expected type.
+    /// The peer's fault: the bytes are no value of the expected type.
     #[error("not a message of this protocol version: {0}")]
     Malformed(String),
-    /// The sender's fault: bytes are left after the value.
+    /// The peer's fault: bytes are left after the value.
     #[error("{0} bytes after the end of the message")]
     Trailing(usize),
-    /// Our fault: the value is longer than a frame may be.
+    /// An error of this program: the value is longer than a frame may be.
     #[error("message of {0} bytes: at most {max} fit a frame", max = limits::FRAME_MAX_BYTES)]
     TooLong(usize),
 }
@@ -47,7 +47,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
 /// Decodes a frame body that must be exactly one `T`.
 ///
 /// # Errors
-/// [`CodecError::Malformed`] or [`CodecError::Trailing`]; both are the sender's fault.
+/// [`CodecError::Malformed`] or [`CodecError::Trailing`]; both are the peer's fault.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
     let (message, used) = bincode::serde::decode_from_slice(body, CONFIG)
         .map_err(|error| CodecError::Malformed(reason(error)))?;
@@ -57,7 +57,7 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
     }
 }
 
-/// What serde says comes wrapped, and would be shown as Rust source.
+/// The text of a decoding error. bincode wraps the texts of serde in a form that prints as Rust source.
 fn reason(error: DecodeError) -> String {
     match error {
         DecodeError::OtherString(text) => text,

@@ -1,7 +1,7 @@
 //! The envelope: 4 bytes magic and version, a little-endian `u32` body length, the body.
 //!
-//! The length is refused before anything is kept for it. Between frames a connection may carry raw file
-//! bytes; the decoder then hands out what it has already taken in.
+//! The decoder refuses a length before it allocates anything for it. Between frames a connection may carry
+//! raw file bytes; the decoder then hands out those that it has received already.
 
 use serde::Serialize;
 use thiserror::Error;
@@ -15,15 +15,24 @@ pub const MAGIC: [u8; 4] = *b"NPR\x01";
 /// Bytes before the body.
 pub const HEADER_BYTES: usize = 8;
 
-/// Why a byte stream is not a stream of frames. After one of these the stream cannot be read further.
+/// Why a byte stream is not a stream of frames. The stream cannot be read further after such an error.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FrameError {
+    /// It does not begin with [`MAGIC`].
     #[error("not a nearpeer connection: it begins with the bytes {0:02x?}")]
     Magic([u8; 4]),
+    /// It is of another version of the protocol.
     #[error("protocol version {0} is not spoken here, only version 1")]
     Version(u8),
+    /// The frame is longer than allowed.
     #[error("frame of {claimed} bytes: at most {max} are allowed")]
-    TooLong { claimed: u32, max: usize },
+    TooLong {
+        /// The length in the header.
+        claimed: u32,
+        /// The longest allowed body.
+        max: usize,
+    },
+    /// The frame has no body.
     #[error("frame without a body")]
     Empty,
 }
@@ -41,11 +50,11 @@ pub fn frame<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
     Ok(bytes)
 }
 
-/// Cuts a byte stream into frame bodies, however it was split on the way.
+/// Cuts a byte stream into frame bodies, however the stream was split on the way.
 #[derive(Debug)]
 pub struct Decoder {
     bytes: Vec<u8>,
-    /// Bytes at the front that were handed out already.
+    /// Bytes at the front that were returned already.
     taken: usize,
     body_max_bytes: usize,
 }
@@ -57,17 +66,17 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// For any frame of the protocol.
+    /// A decoder for any frame of the protocol.
     pub fn new() -> Decoder {
         Decoder::up_to(limits::FRAME_MAX_BYTES)
     }
 
-    /// Where bodies of so many bytes at most can be meant, fewer than [`limits::FRAME_MAX_BYTES`].
+    /// A decoder that accepts bodies of at most so many bytes, fewer than [`limits::FRAME_MAX_BYTES`].
     pub fn up_to(body_max_bytes: usize) -> Decoder {
         Decoder { bytes: Vec::new(), taken: 0, body_max_bytes: body_max_bytes.min(limits::FRAME_MAX_BYTES) }
     }
 
-    /// Takes in what was received.
+    /// Appends received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.taken > 0 {
             self.bytes.drain(..self.taken);
@@ -76,15 +85,15 @@ impl Decoder {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The body of the next complete frame, or `None` until more bytes have come.
+    /// The body of the next complete frame; `None`: more bytes are needed.
     ///
     /// # Errors
-    /// As soon as the header shows that this is no acceptable frame; a wrong magic byte is refused without
-    /// waiting for the others.
+    /// As soon as the header shows that this is no acceptable frame. A wrong byte of the magic is refused at
+    /// once.
     #[allow(clippy::should_implement_trait, reason = "an iterator could not borrow from itself")]
     pub fn next(&mut self) -> Result<Option<&[u8]>, FrameError> {
         if self.taken == self.bytes.len() {
-            // A connection that rests keeps nothing, however long its last frame was.
+            // An idle connection keeps no memory, however long its last frame was.
             *self = Decoder::up_to(self.body_max_bytes);
             return Ok(None);
         }
@@ -115,13 +124,13 @@ impl Decoder {
         Ok(Some(&self.bytes[start..start + len]))
     }
 
-    /// Number of bytes taken in and not yet handed out.
+    /// Number of received bytes that are not part of a returned frame.
     pub fn waiting_bytes(&self) -> usize {
         self.bytes.len() - self.taken
     }
 
-    /// Moves up to `out.len()` waiting bytes into `out` as raw bytes (file content after a header frame);
-    /// returns how many.
+    /// Moves up to `out.len()` waiting bytes into `out` as raw bytes (file content after a header frame).
+    /// Returns how many.
     pub fn take_raw(&mut self, out: &mut [u8]) -> usize {
         let len = out.len().min(self.waiting_bytes());
         out[..len].copy_from_slice(&self.bytes[self.taken..self.taken + len]);
@@ -153,9 +162,9 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn lengths_at_the_limit_are_taken_and_beyond_it_refused_at_once() {
+    fn lengths_at_the_limit_are_accepted_and_beyond_it_refused_at_once() {
         let most = limits::FRAME_MAX_BYTES;
-        for (max, claimed, is_taken) in [
+        for (max, claimed, is_accepted) in [
             (most, 1, true),
             (most, most as u32, true),
             (most, most as u32 + 1, false),
@@ -167,13 +176,13 @@ mod tests {
             let mut decoder = Decoder::up_to(max);
             decoder.push(&MAGIC);
             decoder.push(&claimed.to_le_bytes());
-            let expected = if is_taken { Ok(None) } else { Err(FrameError::TooLong { claimed, max }) };
+            let expected = if is_accepted { Ok(None) } else { Err(FrameError::TooLong { claimed, max }) };
             assert_eq!(decoder.next(), expected, "length {claimed} of {max}");
         }
         let mut decoder = Decoder::up_to(2);
         decoder.push(&frame(&7u16).expect("fits"));
         assert_eq!(decoder.next().map(|body| body.map(<[u8]>::len)), Ok(Some(2)));
-        // The bound outlives a frame.
+        // The limit still holds after a frame.
         assert_eq!(decoder.next(), Ok(None));
         decoder.push(&frame(&7u32).expect("fits"));
         assert_eq!(decoder.next(), Err(FrameError::TooLong { claimed: 4, max: 2 }));
@@ -183,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_frame_is_refused_at_its_first_wrong_byte() {
+    fn bytes_that_are_no_frame_are_refused_at_the_first_wrong_byte() {
         for (start, expected) in [
             (&b"G"[..], FrameError::Magic([b'G', 0, 0, 0])),
             (b"GET / HTTP/1.1", FrameError::Magic(*b"GET ")),
@@ -197,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decoder_at_rest_keeps_no_memory() {
+    fn a_decoder_without_waiting_bytes_keeps_no_memory() {
         let mut decoder = Decoder::new();
         decoder.push(&frame(&vec![7u8; 1 << 19]).expect("it fits"));
         assert!(decoder.next().expect("a frame").is_some());

@@ -1,60 +1,92 @@
 //! The conversation with a node's listener: each request has exactly one reply, in order.
 //!
-//! `Identify`, `Load`, `Manifest` and `Have` are answered from memory by the control front. The first `Piece`
-//! moves the connection to an upload front, where it stays; a `Piece` reply is followed by that many raw
-//! bytes of the file.
+//! The control front answers `Identify`, `Load`, `Manifest` and `Have` from memory. The first `Piece` moves
+//! the connection to an upload front, where it stays. After a `Piece` reply that many raw bytes of the file
+//! follow.
 
 use serde::{Deserialize, Serialize};
 
 use super::frame::frame;
 use crate::types::{ContentKey, Geometry, NodeId, Nonce, PieceDigests, PieceSet, Printable, limits, reason};
 
-/// Bytes of which message, or which refusal, it is.
+/// Bytes of the number of a variant.
 const ENUM_BYTES: usize = 4;
-/// Bytes that say how long a list or a text is.
+/// Bytes of the length of a list or a text.
 const LENGTH_BYTES: usize = 8;
 
-/// What is asked of a node's listener.
+/// A request to a node's listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerRequest {
-    /// Who listens here? A tracker's call-back.
+    /// Asks for the node's id. Trackers send it as a call-back.
     Identify,
-    /// How busy is this node, and how much of that is the asker's own transfer of `content`?
-    Load { asker: NodeId, content: Option<ContentKey> },
-    /// Digests of the pieces from `first_piece` on, as many as fit a frame.
-    Manifest { content: ContentKey, first_piece: u32 },
-    /// The bytes of one piece. Counts as a transfer until they are sent or the connection ends.
-    Piece { asker: NodeId, content: ContentKey, piece: u32 },
-    /// Which pieces are here? Asked of those who publish that they have some of them.
-    Have { content: ContentKey },
+    /// Asks for the node's load, and for the requester's own part of it.
+    Load {
+        /// Id of the requester.
+        asker: NodeId,
+        /// The content that the requester may be transferring.
+        content: Option<ContentKey>,
+    },
+    /// Asks for the digests of pieces, as many as fit a reply.
+    Manifest {
+        /// The content.
+        content: ContentKey,
+        /// The first piece.
+        first_piece: u32,
+    },
+    /// Asks for the bytes of one piece. It counts as a transfer until they are sent or the connection ends.
+    Piece {
+        /// Id of the requester.
+        asker: NodeId,
+        /// The content.
+        content: ContentKey,
+        /// Number of the piece.
+        piece: u32,
+    },
+    /// Asks a partial holder for its pieces.
+    Have {
+        /// The content.
+        content: ContentKey,
+    },
 }
 
-/// What a node's listener answers.
+/// A reply of a node's listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerReply {
-    /// `nonce` is the one that the node's tracker gave it on the control connection, if it has one.
+    /// To `Identify`.
     Identity {
+        /// The node's id.
         node: NodeId,
+        /// The nonce that the node's tracker gave it on the control connection, if it has one.
         nonce: Option<Nonce>,
     },
-    /// `yours` is 1 if the asker has a transfer of the content here, else 0; `load` counts it too.
+    /// To `Load`.
     Load {
+        /// The node's id.
         node: NodeId,
+        /// Transfers that the node takes part in.
         load: u32,
+        /// 1 if the requester has a transfer of the content here, otherwise 0. `load` counts it too.
         yours: u8,
     },
+    /// To `Manifest`.
     Manifest {
+        /// Number of the first piece in `pieces`.
         first_piece: u32,
+        /// The digests of consecutive pieces.
         pieces: Vec<PieceDigests>,
     },
-    /// `len_bytes` raw bytes follow this frame.
+    /// To `Piece`: the raw bytes of the piece follow this frame.
     Piece {
+        /// Number of the piece.
         piece: u32,
+        /// Number of raw bytes.
         len_bytes: u32,
     },
+    /// The request was not carried out.
     Refused(PeerRefusal),
-    /// A bit for each piece, as [`PieceSet::to_bytes`] makes them: set if its bytes may be asked for.
+    /// To `Have`.
     Have {
+        /// A bit for each piece, as [`PieceSet::to_bytes`] makes them: set if its bytes can be requested.
         pieces: Vec<u8>,
     },
 }
@@ -62,17 +94,17 @@ pub enum PeerReply {
 /// Why a node does not carry a request out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerRefusal {
-    /// The bytes were no request of this protocol version; the connection is closed.
+    /// The bytes are no request of this protocol version. The node closes the connection.
     Malformed(String),
-    /// This content is not (or no longer) shared here.
+    /// The node does not share this content (any more).
     NotShared,
-    /// The file is not the one that was published; it is being scanned again.
+    /// The file is not the published one. The node scans it again.
     Changed,
-    /// There is no such piece.
+    /// The content has no such piece.
     NoSuchPiece,
     /// The file could not be read.
     Unreadable(String),
-    /// The node has more to do than it can; ask again later.
+    /// The node is overloaded. A later attempt may succeed.
     Busy,
 }
 
@@ -82,11 +114,11 @@ impl PeerRequest {
         frame(self).expect("a request has a few fields of fixed size")
     }
 
-    /// Longest body of a reply to this that an asker has a use for. A refusal may always come.
+    /// Longest body of a useful reply to this request. A refusal is always possible.
     pub fn reply_max_bytes(&self) -> usize {
         let refused = 2 * ENUM_BYTES + LENGTH_BYTES + limits::REASON_MAX_BYTES;
         match self {
-            // A few fields of fixed size, fewer than a refusal has bytes.
+            // A few fields of fixed size, shorter than a refusal.
             PeerRequest::Identify | PeerRequest::Load { .. } | PeerRequest::Piece { .. } => refused,
             PeerRequest::Manifest { .. } => limits::FRAME_MAX_BYTES,
             PeerRequest::Have { content } => {
@@ -99,32 +131,32 @@ impl PeerRequest {
 }
 
 impl PeerReply {
-    /// Most piece digests in one `Manifest`: about [`limits::PAGE_TARGET_BYTES`], so that those who take no
-    /// reply hold little of ours.
+    /// Most piece digests in one `Manifest`: about [`limits::PAGE_TARGET_BYTES`], so that a peer that reads
+    /// no replies occupies little memory here.
     pub const MANIFEST_PAGE_PIECES: usize = limits::PAGE_TARGET_BYTES / 48;
 
-    /// Longest bitmap in a `Have`: enough for 2 TiB. A node has no pieces to offer of what is larger and not
-    /// whole.
+    /// Longest bitmap in a `Have`: enough for 2 TiB. A node does not offer pieces of larger partial files.
     pub const HAVE_MAX_BYTES: usize = limits::PAGE_TARGET_BYTES;
 
-    /// What is here of a content.
+    /// The reply about the pieces of a content.
     pub fn have(pieces: &PieceSet) -> PeerReply {
         let pieces = pieces.to_bytes();
-        match pieces.len() <= PeerReply::HAVE_MAX_BYTES {
-            true => PeerReply::Have { pieces },
-            false => PeerReply::Refused(PeerRefusal::NotShared),
+        if pieces.len() <= PeerReply::HAVE_MAX_BYTES {
+            PeerReply::Have { pieces }
+        } else {
+            PeerReply::Refused(PeerRefusal::NotShared)
         }
     }
 
     /// The reply in its envelope.
     ///
     /// # Panics
-    /// If a manifest page or a reason is longer than the limits say: its maker has not cut it.
+    /// If a manifest page or a reason exceeds its limit; the code that makes it must cut it.
     pub fn framed(&self) -> Vec<u8> {
         frame(self).expect("manifest pages and reasons are cut to fit")
     }
 
-    /// The reply to bytes that are no request here.
+    /// The reply to bytes that are no request.
     pub fn malformed(why: &str) -> PeerReply {
         PeerReply::Refused(PeerRefusal::Malformed(reason(why).to_owned()))
     }
@@ -132,7 +164,7 @@ impl PeerReply {
 
 impl std::fmt::Display for PeerRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A hostile peer fills a frame with it.
+        // A hostile peer may send a whole frame of text.
         let cut = |why| Printable(reason(why)).to_string();
         match self {
             PeerRefusal::Malformed(why) => write!(f, "refused the request as malformed: {}", cut(why)),
@@ -161,8 +193,8 @@ mod tests {
     }
 
     #[test]
-    fn no_reply_is_longer_than_its_request_says() {
-        // Of pieces of 4 MiB, if they are more than 4096.
+    fn no_reply_is_longer_than_its_request_allows() {
+        // A content with pieces of 4 MiB, if they are more than 4096.
         let content =
             |pieces: u32| ContentKey { size_bytes: u64::from(pieces) << 22, id: ContentId([0; 32]) };
         let asker = NodeId(u128::MAX);
@@ -183,13 +215,13 @@ mod tests {
             let len = reply.framed().len() - HEADER_BYTES;
             assert!(len <= request.reply_max_bytes(), "{len} bytes to {request:?}");
         }
-        // No longer than it has to be: many are asked at once.
+        // No longer than necessary, because many peers are queried at once.
         assert_eq!(have(8192).0.reply_max_bytes(), 12 + 8192 / 8);
         assert_eq!(have(1 << 22).0.reply_max_bytes(), 12 + PeerReply::HAVE_MAX_BYTES);
     }
 
     #[test]
-    fn an_explanation_is_shown_as_long_as_one_may_be_and_inert() {
+    fn an_explanation_is_shown_cut_and_escaped() {
         for refusal in [PeerRefusal::Malformed, PeerRefusal::Unreadable] {
             let shown = refusal("ü\n".repeat(100_000)).to_string();
             assert!(

@@ -9,10 +9,10 @@ use crate::net::Deadlines;
 use crate::rt::EventBroadcast;
 use crate::types::limits;
 
-/// How a tracker runs.
+/// Settings of a tracker.
 #[derive(Debug, Clone)]
 pub struct TrackerConfig {
-    /// Port 0: any.
+    /// Address to listen on; port 0: any free port.
     pub listen: SocketAddr,
     /// Number of front threads; at least 1.
     pub fronts: usize,
@@ -22,15 +22,15 @@ pub struct TrackerConfig {
     pub incomplete_per_address_max: usize,
     /// How long a connection may keep a front waiting.
     pub deadlines: Deadlines,
-    /// How often the sweep looks for missed heartbeats and suspects to call back.
+    /// Interval of the sweep, which looks for missed heartbeats and calls suspects back.
     pub sweep: Duration,
-    /// Live copies that every content is to have on nodes that keep replicas; 0: nothing is copied unless
-    /// somebody wishes for it.
+    /// Live copies that every content is to have on nodes that keep replicas; 0: the tracker copies only what
+    /// a user requests.
     pub replicas: u32,
-    /// How long nobody takes the place of a node that has gone; and nothing is copied unasked for as long
-    /// after the start.
+    /// How long a node has to come back before other nodes take its place. For as long after the start the
+    /// tracker copies only what a user requests.
     pub replica_grace: Duration,
-    /// Where the tracker tells what happens: nodes that come, are suspected, and go.
+    /// Receives what happens: nodes that come, become suspect, and go.
     pub events: EventBroadcast,
 }
 
@@ -53,10 +53,13 @@ impl Default for TrackerConfig {
 /// Why a tracker cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// Another program listens on the address.
     #[error("cannot listen on {addr}: {why}")]
     AddressInUse { addr: SocketAddr, why: String },
+    /// The address cannot be listened on.
     #[error("cannot listen on {addr}: {why}")]
     Listen { addr: SocketAddr, why: String },
+    /// The system refuses a thread or a descriptor.
     #[error("the system gives no more threads or descriptors: {0}")]
     System(#[from] std::io::Error),
 }

@@ -1,5 +1,5 @@
-//! The sweep: lets time pass in the registry, where suspects and missing copies are found, has the fronts
-//! call suspects back, and tells what has become of nodes.
+//! The sweep: lets time pass in the registry, which finds suspects and missing copies; has the fronts call
+//! suspects back; publishes what has changed about nodes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use super::shared::Shared;
 use crate::proto::event::Event;
 use crate::rt::{Post, Stop, clock};
 
-/// Sweeps at each interval until stopped; call-backs go to the fronts in turn.
+/// Sweeps at each interval until stopped. Call-backs go to the fronts in rotation.
 pub(super) fn run(shared: &Arc<Shared>, fronts: &[Post<CallSuspect>], every: Duration, stop: &Stop) {
-    let mut turn = 0;
+    let mut next = 0;
     while !stop.wait_until(clock::now() + every) {
         let call_backs = shared.registry.write().due(clock::now());
         shared.registry.write().replicate(clock::now());
@@ -21,9 +21,10 @@ pub(super) fn run(shared: &Arc<Shared>, fronts: &[Post<CallSuspect>], every: Dur
             shared.events.publish_event(event);
         }
         for call_back in call_backs {
-            // A front that cannot take it has more urgent work; the suspect's turn comes again.
-            let _next_time = fronts[turn % fronts.len()].send(CallSuspect(call_back));
-            turn = turn.wrapping_add(1);
+            // A front whose mailbox is full has more urgent work. The suspect is called back at the next
+            // interval.
+            let _next_time = fronts[next % fronts.len()].send(CallSuspect(call_back));
+            next = next.wrapping_add(1);
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Binds and starts the threads.
+    /// Binds the listener and starts the threads.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
@@ -63,17 +63,17 @@ impl Tracker {
         self.shared.addr
     }
 
-    /// What it knows, for whoever shows it.
+    /// Read access to its state, for pages and commands.
     pub fn view(&self) -> View {
         View::new(Arc::clone(&self.shared))
     }
 
-    /// Delivers each thread that ends; one that ends before `stop` is a fault.
+    /// Delivers each thread that ends. A thread that ends before `stop` is a fault.
     pub fn ended(&self) -> &Receiver<Ended> {
         self.threads.ended()
     }
 
-    /// Joins every thread; at most 5 s.
+    /// Stops and joins every thread; takes at most 5 s.
     pub fn stop(self) -> StopReport {
         self.end()
     }
@@ -86,8 +86,8 @@ impl Tracker {
 
 impl Drop for Tracker {
     fn drop(&mut self) {
-        // After a stop in order there is nothing left to end; after a start that failed halfway there is.
-        let _nobody_asks = self.end();
+        // After `stop` nothing is left to end. A start that failed halfway has left threads.
+        let _report = self.end();
     }
 }
 

@@ -15,5 +15,5 @@ mod view;
 
 pub use config::{StartError, TrackerConfig};
 pub use handle::Tracker;
-pub use stats::{Finds, RecentFind, TOOK_BOUNDS_S, TrackerStats, Via};
+pub use stats::{DURATION_BOUNDS_S, Finds, RecentFind, TrackerStats, Via};
 pub use view::{Counts, HolderRow, KnownNode, View};

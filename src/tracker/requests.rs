@@ -71,7 +71,7 @@ impl TrackerService {
                 None => too_many_attributes(),
             },
             TrackerRequest::Replicate { content, name, copies, again } => {
-                ReplyBody::Replication(registry.write().wish(content, name, copies, again, now)?)
+                ReplyBody::Replication(registry.write().request_copies(content, name, copies, again, now)?)
             }
             TrackerRequest::TakeTasks { room_bytes, running } => {
                 ReplyBody::Tasks { tasks: registry.write().take_tasks(session, room_bytes, &running, now)? }
@@ -107,7 +107,7 @@ impl TrackerService {
             return Ok(Some(ReplyBody::Registered { unproved: None }));
         };
         drop(registry);
-        let call = Session::ProofCall { control: conn, session, claim, from, answered: false };
+        let call = Session::VerifyCall { control: conn, session, claim, from, answered: false };
         let frame = PeerRequest::Identify.framed();
         actions.connect(claim.endpoint, None, call, frame, limits::ms(limits::CALL_BACK_DEADLINE_MS));
         Ok(None)

@@ -1,7 +1,7 @@
-//! A tracker front's service: translates between messages and the registry.
+//! The service of a front thread: translates between messages and the registry.
 //!
-//! It decides nothing and keeps only what a connection is for. The registry's lock is taken for one call and
-//! never while a reply is built from more than that call gave.
+//! It decides nothing and keeps only what a connection is for. It takes the registry's lock for one call and
+//! never holds it while it builds a reply from more than that call returned.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::proto::{CodecError, Decoder, FrameError, decode, frame};
 use crate::rt::clock;
 use crate::types::{limits, reason};
 
-/// A suspect whose turn it is to be called back.
+/// A suspect to call back.
 #[derive(Debug)]
 pub(super) struct CallSuspect(pub(super) CallBack);
 
 /// The peer at the other end of an accepted connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Requester {
-    /// What the registry knows the connection as.
+    /// The registry's number of the connection.
     pub(super) session: SessionId,
     /// Address of the peer.
     pub(super) from: IpAddr,
@@ -35,14 +35,15 @@ pub(super) struct Requester {
 /// What a connection is for.
 #[derive(Debug)]
 pub(super) enum Session {
-    /// Somebody asks us. The registry knows of the session only if it ever said hello.
+    /// A peer sends requests. The registry knows the session only after a hello.
     Requester { requester: Requester, said_hello: bool },
-    /// We ask a listener whether it is the one that the control connection `control` of this front claims.
-    ProofCall { control: ConnId, session: SessionId, claim: Claim, from: IpAddr, answered: bool },
-    /// We ask a suspect whether it is still there.
+    /// The tracker asks a listener whether it belongs to the control connection `control` of this front.
+    VerifyCall { control: ConnId, session: SessionId, claim: Claim, from: IpAddr, answered: bool },
+    /// The tracker asks a suspect whether it is still there.
     SuspectCall { call_back: CallBack, answered: bool },
 }
 
+/// Serves the connections of one front thread.
 #[derive(Debug)]
 pub(super) struct TrackerService {
     pub(super) shared: Arc<Shared>,
@@ -57,7 +58,7 @@ impl TrackerService {
     fn reply(&self, body: ReplyBody) -> Vec<u8> {
         let reply = TrackerReply { epoch: self.shared.epoch, body };
         frame(&reply).unwrap_or_else(|error: CodecError| {
-            // Pages are cut far below a frame's size.
+            // Pages are far smaller than a frame may be.
             unreachable!("a reply fits its frame: {error}")
         })
     }
@@ -65,7 +66,7 @@ impl TrackerService {
     fn refuse(&self, conn: ConnId, error: &RegistryError, actions: &mut ConnActions<Session>) {
         let refusal = match error {
             RegistryError::NotRegistered => {
-                // It may have been registered, and was replaced or forgotten.
+                // Its registration may have been replaced or forgotten.
                 actions.keep_idle(conn, false);
                 TrackerRefusal::NotRegistered
             }
@@ -78,7 +79,7 @@ impl TrackerService {
         self.reply(ReplyBody::Refused(TrackerRefusal::Malformed(reason(why).to_owned())))
     }
 
-    /// Puts a registration in effect, proved or not, and answers the control connection that waits for it.
+    /// Puts a registration in effect, verified or not, and answers the control connection that waits for it.
     fn conclude(
         &mut self,
         control: ConnId,
@@ -140,7 +141,7 @@ impl Service for TrackerService {
                 }
                 NextRead::Next
             }
-            Session::ProofCall { control, session, claim, from, answered } => {
+            Session::VerifyCall { control, session, claim, from, answered } => {
                 *answered = true;
                 let unproved = match decode(body) {
                     Ok(PeerReply::Identity { node: there, nonce: shown })
@@ -191,8 +192,8 @@ impl Service for TrackerService {
                 self.shared.registry.write().disconnected(requester.session, clock::now());
                 self.shared.record_change();
             }
-            Session::ProofCall { answered: true, .. } | Session::SuspectCall { answered: true, .. } => {}
-            Session::ProofCall { control, session, claim, from, .. } => {
+            Session::VerifyCall { answered: true, .. } | Session::SuspectCall { answered: true, .. } => {}
+            Session::VerifyCall { control, session, claim, from, .. } => {
                 let unproved = format!("it cannot be reached there: {}", call_failure(why));
                 self.conclude(control, session, (claim.endpoint, from), Some(unproved), actions);
             }
@@ -205,7 +206,7 @@ impl Service for TrackerService {
     }
 }
 
-/// Why a call-back got no answer, for the node's owner.
+/// Why a call-back got no answer, for the owner of the node.
 fn call_failure(why: &Closed) -> String {
     match why {
         Closed::Refused => "connection refused".into(),
@@ -230,10 +231,10 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    /// Longer than anything takes here.
+    /// Longer than any step of these tests takes.
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// One end of a connection; reading panics after some time.
+    /// One end of a connection. A read panics after [`PATIENCE`].
     struct Talk {
         socket: TcpStream,
         decoder: Decoder,
@@ -245,12 +246,12 @@ mod tests {
             Talk { socket, decoder: Decoder::new() }
         }
 
-        fn say<T: serde::Serialize>(&mut self, message: &T) {
+        fn send<T: serde::Serialize>(&mut self, message: &T) {
             self.socket.write_all(&frame(message).expect("it fits")).expect("taken");
         }
 
-        /// `None` at the end.
-        fn hear<T: serde::de::DeserializeOwned>(&mut self) -> Option<T> {
+        /// The next message; `None` at the end of the connection.
+        fn receive<T: serde::de::DeserializeOwned>(&mut self) -> Option<T> {
             let mut scratch = [0; 1000];
             loop {
                 if let Some(body) = self.decoder.next().expect("frames") {
@@ -264,8 +265,8 @@ mod tests {
         }
 
         fn ask(&mut self, request: &TrackerRequest) -> ReplyBody {
-            self.say(request);
-            self.hear::<TrackerReply>().expect("answered").body
+            self.send(request);
+            self.receive::<TrackerReply>().expect("answered").body
         }
     }
 
@@ -278,7 +279,7 @@ mod tests {
         TcpListener::bind("127.0.0.1:0").expect("a free port")
     }
 
-    /// Says hello and sends an empty catalog, whose answer waits for the call-back to `listener`.
+    /// Says hello and sends an empty catalog. The reply waits for the call-back to `listener`.
     fn begin_registration(tracker: &Tracker, node: NodeId, listener: &TcpListener) -> (Talk, Nonce) {
         let endpoint = listener.local_addr().expect("bound");
         let mut control = Talk::over(TcpStream::connect(tracker.addr()).expect("it listens"));
@@ -286,20 +287,20 @@ mod tests {
         let ReplyBody::Welcome { nonce } = control.ask(&TrackerRequest::Hello(hello)) else {
             panic!("not welcome")
         };
-        control.say(&TrackerRequest::Register { entries: Vec::new(), last: true });
+        control.send(&TrackerRequest::Register { entries: Vec::new(), last: true });
         (control, nonce)
     }
 
-    fn prove(listener: &TcpListener, node: NodeId, nonce: Nonce) {
+    fn answer_call_back(listener: &TcpListener, node: NodeId, nonce: Nonce) {
         let mut call = Talk::over(listener.accept().expect("called back").0);
-        assert_eq!(call.hear(), Some(PeerRequest::Identify));
-        call.say(&PeerReply::Identity { node, nonce: Some(nonce) });
+        assert_eq!(call.receive(), Some(PeerRequest::Identify));
+        call.send(&PeerReply::Identity { node, nonce: Some(nonce) });
     }
 
     fn registered(tracker: &Tracker, node: NodeId, listener: &TcpListener) -> Talk {
         let (mut control, nonce) = begin_registration(tracker, node, listener);
-        prove(listener, node, nonce);
-        let reply = control.hear::<TrackerReply>().expect("answered").body;
+        answer_call_back(listener, node, nonce);
+        let reply = control.receive::<TrackerReply>().expect("answered").body;
         assert_eq!(reply, ReplyBody::Registered { unproved: None });
         control
     }
@@ -310,14 +311,14 @@ mod tests {
         let mut stays = registered(&tracker, NodeId(1), &listener());
         let mut leaves = registered(&tracker, NodeId(2), &listener());
         assert_eq!(leaves.ask(&TrackerRequest::Leave), ReplyBody::Left);
-        assert_eq!(leaves.hear::<TrackerReply>(), None, "closed after a while");
-        // Another connection takes the place of the first registration at this endpoint.
+        assert_eq!(leaves.receive::<TrackerReply>(), None, "closed after a while");
+        // Another connection replaces the first registration at this endpoint.
         let contested = listener();
         let mut replaced = registered(&tracker, NodeId(3), &contested);
         let mut replaces = registered(&tracker, NodeId(3), &contested);
         let refused = ReplyBody::Refused(TrackerRefusal::NotRegistered);
         assert_eq!(replaced.ask(&TrackerRequest::Heartbeat { load: 0 }), refused);
-        assert_eq!(replaced.hear::<TrackerReply>(), None, "closed after a while");
+        assert_eq!(replaced.receive::<TrackerReply>(), None, "closed after a while");
         for talk in [&mut stays, &mut replaces] {
             assert_eq!(talk.ask(&TrackerRequest::Heartbeat { load: 0 }), ReplyBody::Alive);
         }
@@ -329,11 +330,11 @@ mod tests {
         let (tracker, node) = (tracker(PATIENCE), NodeId(1));
         let listener = listener();
         let (mut control, nonce) = begin_registration(&tracker, node, &listener);
-        control.say(&TrackerRequest::ListNodes { skip: 0 });
+        control.send(&TrackerRequest::ListNodes { skip: 0 });
         control.socket.shutdown(Shutdown::Write).expect("connected");
-        prove(&listener, node, nonce);
+        answer_call_back(&listener, node, nonce);
         let mut replies = Vec::new();
-        while let Some(TrackerReply { body, .. }) = control.hear() {
+        while let Some(TrackerReply { body, .. }) = control.receive() {
             replies.push(body);
         }
         match &replies[..] {
@@ -346,12 +347,12 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_connection_that_never_said_hello_does_not_wait_for_the_registry() {
+    fn the_end_of_a_connection_without_a_hello_does_not_wait_for_the_registry() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let shared = Arc::new(Shared::new(addr, Limits::default(), EventBroadcast::default()));
         let (mut service, mut actions) = (TrackerService::new(Arc::clone(&shared)), ConnActions::default());
         let find = frame(&TrackerRequest::ListFiles { after: None }).expect("it fits");
-        // Somebody is reading.
+        // Another thread is reading.
         let reading = shared.registry.read();
         let (done, is_done) = mpsc::channel();
         std::thread::scope(|scope| {
@@ -363,7 +364,7 @@ mod tests {
             });
             let outcome = is_done.recv_timeout(PATIENCE);
             drop(reading);
-            outcome.expect("it has waited for the lock");
+            outcome.expect("it waits for the lock");
         });
     }
 }

@@ -14,7 +14,8 @@ use crate::logic::registry::{Limits, Registry};
 use crate::rt::{EventBroadcast, clock};
 use crate::types::{Epoch, Provider, Query};
 
-/// What all fronts share. The lock is held for one look-up or one change, never while sending.
+/// What all threads share. A thread holds the lock of the registry for one look-up or one change, and never
+/// while it sends.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) addr: SocketAddr,
@@ -23,9 +24,9 @@ pub(super) struct Shared {
     pub(super) registry: RwLock<Registry>,
     pub(super) events: EventBroadcast,
     pub(super) next_session: AtomicU64,
-    /// What was asked.
-    pub(super) tally: Mutex<TrackerStats>,
-    /// One item while there is news that nobody has taken.
+    /// Counters and the last finds.
+    pub(super) stats: Mutex<TrackerStats>,
+    /// Holds one item after a change, until a reader takes it out.
     pub(super) changed: (Sender<()>, Receiver<()>),
 }
 
@@ -39,12 +40,12 @@ impl Shared {
             registry: RwLock::new(Registry::new(registry_limits)),
             events,
             next_session: AtomicU64::new(1),
-            tally: Mutex::new(TrackerStats::new(now)),
+            stats: Mutex::new(TrackerStats::new(now)),
             changed: bounded(1),
         }
     }
 
-    /// The first page of an answer to a find that `began` then.
+    /// Records a find that `began` then, and the first page of its answer.
     pub(super) fn record_find(
         &self,
         find: (&Query, IpAddr, Via),
@@ -53,17 +54,18 @@ impl Shared {
     ) {
         let now = clock::now();
         let when = (clock::wall_ns(), now.saturating_duration_since(began));
-        self.tally.lock().found(find, answer, when, now);
+        self.stats.lock().found(find, answer, when, now);
         self.record_change();
     }
 
-    /// A registration or an update is in effect.
+    /// Records that a registration or an update is in effect.
     pub(super) fn record_announce(&self) {
-        self.tally.lock().announces += 1;
+        self.stats.lock().announces += 1;
         self.record_change();
     }
 
+    /// Wakes a reader of changes.
     pub(super) fn record_change(&self) {
-        let _told_already = self.changed.0.try_send(());
+        let _is_full = self.changed.0.try_send(());
     }
 }

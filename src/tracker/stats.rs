@@ -1,7 +1,7 @@
-//! What was asked of the tracker: how often, how long it took, and the last finds with their answers.
+//! Counters of a tracker: how many finds there were, how long they took, and the last ones with their
+//! answers.
 //!
-//! A plain structure of fixed size behind one lock; `now` comes in. Holds nothing that finds are answered
-//! from.
+//! A plain structure of fixed size behind one lock; `now` comes in. Finds are not answered from it.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -10,63 +10,73 @@ use std::time::{Duration, Instant};
 use crate::logic::rate_history::History;
 use crate::types::{Provider, Query, limits};
 
-/// Sources that are kept of an answer.
+/// Most sources that are kept of an answer.
 const SOURCES_KEPT: usize = 4;
-/// Upper bounds of the classes of durations, in seconds; one more class holds the rest.
-pub const TOOK_BOUNDS_S: [f64; 8] = [0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 1.0];
+/// Upper bounds of the classes of durations, in seconds. One more class holds the rest.
+pub const DURATION_BOUNDS_S: [f64; 8] = [0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 1.0];
 
-/// How a find came.
+/// The protocol of a find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
-    /// From a node, by the tracker's protocol.
+    /// The tracker's own protocol, which nodes use.
     Native,
     /// By HTTP.
     Http,
 }
 
-/// A find and the first of its answers.
+/// A find and the first part of its answer.
 #[derive(Debug, Clone)]
 pub struct RecentFind {
     /// Counts up from 1.
     pub number: u64,
-    /// Wall clock, nanoseconds since 1970.
+    /// Time of the answer: wall clock, nanoseconds since 1970.
     pub at_ns: i64,
-    pub asker: IpAddr,
+    /// Address of the peer that sent it.
+    pub requester: IpAddr,
+    /// Its protocol.
     pub via: Via,
+    /// What it looked for.
     pub query: Query,
-    /// Rows of the answer's first page.
+    /// Number of rows on the answer's first page.
     pub rows: usize,
+    /// Whether there were further rows.
     pub more: bool,
     /// The first sources.
     pub sources: Vec<SocketAddr>,
-    pub took: Duration,
+    /// How long the answer took.
+    pub duration: Duration,
 }
 
-/// How often, by how a find came: [`Via::Native`], then [`Via::Http`].
+/// Number of finds by protocol: [`Via::Native`], then [`Via::Http`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Finds {
+    /// Finds with an answer.
     pub found: [u64; 2],
+    /// Finds with an empty answer.
     pub none: [u64; 2],
 }
 
 impl Finds {
+    /// Number of all finds.
     pub fn total(&self) -> u64 {
         self.found.iter().chain(&self.none).sum()
     }
 }
 
-/// See the module's page.
+/// Counters of a tracker since its start.
 #[derive(Debug, Clone)]
 pub struct TrackerStats {
+    /// Finds.
     pub finds: Finds,
     /// Registrations and updates that took effect.
     pub announces: u64,
-    /// Number of finds in each class of [`TOOK_BOUNDS_S`], and in the one beyond.
-    pub took: [u64; TOOK_BOUNDS_S.len() + 1],
-    pub took_sum: Duration,
-    /// The last first.
+    /// Number of finds in each class of [`DURATION_BOUNDS_S`], and in the last one beyond.
+    pub durations: [u64; DURATION_BOUNDS_S.len() + 1],
+    /// Duration of all finds together.
+    pub durations_sum: Duration,
+    /// The last finds, the latest first.
     pub recent: VecDeque<RecentFind>,
-    /// Finds.
+    /// Finds over time.
     pub history: History,
 }
 
@@ -75,37 +85,37 @@ impl TrackerStats {
         TrackerStats {
             finds: Finds::default(),
             announces: 0,
-            took: [0; TOOK_BOUNDS_S.len() + 1],
-            took_sum: Duration::ZERO,
+            durations: [0; DURATION_BOUNDS_S.len() + 1],
+            durations_sum: Duration::ZERO,
             recent: VecDeque::new(),
             history: History::new(now),
         }
     }
 
-    /// Takes note of the first page of an answer.
+    /// Records the first page of an answer.
     pub(super) fn found(
         &mut self,
-        (query, asker, via): (&Query, IpAddr, Via),
+        (query, requester, via): (&Query, IpAddr, Via),
         (providers, more): (&[Provider], bool),
-        (at_ns, took): (i64, Duration),
+        (at_ns, duration): (i64, Duration),
         now: Instant,
     ) {
         let of_result = if providers.is_empty() { &mut self.finds.none } else { &mut self.finds.found };
         of_result[via as usize] += 1;
-        let class = TOOK_BOUNDS_S.iter().position(|bound| took.as_secs_f64() <= *bound);
-        self.took[class.unwrap_or(TOOK_BOUNDS_S.len())] += 1;
-        self.took_sum += took;
+        let class = DURATION_BOUNDS_S.iter().position(|bound| duration.as_secs_f64() <= *bound);
+        self.durations[class.unwrap_or(DURATION_BOUNDS_S.len())] += 1;
+        self.durations_sum += duration;
         self.history.add(1, now);
         let recent = RecentFind {
             number: self.finds.total(),
             at_ns,
-            asker,
+            requester,
             via,
             query: query.clone(),
             rows: providers.len(),
             more,
             sources: providers.iter().take(SOURCES_KEPT).map(|one| one.endpoint).collect(),
-            took,
+            duration,
         };
         self.recent.push_front(recent);
         self.recent.truncate(limits::RECENT_FINDS_MAX);
@@ -118,17 +128,17 @@ mod tests {
     use crate::types::FileName;
 
     #[test]
-    fn finds_are_counted_and_only_the_last_are_kept() {
+    fn all_finds_are_counted_and_the_last_are_kept() {
         let now = crate::rt::clock::now();
-        let mut tally = TrackerStats::new(now);
+        let mut stats = TrackerStats::new(now);
         let query = Query::Name(FileName::new("a").expect("a name"));
-        let asker = IpAddr::from([127, 0, 0, 1]);
+        let requester = IpAddr::from([127, 0, 0, 1]);
         for _ in 0..limits::RECENT_FINDS_MAX + 5 {
-            tally.found((&query, asker, Via::Native), (&[], false), (7, Duration::from_micros(50)), now);
+            stats.found((&query, requester, Via::Native), (&[], false), (7, Duration::from_micros(50)), now);
         }
         let total = limits::RECENT_FINDS_MAX as u64 + 5;
-        assert_eq!((tally.finds.none, tally.finds.total(), tally.took[1]), ([total, 0], total, total));
-        assert_eq!((tally.recent.len(), tally.recent[0].number), (limits::RECENT_FINDS_MAX, total));
-        assert_eq!(tally.history.sums(now), [total]);
+        assert_eq!((stats.finds.none, stats.finds.total(), stats.durations[1]), ([total, 0], total, total));
+        assert_eq!((stats.recent.len(), stats.recent[0].number), (limits::RECENT_FINDS_MAX, total));
+        assert_eq!(stats.history.sums(now), [total]);
     }
 }

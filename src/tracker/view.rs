@@ -1,7 +1,7 @@
-//! Reading what a running tracker knows, from other threads than its fronts.
+//! Read access to the state of a running tracker, for other threads than its fronts.
 //!
-//! Each answer takes the registry's lock once, for one look-up of bounded size. Nothing is changed through
-//! here but the count of finds.
+//! Each answer takes the registry's lock once, for one look-up of bounded size. The only change through this
+//! file is the count of finds.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,36 +15,41 @@ use crate::logic::registry::RegistryError;
 use crate::rt::{EventBroadcast, clock};
 use crate::types::{Epoch, FileName, Liveness, NodeSummary, Provider, Query, limits};
 
-/// Cheap to clone; outlives the tracker, and then tells its last state.
+/// Read access to a tracker's state. Cheap to clone. It outlives the tracker and then shows its last state.
 #[derive(Debug, Clone)]
 pub struct View(Arc<Shared>);
 
-/// A source, and what the tracker was told by it.
+/// A source and its node.
 #[derive(Debug, Clone)]
 pub struct HolderRow {
+    /// As a find returns it.
     pub provider: Provider,
-    /// `None` if it has gone meanwhile.
+    /// `None` if the node has gone since.
     pub node: Option<NodeSummary>,
 }
 
 /// A registration.
 #[derive(Debug, Clone)]
 pub struct KnownNode {
+    /// Its row in the list of nodes.
     pub summary: NodeSummary,
-    /// Since its last message or heartbeat.
+    /// Time since the node's last message.
     pub silent_for: Duration,
 }
 
-/// How much there is.
+/// Numbers of nodes, files and replicas.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Live nodes.
     pub live: usize,
+    /// Suspect nodes.
     pub suspect: usize,
+    /// Nodes whose endpoint is not verified.
     pub unproved: usize,
     /// Entries in all catalogs: a file that two nodes have counts twice.
     pub files: usize,
-    /// Contents with a wish for copies of their own.
-    pub replica_wishes: usize,
+    /// Contents with a replication request of their own.
+    pub replica_requests: usize,
     /// Copies that nodes are making.
     pub replica_tasks: usize,
 }
@@ -59,24 +64,26 @@ impl View {
         self.0.addr
     }
 
+    /// The tracker's epoch.
     pub fn epoch(&self) -> Epoch {
         self.0.epoch
     }
 
+    /// Time since the tracker's start.
     pub fn uptime(&self) -> Duration {
         clock::now().saturating_duration_since(self.0.started)
     }
 
-    /// The first `max` holders that a find would give, and whether there are more. Counts as a find of
-    /// `asker`, who comes by HTTP.
+    /// The first `max` holders that a find returns, and whether there are more. Counts as a find by HTTP of
+    /// `requester`.
     ///
     /// # Errors
-    /// [`RegistryError`], if the registry refuses the query.
+    /// [`RegistryError`] if the registry refuses the query.
     pub fn find(
         &self,
         query: &Query,
         max: usize,
-        asker: IpAddr,
+        requester: IpAddr,
     ) -> Result<(Vec<HolderRow>, bool), RegistryError> {
         let began = clock::now();
         let mut providers: Vec<Provider> = Vec::new();
@@ -87,7 +94,7 @@ impl View {
         };
         let more = providers.len() > max;
         providers.truncate(max);
-        self.0.record_find((query, asker, Via::Http), (&providers, more), began);
+        self.0.record_find((query, requester, Via::Http), (&providers, more), began);
         let holders = providers.into_iter().zip(nodes).map(|(provider, node)| HolderRow { provider, node });
         Ok((holders.collect(), more))
     }
@@ -95,12 +102,18 @@ impl View {
     /// The first `max` registrations by endpoint after `skip`, and whether there are more.
     pub fn nodes(&self, skip: usize, max: usize) -> (Vec<KnownNode>, bool) {
         let now = clock::now();
-        let known = |(summary, heard): (NodeSummary, Instant)| KnownNode {
+        let known = |(summary, last_message): (NodeSummary, Instant)| KnownNode {
             summary,
-            silent_for: now.saturating_duration_since(heard),
+            silent_for: now.saturating_duration_since(last_message),
         };
-        let mut nodes: Vec<KnownNode> =
-            self.0.registry.read().nodes_heard(skip).take(max.saturating_add(1)).map(known).collect();
+        let mut nodes: Vec<KnownNode> = self
+            .0
+            .registry
+            .read()
+            .nodes_with_last_message(skip)
+            .take(max.saturating_add(1))
+            .map(known)
+            .collect();
         let more = nodes.len() > max;
         nodes.truncate(max);
         (nodes, more)
@@ -109,12 +122,12 @@ impl View {
     /// The first `max` names with a live holder that begin with `prefix` and come after `after`, in order,
     /// and whether there are more.
     pub fn names(&self, prefix: &str, after: Option<&FileName>, max: usize) -> (Vec<FileName>, bool) {
-        // The last name that may come before all that begin with the prefix.
+        // The last name that can come before all names with the prefix.
         let first = match prefix.strip_suffix('/').unwrap_or(prefix) {
             "" if prefix.is_empty() => None,
             text => match FileName::new(text) {
                 Ok(name) => Some(name),
-                // No name begins so: none is looked for.
+                // No name begins with it.
                 Err(_) => return (Vec::new(), false),
             },
         };
@@ -135,10 +148,11 @@ impl View {
         (names, more)
     }
 
+    /// Counts nodes, files and replicas.
     pub fn counts(&self) -> Counts {
         let registry = self.0.registry.read();
         let mut counts = Counts { files: registry.entries(), ..Counts::default() };
-        (counts.replica_wishes, counts.replica_tasks) = registry.replication_counts();
+        (counts.replica_requests, counts.replica_tasks) = registry.replication_counts();
         for liveness in registry.liveness() {
             match liveness {
                 Liveness::Live => counts.live += 1,
@@ -149,23 +163,22 @@ impl View {
         counts
     }
 
-    /// What was asked so far.
-    pub fn tally(&self) -> TrackerStats {
-        self.0.tally.lock().clone()
+    /// A copy of the counters and of the last finds.
+    pub fn stats(&self) -> TrackerStats {
+        self.0.stats.lock().clone()
     }
 
-    /// How many finds there were.
-    pub fn tally_totals(&self) -> Finds {
-        self.0.tally.lock().finds
+    /// Number of finds so far.
+    pub fn finds(&self) -> Finds {
+        self.0.stats.lock().finds
     }
 
-    /// What happens at the tracker.
+    /// The events of the tracker.
     pub fn events(&self) -> &EventBroadcast {
         &self.0.events
     }
 
-    /// Delivers one item after something has changed, however much it was; whoever takes it out sees the
-    /// state after.
+    /// Delivers one item after any number of changes. A reader that takes it out sees the state after them.
     pub fn changes(&self) -> Receiver<()> {
         self.0.changed.1.clone()
     }

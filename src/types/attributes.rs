@@ -1,10 +1,8 @@
-//! What a node says about itself and about its files beyond what everybody says, and how that travels: as
-//! tagged [`Attribute`]s.
+//! Optional properties of nodes and files, and their form on the wire: tagged [`Attribute`]s.
 //!
-//! Whoever reads attributes skips tags that it does not know and values that do not fit their tag, so that
-//! nodes of later versions are understood as far as possible; nothing here fails. Invariant: what
-//! [`NodeTraits::to_attributes`] writes, [`NodeTraits::of`] reads back, and it is bounded
-//! ([`Attribute::are_bounded`]).
+//! A reader skips tags that it does not know and values that do not fit their tag, so that nodes of later
+//! versions are understood as far as possible. Nothing here fails. Invariant: [`NodeTraits::of`] reads back
+//! what [`NodeTraits::to_attributes`] writes, and that is bounded ([`Attribute::are_bounded`]).
 //!
 //! | Tag | Of | Value |
 //! |---:|---|---|
@@ -43,13 +41,14 @@ impl Attribute {
 pub struct NodeTraits {
     /// Port of its HTTP server, at the address of its endpoint. Never 0.
     pub http_port: Option<u16>,
-    /// It keeps replicas for others, so many bytes of them at most ([`u64::MAX`]: no limit of its own).
-    /// `None`: it keeps none.
+    /// Most bytes of the replicas that it keeps for other nodes ([`u64::MAX`]: no limit of its own). `None`:
+    /// it keeps none.
     pub replica_quota_bytes: Option<u64>,
 }
 
 impl NodeTraits {
-    /// What these attributes say, as far as it is known here. Of two with one tag the last counts.
+    /// What these attributes say, as far as this version knows the tags. Of two with the same tag the last
+    /// counts.
     pub fn of(attributes: &[Attribute]) -> NodeTraits {
         let mut traits = NodeTraits::default();
         for Attribute { tag, value } in attributes {
@@ -67,6 +66,7 @@ impl NodeTraits {
         traits
     }
 
+    /// The attributes that say the same.
     pub fn to_attributes(&self) -> Vec<Attribute> {
         let port = self.http_port.filter(|port| *port != 0);
         let port = port.map(|port| Attribute { tag: HTTP_PORT, value: port.to_le_bytes().into() });
@@ -75,7 +75,7 @@ impl NodeTraits {
         port.into_iter().chain(quota).collect()
     }
 
-    /// Most bytes that [`NodeTraits::to_attributes`] has on the wire, but for the length of the list.
+    /// Most bytes of [`NodeTraits::to_attributes`] on the wire, without the length of the list.
     pub const WIRE_MAX_BYTES: usize = (10 + 2) + (10 + 8);
 }
 
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_and_bounded() {
+    fn written_attributes_are_read_back_and_are_bounded() {
         for port in [None, Some(1), Some(8080), Some(u16::MAX)] {
             for quota in [None, Some(0), Some(1 << 40), Some(u64::MAX)] {
                 let attributes = traits(port, quota).to_attributes();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_or_does_not_fit_is_skipped() {
+    fn unknown_tags_and_unfit_values_are_skipped() {
         let check = |list: &[(u16, &[u8])], expected: NodeTraits| {
             let list: Vec<_> =
                 list.iter().map(|(tag, value)| Attribute { tag: *tag, value: value.to_vec() }).collect();

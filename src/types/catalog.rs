@@ -15,29 +15,37 @@ use super::name::FileName;
 pub enum Md5Origin {
     /// The publisher has hashed its copy.
     Computed,
-    /// Taken over from another publisher and not yet computed here.
+    /// The publisher has it from another publisher and has not computed it yet.
     Claimed,
 }
 
 /// How much of a file its publisher has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Holding {
+    /// The whole content.
     Full,
-    /// So many verified pieces; fewer than all.
+    /// So many verified pieces, fewer than all.
     Pieces(u32),
 }
 
 /// One file in a node's catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
+    /// The name under which the node publishes it.
     pub name: FileName,
+    /// Size of the whole content.
     pub size_bytes: u64,
     /// Modification time, nanoseconds since 1970.
     pub mtime_ns: i64,
+    /// BLAKE3 of the whole content.
     pub content: ContentId,
+    /// MD5 of the whole content.
     pub md5: Md5Digest,
+    /// Where the MD5 comes from.
     pub md5_origin: Md5Origin,
+    /// How much of it the node has.
     pub holding: Holding,
+    /// Optional properties of the file.
     pub attributes: Vec<Attribute>,
 }
 
@@ -71,10 +79,13 @@ pub fn full_holders<H: Ord>(holders: impl IntoIterator<Item = (H, Holding)>) -> 
 /// A live node that holds a file, as discovery returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provider {
+    /// The node's id.
     pub node: NodeId,
+    /// Address of the node's listener.
     pub endpoint: SocketAddr,
+    /// The node's catalog entry of the file.
     pub entry: FileEntry,
-    /// The node's, as far as its tracker knows them.
+    /// Optional properties of the node, as far as its tracker knows them.
     pub attributes: Vec<Attribute>,
 }
 
@@ -85,29 +96,32 @@ impl Provider {
     }
 }
 
-/// What a tracker thinks of a node.
+/// State of a node in a tracker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Liveness {
-    /// Its files are offered.
+    /// The tracker offers its files.
     Live,
-    /// Its control connection ended or its heartbeats stopped; not offered.
+    /// Its control connection ended or its heartbeats stopped. The tracker does not offer its files.
     Suspect,
-    /// Its endpoint could not be called back; never offered.
+    /// The tracker could not call its endpoint back and never offers its files.
     Unproved,
 }
 
 /// One row of the list of nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSummary {
+    /// The node's id.
     pub node: NodeId,
+    /// Address of the node's listener.
     pub endpoint: SocketAddr,
+    /// Its state.
     pub liveness: Liveness,
-    /// Whole ones.
+    /// Number of files that it has whole.
     pub files: u32,
-    /// As its last heartbeat told.
+    /// Load in its last heartbeat.
     pub load: Option<u32>,
-    /// The node's, as far as its tracker knows them.
+    /// Optional properties of the node, as far as its tracker knows them.
     pub attributes: Vec<Attribute>,
 }
 

@@ -1,4 +1,4 @@
-//! What a person types to name content: `md5=HEX` and `b3=HEX`.
+//! How a user types the digest of a content: `md5=HEX` or `b3=HEX`.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -13,29 +13,31 @@ use super::printable::Printable;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "(ContentId, u8)", into = "(ContentId, u8)")]
 pub struct ContentPrefix {
-    /// The digits given, the rest zero.
+    /// The given digits, followed by zeros.
     padded: ContentId,
-    /// How many digits were given: 16..=64.
+    /// Number of given digits: 16..=64.
     digits: u8,
 }
 
 /// A digest that content must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Checksum {
+    /// This MD5.
     Md5(Md5Digest),
+    /// A BLAKE3 that begins with these digits.
     Content(ContentPrefix),
 }
 
-/// A text that is no checksum, and what one looks like.
+/// A text that is not a checksum.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` is not a checksum: give md5= and 32 hex digits, or b3= and 16 to 64")]
 pub struct ChecksumError(String);
 
 impl ContentPrefix {
-    /// The fewest digits that are taken: 64 bits are not met by chance.
+    /// The fewest digits that are accepted: 64 bits do not match by chance.
     pub const MIN_DIGITS: usize = 16;
 
-    /// Reads 16 to 64 hex digits of either case; anything else is `None`.
+    /// Reads 16 to 64 hex digits of either case. Anything else is `None`.
     pub fn from_hex(text: &str) -> Option<ContentPrefix> {
         if !(Self::MIN_DIGITS..=64).contains(&text.len()) {
             return None;
@@ -48,7 +50,7 @@ impl ContentPrefix {
         Some(ContentPrefix { padded: ContentId(bytes), digits: text.len() as u8 })
     }
 
-    /// The smallest content id that begins with this prefix; those that do follow it in order without a gap.
+    /// The smallest content id with this prefix. All ids with this prefix follow it in order without a gap.
     pub fn first(&self) -> ContentId {
         self.padded
     }
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_checksum_is_refused_by_value() {
+    fn a_text_that_is_no_checksum_is_refused_and_shown() {
         for text in [
             "",
             "md5=",

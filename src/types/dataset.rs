@@ -1,8 +1,8 @@
-//! `DatasetSpec`: how many files of which sizes a generated data set has, and what they are called.
+//! `DatasetSpec`: number, sizes and names of the files of a generated data set.
 //!
-//! Text like `20x64KiB,4x8MiB`: parts `COUNTxSIZE`, any number of them. A size is a number with a unit as in
-//! 512, 10k, 64KiB or 1.5GB. The whole stays within what one node may publish, so that nothing else has to
-//! bound it.
+//! Its text form is like `20x64KiB,4x8MiB`: any number of parts `COUNTxSIZE`. A size is a number with a unit
+//! as in 512, 10k, 64KiB or 1.5GB. The whole is limited to what one node may publish, so that no other limit
+//! is needed.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ pub struct DatasetSpec {
     counts: BTreeMap<u64, usize>,
 }
 
-/// Why a text describes no data set. What is shown of it is escaped.
+/// Why a text describes no data set. The shown text is escaped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DatasetSpecError {
     #[error("part {number} of the data set, `{part}`, is no COUNTxSIZE: write it as in 20x64KiB")]
@@ -48,9 +48,9 @@ pub enum DatasetSpecError {
 
 impl DatasetSpec {
     /// Names and sizes in bytes of the files of `peer`, smallest first: `PEER_SIZE_NUMBER.bin`, as in
-    /// `alpha_64KiB_0001.bin`. `None` where `peer` cannot begin a file name of one component.
+    /// `alpha_64KiB_0001.bin`. `None` if `peer` cannot begin a file name of one component.
     pub fn names(&self, peer: &str) -> Option<impl Iterator<Item = (FileName, u64)> + '_> {
-        // Whatever holds for the longest name that there can be holds for all.
+        // If the longest possible name is valid, all are.
         let longest = name(peer, u64::MAX, limits::FILES_PER_NODE_MAX)?;
         if longest.as_str().contains('/') {
             return None;
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn each_file_has_a_name_that_tells_whose_how_large_and_which_it_is() {
+    fn each_file_has_a_name_with_peer_size_and_number() {
         let check = |text: &str, expected: &[(&str, u64)]| {
             let expected: Vec<_> =
                 expected.iter().map(|(name, size_bytes)| ((*name).to_owned(), *size_bytes)).collect();
@@ -139,13 +139,13 @@ mod tests {
         check("2x1k", &[("p_1000B_0001.bin", 1000), ("p_1000B_0002.bin", 1000)]);
         check(" 1 x 1 GiB , 1X0 ", &[("p_0B_0001.bin", 0), ("p_1GiB_0001.bin", 1 << 30)]);
         check("1x1.5MiB,1x3MiB", &[("p_1536KiB_0001.bin", 3 << 19), ("p_3MiB_0001.bin", 3 << 20)]);
-        // One size in two parts is numbered on.
+        // The numbers of one size continue over two parts.
         check("1x1KiB,1x1024", &[("p_1KiB_0001.bin", 1024), ("p_1KiB_0002.bin", 1024)]);
         assert_eq!(names("10000x1", "größe").last().expect("the last").0, "größe_1B_10000.bin");
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_part() {
+    fn an_error_names_the_part_that_causes_it() {
         let check = |text: &str, number: usize, said: &str| {
             let error = text.parse::<DatasetSpec>().expect_err(text).to_string();
             assert!(error.starts_with(&format!("part {number} of the data set, `")), "{error}");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_has_to_be_a_name() {
+    fn a_peer_must_be_a_name() {
         let spec: DatasetSpec = "1x1".parse().expect("a data set");
         for peer in [".hidden", "a/b", "a\nb", "../a", &"x".repeat(250)] {
             assert!(spec.names(peer).is_none(), "{peer:?}");
@@ -177,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_does_harm(text in "[0-9xX,.kKMGiBe -]{0,24}") {
+        fn any_text_is_read_or_refused_without_a_panic(text in "[0-9xX,.kKMGiBe -]{0,24}") {
             if let Ok(spec) = text.parse::<DatasetSpec>() {
                 let files: usize = spec.counts.values().sum();
                 prop_assert!((1..=limits::FILES_PER_NODE_MAX).contains(&files));

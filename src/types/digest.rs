@@ -1,32 +1,36 @@
-//! Digests: what they are over, how they are written, and the key under which content is known.
+//! Digests: MD5 and BLAKE3 values, their text form, and the key of a content.
 
 use std::fmt::{self, Debug, Display};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// MD5 (RFC 1321) of a whole file or of one piece; printed as 32 lower-case hex digits, as `md5sum` does.
-/// Finds accidents, stops no forger.
+/// MD5 (RFC 1321) of a whole file or of one piece; printed as 32 lower-case hex digits, as `md5sum` does. It
+/// detects accidents and not forgery.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Md5Digest(pub [u8; 16]);
 
-/// BLAKE3 of a whole file, printed as `b3sum` does: 64 lower-case hex digits. Identifies content; nobody can
-/// forge it.
+/// BLAKE3 of a whole file, printed as `b3sum` does: 64 lower-case hex digits. It identifies content and
+/// cannot be forged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentId(pub [u8; 32]);
 
-/// What "the same content" means: size and BLAKE3. A name is only a label on it.
+/// The identity of content: size and BLAKE3. A name is only a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContentKey {
+    /// Number of bytes.
     pub size_bytes: u64,
+    /// BLAKE3 of all bytes.
     pub id: ContentId,
 }
 
-/// One line of a manifest: the MD5 of a piece and its BLAKE3 subtree value (chaining value of the piece at
-/// its offset in the file, or the root hash where the file is a single piece). 48 bytes.
+/// One line of a manifest: 48 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PieceDigests {
+    /// MD5 of the piece.
     pub md5: Md5Digest,
+    /// BLAKE3 subtree value of the piece: its chaining value at its offset in the file, or the root hash if
+    /// the file is a single piece.
     pub subtree: [u8; 32],
 }
 
@@ -45,7 +49,7 @@ pub(crate) fn hex_value(digit: u8) -> Option<u8> {
     }
 }
 
-/// Reads exactly `2 * N` hex digits of either case; anything else is `None`.
+/// Reads exactly `2 * N` hex digits of either case. Anything else is `None`.
 fn read_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != 2 * N {
         return None;
@@ -58,19 +62,19 @@ fn read_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 impl Md5Digest {
-    /// Reads exactly 32 hex digits of either case; anything else is `None`.
+    /// Reads exactly 32 hex digits of either case. Anything else is `None`.
     pub fn from_hex(text: &str) -> Option<Md5Digest> {
         read_hex(text).map(Md5Digest)
     }
 }
 
 impl ContentId {
-    /// Reads exactly 64 hex digits of either case; anything else is `None`.
+    /// Reads exactly 64 hex digits of either case. Anything else is `None`.
     pub fn from_hex(text: &str) -> Option<ContentId> {
         read_hex(text).map(ContentId)
     }
 
-    /// The first 16 hex digits, enough to tell contents apart in a listing and to name one with `b3=`.
+    /// The first 16 hex digits: enough to tell contents apart in a list and to name one with `b3=`.
     pub fn short(&self) -> String {
         let mut text = self.to_string();
         text.truncate(16);
@@ -78,7 +82,7 @@ impl ContentId {
     }
 }
 
-/// Hex digits in a format for people (JSON), plain bytes in a message of the wire.
+/// Hex digits in a text format (JSON), plain bytes in a message on the wire.
 impl Serialize for Md5Digest {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         if to.is_human_readable() { to.collect_str(self) } else { self.0.serialize(to) }
@@ -95,7 +99,7 @@ impl<'de> Deserialize<'de> for Md5Digest {
     }
 }
 
-/// Hex digits in a format for people (JSON), plain bytes in a message of the wire.
+/// Hex digits in a text format (JSON), plain bytes in a message on the wire.
 impl Serialize for ContentId {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         if to.is_human_readable() { to.collect_str(self) } else { self.0.serialize(to) }

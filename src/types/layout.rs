@@ -1,7 +1,7 @@
-//! Kinds of a node's own files, and where in its directory each kind stands.
+//! Origins of a node's own files, and the folder of each in its directory.
 //!
-//! The mapping between (kind, name) and a path beneath the share, as plain text. It opens nothing; what it
-//! gives is still to be opened beneath the share's handle.
+//! The mapping between (origin, name) and a path beneath the share, as plain text. It opens nothing: the
+//! caller opens the path beneath the share's handle.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -12,30 +12,30 @@ use thiserror::Error;
 use super::name::FileName;
 use super::printable::Printable;
 
-/// How a file has come to be here. In order of precedence: where two files have one name, the lesser kind is
-/// the one that is published.
+/// How a file came into the share. In order of precedence: of two files with one name, the node publishes the
+/// lesser origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileOrigin {
-    /// The user's own.
+    /// The user's own file.
     Local,
-    /// Asked for by the user.
+    /// A file that the user downloaded.
     Downloaded,
-    /// Kept for others. Never in the way of a file of the user's.
+    /// A replica kept for other nodes. It never hides a file of the user.
     Replicated,
 }
 
-/// Where the files of a share stand.
+/// Where the files of a share are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Layout {
-    /// What is local and what was downloaded stand together at the root; replicas are hidden.
+    /// Local and downloaded files are together at the root; replicas are hidden.
     #[default]
     Flat,
-    /// A folder for each kind.
+    /// A folder for each origin.
     Split,
 }
 
-/// A text that is not one of the words it has to be.
+/// A text that is not one of the allowed words.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` is not one of {words}")]
 pub struct WordError {
@@ -44,6 +44,7 @@ pub struct WordError {
 }
 
 impl FileOrigin {
+    /// All origins, in order of precedence.
     pub const ALL: [FileOrigin; 3] = [FileOrigin::Local, FileOrigin::Downloaded, FileOrigin::Replicated];
 
     fn word(self) -> &'static str {
@@ -58,8 +59,7 @@ impl FileOrigin {
 impl Layout {
     const ALL: [Layout; 2] = [Layout::Flat, Layout::Split];
 
-    /// The folder that files of this kind stand in, as a path beneath the share; `.` is the share's own
-    /// directory.
+    /// The folder of files of this origin, as a path beneath the share; `.` is the share's own directory.
     pub fn folder(self, kind: FileOrigin) -> &'static str {
         match (self, kind) {
             (Layout::Flat, FileOrigin::Local | FileOrigin::Downloaded) => ".",
@@ -70,8 +70,8 @@ impl Layout {
         }
     }
 
-    /// The kind of those that stand in the folder of `kind` and bear no mark: in the flat layout, what was
-    /// downloaded stands among what is local.
+    /// The origin of a file without a mark in the folder of `kind`. In the flat layout such a file counts as
+    /// local even if it was downloaded.
     pub fn unmarked(self, kind: FileOrigin) -> FileOrigin {
         match (self, kind) {
             (Layout::Flat, FileOrigin::Downloaded) => FileOrigin::Local,
@@ -79,7 +79,8 @@ impl Layout {
         }
     }
 
-    /// The kind of a file in the folder of `kind` that is marked as downloaded: folders tell more than marks.
+    /// The origin of a file in the folder of `kind` that is marked as downloaded. A folder of its own counts
+    /// more than the mark.
     pub fn marked(self, kind: FileOrigin) -> FileOrigin {
         match (self, kind) {
             (Layout::Flat, FileOrigin::Local) => FileOrigin::Downloaded,
@@ -87,7 +88,7 @@ impl Layout {
         }
     }
 
-    /// Where a file stands, as a path beneath the share.
+    /// The path of a file beneath the share.
     pub fn path(self, kind: FileOrigin, name: &FileName) -> String {
         match self.folder(kind) {
             "." => name.as_str().to_owned(),
@@ -95,8 +96,8 @@ impl Layout {
         }
     }
 
-    /// Under which kind (without a mark) and name a file at `path` beneath the share is published; `None` if
-    /// it is not.
+    /// The origin (without a mark) and name under which the file at `path` beneath the share is published;
+    /// `None` if it is not published.
     pub fn published(self, path: &str) -> Option<(FileOrigin, FileName)> {
         FileOrigin::ALL.into_iter().filter(|kind| self.unmarked(*kind) == *kind).find_map(|kind| {
             let name = match self.folder(kind) {
@@ -153,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_has_its_place() {
+    fn each_origin_has_its_folder() {
         let name = FileName::new("a/b").expect("a name");
         for (layout, kind, path) in [
             (Layout::Flat, FileOrigin::Local, "a/b"),
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_published_where_its_folder_is() {
+    fn a_path_is_published_by_its_folder() {
         let check = |layout: Layout, path: &str, expected: Option<(FileOrigin, &str)>| {
             let expected = expected.map(|(kind, name)| (kind, FileName::new(name).expect("a name")));
             assert_eq!(layout.published(path), expected, "{layout} {path}");
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_read_as_they_are_shown() {
+    fn words_are_read_in_the_form_in_which_they_are_shown() {
         for kind in FileOrigin::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }

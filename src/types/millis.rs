@@ -1,7 +1,7 @@
 //! `Millis`: fixed-point milliseconds, the unit of latency and of score.
 //!
 //! Whole microseconds inside, so that sums and comparisons are exact and the order of sources is the same on
-//! every machine; there is no NaN, no negative value and no overflow (sums saturate).
+//! every machine. There is no NaN, no negative value and no overflow (sums saturate).
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -19,32 +19,38 @@ pub struct Millis {
     micros: u64,
 }
 
-/// A text that is no number of milliseconds.
+/// A text that is not a number of milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` is not a number of milliseconds between 0 and 3600000 (decimals allowed)")]
 pub struct MillisError(String);
 
 impl Millis {
+    /// No time.
     pub const ZERO: Millis = Millis { micros: 0 };
-    /// The most that can be read from text: one hour.
+    /// The longest time that can be read from text: one hour.
     pub const MAX_INPUT: Millis = Millis::from_ms(3_600_000);
 
+    /// So many whole milliseconds; saturates.
     pub const fn from_ms(ms: u64) -> Millis {
         Millis { micros: ms.saturating_mul(1000) }
     }
 
+    /// So many microseconds.
     pub const fn from_micros(micros: u64) -> Millis {
         Millis { micros }
     }
 
+    /// The number of microseconds.
     pub const fn as_micros(self) -> u64 {
         self.micros
     }
 
+    /// The sum; saturates.
     pub const fn saturating_add(self, other: Millis) -> Millis {
         Millis { micros: self.micros.saturating_add(other.micros) }
     }
 
+    /// The product; saturates.
     pub const fn saturating_mul(self, factor: u64) -> Millis {
         Millis { micros: self.micros.saturating_mul(factor) }
     }
@@ -132,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_latency_is_refused_by_value() {
+    fn a_text_that_is_no_latency_is_refused() {
         for text in [
             "",
             "-1",

@@ -1,6 +1,6 @@
 //! The vocabulary: names, digests, addresses, units, limits, catalog entries, geometry of pieces.
 //!
-//! Plain values that are valid by construction. Nothing here opens, sends, waits or prints; everything above
+//! Plain values that are valid by construction. Nothing here opens, sends, waits or prints. All other code
 //! may rely on a value of these types having been checked.
 
 pub mod attributes;

@@ -1,7 +1,7 @@
 //! `FileName`: the only way in which foreign text becomes a path.
 //!
-//! A name is relative, `/`-separated UTF-8 whose components are visible and ordinary, so that joining it to a
-//! share can neither leave the share nor reach a hidden file. File code accepts nothing else.
+//! A name is relative, `/`-separated UTF-8 with visible and ordinary components. A path made of a share and a
+//! name therefore neither leaves the share nor reaches a hidden file. File code accepts nothing else.
 
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
@@ -19,25 +19,33 @@ use super::printable::Printable;
 #[serde(try_from = "String", into = "String")]
 pub struct FileName(Arc<str>);
 
-/// Why a text is no file name. The text shown is escaped.
+/// Why a text is not a file name. The shown text is escaped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NameError {
+    /// It is empty.
     #[error("a file name may not be empty")]
     Empty,
+    /// It has too many bytes.
     #[error("file name of {0} bytes: at most {max} are allowed", max = limits::NAME_MAX_BYTES)]
     TooLong(usize),
+    /// A component has too many bytes.
     #[error("file name `{0}`: a component has more than {max} bytes", max = limits::NAME_COMPONENT_MAX_BYTES)]
     ComponentTooLong(String),
+    /// It has too many components.
     #[error("file name `{0}`: more than {max} components", max = limits::NAME_MAX_DEPTH)]
     TooDeep(String),
+    /// It begins with `/`.
     #[error("file name `{0}` is absolute: give it relative to the share")]
     Absolute(String),
+    /// It has an empty component.
     #[error("file name `{0}` has an empty component: use single `/` between components")]
     EmptyComponent(String),
+    /// A component begins with a dot.
     #[error(
         "file name `{0}` has a component that begins with a dot: hidden files, `.` and `..` are not shared"
     )]
     Dot(String),
+    /// It has a control character.
     #[error("file name `{0}` contains a control character")]
     Control(String),
 }
@@ -46,7 +54,7 @@ impl FileName {
     /// Checks `text` and makes it a name.
     ///
     /// # Errors
-    /// The first rule that `text` breaks. Nothing is repaired: a name is taken as it is or refused.
+    /// The first rule that `text` breaks. Nothing is repaired: a name is accepted unchanged or refused.
     pub fn new(text: &str) -> Result<FileName, NameError> {
         let shown = || Printable(&text[..text.floor_char_boundary(120)]).to_string();
         if text.is_empty() {
@@ -78,7 +86,7 @@ impl FileName {
         Ok(FileName(Arc::from(text)))
     }
 
-    /// The raw text, for file calls and comparison; show a name to people with `Display`.
+    /// The raw text, for file calls and comparison. Use `Display` to show a name to a user.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -153,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_could_escape_hide_or_steer_are_refused() {
+    fn names_that_leave_the_share_or_are_hidden_or_control_a_terminal_are_refused() {
         type IsExpected = fn(&NameError) -> bool;
         let cases: &[(&str, IsExpected)] = &[
             ("", |e| matches!(e, NameError::Empty)),
@@ -186,7 +194,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_accepted_name_stays_below_its_root_and_prints_inertly(text in ".{0,40}") {
+        fn an_accepted_name_stays_below_its_root_and_is_printed_escaped(text in ".{0,40}") {
             if let Ok(name) = FileName::new(&text) {
                 let path = std::path::Path::new(name.as_str());
                 prop_assert!(path.components().all(|c| matches!(c, std::path::Component::Normal(_))));

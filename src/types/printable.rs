@@ -1,14 +1,14 @@
-//! Text of foreign origin made inert for a terminal or a log.
+//! Text of foreign origin, made safe for a terminal or a log.
 //!
-//! The escaped form holds no control character, no bidirectional override and no invisible character, and
-//! can be undone: a backslash is doubled, anything dangerous becomes `\u{HEX}`.
+//! The escaped form has no control character, no bidirectional override and no invisible character. It can be
+//! undone: a backslash is doubled, and a dangerous character becomes `\u{HEX}`.
 
 use std::fmt::{self, Display, Write as _};
 use std::path::Path;
 
 use super::limits;
 
-/// Shows a string with everything that could steer a terminal, fake a line or hide text escaped.
+/// Shows a string with every character escaped that could control a terminal, fake a line or hide text.
 #[derive(Debug, Clone, Copy)]
 pub struct Printable<'a>(pub &'a str);
 
@@ -30,7 +30,7 @@ pub fn path_text(path: &Path) -> String {
     Printable(&path.to_string_lossy()).to_string()
 }
 
-/// `text` as long as a reason may be ([`limits::REASON_MAX_BYTES`]); cut where a character ends.
+/// `text`, cut to the longest allowed reason ([`limits::REASON_MAX_BYTES`]) at the end of a character.
 pub fn reason(text: &str) -> &str {
     &text[..text.floor_char_boundary(limits::REASON_MAX_BYTES)]
 }
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn dangerous_text_is_escaped_and_plain_text_is_left_alone() {
+    fn dangerous_characters_are_escaped_and_plain_text_is_unchanged() {
         check("plain name.txt", "plain name.txt");
         check("größe 文件", "größe 文件");
         check("a\nb", "a\\u{a}b");

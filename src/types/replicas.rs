@@ -1,19 +1,20 @@
-//! Replication as it is spoken of: what a tracker asks a node to keep, and how far a content's copies have
-//! come.
+//! Replication in messages: what a tracker asks a node to keep, and the state of a content's copies.
 
 use serde::{Deserialize, Serialize};
 
 use super::digest::ContentKey;
 use super::name::FileName;
 
-/// Fetch this content, keep it, and offer it under this name.
+/// A replica that a tracker asks a node to fetch, keep and publish.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ReplicaTask {
+    /// The content.
     pub content: ContentKey,
+    /// The name to publish it under.
     pub name: FileName,
 }
 
-/// How many copies of a content there are, how many are to come, and why there are not more. All numbers of
+/// How many copies of a content exist, how many are to come, and why there are not more. All are numbers of
 /// nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct ReplicationStatus {
@@ -21,28 +22,29 @@ pub struct ReplicationStatus {
     pub wanted: u32,
     /// Live nodes that have all of it.
     pub copies: u32,
-    /// Nodes that had it a moment ago: nobody takes their place before they had the time to come back.
+    /// Nodes that had it a moment ago. They have some time to come back before other nodes take their place.
     pub awaited: u32,
-    /// Nodes that were given the task earlier and are not done.
+    /// Nodes that got the task earlier and are not done.
     pub under_way: u32,
-    /// Nodes that were given the task now.
+    /// Nodes that got the task now.
     pub given: u32,
     /// Willing nodes whose quota or disk has no room for it.
     pub no_room: u32,
-    /// Willing nodes that have as many tasks as a node is given.
+    /// Willing nodes that have as many tasks as a node may have.
     pub busy: u32,
-    /// Willing nodes that have failed to fetch it a while ago.
+    /// Willing nodes that failed to fetch it a short time ago.
     pub failed: u32,
 }
 
 impl ReplicationStatus {
-    /// Nodes that are wanted and not in sight: there are too few that are willing and able.
+    /// Wanted copies that neither exist nor are under way: there are too few willing and able nodes.
     pub fn missing(&self) -> u32 {
         [self.copies, self.awaited, self.under_way, self.given]
             .iter()
             .fold(self.wanted, |left, one| left.saturating_sub(*one))
     }
-    /// Why there will not be as many copies as are wanted; `None`: there will, as far as one can tell.
+
+    /// Why there will not be as many copies as are wanted; `None`: there will, as far as the tracker knows.
     pub fn shortfall(&self) -> Option<String> {
         let missing = self.missing();
         if missing == 0 {
@@ -55,9 +57,10 @@ impl ReplicationStatus {
         ];
         let reasons = reasons.iter().filter(|(nodes, _)| *nodes > 0);
         let reasons: Vec<_> = reasons.map(|(nodes, what)| format!("{nodes} {what}")).collect();
-        let others = match reasons.is_empty() {
-            true => "no other node keeps replicas".to_owned(),
-            false => format!("other nodes that keep replicas: {}", reasons.join(", ")),
+        let others = if reasons.is_empty() {
+            "no other node keeps replicas".to_owned()
+        } else {
+            format!("other nodes that keep replicas: {}", reasons.join(", "))
         };
         Some(format!("{missing} of {} copies are missing: {others}", self.wanted))
     }

@@ -406,7 +406,7 @@ impl<'a> Session<'a> {
             stats.extend(self.node.stats().events());
         }
         if let Some(tracker) = &self.tracker {
-            let tally = tracker.tally();
+            let tally = tracker.stats();
             stats.extend([
                 stat("files", Some(tracker.counts().files as u64)),
                 stat("announces", Some(tally.announces)),

@@ -180,7 +180,7 @@ impl Announce {
         let status = self.on_control(|control| control.replicate(&request, false))?;
         if request.copies == 0 {
             self.replications.remove(&request.content);
-        } else if self.replications.len() < limits::REPLICA_WISHES_MAX {
+        } else if self.replications.len() < limits::REPLICA_REQUESTS_MAX {
             self.replications.insert(request.content, request);
         }
         Ok(status)

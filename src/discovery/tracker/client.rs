@@ -131,7 +131,7 @@ impl TrackerSession for TrackerClient {
 
     fn request_tasks(&self) {
         // A full mailbox means that many requests wait, and the next heartbeat asks again.
-        let _asked_later = self.requests.send(Request::TakeTasks);
+        let _sent_later = self.requests.send(Request::TakeTasks);
     }
 
     fn wait_until_left(&self, deadline: Instant) {

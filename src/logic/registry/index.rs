@@ -1,9 +1,9 @@
-//! Who holds what: the entries of all catalogs, found by name, by MD5 and by content.
+//! The index of the registry: the entries of all catalogs, found by name, by MD5 and by content.
 //!
-//! Each index is an ordered set of (key, node, entry), so that a holder is added or taken away in logarithmic
-//! time however many others hold the same, a prefix is a range, and the order of an answer is that of the
-//! keys. Names are shared between nodes. Knows nothing of liveness. Invariant: an entry is in its node's
-//! catalog if and only if it is in all three sets, and no catalog has a name twice.
+//! Each index is an ordered set of (key, node, entry). A holder is added or removed in logarithmic time,
+//! however many others hold the same. A prefix is a range, and the order of an answer is that of the keys.
+//! Nodes share the allocation of a name. The index knows nothing of liveness. Invariant: an entry is in its
+//! node's catalog if and only if it is in all three sets, and no catalog has a name twice.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -14,7 +14,7 @@ use crate::types::{
     ContentId, ContentKey, FileEntry, FileName, Holding, Md5Digest, Md5Origin, Query, limits,
 };
 
-/// A catalog entry as it is kept: of its attributes, what is known here.
+/// A catalog entry as the index keeps it. Of its attributes it keeps the known ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(super) name: FileName,
@@ -27,8 +27,8 @@ pub(crate) struct Stored {
     is_replica: bool,
 }
 
-/// The entries of one node, by slot, how many of them are whole files, and the bytes of their names. Changed
-/// by [`Index`] alone.
+/// The entries of one node, by slot, with the number of whole files and the bytes of the names. Only
+/// [`Index`] changes it.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     entries: Slab<Stored>,
@@ -60,7 +60,7 @@ impl Catalog {
         self.entries.len()
     }
 
-    /// Entries of which all is there.
+    /// Number of entries of which the node has the whole content.
     pub(super) fn files(&self) -> usize {
         self.files
     }
@@ -73,13 +73,13 @@ impl Catalog {
         self.entries.iter().map(|(_, entry)| &entry.name)
     }
 
-    /// The content of an entry, if all of it is there.
+    /// The content of an entry, if the node has all of it.
     pub(super) fn whole_content(&self, slot: u32) -> Option<ContentKey> {
         let entry = &self.entries[slot as usize];
         (entry.holding == Holding::Full).then_some(entry.key())
     }
 
-    /// The contents that are there whole, once for each name.
+    /// The contents that the node has whole, once for each name.
     pub(super) fn whole_contents(&self) -> impl Iterator<Item = ContentKey> {
         let whole = self.entries.iter().filter(|(_, entry)| entry.holding == Holding::Full);
         whole.map(|(_, entry)| entry.key())
@@ -99,7 +99,7 @@ impl Stored {
         ContentKey { size_bytes: self.size_bytes, id: self.content }
     }
 
-    /// 1 for a whole file, 0 for a part of one.
+    /// 1 for a whole file, 0 for some pieces.
     fn files(&self) -> usize {
         usize::from(self.holding == Holding::Full)
     }
@@ -140,8 +140,8 @@ impl Index {
         self.by_name.range(range).next().map(|(_, (_, slot))| *slot)
     }
 
-    /// Adds `entry` to the catalog of `node`, in the place of one of the same name. An equal one is left
-    /// alone, which makes a renewal of an unchanged catalog cheap.
+    /// Adds `entry` to the catalog of `node`, in place of an entry of the same name. Leaves an equal entry
+    /// alone, which makes the renewal of an unchanged catalog cheap.
     pub(super) fn put(&mut self, node: u32, catalog: &mut Catalog, mut entry: Stored) {
         if let Some(slot) = self.slot_of(node, &entry.name) {
             let old = &mut catalog.entries[slot as usize];
@@ -168,7 +168,7 @@ impl Index {
         catalog.entries.insert(entry);
     }
 
-    /// Takes the entry called `name` out of the catalog of `node`, if there is one.
+    /// Removes the entry called `name` from the catalog of `node`, if there is one.
     pub(super) fn remove(&mut self, node: u32, catalog: &mut Catalog, name: &FileName) {
         if let Some(slot) = self.slot_of(node, name) {
             catalog.names_bytes -= name.as_str().len();
@@ -178,7 +178,7 @@ impl Index {
         }
     }
 
-    /// Forgets all entries of a node that is gone, `catalog` being what it had.
+    /// Removes all entries of a forgotten node, whose catalog is `catalog`.
     pub(super) fn remove_all(&mut self, node: u32, catalog: &Catalog) {
         for (slot, entry) in &catalog.entries {
             self.unlist(node, slot_u32(slot), entry);
@@ -192,7 +192,7 @@ impl Index {
         self.by_content.remove(&(entry.content, posting));
     }
 
-    /// The allocation of this name that other holders use, or `name` itself if there are none.
+    /// The allocation of this name that other holders use, or `name` itself.
     fn shared(&self, name: FileName) -> FileName {
         match self.by_name.range((name.clone(), FIRST)..).next() {
             Some((known, _)) if *known == name => known.clone(),
@@ -200,15 +200,15 @@ impl Index {
         }
     }
 
-    /// Entries in each set, which must agree.
+    /// Number of entries in each set. They must be equal.
     #[cfg(test)]
     pub(super) fn lens(&self) -> [usize; 3] {
         [self.by_name.len(), self.by_md5.len(), self.by_content.len()]
     }
 
-    /// Holders of what `query` names among the nodes that `is_offered`: by content id, then by node slot, of
-    /// each node the first [`limits::NAMES_PER_CONTENT_MAX`] entries for a key, so that one node with many
-    /// names for a content hides nobody. Lazy.
+    /// Holders of what `query` names among the nodes that `is_offered`, by content id and then by node slot.
+    /// Of each node only the first [`limits::NAMES_PER_CONTENT_MAX`] entries for a key count, so that a node
+    /// with many names for a content does not crowd out others. Lazy.
     pub(super) fn holders<'a>(
         &'a self,
         query: &Query,
@@ -236,7 +236,7 @@ impl Index {
         self.by_content.range((id, (node, 0))..=(id, (node, u32::MAX))).map(|(_, (_, slot))| *slot)
     }
 
-    /// Every content id that somebody has, in order, those after `after`, each once. Lazy.
+    /// Every known content id after `after`, in order, each once. Lazy.
     pub(super) fn contents_after(&self, after: Option<ContentId>) -> impl Iterator<Item = ContentId> {
         let mut start = after.map_or(Bound::Unbounded, |id| Bound::Excluded((id, LAST)));
         std::iter::from_fn(move || {
@@ -247,7 +247,7 @@ impl Index {
     }
 
     /// Names after `after` (all, if `None`) with a holder among the nodes that `is_offered`, in order, each
-    /// once. Lazy; leaps over the other holders of a name as soon as one is found.
+    /// once. Lazy; skips the other holders of a name as soon as it has found one.
     pub(super) fn names_after<'a>(
         &'a self,
         after: Option<&FileName>,
@@ -264,7 +264,7 @@ impl Index {
     }
 }
 
-/// Postings from key `first` on while the key `is_wanted`, of the nodes that `is_offered`; leaps over what a
+/// Postings from key `first` on, as long as the key `is_wanted`, of the nodes that `is_offered`. Skips what a
 /// node has beyond [`limits::NAMES_PER_CONTENT_MAX`] for one key.
 fn sampled<'a, K: Ord + Clone>(
     set: &'a BTreeSet<(K, Posting)>,
@@ -273,8 +273,8 @@ fn sampled<'a, K: Ord + Clone>(
     is_offered: impl Fn(u32) -> bool + 'a,
 ) -> impl Iterator<Item = Posting> + 'a {
     let mut rest = set.range((first, FIRST)..);
-    // The key and node of the last posting, whether the node is offered, and how many postings of theirs have
-    // been seen.
+    // The key and node of the last posting, whether the node is offered, and how many postings the two had so
+    // far.
     let mut run: Option<(&'a K, u32, bool, u32)> = None;
     std::iter::from_fn(move || {
         loop {

@@ -1,28 +1,28 @@
-//! Whether a registered node is there: live, suspect or unverified, and what follows from time passing and
-//! from call-backs.
+//! Liveness of a registered node: live, suspect or unverified, and what follows from time and from
+//! call-backs.
 //!
-//! A live node becomes suspect when its control connection ends or its heartbeats stop. A suspect is called
-//! back again and again: while it answers with its own id it is offered, silence takes it out of the answers
-//! and after long enough out of the registry. A node whose endpoint was never verified is never offered and
-//! never called back. Decides about one node at a time and keeps nothing else.
+//! A live node becomes suspect when its control connection ends or its heartbeats stop. The tracker calls a
+//! suspect back again and again. As long as it answers with its own id it is offered. Silence removes it from
+//! the answers, and after long enough from the registry. A node whose endpoint was not verified is neither
+//! offered nor called back. This file decides about one node at a time and keeps nothing else.
 
 use std::time::{Duration, Instant};
 
 use super::admission::Limits;
 use crate::types::{Liveness, NodeId};
 
-/// What became of a call-back to a suspect.
+/// The outcome of a call-back to a suspect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallBackResult {
-    /// The listener answered, and said who it is.
+    /// A node answered and gave its id.
     Answered { node: NodeId },
-    /// Nobody listens there.
+    /// No program listens there.
     Refused,
     /// No answer in time.
     Silent,
 }
 
-/// What time asks for.
+/// What is due for a node at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
@@ -30,12 +30,12 @@ pub(super) enum Due {
     Forget,
 }
 
-/// State of one registered node.
+/// The liveness of one registered node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Heartbeats {
     /// `None`: the node sends no heartbeats, so it misses none.
     heartbeat: Option<Duration>,
-    heard: Instant,
+    last_message: Instant,
     status: Status,
 }
 
@@ -48,36 +48,35 @@ enum Status {
 
 impl Heartbeats {
     pub(super) fn live(heartbeat: Option<Duration>, now: Instant) -> Heartbeats {
-        Heartbeats { heartbeat, heard: now, status: Status::Live }
+        Heartbeats { heartbeat, last_message: now, status: Status::Live }
     }
 
     pub(super) fn unverified(heartbeat: Option<Duration>, now: Instant) -> Heartbeats {
-        Heartbeats { heartbeat, heard: now, status: Status::Unverified }
+        Heartbeats { heartbeat, last_message: now, status: Status::Unverified }
     }
 
-    /// When it last spoke.
-    pub(super) fn heard(&self) -> Instant {
-        self.heard
+    /// When the node last sent anything.
+    pub(super) fn last_message(&self) -> Instant {
+        self.last_message
     }
 
-    /// Its own session has spoken.
+    /// Records a message on the node's own control connection.
     pub(super) fn observe(&mut self, now: Instant) {
-        self.heard = now;
+        self.last_message = now;
         if matches!(self.status, Status::Suspect { .. }) {
             self.status = Status::Live;
         }
     }
 
-    /// There is reason to suspect that it is there. The first call-back is due at once; a suspect stays the
-    /// suspect it is.
+    /// Makes a live node suspect. Its first call-back is due at once. A suspect stays as it is.
     pub(super) fn suspect(&mut self, now: Instant) {
         if self.status == Status::Live {
             self.status = Status::Suspect { silent_since: now, next_call_back: now, is_answering: false };
         }
     }
 
-    /// Takes the outcome of a call-back to `node`, whose heartbeats this is. Of a node that is not suspect
-    /// (any more) it tells nothing.
+    /// Applies the outcome of a call-back to `node`, which this is the liveness of. It says nothing about a
+    /// node that is not suspect (any more).
     pub(super) fn called_back(&mut self, node: NodeId, outcome: CallBackResult, now: Instant) -> Due {
         let Status::Suspect { silent_since, is_answering, .. } = &mut self.status else {
             return Due::Nothing;
@@ -96,11 +95,11 @@ impl Heartbeats {
         }
     }
 
-    /// What `now` asks for; `CallBack` is said once per interval.
+    /// What is due at `now`; `CallBack` once per interval.
     pub(super) fn due(&mut self, limits: &Limits, now: Instant) -> Due {
         let missed_after =
             self.heartbeat.map(|interval| interval.saturating_mul(limits.heartbeats_missed_max));
-        if missed_after.is_some_and(|bound| now.saturating_duration_since(self.heard) > bound) {
+        if missed_after.is_some_and(|bound| now.saturating_duration_since(self.last_message) > bound) {
             if self.status == Status::Unverified {
                 return Due::Forget;
             }
@@ -120,7 +119,7 @@ impl Heartbeats {
         }
     }
 
-    /// For how long a suspect has been silent; `None` for a node that is not, or answers.
+    /// For how long a suspect has been silent; `None` for a node that is not suspect or answers.
     pub(super) fn silent_for(&self, now: Instant) -> Option<Duration> {
         match self.status {
             Status::Suspect { silent_since, is_answering: false, .. } => {
@@ -130,7 +129,7 @@ impl Heartbeats {
         }
     }
 
-    /// What the list of nodes says; `Live` if and only if the node's files are offered.
+    /// What the list of nodes shows. `Live` if and only if the node's files are offered.
     pub(super) fn liveness(&self) -> Liveness {
         match self.status {
             Status::Live | Status::Suspect { is_answering: true, .. } => Liveness::Live,

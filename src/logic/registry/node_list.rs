@@ -1,4 +1,4 @@
-//! The list of nodes, for those who show it, and what has changed in it.
+//! The list of nodes, and what has changed in it.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -11,32 +11,31 @@ use crate::types::{Liveness, NodeSummary};
 impl Registry {
     /// All registrations by endpoint, without the first `skip`. Lazy.
     pub fn nodes(&self, skip: usize) -> impl Iterator<Item = NodeSummary> {
-        self.nodes_heard(skip).map(|(summary, _)| summary)
+        self.nodes_with_last_message(skip).map(|(summary, _)| summary)
     }
 
-    /// [`Registry::nodes`] with when each was last heard.
-    pub fn nodes_heard(&self, skip: usize) -> impl Iterator<Item = (NodeSummary, Instant)> {
+    /// [`Registry::nodes`] with the time of the last message of each.
+    pub fn nodes_with_last_message(&self, skip: usize) -> impl Iterator<Item = (NodeSummary, Instant)> {
         self.listed.values().skip(skip).map(|slot| self.summary(*slot))
     }
 
-    /// The verified node at `endpoint`, and when it was last heard.
+    /// The verified node at `endpoint`, and the time of its last message.
     pub fn node_at(&self, endpoint: SocketAddr) -> Option<(NodeSummary, Instant)> {
         self.verified_at(endpoint).map(|slot| self.summary(slot))
     }
 
-    /// How each registration stands, in no order.
+    /// The liveness of each registration, in no order.
     pub fn liveness(&self) -> impl Iterator<Item = Liveness> {
         self.listed.values().map(|slot| self.node(*slot).heartbeats.liveness())
     }
 
-    /// Entries in all catalogs.
+    /// Number of entries in all catalogs.
     pub fn entries(&self) -> usize {
         self.files
     }
 
-    /// What has become of nodes since this was last asked: where there are none any more, then those that are
-    /// new or stand otherwise than they did. What came and went in between is not published. Looks at every
-    /// node.
+    /// What has changed since the last call: endpoints of forgotten nodes, then nodes that are new or have
+    /// another liveness. A node that came and went between two calls is not in it. Looks at every node.
     pub fn take_changes(&mut self) -> (Vec<SocketAddr>, Vec<NodeSummary>) {
         let mut changed = Vec::new();
         for (slot, node) in &mut self.nodes {
@@ -59,6 +58,6 @@ impl Registry {
             load: node.load,
             attributes: node.traits.to_attributes(),
         };
-        (summary, node.heartbeats.heard())
+        (summary, node.heartbeats.last_message())
     }
 }

@@ -1,10 +1,10 @@
-//! When a registration is worth a call-back to the endpoint that it claims: an endpoint may be anybody's, and
-//! nobody shall have a tracker dial third parties in a stream.
+//! When a registration causes a call-back to the endpoint that it claims. An endpoint may belong to a third
+//! party, and no node may make the tracker dial third parties at a high rate.
 //!
-//! A session has one call-back a second, an endpoint one at a time for each address that asks (somebody
-//! elsewhere who names a node's endpoint cannot keep the node from registering). Decides and counts, and
-//! never dials. Invariant: what `begin_call_back` has allowed holds its place until `end_call_back`, or at
-//! the latest until no answer can come any more.
+//! A session causes at most one call-back a second. For each address that asks, an endpoint is called back
+//! once at a time: a stranger who claims a node's endpoint cannot keep the node from registering. This file
+//! decides and counts; it never dials. Invariant: what `begin_call_back` has allowed holds its place until
+//! `end_call_back`, and at the latest until no answer can come any more.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use super::state::Registry;
 use crate::types::limits;
 
 impl Registry {
-    /// What the last page of a registration from the address `from` asks for: the claim to be verified by a
-    /// call-back, whose end [`Registry::end_call_back`] must be told; or `None` if this registration was
-    /// verified less than [`limits::CALL_BACK_EVERY_MS`] ago, which goes for a repeated one without a new
-    /// hello.
+    /// Decides what follows the last page of a registration from the address `from`: the claim that a
+    /// call-back must verify, whose end the caller reports with [`Registry::end_call_back`]; or `None` if
+    /// this registration was verified less than [`limits::CALL_BACK_EVERY_MS`] ago. The latter is the case
+    /// for a repeated registration without a new hello.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`] before a hello, [`RegistryError::CallBack`] if it is too soon.
@@ -39,7 +39,7 @@ impl Registry {
         if is_verified && own.is_some() {
             return Ok(None);
         }
-        // Twice the deadline: longer than a call-back can take, should its end ever go untold.
+        // Twice the deadline: a call-back cannot take longer, even if the caller never reports its end.
         let calls = self.calls.get(&(claim.endpoint, from));
         let endpoint = calls.and_then(|at| left(at, 2 * limits::CALL_BACK_DEADLINE_MS));
         if let Some(wait) = own.max(endpoint) {
@@ -51,12 +51,12 @@ impl Registry {
         Ok(Some(claim))
     }
 
-    /// The call-back to `endpoint` that `from` asked for has ended, one way or another.
+    /// Records the end of the call-back to `endpoint` that `from` caused, whatever its outcome.
     pub fn end_call_back(&mut self, endpoint: SocketAddr, from: IpAddr) {
         self.calls.remove(&(endpoint, from));
     }
 
-    /// Remembers how the session's registration was put in effect.
+    /// Records how the session's registration was put in effect.
     pub(super) fn record_reachability(&mut self, session: SessionId, reachability: Reachability) {
         self.session_mut(session).is_verified = reachability == Reachability::Verified;
     }

@@ -1,8 +1,8 @@
-//! Registrations coming and going: the maps that a node is found by, its catalog, and what has to be undone
-//! when it is gone.
+//! Enters and removes registrations: the maps that find a node, its catalog, and everything that ends with
+//! it.
 //!
-//! Carries out what has been decided, and refuses nothing. Invariant: a node is in `listed`, in `unverified`
-//! if it is, and its entries in the index, or it is nowhere.
+//! Carries decisions out and refuses nothing. Invariant: a registration is in `listed`, in `unverified` if it
+//! is unverified, and its entries are in the index; or it is in none of them.
 
 use super::entry::{Node, Origin, Reachability, Renewed};
 use super::index::slot_u32;
@@ -20,6 +20,7 @@ impl Registry {
         self.change_catalog(slot, changes);
     }
 
+    /// Applies `changes` to the catalog of a node.
     pub(super) fn change_catalog(&mut self, slot: u32, changes: Vec<Change>) {
         let at_stake = self.whole_before(slot, &changes);
         let catalog = &mut self.nodes[slot as usize].catalog;
@@ -36,8 +37,8 @@ impl Registry {
         self.replication.lose(lost.into_iter());
     }
 
-    /// The contents that a verified node has whole now, under names that are about to lead to something else.
-    /// None while nobody counts copies.
+    /// The contents that a verified node has whole now, under names that are about to change. Empty as long
+    /// as no policy or request counts copies.
     fn whole_before(&self, slot: u32, changes: &[Change]) -> Vec<ContentKey> {
         let node = self.node(slot);
         if node.reachability != Reachability::Verified || !self.replication.is_on() {
@@ -51,7 +52,7 @@ impl Registry {
         changes.iter().filter_map(whole).collect()
     }
 
-    /// Enters `node` in the maps, in its former slot if it has one.
+    /// Enters `node` in the maps, in the slot `home` if it has one.
     pub(super) fn list(&mut self, home: Option<u32>, node: Node) -> u32 {
         let (id, endpoint, reachability) = (node.id, node.endpoint, node.reachability);
         self.imported += usize::from(node.origin != Origin::Direct);

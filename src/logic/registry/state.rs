@@ -17,12 +17,13 @@ use super::replicas::Replication;
 use super::staging::{Change, PageKind, Staged, Staging};
 use crate::types::{FileName, Liveness, NodeId, NodeTraits, Nonce, Provider, Query, limits};
 
-/// See the page of [`registry`](crate::logic::registry).
+/// The state of a tracker; see the page of [`registry`](crate::logic::registry).
 #[derive(Debug, Default)]
 pub struct Registry {
     pub(super) limits: Limits,
     pub(super) sessions: HashMap<SessionId, Session>,
     pub(super) nodes: Slab<Node>,
+    /// Slots of the unverified registrations.
     pub(super) unverified: HashMap<NodeId, u32>,
     /// All registrations in the order of the list of nodes. The verified one at an endpoint comes first
     /// there.
@@ -48,17 +49,18 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// An empty registry with these limits.
     pub fn new(limits: Limits) -> Registry {
         let replication = Replication::new(limits.replicas);
         Registry { limits, replication, ..Registry::default() }
     }
 
-    /// Makes `session` the control connection of `node`, which says that it can be reached at `endpoint` and
-    /// will send a heartbeat at each interval (`None`: never). A repeated hello begins anew: what was staged
-    /// is dropped, and a registration made under another id or endpoint is no longer this session's.
+    /// Makes `session` the control connection of `node`. The node says that it can be reached at `endpoint`
+    /// and sends a heartbeat at each interval (`None`: never). A repeated hello starts again: it drops what
+    /// was staged, and the session gives up a registration under another id or endpoint.
     ///
     /// # Errors
-    /// [`RegistryError::Endpoint`] if nobody could connect there, [`RegistryError::Heartbeat`] outside the
+    /// [`RegistryError::Endpoint`] if no peer can connect there, [`RegistryError::Heartbeat`] outside the
     /// limits.
     pub fn hello(
         &mut self,
@@ -94,8 +96,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Takes what the node of `session` says about itself, in place of what it has said before. A hello takes
-    /// everything back; it is passed on from the next registration on, or at once if there is one.
+    /// Stores what the node of `session` says about itself, in place of what it said before. A hello clears
+    /// it. Answers contain it from the next registration on, or at once if there is a registration.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`] before a hello.
@@ -109,23 +111,23 @@ impl Registry {
         Ok(())
     }
 
-    /// What `session` claimed last; `None` before its hello.
+    /// The last claim of `session`; `None` before its hello.
     #[cfg(test)]
     pub(super) fn claim(&self, session: SessionId) -> Option<Claim> {
         self.sessions.get(&session).map(|known| known.claim)
     }
 
-    /// Puts the staged catalog in effect, the caller having called the claimed endpoint back.
+    /// Puts the staged catalog in effect, after the caller has called the claimed endpoint back.
     ///
-    /// Proved: the node is live, and whatever stood at that endpoint is gone; a verified node of this id at
-    /// another endpoint stays, or anyone could take it out of the answers who answers with its id. Unproved:
-    /// it is listed and never offered, and takes nobody's place but that of its own session or of an earlier
-    /// unverified registration of its id: else anyone who knows a node's id could take it out of the answers.
+    /// A verified node is live and replaces every other registration at its endpoint. A verified node of the
+    /// same id at another endpoint stays: otherwise any node that answers with its id could remove it from
+    /// the answers. An unverified node is listed and never offered. It replaces only the registration of its
+    /// own session and an earlier unverified one of its id, for the same reason.
     ///
     /// # Errors
-    /// [`RegistryError::NotRegistered`] if a session with a later hello has verified this endpoint (or, for
-    /// an unverified claim, has an unverified registration of this node id); [`RegistryError::Nodes`] for a
-    /// new node that is one too many; [`RegistryError::Incomplete`].
+    /// [`RegistryError::NotRegistered`] if a session with a later hello has verified this endpoint (for an
+    /// unverified claim also if it has an unverified registration of this node id); [`RegistryError::Nodes`]
+    /// if there are too many nodes; [`RegistryError::Incomplete`].
     pub fn commit_register(
         &mut self,
         session: SessionId,
@@ -137,7 +139,7 @@ impl Registry {
         let traits = known.traits;
         let (at_endpoint, unverified) =
             (self.verified_at(claim.endpoint), self.unverified.get(&claim.node).copied());
-        // A verified claim is late only after a verified one: anyone can make an unverified one.
+        // Only a later verified claim makes a verified one late: any node can make an unverified claim.
         let is_later = |slot: &u32| {
             let rival = self.node(*slot);
             rival.order > order && rival.reachability <= reachability
@@ -146,8 +148,8 @@ impl Registry {
             self.unstage(session, Staging::Empty);
             return Err(RegistryError::NotRegistered);
         }
-        // The registration that goes on under the new claim, so that an unchanged catalog costs little; the
-        // others are in the way.
+        // The registration that continues under the new claim keeps its slot, so that an unchanged catalog
+        // costs little. The others are displaced.
         let home = match reachability {
             Reachability::Verified => {
                 at_endpoint.filter(|slot| self.node(*slot).id == claim.node).or(unverified)
@@ -202,7 +204,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`], [`RegistryError::Incomplete`], and [`RegistryError::FilesOfNode`] or
-    /// [`RegistryError::NamesOfNode`] if there would be too many.
+    /// [`RegistryError::NamesOfNode`] if the catalog would become too large.
     pub fn commit_update(&mut self, session: SessionId, now: Instant) -> Result<(), RegistryError> {
         let slot = self.registered(session)?;
         let changes = self.take_pages(session, PageKind::Update)?;
@@ -232,7 +234,7 @@ impl Registry {
         Ok(())
     }
 
-    /// The node is there, with `load` transfers.
+    /// Records a heartbeat of the node, which takes part in `load` transfers.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`].
@@ -244,7 +246,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Forgets the node.
+    /// Forgets the node of `session`.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`].
@@ -255,9 +257,9 @@ impl Registry {
         Ok(())
     }
 
-    /// The control connection has ended: what it staged is dropped, and its node is suspect from now on. An
-    /// unverified one is forgotten, as nothing but this connection spoke for it. Nothing happens for a
-    /// session that never said hello.
+    /// Records the end of a control connection: what it staged is dropped and its node becomes suspect. An
+    /// unverified node is forgotten, because only this connection spoke for it. Does nothing for a session
+    /// without a hello.
     pub fn disconnected(&mut self, session: SessionId, now: Instant) {
         self.unstage(session, Staging::Empty);
         let Some(slot) = self.sessions.remove(&session).and_then(|known| known.node) else {
@@ -271,9 +273,9 @@ impl Registry {
         }
     }
 
-    /// Lets time pass: nodes that missed their heartbeats become suspect (unverified ones are forgotten),
-    /// suspects silent for too long are forgotten, and those to be called back now are returned. Looks at
-    /// every node once; to be called several times per heartbeat interval.
+    /// Lets time pass. Nodes that missed their heartbeats become suspect (unverified ones are forgotten),
+    /// suspects that were silent for too long are forgotten, and the suspects to call back now are returned.
+    /// Looks at every node once. The caller calls it several times per heartbeat interval.
     pub fn due(&mut self, now: Instant) -> Vec<CallBack> {
         let mut call_backs = Vec::new();
         let mut gone = Vec::new();
@@ -290,9 +292,9 @@ impl Registry {
         call_backs
     }
 
-    /// Takes the outcome of a call-back: a suspect that answers with its id is offered until it falls silent;
-    /// one that refuses or is somebody else now is forgotten. An outcome that comes too late, for a node that
-    /// is not suspect or not there any more, changes nothing.
+    /// Applies the outcome of a call-back. A suspect that answers with its id is offered until it falls
+    /// silent. A suspect that refuses or answers with another id is forgotten. An outcome that comes too
+    /// late, for a node that is not suspect or not known any more, changes nothing.
     pub fn called_back(&mut self, call_back: CallBack, outcome: CallBackResult, now: Instant) {
         let Some(&slot) = self.listed.get(&(call_back.endpoint, Reachability::Verified, call_back.node))
         else {
@@ -303,12 +305,13 @@ impl Registry {
         }
     }
 
-    /// Offered holders of what `query` names, without the first `skip`: by content id for a content, else by
-    /// node, in an order that stays the same while nothing changes; of one node at most
-    /// [`limits::NAMES_PER_CONTENT_MAX`] names for each content or MD5. Lazy: stop when the page is full.
+    /// Offered holders of what `query` names, without the first `skip`. Holders with a direct registration
+    /// come first; within each part the order is by content id for a content, otherwise by node. The order
+    /// stays the same while nothing changes. One node has at most [`limits::NAMES_PER_CONTENT_MAX`] names for
+    /// each content or MD5. Lazy: stop when the page is full.
     ///
     /// # Errors
-    /// [`RegistryError::Skip`]: rows are skipped one by one.
+    /// [`RegistryError::Skip`], because rows are skipped one by one.
     pub fn find(&self, query: &Query, skip: usize) -> Result<impl Iterator<Item = Provider>, RegistryError> {
         if skip > limits::FIND_SKIP_MAX {
             return Err(RegistryError::Skip { skip });
@@ -355,6 +358,7 @@ impl Registry {
         self.sessions.get(&session).and_then(|known| known.node).ok_or(RegistryError::NotRegistered)
     }
 
+    /// Slot of the verified registration at `endpoint`.
     pub(super) fn verified_at(&self, endpoint: SocketAddr) -> Option<u32> {
         let range = (endpoint, Reachability::Verified, NodeId(0))
             ..=(endpoint, Reachability::Verified, NodeId(u128::MAX));
@@ -362,7 +366,7 @@ impl Registry {
     }
 }
 
-/// `endpoint` in its canonical form (IPv4 as such), if a connection to it is conceivable.
+/// `endpoint` in its canonical form (IPv4 as such), if a peer can connect to such an address at all.
 fn reachable(endpoint: SocketAddr) -> Result<SocketAddr, RegistryError> {
     let ip = endpoint.ip().to_canonical();
     let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());

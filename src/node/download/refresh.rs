@@ -44,7 +44,7 @@ impl Refresh {
             has_news |= self.known.insert(*endpoint, pieces.len()) != Some(pieces.len());
         }
         let most = limits::ms(limits::SEARCH_AGAIN_MS);
-        let all = Duration::from_secs(self.known.len() as u64) / limits::PARTS_ASKED_PER_S;
+        let all = Duration::from_secs(self.known.len() as u64) / limits::PARTS_QUERIED_PER_S;
         let least = limits::ms(limits::SEARCH_PARTS_MS).max(all).min(most);
         self.pause = if has_news { least } else { (self.pause * 2).clamp(least, most) };
         // Those who began at the same moment do not go on asking at the same moments.

@@ -10,7 +10,7 @@ use crate::node::report::{
     Downloaded, FindReport, FoundGroup, FoundRow, OwnFile, ReplicationReport, ResolvedContent, ScanSummary,
 };
 use crate::proto::event::{DownloadEvent, Event, EventHolder, HolderState};
-use crate::types::{FileName, Holding, Millis, Query};
+use crate::types::{self, FileName, Millis, Query};
 
 /// The end of a download that has placed a file.
 pub fn done(done: &Downloaded) -> DownloadEvent {
@@ -140,11 +140,8 @@ pub fn updated(scan: &ScanSummary) -> Event {
 
 /// Number of other nodes that have the whole content, each counted once for all its names.
 fn full_holders(group: &FoundGroup) -> usize {
-    let full = group.rows.iter().filter(|row| row.rating.is_some() && row.entry.holding == Holding::Full);
-    let mut endpoints: Vec<_> = full.map(|row| row.endpoint).collect();
-    endpoints.sort_unstable();
-    endpoints.dedup();
-    endpoints.len()
+    let others = group.rows.iter().filter(|row| row.rating.is_some());
+    types::full_holders(others.map(|row| (row.endpoint, row.entry.holding)))
 }
 
 /// A row of a search. `resolved` is the content that a download would take, if there is one.

@@ -11,7 +11,7 @@ use crate::node::error::CommandError;
 use crate::node::report::{FindReport, FoundGroup, FoundRow, ResolvedContent};
 use crate::node::state::NodeState;
 use crate::rt::Stop;
-use crate::types::{ContentKey, FileEntry, Geometry, Holding, Millis, Provider, Query};
+use crate::types::{self, ContentKey, FileEntry, Geometry, Holding, Millis, Provider, Query};
 
 /// Holders of what `query` names according to discovery, without the own node.
 pub(crate) fn providers(
@@ -115,14 +115,7 @@ pub(crate) fn choice<'a>(contents: impl Iterator<Item = (ContentKey, &'a [LiveHo
 
 /// Number of nodes among `holders` that have the whole content. A node with several names of it counts once.
 pub(crate) fn full_holders(holders: &[LiveHolder]) -> usize {
-    let mut nodes: Vec<_> = holders
-        .iter()
-        .filter(|holder| holder.provider.entry.holding == Holding::Full)
-        .map(|holder| holder.provider.node)
-        .collect();
-    nodes.sort_unstable();
-    nodes.dedup();
-    nodes.len()
+    types::full_holders(holders.iter().map(|holder| (holder.provider.node, holder.provider.entry.holding)))
 }
 
 /// Rows in order of score, with partial holders last. A node that has the content under several names has a

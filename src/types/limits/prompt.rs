@@ -15,27 +15,26 @@ limits! {
     files_and_local_socket {
         /// Longest configuration file.
         CONFIG_MAX_BYTES: u64 = 1 << 20, "bytes";
-        /// Lines of a prompt that are kept for the next one.
+        /// Lines of a prompt that are kept for the next start.
         HISTORY_LINES_MAX: usize = 1000, "lines";
-        /// So much of the end of a file with such lines is read.
+        /// Only so many bytes at the end of a history file are read.
         HISTORY_MAX_BYTES: u64 = 16 << 20, "bytes";
-        /// Longest line of what a running node answers a command of its directory.
+        /// Longest line of an answer on the local socket of a node.
         HANDOFF_LINE_MAX_BYTES: usize = 1 << 20, "bytes";
-        /// Downloads that a node runs at once for commands of its directory, those that wait for their turn
-        /// included.
+        /// Downloads that a node runs at once for commands on its local socket, waiting ones included.
         HANDOFF_DOWNLOADS_AT_ONCE: usize = 8, "commands";
-        /// Other commands of its directory that it runs at once.
+        /// Other commands of the local socket that a node runs at once.
         HANDOFF_AT_ONCE: usize = 4, "commands";
-        /// Commands of either sort that wait for one of them to end.
+        /// Most commands of either kind that wait.
         HANDOFF_QUEUE_MAX: usize = 16, "commands";
-        /// Connections that have not said yet what they want.
+        /// Most connections that have not sent their command yet.
         HANDOFF_READING_MAX: usize = 16, "connections";
-        /// They must have by then.
+        /// A connection must send its command within this time.
         HANDOFF_REQUEST_MS: u64 = 5_000, "ms";
-        /// Who takes no byte of an answer for this long is gone.
+        /// A connection is closed if its peer reads no byte of an answer for this long.
         HANDOFF_STALL_MS: u64 = 5_000, "ms";
-        /// Longest line at a prompt that edits: it is drawn anew whenever it reaches the edge of the
-        /// terminal.
+        /// Longest line at a prompt with editing, which redraws the whole line when it reaches the edge of
+        /// the terminal.
         PROMPT_LINE_MAX_BYTES: usize = 16 << 10, "bytes";
     }
 }

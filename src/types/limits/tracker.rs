@@ -4,25 +4,25 @@ use super::table::limits;
 
 limits! {
     catalogs {
-        /// Most files one node may publish.
+        /// Most files that one node may publish.
         FILES_PER_NODE_MAX: usize = 500_000, "files";
-        /// Most files a tracker keeps, staged pages included.
+        /// Most files that a tracker keeps, staged pages included.
         FILES_MAX: usize = 4_000_000, "files";
-        /// Most bytes of names one node may publish; as many again may be on their way out.
+        /// Most bytes of names that one node may publish. An update may remove as many again.
         NAMES_PER_NODE_MAX_BYTES: usize = 64 << 20, "bytes";
-        /// Most bytes of names a tracker keeps, staged pages included; a name that several nodes have counts
+        /// Most bytes of names that a tracker keeps, staged pages included. A name of several nodes counts
         /// for each.
         NAMES_MAX_BYTES: usize = 512 << 20, "bytes";
         /// Most lines of staged pages, removals included: a quarter of [`FILES_MAX`]. Beyond it the oldest
-        /// staging makes room.
+        /// staging is dropped.
         STAGED_MAX: usize = FILES_MAX / 4, "lines";
         /// Most bytes of names in staged pages: a quarter of [`NAMES_MAX_BYTES`]. Beyond it the oldest
-        /// staging makes room.
+        /// staging is dropped.
         STAGED_NAMES_MAX_BYTES: usize = NAMES_MAX_BYTES / 4, "bytes";
-        /// Most nodes a tracker keeps.
+        /// Most nodes that a tracker keeps.
         NODES_MAX: usize = 20_000, "nodes";
 
-        /// Most rows of an answer to a find that may be skipped; no node asks for more.
+        /// Most rows of an answer to a find that a node may skip.
         FIND_SKIP_MAX: usize = 100_000, "rows";
         /// Most names under which one node is offered for one content.
         NAMES_PER_CONTENT_MAX: u32 = 16, "names";
@@ -31,11 +31,11 @@ limits! {
     liveness {
         /// A tracker waits this long for a node's listener to answer a call-back.
         CALL_BACK_DEADLINE_MS: u64 = 1_000, "ms";
-        /// A control connection makes a tracker call a listener back at most once in this time.
+        /// A control connection causes at most one call-back in this time.
         CALL_BACK_EVERY_MS: u64 = 1_000, "ms";
-        /// Suspect nodes are called back this often.
+        /// Interval of call-backs to a suspect.
         SUSPECT_CALL_BACK_MS: u64 = 5_000, "ms";
-        /// A suspect that stays silent for this long is forgotten.
+        /// A suspect that is silent for this long is forgotten.
         SUSPECT_EXPIRY_MS: u64 = 600_000, "ms";
         /// Heartbeats missed before a node is suspect.
         HEARTBEATS_MISSED_MAX: u32 = 2, "heartbeats";
@@ -46,27 +46,27 @@ limits! {
     }
 
     replicas {
-        /// Most copies of a content that may be wished for.
+        /// Most copies of a content that a node may request.
         REPLICA_COPIES_MAX: u32 = 100, "copies";
-        /// Most contents with a wish of their own at a tracker.
-        REPLICA_WISHES_MAX: usize = 10_000, "contents";
-        /// Most replicas that a node is asked to fetch at a time.
+        /// Most contents with a replication request of their own at a tracker.
+        REPLICA_REQUESTS_MAX: usize = 10_000, "contents";
+        /// Most replicas that a node is to fetch at a time.
         REPLICA_TASKS_MAX: usize = 5, "tasks";
-        /// A node that has gone has this long to come back before others are asked to take its place, and so
-        /// have all nodes after a tracker's start.
+        /// A node that has gone has this long to come back before other nodes take its place. All nodes have
+        /// as long after a tracker's start.
         REPLICA_GRACE_MS: u64 = 30_000, "ms";
-        /// Shortest and longest such time that may be asked for.
+        /// Shortest such time that a user may set.
         REPLICA_GRACE_MIN_MS: u64 = 1_000, "ms";
+        /// Longest such time that a user may set.
         REPLICA_GRACE_MAX_MS: u64 = 86_400_000, "ms";
-        /// A node that has failed to fetch a replica is asked for it again after this long, and twice as long
-        /// after each further failure.
+        /// A node that failed to fetch a replica gets the task again after this long, and after twice as long
+        /// for each further failure.
         REPLICA_RETRY_MS: u64 = 60_000, "ms";
-        /// A tracker looks again at all copies this long after it began to, if it is done by then.
+        /// Shortest time between the beginnings of two rounds in which a tracker looks at all copies.
         REPLICA_ROUND_MS: u64 = 1_000, "ms";
-        /// Most copies and nodes that a tracker looks at in one go.
+        /// Most copies and nodes that a tracker looks at in one pass.
         REPLICA_STEP: usize = 10_000, "copies";
-        /// Most copies of nodes that have gone for which a tracker waits by name; where there are more it
-        /// waits for all.
+        /// Most lost copies that a tracker remembers one by one. Beyond it the tracker waits for all nodes.
         REPLICA_LOSSES_MAX: usize = 4_000_000, "copies";
     }
 }

@@ -90,7 +90,7 @@ impl TrackerSite {
     }
 
     pub(super) fn stats(&self) -> Answer {
-        let mut tally = self.view.tally();
+        let mut tally = self.view.stats();
         let history = tally.history.sums(clock::now());
         let [native_found, http_found] = tally.finds.found;
         let [native_none, http_none] = tally.finds.none;
@@ -114,12 +114,12 @@ fn recent(find: &RecentFind) -> Value {
         rows: find.rows as u64,
         addr: None,
         score_ms: None,
-        took_us: u64::try_from(find.took.as_micros()).unwrap_or(u64::MAX),
+        took_us: u64::try_from(find.duration.as_micros()).unwrap_or(u64::MAX),
     };
     let more = json!({
         "id": find.number,
         "ts": rfc3339(find.at_ns),
-        "asker": find.asker.to_string(),
+        "asker": find.requester.to_string(),
         "via": match find.via { Via::Native => "native", Via::Http => "http" },
         "more": find.more,
         "sources": find.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -2,19 +2,19 @@
 
 use super::context::TrackerSite;
 use crate::proto::http::Request;
-use crate::tracker::TOOK_BOUNDS_S;
+use crate::tracker::DURATION_BOUNDS_S;
 use crate::web::service::response::Answer;
 use crate::web::view::metrics::Families;
 
 impl TrackerSite {
     pub(super) fn metrics(&self, request: &Request) -> Answer {
-        let (counts, tally) = (self.view.counts(), self.view.tally());
+        let (counts, tally) = (self.view.counts(), self.view.stats());
         let mut families = Families::of_program("tracker", self.view.uptime().as_secs_f64());
         let states = [("live", counts.live), ("suspect", counts.suspect), ("unproved", counts.unproved)];
         let peers = states.map(|(state, peers)| (vec![("state", state.to_owned())], peers as f64));
         families.gauges("nearpeer_peers", "Registered nodes", peers.into());
         families.gauge("nearpeer_files", "Entries in all catalogs", counts.files as f64);
-        let requests = counts.replica_wishes as f64;
+        let requests = counts.replica_requests as f64;
         families.gauge("nearpeer_replica_wishes", "Contents of which copies are wished for", requests);
         families.gauge("nearpeer_replica_tasks", "Copies that nodes are making", counts.replica_tasks as f64);
         families.counter("nearpeer_announces", "Registrations and updates in effect", tally.announces);
@@ -25,9 +25,9 @@ impl TrackerSite {
             }
         }
         families.counters("nearpeer_find_requests", "Finds answered", finds);
-        let bounds = TOOK_BOUNDS_S.iter().copied().chain([f64::INFINITY]);
-        let classes = bounds.zip(tally.took).collect();
-        let sum = tally.took_sum.as_secs_f64();
+        let bounds = DURATION_BOUNDS_S.iter().copied().chain([f64::INFINITY]);
+        let classes = bounds.zip(tally.durations).collect();
+        let sum = tally.durations_sum.as_secs_f64();
         families.seconds("nearpeer_find_duration", "Time from a find to its answer", sum, classes);
         families.answer(request)
     }

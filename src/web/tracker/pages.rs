@@ -91,7 +91,7 @@ impl TrackerSite {
     }
 
     pub(super) fn stats_page(&self) -> Answer {
-        let mut tally = self.view.tally();
+        let mut tally = self.view.stats();
         let counts = self.view.counts();
         let per_s = tally.history.per_s(clock::now());
         let main = html! {
@@ -147,8 +147,8 @@ fn find_row(find: &RecentFind) -> Markup {
             th scope="row" { a href=(format!("/?q={}", escape_value(&text))) { (shown) } }
             td.nowrap data-label="Time" { (moment(&rfc3339(find.at_ns))) }
             td.num data-label="Number" { (find.number) }
-            td.mono data-label="Asker" { (find.asker) @if find.via == Via::Http { " (HTTP)" } }
-            td.num data-label="Took" { (find.took.as_micros()) " µs" }
+            td.mono data-label="Asker" { (find.requester) @if find.via == Via::Http { " (HTTP)" } }
+            td.num data-label="Took" { (find.duration.as_micros()) " µs" }
             td data-label="Answers" {
                 @if find.rows == 0 { span.soft { "none" } }
                 @else {

@@ -67,7 +67,7 @@ impl Site for TrackerSite {
 
     fn figures(&self) -> Vec<Event> {
         let counts = self.view.counts();
-        let finds = usize::try_from(self.view.tally_totals().total()).unwrap_or(usize::MAX);
+        let finds = usize::try_from(self.view.finds().total()).unwrap_or(usize::MAX);
         let figures = [
             ("nodes_live", counts.live),
             ("nodes_suspect", counts.suspect),

@@ -3,7 +3,6 @@
 //! The same rows on tracker and node; the tracker knows neither latency nor score, as those are between two
 //! nodes.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use maud::{Markup, html};
@@ -12,7 +11,9 @@ use serde_json::{Value, json};
 use super::page::{NONE, size};
 use crate::proto::event::{Event, EventHolder, HolderState};
 use crate::proto::http::{escape_path, escape_value};
-use crate::types::{Checksum, ContentKey, FileName, LatencyOrigin, Md5Origin, NodeSummary, Query, limits};
+use crate::types::{
+    self, ContentKey, FileName, Holding, LatencyOrigin, Md5Origin, NodeSummary, Query, limits,
+};
 use crate::web::service::response::event_json;
 
 /// One source of one file.
@@ -45,14 +46,7 @@ pub(crate) fn http_of(node: &NodeSummary) -> Option<SocketAddr> {
 /// # Errors
 /// Why it means nothing.
 pub(crate) fn query_of(text: &str) -> Result<Query, String> {
-    if text.starts_with("md5=") || text.starts_with("b3=") {
-        return match text.parse() {
-            Ok(Checksum::Md5(md5)) => Ok(Query::Md5(md5)),
-            Ok(Checksum::Content(prefix)) => Ok(Query::Content(prefix)),
-            Err(error) => Err(error.to_string()),
-        };
-    }
-    FileName::new(text).map(Query::Name).map_err(|error| error.to_string())
+    Query::parse(text).map_err(|error| error.to_string())
 }
 
 /// Where `name` is fetched from at the web server that asks.
@@ -136,7 +130,7 @@ impl FoundContent {
     /// Number of other nodes that have all of it, under however many names.
     fn full_holders(&self) -> usize {
         let full = self.rows.iter().filter(|row| row.holder.state == HolderState::Full);
-        full.map(|row| row.holder.addr).collect::<BTreeSet<_>>().len()
+        types::full_holders(full.map(|row| (row.holder.addr, Holding::Full)))
     }
 
     /// At most `rows_max` rows; `action`: what can be done with it.

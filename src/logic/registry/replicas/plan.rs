@@ -7,54 +7,57 @@ use crate::types::{ContentId, ContentKey, FileName, limits};
 
 /// Most failures that are remembered of one node.
 const FAILURES_MAX: usize = 64;
+/// Longest pause before a node gets a task again that it has failed.
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
-/// What a node keeps for others.
+/// The replicas that one node keeps or fetches.
 #[derive(Debug, Default)]
 pub(crate) struct ReplicaCapacity {
-    /// Bytes that it has room for, those of its tasks taken off.
+    /// Bytes that are free beyond its tasks.
     pub(super) free_bytes: u64,
     pub(super) tasks: Vec<Task>,
     pub(super) failures: VecDeque<CopyFailure>,
 }
 
-/// A content that the node was asked to fetch.
+/// A content that the node is to fetch.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) content: ContentKey,
-    /// `None` once the node has been told.
+    /// `None` once the node has the task.
     pub(super) name: Option<FileName>,
 }
 
-/// A node could not fetch a content.
+/// A content that the node could not fetch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CopyFailure {
     pub(super) content: ContentKey,
-    /// It is not asked again before that.
+    /// The node does not get the task again before this time.
     pub(super) until: Instant,
     pause: Duration,
 }
 
-/// What is wanted, and how far the look at it has come.
+/// The requested copies, all tasks, and how far the current round has come.
 #[derive(Debug, Default)]
 pub(crate) struct Replication {
     /// By content id and size.
-    pub(super) wishes: BTreeMap<(ContentId, u64), ReplicationRequest>,
-    /// By content and slot of the node.
+    pub(super) requests: BTreeMap<(ContentId, u64), ReplicationRequest>,
+    /// All tasks by content and slot of the node.
     pub(super) tasks: BTreeSet<(ContentKey, u32)>,
+    /// Whether a policy or a request counts copies.
     pub(super) is_on: bool,
-    /// The first bytes of the ids of contents of which copies have gone since the last turn, as many times as
-    /// nodes have lost it.
+    /// The first bytes of the ids of contents that nodes have lost since the last pass, once for each node.
     fresh_losses: Vec<u64>,
-    /// The same before that, by turn, sorted.
+    /// The losses of earlier passes, each batch sorted.
     pub(super) losses: VecDeque<(Instant, Vec<u64>)>,
-    /// Nothing is done unasked before.
+    /// The policy gives out no tasks before this time.
     pub(super) quiet_until: Option<Instant>,
-    /// What was looked at last; `None`: a round is to begin.
+    /// The content that the round looked at last; `None`: a round is to begin.
     pub(super) looked_at: Option<ContentId>,
+    /// When the next round may begin.
     pub(super) next_round: Option<Instant>,
 }
 
+/// Copies that were requested for one content.
 #[derive(Debug)]
 pub(super) struct ReplicationRequest {
     pub(super) copies: u32,
@@ -66,12 +69,13 @@ impl Replication {
         Replication { is_on: policy > 0, ..Replication::default() }
     }
 
-    /// Somebody counts copies.
+    /// Whether a policy or a request counts copies.
     pub(crate) fn is_on(&self) -> bool {
         self.is_on
     }
 
-    /// A node does not have these any more, all of which it had; a content may be said more than once.
+    /// Records that a node no longer has these contents, all of which it had. A content may be there more
+    /// than once.
     pub(crate) fn lose(&mut self, contents: impl Iterator<Item = ContentKey>) {
         if self.is_on {
             let mut lost: Vec<u64> = contents.map(|content| first_bytes(content.id)).collect();
@@ -81,17 +85,18 @@ impl Replication {
         }
     }
 
-    /// How many nodes have lost it within the grace. Losses have to be aged before.
+    /// How many nodes have lost the content within the grace. The caller has aged the losses before.
     pub(super) fn departed(&self, id: ContentId) -> u32 {
         let wanted = first_bytes(id);
         let in_batch = |batch: &Vec<u64>| {
             batch.partition_point(|one| *one <= wanted) - batch.partition_point(|one| *one < wanted)
         };
-        debug_assert!(self.fresh_losses.is_empty(), "whoever asks has aged them");
+        debug_assert!(self.fresh_losses.is_empty(), "the caller has aged them");
         self.losses.iter().map(|(_, batch)| in_batch(batch)).sum::<usize>() as u32
     }
 
-    /// Dates what was lost since the last turn, and forgets what was lost long ago.
+    /// Dates the losses since the last pass and forgets old ones. Where there are more than `max` losses it
+    /// forgets all and gives out no tasks for the grace.
     pub(super) fn age_losses(&mut self, grace: Duration, max: usize, now: Instant) {
         if !self.fresh_losses.is_empty() {
             let mut batch = std::mem::take(&mut self.fresh_losses);
@@ -110,7 +115,7 @@ impl Replication {
 }
 
 impl ReplicaCapacity {
-    /// A task has ended, well or not.
+    /// Records the end of a task, done or failed.
     pub(super) fn ended(&mut self, content: ContentKey, is_done: bool, now: Instant) {
         let before = self.failures.iter().position(|failure| failure.content == content);
         let before = before.and_then(|index| self.failures.remove(index));
@@ -126,7 +131,8 @@ impl ReplicaCapacity {
     }
 }
 
-/// Enough of an id to tell contents apart, but for a waste of some seconds where not.
+/// The first 8 bytes of an id, which tell contents apart. Two contents with the same ones wait needlessly for
+/// the grace.
 fn first_bytes(id: ContentId) -> u64 {
     u64::from_be_bytes(std::array::from_fn(|index| id.0[index]))
 }

@@ -13,20 +13,20 @@ use crate::logic::replication::{Holder, Keeper, Need, Share, place};
 use crate::types::{ContentId, ContentKey, FileName, Holding, Liveness, Query, ReplicationStatus, limits};
 
 impl Registry {
-    /// Wishes for `copies` live copies of a content, to be kept under `name`; 0 takes the wish back. The last
-    /// wish counts, but one that is told `again` after a tracker's restart only where there is none. A new
-    /// wish is seen to at once, as far as willing nodes are there. A wish stays until it is taken back; the
-    /// greater of wish and policy counts.
+    /// Requests `copies` live copies of a content, to be kept under `name`; 0 takes the request back. The
+    /// last request counts, but a `repeated` one (after a tracker's restart) only where there is none. A new
+    /// request is served at once, as far as there are willing nodes. It stays until it is taken back. The
+    /// greater of request and policy counts.
     ///
     /// # Errors
-    /// [`RegistryError::Copies`], [`RegistryError::Wishes`]; [`RegistryError::NoCopy`] for a new wish that
-    /// nobody can fulfil.
-    pub fn wish(
+    /// [`RegistryError::Copies`], [`RegistryError::Requests`]; [`RegistryError::NoCopy`] for a new request
+    /// that no node can fulfil.
+    pub fn request_copies(
         &mut self,
         content: ContentKey,
         name: FileName,
         copies: u32,
-        again: bool,
+        is_repeated: bool,
         now: Instant,
     ) -> Result<ReplicationStatus, RegistryError> {
         if copies > limits::REPLICA_COPIES_MAX {
@@ -35,29 +35,29 @@ impl Registry {
         self.age_losses(now);
         let key = (content.id, content.size_bytes);
         if copies == 0 {
-            self.replication.wishes.remove(&key);
+            self.replication.requests.remove(&key);
             return Ok(self.ensure(content, &mut [], now).0);
         }
-        if !again && self.holders_of(content, now).1.is_none() {
+        if !is_repeated && self.holders_of(content, now).1.is_none() {
             return Err(RegistryError::NoCopy(content.id));
         }
-        let max = self.limits.replica_wishes_max;
-        if !self.replication.wishes.contains_key(&key) && self.replication.wishes.len() >= max {
-            self.drop_vain_wishes();
-            if self.replication.wishes.len() >= max {
-                return Err(RegistryError::Wishes { max });
+        let max = self.limits.replica_requests_max;
+        if !self.replication.requests.contains_key(&key) && self.replication.requests.len() >= max {
+            self.drop_vain_requests();
+            if self.replication.requests.len() >= max {
+                return Err(RegistryError::Requests { max });
             }
         }
-        if !again {
-            self.replication.wishes.remove(&key);
+        if !is_repeated {
+            self.replication.requests.remove(&key);
         }
-        self.replication.wishes.entry(key).or_insert(ReplicationRequest { copies, name });
+        self.replication.requests.entry(key).or_insert(ReplicationRequest { copies, name });
         self.replication.is_on = true;
-        let mut keepers = if again { Vec::new() } else { self.keepers() };
+        let mut keepers = if is_repeated { Vec::new() } else { self.keepers() };
         Ok(self.ensure(content, &mut keepers, now).0)
     }
 
-    /// The tasks of all nodes are those of each.
+    /// Checks that the set of all tasks is the sum of the tasks of each node.
     #[cfg(test)]
     pub(crate) fn check_tasks(&self) {
         let of = |(slot, node): (usize, &Node)| -> Vec<(ContentKey, u32)> {
@@ -67,25 +67,26 @@ impl Registry {
         assert_eq!(self.replication.tasks, self.nodes.iter().flat_map(of).collect());
     }
 
+    /// Number of losses that are remembered.
     #[cfg(test)]
     pub(crate) fn replication_losses(&self) -> usize {
         self.replication.losses.iter().map(|(_, batch)| batch.len()).sum()
     }
 
-    /// Wishes for contents of which nobody has anything make room.
-    fn drop_vain_wishes(&mut self) {
+    /// Drops the requests for contents of which no node has anything.
+    fn drop_vain_requests(&mut self) {
         let index = &self.index;
         let is_known = |id: ContentId| index.holders(&Query::Content(id.into()), |_| true).next().is_some();
-        self.replication.wishes.retain(|(id, _), _| is_known(*id));
+        self.replication.requests.retain(|(id, _), _| is_known(*id));
     }
 
-    /// Lets time pass: looks at so many contents and gives tasks out where copies are missing. To be called
-    /// several times a second.
+    /// Lets time pass: looks at a bounded number of contents and gives out tasks where copies are missing.
+    /// The caller calls it several times a second.
     pub fn replicate(&mut self, now: Instant) {
         let grace = self.limits.replica_grace;
         self.age_losses(now);
         self.replication.quiet_until.get_or_insert(now + grace);
-        self.replication.is_on = self.limits.replicas > 0 || !self.replication.wishes.is_empty();
+        self.replication.is_on = self.limits.replicas > 0 || !self.replication.requests.is_empty();
         if !self.replication.is_on && self.replication.tasks.is_empty() {
             return;
         }
@@ -103,18 +104,18 @@ impl Registry {
         self.continue_round(now);
     }
 
-    /// Comes before any decision: losses are counted in sorted batches alone.
+    /// Ages the losses. Every decision needs this first, because only sorted batches are counted.
     pub(super) fn age_losses(&mut self, now: Instant) {
         let (grace, max) = (self.limits.replica_grace, self.limits.replica_losses_max);
         self.replication.age_losses(grace, max, now);
     }
 
-    /// How many contents have a wish of their own, and how many copies nodes are at.
+    /// How many contents have a request of their own, and how many copies nodes are making.
     pub fn replication_counts(&self) -> (usize, usize) {
-        (self.replication.wishes.len(), self.replication.tasks.len())
+        (self.replication.requests.len(), self.replication.tasks.len())
     }
 
-    /// The next part of a round.
+    /// Continues the round: looks at the next contents.
     pub(super) fn continue_round(&mut self, now: Instant) {
         if !self.replication.is_on || self.replication.quiet_until.is_none_or(|until| now < until) {
             return;
@@ -139,24 +140,24 @@ impl Registry {
         }
     }
 
-    /// What is to be looked at next: everything where there is a policy, else what is wished for.
+    /// The content to look at next: any content if there is a policy, otherwise one that was requested.
     fn next_content(&self) -> Option<ContentId> {
         let after = self.replication.looked_at;
         if self.limits.replicas > 0 {
             return self.index.contents_after(after).next();
         }
         let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded((id, u64::MAX)));
-        self.replication.wishes.range((start, Bound::Unbounded)).next().map(|((id, _), _)| *id)
+        self.replication.requests.range((start, Bound::Unbounded)).next().map(|((id, _), _)| *id)
     }
 
-    /// The contents of that id: one, unless somebody lies about the size.
+    /// The contents of that id. There is one, unless a node lies about the size.
     fn contents_of(&self, id: ContentId) -> BTreeSet<ContentKey> {
         let postings = self.index.holders(&Query::Content(id.into()), |slot| self.is_offered(slot));
         postings.map(|(slot, entry)| self.node(slot).catalog.stored(entry).key()).collect()
     }
 
-    /// Decides about one content and gives its tasks to `keepers`, whose tasks and room are kept up to date;
-    /// also says at how many nodes it had to look.
+    /// Decides about one content and gives its tasks to `keepers`, whose tasks and room it keeps up to date.
+    /// Also returns how many nodes it looked at.
     fn ensure(
         &mut self,
         content: ContentKey,
@@ -170,27 +171,28 @@ impl Registry {
                 failures.into_iter().any(|failure| failure.content == content && failure.until > now);
         }
         let (chosen, status) = place(&self.need(content, &holders), keepers);
-        let wish = self.replication.wishes.get(&(content.id, content.size_bytes));
-        if let Some(name) = wish.map(|wish| wish.name.clone()).or(name) {
+        let request = self.replication.requests.get(&(content.id, content.size_bytes));
+        if let Some(name) = request.map(|request| request.name.clone()).or(name) {
             for slot in chosen {
                 self.give(slot, Task { content, name: Some(name.clone()) });
                 for keeper in keepers.iter_mut().filter(|keeper| keeper.slot == slot) {
                     keeper.tasks += 1;
-                    keeper.room_bytes = keeper.room_bytes.saturating_sub(content.size_bytes);
+                    keeper.free_bytes = keeper.free_bytes.saturating_sub(content.size_bytes);
                 }
             }
         }
         (status, holders.len() + keepers.len())
     }
 
+    /// What is wanted of a content.
     pub(super) fn need<'a>(&self, content: ContentKey, holders: &'a [Holder]) -> Need<'a> {
-        let wish = self.replication.wishes.get(&(content.id, content.size_bytes));
-        let wanted = self.limits.replicas.max(wish.map_or(0, |wish| wish.copies));
+        let request = self.replication.requests.get(&(content.id, content.size_bytes));
+        let wanted = self.limits.replicas.max(request.map_or(0, |request| request.copies));
         let departed = self.replication.departed(content.id);
         Need { size_bytes: content.size_bytes, wanted, holders, departed }
     }
 
-    /// Who has what of a content or was asked to fetch it, and the name under which a live node has all of
+    /// Which nodes have some of a content or are to fetch it, and the name under which a live node has all of
     /// it.
     pub(super) fn holders_of(&self, content: ContentKey, now: Instant) -> (Vec<Holder>, Option<FileName>) {
         let mut shares: BTreeMap<u32, Share> = BTreeMap::new();
@@ -228,7 +230,7 @@ impl Registry {
                 endpoint: node.endpoint,
                 load: node.load.unwrap_or(0),
                 tasks: capacity.tasks.len(),
-                room_bytes: capacity.free_bytes,
+                free_bytes: capacity.free_bytes,
                 has_failed: false,
             })
         };

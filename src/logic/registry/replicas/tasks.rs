@@ -10,9 +10,9 @@ use crate::logic::replication::place;
 use crate::types::{ContentKey, ReplicaTask, limits};
 
 impl Registry {
-    /// A node asks for something to keep: it has room for `free_bytes` more beyond the replicas that it is
-    /// fetching, which are `running`. It is told each task once; what it was told and does not fetch any more
-    /// is done or has failed. A node that does not consent, or is not verified, is told nothing.
+    /// The tasks that a node does not have yet. The node has `free_bytes` free beyond the replicas in
+    /// `running`, which it is fetching. Each task is handed out once. A task that the node got and does not
+    /// list any more is done or has failed. A node that is not verified or does not consent gets none.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`].
@@ -33,21 +33,21 @@ impl Registry {
         node.capacity.get_or_insert_default().free_bytes = free_bytes;
         let has_ended = self.update_tasks(slot, running, now);
         if has_ended {
-            // Others may be waiting for its turn to be over.
+            // Other contents may wait for room among the tasks of this node.
             self.continue_round(now);
         }
         Ok(self.hand_out(slot, now))
     }
 
-    /// Brings the tasks of a node up to what it says that it is at. Returns true if and only if one of them
-    /// has ended.
+    /// Brings the tasks of a node up to date with what it is fetching. Returns true if and only if one of
+    /// them has ended.
     fn update_tasks(&mut self, slot: u32, running: &[ContentKey], now: Instant) -> bool {
         let capacity = self.node_mut(slot).capacity.get_or_insert_default();
         let tasks = std::mem::take(&mut capacity.tasks);
         let (ended, mut kept): (Vec<_>, Vec<_>) =
             tasks.into_iter().partition(|task| task.name.is_none() && !running.contains(&task.content));
         for content in running.iter().take(limits::REPLICA_TASKS_MAX) {
-            // Given by a tracker that was here before.
+            // The tracker gave this task before its restart.
             if kept.iter().all(|task| task.content != *content) {
                 kept.push(Task { content: *content, name: None });
                 self.replication.tasks.insert((*content, slot));
@@ -66,22 +66,23 @@ impl Registry {
         !ended.is_empty()
     }
 
+    /// Whether the node has the whole content.
     pub(crate) fn has_all(&self, slot: u32, content: ContentKey) -> bool {
         let mut own = self.index.entries_of(slot, content.id);
         own.any(|entry| self.node(slot).catalog.whole_content(entry) == Some(content))
     }
 
-    /// The tasks that the node does not know of yet, those that have become needless taken back.
+    /// The tasks that the node does not have yet. Takes back those that are no longer needed.
     fn hand_out(&mut self, slot: u32, now: Instant) -> Vec<ReplicaTask> {
         let Some(mut capacity) = self.node_mut(slot).capacity.take() else { return Vec::new() };
-        let (mut told, free_bytes) = (Vec::new(), &mut capacity.free_bytes);
+        let (mut new, free_bytes) = (Vec::new(), &mut capacity.free_bytes);
         capacity.tasks.retain_mut(|task| {
             let Some(name) = task.name.take() else { return true };
             let (holders, _) = self.holders_of(task.content, now);
             let (_, status) = place(&self.need(task.content, &holders), &[]);
             let in_sight = status.copies + status.awaited + status.under_way;
             if status.copies > 0 && in_sight <= status.wanted && !self.has_all(slot, task.content) {
-                told.push(ReplicaTask { content: task.content, name });
+                new.push(ReplicaTask { content: task.content, name });
                 return true;
             }
             *free_bytes = free_bytes.saturating_add(task.content.size_bytes);
@@ -89,9 +90,10 @@ impl Registry {
             false
         });
         self.node_mut(slot).capacity = Some(capacity);
-        told
+        new
     }
 
+    /// Gives the node a task.
     pub(super) fn give(&mut self, slot: u32, task: Task) {
         self.replication.tasks.insert((task.content, slot));
         let capacity = self.node_mut(slot).capacity.get_or_insert_default();
@@ -99,7 +101,7 @@ impl Registry {
         capacity.tasks.push(task);
     }
 
-    /// A node that is not verified or does not consent (any more) keeps nothing.
+    /// Removes the capacity and tasks of a node that is not verified or does not consent (any more).
     pub(crate) fn check_consent(&mut self, slot: u32) {
         let node = self.node_mut(slot);
         if node.reachability != Reachability::Verified || node.traits.replica_quota_bytes.is_none() {
@@ -108,7 +110,7 @@ impl Registry {
         }
     }
 
-    /// What a node was to do is nobody's task any more.
+    /// Removes the tasks of a node from the set of all tasks.
     pub(crate) fn drop_tasks(&mut self, slot: u32, capacity: Option<ReplicaCapacity>) {
         for task in capacity.into_iter().flat_map(|capacity| capacity.tasks) {
             self.replication.tasks.remove(&(task.content, slot));

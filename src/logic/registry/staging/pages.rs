@@ -3,10 +3,12 @@
 use crate::logic::registry::index::Stored;
 use crate::types::{FileEntry, FileName};
 
-/// Pages that are not in effect yet.
+/// What a session has staged.
 #[derive(Debug)]
 pub(crate) enum Staging {
+    /// No page.
     Empty,
+    /// Pages of one kind, all of them accepted.
     Pages {
         kind: PageKind,
         /// Its place in the order of stagings.
@@ -14,8 +16,8 @@ pub(crate) enum Staging {
         changes: Vec<Change>,
         size: Staged,
     },
-    /// A page was refused or dropped. Nothing more is taken before the next hello: what follows would be put
-    /// in effect without it.
+    /// A page was refused or dropped. The session stages nothing more before its next hello, because the rest
+    /// would be put in effect without that page.
     Broken,
 }
 
@@ -75,6 +77,7 @@ impl std::ops::Sub for Staged {
     }
 }
 
+/// What pages are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PageKind {
     Register,

@@ -15,7 +15,7 @@ use crate::logic::registry::state::Registry;
 use crate::types::{Attribute, FileEntry, FileName, Geometry, Holding};
 
 impl Registry {
-    /// Takes a page of a whole catalog. Not in effect before [`Registry::commit_register`]. Attributes are
+    /// Stages a page of a whole catalog. [`Registry::commit_register`] puts it in effect. Attributes are
     /// checked and not kept.
     ///
     /// # Errors
@@ -30,8 +30,8 @@ impl Registry {
         self.stage(session, PageKind::Register, Vec::new(), entries, now)
     }
 
-    /// Takes a page of changes to a registered catalog: first the names `removed`, then the entries `added`,
-    /// which replace those of the same name. Not in effect before [`Registry::commit_update`].
+    /// Stages a page of changes to a registered catalog: first the names `removed`, then the entries `added`,
+    /// which replace those of the same name. [`Registry::commit_update`] puts it in effect.
     ///
     /// # Errors
     /// As for [`Registry::stage_register`], and [`RegistryError::NotRegistered`].
@@ -46,7 +46,7 @@ impl Registry {
         self.stage(session, PageKind::Update, removed, added, now)
     }
 
-    /// Takes one page, or breaks the session's staging.
+    /// Stages one page, or breaks the session's staging.
     fn stage(
         &mut self,
         session: SessionId,
@@ -82,7 +82,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Whether the page could be taken if nobody else had anything staged.
+    /// Checks whether the page would be accepted if no other session had anything staged.
     fn check_page(
         &self,
         session: SessionId,
@@ -106,7 +106,7 @@ impl Registry {
         if self.files + size.added > self.limits.files_max {
             return Err(RegistryError::Files { max: self.limits.files_max });
         }
-        // Removals alone make room: a full tracker must take them.
+        // Removals alone make room: a full tracker must accept them.
         if page.added > 0 && self.names_bytes + size.names_bytes() > self.limits.names_max_bytes {
             return Err(RegistryError::Names { max: self.limits.names_max_bytes });
         }
@@ -117,8 +117,8 @@ impl Registry {
         added.iter().try_for_each(check_entry)
     }
 
-    /// Drops the oldest stagings, those of verified nodes last, until the page has room; refused if the
-    /// session's own is the next.
+    /// Drops the oldest stagings, those of verified nodes last, until the page has room. Refuses the page if
+    /// the session's own staging is next.
     fn make_room(&mut self, session: SessionId, page: Staged) -> Result<(), RegistryError> {
         while !self.has_room(page) {
             let rank = |id: &SessionId, known: &Session| {
@@ -147,7 +147,7 @@ impl Registry {
         fits_share && fits_whole
     }
 
-    /// Drops what `session` has staged, if there is such a session.
+    /// Replaces what `session` has staged by `then`, if there is such a session.
     pub(crate) fn unstage(&mut self, session: SessionId, then: Staging) {
         if let Some(known) = self.sessions.get_mut(&session)
             && let Staging::Pages { size, .. } = std::mem::replace(&mut known.staging, then)
@@ -156,7 +156,8 @@ impl Registry {
         }
     }
 
-    /// What `session` has staged as `kind`, in order of names, each once: the last line about a name counts.
+    /// Removes and returns what `session` has staged as `kind`, in order of names. Each name is there once:
+    /// its last line counts.
     pub(crate) fn take_pages(
         &mut self,
         session: SessionId,

@@ -16,7 +16,7 @@ fn caps_on_files_hold_at_the_limit_and_a_refusal_changes_nothing() {
         let mut world = World::new(shrunk.clone());
         world.join(1, 1, 1, entries(first));
         world.hello(2, 2, 2, None);
-        // In pages of two entries: the one too many is refused wherever it comes.
+        // In pages of two entries: the excess entry is refused on whichever page it comes.
         let staged = entries(second).chunks(2).try_for_each(|page| world.stage(2, page.to_vec()));
         assert_eq!(staged, expected, "{first} and {second}");
         if staged.is_err() {
@@ -25,7 +25,7 @@ fn caps_on_files_hold_at_the_limit_and_a_refusal_changes_nothing() {
             assert_eq!(world.commit(2, Reachability::Verified), Err(RegistryError::Incomplete));
             assert_eq!(world.files().len(), usize::from(first));
             world.hello(2, 2, 2, None);
-            world.register(2, entries(1), Reachability::Verified).expect("begun anew");
+            world.register(2, entries(1), Reachability::Verified).expect("accepted after a new hello");
         }
         world.check_counts();
     }
@@ -47,7 +47,7 @@ fn an_update_may_fill_a_catalog_and_not_overfill_it() {
 }
 
 #[test]
-fn a_full_tracker_refuses_new_nodes_and_renews_the_known() {
+fn a_full_tracker_refuses_new_nodes_and_renews_known_ones() {
     let mut world = World::new(Limits { nodes_max: 2, ..Limits::default() });
     world.join(1, 1, 1, vec![]);
     world.join(2, 2, 2, vec![]);
@@ -63,7 +63,7 @@ fn a_full_tracker_refuses_new_nodes_and_renews_the_known() {
     world.check_counts();
 }
 
-/// `count` entries with names of `len` bytes that no other `tag` has.
+/// `count` entries with names of `len` bytes that differ from those of another `tag`.
 fn long_names(tag: char, count: usize, len: usize) -> Vec<FileEntry> {
     (0..count).map(|one| entry(&format!("{tag}{one:0width$}", width = len - 1), 1)).collect()
 }
@@ -73,7 +73,7 @@ fn bounded_names(names_per_node_max_bytes: usize, names_max_bytes: usize) -> Wor
 }
 
 #[test]
-fn names_count_by_their_bytes() {
+fn names_are_limited_by_their_bytes() {
     for (first, second, expected) in [
         (10, 10, Ok(())),
         (10, 11, Err(RegistryError::NamesOfNode { max: 1_000 })),
@@ -84,7 +84,7 @@ fn names_count_by_their_bytes() {
         let mut world = bounded_names(1_000, names_max_bytes);
         world.join(1, 1, 1, long_names('a', first, 100));
         world.hello(2, 2, 2, None);
-        // In pages of two entries: the one too many is refused wherever it comes.
+        // In pages of two entries: the excess entry is refused on whichever page it comes.
         let entries = long_names('b', second, 100);
         let staged = entries.chunks(2).try_for_each(|page| world.stage(2, page.to_vec()));
         assert_eq!(staged, expected, "{first} and {second}");
@@ -104,7 +104,7 @@ fn an_update_counts_the_bytes_of_its_names_too() {
     );
     let gone: Vec<_> = long_names('b', 1, 100).into_iter().map(|entry| entry.name).collect();
     assert_eq!(world.update(1, gone, long_names('c', 1, 100)), Ok(()));
-    // Names that are not there cost as much while they are staged.
+    // Names of unknown files count as much while they are staged.
     let long = |tag| long_names(tag, 3, 200).into_iter().map(|entry| entry.name).collect::<Vec<_>>();
     let session = SessionId(1);
     assert_eq!(world.registry.stage_update(session, long('x'), vec![], world.now), Ok(()));
@@ -114,7 +114,7 @@ fn an_update_counts_the_bytes_of_its_names_too() {
 }
 
 #[test]
-fn a_full_tracker_still_takes_removals() {
+fn a_full_tracker_accepts_removals() {
     let mut world = bounded_names(1_000, 1_000);
     world.join(1, 1, 1, long_names('a', 10, 100));
     let gone: Vec<_> = long_names('a', 2, 100).into_iter().map(|entry| entry.name).collect();
@@ -128,20 +128,19 @@ fn shared_staging(staged_max: usize, staged_names_max_bytes: usize) -> World {
 }
 
 #[test]
-fn pages_kept_waiting_keep_nobody_out() {
-    // Eight that stage half of all there is each and never end; who registers fully beside them still can,
-    // and so again.
+fn pages_that_wait_keep_no_other_node_out() {
+    // Eight sessions each stage half of the limit and never finish. Another node can still register, twice.
     for mut world in [shared_staging(100, 1 << 20), shared_staging(1 << 20, 100 * 20)] {
         for s in 1..=8 {
             world.hello(s, s.into(), s as u16, None);
             for page in long_names('h', 50, 20).chunks(5) {
-                world.stage(s, page.to_vec()).expect("there is room, or is made");
+                world.stage(s, page.to_vec()).expect("there is room, or other stagings are dropped");
             }
         }
         for s in [11, 12] {
             world.hello(s, s.into(), s as u16, None);
             for page in long_names('a', 50, 20).chunks(5) {
-                world.stage(s, page.to_vec()).expect("there is room, or is made");
+                world.stage(s, page.to_vec()).expect("there is room, or other stagings are dropped");
             }
             world.commit(s, Reachability::Verified).expect("registered");
             world.check_counts();
@@ -150,7 +149,7 @@ fn pages_kept_waiting_keep_nobody_out() {
         assert_eq!(
             world.stage(1, vec![]),
             Err(RegistryError::Incomplete),
-            "a part never passes for the whole"
+            "a part is never taken for the whole"
         );
         world.join(1, 1, 1, vec![entry("b", 1)]);
         world.check_counts();
@@ -158,7 +157,7 @@ fn pages_kept_waiting_keep_nobody_out() {
 }
 
 #[test]
-fn stagings_of_proved_nodes_make_room_last() {
+fn stagings_of_verified_nodes_are_dropped_last() {
     let mut world = shared_staging(4, 1 << 20);
     world.join(1, 1, 1, vec![]);
     let page = |tag| long_names(tag, 2, 5);
@@ -168,14 +167,10 @@ fn stagings_of_proved_nodes_make_room_last() {
     world.hello(3, 3, 3, None);
     world.stage(3, page('c')).expect("staged, in place of the other unverified one");
     assert_eq!(world.stage(2, vec![]), Err(RegistryError::Incomplete));
-    assert_eq!(
-        world.stage(3, page('d')),
-        Err(RegistryError::Crowded),
-        "nobody else who is unverified is left"
-    );
-    world.stage(1, vec![]).expect_err("of another kind");
+    assert_eq!(world.stage(3, page('d')), Err(RegistryError::Crowded), "no other unverified node is left");
+    world.stage(1, vec![]).expect_err("a page of another kind");
     world.hello(4, 4, 4, None);
-    world.stage(4, long_names('e', 4, 5)).expect("nobody is left");
+    world.stage(4, long_names('e', 4, 5)).expect("no other staging is left");
     world.check_counts();
 }
 

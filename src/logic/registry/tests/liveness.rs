@@ -1,9 +1,9 @@
-//! Who a node is, and whether it is still there.
+//! Identity and liveness of nodes.
 
 use super::*;
 
 #[test]
-fn a_proved_registration_takes_the_endpoint_over_and_the_former_node_is_heard_no_more() {
+fn a_verified_registration_replaces_the_former_node_at_its_endpoint_and_ends_its_session() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1)]);
     world.stage(1, vec![entry("late", 1)]).expect("staged");
@@ -21,7 +21,7 @@ fn a_proved_registration_takes_the_endpoint_over_and_the_former_node_is_heard_no
 }
 
 #[test]
-fn a_former_session_of_the_same_node_is_heard_no_more() {
+fn a_former_session_of_the_same_node_changes_nothing() {
     let mut world = world();
     world.hello(1, 1, 1, Some(BEAT));
     world.stage(1, vec![entry("late", 1)]).expect("staged");
@@ -34,7 +34,7 @@ fn a_former_session_of_the_same_node_is_heard_no_more() {
 }
 
 #[test]
-fn who_answers_with_the_id_of_another_node_takes_nothing_from_it() {
+fn a_node_that_answers_with_the_id_of_another_node_takes_nothing_from_it() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1)]);
     world.join(2, 1, 2, vec![entry("b", 1)]);
@@ -48,7 +48,7 @@ fn who_answers_with_the_id_of_another_node_takes_nothing_from_it() {
 }
 
 #[test]
-fn a_node_that_moves_is_asked_at_its_former_endpoint_and_forgotten_there() {
+fn a_node_that_moves_is_called_back_at_its_former_endpoint_and_forgotten_there() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1)]);
     world.join(1, 1, 2, vec![entry("a", 1)]);
@@ -60,7 +60,7 @@ fn a_node_that_moves_is_asked_at_its_former_endpoint_and_forgotten_there() {
 }
 
 #[test]
-fn unproved_nodes_are_listed_never_offered_and_displace_nobody() {
+fn unverified_nodes_are_listed_never_offered_and_displace_no_other_node() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1)]);
     world.hello(2, 2, 1, Some(BEAT));
@@ -70,20 +70,20 @@ fn unproved_nodes_are_listed_never_offered_and_displace_nobody() {
     assert_eq!(world.heartbeat(2), Ok(()));
     assert_eq!(world.update(2, vec![], vec![entry("c", 1)]), Ok(()));
     assert_eq!(world.files(), ["a"]);
-    // Knowing a node's id is not enough to take it out of the answers.
+    // Knowledge of a node's id is not enough to remove it from the answers.
     world.hello(3, 1, 9, None);
     world.register(3, vec![], Reachability::Unverified).expect("listed");
     assert_eq!((world.holders("a"), world.heartbeat(1)), (vec![1], Ok(())));
     world
         .register(1, vec![entry("a", 2)], Reachability::Verified)
-        .expect("an unverified rival is in nobody's way");
+        .expect("an unverified rival blocks no other node");
     world.disconnect(2);
     assert_eq!(world.listed(), [(1, Liveness::Live)]);
     world.check_counts();
 }
 
 #[test]
-fn a_node_whose_listener_is_gone_is_offered_no_more_when_it_registers_again() {
+fn a_node_without_a_listener_is_no_longer_offered_when_it_registers_again() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1)]);
     world.register(1, vec![entry("a", 1)], Reachability::Unverified).expect("listed");
@@ -94,7 +94,7 @@ fn a_node_whose_listener_is_gone_is_offered_no_more_when_it_registers_again() {
 }
 
 #[test]
-fn a_node_id_has_one_unproved_registration_the_latest() {
+fn a_node_id_has_one_unverified_registration_which_is_the_latest() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1)]);
     world.hello(2, 1, 9, None);
@@ -139,7 +139,7 @@ fn two_missed_heartbeats_make_a_node_suspect_and_a_late_one_live_again() {
     assert_eq!(world.heartbeat(1), Ok(()));
     assert_eq!(world.holders("a"), [1, 2]);
     world.pass(2_000);
-    // A page of a long registration shows as well as a heartbeat that the node is there.
+    // A page of a long registration counts as a sign of life, like a heartbeat.
     world.stage(1, vec![entry("a", 1)]).expect("staged");
     assert_eq!((world.pass(2_000), world.holders("a")), (vec![], vec![1, 2]));
     let row = world.registry.nodes(0).next().expect("a row");
@@ -162,7 +162,7 @@ fn suspects_are_called_back_until_they_answer_refuse_or_have_been_silent_too_lon
     assert_eq!((world.pass(4_999).len(), world.pass(1).len(), world.pass(4_999).len()), (0, 1, 0));
     world.called_back(1, 1, CallBackResult::Answered { node: NodeId(1) });
     assert_eq!((world.holders("a"), world.listed()), (vec![1], vec![(1, Liveness::Live)]));
-    assert_eq!(world.pass(1).len(), 1, "still called back: its control connection is not there");
+    assert_eq!(world.pass(1).len(), 1, "still called back: it has no control connection");
     world.called_back(1, 1, CallBackResult::Silent);
     assert_eq!((world.holders("a"), world.listed()), (vec![], vec![(1, Liveness::Suspect)]));
     world.pass(599_998);
@@ -175,7 +175,7 @@ fn suspects_are_called_back_until_they_answer_refuse_or_have_been_silent_too_lon
         let mut world = suspect();
         world.called_back(1, 2, outcome);
         world.called_back(2, 1, outcome);
-        assert!(is_listed(&world), "an outcome for somebody else");
+        assert!(is_listed(&world), "an outcome for another node");
         world.called_back(1, 1, outcome);
         assert!(!is_listed(&world), "{outcome:?}");
         world.check_counts();

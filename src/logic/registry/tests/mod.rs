@@ -25,7 +25,7 @@ pub(super) fn name(text: &str) -> FileName {
     FileName::new(text).expect("valid name")
 }
 
-/// An entry called `text` with content and MD5 number `content`; the contents 0 to 15 share their first 17
+/// An entry called `text` with content and MD5 number `content`. The contents 0 to 15 have the same first 17
 /// hex digits.
 pub(super) fn entry(text: &str, content: u8) -> FileEntry {
     let mut id = [0xab; 32];
@@ -46,7 +46,7 @@ pub(super) fn endpoint(number: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 5000 + number))
 }
 
-/// A registry with a clock, driven in few words: session `s` says it is node `n` at endpoint `e`.
+/// A registry with a clock and short commands: session `s` says that it is node `n` at endpoint `e`.
 pub(super) struct World {
     pub(super) registry: Registry,
     pub(super) now: Instant,
@@ -136,7 +136,7 @@ impl World {
         self.registry.nodes(0).map(|row| (row.node.0, row.liveness)).collect()
     }
 
-    /// Nothing may be left of what is gone.
+    /// Checks that counters and maps agree with the registrations.
     pub(super) fn check_counts(&self) {
         let registry = &self.registry;
         let files: usize = registry.nodes.iter().map(|(_, node)| node.catalog.len()).sum();
@@ -171,7 +171,7 @@ fn world() -> World {
 }
 
 #[test]
-fn what_a_node_says_about_itself_is_passed_on_and_taken_back_by_a_hello() {
+fn traits_of_a_node_are_passed_on_and_cleared_by_a_hello() {
     let mut world = world();
     let says = |port| NodeTraits { http_port: Some(port), replica_quota_bytes: Some(9) };
     let passed_on = |world: &World| {
@@ -188,10 +188,10 @@ fn what_a_node_says_about_itself_is_passed_on_and_taken_back_by_a_hello() {
     assert_eq!(passed_on(&world), says(1));
     world.registry.describe(SessionId(1), says(2)).expect("registered");
     assert_eq!(passed_on(&world), says(2));
-    // Its next registration says nothing.
+    // Its next registration comes without traits.
     world.join(1, 1, 1, vec![entry("a", 1)]);
     assert_eq!(passed_on(&world), NodeTraits::default());
-    // Not what a former session of the same registration said last.
+    // A former session of the same registration changes nothing.
     world.join(2, 1, 1, vec![entry("a", 1)]);
     world.registry.describe(SessionId(1), says(3)).expect("it has said hello");
     assert_eq!(passed_on(&world), NodeTraits::default());
@@ -200,7 +200,7 @@ fn what_a_node_says_about_itself_is_passed_on_and_taken_back_by_a_hello() {
 const NOT_REGISTERED: Result<(), RegistryError> = Err(RegistryError::NotRegistered);
 
 #[test]
-fn endpoints_nobody_could_connect_to_are_refused_and_mapped_ones_made_plain() {
+fn endpoints_that_cannot_be_reached_are_refused_and_mapped_ones_become_ipv4() {
     let mut world = world();
     let mut hello = |text: &str| {
         let at: SocketAddr = text.parse().expect(text);
@@ -254,7 +254,7 @@ fn a_registration_is_in_effect_whole_at_its_commit_and_not_before() {
 }
 
 #[test]
-fn the_last_line_about_a_name_counts() {
+fn the_last_staged_line_of_a_name_counts() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1), entry("b", 1), entry("a", 2)]);
     let content = |world: &World, text: &str| {
@@ -347,8 +347,8 @@ const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 
 impl World {
-    /// An empty last page from `from`: the port to call back, `None` if there is no need to, or the ms to
-    /// wait.
+    /// Sends an empty last page from `from`. Returns the number of the endpoint to call back, `None` if no
+    /// call-back is needed, or the ms to wait.
     fn last_page(&mut self, s: u64, from: IpAddr) -> Result<Option<u16>, u128> {
         self.stage(s, vec![]).expect("an empty page");
         match self.registry.begin_call_back(SessionId(s), from, self.now) {
@@ -358,14 +358,14 @@ impl World {
         }
     }
 
-    fn prove(&mut self, s: u64, e: u16, reachability: Reachability) {
+    fn conclude_call_back(&mut self, s: u64, e: u16, reachability: Reachability) {
         self.registry.end_call_back(endpoint(e), HERE);
         self.commit(s, reachability).expect("registered");
     }
 }
 
 #[test]
-fn one_node_with_many_names_for_a_content_hides_nobody() {
+fn a_node_with_many_names_for_a_content_does_not_crowd_out_others() {
     let mut world = world();
     let names = |tag: &str, count| (0..count).map(|one| entry(&format!("{tag}{one}"), 1)).collect::<Vec<_>>();
     world.join(1, 1, 1, names("a", 500));
@@ -381,14 +381,14 @@ fn one_node_with_many_names_for_a_content_hides_nobody() {
         let found: Vec<_> = found.map(|one| one.node.0).collect();
         assert_eq!(found, [vec![1; limits::NAMES_PER_CONTENT_MAX as usize], vec![2; 2]].concat());
     }
-    // Of the same node another content counts by itself.
+    // Another content of the same node counts by itself.
     world.update(1, vec![], (500..520).map(|one| entry(&format!("a{one}"), 2)).collect()).expect("updated");
     let both = Query::Content(ContentPrefix::from_hex("abababababababab").expect("prefix"));
     assert_eq!(world.registry.find(&both, 0).expect("few rows are skipped").count(), 16 + 2 + 16);
 }
 
 #[test]
-fn a_find_skips_no_more_rows_than_any_node_asks_for() {
+fn a_find_skips_at_most_the_allowed_number_of_rows() {
     let world = world();
     let query = Query::Name(name("a"));
     let max = limits::FIND_SKIP_MAX;

@@ -1,12 +1,12 @@
-//! The registry against a model: random messages and outcomes while time passes, and after each step every
-//! answer of the registry must be the one that the model finds by searching plain lists whole.
+//! The registry against a model: random messages and outcomes while time passes. After each step every answer
+//! of the registry must be the one that the model finds in plain lists.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::types::NodeSummary;
 
-/// What is the case, in lists.
+/// The state of a registry in plain lists.
 #[derive(Default)]
 struct Model {
     sessions: Vec<ModelSession>,
@@ -30,7 +30,7 @@ struct ModelNode {
     session: Option<u64>,
     hello: u64,
     heartbeat: Option<Duration>,
-    heard: Instant,
+    last_message: Instant,
     /// Since when it is suspect and silent, when the next call-back is due, whether it answered the last one.
     suspect: Option<(Instant, Instant, bool)>,
     load: Option<u32>,
@@ -48,12 +48,12 @@ impl ModelNode {
     }
 
     fn observe(&mut self, now: Instant) {
-        self.heard = now;
+        self.last_message = now;
         self.suspect = None;
     }
 }
 
-/// One step. Sessions, nodes and endpoints are few, so that they meet.
+/// One step. There are few sessions, nodes and endpoints, so that they collide.
 #[derive(Debug, Clone)]
 enum Step {
     Hello { s: u64, n: u128, e: u16, beats: bool },
@@ -159,7 +159,7 @@ impl Model {
             session: Some(s),
             hello,
             heartbeat,
-            heard: now,
+            last_message: now,
             suspect: None,
             load,
             entries: Vec::new(),
@@ -189,7 +189,7 @@ impl Model {
 
     fn due(&mut self, now: Instant) -> Vec<(u128, SocketAddr)> {
         let is_missing = |node: &ModelNode| {
-            node.heartbeat.is_some_and(|interval| now.duration_since(node.heard) > interval * 2)
+            node.heartbeat.is_some_and(|interval| now.duration_since(node.last_message) > interval * 2)
         };
         self.nodes.retain(|node| node.is_verified || !is_missing(node));
         for node in &mut self.nodes {
@@ -214,12 +214,12 @@ impl Model {
     }
 
     fn called_back(&mut self, n: u128, e: u16, outcome: CallBackResult, now: Instant) {
-        let is_meant = |node: &ModelNode| {
+        let is_addressed = |node: &ModelNode| {
             node.id == n && node.endpoint == endpoint(e) && node.is_verified && node.suspect.is_some()
         };
         let is_there = outcome == CallBackResult::Answered { node: NodeId(n) };
-        self.nodes.retain(|node| !is_meant(node) || is_there || outcome == CallBackResult::Silent);
-        for node in self.nodes.iter_mut().filter(|node| is_meant(node)) {
+        self.nodes.retain(|node| !is_addressed(node) || is_there || outcome == CallBackResult::Silent);
+        for node in self.nodes.iter_mut().filter(|node| is_addressed(node)) {
             if let Some((silent, _, is_answering)) = &mut node.suspect {
                 *silent = if is_there { now } else { *silent };
                 *is_answering = is_there;
@@ -238,8 +238,8 @@ impl Model {
     }
 }
 
-/// Does `step` to both; both must refuse or carry out alike.
-fn take(step: Step, world: &mut World, model: &mut Model) {
+/// Applies `step` to both. Both must refuse it or both must carry it out.
+fn apply(step: Step, world: &mut World, model: &mut Model) {
     let now = world.now;
     match step {
         Step::Hello { s, n, e, beats } => {
@@ -258,7 +258,7 @@ fn take(step: Step, world: &mut World, model: &mut Model) {
             let removed = removed.map(|file| name(&format!("f{file}")));
             let given = world.update(s, removed.clone().into_iter().collect(), made(&added));
             assert_eq!(given.is_ok(), model.update(s, removed.as_ref(), made(&added), now), "{given:?}");
-            // A refused page wants a hello, which the same session says again.
+            // After a refused page the same session must say hello again.
             if given.is_err_and(|error| error != RegistryError::NotRegistered)
                 && let Some(claim) = world.registry.claim(SessionId(s))
             {
@@ -357,7 +357,7 @@ proptest! {
         let mut world = World::new(Limits { files_per_node_max: MODEL_FILES_MAX, ..Limits::default() });
         let mut model = Model::default();
         for step in steps {
-            take(step, &mut world, &mut model);
+            apply(step, &mut world, &mut model);
             check_same(&world, &model);
         }
     }

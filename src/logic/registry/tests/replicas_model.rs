@@ -1,4 +1,4 @@
-//! A swarm of nodes that keep replicas, are killed and come back, against what may be promised of it.
+//! A swarm of nodes that keep replicas, are killed and come back, against the guarantees of replication.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use crate::types::ContentKey;
 
 const CONTENTS: u8 = 6;
 const NODES: usize = 6;
-/// Of every content.
+/// Size of every content.
 const SIZE: u64 = 3 << 20;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// The node beats and asks for tasks.
-    Beat(usize),
+    /// The node sends a heartbeat and asks for tasks.
+    Heartbeat(usize),
     /// Its oldest task is done, or has failed.
     Finish(usize, bool),
     Kill(usize),
@@ -27,14 +27,14 @@ enum Step {
 
 #[derive(Debug, Clone)]
 struct Member {
-    /// How many contents it may keep for others; `None`: none, and it says so.
+    /// How many contents it may keep for others; `None`: it does not consent.
     quota: Option<usize>,
     session: u64,
     is_up: bool,
     own: Vec<u8>,
     kept: Vec<u8>,
     running: Vec<u8>,
-    /// When it was killed last.
+    /// When it was last killed.
     killed: Option<Instant>,
 }
 
@@ -49,7 +49,7 @@ struct Swarm {
     members: Vec<Member>,
     wanted: usize,
     sessions: u64,
-    /// When a holder of a content has gone last.
+    /// When a holder of a content was last lost.
     copied: BTreeMap<u8, usize>,
 }
 
@@ -111,7 +111,7 @@ impl Swarm {
         }
     }
 
-    fn beat(&mut self, index: usize) {
+    fn heartbeat(&mut self, index: usize) {
         let member = &self.members[index];
         if !member.is_up {
             return;
@@ -120,19 +120,19 @@ impl Swarm {
         self.world.registry.heartbeat(SessionId(member.session), load, self.world.now).expect("registered");
         let running: Vec<ContentKey> = member.running.iter().map(|content| key(*content)).collect();
         let room = member.quota.unwrap_or(99).saturating_sub(member.kept.len() + running.len());
-        let told = self.world.take_tasks(member.session, room as u64 * SIZE, &running);
-        for task in told {
+        let tasks = self.world.take_tasks(member.session, room as u64 * SIZE, &running);
+        for task in tasks {
             let content = task.content.id.0[8];
-            self.check_told(index, content);
+            self.check_task(index, content);
             self.members[index].running.push(content);
             *self.copied.entry(content).or_default() += 1;
         }
     }
 
-    /// What must hold whenever a node is told to fetch a content.
-    fn check_told(&self, index: usize, content: u8) {
+    /// Checks what must hold whenever a node gets a task.
+    fn check_task(&self, index: usize, content: u8) {
         let (member, now) = (&self.members[index], self.world.now);
-        let quota = member.quota.expect("nobody is asked who does not consent");
+        let quota = member.quota.expect("only nodes that consent get tasks");
         assert!(member.kept.len() + member.running.len() < quota, "beyond its quota");
         assert!(!member.holds(content) && !member.running.contains(&content), "it has it");
         assert!(member.running.len() < limits::REPLICA_TASKS_MAX, "too many at a time");
@@ -146,23 +146,23 @@ impl Swarm {
             present += usize::from(is_copy || is_awaited || is_running);
             assert!(other_index < NODES);
         }
-        assert!(copies > 0, "nobody has it");
+        assert!(copies > 0, "no node has it");
         assert!(present < self.wanted, "{present} of {} are there, under way or awaited", self.wanted);
     }
 
-    /// All goes well for so many seconds.
+    /// Lets so many seconds pass without a failure.
     fn settle(&mut self, seconds: u64) {
         for _ in 0..seconds {
             for index in 0..self.members.len() {
-                self.beat(index);
+                self.heartbeat(index);
                 self.finish(index, true);
-                self.beat(index);
+                self.heartbeat(index);
             }
             self.world.turns(1);
         }
     }
 
-    /// There are as many copies as there can be.
+    /// Checks that there are as many copies as possible.
     fn check_settled(&self) {
         for content in 0..CONTENTS {
             let up = self.members.iter().filter(|member| member.is_up);
@@ -180,9 +180,9 @@ impl Swarm {
         }
     }
 
-    fn take(&mut self, step: Step) {
+    fn apply(&mut self, step: Step) {
         match step {
-            Step::Beat(index) => self.beat(index),
+            Step::Heartbeat(index) => self.heartbeat(index),
             Step::Finish(index, well) => self.finish(index, well),
             Step::Kill(index) => self.kill(index),
             Step::Start(index) => self.start(index),
@@ -208,7 +208,7 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let node = || 0..NODES;
     let step = prop_oneof![
-        6 => node().prop_map(Step::Beat),
+        6 => node().prop_map(Step::Heartbeat),
         3 => (node(), prop::bool::weighted(0.8)).prop_map(|(node, well)| Step::Finish(node, well)),
         1 => node().prop_map(Step::Kill),
         1 => node().prop_map(Step::Start),
@@ -221,21 +221,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn copies_come_to_be_where_they_may_and_nowhere_else(
+    fn copies_appear_only_on_nodes_that_may_keep_them(
         wanted in 1u32..5,
         members in members(),
         steps in steps(),
     ) {
         let mut swarm = Swarm::new(wanted, members);
         for step in steps {
-            swarm.take(step);
+            swarm.apply(step);
         }
-        // Longer than the grace and the pause after a failure that has doubled some times.
+        // Longer than the grace and than the pause after a failure that has doubled several times.
         swarm.settle(40);
         swarm.world.now += Duration::from_secs(3600);
         swarm.settle(40);
         swarm.check_settled();
-        // From now on nothing changes, whatever nodes come and go within the grace.
+        // From now on nothing changes, whichever nodes go and come back within the grace.
         let before: usize = swarm.copied.values().sum();
         for index in 0..NODES {
             if swarm.members[index].is_up {
@@ -245,7 +245,7 @@ proptest! {
                 swarm.settle(40);
             }
         }
-        prop_assert_eq!(swarm.copied.values().sum::<usize>(), before, "somebody was replaced too soon");
+        prop_assert_eq!(swarm.copied.values().sum::<usize>(), before, "a node was replaced too soon");
         swarm.world.check_counts();
     }
 }
