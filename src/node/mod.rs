@@ -27,7 +27,7 @@ pub use config::{GuestFolder, LatencySource, Membership, NodeConfig};
 pub use error::{CommandError, DownloadError, StartError};
 pub use find::latency::open_latency_file;
 pub use handle::Node;
-pub use jobs::{DownloadResult, Job, JobError, JobEvent, JobId, JobSource, JobState, Watching, What};
+pub use jobs::{DownloadResult, Job, JobChange, JobError, JobEvent, JobId, JobSource, JobState, Watching};
 pub use report::{
     Attempt, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, Outcome, OwnFile, Ready,
     ReplicationReport, ResolvedContent, ScanSummary, Uploads, Variant,

@@ -17,7 +17,8 @@ use crate::cli::output::sink::Sink;
 use crate::cli::output::stdio::WriteEnd;
 use crate::cli::signals::Signals;
 use crate::node::{
-    CommandError, DownloadError, DownloadRequest, FindReport, JobError, JobId, JobState, Node, What, events,
+    CommandError, DownloadError, DownloadRequest, FindReport, JobChange, JobError, JobId, JobState, Node,
+    events,
 };
 use crate::proto::event::{DownloadEvent, Event};
 use crate::rt::{Stop, clock};
@@ -300,7 +301,7 @@ impl<'a> Session<'a> {
     ) -> Result<(), Failed> {
         let (change, changed) = bounded(1);
         let _watching = self.node.watch(move |event| {
-            if let (true, What::State(_) | What::Ended(_)) = (event.id == id, event.what) {
+            if let (true, JobChange::State(_) | JobChange::Ended(_)) = (event.id == id, event.change) {
                 let _is_known_already = change.try_send(());
             }
         });

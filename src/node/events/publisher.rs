@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::reports;
 use crate::logic::progress::BytesPacing;
-use crate::node::jobs::{JobEvent, JobId, JobState, What};
+use crate::node::jobs::{JobChange, JobEvent, JobId, JobState};
 use crate::proto::event::Event;
 use crate::rt::{EventBroadcast, clock};
 
@@ -27,7 +27,7 @@ pub(crate) fn publish_jobs(broadcast: EventBroadcast) -> impl Fn(&JobEvent<'_>) 
             }
             event => vec![event],
         };
-        if matches!(job.what, What::State(JobState::Cancelled)) {
+        if matches!(job.change, JobChange::State(JobState::Cancelled)) {
             pacings.lock().remove(&job.id);
         }
         for event in events {

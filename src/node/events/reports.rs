@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::logic::select::Rating;
 use crate::node::error::DownloadError;
-use crate::node::jobs::{Job, JobEvent, What};
+use crate::node::jobs::{Job, JobChange, JobEvent};
 use crate::node::report::{
     Downloaded, FindReport, FoundGroup, FoundRow, OwnFile, ReplicationReport, ResolvedContent, ScanSummary,
 };
@@ -118,10 +118,10 @@ pub fn job(job: &Job) -> Event {
 pub(crate) fn job_event(event: &JobEvent<'_>) -> Event {
     let JobEvent { id, request, source, what } = *event;
     match what {
-        What::Progress(event) => event.clone().into(),
-        What::Ended(Ok(downloaded)) => done(downloaded).into(),
-        What::Ended(Err(error)) => failed(&request.name, error).into(),
-        What::State(state) => {
+        JobChange::Progress(event) => event.clone().into(),
+        JobChange::Ended(Ok(downloaded)) => done(downloaded).into(),
+        JobChange::Ended(Err(error)) => failed(&request.name, error).into(),
+        JobChange::State(state) => {
             let (id, name) = (id.0, request.name.clone());
             Event::Job { id, name, state, source, done_bytes: None, total_bytes: None, why: None }
         }

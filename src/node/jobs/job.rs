@@ -18,15 +18,19 @@ impl std::fmt::Display for JobId {
     }
 }
 
-/// How a download ends: with a file in place, or an error.
+/// Result of a download: a file in place, or an error.
 pub type DownloadResult = Result<Downloaded, DownloadError>;
 
 /// Snapshot of a job.
 #[derive(Debug, Clone)]
 pub struct Job {
+    /// Its number.
     pub id: JobId,
+    /// What it downloads.
     pub request: DownloadRequest,
+    /// Where it comes from.
     pub source: JobSource,
+    /// Its state now.
     pub state: JobState,
     /// Result of a job that is done or has failed; `None` in all other states.
     pub result: Option<DownloadResult>,
@@ -36,6 +40,7 @@ pub struct Job {
 
 /// Why a command about a job fails.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each variant has its text")]
 pub enum JobError {
     #[error("no download has number {0}: `jobs` lists them")]
     NoSuch(JobId),
@@ -50,18 +55,22 @@ pub enum JobError {
 /// What happened to a job.
 #[derive(Debug, Clone, Copy)]
 pub struct JobEvent<'a> {
+    /// Number of the job.
     pub id: JobId,
+    /// What the job downloads.
     pub request: &'a DownloadRequest,
+    /// Where the job comes from.
     pub source: JobSource,
-    pub what: What<'a>,
+    /// What changed.
+    pub change: JobChange<'a>,
 }
 
 /// The new state of a job, its end, or progress of its run.
 #[derive(Debug, Clone, Copy)]
-pub enum What<'a> {
-    /// Its state, neither done nor failed.
+pub enum JobChange<'a> {
+    /// The new state, neither done nor failed.
     State(JobState),
-    /// It is done or has failed.
+    /// The job is done or has failed.
     Ended(&'a DownloadResult),
     /// An event of its download, which has not ended.
     Progress(&'a DownloadEvent),

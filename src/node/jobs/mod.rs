@@ -12,7 +12,7 @@ mod table;
 mod tests;
 mod unfinished;
 
-pub use job::{DownloadResult, Job, JobError, JobEvent, JobId, JobSource, JobState, What};
+pub use job::{DownloadResult, Job, JobChange, JobError, JobEvent, JobId, JobSource, JobState};
 pub use runner::Watching;
 
 pub(super) use runner::Jobs;

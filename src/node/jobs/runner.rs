@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::{Mutex, RwLock};
 
-use super::job::{DownloadResult, Job, JobError, JobEvent, JobId, JobSource, JobState, What};
+use super::job::{DownloadResult, Job, JobChange, JobError, JobEvent, JobId, JobSource, JobState};
 use super::table::{JobTable, Next};
 use super::unfinished;
 use crate::node::context::Context;
@@ -315,7 +315,7 @@ impl Shared {
         let started_at = clock::now();
         let result = job(&request, &stop, &mut |event| {
             self.table.lock().apply(id, &event, clock::now());
-            self.publish(&JobEvent { id, request: &request, source, what: What::Progress(&event) });
+            self.publish(&JobEvent { id, request: &request, source, change: JobChange::Progress(&event) });
             progress(event);
         });
         if let Ok(Downloaded { key, outcome: Outcome::Fetched { .. }, .. }) = &result {
@@ -330,8 +330,8 @@ impl Shared {
             unfinished::set_aside(&self.downloader.context().folders.downloads(), &request.name);
         }
         let what = match state {
-            JobState::Done | JobState::Failed => What::Ended(&result),
-            _ => What::State(state),
+            JobState::Done | JobState::Failed => JobChange::Ended(&result),
+            _ => JobChange::State(state),
         };
         self.publish(&JobEvent { id, request: &request, source, what });
         (state != JobState::Paused).then_some(result)
@@ -349,7 +349,7 @@ impl Shared {
 
     fn publish_state(&self, id: JobId) {
         if let Some(Job { request, source, state, result, .. }) = self.job(id) {
-            let what = result.as_ref().map_or(What::State(state), What::Ended);
+            let what = result.as_ref().map_or(JobChange::State(state), JobChange::Ended);
             self.publish(&JobEvent { id, request: &request, source, what });
         }
     }

@@ -38,16 +38,16 @@ fn started(share: &Path, tracker: &Tracker, max_upload: Option<u64>, resume: boo
 fn watched(node: &Node) -> Receiver<(JobId, String)> {
     let (sender, events) = unbounded();
     let watching = node.watch(move |event| {
-        let word = match event.what {
-            What::State(state) => state.as_str(),
-            What::Ended(Ok(_)) => "done",
-            What::Ended(Err(_)) => "failed",
-            What::Progress(DownloadEvent::Bytes { done_bytes, total_bytes, .. })
+        let word = match event.change {
+            JobChange::State(state) => state.as_str(),
+            JobChange::Ended(Ok(_)) => "done",
+            JobChange::Ended(Err(_)) => "failed",
+            JobChange::Progress(DownloadEvent::Bytes { done_bytes, total_bytes, .. })
                 if done_bytes < total_bytes =>
             {
                 "bytes"
             }
-            What::Progress(_) => return,
+            JobChange::Progress(_) => return,
         };
         let _test_may_be_over = sender.send((event.id, word.to_owned()));
     });

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::context::{Announced, Inner, NodeSite};
 use super::past::Past;
 use super::{api, files};
-use crate::node::{JobState, Node, Watching, What};
+use crate::node::{JobChange, JobState, Node, Watching};
 use crate::proto::event::Event;
 use crate::proto::http::Request;
 use crate::rt::{EventBroadcast, Stop, clock};
@@ -51,10 +51,10 @@ pub fn serve_node(node: Arc<Node>, config: &WebConfig) -> Result<WebServer, WebE
 /// Has those that end counted: done, failed, cancelled.
 fn watch(node: &Node, ended: Arc<[AtomicU64; 3]>) -> Watching {
     node.watch(move |news| {
-        let which = match news.what {
-            What::Ended(Ok(_)) => Some(0),
-            What::Ended(Err(_)) => Some(1),
-            What::State(JobState::Cancelled) => Some(2),
+        let which = match news.change {
+            JobChange::Ended(Ok(_)) => Some(0),
+            JobChange::Ended(Err(_)) => Some(1),
+            JobChange::State(JobState::Cancelled) => Some(2),
             _ => None,
         };
         if let Some(which) = which {
