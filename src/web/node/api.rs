@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::context::{Inner, NodeSite, problem_of};
+use super::context::{NodeSite, NodeView, problem_of};
 use super::paths::{DONE, SHOWN, job_id};
 use crate::node::{Job, JobId, JobState, OwnFile, events};
 use crate::proto::event::{ErrorCode, Event, rfc3339};
@@ -13,7 +13,7 @@ use crate::web::service::response::{Answer, Problem, Reply, TEXT, event_json};
 use crate::web::view::peers;
 use crate::web::view::sources::items;
 
-/// What there is, for a program that asks at the door.
+/// Lists the paths of the interface.
 pub(super) fn endpoints() -> Answer {
     let paths: Vec<String> = SHOWN.iter().chain(&DONE).map(|path| format!("/api/v1/{path}")).collect();
     let others = ["/files/NAME", "/metalink/NAME.meta4", "/metrics", "/healthz", "/readyz"];
@@ -23,7 +23,7 @@ pub(super) fn endpoints() -> Answer {
     )
 }
 
-impl Inner {
+impl NodeView {
     pub(super) fn status(&self) -> Answer {
         let uptime = clock::now().saturating_duration_since(self.started);
         let started_ns = clock::wall_ns().saturating_sub(uptime.as_nanos() as i64);
@@ -78,7 +78,7 @@ impl Inner {
         id.map_or_else(|| Problem::not_found("there is no such download").json(), |id| self.job(id, 200))
     }
 
-    /// The download with this number, as it stands.
+    /// The job with this number.
     pub(super) fn job(&self, id: JobId, status: u16) -> Answer {
         match self.node.jobs().iter().find(|job| job.id == id) {
             Some(found) => Answer::json(status, &job(found)),
@@ -86,7 +86,7 @@ impl Inner {
         }
     }
 
-    /// The page of nodes that `(skip, max)` asks for.
+    /// The page `(skip, max)` of the nodes.
     fn peers(&self, slice: (usize, usize)) -> Answer {
         match self.node.nodes(&self.stop) {
             Ok(nodes) => {
@@ -98,7 +98,7 @@ impl Inner {
         }
     }
 
-    /// 200 once peers can find what is here.
+    /// 200 when peers can find the files of this node.
     pub(super) fn readiness(&self) -> Answer {
         match self.shared_files.why_not_ready() {
             None => Answer::text(200, TEXT, "ok\n".into()),
@@ -110,7 +110,7 @@ impl Inner {
 impl NodeSite {
     pub(super) fn peers(&self, request: &Request) -> Reply {
         match params::slice(request) {
-            Ok(slice) => self.later(move |inner| inner.peers(slice)),
+            Ok(slice) => self.later(move |view| view.peers(slice)),
             Err(problem) => Reply::Now(problem.json()),
         }
     }
@@ -120,7 +120,7 @@ impl NodeSite {
             Ok(query) => query,
             Err(problem) => return Reply::Now(problem.json()),
         };
-        self.later(move |inner| match inner.found(&query) {
+        self.later(move |view| match view.found(&query) {
             Ok(contents) if contents.is_empty() => {
                 Problem::new(404, ErrorCode::NotFound, "no node that answers has it", "try again later")
                     .json()

@@ -1,4 +1,4 @@
-//! What all answers of a node are made from: the node, its files, its past.
+//! What all answers of a node are made from: the node, its files, its recent past.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -24,25 +24,25 @@ pub(super) const PAGES: [(&str, &str); 5] = [
     ("/stats", "Stats"),
 ];
 pub(super) struct NodeSite {
-    pub(super) inner: Arc<Inner>,
-    /// Until the server ends.
+    pub(super) view: Arc<NodeView>,
+    /// Held until the server ends.
     pub(super) _watching: Watching,
     pub(super) _announced: Announced,
 }
 
-/// What answers are made from, by fronts and workers.
-pub(super) struct Inner {
+/// What fronts and workers make answers from.
+pub(super) struct NodeView {
     pub(super) node: Arc<Node>,
     pub(super) shared_files: SharedFiles,
-    /// Ends what asks others.
+    /// Ends requests to peers.
     pub(super) stop: Stop,
     pub(super) started: Instant,
-    /// Downloads that were done, failed, were cancelled.
+    /// Numbers of jobs that are done, have failed, were cancelled.
     pub(super) ended: Arc<[AtomicU64; 3]>,
     pub(super) past: Mutex<Past>,
 }
 
-/// Takes the announcement of the port back when the server ends.
+/// Withdraws the published port when the server ends.
 pub(super) struct Announced(pub(super) Arc<Node>);
 
 impl Drop for Announced {
@@ -52,20 +52,20 @@ impl Drop for Announced {
 }
 
 impl NodeSite {
-    /// Has the thread for changes answer with `job`.
-    pub(super) fn changed(&self, job: impl FnOnce(&Inner) -> Answer + Send + 'static) -> Reply {
-        let inner = Arc::clone(&self.inner);
-        Reply::Changed(Box::new(move || job(&inner)))
+    /// Runs `job` on the thread for changes.
+    pub(super) fn changed(&self, job: impl FnOnce(&NodeView) -> Answer + Send + 'static) -> Reply {
+        let view = Arc::clone(&self.view);
+        Reply::Changed(Box::new(move || job(&view)))
     }
 
-    /// Has a worker answer with `job`.
-    pub(super) fn later(&self, job: impl FnOnce(&Inner) -> Answer + Send + 'static) -> Reply {
-        let inner = Arc::clone(&self.inner);
-        Reply::Later(Box::new(move || job(&inner)))
+    /// Runs `job` on a worker.
+    pub(super) fn later(&self, job: impl FnOnce(&NodeView) -> Answer + Send + 'static) -> Reply {
+        let view = Arc::clone(&self.view);
+        Reply::Later(Box::new(move || job(&view)))
     }
 }
 
-impl Inner {
+impl NodeView {
     pub(super) fn frame(&self) -> Frame {
         Frame {
             program: "node",
@@ -78,14 +78,14 @@ impl Inner {
         }
     }
 
-    /// Contents that fit `query`, ranked for a download into this node. Asks all holders.
+    /// Finds the contents for `query`, ranked for a download by this node. It asks all holders.
     pub(super) fn found(&self, query: &Query) -> Result<Vec<FoundContent>, Problem> {
         let report = self.node.find(query, &self.stop).map_err(|error| problem_of(&error))?;
         Ok(contents_of(report))
     }
 }
 
-/// The contents of a report, with its rows as events tell of them.
+/// The contents of a report, with their rows as events describe them.
 fn contents_of(report: FindReport) -> Vec<FoundContent> {
     let content = |FoundGroup { key, rows }: FoundGroup| {
         let rows = rows.into_iter().map(|row| {

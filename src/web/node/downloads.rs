@@ -1,13 +1,13 @@
-//! What can be asked of a node: begin a download, pause, resume and cancel it, look at the share again, keep
-//! copies, change the upload rate.
+//! Requests that change something: start, pause, resume or cancel a download, scan the share, request
+//! replicas, change the upload rate.
 //!
-//! By forms of the node's pages, which lead to a page, and by JSON, which is answered with JSON. A download's
-//! record is a file, so that it is steered by a thread of its own; what asks others runs on a worker.
+//! Forms of the node's pages lead to a page; JSON requests get JSON. The record of a download is a file, so a
+//! thread of its own handles downloads. A worker handles what asks peers.
 
 use serde::Deserialize;
 use serde_json::json;
 
-use super::context::{Inner, NodeSite, PAGES, problem_of};
+use super::context::{NodeSite, NodeView, PAGES, problem_of};
 use super::files;
 use super::paths::{self, job_id};
 use crate::node::{DownloadError, DownloadRequest, JobError, JobId, events};
@@ -18,7 +18,7 @@ use crate::web::service::params;
 use crate::web::service::response::{Answer, Problem, Reply, event_json};
 use crate::web::view::metalink;
 
-/// A download that is asked for.
+/// The fields of a download request.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DownloadForm {
@@ -31,16 +31,16 @@ struct DownloadForm {
     force: bool,
 }
 
-/// The rate that is asked for.
+/// The fields of a rate request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Limits {
-    /// `null`: no limit. To be said, as a body that says nothing is an accident.
+    /// `null`: no limit. The field is required, because an empty body is probably a mistake.
     #[serde(deserialize_with = "Option::deserialize")]
     max_upload_bytes_per_s: Option<u64>,
 }
 
-/// Copies that are asked for.
+/// The fields of a replication request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Copies {
@@ -51,7 +51,7 @@ struct Copies {
     copies: u32,
 }
 
-/// What can be done to a download.
+/// What a user can do with a download.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Pause,
@@ -60,13 +60,13 @@ enum Act {
 }
 
 impl NodeSite {
-    /// Carries out a request for a change.
+    /// Handles a request that changes something.
     pub(super) fn change(&self, request: &Request) -> Reply {
         let is_api = request.path.starts_with("/api/");
         match self.try_change(request, is_api) {
             Ok(reply) => reply,
             Err(problem) if is_api => Reply::Now(problem.json()),
-            Err(problem) => Reply::Now(self.inner.frame().problem(&problem)),
+            Err(problem) => Reply::Now(self.view.frame().problem(&problem)),
         }
     }
 
@@ -77,8 +77,8 @@ impl NodeSite {
                 return Err(Problem::method("GET, HEAD, PUT"));
             }
             let Limits { max_upload_bytes_per_s } = json(&request.body)?;
-            self.inner.node.set_max_upload(max_upload_bytes_per_s);
-            return Ok(Reply::Now(self.inner.limits()));
+            self.view.node.set_max_upload(max_upload_bytes_per_s);
+            return Ok(Reply::Now(self.view.limits()));
         }
         let steered = steered(path);
         let changed = path == "/downloads"
@@ -96,22 +96,22 @@ impl NodeSite {
         if path == "/downloads" {
             let form = if is_api { json(&request.body)? } else { form_fields(&request.body)? };
             let wanted = wanted(form)?;
-            return Ok(self.changed(move |inner| shown(inner, inner.begin(wanted), is_api, 202)));
+            return Ok(self.changed(move |view| shown(view, view.begin(wanted), is_api, 202)));
         }
         if path == "/updatelist" && is_api {
-            return Ok(self.later(Inner::update_list));
+            return Ok(self.later(NodeView::update_list));
         }
         if path == "/replicate" {
             let Copies { name, hash, copies } = json(&request.body)?;
             let query = params::query(name.as_deref(), hash.as_deref())?;
-            return Ok(self.later(move |inner| inner.replicate(&query, copies)));
+            return Ok(self.later(move |view| view.replicate(&query, copies)));
         }
         let (id, act) = steered.ok_or_else(|| Problem::not_found("there is nothing at this path"))?;
-        Ok(self.changed(move |inner| shown(inner, inner.steer(id, act), is_api, 200)))
+        Ok(self.changed(move |view| shown(view, view.steer(id, act), is_api, 200)))
     }
 }
 
-impl Inner {
+impl NodeView {
     fn begin(&self, wanted: DownloadRequest) -> Result<JobId, Problem> {
         self.node.start_download(wanted).map_err(|error| refused(&error))
     }
@@ -148,7 +148,7 @@ impl Inner {
     }
 }
 
-/// Whether what is asked to change is something that is only shown.
+/// Whether the path of a change is one that is only shown.
 fn is_shown(request: &Request) -> bool {
     let path = request.path.as_str();
     let is_page = PAGES.iter().any(|(page, _)| *page == path);
@@ -156,22 +156,22 @@ fn is_shown(request: &Request) -> bool {
     is_page || is_file || paths::is_shown(path) || matches!(path, "/metrics" | "/healthz" | "/readyz")
 }
 
-/// What came of it, in the form of whoever asked.
-fn shown(inner: &Inner, done: Result<JobId, Problem>, is_api: bool, status: u16) -> Answer {
+/// Shows the result, as JSON or as a page.
+fn shown(view: &NodeView, done: Result<JobId, Problem>, is_api: bool, status: u16) -> Answer {
     match done {
         Ok(id) if is_api => {
             let path = HeaderValue::new(format!("/api/v1/downloads/{id}"));
-            let answer = inner.job(id, status);
-            // Digits behind a path of ours are always a header's value.
+            let answer = view.job(id, status);
+            // A path with digits is always a valid header value.
             if status == 202 { path.into_iter().fold(answer, Answer::at) } else { answer }
         }
         Ok(_) => Answer::see_other(HeaderValue::from("/downloads")),
         Err(problem) if is_api => problem.json(),
-        Err(problem) => inner.frame().problem(&problem),
+        Err(problem) => view.frame().problem(&problem),
     }
 }
 
-/// Number and wish in `/downloads/ID/pause`.
+/// Job number and action in `/downloads/ID/pause`.
 fn steered(path: &str) -> Option<(JobId, Act)> {
     let (id, act) = path.strip_prefix("/downloads/")?.split_once('/')?;
     let act = match act {
@@ -193,7 +193,7 @@ fn refused(error: &JobError) -> Problem {
 }
 
 fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    // Nesting is bounded by the parser, and a field that is given twice is refused.
+    // The parser bounds nesting and refuses a field that is given twice.
     serde_json::from_slice(body)
         .map_err(|error| Problem::bad(error.to_string(), "/api/v1/openapi.json describes the body"))
 }
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_are_read_strictly() {
+    fn malformed_bodies_are_refused() {
         let form = |body: &str| {
             json::<DownloadForm>(body.as_bytes()).and_then(wanted).map(|wanted| wanted.name.to_string())
         };
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_is_steered_by_its_number() {
+    fn a_path_gives_the_job_number_and_the_action() {
         for (path, id) in [
             ("/downloads/7/pause", Some(7)),
             ("/downloads/7/stop", None),

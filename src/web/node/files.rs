@@ -1,9 +1,9 @@
-//! The node's own files by HTTP: whole or a range of them, with what a downloader needs to go on where it
-//! was, and as metalinks.
+//! Serves the node's own files by HTTP, whole or in ranges, with validators so that a downloader can resume,
+//! and as metalinks.
 
 use std::sync::Arc;
 
-use super::context::{Inner, NodeSite};
+use super::context::{NodeSite, NodeView};
 use crate::node::{OpenSharedFile, UploadGuard};
 use crate::proto::event::ErrorCode;
 use crate::proto::http::{
@@ -16,7 +16,7 @@ use crate::web::service::response::{Answer, Problem, Reply, ResponseBody, Sendin
 use crate::web::view::metalink;
 use crate::web::view::sources::file_link;
 
-/// The name in `/files/NAME`, or in `/download/NAME`, as those do who come from older systems.
+/// The name in `/files/NAME`, or in `/download/NAME` as older systems use it.
 pub(super) fn name_of(path: &str) -> Option<&str> {
     path.strip_prefix("/files/").or_else(|| path.strip_prefix("/download/"))
 }
@@ -31,8 +31,8 @@ impl ResponseBody for UploadGuard {
     }
 }
 
-impl Inner {
-    /// What is asked for of the file called `name`. May wait for a disk.
+impl NodeView {
+    /// Answers for the file called `name`. It may wait for a disk.
     pub(super) fn file(&self, name: &str, request: &Request, addrs: ConnAddrs) -> Reply {
         let opened = FileName::new(name)
             .map_err(|_| PeerRefusal::NotShared)
@@ -90,7 +90,7 @@ fn head_of(entry: &FileEntry, validators: &Validators) -> Head {
         .with("Cache-Control", "no-cache")
 }
 
-/// Digits and punctuation of ours.
+/// A text of digits and punctuation is a valid header value.
 fn visible(text: String) -> HeaderValue {
     HeaderValue::new(text).expect("numbers, hex digits and ASCII words")
 }
@@ -117,21 +117,21 @@ fn refused(refusal: &PeerRefusal) -> Problem {
 }
 
 impl NodeSite {
-    /// The metalink of a file of the swarm: its sources in the order in which this node ranks them, itself
-    /// last.
+    /// The metalink of a file of the swarm. Its sources have the order in which this node ranks them; this
+    /// node comes last.
     pub(super) fn metalink(&self, request: &Request, addrs: ConnAddrs) -> Reply {
         let wanted = match metalink::wanted(request) {
             Ok(wanted) => wanted,
             Err(problem) => return Reply::Now(problem.json()),
         };
-        self.later(move |inner| {
-            let found = inner.found(&wanted.query()).and_then(|mut contents| {
+        self.later(move |view| {
+            let found = view.found(&wanted.query()).and_then(|mut contents| {
                 for row in contents.iter_mut().flat_map(|content| &mut content.rows) {
                     if row.is_own() {
                         row.link = Some(file_link(addrs.local, &row.holder.name));
                     }
                 }
-                metalink::answer(&wanted, &contents, |key| inner.shared_files.manifest(key))
+                metalink::answer(&wanted, &contents, |key| view.shared_files.manifest(key))
             });
             found.unwrap_or_else(|problem| problem.json())
         })

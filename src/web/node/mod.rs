@@ -1,14 +1,13 @@
-//! What a node shows: a search with latency, load and score, its files to fetch, its downloads to watch and
-//! to steer.
+//! The site of a node: search with latency, load and score, its files, its downloads.
 //!
-//! What asks others, or has to do with disks, runs on workers; files are sent by fronts of their own. Changes
-//! are asked for by `POST` and `PUT` alone, and pass the gate before they come here.
+//! Workers run what asks peers or reads disks. File fronts send files. Only `POST` and `PUT` change
+//! something, after the access check.
 
 mod api;
 mod context;
 mod downloads;
-mod figures;
 mod files;
+mod metrics;
 mod pages;
 mod past;
 mod paths;

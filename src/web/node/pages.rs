@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::context::{Inner, NodeSite, problem_of};
+use super::context::{NodeSite, NodeView, problem_of};
 use crate::node::{Job, JobState};
 use crate::proto::http::{Request, escape_path, escape_value};
 use crate::rt::clock;
@@ -17,27 +17,27 @@ use crate::web::view::sources::{FoundContent, SourceRow, file_path, query_of, ta
 impl NodeSite {
     pub(super) fn peers_page(&self, request: &Request) -> Reply {
         match skipped(request, "skip") {
-            Ok(skip) => self.later(move |inner| inner.peers_page(skip)),
-            Err(problem) => Reply::Now(self.inner.frame().problem(&problem)),
+            Ok(skip) => self.later(move |view| view.peers_page(skip)),
+            Err(problem) => Reply::Now(self.view.frame().problem(&problem)),
         }
     }
 
     pub(super) fn search_page(&self, request: &Request, access: &AccessControl) -> Reply {
         let text = request.parameter("q").unwrap_or_default().to_owned();
         let query = match query_of(&text) {
-            _ if text.is_empty() => return Reply::Now(self.inner.search_page("", 200, &html! {})),
+            _ if text.is_empty() => return Reply::Now(self.view.search_page("", 200, &html! {})),
             Ok(query) => query,
             Err(why) => {
                 let note = html! { p.note role="alert" { (why) } };
-                return Reply::Now(self.inner.search_page(&text, 400, &note));
+                return Reply::Now(self.view.search_page(&text, 400, &note));
             }
         };
         let form = access.form_token().to_owned();
-        self.later(move |inner| match inner.found(&query) {
-            Ok(contents) => inner.search_page(&text, 200, &results(&contents, &query, &form)),
+        self.later(move |view| match view.found(&query) {
+            Ok(contents) => view.search_page(&text, 200, &results(&contents, &query, &form)),
             Err(problem) => {
                 let note = html! { p.note role="alert" { (problem.message) ": " (problem.hint) } };
-                inner.search_page(&text, problem.status, &note)
+                view.search_page(&text, problem.status, &note)
             }
         })
     }
@@ -52,7 +52,7 @@ fn results(contents: &[FoundContent], query: &Query, form: &str) -> Markup {
     }
 }
 
-/// What can be done with a content: have it downloaded, unless it is here.
+/// The action for a content: download it, unless it is here.
 fn action(content: &FoundContent, form: &str) -> Markup {
     let Some(first) = content.rows.first() else { return html! {} };
     let metalink =
@@ -71,7 +71,7 @@ fn action(content: &FoundContent, form: &str) -> Markup {
     }
 }
 
-impl Inner {
+impl NodeView {
     fn search_page(&self, text: &str, status: u16, results: &Markup) -> Answer {
         let main = html! {
             h1 { "Find a file" }
@@ -88,7 +88,7 @@ impl Inner {
     }
 
     pub(super) fn files_page(&self, request: &Request) -> Answer {
-        // What is no name comes before none.
+        // An invalid cursor means the first page.
         let after = request.parameter("after").and_then(|text| FileName::new(text).ok());
         let (files, more) = self.shared_files.files("", after.as_ref(), limits::HTTP_PAGE_ROWS);
         let main = html! {
@@ -163,7 +163,7 @@ impl Inner {
     }
 }
 
-/// A link to the next page of a list, if there is one.
+/// A link to the next page of a list, if there is a next page.
 fn further(path: &str, next: Option<&str>, label: &str) -> Markup {
     html! {
         @if let Some(next) = next { p { a href=(format!("{path}?skip={next}")) rel="next" { (label) } } }
@@ -221,7 +221,7 @@ fn job_row(job: &Job, form: &str) -> Markup {
     }
 }
 
-/// What can be done with a job that has not ended: `act` with its label, or a cancel.
+/// The actions for a job that has not ended: `act` with its label, or cancel.
 fn buttons(job: &Job, (act, label): (&str, &str), form: &str) -> Markup {
     let Job { id, request, .. } = job;
     html! {

@@ -1,4 +1,4 @@
-//! What a node did lately: bytes sent and fetched, and the last searches.
+//! The recent past of a node: bytes sent and fetched, and the last searches.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use crate::proto::event::{Event, Record};
 use crate::rt::EventSubscriber;
 use crate::types::limits;
 
-/// Of bounded size; brought up to date every few seconds.
+/// It has a bounded size and is updated every few seconds.
 #[derive(Debug)]
 pub(super) struct Past {
     pub(super) sent: Counted,
     pub(super) fetched: Counted,
     events: EventSubscriber,
-    /// The last first.
+    /// Newest first.
     pub(super) searches: VecDeque<Arc<Record>>,
 }
 
@@ -24,7 +24,7 @@ impl Past {
         Past { sent: Counted::new(now), fetched: Counted::new(now), events, searches: VecDeque::new() }
     }
 
-    /// Takes note of searches that were told since the last time.
+    /// Records the searches since the last call.
     pub(super) fn note_searches(&mut self) {
         for (_, record) in self.events.catch_up().items {
             if let Event::Searched { .. } = record.event {
@@ -34,7 +34,7 @@ impl Past {
         self.searches.truncate(limits::RECENT_FINDS_MAX);
     }
 
-    /// Bytes sent and fetched since the start.
+    /// Records the bytes sent and fetched since the start.
     pub(super) fn sample(&mut self, sent: u64, fetched: u64, now: Instant) {
         self.sent.note(sent, now);
         self.fetched.note(fetched, now);
@@ -53,7 +53,8 @@ impl Counted {
         Counted { history: History::new(now), most: 0 }
     }
 
-    /// The count was `total`; who has read it earlier and comes later changes nothing.
+    /// Records that the count is `total`. A smaller `total` changes nothing: two callers may record out of
+    /// order.
     pub(super) fn note(&mut self, total: u64, now: Instant) {
         self.history.add(total.saturating_sub(self.most), now);
         self.most = self.most.max(total);
@@ -72,7 +73,7 @@ mod tests {
         past.sample(100, 10, now);
         past.sample(100, 15, now);
         past.sample(150, 35, now);
-        // Two look at once, and the one that was first writes last.
+        // Two callers record at once, and the earlier value comes last.
         past.sample(120, 30, now);
         past.sample(150, 38, now);
         assert_eq!((past.sent.history.sums(now), past.fetched.history.sums(now)), (vec![150], vec![38]));

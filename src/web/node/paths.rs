@@ -2,20 +2,20 @@
 
 use crate::node::JobId;
 
-/// What can be asked for below `/api/v1/`.
+/// Paths below `/api/v1/` that show something.
 pub(super) const SHOWN: [&str; 10] =
     ["status", "load", "limits", "files", "find", "peers", "downloads", "stats", "events", "openapi.json"];
-/// What can only be asked to be done.
+/// Paths below `/api/v1/` that only change something.
 pub(super) const DONE: [&str; 2] = ["updatelist", "replicate"];
 
-/// Whether something is shown at this path of the interface.
+/// Whether this path of the interface shows something.
 pub(super) fn is_shown(path: &str) -> bool {
     path.strip_prefix("/api/v1/").is_some_and(|name| {
         SHOWN.contains(&name) || name.strip_prefix("downloads/").and_then(job_id).is_some()
     })
 }
 
-/// Digits and nothing else.
+/// Reads a job number: digits only.
 pub(super) fn job_id(text: &str) -> Option<JobId> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().ok().map(JobId))?

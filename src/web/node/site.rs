@@ -1,4 +1,4 @@
-//! Serves a node by HTTP: which path is answered by what.
+//! Serves a node by HTTP: maps each path to its answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_channel::never;
 use parking_lot::Mutex;
 
-use super::context::{Announced, Inner, NodeSite};
+use super::context::{Announced, NodeSite, NodeView};
 use super::past::Past;
 use super::{api, files};
 use crate::node::{JobChange, JobState, Node, Watching};
@@ -24,8 +24,8 @@ use crate::web::view::metalink;
 /// Threads that send files.
 const FILE_FRONTS: usize = 2;
 
-/// Serves a node until the server is stopped or dropped, which has to be before the node is. Others learn of
-/// the port if it can be reached at the node's address.
+/// Serves a node until the server is stopped or dropped. Stop the server before the node. The node publishes
+/// the port if peers can reach it at the node's address.
 ///
 /// # Errors
 /// [`WebError`]; nothing is left running then.
@@ -36,10 +36,10 @@ pub fn serve_node(node: Arc<Node>, config: &WebConfig) -> Result<WebServer, WebE
     let watching = watch(&node, Arc::clone(&ended));
     let announced = Announced(Arc::clone(&node));
     let (started, past) = (clock::now(), Mutex::new(Past::new(node.events().subscribe(), clock::now())));
-    let inner = Inner { shared_files, stop: stop.clone(), started, ended, past, node };
+    let view = NodeView { shared_files, stop: stop.clone(), started, ended, past, node };
     let extras = Extras { file_fronts: FILE_FRONTS, rate: Some(rate), changes: never(), stop };
-    let site = NodeSite { inner: Arc::new(inner), _watching: watching, _announced: announced };
-    let node = Arc::clone(&site.inner.node);
+    let site = NodeSite { view: Arc::new(view), _watching: watching, _announced: announced };
+    let node = Arc::clone(&site.view.node);
     let server = WebServer::start(site, config, extras)?;
     let (here, there) = (server.addr().ip(), node.addr().ip());
     if here == there || here.is_unspecified() {
@@ -48,7 +48,7 @@ pub fn serve_node(node: Arc<Node>, config: &WebConfig) -> Result<WebServer, WebE
     Ok(server)
 }
 
-/// Has those that end counted: done, failed, cancelled.
+/// Counts the jobs that end: done, failed, cancelled.
 fn watch(node: &Node, ended: Arc<[AtomicU64; 3]>) -> Watching {
     node.watch(move |news| {
         let which = match news.change {
@@ -65,7 +65,7 @@ fn watch(node: &Node, ended: Arc<[AtomicU64; 3]>) -> Watching {
 
 impl Site for NodeSite {
     fn answer(&self, request: &Request, addrs: ConnAddrs, access: &AccessControl) -> Reply {
-        let inner = &self.inner;
+        let view = &self.view;
         if request.method.changes() {
             return self.change(request);
         }
@@ -73,32 +73,32 @@ impl Site for NodeSite {
             return Reply::Now(asset);
         }
         if let Some(name) = files::name_of(&request.path) {
-            return inner.file(name, request, addrs);
+            return view.file(name, request, addrs);
         }
         Reply::Now(match request.path.as_str() {
             "/" if request.prefers_json() => api::endpoints(),
             "/" => return self.search_page(request, access),
-            "/files" => inner.files_page(request),
-            "/downloads" => inner.downloads_page(request, access.form_token()),
+            "/files" => view.files_page(request),
+            "/downloads" => view.downloads_page(request, access.form_token()),
             "/peers" => return self.peers_page(request),
-            "/stats" => inner.stats_page(),
-            "/api/v1/stats" => inner.stats(),
+            "/stats" => view.stats_page(),
+            "/api/v1/stats" => view.stats(),
             "/api/v1/events" => return params::events(request),
-            "/api/v1/status" => inner.status(),
-            "/api/v1/load" => inner.load(),
-            "/api/v1/limits" => inner.limits(),
-            "/api/v1/files" => inner.files(request),
-            "/api/v1/downloads" => inner.downloads(request),
+            "/api/v1/status" => view.status(),
+            "/api/v1/load" => view.load(),
+            "/api/v1/limits" => view.limits(),
+            "/api/v1/files" => view.files(request),
+            "/api/v1/downloads" => view.downloads(request),
             "/api/v1/peers" => return self.peers(request),
             "/api/v1/find" => return self.find(request),
             "/api/v1/openapi.json" => Answer::text(200, "application/json", assets::OPENAPI.to_owned()),
-            "/metrics" => inner.metrics(request),
+            "/metrics" => view.metrics(request),
             "/healthz" => Answer::text(200, TEXT, "ok\n".into()),
-            "/readyz" => inner.readiness(),
+            "/readyz" => view.readiness(),
             path if metalink::name_of(path).is_some() => return self.metalink(request, addrs),
-            path if path.starts_with("/api/v1/downloads/") => inner.download(path),
+            path if path.starts_with("/api/v1/downloads/") => view.download(path),
             path if path.starts_with("/api/") => Problem::not_found("there is nothing at this path").json(),
-            _ => inner.frame().problem(&Problem::not_found("there is no such page")),
+            _ => view.frame().problem(&Problem::not_found("there is no such page")),
         })
     }
 
@@ -107,11 +107,11 @@ impl Site for NodeSite {
     }
 
     fn feed(&self) -> &EventBroadcast {
-        self.inner.node.events()
+        self.view.node.events()
     }
 
     fn figures(&self) -> Vec<Event> {
-        let Inner { node, shared_files, .. } = &*self.inner;
+        let NodeView { node, shared_files, .. } = &*self.view;
         let unfinished = node.jobs().iter().filter(|job| !job.state.has_ended()).count();
         let load = usize::try_from(shared_files.load()).unwrap_or(usize::MAX);
         let figures = [("downloads", unfinished), ("files", shared_files.len()), ("load", load)];
@@ -119,6 +119,6 @@ impl Site for NodeSite {
     }
 
     fn tick(&self) {
-        self.inner.sample();
+        self.view.sample();
     }
 }

@@ -1,11 +1,11 @@
-//! What a node did lately: bytes sent and fetched, and the last searches with their answers.
+//! Shows the recent past of a node: bytes sent and fetched, and the last searches with their results.
 
 use std::sync::Arc;
 
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::context::Inner;
+use super::context::NodeView;
 use crate::logic::rate_history::SLOT;
 use crate::proto::event::{Event, Record};
 use crate::proto::http::escape_value;
@@ -15,8 +15,8 @@ use crate::web::service::response::Answer;
 use crate::web::view::page::{moment, rate, size, span};
 use crate::web::view::plot::{self, Scale};
 
-impl Inner {
-    /// Adds up what was sent and fetched since the last time.
+impl NodeView {
+    /// Records the bytes sent and fetched since the last call.
     pub(super) fn sample(&self) {
         let (sent, fetched) = (self.node.upload_meter().now().sent_bytes, self.node.fetched_bytes());
         self.past.lock().sample(sent, fetched, clock::now());

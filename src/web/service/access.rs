@@ -1,9 +1,9 @@
-//! Who may ask what: the host names that are ours, the token, and that a change is asked for by our own pages
-//! or by a program.
+//! Access control: the host names of this server, the token, and the origin of a request that changes
+//! something.
 //!
-//! A listener on loopback is reachable from every page that its user has open, so each request is checked as
-//! if it came from one. Headers of proxies are not looked at: whoever is the peer of the connection is the
-//! peer. Never waits and never tells what the right token is.
+//! Every page that a user has open in a browser can reach a listener on loopback. So the server checks each
+//! request as if such a page sent it. It ignores headers of proxies: the peer of the connection counts. A
+//! check never waits and never reveals the right token.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -16,43 +16,43 @@ use rand::{Rng, SeedableRng};
 use crate::proto::http::{Request, parameters};
 use crate::types::limits;
 
-/// What an open port asks for before it answers.
+/// What the server checks before it answers.
 #[derive(Debug)]
 pub(crate) struct AccessControl {
-    /// BLAKE3 of the token: compared in constant time and of one length.
+    /// BLAKE3 of the token. Hashes have one length and are compared in constant time.
     token: Option<blake3::Hash>,
-    /// Names of this server beside its addresses, in lower case.
+    /// Names of this server besides its addresses, in lower case.
     hosts: Vec<String>,
-    /// What our own forms carry.
+    /// The secret that the forms of this server carry.
     form_token: String,
     failures: Mutex<Failures>,
 }
 
-/// Why a request is not answered.
+/// Why the server refuses a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// 403: the page that asks may have been sent here under another name.
+    /// 403: the host name is not one of this server. The page may have been sent here under another name.
     Host,
-    /// 401.
+    /// 401: the token is missing or wrong.
     Token,
-    /// 429, for so many seconds.
+    /// 429: too many wrong tokens; the peer must wait for this many seconds.
     TooManyTokens { retry_s: u64 },
-    /// 403: the page of another asks, for a change or without leading here.
+    /// 403: a page of another site requests a change, or requests data without a navigation.
     Origin,
-    /// 403: a change is asked for in a form that a page of another could send.
+    /// 403: a page of another site could have sent this change.
     Form,
 }
 
-/// Whose request it is.
+/// The addresses of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnAddrs {
     pub(crate) peer: SocketAddr,
-    /// Our end of the connection.
+    /// The server's end of the connection.
     pub(crate) local: SocketAddr,
 }
 
 impl AccessControl {
-    /// `hosts`: names under which the server is known beside the loopback names and its addresses.
+    /// `hosts`: names of the server besides the loopback names and its addresses.
     pub(crate) fn new(token: Option<&str>, hosts: &[String]) -> AccessControl {
         AccessControl {
             token: token.map(|token| blake3::hash(token.as_bytes())),
@@ -62,12 +62,12 @@ impl AccessControl {
         }
     }
 
-    /// What a form of ours carries in its field `form`.
+    /// The value of the field `form` in a form of this server.
     pub(crate) fn form_token(&self) -> &str {
         &self.form_token
     }
 
-    /// Checks everything that does not depend on what is asked for.
+    /// Checks everything that does not depend on the path.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -82,8 +82,8 @@ impl AccessControl {
         if request.method.changes() { self.check_change(request) } else { check_question(request) }
     }
 
-    /// Loopback names, the address that the connection came to, and configured names. An old client that
-    /// names no host is no browser.
+    /// Loopback names, the address of the connection, and configured names are accepted. An old client that
+    /// sends no host name is no browser, so it is accepted too.
     fn is_ours(&self, request: &Request, local: IpAddr) -> bool {
         let Some(host) = request.host() else { return true };
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -102,7 +102,7 @@ impl AccessControl {
         if let Some(wait) = self.failures.lock().wait(peer, now) {
             return Err(Refusal::TooManyTokens { retry_s: wait.as_secs() + 1 });
         }
-        // Hashes are compared in constant time by their crate.
+        // The crate compares hashes in constant time.
         if blake3::hash(&given) == *token {
             return Ok(());
         }
@@ -110,8 +110,8 @@ impl AccessControl {
         Err(Refusal::Token)
     }
 
-    /// A page of another can send some requests, but neither hide where they come from nor know our form
-    /// token, and it is not let send JSON before it has asked, which is never allowed here.
+    /// A page of another site can send some requests, but it cannot hide its origin and does not know the
+    /// form token. A browser asks before it lets such a page send JSON, and this server never allows that.
     fn check_change(&self, request: &Request) -> Result<(), Refusal> {
         if let Some(origin) = request.header("origin") {
             let authority = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
@@ -132,22 +132,22 @@ impl AccessControl {
                     .is_some_and(|token| blake3::hash(token) == blake3::hash(self.form_token.as_bytes()));
                 if is_ours { Ok(()) } else { Err(Refusal::Form) }
             }
-            // A program that sends nothing but its wish; a page would have told where it comes from.
+            // A program may send an empty body. A browser page would have sent its origin.
             None if request.body.is_empty() => Ok(()),
             _ => Err(Refusal::Form),
         }
     }
 }
 
-/// The page of another may lead here, but it is not to have our answers made for it: a find asks a hundred
-/// nodes.
+/// A page of another site may link to this server, but must not make it answer in the background: one find
+/// asks a hundred nodes.
 fn check_question(request: &Request) -> Result<(), Refusal> {
     let is_foreign = request.header("sec-fetch-site") == Some("cross-site");
     let leads_here = request.header("sec-fetch-mode") == Some("navigate");
     if is_foreign && !leads_here { Err(Refusal::Origin) } else { Ok(()) }
 }
 
-/// `Authorization: Bearer TOKEN`, or `Basic` with the token as password and any user.
+/// Reads `Authorization: Bearer TOKEN`, or `Basic` with any user and the token as password (RFC 7617).
 fn given_token(request: &Request) -> Option<Vec<u8>> {
     let (scheme, value) = request.header("authorization")?.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
@@ -161,18 +161,18 @@ fn given_token(request: &Request) -> Option<Vec<u8>> {
     Some(pair[colon + 1..].to_vec())
 }
 
-/// Wrong tokens of each address: after a few, one more at each interval. Only the address that sends them
-/// waits.
+/// Wrong tokens of each address. After a few, an address may try one more at each interval. Other addresses
+/// do not wait.
 #[derive(Debug, Default)]
 struct Failures {
-    /// When the address has worked off what it did.
+    /// When the address may send tokens without a pause again.
     clear_at: HashMap<IpAddr, Instant>,
 }
 
 impl Failures {
     const STEP: Duration = limits::ms(limits::HTTP_TOKENS_WRONG_MS);
 
-    /// How long `peer` has to wait before a token of it is looked at.
+    /// How long `peer` must wait before the server checks its next token.
     fn wait(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
         let behind = self.clear_at.get(&network(peer))?.saturating_duration_since(now);
         let allowed = Self::STEP * (limits::HTTP_TOKENS_WRONG_MAX - 1);
@@ -192,7 +192,7 @@ impl Failures {
     }
 }
 
-/// What one person has of addresses: one of IPv4, a /64 of IPv6.
+/// The network of one user: one IPv4 address, or a /64 of IPv6.
 fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(ask("correct horse battery", "192.0.2.8", start), Ok(()));
         let later = start + Duration::from_millis(limits::HTTP_TOKENS_WRONG_MS);
         assert_eq!(ask("correct horse battery", "192.0.2.7", later), Ok(()));
-        // Addresses without number leave a bounded trace.
+        // Very many addresses leave a bounded trace.
         for number in 0..2 * limits::HTTP_ADDRESSES_MAX as u32 {
             let peer = IpAddr::from((0x0a00_0000 + number).to_be_bytes()).to_string();
             assert_eq!(ask("wrong", &peer, start), Err(Refusal::Token));

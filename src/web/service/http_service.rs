@@ -1,9 +1,8 @@
-//! The service of a web front: lets requests in, has them answered, and keeps streams of events up to date.
+//! The service of a web front: it admits requests, has them answered, and updates streams of events.
 //!
-//! What is answered from memory is answered in place. What may take its time runs on a worker while the
-//! connection is held, so that answers come in order and no front waits. A connection that asks for a file
-//! moves to a front for files, once and for good: no page waits behind a cold disk. One file is on its way on
-//! a connection at a time.
+//! The front answers from memory in place. A worker runs what takes time, while the connection is held; so
+//! answers come in order and no front waits. A connection that requests a file moves to a file front, once
+//! and for good; so no page waits behind a cold disk. A connection sends one file at a time.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,56 +18,56 @@ use crate::proto::http::{Framing, Manner, Request, RequestDecoder, RequestError,
 use crate::rt::{EventBroadcast, Pool, Post, Stop, clock};
 use crate::types::limits;
 
-/// Files are sent in parts of at most so many bytes. Between two of them it is checked that the file still is
-/// what was promised.
+/// The most bytes of one part of a file. Between two parts the service checks that the file is unchanged.
 const PART_BYTES: u64 = 4 << 20;
-/// The last part of a file, unless that is no longer: a change that comes before shows in an answer that ends
-/// short.
+/// The size of the last part of a file, unless the file is shorter. A change before the last part makes the
+/// answer end short.
 const LAST_PART_BYTES: u64 = 256 << 10;
 
 type WebActions = crate::net::ConnActions<Session, RequestDecoder>;
 
-/// What a program shows: its pages and its interface.
+/// The pages and the interface of a program.
 pub(crate) trait Site: Send + Sync + 'static {
-    /// Never waits; what has to is handed back as [`Reply::Later`]. A file is asked for on a front for files.
+    /// Answers a request and never waits. Work that must wait is returned as [`Reply::Later`]. Files are
+    /// requested on a file front.
     fn answer(&self, request: &Request, addrs: ConnAddrs, access: &AccessControl) -> Reply;
 
     /// Whether the answer is a file.
     fn is_file(&self, request: &Request) -> bool;
 
-    /// What streams tell of.
+    /// The events that streams deliver.
     fn feed(&self) -> &EventBroadcast;
 
-    /// A few figures as they are now, for streams.
+    /// The present figures, for streams.
     fn figures(&self) -> Vec<event::Event>;
 
-    /// Called every few seconds.
+    /// Runs every few seconds.
     fn tick(&self) {}
 }
 
 /// What comes through the mailbox of a front.
 pub(crate) enum Event {
-    /// A connection from another front, with the request that made it move.
+    /// A connection from another front, with the request that caused the move.
     Moved { parts: Box<DetachedConn<RequestDecoder>>, session: Box<Session>, request: Box<Request> },
-    /// A worker has answered.
+    /// A worker has made an answer.
     Done { conn: ConnId, manner: Manner, answer: Answer },
-    /// Figures as they are now: something has changed, or nothing has for a while.
+    /// The present figures. They changed, or streams have had no update for a while.
     News(Arc<str>),
 }
 
-/// What a connection is busy with.
+/// What a connection is doing.
 pub(crate) struct Session {
     addrs: ConnAddrs,
-    /// Requests so far.
+    /// Number of requests on this connection.
     requests: u32,
-    /// How the held request is to be answered.
+    /// How to write the answer to the held request.
     manner: Manner,
     busy: Busy,
 }
 
 /// A stream of events.
 pub(crate) struct Stream {
-    /// How it was asked for.
+    /// How to write to the client of the stream.
     manner: Manner,
     /// The number of the last event that was sent.
     seen: u64,
@@ -76,9 +75,9 @@ pub(crate) struct Stream {
 
 enum Busy {
     Not,
-    /// It is a stream of events.
+    /// The connection is a stream of events.
     Stream,
-    /// A part of a file is on its way, and `left` of it is to follow if the file is still the same by then.
+    /// The front sends a part of a file. It sends `left` afterwards if the file is unchanged.
     File {
         transfer: Box<dyn ResponseBody>,
         file: Arc<File>,
@@ -90,11 +89,11 @@ pub(crate) struct HttpService<S> {
     pub(crate) site: Arc<S>,
     pub(crate) access: Arc<AccessControl>,
     pub(crate) workers: Pool,
-    /// Makes changes, which wait behind no question.
+    /// Runs changes. They do not wait behind questions to peers.
     pub(crate) changer: Pool,
-    /// The own mailbox.
+    /// The mailbox of this front.
     pub(crate) post: Post<Event>,
-    /// Where files are sent from; empty: from here.
+    /// The mailboxes of the file fronts. Empty: this front sends files itself.
     pub(crate) file_fronts: Vec<Post<Event>>,
     pub(crate) next_file_front: usize,
     pub(crate) streams: BTreeMap<ConnId, Stream>,
@@ -133,7 +132,7 @@ impl<S: Site> HttpService<S> {
         }
     }
 
-    /// Answers with what `job` makes, on the thread on which it is called.
+    /// Returns a task that runs `job` and sends its answer to this front.
     fn work(
         &self,
         id: ConnId,
@@ -143,8 +142,8 @@ impl<S: Site> HttpService<S> {
         let (post, stop) = (self.post.clone(), self.stop.clone());
         move || {
             let mut event = Event::Done { conn: id, manner, answer: job() };
-            // Full for a moment at most: the front has other mail. It must not miss this, or the connection
-            // would wait for ever.
+            // The mailbox is full for a moment at most, because the front empties it. The front must get this
+            // answer, or the connection would wait forever.
             while let Err(back) = post.send(event) {
                 event = back;
                 if stop.wait_until(clock::now() + limits::ms(1)) {
@@ -154,7 +153,7 @@ impl<S: Site> HttpService<S> {
         }
     }
 
-    /// A stream of what is told after event `after`, or from now on.
+    /// Opens a stream of the events after `after_event`, or of events from now on.
     fn open_stream(
         &mut self,
         id: ConnId,
@@ -169,7 +168,7 @@ impl<S: Site> HttpService<S> {
         if self.streams.len() >= limits::HTTP_STREAMS_MAX {
             return send(id, session.manner, &Problem::busy().json(), actions);
         }
-        // It ends with the connection.
+        // The stream ends with the connection.
         session.manner.keep_alive = false;
         actions.send(id, stream_head().write(session.manner, Framing::Stream, now()));
         let seen = after_event.unwrap_or_else(|| self.site.feed().last());
@@ -193,7 +192,7 @@ impl<S: Site> HttpService<S> {
         self.next_file_front = (self.next_file_front + 1) % self.file_fronts.len();
         let session = Session { busy: Busy::Not, requests: session.requests - 1, ..*session };
         let (session, request) = (Box::new(session), Box::new(request.clone()));
-        // A full mailbox drops the connection: there is more to do than can be done.
+        // A full mailbox drops the connection: the server is overloaded.
         actions.hand_over(id, move |parts| {
             drop(front.send(Event::Moved { parts: Box::new(parts), session, request }));
         });
@@ -281,7 +280,7 @@ impl<S: Site> Service for HttpService<S> {
     }
 }
 
-/// Sends the first part of `range`; what is left is sent when that is.
+/// Sends the first part of `range`. The service sends the rest when the part is sent.
 fn send_part(
     id: ConnId,
     transfer: Box<dyn ResponseBody>,
@@ -294,12 +293,12 @@ fn send_part(
     Busy::File { transfer, file, left }
 }
 
-/// How much is sent next of so many bytes.
+/// The size of the next part of this many bytes.
 fn part_of(bytes: u64) -> u64 {
     if bytes <= LAST_PART_BYTES { bytes } else { PART_BYTES.min(bytes - LAST_PART_BYTES) }
 }
 
-/// Has `work` done by `pool`, and the connection held until then.
+/// Runs `work` on `pool` and holds the connection until it is done.
 fn have_done(
     pool: &Pool,
     id: ConnId,
@@ -323,8 +322,8 @@ fn after(manner: Manner) -> NextRead {
 }
 
 impl Stream {
-    /// What was told since it was last written to. Events have their numbers, so that who was cut off can go
-    /// on after the last one.
+    /// The events since the last update. Each has its number, so a client that was cut off can continue after
+    /// the last one.
     fn catch_up(&mut self, feed: &EventBroadcast) -> String {
         let since = feed.after(self.seen);
         let mut text = String::new();
@@ -340,7 +339,7 @@ impl Stream {
     }
 }
 
-/// The figures of `site` as they are now.
+/// The present figures of `site`, as text of a stream.
 pub(crate) fn figures_text(site: &impl Site) -> String {
     let now_ns = clock::wall_ns();
     site.figures().into_iter().map(|figure| event_text(None, &figure.at(now_ns))).collect()

@@ -1,18 +1,18 @@
-//! What the parameters of a request ask for, alike on trackers and nodes: a content, a page of names, a
-//! number of rows.
+//! Reads the parameters of a request, alike on trackers and nodes: a content, a page of names, a number of
+//! rows.
 //!
-//! What does not fit is a problem that names it; nothing is guessed.
+//! A parameter that does not fit is an error that names it. Nothing is guessed.
 
 use super::response::{Problem, Reply};
 use crate::proto::http::Request;
 use crate::types::{Checksum, ChecksumError, ContentPrefix, FileName, Md5Digest, Query, limits};
 
-/// What the parameters `name` or `hash` ask for.
+/// The query in the parameters `name` or `hash`.
 pub(crate) fn wanted(request: &Request) -> Result<Query, Problem> {
     query(request.parameter("name"), request.parameter("hash"))
 }
 
-/// What a name or a digest asks for; exactly one of them has to be there.
+/// The query for a name or a digest. Exactly one of them must be given.
 pub(crate) fn query(name: Option<&str>, hash: Option<&str>) -> Result<Query, Problem> {
     let hint = "give name=NAME, hash=md5=HEX or hash=b3=HEX";
     match (name, hash) {
@@ -27,7 +27,7 @@ pub(crate) fn query(name: Option<&str>, hash: Option<&str>) -> Result<Query, Pro
     }
 }
 
-/// An MD5 of 32 digits, a BLAKE3 of 64, or `md5=` or `b3=` and a digest.
+/// Reads an MD5 of 32 digits, a BLAKE3 of 64, or `md5=` or `b3=` with a digest.
 pub(crate) fn digest(text: &str) -> Result<Checksum, Problem> {
     let b3 = || ContentPrefix::from_hex(text).filter(|_| text.len() == 64).map(Checksum::Content);
     let plain = Md5Digest::from_hex(text).map(Checksum::Md5).or_else(b3);
@@ -36,18 +36,18 @@ pub(crate) fn digest(text: &str) -> Result<Checksum, Problem> {
     })
 }
 
-/// One page of a list that is counted through: how many rows come before it, and how many it has at most.
+/// One page of a list: how many rows to skip, and how many rows it has at most.
 pub(crate) fn slice(request: &Request) -> Result<(usize, usize), Problem> {
     Ok((skipped(request, "cursor")?, rows(request)?))
 }
 
-/// The page of `items` that `(skip, max)` asks for, and what the next one begins after.
+/// The page `(skip, max)` of `items`, and the cursor of the next page.
 pub(crate) fn page_of<T>(items: Vec<T>, (skip, max): (usize, usize)) -> (Vec<T>, Option<String>) {
     let next = (items.len() > skip.saturating_add(max)).then(|| (skip + max).to_string());
     (items.into_iter().skip(skip).take(max).collect(), next)
 }
 
-/// How many rows are asked for.
+/// The number of rows that the request asks for.
 fn rows(request: &Request) -> Result<usize, Problem> {
     match request.parameter("limit").filter(|text| !text.is_empty()).map(str::parse) {
         None => Ok(limits::HTTP_ROWS_MAX),
@@ -59,16 +59,16 @@ fn rows(request: &Request) -> Result<usize, Problem> {
     }
 }
 
-/// Which names of a list are asked for.
+/// A page of a list of names.
 #[derive(Debug)]
 pub(crate) struct NamePageRequest<'a> {
     pub(crate) prefix: &'a str,
-    /// The last name of the page before.
+    /// The last name of the previous page.
     pub(crate) after: Option<FileName>,
     pub(crate) max: usize,
 }
 
-/// What `prefix`, `cursor` and `limit` ask for.
+/// Reads `prefix`, `cursor` and `limit`.
 pub(crate) fn names(request: &Request) -> Result<NamePageRequest<'_>, Problem> {
     let prefix = request.parameter("prefix").unwrap_or_default();
     let cursor = request.parameter("cursor").filter(|text| !text.is_empty()).map(FileName::new).transpose();
@@ -77,7 +77,7 @@ pub(crate) fn names(request: &Request) -> Result<NamePageRequest<'_>, Problem> {
     Ok(NamePageRequest { prefix, after, max: rows(request)? })
 }
 
-/// A stream of events: after the one that a browser or `after` names, else from now on.
+/// A stream of events: after the event that `Last-Event-ID` or `after` names, else from now on.
 pub(crate) fn events(request: &Request) -> Reply {
     let number = request.header("last-event-id").or_else(|| request.parameter("after"));
     match number.map(str::parse).transpose() {
@@ -89,7 +89,7 @@ pub(crate) fn events(request: &Request) -> Reply {
     }
 }
 
-/// How many rows come before the first one asked for.
+/// How many rows to skip.
 pub(crate) fn skipped(request: &Request, parameter: &str) -> Result<usize, Problem> {
     let Some(text) = request.parameter(parameter).filter(|text| !text.is_empty()) else { return Ok(0) };
     let bad = || {

@@ -1,7 +1,7 @@
-//! Answers: head and body, pages and JSON alike, and errors in the one shape that is documented.
+//! Answers: head and body, pages and JSON alike. Errors have one documented shape.
 //!
-//! Invariant: every answer tells browsers to guess nothing, to load nothing from elsewhere and to show it in
-//! no frame.
+//! Invariant: every answer tells browsers not to guess types, not to load anything from other sites, and not
+//! to show the answer in a frame.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -17,70 +17,69 @@ use crate::proto::event::{ErrorCode, Event};
 use crate::proto::http::{Framing, Head, HeaderValue, HttpDate, Manner, RequestError};
 use crate::rt::clock;
 
-/// What pages may do: load from here, send forms to here.
+/// The content policy of pages: they load from this server and send forms to it.
 const PAGE_POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
-/// What a shared file may do where a browser shows it: nothing.
+/// The content policy of shared files: a browser must not run anything in them.
 const FILE_POLICY: &str = "sandbox; default-src 'none'; frame-ancestors 'none'";
 
-/// The type of short texts.
+/// The media type of short texts.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
-/// A whole answer in memory.
+/// A complete answer in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) head: Head,
     pub(crate) body: Cow<'static, [u8]>,
 }
 
-/// What becomes of a request.
+/// How a request is answered.
 pub(crate) enum Reply {
     Now(Answer),
     /// The connection becomes a stream of events.
     Events {
-        /// Those told after this one, as far as they are kept; `None`: those from now on.
+        /// Events after this one, as far as they are kept. `None`: events from now on.
         after: Option<u64>,
     },
-    /// Made by a worker, as it asks others or takes its time.
+    /// A worker makes the answer, because the job asks peers or takes time.
     Later(Box<dyn FnOnce() -> Answer + Send>),
-    /// Made by the thread for changes, which never asks others: it may have to write a file.
+    /// The thread for changes makes the answer. It never asks peers; it may write a file.
     Changed(Box<dyn FnOnce() -> Answer + Send>),
-    /// Sent by a front that may wait for a disk.
+    /// A file front sends the answer. It may wait for a disk.
     File(Sending),
 }
 
-/// A range of a file, and who is to know how far it is.
+/// A range of a file, and the body that counts its progress.
 pub(crate) struct Sending {
     pub(crate) head: Head,
     pub(crate) file: Arc<File>,
     pub(crate) range: Range<u64>,
-    /// Told of what was handed to the system; dropped when the sending is over, however it has ended.
+    /// Gets the number of sent bytes. It is dropped when the sending ends, however it ends.
     pub(crate) transfer: Box<dyn ResponseBody>,
 }
 
-/// The sending of a file under way.
+/// A response body that is being sent.
 pub(crate) trait ResponseBody: Send {
-    /// Whether the file still is what was promised. If not, the answer stays short, which its receiver cannot
-    /// miss.
+    /// Whether the file is still unchanged. If it has changed, the answer ends short, and the client notices.
     fn is_good(&self) -> bool;
 
-    /// So many more `bytes` were handed to the system.
+    /// The front gave this many more `bytes` to the system.
     fn sent(&mut self, bytes: u64);
 }
 
-/// An error as people and programs are told of it.
+/// An error for people and programs.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     pub(crate) status: u16,
-    /// One word for programs.
+    /// One word that programs can compare.
     pub(crate) code: ErrorCode,
-    /// What is wrong.
+    /// What is wrong, for people.
     pub(crate) message: String,
-    /// What to do.
+    /// What the user can do.
     pub(crate) hint: Cow<'static, str>,
-    /// The methods that are served, with status 405.
+    /// The allowed methods, with status 405.
     allow: Option<&'static str>,
-    /// After so long it may be asked again.
+    /// When the client may try again.
     retry_s: Option<u64>,
 }
 
@@ -175,8 +174,7 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// What an event tells, as a JSON object, with what an answer has besides: one vocabulary for all that
-/// programs are told.
+/// An event as a JSON object, with further fields of an answer. All programs read this one vocabulary.
 ///
 /// # Panics
 /// If `more` is no object.
@@ -210,31 +208,31 @@ impl Answer {
         Answer { head, body: body.into_bytes().into() }
     }
 
-    /// A text compiled in, which a browser may keep for as long as its `etag` stays.
+    /// A text that is compiled in. A browser may keep it while its `etag` stays the same.
     pub(crate) fn asset(kind: &'static str, body: &'static str, etag: HeaderValue) -> Answer {
         let head = safe(200, PAGE_POLICY).with("Content-Type", kind).with("ETag", etag);
         let head = head.with("Cache-Control", "max-age=60");
         Answer { head, body: body.as_bytes().into() }
     }
 
-    /// With after how many seconds to ask again.
+    /// Adds the number of seconds after which the client may try again.
     pub(crate) fn retry_after(mut self, seconds: u64) -> Answer {
         self.head = self.head.with("Retry-After", seconds);
         self
     }
 
-    /// With where to look for what was made.
+    /// Adds the location of what was created.
     pub(crate) fn at(mut self, path: HeaderValue) -> Answer {
         self.head = self.head.with("Location", path);
         self
     }
 
-    /// What a form leads to. `to` is a path of ours, escaped.
+    /// Redirects after a form. `to` is an escaped path of this server.
     pub(crate) fn see_other(to: HeaderValue) -> Answer {
         Answer { head: safe(303, PAGE_POLICY).with("Location", to), body: Cow::Borrowed(b"") }
     }
 
-    /// The bytes to send.
+    /// The bytes of the answer.
     pub(crate) fn write(&self, manner: Manner) -> Vec<u8> {
         let framing = Framing::Length(self.body.len() as u64);
         let mut bytes = self.head.write(manner, framing, now());
@@ -260,7 +258,7 @@ fn safe(status: u16, policy: &'static str) -> Head {
     Head::new(status)
         .with("Content-Security-Policy", policy)
         .with("X-Content-Type-Options", "nosniff")
-        // With `no-referrer` a browser would say that our own forms come from nowhere: `Origin: null`.
+        // With `no-referrer` a browser would send `Origin: null` with the forms of this server.
         .with("Referrer-Policy", "same-origin")
         .with("Cross-Origin-Resource-Policy", "same-origin")
 }

@@ -1,5 +1,5 @@
 //! Starts and stops the threads of a web server: a front for pages, fronts for files, workers, and the thread
-//! that has news told.
+//! that updates streams.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -15,32 +15,32 @@ use crate::net::{Deadlines, FrontConfig, TokenBucket, front, listen};
 use crate::rt::{Ended, Pool, Post, Stop, StopReport, Threads, clock, mailbox};
 use crate::types::limits;
 
-/// Threads that answer what may take its time.
+/// Threads that run slow requests.
 const WORKERS: usize = 2;
 
 /// How a web server runs.
 #[derive(Debug, Clone)]
 pub struct WebConfig {
-    /// Port 0: any. Beyond loopback a token is needed.
+    /// Port 0 means any port. An address other than loopback requires a token.
     pub listen: SocketAddr,
-    /// What everybody has to show who asks, at least [`limits::HTTP_TOKEN_MIN_BYTES`] of visible ASCII;
-    /// `None`: nothing.
+    /// The token that every request must carry: at least [`limits::HTTP_TOKEN_MIN_BYTES`] of visible ASCII.
+    /// `None`: no token.
     pub token: Option<String>,
-    /// Host names under which browsers may come, beside loopback names and the address they come to.
+    /// Host names that browsers may use, besides loopback names and the address of the connection.
     pub hosts: Vec<String>,
     /// How long a connection may keep a front waiting.
     pub deadlines: Deadlines,
 }
 
 impl WebConfig {
-    /// On this address, without a token.
+    /// An address other than loopback has no token.
     pub fn on(listen: SocketAddr) -> WebConfig {
         let deadlines = Deadlines { idle: limits::ms(limits::HTTP_IDLE_MS), ..Deadlines::default() };
         WebConfig { listen, token: None, hosts: Vec::new(), deadlines }
     }
 }
 
-/// Why a web server cannot start. Our side's fault.
+/// Why a web server cannot start. The cause is on this machine.
 #[derive(Debug, Error)]
 pub enum WebError {
     #[error("HTTP on {addr} can be reached from other machines: give a token, or listen on 127.0.0.1")]
@@ -57,7 +57,7 @@ pub enum WebError {
     System(#[from] std::io::Error),
 }
 
-/// A running web server. Stops when dropped, or with the program's own stop.
+/// A running web server. It stops when it is dropped, or with the program's own stop.
 #[derive(Debug)]
 pub struct WebServer {
     addr: SocketAddr,
@@ -65,15 +65,15 @@ pub struct WebServer {
     stop: Stop,
 }
 
-/// What a site has beside its pages.
+/// What a site needs besides its pages.
 pub(crate) struct Extras {
     /// Threads that send files.
     pub(crate) file_fronts: usize,
-    /// What pays for their bytes.
+    /// The upload rate limit of files.
     pub(crate) rate: Option<Arc<TokenBucket>>,
-    /// Delivers an item when there is news beside events.
+    /// Delivers an item when figures have changed without an event.
     pub(crate) changes: Receiver<()>,
-    /// Ends everything.
+    /// Ends all threads of the server.
     pub(crate) stop: Stop,
 }
 
@@ -114,24 +114,24 @@ impl WebServer {
             file_fronts.push(front(&format!("web-file-{number}"), &[], None, extras.rate.clone())?);
         }
         let pages = front("web", &file_fronts, Some(listener), None)?;
-        // A stream opened on a connection that has fetched a file is on that one's front.
+        // A stream on a connection that has fetched a file is served by a file front.
         let fronts: Vec<_> = file_fronts.into_iter().chain([pages]).collect();
         let (changes, news_stop) = (extras.changes, stop.clone());
         threads.spawn("web-news", move || tell_news(&*site, &changes, &fronts, &news_stop))?;
         Ok(server)
     }
 
-    /// Where it listens.
+    /// The address of the listener.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Delivers each thread that ends; one that ends before `stop` is a fault.
+    /// Delivers each thread that ends. A thread that ends before `stop` is a fault.
     pub fn ended(&self) -> &Receiver<Ended> {
         self.threads.ended()
     }
 
-    /// Ends connections and joins every thread; at most 5 s.
+    /// Ends connections and joins every thread, within 5 s.
     pub fn stop(self) -> StopReport {
         self.end()
     }
@@ -144,7 +144,7 @@ impl WebServer {
 
 impl Drop for WebServer {
     fn drop(&mut self) {
-        // After a stop in order there is nothing left to end.
+        // After `stop` no thread is left.
         let _nobody_asks = self.end();
     }
 }
@@ -170,9 +170,8 @@ fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Has the fronts tell their streams of changes, at most every [`limits::HTTP_STREAM_NEWS_MS`], and without
-/// any the figures as they are, every [`limits::HTTP_STREAM_REST_MS`]: not everything that moves a figure is
-/// told as an event.
+/// Makes the fronts update their streams: after an event at most every [`limits::HTTP_STREAM_NEWS_MS`], and
+/// without an event every [`limits::HTTP_STREAM_REST_MS`], because some figures change without an event.
 fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], stop: &Stop) {
     let follower = site.feed().subscribe();
     let mut events = follower.woken().clone();
@@ -183,7 +182,7 @@ fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], 
             recv(changes) -> _ => {}
             recv(events) -> event => {
                 if event.is_err() {
-                    // Nothing more is told.
+                    // No more events come.
                     events = never();
                 }
             }
@@ -192,7 +191,7 @@ fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], 
         site.tick();
         let news = Arc::<str>::from(figures_text(site));
         for front in fronts {
-            // A front that cannot take it has more urgent work; the next news tell more.
+            // A full mailbox means that the front is busy. The next update contains this one.
             let _next_time = front.send(Event::News(Arc::clone(&news)));
         }
         if stop.wait_until(clock::now() + limits::ms(limits::HTTP_STREAM_NEWS_MS)) {

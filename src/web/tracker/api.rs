@@ -16,7 +16,7 @@ use crate::web::service::response::{Answer, Problem, event_json};
 use crate::web::view::peers;
 use crate::web::view::sources::items;
 
-/// What there is, for a program that asks at the door.
+/// Lists the paths of the interface.
 pub(super) fn endpoints() -> Answer {
     let paths = ["status", "peers", "files", "find", "stats", "events", "openapi.json"];
     let paths: Vec<String> = paths.iter().map(|path| format!("/api/v1/{path}")).collect();
@@ -107,7 +107,7 @@ impl TrackerSite {
     }
 }
 
-/// As nodes tell of their searches; a tracker does not know with which source a download begins.
+/// A search in the form that nodes use. A tracker does not know the source with which a download begins.
 fn recent(find: &RecentFind) -> Value {
     let searched = Event::Searched {
         query: find.query.to_string(),

@@ -1,4 +1,4 @@
-//! What all answers of a tracker are made from.
+//! What all answers of a tracker are made from: its view of the registry.
 
 use std::net::IpAddr;
 
@@ -41,8 +41,8 @@ impl TrackerSite {
         }
     }
 
-    /// Contents that fit `query`, most live full holders first; in each the least loaded first, as far as
-    /// they have told.
+    /// Finds the contents for `query`: the content with most live full holders first, and in each content the
+    /// holder with the lowest known load first.
     pub(super) fn found(
         &self,
         query: &Query,

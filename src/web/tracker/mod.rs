@@ -1,9 +1,8 @@
-//! What a tracker shows: who has what, which nodes there are, what was asked. Everything is answered from
-//! memory, nothing can be changed.
+//! The site of a tracker: holders, nodes and recent searches. It answers from memory and changes nothing.
 
 mod api;
 mod context;
-mod figures;
+mod metrics;
 mod pages;
 mod site;
 

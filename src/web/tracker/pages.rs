@@ -17,7 +17,7 @@ use crate::web::view::peers;
 use crate::web::view::plot::{self, Scale};
 use crate::web::view::sources::{query_of, tables};
 
-/// Names that are offered below the box.
+/// The most names below the search form.
 const NAMES_SHOWN: usize = 60;
 
 impl TrackerSite {

@@ -1,4 +1,4 @@
-//! Serves a tracker by HTTP: which path is answered by what.
+//! Serves a tracker by HTTP: maps each path to its answer.
 
 use std::net::IpAddr;
 
@@ -18,7 +18,7 @@ use crate::web::service::server::{Extras, WebConfig, WebError, WebServer};
 use crate::web::view::assets;
 use crate::web::view::metalink;
 
-/// Serves what `view` sees until the server is stopped or dropped.
+/// Serves the registry behind `view` until the server is stopped or dropped.
 ///
 /// # Errors
 /// [`WebError`]; nothing is left running then.
@@ -50,7 +50,7 @@ impl Site for TrackerSite {
             "/api/v1/openapi.json" => Answer::text(200, "application/json", assets::OPENAPI.to_owned()),
             "/metrics" => self.metrics(request),
             path if metalink::name_of(path).is_some() => self.metalink(request, asker),
-            // It is ready with its first answer: whoever is to register finds it.
+            // The tracker is ready when it can answer at all: nodes register with it later.
             "/healthz" | "/readyz" => Answer::text(200, TEXT, "ok\n".into()),
             path if path.starts_with("/api/") => Problem::not_found("there is nothing at this path").json(),
             _ => self.frame().problem(&Problem::not_found("there is no such page")),
@@ -79,7 +79,7 @@ impl Site for TrackerSite {
 }
 
 impl TrackerSite {
-    /// The metalink of a file: those with all of it that serve HTTP, the least loaded first.
+    /// The metalink of a file: its full holders that serve HTTP, the lowest load first.
     fn metalink(&self, request: &Request, asker: IpAddr) -> Answer {
         let wanted = metalink::wanted(request).and_then(|wanted| {
             let found = self.found(&wanted.query(), limits::HTTP_ROWS_MAX, asker);

@@ -1,4 +1,5 @@
-//! What pages are dressed with: compiled in, looked up by exact name. No name is ever part of a path.
+//! Style, script and icon of the pages. They are compiled in and found by their exact name. No name becomes
+//! part of a path.
 
 use std::sync::LazyLock;
 
@@ -12,7 +13,7 @@ const ASSETS: [(&str, &str, &str); 3] = [
     ("/assets/icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 
-/// The interface described for programs, the same on tracker and node.
+/// The OpenAPI document of the interface, the same on tracker and node.
 pub(crate) const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
 /// Entity tags of [`ASSETS`], in their order.
@@ -21,7 +22,7 @@ static ETAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     ASSETS.iter().map(|(_, _, body)| tag(body)).collect()
 });
 
-/// The asset that `request` asks for, if there is one of that name.
+/// The asset at the path of `request`, if there is one.
 pub(crate) fn asset(request: &Request) -> Option<Answer> {
     let index = ASSETS.iter().position(|(path, ..)| *path == request.path)?;
     let ((_, kind, body), etag) = (ASSETS[index], &ETAGS[index]);

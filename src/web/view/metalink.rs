@@ -1,8 +1,7 @@
-//! Metalinks: an XML file that tells a downloader where all of a file is, in which order to ask, and its
-//! digests (RFC 5854).
+//! Metalinks (RFC 5854): an XML file that gives a downloader all sources of a file in order, and its digests.
 //!
-//! Of digests there is MD5 alone: the registry of hash names that the format uses has no BLAKE3. A digest
-//! that only was claimed is left out, as a downloader would refuse the right file over it.
+//! A metalink has only MD5 digests, because the registry of hash names has no BLAKE3. A digest that a
+//! publisher only claims is left out, because a downloader would refuse the right file if the claim is wrong.
 
 use std::sync::Arc;
 
@@ -16,14 +15,14 @@ use crate::web::service::params;
 use crate::web::service::response::{Answer, Problem};
 
 const KIND: &str = "application/metalink4+xml";
-/// Most pieces that are listed: half a megabyte of XML.
+/// The most pieces in one metalink: half a megabyte of XML.
 const PIECES_MAX: usize = 8192;
 
-/// What a metalink is wanted of.
+/// The file of a metalink.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     name: FileName,
-    /// Which content, if the name means several.
+    /// The content, if the name has several.
     checksum: Option<Checksum>,
 }
 
@@ -46,7 +45,7 @@ pub(crate) fn name_of(path: &str) -> Option<&str> {
     path.strip_prefix("/metalink/")?.strip_suffix(".meta4")
 }
 
-/// What `request`, whose path has the form, is for.
+/// Reads `request`, whose path has the form.
 ///
 /// # Errors
 /// A name that is none, or a digest that is none.
@@ -57,8 +56,8 @@ pub(crate) fn wanted(request: &Request) -> Result<Wanted, Problem> {
     Ok(Wanted { name, checksum })
 }
 
-/// The metalink of what is wanted among `contents`, each with its sources in order; of several, the one that
-/// a download would take. `manifest` gives its pieces, if they are known.
+/// Writes the metalink of the requested file. `contents` have their sources in order. Of several contents it
+/// takes the one that a download would take. `manifest` gives the pieces of a content if they are known.
 ///
 /// # Errors
 /// 404: no source serves it by HTTP; 409: the name means several contents.

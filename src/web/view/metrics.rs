@@ -1,8 +1,8 @@
-//! Figures for Prometheus: families of one program, written as OpenMetrics 1.0 or in the older text form,
-//! whichever is asked for.
+//! Metrics for Prometheus: the families of one program, as OpenMetrics 1.0 or in the older text format,
+//! whichever the scraper requests.
 //!
-//! Names, units and labels follow the conventions of both: a unit at the end, `_total` for counters, no file
-//! names in labels.
+//! Names, units and labels follow the conventions of both formats: the unit comes last, counters end in
+//! `_total`, and no label has a file name.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use crate::web::service::response::Answer;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const OLDER_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Ticks of the system's clock for CPU times: a constant of the interface on Linux.
+/// Clock ticks per second in CPU times: a constant of the interface on Linux.
 const TICKS_PER_S: f64 = 100.0;
 
 /// The families of one scrape.
@@ -43,7 +43,7 @@ enum Values {
 }
 
 impl Families {
-    /// With what every program tells of itself. `uptime_s` is since its start.
+    /// Starts with the families that every program has. `uptime_s`: seconds since the start.
     pub(crate) fn of_program(program: &'static str, uptime_s: f64) -> Families {
         let mut families = Families::default();
         let version =
@@ -82,7 +82,8 @@ impl Families {
         self.push(name, help, None, Values::Counters(values));
     }
 
-    /// `name` without its unit. `classes`: upper bound and number of values above the bound before.
+    /// `name` without its unit. `classes`: upper bound, and the number of values between it and the bound
+    /// before.
     pub(crate) fn seconds(
         &mut self,
         name: &'static str,
@@ -97,7 +98,7 @@ impl Families {
         self.0.push(Family { name, help, unit, values });
     }
 
-    /// What the system tells of this process; nothing where it does not.
+    /// What the system reports about this process. Missing values are left out.
     fn add_process(&mut self) {
         let descriptors = std::fs::read_dir("/proc/self/fd").map(|dir| dir.count() as f64);
         if let Ok(open) = descriptors {
@@ -111,7 +112,7 @@ impl Families {
             self.push("process_resident_memory", "Memory in use", Some(Unit::Bytes), values);
         }
         let stat = std::fs::read_to_string("/proc/self/stat").ok();
-        // The command's name may have anything in it, but for a parenthesis at its end.
+        // The name of the command may contain anything except a closing parenthesis at its end.
         let fields = stat.as_deref().and_then(|text| text.rsplit_once(')')).map(|(_, rest)| rest);
         let ticks = |text: &str| -> Option<f64> {
             let mut times = text.split_whitespace().skip(11);
@@ -128,7 +129,7 @@ impl Families {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
         let mut text = String::new();
-        // Writing into a string cannot fail.
+        // Writing to a string cannot fail.
         let _always_ok = encode(&mut text, &registry);
         let is_open = request.list("accept").any(|one| one.starts_with("application/openmetrics-text"));
         match is_open {
@@ -183,8 +184,8 @@ fn plain(value: f64) -> Vec<(Labels, f64)> {
     vec![(Labels::new(), value)]
 }
 
-/// The older text form of what was written as OpenMetrics: there a counter's family is called like its
-/// samples, and there is neither a unit nor an end.
+/// Converts OpenMetrics to the older text format. There the family of a counter has the name of its samples,
+/// and there is no unit and no end mark.
 fn older(text: &str) -> String {
     let counter_of = |line| str::strip_prefix(line, "# TYPE ")?.strip_suffix(" counter");
     let counters: Vec<&str> = text.lines().filter_map(counter_of).collect();

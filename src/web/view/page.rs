@@ -1,7 +1,7 @@
 //! The frame of every page, and how values are written on it.
 //!
-//! Text of others is escaped by the templates; names are shown in their inert form, so that nothing invisible
-//! or reversed is on a page.
+//! The templates escape foreign text. Names are shown in their inert form, so a page has no invisible or
+//! reversed characters.
 
 use std::time::Duration;
 
@@ -10,20 +10,19 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::web::service::response::{Answer, Problem};
 
-/// What is the same on all pages of a program.
+/// What all pages of a program share.
 pub(crate) struct Frame {
     /// `tracker` or `node`.
     pub(crate) program: &'static str,
-    /// Where it serves nodes.
+    /// The address of the program in the native protocol.
     pub(crate) addr: String,
     /// Path and label of each page.
     pub(crate) pages: &'static [(&'static str, &'static str)],
-    /// The state in a few figures.
+    /// A few figures on the state of the program.
     pub(crate) summary: Vec<Figure>,
 }
 
-/// A figure on every page. The script brings it up to date from the stream's `stat` of this name, and asks
-/// for nothing.
+/// A figure on every page. The script updates it from the `stat` of this name in the stream.
 pub(crate) struct Figure {
     pub(crate) label: &'static str,
     pub(crate) stat: &'static str,
@@ -75,7 +74,7 @@ impl Frame {
         }
     }
 
-    /// A page that says what is wrong.
+    /// A page that shows an error.
     pub(crate) fn problem(&self, problem: &Problem) -> Answer {
         let title = crate::proto::http::reason_phrase(problem.status);
         let main = html! {
@@ -87,7 +86,7 @@ impl Frame {
     }
 }
 
-/// The box to search with.
+/// The search form.
 pub(crate) fn search_form(query: &str) -> Markup {
     html! {
         form.search action="/" method="get" role="search" {
@@ -114,7 +113,7 @@ pub(crate) fn count(number: usize, one: &str) -> String {
     format!("{number} {one}{plural}")
 }
 
-/// The two largest units: `3 d 4 h`, `12 s`.
+/// A duration in its two largest units: `3 d 4 h`, `12 s`.
 pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -125,12 +124,12 @@ pub(crate) fn span(time: Duration) -> String {
     }
 }
 
-/// A moment in UTC, as RFC 3339 writes it: the time of day, the date for those who point at it.
+/// A moment in UTC, as RFC 3339 writes it. The page shows the time of day, and the date in a tooltip.
 pub(crate) fn moment(rfc3339: &str) -> Markup {
     html! { time datetime=(rfc3339) title=(rfc3339) { (rfc3339.get(11..19).unwrap_or(rfc3339)) } }
 }
 
-/// Nothing to show, as a column.
+/// An empty column.
 pub(crate) const NONE: PreEscaped<&str> = PreEscaped("-");
 
 #[cfg(test)]

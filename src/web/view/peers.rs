@@ -11,10 +11,10 @@ use crate::proto::event::Event;
 use crate::types::{Liveness, NodeSummary};
 use crate::web::service::response::event_json;
 
-/// A node, and on the tracker itself how long it has been silent.
+/// A node, and on the tracker's own page how long it has been silent.
 pub(crate) type Known<'a> = (&'a NodeSummary, Option<Duration>);
 
-/// A table of `nodes`; `is_tracker`: with the last heartbeat of each.
+/// A table of `nodes`. `is_tracker`: with the last heartbeat of each node.
 pub(crate) fn table<'a>(caption: &str, is_tracker: bool, nodes: impl Iterator<Item = Known<'a>>) -> Markup {
     let rows: Vec<Markup> = nodes.map(row).collect();
     html! {
@@ -61,7 +61,7 @@ fn row((summary, silent_for): Known<'_>) -> Markup {
     }
 }
 
-/// A node for programs.
+/// A node as JSON.
 pub(crate) fn json((summary, silent_for): Known<'_>) -> Value {
     let more = json!({
         "node": summary.node.to_string(),

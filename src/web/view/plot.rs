@@ -1,4 +1,4 @@
-//! A history as bars, drawn as SVG inside a page.
+//! Draws a history as SVG bars inside a page.
 
 use maud::{Markup, html};
 
@@ -9,7 +9,7 @@ use crate::logic::rate_history::{SLOT, SLOTS};
 const STEP: usize = 6;
 const HEIGHT: usize = 120;
 
-/// What is counted.
+/// The unit of the plot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
     Count,
@@ -18,11 +18,11 @@ pub(crate) enum Scale {
 }
 
 impl Scale {
-    /// The first round number that is not less than `most`.
+    /// The first round number that is at least `most`.
     fn top(self, most: f64) -> f64 {
         match self {
             Scale::Count => nice_top(most),
-            // Saturates; there is no such rate.
+            // The value saturates; no rate is that high.
             Scale::Bytes => (most.ceil() as u64).clamp(1024, 1 << 60).next_power_of_two() as f64,
         }
     }
@@ -35,7 +35,7 @@ impl Scale {
     }
 }
 
-/// The rates of a history, with what they are in words.
+/// Plots the rates of a history, with a text for screen readers.
 pub(crate) fn figure(per_s: &[f64], what: &str, scale: Scale) -> Markup {
     let top = scale.top(per_s.iter().copied().fold(0.0, f64::max));
     let minutes = SLOT.as_secs() * SLOTS as u64 / 60;
@@ -43,8 +43,8 @@ pub(crate) fn figure(per_s: &[f64], what: &str, scale: Scale) -> Markup {
     html! { figure { (bars(per_s, top, SLOTS, &words)) figcaption { (words) } } }
 }
 
-/// `values` as bars below `top`, the last one at the right edge of `slots`. `label` tells those who cannot
-/// see it what is there.
+/// Plots `values` as bars below `top`, the last one at the right edge of `slots`. `label` describes the plot
+/// for screen readers.
 fn bars(values: &[f64], top: f64, slots: usize, label: &str) -> Markup {
     let width = slots * STEP;
     let start = slots.saturating_sub(values.len());
@@ -62,12 +62,12 @@ fn bars(values: &[f64], top: f64, slots: usize, label: &str) -> Markup {
     }
 }
 
-/// At least a trace of anything that is there.
+/// A value above 0 has a visible bar.
 fn bar_height(value: f64, top: f64) -> usize {
     ((value / top * HEIGHT as f64) as usize).clamp(1, HEIGHT)
 }
 
-/// The first of 1, 2, 5, 10, 20, … that is not less than `most`.
+/// The first of 1, 2, 5, 10, 20, … that is at least `most`.
 fn nice_top(most: f64) -> f64 {
     let mut power = 1.0;
     loop {

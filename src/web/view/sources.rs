@@ -1,7 +1,7 @@
-//! The answer to a search, for people and for programs: contents, and a row for each source of each.
+//! The answer to a search, for people and programs: contents, and a row for each source of each content.
 //!
-//! The same rows on tracker and node; the tracker knows neither latency nor score, as those are between two
-//! nodes.
+//! Tracker and node show the same rows. The tracker knows neither latency nor score, because these are
+//! between two nodes.
 
 use std::net::SocketAddr;
 
@@ -19,29 +19,29 @@ use crate::web::service::response::event_json;
 /// One source of one file.
 #[derive(Debug, Clone)]
 pub(crate) struct SourceRow {
-    /// As events tell of it.
+    /// The source as events describe it.
     pub(crate) holder: EventHolder,
     pub(crate) md5_origin: Md5Origin,
-    /// Where the file can be fetched by HTTP.
+    /// The URL of the file, if the source serves HTTP.
     pub(crate) link: Option<String>,
 }
 
-/// Rows of the same content.
+/// A content and its rows.
 #[derive(Debug, Clone)]
 pub(crate) struct FoundContent {
     pub(crate) key: ContentKey,
-    /// A download of the name would take it.
+    /// A download of the name would take this content.
     pub(crate) resolved: bool,
-    /// Not empty.
+    /// Never empty.
     pub(crate) rows: Vec<SourceRow>,
 }
 
-/// Where the node's own web server is, if it has told.
+/// The address of the node's own web server, if the node has published it.
 pub(crate) fn http_of(node: &NodeSummary) -> Option<SocketAddr> {
     node.traits().http_port.map(|port| SocketAddr::new(node.endpoint.ip(), port))
 }
 
-/// What the text of a search means: `md5=` or `b3=` and a digest, else a file name.
+/// Reads the text of a search: `md5=` or `b3=` with a digest, else a file name.
 ///
 /// # Errors
 /// Why it means nothing.
@@ -49,12 +49,12 @@ pub(crate) fn query_of(text: &str) -> Result<Query, String> {
     Query::parse(text).map_err(|error| error.to_string())
 }
 
-/// Where `name` is fetched from at the web server that asks.
+/// The path of `name` on the web server that answers.
 pub(crate) fn file_path(name: &FileName) -> String {
     format!("/files/{}", escape_path(name.as_str()))
 }
 
-/// Where `name` is fetched from at a web server.
+/// The URL of `name` on a web server.
 pub(crate) fn file_link(http: SocketAddr, name: &FileName) -> String {
     format!("http://{http}{}", file_path(name))
 }
@@ -116,24 +116,24 @@ fn md5_note(origin: Md5Origin) -> &'static str {
     }
 }
 
-/// Contents and their sources for programs.
+/// Contents and their sources as JSON.
 pub(crate) fn items(contents: &[FoundContent]) -> Vec<Value> {
     contents.iter().map(FoundContent::json).collect()
 }
 
 impl FoundContent {
-    /// Sources that have all of it.
+    /// The sources that have the whole content.
     pub(crate) fn full_sources(&self) -> impl Iterator<Item = &SourceRow> {
         self.rows.iter().filter(|row| row.holder.state != HolderState::Part)
     }
 
-    /// Number of other nodes that have all of it, under however many names.
+    /// Number of other nodes that have the whole content, under any name.
     fn full_holders(&self) -> usize {
         let full = self.rows.iter().filter(|row| row.holder.state == HolderState::Full);
         types::full_holders(full.map(|row| (row.holder.addr, Holding::Full)))
     }
 
-    /// At most `rows_max` rows; `action`: what can be done with it.
+    /// Shows at most `rows_max` rows. `action`: what the user can do with the content.
     pub(crate) fn table(&self, rows_max: usize, action: &Markup) -> Markup {
         let sources = super::page::count(self.rows.len(), "source");
         html! {
@@ -173,8 +173,8 @@ impl FoundContent {
     }
 }
 
-/// All tables of a search, with at most [`limits::HTTP_PAGE_ROWS`] rows together, and where the others are
-/// told.
+/// Shows all tables of a search, with at most [`limits::HTTP_PAGE_ROWS`] rows in all, and says where the
+/// other rows are.
 pub(crate) fn tables(
     contents: &[FoundContent],
     query: &Query,

@@ -1,4 +1,4 @@
-//! The tracker's figures for Prometheus.
+//! The tracker's metrics for Prometheus.
 
 use super::context::TrackerSite;
 use crate::proto::http::Request;

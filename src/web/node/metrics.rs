@@ -1,14 +1,14 @@
-//! The node's figures for Prometheus.
+//! The node's metrics for Prometheus.
 
 use std::sync::atomic::Ordering;
 
-use super::context::Inner;
+use super::context::NodeView;
 use crate::proto::http::Request;
 use crate::rt::clock;
 use crate::web::service::response::Answer;
 use crate::web::view::metrics::Families;
 
-impl Inner {
+impl NodeView {
     pub(super) fn metrics(&self, request: &Request) -> Answer {
         let uptime = clock::now().saturating_duration_since(self.started);
         let mut families = Families::of_program("node", uptime.as_secs_f64());
