@@ -116,8 +116,8 @@ pub fn job(job: &Job) -> Event {
 
 /// The event for what happened to a job.
 pub(crate) fn job_event(event: &JobEvent<'_>) -> Event {
-    let JobEvent { id, request, source, what } = *event;
-    match what {
+    let JobEvent { id, request, source, change } = *event;
+    match change {
         JobChange::Progress(event) => event.clone().into(),
         JobChange::Ended(Ok(downloaded)) => done(downloaded).into(),
         JobChange::Ended(Err(error)) => failed(&request.name, error).into(),

@@ -329,11 +329,11 @@ impl Shared {
             // The download may have written its record again since the command.
             unfinished::set_aside(&self.downloader.context().folders.downloads(), &request.name);
         }
-        let what = match state {
+        let change = match state {
             JobState::Done | JobState::Failed => JobChange::Ended(&result),
             _ => JobChange::State(state),
         };
-        self.publish(&JobEvent { id, request: &request, source, what });
+        self.publish(&JobEvent { id, request: &request, source, change });
         (state != JobState::Paused).then_some(result)
     }
 
@@ -349,8 +349,8 @@ impl Shared {
 
     fn publish_state(&self, id: JobId) {
         if let Some(Job { request, source, state, result, .. }) = self.job(id) {
-            let what = result.as_ref().map_or(JobChange::State(state), JobChange::Ended);
-            self.publish(&JobEvent { id, request: &request, source, what });
+            let change = result.as_ref().map_or(JobChange::State(state), JobChange::Ended);
+            self.publish(&JobEvent { id, request: &request, source, change });
         }
     }
 
