@@ -5,11 +5,12 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use nearpeer::logic::select::{Candidate, LatencyOrigin, rank};
+use nearpeer::logic::select::{Candidate, rank};
 use nearpeer::proto::tracker::{ReplyBody, TrackerReply, TrackerRequest};
 use nearpeer::proto::{decode, encode};
 use nearpeer::types::{
-    ContentId, Epoch, FileEntry, FileName, Holding, Md5Digest, Md5Origin, Millis, NodeId, Provider,
+    ContentId, Epoch, FileEntry, FileName, Holding, LatencyOrigin, Md5Digest, Md5Origin, Millis, NodeId,
+    Provider,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};

@@ -7,8 +7,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-pub use crate::types::LatencyOrigin;
-use crate::types::{ContentKey, Holding, Millis, NodeId, Provider};
+use crate::types::{ContentKey, Holding, LatencyOrigin, Millis, NodeId, Provider, Ranked};
 
 /// A live holder, as the load probe found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +20,18 @@ pub struct Candidate {
     pub yours: u32,
 }
 
-/// A candidate with its place in the order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rating {
+/// A holder of a content that answered the load probe, with what it publishes.
+#[derive(Debug, Clone)]
+pub struct LiveHolder {
+    pub provider: Provider,
     pub candidate: Candidate,
-    /// latency + weight * (load - yours)
-    pub score: Millis,
+}
+
+impl From<&Ranked> for Candidate {
+    fn from(ranked: &Ranked) -> Candidate {
+        let Ranked { endpoint, latency, latency_origin, load, yours, .. } = *ranked;
+        Candidate { endpoint, latency, latency_origin, load, yours }
+    }
 }
 
 /// The content that a name means, among all that have it.
@@ -45,16 +50,17 @@ pub enum Choice {
 ///
 /// Sums saturate. A peer that reports fewer transfers than our own there counts as idle. Candidates that are
 /// equal in score, latency and address stay in the order given.
-pub fn rank(candidates: &[Candidate], weight: Millis) -> Vec<Rating> {
+pub fn rank(candidates: &[Candidate], weight: Millis) -> Vec<Ranked> {
     let mut ranking: Vec<_> = candidates
         .iter()
         .map(|candidate| {
             let load = candidate.load.saturating_sub(candidate.yours);
             let score = candidate.latency.saturating_add(weight.saturating_mul(u64::from(load)));
-            Rating { candidate: *candidate, score }
+            let Candidate { endpoint, latency, latency_origin, load, yours } = *candidate;
+            Ranked { endpoint, latency, latency_origin, load, score, yours }
         })
         .collect();
-    ranking.sort_by_key(|rating| (rating.score, rating.candidate.latency, rating.candidate.endpoint));
+    ranking.sort_by_key(|ranked| (ranked.score, ranked.latency, ranked.endpoint));
     ranking
 }
 
@@ -126,7 +132,7 @@ pub fn share_out(missing: u64, sources: &[WeightedSource], weight: Millis) -> Ve
 
 /// For people: one short reason for each place of a `ranking` that [`rank`] made. The first is held against
 /// the second, each other against the one before it.
-pub fn reasons(ranking: &[Rating]) -> Vec<String> {
+pub fn reasons(ranking: &[Ranked]) -> Vec<String> {
     let mut reasons = match ranking {
         [] => return Vec::new(),
         [_] => vec!["the only source".to_owned()],
@@ -136,23 +142,23 @@ pub fn reasons(ranking: &[Rating]) -> Vec<String> {
     reasons
 }
 
-/// How `rating` differs from `other`, which is called `name`.
-fn compared(rating: &Rating, other: &Rating, name: &str) -> String {
-    let (near, far) = (rating.candidate.latency, other.candidate.latency);
+/// How `ranked` differs from `other`, which is called `name`.
+fn compared(ranked: &Ranked, other: &Ranked, name: &str) -> String {
+    let (near, far) = (ranked.latency, other.latency);
     let nearness = match near.cmp(&far) {
         Ordering::Less => format!("{} ms nearer than {name}", minus(far, near)),
         Ordering::Greater => format!("{} ms farther than {name}", minus(near, far)),
         Ordering::Equal => format!("as near as {name}"),
     };
-    let (cost, other_cost) = (load_cost(rating), load_cost(other));
+    let (cost, other_cost) = (load_cost(ranked), load_cost(other));
     let word = if near.cmp(&far) == cost.cmp(&other_cost) { "and" } else { "but" };
-    let load = rating.candidate.load.saturating_sub(rating.candidate.yours);
+    let load = ranked.load.saturating_sub(ranked.yours);
     let burden = match cost.cmp(&other_cost) {
         Ordering::Less => format!(", {word} load {load} costs {} ms less", minus(other_cost, cost)),
         Ordering::Greater => format!(", {word} load {load} costs {} ms more", minus(cost, other_cost)),
         Ordering::Equal => String::new(),
     };
-    let tie = match (rating.score == other.score, near == far) {
+    let tie = match (ranked.score == other.score, near == far) {
         (true, true) => "; same score: the lower address goes first",
         (true, false) => "; same score: the nearer goes first",
         (false, _) => "",
@@ -161,8 +167,8 @@ fn compared(rating: &Rating, other: &Rating, name: &str) -> String {
 }
 
 /// What the load adds to the latency.
-fn load_cost(rating: &Rating) -> Millis {
-    minus(rating.score, rating.candidate.latency)
+fn load_cost(ranked: &Ranked) -> Millis {
+    minus(ranked.score, ranked.latency)
 }
 
 fn minus(more: Millis, less: Millis) -> Millis {
@@ -224,7 +230,7 @@ mod tests {
 
     fn check(candidates: &[(u8, u64, u32, u32)], expected: &[(u8, u64)]) {
         let candidates: Vec<_> = candidates.iter().map(|c| candidate(c.0, c.1, c.2, c.3)).collect();
-        let got: Vec<_> = rank(&candidates, WEIGHT).iter().map(|r| (r.candidate.endpoint, r.score)).collect();
+        let got: Vec<_> = rank(&candidates, WEIGHT).iter().map(|r| (r.endpoint, r.score)).collect();
         let expected: Vec<_> = expected
             .iter()
             .map(|(last, score)| (SocketAddr::from(([10, 0, 0, *last], 5000)), Millis::from_ms(*score)))
@@ -291,7 +297,7 @@ mod tests {
                     best = other;
                 }
             }
-            assert_eq!(&ranking[0].candidate, best, "seed {seed} round {round}");
+            assert_eq!(&Candidate::from(&ranking[0]), best, "seed {seed} round {round}");
             assert_eq!(ranking[0].score.as_micros(), rule(best, weight).0, "seed {seed} round {round}");
 
             // Naive sort: insert each behind all that are not worse, which also keeps equals in order.
@@ -300,7 +306,7 @@ mod tests {
                 let at = sorted.iter().position(|other| rule(one, weight) < rule(other, weight));
                 sorted.insert(at.unwrap_or(sorted.len()), *one);
             }
-            let got: Vec<_> = ranking.iter().map(|rating| rating.candidate).collect();
+            let got: Vec<_> = ranking.iter().map(Candidate::from).collect();
             assert_eq!(got, sorted, "seed {seed} round {round}");
             assert_eq!(reasons(&ranking).len(), ranking.len());
             tied += usize::from(ranking.windows(2).any(|pair| pair[0].score == pair[1].score));
@@ -343,7 +349,7 @@ mod tests {
 
             // One piece goes to the first in rank.
             let strangers: Vec<_> = candidates.iter().map(|one| Candidate { yours: 0, ..*one }).collect();
-            let first = rank(&strangers, weight)[0].candidate;
+            let first = Candidate::from(&rank(&strangers, weight)[0]);
             let one = share_out(1, &sources, weight).iter().position(|share| *share == 1);
             assert_eq!(one.map(|one| strangers[one]), Some(first), "seed {seed} round {round}");
         }

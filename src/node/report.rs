@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::logic::select::Rating;
 pub use crate::proto::event::Outcome;
-use crate::types::{Checksum, ContentKey, FileEntry, FileName, FileOrigin, Md5Digest, ReplicationStatus};
+use crate::types::{
+    Checksum, ContentKey, FileEntry, FileName, FileOrigin, Md5Digest, Ranked, ReplicationStatus,
+};
 
 /// Result of waiting for a node to be ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub struct FoundRow {
     /// The file as the holder publishes it.
     pub entry: FileEntry,
     /// Score and what it is made of; `None` for the own node.
-    pub rating: Option<Rating>,
+    pub rating: Option<Ranked>,
 }
 
 /// A published file of the own node.
@@ -121,7 +122,7 @@ pub struct ReplicationReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Progress {
     /// The candidates in order, with their scores, before the first byte.
-    Ranked { key: ContentKey, ranking: Vec<Rating> },
+    Ranked { key: ContentKey, ranking: Vec<Ranked> },
     /// More than one content has the name; this one has strictly more live full holders.
     Chose { key: ContentKey, holders: usize, others: usize },
     /// Another download must end first: one of the same content, or one of as many as may run at once.

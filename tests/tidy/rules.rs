@@ -2,13 +2,19 @@
 
 use crate::source::{Source, has_word, paths_after};
 
-pub(crate) const FLOORS: [(&[&str], u8); 6] = [
-    (&["types"], 0),
-    (&["proto"], 1),
-    (&["logic"], 2),
-    (&["rt", "net", "store", "sys"], 3),
-    (&["discovery", "tracker", "node", "web", "bt", "sim", "eval"], 4),
-    (&["cli"], 5),
+/// The rows of the house from the ground up: floor, row of that floor, modules. Modules of one row do not know
+/// each other, except on floor 3.
+pub(crate) const FLOORS: [(u8, char, &[&str]); 10] = [
+    (0, 'a', &["types"]),
+    (1, 'a', &["proto"]),
+    (2, 'a', &["logic"]),
+    (3, 'a', &["rt", "net", "store", "sys"]),
+    (4, 'a', &["discovery", "transfer"]),
+    (4, 'b', &["bt"]),
+    (4, 'c', &["tracker", "node"]),
+    (4, 'd', &["web"]),
+    (5, 'a', &["sim", "eval"]),
+    (5, 'b', &["cli"]),
 ];
 pub(crate) const LINES_MAX: usize = 500;
 /// Words of mechanism, which the pure floors must not use.
@@ -30,29 +36,39 @@ pub(crate) const MECHANISM: [&str; 14] = [
 ];
 
 pub(crate) fn floor_of(module: &str) -> Option<u8> {
-    FLOORS.iter().find(|(modules, _)| modules.contains(&module)).map(|(_, floor)| *floor)
+    row_of(module).map(|(floor, _)| floor)
 }
 
-/// Imports point down. Tests may use the clock wherever they are.
+/// The floor of a module and its row there.
+fn row_of(module: &str) -> Option<(u8, char)> {
+    FLOORS.iter().find(|(.., modules)| modules.contains(&module)).map(|(floor, row, _)| (*floor, *row))
+}
+
+/// Imports point down. Tests may use the clock wherever they are, and the modules of their floor.
 pub(crate) fn imports_point_down(source: &Source) -> Vec<String> {
     let module = source.module();
     let Some(home) = module.first().filter(|home| **home != "bin" && source.is_in("src/")) else {
         return Vec::new();
     };
-    let Some(floor) = floor_of(home) else { return vec![source.fault(0, &format!("`{home}` has no floor"))] };
+    let Some(row) = row_of(home) else { return vec![source.fault(0, &format!("`{home}` has no floor"))] };
+    let floor = row.0;
     let mut paths = paths_after(&source.code, "crate::");
     // Up to the crate's root by `super`: the other way to write `crate::`.
     paths.extend(paths_after(&source.code[..source.tests_at], &"super::".repeat(module.len())));
     let mut faults = Vec::new();
     for (line, path) in paths {
         let target = path.split("::").next().unwrap_or_default();
-        let Some(target_floor) = floor_of(target) else {
+        let Some(target_row) = row_of(target) else {
             // A macro or a function of the crate's root.
             continue;
         };
-        let for_tests = (line >= source.tests_at || is_test_file(source)) && path.starts_with("rt::clock");
-        if target_floor > floor && !for_tests {
+        let is_test = line >= source.tests_at || is_test_file(source);
+        let for_tests = is_test && (path.starts_with("rt::clock") || target_row.0 == floor);
+        if target_row > row && !for_tests {
             faults.push(source.fault(line, &format!("`{home}` is below `{target}` and must not import it")));
+        }
+        if target_row == row && target != *home && floor != 3 && !for_tests {
+            faults.push(source.fault(line, &format!("`{home}` is beside `{target}` and must not import it")));
         }
         if floor == 3 && target == "logic" {
             faults.push(source.fault(line, &format!("`{home}` is mechanism and must not know `logic`")));

@@ -26,6 +26,21 @@ fn upward_imports_are_found() {
     check(rule, "src/net/front.rs", "use crate::node::Node;", &[1]);
     check(rule, "src/node/core.rs", "pub use crate::cli::output;", &[1]);
     check(rule, "src/proto/frame.rs", "use super::super::net::front;", &[1]);
+    for (path, text) in [
+        ("src/transfer/driver.rs", "use crate::node::Node;"),
+        ("src/transfer/driver.rs", "use crate::bt::Swarm;"),
+        ("src/discovery/mod.rs", "use crate::transfer::Driver;"),
+        ("src/transfer/driver.rs", "use crate::discovery::Finder;"),
+        ("src/bt/swarm.rs", "use crate::node::Node;"),
+        ("src/node/node.rs", "use crate::tracker::Tracker;"),
+        ("src/tracker/mod.rs", "use crate::node::Node;"),
+        ("src/node/node.rs", "use crate::web::Server;"),
+        ("src/web/server.rs", "use crate::eval::Stage;"),
+        ("src/sim/swarm.rs", "use crate::eval::Stage;"),
+        ("src/eval/stage.rs", "use crate::cli::exit;"),
+    ] {
+        check(rule, path, text, &[1]);
+    }
     check(rule, "src/proto/mod.rs", "use super::net::front;", &[1]);
     check(rule, "src/net/front.rs", "use crate::logic::select;", &[1]);
     check(rule, "src/logic/registry/index.rs", "use crate::proto::frame;", &[1]);
@@ -50,6 +65,16 @@ fn downward_imports_are_allowed() {
     );
     check(rule, "src/logic/select.rs", &format!("{TESTS}use crate::rt::clock;"), &[]);
     check(rule, "src/logic/registry/tests.rs", "use crate::rt::clock;", &[]);
+    check(rule, "src/node/node.rs", &format!("{TESTS}use crate::tracker::Tracker;"), &[]);
+    check(rule, "src/node/download/tests.rs", "use crate::tracker::Tracker;", &[]);
+    for (path, text) in [
+        ("src/bt/swarm.rs", "use crate::transfer::Driver;\nuse crate::discovery::Finder;"),
+        ("src/node/node.rs", "use crate::bt::Swarm;\nuse crate::transfer::Driver;\nuse crate::node::start;"),
+        ("src/web/server.rs", "use crate::node::Node;\nuse crate::tracker::Tracker;"),
+        ("src/cli/demo.rs", "use crate::eval::Stage;\nuse crate::sim::Swarm;\nuse crate::web::Server;"),
+    ] {
+        check(rule, path, text, &[]);
+    }
 }
 
 #[test]

@@ -21,9 +21,9 @@ use super::exit::{ErrorCode, Exit};
 use super::output::stdio::{Output, WriteEnd, say};
 use super::run::temporary::TemporaryDir;
 use super::signals::Signals;
-use crate::logic::select::{Candidate, LatencyOrigin, Rating, rank, reasons};
+use crate::logic::select::{Candidate, rank, reasons};
 use crate::rt::clock;
-use crate::types::Millis;
+use crate::types::{LatencyOrigin, Millis, Ranked};
 
 const ROLE_TRACKER: &str = "--role-tracker";
 const ROLE_NODE: &str = "--role-node";
@@ -192,7 +192,7 @@ fn small_download(stage: &mut Stage, dir: &Path, addrs: &[SocketAddr; 3]) -> Res
     tell("  source                 ms   + 10 * load =  score")?;
     let ranking = rank(&candidates, Millis::from_ms(10));
     for (rating, reason) in ranking.iter().zip(reasons(&ranking)) {
-        let Rating { candidate: Candidate { endpoint, latency, load, .. }, score } = rating;
+        let Ranked { endpoint, latency, load, score, .. } = rating;
         let name = stage.name_of(*endpoint).unwrap_or("?");
         let (latency, score) = (latency.to_string(), score.to_string());
         tell(&format!("  {name:5} {endpoint:15} {latency:>5} + 10 * {load:>4} = {score:>6}  {reason}"))?;

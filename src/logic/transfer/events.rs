@@ -7,9 +7,10 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::interface::{Action, Event, RankedSource};
+use super::machine::{Phase, Transfer};
 use super::pieces::State;
 use super::sources::SourceFailure;
-use super::{Action, Event, Phase, Ranked, Transfer};
 use crate::types::{PieceSet, limits};
 
 impl Transfer {
@@ -58,7 +59,7 @@ impl Transfer {
         }
     }
 
-    fn take_ranking(&mut self, now: Instant, ranked: Vec<Ranked>) {
+    fn take_ranking(&mut self, now: Instant, ranked: Vec<RankedSource>) {
         self.search_has_ended(now);
         self.roster.refresh(now, ranked, &self.pieces);
     }

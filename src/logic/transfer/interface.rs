@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-#[cfg(doc)]
-use super::Transfer;
 use crate::logic::select::Candidate;
 use crate::types::{Millis, PieceSet};
 
@@ -31,7 +29,7 @@ pub struct Plan {
 
 /// A holder that answered, and which of the content's pieces it has; `None`: all. One that tells of other
 /// pieces is left out.
-pub type Ranked = (Candidate, Option<PieceSet>);
+pub type RankedSource = (Candidate, Option<PieceSet>);
 
 /// What to do next. Each is said once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +48,7 @@ pub enum Action {
     Pause { round: u32, of: u32, pause: Duration },
     /// Every piece is done; connections still open can be closed.
     Finish,
-    /// No source is left and no round; see [`Transfer::failures`].
+    /// No source is left and no round; see [`super::Transfer::failures`].
     GiveUp,
 }
 
@@ -58,7 +56,7 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The holders that answered, in any order. May be empty.
-    Ranked(Vec<Ranked>),
+    Ranked(Vec<RankedSource>),
     /// A known partial source has these pieces now. Void for any other, and if it is no set of the content's
     /// pieces.
     Has { source: SocketAddr, pieces: PieceSet },
@@ -66,8 +64,8 @@ pub enum Event {
     Unranked,
     /// A source does not have a piece that it was asked for, nothing worse.
     Lacks { source: SocketAddr, piece: u32 },
-    /// All bytes of a piece have come from a source. If [`Transfer::wants`] it, they are being verified, and
-    /// an [`Event::Verified`] or [`Event::Wrong`] must follow, whatever becomes of the source.
+    /// All bytes of a piece have come from a source. If [`super::Transfer::wants`] it, they are being
+    /// verified, and an [`Event::Verified`] or [`Event::Wrong`] must follow, whatever becomes of the source.
     Arrived { source: SocketAddr, piece: u32 },
     /// A piece that had arrived or was marked is right, and is written.
     Verified { piece: u32 },

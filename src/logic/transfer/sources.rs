@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::Ranked;
 use super::allocation::united;
 use super::in_flight::Wire;
+use super::interface::RankedSource;
 use super::pieces::Pieces;
 use crate::logic::select::WeightedSource;
 use crate::types::{Millis, PieceSet, limits};
@@ -103,7 +103,7 @@ impl Sources {
 
     /// Takes in a new ranking. A source in use that it does not name stays in use; other ones are forgotten
     /// unless they are marked or have sent something that is being verified.
-    pub(super) fn refresh(&mut self, now: Instant, ranked: Vec<Ranked>, pieces: &Pieces) {
+    pub(super) fn refresh(&mut self, now: Instant, ranked: Vec<RankedSource>, pieces: &Pieces) {
         for source in self.sources.values_mut() {
             source.is_offered = false;
         }

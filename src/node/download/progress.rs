@@ -1,11 +1,10 @@
 //! The steps of a download as events.
 
 use crate::logic::progress::DownloadReporter;
-use crate::logic::select::Rating;
 use crate::node::report::Progress;
 use crate::proto::event::DownloadEvent;
 use crate::rt::clock;
-use crate::types::{FileName, Ranked};
+use crate::types::FileName;
 
 /// Takes the steps of a download of `name` and gives the event of each to `publish`.
 pub(super) fn reported<'a>(
@@ -19,7 +18,7 @@ pub(super) fn reported<'a>(
 fn event(reporter: &mut DownloadReporter, step: Progress) -> DownloadEvent {
     let now = clock::now();
     match step {
-        Progress::Ranked { key, ranking } => reporter.ranked(key, ranking.iter().map(ranked).collect(), now),
+        Progress::Ranked { key, ranking } => reporter.ranked(key, ranking, now),
         Progress::Chose { key, holders, others } => reporter.chose(key, holders, others),
         Progress::Waiting => reporter.waiting(),
         Progress::Resumed { marked_bytes } => reporter.resumed(marked_bytes, now),
@@ -33,43 +32,31 @@ fn event(reporter: &mut DownloadReporter, step: Progress) -> DownloadEvent {
     }
 }
 
-fn ranked(rating: &Rating) -> Ranked {
-    let Rating { candidate, score } = *rating;
-    Ranked {
-        endpoint: candidate.endpoint,
-        latency: candidate.latency,
-        latency_origin: candidate.latency_origin,
-        load: candidate.load,
-        score,
-        yours: candidate.yours,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
     use std::time::Duration;
 
     use super::*;
-    use crate::logic::select::{Candidate, LatencyOrigin};
     use crate::proto::event::Event;
-    use crate::types::{ContentId, ContentKey, Millis};
+    use crate::types::{ContentId, ContentKey, LatencyOrigin, Millis, Ranked};
 
     #[test]
     fn each_step_of_a_download_is_an_event_of_its_name() {
         let name = FileName::new("a.bin").expect("a name");
         let key = ContentKey { size_bytes: 7, id: ContentId([0xcd; 32]) };
         let endpoint = SocketAddr::from(([127, 0, 0, 1], 5002));
-        let candidate = Candidate {
+        let ranked = Ranked {
             endpoint,
             latency: Millis::from_ms(20),
             latency_origin: LatencyOrigin::Table,
             load: 1,
+            score: Millis::from_ms(30),
             yours: 0,
         };
         let mut reporter = DownloadReporter::new(name.clone());
         for step in [
-            Progress::Ranked { key, ranking: vec![Rating { candidate, score: Millis::from_ms(30) }] },
+            Progress::Ranked { key, ranking: vec![ranked] },
             Progress::Chose { key, holders: 3, others: 1 },
             Progress::Resumed { marked_bytes: 5 },
             Progress::Source { endpoint },

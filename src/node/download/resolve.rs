@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::logic::backoff::retry_pause;
-use crate::logic::select::{Choice, votes};
+use crate::logic::select::{Choice, LiveHolder, votes};
 use crate::node::context::Context;
 use crate::node::error::{CommandError, DownloadError};
-use crate::node::find::probe::{LiveHolder, Probed, probe};
+use crate::node::find::probe::{Probed, probe};
 use crate::node::find::search;
 use crate::node::index::catalog::SharedFile;
 use crate::node::report::{Attempt, DownloadRequest, Progress, Variant};
@@ -35,9 +35,9 @@ pub(super) enum SearchOutcome {
 
 impl ContentCandidates {
     /// The MD5 of the whole file as one of the holders claims it, if possible one that has the whole file.
-    pub(super) fn claimed_md5(&self) -> Md5Digest {
+    pub(super) fn claimed_md5(&self) -> Option<Md5Digest> {
         let full = self.providers.iter().find(|one| one.entry.holding == Holding::Full);
-        full.or(self.providers.first()).map_or(Md5Digest([0; 16]), |one| one.entry.md5)
+        full.or(self.providers.first()).map(|one| one.entry.md5)
     }
 
     /// Finds the holders of the name, or of the content that is the `only` one wanted under whatever name,

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use super::{disk_error, standing_error};
+use super::error::{disk_error, read_error};
 use crate::node::context::Context;
 use crate::node::error::{CommandError, DownloadError};
 use crate::node::index::catalog::SharedFile;
@@ -79,7 +79,7 @@ impl Target {
     /// [`DownloadError`]; the replica is where it was.
     pub(super) fn take_over(&self, context: &Context, own: &SharedFile) -> Result<(), DownloadError> {
         let replicas = context.folders.of(FileOrigin::Replicated);
-        let replicas = replicas.ok_or_else(|| standing_error(&self.name, &ErrorKind::NotFound.into()))?;
+        let replicas = replicas.ok_or_else(|| read_error(&self.name, &ErrorKind::NotFound.into()))?;
         let placed = store::take_over(&replicas, &self.folder, &self.name, own.entry.key(), &own.stamp)
             .map_err(|error| disk_error(&self.name, &error))?;
         let attributes = FileEntry::attributes_of(false);
@@ -128,7 +128,7 @@ impl Target {
     }
 
     fn standing_in(&self, folder: &Share) -> Result<PathEntry, DownloadError> {
-        folder.standing(&self.name).map_err(|error| standing_error(&self.name, &error))
+        folder.standing(&self.name).map_err(|error| read_error(&self.name, &error))
     }
 
     /// What stands at the target and is in no catalog. `None`: it is not what was asked for, whatever it is.
@@ -136,7 +136,7 @@ impl Target {
         match hash_file(&self.folder, &self.name, cancel) {
             Ok(hashed) => Ok(Some(Arc::new(SharedFile::hashed(&self.name, self.kind, hashed)))),
             Err(HashError::Stopped) => Err(CommandError::Cancelled.into()),
-            Err(HashError::Io(error)) => Err(standing_error(&self.name, &error)),
+            Err(HashError::Io(error)) => Err(read_error(&self.name, &error)),
             Err(HashError::Changing | HashError::TooLarge(_) | HashError::Spoiled) => Ok(None),
         }
     }

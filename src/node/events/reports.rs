@@ -3,14 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::logic::select::Rating;
 use crate::node::error::DownloadError;
 use crate::node::jobs::{Job, JobChange, JobEvent};
 use crate::node::report::{
     Downloaded, FindReport, FoundGroup, FoundRow, OwnFile, ReplicationReport, ResolvedContent, ScanSummary,
 };
 use crate::proto::event::{DownloadEvent, Event, EventHolder, HolderState};
-use crate::types::{self, FileName, Millis, Query};
+use crate::types::{self, FileName, Millis, Query, Ranked};
 
 /// The end of a download that has placed a file.
 pub fn done(done: &Downloaded) -> DownloadEvent {
@@ -147,13 +146,13 @@ fn full_holders(group: &FoundGroup) -> usize {
 /// A row of a search. `resolved` is the content that a download would take, if there is one.
 pub fn holder(row: &FoundRow, resolved: Option<ResolvedContent>) -> EventHolder {
     let holder = EventHolder::of(&row.entry, row.endpoint);
-    let Some(Rating { candidate, score }) = row.rating else {
+    let Some(Ranked { latency, latency_origin, load, score, .. }) = row.rating else {
         return EventHolder { state: HolderState::Own, have_pieces: holder.total_pieces, ..holder };
     };
     EventHolder {
-        latency_ms: Some(candidate.latency),
-        latency_from: Some(candidate.latency_origin),
-        load: Some(candidate.load),
+        latency_ms: Some(latency),
+        latency_from: Some(latency_origin),
+        load: Some(load),
         score_ms: Some(score),
         chosen: resolved == Some(ResolvedContent { key: row.entry.key(), first: row.endpoint }),
         ..holder

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::logic::select::{Candidate, LatencyOrigin, Rating};
 use crate::node::error::{CommandError, DownloadError, StartError};
 use crate::node::report::{Downloaded, FindReport, FoundGroup, FoundRow, ResolvedContent};
 use crate::proto::event::{DownloadEvent, ErrorCode, Event, HolderState, Outcome};
 use crate::types::{
-    ContentId, ContentKey, FileEntry, FileName, Holding, Md5Digest, Md5Origin, Millis, Query,
+    ContentId, ContentKey, FileEntry, FileName, Holding, LatencyOrigin, Md5Digest, Md5Origin, Millis, Query,
+    Ranked,
 };
 
 const MIB: u64 = 1 << 20;
@@ -25,15 +25,15 @@ fn key(number: u8) -> ContentKey {
     ContentKey { size_bytes: 7, id: ContentId([number; 32]) }
 }
 
-fn rated(port: u16, latency_ms: u64, load: u32) -> Rating {
-    let candidate = Candidate {
+fn rated(port: u16, latency_ms: u64, load: u32) -> Ranked {
+    Ranked {
         endpoint: addr(port),
         latency: Millis::from_ms(latency_ms),
         latency_origin: LatencyOrigin::Table,
         load,
+        score: Millis::from_ms(latency_ms + 10 * u64::from(load)),
         yours: 0,
-    };
-    Rating { candidate, score: Millis::from_ms(latency_ms + 10 * u64::from(load)) }
+    }
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn the_end_of_a_download_has_content_and_outcome() {
     }
 }
 
-fn row(port: u16, rating: Option<Rating>, content: u8, holding: Holding) -> FoundRow {
+fn row(port: u16, rating: Option<Ranked>, content: u8, holding: Holding) -> FoundRow {
     let entry = FileEntry {
         name: name("a.bin"),
         size_bytes: 3 * MIB,

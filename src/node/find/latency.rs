@@ -9,9 +9,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::OFlags;
 
 use crate::logic::latency::LatencyTable;
-use crate::logic::select::LatencyOrigin;
 use crate::node::config::LatencySource;
-use crate::types::{Millis, Printable};
+use crate::types::{LatencyOrigin, Millis, Printable};
 
 /// Longest latency file that is read.
 const FILE_MAX_BYTES: u64 = 64 << 20;

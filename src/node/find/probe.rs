@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 
 use super::latency::Latencies;
 use super::peers::Peers;
-use crate::logic::select::Candidate;
+use crate::logic::select::{Candidate, LiveHolder};
 use crate::net::client::ClientError;
 use crate::net::multi_request::{Request, Response, Timeouts, ask_all};
 use crate::node::error::CommandError;
@@ -20,13 +20,6 @@ use crate::proto::decode;
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::rt::Stop;
 use crate::types::{ContentKey, Holding, NodeId, Provider, limits};
-
-/// A holder that answered the load probe.
-#[derive(Debug, Clone)]
-pub(crate) struct LiveHolder {
-    pub(crate) provider: Provider,
-    pub(crate) candidate: Candidate,
-}
 
 /// Result of a probe.
 #[derive(Debug, Default)]
@@ -112,27 +105,6 @@ fn sample(providers: &mut Vec<Provider>, rng: &mut SmallRng) {
     providers.shuffle(rng);
     providers.sort_by_key(|one| one.entry.holding != Holding::Full);
     providers.truncate(limits::PROBE_CANDIDATES_MAX);
-}
-
-/// Sends the same request to all `endpoints` and returns the replies in their order. It waits like a probe,
-/// but for `silence_ms` if no endpoint answers.
-///
-/// # Errors
-/// [`CommandError::Cancelled`], or [`CommandError::System`].
-pub(crate) fn ask(
-    peers: &Peers,
-    endpoints: &[SocketAddr],
-    request: &PeerRequest,
-    silence_ms: u64,
-    cancel: &Stop,
-) -> Result<Vec<Result<Response, ClientError>>, CommandError> {
-    if endpoints.is_empty() {
-        return Ok(Vec::new());
-    }
-    let emulated = peers.emulated();
-    let requests: Vec<_> =
-        endpoints.iter().map(|endpoint| request_to(*endpoint, request, emulated.as_ref())).collect();
-    ask_with_timeouts(peers, &requests, silence_ms, cancel)
 }
 
 /// With `emulated` the reply counts as arrived only after the latency of `endpoint`.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::probe::{LiveHolder, Probed, probe};
-use crate::logic::select::{Candidate, Choice, Rating, choose_content, rank, votes};
+use super::probe::{Probed, probe};
+use crate::logic::select::{Candidate, Choice, LiveHolder, choose_content, rank, votes};
 use crate::node::context::Context;
 use crate::node::error::CommandError;
 use crate::node::report::{FindReport, FoundGroup, FoundRow, ResolvedContent};
 use crate::node::state::NodeState;
 use crate::rt::Stop;
-use crate::types::{self, ContentKey, FileEntry, Geometry, Holding, Millis, Provider, Query};
+use crate::types::{self, ContentKey, FileEntry, Geometry, Holding, Millis, Provider, Query, Ranked};
 
 /// Holders of what `query` names according to discovery, without the own node.
 pub(crate) fn providers(
@@ -128,10 +128,8 @@ fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
         .into_iter()
         .map(|holder| {
             let endpoint = holder.provider.endpoint;
-            let place = ranking
-                .iter()
-                .position(|rating: &Rating| rating.candidate.endpoint == endpoint)
-                .unwrap_or(usize::MAX);
+            let place =
+                ranking.iter().position(|ranked: &Ranked| ranked.endpoint == endpoint).unwrap_or(usize::MAX);
             let rating = ranking.get(place).copied();
             let http = holder.provider.traits().http_port;
             let http = http.map(|port| SocketAddr::new(endpoint.ip(), port));
@@ -195,7 +193,7 @@ mod tests {
             let candidate = Candidate {
                 endpoint: provider.endpoint,
                 latency: Millis::from_ms(latency_ms),
-                latency_origin: crate::logic::select::LatencyOrigin::Measured,
+                latency_origin: crate::types::LatencyOrigin::Measured,
                 load: 0,
                 yours: 0,
             };

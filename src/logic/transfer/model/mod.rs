@@ -6,16 +6,20 @@ mod peer;
 mod swarm;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use super::machine::LOOK_AT_END;
 use super::tests::source;
 use super::*;
-use crate::logic::select::{Candidate, LatencyOrigin};
+use crate::logic::backoff::retry_pause;
+use crate::logic::select::Candidate;
 use crate::rt::clock;
-use crate::types::PieceSet;
+use crate::types::{LatencyOrigin, Millis, PieceSet, limits};
 use peer::{Link, Peer};
 use swarm::{Outcome, Swarm};
 

@@ -120,7 +120,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn ranked(&self, pieces: u32, at: Duration) -> Ranked {
+    pub(super) fn ranked(&self, pieces: u32, at: Duration) -> RankedSource {
         (self.candidate(), self.has(pieces, at))
     }
 }

@@ -403,6 +403,6 @@ impl Swarm {
 }
 
 /// What they tell who have a part only.
-fn told(ranked: &[Ranked]) -> BTreeMap<SocketAddr, PieceSet> {
+fn told(ranked: &[RankedSource]) -> BTreeMap<SocketAddr, PieceSet> {
     ranked.iter().filter_map(|(one, has)| Some((one.endpoint, has.clone()?))).collect()
 }

@@ -148,7 +148,7 @@ fn no_sequence_of_events_makes_it_panic() {
             let bits: Vec<u32> = (0..count).filter(|_| rng.random()).collect();
             set(count, bits)
         };
-        let any_ranked = |rng: &mut SmallRng| -> Vec<Ranked> {
+        let any_ranked = |rng: &mut SmallRng| -> Vec<RankedSource> {
             let full = any_candidates(rng).into_iter();
             full.map(|one| (one, rng.random::<bool>().then(|| any_set(rng)))).collect()
         };

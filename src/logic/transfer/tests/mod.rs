@@ -5,13 +5,18 @@ mod failing;
 mod pace;
 mod parts;
 
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use super::machine::{LOOK, LOOK_AT_END, REST};
 use super::*;
-use crate::logic::select::{Candidate, LatencyOrigin};
+use crate::logic::select::Candidate;
 use crate::rt::clock;
-use crate::types::PieceSet;
+use crate::types::{LatencyOrigin, Millis, PieceSet, limits};
 
 const LEN: u64 = 1 << 20;
 
@@ -56,14 +61,19 @@ impl World {
         World::with(plan, full.iter().map(|one| (*one, None)).collect())
     }
 
-    fn with(plan: Plan, ranked: Vec<Ranked>) -> World {
+    fn with(plan: Plan, ranked: Vec<RankedSource>) -> World {
         let now = clock::now();
         World { transfer: Transfer::new(plan, ranked, now), now }
     }
 
     /// Carries out what it says for so long, once a second: a search finds these, a piece that is asked of a
     /// source that `sends` comes at once. Returns all that it has said.
-    fn live(&mut self, time: Duration, found: &[Ranked], sends: impl Fn(SocketAddr) -> bool) -> Vec<Action> {
+    fn live(
+        &mut self,
+        time: Duration,
+        found: &[RankedSource],
+        sends: impl Fn(SocketAddr) -> bool,
+    ) -> Vec<Action> {
         let mut said = Vec::new();
         for _ in 0..time.as_secs() {
             let mut to_do = VecDeque::from(self.actions());
@@ -163,12 +173,12 @@ fn set(count: u32, pieces: impl IntoIterator<Item = u32>) -> PieceSet {
 }
 
 /// An idle source so far away that has these of `count` pieces only.
-fn part(number: u16, latency_ms: u64, count: u32, pieces: impl IntoIterator<Item = u32>) -> Ranked {
+fn part(number: u16, latency_ms: u64, count: u32, pieces: impl IntoIterator<Item = u32>) -> RankedSource {
     (candidate(number, latency_ms, 0), Some(set(count, pieces)))
 }
 
 /// An idle source so far away that has everything.
-fn full(number: u16, latency_ms: u64) -> Ranked {
+fn full(number: u16, latency_ms: u64) -> RankedSource {
     (candidate(number, latency_ms, 0), None)
 }
 

@@ -9,17 +9,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::peer::{Asker, SourceError, silence_from};
-use crate::proto::peer::{PeerReply, PeerRequest};
-use crate::rt::{Stop, clock};
-use crate::types::{Geometry, Manifest, PieceDigests, limits};
+use crate::rt::Stop;
+use crate::types::{Geometry, Manifest};
 
 /// When everybody has been asked in vain, it begins anew after this.
-const BEGIN_ANEW: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The list of one download.
 #[derive(Debug)]
-pub(super) struct PieceList {
+pub(super) struct ManifestSearch {
     state: State,
     /// Who has been asked in vain, or is being asked.
     tried: BTreeSet<SocketAddr>,
@@ -42,13 +40,13 @@ enum State {
     },
     Here {
         manifest: Arc<Manifest>,
-        giver: Option<Giver>,
+        giver: Option<ManifestGiver>,
     },
 }
 
 /// Who gave a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Giver {
+pub(super) struct ManifestGiver {
     pub(super) endpoint: SocketAddr,
     /// It had a part of the content only, so that it could not hold all of the list against it.
     pub(super) is_partial: bool,
@@ -64,15 +62,21 @@ pub(super) enum Next {
     Exhausted,
 }
 
-impl PieceList {
+impl ManifestSearch {
     /// `manifest`: one that is known already.
-    pub(super) fn new(geometry: &Geometry, manifest: Option<Arc<Manifest>>) -> PieceList {
+    pub(super) fn new(geometry: &Geometry, manifest: Option<Arc<Manifest>>) -> ManifestSearch {
         let state = match manifest {
             Some(manifest) => State::Here { manifest, giver: None },
             None if geometry.count() > Some(1) => State::Wanted,
             None => State::NotNeeded,
         };
-        PieceList { state, tried: BTreeSet::new(), withheld: Vec::new(), not_before: None, next_request: 0 }
+        ManifestSearch {
+            state,
+            tried: BTreeSet::new(),
+            withheld: Vec::new(),
+            not_before: None,
+            next_request: 0,
+        }
     }
 
     pub(super) fn manifest(&self) -> Option<&Arc<Manifest>> {
@@ -98,7 +102,7 @@ impl PieceList {
             None if self.tried.is_empty() => Next::Nobody,
             None => {
                 self.tried.clear();
-                self.not_before = Some(now + BEGIN_ANEW);
+                self.not_before = Some(now + RETRY_PAUSE);
                 Next::Exhausted
             }
         }
@@ -150,7 +154,7 @@ impl PieceList {
 
     /// The list is here; false if it was already.
     #[must_use]
-    pub(super) fn arrived(&mut self, manifest: &Arc<Manifest>, giver: Giver) -> bool {
+    pub(super) fn arrived(&mut self, manifest: &Arc<Manifest>, giver: ManifestGiver) -> bool {
         let is_news = self.is_missing();
         if is_news {
             self.state = State::Here { manifest: Arc::clone(manifest), giver: Some(giver) };
@@ -159,7 +163,7 @@ impl PieceList {
     }
 
     /// Who gave the list, if that was in this run and was not asked before.
-    pub(super) fn take_giver(&mut self) -> Option<Giver> {
+    pub(super) fn take_giver(&mut self) -> Option<ManifestGiver> {
         match &mut self.state {
             State::Here { giver, .. } => giver.take(),
             _ => None,
@@ -174,53 +178,17 @@ impl PieceList {
     }
 }
 
-/// Fetches the list and accepts it. All of it must come as fast as a source has to send pieces.
-///
-/// # Errors
-/// Why the source is of no use; [`SourceError::Manifest`] if its list is not that of the content.
-pub(super) fn fetch(asker: &Asker, endpoint: SocketAddr, stop: &Stop) -> Result<Manifest, SourceError> {
-    let mut client = asker.connect(endpoint, stop)?;
-    let expected = Geometry::of(asker.content.size_bytes).count().unwrap_or(u32::MAX) as usize;
-    let mut time_left = longest(expected);
-    let mut pieces: Vec<PieceDigests> = Vec::new();
-    while pieces.len() < expected {
-        let first_piece = pieces.len() as u32;
-        let asked_at = clock::now();
-        let deadline = silence_from(asked_at).min(asked_at + time_left);
-        let request = PeerRequest::Manifest { content: asker.content, first_piece };
-        client.send(&request, deadline)?;
-        let reply = client.receive(deadline)?;
-        time_left = deadline.min(asked_at + time_left).saturating_duration_since(clock::now());
-        asker.hold_back(endpoint, asked_at, stop)?;
-        match reply {
-            PeerReply::Manifest { first_piece: first, pieces: page }
-                if first == first_piece && !page.is_empty() =>
-            {
-                pieces.extend(page);
-            }
-            PeerReply::Refused(refusal) => return Err(SourceError::Refused(refusal)),
-            _ => return Err(SourceError::Unfit("its answer is not the piece list that was asked for")),
-        }
-    }
-    Manifest::accept(asker.content, pieces).map_err(SourceError::Manifest)
-}
-
-/// The longest that a list of so many pieces may take; what is held back on purpose comes on top.
-fn longest(pieces: usize) -> Duration {
-    let bytes = (pieces as u64).saturating_mul(size_of::<PieceDigests>() as u64);
-    limits::ms(limits::SOURCE_SILENCE_MS) + Duration::from_secs(bytes / limits::SOURCE_RATE_MIN_BYTES_PER_S)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rt::clock;
 
     fn source(number: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], number))
     }
 
-    fn wanted() -> PieceList {
-        PieceList::new(&Geometry::of(2 << 20), None)
+    fn wanted() -> ManifestSearch {
+        ManifestSearch::new(&Geometry::of(2 << 20), None)
     }
 
     fn stop() -> Stop {
@@ -242,8 +210,8 @@ mod tests {
         assert!(!list.failed(first), "an old request says nothing of the present one");
         assert!(list.failed(second));
         assert_eq!(list.next(now, all()), Next::Exhausted);
-        assert_eq!((list.next(now, all()), list.next_wake()), (Next::Nobody, Some(now + BEGIN_ANEW)));
-        assert_eq!(list.next(now + BEGIN_ANEW, all()), Next::Ask(source(1)));
+        assert_eq!((list.next(now, all()), list.next_wake()), (Next::Nobody, Some(now + RETRY_PAUSE)));
+        assert_eq!(list.next(now + RETRY_PAUSE, all()), Next::Ask(source(1)));
         assert!(list.is_missing());
     }
 
@@ -261,14 +229,8 @@ mod tests {
 
     #[test]
     fn a_content_of_one_piece_needs_none() {
-        let mut list = PieceList::new(&Geometry::of(1 << 20), None);
+        let mut list = ManifestSearch::new(&Geometry::of(1 << 20), None);
         assert!(!list.is_missing());
         assert_eq!(list.next(clock::now(), [source(1)].into_iter()), Next::Nobody);
-    }
-
-    #[test]
-    fn a_list_may_take_as_long_as_its_bytes_at_the_least_rate() {
-        assert_eq!(longest(1024), Duration::from_secs(13));
-        assert_eq!(longest(0), Duration::from_secs(10));
     }
 }

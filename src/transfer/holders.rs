@@ -1,41 +1,44 @@
-//! What a fetch knows of the holders of its content: it has them searched for and those with a part asked for
-//! news, and tells the machine.
+//! The driver's view of the holders of its content: it starts searches, asks partial holders which pieces
+//! they have, and passes the results to the machine.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Fetch, FetchError, Run};
+use super::driver::{Driver, Run, TransferError};
+use super::message::{Message, TransferEvent};
+use super::ports::SearchError;
+use super::search::{self, HeldPieces, Search, Searched, is_whole, with_pieces};
 use crate::logic::select::Candidate;
-use crate::logic::transfer::{Event, Ranked};
-use crate::node::download::report::SourceMessage;
-use crate::node::download::search::{self, HeldPieces, Search, Searched, is_whole};
-use crate::node::error::CommandError;
-use crate::node::report::Progress;
+use crate::logic::transfer::Event;
 use crate::rt::clock;
-use crate::types::{Geometry, PieceSet, limits};
+use crate::types::{PieceSet, limits};
 
-impl Fetch<'_> {
-    pub(super) fn search(&self, run: &mut Run) -> Result<(), FetchError> {
+impl Driver<'_> {
+    pub(super) fn search(&self, run: &mut Run) -> Result<(), TransferError> {
         if run.is_searching {
             return Ok(());
         }
         let opens_round = run.transfer.is_between_rounds();
         let search = Search {
-            name: self.request.name.clone(),
+            config: self.config.clone(),
+            holders: Arc::clone(&self.holders),
+            notices: Arc::clone(&self.notices),
+            name: self.name.clone(),
             content: self.content,
+            geometry: self.geometry,
             known: self.providers.values().cloned().collect(),
             here: self.here(run),
             // Now: a new ranking may forgive them.
             distrusted: run.transfer.marked().collect(),
             opens_round,
         };
-        let (context, reports, stop) = (Arc::clone(self.context), run.reports.0.clone(), run.stop.clone());
+        let (reports, stop) = (run.reports.0.clone(), run.stop.clone());
         let search = move || {
-            let _download_has_ended = reports.send(SourceMessage::Searched(search.run(&context, &stop)));
+            let _download_has_ended = reports.send(Message::Searched(search.run(&stop)));
         };
         match run.threads.spawn("search", search) {
             Ok(()) => run.is_searching = true,
-            Err(error) if opens_round => return Err(FetchError::System(error)),
+            Err(error) if opens_round => return Err(TransferError::System(error)),
             // Those in use go on, and it is tried again.
             Err(_) => run.transfer.on_event(clock::now(), Event::Unranked),
         }
@@ -44,17 +47,17 @@ impl Fetch<'_> {
 
     /// The pieces that are done or being verified.
     fn here(&self, run: &Run) -> PieceSet {
-        let count = Geometry::of(self.content.size_bytes).count().unwrap_or(0);
+        let count = self.geometry.count().unwrap_or(0);
         let mut here = PieceSet::none(count);
         (0..count).filter(|piece| !run.transfer.wants(*piece)).for_each(|piece| here.set(piece, true));
         here
     }
 
-    pub(super) fn take_searched(
+    pub(super) fn apply_search(
         &mut self,
         run: &mut Run,
-        searched: Result<Searched, CommandError>,
-    ) -> Result<(), FetchError> {
+        searched: Result<Searched, SearchError>,
+    ) -> Result<(), TransferError> {
         run.is_searching = false;
         let opens_round = run.transfer.is_between_rounds();
         let now = clock::now();
@@ -64,20 +67,18 @@ impl Fetch<'_> {
                 // grow with every newcomer.
                 self.providers.retain(|endpoint, _| run.fetched.sources.contains(endpoint));
                 self.providers.extend(providers.into_iter().map(|provider| (provider.endpoint, provider)));
-                run.ranked = ranking.iter().map(|rating| rating.candidate).collect();
-                run.refresh.searched(&parts, now);
-                run.transfer.on_event(now, Event::Ranked(ranked(&run.ranked, parts)));
+                run.ranked = ranking.iter().map(Candidate::from).collect();
+                run.have_schedule.searched(&parts, now);
+                run.transfer.on_event(now, Event::Ranked(with_pieces(&run.ranked, parts)));
                 if opens_round {
-                    (self.progress)(Progress::Ranked { key: self.content, ranking });
+                    (self.progress)(TransferEvent::Ranked(ranking));
                 }
             }
             Ok(Searched::Replaced) if run.transfer.on_the_wire() == 0 && !is_whole(&self.here(run)) => {
-                return Err(FetchError::Replaced(run.transfer.failures().to_vec()));
+                return Err(TransferError::Replaced(run.transfer.failures().to_vec()));
             }
-            Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
-            Err(error) if opens_round => {
-                return Err(FetchError::System(std::io::Error::other(error.to_string())));
-            }
+            Err(SearchError::Cancelled) => return Err(TransferError::Cancelled),
+            Err(SearchError::System(error)) if opens_round => return Err(TransferError::System(error)),
             // Those in use go on, and it is tried again. One that is not offered any more may still send what
             // it was asked for.
             Ok(Searched::Replaced) | Err(_) => run.transfer.on_event(now, Event::Unranked),
@@ -86,45 +87,40 @@ impl Fetch<'_> {
     }
 
     /// Has those that have a part only asked what they have by now, if it is time to.
-    pub(super) fn refresh_parts(&self, run: &mut Run, now: Instant) {
-        let partial = run.refresh.due(now);
+    pub(super) fn ask_partial_holders(&self, run: &mut Run, now: Instant) {
+        let partial = run.have_schedule.due(now);
         if partial.is_empty() {
             return;
         }
-        let (context, content) = (Arc::clone(self.context), self.content);
+        let (config, content) = (self.config.clone(), (self.content, self.geometry));
         let (reports, stop) = (run.reports.0.clone(), run.stop.clone());
         let ask = move || {
-            let told = search::have(&context, content, &partial, limits::PROBE_SILENCE_MS, &stop);
-            let _download_has_ended = reports.send(SourceMessage::Have(told));
+            let told = search::have(&config, content, &partial, limits::PROBE_SILENCE_MS, &stop);
+            let _download_has_ended = reports.send(Message::Have(told));
         };
         if run.threads.spawn("parts", ask).is_err() {
             // It is tried again.
-            run.refresh.told(&HeldPieces::new(), now);
+            run.have_schedule.observe(&HeldPieces::new(), now);
         }
     }
 
-    pub(super) fn take_have(
+    pub(super) fn apply_have(
         &mut self,
         run: &mut Run,
-        told: Result<HeldPieces, CommandError>,
-    ) -> Result<(), FetchError> {
+        told: Result<HeldPieces, SearchError>,
+    ) -> Result<(), TransferError> {
         let mut told = match told {
             Ok(told) => told,
-            Err(CommandError::Cancelled) => return Err(FetchError::Cancelled),
+            Err(SearchError::Cancelled) => return Err(TransferError::Cancelled),
             Err(_) => HeldPieces::new(),
         };
         let now = clock::now();
         // A search may have found meanwhile that one of them has everything.
         told.retain(|source, _| run.transfer.is_partial(*source));
-        run.refresh.told(&told, now);
+        run.have_schedule.observe(&told, now);
         for (source, pieces) in told {
             run.transfer.on_event(now, Event::Has { source, pieces });
         }
         Ok(())
     }
-}
-
-/// Who answered, each with what it has; all of it if `parts` does not name it.
-pub(super) fn ranked(candidates: &[Candidate], mut parts: HeldPieces) -> Vec<Ranked> {
-    candidates.iter().map(|candidate| (*candidate, parts.remove(&candidate.endpoint))).collect()
 }

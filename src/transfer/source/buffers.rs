@@ -13,7 +13,7 @@ use crate::types::{Geometry, limits};
 
 /// The buffers that are free. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
-pub(super) struct Buffers {
+pub(crate) struct Buffers {
     /// A token for each that is free.
     free: Receiver<()>,
     home: Home,
@@ -29,7 +29,7 @@ struct Home {
 
 /// One buffer. It keeps its memory at home: it is filled anew, never made anew.
 #[derive(Debug)]
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     bytes: Vec<u8>,
     home: Home,
 }
@@ -37,7 +37,7 @@ pub(super) struct Buffer {
 impl Buffers {
     /// This download's part of the process's buffers, or one more than the content has pieces where those are
     /// fewer: a second source can then be tried for the last one. They take memory once they are used.
-    pub(super) fn of(geometry: &Geometry) -> Buffers {
+    pub(crate) fn of(geometry: &Geometry) -> Buffers {
         let part_bytes = limits::PIECE_BUFFERS_MAX_BYTES / limits::DOWNLOADS_AT_ONCE as u64;
         let pieces = geometry.count().map_or(u64::MAX, u64::from);
         let all = (part_bytes / geometry.piece_len_bytes()).min(pieces.saturating_add(1)) as usize;
@@ -49,7 +49,7 @@ impl Buffers {
     }
 
     /// A buffer of `len` bytes, with whatever in it, once one is free; `None` if `stop` is triggered before.
-    pub(super) fn wait(&self, len: usize, stop: &Stop) -> Option<Buffer> {
+    pub(crate) fn wait(&self, len: usize, stop: &Stop) -> Option<Buffer> {
         select! {
             recv(self.free) -> _ => self.lend(len),
             recv(stop.receiver()) -> _ => None,
@@ -57,7 +57,7 @@ impl Buffers {
     }
 
     /// A buffer of `len` bytes, with whatever in it, if one is free.
-    pub(super) fn take(&self, len: usize) -> Option<Buffer> {
+    pub(crate) fn take(&self, len: usize) -> Option<Buffer> {
         self.free.try_recv().ok()?;
         self.lend(len)
     }
@@ -69,22 +69,22 @@ impl Buffers {
     }
 
     /// How many are free.
-    pub(super) fn free(&self) -> usize {
+    pub(crate) fn free(&self) -> usize {
         self.free.len()
     }
 
     /// How many there are, free or not.
-    pub(super) fn all(&self) -> usize {
+    pub(crate) fn all(&self) -> usize {
         self.all
     }
 }
 
 impl Buffer {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
 }

@@ -6,15 +6,14 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::buffers::{Buffer, Buffers};
+use super::piece_check::PieceCheck;
+use super::source::{Buffer, Buffers};
 use crate::store::Partial;
-use crate::store::verify::verify;
-use crate::types::{Geometry, Manifest, WrongPiece, limits};
+use crate::types::{Geometry, WrongPiece, limits};
 
 /// A piece whose bytes are here.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub(super) struct Arrival {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) pieces: Vec<Arrival>,
-    pub(super) manifest: Arc<Manifest>,
+    pub(super) check: PieceCheck,
 }
 
 /// A verified piece, or one that is not what it should be.
@@ -85,7 +84,7 @@ impl Verifier {
     /// that could join this one.
     pub(super) fn start_if_due(
         &mut self,
-        manifest: &Arc<Manifest>,
+        check: &PieceCheck,
         buffers: &Buffers,
         more_may_come: bool,
         now: Instant,
@@ -97,16 +96,15 @@ impl Verifier {
             || !more_may_come
             || buffers.free() == 0
             || self.due_at().is_some_and(|due_at| due_at <= now);
-        let pieces = match !self.arrived.is_empty() && is_due {
-            true => {
-                let rest = self.arrived.split_off(self.arrived.len().min(limits::VERIFY_BATCH));
-                self.first_arrived_at = (!rest.is_empty()).then_some(now);
-                std::mem::replace(&mut self.arrived, rest)
-            }
-            false => self.next_marked(buffers),
+        let pieces = if !self.arrived.is_empty() && is_due {
+            let rest = self.arrived.split_off(self.arrived.len().min(limits::VERIFY_BATCH));
+            self.first_arrived_at = (!rest.is_empty()).then_some(now);
+            std::mem::replace(&mut self.arrived, rest)
+        } else {
+            self.next_marked(buffers)
         };
         if !pieces.is_empty() {
-            let batch = Batch { pieces, manifest: Arc::clone(manifest) };
+            let batch = Batch { pieces, check: check.clone() };
             // A thread that has gone has panicked, which the download is told of.
             self.is_busy = self.batches.try_send(batch).is_ok();
         }
@@ -142,9 +140,13 @@ impl Verifier {
 }
 
 /// The thread: verifies batches until there are no more to come or `deliver` returns false.
-pub(super) fn run(batches: &Receiver<Batch>, part: &Partial, mut deliver: impl FnMut(Vec<Checked>) -> bool) {
-    for Batch { mut pieces, manifest } in batches {
-        let geometry = manifest.geometry();
+pub(super) fn run(
+    batches: &Receiver<Batch>,
+    part: &Partial,
+    geometry: Geometry,
+    mut deliver: impl FnMut(Vec<Checked>) -> bool,
+) {
+    for Batch { mut pieces, check } in batches {
         for Arrival { piece, bytes, source } in &mut pieces {
             if source.is_none()
                 && let Some(range) = geometry.range(*piece)
@@ -155,7 +157,7 @@ pub(super) fn run(batches: &Receiver<Batch>, part: &Partial, mut deliver: impl F
             }
         }
         let views: Vec<_> = pieces.iter().map(|arrival| (arrival.piece, arrival.bytes.bytes())).collect();
-        let outcomes = verify(&manifest, &views);
+        let outcomes = check.verify(&views);
         let checked = pieces.into_iter().zip(outcomes).map(|(arrival, outcome)| Checked { arrival, outcome });
         if !deliver(checked.collect()) {
             return;
@@ -167,7 +169,8 @@ pub(super) fn run(batches: &Receiver<Batch>, part: &Partial, mut deliver: impl F
 mod tests {
     use super::*;
     use crate::rt::clock;
-    use crate::types::{ContentKey, PieceDigests};
+    use crate::types::{ContentKey, Manifest, PieceDigests};
+    use std::sync::Arc;
 
     const PIECES: u32 = 20;
 
@@ -186,6 +189,7 @@ mod tests {
     #[test]
     fn a_batch_is_started_when_it_is_full_or_nothing_can_join_it_or_it_has_waited() {
         let manifest = manifest();
+        let check = PieceCheck::Native(Arc::clone(&manifest));
         let geometry = manifest.geometry();
         let now = clock::now();
         let late = now + limits::ms(limits::VERIFY_WAIT_MS);
@@ -207,10 +211,10 @@ mod tests {
                 verifier.push(Arrival { piece, bytes, source }, now);
             }
             let _elsewhere: Vec<_> = (0..lent).map(|_| buffers.take(1)).collect();
-            verifier.start_if_due(&manifest, &buffers, more_may_come, at);
+            verifier.start_if_due(&check, &buffers, more_may_come, at);
             assert_eq!(started(&batches), expected, "{arrived} {more_may_come} {lent}");
             // One at a time; the rest is due when the thread is idle again.
-            verifier.start_if_due(&manifest, &buffers, false, at);
+            verifier.start_if_due(&check, &buffers, false, at);
             assert!(started(&batches).len() <= usize::from(expected.is_empty()));
         }
     }
@@ -218,16 +222,17 @@ mod tests {
     #[test]
     fn what_was_left_is_read_back_with_half_of_the_buffers_while_nothing_has_arrived() {
         let manifest = manifest();
+        let check = PieceCheck::Native(Arc::clone(&manifest));
         let buffers = Buffers::of(&manifest.geometry());
         let (mut verifier, batches) = Verifier::new(manifest.geometry(), (0..PIECES).collect());
         let now = clock::now();
-        verifier.start_if_due(&manifest, &buffers, true, now);
+        verifier.start_if_due(&check, &buffers, true, now);
         let first = batches.try_recv().expect("idle");
         assert_eq!(first.pieces.len(), limits::VERIFY_BATCH);
         assert!(first.pieces.iter().all(|arrival| arrival.source.is_none()));
         verifier.is_idle_again();
         // The first batch is being written still: half of the buffers is not exceeded.
-        verifier.start_if_due(&manifest, &buffers, true, now);
+        verifier.start_if_due(&check, &buffers, true, now);
         assert_eq!(started(&batches), [2]);
     }
 
@@ -237,6 +242,7 @@ mod tests {
         let disk = Arc::new(crate::store::RealDisk);
         let share = Arc::new(crate::store::Share::open(dir.path(), disk).expect("a share"));
         let manifest = manifest();
+        let check = PieceCheck::Native(Arc::clone(&manifest));
         let key: ContentKey = manifest.key();
         let part = Partial::open(&share, key).expect("a part").part;
         part.write_piece(1 << 20, &vec![0; 1 << 20]).expect("written");
@@ -244,21 +250,22 @@ mod tests {
         let buffers = Buffers::of(&manifest.geometry());
         let (mut verifier, batches) = Verifier::new(manifest.geometry(), vec![1, 2]);
         let now = clock::now();
-        verifier.start_if_due(&manifest, &buffers, false, now);
+        verifier.start_if_due(&check, &buffers, false, now);
         verifier.is_idle_again();
         let mut outcomes = Vec::new();
         let source = Some(SocketAddr::from(([127, 0, 0, 1], 1)));
         std::thread::scope(|scope| {
             let (results, checked) = bounded(4);
             let (part, batches) = (&part, &batches);
-            scope.spawn(move || run(batches, part, |checked| results.send(checked).is_ok()));
+            let geometry = manifest.geometry();
+            scope.spawn(move || run(batches, part, geometry, |checked| results.send(checked).is_ok()));
             outcomes.extend(checked.recv().expect("the first batch"));
             let right = buffers.take(1 << 20).expect("free");
             let mut wrong = buffers.take(1 << 20).expect("free");
             wrong.bytes_mut().fill(7);
             verifier.push(Arrival { piece: 5, bytes: right, source }, now);
             verifier.push(Arrival { piece: 6, bytes: wrong, source }, now);
-            verifier.start_if_due(&manifest, &buffers, false, now);
+            verifier.start_if_due(&check, &buffers, false, now);
             outcomes.extend(checked.recv().expect("the second batch"));
             drop(verifier);
         });

@@ -17,7 +17,7 @@ use crate::types::limits;
 
 /// The partial holders that the last search has named.
 #[derive(Debug)]
-pub(super) struct Refresh {
+pub(super) struct HaveSchedule {
     /// How many pieces each had when it told last.
     known: BTreeMap<SocketAddr, usize>,
     pause: Duration,
@@ -26,19 +26,19 @@ pub(super) struct Refresh {
     rng: SmallRng,
 }
 
-impl Refresh {
-    pub(super) fn new() -> Refresh {
-        Refresh { known: BTreeMap::new(), pause: Duration::ZERO, at: None, rng: SmallRng::from_os_rng() }
+impl HaveSchedule {
+    pub(super) fn new() -> HaveSchedule {
+        HaveSchedule { known: BTreeMap::new(), pause: Duration::ZERO, at: None, rng: SmallRng::from_os_rng() }
     }
 
     /// A search has found these, and nobody else.
     pub(super) fn searched(&mut self, parts: &HeldPieces, now: Instant) {
         self.known.retain(|endpoint, _| parts.contains_key(endpoint));
-        self.told(parts, now);
+        self.observe(parts, now);
     }
 
     /// They have told what they have.
-    pub(super) fn told(&mut self, parts: &HeldPieces, now: Instant) {
+    pub(super) fn observe(&mut self, parts: &HeldPieces, now: Instant) {
         let mut has_news = false;
         for (endpoint, pieces) in parts {
             has_news |= self.known.insert(*endpoint, pieces.len()) != Some(pieces.len());
@@ -52,7 +52,7 @@ impl Refresh {
         self.at = (!self.known.is_empty()).then_some(now + self.pause + jitter);
     }
 
-    /// Whom to ask now: all, or nobody yet. Answer with [`Refresh::told`].
+    /// Whom to ask now: all, or nobody yet. Answer with [`HaveSchedule::observe`].
     pub(super) fn due(&mut self, now: Instant) -> Vec<SocketAddr> {
         match self.at.take_if(|at| *at <= now) {
             Some(_) => self.known.keys().copied().collect(),
@@ -87,9 +87,9 @@ mod tests {
             (32, [1, 2, 2, 3, 3, 3], [4000, 4000, 5000, 4000, 5000, 5000]),
             (1000, [1, 2, 3, 3, 3, 3], [5000; 6]),
         ] {
-            let mut refresh = Refresh::new();
+            let mut refresh = HaveSchedule::new();
             for (pieces, pause_ms) in pieces.into_iter().zip(pauses_ms) {
-                refresh.told(&parts(holders, pieces), now);
+                refresh.observe(&parts(holders, pieces), now);
                 let pause = limits::ms(pause_ms);
                 let waits = refresh.next_wake().expect("they are known") - now;
                 assert!(waits >= pause && waits < pause.mul_f64(1.25), "{holders}: {waits:?} for {pause:?}");
@@ -103,9 +103,9 @@ mod tests {
     #[test]
     fn only_those_of_the_last_search_are_known_and_silence_is_no_news() {
         let now = clock::now();
-        let mut refresh = Refresh::new();
+        let mut refresh = HaveSchedule::new();
         refresh.searched(&parts(3, 1), now);
-        refresh.told(&HeldPieces::new(), now);
+        refresh.observe(&HeldPieces::new(), now);
         assert_eq!(refresh.due(now + limits::ms(1900)), [], "the pause has doubled");
         assert_eq!(refresh.due(now + limits::ms(2500)).len(), 3);
         refresh.searched(&parts(2, 1), now);

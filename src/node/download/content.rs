@@ -1,0 +1,224 @@
+//! The download of one content: slot, partial file, transfer, check, place, publication.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use super::check::{self, Claim};
+use super::disposition::disposition;
+use super::error::{Failed, disk_error};
+use super::partial_file::PartialFile;
+use super::place::NewFile;
+use super::ports;
+use super::resolve::ContentCandidates;
+use super::target::Target;
+use super::task::DownloadTask;
+use crate::node::context::Context;
+use crate::node::report::{DownloadRequest, Outcome, Progress};
+use crate::store::{Opened, Partial, Record};
+use crate::transfer::{
+    Driver, Fetched, HeldPieces, HolderSearch, LeftoverPieces, NativeConnector, Notices, PartialAnnouncer,
+    PieceOffer, TransferConfig, TransferError, TransferEvent, held_pieces, ranking,
+};
+use crate::types::{ContentKey, Geometry, Manifest, Md5Digest, Ranked};
+
+/// One content of a download.
+pub(super) struct ContentDownload<'a> {
+    task: &'a DownloadTask<'a>,
+    target: &'a Target,
+    candidates: &'a ContentCandidates,
+    content: ContentKey,
+    geometry: Geometry,
+    config: TransferConfig,
+}
+
+/// The holders that the transfer begins with.
+struct FirstSources {
+    ranking: Vec<Ranked>,
+    parts: HeldPieces,
+}
+
+/// Every piece is in the partial file, and the whole-file MD5 is right as far as it was computed.
+struct Checked {
+    fetched: Fetched,
+    claims: Vec<Claim>,
+    md5: Option<Md5Digest>,
+}
+
+impl<'a> ContentDownload<'a> {
+    pub(super) fn new(
+        task: &'a DownloadTask<'a>,
+        target: &'a Target,
+        candidates: &'a ContentCandidates,
+    ) -> ContentDownload<'a> {
+        let content = candidates.key;
+        let (geometry, config) = (Geometry::of(content.size_bytes), ports::config(task.context));
+        ContentDownload { task, target, candidates, content, geometry, config }
+    }
+
+    /// Runs the download to its end. `None`: the MD5 of the content is neither the requested one nor a
+    /// claimed one, and nothing was placed.
+    pub(super) fn run(self, progress: &mut dyn FnMut(Progress)) -> Result<Option<Outcome>, Failed> {
+        let &DownloadTask { context, slots, request, cancel, .. } = self.task;
+        let first = self.rank(progress)?;
+        let slot = slots.take(self.content, cancel, &mut || progress(Progress::Waiting))?;
+        if slot.has_waited && self.is_in_place()? {
+            return Ok(Some(Outcome::AlreadyHere));
+        }
+        let _counted = Counted::new(context, self.content);
+        let (mut partial, left) = self.open(progress)?;
+        let fetched = self.fetch(first, left, &mut partial, progress);
+        match fetched.and_then(|fetched| self.check(&mut partial, fetched, progress)) {
+            Ok(Some(checked)) => self.place(partial, checked).map(Some),
+            Ok(None) => {
+                partial.discard();
+                Ok(None)
+            }
+            Err(error) => {
+                partial.dispose(disposition(&error, self.task.is_unattended()));
+                Err(Failed::of_transfer(&request.name, error))
+            }
+        }
+    }
+
+    fn rank(&self, progress: &mut dyn FnMut(Progress)) -> Result<FirstSources, Failed> {
+        let (content, live) = ((self.content, self.geometry), &self.candidates.live);
+        let parts = held_pieces(&self.config, content, live, self.task.cancel)?;
+        let ranking = ranking(live, &parts, self.config.load_weight);
+        progress(Progress::Ranked { key: self.content, ranking: ranking.clone() });
+        Ok(FirstSources { ranking, parts })
+    }
+
+    /// Returns true if and only if another download has put the content in place meanwhile.
+    fn is_in_place(&self) -> Result<bool, Failed> {
+        let context = self.task.context;
+        let own = self.target.own(context, self.task.cancel)?;
+        Ok(own.is_some_and(|own| own.entry.key() == self.content && self.target.is_in_place(context, &own)))
+    }
+
+    fn open(&self, progress: &mut dyn FnMut(Progress)) -> Result<(PartialFile, LeftoverPieces), Failed> {
+        let DownloadTask { context, request, .. } = self.task;
+        let opened = Partial::open(&self.target.folder, self.content);
+        let Opened { part, marked, record } = opened.map_err(|error| disk_error(&request.name, &error))?;
+        if !marked.is_empty() {
+            let marked_bytes = marked.iter().filter_map(|piece| self.geometry.len_bytes(*piece)).sum();
+            progress(Progress::Resumed { marked_bytes });
+        }
+        let shared_as = self.target.shared_as.as_ref().map(|(_, name)| name.clone());
+        let md5 = self.candidates.claimed_md5();
+        let offer = Arc::clone(context) as Arc<dyn PieceOffer>;
+        let announcer = PartialAnnouncer::new(offer, shared_as, self.content, md5);
+        let left = LeftoverPieces { marked, manifest: record.map(|record| record.manifest) };
+        Ok((PartialFile::new(part, announcer), left))
+    }
+
+    /// Fetches all pieces that are not here. Returns the claims of all holders that were seen, too.
+    fn fetch(
+        &self,
+        first: FirstSources,
+        left: LeftoverPieces,
+        partial: &mut PartialFile,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Fetched, Vec<Claim>), TransferError> {
+        let &DownloadTask { context, request, cancel, .. } = self.task;
+        let candidates = &self.candidates.providers;
+        let (part, announcer) = partial.parts();
+        let mut driver = Driver {
+            config: self.config.clone(),
+            connector: Arc::new(NativeConnector::new(self.config.clone(), self.content)),
+            holders: Arc::clone(context) as Arc<dyn HolderSearch>,
+            notices: Arc::clone(context) as Arc<dyn Notices>,
+            name: request.name.clone(),
+            content: self.content,
+            geometry: self.geometry,
+            part,
+            providers: candidates.iter().map(|one| (one.endpoint, one.clone())).collect(),
+            cancel,
+            progress: &mut |event| progress(self.progress_of(event)),
+            announcer,
+            remember: &|manifest| part.remember(&self.record(manifest)),
+        };
+        let fetched = driver.run(&first.ranking, first.parts, left);
+        let claims = check::claims(candidates.iter().chain(driver.providers.values()));
+        if partial.is_in_use() {
+            let why = "the disk does not answer: the part is still being read";
+            return Err(TransferError::Read(std::io::Error::other(why)));
+        }
+        Ok((fetched?, claims))
+    }
+
+    /// What a restarted node needs to resume the download.
+    fn record(&self, manifest: &Arc<Manifest>) -> Record {
+        let DownloadRequest { name, checksum, verify_whole, force } = self.task.request.clone();
+        Record { name, key: self.content, checksum, verify_whole, force, manifest: Arc::clone(manifest) }
+    }
+
+    fn progress_of(&self, event: TransferEvent) -> Progress {
+        match event {
+            TransferEvent::Ranked(ranking) => Progress::Ranked { key: self.content, ranking },
+            TransferEvent::SourceOpened(endpoint) => Progress::Source { endpoint },
+            TransferEvent::SourceLeft { endpoint, why } => Progress::Left { endpoint, why },
+            TransferEvent::Progressed { done_bytes, fetched_bytes } => {
+                Progress::Bytes { done_bytes, total_bytes: self.content.size_bytes, fetched_bytes }
+            }
+            TransferEvent::Paused { round, of, pause } => Progress::Retry { round, of, pause },
+        }
+    }
+
+    /// Checks the whole-file MD5, if it has to be computed. `None`: it is wrong.
+    fn check(
+        &self,
+        partial: &mut PartialFile,
+        (fetched, claims): (Fetched, Vec<Claim>),
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Option<Checked>, TransferError> {
+        let &DownloadTask { context, request, cancel, .. } = self.task;
+        let (part, _) = partial.parts();
+        if !check::is_wanted(request, &fetched, &self.geometry) {
+            return Ok(Some(Checked { fetched, claims, md5: None }));
+        }
+        if self.geometry.count() > Some(1) {
+            progress(Progress::Hashing);
+        }
+        let md5 = part.whole_md5(cancel).map_err(|error| match error.kind() {
+            ErrorKind::Interrupted => TransferError::Cancelled,
+            _ => TransferError::Read(error),
+        })?;
+        check::warn_of_false_claims(context, &request.name, &claims, md5);
+        Ok(check::is_right(request, &claims, md5).then_some(Checked { fetched, claims, md5: Some(md5) }))
+    }
+
+    /// Puts the file in place and publishes it, if it is shared.
+    fn place(&self, partial: PartialFile, checked: Checked) -> Result<Outcome, Failed> {
+        let (DownloadTask { context, request, cancel, .. }, target) = (self.task, self.target);
+        let Checked { fetched, claims, md5 } = checked;
+        let placed = partial.place(&target.name, request.force);
+        // Other nodes get pieces until the file is in the catalog.
+        let (placed, _announcer) = placed.map_err(|error| disk_error(&target.name, &error))?;
+        if let Some((kind, name)) = &target.shared_as {
+            let (fetched, claims) = (&fetched, claims.as_slice());
+            let file = NewFile { kind: *kind, name, content: self.content, placed, fetched, md5, claims };
+            file.publish(context, cancel);
+        }
+        let pieces = self.geometry.count().unwrap_or(0);
+        Ok(Outcome::Fetched { md5, pieces, sources: fetched.sources })
+    }
+}
+
+/// Counts as a download in the node's load while it lives.
+struct Counted<'a> {
+    context: &'a Context,
+    content: ContentKey,
+}
+
+impl<'a> Counted<'a> {
+    fn new(context: &'a Context, content: ContentKey) -> Counted<'a> {
+        context.state.ledger.lock().download_began(content);
+        Counted { context, content }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.context.state.ledger.lock().download_ended(self.content);
+    }
+}

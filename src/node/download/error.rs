@@ -1,0 +1,82 @@
+//! How errors of the floors below become errors of a download.
+
+use crate::logic::transfer::SourceFailure;
+use crate::node::error::{CommandError, DownloadError};
+use crate::node::report::Attempt;
+use crate::store::PartialError;
+use crate::transfer::{SearchError, TransferError};
+use crate::types::FileName;
+
+/// Why one attempt has failed.
+#[derive(Debug)]
+pub(super) enum Failed {
+    For(DownloadError),
+    /// The content is gone and the name means another content now. Contains the error for the case that this
+    /// was the last attempt.
+    Replaced(DownloadError),
+}
+
+impl Failed {
+    pub(super) fn of_transfer(name: &FileName, error: TransferError) -> Failed {
+        Failed::For(match error {
+            TransferError::Cancelled => CommandError::Cancelled.into(),
+            TransferError::Disk(error) => disk_error(name, &error),
+            TransferError::Read(error) => read_error(name, &error),
+            TransferError::System(error) => CommandError::System(error.to_string()).into(),
+            TransferError::Bug(what) => CommandError::Bug(what).into(),
+            TransferError::AllFailed(failures) => all_failed(name, failures),
+            TransferError::Replaced(failures) => return Failed::Replaced(all_failed(name, failures)),
+        })
+    }
+
+    pub(super) fn into_error(self) -> DownloadError {
+        match self {
+            Failed::For(error) | Failed::Replaced(error) => error,
+        }
+    }
+}
+
+impl<E: Into<DownloadError>> From<E> for Failed {
+    fn from(error: E) -> Failed {
+        Failed::For(error.into())
+    }
+}
+
+impl From<SearchError> for DownloadError {
+    fn from(error: SearchError) -> DownloadError {
+        DownloadError::Command(match error {
+            SearchError::Cancelled => CommandError::Cancelled,
+            SearchError::NoAnswer(why) => CommandError::System(why),
+            SearchError::System(error) => CommandError::System(error.to_string()),
+        })
+    }
+}
+
+fn all_failed(name: &FileName, failures: Vec<SourceFailure>) -> DownloadError {
+    DownloadError::AllFailed {
+        name: name.clone(),
+        all_by_digest: !failures.is_empty() && failures.iter().all(|failure| failure.by_digest),
+        attempts: failures
+            .into_iter()
+            // Texts of peers in it were made printable where they arrived.
+            .map(|failure| Attempt { endpoint: failure.source, why: failure.why })
+            .collect(),
+    }
+}
+
+/// The error for a partial file that cannot be written or placed.
+pub(super) fn disk_error(name: &FileName, error: &PartialError) -> DownloadError {
+    let name = name.clone();
+    match error {
+        PartialError::NoSpace { .. } | PartialError::TooLarge { .. } => {
+            DownloadError::NoSpace { name, why: error.to_string() }
+        }
+        PartialError::Exists { .. } => DownloadError::Exists { name },
+        _ => DownloadError::Disk { name, why: error.to_string() },
+    }
+}
+
+/// The error for a path or file that cannot be read.
+pub(super) fn read_error(name: &FileName, error: &std::io::Error) -> DownloadError {
+    DownloadError::Disk { name: name.clone(), why: error.to_string() }
+}

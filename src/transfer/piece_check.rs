@@ -1,0 +1,50 @@
+//! What the pieces of a download are checked against.
+
+use std::sync::Arc;
+
+use crate::store::verify::verify;
+use crate::types::{ContentKey, Geometry, Manifest, Md5Digest, PieceDigests, WrongPiece};
+
+/// The digests of all pieces of one content.
+///
+/// Each kind of content has a variant. The SHA-1 digests of BitTorrent v1 and the merkle layers of v2 become
+/// variants beside the native one, with their digest functions in `store`.
+#[derive(Debug, Clone)]
+pub enum PieceCheck {
+    /// nearpeer's own: a BLAKE3 subtree value and an MD5 for each piece.
+    Native(Arc<Manifest>),
+    /// A content of one piece: its content id, and the MD5 that the sender publishes, if that is known.
+    Single { content: ContentKey, md5: Option<Md5Digest> },
+}
+
+impl PieceCheck {
+    /// Checks pieces, given as (index, bytes), and returns a verdict for each, in their order. Any number of
+    /// pieces in any order; fastest with 8 or more of the same length.
+    pub fn verify(&self, pieces: &[(u32, &[u8])]) -> Vec<Result<(), WrongPiece>> {
+        match self {
+            PieceCheck::Native(manifest) => verify(manifest, pieces),
+            PieceCheck::Single { content, md5 } => {
+                pieces.iter().map(|(index, bytes)| check_single(*content, *md5, *index, bytes)).collect()
+            }
+        }
+    }
+}
+
+fn check_single(
+    content: ContentKey,
+    md5: Option<Md5Digest>,
+    index: u32,
+    bytes: &[u8],
+) -> Result<(), WrongPiece> {
+    if index != 0 || bytes.is_empty() || bytes.len() as u64 != content.size_bytes {
+        return Err(WrongPiece::Length(index));
+    }
+    let found = PieceDigests::of(&Geometry::of(content.size_bytes), index, bytes);
+    if found.subtree != content.id.0 {
+        Err(WrongPiece::Bytes(index))
+    } else if md5.is_some_and(|md5| md5 != found.md5) {
+        Err(WrongPiece::Md5(index))
+    } else {
+        Ok(())
+    }
+}
