@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn only_our_own_names_and_addresses_are_answered() {
+    fn only_names_and_addresses_of_this_server_are_accepted() {
         let access = AccessControl::new(None, &["Files.Example".to_owned()]);
         for (host, admitted) in [
             ("localhost:8025", true),
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_asked_for_everywhere_but_where_nothing_is_told() {
+    fn a_token_is_required_everywhere_except_for_health_checks() {
         let access = AccessControl::new(Some("correct horse battery"), &[]);
         let admit = |line: &str, headers: &str| {
             let headers = format!("Host: localhost\r\n{headers}X: y");
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sends_wrong_tokens_waits_and_nobody_else_does() {
+    fn only_the_address_that_sends_wrong_tokens_waits() {
         let access = AccessControl::new(Some("correct horse battery"), &[]);
         let ask = |token: &str, peer: &str, now: Instant| {
             let headers = format!("Host: localhost\r\nAuthorization: Bearer {token}");
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_asked_for_by_programs_and_by_our_own_pages() {
+    fn only_programs_and_pages_of_this_server_may_change_something() {
         let access = AccessControl::new(None, &[]);
         let form = format!("name=a&form={}", access.form_token());
         let json = "Content-Type: application/json; charset=utf-8\r\n";
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_others_lead_here_and_ask_nothing() {
+    fn pages_of_other_sites_may_link_here_but_not_request_data() {
         let access = AccessControl::new(None, &[]);
         for (site, mode, expected) in [
             ("same-origin", "cors", Ok(())),

@@ -359,7 +359,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_looked_at_again_before_its_last_bytes() {
+    fn a_file_is_checked_again_before_its_last_part() {
         for (bytes, parts) in [
             (0, vec![0]),
             (1, vec![1]),

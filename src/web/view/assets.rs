@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_together_is_small_and_loads_nothing_from_elsewhere() {
+    fn assets_are_small_and_load_nothing_from_other_sites() {
         let total: usize = ASSETS.iter().map(|(.., body)| body.len()).sum();
         assert!(total < 50_000, "{total} bytes, and pages come on top");
         for (path, _, body) in ASSETS {

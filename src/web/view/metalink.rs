@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_keep_their_order_and_parts_and_claims_are_left_out() {
+    fn a_metalink_keeps_the_order_of_sources_and_leaves_out_partial_holders_and_claims() {
         use HolderState::{Full, Part};
         use Md5Origin::{Claimed, Computed};
         let name = FileName::new("a & \"b\"<c>").expect("a name");

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_others_is_inert_on_a_page() {
+    fn foreign_text_is_inert_on_a_page() {
         let frame = Frame { program: "tracker", addr: "<b>".into(), pages: &[], summary: Vec::new() };
         let hostile = "\"><script>alert(1)</script>";
         let page = frame.page("", hostile, &search_form(hostile)).into_string();

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bars_stand_within_their_frame_at_its_right_edge() {
+    fn bars_lie_within_the_frame_at_its_right_edge() {
         for (most, top) in [(0.0, 1.0), (1.0, 1.0), (1.1, 2.0), (7.0, 10.0), (201.0, 500.0), (f64::MAX, 1e16)]
         {
             assert_eq!(nice_top(most), top, "{most}");
