@@ -4,6 +4,7 @@ mod commands;
 mod contents;
 mod crashes;
 mod disk_failures;
+mod documents;
 mod doubles;
 mod evil_double;
 mod exit_codes;
@@ -14,15 +15,18 @@ mod hostile;
 mod hostile_text;
 mod log;
 mod many_sources;
+mod memory;
 mod one_shot;
 mod partial_holders;
 mod progress;
+mod prompt;
 mod replicas;
 mod resume;
 mod selection;
 mod sizes;
 mod source_cases;
 mod typed_input;
+mod web;
 mod wire_failures;
 
 #[path = "../support/mod.rs"]

@@ -1,7 +1,7 @@
 //! Copies on nodes that keep them for others, by the real programs and flags: `tracker --replicas`, `node
 //! --accept-replicas
 //! --replica-quota`, `replicate` at a node's input and on the command line. What the library's parts do is in
-//! `tests/replication.rs`.
+//! `tests/library/replication.rs`.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -208,6 +208,17 @@ impl Process {
         descriptors.filter_map(|one| std::fs::read_link(one.ok()?.path()).ok()).collect()
     }
 
+    /// The largest amount of memory that it has had resident since its start, in bytes.
+    ///
+    /// # Panics
+    /// If the process has ended.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux writes VmHWM");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+        kib << 10
+    }
+
     /// Sends a signal; void if the process has ended.
     pub fn signal(&self, signal: Signal) {
         let _process_has_ended = pidfd_send_signal(&self.pidfd, signal);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::terminal::{CTRL_C, CTRL_D, Running, TIMEOUT_MS, UPDATED, World};
+use crate::prompt::terminal::{CTRL_C, CTRL_D, Running, TIMEOUT_MS, UPDATED, World};
 
 #[test]
 fn ctrl_c_cancels_a_running_download_and_nothing_else() {

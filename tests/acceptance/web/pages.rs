@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use nearpeer::node::DownloadRequest;
 use nearpeer::types::{FileName, limits};
 
-use crate::client::{ask, get};
 use crate::support::tell;
-use crate::swarm::Swarm;
+use crate::web::client::{ask, get};
+use crate::web::swarm::Swarm;
 
 const OF_TRACKERS: [&str; 4] = ["/", "/?q=a", "/peers", "/stats"];
 const OF_NODES: [&str; 6] = ["/", "/?q=a", "/files", "/downloads", "/peers", "/stats"];

@@ -2,7 +2,7 @@
 
 use rustix::process::{Signal, kill_process};
 
-use crate::terminal::World;
+use crate::prompt::terminal::World;
 
 #[test]
 fn a_term_amid_bars_leaves_the_terminal_as_it_was() {

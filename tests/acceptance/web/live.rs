@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use nearpeer::node::{Node, NodeConfig};
 use nearpeer::web::serve_node;
 
-use crate::client::{Client, get, post};
 use crate::support::content::noise;
-use crate::swarm::{Swarm, loopback};
+use crate::web::client::{Client, get, post};
+use crate::web::swarm::{Swarm, loopback};
 
 fn stream(web: SocketAddr) -> Client {
     let mut stream = Client::connect(web);

@@ -94,7 +94,7 @@ fn is_value(field: &str, text: &str) -> bool {
         "n" | "size" | "port" | "added" | "removed" | "changed" | "number" | "place" | "have" | "total"
         | "files" | "bytes per second" => is_number,
         "figure" | "more" => !text.contains(' '),
-        _ => panic!("<{field}>: say in tests/documents/forms.rs what that looks like"),
+        _ => panic!("<{field}>: say in tests/acceptance/documents/forms.rs what that looks like"),
     }
 }
 

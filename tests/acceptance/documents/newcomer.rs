@@ -6,24 +6,18 @@
 //! `latency` are read by what reads them; `text` is only seen. What is not run is named here, with the
 //! reason: a command that is added to a document and not known here makes a test fail.
 
-mod forms;
-mod markdown;
-mod stage;
-
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use markdown::{Block, blocks, code, spans, table};
+use super::forms;
+use super::markdown::{Block, blocks, code, spans, table};
+use super::stage::{self, ROOT, Stage};
+use crate::support::content::{b3_hex, md5_hex, noise};
+use crate::support::world::{Node, NodeSpec, World};
+use crate::support::{self, events};
 use nearpeer::cli::args::prompt::{Language, command_names};
-use stage::{ROOT, Stage};
-use support::content::{b3_hex, md5_hex, noise};
-use support::events;
-use support::world::{Node, NodeSpec, World};
 
 const DOCUMENTS: [&str; 2] = ["README.md", "docs/guide.md"];
 
@@ -37,7 +31,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ("aria2c -M", "a foreign tool: scripts/interop"),
     (
         "curl -N http://127.0.0.1:8081/api/v1/events",
-        "a foreign tool, and endless: tests/web reads that stream",
+        "a foreign tool, and endless: tests/acceptance/web reads that stream",
     ),
     ("scripts/interop", "needs foreign tools; .ci/run knows what needs none"),
     ("scripts/browse", "needs a browser"),

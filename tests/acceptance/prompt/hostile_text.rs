@@ -6,11 +6,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::prompt::terminal::{Running, source, start};
+use crate::prompt::tty::{Tty, XTERM, without_drawing};
 use crate::support::content::b3_hex;
 use crate::support::evil::{Behaviour, EvilPeer};
 use crate::support::hostile_text::{EvilTracker, NAMES, REFUSED_NAMES, faults, some_pieces};
-use crate::terminal::{Running, source, start};
-use crate::tty::{Tty, XTERM, without_drawing};
 
 fn check(what: &str, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
@@ -87,7 +87,7 @@ fn names_are_inert_at_the_prompt_in_bars_in_candidates_and_in_history() {
     for words in
         ["find 'a\nready: 99 files'", "find '\u{1b}[2J\u{9b}31m\u{202e}'", "find x --'\u{1b}]0;owned\u{7}'"]
     {
-        let plain = crate::tty::Kind { set: &[("NO_COLOR", "1")], ..XTERM };
+        let plain = crate::prompt::tty::Kind { set: &[("NO_COLOR", "1")], ..XTERM };
         let (code, bytes) = Tty::start(&format!("exec {node} {words}"), dir.path(), &plain).end();
         assert_eq!(code, 2);
         check(words, &bytes);

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::client::{Client, ask, get, post};
 use crate::support::content::{b3_hex, noise};
-use crate::swarm::{Swarm, get_until};
+use crate::web::client::{Client, ask, get, post};
+use crate::web::swarm::{Swarm, get_until};
 
 /// What the forms of a page carry.
 fn form_token(page: &str) -> &str {
@@ -145,8 +145,8 @@ fn without_a_tracker_a_node_says_so_and_shows_what_it_has() {
     std::fs::write(share.path().join("a"), "mine").expect("a file");
     let config = nearpeer::node::NodeConfig::new([127, 0, 0, 1].into(), share.path(), nobody);
     let node = std::sync::Arc::new(nearpeer::node::Node::start(config).expect("a node"));
-    let server =
-        nearpeer::web::serve_node(std::sync::Arc::clone(&node), &crate::swarm::loopback()).expect("a server");
+    let server = nearpeer::web::serve_node(std::sync::Arc::clone(&node), &crate::web::swarm::loopback())
+        .expect("a server");
     for path in ["/api/v1/find?name=b", "/api/v1/peers", "/?q=b", "/peers"] {
         let answer = get(server.addr(), path);
         assert_eq!(answer.status, 503, "{path}");
@@ -161,7 +161,7 @@ fn without_a_tracker_a_node_says_so_and_shows_what_it_has() {
 #[test]
 fn a_node_is_ready_while_others_find_what_it_has() {
     let mut swarm = Swarm::new();
-    let added = swarm.add(&[("a", b"a")], &crate::swarm::loopback());
+    let added = swarm.add(&[("a", b"a")], &crate::web::swarm::loopback());
     let web = swarm.member(added).web();
     get_until(web, "/readyz", |answer| answer.status == 200);
     swarm.stop_tracker();

@@ -11,6 +11,3 @@ mod node_site;
 mod pages;
 mod swarm;
 mod tracker_site;
-
-#[path = "../support/mod.rs"]
-mod support;

@@ -13,9 +13,9 @@ use nearpeer::rt::Stop;
 use nearpeer::tracker::{Tracker, TrackerConfig};
 use nearpeer::web::{WebConfig, WebServer, serve_node, serve_tracker};
 
-use crate::client::{Answer, get};
 use crate::support::DEADLINE;
 use crate::support::world::{ASK_EVERY, write_file};
+use crate::web::client::{Answer, get};
 
 /// Web servers are dropped before what they show.
 #[derive(Debug)]

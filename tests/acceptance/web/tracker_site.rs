@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Client, ask, get};
 use crate::support::content::{b3_hex, md5_hex};
-use crate::swarm::{Swarm, get_until};
+use crate::web::client::{Client, ask, get};
+use crate::web::swarm::{Swarm, get_until};
 use nearpeer::proto::event::{Event, Record};
 
 #[test]
@@ -147,7 +147,7 @@ fn events_tell_of_changes_and_end_with_the_server() {
     old.say(b"GET /api/v1/events HTTP/1.0\r\n\r\n");
     assert_eq!(old.answer(false).expect("a head").header("transfer-encoding"), None);
     assert!(old.until(b"\n\n").starts_with(b"data: {\"event\":\"stat\""));
-    let added = swarm.add(&[("a", b"a")], &crate::swarm::loopback());
+    let added = swarm.add(&[("a", b"a")], &crate::web::swarm::loopback());
     let node = swarm.member(added).addr();
     let is_node = |told: &Event, expected: &str| matches!(told, Event::Node { addr, state, .. } if *addr == node && state.to_string() == expected);
     let mut number = 0;

@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::prompt::terminal::{Running, source, start};
+use crate::prompt::tty::{Kind, Tty, XTERM, without_drawing};
 use crate::support::hostile_text::faults;
-use crate::terminal::{Running, source, start};
-use crate::tty::{Kind, Tty, XTERM, without_drawing};
 
 /// A tracker, and a source of `large file.bin`.
 fn swarm(dir: &Path, rate: &str) -> (Running, Running, String) {

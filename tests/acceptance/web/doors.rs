@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use nearpeer::tracker::{Tracker, TrackerConfig};
 use nearpeer::web::{WebConfig, WebError, serve_tracker};
 
-use crate::client::{Client, ask, get};
-use crate::swarm::{Swarm, loopback};
+use crate::web::client::{Client, ask, get};
+use crate::web::swarm::{Swarm, loopback};
 
 const TOKEN: &str = "correct-horse-battery-staple";
 const BEARER: &str = "Authorization: Bearer correct-horse-battery-staple\r\n";

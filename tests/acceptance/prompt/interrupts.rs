@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
+use crate::prompt::terminal::{CTRL_C, CTRL_D, Running, World, at_terminal, source};
 use crate::support::DEADLINE;
 use crate::support::content::noise;
 use crate::support::evil::{Behaviour, EvilPeer};
-use crate::terminal::{CTRL_C, CTRL_D, Running, World, at_terminal, source};
 
 /// Stops a process where it is; its connections stay open.
 fn freeze(process: &Running) {

@@ -6,7 +6,7 @@ use rexpect::reader::Options;
 use rexpect::session::{PtySession, spawn_with_options};
 use std::process::Command;
 
-use crate::terminal::{CTRL_C, CTRL_D, TIMEOUT_MS, UPDATED, World, start};
+use crate::prompt::terminal::{CTRL_C, CTRL_D, TIMEOUT_MS, UPDATED, World, start};
 
 #[test]
 fn commands_run_and_ctrl_d_leaves() {

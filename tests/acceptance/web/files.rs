@@ -3,10 +3,10 @@
 use std::fs::{self, File};
 use std::io::Write;
 
-use crate::client::{Answer, Client, ask, get};
 use crate::support::content::{b3_hex, md5_hex, noise};
 use crate::support::raw::{fresh_node_id, load_of};
-use crate::swarm::{Swarm, get_until};
+use crate::web::client::{Answer, Client, ask, get};
+use crate::web::swarm::{Swarm, get_until};
 
 fn get_with(swarm: &Swarm, path: &str, headers: &str) -> Answer {
     ask(swarm.member(0).web(), &format!("GET {path}"), headers, "")

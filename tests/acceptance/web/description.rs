@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::client::{Answer, ask, get, post};
-use crate::swarm::{Swarm, get_until};
+use crate::web::client::{Answer, ask, get, post};
+use crate::web::swarm::{Swarm, get_until};
 
 struct Description(Value);
 

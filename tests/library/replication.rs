@@ -1,9 +1,6 @@
 //! Copies of files on nodes that keep them for others: real trackers and nodes on loopback, in this process
 //! or in one that is killed.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,9 +11,10 @@ use nearpeer::node::{Node, NodeConfig};
 use nearpeer::rt::Stop;
 use nearpeer::tracker::{Tracker, TrackerConfig};
 use nearpeer::types::{FileName, FileOrigin, Holding, Query};
-use support::DEADLINE;
-use support::content::noise;
 use tempfile::TempDir;
+
+use crate::support::content::noise;
+use crate::support::{DEADLINE, world::own_port};
 
 const MIB: u64 = 1 << 20;
 /// How long a node that has gone has to come back, here.
@@ -34,7 +32,7 @@ struct World {
 
 impl World {
     fn new(replicas: u32) -> World {
-        let listen = SocketAddr::from(([127, 0, 0, 1], support::world::own_port()));
+        let listen = SocketAddr::from(([127, 0, 0, 1], own_port()));
         let config = TrackerConfig { listen, replicas, replica_grace: GRACE, ..TrackerConfig::default() };
         let tracker = Some(Tracker::start(&config).expect("the tracker starts"));
         let dir = tempfile::tempdir().expect("a directory");
@@ -65,7 +63,7 @@ impl World {
     fn process(&self, name: &str, quota: u64) -> Killed {
         let share = self.share(name);
         let child = Command::new(std::env::current_exe().expect("this test's executable"))
-            .args(["--exact", "a_node_in_a_process_of_its_own", "--nocapture"])
+            .args(["--exact", "replication::a_node_in_a_process_of_its_own", "--nocapture"])
             .env(NODE, format!("{} {} {quota}", share.display(), self.config.listen))
             .stdout(Stdio::null())
             .stdin(Stdio::piped())

@@ -3,12 +3,9 @@
 //! `tests/golden/frames.txt` is the protocol as it was released: a change there breaks every node that is
 //! out. A variant without a name in `messages` does not compile; a name without a golden frame fails.
 
-#[path = "wire/messages.rs"]
-mod messages;
-
 use std::collections::BTreeMap;
 
-use messages::{Message, entry, name, node};
+use super::messages::{Message, entry, name, node};
 use nearpeer::proto::frame::{HEADER_BYTES, MAGIC};
 use nearpeer::proto::peer::{PeerRefusal, PeerReply, PeerRequest};
 use nearpeer::proto::tracker::{TrackerReply, TrackerRequest};
@@ -23,8 +20,8 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 const GOLDEN_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/frames.txt");
 const GOLDEN_HEAD: &str = "\
 # One frame of every message of protocol version 1: its name, then its bytes in hex (docs/PROTOCOL.md).
-# What is here was released: do not change a line, add lines. To write it anew from tests/wire/messages.rs:
-#   NEARPEER_WRITE_GOLDEN=1 cargo test --test wire golden
+# What is here was released: do not change a line, add lines. To write it anew from tests/library/wire/messages.rs:
+#   NEARPEER_WRITE_GOLDEN=1 cargo test --test library golden
 # That run fails on purpose; read the difference before committing it.
 ";
 
@@ -197,7 +194,11 @@ fn claimed_lengths_are_refused_and_never_allocated() {
     if std::env::var_os(ALONE).is_none() {
         // Memory is capped by process: a process of its own, with this test alone.
         let child = std::process::Command::new(std::env::current_exe().expect("this test's executable"))
-            .args(["--exact", "claimed_lengths_are_refused_and_never_allocated", "--test-threads=1"])
+            .args([
+                "--exact",
+                "wire::frames::claimed_lengths_are_refused_and_never_allocated",
+                "--test-threads=1",
+            ])
             .env(ALONE, "1")
             .output()
             .expect("the child runs");

@@ -9,10 +9,10 @@ use nearpeer::net::Deadlines;
 use nearpeer::types::limits;
 use nearpeer::web::WebConfig;
 
-use crate::client::{Client, get};
 use crate::support::content::noise;
 use crate::support::{count, tell};
-use crate::swarm::{Swarm, loopback};
+use crate::web::client::{Client, get};
+use crate::web::swarm::{Swarm, loopback};
 
 fn impatient(request: Duration, write_stall: Duration) -> WebConfig {
     let deadlines = Deadlines { request, write_stall, ..loopback().deadlines };
@@ -327,7 +327,7 @@ fn bodies_that_are_no_json_of_ours_are_refused() {
         "{}",
         "null",
     ] {
-        let answer = crate::client::post(web, "/api/v1/downloads", body);
+        let answer = crate::web::client::post(web, "/api/v1/downloads", body);
         assert_eq!((answer.status, &answer.json()["code"]), (400, &serde_json::json!("usage")), "{body:.40}");
     }
     let mut client = Client::connect(web);

@@ -1,0 +1,4 @@
+//! The bytes of every message of the protocol.
+
+mod frames;
+mod messages;
