@@ -1,8 +1,8 @@
 //! `Broadcast<T>`: publishes items to any number of subscribers.
 //!
 //! The publisher never waits for a subscriber. A broadcast keeps the newest items, up to its capacity; a
-//! subscriber that falls further behind learns how many items it has missed. Invariant: items are numbered from
-//! 1 without a gap, and every subscriber gets them in that order.
+//! subscriber that falls further behind learns how many items it has missed. Invariant: items are numbered
+//! from 1 without a gap, and every subscriber gets them in that order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

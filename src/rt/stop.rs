@@ -95,6 +95,12 @@ impl Stop {
     }
 }
 
+/// The error of long work that a [`Stop`] has ended; its kind is `Interrupted`. Interruptions by the system
+/// are retried where they occur, so that no other error has this kind.
+pub fn interrupted() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::Interrupted, "stopped")
+}
+
 impl AsFd for Stop {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.event.as_fd()

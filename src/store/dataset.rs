@@ -14,8 +14,9 @@ use rustix::io::{Errno, retry_on_intr};
 use thiserror::Error;
 
 use super::disk::{At, Op};
+use super::names::PARTS_DIR;
 use super::openat;
-use super::partial::{PARTS_DIR, write_all};
+use super::partial::write_all;
 use super::scan::walk;
 use super::share::{PathEntry, Share};
 use super::share_folders::ShareFolders;

@@ -12,10 +12,9 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use super::share::{FileStamp, OpenFile, Share};
-use super::stopped;
 use super::verify::piece_digests;
 use super::xattr;
-use crate::rt::{Stop, clock};
+use crate::rt::{Stop, clock, stop};
 use crate::types::{ContentId, FileName, Geometry, Manifest, Md5Digest};
 
 /// How often a file that changes under the hashing is begun anew before it is left for the next scan.
@@ -173,7 +172,7 @@ pub(super) fn md5_of_reads(
     let mut offset = 0;
     while offset < size_bytes {
         if stop.is_triggered() {
-            return Err(stopped());
+            return Err(stop::interrupted());
         }
         let part = &mut buffer[..(size_bytes - offset).min(READ_BYTES as u64) as usize];
         read(offset, part)?;

@@ -8,9 +8,9 @@ use std::io;
 use rustix::fs::{AtFlags, Dir, FileType};
 use rustix::io::Errno;
 
+use super::openat;
 use super::share::{FileStamp, Share, open_regular};
-use super::{openat, stopped};
-use crate::rt::Stop;
+use crate::rt::{Stop, stop};
 use crate::types::{FileName, Printable};
 
 /// A regular file that the walk came by.
@@ -69,7 +69,7 @@ fn read_dir(
     let mut dir = Dir::new(openat::open_dir(share, path.map_or(".", FileName::as_str))?)?;
     while let Some(entry) = dir.read() {
         if stop.is_triggered() {
-            return Err(stopped());
+            return Err(stop::interrupted());
         }
         let entry = entry?;
         let raw = entry.file_name().to_bytes();

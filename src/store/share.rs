@@ -19,8 +19,8 @@ use rustix::io::{Errno, retry_on_intr};
 use thiserror::Error;
 
 use super::disk::Disk;
+use super::names::PARTS_DIR;
 use super::openat;
-use super::partial::PARTS_DIR;
 use crate::types::{ContentId, FileName, Printable};
 
 /// A directory that somebody has is tried again so often ...
@@ -137,7 +137,7 @@ impl Share {
     /// # Errors
     /// [`ShareError::InUse`] and [`ShareError::Io`].
     pub(super) fn locked(self) -> Result<Share, ShareError> {
-        // A visitor has it for a moment, see [`Share::visit`].
+        // A visitor has it for a moment, see [`Share::open_as_guest`].
         for _ in 1..LOCK_TRIES {
             match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) => {}
@@ -192,7 +192,7 @@ impl Share {
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, or it cannot be read.
-    pub fn look(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
+    pub fn open_read_only(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
         Share::at(path, disk)
     }
 
@@ -219,7 +219,7 @@ impl Share {
     ///
     /// # Errors
     /// [`ShareError`]; `InUse` if a node shares the directory now: it is to do the work.
-    pub fn visit(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
+    pub fn open_as_guest(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
         let share = Share::at(path, disk)?.locked_as(FlockOperation::NonBlockingLockShared)?;
         share.locked_as(FlockOperation::Unlock)
     }

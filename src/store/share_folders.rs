@@ -81,20 +81,24 @@ impl ShareFolders {
         Ok(folders)
     }
 
-    /// The directory at `path` for who only looks around and downloads, see [`Share::visit`].
+    /// The directory at `path` for who only looks around and downloads, see [`Share::open_as_guest`].
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, a node shares it now, or it cannot be read.
-    pub fn visit(path: &Path, disk: Arc<dyn Disk>) -> Result<ShareFolders, ShareError> {
-        Ok(ShareFolders::of_guest(Share::visit(path, disk)?, None))
+    pub fn open_as_guest(path: &Path, disk: Arc<dyn Disk>) -> Result<ShareFolders, ShareError> {
+        Ok(ShareFolders::of_guest(Share::open_as_guest(path, disk)?, None))
     }
 
     /// The directory at `path` for who downloads into it, under `name` alone, whoever shares it.
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, or it cannot be read.
-    pub fn visit_file(path: &Path, name: FileName, disk: Arc<dyn Disk>) -> Result<ShareFolders, ShareError> {
-        Ok(ShareFolders::of_guest(Share::look(path, disk)?.with_private_parts(), Some(name)))
+    pub fn open_single_file(
+        path: &Path,
+        name: FileName,
+        disk: Arc<dyn Disk>,
+    ) -> Result<ShareFolders, ShareError> {
+        Ok(ShareFolders::of_guest(Share::open_read_only(path, disk)?.with_private_parts(), Some(name)))
     }
 
     /// The folders of the directory at `path` for who only reads: nothing is made or locked, and whoever
@@ -102,12 +106,12 @@ impl ShareFolders {
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, or it cannot be read.
-    pub fn look(
+    pub fn open_read_only(
         path: &Path,
         layout: Option<Layout>,
         disk: Arc<dyn Disk>,
     ) -> Result<ShareFolders, ShareError> {
-        let base = Arc::new(Share::look(path, disk)?);
+        let base = Arc::new(Share::open_read_only(path, disk)?);
         let folder_in = |layout: Layout, kind| match layout.folder(kind) {
             "." => Some(Arc::clone(&base)),
             folder => base.open_beneath(folder).ok().map(Arc::new),
@@ -131,7 +135,7 @@ impl ShareFolders {
     /// [`ShareError::Io`] where the system has no descriptor left.
     pub fn nowhere(disk: Arc<dyn Disk>) -> Result<ShareFolders, ShareError> {
         // The one directory that is everywhere.
-        let base = Share::look(Path::new("/"), disk)?;
+        let base = Share::open_read_only(Path::new("/"), disk)?;
         Ok(ShareFolders { is_nowhere: true, ..ShareFolders::of_guest(base, None) })
     }
 
@@ -302,229 +306,4 @@ fn is_absence(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rt::Stop;
-    use crate::store::{Partial, RealDisk, hash_file};
-    use crate::types::{ContentId, ContentKey};
-    use std::os::unix::fs::symlink;
-    use tempfile::TempDir;
-
-    fn name(text: &str) -> FileName {
-        FileName::new(text).expect(text)
-    }
-
-    fn open(dir: &Path, layout: Layout, save_dir: Option<&Path>) -> Result<ShareFolders, ShareError> {
-        ShareFolders::open(dir, layout, save_dir, Arc::new(RealDisk))
-    }
-
-    fn made(layout: Layout) -> (TempDir, ShareFolders) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let folders = open(dir.path(), layout, None).expect("folders");
-        (dir, folders)
-    }
-
-    /// Downloads `bytes` as a file of that kind; where it stands then, beneath `dir`.
-    fn place(folders: &ShareFolders, kind: FileOrigin, file: &str, bytes: &[u8]) {
-        let key =
-            ContentKey { size_bytes: bytes.len() as u64, id: ContentId(*blake3::hash(bytes).as_bytes()) };
-        let part = Partial::open(&folders.target(kind).expect("a folder"), key).expect("a part").part;
-        part.write_piece(0, bytes).expect("written");
-        part.mark();
-        part.place(&name(file), false).map_err(|(_, error)| error).expect("placed");
-    }
-
-    /// The kind under which a name is published.
-    fn kind(folders: &ShareFolders, file: &str) -> FileOrigin {
-        let visible = folders.visible(&name(file)).expect(file);
-        let hashed = hash_file(&visible.share, &name(file), &Stop::new().expect("a descriptor"));
-        folders.kind_of(visible.kind, &hashed.expect("hashed")).expect("no copy that was changed")
-    }
-
-    #[test]
-    fn a_fetched_file_goes_where_its_kind_belongs() {
-        for (layout, paths) in
-            [(Layout::Flat, ["d", ".nearpeer/replicas/r"]), (Layout::Split, ["downloaded/d", "replicated/r"])]
-        {
-            let (dir, folders) = made(layout);
-            place(&folders, FileOrigin::Downloaded, "d", b"downloaded");
-            place(&folders, FileOrigin::Replicated, "r", b"replica");
-            for path in paths {
-                assert!(dir.path().join(path).is_file(), "{path}");
-            }
-            drop(folders);
-            // Nothing but what is on the disk tells the kinds.
-            let folders = open(dir.path(), layout, None).expect("folders");
-            assert_eq!(
-                (kind(&folders, "d"), kind(&folders, "r")),
-                (FileOrigin::Downloaded, FileOrigin::Replicated)
-            );
-        }
-    }
-
-    #[test]
-    fn a_downloaded_file_that_was_changed_is_local() {
-        let (dir, folders) = made(Layout::Flat);
-        place(&folders, FileOrigin::Downloaded, "a", b"downloaded");
-        place(&folders, FileOrigin::Downloaded, "b", b"downloaded too");
-        fs::write(dir.path().join("a"), b"changed").expect("written");
-        fs::rename(dir.path().join("b"), dir.path().join("c")).expect("renamed");
-        assert_eq!((kind(&folders, "a"), kind(&folders, "c")), (FileOrigin::Local, FileOrigin::Downloaded));
-        fs::write(dir.path().join("a"), b"downloaded").expect("written");
-        assert_eq!(kind(&folders, "a"), FileOrigin::Downloaded, "it is what was downloaded again");
-    }
-
-    #[test]
-    fn a_copy_kept_for_others_that_was_changed_is_nothing_to_offer() {
-        for layout in [Layout::Flat, Layout::Split] {
-            let (dir, folders) = made(layout);
-            place(&folders, FileOrigin::Replicated, "r", b"replica");
-            assert_eq!(kind(&folders, "r"), FileOrigin::Replicated);
-            let path = dir.path().join(layout.folder(FileOrigin::Replicated)).join("r");
-            fs::write(&path, b"rotten!").expect("written");
-            let visible = folders.visible(&name("r")).expect("there");
-            let hashed =
-                hash_file(&visible.share, &name("r"), &Stop::new().expect("a descriptor")).expect("hashed");
-            assert!(matches!(folders.kind_of(visible.kind, &hashed), Err(HashError::Spoiled)));
-            fs::write(&path, b"replica").expect("written");
-            assert_eq!(kind(&folders, "r"), FileOrigin::Replicated, "mended");
-        }
-    }
-
-    #[test]
-    fn of_files_of_one_name_that_of_the_first_kind_is_published() {
-        let (dir, folders) = made(Layout::Split);
-        for folder in ["shared", "downloaded", "replicated"] {
-            fs::write(dir.path().join(folder).join("f"), folder).expect("written");
-        }
-        for first in FileOrigin::ALL {
-            assert_eq!(kind(&folders, "f"), first);
-            fs::remove_file(dir.path().join(Layout::Split.folder(first)).join("f")).expect("removed");
-        }
-        assert_eq!(folders.visible(&name("f")).expect_err("gone").kind(), ErrorKind::NotFound);
-        // What is no file hides nothing.
-        fs::create_dir(dir.path().join("shared/f")).expect("made");
-        fs::write(dir.path().join("replicated/f"), b"r").expect("written");
-        assert_eq!(kind(&folders, "f"), FileOrigin::Replicated);
-    }
-
-    #[test]
-    fn nothing_is_made_in_a_flat_share_until_a_replica_comes() {
-        let (dir, folders) = made(Layout::Flat);
-        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
-        assert_eq!((folders.shared().len(), folders.targets().len()), (1, 1));
-        assert!(folders.of(FileOrigin::Replicated).is_none());
-        folders.target(FileOrigin::Replicated).expect("made");
-        assert!(folders.of(FileOrigin::Replicated).is_some());
-        assert_eq!((folders.shared().len(), folders.targets().len()), (2, 2));
-    }
-
-    #[test]
-    fn a_folder_that_was_removed_or_replaced_is_used_as_it_is_now() {
-        for layout in [Layout::Flat, Layout::Split] {
-            let (dir, folders) = made(layout);
-            let path = dir.path().join(layout.folder(FileOrigin::Replicated));
-            place(&folders, FileOrigin::Replicated, "old", b"old");
-            fs::remove_dir_all(&path).expect("removed");
-            assert!(folders.renew().is_empty() && folders.of(FileOrigin::Replicated).is_none());
-            place(&folders, FileOrigin::Replicated, "new", b"new");
-            assert_eq!(fs::read(path.join("new")).expect("in place"), b"new");
-            // Another one in its place.
-            fs::rename(&path, dir.path().join("moved")).expect("moved");
-            fs::create_dir(&path).expect("made");
-            fs::write(path.join("other"), b"other").expect("written");
-            assert!(folders.renew().is_empty());
-            assert_eq!(kind(&folders, "other"), FileOrigin::Replicated);
-            assert!(folders.visible(&name("new")).is_err());
-            // One that is no directory.
-            fs::remove_dir_all(&path).expect("removed");
-            symlink(dir.path().join("moved"), &path).expect("linked");
-            assert!(folders.renew().is_empty() && folders.visible(&name("new")).is_err());
-            assert!(folders.target(FileOrigin::Replicated).is_err());
-        }
-    }
-
-    #[test]
-    fn every_folder_is_in_use_by_one_node() {
-        let (dir, folders) = made(Layout::Split);
-        for path in [".", "shared", "downloaded", "replicated"] {
-            for layout in [Layout::Flat, Layout::Split] {
-                let error = open(&dir.path().join(path), layout, None).expect_err("in use");
-                assert!(matches!(error, ShareError::InUse { .. }), "{path}: {error:?}");
-            }
-        }
-        let other = tempfile::tempdir().expect("a directory");
-        let error =
-            open(other.path(), Layout::Flat, Some(&dir.path().join("downloaded"))).expect_err("in use");
-        assert!(matches!(error, ShareError::InUse { .. }), "{error:?}");
-        drop(folders);
-        drop(open(&dir.path().join("shared"), Layout::Flat, None).expect("free again"));
-    }
-
-    #[test]
-    fn a_folder_that_is_a_link_or_a_file_is_refused() {
-        let outside = tempfile::tempdir().expect("a directory");
-        for (folder, kind) in [("shared", FileOrigin::Local), ("downloaded", FileOrigin::Downloaded)] {
-            let dir = tempfile::tempdir().expect("a directory");
-            symlink(outside.path(), dir.path().join(folder)).expect("linked");
-            let error = open(dir.path(), Layout::Split, None).expect_err("a link").to_string();
-            assert!(error.contains(Layout::Split.folder(kind)), "{error}");
-        }
-        let dir = tempfile::tempdir().expect("a directory");
-        fs::write(dir.path().join("shared"), b"").expect("written");
-        assert!(open(dir.path(), Layout::Split, None).is_err());
-        let dir = tempfile::tempdir().expect("a directory");
-        symlink(outside.path(), dir.path().join(".nearpeer")).expect("linked");
-        let folders = open(dir.path(), Layout::Flat, None).expect("it serves");
-        assert!(folders.target(FileOrigin::Replicated).is_err());
-        assert_eq!(fs::read_dir(outside.path()).expect("readable").count(), 0);
-    }
-
-    #[test]
-    fn downloads_are_saved_apart_and_shared_only_within_the_share() {
-        let check = |layout: Layout, inside: Option<&str>, expected: Option<(FileOrigin, &str)>| {
-            let (dir, other) = (tempfile::tempdir().expect("made"), tempfile::tempdir().expect("made"));
-            let save_dir = inside.map_or(other.path().to_owned(), |inside| dir.path().join(inside));
-            fs::create_dir_all(&save_dir).expect("made");
-            let folders = open(dir.path(), layout, Some(&save_dir)).expect("folders");
-            place(&folders, FileOrigin::Downloaded, "sub/d", b"downloaded");
-            assert!(save_dir.join("sub/d").is_file() && !dir.path().join("sub").exists());
-            let published = folders.published(FileOrigin::Downloaded, &name("sub/d"));
-            let expected = expected.map(|(kind, file)| (kind, name(file)));
-            assert_eq!(published, expected, "{layout} {inside:?}");
-            if let Some((published, file)) = expected {
-                assert_eq!(kind(&folders, file.as_str()), published);
-            }
-            // Only downloads.
-            place(&folders, FileOrigin::Replicated, "r", b"replica");
-            assert_eq!(kind(&folders, "r"), FileOrigin::Replicated);
-            assert!(
-                folders.saves_apart(FileOrigin::Downloaded) && !folders.saves_apart(FileOrigin::Replicated)
-            );
-        };
-        check(Layout::Flat, None, None);
-        check(Layout::Flat, Some("in"), Some((FileOrigin::Downloaded, "in/sub/d")));
-        check(Layout::Flat, Some(".in"), None);
-        check(Layout::Split, None, None);
-        check(Layout::Split, Some("in"), None);
-        check(Layout::Split, Some("shared/in"), Some((FileOrigin::Local, "in/sub/d")));
-        check(Layout::Split, Some("downloaded/in"), Some((FileOrigin::Downloaded, "in/sub/d")));
-    }
-
-    #[test]
-    fn a_directory_for_downloads_is_another_one_or_the_usual_one() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = |sub: &str| dir.path().join(sub);
-        drop(open(dir.path(), Layout::Split, None).expect("folders"));
-        for (layout, same) in [(Layout::Flat, "."), (Layout::Split, "downloaded")] {
-            let folders = open(dir.path(), layout, Some(&path(same))).expect("the usual one");
-            assert!(!folders.saves_apart(FileOrigin::Downloaded));
-        }
-        for other in [".", "shared", "replicated"] {
-            let error = open(dir.path(), Layout::Split, Some(&path(other))).expect_err(other);
-            assert!(matches!(error, ShareError::Io { .. }), "{error:?}");
-        }
-        let error = open(dir.path(), Layout::Flat, Some(&path("missing"))).expect_err("missing");
-        assert!(matches!(error, ShareError::NoSuchDirectory { .. }), "{error:?}");
-    }
-}
+mod tests;

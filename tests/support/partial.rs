@@ -71,7 +71,7 @@ pub fn plant(share: &Path, name: &str, bytes: &[u8], pieces: impl Iterator<Item 
         manifest: Arc::new(manifest_of(bytes)),
     };
     part.remember(&record).expect("written");
-    part.set_aside();
+    part.quarantine();
 }
 
 /// Downloads `name` into `share` by a node at a pipe and ends that node by `signal` when at least

@@ -137,7 +137,7 @@ fn at_directory(
     if let Command::List(list) = &invocation.command
         && let Listed::Own(kind) = list.listed()
     {
-        return match Share::visit(dir, Arc::new(RealDisk)) {
+        return match Share::open_as_guest(dir, Arc::new(RealDisk)) {
             Ok(_free) => Ok(list_directory(context, dir, invocation, kind)),
             Err(ShareError::InUse { .. }) => client::run(context, dir, invocation),
             Err(error) => Ok(context.fail(&format!("node: {error}"), share_code(&error))),
@@ -180,7 +180,7 @@ fn list_directory(
     invocation: &Invocation,
     wanted: Option<FileOrigin>,
 ) -> Exit {
-    let folders = match ShareFolders::look(dir, invocation.layout, Arc::new(RealDisk)) {
+    let folders = match ShareFolders::open_read_only(dir, invocation.layout, Arc::new(RealDisk)) {
         Ok(folders) => folders,
         Err(error) => return context.fail(&format!("node: {error}"), share_code(&error)),
     };

@@ -27,7 +27,7 @@ pub fn run(invocation: &VerifyInvocation, signals: &Signals) -> Exit {
 
 fn verify(context: &mut CommandContext<'_>, invocation: &VerifyInvocation) -> Exit {
     let dir = invocation.ask.dir.as_deref().unwrap_or(Path::new("."));
-    let folders = match ShareFolders::look(dir, invocation.layout, Arc::new(RealDisk)) {
+    let folders = match ShareFolders::open_read_only(dir, invocation.layout, Arc::new(RealDisk)) {
         Ok(folders) => folders,
         Err(error) => return context.fail(&format!("node: {error}"), share_code(&error)),
     };

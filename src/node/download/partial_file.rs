@@ -44,7 +44,7 @@ impl PartialFile {
     /// Leaves the file to the next download of the content. A restarted node does not resume it.
     pub(super) fn quarantine(mut self) {
         if let Some(part) = self.take() {
-            part.set_aside();
+            part.quarantine();
         }
     }
 
@@ -74,7 +74,7 @@ impl PartialFile {
             Ok(placed) => Ok((placed, self.announcer.take())),
             Err((part, error)) => {
                 self.announcer = None;
-                part.set_aside();
+                part.quarantine();
                 Err(error)
             }
         }

@@ -79,7 +79,7 @@ impl Resumer<'_> {
             Some(Err(error)) => error,
         };
         if !may_succeed_later(&error) {
-            store::set_aside(&self.downloads(), content);
+            store::quarantine(&self.downloads(), content);
             notices.warn(format!("`{name}` is unfinished and left to the next `download`: {error}"));
             return;
         }

@@ -22,6 +22,6 @@ pub(super) fn request_of(record: Record) -> DownloadRequest {
 pub(super) fn set_aside(downloads: &Share, name: &FileName) {
     let unfinished = store::unfinished(downloads);
     for (_, content) in unfinished.iter().filter(|(unfinished, _)| unfinished == name) {
-        store::set_aside(downloads, *content);
+        store::quarantine(downloads, *content);
     }
 }

@@ -134,9 +134,9 @@ fn open(
             return Ok((folders, Some(Arc::new(listener))));
         }
         Membership::Guest(GuestFolder::Nowhere) => ShareFolders::nowhere(disk),
-        Membership::Guest(GuestFolder::Share) => ShareFolders::visit(&config.share, disk),
+        Membership::Guest(GuestFolder::Share) => ShareFolders::open_as_guest(&config.share, disk),
         Membership::Guest(GuestFolder::File(name)) => {
-            ShareFolders::visit_file(&config.share, name.clone(), disk)
+            ShareFolders::open_single_file(&config.share, name.clone(), disk)
         }
     };
     Ok((folders?, None))

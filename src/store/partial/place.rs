@@ -10,11 +10,20 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{LeftoverPart, Partial, PartialError, Placed, leads_to, len_bytes};
+use super::error::{self, PartialError};
+use super::file::Partial;
+use super::io::{leads_to, len_bytes};
+use super::leftover::LeftoverPart;
 use crate::store::disk::{At, Disk, Op};
 use crate::store::openat;
 use crate::store::share::{FileStamp, PathEntry, Share, open_regular, standing};
 use crate::types::{ContentKey, FileName};
+
+/// A download that is a file of the share now, durably.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    pub stamp: FileStamp,
+}
 
 /// Directories that a placement has made: each its parent's handle and its name, outermost first.
 type Made<'a> = Vec<(OwnedFd, &'a str)>;
@@ -184,7 +193,7 @@ pub fn take_over(
     key: ContentKey,
     stamp: &FileStamp,
 ) -> Result<Placed, PartialError> {
-    let fault = |op, errno| super::fault(to, key, None, op, errno);
+    let fault = |op, errno| error::fault(to, key, None, op, errno);
     let (parents, last) = split(name);
     let dir = openat::open_dir(from, parents.unwrap_or(".")).map_err(|errno| fault(Op::Open, errno))?;
     let look = |error: io::Error| PartialError::Look { name: name.clone(), why: error.to_string() };

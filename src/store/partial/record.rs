@@ -17,7 +17,8 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{LeftoverPart, read_exact, write_all};
+use super::io::{read_exact, write_all};
+use super::leftover::LeftoverPart;
 use crate::proto::codec;
 use crate::store::disk::{At, Disk, Op};
 use crate::types::{

@@ -4,18 +4,16 @@
 //! For the start of a node, before any download of its own; parts that another process works on are left
 //! alone. Whatever cannot be looked at stays as it is.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::Dir;
-
+use super::io::allocated_bytes;
+use super::leftover::{LeftoverPart, left_overs, open_left_over};
+use super::lock::Lock;
 use super::record::{self, Record};
-use super::{BLOCK_BYTES, LeftoverPart, Lock, open_left_over};
 use crate::store::disk::At;
 use crate::store::openat;
 use crate::store::share::Share;
-use crate::types::{ContentId, ContentKey, ContentPrefix, FileName};
+use crate::types::{ContentId, ContentKey, FileName};
 
 /// The parts that stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,12 +54,12 @@ fn read_wanted(share: &Share, dir: &OwnedFd, id: ContentId) -> Option<Record> {
 }
 
 /// Has a restarted node let the download of this content be, if it is one that it would go on with.
-pub fn set_aside(share: &Share, key: ContentKey) {
+pub fn quarantine(share: &Share, key: ContentKey) {
     let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return };
-    let (wanted, set_aside) = (LeftoverPart::Wanted.name(key.id), LeftoverPart::SetAside.name(key.id));
+    let (wanted, quarantine) = (LeftoverPart::Wanted.name(key.id), LeftoverPart::SetAside.name(key.id));
     let at = |name| At { dir: dir.as_fd(), name };
     // `NOENT`: it is not wanted. If anything else fails it stays wanted, which costs the next start a try.
-    let renamed = share.disk().rename(at(&wanted), at(&set_aside));
+    let renamed = share.disk().rename(at(&wanted), at(&quarantine));
     let _wanted = renamed.and_then(|()| share.disk().sync_dir(dir.as_fd()));
 }
 
@@ -81,10 +79,10 @@ pub fn sweep(share: &Share) -> Swept {
         };
         kinds.iter().filter(|kind| **kind == LeftoverPart::Temporary).for_each(remove);
         let Ok(record) = record::read(disk, &dir, id) else { continue };
-        match (record, part.and_then(|part| part.metadata().ok())) {
-            (Some(_), Some(metadata)) => {
+        match (record, part) {
+            (Some(_), Some(part)) => {
                 swept.parts += 1;
-                swept.allocated_bytes += metadata.blocks() * BLOCK_BYTES;
+                swept.allocated_bytes += allocated_bytes(&part);
             }
             _ => kinds.iter().for_each(remove),
         }
@@ -103,25 +101,6 @@ pub fn clear_parts(share: &Share) {
             }
         }
     }
-}
-
-/// What is there of each content. Files of other names are nobody's business here.
-fn left_overs(dir: &OwnedFd) -> BTreeMap<ContentId, Vec<LeftoverPart>> {
-    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    // What could not be listed is found at the next start.
-    for entry in Dir::read_from(dir).into_iter().flatten().flatten() {
-        if let Some((id, kind)) = entry.file_name().to_str().ok().and_then(parse) {
-            found.entry(id).or_default().push(kind);
-        }
-    }
-    found
-}
-
-/// Which content's and what kind of file a name is of.
-fn parse(name: &str) -> Option<(ContentId, LeftoverPart)> {
-    let (stem, _) = name.split_once('.')?;
-    let id = ContentPrefix::from_hex(stem)?.first();
-    LeftoverPart::ALL.into_iter().find(|kind| kind.name(id) == name).map(|kind| (id, kind))
 }
 
 /// Removes the directory of the parts if there is nothing in it, as who only visits leaves no trace.

@@ -3,12 +3,12 @@
 use super::*;
 
 #[test]
-fn a_part_is_kept_set_aside_or_discarded() {
+fn a_partial_file_is_kept_quarantined_or_discarded() {
     let (dir, share) = fixture::share();
     let names = |share: &Share| unfinished(share).len();
     begun(&share, "f", &[1]).keep();
     assert_eq!((left(&dir), names(&share)), (vec![".part".to_owned(), ".resume".to_owned()], 1));
-    Partial::open(&share, large_key()).expect("opened").part.set_aside();
+    Partial::open(&share, large_key()).expect("opened").part.quarantine();
     assert_eq!((left(&dir), names(&share)), (vec![".kept".to_owned(), ".part".to_owned()], 0));
     let opened = Partial::open(&share, large_key()).expect("opened");
     assert_eq!((opened.marked, opened.record), (vec![1], Some(record("f"))));
@@ -21,7 +21,7 @@ fn a_part_is_kept_set_aside_or_discarded() {
     assert_eq!((left(&dir), names(&share)), (vec![], 0));
 
     let kept: &[&str] = &[".part", ".resume"];
-    for (end, expected) in [(Partial::keep as fn(Partial), kept), (Partial::set_aside, &[]), (drop, &[])] {
+    for (end, expected) in [(Partial::keep as fn(Partial), kept), (Partial::quarantine, &[]), (drop, &[])] {
         end(begun(&share, "f", &[]));
         assert_eq!(left(&dir), expected, "nothing was written");
     }
@@ -30,13 +30,14 @@ fn a_part_is_kept_set_aside_or_discarded() {
 #[test]
 fn a_part_that_somebody_works_on_is_left_alone_by_visitors_and_by_a_node_that_starts() {
     let dir = tempfile::tempdir().expect("a directory");
-    let visit = || Arc::new(Share::visit(dir.path(), Arc::new(RealDisk)).expect("nobody shares it"));
+    let visit = || Arc::new(Share::open_as_guest(dir.path(), Arc::new(RealDisk)).expect("nobody shares it"));
     let (share, other) = (visit(), visit());
     let part = begun(&share, "f", &[1]);
     let still_sent = part.file();
     assert_eq!(Partial::open(&other, large_key()).map(drop), Err(PartialError::InProgress));
     let node = Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("visitors keep nobody out"));
-    let in_use = Share::visit(dir.path(), Arc::new(RealDisk)).map(drop).expect_err("a node shares it");
+    let in_use =
+        Share::open_as_guest(dir.path(), Arc::new(RealDisk)).map(drop).expect_err("a node shares it");
     assert!(matches!(in_use, crate::store::ShareError::InUse { .. }), "{in_use}");
     assert_eq!((sweep(&node), unfinished(&node)), (Swept::default(), vec![]));
     assert_eq!(left(&dir), [".part", ".resume"], "of no record, it would be swept");
@@ -90,7 +91,7 @@ fn where_holes_cannot_be_told_everything_is_marked_and_verified() {
     let share = Arc::new(Share::open(dir.path(), disk).expect("a share"));
     let opened = Partial::open(&share, large_key()).expect("opened");
     assert_eq!(opened.marked, [0, 1, 2]);
-    opened.part.set_aside();
+    opened.part.quarantine();
     assert_eq!(go_on(&share, "f", false), Ok(2));
     assert_eq!(fs::read(dir.path().join("f")).expect("read"), *LARGE);
 }
@@ -244,7 +245,7 @@ fn what_runs_or_is_over_is_not_gone_on_with() {
     part.keep();
     assert_eq!(listed(), (1, true));
     assert_eq!(wanted(&share, other_size), None, "another content");
-    set_aside(&share, key);
+    quarantine(&share, key);
     assert_eq!(listed(), (0, false), "set aside");
     begun(&share, "f", &[1]).keep();
     assert_eq!(listed(), (1, true), "asked for again");
@@ -311,7 +312,7 @@ fn parts_are_cleared_but_for_those_in_use() {
     begun(&share, "f", &[1]).keep();
     clear_parts(&share);
     assert_eq!(left(&dir), Vec::<String>::new());
-    begun(&share, "f", &[1]).set_aside();
+    begun(&share, "f", &[1]).quarantine();
     clear_parts(&share);
     assert_eq!(left(&dir), Vec::<String>::new());
     let in_use = begun(&share, "f", &[1]);

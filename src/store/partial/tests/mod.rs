@@ -4,15 +4,29 @@ mod faults;
 mod kept;
 mod placing;
 
-use super::*;
+use super::error::PartialError;
+use super::file::{Opened, Partial};
+use super::io::allocated_bytes;
+use super::leftover::LeftoverPart;
+use super::place::{Placed, take_over};
+use super::record::Record;
+use super::sweep::{Swept, clear_parts, quarantine, sweep, unfinished, wanted};
+use crate::rt::Stop;
+use crate::store::disk::Op;
+use crate::store::names::PARTS_DIR;
+use crate::store::share::{FileStamp, Share};
 use crate::store::{FaultyDisk, RealDisk, fixture};
-use crate::types::{Manifest, PieceDigests};
+use crate::types::{ContentId, ContentKey, FileName, Geometry, Manifest, PieceDigests};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs;
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
@@ -107,11 +121,11 @@ fn go_on(share: &Arc<Share>, target: &str, force: bool) -> Result<usize, Partial
         missing.iter().try_for_each(|index| part.write_piece(range(*index).start as u64, piece(*index)))
     });
     if let Err(error) = fetched {
-        part.set_aside();
+        part.quarantine();
         return Err(error);
     }
     let placed = part.place(&name(target), force).map_err(|(part, error)| {
-        part.set_aside();
+        part.quarantine();
         error
     });
     placed.map(|_| missing.len())

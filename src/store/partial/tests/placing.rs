@@ -50,7 +50,7 @@ fn a_part_that_something_else_has_removed_or_cut_is_not_placed() {
         touch(&dir.path().join(PARTS_DIR).join(LeftoverPart::Part.name(key().id)));
         let (part, error) = part.place(&name("f"), false).expect_err("refused");
         assert_eq!(error, PartialError::Touched);
-        part.set_aside();
+        part.quarantine();
         assert!(!dir.path().join("f").exists());
     }
 }

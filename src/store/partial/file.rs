@@ -1,0 +1,268 @@
+//! `Partial`: the partial file of one download, from its opening to its end.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::io::{Errno, retry_on_intr};
+
+use super::directory::open_parts_dir;
+use super::error::{PartialError, fault};
+use super::io::{allocated_bytes, len_bytes, read_exact, write_all};
+use super::leftover::{LeftoverPart, open_left_over};
+use super::lock::{Claim, Lock};
+use super::record::{self, Record};
+use super::sweep::quarantine;
+use crate::rt::Stop;
+use crate::store::disk::{At, Disk, Op};
+use crate::store::hash::md5_of_reads;
+use crate::store::share::Share;
+use crate::types::{ContentId, ContentKey, Geometry, Md5Digest};
+
+/// How often its making is tried, as others may remove it while it is empty.
+const PARTS_DIR_TRIES: u32 = 8;
+
+/// What a download begins with.
+#[derive(Debug)]
+pub struct Opened {
+    pub part: Partial,
+    /// Pieces that are probably there, in order: to be verified before they count.
+    pub marked: Vec<u32>,
+    /// What the earlier download was asked for, if it came so far and its record is sound.
+    pub record: Option<Record>,
+}
+
+/// A part file. Dropped undecided it stays, as if the process had been killed, unless it is empty: neither a
+/// panic nor an early return loses gigabytes.
+#[derive(Debug)]
+pub struct Partial {
+    pub(super) claim: Claim,
+    _lock: Lock,
+    pub(super) parts_dir: OwnedFd,
+    pub(super) file: Arc<File>,
+    /// Set once a sync has failed. The system then holds the lost bytes for written and a second sync would
+    /// succeed, so that nothing in this part can be trusted again.
+    pub(super) sync_failed: Option<Errno>,
+    /// What becomes of it is decided.
+    pub(super) settled: bool,
+}
+
+impl Partial {
+    /// The part that an earlier download of the content has left, or an empty one, of the content's full
+    /// length; holes take no space.
+    ///
+    /// # Errors
+    /// [`PartialError`]. The free space is looked at before anything is made, so that a size which a peer has
+    /// made up costs nothing; what an earlier download has left stays then.
+    pub fn open(share: &Arc<Share>, key: ContentKey) -> Result<Opened, PartialError> {
+        let gone = PartialError::Disk { op: Op::Create, errno: Errno::NOENT };
+        // A visitor that leaves may have removed the directory of the parts in between.
+        let mut opened = (1..PARTS_DIR_TRIES).map(|_| Partial::open_once(share, key));
+        let opened = opened.find(|opened| opened.as_ref().err() != Some(&gone));
+        opened.unwrap_or_else(|| Partial::open_once(share, key))
+    }
+
+    fn open_once(share: &Arc<Share>, key: ContentKey) -> Result<Opened, PartialError> {
+        let claim = Claim::take(share, key)?;
+        let disk = share.disk();
+        let fault = |op| move |errno| fault(share, key, None, op, errno);
+        let parts_dir = open_parts_dir(share).map_err(|(op, errno)| match errno {
+            Errno::LOOP | Errno::NOTDIR => PartialError::PartsDirectory(share.parts_dir().to_owned()),
+            errno => fault(op)(errno),
+        })?;
+        let left_over = open_left_over(disk, &parts_dir, key.id).map_err(|(op, errno)| fault(op)(errno))?;
+        let lock = |file: File| {
+            let lock =
+                Lock::take(file, &parts_dir, &LeftoverPart::Part.name(key.id)).map_err(fault(Op::Open))?;
+            lock.ok_or(PartialError::InProgress)
+        };
+        // Before anything is done to it.
+        let left_over = left_over.map(lock).transpose()?;
+        if let Some(Lock(file)) = left_over.as_ref().filter(|left| len_bytes(&left.0) > key.size_bytes) {
+            disk.set_len(file, key.size_bytes).map_err(fault(Op::SetLen))?;
+        }
+        let needed_bytes =
+            key.size_bytes.saturating_sub(left_over.as_ref().map_or(0, |left| allocated_bytes(&left.0)));
+        let free_bytes = disk.free_bytes(parts_dir.as_fd()).map_err(fault(Op::FreeBytes))?;
+        if needed_bytes > free_bytes {
+            return Err(PartialError::NoSpace { needed_bytes, free_bytes, errno: Errno::NOSPC });
+        }
+        let is_new = left_over.is_none();
+        let lock = match left_over {
+            Some(locked) => locked,
+            None => lock(
+                disk.create(parts_dir.as_fd(), &LeftoverPart::Part.name(key.id))
+                    .map_err(fault(Op::Create))?,
+            )?,
+        };
+        let file = Arc::clone(&lock.0);
+        let part = Partial { claim, _lock: lock, parts_dir, file, sync_failed: None, settled: false };
+        if is_new || len_bytes(&part.file) < key.size_bytes {
+            disk.set_len(&part.file, key.size_bytes).map_err(fault(Op::SetLen))?;
+        }
+        let (marked, record) = match is_new {
+            true => (Vec::new(), None),
+            false => (part.marked(), record::read(disk, &part.parts_dir, key.id).ok().flatten()),
+        };
+        Ok(Opened { part, marked, record: record.filter(|record| record.key == key) })
+    }
+
+    /// Writes a piece at its place. Pieces that do not overlap may be written from several threads.
+    ///
+    /// # Errors
+    /// [`PartialError`]; some of the piece may then be written.
+    ///
+    /// # Panics
+    /// If the piece ends beyond the content: the caller has not checked its length.
+    pub fn write_piece(&self, offset: u64, bytes: &[u8]) -> Result<(), PartialError> {
+        let end = offset.checked_add(bytes.len() as u64);
+        assert!(end.is_some_and(|end| end <= self.claim.key.size_bytes), "a piece lies within its content");
+        write_all(self.disk(), &self.file, offset, bytes).map_err(|errno| self.fault(Op::Write, errno))
+    }
+
+    /// Fills `out` with what is at `offset`.
+    ///
+    /// # Errors
+    /// What the system says; `UnexpectedEof` beyond the end.
+    pub fn read_piece(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        read_exact(self.disk(), &self.file, offset, out)
+    }
+
+    /// The open part, for reading: also once it is in its place, or gone.
+    pub fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// Notes what this download was asked for and the piece list, durably, in place of what an earlier one
+    /// was asked for. From here on a restarted node goes on with it.
+    ///
+    /// # Errors
+    /// [`PartialError`]; the earlier record then still holds, or the new one does.
+    ///
+    /// # Panics
+    /// If the record is that of another content.
+    pub fn remember(&self, record: &Record) -> Result<(), PartialError> {
+        let keys = [record.key, record.manifest.key()];
+        assert_eq!(keys, [self.claim.key; 2], "a record lies beside its own part");
+        record::write(self.disk(), &self.parts_dir, record).map_err(|(op, errno)| self.fault(op, errno))
+    }
+
+    /// Marks it as downloaded, for when it is in its place; as far as the file system keeps such marks.
+    pub fn mark(&self) {
+        let _not_kept = self.disk().mark(&self.file, self.id());
+    }
+
+    /// MD5 of the whole content, read back.
+    ///
+    /// # Errors
+    /// What the system says; `Interrupted` when `stop` was triggered.
+    pub fn whole_md5(&self, stop: &Stop) -> io::Result<Md5Digest> {
+        md5_of_reads(self.claim.key.size_bytes, stop, |offset, out| self.read_piece(offset, out))
+    }
+
+    /// Leaves part and record as they are: a restarted node goes on with the download. A part whose sync has
+    /// failed is removed.
+    pub fn keep(mut self) {
+        self.settled = true;
+        self.remove_distrusted();
+    }
+
+    /// Leaves part and record to the next download of the content; a restarted node lets them be. A part that
+    /// is empty or whose sync has failed is removed.
+    pub fn quarantine(mut self) {
+        self.settled = true;
+        if self.remove_distrusted() || self.remove_empty() {
+            return;
+        }
+        quarantine(&self.claim.share, self.claim.key);
+    }
+
+    /// Removes part and record.
+    ///
+    /// # Errors
+    /// [`PartialError`]; something may then still be there.
+    pub fn discard(mut self) -> Result<(), PartialError> {
+        self.settled = true;
+        self.remove(&LeftoverPart::ALL).map_err(|errno| self.fault(Op::Unlink, errno))
+    }
+
+    pub(super) fn sync(&mut self) -> Result<(), PartialError> {
+        if self.sync_failed.is_none() {
+            self.sync_failed = retry_on_intr(|| self.disk().sync_file(&self.file)).err();
+        }
+        self.sync_failed.map_or(Ok(()), |errno| Err(self.fault(Op::SyncFile, errno)))
+    }
+
+    /// Pieces of which all is data; all pieces where that cannot be told.
+    fn marked(&self) -> Vec<u32> {
+        let geometry = Geometry::of(self.claim.key.size_bytes);
+        let ends_by = |index, end| geometry.range(index).is_some_and(|range| range.end <= end);
+        let mut marked = Vec::new();
+        let mut from = 0;
+        loop {
+            match self.disk().next_data(&self.file, from) {
+                Ok(None) => return marked,
+                Ok(Some(data)) if data.end > from => {
+                    let first = data.start.div_ceil(geometry.piece_len_bytes());
+                    let whole = (first..=u64::from(u32::MAX)).map(|index| index as u32);
+                    marked.extend(whole.take_while(|index| ends_by(*index, data.end)));
+                    from = data.end;
+                }
+                Ok(Some(_)) | Err(_) => return (0..geometry.count().unwrap_or(0)).collect(),
+            }
+        }
+    }
+
+    /// Removes a part whose sync has failed, and tells whether that was so. Where it cannot be removed it is
+    /// emptied.
+    fn remove_distrusted(&self) -> bool {
+        let is_distrusted = self.sync_failed.is_some();
+        if is_distrusted && self.remove(&LeftoverPart::ALL).is_err() {
+            let _nobody_is_left_to_tell = self.disk().set_len(&self.file, 0);
+        }
+        is_distrusted
+    }
+
+    /// Removes a part to which nothing was written, and tells whether that was so.
+    fn remove_empty(&self) -> bool {
+        let is_empty = matches!(self.disk().next_data(&self.file, 0), Ok(None));
+        if is_empty {
+            let _swept_later = self.remove(&LeftoverPart::ALL);
+        }
+        is_empty
+    }
+
+    /// Removes files of this content, as far as they are there: all are tried, and the first error is
+    /// returned.
+    pub(super) fn remove(&self, kinds: &[LeftoverPart]) -> rustix::io::Result<()> {
+        let remove = |kind: &LeftoverPart| match self
+            .disk()
+            .unlink(At { dir: self.parts_dir.as_fd(), name: &kind.name(self.id()) })
+        {
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed,
+        };
+        kinds.iter().map(remove).fold(Ok(()), rustix::io::Result::and)
+    }
+
+    pub(super) fn id(&self) -> ContentId {
+        self.claim.key.id
+    }
+
+    pub(super) fn disk(&self) -> &dyn Disk {
+        self.claim.share.disk()
+    }
+
+    pub(super) fn fault(&self, op: Op, errno: Errno) -> PartialError {
+        fault(&self.claim.share, self.claim.key, Some(&self.file), op, errno)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.settled && !self.remove_distrusted() {
+            self.remove_empty();
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Reading and writing of open files through a [`Disk`], and what they take on it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::AtFlags;
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::store::disk::Disk;
+
+/// The unit in which the system counts what a file takes on the disk.
+const BLOCK_BYTES: u64 = 512;
+
+/// Returns true if and only if `name` leads to `file`.
+pub(super) fn leads_to(dir: &OwnedFd, name: &str, file: &File) -> bool {
+    let named = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+    let (Ok(named), Ok(opened)) = (named, rustix::fs::fstat(file)) else { return false };
+    (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+}
+
+/// Length of an open file; 0 where the system does not tell.
+pub(super) fn len_bytes(file: &File) -> u64 {
+    file.metadata().map_or(0, |metadata| metadata.len())
+}
+
+/// What an open file takes on the disk; 0 where the system does not tell.
+pub(super) fn allocated_bytes(file: &File) -> u64 {
+    file.metadata().map_or(0, |metadata| metadata.blocks().saturating_mul(BLOCK_BYTES))
+}
+
+pub(in crate::store) fn write_all(
+    disk: &dyn Disk,
+    file: &File,
+    offset: u64,
+    bytes: &[u8],
+) -> rustix::io::Result<()> {
+    let (mut offset, mut left) = (offset, bytes);
+    while !left.is_empty() {
+        let written = retry_on_intr(|| disk.write_at(file, offset, left))?;
+        if written == 0 {
+            return Err(Errno::IO);
+        }
+        offset += written as u64;
+        left = &left[written..];
+    }
+    Ok(())
+}
+
+pub(super) fn read_exact(disk: &dyn Disk, file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    let (mut offset, mut left) = (offset, out);
+    while !left.is_empty() {
+        let read = retry_on_intr(|| disk.read_at(file, offset, left))?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        offset += read as u64;
+        left = &mut left[read..];
+    }
+    Ok(())
+}
