@@ -1,7 +1,6 @@
 //! Values that commands take and return: requests, and reports of their results.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 pub use crate::proto::event::Outcome;
 use crate::types::{
@@ -116,29 +115,6 @@ pub struct ReplicationReport {
     pub key: ContentKey,
     /// Number of copies; [`ReplicationStatus::shortfall`] tells why there will not be more.
     pub status: ReplicationStatus,
-}
-
-/// A step of a download.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// The candidates in order, with their scores, before the first byte.
-    Ranked { key: ContentKey, ranking: Vec<Ranked> },
-    /// More than one content has the name; this one has strictly more live full holders.
-    Chose { key: ContentKey, holders: usize, others: usize },
-    /// Another download must end first: one of the same content, or one of as many as may run at once.
-    Waiting,
-    /// An earlier download left `marked_bytes`, which are verified again while the others are fetched.
-    Resumed { marked_bytes: u64 },
-    /// Pieces are now fetched from this source too.
-    Source { endpoint: SocketAddr },
-    /// The download stopped using a source. Without a reason nothing is wrong with the source.
-    Left { endpoint: SocketAddr, why: Option<String> },
-    /// `done_bytes` are verified and written; `fetched_bytes` of them came from sources in this run.
-    Bytes { done_bytes: u64, total_bytes: u64, fetched_bytes: u64 },
-    /// All sources have failed; the next round begins after a pause.
-    Retry { round: u32, of: u32, pause: Duration },
-    /// The whole file is being hashed.
-    Hashing,
 }
 
 /// Result of a download.

@@ -18,14 +18,16 @@ use super::announcer::PartialAnnouncer;
 use super::config::TransferConfig;
 use super::have_schedule::HaveSchedule;
 use super::manifest::{ManifestGiver, ManifestSearch, Next};
-use super::message::{Message, TransferEvent};
+use super::message::Message;
 use super::piece_check::PieceCheck;
 use super::ports::{HolderSearch, Notices};
 use super::search::{HeldPieces, with_pieces};
 use super::source::{Buffers, SourceConnector, SourceError, SourceReport, Sources};
 use super::verifier::{self, Arrival, Checked, Verifier};
+use crate::logic::progress::DownloadReporter;
 use crate::logic::select::Candidate;
 use crate::logic::transfer::{Action, Event, Plan, SourceFailure, Transfer};
+use crate::proto::event::DownloadEvent;
 use crate::proto::peer::PeerRefusal;
 use crate::rt::{How, Stop, Threads, clock};
 use crate::store::{Partial, PartialError};
@@ -80,7 +82,10 @@ pub struct Driver<'a> {
     /// All known holders of the content: used if discovery gives no answer.
     pub providers: BTreeMap<SocketAddr, Provider>,
     pub cancel: &'a Stop,
-    pub progress: &'a mut dyn FnMut(TransferEvent),
+    /// Makes the events of the download.
+    pub reporter: &'a mut DownloadReporter,
+    /// Takes the events of the download. It must not wait.
+    pub publish: &'a mut dyn FnMut(DownloadEvent),
     pub announcer: &'a mut PartialAnnouncer,
     /// Keeps the manifest with the request, so that the download can be resumed from then on.
     pub remember: &'a dyn Fn(&Arc<Manifest>) -> Result<(), PartialError>,
@@ -214,10 +219,10 @@ impl Driver<'_> {
                     Action::Leave { source, why } => {
                         run.sources.leave(source);
                         run.manifest.give_up_on(source);
-                        (self.progress)(TransferEvent::SourceLeft { endpoint: source, why });
+                        (self.publish)(self.reporter.left(source, why, now));
                     }
                     Action::Pause { round, of, pause } => {
-                        (self.progress)(TransferEvent::Paused { round, of, pause });
+                        (self.publish)(self.reporter.retry(round, of, pause));
                     }
                     Action::Search => self.search(run)?,
                     Action::Finish => return Ok(()),
@@ -273,7 +278,7 @@ impl Driver<'_> {
     }
 
     fn open(&mut self, run: &mut Run, source: SocketAddr) {
-        (self.progress)(TransferEvent::SourceOpened(source));
+        (self.publish)(self.reporter.source(source, clock::now()));
         let reports = run.reports.0.clone();
         let report = move |thread, report| reports.send(Message::Source { source, thread, report }).is_ok();
         if let Err(error) = run.sources.open(source, &run.threads, &run.stop, report) {
@@ -435,10 +440,9 @@ impl Driver<'_> {
         {
             self.announcer.add(piece, manifest, self.part, clock::now());
         }
-        (self.progress)(TransferEvent::Progressed {
-            done_bytes: run.done_bytes,
-            fetched_bytes: run.fetched_bytes,
-        });
+        let (done, fetched) = (run.done_bytes, run.fetched_bytes);
+        let event = self.reporter.bytes(done, self.content.size_bytes, fetched, clock::now());
+        (self.publish)(event);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::driver::{Driver, Run, TransferError};
-use super::message::{Message, TransferEvent};
+use super::message::Message;
 use super::ports::SearchError;
 use super::search::{self, HeldPieces, Search, Searched, is_whole, with_pieces};
 use crate::logic::select::Candidate;
@@ -71,7 +71,7 @@ impl Driver<'_> {
                 run.have_schedule.searched(&parts, now);
                 run.transfer.on_event(now, Event::Ranked(with_pieces(&run.ranked, parts)));
                 if opens_round {
-                    (self.progress)(TransferEvent::Ranked(ranking));
+                    (self.publish)(self.reporter.ranked(self.content, ranking, now));
                 }
             }
             Ok(Searched::Replaced) if run.transfer.on_the_wire() == 0 && !is_whole(&self.here(run)) => {

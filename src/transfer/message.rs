@@ -1,13 +1,12 @@
 //! Messages: from the threads of a download to its driver, and from the driver to its caller.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::ports::SearchError;
 use super::search::{HeldPieces, Searched};
 use super::source::{SourceError, SourceReport};
 use super::verifier::Checked;
-use crate::types::{Manifest, Ranked};
+use crate::types::Manifest;
 
 /// From a thread of the download to the driver.
 #[derive(Debug)]
@@ -22,19 +21,4 @@ pub(super) enum Message {
     Searched(Result<Searched, SearchError>),
     /// The pieces that the partial holders which answered have now.
     Have(Result<HeldPieces, SearchError>),
-}
-
-/// What happens in a download, for its caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TransferEvent {
-    /// A new round begins with these sources, best first.
-    Ranked(Vec<Ranked>),
-    /// Pieces are now fetched from this source too.
-    SourceOpened(SocketAddr),
-    /// A source is not used any more. Without a reason nothing is wrong with it.
-    SourceLeft { endpoint: SocketAddr, why: Option<String> },
-    /// `done_bytes` are verified and written; `fetched_bytes` of them came from sources in this run.
-    Progressed { done_bytes: u64, fetched_bytes: u64 },
-    /// All sources have failed; round `round` of `of` begins after `pause`.
-    Paused { round: u32, of: u32, pause: Duration },
 }

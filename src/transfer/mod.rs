@@ -21,7 +21,6 @@ mod verifier;
 pub use announcer::PartialAnnouncer;
 pub use config::{ReplyDelays, TransferConfig};
 pub use driver::{Driver, Fetched, LeftoverPieces, TransferError};
-pub use message::TransferEvent;
 pub use piece_check::PieceCheck;
 pub use ports::{HolderSearch, Notices, PieceOffer, SearchError};
 pub use search::{HeldPieces, held_pieces, ranking};

@@ -96,7 +96,9 @@ impl DownloadReporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::event::Event;
     use crate::rt::clock;
+    use crate::types::ContentId;
 
     #[test]
     fn events_have_the_number_of_sources_in_use() {
@@ -112,5 +114,27 @@ mod tests {
         assert_eq!(sources(reporter.source(addr(2), now)), 2);
         assert_eq!(sources(reporter.left(addr(1), None, now)), 1);
         assert_eq!(sources(reporter.bytes(1, 2, 1, now)), 1);
+    }
+    #[test]
+    fn each_event_has_the_name_and_fits_the_schema() {
+        let name = FileName::new("a.bin").expect("a name");
+        let content = ContentKey { size_bytes: 7, id: ContentId([0xcd; 32]) };
+        let (addr, now) = (SocketAddr::from(([127, 0, 0, 1], 5002)), clock::now());
+        let mut reporter = DownloadReporter::new(name.clone());
+        for event in [
+            reporter.ranked(content, vec![], now),
+            reporter.chose(content, 3, 1),
+            reporter.resumed(5, now),
+            reporter.source(addr, now),
+            reporter.left(addr, Some("closed".into()), now),
+            reporter.retry(1, 4, Duration::from_millis(1500)),
+            reporter.waiting(),
+            reporter.hashing(),
+            reporter.bytes(7, 7, 7, now),
+        ] {
+            assert_eq!(event.name(), &name);
+            // In tests a line is checked against the schema.
+            Event::from(event).at(0).to_line();
+        }
     }
 }

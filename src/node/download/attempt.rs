@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::content::ContentDownload;
 use super::error::Failed;
-use super::progress::reported;
+use super::progress::DownloadEvents;
 use super::resolve::{self, ContentCandidates};
 use super::slots::DownloadSlots;
 use super::target::Target;
 use super::task::DownloadTask;
 use crate::node::context::Context;
 use crate::node::error::DownloadError;
-use crate::node::report::{DownloadRequest, Downloaded, Outcome, Progress};
+use crate::node::report::{DownloadRequest, Downloaded, Outcome};
 use crate::proto::event::DownloadEvent;
 use crate::rt::Stop;
 use crate::types::{ContentKey, FileOrigin, ReplicaTask};
@@ -40,10 +40,10 @@ impl Downloader {
         cancel: &Stop,
         publish: &mut dyn FnMut(DownloadEvent),
     ) -> Result<Downloaded, DownloadError> {
-        let progress = &mut reported(&request.name, publish);
+        let events = &mut DownloadEvents::new(&request.name, publish);
         let task = self.task(request, FileOrigin::Downloaded, None, cancel);
         for _ in 0..self.context.peers.retries {
-            match attempt(&task, progress) {
+            match attempt(&task, events) {
                 Err(Failed::Replaced(_)) => {
                     let text =
                         format!("`{}` has other content at its holders now: beginning anew", request.name);
@@ -53,7 +53,7 @@ impl Downloader {
                 Ok(downloaded) => return Ok(downloaded),
             }
         }
-        attempt(&task, progress).map_err(Failed::into_error)
+        attempt(&task, events).map_err(Failed::into_error)
     }
 
     /// Resumes a download of `content` that was interrupted. Its partial file stays to be resumed if it fails
@@ -65,9 +65,9 @@ impl Downloader {
         cancel: &Stop,
         publish: &mut dyn FnMut(DownloadEvent),
     ) -> Result<Downloaded, DownloadError> {
-        let progress = &mut reported(&request.name, publish);
+        let events = &mut DownloadEvents::new(&request.name, publish);
         let task = self.task(request, FileOrigin::Downloaded, Some(content), cancel);
-        attempt(&task, progress).map_err(Failed::into_error)
+        attempt(&task, events).map_err(Failed::into_error)
     }
 
     /// Fetches a replica, in one attempt. The tracker assigns it again if the attempt fails; what was fetched
@@ -80,7 +80,9 @@ impl Downloader {
         let name = replica.name.clone();
         let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
         let task = self.task(&request, FileOrigin::Replicated, Some(replica.content), cancel);
-        attempt(&task, &mut |_| {}).map(|done| done.outcome).map_err(Failed::into_error)
+        attempt(&task, &mut DownloadEvents::new(&request.name, &mut |_| {}))
+            .map(|done| done.outcome)
+            .map_err(Failed::into_error)
     }
 
     fn task<'a>(
@@ -95,25 +97,25 @@ impl Downloader {
     }
 }
 
-fn attempt(task: &DownloadTask<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Downloaded, Failed> {
+fn attempt(task: &DownloadTask<'_>, events: &mut DownloadEvents<'_>) -> Result<Downloaded, Failed> {
     let &DownloadTask { context, request, cancel, .. } = task;
     let target = Target::of(context, task.kind, &request.name)?;
     let own = target.own(context, cancel)?;
-    let contents =
-        match ContentCandidates::find(context, request, task.only, own.as_deref(), cancel, progress)? {
-            resolve::SearchOutcome::AlreadyHere(key) => {
-                if let Some(replica) = own.filter(|own| !target.is_in_place(context, own)) {
-                    target.take_over(context, &replica)?;
-                }
-                return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
+    let contents = match ContentCandidates::find(context, request, task.only, own.as_deref(), cancel, events)?
+    {
+        resolve::SearchOutcome::AlreadyHere(key) => {
+            if let Some(replica) = own.filter(|own| !target.is_in_place(context, own)) {
+                target.take_over(context, &replica)?;
             }
-            resolve::SearchOutcome::Contents(contents) => contents,
-        };
+            return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
+        }
+        resolve::SearchOutcome::Contents(contents) => contents,
+    };
     target.refuse_to_overwrite(context, request.force)?;
     let mut failed = None;
     for candidates in contents {
         let key = candidates.key;
-        match ContentDownload::new(task, &target, &candidates).run(progress) {
+        match ContentDownload::new(task, &target, &candidates).run(events) {
             Ok(Some(outcome)) => return Ok(Downloaded { name: request.name.clone(), key, outcome }),
             Ok(None) => {}
             // The holders of another content that claims the same MD5 may be better.

@@ -9,15 +9,16 @@ use super::error::{Failed, disk_error};
 use super::partial_file::PartialFile;
 use super::place::NewFile;
 use super::ports;
+use super::progress::DownloadEvents;
 use super::resolve::ContentCandidates;
 use super::target::Target;
 use super::task::DownloadTask;
 use crate::node::context::Context;
-use crate::node::report::{DownloadRequest, Outcome, Progress};
+use crate::node::report::{DownloadRequest, Outcome};
 use crate::store::{Opened, Partial, Record};
 use crate::transfer::{
     Driver, Fetched, HeldPieces, HolderSearch, LeftoverPieces, NativeConnector, Notices, PartialAnnouncer,
-    PieceOffer, TransferConfig, TransferError, TransferEvent, held_pieces, ranking,
+    PieceOffer, TransferConfig, TransferError, held_pieces, ranking,
 };
 use crate::types::{ContentKey, Geometry, Manifest, Md5Digest, Ranked};
 
@@ -57,17 +58,18 @@ impl<'a> ContentDownload<'a> {
 
     /// Runs the download to its end. `None`: the MD5 of the content is neither the requested one nor a
     /// claimed one, and nothing was placed.
-    pub(super) fn run(self, progress: &mut dyn FnMut(Progress)) -> Result<Option<Outcome>, Failed> {
+    pub(super) fn run(self, events: &mut DownloadEvents<'_>) -> Result<Option<Outcome>, Failed> {
         let &DownloadTask { context, slots, request, cancel, .. } = self.task;
-        let first = self.rank(progress)?;
-        let slot = slots.take(self.content, cancel, &mut || progress(Progress::Waiting))?;
+        let first = self.rank(events)?;
+        let slot =
+            slots.take(self.content, cancel, &mut || events.publish(|reporter, _| reporter.waiting()))?;
         if slot.has_waited && self.is_in_place()? {
             return Ok(Some(Outcome::AlreadyHere));
         }
         let _counted = Counted::new(context, self.content);
-        let (mut partial, left) = self.open(progress)?;
-        let fetched = self.fetch(first, left, &mut partial, progress);
-        match fetched.and_then(|fetched| self.check(&mut partial, fetched, progress)) {
+        let (mut partial, left) = self.open(events)?;
+        let fetched = self.fetch(first, left, &mut partial, events);
+        match fetched.and_then(|fetched| self.check(&mut partial, fetched, events)) {
             Ok(Some(checked)) => self.place(partial, checked).map(Some),
             Ok(None) => {
                 partial.discard();
@@ -80,11 +82,11 @@ impl<'a> ContentDownload<'a> {
         }
     }
 
-    fn rank(&self, progress: &mut dyn FnMut(Progress)) -> Result<FirstSources, Failed> {
+    fn rank(&self, events: &mut DownloadEvents<'_>) -> Result<FirstSources, Failed> {
         let (content, live) = ((self.content, self.geometry), &self.candidates.live);
         let parts = held_pieces(&self.config, content, live, self.task.cancel)?;
         let ranking = ranking(live, &parts, self.config.load_weight);
-        progress(Progress::Ranked { key: self.content, ranking: ranking.clone() });
+        events.publish(|reporter, now| reporter.ranked(self.content, ranking.clone(), now));
         Ok(FirstSources { ranking, parts })
     }
 
@@ -95,13 +97,13 @@ impl<'a> ContentDownload<'a> {
         Ok(own.is_some_and(|own| own.entry.key() == self.content && self.target.is_in_place(context, &own)))
     }
 
-    fn open(&self, progress: &mut dyn FnMut(Progress)) -> Result<(PartialFile, LeftoverPieces), Failed> {
+    fn open(&self, events: &mut DownloadEvents<'_>) -> Result<(PartialFile, LeftoverPieces), Failed> {
         let DownloadTask { context, request, .. } = self.task;
         let opened = Partial::open(&self.target.folder, self.content);
         let Opened { part, marked, record } = opened.map_err(|error| disk_error(&request.name, &error))?;
         if !marked.is_empty() {
             let marked_bytes = marked.iter().filter_map(|piece| self.geometry.len_bytes(*piece)).sum();
-            progress(Progress::Resumed { marked_bytes });
+            events.publish(|reporter, now| reporter.resumed(marked_bytes, now));
         }
         let shared_as = self.target.shared_as.as_ref().map(|(_, name)| name.clone());
         let md5 = self.candidates.claimed_md5();
@@ -117,7 +119,7 @@ impl<'a> ContentDownload<'a> {
         first: FirstSources,
         left: LeftoverPieces,
         partial: &mut PartialFile,
-        progress: &mut dyn FnMut(Progress),
+        events: &mut DownloadEvents<'_>,
     ) -> Result<(Fetched, Vec<Claim>), TransferError> {
         let &DownloadTask { context, request, cancel, .. } = self.task;
         let candidates = &self.candidates.providers;
@@ -133,7 +135,8 @@ impl<'a> ContentDownload<'a> {
             part,
             providers: candidates.iter().map(|one| (one.endpoint, one.clone())).collect(),
             cancel,
-            progress: &mut |event| progress(self.progress_of(event)),
+            reporter: &mut events.reporter,
+            publish: &mut *events.publish,
             announcer,
             remember: &|manifest| part.remember(&self.record(manifest)),
         };
@@ -152,24 +155,12 @@ impl<'a> ContentDownload<'a> {
         Record { name, key: self.content, checksum, verify_whole, force, manifest: Arc::clone(manifest) }
     }
 
-    fn progress_of(&self, event: TransferEvent) -> Progress {
-        match event {
-            TransferEvent::Ranked(ranking) => Progress::Ranked { key: self.content, ranking },
-            TransferEvent::SourceOpened(endpoint) => Progress::Source { endpoint },
-            TransferEvent::SourceLeft { endpoint, why } => Progress::Left { endpoint, why },
-            TransferEvent::Progressed { done_bytes, fetched_bytes } => {
-                Progress::Bytes { done_bytes, total_bytes: self.content.size_bytes, fetched_bytes }
-            }
-            TransferEvent::Paused { round, of, pause } => Progress::Retry { round, of, pause },
-        }
-    }
-
     /// Checks the whole-file MD5, if it has to be computed. `None`: it is wrong.
     fn check(
         &self,
         partial: &mut PartialFile,
         (fetched, claims): (Fetched, Vec<Claim>),
-        progress: &mut dyn FnMut(Progress),
+        events: &mut DownloadEvents<'_>,
     ) -> Result<Option<Checked>, TransferError> {
         let &DownloadTask { context, request, cancel, .. } = self.task;
         let (part, _) = partial.parts();
@@ -177,7 +168,7 @@ impl<'a> ContentDownload<'a> {
             return Ok(Some(Checked { fetched, claims, md5: None }));
         }
         if self.geometry.count() > Some(1) {
-            progress(Progress::Hashing);
+            events.publish(|reporter, _| reporter.hashing());
         }
         let md5 = part.whole_md5(cancel).map_err(|error| match error.kind() {
             ErrorKind::Interrupted => TransferError::Cancelled,

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::progress::DownloadEvents;
 use crate::logic::backoff::retry_pause;
 use crate::logic::select::{Choice, LiveHolder, votes};
 use crate::node::context::Context;
@@ -10,7 +11,7 @@ use crate::node::error::{CommandError, DownloadError};
 use crate::node::find::probe::{Probed, probe};
 use crate::node::find::search;
 use crate::node::index::catalog::SharedFile;
-use crate::node::report::{Attempt, DownloadRequest, Progress, Variant};
+use crate::node::report::{Attempt, DownloadRequest, Variant};
 use crate::rt::{Stop, clock};
 use crate::types::{Checksum, ContentKey, FileEntry, Holding, Md5Digest, Provider, Query, limits};
 
@@ -48,7 +49,7 @@ impl ContentCandidates {
         only: Option<ContentKey>,
         own: Option<&SharedFile>,
         cancel: &Stop,
-        progress: &mut dyn FnMut(Progress),
+        events: &mut DownloadEvents<'_>,
     ) -> Result<SearchOutcome, DownloadError> {
         let query = only
             .map_or_else(|| Query::Name(request.name.clone()), |content| Query::Content(content.id.into()));
@@ -91,7 +92,7 @@ impl ContentCandidates {
                     std::mem::swap(&mut named, &mut others);
                 }
                 // What the name means is for those to say who publish it.
-                let mut found = choose(request, own_fits, by_content(named, &holders), progress)?;
+                let mut found = choose(request, own_fits, by_content(named, &holders), events)?;
                 if let SearchOutcome::Contents(contents) = &mut found {
                     for candidates in contents {
                         let is_same = |other: &&LiveHolder| other.provider.entry.key() == candidates.key;
@@ -116,7 +117,7 @@ impl ContentCandidates {
             }
             let pause = retry_pause(round);
             round += 1;
-            progress(Progress::Retry { round, of: context.peers.retries, pause });
+            events.publish(|reporter, _| reporter.retry(round, context.peers.retries, pause));
             if cancel.wait_until(clock::now() + pause) {
                 return Err(CommandError::Cancelled.into());
             }
@@ -193,7 +194,7 @@ fn choose(
     request: &DownloadRequest,
     own: Option<&SharedFile>,
     mut contents: Vec<ContentCandidates>,
-    progress: &mut dyn FnMut(Progress),
+    events: &mut DownloadEvents<'_>,
 ) -> Result<SearchOutcome, DownloadError> {
     let own_key = own.map(|own| own.entry.key());
     let is_own = |key: ContentKey| own_key == Some(key);
@@ -207,7 +208,7 @@ fn choose(
     let chosen = match search::choice(contents.iter().map(|one| (one.key, one.live.as_slice()))) {
         Choice::One(key) => key,
         Choice::Majority { key, holders, others } => {
-            progress(Progress::Chose { key, holders, others });
+            events.publish(|reporter, _| reporter.chose(key, holders, others));
             key
         }
         Choice::Ambiguous => match own_key.filter(|own| contents.iter().any(|one| one.key == *own)) {

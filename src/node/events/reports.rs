@@ -32,7 +32,7 @@ pub fn found(query: &Query, report: &FindReport) -> Vec<Event> {
 /// A search for `query` that took `elapsed`, for the log and other readers.
 pub(crate) fn searched(query: &Query, report: &FindReport, elapsed: Duration) -> Event {
     let rows = || report.groups.iter().flat_map(|group| &group.rows);
-    let first = report.resolved.map(|meant| meant.first);
+    let first = report.resolved.map(|resolved| resolved.first);
     let rating = first.and_then(|addr| rows().find(|row| row.endpoint == addr)?.rating);
     Event::Searched {
         query: query.to_string(),
@@ -55,7 +55,7 @@ pub fn explained(report: &FindReport, load_weight: Millis) -> Vec<Event> {
             b3: group.key.id,
             full_holders: counted(full_holders(group)),
             rows: counted(group.rows.len()),
-            resolved: report.resolved.is_some_and(|meant| meant.key == group.key),
+            resolved: report.resolved.is_some_and(|resolved| resolved.key == group.key),
         });
         events.extend(group.rows.iter().zip(1..).map(|(row, place)| Event::Candidate {
             place: row.rating.is_some().then_some(place),
