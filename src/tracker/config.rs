@@ -55,10 +55,20 @@ impl Default for TrackerConfig {
 pub enum StartError {
     /// Another program listens on the address.
     #[error("cannot listen on {addr}: {why}")]
-    AddressInUse { addr: SocketAddr, why: String },
+    AddressInUse {
+        /// The address.
+        addr: SocketAddr,
+        /// What the user can do.
+        why: String,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}: {why}")]
-    Listen { addr: SocketAddr, why: String },
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// The error of the system.
+        why: String,
+    },
     /// The system refuses a thread or a descriptor.
     #[error("the system gives no more threads or descriptors: {0}")]
     System(#[from] std::io::Error),

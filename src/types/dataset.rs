@@ -10,9 +10,9 @@ use std::str::FromStr;
 use bytesize::ByteSize;
 use thiserror::Error;
 
+use super::content::Geometry;
 use super::limits;
 use super::name::FileName;
-use super::pieces::Geometry;
 use super::printable::Printable;
 
 /// Number of files of each size. At least one file, at most [`limits::FILES_PER_NODE_MAX`].
@@ -25,25 +25,59 @@ pub struct DatasetSpec {
 /// Why a text describes no data set. The shown text is escaped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DatasetSpecError {
+    /// The part has another form.
     #[error("part {number} of the data set, `{part}`, is no COUNTxSIZE: write it as in 20x64KiB")]
-    Form { number: usize, part: String },
+    Form {
+        /// Number of the part, from 1.
+        number: usize,
+        /// The part.
+        part: String,
+    },
+    /// The count is not allowed.
     #[error(
         "part {number} of the data set, `{part}`: `{count}` is no number of files: give 1 to {max}",
         max = limits::FILES_PER_NODE_MAX
     )]
-    Count { number: usize, part: String, count: String },
+    Count {
+        /// Number of the part, from 1.
+        number: usize,
+        /// The part.
+        part: String,
+        /// Its count.
+        count: String,
+    },
+    /// The size is not allowed.
     #[error(
         "part {number} of the data set, `{part}`: `{size}` is no size that a file can have: write it as in \
          512, 64KiB or 8MiB"
     )]
-    Size { number: usize, part: String, size: String },
+    Size {
+        /// Number of the part, from 1.
+        number: usize,
+        /// The part.
+        part: String,
+        /// Its size.
+        size: String,
+    },
+    /// There are too many files.
     #[error(
         "part {number} of the data set, `{part}`: that makes more than {max} files, which no node can share",
         max = limits::FILES_PER_NODE_MAX
     )]
-    TooMany { number: usize, part: String },
+    TooMany {
+        /// Number of the part, from 1.
+        number: usize,
+        /// The part.
+        part: String,
+    },
+    /// There are too many bytes.
     #[error("part {number} of the data set, `{part}`: that makes more bytes than any disk has")]
-    TooLarge { number: usize, part: String },
+    TooLarge {
+        /// Number of the part, from 1.
+        number: usize,
+        /// The part.
+        part: String,
+    },
 }
 
 impl DatasetSpec {

@@ -56,19 +56,34 @@ pub enum RegistryError {
     Heartbeat(Duration),
     /// There are too many nodes.
     #[error("this tracker keeps at most {max} nodes: use another one")]
-    Nodes { max: usize },
+    Nodes {
+        /// The limit.
+        max: usize,
+    },
     /// All catalogs together have too many files.
     #[error("this tracker keeps at most {max} files: share fewer, or use another one")]
-    Files { max: usize },
+    Files {
+        /// The limit.
+        max: usize,
+    },
     /// The catalog has too many files.
     #[error("a node may publish at most {max} files: share fewer")]
-    FilesOfNode { max: usize },
+    FilesOfNode {
+        /// The limit.
+        max: usize,
+    },
     /// All catalogs together have too many bytes of names.
     #[error("this tracker keeps at most {max} bytes of file names: share fewer, or use another one")]
-    Names { max: usize },
+    Names {
+        /// The limit.
+        max: usize,
+    },
     /// The catalog has too many bytes of names.
     #[error("a node may publish at most {max} bytes of file names: share fewer, or shorten them")]
-    NamesOfNode { max: usize },
+    NamesOfNode {
+        /// The limit.
+        max: usize,
+    },
     /// All nodes together have staged more than the tracker keeps, and this session has the oldest staging.
     #[error("too much is being registered at once: say hello and start again later")]
     Crowded,
@@ -76,23 +91,44 @@ pub enum RegistryError {
     #[error(
         "endpoint {endpoint} was called back just now: wait {wait_ms} ms, then say hello and start again"
     )]
-    CallBack { endpoint: SocketAddr, wait_ms: u128 },
+    CallBack {
+        /// The claimed endpoint.
+        endpoint: SocketAddr,
+        /// Time until it may be called back again, in milliseconds.
+        wait_ms: u128,
+    },
     /// The find skips too many rows.
     #[error("{skip} rows to skip: at most {max} are allowed, ask for something narrower",
         max = limits::FIND_SKIP_MAX)]
-    Skip { skip: usize },
+    Skip {
+        /// The rows that it skips.
+        skip: usize,
+    },
     /// An update removes more names than the catalog has.
     #[error("more names are removed than the {max} that are there: register again")]
-    Removals { max: usize },
+    Removals {
+        /// Names in the catalog and in earlier pages.
+        max: usize,
+    },
     /// The entry has too many attributes, or too long ones.
     #[error("`{0}`: more attributes, or longer ones, than are allowed")]
     Attributes(FileName),
     /// A partial holder must have fewer pieces than the whole file.
     #[error("`{name}` of {size_bytes} bytes: {pieces} pieces are not fewer than all")]
-    Pieces { name: FileName, size_bytes: u64, pieces: u32 },
+    Pieces {
+        /// Name of the entry.
+        name: FileName,
+        /// Its size.
+        size_bytes: u64,
+        /// The number of pieces that it claims.
+        pieces: u32,
+    },
     /// The request asks for too many copies.
     #[error("{copies} copies: at most {max} can be requested", max = limits::REPLICA_COPIES_MAX)]
-    Copies { copies: u32 },
+    Copies {
+        /// The requested number.
+        copies: u32,
+    },
     /// No live node can give the content to others.
     #[error("no live node has all of the content {0}")]
     NoCopy(ContentId),
@@ -100,7 +136,10 @@ pub enum RegistryError {
     #[error(
         "this tracker keeps replication requests for at most {max} contents: take one back with 0 copies"
     )]
-    Requests { max: usize },
+    Requests {
+        /// The limit.
+        max: usize,
+    },
     /// An earlier page was refused, dropped to make room, or never sent, so that the rest is not the whole.
     #[error("an earlier page is missing: say hello and start again")]
     Incomplete,

@@ -15,7 +15,10 @@ use crate::types::{Liveness, NodeId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallBackResult {
     /// A node answered and gave its id.
-    Answered { node: NodeId },
+    Answered {
+        /// Its id.
+        node: NodeId,
+    },
     /// No program listens there.
     Refused,
     /// No answer in time.

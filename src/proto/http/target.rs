@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use crate::types::digest::hex_value;
+use crate::types::content::hex_value;
 
 /// Why a target or a form is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

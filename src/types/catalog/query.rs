@@ -5,9 +5,9 @@ use std::fmt::{self, Display};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::content::{Checksum, ChecksumError, ContentPrefix};
-use super::digest::Md5Digest;
-use super::name::{FileName, NameError};
+use crate::types::content::Md5Digest;
+use crate::types::content::{Checksum, ChecksumError, ContentPrefix};
+use crate::types::name::{FileName, NameError};
 
 /// What a `find` looks for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::digest::{ContentId, Md5Digest, hex_value};
-use super::printable::Printable;
+use crate::types::printable::Printable;
 
 /// The first 16 to 64 hex digits of a content id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

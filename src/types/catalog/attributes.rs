@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::limits;
+use crate::types::limits;
 
 const HTTP_PORT: u16 = 1;
 const REPLICA_QUOTA: u16 = 2;

@@ -9,8 +9,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::name::FileName;
-use super::printable::Printable;
+use crate::types::name::FileName;
+use crate::types::printable::Printable;
 
 /// How a file came into the share. In order of precedence: of two files with one name, the node publishes the
 /// lesser origin.

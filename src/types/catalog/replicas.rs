@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::ContentKey;
-use super::name::FileName;
+use crate::types::content::ContentKey;
+use crate::types::name::FileName;
 
 /// A replica that a tracker asks a node to fetch, keep and publish.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::attributes::{Attribute, NodeTraits, REPLICA};
-use super::digest::{ContentId, ContentKey, Md5Digest};
-use super::ids::NodeId;
-use super::name::FileName;
+use crate::types::content::{ContentId, ContentKey, Md5Digest};
+use crate::types::ids::NodeId;
+use crate::types::name::FileName;
 
 /// Where a published whole-file MD5 comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
