@@ -36,9 +36,7 @@ impl Probed {
     pub(crate) fn warn(&self, notices: &Notices) {
         if let Some(known) = self.known_of_many {
             let max = limits::PROBE_CANDIDATES_MAX;
-            notices.warn(format!(
-                "{known} holders are known: {max} of them are asked, first those that have everything"
-            ));
+            notices.warn(format!("{known} holders are known: {max} of them are asked, full holders first"));
         }
     }
 }

@@ -303,7 +303,7 @@ impl Indexer {
             Look::Unchanged => {}
             // A lack of descriptors says nothing about the file: it stays published.
             Look::Failed(error) if error.is_shortage() && known.is_some() => {
-                self.warn(format!("`{name}` stays shared unseen: {error}"));
+                self.warn(format!("`{name}` stays shared without a check: {error}"));
             }
             Look::Hashed(kind, hashed) => {
                 let key = hashed.manifest.key();
@@ -396,7 +396,7 @@ impl Indexer {
             let _node_may_have_gone = first_scan.send(scan.summary);
         }
         if let (Err(why), true) = (&result, scan.replies.is_empty()) {
-            self.warn(format!("the share cannot be scanned: {}", Printable(why)));
+            self.warn(format!("the shared directory cannot be scanned: {}", Printable(why)));
         }
         for reply in scan.replies {
             let _requester_may_have_gone = reply.send(result.clone());

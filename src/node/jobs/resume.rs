@@ -31,7 +31,7 @@ pub(crate) fn clean_up(context: &Context) {
         }
         let (parts, mib) = (swept.parts, swept.allocated_bytes >> 20);
         context.notices.inform(format!(
-            "unfinished downloads in .nearpeer: {parts}, {mib} MiB; the next `download` of each goes on"
+            "unfinished downloads in .nearpeer: {parts}, {mib} MiB; the next `download` of each resumes it"
         ));
     }
 }
@@ -114,7 +114,7 @@ impl Resumer<'_> {
         let mut progress = |event| {
             if let (DownloadEvent::Resumed { marked_bytes, .. }, true) = (event, is_first) {
                 let mib = marked_bytes >> 20;
-                let text = format!("going on with `{name}`: {mib} MiB of it are here");
+                let text = format!("resuming `{name}`: {mib} MiB of it are here");
                 self.jobs.context().notices.inform(text);
             }
         };
@@ -156,5 +156,5 @@ fn complete(done: &Downloaded) -> String {
             format!("from {}", sources.join(", "))
         }
     };
-    format!("went on with `{name}`: {} bytes b3 {} {from}", key.size_bytes, key.id)
+    format!("resumed `{name}`: {} bytes b3 {} {from}", key.size_bytes, key.id)
 }
