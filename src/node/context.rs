@@ -6,16 +6,13 @@ use super::find::peers::Peers;
 use super::index::IndexerHandle;
 use super::notices::Notices;
 use super::state::NodeState;
-use crate::discovery::{Directory, Publisher, TrackerSession};
-use crate::store::ShareFolders;
+use crate::discovery::{Directory, TrackerSession};
 
 /// Parts that the commands of a node share. Each room of the node uses only some of them.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) state: Arc<NodeState>,
-    pub(crate) folders: Arc<ShareFolders>,
     pub(crate) directory: Directory,
-    pub(crate) publisher: Arc<dyn Publisher>,
     pub(crate) tracker: Arc<dyn TrackerSession>,
     pub(crate) indexer: IndexerHandle,
     pub(crate) peers: Peers,

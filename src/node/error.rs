@@ -91,6 +91,9 @@ pub enum DownloadError {
     Command(#[from] CommandError),
     #[error("no node has `{}`", Printable(.0))]
     NotFound(String),
+    /// This node is a guest without a directory.
+    #[error("there is no directory for downloads here")]
+    NoDirectory,
     #[error(
         "`{name}` means {} different contents with equally many live full holders: \
          choose one with --checksum",

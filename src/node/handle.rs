@@ -24,11 +24,11 @@ use super::serve::reader::ShareReader;
 use super::serve::shared_files::SharedFiles;
 use super::stats::NodeStats;
 use super::threads::running::Running;
-use crate::discovery::NamePage;
+use crate::discovery::{NamePage, Publisher};
 use crate::net::TokenBucket;
 use crate::proto::event::DownloadEvent;
 use crate::rt::{Ended, EventBroadcast, Pool, Stop, StopReport, clock};
-use crate::store;
+use crate::store::{self, Share};
 use crate::types::{FileEntry, FileName, NodeId, NodeSummary, Query, limits};
 
 /// A running node.
@@ -49,8 +49,10 @@ pub struct Node {
     pub(super) first_scan: Receiver<ScanSummary>,
     pub(super) known_names: KnownNames,
     pub(super) wait_for_tracker: bool,
-    /// The empty directory of partial files is removed at the end.
-    pub(super) leaves_no_trace: bool,
+    pub(super) publisher: Arc<dyn Publisher>,
+    pub(super) reader: ShareReader,
+    /// The directory of a guest's downloads. The empty directory of partial files in it is removed at the end.
+    pub(super) guest_folder: Option<Arc<Share>>,
     pub(super) running: Running,
 }
 
@@ -243,7 +245,7 @@ impl Node {
     /// ended.
     pub fn announce_http(&self, port: Option<u16>) {
         self.context.state.traits.lock().http_port = port.filter(|port| *port != 0);
-        self.context.publisher.publish();
+        self.publisher.publish();
     }
 
     /// Names for completion, brought up to date by [`Node::refresh_names`].
@@ -265,9 +267,9 @@ impl Node {
 
     /// The shared files, for other protocols.
     pub fn shared_files(&self) -> SharedFiles {
-        let Context { state, folders, indexer, tracker, .. } = &*self.context;
-        let reader = ShareReader { folders: Arc::clone(folders), indexer: indexer.clone() };
-        SharedFiles::new(Arc::clone(state), reader, Arc::clone(tracker), Arc::clone(&self.upload_rate))
+        let Context { state, tracker, .. } = &*self.context;
+        let (reader, rate) = (self.reader.clone(), Arc::clone(&self.upload_rate));
+        SharedFiles::new(Arc::clone(state), reader, Arc::clone(tracker), rate)
     }
 
     /// Bytes that downloads have fetched since the start, repetitions included.
@@ -320,8 +322,8 @@ impl Node {
     pub fn stop_by(&self, deadline: Instant) -> StopReport {
         let wait_until_left = || self.context.tracker.wait_until_left(deadline);
         let report = self.running.stop(deadline, wait_until_left);
-        if self.leaves_no_trace {
-            store::leave_no_trace(&self.context.folders.downloads());
+        if let Some(folder) = &self.guest_folder {
+            store::leave_no_trace(folder);
         }
         report
     }

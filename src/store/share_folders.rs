@@ -32,8 +32,8 @@ pub struct ShareFolders {
     /// made when the first comes.
     held: Mutex<[Option<Arc<Share>>; 3]>,
     saved: Option<Saved>,
-    /// Nothing can be placed.
-    is_nowhere: bool,
+    /// The folders are open for reading only: no file can be placed.
+    is_read_only: bool,
 }
 
 /// A directory of its own for downloads.
@@ -69,7 +69,7 @@ impl ShareFolders {
     ) -> Result<ShareFolders, ShareError> {
         let base = Arc::new(Share::open(path, Arc::clone(&disk))?);
         let mut folders =
-            ShareFolders { layout, base, held: Mutex::default(), saved: None, is_nowhere: false };
+            ShareFolders { layout, base, held: Mutex::default(), saved: None, is_read_only: false };
         for kind in FileOrigin::ALL {
             match (layout, kind) {
                 // What is wrong with it is said when it is needed.
@@ -119,7 +119,7 @@ impl ShareFolders {
         let is_split = || FileOrigin::ALL.into_iter().all(|kind| folder_in(Layout::Split, kind).is_some());
         let layout = layout.unwrap_or_else(|| if is_split() { Layout::Split } else { Layout::Flat });
         let held = Mutex::new(FileOrigin::ALL.map(|kind| folder_in(layout, kind)));
-        Ok(ShareFolders { layout, base, held, saved: None, is_nowhere: true })
+        Ok(ShareFolders { layout, base, held, saved: None, is_read_only: true })
     }
 
     /// The kind of a file that stands in the folder of `kind`, as it was when it came: whether it has been
@@ -129,21 +129,11 @@ impl ShareFolders {
         if is_marked { self.layout.marked(kind) } else { kind }
     }
 
-    /// No folder at all, for who only asks: nothing is read, and nothing can be placed.
-    ///
-    /// # Errors
-    /// [`ShareError::Io`] where the system has no descriptor left.
-    pub fn nowhere(disk: Arc<dyn Disk>) -> Result<ShareFolders, ShareError> {
-        // The one directory that is everywhere.
-        let base = Share::open_read_only(Path::new("/"), disk)?;
-        Ok(ShareFolders { is_nowhere: true, ..ShareFolders::of_guest(base, None) })
-    }
-
     /// Shares nothing: what is downloaded is in a directory of its own.
     fn of_guest(base: Share, name: Option<FileName>) -> ShareFolders {
         let base = Arc::new(base);
         let saved = Some(Saved { share: Arc::clone(&base), beneath: None, name });
-        ShareFolders { layout: Layout::Flat, base, held: Mutex::default(), saved, is_nowhere: false }
+        ShareFolders { layout: Layout::Flat, base, held: Mutex::default(), saved, is_read_only: false }
     }
 
     /// `None`: downloads go there anyway.
@@ -222,11 +212,11 @@ impl ShareFolders {
     /// The folder that a fetched file of this kind is placed in, made if it is missing.
     ///
     /// # Errors
-    /// [`ShareError`]: it cannot be made or locked.
+    /// [`ShareError`]: it cannot be made or locked, or is open for reading only.
     pub fn target(&self, kind: FileOrigin) -> Result<Arc<Share>, ShareError> {
-        if self.is_nowhere {
-            let why = "who only asks has no directory for downloads".into();
-            return Err(ShareError::NoSuchDirectory { path: "-".into(), why });
+        if self.is_read_only {
+            let path = self.layout.folder(kind).to_owned();
+            return Err(ShareError::Io { path, why: "it is open for reading only".into() });
         }
         match &self.saved {
             Some(saved) if kind == FileOrigin::Downloaded => Ok(Arc::clone(&saved.share)),

@@ -14,22 +14,30 @@ use crate::node::error::DownloadError;
 use crate::node::report::{DownloadRequest, Downloaded, Outcome};
 use crate::proto::event::DownloadEvent;
 use crate::rt::Stop;
+use crate::store::{Share, ShareFolders};
 use crate::types::{ContentKey, FileOrigin, ReplicaTask};
 
 /// Runs the downloads of one node.
 #[derive(Debug)]
 pub(crate) struct Downloader {
     context: Arc<Context>,
+    /// `None`: this node has no directory and downloads nothing.
+    folders: Option<Arc<ShareFolders>>,
     slots: DownloadSlots,
 }
 
 impl Downloader {
-    pub(crate) fn new(context: Arc<Context>) -> Downloader {
-        Downloader { context, slots: DownloadSlots::default() }
+    pub(crate) fn new(context: Arc<Context>, folders: Option<Arc<ShareFolders>>) -> Downloader {
+        Downloader { context, folders, slots: DownloadSlots::default() }
     }
 
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.context
+    }
+
+    /// The directory where downloads are placed, if there is one.
+    pub(crate) fn downloads_folder(&self) -> Option<Arc<Share>> {
+        self.folders.as_ref().map(|folders| folders.downloads())
     }
 
     /// Runs a download to its end. If the name comes to mean another content meanwhile the download begins
@@ -41,7 +49,7 @@ impl Downloader {
         publish: &mut dyn FnMut(DownloadEvent),
     ) -> Result<Downloaded, DownloadError> {
         let events = &mut DownloadEvents::new(&request.name, publish);
-        let task = self.task(request, FileOrigin::Downloaded, None, cancel);
+        let task = self.task(request, FileOrigin::Downloaded, None, cancel)?;
         for _ in 0..self.context.peers.retries {
             match attempt(&task, events) {
                 Err(Failed::Replaced(_)) => {
@@ -66,7 +74,7 @@ impl Downloader {
         publish: &mut dyn FnMut(DownloadEvent),
     ) -> Result<Downloaded, DownloadError> {
         let events = &mut DownloadEvents::new(&request.name, publish);
-        let task = self.task(request, FileOrigin::Downloaded, Some(content), cancel);
+        let task = self.task(request, FileOrigin::Downloaded, Some(content), cancel)?;
         attempt(&task, events).map_err(Failed::into_error)
     }
 
@@ -79,7 +87,7 @@ impl Downloader {
     ) -> Result<Outcome, DownloadError> {
         let name = replica.name.clone();
         let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
-        let task = self.task(&request, FileOrigin::Replicated, Some(replica.content), cancel);
+        let task = self.task(&request, FileOrigin::Replicated, Some(replica.content), cancel)?;
         attempt(&task, &mut DownloadEvents::new(&request.name, &mut |_| {}))
             .map(|done| done.outcome)
             .map_err(Failed::into_error)
@@ -91,27 +99,28 @@ impl Downloader {
         kind: FileOrigin,
         only: Option<ContentKey>,
         cancel: &'a Stop,
-    ) -> DownloadTask<'a> {
-        let Downloader { context, slots } = self;
-        DownloadTask { context, slots, request, kind, only, cancel }
+    ) -> Result<DownloadTask<'a>, DownloadError> {
+        let Downloader { context, folders, slots } = self;
+        let folders = folders.as_ref().ok_or(DownloadError::NoDirectory)?;
+        Ok(DownloadTask { context, folders, slots, request, kind, only, cancel })
     }
 }
 
 fn attempt(task: &DownloadTask<'_>, events: &mut DownloadEvents<'_>) -> Result<Downloaded, Failed> {
-    let &DownloadTask { context, request, cancel, .. } = task;
-    let target = Target::of(context, task.kind, &request.name)?;
+    let &DownloadTask { context, folders, request, cancel, .. } = task;
+    let target = Target::of(folders, task.kind, &request.name)?;
     let own = target.own(context, cancel)?;
     let contents = match ContentCandidates::find(context, request, task.only, own.as_deref(), cancel, events)?
     {
         resolve::SearchOutcome::AlreadyHere(key) => {
-            if let Some(replica) = own.filter(|own| !target.is_in_place(context, own)) {
+            if let Some(replica) = own.filter(|own| !target.is_in_place(own)) {
                 target.take_over(context, &replica)?;
             }
             return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
         }
         resolve::SearchOutcome::Contents(contents) => contents,
     };
-    target.refuse_to_overwrite(context, request.force)?;
+    target.refuse_to_overwrite(request.force)?;
     let mut failed = None;
     for candidates in contents {
         let key = candidates.key;

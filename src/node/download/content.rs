@@ -94,7 +94,7 @@ impl<'a> ContentDownload<'a> {
     fn is_in_place(&self) -> Result<bool, Failed> {
         let context = self.task.context;
         let own = self.target.own(context, self.task.cancel)?;
-        Ok(own.is_some_and(|own| own.entry.key() == self.content && self.target.is_in_place(context, &own)))
+        Ok(own.is_some_and(|own| own.entry.key() == self.content && self.target.is_in_place(&own)))
     }
 
     fn open(&self, events: &mut DownloadEvents<'_>) -> Result<(PartialFile, LeftoverPieces), Failed> {

@@ -8,7 +8,7 @@ use crate::node::context::Context;
 use crate::node::error::{CommandError, DownloadError};
 use crate::node::index::catalog::SharedFile;
 use crate::rt::Stop;
-use crate::store::{self, HashError, PathEntry, Share, hash_file};
+use crate::store::{self, HashError, PathEntry, Share, ShareFolders, hash_file};
 use crate::types::{FileEntry, FileName, FileOrigin};
 
 /// A kind of file, a name, and the folder that it leads to.
@@ -17,6 +17,7 @@ pub(super) struct Target {
     pub(super) kind: FileOrigin,
     /// What it is called there.
     pub(super) name: FileName,
+    folders: Arc<ShareFolders>,
     pub(super) folder: Arc<Share>,
     /// `None`: it is not shared.
     pub(super) shared_as: Option<(FileOrigin, FileName)>,
@@ -27,14 +28,17 @@ impl Target {
     ///
     /// # Errors
     /// [`DownloadError::Disk`] where its folder cannot be made.
-    pub(super) fn of(context: &Context, kind: FileOrigin, name: &FileName) -> Result<Target, DownloadError> {
-        let folder = context
-            .folders
+    pub(super) fn of(
+        folders: &Arc<ShareFolders>,
+        kind: FileOrigin,
+        name: &FileName,
+    ) -> Result<Target, DownloadError> {
+        let folder = folders
             .target(kind)
             .map_err(|error| DownloadError::Disk { name: name.clone(), why: error.to_string() })?;
-        let name = context.folders.placed_as(kind, name).clone();
-        let shared_as = context.folders.published(kind, &name);
-        Ok(Target { kind, name, folder, shared_as })
+        let name = folders.placed_as(kind, name).clone();
+        let shared_as = folders.published(kind, &name);
+        Ok(Target { kind, name, folders: Arc::clone(folders), folder, shared_as })
     }
 
     /// The file that is here of that name and spares a download of its content: one that stands at the
@@ -48,7 +52,7 @@ impl Target {
         cancel: &Stop,
     ) -> Result<Option<Arc<SharedFile>>, DownloadError> {
         let mut is_here = false;
-        for (_, folder) in self.rivals(context) {
+        for (_, folder) in self.rivals() {
             is_here |= matches!(self.standing_in(&folder)?, PathEntry::File(_));
         }
         let Some((_, name)) = &self.shared_as else {
@@ -59,18 +63,18 @@ impl Target {
             return Ok(None);
         }
         let own = context.indexer.checked_file(name, cancel)?;
-        Ok(own.filter(|own| is_here && self.is_in_place(context, own) || self.can_take_over(context, own)))
+        Ok(own.filter(|own| is_here && self.is_in_place(own) || self.can_take_over(own)))
     }
 
     /// Returns true if and only if nothing has to be done for it to be what was asked for.
-    pub(super) fn is_in_place(&self, context: &Context, own: &SharedFile) -> bool {
-        let layout = context.folders.layout();
+    pub(super) fn is_in_place(&self, own: &SharedFile) -> bool {
+        let layout = self.folders.layout();
         layout.unmarked(own.kind) <= layout.unmarked(self.kind)
     }
 
-    fn can_take_over(&self, context: &Context, own: &SharedFile) -> bool {
+    fn can_take_over(&self, own: &SharedFile) -> bool {
         (self.kind, own.kind) == (FileOrigin::Downloaded, FileOrigin::Replicated)
-            && !context.folders.saves_apart(self.kind)
+            && !self.folders.saves_apart(self.kind)
     }
 
     /// Moves the own replica to the target: it is kept for others no more, and shared as before.
@@ -78,7 +82,7 @@ impl Target {
     /// # Errors
     /// [`DownloadError`]; the replica is where it was.
     pub(super) fn take_over(&self, context: &Context, own: &SharedFile) -> Result<(), DownloadError> {
-        let replicas = context.folders.of(FileOrigin::Replicated);
+        let replicas = self.folders.of(FileOrigin::Replicated);
         let replicas = replicas.ok_or_else(|| read_error(&self.name, &ErrorKind::NotFound.into()))?;
         let placed = store::take_over(&replicas, &self.folder, &self.name, own.entry.key(), &own.stamp)
             .map_err(|error| disk_error(&self.name, &error))?;
@@ -103,8 +107,8 @@ impl Target {
     ///
     /// # Errors
     /// [`DownloadError::Exists`] and [`DownloadError::Disk`].
-    pub(super) fn refuse_to_overwrite(&self, context: &Context, force: bool) -> Result<(), DownloadError> {
-        for (is_target, folder) in self.rivals(context) {
+    pub(super) fn refuse_to_overwrite(&self, force: bool) -> Result<(), DownloadError> {
+        for (is_target, folder) in self.rivals() {
             let is_free = match self.standing_in(&folder)? {
                 PathEntry::Nothing => true,
                 PathEntry::File(_) => force && (is_target || self.kind != FileOrigin::Replicated),
@@ -118,12 +122,12 @@ impl Target {
     }
 
     /// The folders where a file of this name is in the way, and whether it is the target itself.
-    fn rivals(&self, context: &Context) -> Vec<(bool, Arc<Share>)> {
-        if context.folders.saves_apart(self.kind) {
+    fn rivals(&self) -> Vec<(bool, Arc<Share>)> {
+        if self.folders.saves_apart(self.kind) {
             return vec![(true, Arc::clone(&self.folder))];
         }
-        let target = context.folders.layout().unmarked(self.kind);
-        let shared = context.folders.shared().into_iter().filter(|(kind, _)| *kind <= target);
+        let target = self.folders.layout().unmarked(self.kind);
+        let shared = self.folders.shared().into_iter().filter(|(kind, _)| *kind <= target);
         shared.map(|(kind, folder)| (kind == target, folder)).collect()
     }
 

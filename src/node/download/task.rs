@@ -6,11 +6,13 @@ use super::slots::DownloadSlots;
 use crate::node::context::Context;
 use crate::node::report::DownloadRequest;
 use crate::rt::Stop;
+use crate::store::ShareFolders;
 use crate::types::{ContentKey, FileOrigin};
 
 /// A download that runs.
 pub(super) struct DownloadTask<'a> {
     pub(super) context: &'a Arc<Context>,
+    pub(super) folders: &'a Arc<ShareFolders>,
     pub(super) slots: &'a DownloadSlots,
     pub(super) request: &'a DownloadRequest,
     /// What the file is in the share afterwards.

@@ -44,7 +44,7 @@ impl From<&DownloadError> for ErrorCode {
             }
             DownloadError::AllFailed { .. } => ErrorCode::SourcesFailed,
             DownloadError::NoSpace { .. } => ErrorCode::NoSpace,
-            DownloadError::Disk { .. } => ErrorCode::LocalIo,
+            DownloadError::NoDirectory | DownloadError::Disk { .. } => ErrorCode::LocalIo,
         }
     }
 }

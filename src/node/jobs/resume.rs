@@ -12,25 +12,25 @@ use std::time::Duration;
 use super::job::{JobId, JobSource};
 use super::runner::Jobs;
 use super::unfinished;
-use crate::node::context::Context;
 use crate::node::error::{CommandError, DownloadError};
+use crate::node::notices::Notices;
 use crate::node::report::{DownloadRequest, Downloaded, Outcome};
 use crate::proto::event::DownloadEvent;
 use crate::rt::{Stop, clock};
-use crate::store::{self, Partial, Share};
+use crate::store::{self, Partial, Share, ShareFolders};
 use crate::types::{ContentKey, FileName};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Removes remains that no download can use, and publishes how many unfinished downloads stay.
-pub(crate) fn clean_up(context: &Context) {
-    for swept in context.folders.targets().iter().map(|folder| store::sweep(folder)) {
+pub(crate) fn clean_up(folders: &ShareFolders, notices: &Notices) {
+    for swept in folders.targets().iter().map(|folder| store::sweep(folder)) {
         if swept.parts == 0 {
             continue;
         }
         let (parts, mib) = (swept.parts, swept.allocated_bytes >> 20);
-        context.notices.inform(format!(
+        notices.inform(format!(
             "unfinished downloads in .nearpeer: {parts}, {mib} MiB; the next `download` of each resumes it"
         ));
     }
@@ -38,8 +38,8 @@ pub(crate) fn clean_up(context: &Context) {
 
 /// Runs until nothing is unfinished, then waits for `stop`, as a thread of a node does not end before the
 /// node does.
-pub(crate) fn run(jobs: &Jobs, stop: &Stop) {
-    let mut resumer = Resumer { jobs, stop, ids: HashMap::new(), reasons: HashMap::new() };
+pub(crate) fn run(jobs: &Jobs, folders: &ShareFolders, stop: &Stop) {
+    let mut resumer = Resumer { jobs, folders, stop, ids: HashMap::new(), reasons: HashMap::new() };
     let mut pause = FIRST_PAUSE;
     while !stop.is_triggered() {
         let unfinished = store::unfinished(&resumer.downloads());
@@ -58,6 +58,7 @@ pub(crate) fn run(jobs: &Jobs, stop: &Stop) {
 
 struct Resumer<'a> {
     jobs: &'a Jobs,
+    folders: &'a ShareFolders,
     stop: &'a Stop,
     ids: HashMap<ContentKey, JobId>,
     /// The last published reason why a download could not be resumed.
@@ -66,7 +67,7 @@ struct Resumer<'a> {
 
 impl Resumer<'_> {
     fn downloads(&self) -> Arc<Share> {
-        self.jobs.context().folders.downloads()
+        self.folders.downloads()
     }
 
     /// Tries to finish one download, and publishes the result.

@@ -167,7 +167,7 @@ impl Jobs {
     }
 
     fn set_aside_records(&self, name: &FileName) {
-        unfinished::set_aside(&self.context().folders.downloads(), name);
+        self.shared.set_aside_records(name);
     }
 
     /// Adds a background job, which runs as soon as a thread is free.
@@ -327,7 +327,7 @@ impl Shared {
         let state = self.table.lock().end(id, &result, again);
         if by_command && matches!(state, JobState::Paused | JobState::Cancelled) {
             // The download may have written its record again since the command.
-            unfinished::set_aside(&self.downloader.context().folders.downloads(), &request.name);
+            self.set_aside_records(&request.name);
         }
         let change = match state {
             JobState::Done | JobState::Failed => JobChange::Ended(&result),
@@ -339,6 +339,12 @@ impl Shared {
 
     fn job(&self, id: JobId) -> Option<Job> {
         self.table.lock().get(id).cloned()
+    }
+
+    fn set_aside_records(&self, name: &FileName) {
+        if let Some(downloads) = self.downloader.downloads_folder() {
+            unfinished::set_aside(&downloads, name);
+        }
     }
 
     fn wake(&self, id: JobId) {

@@ -15,14 +15,14 @@ use crate::node::download::Downloader;
 use crate::node::error::{CommandError, DownloadError};
 use crate::node::report::Outcome;
 use crate::rt::{Stop, clock};
-use crate::store::{self, Usage};
+use crate::store::{self, ShareFolders, Usage};
 use crate::types::FileOrigin;
 
 /// Pause after a failed task.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Fetches the assigned replicas until stopped.
-pub(crate) fn run(downloader: &Downloader, stop: &Stop) {
+pub(crate) fn run(downloader: &Downloader, folders: &ShareFolders, stop: &Stop) {
     let context = downloader.context();
     let replicas = &context.state.replicas;
     // Own files must be published before the first request for tasks, or the tracker might assign one of
@@ -30,11 +30,11 @@ pub(crate) fn run(downloader: &Downloader, stop: &Stop) {
     if context.indexer.rescan(stop) == Err(CommandError::Cancelled) {
         return wait_for(stop);
     }
-    replicas.record_usage(measure(context, stop));
+    replicas.record_usage(measure(context, folders, stop));
     let (mut kept, mut kept_bytes) = (0, 0u64);
     loop {
         if replicas.must_measure_again() {
-            replicas.record_usage(measure(context, stop));
+            replicas.record_usage(measure(context, folders, stop));
         }
         let Some(task) = replicas.first() else {
             if kept > 0 {
@@ -58,7 +58,7 @@ pub(crate) fn run(downloader: &Downloader, stop: &Stop) {
             Err(DownloadError::Command(CommandError::Cancelled)) if stop.is_triggered() => return,
             Err(error) => {
                 context.notices.warn(format!("no copy of `{}` is kept here for others: {error}", task.name));
-                replicas.record_failed(measure(context, stop));
+                replicas.record_failed(measure(context, folders, stop));
                 // A task that fails at once must not be repeated in a tight loop.
                 if stop.wait_until(clock::now() + AFTER_FAILURE) {
                     return;
@@ -75,9 +75,9 @@ fn wait_for(stop: &Stop) {
 
 /// Measures replicas and free space. Partial files of failed tasks stay for another task with the content;
 /// they are removed if they are larger than the room.
-fn measure(context: &Context, stop: &Stop) -> Usage {
-    let folder = context.folders.of(FileOrigin::Replicated);
-    let measured = || Usage::of(folder.as_deref(), context.folders.base(), stop);
+fn measure(context: &Context, folders: &ShareFolders, stop: &Stop) -> Usage {
+    let folder = folders.of(FileOrigin::Replicated);
+    let measured = || Usage::of(folder.as_deref(), folders.base(), stop);
     let usage = measured().and_then(|usage| {
         let quota_bytes = context.state.replicas.quota_bytes();
         match folder.as_deref().filter(|_| usage.parts_bytes > room(&usage, quota_bytes)) {

@@ -12,7 +12,8 @@ use crate::store::{ShareFolders, is_shortage};
 /// Reads shared files. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct ShareReader {
-    pub(crate) folders: Arc<ShareFolders>,
+    /// `None`: this node has no directory.
+    pub(crate) folders: Option<Arc<ShareFolders>>,
     pub(crate) indexer: IndexerHandle,
 }
 
@@ -22,7 +23,8 @@ impl ShareReader {
     /// # Errors
     /// [`PeerRefusal`]: it is gone, has changed, or cannot be read.
     pub(super) fn open(&self, source: &SharedFile) -> Result<File, PeerRefusal> {
-        let folder = self.folders.of(source.kind).ok_or(PeerRefusal::NotShared)?;
+        let folder = self.folders.as_ref().and_then(|folders| folders.of(source.kind));
+        let folder = folder.ok_or(PeerRefusal::NotShared)?;
         let opened = folder.open_file(&source.entry.name);
         opened.map(|open| open.file).map_err(|error| self.unreadable(source, &error))
     }

@@ -64,30 +64,29 @@ impl Node {
         let running = Running::new()?;
         let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, &running.threads, &running.rest)?;
         let notices = Notices::new(config.events.clone());
-        let start =
-            Start { folders: Arc::new(folders), state: Arc::new(state), config, running, pool, notices };
+        let folders = folders.map(Arc::new);
+        let start = Start { folders, state: Arc::new(state), config, running, pool, notices };
 
         let tracker = Arc::new(start.announce(addr.port())?);
         let finders = vec![Arc::clone(&tracker) as Arc<dyn Finder>];
         let directory = Directory::start(finders, &start.running.threads, &start.running.commands)?;
         let publisher: Arc<dyn Publisher> = Arc::clone(&tracker) as _;
         let (indexer, first_scan) = start.indexer(Arc::clone(&publisher))?;
+        let reader = ShareReader { folders: start.folders.clone(), indexer: indexer.clone() };
         let upload_rate = Arc::new(TokenBucket::new(start.config.max_upload));
         if let Some(listener) = listener {
-            start.fronts(listener, &indexer, &upload_rate)?;
+            start.fronts(listener, reader.clone(), &upload_rate)?;
         }
         let context = Arc::new(Context {
             state: Arc::clone(&start.state),
-            folders: Arc::clone(&start.folders),
             directory,
-            publisher,
             tracker,
             indexer,
             peers: start.peers(own_addr, latencies),
             notices: start.notices.clone(),
         });
         let stats = Arc::default();
-        let downloader = Arc::new(Downloader::new(Arc::clone(&context)));
+        let downloader = Arc::new(Downloader::new(Arc::clone(&context), start.folders.clone()));
         let jobs = Jobs::start(
             Arc::clone(&downloader),
             Arc::clone(&stats),
@@ -98,7 +97,8 @@ impl Node {
         start.resume(&jobs)?;
         start.replicas(downloader)?;
 
-        let Start { config, state, running, pool, .. } = start;
+        let Start { config, state, folders, running, pool, .. } = start;
+        let is_guest = config.membership != Membership::Member;
         Ok(Node {
             addr,
             started_at: clock::now(),
@@ -112,10 +112,9 @@ impl Node {
             first_scan,
             known_names: KnownNames::new(state),
             wait_for_tracker: config.wait_for_tracker,
-            leaves_no_trace: matches!(
-                config.membership,
-                Membership::Guest(GuestFolder::Share | GuestFolder::File(_))
-            ),
+            publisher,
+            reader,
+            guest_folder: folders.filter(|_| is_guest).map(|folders| folders.downloads()),
             running,
         })
     }
@@ -125,28 +124,29 @@ impl Node {
 fn open(
     config: &NodeConfig,
     disk: Arc<dyn Disk>,
-) -> Result<(ShareFolders, Option<Arc<TcpListener>>), StartError> {
+) -> Result<(Option<ShareFolders>, Option<Arc<TcpListener>>), StartError> {
     let folders = match &config.membership {
         Membership::Member => {
             let folders = ShareFolders::open(&config.share, config.layout, config.save_dir.as_deref(), disk)?;
             let bind = SocketAddr::new(config.ip, config.port);
             let listener = listen(bind).map_err(|error| listen_error(bind, &error))?;
-            return Ok((folders, Some(Arc::new(listener))));
+            return Ok((Some(folders), Some(Arc::new(listener))));
         }
-        Membership::Guest(GuestFolder::Nowhere) => ShareFolders::nowhere(disk),
+        Membership::Guest(GuestFolder::Nowhere) => return Ok((None, None)),
         Membership::Guest(GuestFolder::Share) => ShareFolders::open_as_guest(&config.share, disk),
         Membership::Guest(GuestFolder::File(name)) => {
             ShareFolders::open_single_file(&config.share, name.clone(), disk)
         }
     };
-    Ok((folders?, None))
+    Ok((Some(folders?), None))
 }
 
 /// Parts of a starting node that its threads need.
 struct Start {
     config: NodeConfig,
     state: Arc<NodeState>,
-    folders: Arc<ShareFolders>,
+    /// `None`: this node has no directory.
+    folders: Option<Arc<ShareFolders>>,
     running: Running,
     pool: Pool,
     notices: Notices,
@@ -187,9 +187,11 @@ impl Start {
             // A guest has no first scan to wait for.
             let _has_room = scanned.try_send(ScanSummary::default());
         }
+        // Without a directory there is nothing to index: the queue is closed then.
+        let Some(folders) = self.folders.clone() else { return Ok((handle, first_scan)) };
         let indexer = Indexer::new(IndexerParts {
             state: Arc::clone(&self.state),
-            folders: Arc::clone(&self.folders),
+            folders,
             publisher,
             pool: self.pool.clone(),
             feed: self.config.events.clone(),
@@ -205,10 +207,9 @@ impl Start {
     fn fronts(
         &self,
         listener: Arc<TcpListener>,
-        indexer: &IndexerHandle,
+        reader: ShareReader,
         upload_rate: &Arc<TokenBucket>,
     ) -> Result<(), StartError> {
-        let reader = ShareReader { folders: Arc::clone(&self.folders), indexer: indexer.clone() };
         let upload = Upload { state: Arc::clone(&self.state), reader };
         Ok(self.running.serve_peers(listener, &upload, upload_rate)?)
     }
@@ -229,22 +230,20 @@ impl Start {
 
     /// Cleans up after former runs of a member, and starts the thread that resumes unfinished downloads.
     fn resume(&self, jobs: &Jobs) -> Result<(), StartError> {
-        if !self.is_member() {
-            return Ok(());
-        }
-        resume::clean_up(jobs.context());
+        let Some(folders) = self.folders.clone().filter(|_| self.is_member()) else { return Ok(()) };
+        resume::clean_up(&folders, &self.notices);
         if self.config.resume {
             let (jobs, stop) = (jobs.clone(), self.running.commands.clone());
-            self.running.threads.spawn("resume", move || resume::run(&jobs, &stop))?;
+            self.running.threads.spawn("resume", move || resume::run(&jobs, &folders, &stop))?;
         }
         Ok(())
     }
 
     /// Starts the thread that fetches replicas, if this node keeps them.
     fn replicas(&self, downloader: Arc<Downloader>) -> Result<(), StartError> {
-        if self.state.replicas.are_kept() {
+        if let Some(folders) = self.folders.clone().filter(|_| self.state.replicas.are_kept()) {
             let stop = self.running.commands.clone();
-            self.running.threads.spawn("replicas", move || keeper::run(&downloader, &stop))?;
+            self.running.threads.spawn("replicas", move || keeper::run(&downloader, &folders, &stop))?;
         } else if self.config.accept_replicas {
             self.notices.warn("no replicas are kept: without heartbeats the tracker assigns none".into());
         }
