@@ -21,7 +21,7 @@ use thiserror::Error;
 use super::disk::Disk;
 use super::names::PARTS_DIR;
 use super::openat;
-use crate::types::{ContentId, FileName, Printable};
+use crate::types::{ContentId, FileName, path_text};
 
 /// A directory that somebody has is tried again so often ...
 const LOCK_TRIES: u32 = 20;
@@ -91,7 +91,7 @@ impl Share {
     }
 
     fn at(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
-        let shown = Printable(&path.to_string_lossy()).to_string();
+        let shown = path_text(path);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Share::opened(rustix::fs::open(path, flags, Mode::empty()), shown, disk)
     }

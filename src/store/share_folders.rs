@@ -20,7 +20,7 @@ use super::disk::Disk;
 use super::hash::{HashError, Hashed};
 use super::share::{FileStamp, Share, ShareError};
 use super::xattr;
-use crate::types::{FileName, FileOrigin, Layout, Printable};
+use crate::types::{FileName, FileOrigin, Layout, path_text};
 
 /// The folders of one node.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl ShareFolders {
 
     /// `None`: downloads go there anyway.
     fn open_saved(&self, path: &Path, dir: &Path, disk: Arc<dyn Disk>) -> Result<Option<Saved>, ShareError> {
-        let shown = || Printable(&dir.to_string_lossy()).to_string();
+        let shown = || path_text(dir);
         let io = |error: io::Error| ShareError::Io { path: shown(), why: error.to_string() };
         let is_folder = |folder: &Arc<Share>| folder.is_directory(dir);
         if self.of(FileOrigin::Downloaded).as_ref().is_some_and(is_folder) {

@@ -18,7 +18,7 @@ use super::stdio::say;
 use crate::cli::args::log::LogArgs;
 use crate::proto::event::{DownloadEvent, Event, Record};
 use crate::rt::{EventBroadcast, EventSubscriber, Threads, clock};
-use crate::types::{Printable, limits};
+use crate::types::{Printable, limits, path_text};
 
 /// The log cannot be opened or its thread cannot start: a fault of the system or its user.
 #[derive(Debug, Error)]
@@ -47,8 +47,8 @@ struct Log {
 /// [`LogError`].
 pub(crate) fn start(args: &LogArgs, feed: &EventBroadcast, threads: &Threads) -> Result<(), LogError> {
     let Some(path) = &args.log else { return Ok(()) };
-    let path_text = Printable(&path.to_string_lossy()).to_string();
-    let refused = |error: io::Error| LogError { path: path_text.clone(), why: error.to_string() };
+    let shown = path_text(path);
+    let refused = |error: io::Error| LogError { path: shown.clone(), why: error.to_string() };
     let mut log = Log::open(path, args.log_max.max(limits::LOG_MIN_BYTES)).map_err(refused)?;
     let subscriber = feed.subscribe();
     threads.spawn("log", move || log.run(subscriber)).map_err(refused)

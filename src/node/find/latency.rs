@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use crate::logic::latency::LatencyTable;
 use crate::node::config::LatencySource;
-use crate::types::{LatencyOrigin, Millis, Printable};
+use crate::types::{LatencyOrigin, Millis, path_text};
 
 /// Longest latency file that is read.
 const FILE_MAX_BYTES: u64 = 64 << 20;
@@ -133,5 +133,5 @@ pub fn open_latency_file(path: &Path) -> io::Result<std::fs::File> {
 }
 
 fn fault(path: &Path, why: String) -> LatencyFileError {
-    LatencyFileError { path: Printable(&path.to_string_lossy()).to_string(), why }
+    LatencyFileError { path: path_text(path), why }
 }

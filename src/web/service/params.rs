@@ -19,10 +19,7 @@ pub(crate) fn query(name: Option<&str>, hash: Option<&str>) -> Result<Query, Pro
         (Some(name), None) => {
             FileName::new(name).map(Query::Name).map_err(|error| Problem::bad(error.to_string(), hint))
         }
-        (None, Some(hash)) => digest(hash).map(|digest| match digest {
-            Checksum::Md5(md5) => Query::Md5(md5),
-            Checksum::Content(prefix) => Query::Content(prefix),
-        }),
+        (None, Some(hash)) => digest(hash).map(Query::from),
         _ => Err(Problem::bad("give either a name or a hash", hint)),
     }
 }
