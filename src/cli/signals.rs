@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn the_first_reason_to_leave_is_kept() {
         let signals = Signals::unwatched().expect("a descriptor");
-        signals.leave(Reason::ThreadEnded(Ended { name: "core".into(), how: How::Panicked }));
+        signals.leave(Reason::ThreadEnded(Ended { name: "indexer".into(), how: How::Panicked }));
         signals.leave(Reason::Signal(15));
         assert_eq!(signals.exit(), Some(Exit::Error(ErrorCode::Other)));
     }
@@ -217,7 +217,7 @@ mod tests {
         let signals = Signals::unwatched().expect("a descriptor");
         let (threads, watched) = (Threads::new(), Threads::new());
         signals.watch_threads(watched.ended(), &threads).expect("a thread");
-        watched.spawn("core", || ()).expect("a thread");
+        watched.spawn("indexer", || ()).expect("a thread");
         let deadline = crate::rt::clock::now() + std::time::Duration::from_secs(5);
         assert!(signals.leaving().wait_until(deadline));
         assert_eq!(signals.exit(), Some(Exit::Error(ErrorCode::Other)));

@@ -54,7 +54,7 @@ impl Tracker {
             tracker.threads.spawn_fallible(&name, move || front::run(service, front_config, mail, stop))?;
         }
         let (every, stop) = (config.sweep, tracker.stop.clone());
-        tracker.threads.spawn("sweep", move || expiry::run(&shared, &posts, every, &stop))?;
+        tracker.threads.spawn("expiry", move || expiry::run(&shared, &posts, every, &stop))?;
         Ok(tracker)
     }
 

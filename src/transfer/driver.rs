@@ -307,7 +307,7 @@ impl Driver<'_> {
                     let outcome = connector.fetch_manifest(of, &stop);
                     let _download_has_ended = reports.send(Message::Manifest { from: of, request, outcome });
                 };
-                run.threads.spawn("piece list", get).map_err(TransferError::System)?;
+                run.threads.spawn("manifest", get).map_err(TransferError::System)?;
             }
             Next::Exhausted => {
                 for source in run.manifest.take_withholders() {

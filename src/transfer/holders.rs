@@ -98,7 +98,7 @@ impl Driver<'_> {
             let told = search::have(&config, content, &partial, limits::PROBE_SILENCE_MS, &stop);
             let _download_has_ended = reports.send(Message::Have(told));
         };
-        if run.threads.spawn("parts", ask).is_err() {
+        if run.threads.spawn("have", ask).is_err() {
             // It is tried again.
             run.have_schedule.observe(&HeldPieces::new(), now);
         }

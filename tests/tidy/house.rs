@@ -155,8 +155,9 @@ pub(crate) fn full_folders(paths: &[String]) -> Vec<String> {
 pub(crate) fn unnamed_folders(architecture: &str, paths: &[String]) -> Vec<String> {
     let folders: std::collections::BTreeSet<&str> = paths
         .iter()
+        .filter(|path| !path.ends_with("/tests.rs") && !path.contains("/tests/"))
         .filter_map(|path| path.rsplit_once('/').map(|(folder, _)| folder))
-        .filter(|folder| *folder != "src" && !folder.ends_with("/tests"))
+        .filter(|folder| *folder != "src")
         .collect();
     let unnamed = folders.iter().filter(|folder| !architecture.contains(&format!("`{folder}/`")));
     unnamed.map(|folder| format!("ARCHITECTURE.md does not name `{folder}/`")).collect()

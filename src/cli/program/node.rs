@@ -89,10 +89,10 @@ fn run_node(args: &NodeArgs, signals: &Signals) -> io::Result<Exit> {
     let mut program = ProgramContext::new("node", sink, feed, signals);
     if args.json {
         let print = move || notices.write_json(Box::new(io::stdout()), with_progress);
-        program.threads.spawn("asides", print)?;
+        program.threads.spawn("notices", print)?;
     } else {
         let (screen, leaving) = (screen.clone(), signals.leaving().clone());
-        program.threads.spawn("asides", move || notices.print(form, &screen, printer, &leaving))?;
+        program.threads.spawn("notices", move || notices.print(form, &screen, printer, &leaving))?;
     }
     let runner = Runner { args, screen };
     let ran = program.start_log(&args.log).and_then(|()| runner.run(input, &mut program));

@@ -95,7 +95,7 @@ fn at_prompt(tracker: &Tracker, sink: &mut Sink, signals: &Signals) -> Option<Ex
     let notices = Notices::subscribe(&feed);
     let (printer, leaving, threads) = (prompt.printer(), signals.leaving().clone(), Threads::new());
     threads
-        .spawn("asides", move || notices.print(Form::Plain, &Screen::default(), printer, &leaving))
+        .spawn("notices", move || notices.print(Form::Plain, &Screen::default(), printer, &leaving))
         .ok()?;
     let reached = reachable(tracker.addr());
     let config = NodeConfig {

@@ -99,7 +99,7 @@ impl<'a> CommandContext<'a> {
         let (feed, json) = (EventBroadcast::default(), ask.json);
         let (notices, above, leaving) =
             (Notices::subscribe(&feed), screen.clone(), signals.leaving().clone());
-        threads.spawn("asides", move || {
+        threads.spawn("notices", move || {
             if json {
                 notices.write_json(results_to(results_aside), true);
             } else {

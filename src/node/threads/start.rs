@@ -199,7 +199,7 @@ impl Start {
             first_scan: self.is_member().then_some(scanned),
             stop: self.running.rest.clone(),
         });
-        self.running.threads.spawn("core", move || indexer.run())?;
+        self.running.threads.spawn("indexer", move || indexer.run())?;
         Ok((handle, first_scan))
     }
 
