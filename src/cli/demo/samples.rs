@@ -1,5 +1,5 @@
-//! The demo's files: those of `nodes/`, built into the program so that it runs from anywhere, and a larger
-//! one that it makes.
+//! The demo's files: those of `nodes/`, which are built into the program so that it runs from any directory,
+//! and a larger file that the demo makes.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,13 +16,13 @@ pub const SAMPLES: [(&str, &str, &[u8]); 4] = [
     ("gamma", PICTURE, include_bytes!("../../../nodes/gamma/ripples.png")),
 ];
 
-/// What two of the nodes have.
+/// The file that two of the nodes have.
 pub const PICTURE: &str = "ripples.png";
 /// The larger file that two of the nodes have.
 pub const SURVEY: &str = "survey.bin";
 const SURVEY_LEN_BYTES: usize = 24 << 20;
 
-/// Writes `node`'s files into `dir`, which is made.
+/// Creates `dir` and writes the files of `node` into it.
 pub fn write(node: &str, dir: &Path) -> io::Result<()> {
     fs::create_dir(dir)?;
     for (_, name, content) in SAMPLES.iter().filter(|(owner, ..)| *owner == node) {
@@ -31,7 +31,7 @@ pub fn write(node: &str, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the larger file into `dir`: always the same bytes, and not compressible.
+/// Writes the larger file into `dir`: always the same bytes, which cannot be compressed.
 pub fn write_survey(dir: &Path) -> io::Result<()> {
     const SEED: u64 = 5025;
     let (mut file, mut bytes) = (File::create(dir.join(SURVEY))?, vec![0; 1 << 20]);
@@ -56,7 +56,7 @@ mod tests {
             let node = node.expect("readable");
             for file in fs::read_dir(node.path()).expect("a directory") {
                 let file = file.expect("readable").file_name().into_string().expect("UTF-8");
-                // A node that has run there leaves its own directory.
+                // A node that ran there leaves its own directory.
                 if !file.starts_with('.') {
                     there.insert((node.file_name().into_string().expect("UTF-8"), file));
                 }
@@ -64,7 +64,7 @@ mod tests {
         }
         let built_in: BTreeSet<_> =
             SAMPLES.iter().map(|(node, name, _)| (node.to_string(), name.to_string())).collect();
-        // The README's walk has one node download a sample of another.
+        // The walk of the README downloads a sample to another node.
         let is_sample = |name: &String| SAMPLES.iter().any(|(_, sample, _)| sample == name);
         let unknown: Vec<_> = there.difference(&built_in).filter(|(_, name)| !is_sample(name)).collect();
         assert_eq!(unknown, Vec::<&(String, String)>::new());

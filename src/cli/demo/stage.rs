@@ -1,7 +1,6 @@
-//! The demo's processes and its temporary directory: real children that are killed and files that are removed
-//! however it ends.
+//! The demo's child processes. They are killed however the demo ends.
 //!
-//! Children read commands from a pipe and die with their parent, even if that is killed. What they say
+//! Children read commands from a pipe and die with their parent, even if the parent is killed. Their output
 //! arrives line by line on one channel.
 
 use std::collections::VecDeque;
@@ -17,7 +16,7 @@ use thiserror::Error;
 
 use crate::rt::{Stop, Threads};
 
-/// Why the demo could not go on.
+/// Why the demo cannot continue.
 #[derive(Debug, Error)]
 pub enum DemoError {
     #[error("{what}: {error}")]
@@ -32,20 +31,20 @@ pub enum DemoError {
     Interrupted,
 }
 
-/// Names what failed.
+/// Adds the failed step to an error.
 pub fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> DemoError {
     let what = what.into();
     move |error| DemoError::Io { what, error }
 }
 
-/// Where a child said something.
+/// An output stream of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     Out,
     Err,
 }
 
-/// A line that a child said; `None` when it can say no more there.
+/// A line of a child's output. `None` at the end of the stream.
 type Heard = (&'static str, Stream, Option<String>);
 
 /// A child process.
@@ -59,12 +58,12 @@ struct Role {
 
 impl Drop for Role {
     fn drop(&mut self) {
-        // Both fail where it has ended and been waited for.
+        // Both fail if the child has ended already.
         let _has_ended = self.child.kill().and_then(|()| self.child.wait());
     }
 }
 
-/// All children, and what they have said and nobody has asked for yet.
+/// All children, and their output that was not read yet.
 #[derive(Debug)]
 pub struct Stage {
     roles: Vec<Role>,
@@ -77,7 +76,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Everything must happen before `deadline` and ends when `stop` is triggered.
+    /// Every wait ends at `deadline`, or when `stop` is triggered.
     pub fn new(stop: Stop, deadline: Instant) -> Stage {
         const LINES_MAX: usize = 1024;
         let (sender, heard) = bounded(LINES_MAX);
@@ -85,8 +84,8 @@ impl Stage {
         Stage { roles, threads: Threads::new(), sender, heard, pending, stop, deadline }
     }
 
-    /// Starts this very program in the role that `arguments` begin with, and waits until it says where it
-    /// listens.
+    /// Starts this program in the role that `arguments` begin with. Waits until the child reports its
+    /// address.
     pub fn start(
         &mut self,
         name: &'static str,
@@ -98,7 +97,7 @@ impl Stage {
         let mut child = Command::new(program)
             .args(arguments)
             .current_dir(dir)
-            // Out of reach of the terminal's Ctrl-C: the demo stops its children itself.
+            // A process group of its own: Ctrl-C does not reach the child, and the demo stops it.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -145,7 +144,7 @@ impl Stage {
         self.roles.iter().find(|role| role.addr == Some(addr)).map(|role| role.name)
     }
 
-    /// Gives a child a command.
+    /// Sends a command to a child.
     pub fn command(&mut self, name: &'static str, line: &str) -> Result<(), DemoError> {
         match &mut self.role(name)?.stdin {
             Some(stdin) => stdin.write_all(format!("{line}\n").as_bytes()).map_err(io_error(name)),
@@ -153,8 +152,8 @@ impl Stage {
         }
     }
 
-    /// Waits until `name` says a line on `stream` from which `pick` makes something; the lines before it
-    /// there are dropped.
+    /// Waits for a line of `name` on `stream` from which `pick` makes a value. Earlier lines of that stream
+    /// are dropped.
     pub fn wait<T>(
         &mut self,
         name: &'static str,
@@ -198,25 +197,25 @@ impl Stage {
         }
     }
 
-    /// Kills a child as a power failure would.
+    /// Kills a child without warning, as a power failure does.
     pub fn kill(&mut self, name: &'static str) -> Result<(), DemoError> {
         let role = self.role(name)?;
         role.child.kill().and_then(|()| role.child.wait()).map_err(io_error(format!("kill {name}")))?;
         Ok(())
     }
 
-    /// Kills all children and waits for their ends.
+    /// Kills all children and waits until they have ended.
     pub fn clear(&mut self) {
         self.roles.clear();
     }
 
-    /// Ends a child in order: no more commands come. Its exit status is the last command's.
+    /// Closes the input of a child and waits for its end. Its exit status is that of its last command.
     pub fn finish(&mut self, name: &'static str) -> Result<ExitStatus, DemoError> {
         drop(self.role(name)?.stdin.take());
         self.ended(name)
     }
 
-    /// Ends a child that takes no commands.
+    /// Terminates a child that takes no commands.
     pub fn terminate(&mut self, name: &'static str) -> Result<ExitStatus, DemoError> {
         let child = &self.role(name)?.child;
         if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
@@ -234,7 +233,7 @@ impl Stage {
         self.role(name)?.child.wait().map_err(io_error(format!("wait for {name}")))
     }
 
-    /// What children said on standard error and nobody asked for, to explain a failure.
+    /// The unread lines of standard error, to explain a failure.
     pub fn last_words(&mut self) -> Vec<String> {
         self.pending.extend(self.heard.try_iter());
         let words = self.pending.drain(..).filter_map(|(name, stream, line)| {
