@@ -109,7 +109,7 @@ fn round(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_hundred_lives_leave_no_thread_descriptor_or_file() {
+fn a_hundred_starts_and_stops_leave_no_thread_descriptor_or_file() {
     let dir = tempfile::tempdir().expect("a directory");
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     fs::create_dir_all(from.join("letters")).expect("made");

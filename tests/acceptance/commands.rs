@@ -73,7 +73,7 @@ fn find_groups_contents_by_holders_and_orders_each_group_by_score() {
 }
 
 #[test]
-fn the_own_node_stands_last_with_dashes_and_alone_is_a_success() {
+fn the_own_node_comes_last_with_dashes_and_alone_is_a_success() {
     let world = World::new().tracker();
     let mut own = world.start(NodeSpec::new().file("a.txt", b"a"));
     let alone = find_rows(&own.command("find a.txt"));
@@ -124,7 +124,7 @@ fn content_is_found_by_digest_under_any_name() {
 }
 
 #[test]
-fn nobody_has_it_is_exit_3() {
+fn content_without_holders_is_exit_3() {
     let world = World::new().tracker();
     expect(&world.ask("find nobody-has-this.txt"), 3, &["No nodes found"]);
     let ran = world.ask("download nobody-has-this.txt");
@@ -134,7 +134,7 @@ fn nobody_has_it_is_exit_3() {
 }
 
 #[test]
-fn an_unknown_word_gets_a_suggestion_and_the_session_goes_on() {
+fn an_unknown_word_gets_a_suggestion_and_the_session_continues() {
     let world = World::new().tracker();
     let _holder = world.holder(&[("a.txt", b"a")]);
     let ran = world.run(&NodeSpec::new(), "donwload a.txt\nfind a.txt\n");
@@ -144,7 +144,7 @@ fn an_unknown_word_gets_a_suggestion_and_the_session_goes_on() {
 }
 
 #[test]
-fn several_commands_leave_with_the_last_failure() {
+fn the_exit_code_of_several_commands_is_the_last_failure() {
     let world = World::new().tracker();
     let ran = world.run(&NodeSpec::new(), "nonsense\nfind nothing\nlist\n");
     expect(&ran, 3, &["No nodes found"]);
@@ -231,7 +231,7 @@ fn nodes_shows_liveness_files_and_load() {
 }
 
 #[test]
-fn getload_of_nobody_is_exit_6() {
+fn getload_of_an_unreachable_node_is_exit_6() {
     let world = World::new().tracker();
     let node = world.holder(&[]);
     let ran = world.ask(&format!("getload 127.0.0.1 {}", node.addr.port()));
@@ -274,7 +274,7 @@ fn help_and_exit() {
 }
 
 #[test]
-fn a_download_of_one_piece_tells_the_md5_that_was_computed() {
+fn a_download_of_one_piece_prints_the_computed_md5() {
     for (name, bytes) in
         [("small.txt", b"small".to_vec()), ("empty", Vec::new()), ("piece", noise(3, 1 << 20))]
     {
@@ -293,7 +293,7 @@ fn a_download_of_one_piece_tells_the_md5_that_was_computed() {
 }
 
 #[test]
-fn a_download_of_several_pieces_tells_the_content_id_and_the_pieces() {
+fn a_download_of_several_pieces_prints_the_content_id_and_the_pieces() {
     let bytes = noise(4, (2 << 20) + 1);
     let world = World::new().tracker();
     let holder = world.holder(&[("big.bin", &bytes)]);
@@ -325,7 +325,7 @@ fn verify_whole_computes_the_md5_of_the_file() {
 }
 
 #[test]
-fn what_is_already_here_is_said_and_not_fetched() {
+fn a_file_that_is_already_here_is_reported_and_not_fetched() {
     let world = World::new().tracker();
     let _holder = world.holder(&[("a.txt", b"same")]);
     let here = format!("already here a.txt 4 bytes b3 {}", b3_hex(b"same"));
@@ -382,7 +382,7 @@ fn equally_held_contents_are_ambiguous_and_checksum_chooses() {
 }
 
 #[test]
-fn the_content_with_more_holders_is_taken_and_said() {
+fn the_content_with_more_holders_is_chosen_and_the_choice_is_printed() {
     let world = World::new().tracker();
     let many: Vec<_> = (0..2).map(|_| world.holder(&[("a.txt", b"many")])).collect();
     let _few = world.holder(&[("a.txt", b"single")]);
@@ -395,7 +395,7 @@ fn the_content_with_more_holders_is_taken_and_said() {
 }
 
 #[test]
-fn a_checksum_that_nothing_has_places_nothing() {
+fn a_checksum_without_matching_content_places_no_file() {
     let world = World::new().tracker();
     let _holder = world.holder(&[("a.txt", b"a")]);
     for checksum in [format!("md5={}", md5_hex(b"other")), format!("b3={}", &b3_hex(b"other")[..20])] {
@@ -407,7 +407,7 @@ fn a_checksum_that_nothing_has_places_nothing() {
 }
 
 #[test]
-fn a_downloaded_file_is_offered_before_the_line_is_printed() {
+fn a_downloaded_file_is_published_before_the_result_is_printed() {
     let mut world = World::new().tracker();
     let holder = world.holder(&[("a.txt", b"a")]);
     let tracker = world.tracker_addr();
@@ -452,7 +452,7 @@ fn an_interrupted_or_terminated_tracker_or_headless_node_is_exit_0() {
 }
 
 #[test]
-fn a_node_whose_scan_is_long_listens_meanwhile_and_publishes_as_it_goes() {
+fn a_node_listens_and_publishes_during_a_long_scan() {
     let world = World::new().tracker();
     let share = world.directory();
     // Takes no space, and longer to hash than any machine's 2 s.

@@ -43,7 +43,7 @@ fn colliding_pair(len: usize) -> [Vec<u8>; 2] {
     [one, other]
 }
 
-fn told_apart(len: usize) {
+fn check_both_are_served(len: usize) {
     let pair = colliding_pair(len);
     let [one, other] = &pair;
     assert_eq!(md5_hex(one), md5_hex(other), "they collide");
@@ -87,14 +87,14 @@ fn told_apart(len: usize) {
 }
 
 #[test]
-fn a_colliding_md5_pair_is_told_apart() {
-    told_apart(128 + 1000);
+fn a_colliding_md5_pair_is_distinguished() {
+    check_both_are_served(128 + 1000);
 }
 
 /// Here the MD5s of the first pieces collide too, and all other pieces are the same.
 #[test]
-fn a_colliding_md5_pair_of_several_pieces_is_told_apart() {
-    told_apart((2 << 20) + 128 + 777);
+fn a_colliding_md5_pair_of_several_pieces_is_distinguished() {
+    check_both_are_served((2 << 20) + 128 + 777);
 }
 
 const HOLDERS: usize = 6;

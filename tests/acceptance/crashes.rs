@@ -27,14 +27,14 @@ fn start_download(world: &World, share: &Path) -> Process {
 }
 
 /// Asserts that the share holds nothing under the name, or all of it; true if all.
-fn is_whole(share: &Path, bytes: &[u8], told: &dyn Fn() -> String) -> bool {
+fn is_whole(share: &Path, bytes: &[u8], context: &dyn Fn() -> String) -> bool {
     match std::fs::read(share.join(NAME)) {
         Ok(found) => {
-            assert!(found == bytes, "something else stands under the name\n{}", told());
+            assert!(found == bytes, "something else stands under the name\n{}", context());
             true
         }
         Err(error) => {
-            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{}", told());
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{}", context());
             false
         }
     }
@@ -113,16 +113,16 @@ fn kill_until_done(
             continue;
         }
         let code = process.wait(DEADLINE * 2);
-        let told = || format!("round {round}, {said_before} % were there: {}", process.transcript());
-        assert_eq!(code, 0, "{}", told());
-        assert!(is_whole(&share, bytes, &told), "nothing is there: {}", told());
+        let context = || format!("round {round}, {said_before} % were there: {}", process.transcript());
+        assert_eq!(code, 0, "{}", context());
+        assert!(is_whole(&share, bytes, &context), "nothing is there: {}", context());
         assert_only(&share, &[NAME]);
-        assert_eq!(left(&share), [""; 0], "left behind: {}", told());
+        assert_eq!(left(&share), [""; 0], "left behind: {}", context());
         let out = process.since(Stream::Stdout, 0);
         if out.iter().any(|line| line.starts_with("downloaded ")) {
             let found = going_on_mib(&process.since(Stream::Stderr, 0), NAME);
             tally.resumed += usize::from(found.is_some());
-            assert!(said_before < 30 || found > Some(0.0), "it began from zero: {}", told());
+            assert!(said_before < 30 || found > Some(0.0), "it began from zero: {}", context());
         }
         tally.files += 1;
         tally.rounds_max = tally.rounds_max.max(round);
@@ -131,7 +131,7 @@ fn kill_until_done(
 }
 
 #[test]
-fn a_downloader_killed_at_any_moment_ends_up_with_the_right_file() {
+fn a_downloader_killed_at_any_moment_gets_the_right_file() {
     let kills = count("NEARPEER_KILLS", 50);
     let mut rng = SmallRng::seed_from_u64(seed(20_261_121));
     let bytes = noise(61, (5 << 20) + 12_345);
@@ -240,9 +240,9 @@ fn sources_and_tracker_killed_at_random_leave_the_right_file() {
         // What is dead now stays so for a moment, but not for all rounds.
         swarm.revive_all();
         let code = download.wait(DEADLINE * 2);
-        let told = || format!("transfer {transfer}: {}", download.transcript());
-        let whole = is_whole(&share, &bytes, &told);
-        assert_eq!(code, if whole { 0 } else { 5 }, "{}", told());
+        let context = || format!("transfer {transfer}: {}", download.transcript());
+        let whole = is_whole(&share, &bytes, &context);
+        assert_eq!(code, if whole { 0 } else { 5 }, "{}", context());
         if whole {
             assert_only(&share, &[NAME]);
         }

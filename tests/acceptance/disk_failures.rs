@@ -69,7 +69,7 @@ fn a_file_replaced_since_it_was_published_is_fetched_as_what_it_is_now() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_served_is_left_for_the_next_source() {
+fn a_file_that_changes_while_it_is_served_is_fetched_from_the_next_source() {
     let bytes = noise(14, 4 << 20);
     let world = World::new().tracker();
     let changing =
@@ -156,7 +156,7 @@ fn an_unwritable_share_serves_and_downloads_are_exit_10() {
 }
 
 #[test]
-fn a_limit_on_the_size_of_files_is_an_error_and_the_node_lives_on() {
+fn a_limit_on_the_size_of_files_is_an_error_and_the_node_keeps_running() {
     let bytes = noise(31, 3 << 20);
     let world = World::new().tracker();
     let _source = world.holder(&[("a.bin", &bytes), ("small", b"content")]);

@@ -112,7 +112,7 @@ fn cut_reset_and_flip_happen_at_their_byte() {
 }
 
 #[test]
-fn delay_and_rate_take_their_time() {
+fn delay_and_rate_slow_a_link_down() {
     let (addr, thread) = echo();
     {
         let proxy = Proxy::to(addr);
@@ -151,7 +151,7 @@ fn frozen_is_silent_and_thaws() {
 }
 
 #[test]
-fn admission_refuses_and_is_silent_and_relays_again() {
+fn admission_can_refuse_hang_and_relay_again() {
     let (addr, thread) = echo();
     {
         let proxy = Proxy::to(addr);

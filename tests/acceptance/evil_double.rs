@@ -73,11 +73,11 @@ fn honest_is_honest_and_claims_its_load() {
     let (reply, got) = piece(&peer, &bytes);
     assert_eq!(reply, Some(PeerReply::Piece { piece: 1, len_bytes: 500 }));
     assert!(got.as_deref() == Some(&bytes[1 << 20..]));
-    assert_eq!(peer.asked(), 2, "probes are not counted");
+    assert_eq!(peer.requests(), 2, "probes are not counted");
 }
 
 #[test]
-fn each_behaviour_is_what_its_name_says() {
+fn each_behaviour_does_what_its_name_says() {
     let bytes = noise(52, (1 << 20) + 500);
     let right = &bytes[1 << 20..];
     for (behaviour, expected_len, has_bytes) in [
@@ -114,7 +114,7 @@ fn each_behaviour_is_what_its_name_says() {
 }
 
 #[test]
-fn bytes_that_are_no_frames_are_none() {
+fn broken_frames_do_not_decode() {
     let bytes = noise(53, 5000);
     for (behaviour, expected) in [
         (Behaviour::HugeFrame, FrameError::TooLong { claimed: u32::MAX, max: limits::FRAME_MAX_BYTES }),

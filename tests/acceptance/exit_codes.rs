@@ -16,7 +16,7 @@ const NODE: &str = env!("CARGO_BIN_EXE_node");
 const TRACKER: &str = env!("CARGO_BIN_EXE_tracker");
 
 #[test]
-fn each_code_comes_from_what_it_stands_for() {
+fn each_exit_code_has_a_command_that_returns_it() {
     let mut world = World::new().tracker();
     let bytes = noise(61, 5000);
     let _holder = world.holder(&[("a.bin", &bytes), ("twice", b"one")]);
@@ -104,7 +104,7 @@ fn each_code_comes_from_what_it_stands_for() {
     // 10: a directory that cannot be written to.
     if rustix::process::getuid().is_root() {
         skipped(
-            "each_code_comes_from_what_it_stands_for",
+            "each_exit_code_has_a_command_that_returns_it",
             "permissions do not hold root back: 10 by another node only",
         );
     } else {
@@ -124,7 +124,7 @@ fn each_code_comes_from_what_it_stands_for() {
 }
 
 #[test]
-fn a_service_that_is_stopped_has_done_well() {
+fn a_stopped_service_is_exit_0() {
     let mut world = World::new().tracker();
     let node = world.start(NodeSpec::new().headless());
     assert_eq!(node.terminate(), 0);
@@ -136,8 +136,8 @@ fn a_service_that_is_stopped_has_done_well() {
     }
     filling.signal(Signal::TERM);
     assert_eq!(filling.wait(DEADLINE), 0, "{}", filling.transcript());
-    let told = filling.since(Stream::Stdout, 0);
-    assert!(told.last().is_some_and(|end| end.contains(r#""event":"end","exit_code":0"#)), "{told:#?}");
+    let printed = filling.since(Stream::Stdout, 0);
+    assert!(printed.last().is_some_and(|end| end.contains(r#""event":"end","exit_code":0"#)), "{printed:#?}");
     world.tracker_process().signal(Signal::INT);
     assert_eq!(world.tracker_process().wait(DEADLINE), 0);
 }
@@ -154,7 +154,7 @@ fn a_tracker_without_a_terminal_serves_whatever_its_input_is() {
 }
 
 #[test]
-fn what_is_told_as_json_is_told_there_to_its_end() {
+fn json_output_has_every_event_up_to_the_end() {
     let world = World::new();
     let share = world.directory().display().to_string();
     let place = ["127.0.0.1", "0", &share, "--json", "--tracker", "127.0.0.1:9"];
@@ -164,15 +164,15 @@ fn what_is_told_as_json_is_told_there_to_its_end() {
     ] {
         let mut node = Process::start(NODE, [&place[..], more].concat());
         assert_eq!(node.wait(DEADLINE), code, "{}", node.transcript());
-        let told = events::parse_all(&node.since(Stream::Stdout, 0));
-        let end = told.last().expect("an end");
+        let printed = events::parse_all(&node.since(Stream::Stdout, 0));
+        let end = printed.last().expect("an end");
         // What comes unasked may come in between.
-        let errors: Vec<_> = told.iter().filter(|event| event["event"] == "error").collect();
+        let errors: Vec<_> = printed.iter().filter(|event| event["event"] == "error").collect();
         assert_eq!(
             (&end["event"], &end["exit_code"], &end["code"]),
             (&"end".into(), &code.into(), &word.into())
         );
-        assert!(errors.len() == 1 && errors[0]["code"] == word, "{told:#?}");
+        assert!(errors.len() == 1 && errors[0]["code"] == word, "{printed:#?}");
         assert_eq!(node.since(Stream::Stderr, 0), [""; 0]);
     }
 }

@@ -56,7 +56,7 @@ fn a_tracker_killed_during_a_download_does_not_end_it() {
 }
 
 #[test]
-fn a_restarted_tracker_knows_everything_again_with_nobody_typing() {
+fn a_restarted_tracker_learns_all_catalogs_again_without_commands() {
     let mut world = World::new().tracker();
     // With the default heartbeat of 5 s.
     let holders: Vec<_> = (0..3).map(|_| world.holder(&[("a.txt", b"a")])).collect();
@@ -73,7 +73,7 @@ fn a_restarted_tracker_knows_everything_again_with_nobody_typing() {
 }
 
 #[test]
-fn a_killed_node_is_not_offered_by_the_very_next_find() {
+fn the_next_find_does_not_list_a_killed_node() {
     let mut world = World::new().tracker().nodes(1);
     let mut holders: Vec<_> = (0..4).map(|_| world.holder(&[("a.txt", b"a")])).collect();
     while let Some(mut doomed) = holders.pop() {
@@ -99,7 +99,7 @@ fn a_killed_node_comes_back_on_the_same_port() {
 }
 
 #[test]
-fn a_source_killed_during_a_download_is_left_for_the_next() {
+fn a_source_killed_during_a_download_is_replaced_by_the_next() {
     let bytes = noise(12, 3 << 20);
     let world = World::new().tracker();
     let slow = &["--max-upload", "1MiB"];
@@ -127,7 +127,7 @@ fn a_source_killed_during_a_download_is_left_for_the_next() {
 }
 
 #[test]
-fn a_node_that_does_not_answer_is_left_out_of_find_and_named() {
+fn find_omits_and_names_a_node_that_does_not_answer() {
     let world = World::new().tracker();
     let answering = world.holder(&[("a.txt", b"a")]);
     let frozen = world.holder(&[("a.txt", b"a"), ("only-here.txt", b"b")]);
@@ -258,7 +258,7 @@ fn a_latency_file_that_is_no_regular_file_is_exit_14_at_once() {
 }
 
 #[test]
-fn a_latency_file_that_turns_bad_keeps_the_old_table_and_is_said() {
+fn a_latency_file_that_becomes_bad_is_reported_and_the_old_table_is_kept() {
     let world = World::new().tracker();
     let holder = world.holder(&[("a.txt", b"a")]);
     let file = world.latency_file();
@@ -271,7 +271,7 @@ fn a_latency_file_that_turns_bad_keeps_the_old_table_and_is_said() {
 }
 
 #[test]
-fn a_tracker_that_is_gone_is_exit_4_and_the_rest_goes_on() {
+fn a_stopped_tracker_is_exit_4_and_commands_without_it_still_work() {
     let mut world = World::new().tracker();
     let proxy = Proxy::to(world.tracker_addr());
     world.set_tracker_addr(proxy.addr());

@@ -32,7 +32,7 @@ fn fifo(path: &Path) {
 }
 
 #[test]
-fn only_the_file_goes_to_standard_output_whatever_else_is_told() {
+fn only_the_file_goes_to_standard_output() {
     let bytes: Vec<u8> = b"line\n".repeat(3000);
     let world = World::new().tracker();
     let _holder = world.holder(&[("text", &bytes)]);
@@ -48,14 +48,14 @@ fn only_the_file_goes_to_standard_output_whatever_else_is_told() {
     );
     assert_eq!(process.wait(DEADLINE), 0, "{}", process.transcript());
     assert!(fs::read(&out).expect("there") == bytes);
-    let told = events::parse_all(&process.since(Stream::Stderr, 0));
+    let printed = events::parse_all(&process.since(Stream::Stderr, 0));
     for kind in ["notice", "done", "end"] {
-        assert!(told.iter().any(|event| event["event"] == kind), "{kind}: {told:#?}");
+        assert!(printed.iter().any(|event| event["event"] == kind), "{kind}: {printed:#?}");
     }
 }
 
 #[test]
-fn who_does_not_read_is_not_waited_for_and_nothing_is_left() {
+fn a_reader_that_does_not_read_is_not_waited_for_and_nothing_is_left() {
     let bytes = noise(71, 3 << 20);
     let world = World::new().tracker();
     let _holder = world.holder(&[("large.bin", &bytes)]);
@@ -110,7 +110,7 @@ fn only_an_ordinary_file_is_replaced_and_the_same_content_is_here_already() {
 }
 
 #[test]
-fn a_download_into_a_file_that_was_killed_is_gone_on_with() {
+fn a_killed_download_into_a_file_is_resumed() {
     let bytes = noise(73, 6 << 20);
     let world = World::new().tracker();
     let slow = NodeSpec::new().headless().file("slow.bin", &bytes).flags(&["--max-upload", "2MiB"]);
@@ -129,7 +129,7 @@ fn a_download_into_a_file_that_was_killed_is_gone_on_with() {
 }
 
 #[test]
-fn what_somebody_has_put_where_parts_go_is_not_followed() {
+fn a_symlink_in_place_of_the_partial_files_is_not_followed() {
     let world = World::new().tracker();
     let _holder = world.holder(&[("a.bin", b"bytes")]);
     let (dir, trap) = (world.directory(), world.directory());
@@ -143,7 +143,7 @@ fn what_somebody_has_put_where_parts_go_is_not_followed() {
 }
 
 #[test]
-fn who_only_asks_needs_no_directory() {
+fn commands_that_only_query_need_no_directory() {
     let world = World::new().tracker();
     let holder = world.start(NodeSpec::new().headless().file("a", b"a"));
     // Not even one that a node shares is taken for the asker's.
@@ -162,7 +162,7 @@ fn who_only_asks_needs_no_directory() {
 }
 
 #[test]
-fn a_time_that_is_over_while_a_directory_is_listed_is_exit_6() {
+fn a_timeout_during_a_directory_listing_is_exit_6() {
     let world = World::new().tracker();
     let dir = world.directory();
     for number in 0..3000 {

@@ -51,9 +51,10 @@ fn the_node_that_shares_the_directory_downloads_and_finds() {
     let listed = world.one_shot(&["list", "-d", &path]).out;
     assert!(listed.len() == 2 && listed[1].ends_with(" mine"), "{listed:#?}");
     let ran = world.one_shot(&["download", "nothing", "-d", &path, "--json"]);
-    let told = events::parse_all(&ran.out);
-    let of =
-        |kind: &str| told.iter().find(|event| event["event"] == kind).unwrap_or_else(|| panic!("{ran:#?}"));
+    let printed = events::parse_all(&ran.out);
+    let of = |kind: &str| {
+        printed.iter().find(|event| event["event"] == kind).unwrap_or_else(|| panic!("{ran:#?}"))
+    };
     assert_eq!((ran.code, &of("failed")["code"]), (3, &"not_found".into()), "{ran:#?}");
     let notice = of("notice")["text"].as_str().unwrap_or_default();
     assert!(notice.starts_with("--latency-file, --tracker not used: "), "{notice}");
@@ -62,7 +63,7 @@ fn the_node_that_shares_the_directory_downloads_and_finds() {
 }
 
 #[test]
-fn the_socket_is_the_users_own_and_goes_with_the_node() {
+fn only_the_user_can_open_the_socket_and_the_node_removes_it() {
     let world = World::new().tracker();
     let mut node = world.start(NodeSpec::new().headless());
     let mode = fs::metadata(socket(&node)).expect("there").permissions().mode();
@@ -94,7 +95,7 @@ fn a_long_path_has_a_socket_too() {
 }
 
 #[test]
-fn who_goes_cancels_and_the_node_goes_on() {
+fn a_client_that_disconnects_cancels_its_command_and_the_node_keeps_running() {
     let bytes = noise(52, 8 << 20);
     let world = World::new().tracker();
     let slow = NodeSpec::new().headless().file("slow.bin", &bytes).flags(&["--max-upload", "1MiB"]);
@@ -124,7 +125,7 @@ fn left(node: &Node, end: &str) -> usize {
 }
 
 #[test]
-fn a_node_that_leaves_says_so_and_goes_on_when_it_is_started_again() {
+fn a_node_that_stops_tells_its_client_and_resumes_when_it_is_started_again() {
     let bytes = noise(53, 8 << 20);
     let world = World::new().tracker();
     let slow = NodeSpec::new().headless().file("slow.bin", &bytes).flags(&["--max-upload", "1MiB"]);
@@ -143,14 +144,14 @@ fn a_node_that_leaves_says_so_and_goes_on_when_it_is_started_again() {
 }
 
 #[test]
-fn bad_requests_harm_nobody() {
+fn bad_requests_do_not_disturb_other_clients() {
     let world = World::new().tracker();
     let node = world.start(NodeSpec::new().headless().file("a", b"a"));
     assert_eq!(answer(&node, b"nonsense\n"), [""; 0]);
     assert_eq!(answer(&node, b"{\"find\":\n"), [""; 0]);
-    let told = events::parse_all(&answer(&node, b"{\"frobnicate\":7}\n"));
+    let printed = events::parse_all(&answer(&node, b"{\"frobnicate\":7}\n"));
     assert_eq!(
-        (&told[0]["code"], &told[1]["event"], &told[1]["exit_code"]),
+        (&printed[0]["code"], &printed[1]["event"], &printed[1]["exit_code"]),
         (&"usage".into(), &"end".into(), &2.into())
     );
     let mut endless = UnixStream::connect(socket(&node)).expect("it listens");
@@ -158,29 +159,29 @@ fn bad_requests_harm_nobody() {
     assert!(refused, "an endless request is cut off");
     // More who say nothing than there is room for: each is let go in time, and then others are served.
     let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(socket(&node)).expect("it listens")).collect();
-    let told = events::parse_all(&answer(&node, b"{\"list\":{}}\n"));
-    assert_eq!((&told[0]["event"], &told[1]["exit_code"]), (&"file".into(), &0.into()));
+    let printed = events::parse_all(&answer(&node, b"{\"list\":{}}\n"));
+    assert_eq!((&printed[0]["event"], &printed[1]["exit_code"]), (&"file".into(), &0.into()));
     let mut first = &silent[0];
     first.set_read_timeout(Some(DEADLINE)).expect("set");
     assert_eq!(first.read(&mut [0; 8]).expect("closed"), 0);
 }
 
 #[test]
-fn a_signal_ends_who_waits_for_an_answer() {
+fn a_signal_ends_a_client_that_waits_for_an_answer() {
     let world = World::new().tracker();
     let node = world.start(NodeSpec::new().headless());
     fs::remove_file(socket(&node)).expect("removed");
     let silent = UnixListener::bind(socket(&node)).expect("bound");
     let path = node.share.display().to_string();
     let mut client = world.launch_one_shot(&["list", "-d", &path]);
-    let (mut asked, _) = silent.accept().expect("it asks");
-    assert!(asked.read(&mut [0; 100]).expect("a request") > 0);
+    let (mut connection, _) = silent.accept().expect("it asks");
+    assert!(connection.read(&mut [0; 100]).expect("a request") > 0);
     client.signal(Signal::TERM);
     assert_eq!(client.wait(DEADLINE), 143, "{}", client.transcript());
 }
 
 #[test]
-fn what_is_done_soon_waits_for_no_download() {
+fn short_commands_do_not_wait_for_downloads() {
     let files: Vec<String> = (0..7).map(|number| format!("slow{number}")).collect();
     let bytes: Vec<Vec<u8>> = (0..7).map(|number| noise(60 + number, 8 << 20)).collect();
     let world = World::new().tracker();

@@ -45,7 +45,7 @@ fn beside_an_honest_node(behaviour: Behaviour, len: usize) {
     assert_eq!(ran.code, 0, "{behaviour:?}: {ran:#?}");
     let row = downloaded_row(ran.out.last().expect("a result"), "f.bin");
     assert!(row.sources.contains(&honest.addr), "{behaviour:?}: {row:?}");
-    assert!(evil.asked() > 0, "{behaviour:?}: ranked first and never asked: {}", ran.err);
+    assert!(evil.requests() > 0, "{behaviour:?}: ranked first and never asked: {}", ran.err);
     assert!(is_blamed(&ran.err, &evil), "{behaviour:?}: the liar is not named: {}", ran.err);
     assert!(fs::read(ran.share.join("f.bin")).expect("in place") == bytes, "{behaviour:?}");
     assert_only(&ran.share, &["f.bin"]);
@@ -58,7 +58,7 @@ fn alone(behaviour: Behaviour, len: usize, code: i32) {
     let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, behaviour);
     let (ran, took) = download(&world, &evil, "");
     assert_eq!((ran.code, ran.out.len()), (code, 0), "{behaviour:?}: {ran:#?}");
-    assert!(evil.asked() > 0, "{behaviour:?}: never asked");
+    assert!(evil.requests() > 0, "{behaviour:?}: never asked");
     assert!(is_blamed(&ran.err, &evil), "{behaviour:?}: the liar is not named: {}", ran.err);
     assert!(!ran.err.contains("panicked"), "{behaviour:?}: {}", ran.err);
     // A part may be kept for a later attempt, but no file.
@@ -111,7 +111,7 @@ hostile! {
 /// Its bytes are right, and the BLAKE3 values that prove it cannot be forged: the liar is named, and the MD5
 /// computed here instead.
 #[test]
-fn a_piece_list_with_a_false_md5_costs_the_file_nothing_and_its_giver_is_named() {
+fn a_manifest_with_a_false_md5_does_not_damage_the_file_and_its_sender_is_named() {
     for with_honest in [false, true] {
         let bytes = noise(27, MULTI);
         let world = World::new().tracker();
@@ -141,7 +141,7 @@ fn the_control_an_honest_source_is_ranked_first_and_used() {
 }
 
 #[test]
-fn a_trickle_is_left_where_another_source_is_left() {
+fn a_slow_source_is_dropped_when_another_source_exists() {
     beside_an_honest_node(Behaviour::Trickles, MULTI);
 }
 
@@ -168,7 +168,7 @@ fn a_source_that_claims_an_absurd_load_is_not_chosen() {
     let (ran, _) = download(&world, &evil, "");
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(downloaded_row(ran.out.last().expect("a result"), "f.bin").sources, [honest.addr]);
-    assert_eq!(evil.asked(), 0);
+    assert_eq!(evil.requests(), 0);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_false_md5_of_a_single_piece_is_caught_before_the_file_is_placed() {
 }
 
 #[test]
-fn a_liar_that_claims_the_md5_asked_for_does_not_keep_others_from_delivering() {
+fn a_false_claim_of_the_requested_md5_does_not_prevent_the_download() {
     // The smaller content stands first in the order of `find`, and is tried first.
     let (bytes, lies) = (noise(30, MULTI), noise(31, SINGLE));
     let world = World::new().tracker();
@@ -244,14 +244,14 @@ fn a_liar_that_claims_the_md5_asked_for_does_not_keep_others_from_delivering() {
         EvilPeer::start_claiming(world.tracker_addr(), "f.bin", &lies, Behaviour::WrongBytes, md5_of(&bytes));
     let honest = world.holder(&[("f.bin", &bytes)]);
     let (ran, _) = download(&world, &evil, &format!(" --checksum md5={}", md5_hex(&bytes)));
-    assert!(evil.asked() > 0, "never asked: {ran:#?}");
+    assert!(evil.requests() > 0, "never asked: {ran:#?}");
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(downloaded_row(ran.out.last().expect("a result"), "f.bin").sources, [honest.addr]);
     assert_only(&ran.share, &["f.bin"]);
 }
 
 #[test]
-fn a_holder_that_comes_when_the_liar_has_failed_is_believed() {
+fn an_honest_holder_that_registers_after_a_liar_failed_is_used() {
     let bytes = noise(32, SINGLE);
     let world = World::new().tracker();
     let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, Behaviour::FalseWholeMd5);

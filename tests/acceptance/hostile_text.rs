@@ -34,7 +34,7 @@ fn share_of_hostile_names(world: &World) -> NodeSpec {
 fn names_are_inert_in_what_is_printed_as_text_and_as_json() {
     let world = World::new().tracker();
     let _holder = world.start(share_of_hostile_names(&world).headless());
-    let asked: String = NAMES
+    let commands: String = NAMES
         .iter()
         .map(|name| name.replace('\\', "\\\\"))
         .map(|name| {
@@ -42,9 +42,9 @@ fn names_are_inert_in_what_is_printed_as_text_and_as_json() {
         })
         .collect();
     // What a backslash in quotes is stays; the other names have none.
-    let asked = asked.replace("back\\\\slash", "back\\slash");
+    let commands = commands.replace("back\\\\slash", "back\\slash");
     let commands = format!(
-        "{asked}download '{}' --force &\njobs\nlist\nlist swarm\nstats\nnodes\nupdatelist\n",
+        "{commands}download '{}' --force &\njobs\nlist\nlist swarm\nstats\nnodes\nupdatelist\n",
         NAMES[0]
     );
     for flags in [&[][..], &["--progress", "plain"], &["--progress", "json"], &["--json"]] {
@@ -82,7 +82,7 @@ fn names_are_inert_in_what_is_printed_as_text_and_as_json() {
 }
 
 #[test]
-fn what_a_hostile_peer_says_is_inert() {
+fn texts_of_a_hostile_peer_are_inert() {
     let world = World::new().tracker();
     let _evil = EvilPeer::start(world.tracker_addr(), "f.bin", &some_pieces(), Behaviour::HostileText);
     for flags in [&[][..], &["--progress", "plain"], &["--progress", "json"], &["--json"]] {
@@ -96,9 +96,9 @@ fn what_a_hostile_peer_says_is_inert() {
     node.process.send("download f.bin &");
     node.process.expect_stderr("[1] download: `f.bin`: no source could deliver it");
     let share = node.share.display().to_string();
-    let told = world.one_shot(&["download", "f.bin", "-d", &share]);
-    assert_eq!(told.code, 5, "{told:#?}");
-    check("handed over", &told, &["cannot read the file: "]);
+    let ran = world.one_shot(&["download", "f.bin", "-d", &share]);
+    assert_eq!(ran.code, 5, "{ran:#?}");
+    check("handed over", &ran, &["cannot read the file: "]);
     node.process.send("jobs");
     node.process.close_stdin();
     node.process.wait(DEADLINE);
@@ -108,14 +108,14 @@ fn what_a_hostile_peer_says_is_inert() {
 }
 
 #[test]
-fn what_a_hostile_tracker_says_is_inert() {
+fn texts_of_a_hostile_tracker_are_inert() {
     let evil = EvilTracker::start();
     let mut world = World::new();
     world.set_tracker_addr(evil.addr);
-    let asked =
+    let commands =
         ["find f.bin", "sources f.bin", "nodes", "list swarm", "stats", "download f.bin", "updatelist"];
     for flags in [&[][..], &["--json"]] {
-        for command in asked {
+        for command in commands {
             let spec = NodeSpec::new().flags(flags).file("a.bin", b"a");
             let ran = world.run(&spec, &format!("{command}\n"));
             // It names the node unproved, and why.

@@ -38,8 +38,8 @@ fn logged_until(path: &Path, process: &Process, is_wanted: impl Fn(&Value) -> bo
     }
 }
 
-fn is_about(told: &Value, event: &str, field: &str, value: &str) -> bool {
-    told["event"] == event && told[field] == value
+fn is_about(logged_event: &Value, event: &str, field: &str, value: &str) -> bool {
+    logged_event["event"] == event && logged_event[field] == value
 }
 
 #[test]
@@ -50,13 +50,16 @@ fn downloads_are_logged_and_a_log_outlives_a_kill() {
     let flags = ["--log", log.to_str().expect("text")];
     let mut node = world.start(NodeSpec::new().flags(&flags));
     node.process.send("download a &\ndownload nosuch &");
-    logged_until(&log, &node.process, |told| is_about(told, "failed", "name", "nosuch"));
-    let lines = logged_until(&log, &node.process, |told| is_about(told, "done", "name", "a"));
-    let of_a: Vec<&str> =
-        lines.iter().filter(|told| told["job"] == 1).filter_map(|told| told["event"].as_str()).collect();
+    logged_until(&log, &node.process, |logged_event| is_about(logged_event, "failed", "name", "nosuch"));
+    let lines = logged_until(&log, &node.process, |logged_event| is_about(logged_event, "done", "name", "a"));
+    let of_a: Vec<&str> = lines
+        .iter()
+        .filter(|logged_event| logged_event["job"] == 1)
+        .filter_map(|logged_event| logged_event["event"].as_str())
+        .collect();
     assert_eq!(of_a, ["job", "job", "ranked", "source", "done"], "no bytes: {lines:#?}");
     let holder = holder.addr.to_string();
-    assert!(lines.iter().any(|told| told["event"] == "done" && told["from"][0] == holder.as_str()));
+    assert!(lines.iter().any(|logged_event| logged_event["event"] == "done" && logged_event["from"][0] == holder.as_str()));
     // Another node cannot write the same log.
     let ran = world.run(&NodeSpec::new().flags(&flags), "");
     assert_eq!(ran.code, 10, "{ran:#?}");
@@ -70,12 +73,12 @@ fn downloads_are_logged_and_a_log_outlives_a_kill() {
     node.process.wait(DEADLINE);
     let last = logged(&log);
     assert_eq!(last[..lines.len()], lines, "what was there stays");
-    assert_eq!(last.iter().filter(|told| told["event"] == "listening").count(), 2);
+    assert_eq!(last.iter().filter(|logged_event| logged_event["event"] == "listening").count(), 2);
     assert_eq!(last.last().expect("a line")["event"], "end");
 }
 
 #[test]
-fn a_tracker_logs_nodes_without_names_of_files_as_its_stream_tells_them() {
+fn a_tracker_logs_the_events_of_its_stream_without_file_names() {
     let mut world = World::new().tracker();
     world.kill_tracker();
     let (log, web) = (world.path("tracker.log"), format!("127.0.0.1:{}", own_port()));
@@ -87,21 +90,23 @@ fn a_tracker_logs_nodes_without_names_of_files_as_its_stream_tells_them() {
     let mut stream = TcpStream::connect(&web).expect("it serves");
     stream.write_all(b"GET /api/v1/events?after=0 HTTP/1.0\r\n\r\n").expect("taken");
     stream.set_read_timeout(Some(DEADLINE)).expect("a valid time");
-    let mut told = BufReader::new(stream).lines().map(|line| line.expect("in time"));
+    let mut streamed = BufReader::new(stream).lines().map(|line| line.expect("in time"));
 
     let node = world.holder(&[("secret-name", b"a")]);
     let addr = node.addr.to_string();
-    let is = |told: &Value, state: &str| told["addr"] == addr.as_str() && told["state"] == state;
-    logged_until(&log, &tracker, |told| is(told, "live"));
+    let is = |logged_event: &Value, state: &str| {
+        logged_event["addr"] == addr.as_str() && logged_event["state"] == state
+    };
+    logged_until(&log, &tracker, |logged_event| is(logged_event, "live"));
     assert_eq!(node.terminate(), 0);
-    let lines = logged_until(&log, &tracker, |told| is(told, "gone"));
+    let lines = logged_until(&log, &tracker, |logged_event| is(logged_event, "gone"));
     assert!(!fs::read_to_string(&log).expect("a log").contains("secret-name"));
 
     let mut numbered = Vec::new();
     while numbered.len() < lines.len() {
-        let line = told.next().expect("more");
+        let line = streamed.next().expect("more");
         if line.starts_with("id: ") {
-            let data = told.next().expect("its data");
+            let data = streamed.next().expect("its data");
             numbered.push(events::parse(data.strip_prefix("data: ").expect("data")));
         }
     }

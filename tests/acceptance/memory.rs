@@ -90,9 +90,9 @@ fn a_large_file_needs_little_memory_at_both_ends() {
     ready(&downloader.process);
     let start = Instant::now();
     downloader.process.send("download large.bin");
-    let told = wait_for(&downloader.process, Stream::Stdout, "downloaded large.bin ", patience);
+    let result = wait_for(&downloader.process, Stream::Stdout, "downloaded large.bin ", patience);
     let downloaded = start.elapsed();
-    assert!(told.starts_with(&format!("{size_bytes} bytes ")), "{told}");
+    assert!(result.starts_with(&format!("{size_bytes} bytes ")), "{result}");
 
     assert!(are_equal(&from.join("large.bin"), &to.join("large.bin")), "seed {seed}: other bytes");
     // Now, as late as can be: what they did after the download counts too.

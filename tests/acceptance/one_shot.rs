@@ -15,19 +15,19 @@ use crate::support::rows::{find_rows, node_row};
 use crate::support::world::{NodeSpec, Ran, World, assert_only};
 
 /// The events of a command with `--json`: all of standard output.
-fn told(ran: &Ran) -> Vec<serde_json::Value> {
-    let told = events::parse_all(&ran.out);
-    let end = told.last().unwrap_or_else(|| panic!("nothing was told: {ran:#?}"));
+fn json_events(ran: &Ran) -> Vec<serde_json::Value> {
+    let printed = events::parse_all(&ran.out);
+    let end = printed.last().unwrap_or_else(|| panic!("nothing was told: {ran:#?}"));
     assert_eq!((&end["event"], &end["exit_code"]), (&"end".into(), &ran.code.into()), "{ran:#?}");
-    told
+    printed
 }
 
-fn of<'a>(told: &'a [serde_json::Value], kind: &str) -> Vec<&'a serde_json::Value> {
-    told.iter().filter(|event| event["event"] == kind).collect()
+fn of<'a>(printed: &'a [serde_json::Value], kind: &str) -> Vec<&'a serde_json::Value> {
+    printed.iter().filter(|event| event["event"] == kind).collect()
 }
 
 #[test]
-fn find_shows_what_a_node_would_and_registers_nothing() {
+fn find_prints_the_same_as_in_a_node_and_registers_nothing() {
     let world = World::new().tracker();
     let holder = world.holder(&[("a b.bin", b"bytes")]);
     for verb in ["find", "lookup"] {
@@ -40,8 +40,8 @@ fn find_shows_what_a_node_would_and_registers_nothing() {
     let nodes: Vec<_> = ran.out.iter().map(|line| node_row(line).endpoint).collect();
     assert_eq!((ran.code, nodes), (0, vec![holder.addr]), "a guest is not listed");
     let ran = world.one_shot(&["find", "--json", &format!("md5={}", md5_hex(b"bytes"))]);
-    let told = told(&ran);
-    let row = of(&told, "found")[0];
+    let printed = json_events(&ran);
+    let row = of(&printed, "found")[0];
     assert_eq!(
         (&row["chosen"], &row["state"], &row["latency_from"]),
         (&true.into(), &"full".into(), &"measured".into())
@@ -50,12 +50,12 @@ fn find_shows_what_a_node_would_and_registers_nothing() {
 }
 
 #[test]
-fn nobody_has_it_no_tracker_and_bad_words_have_their_codes() {
+fn missing_content_a_missing_tracker_and_bad_words_have_their_exit_codes() {
     let world = World::new().tracker();
     let ran = world.one_shot(&["find", "nothing"]);
     assert_eq!((ran.code, ran.out), (3, vec!["No nodes found".to_owned()]));
     let ran = world.one_shot(&["download", "nothing", "--dir", "/tmp", "--json"]);
-    let all = told(&ran);
+    let all = json_events(&ran);
     let failed = of(&all, "failed")[0];
     assert_eq!((ran.code, &failed["code"], &failed["exit_code"]), (3, &"not_found".into(), &3.into()));
     for words in [
@@ -116,7 +116,7 @@ fn a_download_goes_into_a_directory_a_file_or_standard_output() {
 }
 
 #[test]
-fn what_standard_output_gets_is_the_file() {
+fn standard_output_gets_exactly_the_file() {
     let bytes: Vec<u8> = b"line\n".repeat(1000);
     let world = World::new().tracker();
     let _holder = world.holder(&[("text", &bytes)]);
@@ -141,17 +141,17 @@ fn a_checksum_that_does_not_match_is_exit_8_and_nothing_is_left() {
 }
 
 #[test]
-fn json_tells_of_a_download_from_the_ranking_to_its_end() {
+fn json_events_cover_a_download_from_the_ranking_to_its_end() {
     let bytes = noise(42, 3 << 20);
     let world = World::new().tracker();
     let holder = world.holder(&[("large.bin", &bytes)]);
     let dir = world.directory();
     let ran = world.one_shot(&["download", "large.bin", "-d", &dir.display().to_string(), "--json"]);
-    let told = told(&ran);
+    let printed = json_events(&ran);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "all is on standard output: {ran:#?}");
-    assert_eq!(of(&told, "ranked")[0]["ranking"][0]["addr"], holder.addr.to_string());
-    assert_eq!(of(&told, "bytes").last().expect("three pieces")["done_bytes"], 3 << 20);
-    assert_eq!(of(&told, "done")[0]["outcome"], "fetched");
+    assert_eq!(of(&printed, "ranked")[0]["ranking"][0]["addr"], holder.addr.to_string());
+    assert_eq!(of(&printed, "bytes").last().expect("three pieces")["done_bytes"], 3 << 20);
+    assert_eq!(of(&printed, "done")[0]["outcome"], "fetched");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn getload_list_stats_and_sources_answer() {
 }
 
 #[test]
-fn a_time_that_is_over_is_exit_6_and_the_part_stays() {
+fn a_timeout_is_exit_6_and_the_partial_file_stays() {
     let bytes = noise(43, 4 << 20);
     let mut world = World::new().tracker();
     let slow = NodeSpec::new().headless().file("slow.bin", &bytes).flags(&["--max-upload", "200k"]);
@@ -200,8 +200,8 @@ fn a_time_that_is_over_is_exit_6_and_the_part_stays() {
     let began = Instant::now();
     let ran = world.one_shot(&["find", "slow.bin", "--timeout", "200ms", "--json"]);
     world.tracker_process().signal(Signal::CONT);
-    let told = told(&ran);
-    assert_eq!((ran.code, &of(&told, "error")[0]["code"]), (6, &"timed_out".into()));
+    let printed = json_events(&ran);
+    assert_eq!((ran.code, &of(&printed, "error")[0]["code"]), (6, &"timed_out".into()));
     assert!(began.elapsed() < DEADLINE / 2, "{:?}", began.elapsed());
 }
 
@@ -221,7 +221,7 @@ fn ctrl_c_cancels_with_130_and_leaves_nothing_in_place() {
 }
 
 #[test]
-fn verify_tells_files_that_are_as_published_from_those_that_are_not() {
+fn verify_separates_files_that_match_their_digests_from_changed_ones() {
     let world = World::new().tracker();
     let holder = world.start(NodeSpec::new().headless().file("good", b"good").file("damaged", b"damaged"));
     let path = holder.share.display().to_string();
@@ -252,24 +252,24 @@ fn a_hostile_name_is_inert_in_text_and_json() {
         assert!(ran.out.iter().all(|line| !line.contains('\u{202e}')), "{ran:#?}");
     }
     let ran = world.one_shot(&["list", "--json"]);
-    assert_eq!(of(&told(&ran), "name")[0]["name"], name);
+    assert_eq!(of(&json_events(&ran), "name")[0]["name"], name);
 }
 
 #[test]
-fn a_peer_that_answers_nothing_is_named_beside_the_result() {
+fn a_silent_peer_is_named_beside_the_result() {
     let world = World::new().tracker();
     let _live = world.holder(&[("a", b"same")]);
     let frozen = world.holder(&[("a", b"same")]);
     frozen.process.signal(Signal::STOP);
     let ran = world.one_shot(&["find", "a", "--json"]);
     frozen.process.signal(Signal::CONT);
-    let told = told(&ran);
-    assert_eq!((ran.code, of(&told, "found").len(), of(&told, "silent").len()), (0, 1, 1), "{ran:#?}");
+    let printed = json_events(&ran);
+    assert_eq!((ran.code, of(&printed, "found").len(), of(&printed, "silent").len()), (0, 1, 1), "{ran:#?}");
 }
 
 /// What asked for a text gets it, or learns that it was not written.
 #[test]
-fn results_that_cannot_be_written_are_no_success() {
+fn results_that_cannot_be_written_are_a_failure() {
     let world = World::new().tracker();
     let holder = world.holder(&[("a", b"a")]);
     let (dir, tracker) = (holder.share.display().to_string(), world.tracker_addr().to_string());

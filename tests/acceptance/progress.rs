@@ -24,15 +24,15 @@ fn downloads(flags: &[&str]) -> (World, Ran, Vec<u8>) {
 }
 
 /// What was said of downloads: all but the notice that the node is ready.
-fn told(ran: &Ran) -> Vec<&str> {
+fn download_lines(ran: &Ran) -> Vec<&str> {
     ran.err.lines().filter(|line| !line.starts_with("ready: ")).collect()
 }
 
 #[test]
-fn plain_lines_end_with_all_of_it_and_a_pipe_gets_them_whatever_bars_are_asked_for() {
+fn plain_lines_end_with_the_last_byte_and_a_pipe_gets_them_in_every_bar_mode() {
     for flags in [&[][..], &["--progress", "auto"], &["--progress", "plain"], &["--progress", "bar"]] {
         let (_world, ran, _) = downloads(flags);
-        let lines = told(&ran);
+        let lines = download_lines(&ran);
         assert!(lines[0].starts_with(&format!("{NAME}: chose 127.0.0.1:")), "{flags:?}: {ran:#?}");
         let [.., last, error] = &lines[..] else { panic!("{flags:?}: {ran:#?}") };
         assert!(last.starts_with(&format!("{NAME} 100% 3.0/3.0 MiB ")), "{flags:?}: {ran:#?}");
@@ -42,10 +42,10 @@ fn plain_lines_end_with_all_of_it_and_a_pipe_gets_them_whatever_bars_are_asked_f
 }
 
 #[test]
-fn json_lines_parse_each_and_tell_of_the_last_byte_and_the_end() {
+fn each_json_line_parses_and_they_report_the_last_byte_and_the_end() {
     let (_world, ran, bytes) = downloads(&["--progress", "json"]);
     let parse = |line: &&str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-    let events: Vec<Value> = told(&ran).iter().map(parse).collect();
+    let events: Vec<Value> = download_lines(&ran).iter().map(parse).collect();
     let (failed, events) = events.split_last().expect("some");
     assert_eq!((&failed["event"], &failed["name"]), (&"failed".into(), &"nobody.bin".into()), "{ran:#?}");
     assert_eq!(
@@ -68,9 +68,9 @@ fn json_lines_parse_each_and_tell_of_the_last_byte_and_the_end() {
 }
 
 #[test]
-fn none_says_nothing_but_errors() {
+fn progress_none_prints_only_errors() {
     let (_world, ran, _) = downloads(&["--progress", "none"]);
-    assert_eq!(told(&ran), ["download: no node has `nobody.bin`"]);
+    assert_eq!(download_lines(&ran), ["download: no node has `nobody.bin`"]);
 }
 
 /// Waits until the first download of a node has ended.
@@ -86,7 +86,7 @@ fn ended(node: &mut Node) -> Vec<String> {
 }
 
 #[test]
-fn downloads_that_nobody_waits_for_say_why_they_failed_in_the_form_that_was_asked_for() {
+fn background_downloads_print_their_failure_in_the_chosen_form() {
     let world = World::new().tracker();
     let _holder = world.holder(&[("large.bin", &noise(32, 3 << 20))]);
     for (form, failed, chose) in [
@@ -105,18 +105,18 @@ fn downloads_that_nobody_waits_for_say_why_they_failed_in_the_form_that_was_aske
             "[2] downloaded large.bin "
         });
         let said = node.process.since(Stream::Stderr, 0);
-        let told = said.iter().filter(|line| line.contains("chose ") || line.contains("ranked"));
-        assert!(told.clone().all(|line| line.starts_with(chose)), "{said:#?}");
-        assert_eq!(told.count(), usize::from(form != "none"), "{said:#?}");
+        let choices = said.iter().filter(|line| line.contains("chose ") || line.contains("ranked"));
+        assert!(choices.clone().all(|line| line.starts_with(chose)), "{said:#?}");
+        assert_eq!(choices.count(), usize::from(form != "none"), "{said:#?}");
         // They count as others do, and whoever asks hears the same.
         let figures = node.command("stats");
         let path = node.share.display().to_string();
-        let asked = world.one_shot(&["stats", "-d", &path]).out;
+        let answer = world.one_shot(&["stats", "-d", &path]).out;
         // The node of the round before may just be found to have gone.
         let own = |figures: &[String]| -> Vec<String> {
             figures.iter().filter(|line| !line.starts_with("nodes_")).cloned().collect()
         };
-        assert_eq!(own(&asked), own(&figures));
+        assert_eq!(own(&answer), own(&figures));
         for figure in ["downloads 1", "downloaded_bytes 3145728"] {
             assert!(figures.iter().any(|line| line == figure), "{figures:#?}");
         }

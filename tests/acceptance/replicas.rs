@@ -106,7 +106,7 @@ fn page(addr: SocketAddr, path: &str) -> String {
 }
 
 #[test]
-fn a_tracker_with_a_policy_has_files_copied_to_nodes_that_opted_in_and_to_nobody_else() {
+fn a_tracker_with_a_policy_has_files_copied_only_to_nodes_that_opted_in() {
     let bytes = noise(61, 3 * MIB + 5);
     let mut world = world(3);
     let source = world.start(plain().headless().file("data.bin", &bytes));
@@ -184,7 +184,7 @@ fn sorted<const N: usize>(mut addrs: [SocketAddr; N]) -> [SocketAddr; N] {
 }
 
 #[test]
-fn a_quota_is_kept_whatever_is_wanted_and_over_a_restart() {
+fn a_quota_is_kept_for_every_wanted_count_and_over_a_restart() {
     const QUOTA_BYTES: u64 = 5 << 19;
     let files: Vec<(String, Vec<u8>)> = (0..5).map(|n| (format!("f{n}"), noise(70 + n, MIB))).collect();
     let mut world = world(2);
@@ -231,11 +231,14 @@ fn replicate_at_a_node_and_on_the_command_line_has_copies_made_of_one_file() {
     // A third is wished for on the command line, by content; it is told as it goes in JSON.
     let query = format!("b3={}", &b3[..16]);
     let ran = world.one_shot(&["replicate", &query, "--copies", "3", "--json"]);
-    let told = events::parse_all(&ran.out);
-    assert_eq!((ran.code, &told[0]["event"], &told[0]["wanted"]), (0, &"replication".into(), &3.into()));
-    let count = |field: &str| told[0][field].as_u64().expect("a number");
-    assert_eq!((count("copies"), count("awaited"), count("under_way")), (2, 0, 1), "{told:#?}");
-    assert_eq!(told[0]["shortfall"], serde_json::Value::Null);
+    let printed = events::parse_all(&ran.out);
+    assert_eq!(
+        (ran.code, &printed[0]["event"], &printed[0]["wanted"]),
+        (0, &"replication".into(), &3.into())
+    );
+    let count = |field: &str| printed[0][field].as_u64().expect("a number");
+    assert_eq!((count("copies"), count("awaited"), count("under_way")), (2, 0, 1), "{printed:#?}");
+    assert_eq!(printed[0]["shortfall"], serde_json::Value::Null);
     let seen = expect_holders(&mut world, "a b.bin", 3);
     assert_eq!(seen, sorted([source.addr, first.addr, second.addr]));
     let ran = world.one_shot(&["replicate", "a b.bin", "--copies", "3"]);
@@ -260,7 +263,7 @@ fn replicate_at_a_node_and_on_the_command_line_has_copies_made_of_one_file() {
 }
 
 #[test]
-fn a_wish_typed_at_a_node_is_told_again_to_a_restarted_tracker() {
+fn a_node_repeats_its_replicate_command_to_a_restarted_tracker() {
     let bytes = noise(64, MIB);
     let mut world = world(0);
     let mut source = world.start(plain().file("data.bin", &bytes));
@@ -281,7 +284,7 @@ fn a_wish_typed_at_a_node_is_told_again_to_a_restarted_tracker() {
 }
 
 #[test]
-fn a_copy_that_was_damaged_is_not_offered_now_or_after_a_restart() {
+fn a_damaged_copy_is_not_published_now_or_after_a_restart() {
     let bytes = noise(65, MIB + 1);
     let mut world = world(0);
     let mut source = world.start(plain().file("data.bin", &bytes));

@@ -58,7 +58,7 @@ fn mib_gone_on_from(ran: &Ran) -> Option<f64> {
 }
 
 #[test]
-fn a_killed_download_leaves_a_part_and_its_record_and_the_next_goes_on() {
+fn a_killed_download_leaves_a_partial_file_and_its_record_and_the_next_one_resumes() {
     let bytes = content(71);
     let (world, _sources) = swarm(&bytes);
     let share = killed(&world);
@@ -72,7 +72,7 @@ fn a_killed_download_leaves_a_part_and_its_record_and_the_next_goes_on() {
 
 /// `NEARPEER_RESUME_MIB` sets the size; `scripts/prove` takes 1 GiB. Only there is time judged.
 #[test]
-fn what_was_verified_is_not_fetched_again() {
+fn verified_pieces_are_not_fetched_again() {
     let mib = count("NEARPEER_RESUME_MIB", 24);
     let bytes = noise(72, (mib << 20) + 777);
     let size = bytes.len() as u64;
@@ -114,7 +114,7 @@ fn what_was_verified_is_not_fetched_again() {
 }
 
 #[test]
-fn a_download_goes_on_from_whatever_sources_there_are_then() {
+fn a_download_resumes_from_the_sources_of_that_time() {
     let bytes = content(73);
     let (world, sources) = swarm(&bytes);
     let share = killed(&world);
@@ -136,7 +136,7 @@ fn expect_offered(world: &World, node: &Node) {
 }
 
 #[test]
-fn a_restarted_headless_node_goes_on_by_itself() {
+fn a_restarted_headless_node_resumes_by_itself() {
     let bytes = content(74);
     for flags in [&[][..], &["--resume", "on"]] {
         let (world, _sources) = swarm(&bytes);
@@ -158,7 +158,7 @@ fn load_on(client: &mut raw::Client) -> u32 {
 }
 
 #[test]
-fn a_headless_node_killed_while_it_goes_on_goes_on_again() {
+fn a_headless_node_killed_while_it_resumes_resumes_again() {
     let bytes = content(75);
     let (world, _sources) = swarm(&bytes);
     let share = killed(&world);
@@ -200,7 +200,7 @@ fn assert_idle(world: &World, node: &Node, what: &str) {
 }
 
 #[test]
-fn nobody_goes_on_unasked_with_resume_off_or_piped_commands() {
+fn nothing_is_resumed_with_resume_off_or_piped_commands() {
     let bytes = content(76);
     let (world, sources) = swarm(&bytes);
     let share = killed(&world);
@@ -222,7 +222,7 @@ fn nobody_goes_on_unasked_with_resume_off_or_piped_commands() {
 }
 
 #[test]
-fn a_cancelled_download_is_kept_and_only_asked_for_gone_on_with() {
+fn a_cancelled_download_is_kept_and_resumed_only_by_a_command() {
     let bytes = content(77);
     let (world, _sources) = swarm(&bytes);
     let share = world.directory();
@@ -350,7 +350,7 @@ fn a_record_that_is_torn_foreign_or_flipped_falls_back_to_the_right_file() {
 }
 
 #[test]
-fn a_part_of_another_content_under_the_same_name_is_not_gone_on_with() {
+fn a_partial_file_of_another_content_under_the_same_name_is_not_resumed() {
     let (old, new) = (content(81), content(82));
     let (world, sources) = swarm(&old);
     let share = killed(&world);

@@ -38,7 +38,7 @@ fn expect_load(asker: &mut Node, source: SocketAddr, load: usize) {
 }
 
 #[test]
-fn the_near_source_is_taken_until_its_load_outweighs_the_latency() {
+fn the_near_source_is_chosen_until_its_load_outweighs_the_latency() {
     let held = noise(31, HELD_BYTES);
     let content = key_of(&held);
     let files: Vec<_> = (0..13).map(|load| (format!("f{load}"), noise(100 + load, 1000))).collect();
@@ -73,7 +73,7 @@ fn the_near_source_is_taken_until_its_load_outweighs_the_latency() {
 }
 
 #[test]
-fn the_order_is_that_of_latency_and_load_for_random_ones() {
+fn the_order_follows_latency_and_load_for_random_values() {
     let mut rng = SmallRng::seed_from_u64(crate::support::seed(20_260_102));
     let held = noise(32, HELD_BYTES);
     let content = key_of(&held);
@@ -170,7 +170,7 @@ fn an_upload_counts_from_its_request_until_its_connection_ends() {
 }
 
 #[test]
-fn probes_and_finds_are_no_load() {
+fn probes_and_finds_do_not_count_as_load() {
     let world = World::new().tracker();
     let source = world.holder(&[("a.txt", b"a")]);
     let mut idle: Vec<_> = (0..20).map(|_| raw::Client::connect(source.addr)).collect();

@@ -20,7 +20,7 @@ fn peak_kib(process: &Process) -> u64 {
 }
 
 #[test]
-fn lines_of_any_bytes_cost_themselves_alone_and_little_memory() {
+fn a_line_of_any_bytes_spoils_only_itself_and_needs_little_memory() {
     let world = World::new().tracker();
     let cases: [(&str, Vec<u8>, usize, &str); 7] = [
         ("a line of 1 MiB", vec![b'x'; 1 << 20], 1, "a line has more than 65536 bytes: it was skipped"),
@@ -82,7 +82,7 @@ fn a_hundred_thousand_commands_are_run_in_order_in_little_memory() {
 }
 
 #[test]
-fn arguments_that_are_no_text_are_named() {
+fn arguments_that_are_not_utf_8_are_named_in_the_error() {
     let check = |words: &[&[u8]], named: &str| {
         let words = words.iter().map(|word| OsString::from_vec(word.to_vec()));
         let mut process = Process::start(NODE, words);

@@ -19,7 +19,7 @@ use nearpeer::proto::peer::{PeerReply, PeerRequest};
 use nearpeer::proto::tracker::{Hello, ReplyBody, TrackerRefusal, TrackerReply, TrackerRequest};
 
 #[test]
-fn names_that_lie_are_refused_whole_and_nothing_odd_is_printed() {
+fn a_catalog_with_a_bad_name_is_refused_whole_and_no_control_code_is_printed() {
     let world = World::new().tracker();
     let _holder = world.holder(&[("a.txt", b"a")]);
     for name in [
@@ -50,7 +50,7 @@ fn names_that_lie_are_refused_whole_and_nothing_odd_is_printed() {
 }
 
 #[test]
-fn garbage_long_and_cut_frames_are_refused_and_others_served() {
+fn garbage_long_and_cut_frames_are_refused_and_others_are_served() {
     let seed = crate::support::seed(20_260_101);
     let mut world = World::new().tracker();
     let holder = world.holder(&[("a.txt", b"content")]);
@@ -69,7 +69,7 @@ fn garbage_long_and_cut_frames_are_refused_and_others_served() {
 }
 
 #[test]
-fn a_crowd_that_says_nothing_keeps_nobody_from_being_served() {
+fn a_crowd_of_silent_connections_does_not_prevent_service() {
     let world = World::new().tracker();
     let holder = world.holder(&[("a.txt", b"content")]);
     for target in [world.tracker_addr(), holder.addr] {
@@ -80,7 +80,7 @@ fn a_crowd_that_says_nothing_keeps_nobody_from_being_served() {
 }
 
 #[test]
-fn requests_for_what_is_not_there_are_refused_one_by_one() {
+fn requests_for_missing_content_are_refused_one_by_one() {
     let bytes = noise(17, 3 << 20);
     let world = World::new().tracker();
     let holder = world.holder(&[("a.bin", &bytes)]);
@@ -111,7 +111,7 @@ fn requests_for_what_is_not_there_are_refused_one_by_one() {
 }
 
 #[test]
-fn a_link_that_breaks_is_tried_again_and_the_file_ends_up_right() {
+fn a_broken_link_is_retried_and_the_file_is_right() {
     use crate::support::proxy::Break;
     let bytes = noise(18, 3 << 20);
     for broken in
@@ -135,7 +135,7 @@ fn a_link_that_breaks_is_tried_again_and_the_file_ends_up_right() {
 }
 
 #[test]
-fn a_node_that_cannot_be_called_back_may_download_and_is_not_offered() {
+fn a_node_that_cannot_be_called_back_may_download_and_is_not_listed() {
     let world = World::new().tracker();
     let _holder = world.holder(&[("theirs.txt", b"theirs")]);
     let proxy = Proxy::to_be_connected();

@@ -158,7 +158,7 @@ fn a_node_in_a_process_of_its_own() {
 }
 
 #[test]
-fn as_many_copies_come_to_be_as_the_policy_says_and_none_where_nobody_agreed() {
+fn the_policy_decides_the_number_of_copies_and_only_willing_nodes_keep_them() {
     let world = World::new(3);
     let bytes = noise(1, 3 << 20);
     write(&world.share("source"), "data.bin", &bytes);
@@ -230,7 +230,7 @@ fn a_node_that_comes_back_in_time_is_not_replaced() {
 }
 
 #[test]
-fn a_quota_is_kept_over_restarts_and_what_was_kept_is_offered_again() {
+fn a_quota_is_kept_over_restarts_and_kept_copies_are_published_again() {
     let mut world = World::new(2);
     let quota = 2 * MIB + MIB / 2;
     for number in 0..5 {
@@ -265,7 +265,7 @@ fn a_quota_is_kept_over_restarts_and_what_was_kept_is_offered_again() {
 }
 
 #[test]
-fn a_wish_is_told_again_to_a_restarted_tracker_and_outlives_its_copies() {
+fn a_wanted_count_is_sent_again_to_a_restarted_tracker_and_outlives_its_copies() {
     let mut world = World::new(0);
     write(&world.share("source"), "data.bin", &noise(4, 2 << 20));
     let source = world.node("source", None);
@@ -294,7 +294,7 @@ fn a_wish_is_told_again_to_a_restarted_tracker_and_outlives_its_copies() {
 }
 
 #[test]
-fn a_node_that_says_nothing_unasked_keeps_nothing() {
+fn a_node_that_does_not_accept_replicas_keeps_none() {
     let world = World::new(2);
     write(&world.share("source"), "data.bin", &noise(5, 1000));
     let source = world.node("source", None);
@@ -307,17 +307,17 @@ fn a_node_that_says_nothing_unasked_keeps_nothing() {
 }
 
 #[test]
-fn the_port_of_an_http_server_is_told_to_others_while_the_node_runs() {
+fn a_change_of_the_http_port_is_published_while_the_node_runs() {
     let world = World::new(0);
     write(&world.share("source"), "data.bin", &noise(6, 1000));
     let (source, other) = (world.node("source", None), world.node("other", None));
-    let told = || {
+    let published_port = || {
         let nodes = other.nodes(&world.cancel).expect("an answer");
         nodes.iter().find(|row| row.endpoint == source.addr()).and_then(|row| row.traits().http_port)
     };
-    assert_eq!(told(), None);
+    assert_eq!(published_port(), None);
     for port in [Some(8080), Some(8081), None] {
         source.announce_http(port);
-        wait_for(&format!("port {port:?}"), || told() == port);
+        wait_for(&format!("port {port:?}"), || published_port() == port);
     }
 }

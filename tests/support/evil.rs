@@ -110,9 +110,9 @@ pub struct Deeds {
     pub bytes: Vec<u8>,
     pub pieces: Vec<PieceDigests>,
     /// Requests for a manifest or a piece.
-    pub asked: AtomicU64,
+    pub requests: AtomicU64,
     /// Questions for which pieces it has.
-    pub asked_what_it_has: AtomicU64,
+    pub have_requests: AtomicU64,
     /// Pieces sent whole, right or wrong.
     pub sent_pieces: AtomicU64,
     nonce: Mutex<Option<Nonce>>,
@@ -173,8 +173,8 @@ impl EvilPeer {
             key: content::key_of(bytes),
             bytes: bytes.to_vec(),
             pieces: content::pieces_of(bytes),
-            asked: AtomicU64::new(0),
-            asked_what_it_has: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            have_requests: AtomicU64::new(0),
             sent_pieces: AtomicU64::new(0),
             nonce: Mutex::new(None),
             stopped: Mutex::new(false),
@@ -214,25 +214,25 @@ impl EvilPeer {
     }
 
     /// How often a manifest or a piece was asked of it.
-    pub fn asked(&self) -> u64 {
-        self.deeds.asked.load(Ordering::SeqCst)
+    pub fn requests(&self) -> u64 {
+        self.deeds.requests.load(Ordering::SeqCst)
     }
 
     /// Waits until a manifest or a piece was asked of it.
     ///
     /// # Panics
     /// If none is by the deadline.
-    pub fn wait_asked(&self) {
+    pub fn wait_requested(&self) {
         let until = Instant::now() + super::DEADLINE;
-        while self.asked() == 0 {
+        while self.requests() == 0 {
             assert!(Instant::now() < until, "never asked");
             std::thread::yield_now();
         }
     }
 
     /// How often it was asked which pieces it has.
-    pub fn asked_what_it_has(&self) -> u64 {
-        self.deeds.asked_what_it_has.load(Ordering::SeqCst)
+    pub fn have_requests(&self) -> u64 {
+        self.deeds.have_requests.load(Ordering::SeqCst)
     }
 
     /// How many pieces it has sent whole, right or wrong; not counted for those that cut, stall, or lie about

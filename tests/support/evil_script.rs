@@ -56,12 +56,12 @@ fn answer(stream: &mut TcpStream, deeds: &Deeds, request: &PeerRequest) -> io::R
             reply(stream, &PeerReply::Load { node: deeds.node, load, yours: 0 })?;
         }
         PeerRequest::Manifest { first_piece, .. } => {
-            deeds.asked.fetch_add(1, Ordering::SeqCst);
+            deeds.requests.fetch_add(1, Ordering::SeqCst);
             return manifest(stream, deeds, *first_piece);
         }
         PeerRequest::Have { .. } => return have(stream, deeds),
         PeerRequest::Piece { piece, .. } => {
-            deeds.asked.fetch_add(1, Ordering::SeqCst);
+            deeds.requests.fetch_add(1, Ordering::SeqCst);
             return send_piece(stream, deeds, *piece);
         }
     }
@@ -69,9 +69,9 @@ fn answer(stream: &mut TcpStream, deeds: &Deeds, request: &PeerRequest) -> io::R
 }
 
 fn have(stream: &mut TcpStream, deeds: &Deeds) -> io::Result<bool> {
-    deeds.asked_what_it_has.fetch_add(1, Ordering::SeqCst);
+    deeds.have_requests.fetch_add(1, Ordering::SeqCst);
     let count = deeds.pieces.len() as u32;
-    let told = match deeds.behaviour {
+    let pieces = match deeds.behaviour {
         Behaviour::GarbledHave => return stream.write_all(&content::noise(7, 512)).map(|()| true),
         Behaviour::SilentHave => return be_silent(deeds),
         Behaviour::LongHave => PieceSet::all(count + 1),
@@ -82,7 +82,7 @@ fn have(stream: &mut TcpStream, deeds: &Deeds) -> io::Result<bool> {
         }
         _ => PieceSet::all(count),
     };
-    reply(stream, &PeerReply::have(&told)).map(|()| true)
+    reply(stream, &PeerReply::have(&pieces)).map(|()| true)
 }
 
 fn hostile_refusal() -> PeerReply {

@@ -75,7 +75,7 @@ fn cells(row: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_document_is_taken_apart() {
+fn a_document_is_split_into_blocks() {
     let text = "# T\n`a b` and `c\nd`\n\n```sh\nx `y\n```\n| A | B |\n|---|---|\n| `p\\|q` | r |\n| | `s` |\n\nend `e`\n";
     let expected = Block { info: "sh".to_owned(), lines: vec!["x `y".to_owned()], at: 6 };
     assert_eq!(blocks(text), [expected]);

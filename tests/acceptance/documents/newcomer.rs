@@ -106,9 +106,9 @@ fn follow(stage: &mut Stage, name: &str, block: &Block) {
         }
         ("latency", None) => {
             fs::write(stage.path("pairs.txt"), stage.swapped(&block.lines.join("\n"))).expect("written");
-            let asked =
+            let command =
                 "target/release/node sources ripples.png --latency-file pairs.txt --as 127.0.0.1:5001";
-            let said = run(stage, asked);
+            let said = run(stage, command);
             assert!(said.iter().any(|line| line.contains("latency 40 file")), "{said:#?}");
         }
         ("text", None) => {
@@ -228,7 +228,7 @@ fn is_command(span: &str) -> bool {
 }
 
 #[test]
-fn commands_in_running_text_are_run_or_it_is_known_why_not() {
+fn each_command_in_running_text_is_run_or_has_a_reason_not_to_be() {
     let makefile = document("Makefile");
     let mut stage = Stage::new();
     let texts = DOCUMENTS.map(document);
@@ -377,7 +377,7 @@ fn check_examples(node: &mut Node, forms: &BTreeMap<String, Vec<String>>) {
 }
 
 #[test]
-fn each_flag_is_documented_and_there_is_none_that_is_not() {
+fn each_flag_is_documented_and_each_documented_flag_exists() {
     /// Those of other programs.
     const FOREIGN: [&str; 3] = ["--release", "--bin", "--now"];
     let flags = |text: &str| -> BTreeSet<String> {
@@ -397,7 +397,7 @@ fn each_flag_is_documented_and_there_is_none_that_is_not() {
 }
 
 #[test]
-fn links_and_references_lead_somewhere() {
+fn links_and_references_have_targets() {
     let headings = |text: &str| -> Vec<String> {
         text.lines().filter_map(|line| line.strip_prefix("## ")).map(str::to_owned).collect()
     };
@@ -431,7 +431,7 @@ fn links_and_references_lead_somewhere() {
 }
 
 #[test]
-fn what_is_shown_is_compared() {
+fn shown_output_is_compared() {
     let check = |shown: &str, line: &str, expected: bool| {
         assert_eq!(agrees(shown, line), expected, "{shown}\n{line}")
     };

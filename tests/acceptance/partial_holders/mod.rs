@@ -60,7 +60,7 @@ fn wait_for_pieces(node: &Node, content: ContentKey, wanted: usize) -> PieceSet 
 }
 
 #[test]
-fn two_that_fetch_together_feed_each_other() {
+fn two_downloaders_of_one_file_serve_each_other() {
     let bytes = noise(131, 24 * MIB);
     let world = World::new().tracker();
     let spec = NodeSpec::new().headless().file(NAME, &bytes).flags(&["--max-upload", "2MiB"]);
@@ -87,7 +87,7 @@ fn two_that_fetch_together_feed_each_other() {
 }
 
 #[test]
-fn a_partial_holder_serves_what_it_has_and_goes_on_when_the_file_is_in_place() {
+fn a_partial_holder_serves_its_pieces_and_continues_when_the_file_is_in_place() {
     let bytes = noise(132, 12 * MIB);
     let content = key_of(&bytes);
     let world = World::new().tracker();
@@ -135,7 +135,7 @@ fn a_partial_holder_serves_what_it_has_and_goes_on_when_the_file_is_in_place() {
 }
 
 #[test]
-fn a_download_that_is_given_up_is_offered_no_more() {
+fn a_failed_download_is_no_longer_published() {
     let bytes = noise(133, 12 * MIB);
     let content = key_of(&bytes);
     let world = World::new().tracker();
@@ -208,7 +208,7 @@ fn a_file_comes_whole_from_partial_holders_alone() {
 }
 
 #[test]
-fn a_partial_holder_that_is_killed_is_offered_no_more_and_hinders_nobody() {
+fn a_killed_partial_holder_is_no_longer_listed_and_does_not_delay_others() {
     let bytes = noise(137, 12 * MIB);
     let content = key_of(&bytes);
     let world = World::new().tracker();
@@ -241,7 +241,7 @@ fn a_partial_holder_that_is_killed_is_offered_no_more_and_hinders_nobody() {
 /// Each has pieces of a content that nobody has whole any more, and neither takes the other for somebody who
 /// has it.
 #[test]
-fn two_that_fetch_what_is_replaced_meanwhile_begin_anew_both() {
+fn two_downloaders_of_a_replaced_file_both_start_again() {
     let (bytes, newer) = (noise(139, 24 * MIB), noise(140, 3 * MIB));
     let content = key_of(&bytes);
     let world = World::new().tracker();
@@ -291,7 +291,7 @@ fn take_piece(client: &mut Client, content: ContentKey, piece: u32, bytes: &[u8]
 }
 
 #[test]
-fn a_cancel_ends_the_offer_and_what_was_promised_is_sent() {
+fn a_cancel_unpublishes_the_partial_file_and_accepted_requests_are_served() {
     let bytes = noise(148, 12 * MIB);
     let content = key_of(&bytes);
     let world = World::new().tracker();
@@ -323,7 +323,7 @@ fn a_cancel_ends_the_offer_and_what_was_promised_is_sent() {
 }
 
 #[test]
-fn ctrl_c_ends_a_download_and_its_offer_while_a_piece_is_being_sent() {
+fn ctrl_c_ends_and_unpublishes_a_download_while_a_piece_is_being_sent() {
     let bytes = noise(145, 12 * MIB);
     let content = key_of(&bytes);
     let world = World::new().tracker();
@@ -343,7 +343,7 @@ fn ctrl_c_ends_a_download_and_its_offer_while_a_piece_is_being_sent() {
 }
 
 #[test]
-fn a_part_beside_an_older_file_of_its_name_is_served_and_not_published() {
+fn a_partial_file_beside_an_older_file_of_its_name_is_served_and_not_published() {
     let (bytes, older) = (noise(146, 12 * MIB), noise(147, 2 * MIB));
     let content = key_of(&bytes);
     let world = World::new().tracker();

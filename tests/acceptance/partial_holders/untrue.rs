@@ -30,17 +30,17 @@ impl Choice {
 }
 
 #[test]
-fn a_partial_holder_that_lies_about_what_it_has_is_left_for_others() {
+fn a_partial_holder_with_false_claims_is_replaced_by_other_sources() {
     let bytes = noise(134, 5 * MIB);
     let mut choice = Choice::between(Behaviour::FalseHave, &bytes, 2.0);
     let row = choice.download();
     assert_eq!(row.sources, [choice.honest.addr], "{}", choice.asker.process.transcript());
-    assert!(choice.evil.asked() > 0, "it was never asked");
+    assert!(choice.evil.requests() > 0, "it was never asked");
     assert!(choice.asker.read(NAME) == Some(bytes));
 }
 
 #[test]
-fn a_partial_holder_that_does_not_have_a_piece_is_asked_for_its_others() {
+fn a_partial_holder_that_refuses_a_piece_serves_its_other_pieces() {
     let bytes = noise(138, 12 * MIB);
     let mut choice = Choice::between(Behaviour::HalfPart, &bytes, 900.0);
     let row = choice.download();
@@ -51,18 +51,18 @@ fn a_partial_holder_that_does_not_have_a_piece_is_asked_for_its_others() {
 }
 
 #[test]
-fn what_only_a_partial_holder_has_is_fetched_as_far_as_it_goes() {
+fn the_pieces_of_a_sole_partial_holder_are_fetched() {
     let bytes = noise(135, 5 * MIB);
     let world = World::new().tracker();
     let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
     let ran = world.run(&NodeSpec::new().flags(&["--retries", "0"]), &format!("download {NAME}\n"));
     assert_eq!(ran.code, 5, "{}", ran.err);
     assert!(ran.err.contains("has no piece "), "{}", ran.err);
-    assert!(evil.asked() > 0);
+    assert!(evil.requests() > 0);
 }
 
 #[test]
-fn one_that_lies_about_what_it_has_does_not_hold_up_a_download_of_what_is_replaced() {
+fn a_partial_holder_with_false_claims_does_not_delay_the_download_of_a_replaced_file() {
     let (bytes, newer) = (noise(151, 24 * MIB), noise(152, 3 * MIB));
     let world = World::new().tracker();
     let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
@@ -77,14 +77,14 @@ fn one_that_lies_about_what_it_has_does_not_hold_up_a_download_of_what_is_replac
     link.set(Direction::ToClient, Fault::default());
     downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
     asker.process.expect_stderr("beginning anew");
-    assert!(evil.asked() > 0, "it was never asked");
+    assert!(evil.requests() > 0, "it was never asked");
     assert!(asker.read(NAME).as_ref() == Some(&newer));
 }
 
 /// A false list costs who got it no more than the time to compute an MD5, and nobody but its giver is named
 /// for it.
 #[test]
-fn a_false_piece_list_is_not_passed_on_and_the_pieces_are() {
+fn a_false_manifest_is_not_forwarded_and_the_pieces_are() {
     let bytes = noise(141, 12 * MIB);
     let content = key_of(&bytes);
     let world = World::new().tracker();
@@ -116,7 +116,7 @@ fn a_false_piece_list_is_not_passed_on_and_the_pieces_are() {
 
 /// One has the pieces, the other one has the list.
 #[test]
-fn one_that_withholds_a_false_list_is_asked_for_pieces_while_another_gives_a_list() {
+fn a_source_that_withholds_its_manifest_serves_pieces_while_another_gives_the_manifest() {
     let bytes = noise(150, 5 * MIB);
     let world = World::new().tracker();
     let withholds = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::WithheldList);
@@ -136,7 +136,7 @@ fn one_that_withholds_a_false_list_is_asked_for_pieces_while_another_gives_a_lis
 }
 
 #[test]
-fn who_has_a_part_only_is_no_liar_for_the_md5_that_it_passes_on() {
+fn a_partial_holder_is_not_blamed_for_a_false_md5_that_it_forwards() {
     let bytes = noise(149, 5 * MIB);
     let world = World::new().tracker();
     let md5 = Md5Digest([0x66; 16]);
@@ -149,7 +149,7 @@ fn who_has_a_part_only_is_no_liar_for_the_md5_that_it_passes_on() {
 
 /// Who has all pieces has held each line of its list against one.
 #[test]
-fn the_piece_list_is_asked_of_one_that_has_everything_first() {
+fn the_manifest_is_requested_from_a_full_holder_first() {
     let bytes = noise(142, 12 * MIB);
     let mut choice = Choice::between(Behaviour::ForgedMd5OfPart, &bytes, 30.0);
     let row = choice.download();
@@ -163,7 +163,7 @@ fn the_piece_list_is_asked_of_one_that_has_everything_first() {
 
 /// Whatever it answers, the pieces come from elsewhere.
 #[test]
-fn one_that_does_not_tell_which_pieces_it_has_is_of_no_use_and_no_hindrance() {
+fn a_partial_holder_that_does_not_list_its_pieces_is_not_used_and_does_not_delay_others() {
     for behaviour in [Behaviour::GarbledHave, Behaviour::LongHave, Behaviour::SilentHave] {
         let bytes = noise(143, 3 * MIB);
         let world = World::new().tracker();
@@ -179,7 +179,7 @@ fn one_that_does_not_tell_which_pieces_it_has_is_of_no_use_and_no_hindrance() {
         assert!(begun.elapsed() < silence, "{behaviour:?}: it was waited for, {:?}", begun.elapsed());
         let row = downloaded_row(ran.out.last().expect("a result"), NAME);
         assert_eq!(row.sources, [honest.addr], "{behaviour:?}: {}", ran.err);
-        assert_eq!((evil.asked(), evil.asked_what_it_has() > 1), (0, true), "{behaviour:?}");
+        assert_eq!((evil.requests(), evil.have_requests() > 1), (0, true), "{behaviour:?}");
     }
 }
 

@@ -25,7 +25,7 @@ fn ctrl_c_cancels_a_running_download_and_nothing_else() {
 }
 
 #[test]
-fn a_killed_download_is_gone_on_with_at_the_next_prompt_unless_it_was_cancelled() {
+fn a_killed_download_is_resumed_at_the_next_prompt_unless_it_was_cancelled() {
     for is_cancelled in [false, true] {
         let mut world = World::new();
         let _source = world.slow_source("4MiB");
@@ -57,7 +57,7 @@ fn a_killed_download_is_gone_on_with_at_the_next_prompt_unless_it_was_cancelled(
 }
 
 #[test]
-fn a_download_that_is_gone_on_with_already_is_waited_for_and_a_ctrl_c_ends_both() {
+fn a_command_waits_for_a_resumed_download_and_ctrl_c_ends_both() {
     for is_cancelled in [false, true] {
         let mut world = World::new();
         let _source = world.slow_source("1MiB");
@@ -99,7 +99,7 @@ fn a_download_that_is_gone_on_with_already_is_waited_for_and_a_ctrl_c_ends_both(
 }
 
 #[test]
-fn a_download_has_a_bar_with_news_above_it_and_leaves_a_clean_prompt() {
+fn a_download_has_a_bar_below_its_messages_and_leaves_a_clean_prompt() {
     let mut world = World::new();
     let _source = world.slow_source("2MiB");
     world.keys("download large.bin\r");
@@ -153,7 +153,7 @@ fn uploads_have_a_line_beneath_the_bar() {
 }
 
 #[test]
-fn a_background_download_tells_above_the_prompt_and_can_be_cancelled() {
+fn a_background_download_prints_above_the_prompt_and_can_be_cancelled() {
     let mut world = World::new();
     let _source = world.slow_source("1MiB");
     world.keys("download large.bin &\r");
@@ -176,7 +176,7 @@ fn a_background_download_tells_above_the_prompt_and_can_be_cancelled() {
 }
 
 #[test]
-fn a_background_download_that_ends_is_told_of() {
+fn the_end_of_a_background_download_is_printed() {
     let mut world = World::new();
     let _source = world.slow_source("20MiB");
     world.keys("download large.bin &\r");

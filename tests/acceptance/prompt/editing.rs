@@ -56,7 +56,7 @@ fn tab_completes_commands_and_names_and_history_comes_back() {
 }
 
 #[test]
-fn tab_completes_names_that_others_have() {
+fn tab_completes_names_of_other_nodes() {
     let mut world = World::new();
     let theirs = world.dir.path().join("theirs");
     fs::create_dir(&theirs).expect("a directory");
@@ -79,7 +79,7 @@ fn tab_completes_names_that_others_have() {
 }
 
 #[test]
-fn news_comes_above_the_prompt_and_spares_the_line_being_typed() {
+fn messages_appear_above_the_prompt_and_keep_the_typed_line() {
     let mut world = World::new();
     world.keys("li");
     world.expect("li");
@@ -110,7 +110,7 @@ fn history_is_there_at_the_next_prompt() {
 }
 
 #[test]
-fn a_tracker_has_a_prompt_at_its_terminal_and_just_serves_in_the_background() {
+fn a_tracker_has_a_prompt_at_its_terminal_and_only_serves_in_the_background() {
     let dir = tempfile::tempdir().expect("a directory");
     let tracker = env!("CARGO_BIN_EXE_tracker");
     let script = format!(
@@ -138,7 +138,7 @@ fn a_tracker_has_a_prompt_at_its_terminal_and_just_serves_in_the_background() {
 }
 
 #[test]
-fn lines_that_come_at_once_are_all_run() {
+fn all_lines_of_one_paste_are_run() {
     let mut world = World::new();
     world.keys("updatelist\rlimit 1M\rlimit off\rlist\r");
     for answer in [UPDATED, "max-upload 1000000", "max-upload off", " zebra.csv\r\n"] {

@@ -95,7 +95,7 @@ fn names_are_inert_at_the_prompt_in_bars_in_candidates_and_in_history() {
 }
 
 #[test]
-fn what_a_hostile_peer_says_is_inert_above_bars_and_above_the_prompt() {
+fn texts_of_a_hostile_peer_are_inert_above_bars_and_above_the_prompt() {
     let dir = tempfile::tempdir().expect("a directory");
     let (_tracker, addr) = tracker(dir.path());
     let at = addr.parse().expect("an address");
@@ -119,7 +119,7 @@ fn what_a_hostile_peer_says_is_inert_above_bars_and_above_the_prompt() {
 }
 
 #[test]
-fn what_a_hostile_tracker_says_is_inert_at_the_prompt() {
+fn texts_of_a_hostile_tracker_are_inert_at_the_prompt() {
     let dir = tempfile::tempdir().expect("a directory");
     let evil = EvilTracker::start();
     let mut tty = Tty::start(&node(&evil.addr.to_string()), dir.path(), &XTERM);

@@ -122,7 +122,7 @@ fn while_the_tracker_does_not_answer() {
 }
 
 #[test]
-fn right_after_enter_by_key_or_from_elsewhere() {
+fn right_after_enter_by_key_or_by_signal() {
     let mut world = World::new();
     // Never suspected: a find waits for it each time.
     let fill = |share: &Path| sparse(share, "frozen.bin", 1);
@@ -142,7 +142,7 @@ fn right_after_enter_by_key_or_from_elsewhere() {
 }
 
 #[test]
-fn a_second_one_leaves() {
+fn a_second_ctrl_c_exits() {
     let mut world = World::new();
     let _source = world.slow_source("512KiB");
     world.keys("download large.bin\r");
@@ -175,7 +175,7 @@ fn in_a_download_before_its_first_byte() {
     let evil = world.evil_source("f.bin", Behaviour::Silent);
     world.keys("download f.bin\r");
     world.expect("f.bin: chose ");
-    evil.wait_asked();
+    evil.wait_requested();
     world.interrupt();
     drop(evil);
     let honest = world.evil_source("f.bin", Behaviour::Honest);
@@ -187,7 +187,7 @@ fn in_a_download_before_its_first_byte() {
 }
 
 #[test]
-fn amid_the_pieces_which_are_not_fetched_again() {
+fn between_pieces_which_are_not_fetched_again() {
     let mut world = World::new();
     let _source = world.slow_source("4MiB");
     world.keys("download large.bin\r");
@@ -229,7 +229,7 @@ fn in_the_pause_before_the_next_round() {
 }
 
 #[test]
-fn downloads_in_the_background_are_not_meant() {
+fn ctrl_c_does_not_cancel_background_downloads() {
     let mut world = World::new();
     let _source = world.slow_source("2MiB");
     let fill = |share: &Path| sparse(share, "frozen.bin", 1);
@@ -247,7 +247,7 @@ fn downloads_in_the_background_are_not_meant() {
 }
 
 #[test]
-fn at_an_empty_prompt_it_leaves_and_what_ran_in_the_background_is_gone_on_with() {
+fn ctrl_c_at_an_empty_prompt_exits_and_background_downloads_are_resumed_later() {
     let mut world = World::new();
     let _source = world.slow_source("4MiB");
     world.keys("download large.bin &\r");

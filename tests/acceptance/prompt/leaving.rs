@@ -5,7 +5,7 @@ use rustix::process::{Signal, kill_process};
 use crate::prompt::terminal::World;
 
 #[test]
-fn a_term_amid_bars_leaves_the_terminal_as_it_was() {
+fn a_term_during_bars_restores_the_terminal() {
     let mut world = World::new();
     let _source = world.slow_source("512KiB");
     world.keys("download large.bin\r");
@@ -16,7 +16,7 @@ fn a_term_amid_bars_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn a_term_at_the_prompt_leaves_the_terminal_as_it_was() {
+fn a_term_at_the_prompt_restores_the_terminal() {
     let mut world = World::new();
     world.keys("half a li");
     world.expect("half a li");
@@ -25,7 +25,7 @@ fn a_term_at_the_prompt_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn a_quit_at_the_prompt_leaves_the_terminal_as_it_was() {
+fn a_quit_at_the_prompt_restores_the_terminal() {
     let mut world = World::new();
     world.keys("half a li");
     world.expect("half a li");
@@ -34,7 +34,7 @@ fn a_quit_at_the_prompt_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn an_int_from_elsewhere_leaves_too() {
+fn an_int_signal_exits_too() {
     let world = World::new();
     kill_process(world.pid, Signal::INT).expect("it runs");
     world.ends_with(130);

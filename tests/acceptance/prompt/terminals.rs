@@ -23,7 +23,7 @@ fn node(tracker: &str) -> String {
 }
 
 #[test]
-fn a_terminal_that_knows_no_control_codes_gets_none() {
+fn a_terminal_without_control_codes_gets_none() {
     for term in [Some("dumb"), Some(""), None] {
         let dir = tempfile::tempdir().expect("a directory");
         let (_tracker, _source, addr) = swarm(dir.path(), "1GiB");
@@ -47,7 +47,7 @@ fn a_terminal_that_knows_no_control_codes_gets_none() {
 }
 
 #[test]
-fn ctrl_c_at_a_plain_terminal_cancels_a_command_and_leaves_between_them() {
+fn ctrl_c_at_a_plain_terminal_cancels_a_command_and_exits_between_commands() {
     let dir = tempfile::tempdir().expect("a directory");
     let (_tracker, _source, addr) = swarm(dir.path(), "512KiB");
     let kind = Kind { term: Some("dumb"), ..XTERM };
@@ -167,7 +167,7 @@ fn nothing_is_drawn_where_standard_error_is_no_terminal() {
 }
 
 #[test]
-fn a_line_without_end_at_the_prompt_is_refused_and_costs_little() {
+fn an_endless_line_at_the_prompt_is_refused_in_little_memory() {
     let dir = tempfile::tempdir().expect("a directory");
     let (_tracker, _source, addr) = swarm(dir.path(), "1GiB");
     let mut tty = Tty::start(&format!("exec {}", node(&addr)), dir.path(), &XTERM);

@@ -32,7 +32,7 @@ fn p99_while(web: SocketAddr, done: impl Fn() -> bool) -> Duration {
 }
 
 #[test]
-fn a_thousand_that_trickle_are_cut_and_hold_nobody_up() {
+fn a_thousand_trickling_clients_are_cut_and_delay_no_other() {
     let swarm = Swarm::with(&impatient(Duration::from_secs(3), Duration::from_secs(30)));
     let web = swarm.web();
     let crowd = count("NEARPEER_TRICKLING", 1000);
@@ -70,7 +70,7 @@ fn a_thousand_that_trickle_are_cut_and_hold_nobody_up() {
 }
 
 #[test]
-fn a_body_that_is_promised_and_comes_too_slowly_is_cut() {
+fn a_request_with_a_slow_body_is_cut() {
     let swarm = Swarm::with(&impatient(Duration::from_millis(300), Duration::from_secs(30)));
     let mut client = Client::connect(swarm.web());
     client.say(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000\r\n\r\n");
@@ -82,7 +82,7 @@ fn a_body_that_is_promised_and_comes_too_slowly_is_cut() {
 }
 
 #[test]
-fn who_asks_and_does_not_read_is_closed_and_the_others_are_served() {
+fn a_client_that_does_not_read_is_closed_and_others_are_served() {
     let names: Vec<String> = (0..500).map(|number| format!("{}-{number}", "long-name".repeat(20))).collect();
     let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
     let mut swarm = Swarm::with(&impatient(Duration::from_secs(10), Duration::from_millis(300)));
@@ -105,7 +105,7 @@ fn who_asks_and_does_not_read_is_closed_and_the_others_are_served() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_with_its_status_and_closed() {
+fn a_malformed_request_is_refused_with_its_status_and_closed() {
     let swarm = Swarm::new();
     let long = |len: usize| "x".repeat(len);
     let lines = "X: y\r\n".repeat(limits::HTTP_HEADERS_MAX);
@@ -142,7 +142,7 @@ fn what_is_no_request_is_refused_with_its_status_and_closed() {
 }
 
 #[test]
-fn the_longest_name_fits_a_request_however_it_is_escaped() {
+fn the_longest_name_fits_a_request_in_every_escaping() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
     let name = vec!["x".repeat(limits::NAME_COMPONENT_MAX_BYTES); 16].join("/");
     assert!(name.len() + 1 == limits::NAME_MAX_BYTES);
@@ -160,7 +160,7 @@ fn the_longest_name_fits_a_request_however_it_is_escaped() {
 }
 
 #[test]
-fn a_smuggled_request_is_never_a_second_one() {
+fn a_smuggled_request_is_not_served_as_a_second_request() {
     let swarm = Swarm::new();
     for bytes in [
         "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -286,7 +286,7 @@ fn without_values(page: &str) -> String {
 }
 
 #[test]
-fn answers_to_hostile_requests_tell_nothing_of_the_machine() {
+fn answers_to_hostile_requests_reveal_nothing_about_the_machine() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
     for web in [swarm.web(), swarm.member(0).web()] {
         for path in [
@@ -314,7 +314,7 @@ fn answers_to_hostile_requests_tell_nothing_of_the_machine() {
 }
 
 #[test]
-fn bodies_that_are_no_json_of_ours_are_refused() {
+fn bodies_that_do_not_fit_the_api_are_refused() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
     let web = swarm.member(0).web();
     let deep = format!("{{\"name\":{}", "[".repeat(60_000));

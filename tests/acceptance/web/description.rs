@@ -39,14 +39,14 @@ fn the_description_names_what_is_served() {
     for (path, methods) in description["paths"].as_object().expect("paths") {
         let tags = &methods.as_object().and_then(|all| all.values().next()).expect("a method")["tags"][0];
         described.push(path.as_str());
-        let asked = path.replace("{name}", "a").replace("{id}", "1");
+        let target = path.replace("{name}", "a").replace("{id}", "1");
         for (web, program) in [(swarm.web(), "tracker"), (swarm.member(0).web(), "node")] {
             let is_served = tags == "both" || tags == program;
-            if methods.get("get").is_none() || asked.ends_with("events") || path.contains("{id}") {
+            if methods.get("get").is_none() || target.ends_with("events") || path.contains("{id}") {
                 continue;
             }
             // Without its parameters a request may be wrong, but never unknown.
-            let answer = get(web, &asked);
+            let answer = get(web, &target);
             let is_unknown = answer.status == 404 && answer.text().contains("there is n");
             assert_eq!(!is_unknown, is_served, "{program}: {path}: {}", answer.status);
         }
@@ -68,12 +68,12 @@ fn bodies_are_as_described() {
     get_until(node, "/api/v1/downloads/1", |job| job.json()["state"] == "done");
     get(node, "/api/v1/find?name=a");
     get(tracker, "/api/v1/find?name=a");
-    let seen = |web: SocketAddr, path: &str, asked: &str, status: u16| {
-        let answer = get(web, asked);
-        assert_eq!(answer.status, status, "{asked}: {}", answer.text());
+    let seen = |web: SocketAddr, path: &str, target: &str, status: u16| {
+        let answer = get(web, target);
+        assert_eq!(answer.status, status, "{target}: {}", answer.text());
         description.check("get", path, &answer);
         let is_empty = answer.json()["items"].as_array().is_some_and(Vec::is_empty);
-        assert!(!is_empty, "{asked} shows nothing that could be wrong");
+        assert!(!is_empty, "{target} shows nothing that could be wrong");
     };
     for web in [tracker, node] {
         for name in ["status", "peers", "files", "stats"] {
@@ -91,14 +91,14 @@ fn bodies_are_as_described() {
     }
     seen(node, "/api/v1/downloads/{id}", "/api/v1/downloads/1", 200);
     seen(node, "/api/v1/downloads/{id}", "/api/v1/downloads/9", 404);
-    for (path, asked, body) in [
+    for (path, target, body) in [
         ("/api/v1/updatelist", "/api/v1/updatelist", ""),
         ("/api/v1/replicate", "/api/v1/replicate", "{\"name\":\"a\",\"copies\":3}"),
         ("/api/v1/replicate", "/api/v1/replicate", "{}"),
         ("/api/v1/downloads", "/api/v1/downloads", "{}"),
         ("/api/v1/downloads/{id}/pause", "/api/v1/downloads/1/pause", ""),
     ] {
-        description.check("post", path, &post(node, asked, body));
+        description.check("post", path, &post(node, target, body));
     }
     let limits = ask(
         node,

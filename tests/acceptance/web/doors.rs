@@ -47,7 +47,7 @@ fn beyond_loopback_a_server_starts_with_a_good_token_only() {
 }
 
 #[test]
-fn everything_but_the_state_of_health_asks_for_the_token() {
+fn everything_except_health_checks_requires_the_token() {
     let swarm = Swarm::with(&with_token());
     for path in [
         "/",
@@ -76,7 +76,7 @@ fn everything_but_the_state_of_health_asks_for_the_token() {
 }
 
 #[test]
-fn wrong_tokens_slow_the_address_they_come_from_and_no_other() {
+fn wrong_tokens_slow_down_only_the_address_that_sends_them() {
     let swarm = Swarm::with(&with_token());
     let other: IpAddr = [127, 0, 0, 2].into();
     let mut guesser = Client::connect(swarm.web());
@@ -103,7 +103,7 @@ fn wrong_tokens_slow_the_address_they_come_from_and_no_other() {
 }
 
 #[test]
-fn a_page_that_was_sent_here_under_another_name_gets_nothing() {
+fn a_request_under_a_foreign_host_name_is_refused() {
     let swarm = Swarm::with(&WebConfig { hosts: vec!["files.example".into()], ..loopback() });
     for (host, status) in [
         ("127.0.0.1", 200),
@@ -122,7 +122,7 @@ fn a_page_that_was_sent_here_under_another_name_gets_nothing() {
 }
 
 #[test]
-fn changes_are_not_made_for_foreign_pages_and_never_by_get() {
+fn changes_by_foreign_pages_or_by_get_are_refused() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
     let web = swarm.member(0).web();
     let json = "Content-Type: application/json\r\n";

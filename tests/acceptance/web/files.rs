@@ -13,7 +13,7 @@ fn get_with(swarm: &Swarm, path: &str, headers: &str) -> Answer {
 }
 
 #[test]
-fn a_file_comes_whole_or_in_the_part_that_is_asked_for() {
+fn a_file_is_served_whole_or_as_the_requested_range() {
     let bytes = noise(1, 3_000_000);
     let swarm = Swarm::new().node(&[("dir/a.bin", &bytes), ("empty", b"")]);
     let whole = get_with(&swarm, "/files/dir/a.bin", "");
@@ -39,8 +39,8 @@ fn a_file_comes_whole_or_in_the_part_that_is_asked_for() {
         match expected {
             None => assert!(part.status == 200 && part.body == bytes, "{range}"),
             Some(expected) => {
-                let told = format!("bytes {}-{}/3000000", expected.start, expected.end - 1);
-                assert_eq!((part.status, part.header("content-range")), (206, Some(told.as_str())));
+                let content_range = format!("bytes {}-{}/3000000", expected.start, expected.end - 1);
+                assert_eq!((part.status, part.header("content-range")), (206, Some(content_range.as_str())));
                 assert!(part.body == bytes[expected], "{range}");
             }
         }

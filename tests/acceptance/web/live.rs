@@ -28,13 +28,13 @@ fn finds(web: SocketAddr) -> usize {
 #[test]
 fn a_page_that_shows_a_search_is_one_search() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
-    for (web, told) in [
+    for (web, expected) in [
         (swarm.web(), &b"\"name\":\"finds\",\"value\":1"[..]),
         (swarm.member(0).web(), b"\"event\":\"searched\""),
     ] {
         let mut stream = stream(web);
         let page = get(web, "/?q=a");
-        stream.until(told);
+        stream.until(expected);
         if page.text().contains("data-live") {
             get(web, "/?q=a");
         }
@@ -47,7 +47,7 @@ fn a_page_that_shows_a_search_is_one_search() {
 }
 
 #[test]
-fn a_stream_tells_of_uploads_and_scans() {
+fn a_stream_has_events_of_uploads_and_scans() {
     let bytes = noise(31, 24 << 20);
     let swarm = Swarm::new().node(&[("a", &bytes)]);
     let (web, share) = (swarm.member(0).web(), swarm.member(0).share.clone());
@@ -65,7 +65,7 @@ fn a_stream_tells_of_uploads_and_scans() {
 }
 
 #[test]
-fn a_change_waits_behind_no_find() {
+fn a_change_does_not_wait_for_a_find() {
     // A tracker that takes connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let share = tempfile::tempdir().expect("a directory");

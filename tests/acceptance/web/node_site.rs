@@ -101,7 +101,7 @@ fn a_download_is_watched_paused_resumed_and_cancelled() {
 }
 
 #[test]
-fn what_a_program_may_change_is_changed_and_answered_with_what_it_is_then() {
+fn a_change_by_a_program_is_applied_and_answered_with_the_new_state() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
     let (web, share) = (swarm.member(0).web(), swarm.member(0).share.clone());
     let put = |body: &str| ask(web, "PUT /api/v1/limits", "Content-Type: application/json\r\n", body);
@@ -139,7 +139,7 @@ fn what_a_program_may_change_is_changed_and_answered_with_what_it_is_then() {
 }
 
 #[test]
-fn without_a_tracker_a_node_says_so_and_shows_what_it_has() {
+fn without_a_tracker_a_node_reports_it_and_shows_its_own_files() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     let share = tempfile::tempdir().expect("a directory");
     std::fs::write(share.path().join("a"), "mine").expect("a file");
@@ -159,7 +159,7 @@ fn without_a_tracker_a_node_says_so_and_shows_what_it_has() {
 }
 
 #[test]
-fn a_node_is_ready_while_others_find_what_it_has() {
+fn a_node_is_ready_while_others_can_find_its_files() {
     let mut swarm = Swarm::new();
     let added = swarm.add(&[("a", b"a")], &crate::web::swarm::loopback());
     let web = swarm.member(added).web();
@@ -172,7 +172,7 @@ fn a_node_is_ready_while_others_find_what_it_has() {
 }
 
 #[test]
-fn lists_come_in_pages_that_join_to_the_whole() {
+fn the_pages_of_a_list_join_to_the_whole_list() {
     let swarm = Swarm::new().node(&[("a", b"a")]).node(&[("b", b"b")]).node(&[]);
     let web = swarm.member(2).web();
     for name in ["a", "b", "x"] {
@@ -195,19 +195,19 @@ fn lists_come_in_pages_that_join_to_the_whole() {
 }
 
 #[test]
-fn copies_are_asked_for_by_name_or_digest() {
+fn copies_are_requested_by_name_or_digest() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
     let web = swarm.member(0).web();
     let b3 = b3_hex(b"a");
     for body in ["{\"name\":\"a\",\"copies\":2}".to_owned(), format!("{{\"hash\":\"{b3}\",\"copies\":2}}")] {
         let answer = post(web, "/api/v1/replicate", &body);
-        let told = answer.json();
+        let reply = answer.json();
         assert_eq!(
-            (answer.status, &told["event"], &told["wanted"]),
+            (answer.status, &reply["event"], &reply["wanted"]),
             (200, &json!("replication"), &json!(2)),
-            "{told}"
+            "{reply}"
         );
-        assert_eq!((&told["b3"], &told["copies"]), (&json!(b3), &json!(1)));
+        assert_eq!((&reply["b3"], &reply["copies"]), (&json!(b3), &json!(1)));
     }
     let metrics = get(swarm.web(), "/metrics");
     assert!(metrics.text().contains("nearpeer_replica_wishes 1"), "{}", metrics.text());

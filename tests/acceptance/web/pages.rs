@@ -37,7 +37,7 @@ fn check_page(web: SocketAddr, path: &str) {
 }
 
 #[test]
-fn pages_need_no_script_and_nothing_from_elsewhere() {
+fn pages_work_without_script_and_load_nothing_from_other_servers() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
     for (web, pages) in [(swarm.web(), &OF_TRACKERS[..]), (swarm.member(0).web(), &OF_NODES)] {
         for path in pages {
@@ -66,7 +66,7 @@ fn pages_need_no_script_and_nothing_from_elsewhere() {
 /// More of everything than a page shows: files, sources under many names, downloads, searches; nodes are made
 /// up by the tracker's tests.
 #[test]
-fn pages_are_small_however_much_there_is_to_show() {
+fn pages_stay_small_with_very_much_data() {
     let names: Vec<String> =
         (0..2 * limits::HTTP_PAGE_ROWS).map(|number| format!("measurements/run-{number:04}.csv")).collect();
     let files: Vec<(&str, &[u8])> =

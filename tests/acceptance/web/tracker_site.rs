@@ -43,9 +43,9 @@ fn a_search_has_a_row_for_each_source_with_links_to_those_that_serve_http() {
     {
         let answer = get(web, &format!("/api/v1/find?{query}"));
         assert_eq!(answer.status, status, "{query}");
-        let told = answer.json();
+        let reply = answer.json();
         let code = if status == 404 { "not_found" } else { "usage" };
-        assert!(told["event"] == "error" && told["code"] == code && told["hint"].is_string(), "{told}");
+        assert!(reply["event"] == "error" && reply["code"] == code && reply["hint"].is_string(), "{reply}");
     }
     let metalink = get(web, "/metalink/a%20b.bin.meta4");
     assert_eq!(metalink.header("content-type"), Some("application/metalink4+xml"));
@@ -56,7 +56,7 @@ fn a_search_has_a_row_for_each_source_with_links_to_those_that_serve_http() {
 }
 
 #[test]
-fn lists_come_in_pages_that_join_to_the_whole() {
+fn the_pages_of_a_list_join_to_the_whole_list() {
     let names: Vec<String> = (0..25).map(|number| format!("d/{number:02}")).collect();
     let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), name.as_bytes())).collect();
     let swarm = Swarm::new().node(&files).node(&[("d", b"no directory here"), ("e", b"")]);
@@ -99,7 +99,7 @@ fn lists_come_in_pages_that_join_to_the_whole() {
 }
 
 #[test]
-fn a_browser_gets_a_page_and_a_program_the_list_of_what_there_is() {
+fn a_browser_gets_a_page_and_a_program_the_list_of_endpoints() {
     let swarm = Swarm::new();
     let json = ask(swarm.web(), "GET /", "Accept: application/json\r\n", "").json();
     assert!(json["api"].as_array().is_some_and(|paths| paths.contains(&json!("/api/v1/find"))));
@@ -135,7 +135,7 @@ fn finds_are_remembered_with_their_answers_and_counted() {
 }
 
 #[test]
-fn events_tell_of_changes_and_end_with_the_server() {
+fn the_event_stream_reports_changes_and_ends_with_the_server() {
     let mut swarm = Swarm::new();
     let mut stream = Client::connect(swarm.web());
     stream.request("GET /api/v1/events", "Accept: text/event-stream\r\n", "");
@@ -149,12 +149,12 @@ fn events_tell_of_changes_and_end_with_the_server() {
     assert!(old.until(b"\n\n").starts_with(b"data: {\"event\":\"stat\""));
     let added = swarm.add(&[("a", b"a")], &crate::web::swarm::loopback());
     let node = swarm.member(added).addr();
-    let is_node = |told: &Event, expected: &str| matches!(told, Event::Node { addr, state, .. } if *addr == node && state.to_string() == expected);
+    let is_node = |streamed: &Event, expected: &str| matches!(streamed, Event::Node { addr, state, .. } if *addr == node && state.to_string() == expected);
     let mut number = 0;
     for expected in ["live", "gone"] {
         loop {
-            let (id, told) = event(&mut stream);
-            if is_node(&told, expected) {
+            let (id, streamed) = event(&mut stream);
+            if is_node(&streamed, expected) {
                 number = id.expect("events are numbered");
                 break;
             }
@@ -168,8 +168,8 @@ fn events_tell_of_changes_and_end_with_the_server() {
     let mut again = Client::connect(swarm.web());
     again.request("GET /api/v1/events", &format!("Last-Event-ID: {}\r\n", number - 1), "");
     assert_eq!(again.answer(false).expect("a head").status, 200);
-    let (id, told) = event(&mut again);
-    assert!(id == Some(number) && is_node(&told, "gone"), "{told:?}");
+    let (id, streamed) = event(&mut again);
+    assert!(id == Some(number) && is_node(&streamed, "gone"), "{streamed:?}");
     assert_eq!(get(swarm.web(), "/api/v1/events?after=x").status, 400);
     swarm.stop();
     stream.rest();
@@ -188,7 +188,7 @@ fn event(stream: &mut Client) -> (Option<u64>, Event) {
 
 /// Both text forms, read strictly: every sample belongs to the family described before it.
 #[test]
-fn figures_are_readable_in_both_forms() {
+fn figures_are_valid_in_both_text_formats() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
     for (web, family) in [(swarm.web(), "nearpeer_peers"), (swarm.member(0).web(), "nearpeer_load")] {
         let open = ask(web, "GET /metrics", "Accept: application/openmetrics-text;version=1.0.0\r\n", "");
