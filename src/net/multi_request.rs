@@ -23,6 +23,7 @@ const READ_BYTES: usize = 16 << 10;
 /// One frame for one peer.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// The peer that gets the request.
     pub endpoint: SocketAddr,
     /// The request in its envelope.
     pub frame: Vec<u8>,

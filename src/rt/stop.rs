@@ -76,6 +76,7 @@ impl Stop {
         }
     }
 
+    /// Whether the stop was triggered.
     pub fn is_triggered(&self) -> bool {
         self.0.triggered.load(Ordering::SeqCst)
     }

@@ -15,16 +15,20 @@ use parking_lot::Mutex;
 /// A thread has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
+    /// Name of the thread.
     pub name: String,
+    /// How it ended.
     pub how: How,
 }
 
 /// How a thread has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum How {
+    /// Its function returned.
     Returned,
     /// The system refused it something.
     Failed(String),
+    /// It panicked.
     Panicked,
 }
 
@@ -84,6 +88,7 @@ impl Default for Threads {
 }
 
 impl Threads {
+    /// No threads yet.
     pub fn new() -> Threads {
         Threads::default()
     }

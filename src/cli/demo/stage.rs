@@ -19,14 +19,34 @@ use crate::rt::{Stop, Threads};
 /// Why the demo cannot continue.
 #[derive(Debug, Error)]
 pub enum DemoError {
+    /// A step on this machine failed.
     #[error("{what}: {error}")]
-    Io { what: String, error: io::Error },
+    Io {
+        /// The step or the line.
+        what: String,
+        /// The error of the system.
+        error: io::Error,
+    },
+    /// A child ended too early.
     #[error("{who} ended while {what} was awaited")]
-    Ended { who: &'static str, what: String },
+    Ended {
+        /// The name of the child.
+        who: &'static str,
+        /// The step or the line.
+        what: String,
+    },
+    /// A line did not come before the deadline.
     #[error("{what} did not come in time from {who}")]
-    Late { who: &'static str, what: String },
+    Late {
+        /// The name of the child.
+        who: &'static str,
+        /// The step or the line.
+        what: String,
+    },
+    /// A child printed something unexpected.
     #[error("{0}")]
     Unexpected(String),
+    /// The user interrupted the demo.
     #[error("interrupted")]
     Interrupted,
 }
@@ -40,7 +60,9 @@ pub fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> DemoError 
 /// An output stream of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
+    /// Standard output.
     Out,
+    /// Standard error.
     Err,
 }
 

@@ -11,6 +11,7 @@ use super::request::{Method, Request};
 pub struct Validators {
     /// Strong, with its quotes.
     pub etag: String,
+    /// When the content changed last, if known.
     pub modified: Option<HttpDate>,
 }
 

@@ -12,6 +12,7 @@ use crate::types::limits;
 /// Room in the first line beside the target: the method, two spaces, the version.
 const LINE_REST_BYTES: usize = 32;
 
+/// Cuts requests out of a stream of bytes.
 #[derive(Debug, Default)]
 pub struct RequestDecoder {
     bytes: Vec<u8>,
@@ -35,6 +36,7 @@ struct Awaiting {
 }
 
 impl RequestDecoder {
+    /// A decoder that has no bytes yet.
     pub fn new() -> RequestDecoder {
         RequestDecoder::default()
     }

@@ -27,6 +27,7 @@ impl HeaderValue {
         if is_good { Ok(HeaderValue(text)) } else { Err(BadHeaderValue) }
     }
 
+    /// The text of the value.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -71,10 +72,12 @@ pub struct Head {
 }
 
 impl Head {
+    /// A head with this status and no headers.
     pub fn new(status: u16) -> Head {
         Head { status, headers: Vec::new() }
     }
 
+    /// The status.
     pub fn status(&self) -> u16 {
         self.status
     }

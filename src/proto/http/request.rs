@@ -7,10 +7,15 @@ use crate::types::limits;
 /// The methods that are served. There is no `OPTIONS`: nothing here may be asked from the pages of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
+    /// Reads.
     Get,
+    /// Reads the head alone.
     Head,
+    /// Changes something.
     Post,
+    /// Changes something.
     Put,
+    /// Changes something.
     Delete,
 }
 
@@ -21,15 +26,19 @@ impl Method {
     }
 }
 
+/// The version of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
+    /// HTTP/1.0.
     Http10,
+    /// HTTP/1.1.
     Http11,
 }
 
 /// What the form of an answer depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manner {
+    /// The version of the request, which the answer uses too.
     pub version: Version,
     /// The answer has no body: the request's method is `HEAD`.
     pub is_head: bool,
@@ -45,13 +54,17 @@ impl Manner {
 /// A whole request. Every header that has one meaning is there at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    /// The method.
     pub method: Method,
     /// Begins with `/`; escapes undone, no control characters, otherwise as it was sent.
     pub path: String,
+    /// The parameters of the target.
     pub query: Parameters,
+    /// How the answer must be written.
     pub manner: Manner,
     /// Names in lower case, values without blanks around them, in the order sent.
     headers: Vec<(String, Vec<u8>)>,
+    /// The body; empty if there is none.
     pub body: Vec<u8>,
 }
 
@@ -193,9 +206,10 @@ impl Request {
                 !name.is_empty() && name.len() <= 255 && name.bytes().all(is_of_name)
             }
         };
-        match name_is_good && port_is_good {
-            true => Ok(()),
-            false => Err(RequestError::Malformed("the header Host is no host and port")),
+        if name_is_good && port_is_good {
+            Ok(())
+        } else {
+            Err(RequestError::Malformed("the header Host is no host and port"))
         }
     }
 

@@ -13,16 +13,22 @@ use crate::types::content::hex_value;
 /// Why a target or a form is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BadTarget {
+    /// The target does not begin with `/`.
     #[error("it must begin with `/`")]
     Form,
+    /// A character is not escaped that must be.
     #[error("it contains a character that must be escaped")]
     Unescaped,
+    /// A `%` is not followed by two hex digits.
     #[error("`%` is not followed by two hex digits")]
     Escape,
+    /// The unescaped bytes are not UTF-8.
     #[error("its escapes are not UTF-8")]
     Utf8,
+    /// The unescaped text has a control character.
     #[error("it contains a control character")]
     Control,
+    /// A parameter occurs twice.
     #[error("a parameter is given twice")]
     Twice,
 }
@@ -65,10 +71,8 @@ pub fn parameters(text: &str) -> Result<Parameters, BadTarget> {
 }
 
 fn unescape(text: &str) -> Result<String, BadTarget> {
-    let bytes = match text.contains('%') {
-        true => Cow::Owned(unescape_bytes(text)?),
-        false => Cow::Borrowed(text.as_bytes()),
-    };
+    let bytes =
+        if text.contains('%') { Cow::Owned(unescape_bytes(text)?) } else { Cow::Borrowed(text.as_bytes()) };
     let text = String::from_utf8(bytes.into_owned()).map_err(|_| BadTarget::Utf8)?;
     if text.chars().any(char::is_control) {
         return Err(BadTarget::Control);

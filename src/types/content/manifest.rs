@@ -22,8 +22,15 @@ pub struct Manifest {
 /// Why a piece list is not the one of its content. Its sender's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ManifestError {
+    /// The number of pieces does not fit the size.
     #[error("piece list of {got} pieces where the size gives {expected}")]
-    Count { got: usize, expected: u64 },
+    Count {
+        /// Number of pieces in the manifest.
+        got: usize,
+        /// Number of pieces that the size gives.
+        expected: u64,
+    },
+    /// The values do not merge to the content id.
     #[error("piece list does not merge to the content id: it is forged or damaged")]
     Forged,
 }
@@ -83,10 +90,7 @@ impl Subtree {
     /// # Panics
     /// If nothing was taken in and there are several pieces.
     pub fn value(&self) -> [u8; 32] {
-        match self.is_root {
-            true => *self.hasher.finalize().as_bytes(),
-            false => self.hasher.finalize_non_root(),
-        }
+        if self.is_root { *self.hasher.finalize().as_bytes() } else { self.hasher.finalize_non_root() }
     }
 }
 
@@ -133,14 +137,17 @@ impl Manifest {
         Manifest::accept(key, pieces).ok()
     }
 
+    /// The content that the manifest is of.
     pub fn key(&self) -> ContentKey {
         self.key
     }
 
+    /// The digests of all pieces, in order.
     pub fn pieces(&self) -> &[PieceDigests] {
         &self.pieces
     }
 
+    /// How the content is cut into pieces.
     pub fn geometry(&self) -> Geometry {
         Geometry::of(self.key.size_bytes)
     }

@@ -63,10 +63,12 @@ impl PieceSet {
         self.len
     }
 
+    /// Whether the set has no piece.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
+    /// Whether the set has `piece`.
     pub fn contains(&self, piece: u32) -> bool {
         piece < self.count && self.words[piece as usize / WORD] & bit(piece) != 0
     }
@@ -179,9 +181,10 @@ mod tests {
                 for _ in 0..fill {
                     let (piece, is_in) = (rng.random_range(0..count), rng.random_ratio(2, 3));
                     set.set(piece, is_in);
-                    match is_in {
-                        true => plain.insert(piece),
-                        false => plain.remove(&piece),
+                    if is_in {
+                        plain.insert(piece)
+                    } else {
+                        plain.remove(&piece)
                     };
                 }
                 (set, plain)

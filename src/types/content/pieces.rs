@@ -32,10 +32,12 @@ impl Geometry {
         Geometry { size_bytes, piece_len_bytes }
     }
 
+    /// Size of the content in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
+    /// Length of each piece in bytes, except that the last may be shorter.
     pub fn piece_len_bytes(&self) -> u64 {
         self.piece_len_bytes
     }

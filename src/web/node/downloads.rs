@@ -85,9 +85,10 @@ impl NodeSite {
             || is_api && matches!(path, "/updatelist" | "/replicate")
             || steered.is_some();
         if !changed {
-            return Err(match is_shown(request) {
-                true => Problem::method("GET, HEAD"),
-                false => Problem::not_found("there is nothing at this path"),
+            return Err(if is_shown(request) {
+                Problem::method("GET, HEAD")
+            } else {
+                Problem::not_found("there is nothing at this path")
             });
         }
         if request.method != Method::Post {

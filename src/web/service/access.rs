@@ -284,9 +284,10 @@ mod tests {
         };
         let start = clock::now();
         for number in 0..10_000 {
-            let expected = match number < limits::HTTP_TOKENS_WRONG_MAX {
-                true => Err(Refusal::Token),
-                false => Err(Refusal::TooManyTokens { retry_s: 2 }),
+            let expected = if number < limits::HTTP_TOKENS_WRONG_MAX {
+                Err(Refusal::Token)
+            } else {
+                Err(Refusal::TooManyTokens { retry_s: 2 })
             };
             assert_eq!(ask("wrong", "192.0.2.7", start), expected, "{number}");
         }

@@ -43,16 +43,32 @@ impl WebConfig {
 /// Why a web server cannot start. The cause is on this machine.
 #[derive(Debug, Error)]
 pub enum WebError {
+    /// An address other than loopback needs a token.
     #[error("HTTP on {addr} can be reached from other machines: give a token, or listen on 127.0.0.1")]
-    TokenNeeded { addr: SocketAddr },
+    TokenNeeded {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// The token is too short or has characters other than visible ASCII.
     #[error("the HTTP token has fewer than {min} characters, or others than visible ASCII", min = limits::HTTP_TOKEN_MIN_BYTES)]
     BadToken,
+    /// Another program listens on the address.
     #[error(
         "cannot listen on {addr} for HTTP: the address is in use: stop what listens there, or choose another port"
     )]
-    AddressInUse { addr: SocketAddr },
+    AddressInUse {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// The system refuses to listen on the address.
     #[error("cannot listen on {addr} for HTTP: {why}")]
-    Listen { addr: SocketAddr, why: String },
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// The reason that the system gave.
+        why: String,
+    },
+    /// The system gives no thread or descriptor.
     #[error("the system gives no more threads or descriptors: {0}")]
     System(#[from] std::io::Error),
 }

@@ -132,9 +132,10 @@ impl Families {
         // Writing to a string cannot fail.
         let _always_ok = encode(&mut text, &registry);
         let is_open = request.list("accept").any(|one| one.starts_with("application/openmetrics-text"));
-        match is_open {
-            true => Answer::text(200, OPEN_METRICS, text),
-            false => Answer::text(200, OLDER_TEXT, older(&text)),
+        if is_open {
+            Answer::text(200, OPEN_METRICS, text)
+        } else {
+            Answer::text(200, OLDER_TEXT, older(&text))
         }
     }
 }
@@ -172,9 +173,10 @@ fn each(
     encode: impl Fn(&mut MetricEncoder<'_>, f64) -> fmt::Result,
 ) -> fmt::Result {
     for (labels, value) in rows {
-        match labels.is_empty() {
-            true => encode(&mut encoder, *value)?,
-            false => encode(&mut encoder.encode_family(labels)?, *value)?,
+        if labels.is_empty() {
+            encode(&mut encoder, *value)?
+        } else {
+            encode(&mut encoder.encode_family(labels)?, *value)?
         }
     }
     Ok(())
