@@ -98,38 +98,38 @@ mod tests {
 
     #[test]
     fn two_connections_of_one_node_are_one_transfer_until_both_end() {
-        let mut ledger = LoadCounter::new();
-        ledger.upload_began(node(1), content(1));
-        ledger.upload_began(node(1), content(1));
-        assert_eq!((ledger.load(), ledger.yours(NodeId(1), content(1))), (1, 1));
-        ledger.upload_began(node(1), content(2));
-        ledger.upload_began(node(2), content(1));
-        ledger.download_began(content(1));
-        assert_eq!((ledger.load(), ledger.peers()), (4, 2));
-        ledger.upload_ended(node(1), content(1));
-        assert_eq!((ledger.load(), ledger.yours(NodeId(1), content(1))), (4, 1));
-        ledger.upload_ended(node(1), content(1));
-        assert_eq!((ledger.load(), ledger.yours(NodeId(1), content(1))), (3, 0));
+        let mut counter = LoadCounter::new();
+        counter.upload_began(node(1), content(1));
+        counter.upload_began(node(1), content(1));
+        assert_eq!((counter.load(), counter.yours(NodeId(1), content(1))), (1, 1));
+        counter.upload_began(node(1), content(2));
+        counter.upload_began(node(2), content(1));
+        counter.download_began(content(1));
+        assert_eq!((counter.load(), counter.peers()), (4, 2));
+        counter.upload_ended(node(1), content(1));
+        assert_eq!((counter.load(), counter.yours(NodeId(1), content(1))), (4, 1));
+        counter.upload_ended(node(1), content(1));
+        assert_eq!((counter.load(), counter.yours(NodeId(1), content(1))), (3, 0));
     }
 
     #[test]
     fn http_clients_at_one_address_are_one_transfer_for_each_content() {
-        let mut ledger = LoadCounter::new();
+        let mut counter = LoadCounter::new();
         let [one, other] = [1, 2].map(|last| Requester::Http([127, 0, 0, last].into()));
         for (requester, number) in [(one, 1), (one, 1), (one, 2), (other, 1)] {
-            ledger.upload_began(requester, content(number));
+            counter.upload_began(requester, content(number));
         }
-        assert_eq!((ledger.load(), ledger.peers()), (3, 2));
-        ledger.upload_ended(one, content(1));
-        assert_eq!((ledger.load(), ledger.yours(NodeId(1), content(1))), (3, 0));
+        assert_eq!((counter.load(), counter.peers()), (3, 2));
+        counter.upload_ended(one, content(1));
+        assert_eq!((counter.load(), counter.yours(NodeId(1), content(1))), (3, 0));
     }
 
     #[test]
     #[should_panic(expected = "was not under way")]
     fn an_end_without_a_beginning_is_a_broken_invariant() {
-        let mut ledger = LoadCounter::new();
-        ledger.upload_began(node(1), content(1));
-        ledger.upload_ended(node(2), content(1));
+        let mut counter = LoadCounter::new();
+        counter.upload_began(node(1), content(1));
+        counter.upload_ended(node(2), content(1));
     }
 
     proptest! {
@@ -138,30 +138,30 @@ mod tests {
         fn it_agrees_with_a_list_of_everything_under_way(
             steps in prop::collection::vec((any::<bool>(), prop::option::of(0u128..3), 0u8..3), 0..80),
         ) {
-            let mut ledger = LoadCounter::new();
+            let mut counter = LoadCounter::new();
             let mut under_way: Vec<(Option<u128>, u8)> = Vec::new();
             for (begin, asker, number) in steps {
                 if begin {
                     under_way.push((asker, number));
                     match asker {
-                        Some(asker) => ledger.upload_began(node(asker), content(number)),
-                        None => ledger.download_began(content(number)),
+                        Some(asker) => counter.upload_began(node(asker), content(number)),
+                        None => counter.download_began(content(number)),
                     }
                 } else if let Some(at) = under_way.iter().position(|one| *one == (asker, number)) {
                     under_way.swap_remove(at);
                     match asker {
-                        Some(asker) => ledger.upload_ended(node(asker), content(number)),
-                        None => ledger.download_ended(content(number)),
+                        Some(asker) => counter.upload_ended(node(asker), content(number)),
+                        None => counter.download_ended(content(number)),
                     }
                 }
                 let mut transfers = under_way.clone();
                 transfers.sort_unstable();
                 transfers.dedup();
-                prop_assert_eq!(ledger.load() as usize, transfers.len());
-                prop_assert_eq!(ledger.uploads.len() + ledger.downloads.len(), transfers.len());
+                prop_assert_eq!(counter.load() as usize, transfers.len());
+                prop_assert_eq!(counter.uploads.len() + counter.downloads.len(), transfers.len());
                 for (asker, number) in (0..3).flat_map(|asker| (0..3).map(move |number| (asker, number))) {
                     let expected = u8::from(transfers.contains(&(Some(asker), number)));
-                    prop_assert_eq!(ledger.yours(NodeId(asker), content(number)), expected);
+                    prop_assert_eq!(counter.yours(NodeId(asker), content(number)), expected);
                 }
             }
         }

@@ -330,6 +330,17 @@ impl Node {
 }
 
 #[cfg(test)]
+impl Node {
+    /// Waits until the node is registered and its whole directory is published, however long the scan takes.
+    pub(super) fn wait_published(&self) {
+        let never = Stop::new().expect("a descriptor");
+        if self.wait_ready(&never).expect("ready") == Ready::Scanning {
+            self.update_list(&never).expect("scanned");
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::node::{GuestFolder, Membership, NodeConfig, Outcome, StartError};
@@ -344,7 +355,7 @@ mod tests {
     fn started(share: &Path, tracker: &Tracker, membership: Membership) -> Result<Node, StartError> {
         let config = NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr());
         let node = Node::start(NodeConfig { membership, ..config })?;
-        node.wait_ready(&Stop::new().expect("a descriptor")).expect("ready");
+        node.wait_published();
         Ok(node)
     }
 

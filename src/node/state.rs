@@ -26,7 +26,7 @@ pub(crate) struct NodeState {
     /// What the tracker knows about this node.
     pub(crate) traits: Mutex<NodeTraits>,
     pub(crate) partials: Mutex<Partials>,
-    pub(crate) ledger: Mutex<LoadCounter>,
+    pub(crate) load_counter: Mutex<LoadCounter>,
     /// Whether the first scan is over.
     pub(crate) is_scanned: AtomicBool,
     /// Bytes of completely sent pieces since the start.
@@ -42,7 +42,7 @@ impl NodeState {
             replicas: Replicas::new(traits.replica_quota_bytes),
             traits: Mutex::new(traits),
             partials: Mutex::default(),
-            ledger: Mutex::default(),
+            load_counter: Mutex::default(),
             is_scanned: AtomicBool::new(false),
             sent_bytes: AtomicU64::new(0),
         }
@@ -61,7 +61,7 @@ impl PublishedCatalog for NodeState {
     }
 
     fn load(&self) -> u32 {
-        self.ledger.lock().load()
+        self.load_counter.lock().load()
     }
 
     fn traits(&self) -> NodeTraits {

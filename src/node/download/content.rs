@@ -203,13 +203,13 @@ struct Counted<'a> {
 
 impl<'a> Counted<'a> {
     fn new(context: &'a Context, content: ContentKey) -> Counted<'a> {
-        context.state.ledger.lock().download_began(content);
+        context.state.load_counter.lock().download_began(content);
         Counted { context, content }
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.context.state.ledger.lock().download_ended(self.content);
+        self.context.state.load_counter.lock().download_ended(self.content);
     }
 }

@@ -61,7 +61,7 @@ impl PieceOffer for Context {
     }
 
     fn withhold_manifest(&self, content: &ContentKey) {
-        self.state.partials.lock().withhold_list(content);
+        self.state.partials.lock().withhold_manifest(content);
     }
 
     fn publish(&self, entry: FileEntry) {

@@ -17,7 +17,7 @@ fn node(share: &Path, tracker: &Tracker) -> Node {
     let config = NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr());
     let node = Node::start(NodeConfig { heartbeat: None, retries: 0, ..config });
     let node = node.expect("it starts");
-    node.wait_ready(&Stop::new().expect("a descriptor")).expect("ready");
+    node.wait_published();
     node
 }
 

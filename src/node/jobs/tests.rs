@@ -30,7 +30,7 @@ struct Scene {
 fn started(share: &Path, tracker: &Tracker, max_upload: Option<u64>, resume: bool) -> Node {
     let config = NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr());
     let node = Node::start(NodeConfig { max_upload, resume, ..config }).expect("it starts");
-    node.wait_ready(&Stop::new().expect("a descriptor")).expect("ready");
+    node.wait_published();
     node
 }
 

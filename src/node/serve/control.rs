@@ -80,9 +80,9 @@ impl Service for Control {
                 PeerReply::Identity { node: self.state.node, nonce: *self.state.nonce.lock() }
             }
             Ok(PeerRequest::Load { asker, content }) => {
-                let ledger = self.state.ledger.lock();
-                let yours = content.map_or(0, |content| ledger.yours(asker, content));
-                PeerReply::Load { node: self.state.node, load: ledger.load(), yours }
+                let load = self.state.load_counter.lock();
+                let yours = content.map_or(0, |content| load.yours(asker, content));
+                PeerReply::Load { node: self.state.node, load: load.load(), yours }
             }
             Ok(PeerRequest::Manifest { content, first_piece }) => self.manifest_page(&content, first_piece),
             Ok(PeerRequest::Have { content }) => self.have(&content),

@@ -34,7 +34,7 @@ impl Partials {
     }
 
     /// Stops sending the manifest to peers.
-    pub(crate) fn withhold_list(&mut self, content: &ContentKey) {
+    pub(crate) fn withhold_manifest(&mut self, content: &ContentKey) {
         if let Some(partial) = self.0.get_mut(content) {
             partial.manifest = None;
         }
@@ -94,7 +94,7 @@ mod tests {
             [Some(false), Some(true), Some(false)]
         );
         assert_eq!(partials.manifest(&content), Some(manifest));
-        partials.withhold_list(&content);
+        partials.withhold_manifest(&content);
         assert_eq!((partials.manifest(&content), is_served(&partials, 1)), (None, Some(true)));
         let ended = partials.end(&content).expect("it was there");
         assert_eq!((is_served(&partials, 1), partials.has(&content)), (None, None));

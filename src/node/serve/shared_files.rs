@@ -99,7 +99,7 @@ impl SharedFiles {
 
     /// The load of the node: its number of transfers.
     pub fn load(&self) -> u32 {
-        self.state.ledger.lock().load()
+        self.state.load_counter.lock().load()
     }
 
     /// Opens the shared file called `name`. May wait for a disk.
@@ -124,7 +124,7 @@ impl OpenSharedFile {
     /// as those of one node do.
     pub fn begin(self, peer: IpAddr) -> UploadGuard {
         let (requester, content) = (Requester::Http(peer.to_canonical()), self.shared.entry.key());
-        self.state.ledger.lock().upload_began(requester, content);
+        self.state.load_counter.lock().upload_began(requester, content);
         UploadGuard { requester, content, open: self }
     }
 }
@@ -143,6 +143,6 @@ impl UploadGuard {
 
 impl Drop for UploadGuard {
     fn drop(&mut self) {
-        self.open.state.ledger.lock().upload_ended(self.requester, self.content);
+        self.open.state.load_counter.lock().upload_ended(self.requester, self.content);
     }
 }

@@ -126,7 +126,7 @@ impl Upload {
             return Err(PeerRefusal::Busy);
         }
         if transfer.outstanding == 0 {
-            self.state.ledger.lock().upload_began(Requester::Node(requester), content);
+            self.state.load_counter.lock().upload_began(Requester::Node(requester), content);
         }
         transfer.outstanding += 1;
         let len_bytes = (range.end - range.start) as u32;
@@ -187,7 +187,10 @@ impl Service for Upload {
         }
         transfer.outstanding -= 1;
         if transfer.outstanding == 0 {
-            self.state.ledger.lock().upload_ended(Requester::Node(transfer.requester), transfer.content);
+            self.state
+                .load_counter
+                .lock()
+                .upload_ended(Requester::Node(transfer.requester), transfer.content);
             if transfer.source.is_none() {
                 // An open partial file would keep its space on the disk after it is removed. It is looked up
                 // for each piece anyway.
@@ -198,7 +201,10 @@ impl Service for Upload {
 
     fn closed(&mut self, _id: ConnId, session: Session, _why: &Closed, _actions: &mut ConnActions<Session>) {
         if let Some(transfer) = session.transfer.filter(|transfer| transfer.outstanding > 0) {
-            self.state.ledger.lock().upload_ended(Requester::Node(transfer.requester), transfer.content);
+            self.state
+                .load_counter
+                .lock()
+                .upload_ended(Requester::Node(transfer.requester), transfer.content);
         }
     }
 }

@@ -43,7 +43,7 @@ impl World {
 
 fn start(config: NodeConfig) -> Node {
     let node = Node::start(NodeConfig { heartbeat: None, ..config }).expect("a node");
-    node.wait_ready(&stop()).expect("ready");
+    node.wait_published();
     node
 }
 
