@@ -16,6 +16,8 @@ mod piece_check;
 mod ports;
 mod search;
 mod source;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
 pub use announcer::PartialAnnouncer;

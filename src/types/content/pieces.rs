@@ -1,5 +1,5 @@
-//! Geometry of pieces: how a file of a given size is cut. A function of the size alone, so that every node
-//! cuts alike.
+//! Geometry of pieces: how a file is cut. For nearpeer's own contents it follows from the size alone, so that
+//! all nodes cut alike; for contents of other systems the piece length is given.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ const GIB: u64 = 1 << 30;
 const SMALL_MAX_BYTES: u64 = 4 * GIB;
 const MEDIUM_MAX_BYTES: u64 = 16 * GIB;
 
-/// The cut of one file: every piece has `piece_len_bytes` but the last, which has what is left. A file of 0
+/// The cut of one file: all pieces have `piece_len_bytes`, except the last one, which has the rest. A file of 0
 /// bytes has no pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
@@ -20,7 +20,7 @@ impl Geometry {
     /// Length of the pieces of the largest files.
     pub const LARGEST_PIECE_BYTES: u64 = 4 * MIB;
 
-    /// Pieces of 1 MiB for files up to 4 GiB, 2 MiB up to 16 GiB, 4 MiB above.
+    /// The native cut: pieces of 1 MiB for files up to 4 GiB, 2 MiB up to 16 GiB, 4 MiB above.
     pub fn of(size_bytes: u64) -> Geometry {
         let piece_len_bytes = if size_bytes <= SMALL_MAX_BYTES {
             MIB
@@ -32,18 +32,22 @@ impl Geometry {
         Geometry { size_bytes, piece_len_bytes }
     }
 
-    /// Size of the content in bytes.
+    /// The cut into pieces of `piece_len_bytes`; `None` if that is 0.
+    pub fn with_piece_len(size_bytes: u64, piece_len_bytes: u64) -> Option<Geometry> {
+        (piece_len_bytes > 0).then_some(Geometry { size_bytes, piece_len_bytes })
+    }
+
+    /// Length of the file in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// Length of each piece in bytes, except that the last may be shorter.
+    /// Length in bytes of all pieces except the last one.
     pub fn piece_len_bytes(&self) -> u64 {
         self.piece_len_bytes
     }
 
-    /// Number of pieces; `None` where a file is so large that pieces could not be numbered with 32 bits
-    /// (above 16 PiB).
+    /// Number of pieces; `None` if it needs more than 32 bits. In the native cut that is a file above 16 PiB.
     pub fn count(&self) -> Option<u32> {
         u32::try_from(self.size_bytes.div_ceil(self.piece_len_bytes)).ok()
     }
@@ -92,9 +96,31 @@ mod tests {
     }
 
     #[test]
+    fn a_given_piece_length_cuts_a_file_of_any_size() {
+        let cut = |size, len| Geometry::with_piece_len(size, len).expect("a length above 0");
+        for (size, len, count, last) in
+            [(0, 5, 0, None), (5, 5, 1, Some(5)), (11, 5, 3, Some(1)), (7, 9, 1, Some(7))]
+        {
+            let geometry = cut(size, len);
+            assert_eq!((geometry.size_bytes(), geometry.piece_len_bytes()), (size, len));
+            assert_eq!(geometry.count(), Some(count), "{size} in pieces of {len}");
+            assert_eq!(count.checked_sub(1).and_then(|index| geometry.len_bytes(index)), last);
+        }
+        assert_eq!(cut(u64::MAX, 1).count(), None);
+        assert_eq!(cut(8 * MIB, MIB), Geometry::of(8 * MIB));
+        assert_eq!(Geometry::with_piece_len(8, 0), None);
+    }
+
+    #[test]
     fn pieces_cover_a_file_without_gap_or_overlap() {
-        for size in [1, 7919, 3 * MIB + 17, 64 * MIB] {
-            let geometry = Geometry::of(size);
+        for geometry in [
+            Geometry::of(1),
+            Geometry::of(7919),
+            Geometry::of(3 * MIB + 17),
+            Geometry::of(64 * MIB),
+            Geometry::with_piece_len(7919, 16).expect("a length above 0"),
+        ] {
+            let size = geometry.size_bytes();
             let mut end = 0;
             for index in 0..geometry.count().expect("small") {
                 let range = geometry.range(index).expect("within count");
