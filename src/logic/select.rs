@@ -1,6 +1,7 @@
-//! Source selection: `score = latency + weight * (load - yours)`, least wins; ties by latency, then address.
+//! Source selection: `score = latency + weight * (load - yours)`. The least score wins; ties by latency, then
+//! address.
 //!
-//! Exact integers throughout, so that the same candidates rank alike on every machine, and every place can be
+//! Exact integers, so that the same candidates have the same order on every machine, and every place can be
 //! explained. A download of many pieces applies the same rule to each piece.
 
 use std::cmp::Ordering;
@@ -16,7 +17,7 @@ pub struct Candidate {
     pub latency: Millis,
     pub latency_origin: LatencyOrigin,
     pub load: u32,
-    /// The asker's own transfers of this content that `load` counts: 0 or 1.
+    /// The asking node's own transfers of this content that `load` counts: 0 or 1.
     pub yours: u32,
 }
 
@@ -34,22 +35,22 @@ impl From<&Ranked> for Candidate {
     }
 }
 
-/// The content that a name means, among all that have it.
+/// Which content a name means, among all contents that have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// There is only this one.
+    /// There is only this content.
     One(ContentKey),
-    /// This one has strictly more live full holders than each of the `others` other contents.
+    /// This content has strictly more live full holders than each of the `others` other contents.
     Majority { key: ContentKey, holders: usize, others: usize },
     /// No content has strictly more than each other one.
     Ambiguous,
 }
 
-/// The whole order of `candidates`, best first, so that a retry is "the next one". `weight` is what one unit
-/// of load costs.
+/// Ranks all `candidates`, best first, so that a retry uses the next one. `weight` is the cost of one unit of
+/// load.
 ///
-/// Sums saturate. A peer that reports fewer transfers than our own there counts as idle. Candidates that are
-/// equal in score, latency and address stay in the order given.
+/// Sums saturate. A peer that reports fewer transfers than our own there counts as idle. Candidates with
+/// equal score, latency and address keep their order.
 pub fn rank(candidates: &[Candidate], weight: Millis) -> Vec<Ranked> {
     let mut ranking: Vec<_> = candidates
         .iter()
@@ -64,34 +65,34 @@ pub fn rank(candidates: &[Candidate], weight: Millis) -> Vec<Ranked> {
     ranking
 }
 
-/// A source that missing pieces may be given to.
+/// A source that missing pieces may be allocated to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WeightedSource {
     pub endpoint: SocketAddr,
     pub latency: Millis,
-    /// Transfers there, the asker's own left out, plus the pieces already asked of it that have not arrived.
+    /// Transfers there without the asking node's own, plus pieces requested from it that have not arrived.
     pub load: u64,
 }
 
 impl WeightedSource {
-    /// The score for the next piece given to it, `weight` being what one unit of load costs.
+    /// The score for the next piece allocated to it. `weight` is the cost of one unit of load.
     pub fn score(&self, weight: Millis) -> Millis {
         self.latency.saturating_add(weight.saturating_mul(self.load))
     }
 }
 
-/// Hands out `missing` pieces one by one, each to the source whose `latency + weight * (load + pieces given
-/// to it)` is least, ties by latency, then address, and returns how many each of `sources` gets, in their
-/// order. Without sources nobody gets anything.
+/// Allocates `missing` pieces one by one, each to the source with the least `latency + weight * (load +
+/// pieces allocated to it)`, ties by latency, then address. Returns the number for each of `sources`, in
+/// their order; with no sources, no piece is allocated.
 ///
-/// Scores saturate as in [`rank`], so that one piece goes to the first in rank. Takes time proportional to
-/// the number of sources, however many pieces there are: all scores given out lie below one level, which is
-/// found by halving.
+/// Scores saturate as in [`rank`], so one piece goes to the first in rank. The time depends on the number of
+/// sources, not of pieces: all scores at which pieces are allocated lie below one level, which is found by
+/// bisection.
 pub fn share_out(missing: u64, sources: &[WeightedSource], weight: Millis) -> Vec<u64> {
     let first_scores: Vec<u64> = sources.iter().map(|source| source.score(weight).as_micros()).collect();
     let Some(&least) = first_scores.iter().min() else { return Vec::new() };
     let weight = weight.as_micros();
-    // How many pieces this source takes at scores below `level`.
+    // Number of pieces that a source takes at scores below `level`.
     let below = |first: u64, level: u64| match (level.saturating_sub(first), weight) {
         (0, _) => 0,
         (_, 0) => u64::MAX,
@@ -100,8 +101,8 @@ pub fn share_out(missing: u64, sources: &[WeightedSource], weight: Millis) -> Ve
     let all_below =
         |level| first_scores.iter().fold(0u64, |sum, first| sum.saturating_add(below(*first, level)));
 
-    // The highest level with no more pieces below it than there are. The best source alone would take
-    // them all below the upper end.
+    // The highest level with at most `missing` pieces below it. At the upper end the best source alone would
+    // take all of them.
     let (mut level, mut highest) = (least, least.saturating_add(weight.saturating_mul(missing)));
     while level < highest {
         let middle = level + (highest - level).div_ceil(2);
@@ -113,7 +114,7 @@ pub fn share_out(missing: u64, sources: &[WeightedSource], weight: Millis) -> Ve
     let mut shares: Vec<u64> = first_scores.iter().map(|first| below(*first, level)).collect();
     let mut rest = missing - shares.iter().sum::<u64>();
 
-    // The rest goes to those that have a piece at exactly this level, in order.
+    // The rest goes to sources with a piece at exactly this level, in order.
     let never_rises = weight == 0 || level == u64::MAX;
     let mut at_level: Vec<usize> = (0..sources.len())
         .filter(|&one| match level.checked_sub(first_scores[one]) {
@@ -130,8 +131,8 @@ pub fn share_out(missing: u64, sources: &[WeightedSource], weight: Millis) -> Ve
     shares
 }
 
-/// For people: one short reason for each place of a `ranking` that [`rank`] made. The first is held against
-/// the second, each other against the one before it.
+/// A short reason for each place of a `ranking` made by [`rank`], for the user. The first place is compared
+/// with the second, every other with the one before it.
 pub fn reasons(ranking: &[Ranked]) -> Vec<String> {
     let mut reasons = match ranking {
         [] => return Vec::new(),
@@ -166,7 +167,7 @@ fn compared(ranked: &Ranked, other: &Ranked, name: &str) -> String {
     nearness + &burden + tie
 }
 
-/// What the load adds to the latency.
+/// The part of the score that the load adds.
 fn load_cost(ranked: &Ranked) -> Millis {
     minus(ranked.score, ranked.latency)
 }
@@ -175,9 +176,9 @@ fn minus(more: Millis, less: Millis) -> Millis {
     Millis::from_micros(more.as_micros().saturating_sub(less.as_micros()))
 }
 
-/// How many nodes say that a name means each content of `holders`: those that have all of it. Replicas say
-/// nothing, as they follow from what others have, and would make a content that one node has made up the
-/// equal of any other; only where nobody has anything else do they count.
+/// Counts the votes for each content among `holders`: the nodes that have all of it. Replicas do not vote, as
+/// they follow from other holders; a content that one node invented could win by its replicas. They count
+/// only if no holder has anything else.
 pub fn votes<'a>(holders: impl Iterator<Item = &'a Provider>) -> BTreeMap<ContentKey, usize> {
     let mut nodes: BTreeMap<ContentKey, [BTreeSet<NodeId>; 2]> = BTreeMap::new();
     for Provider { node, entry, .. } in holders {
@@ -275,7 +276,7 @@ mod tests {
         (candidates, Millis::from_micros(pick(&weights, random)))
     }
 
-    /// The rule in 128 bits, where nothing overflows, capped at the end.
+    /// The rule in 128 bits, where nothing overflows, limited at the end.
     fn rule(candidate: &Candidate, weight: Millis) -> (u64, u64, SocketAddr) {
         let load = (i128::from(candidate.load) - i128::from(candidate.yours)).max(0);
         let score = i128::from(candidate.latency.as_micros()) + i128::from(weight.as_micros()) * load;
@@ -300,7 +301,8 @@ mod tests {
             assert_eq!(&Candidate::from(&ranking[0]), best, "seed {seed} round {round}");
             assert_eq!(ranking[0].score.as_micros(), rule(best, weight).0, "seed {seed} round {round}");
 
-            // Naive sort: insert each behind all that are not worse, which also keeps equals in order.
+            // Naive sort: inserts each candidate behind all that are not worse, so that equals keep their
+            // order.
             let mut sorted: Vec<Candidate> = Vec::new();
             for one in &candidates {
                 let at = sorted.iter().position(|other| rule(one, weight) < rule(other, weight));
@@ -358,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_million_pieces_are_shared_out_at_once() {
+    fn a_million_million_pieces_are_allocated_without_delay() {
         let sharer = |last, latency_ms| WeightedSource {
             endpoint: SocketAddr::from(([10, 0, 0, last], 5000)),
             latency: Millis::from_ms(latency_ms),
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn every_place_has_its_reason() {
+    fn every_place_in_the_ranking_has_a_reason() {
         let check = |candidates: &[Candidate], expected: &[&str]| {
             assert_eq!(reasons(&rank(candidates, WEIGHT)), expected);
         };
@@ -402,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_means_the_only_content_or_the_one_that_most_hold() {
+    fn a_name_means_the_only_content_or_the_one_with_most_holders() {
         let key = |number: u8| ContentKey { size_bytes: 1, id: ContentId([number; 32]) };
         let check = |counts: &[usize], expected: Choice| {
             let holders: Vec<_> =

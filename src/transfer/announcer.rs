@@ -8,7 +8,7 @@ use super::ports::PieceOffer;
 use crate::store::{FileStamp, Partial};
 use crate::types::{ContentKey, FileEntry, FileName, Holding, Manifest, Md5Digest, Md5Origin, limits};
 
-/// How often the number of pieces is published while it grows: as often as others ask which ones.
+/// How often the number of pieces is published while it grows. Other downloads ask for the pieces as often.
 const PUBLISH_EVERY: Duration = Duration::from_millis(limits::SEARCH_AGAIN_MS);
 
 /// Announces the pieces of one download. A content of one piece is never announced.
@@ -45,7 +45,7 @@ impl PartialAnnouncer {
         }
     }
 
-    /// A piece was verified and is written to `part`.
+    /// Announces a piece that was verified and written to `part`.
     pub(super) fn add(&mut self, piece: u32, manifest: &Arc<Manifest>, part: &Partial, now: Instant) {
         let count = manifest.pieces().len() as u32;
         let Some(name) = self.name.as_ref().filter(|_| count >= 2) else { return };

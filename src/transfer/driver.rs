@@ -33,7 +33,7 @@ use crate::rt::{How, Stop, Threads, clock};
 use crate::store::{Partial, PartialError};
 use crate::types::{ContentKey, FileName, Geometry, Manifest, Provider, Ranked, WrongPiece, limits};
 
-/// Reports that may wait; threads wait when it is full.
+/// Messages that may wait. A thread blocks when the queue is full.
 const REPORTS_MAX: usize = 64;
 
 /// A transfer in which every piece was written.
@@ -185,12 +185,12 @@ impl Driver<'_> {
             pieces,
             piece_len_bytes: geometry.piece_len_bytes(),
             marked: left.marked.clone(),
-            // Those who fetch a file together begin at different places, so that they have something for each
-            // other.
+            // Downloads that begin together begin at different places, so that each has pieces for the
+            // others.
             first_piece: SmallRng::from_os_rng().random_range(0..pieces.max(1)),
             seed: SmallRng::from_os_rng().random(),
-            // Each may hold a buffer that fills slowly: unless there is one for each piece, half of them are
-            // left for the others.
+            // Each source may hold a buffer that fills slowly. Unless there is a buffer for each piece, half
+            // of them are left for the other sources.
             sources_max: if buffers.all() as u64 >= u64::from(pieces) {
                 limits::SOURCES_AT_ONCE
             } else {
@@ -201,14 +201,14 @@ impl Driver<'_> {
         }
     }
 
-    /// Carries actions out; waits only when there are none.
+    /// Executes actions; waits only if there are none.
     fn work(&mut self, run: &mut Run) -> Result<(), TransferError> {
         loop {
             let now = clock::now();
             let actions = run.transfer.next_actions(now);
             if actions.is_empty() {
                 self.ensure_manifest(run, now)?;
-                self.verify_what_is_due(run, now);
+                self.start_due_batch(run, now);
                 self.ask_partial_holders(run, now);
                 self.step(run, now)?;
             }
@@ -234,8 +234,8 @@ impl Driver<'_> {
         }
     }
 
-    /// Takes in a report if there is one, else writes a piece if one is verified, else waits. Writing comes
-    /// last, so that the source threads and the verifier have something to do meanwhile.
+    /// Handles a message if there is one, else writes a piece if one is verified, else waits. Writing comes
+    /// last, so that source threads and verifier have work meanwhile.
     fn step(&mut self, run: &mut Run, now: Instant) -> Result<(), TransferError> {
         if self.cancel.is_triggered() {
             return Err(TransferError::Cancelled);
@@ -255,7 +255,7 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Waits for a report, or until somebody wants to look at the clock, and takes in what came.
+    /// Waits for a message or for the next deadline, and handles the message.
     fn wait(&mut self, run: &mut Run, now: Instant) -> Result<(), TransferError> {
         let verify_at = run.verifier.due_at().filter(|_| !run.manifest.is_missing());
         let wakes =
@@ -282,23 +282,23 @@ impl Driver<'_> {
         let reports = run.reports.0.clone();
         let report = move |thread, report| reports.send(Message::Source { source, thread, report }).is_ok();
         if let Err(error) = run.sources.open(source, &run.threads, &run.stop, report) {
-            // Those in use go on.
+            // The sources in use continue.
             let why = format!("the system gives no thread or descriptor for it: {error}");
             run.transfer.on_event(clock::now(), Event::Failed { source, why, by_digest: false });
         }
     }
 
-    /// Has the piece list on its way from somebody if it is needed: from a source in use, else from any that
-    /// was ranked, as perhaps nothing is missing, so that no source is opened; but first from those that have
-    /// all pieces, and so have held every line of it against one. When all have been asked in vain, what
-    /// waits to be verified is dropped.
+    /// Requests the manifest from a source if it is missing. Full holders come first, as they have checked
+    /// every line of it; sources in use come before others. Sources that are not in use count too: if no
+    /// piece is missing, no source is opened. When all sources have failed, the pieces that wait for
+    /// verification are dropped.
     fn ensure_manifest(&self, run: &mut Run, now: Instant) -> Result<(), TransferError> {
         let ranked = run.ranked.iter().map(|candidate| candidate.endpoint);
         let holders = run.sources.endpoints().chain(ranked);
         let (full, partial) = (holders.clone(), holders);
         let full = full.filter(|holder| !run.transfer.is_partial(*holder));
         match run.manifest.next(now, full.chain(partial)) {
-            Next::Nobody => {}
+            Next::NoSource => {}
             Next::Ask(of) => {
                 let stop = run.stop.child().map_err(TransferError::System)?;
                 let request = run.manifest.ask(of, stop.clone());
@@ -335,11 +335,11 @@ impl Driver<'_> {
                 self.apply_manifest(run, (from, request), outcome)?
             }
             Message::Checked(checked) => {
-                run.verifier.is_idle_again();
+                run.verifier.batch_is_done();
                 run.checked.extend(checked);
             }
             Message::Searched(searched) => self.apply_search(run, searched)?,
-            Message::Have(told) => self.apply_have(run, told)?,
+            Message::Have(held) => self.apply_have(run, held)?,
         }
         Ok(())
     }
@@ -372,17 +372,17 @@ impl Driver<'_> {
         let giver = ManifestGiver { endpoint: from, is_partial: run.transfer.is_partial(from) };
         match outcome.map(Arc::new) {
             Ok(manifest) if run.manifest.arrived(&manifest, giver) => self.remember(&manifest)?,
-            Err(fault) if run.manifest.failed(request) => {
-                if giver.is_partial && matches!(fault, SourceError::Refused(PeerRefusal::NotShared)) {
-                    // It may have found its list to be false: see `name_list_giver`.
+            Err(error) if run.manifest.failed(request) => {
+                if giver.is_partial && matches!(error, SourceError::Refused(PeerRefusal::NotShared)) {
+                    // It may have found a wrong MD5 in its manifest: see `name_manifest_giver`.
                     run.manifest.withheld(from);
                     return Ok(());
                 }
-                let (why, by_digest) = (fault.why(), fault.is_by_digest());
+                let (why, by_digest) = (error.why(), error.is_by_digest());
                 run.sources.leave(from);
                 run.transfer.on_event(clock::now(), Event::NoList { source: from, why, by_digest });
             }
-            // It has come from another one, or this one was given up.
+            // Another source gave the manifest before, or the request was given up.
             Ok(_) | Err(_) => {}
         }
         Ok(())
@@ -393,8 +393,8 @@ impl Driver<'_> {
         (self.remember)(manifest).map_err(TransferError::Disk)
     }
 
-    /// Hands the verifier a batch if there is one to start.
-    fn verify_what_is_due(&self, run: &mut Run, now: Instant) {
+    /// Sends a batch to the verifier if one is due.
+    fn start_due_batch(&self, run: &mut Run, now: Instant) {
         let check = match run.manifest.manifest() {
             Some(manifest) => PieceCheck::Native(Arc::clone(manifest)),
             None if run.manifest.is_missing() => return,
@@ -421,7 +421,7 @@ impl Driver<'_> {
                 run.transfer.on_event(clock::now(), Event::Wrong { piece, why });
                 return Ok(());
             }
-            (Err(WrongPiece::Md5(_)), _) => self.name_list_giver(run, piece),
+            (Err(WrongPiece::Md5(_)), _) => self.name_manifest_giver(run, piece),
             (Ok(()), _) => {}
         }
         if let Some(source) = source {
@@ -434,7 +434,7 @@ impl Driver<'_> {
         }
         run.done_bytes += bytes.bytes().len() as u64;
         run.transfer.on_event(clock::now(), Event::Verified { piece });
-        // Others may have it now.
+        // Other nodes may have the piece now.
         if run.transfer.is_done(piece)
             && let Some(manifest) = run.manifest.manifest()
         {
@@ -446,11 +446,11 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// The bytes are right and the MD5 listed for them is not: whoever gave the list lied, if it has all
-    /// pieces; else it may have been lied to and have passed it on before it came to this piece. It is named,
-    /// once. Its bytes and the list's BLAKE3 values are as good as anybody's; the MD5 of the whole file is
-    /// computed instead.
-    fn name_list_giver(&mut self, run: &mut Run, piece: u32) {
+    /// Handles a piece whose bytes are right but whose MD5 in the manifest is wrong. A full holder that gave
+    /// the manifest has lied; a partial holder may have passed it on before it had this piece. The user
+    /// learns the giver once. The pieces and BLAKE3 values of the manifest stay valid; the MD5 of the whole
+    /// file is computed instead.
+    fn name_manifest_giver(&mut self, run: &mut Run, piece: u32) {
         run.fetched.piece_md5s_hold = false;
         self.announcer.withhold_manifest();
         let name = &self.name;
@@ -460,7 +460,7 @@ impl Driver<'_> {
             }
             Some(ManifestGiver { endpoint, is_partial: true }) => {
                 let who = format!("{endpoint}, which has a part only,");
-                let warning = format!("`{name}`: {who} gave a piece list with a false md5 for piece {piece}");
+                let warning = format!("`{name}`: {who} gave a manifest with a false md5 for piece {piece}");
                 self.notices.warn(warning);
             }
             None => {}
@@ -473,7 +473,7 @@ impl Run {
     fn end(self) -> Result<Fetched, TransferError> {
         let Run { stop, threads, mut fetched, manifest, sources, verifier, reports, ranked, .. } = self;
         stop.trigger();
-        // Nobody listens and nobody sends any more: whoever waits for either ends.
+        // Closes the channels, so that threads that wait for them end.
         drop((sources, verifier, reports));
         let ended = threads.join(clock::now() + limits::ms(limits::STOP_DEADLINE_MS));
         if !ended.still_running.is_empty() {
@@ -483,7 +483,7 @@ impl Run {
             fetched.manifest = manifest.into_manifest();
         }
         if fetched.sources.is_empty() {
-            // Nothing had to be fetched: the first in rank is named.
+            // If nothing had to be fetched, the first in rank is named.
             fetched.sources.extend(ranked.first().map(|candidate| candidate.endpoint));
         }
         Ok(fetched)

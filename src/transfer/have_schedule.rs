@@ -1,9 +1,9 @@
-//! When to ask partial holders again which pieces they have: soon while they have news, later and later while
-//! they have none.
+//! When to ask partial holders again which pieces they have. The pause is short while they get new pieces,
+//! and doubles while they do not.
 //!
-//! The more there are, the longer the pause: each of many who fetch together asks, and is asked, a few times
-//! a second at most. A search, which asks them too, comes every [`limits::SEARCH_AGAIN_MS`] whatever they
-//! say.
+//! It is longer for more holders, so that each of many downloaders sends and receives a few requests a second
+//! at most. A search, which asks all partial holders too, comes every [`limits::SEARCH_AGAIN_MS`] in any
+//! case.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,13 +15,13 @@ use rand::{Rng, SeedableRng};
 use super::search::HeldPieces;
 use crate::types::limits;
 
-/// The partial holders that the last search has named.
+/// The partial holders that the last search found, and when to ask them.
 #[derive(Debug)]
 pub(super) struct HaveSchedule {
-    /// How many pieces each had when it told last.
+    /// Number of pieces in the last reply of each.
     known: BTreeMap<SocketAddr, usize>,
     pause: Duration,
-    /// `None`: nobody is known, or they are being asked.
+    /// `None`: no partial holder is known, or they are being asked.
     at: Option<Instant>,
     rng: SmallRng,
 }
@@ -31,28 +31,28 @@ impl HaveSchedule {
         HaveSchedule { known: BTreeMap::new(), pause: Duration::ZERO, at: None, rng: SmallRng::from_os_rng() }
     }
 
-    /// A search has found these, and nobody else.
+    /// Replaces the known holders by those of a search.
     pub(super) fn searched(&mut self, parts: &HeldPieces, now: Instant) {
         self.known.retain(|endpoint, _| parts.contains_key(endpoint));
         self.observe(parts, now);
     }
 
-    /// They have told what they have.
+    /// Records the pieces in the replies of holders.
     pub(super) fn observe(&mut self, parts: &HeldPieces, now: Instant) {
-        let mut has_news = false;
+        let mut has_grown = false;
         for (endpoint, pieces) in parts {
-            has_news |= self.known.insert(*endpoint, pieces.len()) != Some(pieces.len());
+            has_grown |= self.known.insert(*endpoint, pieces.len()) != Some(pieces.len());
         }
         let most = limits::ms(limits::SEARCH_AGAIN_MS);
         let all = Duration::from_secs(self.known.len() as u64) / limits::PARTS_QUERIED_PER_S;
         let least = limits::ms(limits::SEARCH_PARTS_MS).max(all).min(most);
-        self.pause = if has_news { least } else { (self.pause * 2).clamp(least, most) };
-        // Those who began at the same moment do not go on asking at the same moments.
+        self.pause = if has_grown { least } else { (self.pause * 2).clamp(least, most) };
+        // Downloads that began at the same moment must not send their requests at the same moments.
         let jitter = self.pause.mul_f64(self.rng.random_range(0.0..0.25));
         self.at = (!self.known.is_empty()).then_some(now + self.pause + jitter);
     }
 
-    /// Whom to ask now: all, or nobody yet. Answer with [`HaveSchedule::observe`].
+    /// The holders to ask now: all of them, or none. Pass their replies to [`HaveSchedule::observe`].
     pub(super) fn due(&mut self, now: Instant) -> Vec<SocketAddr> {
         match self.at.take_if(|at| *at <= now) {
             Some(_) => self.known.keys().copied().collect(),
@@ -71,7 +71,7 @@ mod tests {
     use crate::rt::clock;
     use crate::types::PieceSet;
 
-    /// So many holders with as many pieces each.
+    /// `holders` holders with `pieces` pieces each.
     fn parts(holders: u16, pieces: u32) -> HeldPieces {
         let mut has = PieceSet::none(100);
         (0..pieces).for_each(|piece| has.set(piece, true));
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_grows_with_their_number_and_while_they_have_no_news() {
+    fn the_pause_grows_with_the_number_of_holders_and_while_they_get_no_pieces() {
         let now = clock::now();
         for (holders, pieces, pauses_ms) in [
             (1, [1, 1, 1, 1, 1, 2], [1000, 2000, 4000, 5000, 5000, 1000]),
@@ -87,30 +87,34 @@ mod tests {
             (32, [1, 2, 2, 3, 3, 3], [4000, 4000, 5000, 4000, 5000, 5000]),
             (1000, [1, 2, 3, 3, 3, 3], [5000; 6]),
         ] {
-            let mut refresh = HaveSchedule::new();
+            let mut schedule = HaveSchedule::new();
             for (pieces, pause_ms) in pieces.into_iter().zip(pauses_ms) {
-                refresh.observe(&parts(holders, pieces), now);
+                schedule.observe(&parts(holders, pieces), now);
                 let pause = limits::ms(pause_ms);
-                let waits = refresh.next_wake().expect("they are known") - now;
+                let waits = schedule.next_wake().expect("holders are known") - now;
                 assert!(waits >= pause && waits < pause.mul_f64(1.25), "{holders}: {waits:?} for {pause:?}");
-                assert_eq!(refresh.due(now + pause - limits::ms(1)), []);
-                assert_eq!(refresh.due(now + pause * 2).len(), usize::from(holders));
-                assert_eq!((refresh.due(now + pause * 9), refresh.next_wake()), (vec![], None), "asked once");
+                assert_eq!(schedule.due(now + pause - limits::ms(1)), []);
+                assert_eq!(schedule.due(now + pause * 2).len(), usize::from(holders));
+                assert_eq!(
+                    (schedule.due(now + pause * 9), schedule.next_wake()),
+                    (vec![], None),
+                    "asked once"
+                );
             }
         }
     }
 
     #[test]
-    fn only_those_of_the_last_search_are_known_and_silence_is_no_news() {
+    fn only_holders_of_the_last_search_are_known_and_an_empty_reply_doubles_the_pause() {
         let now = clock::now();
-        let mut refresh = HaveSchedule::new();
-        refresh.searched(&parts(3, 1), now);
-        refresh.observe(&HeldPieces::new(), now);
-        assert_eq!(refresh.due(now + limits::ms(1900)), [], "the pause has doubled");
-        assert_eq!(refresh.due(now + limits::ms(2500)).len(), 3);
-        refresh.searched(&parts(2, 1), now);
-        assert_eq!(refresh.due(now + limits::ms(9000)).len(), 2);
-        refresh.searched(&HeldPieces::new(), now);
-        assert_eq!(refresh.next_wake(), None);
+        let mut schedule = HaveSchedule::new();
+        schedule.searched(&parts(3, 1), now);
+        schedule.observe(&HeldPieces::new(), now);
+        assert_eq!(schedule.due(now + limits::ms(1900)), [], "the pause has doubled");
+        assert_eq!(schedule.due(now + limits::ms(2500)).len(), 3);
+        schedule.searched(&parts(2, 1), now);
+        assert_eq!(schedule.due(now + limits::ms(9000)).len(), 2);
+        schedule.searched(&HeldPieces::new(), now);
+        assert_eq!(schedule.next_wake(), None);
     }
 }

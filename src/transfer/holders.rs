@@ -28,7 +28,7 @@ impl Driver<'_> {
             geometry: self.geometry,
             known: self.providers.values().cloned().collect(),
             here: self.here(run),
-            // Now: a new ranking may forgive them.
+            // Taken now: the next ranking may clear the marks of these sources.
             distrusted: run.transfer.marked().collect(),
             opens_round,
         };
@@ -39,7 +39,7 @@ impl Driver<'_> {
         match run.threads.spawn("search", search) {
             Ok(()) => run.is_searching = true,
             Err(error) if opens_round => return Err(TransferError::System(error)),
-            // Those in use go on, and it is tried again.
+            // The sources in use continue, and the machine asks for a search again.
             Err(_) => run.transfer.on_event(clock::now(), Event::Unranked),
         }
         Ok(())
@@ -63,8 +63,8 @@ impl Driver<'_> {
         let now = clock::now();
         match searched {
             Ok(Searched::Holders { providers, ranking, parts }) => {
-                // Of those known before, only they stay who have sent something: a long download must not
-                // grow with every newcomer.
+                // Of the holders known before, only those that have sent a piece stay: memory must not grow
+                // with every new holder during a long download.
                 self.providers.retain(|endpoint, _| run.fetched.sources.contains(endpoint));
                 self.providers.extend(providers.into_iter().map(|provider| (provider.endpoint, provider)));
                 run.ranked = ranking.iter().map(Candidate::from).collect();
@@ -79,14 +79,14 @@ impl Driver<'_> {
             }
             Err(SearchError::Cancelled) => return Err(TransferError::Cancelled),
             Err(SearchError::System(error)) if opens_round => return Err(TransferError::System(error)),
-            // Those in use go on, and it is tried again. One that is not offered any more may still send what
-            // it was asked for.
+            // The sources in use continue, and the machine asks for a search again. A source that is not
+            // offered any more may still send what was requested.
             Ok(Searched::Replaced) | Err(_) => run.transfer.on_event(now, Event::Unranked),
         }
         Ok(())
     }
 
-    /// Has those that have a part only asked what they have by now, if it is time to.
+    /// Asks the partial holders which pieces they have now, if that is due.
     pub(super) fn ask_partial_holders(&self, run: &mut Run, now: Instant) {
         let partial = run.have_schedule.due(now);
         if partial.is_empty() {
@@ -95,11 +95,11 @@ impl Driver<'_> {
         let (config, content) = (self.config.clone(), (self.content, self.geometry));
         let (reports, stop) = (run.reports.0.clone(), run.stop.clone());
         let ask = move || {
-            let told = search::have(&config, content, &partial, limits::PROBE_SILENCE_MS, &stop);
-            let _download_has_ended = reports.send(Message::Have(told));
+            let held = search::have(&config, content, &partial, limits::PROBE_SILENCE_MS, &stop);
+            let _download_has_ended = reports.send(Message::Have(held));
         };
         if run.threads.spawn("have", ask).is_err() {
-            // It is tried again.
+            // It is tried again later.
             run.have_schedule.observe(&HeldPieces::new(), now);
         }
     }
@@ -107,18 +107,18 @@ impl Driver<'_> {
     pub(super) fn apply_have(
         &mut self,
         run: &mut Run,
-        told: Result<HeldPieces, SearchError>,
+        held: Result<HeldPieces, SearchError>,
     ) -> Result<(), TransferError> {
-        let mut told = match told {
-            Ok(told) => told,
+        let mut held = match held {
+            Ok(held) => held,
             Err(SearchError::Cancelled) => return Err(TransferError::Cancelled),
             Err(_) => HeldPieces::new(),
         };
         let now = clock::now();
-        // A search may have found meanwhile that one of them has everything.
-        told.retain(|source, _| run.transfer.is_partial(*source));
-        run.have_schedule.observe(&told, now);
-        for (source, pieces) in told {
+        // A search may have found meanwhile that a partial holder has everything.
+        held.retain(|source, _| run.transfer.is_partial(*source));
+        run.have_schedule.observe(&held, now);
+        for (source, pieces) in held {
             run.transfer.on_event(now, Event::Has { source, pieces });
         }
         Ok(())

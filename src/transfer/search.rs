@@ -123,7 +123,7 @@ pub(super) fn is_whole(pieces: &PieceSet) -> bool {
 }
 
 /// The pieces that the live partial holders of a content have. At most [`limits::PARTS_KNOWN_MAX`] of them
-/// are asked. Blocks for the time of a probe.
+/// are seen. Blocks for the time of a probe.
 ///
 /// # Errors
 /// [`SearchError::Cancelled`], or [`SearchError::System`].
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_set_of_the_contents_pieces_that_is_not_empty_tells_anything() {
+    fn only_a_set_of_the_contents_pieces_that_is_not_empty_is_accepted() {
         let geometry = Geometry::of((8 << 20) + 1);
         let body = |reply: PeerReply| Ok(encode(&reply).expect("it fits"));
         for (answer, expected) in [
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_the_best_are_asked_each_time_and_each_of_the_others_some_time() {
+    fn beyond_the_limit_the_best_half_is_always_chosen_and_the_rest_at_random() {
         let most = limits::PARTS_KNOWN_MAX;
         let endpoint = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let all: Vec<_> = (0..3 * most as u16).map(endpoint).collect();
@@ -264,14 +264,14 @@ mod tests {
         let mut rng = SmallRng::seed_from_u64(8);
         choose(&mut few, &mut rng);
         assert_eq!(few, all[..most], "as many as may be");
-        let mut asked = std::collections::BTreeSet::new();
+        let mut seen = std::collections::BTreeSet::new();
         for _ in 0..100 {
             let mut chosen = all.clone();
             choose(&mut chosen, &mut rng);
             assert_eq!((&chosen[..most / 2], chosen.len()), (&all[..most / 2], most));
-            asked.extend(chosen);
+            seen.extend(chosen);
         }
-        assert_eq!(asked.len(), all.len());
+        assert_eq!(seen.len(), all.len());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The driver fetches from sources that speak no protocol of ours: a second connector, in memory.
+//! Tests of the driver with a second kind of source, in memory.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -56,7 +56,7 @@ impl SourceConnection for MemoryConnection {
     }
 
     fn reply(&mut self) -> Result<Reply, SourceError> {
-        assert_eq!(self.unread, [], "the piece before is read");
+        assert!(self.unread.is_empty(), "the piece before is read");
         let piece = self.requested.pop_front().expect("a piece is requested");
         let range = self.geometry.range(piece).expect("a piece of the content");
         self.unread = self.bytes[range.start as usize..range.end as usize].to_vec();

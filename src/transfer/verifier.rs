@@ -1,8 +1,8 @@
-//! Verification beside receiving: pieces that have arrived, and those that an earlier download left, in
-//! batches on a thread of its own.
+//! Verification beside receiving: a thread of its own checks pieces in batches. Pieces come from sources, or
+//! were left by an earlier download.
 //!
-//! `Verifier` is the download's side: it decides when a batch is worth starting. A batch fills the lanes of
-//! the digest; one that waits for more than can come would hold up the end.
+//! [`Verifier`] is the driver's side and decides when a batch starts. A full batch fills the SIMD lanes of
+//! the digest; a batch that waits for pieces that cannot come would delay the end of the download.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -20,38 +20,39 @@ use crate::types::{Geometry, WrongPiece, limits};
 pub(super) struct Arrival {
     pub(super) piece: u32,
     pub(super) bytes: Buffer,
-    /// Who sent it; `None`: it is in the part since an earlier download, and still to be read.
+    /// The source that sent it; `None`: an earlier download has left it in the partial file, from which it is
+    /// still to be read.
     pub(super) source: Option<SocketAddr>,
 }
 
-/// A batch and what it is held against.
+/// Pieces, and what they are checked against.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) pieces: Vec<Arrival>,
     pub(super) check: PieceCheck,
 }
 
-/// A verified piece, or one that is not what it should be.
+/// A piece and the verdict on it.
 #[derive(Debug)]
 pub(super) struct Checked {
     pub(super) arrival: Arrival,
     pub(super) outcome: Result<(), WrongPiece>,
 }
 
-/// What waits to be verified.
+/// The pieces that wait for verification.
 #[derive(Debug)]
 pub(super) struct Verifier {
     batches: Sender<Batch>,
     is_busy: bool,
     arrived: Vec<Arrival>,
     first_arrived_at: Option<Instant>,
-    /// Pieces in the part since an earlier download.
+    /// Pieces that an earlier download has left in the partial file.
     marked: VecDeque<u32>,
     geometry: Geometry,
 }
 
 impl Verifier {
-    /// The download's side, and what [`run`] is to be given.
+    /// The driver's side, and the receiver for [`run`].
     pub(super) fn new(geometry: Geometry, marked: Vec<u32>) -> (Verifier, Receiver<Batch>) {
         let (batches, to_verify) = bounded(1);
         let verifier = Verifier {
@@ -70,18 +71,18 @@ impl Verifier {
         self.arrived.push(arrival);
     }
 
-    /// Who sent the first piece that waits.
+    /// The source that sent the first waiting piece.
     pub(super) fn first_source(&self) -> Option<SocketAddr> {
         self.arrived.first().and_then(|arrival| arrival.source)
     }
 
-    /// The thread has given a batch back.
-    pub(super) fn is_idle_again(&mut self) {
+    /// Records that the thread has returned a batch.
+    pub(super) fn batch_is_done(&mut self) {
         self.is_busy = false;
     }
 
-    /// Hands the thread its next batch if it is idle and one is due. `more_may_come`: pieces are on the wire
-    /// that could join this one.
+    /// Sends the next batch to the thread if the thread is idle and a batch is due. `more_may_come`:
+    /// requested pieces that have not arrived could still join the batch.
     pub(super) fn start_if_due(
         &mut self,
         check: &PieceCheck,
@@ -105,26 +106,27 @@ impl Verifier {
         };
         if !pieces.is_empty() {
             let batch = Batch { pieces, check: check.clone() };
-            // A thread that has gone has panicked, which the download is told of.
+            // A closed channel means that the thread has panicked, which the driver learns from
+            // [`crate::rt::Threads`].
             self.is_busy = self.batches.try_send(batch).is_ok();
         }
     }
 
-    /// When what has arrived has waited long enough for company; `None` if there is nothing that this could
-    /// start.
+    /// When the waiting pieces have waited long enough to start as a batch; `None` if no piece waits or the
+    /// thread is busy.
     pub(super) fn due_at(&self) -> Option<Instant> {
         let wait = limits::ms(limits::VERIFY_WAIT_MS);
         self.first_arrived_at.filter(|_| !self.is_busy).map(|at| at + wait)
     }
 
-    /// Throws away what waits, what an earlier download left included; returns which pieces that were.
+    /// Drops all waiting pieces, with those of an earlier download, and returns their indices.
     pub(super) fn drop_all(&mut self) -> Vec<u32> {
         self.first_arrived_at = None;
         let arrived = self.arrived.drain(..).map(|arrival| arrival.piece);
         arrived.chain(self.marked.drain(..)).collect()
     }
 
-    /// Pieces of an earlier download, with half of the buffers at most: the others are for what comes in.
+    /// Pieces of an earlier download. They take at most half of the buffers; the rest is for arriving pieces.
     fn next_marked(&mut self, buffers: &Buffers) -> Vec<Arrival> {
         let mut pieces = Vec::new();
         while pieces.len() < limits::VERIFY_BATCH && (pieces.is_empty() || buffers.free() * 2 > buffers.all())
@@ -139,7 +141,7 @@ impl Verifier {
     }
 }
 
-/// The thread: verifies batches until there are no more to come or `deliver` returns false.
+/// The thread: verifies batches until the channel is closed or `deliver` returns false.
 pub(super) fn run(
     batches: &Receiver<Batch>,
     part: &Partial,
@@ -152,7 +154,7 @@ pub(super) fn run(
                 && let Some(range) = geometry.range(*piece)
                 && part.read_piece(range.start, bytes.bytes_mut()).is_err()
             {
-                // What cannot be read back does not count as there.
+                // A piece that cannot be read back counts as wrong.
                 bytes.bytes_mut().fill(0);
             }
         }
@@ -181,19 +183,20 @@ mod tests {
         Arc::new(Manifest::of_hashed(geometry.size_bytes(), digests))
     }
 
-    /// Sizes of the batches that the thread would be handed.
+    /// Sizes of the batches that were sent to the thread.
     fn started(batches: &Receiver<Batch>) -> Vec<usize> {
         batches.try_iter().map(|batch| batch.pieces.len()).collect()
     }
 
     #[test]
-    fn a_batch_is_started_when_it_is_full_or_nothing_can_join_it_or_it_has_waited() {
+    fn a_batch_starts_when_it_is_full_or_complete_or_has_waited() {
         let manifest = manifest();
         let check = PieceCheck::Native(Arc::clone(&manifest));
         let geometry = manifest.geometry();
         let now = clock::now();
         let late = now + limits::ms(limits::VERIFY_WAIT_MS);
-        // Arrived, more on the wire, buffers left, looked at when: started.
+        // Columns: pieces that arrived, whether more are requested, buffers in use elsewhere, time, sizes of
+        // started batches.
         for (arrived, more_may_come, lent, at, expected) in [
             (7, true, 0, now, vec![]),
             (8, true, 0, now, vec![8]),
@@ -213,14 +216,14 @@ mod tests {
             let _elsewhere: Vec<_> = (0..lent).map(|_| buffers.take(1)).collect();
             verifier.start_if_due(&check, &buffers, more_may_come, at);
             assert_eq!(started(&batches), expected, "{arrived} {more_may_come} {lent}");
-            // One at a time; the rest is due when the thread is idle again.
+            // One batch at a time; the remaining pieces are due when the thread is idle again.
             verifier.start_if_due(&check, &buffers, false, at);
             assert!(started(&batches).len() <= usize::from(expected.is_empty()));
         }
     }
 
     #[test]
-    fn what_was_left_is_read_back_with_half_of_the_buffers_while_nothing_has_arrived() {
+    fn leftover_pieces_are_read_back_with_half_of_the_buffers_while_no_piece_arrives() {
         let manifest = manifest();
         let check = PieceCheck::Native(Arc::clone(&manifest));
         let buffers = Buffers::of(&manifest.geometry());
@@ -230,14 +233,14 @@ mod tests {
         let first = batches.try_recv().expect("idle");
         assert_eq!(first.pieces.len(), limits::VERIFY_BATCH);
         assert!(first.pieces.iter().all(|arrival| arrival.source.is_none()));
-        verifier.is_idle_again();
-        // The first batch is being written still: half of the buffers is not exceeded.
+        verifier.batch_is_done();
+        // Pieces of the first batch hold buffers while they are written: half of the buffers is not exceeded.
         verifier.start_if_due(&check, &buffers, true, now);
         assert_eq!(started(&batches), [2]);
     }
 
     #[test]
-    fn the_thread_tells_right_pieces_from_wrong_ones_and_reads_back_what_was_left() {
+    fn the_thread_finds_wrong_pieces_among_arrived_and_leftover_ones() {
         let dir = tempfile::tempdir().expect("a directory");
         let disk = Arc::new(crate::store::RealDisk);
         let share = Arc::new(crate::store::Share::open(dir.path(), disk).expect("a share"));
@@ -251,7 +254,7 @@ mod tests {
         let (mut verifier, batches) = Verifier::new(manifest.geometry(), vec![1, 2]);
         let now = clock::now();
         verifier.start_if_due(&check, &buffers, false, now);
-        verifier.is_idle_again();
+        verifier.batch_is_done();
         let mut outcomes = Vec::new();
         let source = Some(SocketAddr::from(([127, 0, 0, 1], 1)));
         std::thread::scope(|scope| {

@@ -127,7 +127,7 @@ fn attempt(task: &DownloadTask<'_>, events: &mut DownloadEvents<'_>) -> Result<D
         match ContentDownload::new(task, &target, &candidates).run(events) {
             Ok(Some(outcome)) => return Ok(Downloaded { name: request.name.clone(), key, outcome }),
             Ok(None) => {}
-            // The holders of another content that claims the same MD5 may be better.
+            // The holders of another content that claims the same MD5 may succeed.
             Err(error @ Failed::For(DownloadError::AllFailed { .. })) => failed = Some(error),
             Err(error) => return Err(error),
         }

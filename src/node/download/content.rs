@@ -62,7 +62,7 @@ impl<'a> ContentDownload<'a> {
         let &DownloadTask { context, slots, request, cancel, .. } = self.task;
         let first = self.rank(events)?;
         let slot =
-            slots.take(self.content, cancel, &mut || events.publish(|reporter, _| reporter.waiting()))?;
+            slots.acquire(self.content, cancel, &mut || events.publish(|reporter, _| reporter.waiting()))?;
         if slot.has_waited && self.is_in_place()? {
             return Ok(Some(Outcome::AlreadyHere));
         }

@@ -1,5 +1,4 @@
-//! Which content a download is of, and who has it: from a name, an optional checksum, and what is here
-//! already.
+//! Which content a download fetches and who holds it, from a name, an optional checksum, and the own files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,30 +18,30 @@ use crate::types::{Checksum, ContentKey, FileEntry, Holding, Md5Digest, Provider
 #[derive(Debug)]
 pub(super) struct ContentCandidates {
     pub(super) key: ContentKey,
-    /// Those that answered the probe.
+    /// Holders that answered the probe.
     pub(super) live: Vec<LiveHolder>,
-    /// All that were found.
+    /// All known holders.
     pub(super) providers: Vec<Provider>,
 }
 
-/// What a search for something to download came to.
+/// The result of the search for something to download.
 #[derive(Debug)]
 pub(super) enum SearchOutcome {
-    /// The file of that name is what was asked for.
+    /// The own file of that name is the requested content.
     AlreadyHere(ContentKey),
     /// To be tried in this order; never empty.
     Contents(Vec<ContentCandidates>),
 }
 
 impl ContentCandidates {
-    /// The MD5 of the whole file as one of the holders claims it, if possible one that has the whole file.
+    /// The MD5 of the whole file as a holder claims it; a full holder if there is one.
     pub(super) fn claimed_md5(&self) -> Option<Md5Digest> {
         let full = self.providers.iter().find(|one| one.entry.holding == Holding::Full);
         full.or(self.providers.first()).map(|one| one.entry.md5)
     }
 
-    /// Finds the holders of the name, or of the content that is the `only` one wanted under whatever name,
-    /// probes them and chooses. While holders are known and none answers, it is tried again in rounds.
+    /// Finds the holders of the requested name, or of the content `only` under any name; probes them and
+    /// chooses the content. While holders are known and none answers, it repeats in rounds.
     pub(super) fn find(
         context: &Context,
         request: &DownloadRequest,
@@ -91,7 +90,7 @@ impl ContentCandidates {
                 if named.is_empty() {
                     std::mem::swap(&mut named, &mut others);
                 }
-                // What the name means is for those to say who publish it.
+                // Only holders that publish the name decide what it means.
                 let mut found = choose(request, own_fits, by_content(named, &holders), events)?;
                 if let SearchOutcome::Contents(contents) = &mut found {
                     for candidates in contents {
@@ -101,7 +100,7 @@ impl ContentCandidates {
                 }
                 return Ok(found);
             }
-            // Nobody answers, but the own copy is one of those wanted.
+            // No holder answers, but the own copy is one of the requested contents.
             if let Some(own) =
                 own_fits.filter(|own| wanted.iter().any(|one| one.entry.key() == own.entry.key()))
             {
@@ -125,8 +124,8 @@ impl ContentCandidates {
     }
 }
 
-/// Holders of the same contents under other names: more sources. Where the name means many contents they are
-/// left out; the download looks for further holders anyway while it runs.
+/// Holders of the same contents under other names: more sources. If the name means many contents they are
+/// left out; the running download searches for holders in any case.
 fn under_other_names(
     context: &Context,
     namesakes: &[Provider],
@@ -139,7 +138,7 @@ fn under_other_names(
             match search::providers(context, &Query::Content(key.id.into()), cancel) {
                 Ok(holders) => others.extend(holders.into_iter().filter(|one| one.entry.key() == key)),
                 Err(CommandError::Cancelled) => return Err(CommandError::Cancelled),
-                // The namesakes were found.
+                // The holders under this name are known.
                 Err(_) => {}
             }
         }
@@ -156,7 +155,7 @@ fn no_match(request: &DownloadRequest) -> DownloadError {
     DownloadError::Checksum { name: request.name.clone(), checksum }
 }
 
-/// Returns true if and only if `entry` is, or claims to be, what the checksum names.
+/// Returns true if and only if `entry` has, or claims, the checksum.
 fn fits(wanted: Checksum, entry: &FileEntry) -> bool {
     match wanted {
         Checksum::Md5(md5) => entry.md5 == md5,
@@ -164,7 +163,7 @@ fn fits(wanted: Checksum, entry: &FileEntry) -> bool {
     }
 }
 
-/// Those whose content the checksum names; for an MD5, every holder of a content for which somebody claims
+/// The holders of the contents that the checksum names. An MD5 names every content for which a holder claims
 /// it.
 fn wanted(providers: Vec<Provider>, checksum: Option<Checksum>) -> Vec<Provider> {
     let Some(checksum) = checksum else { return providers };
@@ -199,7 +198,7 @@ fn choose(
     let own_key = own.map(|own| own.entry.key());
     let is_own = |key: ContentKey| own_key == Some(key);
     if let Some(Checksum::Md5(_)) = request.checksum {
-        // Each content that claims it is tried, in the order in which `find` shows them.
+        // Each content that claims the MD5 is tried, in the order in which `find` shows them.
         return match contents.iter().find(|one| is_own(one.key)) {
             Some(own) => Ok(SearchOutcome::AlreadyHere(own.key)),
             None => Ok(SearchOutcome::Contents(contents)),

@@ -1,5 +1,4 @@
-//! Whose turn it is: one download of a content at a time, and only so many downloads at once as there are
-//! buffers for.
+//! Admission of downloads: one per content, at most [`limits::DOWNLOADS_AT_ONCE`] altogether.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -11,23 +10,24 @@ use crate::node::error::CommandError;
 use crate::rt::Stop;
 use crate::types::{ContentKey, limits};
 
-/// The turns of one node's downloads.
+/// The slots for downloads of one node.
 #[derive(Debug)]
 pub(crate) struct DownloadSlots {
-    /// Contents being downloaded; each receiver disconnects at the end.
+    /// Contents that are being downloaded; each receiver disconnects when the download ends.
     running: Mutex<HashMap<ContentKey, Receiver<Infallible>>>,
     slots: (Sender<()>, Receiver<()>),
 }
 
-/// The turn of one download; ends when dropped.
+/// The slot of one download; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot<'a> {
-    turns: &'a DownloadSlots,
+    slots: &'a DownloadSlots,
     content: ContentKey,
-    /// Others wait for this to be dropped, after the content has been taken off the list.
+    /// Other downloads of the content wait for this to be dropped, after the content was removed from
+    /// `running`.
     ended: Option<Sender<Infallible>>,
     has_slot: bool,
-    /// True if another download of the content had to end first; it may have done the work.
+    /// True if another download of the content had to end first. It may have placed the content.
     pub(crate) has_waited: bool,
 }
 
@@ -38,8 +38,11 @@ impl Default for DownloadSlots {
 }
 
 impl DownloadSlots {
-    /// Waits for the turn of a download of `content`; `waits` is told if it does not come at once.
-    pub(crate) fn take(
+    /// Waits for a slot for a download of `content`. Calls `waits` each time before it blocks.
+    ///
+    /// # Errors
+    /// [`CommandError::Cancelled`] when `cancel` is triggered.
+    pub(crate) fn acquire(
         &self,
         content: ContentKey,
         cancel: &Stop,
@@ -65,24 +68,24 @@ impl DownloadSlots {
                 recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
             }
         };
-        let mut turn = Slot { turns: self, content, ended: Some(ended), has_slot: false, has_waited };
+        let mut slot = Slot { slots: self, content, ended: Some(ended), has_slot: false, has_waited };
         if self.slots.0.is_full() {
             waits();
         }
         select! {
-            send(self.slots.0, ()) -> _ => turn.has_slot = true,
+            send(self.slots.0, ()) -> _ => slot.has_slot = true,
             recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
         }
-        Ok(turn)
+        Ok(slot)
     }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
         if self.has_slot {
-            let _taken_back = self.turns.slots.1.try_recv();
+            let _taken_back = self.slots.slots.1.try_recv();
         }
-        self.turns.running.lock().remove(&self.content);
+        self.slots.running.lock().remove(&self.content);
         drop(self.ended.take());
     }
 }
@@ -98,54 +101,54 @@ mod tests {
     }
 
     #[test]
-    fn downloads_of_a_content_take_turns_and_others_go_on() {
-        let (turns, stop) = (DownloadSlots::default(), Stop::new().expect("a descriptor"));
+    fn downloads_of_one_content_run_one_by_one_and_others_beside_them() {
+        let (slots, stop) = (DownloadSlots::default(), Stop::new().expect("a descriptor"));
         let busy = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        let turn = turns.take(content(1), &stop, &mut || {}).expect("its turn comes");
+                        let slot = slots.acquire(content(1), &stop, &mut || {}).expect("its slot comes");
                         assert_eq!(busy.fetch_add(1, Ordering::SeqCst), 0, "two at once");
                         busy.fetch_sub(1, Ordering::SeqCst);
-                        drop(turn);
+                        drop(slot);
                     }
                 });
             }
-            let held = turns.take(content(2), &stop, &mut || {}).expect("another content is free");
+            let held = slots.acquire(content(2), &stop, &mut || {}).expect("another content is free");
             assert!(!held.has_waited);
         });
-        assert!(turns.running.lock().is_empty());
+        assert!(slots.running.lock().is_empty());
     }
 
     #[test]
-    fn a_second_download_waits_until_it_is_cancelled() {
-        let (turns, stop) = (DownloadSlots::default(), Stop::new().expect("a descriptor"));
-        let first = turns.take(content(1), &stop, &mut || {}).expect("free");
+    fn a_second_download_of_a_content_waits_until_it_is_cancelled() {
+        let (slots, stop) = (DownloadSlots::default(), Stop::new().expect("a descriptor"));
+        let first = slots.acquire(content(1), &stop, &mut || {}).expect("free");
         let cancel = stop.child().expect("a descriptor");
         cancel.trigger();
         let mut told = 0;
-        let waited = turns.take(content(1), &cancel, &mut || told += 1).map(drop);
+        let waited = slots.acquire(content(1), &cancel, &mut || told += 1).map(drop);
         assert_eq!((waited, told), (Err(CommandError::Cancelled), 1));
         drop(first);
-        assert!(turns.take(content(1), &stop, &mut || {}).is_ok_and(|turn| !turn.has_waited));
+        assert!(slots.acquire(content(1), &stop, &mut || {}).is_ok_and(|slot| !slot.has_waited));
     }
 
     #[test]
-    fn no_more_than_there_are_buffers_for_and_a_waiter_can_be_cancelled() {
-        let (turns, stop) = (DownloadSlots::default(), Stop::new().expect("a descriptor"));
+    fn no_more_downloads_run_than_allowed_and_a_waiting_one_can_be_cancelled() {
+        let (slots, stop) = (DownloadSlots::default(), Stop::new().expect("a descriptor"));
         let held: Vec<_> = (0..limits::DOWNLOADS_AT_ONCE)
-            .map(|number| turns.take(content(number as u8), &stop, &mut || {}).expect("free"))
+            .map(|number| slots.acquire(content(number as u8), &stop, &mut || {}).expect("free"))
             .collect();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| turns.take(content(99), &stop, &mut || {}).map(drop));
+            let waiting = scope.spawn(|| slots.acquire(content(99), &stop, &mut || {}).map(drop));
             stop.trigger();
             assert_eq!(waiting.join().expect("no panic"), Err(CommandError::Cancelled));
         });
         drop(held);
         let again = Stop::new().expect("a descriptor");
         assert!(
-            turns.take(content(99), &again, &mut || {}).is_ok(),
+            slots.acquire(content(99), &again, &mut || {}).is_ok(),
             "a cancelled waiter leaves nothing behind"
         );
     }

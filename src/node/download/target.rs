@@ -1,4 +1,4 @@
-//! Where a download is to be placed, under which name it is published then, and what is there already.
+//! Where a download is placed, under which name it is published, and what is there already.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use crate::rt::Stop;
 use crate::store::{self, HashError, PathEntry, Share, ShareFolders, hash_file};
 use crate::types::{FileEntry, FileName, FileOrigin};
 
-/// A kind of file, a name, and the folder that it leads to.
+/// A kind of file, a name, and the folder of that kind.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) kind: FileOrigin,
-    /// What it is called there.
+    /// The name in the folder.
     pub(super) name: FileName,
     folders: Arc<ShareFolders>,
     pub(super) folder: Arc<Share>,
-    /// `None`: it is not shared.
+    /// The kind and name that the file is published with; `None`: it is not shared.
     pub(super) shared_as: Option<(FileOrigin, FileName)>,
 }
 
 impl Target {
-    /// The target of a file that is fetched as one of that kind.
+    /// The target of a file of this kind.
     ///
     /// # Errors
-    /// [`DownloadError::Disk`] where its folder cannot be made.
+    /// [`DownloadError::Disk`] if its folder cannot be made.
     pub(super) fn of(
         folders: &Arc<ShareFolders>,
         kind: FileOrigin,
@@ -41,11 +41,11 @@ impl Target {
         Ok(Target { kind, name, folders: Arc::clone(folders), folder, shared_as })
     }
 
-    /// The file that is here of that name and spares a download of its content: one that stands at the
-    /// target, is published before it, or is a replica that the target can take over.
+    /// The own file of that name that makes a download of its content unnecessary: a file at the target, one
+    /// that is published instead of it, or a replica that the target can take over.
     ///
     /// # Errors
-    /// [`DownloadError::Disk`] where it cannot be told, [`CommandError::Cancelled`].
+    /// [`DownloadError::Disk`] if it cannot be read, [`CommandError::Cancelled`].
     pub(super) fn own(
         &self,
         context: &Context,
@@ -58,7 +58,7 @@ impl Target {
         let Some((_, name)) = &self.shared_as else {
             return if is_here { self.hashed(cancel) } else { Ok(None) };
         };
-        // What was removed behind our back is offered to others until that is noticed.
+        // A file that was removed by another program stays in the catalog until the next scan.
         if !is_here && context.state.catalog.read().get(name).is_none() {
             return Ok(None);
         }
@@ -66,7 +66,7 @@ impl Target {
         Ok(own.filter(|own| is_here && self.is_in_place(own) || self.can_take_over(own)))
     }
 
-    /// Returns true if and only if nothing has to be done for it to be what was asked for.
+    /// Returns true if and only if `own` needs no change to be the requested file.
     pub(super) fn is_in_place(&self, own: &SharedFile) -> bool {
         let layout = self.folders.layout();
         layout.unmarked(own.kind) <= layout.unmarked(self.kind)
@@ -77,7 +77,7 @@ impl Target {
             && !self.folders.saves_apart(self.kind)
     }
 
-    /// Moves the own replica to the target: it is kept for others no more, and shared as before.
+    /// Moves the own replica to the target. It is a file of the user then, and stays shared.
     ///
     /// # Errors
     /// [`DownloadError`]; the replica is where it was.
@@ -101,9 +101,9 @@ impl Target {
         Ok(context.indexer.add_placed(file)?)
     }
 
-    /// Early, before anything is fetched; placing checks the target again. With `force` a file at the target
-    /// will be replaced, and what a user downloads may be hidden by a file that comes before it; a replica is
-    /// in nobody's way.
+    /// Refuses a download that could not be placed, before anything is fetched; placing checks the target
+    /// again. With `force` a file at the target may be replaced, and a downloaded file may be hidden by a
+    /// file that is published instead of it. A replica is never in the way.
     ///
     /// # Errors
     /// [`DownloadError::Exists`] and [`DownloadError::Disk`].
@@ -121,7 +121,7 @@ impl Target {
         Ok(())
     }
 
-    /// The folders where a file of this name is in the way, and whether it is the target itself.
+    /// The folders in which a file of this name is in the way, each with true if it is the target's.
     fn rivals(&self) -> Vec<(bool, Arc<Share>)> {
         if self.folders.saves_apart(self.kind) {
             return vec![(true, Arc::clone(&self.folder))];
@@ -135,7 +135,7 @@ impl Target {
         folder.standing(&self.name).map_err(|error| read_error(&self.name, &error))
     }
 
-    /// What stands at the target and is in no catalog. `None`: it is not what was asked for, whatever it is.
+    /// The file at the target, which is in no catalog. `None`: it cannot be the requested file.
     fn hashed(&self, cancel: &Stop) -> Result<Option<Arc<SharedFile>>, DownloadError> {
         match hash_file(&self.folder, &self.name, cancel) {
             Ok(hashed) => Ok(Some(Arc::new(SharedFile::hashed(&self.name, self.kind, hashed)))),

@@ -21,8 +21,8 @@ fn node(share: &Path, tracker: &Tracker) -> Node {
     node
 }
 
-/// Downloads a file of two pieces, cancelled at the first event of which `when` is true; what came of it,
-/// and the names in the share and among the parts then.
+/// Downloads a file of two pieces, cancelled at the first event for which `when` is true. Returns the result
+/// and the number of files in `.nearpeer` afterwards.
 fn cancelled(
     asker: &Node,
     share: &Path,
@@ -41,20 +41,20 @@ fn cancelled(
 }
 
 #[test]
-fn a_cancel_at_the_end_loses_neither_the_part_nor_the_file_that_is_in_place() {
+fn a_cancel_at_the_end_loses_neither_the_partial_file_nor_the_placed_one() {
     let (from, to) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     fs::write(from.path().join("a"), vec![7; (1 << 20) + 1]).expect("written");
     let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
     let (holder, asker) = (node(from.path(), &tracker), node(to.path(), &tracker));
     let hashing = |event: &DownloadEvent| matches!(event, DownloadEvent::Hashing { .. });
     let (done, parts) = cancelled(&asker, to.path(), true, hashing);
-    // The part and its record.
+    // The partial file and its record.
     assert_eq!((done, parts), (Err(CommandError::Cancelled.into()), 2));
     let last = |event: &DownloadEvent| {
         let DownloadEvent::Bytes { done_bytes, total_bytes, .. } = event else { return false };
         done_bytes == total_bytes
     };
-    // What is lost by chance is lost by one of several.
+    // An error that occurs at random shows in one of several runs.
     for _ in 0..8 {
         let (done, parts) = cancelled(&asker, to.path(), false, last);
         assert!(done.is_ok() && parts == 0, "{done:?}");

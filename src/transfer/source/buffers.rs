@@ -1,7 +1,7 @@
-//! The piece buffers of one download: so many and no more, whoever holds them.
+//! The piece buffers of one download. Their number is fixed.
 //!
-//! A buffer goes home when it is dropped, wherever that happens, so that none is lost with a thread that
-//! fails. The one that came home last is lent first: it is the likeliest to be in a processor's cache still.
+//! A buffer returns to the pool when it is dropped, in any thread, so that a failing thread loses none. The
+//! buffer that returned last is lent first: it is most likely still in a processor's cache.
 
 use std::sync::Arc;
 
@@ -11,32 +11,33 @@ use parking_lot::Mutex;
 use crate::rt::Stop;
 use crate::types::{Geometry, limits};
 
-/// The buffers that are free. Cheap to clone; all clones are the same.
+/// The pool of free buffers. Cheap to clone; all clones share one pool.
 #[derive(Debug, Clone)]
 pub(crate) struct Buffers {
-    /// A token for each that is free.
+    /// One token for each free buffer.
     free: Receiver<()>,
-    home: Home,
+    pool: Pool,
     all: usize,
 }
 
 #[derive(Debug, Clone)]
-struct Home {
-    /// As many as there are tokens, at least.
+struct Pool {
+    /// At least as many as there are tokens.
     free: Arc<Mutex<Vec<Vec<u8>>>>,
     tokens: Sender<()>,
 }
 
-/// One buffer. It keeps its memory at home: it is filled anew, never made anew.
+/// One buffer. Its memory returns to the pool and is used again.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
-    home: Home,
+    pool: Pool,
 }
 
 impl Buffers {
-    /// This download's part of the process's buffers, or one more than the content has pieces where those are
-    /// fewer: a second source can then be tried for the last one. They take memory once they are used.
+    /// The share of this download in the buffers of the process, or one buffer more than the content has
+    /// pieces if that is less: the last piece may be requested from a second source. Buffers take memory once
+    /// they are used.
     pub(crate) fn of(geometry: &Geometry) -> Buffers {
         let part_bytes = limits::PIECE_BUFFERS_MAX_BYTES / limits::DOWNLOADS_AT_ONCE as u64;
         let pieces = geometry.count().map_or(u64::MAX, u64::from);
@@ -45,10 +46,11 @@ impl Buffers {
         for _ in 0..all {
             tokens.send(()).expect("as many fit as there are");
         }
-        Buffers { free, home: Home { free: Arc::new(Mutex::new(vec![Vec::new(); all])), tokens }, all }
+        Buffers { free, pool: Pool { free: Arc::new(Mutex::new(vec![Vec::new(); all])), tokens }, all }
     }
 
-    /// A buffer of `len` bytes, with whatever in it, once one is free; `None` if `stop` is triggered before.
+    /// Waits for a free buffer and returns it with `len` bytes of undefined content; `None` if `stop` is
+    /// triggered before.
     pub(crate) fn wait(&self, len: usize, stop: &Stop) -> Option<Buffer> {
         select! {
             recv(self.free) -> _ => self.lend(len),
@@ -56,24 +58,24 @@ impl Buffers {
         }
     }
 
-    /// A buffer of `len` bytes, with whatever in it, if one is free.
+    /// A buffer with `len` bytes of undefined content, if one is free.
     pub(crate) fn take(&self, len: usize) -> Option<Buffer> {
         self.free.try_recv().ok()?;
         self.lend(len)
     }
 
     fn lend(&self, len: usize) -> Option<Buffer> {
-        let mut bytes = self.home.free.lock().pop()?;
+        let mut bytes = self.pool.free.lock().pop()?;
         bytes.resize(len, 0);
-        Some(Buffer { bytes, home: self.home.clone() })
+        Some(Buffer { bytes, pool: self.pool.clone() })
     }
 
-    /// How many are free.
+    /// Number of free buffers.
     pub(crate) fn free(&self) -> usize {
         self.free.len()
     }
 
-    /// How many there are, free or not.
+    /// Number of all buffers.
     pub(crate) fn all(&self) -> usize {
         self.all
     }
@@ -91,9 +93,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.home.free.lock().push(std::mem::take(&mut self.bytes));
-        // There is room for as many as were lent.
-        let _is_home = self.home.tokens.try_send(());
+        self.pool.free.lock().push(std::mem::take(&mut self.bytes));
+        // The queue has room for all tokens.
+        let _has_returned = self.pool.tokens.try_send(());
     }
 }
 
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_so_many_and_each_comes_home() {
+    fn the_number_of_buffers_is_fixed_and_each_returns() {
         let stop = Stop::new().expect("a descriptor");
         for (size_bytes, all) in [(1, 2), (3 << 20, 4), (1 << 30, 20), (5 << 30, 10), (17 << 30, 5)] {
             let buffers = Buffers::of(&Geometry::of(size_bytes));

@@ -65,7 +65,7 @@ impl SourceConnector for NativeConnector {
                 }
                 PeerReply::Refused(refusal) => return Err(SourceError::Refused(refusal)),
                 _ => {
-                    let why = "its answer is not the piece list that was asked for";
+                    let why = "its reply is not the requested part of the manifest";
                     return Err(SourceError::Protocol(why.into()));
                 }
             }
@@ -99,7 +99,7 @@ impl SourceConnection for NativeConnection {
     }
 
     fn reply(&mut self) -> Result<Reply, SourceError> {
-        let wrong = || SourceError::Protocol("its answer is not the piece that was asked for".into());
+        let wrong = || SourceError::Protocol("its reply is not the requested piece".into());
         let (piece, expected, requested_at) = self.requested.pop_front().ok_or_else(wrong)?;
         let reply = self.client.receive(silence_from(clock::now()))?;
         hold_back(self.reply_delay, requested_at, &self.stop)?;

@@ -1,9 +1,9 @@
-//! `Manifest`: the piece list of one content, which nobody can forge.
+//! `Manifest`: the digests of all pieces of one content, which cannot be forged.
 //!
 //! It is accepted only if its BLAKE3 subtree values merge to the content id, so each piece can be checked
-//! alone, as it completes. The tree is BLAKE3's own (<https://github.com/BLAKE3-team/BLAKE3-specs>, section
-//! 2.1; `blake3::hazmat`): a piece begins at a multiple of a power of two of at least 1 MiB, hence is a whole
-//! subtree.
+//! alone when it is complete. The tree is BLAKE3's own (<https://github.com/BLAKE3-team/BLAKE3-specs>,
+//! section 2.1; `blake3::hazmat`): a piece begins at a multiple of a power of two of at least 1 MiB, hence is
+//! a whole subtree.
 
 use blake3::hazmat::{HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
 use md5::{Digest, Md5};
@@ -12,18 +12,18 @@ use thiserror::Error;
 use super::digest::{ContentId, ContentKey, Md5Digest, PieceDigests};
 use super::pieces::Geometry;
 
-/// An accepted piece list. 48 bytes a piece.
+/// An accepted manifest. 48 bytes a piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     key: ContentKey,
     pieces: Vec<PieceDigests>,
 }
 
-/// Why a piece list is not the one of its content. Its sender's fault.
+/// Why a list of digests is not the manifest of its content. A fault of its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ManifestError {
     /// The number of pieces does not fit the size.
-    #[error("piece list of {got} pieces where the size gives {expected}")]
+    #[error("manifest of {got} pieces where the size gives {expected}")]
     Count {
         /// Number of pieces in the manifest.
         got: usize,
@@ -31,26 +31,26 @@ pub enum ManifestError {
         expected: u64,
     },
     /// The values do not merge to the content id.
-    #[error("piece list does not merge to the content id: it is forged or damaged")]
+    #[error("manifest does not merge to the content id: it is forged or damaged")]
     Forged,
 }
 
-/// Why bytes are not a piece.
+/// Why bytes are not the piece that they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum WrongPiece {
-    /// The bytes are not those of the content: the sender lied or the wire flipped.
+    /// The bytes are not those of the content: the sender lied, or bits flipped on the way.
     #[error("piece {0}: wrong bytes")]
     Bytes(u32),
-    /// The bytes are right and the MD5 listed for them is not: whoever published it lied.
+    /// The bytes are right and the MD5 in the manifest is not: the publisher of the MD5 lied.
     #[error("piece {0}: right bytes, but the md5 published for them is wrong")]
     Md5(u32),
-    /// There is no such piece or it has another length.
+    /// There is no such piece, or it has another length.
     #[error("piece {0}: wrong length")]
     Length(u32),
 }
 
 impl PieceDigests {
-    /// Digests of piece `index` of a file cut as `geometry` says. `bytes` must be that piece, whole.
+    /// Digests of piece `index` of a file cut by `geometry`. `bytes` must be the whole piece.
     pub fn of(geometry: &Geometry, index: u32, bytes: &[u8]) -> PieceDigests {
         let mut subtree = Subtree::new(geometry, index);
         subtree.update(bytes);
@@ -58,8 +58,8 @@ impl PieceDigests {
     }
 }
 
-/// BLAKE3 subtree value of a piece in the making: its chaining value at its place in the file, or the file's
-/// hash where it is the only piece.
+/// BLAKE3 subtree value of a piece, computed step by step: its chaining value at its place in the file, or
+/// the hash of the file if it is the only piece.
 #[derive(Debug)]
 pub struct Subtree {
     hasher: blake3::Hasher,
@@ -67,7 +67,7 @@ pub struct Subtree {
 }
 
 impl Subtree {
-    /// Of piece `index`, which must exist, of a file cut as `geometry` says.
+    /// The value of piece `index`, which must exist, of a file cut by `geometry`.
     pub fn new(geometry: &Geometry, index: u32) -> Subtree {
         let mut hasher = blake3::Hasher::new();
         let is_root = geometry.size_bytes() <= geometry.piece_len_bytes();
@@ -77,7 +77,7 @@ impl Subtree {
         Subtree { hasher, is_root }
     }
 
-    /// Takes in the next bytes of the piece.
+    /// Adds the next bytes of the piece.
     ///
     /// # Panics
     /// If they are more than a piece.
@@ -85,20 +85,20 @@ impl Subtree {
         self.hasher.update(bytes);
     }
 
-    /// The value, once the piece has been taken in whole.
+    /// The value, after all bytes of the piece were added.
     ///
     /// # Panics
-    /// If nothing was taken in and there are several pieces.
+    /// If no byte was added and the file has several pieces.
     pub fn value(&self) -> [u8; 32] {
         if self.is_root { *self.hasher.finalize().as_bytes() } else { self.hasher.finalize_non_root() }
     }
 }
 
 impl Manifest {
-    /// Takes `pieces` as the piece list of `key`, in order.
+    /// The manifest of `key` with these digests, in the order of the pieces.
     ///
     /// # Errors
-    /// [`ManifestError`] unless there are exactly as many as the size gives and they merge to the content id.
+    /// [`ManifestError`] unless their number is that of the pieces and they merge to the content id.
     pub fn accept(key: ContentKey, pieces: Vec<PieceDigests>) -> Result<Manifest, ManifestError> {
         let geometry = Geometry::of(key.size_bytes);
         let expected = key.size_bytes.div_ceil(geometry.piece_len_bytes());
@@ -111,10 +111,10 @@ impl Manifest {
         Ok(Manifest { key, pieces })
     }
 
-    /// The piece list of what was just hashed here, and with it the content id.
+    /// The manifest of a file that was just hashed here. It gives the content id.
     ///
     /// # Panics
-    /// If there are not exactly as many pieces as the size gives: the caller has cut the file wrongly.
+    /// If the number of digests is not that of the pieces: a bug of the caller.
     pub fn of_hashed(size_bytes: u64, pieces: Vec<PieceDigests>) -> Manifest {
         let geometry = Geometry::of(size_bytes);
         assert_eq!(
@@ -126,8 +126,8 @@ impl Manifest {
         Manifest { key: ContentKey { size_bytes, id }, pieces }
     }
 
-    /// The list of a content that needs none from a peer: no piece, or one, whose subtree value is the
-    /// content id and whose MD5 is the file's. `None` for larger content.
+    /// The manifest of a content of at most one piece, which no peer has to send: the subtree value is the
+    /// content id and the MD5 is that of the file. `None` for larger contents.
     pub fn of_single(key: ContentKey, md5: Md5Digest) -> Option<Manifest> {
         let pieces = match Geometry::of(key.size_bytes).count() {
             Some(0) => Vec::new(),
@@ -152,17 +152,17 @@ impl Manifest {
         Geometry::of(self.key.size_bytes)
     }
 
-    /// Checks piece `index` by length, BLAKE3 and MD5, alone: what tests hold `store::verify` against.
+    /// Checks piece `index` by length, BLAKE3 and MD5: the reference for the tests of `store::verify`.
     ///
     /// # Errors
-    /// [`WrongPiece`] says which of them is wrong, and thereby whose fault it is.
+    /// [`WrongPiece`] says which of them is wrong, and so who is to blame.
     #[cfg(test)]
     pub(crate) fn check(&self, index: u32, bytes: &[u8]) -> Result<(), WrongPiece> {
         self.check_len(index, bytes.len() as u64)?;
         self.check_digests(index, &PieceDigests::of(&self.geometry(), index, bytes))
     }
 
-    /// Checks that there is a piece `index` and that it has this length.
+    /// Checks that piece `index` exists and has this length.
     ///
     /// # Errors
     /// [`WrongPiece::Length`].
@@ -174,11 +174,11 @@ impl Manifest {
         }
     }
 
-    /// Checks the digests of what came as piece `index`: BLAKE3 first, as bytes that are wrong are not the
-    /// list's fault.
+    /// Checks the digests of bytes that arrived as piece `index`. BLAKE3 comes first: wrong bytes are no
+    /// fault of the manifest.
     ///
     /// # Errors
-    /// [`WrongPiece`] says which of them is wrong, and thereby whose fault it is.
+    /// [`WrongPiece`] says which digest is wrong, and so who is to blame.
     pub fn check_digests(&self, index: u32, found: &PieceDigests) -> Result<(), WrongPiece> {
         match self.pieces.get(index as usize) {
             None => Err(WrongPiece::Length(index)),
@@ -189,7 +189,7 @@ impl Manifest {
     }
 }
 
-/// Content id that the subtree values of all pieces give.
+/// The content id that the subtree values of all pieces give.
 fn merged(geometry: &Geometry, pieces: &[PieceDigests]) -> ContentId {
     match pieces {
         [] => ContentId(*blake3::hash(b"").as_bytes()),
@@ -201,8 +201,8 @@ fn merged(geometry: &Geometry, pieces: &[PieceDigests]) -> ContentId {
     }
 }
 
-/// Chaining values of the left and right half of the subtree over `len_bytes` bytes. Depth: log2 of the
-/// number of pieces, at most 32.
+/// Chaining values of the left and the right half of the subtree over `len_bytes` bytes. Recursion depth:
+/// log2 of the number of pieces, at most 32.
 fn halves(piece_len_bytes: u64, len_bytes: u64, pieces: &[PieceDigests]) -> ([u8; 32], [u8; 32]) {
     let left_len = left_subtree_len(len_bytes);
     let (left, right) = pieces.split_at((left_len / piece_len_bytes) as usize);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_list_is_refused_and_a_forged_md5_is_found_at_its_piece() {
+    fn a_forged_manifest_is_refused_and_a_forged_md5_is_found_at_its_piece() {
         let bytes = content((2 << 20) + 5);
         let honest = hashed(&bytes);
         let mut forged = honest.pieces().to_vec();

@@ -1,10 +1,11 @@
-//! A set of pieces of one content: what a partial holder has, what is missing of a download. One bit a piece.
+//! A set of pieces of one content: the pieces that a partial holder has, or those missing in a download. One
+//! bit a piece.
 //!
-//! Invariant: no bit beyond `count` is set, and `len` agrees with the bits.
+//! Invariant: no bit at or above `count` is set, and `len` is the number of set bits.
 
 const WORD: usize = u64::BITS as usize;
 
-/// Some of the pieces `0..count`.
+/// A subset of the pieces `0..count`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PieceSet {
     /// Piece 0 is the highest bit of the first word, as on the wire.
@@ -14,12 +15,12 @@ pub struct PieceSet {
 }
 
 impl PieceSet {
-    /// None of `count` pieces.
+    /// The empty set of `count` pieces.
     pub fn none(count: u32) -> PieceSet {
         PieceSet { words: vec![0; (count as usize).div_ceil(WORD)], count, len: 0 }
     }
 
-    /// All of `count` pieces.
+    /// The full set of `count` pieces.
     pub fn all(count: u32) -> PieceSet {
         let mut words = vec![u64::MAX; (count as usize).div_ceil(WORD)];
         let beyond = words.len() * WORD - count as usize;
@@ -29,8 +30,8 @@ impl PieceSet {
         PieceSet { words, count, len: count as usize }
     }
 
-    /// A set as it travels: `count / 8` bytes, rounded up, piece 0 the highest bit of the first one, the bits
-    /// beyond the end 0. `None`: it is no set of `count` pieces.
+    /// A set in its wire format: `count / 8` bytes, rounded up. Piece 0 is the highest bit of the first byte;
+    /// bits beyond the last piece are 0. `None` if the bytes have another length or such a bit is 1.
     pub fn from_bytes(count: u32, bytes: &[u8]) -> Option<PieceSet> {
         if bytes.len() != (count as usize).div_ceil(8) {
             return None;
@@ -46,19 +47,19 @@ impl PieceSet {
         (set.common(&PieceSet::all(count)) == len).then_some(set)
     }
 
-    /// See [`PieceSet::from_bytes`].
+    /// The wire format, see [`PieceSet::from_bytes`].
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_be_bytes()).collect();
         bytes.truncate((self.count as usize).div_ceil(8));
         bytes
     }
 
-    /// Of how many pieces this is a set.
+    /// Number of pieces of the content.
     pub fn count(&self) -> u32 {
         self.count
     }
 
-    /// How many pieces are in it.
+    /// Number of pieces in the set.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -73,7 +74,7 @@ impl PieceSet {
         piece < self.count && self.words[piece as usize / WORD] & bit(piece) != 0
     }
 
-    /// Puts a piece in or takes it out; void beyond the end.
+    /// Adds a piece (`is_in`) or removes it. Ignored for a piece that does not exist.
     pub fn set(&mut self, piece: u32, is_in: bool) {
         if piece >= self.count || self.contains(piece) == is_in {
             return;
@@ -82,7 +83,7 @@ impl PieceSet {
         self.len = if is_in { self.len + 1 } else { self.len - 1 };
     }
 
-    /// Puts in all that `other`, a set of as many pieces, has.
+    /// Adds all pieces of `other`, a set of the same content.
     pub fn unite(&mut self, other: &PieceSet) {
         for (word, more) in self.words.iter_mut().zip(&other.words) {
             *word |= more;
@@ -90,22 +91,23 @@ impl PieceSet {
         self.len = self.words.iter().map(|word| word.count_ones() as usize).sum();
     }
 
-    /// How many pieces are in both.
+    /// Number of pieces in both sets.
     pub fn common(&self, other: &PieceSet) -> usize {
         self.words.iter().zip(&other.words).map(|(a, b)| (a & b).count_ones() as usize).sum()
     }
 
-    /// The first piece from `from` on, wrapping.
+    /// The first piece at or after `from`; from the beginning if there is none.
     pub fn next(&self, from: u32) -> Option<u32> {
         self.next_where(from, |index| self.words[index])
     }
 
-    /// The first piece from `from` on, wrapping, that is in `other` too, a set of as many pieces.
+    /// The first piece at or after `from` that is in `other` too, a set of the same content; from the
+    /// beginning if there is none.
     pub fn next_in(&self, other: &PieceSet, from: u32) -> Option<u32> {
         self.next_where(from, |index| self.words[index] & other.words[index])
     }
 
-    /// The pieces without those in `other`, a set of as many pieces.
+    /// The pieces that are not in `other`, a set of the same content.
     pub fn without(&self, other: &PieceSet) -> PieceSet {
         let words: Vec<u64> =
             self.words.iter().zip(&other.words).map(|(word, other)| word & !other).collect();
@@ -113,7 +115,7 @@ impl PieceSet {
         PieceSet { words, count: self.count, len }
     }
 
-    /// The piece that has `before` of this set before it.
+    /// The piece with `before` pieces of this set before it.
     pub fn nth(&self, before: usize) -> Option<u32> {
         let mut before = before;
         for (index, word) in self.words.iter().enumerate() {
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_what_a_plain_set_does() {
+    fn it_behaves_like_a_set_of_numbers() {
         let mut rng = SmallRng::seed_from_u64(5);
         for round in 0..300 {
             let count = rng.random_range(1..300);

@@ -90,7 +90,7 @@ fn a_false_manifest_is_not_forwarded_and_the_pieces_are() {
     let world = World::new().tracker();
     let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::ForgedMd5OfPart);
     let mut askers = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
-    let gave = format!("{}, which has a part only, gave a piece list with a false md5", evil.addr);
+    let gave = format!("{}, which has a part only, gave a manifest with a false md5", evil.addr);
     for asker in &mut askers {
         asker.process.send(&format!("download {NAME}"));
         assert_eq!(wait_for_pieces(asker, content, 6).len(), 6);

@@ -1,4 +1,4 @@
-//! Tests of where files of each kind stand, in both layouts and with a directory of its own for downloads:
+//! Tests of the places of files of each kind, in both layouts and with a separate directory for downloads:
 //! real nodes on loopback.
 
 use std::fs;
@@ -11,7 +11,7 @@ use crate::rt::Stop;
 use crate::tracker::{Tracker, TrackerConfig};
 use crate::types::{FileName, FileOrigin, Layout, Query, ReplicaTask};
 
-/// A tracker and a node that holds files of one piece and of three.
+/// A tracker and a node that shares a file of one piece and a file of three pieces.
 struct World {
     tracker: Tracker,
     holder: Node,
@@ -34,7 +34,7 @@ impl World {
         NodeConfig { layout, retries: 0, ..config }
     }
 
-    /// Who is told to have the file, as others see it.
+    /// Number of holders of a file that another node finds.
     fn holders(&self, asker: &Node, file: &str) -> usize {
         let found = asker.find(&Query::Name(name(file)), &stop()).expect("found");
         found.groups.iter().map(|group| group.rows.len()).sum()
@@ -47,7 +47,7 @@ fn start(config: NodeConfig) -> Node {
     node
 }
 
-/// Stops a node and lets go of its folders.
+/// Stops a node and releases its folders.
 fn end(node: Node) {
     let report = node.stop();
     drop(node);
@@ -74,7 +74,7 @@ fn download(node: &Node, file: &str, force: bool) -> Result<Downloaded, Download
     node.download(&request(file, force), &stop(), &mut |_| {})
 }
 
-/// As the tracker would ask for it.
+/// Fetches a replica as if the tracker had assigned it.
 fn replicate(node: &Node, file: &str) -> Result<Downloaded, DownloadError> {
     let found = node.find(&Query::Name(name(file)), &stop()).expect("found");
     let task = ReplicaTask { content: found.groups[0].key, name: name(file) };
@@ -82,7 +82,7 @@ fn replicate(node: &Node, file: &str) -> Result<Downloaded, DownloadError> {
     Ok(Downloaded { name: task.name, key: task.content, outcome })
 }
 
-/// Name and kind of what a node publishes.
+/// Name and kind of all published files.
 fn kinds(node: &Node) -> Vec<(String, FileOrigin)> {
     node.files().into_iter().map(|file| (file.entry.name.to_string(), file.kind)).collect()
 }
@@ -100,7 +100,7 @@ fn is_already_here(done: &Result<Downloaded, DownloadError>) -> bool {
 }
 
 #[test]
-fn kinds_stand_in_their_places_are_published_and_outlive_a_restart() {
+fn files_of_each_kind_have_their_folder_are_published_and_survive_a_restart() {
     let world = World::new();
     for (layout, local, large, small) in [
         (Layout::Flat, "mine", "sub/large", ".nearpeer/replicas/small"),
@@ -135,7 +135,7 @@ fn kinds_stand_in_their_places_are_published_and_outlive_a_restart() {
         end(node);
         let node = start(config);
         assert_eq!(kinds(&node), expected, "{layout}, after a restart");
-        // Replica and download are sent to others.
+        // Replica and download are sent to other nodes.
         let others = directory();
         let asker = start(world.config(others.path(), layout));
         for file in ["mine", "small", "sub/large"] {
@@ -149,7 +149,7 @@ fn kinds_stand_in_their_places_are_published_and_outlive_a_restart() {
 }
 
 #[test]
-fn a_replica_is_never_in_the_way_of_a_file_of_the_users() {
+fn a_replica_is_never_in_the_way_of_a_file_of_the_user() {
     let world = World::new();
     for (layout, local, replica) in [
         (Layout::Flat, "small", ".nearpeer/replicas/small"),
@@ -165,7 +165,7 @@ fn a_replica_is_never_in_the_way_of_a_file_of_the_users() {
         let done = replicate(&node, "small");
         assert!(is_fetched(&done), "{done:?}");
         assert_eq!(kinds(&node), [kind("small", FileOrigin::Replicated)]);
-        // A file of the user's that comes later hides it, and gives way to it again.
+        // A file that the user adds later hides the replica; when it is removed the replica is visible again.
         fs::write(share.path().join(local), b"mine").expect("written");
         node.update_list(&stop()).expect("scanned");
         assert_eq!(kinds(&node), [kind("small", FileOrigin::Local)]);
@@ -179,7 +179,7 @@ fn a_replica_is_never_in_the_way_of_a_file_of_the_users() {
 }
 
 #[test]
-fn a_folder_that_is_removed_while_the_node_runs_is_an_empty_one() {
+fn a_folder_removed_while_the_node_runs_counts_as_empty() {
     let world = World::new();
     for (layout, folder) in [(Layout::Flat, ".nearpeer"), (Layout::Split, "replicated")] {
         let share = directory();
@@ -196,9 +196,9 @@ fn a_folder_that_is_removed_while_the_node_runs_is_an_empty_one() {
     }
 }
 
-/// The copy that is kept for others may be the last one.
+/// A replica may be the last copy of a content.
 #[test]
-fn what_is_kept_for_others_is_downloaded_without_a_source() {
+fn a_replica_becomes_a_download_without_any_source() {
     for (layout, target, replica) in [
         (Layout::Flat, "sub/large", ".nearpeer/replicas/sub/large"),
         (Layout::Split, "downloaded/sub/large", "replicated/sub/large"),
@@ -215,9 +215,9 @@ fn what_is_kept_for_others_is_downloaded_without_a_source() {
         assert!(is_already_here(&done), "{done:?}");
         assert_eq!(fs::read(share.path().join(target)).expect("in place"), vec![7; (2 << 20) + 1]);
         assert!(!share.path().join(replica).exists());
-        assert!(!node.files()[0].entry.is_replica(), "others are told");
+        assert!(!node.files()[0].entry.is_replica(), "other nodes learn it");
         assert_eq!(kinds(&node), [kind("sub/large", FileOrigin::Downloaded)]);
-        // It is sent to others from where it is now.
+        // It is sent to other nodes from its new place.
         let others = directory();
         let config = NodeConfig { share: others.path().to_owned(), ..config };
         let asker = start(config.clone());
@@ -244,7 +244,7 @@ fn in_the_split_layout_a_local_file_is_neither_replaced_nor_fetched_again() {
     fs::write(&local, b"other").expect("written");
     let refused = download(&node, "small", false);
     assert!(matches!(refused, Err(DownloadError::Exists { .. })), "{refused:?}");
-    // By force it is fetched, and the local file stays and comes first.
+    // With `force` it is fetched; the local file stays and is published before it.
     let done = download(&node, "small", true);
     assert!(is_fetched(&done), "{done:?}");
     assert_eq!(fs::read(&local).expect("there"), b"other");
