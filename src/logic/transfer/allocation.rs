@@ -1,29 +1,30 @@
-//! Who is to have how many of the missing pieces: the selection rule where some sources have a part only.
+//! How many of the missing pieces each source is to send: the selection rule where some sources have a part
+//! only.
 //!
-//! A function of what is missing and of who has what. Nobody is given more than it has, and each piece that
-//! anybody has is had by one who is given something.
+//! A function of the missing pieces and of the pieces that each source has. No source is allocated more than
+//! it has, and each piece that some source has is had by a source with an allocation.
 
 use crate::logic::select::{WeightedSource, share_out};
 use crate::types::{Millis, PieceSet};
 
-/// A source that may be given pieces.
+/// A source that pieces may be allocated to.
 #[derive(Debug)]
 pub(super) struct PieceHolder<'a> {
-    pub(super) sharer: WeightedSource,
-    /// What it has; `None`: everything.
+    pub(super) weighted: WeightedSource,
+    /// The pieces that it has; `None`: all.
     pub(super) has: Option<&'a PieceSet>,
 }
 
-/// How many of the `missing` pieces each of `holders`, best first, is to have. Where all have everything this
-/// is [`share_out`].
+/// The number of the `missing` pieces that each of `holders`, best first, is to send. If all have everything
+/// this is [`share_out`].
 pub(super) fn shares(missing: &PieceSet, holders: &[PieceHolder<'_>], weight: Millis) -> Vec<u64> {
     let Some(parts) = united(holders.iter().filter_map(|holder| holder.has)) else {
-        let sharers: Vec<WeightedSource> = holders.iter().map(|holder| holder.sharer).collect();
-        return share_out(missing.len() as u64, &sharers, weight);
+        let weighted_sources: Vec<WeightedSource> = holders.iter().map(|holder| holder.weighted).collect();
+        return share_out(missing.len() as u64, &weighted_sources, weight);
     };
     let mut shares = vec![0; holders.len()];
 
-    // What no partial source has is for the full ones, whatever they take besides.
+    // Pieces that no partial source has go to full sources, whatever else these get.
     let common = missing.common(&parts) as u64;
     let full: Vec<usize> = (0..holders.len()).filter(|index| holders[*index].has.is_none()).collect();
     let theirs = missing.len() as u64 - common;
@@ -31,7 +32,7 @@ pub(super) fn shares(missing: &PieceSet, holders: &[PieceHolder<'_>], weight: Mi
         shares[index] = given;
     }
 
-    // The rest is for all; what one does not have of its share goes to the others.
+    // The rest goes to all. What a source does not have of its share goes to the others.
     let can_have = |index: usize| holders[index].has.map_or(common, |has| missing.common(has) as u64);
     let (mut left, mut among): (u64, Vec<usize>) = (common, (0..holders.len()).collect());
     while left > 0 {
@@ -49,8 +50,8 @@ pub(super) fn shares(missing: &PieceSet, holders: &[PieceHolder<'_>], weight: Mi
         among = fit.into_iter().map(|(index, _)| index).collect();
     }
 
-    // The near ones may have the same pieces: what nobody has who was given something is for the best one
-    // that has it.
+    // The nearest sources may have the same pieces. A piece that no source with an allocation has goes to the
+    // best source that has it.
     let given = holders.iter().zip(&shares).filter(|(_, share)| **share > 0);
     let mut rest = given.fold(missing.clone(), |rest, (holder, _)| beside(&rest, holder.has));
     for (holder, share) in holders.iter().zip(&mut shares) {
@@ -63,7 +64,7 @@ pub(super) fn shares(missing: &PieceSet, holders: &[PieceHolder<'_>], weight: Mi
     shares
 }
 
-/// `count` pieces shared out `among` some holders, who have their `shares` already: index and number.
+/// Allocates `count` pieces `among` some holders that have `shares` already: index and number of each.
 fn by_rule(
     count: u64,
     among: &[usize],
@@ -71,12 +72,12 @@ fn by_rule(
     shares: &[u64],
     weight: Millis,
 ) -> Vec<(usize, u64)> {
-    let sharer = |index: &usize| {
-        let sharer = holders[*index].sharer;
-        WeightedSource { load: sharer.load + shares[*index], ..sharer }
+    let weighted = |index: &usize| {
+        let weighted = holders[*index].weighted;
+        WeightedSource { load: weighted.load + shares[*index], ..weighted }
     };
-    let sharers: Vec<WeightedSource> = among.iter().map(sharer).collect();
-    among.iter().copied().zip(share_out(count, &sharers, weight)).collect()
+    let weighted_sources: Vec<WeightedSource> = among.iter().map(weighted).collect();
+    among.iter().copied().zip(share_out(count, &weighted_sources, weight)).collect()
 }
 
 /// All pieces of these sets; `None` if there is no set.
@@ -86,12 +87,12 @@ pub(super) fn united<'a>(mut sets: impl Iterator<Item = &'a PieceSet>) -> Option
     Some(all)
 }
 
-/// How many of `pieces` one has who `has` these, or everything.
+/// Number of `pieces` that a source with the set `has`, or with everything, has.
 pub(super) fn of(pieces: &PieceSet, has: Option<&PieceSet>) -> usize {
     has.map_or(pieces.len(), |has| pieces.common(has))
 }
 
-/// Those of `pieces` that one does not have who `has` these, or everything.
+/// Those of `pieces` that a source with the set `has`, or with everything, does not have.
 pub(super) fn beside(pieces: &PieceSet, has: Option<&PieceSet>) -> PieceSet {
     has.map_or_else(|| PieceSet::none(pieces.count()), |has| pieces.without(has))
 }
@@ -107,7 +108,7 @@ mod tests {
 
     const WEIGHT: Millis = Millis::from_ms(10);
 
-    fn sharer(number: usize, latency_ms: u64, load: u64) -> WeightedSource {
+    fn weighted(number: usize, latency_ms: u64, load: u64) -> WeightedSource {
         let endpoint = SocketAddr::from(([127, 0, 0, 1], 5000 + number as u16));
         WeightedSource { endpoint, latency: Millis::from_ms(latency_ms), load }
     }
@@ -118,7 +119,7 @@ mod tests {
         set
     }
 
-    /// Of four pieces that are missing, to sources each with a latency and the pieces that it has.
+    /// Four pieces are missing. Each source has a latency and a set of pieces.
     #[track_caller]
     fn check(sources: &[(u64, Option<&[u32]>)], expected: &[u64]) {
         let has: Vec<_> = sources.iter().map(|(_, has)| has.map(|has| set(4, has.iter().copied()))).collect();
@@ -127,7 +128,7 @@ mod tests {
             .zip(&has)
             .enumerate()
             .map(|(number, ((latency, _), has))| PieceHolder {
-                sharer: sharer(number, *latency, 0),
+                weighted: weighted(number, *latency, 0),
                 has: has.as_ref(),
             })
             .collect();
@@ -135,19 +136,19 @@ mod tests {
     }
 
     #[test]
-    fn what_only_one_has_is_for_that_one_however_far_it_is() {
+    fn pieces_of_only_one_source_are_allocated_to_it_at_any_distance() {
         check(&[(0, None), (5, None)], &[2, 2]);
         check(&[(0, Some(&[1])), (5, None)], &[1, 3]);
         check(&[(0, Some(&[0, 1])), (0, Some(&[0, 1])), (900, None)], &[1, 1, 2]);
         check(&[(0, Some(&[0, 1, 2, 3])), (900, None)], &[4, 0]);
-        // The same with no full one.
+        // The same without a full source.
         check(&[(0, Some(&[0, 1])), (0, Some(&[0, 1])), (900, Some(&[1, 2, 3]))], &[2, 2, 2]);
         check(&[(0, Some(&[0])), (0, Some(&[])), (900, Some(&[0]))], &[1, 0, 0]);
         check(&[], &[]);
     }
 
     #[test]
-    fn nobody_is_given_more_than_it_has_and_nothing_is_left_out() {
+    fn no_source_gets_more_than_it_has_and_every_piece_is_allocated() {
         let mut rng = SmallRng::seed_from_u64(11);
         let mut by_parts_alone = 0;
         for round in 0..5_000 {
@@ -168,11 +169,11 @@ mod tests {
                 .iter()
                 .enumerate()
                 .map(|(number, has)| PieceHolder {
-                    sharer: sharer(number, rng.random_range(0..500), rng.random_range(0..3)),
+                    weighted: weighted(number, rng.random_range(0..500), rng.random_range(0..3)),
                     has: has.as_ref(),
                 })
                 .collect();
-            holders.sort_by_key(|holder| (holder.sharer.score(WEIGHT), holder.sharer.latency));
+            holders.sort_by_key(|holder| (holder.weighted.score(WEIGHT), holder.weighted.latency));
             let shares = shares(&missing, &holders, WEIGHT);
 
             let had = |piece: u32, holder: &PieceHolder<'_>| holder.has.is_none_or(|has| has.contains(piece));
@@ -195,8 +196,12 @@ mod tests {
             match holders.iter().filter(full).count() {
                 0 => by_parts_alone += 1,
                 all if all == holders.len() => {
-                    let sharers: Vec<_> = holders.iter().map(|holder| holder.sharer).collect();
-                    assert_eq!(shares, share_out(missing.len() as u64, &sharers, WEIGHT), "round {round}");
+                    let weighted_sources: Vec<_> = holders.iter().map(|holder| holder.weighted).collect();
+                    assert_eq!(
+                        shares,
+                        share_out(missing.len() as u64, &weighted_sources, WEIGHT),
+                        "round {round}"
+                    );
                 }
                 _ => {
                     let theirs = holders.iter().zip(&shares).filter(|(holder, _)| holder.has.is_none());

@@ -1,47 +1,46 @@
-//! What is under way with one source in use: the pieces asked of it, how fast it delivers, how many more it
-//! may be asked for.
+//! The state of one source in use: requested pieces, delivery rate, and how many more pieces may be
+//! requested.
 //!
-//! Its rate is measured on a clock that stands still while nothing is asked of it, or while its bytes wait
-//! for room at our side, so that neither being idle nor our being busy is ever taken for its being slow.
+//! The rate is measured on a clock that stops while no piece is requested, or while bytes wait for a free
+//! buffer here. So neither an idle source nor a busy downloader makes a source look slow.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::types::{Millis, limits};
 
-/// Over how long the rate is measured.
+/// The time over which the rate is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
-/// Samples kept of a window; more would be exacter than anything here needs.
+/// Number of samples in a window. More would not make decisions better.
 const SAMPLES: u32 = 20;
-/// What is on the wire covers at least this long: a piece that arrives is answered by the next request only
-/// after its thread, the machine and the other end's front have had their turns, which no ping sees and which
-/// takes long where many share a processor.
+/// Requested pieces cover at least this time. After a piece arrives, the next request is sent only when the
+/// source's thread, the machine and the front of the peer have run. A ping does not show this time, which is
+/// long if many programs share a processor.
 const TURNAROUND: Duration = Duration::from_millis(50);
 /// The current piece and the next one.
 const DEPTH_MIN: usize = 2;
 
-/// One connection to a source, from its opening to its end.
+/// One connection to a source, from opening to end.
 #[derive(Debug)]
 pub(super) struct Wire {
-    /// In the order of asking, with the time of asking.
-    asked: Vec<(u32, Instant)>,
-    /// Pieces that have arrived over it.
+    /// In the order of the requests, with the time of each.
+    requested: Vec<(u32, Instant)>,
+    /// Number of pieces that have arrived.
     delivered: u64,
-    /// Bytes that have arrived over it.
+    /// Number of bytes that have arrived.
     bytes: u64,
-    /// `bytes` when the last piece was complete, even if they were not reported yet.
+    /// `bytes` when the last piece was complete, including bytes not reported yet.
     bytes_at_piece: u64,
     last_byte_at: Instant,
-    /// Its replies are kept from us for so long on purpose.
+    /// Replies are held back for this time on purpose, to emulate a latency.
     held_back: Duration,
-    /// Its bytes wait for room at our side, as last told.
+    /// Its bytes wait for a buffer here, as last reported.
     waits_for_us: bool,
-    /// Of `bytes`, those that came in a time that does not count for its rate.
+    /// Those of `bytes` that arrived in a time that does not count for the rate.
     uncounted: u64,
-    /// How long something had been asked of it before `busy_since`, without the time in which it waited for
-    /// us.
+    /// How long pieces were requested before `busy_since`, without the time in which bytes waited here.
     busy_before: Duration,
-    /// Since when something has been asked of it, or since bytes were last told of, if that was later.
+    /// Since when pieces are requested, or when bytes were last reported, whichever is later.
     busy_since: Option<Instant>,
     recent: Samples,
     long: Samples,
@@ -50,7 +49,7 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(now: Instant) -> Wire {
         Wire {
-            asked: Vec::new(),
+            requested: Vec::new(),
             delivered: 0,
             bytes: 0,
             bytes_at_piece: 0,
@@ -65,49 +64,52 @@ impl Wire {
         }
     }
 
-    /// Pieces asked for that have not arrived, in the order of asking.
-    pub(super) fn asked(&self) -> impl ExactSizeIterator<Item = u32> {
-        self.asked.iter().map(|(piece, _)| *piece)
+    /// Requested pieces that have not arrived, in the order of the requests.
+    pub(super) fn requested(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.requested.iter().map(|(piece, _)| *piece)
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.asked.is_empty()
+        self.requested.is_empty()
     }
 
-    pub(super) fn is_asked(&self, piece: u32) -> bool {
-        self.asked.iter().any(|(asked, _)| *asked == piece)
+    pub(super) fn is_requested(&self, piece: u32) -> bool {
+        self.requested.iter().any(|(requested, _)| *requested == piece)
     }
 
     pub(super) fn has_delivered(&self) -> bool {
         self.delivered > 0
     }
 
-    pub(super) fn ask(&mut self, now: Instant, piece: u32) {
-        self.asked.push((piece, now));
+    pub(super) fn request(&mut self, now: Instant, piece: u32) {
+        self.requested.push((piece, now));
         self.busy_since.get_or_insert(now);
     }
 
-    /// A piece is complete; void if it was not asked for.
+    /// A piece is complete. Ignored if it was not requested.
     pub(super) fn arrive(&mut self, now: Instant, piece: u32, piece_len_bytes: u64) {
-        if self.unask(now, piece) {
+        if self.end_request(now, piece) {
             self.delivered += 1;
             self.bytes_at_piece = self.bytes.max(self.bytes_at_piece.saturating_add(piece_len_bytes));
         }
     }
 
-    /// The source has answered for a piece, with its bytes or without; false if it was not asked for.
-    pub(super) fn unask(&mut self, now: Instant, piece: u32) -> bool {
-        let Some(index) = self.asked.iter().position(|(asked, _)| *asked == piece) else { return false };
-        self.asked.remove(index);
+    /// The source has replied to a request, with or without the piece. Returns false if the piece was not
+    /// requested.
+    pub(super) fn end_request(&mut self, now: Instant, piece: u32) -> bool {
+        let Some(index) = self.requested.iter().position(|(requested, _)| *requested == piece) else {
+            return false;
+        };
+        self.requested.remove(index);
         self.last_byte_at = now;
-        if self.asked.is_empty() {
+        if self.requested.is_empty() {
             self.busy_before = self.busy(now);
             self.busy_since = None;
         }
         true
     }
 
-    /// For how long it has been left alone: nothing is asked of it.
+    /// How long no piece has been requested from it.
     pub(super) fn rest(&self, now: Instant) -> Duration {
         match self.is_idle() {
             true => now.saturating_duration_since(self.last_byte_at),
@@ -115,8 +117,9 @@ impl Wire {
         }
     }
 
-    /// `bytes` have arrived since it was opened. Of the time since this was last said neither length nor
-    /// bytes count if at its beginning or its end they waited for us: nobody knows for how much of it.
+    /// `bytes` have arrived since it was opened. If bytes waited here at the begin or the end of the time
+    /// since the last report, that time and its bytes do not count: it is not known for how much of it they
+    /// waited.
     pub(super) fn receive(&mut self, now: Instant, bytes: u64, held_back: Duration, waits_for_us: bool) {
         let has_waited = self.waits_for_us || waits_for_us;
         let new = bytes.saturating_sub(self.bytes);
@@ -137,29 +140,29 @@ impl Wire {
         self.long.push(self.crawl_window(), busy, self.counted());
     }
 
-    /// Bytes per second of the last second in which something was asked of it; `None` before the first byte
+    /// Bytes per second over the last second in which pieces were requested; `None` before the first byte
     /// that counts.
     pub(super) fn rate(&self, now: Instant) -> Option<u64> {
         if self.counted() == 0 {
             return None;
         }
         let (base_busy, base_bytes) = self.recent.base(RATE_WINDOW, self.busy(now));
-        // At least a millisecond, or a first byte would make any rate.
+        // At least a millisecond, as a first byte alone would give any rate.
         let micros = self.busy(now).saturating_sub(base_busy).as_micros().max(1000);
         let rate = u128::from(self.counted().saturating_sub(base_bytes)) * 1_000_000 / micros;
         Some(u64::try_from(rate).unwrap_or(u64::MAX))
     }
 
-    /// How many more pieces it may be asked for now.
+    /// How many more pieces may be requested now.
     pub(super) fn room(&self, now: Instant, latency: Millis, piece_len_bytes: u64) -> usize {
         let way = Duration::from(latency).max(TURNAROUND);
         let under_way = u128::from(self.rate(now).unwrap_or(0)) * way.as_micros() / 1_000_000;
         let pieces =
             under_way.div_ceil(u128::from(piece_len_bytes)).min(limits::PIECES_ON_THE_WIRE as u128) as usize;
-        (pieces + 1).clamp(DEPTH_MIN, limits::PIECES_ON_THE_WIRE).saturating_sub(self.asked.len())
+        (pieces + 1).clamp(DEPTH_MIN, limits::PIECES_ON_THE_WIRE).saturating_sub(self.requested.len())
     }
 
-    /// True if it has been too slow for a whole window in which something was asked of it.
+    /// True if it was too slow for a whole window in which pieces were requested.
     pub(super) fn crawls(&self, now: Instant) -> bool {
         let (window, busy) = (self.crawl_window(), self.busy(now));
         let (base_busy, base_bytes) = self.long.base(window, busy);
@@ -169,8 +172,8 @@ impl Wire {
             && self.counted().saturating_sub(base_bytes) < expected
     }
 
-    /// When `piece` may be expected, from now; `None` if it was not asked for. While no byte has come, what
-    /// it has been waited for.
+    /// The time until `piece` is expected to arrive; `None` if it was not requested. Before the first byte,
+    /// the time since the request.
     pub(super) fn time_left(
         &self,
         now: Instant,
@@ -178,17 +181,16 @@ impl Wire {
         latency: Millis,
         piece_len_bytes: u64,
     ) -> Option<Duration> {
-        let index = self.asked.iter().position(|(asked, _)| *asked == piece)?;
+        let index = self.requested.iter().position(|(requested, _)| *requested == piece)?;
         let Some(rate) = self.rate(now) else {
-            return Some(now.saturating_duration_since(self.asked[index].1));
+            return Some(now.saturating_duration_since(self.requested[index].1));
         };
         let begun = self.bytes.saturating_sub(self.bytes_at_piece).min(piece_len_bytes);
         let bytes = piece_len_bytes.saturating_mul(index as u64 + 1) - begun;
         Some(time_for(bytes, rate).saturating_add(latency.into()))
     }
 
-    /// How long one piece would take if it were asked now, nothing else being asked; `None` before the first
-    /// byte.
+    /// The time that one piece would take if it were requested now and alone; `None` before the first byte.
     pub(super) fn time_for_one(
         &self,
         now: Instant,
@@ -198,16 +200,15 @@ impl Wire {
         Some(time_for(piece_len_bytes, self.rate(now)?).saturating_add(latency.into()))
     }
 
-    /// For how long it has owed us a byte, beyond what is held back on purpose; it owes none while what it
-    /// sent waits for us.
+    /// How long a byte is overdue, without emulated latency. None is overdue while bytes wait here.
     pub(super) fn silence(&self, now: Instant) -> Duration {
-        let Some((_, asked_at)) = self.asked.first().filter(|_| !self.waits_for_us) else {
+        let Some((_, requested_at)) = self.requested.first().filter(|_| !self.waits_for_us) else {
             return Duration::ZERO;
         };
-        now.saturating_duration_since((*asked_at).max(self.last_byte_at)).saturating_sub(self.held_back)
+        now.saturating_duration_since((*requested_at).max(self.last_byte_at)).saturating_sub(self.held_back)
     }
 
-    /// The busy clock: for how long something has been asked of it that did not wait for us.
+    /// The busy clock: how long pieces were requested, without the time in which bytes waited here.
     fn busy(&self, now: Instant) -> Duration {
         let since = self.busy_since.filter(|_| !self.waits_for_us);
         self.busy_before + since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
@@ -230,7 +231,7 @@ fn time_for(bytes: u64, rate: u64) -> Duration {
     }
 }
 
-/// How many bytes had come when, on the busy clock; a window's worth of it.
+/// Number of bytes at points of the busy clock, over one window.
 #[derive(Debug)]
 struct Samples(VecDeque<(Duration, u64)>);
 

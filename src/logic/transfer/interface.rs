@@ -1,4 +1,4 @@
-//! What the machine and its driver say to each other.
+//! The values that the machine and its driver exchange.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,45 +10,45 @@ use crate::types::{Millis, PieceSet};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub pieces: u32,
-    /// Of each piece but perhaps the last.
+    /// Length of all pieces except perhaps the last one.
     pub piece_len_bytes: u64,
-    /// Pieces left by an earlier download that are being verified again: each needs an [`Event::Verified`] or
-    /// [`Event::Wrong`].
+    /// Pieces that an earlier download left and that are being verified again. Each needs an
+    /// [`Event::Verified`] or [`Event::Wrong`].
     pub marked: Vec<u32>,
-    /// Where in the file fetching begins; it goes on from there and wraps.
+    /// The piece that is fetched first. Fetching continues from there and wraps at the end.
     pub first_piece: u32,
-    /// For choices at random.
+    /// Seed for random choices.
     pub seed: u64,
     /// Most sources in use at once; at least one.
     pub sources_max: usize,
-    /// What one unit of load costs.
+    /// What one unit of load costs in a score.
     pub load_weight: Millis,
     /// Rounds after the first one.
     pub retries: u32,
 }
 
-/// A holder that answered, and which of the content's pieces it has; `None`: all. One that tells of other
-/// pieces is left out.
+/// A holder that answered, and the pieces of the content that it has; `None`: all. It is ignored if the set
+/// has another number of pieces.
 pub type RankedSource = (Candidate, Option<PieceSet>);
 
-/// What to do next. Each is said once.
+/// What the driver is to do next. Each action is returned once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Find and rank the holders anew; answer with [`Event::Ranked`], whenever it is there. Fetching goes on
+    /// Find and rank the holders again, and report [`Event::Ranked`] when that is done. Fetching continues
     /// meanwhile.
     Search,
     /// Connect to this source.
     Open(SocketAddr),
-    /// Ask this source for this piece.
+    /// Request this piece from this source.
     Fetch { source: SocketAddr, piece: u32 },
-    /// Close the connection to this source. A piece that is complete already may still be told of, nothing
-    /// else. Where there is no reason, nothing is wrong with it, and nothing is asked of it now.
+    /// Close the connection to this source. Only a piece that is complete already may still be reported for
+    /// it. Without a reason nothing is wrong with the source.
     Leave { source: SocketAddr, why: Option<String> },
     /// All sources have failed; the next search follows after `pause`.
     Pause { round: u32, of: u32, pause: Duration },
-    /// Every piece is done; connections still open can be closed.
+    /// Every piece is done. Open connections can be closed.
     Finish,
-    /// No source is left and no round; see [`super::Transfer::failures`].
+    /// No source is left in any round; see [`super::Transfer::failures`].
     GiveUp,
 }
 
@@ -57,30 +57,29 @@ pub enum Action {
 pub enum Event {
     /// The holders that answered, in any order. May be empty.
     Ranked(Vec<RankedSource>),
-    /// A known partial source has these pieces now. Void for any other, and if it is no set of the content's
-    /// pieces.
+    /// A known partial source has these pieces now. Ignored for any other source, and for a set of another
+    /// number of pieces.
     Has { source: SocketAddr, pieces: PieceSet },
-    /// Nobody can be asked who the holders are: those of the last ranking are used on.
+    /// Discovery gives no answer. The sources of the last ranking stay in use.
     Unranked,
-    /// A source does not have a piece that it was asked for, nothing worse.
+    /// A source does not have a requested piece. Nothing else is wrong with it.
     Lacks { source: SocketAddr, piece: u32 },
-    /// All bytes of a piece have come from a source. If [`super::Transfer::wants`] it, they are being
-    /// verified, and an [`Event::Verified`] or [`Event::Wrong`] must follow, whatever becomes of the source.
+    /// All bytes of a piece have arrived from a source. If [`super::Transfer::wants`] it, it is being
+    /// verified, and [`Event::Verified`] or [`Event::Wrong`] must follow, even if the source is left.
     Arrived { source: SocketAddr, piece: u32 },
     /// A piece that had arrived or was marked is right, and is written.
     Verified { piece: u32 },
-    /// A piece that had arrived or was marked is not the right one. Whoever sent it is blamed.
+    /// A piece that had arrived or was marked is wrong. Its sender is to blame.
     Wrong { piece: u32, why: String },
-    /// A piece that had arrived or was marked was thrown away unverified: there is nobody left to say what is
-    /// right. Nobody is blamed.
+    /// A piece that had arrived or was marked was dropped unverified, as there is no manifest to check it. No
+    /// source is to blame.
     Dropped { piece: u32 },
-    /// The source gives no piece list, or a false one: of no use, whatever pieces it sends.
+    /// The source gives no manifest, or a false one. Its pieces cannot be used.
     NoList { source: SocketAddr, why: String, by_digest: bool },
-    /// The source refused, died or stalled.
+    /// The source refused, failed or stalled.
     Failed { source: SocketAddr, why: String, by_digest: bool },
-    /// So many bytes have come from the source since it was opened. `held_back`: its replies are kept from us
-    /// for so long on purpose (an emulated latency), which is no fault of its. `waits_for_us`: its bytes wait
-    /// until we have room for them; no time of that counts against it, nor does the time before or after in
-    /// which this changed.
+    /// `bytes` have arrived from the source since it was opened. `held_back`: its replies are delayed by this
+    /// time on purpose, to emulate a latency. `waits_for_us`: its bytes wait for a buffer here. That time
+    /// does not count against the source, nor does the time between two reports in which this changed.
     Received { source: SocketAddr, bytes: u64, held_back: Duration, waits_for_us: bool },
 }

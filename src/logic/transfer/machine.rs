@@ -1,4 +1,4 @@
-//! The machine itself: its state, and what it decides when it is asked for actions.
+//! The state of the machine, and the scheduling pass that gives its actions.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,16 +16,16 @@ use crate::logic::backoff::retry_pause;
 use crate::logic::select::WeightedSource;
 use crate::types::{Millis, PieceSet, limits};
 
-/// In the end game a piece is asked of a second source if it is expected there so many times sooner ...
+/// In the end game a piece is requested from a second source if it is expected there so many times sooner ...
 const HEDGE_GAIN: u32 = 2;
 /// ... and sooner by this.
 const HEDGE_GAIN_MIN: Duration = Duration::from_millis(200);
-/// How often rates are looked at while something is asked of a source.
+/// Pause between two looks at the rates while pieces are requested.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// The same in the end game.
 pub(super) const LOOK_AT_END: Duration = Duration::from_millis(100);
-/// A source of which nothing has been asked for so long, while pieces are missing, is left: before its end
-/// does that.
+/// A source from which nothing was requested for this time is left while pieces are missing, before the peer
+/// closes the connection.
 pub(super) const REST: Duration = Duration::from_millis(limits::IDLE_DEADLINE_MS / 2);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -34,28 +34,28 @@ pub(super) enum Phase {
     Searching,
     /// Sources are used until none is left.
     Fetching,
-    /// Until then nothing happens.
+    /// Nothing happens until this time.
     Pausing(Instant),
     Ended,
 }
 
-/// The machine. Pieces: 1 byte and 2 bits each, and a bit for each partial source.
+/// The machine. Memory: 1 byte and 2 bits for each piece, and a bit for each piece and partial source.
 #[derive(Debug)]
 pub struct Transfer {
     pub(super) pieces: Pieces,
     pub(super) piece_len_bytes: u64,
-    pub(super) roster: Sources,
+    pub(super) sources: Sources,
     pub(super) rng: SmallRng,
     pub(super) sources_max: usize,
     pub(super) load_weight: Millis,
     pub(super) phase: Phase,
-    /// When to search again while fetching; `None` while an answer is awaited.
+    /// When to search again while fetching; `None` during a search.
     pub(super) search_at: Option<Instant>,
-    /// Nothing can be fetched, but until then a partial source is expected to have more.
+    /// Nothing can be fetched now, but until this time a partial source is expected to get more pieces.
     pub(super) waits_until: Option<Instant>,
     pub(super) round: u32,
     pub(super) retries: u32,
-    /// True if a fetched piece was done in this round.
+    /// True if a fetched piece was verified in this round.
     pub(super) has_progressed: bool,
     pub(super) actions: VecDeque<Action>,
 }
@@ -66,12 +66,12 @@ impl Transfer {
         let Plan { pieces, piece_len_bytes, marked, first_piece, seed, sources_max, load_weight, retries } =
             plan;
         let pieces = Pieces::new(pieces, &marked, first_piece);
-        let mut roster = Sources::new();
-        roster.refresh(now, ranked, &pieces);
+        let mut sources = Sources::new();
+        sources.refresh(now, ranked, &pieces);
         Transfer {
             pieces,
             piece_len_bytes: piece_len_bytes.max(1),
-            roster,
+            sources,
             rng: SmallRng::seed_from_u64(seed),
             sources_max: sources_max.max(1),
             load_weight,
@@ -85,13 +85,13 @@ impl Transfer {
         }
     }
 
-    /// What to do now. Empty: wait for an event, or until [`Transfer::next_wake`].
+    /// The next actions. If there are none, wait for an event or until [`Transfer::next_wake`].
     pub fn next_actions(&mut self, now: Instant) -> Vec<Action> {
         self.advance(now);
         self.actions.drain(..).collect()
     }
 
-    /// Until when, at most, to wait for an event.
+    /// The latest time at which to call [`Transfer::next_actions`] again.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         match self.phase {
             Phase::Pausing(until) => Some(until),
@@ -107,25 +107,24 @@ impl Transfer {
         }
     }
 
-    /// True if bytes of this piece that arrive now are worth verifying: it is neither done nor being
-    /// verified.
+    /// True if bytes of this piece are worth verifying: it is neither done nor being verified.
     pub fn wants(&self, piece: u32) -> bool {
-        matches!(self.pieces.state(piece), Some(State::Missing | State::Asked))
+        matches!(self.pieces.state(piece), Some(State::Missing | State::Requested))
     }
 
-    /// True if this source is known to have a part only.
+    /// True if this source is known to have only a part.
     pub fn is_partial(&self, source: SocketAddr) -> bool {
-        self.roster.get(source).is_some_and(|source| source.has.is_some())
+        self.sources.get(source).is_some_and(|source| source.has.is_some())
     }
 
-    /// True if this piece was verified and is written.
+    /// True if this piece is verified and written.
     pub fn is_done(&self, piece: u32) -> bool {
         self.pieces.state(piece) == Some(State::Done)
     }
 
-    /// Pieces asked for that have not arrived, over all sources in use.
+    /// Number of requested pieces that have not arrived, over all sources in use.
     pub fn on_the_wire(&self) -> usize {
-        self.roster.in_use().map(|(_, _, wire)| wire.asked().len()).sum()
+        self.sources.in_use().map(|(_, _, wire)| wire.requested().len()).sum()
     }
 
     /// Number of pieces done.
@@ -133,22 +132,22 @@ impl Transfer {
         self.pieces.done()
     }
 
-    /// The latest failed tries, at most 64, oldest first.
+    /// The latest failures, at most 64, oldest first.
     pub fn failures(&self) -> &[SourceFailure] {
-        self.roster.failures()
+        self.sources.failures()
     }
 
-    /// Number of sources open.
+    /// Number of open sources.
     pub fn sources_in_use(&self) -> usize {
-        self.roster.in_use().count()
+        self.sources.in_use().count()
     }
 
-    /// Sources that have failed, refused a piece that they told of, or sent a wrong one, in this round.
+    /// Sources that in this round have failed, refused a piece that they had reported, or sent a wrong piece.
     pub fn marked(&self) -> impl Iterator<Item = SocketAddr> {
-        self.roster.marked()
+        self.sources.marked()
     }
 
-    /// True if nothing can be fetched before the next ranking, which begins a new round.
+    /// True if nothing can be fetched before the next ranking, which opens a round.
     pub fn is_between_rounds(&self) -> bool {
         self.phase == Phase::Searching
     }
@@ -164,21 +163,21 @@ impl Transfer {
         if self.phase != Phase::Fetching {
             return;
         }
-        self.roster.judge_use(&self.pieces);
-        self.leave_the_slow_and_the_blamed(now);
+        self.sources.update_use(&self.pieces);
+        self.leave_slow_and_blamed(now);
         if self.pieces.all_done() {
             self.phase = Phase::Ended;
             self.actions.push_back(Action::Finish);
             return;
         }
-        self.open_and_ask(now);
+        self.open_and_request(now);
         if self.pieces.missing() == 0 {
-            self.ask_twice(now);
+            self.request_twice(now);
         }
-        self.leave_the_resting(now);
+        self.leave_resting(now);
         self.waits_until = None;
         if self.on_the_wire() == 0 && self.pieces.arrived() == 0 {
-            self.waits_until = self.roster.grows_until().filter(|until| *until > now);
+            self.waits_until = self.sources.grows_until().filter(|until| *until > now);
             if self.waits_until.is_none() {
                 return self.end_round(now);
             }
@@ -189,39 +188,39 @@ impl Transfer {
         }
     }
 
-    fn leave_the_slow_and_the_blamed(&mut self, now: Instant) {
-        let in_use: Vec<_> = self.roster.in_use().map(|(endpoint, ..)| endpoint).collect();
+    fn leave_slow_and_blamed(&mut self, now: Instant) {
+        let in_use: Vec<_> = self.sources.in_use().map(|(endpoint, ..)| endpoint).collect();
         for endpoint in in_use {
-            let Some(source) = self.roster.get(endpoint) else { continue };
+            let Some(source) = self.sources.get(endpoint) else { continue };
             let Some(wire) = &source.wire else { continue };
-            if source.wrong_pieces > 0 && wire.is_idle() && self.roster.clean_suffice(&self.pieces) {
+            if source.wrong_pieces > 0 && wire.is_idle() && self.sources.clean_suffice(&self.pieces) {
                 self.close(endpoint, Some("others, which sent no wrong piece, have the rest".to_owned()));
-            } else if is_stalled(wire, now) && wire.asked().all(|piece| !self.wants(piece)) {
+            } else if is_stalled(wire, now) && wire.requested().all(|piece| !self.wants(piece)) {
                 let silence_s = limits::SOURCE_STALL_MS / 1000;
                 let why = format!("stalled: no byte in {silence_s} s, others sent its pieces");
-                self.take_failure(endpoint, why, false);
+                self.apply_failure(endpoint, why, false);
             } else if wire.crawls(now)
-                && self.roster.others_suffice(&self.pieces, |other, _| other == endpoint)
+                && self.sources.others_suffice(&self.pieces, |other, _| other == endpoint)
             {
                 let rate = limits::SOURCE_RATE_MIN_BYTES_PER_S >> 10;
                 let why = format!("slower than {rate} KiB/s, and another source is left");
-                self.take_failure(endpoint, why, false);
+                self.apply_failure(endpoint, why, false);
             }
         }
     }
 
-    fn leave_the_resting(&mut self, now: Instant) {
+    fn leave_resting(&mut self, now: Instant) {
         if self.pieces.missing() > 0 {
-            let resting = self.roster.in_use().filter(|(_, _, wire)| wire.rest(now) >= REST);
+            let resting = self.sources.in_use().filter(|(_, _, wire)| wire.rest(now) >= REST);
             let resting: Vec<_> = resting.map(|(endpoint, ..)| endpoint).collect();
             resting.into_iter().for_each(|endpoint| self.close(endpoint, None));
         }
     }
 
-    /// Shares out the missing pieces among all sources that may have some, opens those of them that are not
-    /// in use, best first, until there are `sources_max`, and asks each in use for as much of its share as it
-    /// has room for.
-    fn open_and_ask(&mut self, now: Instant) {
+    /// Allocates the missing pieces among all sources that may have some. Opens the best of those that are
+    /// not in use, up to `sources_max` sources, and requests from each source in use as much of its
+    /// allocation as it has room for.
+    fn open_and_request(&mut self, now: Instant) {
         if self.pieces.missing() == 0 {
             return;
         }
@@ -229,49 +228,49 @@ impl Transfer {
             let Some(next) = self.next_to_open(now) else { break None };
             if self.sources_in_use() >= self.sources_max {
                 let Some(spare) = self.spare_for(next) else { break None };
-                if self.roster.wire_mut(spare).is_some_and(|wire| !wire.is_idle()) {
+                if self.sources.wire_mut(spare).is_some_and(|wire| !wire.is_idle()) {
                     break Some(spare);
                 }
                 self.close(spare, None);
             }
             self.open(now, next);
         };
-        let elsewhere = self.roster.elsewhere();
-        let is_asked = |endpoint, source: &Source| source.wire.is_some() && leaving != Some(endpoint);
-        for (endpoint, share) in self.shares(now, is_asked) {
-            let Some(source) = self.roster.get(endpoint) else { continue };
+        let elsewhere = self.sources.elsewhere();
+        let is_requested = |endpoint, source: &Source| source.wire.is_some() && leaving != Some(endpoint);
+        for (endpoint, share) in self.shares(now, is_requested) {
+            let Some(source) = self.sources.get(endpoint) else { continue };
             let Some(wire) = &source.wire else { continue };
             let room = wire.room(now, source.latency, self.piece_len_bytes) as u64;
             for _ in 0..room.min(share) {
                 let Some(piece) = self.next_piece_of(endpoint, elsewhere.as_ref()) else { break };
-                self.ask(now, endpoint, piece);
+                self.request(now, endpoint, piece);
             }
         }
     }
 
-    /// How many of the missing pieces each of these sources is to have, best first.
+    /// The number of missing pieces for each of these sources, best first.
     fn shares(&self, now: Instant, of: impl Fn(SocketAddr, &Source) -> bool) -> Vec<(SocketAddr, u64)> {
         let stalls = |source: &Source| source.wire.as_ref().is_some_and(|wire| is_stalled(wire, now));
-        // What waits for a stalled one goes to others, if they have it.
-        let has_other = self.roster.others_suffice(&self.pieces, |_, source| stalls(source));
-        let eligible = self.roster.eligible(&self.pieces).filter(|(endpoint, source)| of(*endpoint, source));
+        // The pieces of a stalled source go to others that have them.
+        let has_other = self.sources.others_suffice(&self.pieces, |_, source| stalls(source));
+        let eligible = self.sources.eligible(&self.pieces).filter(|(endpoint, source)| of(*endpoint, source));
         let mut holders: Vec<PieceHolder<'_>> = eligible
             .filter(|(_, source)| !has_other || !stalls(source))
             .map(|(endpoint, source)| PieceHolder {
-                sharer: source.sharer(endpoint),
+                weighted: source.weighted(endpoint),
                 has: source.has.as_ref(),
             })
             .collect();
-        holders.sort_by_key(|holder| self.first_score(&holder.sharer));
+        holders.sort_by_key(|holder| self.first_score(&holder.weighted));
         let shares = allocation::shares(self.pieces.all_missing(), &holders, self.load_weight);
-        holders.iter().map(|holder| holder.sharer.endpoint).zip(shares).collect()
+        holders.iter().map(|holder| holder.weighted.endpoint).zip(shares).collect()
     }
 
-    /// The source to be used next: the best that is to have something; for the last place one that has what
-    /// nobody in use has, if there is such a one.
+    /// The source to open next: the best one with an allocation. For the last free place a source with a
+    /// piece that no source in use has, if there is one.
     fn next_to_open(&self, now: Instant) -> Option<SocketAddr> {
         let in_use = self.sources_in_use();
-        if in_use >= self.sources_max && self.roster.in_use().all(|(_, source, _)| source.has.is_none()) {
+        if in_use >= self.sources_max && self.sources.in_use().all(|(_, source, _)| source.has.is_none()) {
             // None of them makes room.
             return None;
         }
@@ -284,39 +283,39 @@ impl Transfer {
         is_last.then(unique).flatten().or(Some(best))
     }
 
-    /// Who in use makes room for `next`: the worst that has no missing piece, or none of its own if `next`
-    /// has one that nobody in use has.
+    /// The source in use that makes room for `next`: the worst one without a missing piece, or without a
+    /// missing piece of its own if `next` has one that no source in use has.
     fn spare_for(&self, next: SocketAddr) -> Option<SocketAddr> {
         let adds = self.adds(next);
         let is_spare = |endpoint: SocketAddr, has: &PieceSet| match adds {
-            true => self.missing_beside_those_in_use(Some(endpoint)).common(has) == 0,
+            true => self.missing_beside_in_use(Some(endpoint)).common(has) == 0,
             false => self.pieces.all_missing().common(has) == 0,
         };
-        let in_use = self.roster.in_use();
+        let in_use = self.sources.in_use();
         let spare = in_use
             .filter(|(endpoint, source, _)| source.has.as_ref().is_some_and(|has| is_spare(*endpoint, has)));
-        let sharers = spare.map(|(endpoint, source, _)| source.sharer(endpoint));
-        sharers.max_by_key(|sharer| self.first_score(sharer)).map(|sharer| sharer.endpoint)
+        let weighted_sources = spare.map(|(endpoint, source, _)| source.weighted(endpoint));
+        weighted_sources.max_by_key(|weighted| self.first_score(weighted)).map(|weighted| weighted.endpoint)
     }
 
-    /// True if this source has a missing piece that none in use has.
+    /// True if this source has a missing piece that no source in use has.
     fn adds(&self, endpoint: SocketAddr) -> bool {
-        let beside = self.missing_beside_those_in_use(None);
-        self.roster.get(endpoint).is_some_and(|source| allocation::of(&beside, source.has.as_ref()) > 0)
+        let beside = self.missing_beside_in_use(None);
+        self.sources.get(endpoint).is_some_and(|source| allocation::of(&beside, source.has.as_ref()) > 0)
     }
 
-    /// The missing pieces that none of the sources in use, but perhaps this one, has.
-    fn missing_beside_those_in_use(&self, but: Option<SocketAddr>) -> PieceSet {
-        let others = self.roster.in_use().filter(|(endpoint, ..)| but != Some(*endpoint));
+    /// The missing pieces that no source in use has. The source `but` is not counted.
+    fn missing_beside_in_use(&self, but: Option<SocketAddr>) -> PieceSet {
+        let others = self.sources.in_use().filter(|(endpoint, ..)| but != Some(*endpoint));
         let missing = self.pieces.all_missing().clone();
         others.fold(missing, |missing, (_, source, _)| allocation::beside(&missing, source.has.as_ref()))
     }
 
-    /// The missing piece that this source is to be asked for; `elsewhere`: what partial sources have. Those
-    /// who fetch together know the same of each other and would take the same pieces in whatever order; so
-    /// each takes any one, with equal chances.
+    /// The missing piece to request from this source. `elsewhere`: the pieces of all partial sources.
+    /// Downloaders of one content know the same about each other and would all take the same pieces in any
+    /// fixed order, so each takes a random one.
     fn next_piece_of(&mut self, endpoint: SocketAddr, elsewhere: Option<&PieceSet>) -> Option<u32> {
-        match (&self.roster.get(endpoint)?.has, elsewhere) {
+        match (&self.sources.get(endpoint)?.has, elsewhere) {
             (Some(has), _) => self.pieces.next_missing_of(has),
             (None, Some(elsewhere)) => {
                 let beside = self.pieces.missing_beside(elsewhere);
@@ -327,16 +326,16 @@ impl Transfer {
     }
 
     /// The order of the selection rule.
-    fn first_score(&self, sharer: &WeightedSource) -> (Millis, Millis, SocketAddr) {
-        (sharer.score(self.load_weight), sharer.latency, sharer.endpoint)
+    fn first_score(&self, weighted: &WeightedSource) -> (Millis, Millis, SocketAddr) {
+        (weighted.score(self.load_weight), weighted.latency, weighted.endpoint)
     }
 
-    /// The end game: idle sources are asked for what is expected much later from another, the worst of it
-    /// first. Where no source in use is idle, one more is opened for what comes from a silent one.
-    fn ask_twice(&mut self, now: Instant) {
+    /// The end game: a piece that is expected late from one source is requested from an idle source too, the
+    /// latest piece first. If no source in use is idle, one more is opened for pieces of a silent source.
+    fn request_twice(&mut self, now: Instant) {
         let piece_len = self.piece_len_bytes;
         let mut idle: Vec<(SocketAddr, Option<Duration>)> = self
-            .roster
+            .sources
             .eligible(&self.pieces)
             .filter_map(|(endpoint, source)| Some((endpoint, source, source.wire.as_ref()?)))
             .filter(|(_, _, wire)| wire.is_idle())
@@ -344,30 +343,30 @@ impl Transfer {
             .collect();
         idle.sort_by_key(|(endpoint, time)| (time.unwrap_or(Duration::MAX), *endpoint));
         if idle.is_empty() && self.sources_in_use() < self.sources_max {
-            let closed = self.roster.eligible(&self.pieces).filter(|(endpoint, source)| {
+            let closed = self.sources.eligible(&self.pieces).filter(|(endpoint, source)| {
                 source.wire.is_none() && self.worst_piece(now, *endpoint, None).is_some()
             });
             let best = closed
-                .map(|(endpoint, source)| source.sharer(endpoint))
-                .min_by_key(|sharer| self.first_score(sharer));
-            idle.extend(best.map(|sharer| (sharer.endpoint, None)));
+                .map(|(endpoint, source)| source.weighted(endpoint))
+                .min_by_key(|weighted| self.first_score(weighted));
+            idle.extend(best.map(|weighted| (weighted.endpoint, None)));
         }
         for (endpoint, time) in idle {
             let Some(piece) = self.worst_piece(now, endpoint, time) else { continue };
             if !self.is_in_use(endpoint) {
                 self.open(now, endpoint);
             }
-            self.ask(now, endpoint, piece);
+            self.request(now, endpoint, piece);
         }
     }
 
-    /// The piece on the wire that is expected last, of those that `second` has and that are worth asking of
-    /// it if it needs `time` for one.
+    /// The requested piece that is expected last, among those that `second` has and that are worth requesting
+    /// from it, if it needs `time` for one piece.
     fn worst_piece(&self, now: Instant, second: SocketAddr, time: Option<Duration>) -> Option<u32> {
-        let second = self.roster.get(second)?;
+        let second = self.sources.get(second)?;
         let mut worst = None;
-        for (_, source, wire) in self.roster.in_use() {
-            for piece in wire.asked() {
+        for (_, source, wire) in self.sources.in_use() {
+            for piece in wire.requested() {
                 let left = wire.time_left(now, piece, source.latency, self.piece_len_bytes);
                 let is_worth_it = match (time, left) {
                     (Some(time), Some(left)) => {
@@ -378,7 +377,7 @@ impl Transfer {
                 let is_free = || {
                     second.has(piece)
                         && self.wants(piece)
-                        && self.roster.times_asked(piece) < limits::SOURCES_PER_PIECE
+                        && self.sources.times_requested(piece) < limits::SOURCES_PER_PIECE
                 };
                 if is_worth_it && is_free() {
                     worst = worst.max(Some((left, piece)));
@@ -389,35 +388,36 @@ impl Transfer {
     }
 
     fn is_in_use(&self, endpoint: SocketAddr) -> bool {
-        self.roster.get(endpoint).is_some_and(|source| source.wire.is_some())
+        self.sources.get(endpoint).is_some_and(|source| source.wire.is_some())
     }
 
     fn open(&mut self, now: Instant, endpoint: SocketAddr) {
-        if let Some(source) = self.roster.get_mut(endpoint) {
+        if let Some(source) = self.sources.get_mut(endpoint) {
             source.wire = Some(Wire::new(now));
             self.actions.push_back(Action::Open(endpoint));
         }
     }
 
-    fn ask(&mut self, now: Instant, source: SocketAddr, piece: u32) {
-        if let Some(wire) = self.roster.wire_mut(source) {
-            wire.ask(now, piece);
-            self.pieces.ask(piece);
+    fn request(&mut self, now: Instant, source: SocketAddr, piece: u32) {
+        if let Some(wire) = self.sources.wire_mut(source) {
+            wire.request(now, piece);
+            self.pieces.request(piece);
             self.actions.push_back(Action::Fetch { source, piece });
         }
     }
 
-    /// Nobody can be asked for anything and nothing is being verified. A round that brought something gives
-    /// the retries back: a source that breaks off every time still gets us to the end.
+    /// Ends the round: no source can get a request and no piece is being verified. A round in which a piece
+    /// was verified resets the number of retries, so that a download ends even if sources fail again and
+    /// again.
     fn end_round(&mut self, now: Instant) {
-        let in_use: Vec<_> = self.roster.in_use().map(|(endpoint, ..)| endpoint).collect();
+        let in_use: Vec<_> = self.sources.in_use().map(|(endpoint, ..)| endpoint).collect();
         in_use.into_iter().for_each(|endpoint| self.close(endpoint, None));
         if std::mem::take(&mut self.has_progressed) {
             self.round = 0;
         }
         if self.round == self.retries {
             self.phase = Phase::Ended;
-            self.roster.record_what_was_not_enough();
+            self.sources.record_largest_partial();
             self.actions.push_back(Action::GiveUp);
             return;
         }
@@ -428,8 +428,8 @@ impl Transfer {
     }
 }
 
-/// True if a source has owed us a byte for so long that others are asked for what it was to send; in the end
-/// game even one of unknown rate.
+/// True if a byte of a source is overdue for so long that its pieces are requested from others, even in the
+/// end game if its rate is unknown.
 fn is_stalled(wire: &Wire, now: Instant) -> bool {
     wire.silence(now) >= limits::ms(limits::SOURCE_STALL_MS)
 }

@@ -1,14 +1,14 @@
-//! One download from many sources as a machine: which source to ask for which piece, whom to open and leave,
-//! when to search, when to end.
+//! One download from many sources as a machine: which source to request which piece from, which sources to
+//! open and leave, when to search, when to end.
 //!
-//! It is told what happened and says what to do; it moves no byte and waits for nothing. A missing piece
-//! belongs to nobody: on each look all of them are shared out anew by the selection rule, so that they move
-//! freely as scores change. Done pieces are never asked for again, and no piece is asked of more than two
-//! sources at once.
+//! Events go in and actions come out; it moves no byte and waits for nothing. Missing pieces are not assigned
+//! in advance: every scheduling pass allocates all of them again by the selection rule, so that they move
+//! freely as scores change. Done pieces are never requested again, and no piece is requested from more than
+//! two sources at once.
 //!
-//! A partial source is asked only for pieces that it has told of, and makes room when others have what nobody
-//! in use has. Others are asked for what no partial source has, and at random, so that those who fetch a
-//! content together come to have different pieces.
+//! A partial source gets requests only for pieces that it has reported, and makes room for another one that
+//! has pieces which no source in use has. Full sources get requests for pieces that no partial source has,
+//! chosen at random, so that nodes which download a content together get different pieces.
 
 mod allocation;
 mod events;

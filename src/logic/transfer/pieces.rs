@@ -1,20 +1,20 @@
-//! The state of every piece: missing -> asked -> arrived -> done, or back to missing.
+//! The state of every piece: missing -> requested -> arrived -> done, or back to missing.
 //!
-//! Knows who sent what is being verified, not who is asked for what. One byte and two bits a piece; counts
-//! and sets always agree with the states.
+//! It knows the sender of a piece that is being verified, not the sources of requested pieces. One byte and
+//! two bits a piece; counts and sets always agree with the states.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::types::PieceSet;
 
-/// Where a piece stands.
+/// The state of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// Neither here nor asked for.
+    /// Neither here nor requested.
     Missing,
-    /// Asked of a source in use.
-    Asked,
+    /// Requested from a source in use.
+    Requested,
     /// Here, and being verified.
     Arrived,
     /// Verified.
@@ -26,19 +26,19 @@ pub(super) enum State {
 pub(super) struct Pieces {
     states: Vec<State>,
     missing: PieceSet,
-    /// Missing or asked.
+    /// Missing or requested.
     wanted: PieceSet,
     arrived: usize,
     done: usize,
-    /// Who sent the arrived ones; no entry for what an earlier download left.
+    /// Senders of arrived pieces; no entry for a piece that an earlier download left.
     senders: BTreeMap<u32, SocketAddr>,
-    /// Where the search for a missing one begins.
+    /// Where the search for a missing piece begins.
     first: u32,
 }
 
 impl Pieces {
-    /// `count` pieces, `marked` arrived from nobody, the others missing. What `marked` names twice or beyond
-    /// the end is void.
+    /// `count` pieces. Those in `marked` have arrived without a sender, the others are missing. Marks that
+    /// occur twice or name no piece are ignored.
     pub(super) fn new(count: u32, marked: &[u32], first: u32) -> Pieces {
         let mut pieces = Pieces {
             states: vec![State::Missing; count as usize],
@@ -55,37 +55,37 @@ impl Pieces {
         pieces
     }
 
-    /// `None` beyond the end.
+    /// `None` if there is no such piece.
     pub(super) fn state(&self, piece: u32) -> Option<State> {
         self.states.get(piece as usize).copied()
     }
 
-    /// How many are missing.
+    /// Number of missing pieces.
     pub(super) fn missing(&self) -> usize {
         self.missing.len()
     }
 
-    /// Which are missing.
+    /// The set of missing pieces.
     pub(super) fn all_missing(&self) -> &PieceSet {
         &self.missing
     }
 
-    /// True if one of `has` is missing, or asked for and may be missing again.
+    /// True if some piece of `has` is missing, or requested and may be missing again.
     pub(super) fn wants_any_of(&self, has: &PieceSet) -> bool {
         self.wanted.common(has) > 0
     }
 
-    /// True if nothing beside `has` is missing, or asked for and may be missing again.
+    /// True if no piece outside `has` is missing, or requested and may be missing again.
     pub(super) fn wants_only(&self, has: &PieceSet) -> bool {
         self.wanted.common(has) == self.wanted.len()
     }
 
-    /// How many there are, in whatever state.
+    /// Number of all pieces.
     pub(super) fn count(&self) -> u32 {
         self.missing.count()
     }
 
-    /// Pieces being verified.
+    /// Number of pieces that are being verified.
     pub(super) fn arrived(&self) -> usize {
         self.arrived
     }
@@ -98,24 +98,24 @@ impl Pieces {
         self.done == self.states.len()
     }
 
-    /// The next missing piece from the first one onwards, wrapping.
+    /// The next missing piece from the first one onwards, wrapping at the end.
     pub(super) fn next_missing(&self) -> Option<u32> {
         self.missing.next(self.first)
     }
 
-    /// The same of those in `has`.
+    /// The same among the pieces in `has`.
     pub(super) fn next_missing_of(&self, has: &PieceSet) -> Option<u32> {
         self.missing.next_in(has, self.first)
     }
 
-    /// The missing pieces that are not in `others`, or all if they all are.
+    /// The missing pieces that are not in `others`; all missing pieces if all are in `others`.
     pub(super) fn missing_beside(&self, others: &PieceSet) -> PieceSet {
         let beside = self.missing.without(others);
         if beside.is_empty() { self.missing.clone() } else { beside }
     }
 
-    pub(super) fn ask(&mut self, piece: u32) {
-        self.set(piece, State::Asked);
+    pub(super) fn request(&mut self, piece: u32) {
+        self.set(piece, State::Requested);
     }
 
     pub(super) fn arrive(&mut self, piece: u32, sender: SocketAddr) {
@@ -123,25 +123,25 @@ impl Pieces {
         self.senders.insert(piece, sender);
     }
 
-    /// An arrived piece is right; who sent it, if a source did.
+    /// An arrived piece is right. Returns its sender, if it came from a source.
     pub(super) fn accept(&mut self, piece: u32) -> Option<SocketAddr> {
         self.set(piece, State::Done);
         self.senders.remove(&piece)
     }
 
-    /// An arrived piece is wrong; who sent it, if a source did. `is_asked`: another source has been asked for
-    /// it and may still send it.
-    pub(super) fn reject(&mut self, piece: u32, is_asked: bool) -> Option<SocketAddr> {
-        self.set(piece, if is_asked { State::Asked } else { State::Missing });
+    /// An arrived piece is wrong. Returns its sender, if it came from a source. `is_asked`: it is also
+    /// requested from another source, which may still send it.
+    pub(super) fn reject(&mut self, piece: u32, is_requested: bool) -> Option<SocketAddr> {
+        self.set(piece, if is_requested { State::Requested } else { State::Missing });
         self.senders.remove(&piece)
     }
 
-    /// Nobody is asked for it any more.
+    /// A piece is requested from no source any more.
     pub(super) fn miss(&mut self, piece: u32) {
         self.set(piece, State::Missing);
     }
 
-    /// True if something that it sent is being verified.
+    /// True if a piece from this source is being verified.
     pub(super) fn is_sender(&self, source: SocketAddr) -> bool {
         self.senders.values().any(|sender| *sender == source)
     }
@@ -152,15 +152,15 @@ impl Pieces {
         match std::mem::replace(slot, state) {
             State::Arrived => self.arrived -= 1,
             State::Done => self.done -= 1,
-            State::Missing | State::Asked => {}
+            State::Missing | State::Requested => {}
         }
         match state {
             State::Arrived => self.arrived += 1,
             State::Done => self.done += 1,
-            State::Missing | State::Asked => {}
+            State::Missing | State::Requested => {}
         }
         self.missing.set(piece, state == State::Missing);
-        self.wanted.set(piece, matches!(state, State::Missing | State::Asked));
+        self.wanted.set(piece, matches!(state, State::Missing | State::Requested));
     }
 }
 
@@ -171,21 +171,21 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     #[test]
-    fn the_next_missing_piece_is_the_first_one_onwards_wrapping() {
+    fn the_search_for_a_missing_piece_begins_at_the_first_one_and_wraps() {
         let mut rng = SmallRng::seed_from_u64(3);
         for round in 0..200 {
             let count = rng.random_range(1..1700);
             let first = rng.random_range(0..count);
             let mut pieces = Pieces::new(count, &[], first);
             for _ in 0..rng.random_range(0..4 * count) {
-                // Mostly near the first piece, so that the search has to go far and around.
+                // Mostly near the first piece, so that the search wraps.
                 let piece = (first + rng.random_range(0..count) * rng.random_range(0..=1)) % count;
                 match rng.random_range(0..4) {
                     0 => pieces.miss(piece),
-                    1 => pieces.ask(piece),
+                    1 => pieces.request(piece),
                     _ => {
                         if let Some(next) = pieces.next_missing() {
-                            pieces.ask(next);
+                            pieces.request(next);
                         }
                     }
                 }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_beyond_the_end_or_twice_are_void() {
+    fn marks_that_repeat_or_name_no_piece_are_ignored() {
         let pieces = Pieces::new(3, &[1, 1, 3, u32::MAX], 7);
         assert_eq!((pieces.missing(), pieces.arrived(), pieces.done()), (2, 1, 0));
         assert_eq!(pieces.next_missing(), Some(2));

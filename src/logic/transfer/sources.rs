@@ -1,8 +1,8 @@
-//! The known sources of one download: what the last ranking says of each, its marks in this round, and every
-//! failure so far.
+//! The known sources of one download: the last ranking, the marks of each source in this round, and the
+//! latest failures.
 //!
-//! A mark (failed, wrong pieces, refusals) holds until the round ends. A source that sent a wrong piece comes
-//! after all that did not.
+//! A mark (failure, wrong pieces, refusals) holds until the round ends. Sources that sent a wrong piece rank
+//! after all others.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,19 +15,19 @@ use super::pieces::Pieces;
 use crate::logic::select::WeightedSource;
 use crate::types::{Millis, PieceSet, limits};
 
-/// Failures kept; older ones are forgotten.
+/// Number of failures kept; older ones are dropped.
 const FAILURES_MAX: usize = 64;
-/// Sources kept. Beyond it marks of those that no ranking names any more are forgotten early.
+/// Number of sources kept. Above it, marks of sources that the last ranking does not name are dropped early.
 const KNOWN_MAX: usize = 1024;
-/// Partial sources none of which has told of more than before for so long are not waited for.
+/// Partial sources are not waited for if none has reported more pieces than before for this time.
 const GROWS_WITHIN: Duration = Duration::from_secs(30);
 
-/// One try of a source that came to nothing.
+/// A failure of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFailure {
     pub source: SocketAddr,
     pub why: String,
-    /// True if it was digests that did not match.
+    /// True if a digest did not match.
     pub by_digest: bool,
 }
 
@@ -35,9 +35,9 @@ pub struct SourceFailure {
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) latency: Millis,
-    /// Transfers there, our own left out.
+    /// Transfers there, without this node's own.
     pub(super) load: u64,
-    /// The pieces that it has; `None`: all of them.
+    /// The pieces that it has; `None`: all.
     pub(super) has: Option<PieceSet>,
     /// It has a piece that is not here.
     pub(super) is_of_use: bool,
@@ -45,21 +45,21 @@ pub(super) struct Source {
     is_offered: bool,
     /// It failed in this round.
     pub(super) has_failed: bool,
-    /// In this round.
+    /// Number of wrong pieces in this round.
     pub(super) wrong_pieces: u32,
-    /// How often it told to have pieces and did not, in this round.
+    /// How often in this round it did not have a piece that it had reported.
     pub(super) refusals: u32,
     /// Set while it is in use.
     pub(super) wire: Option<Wire>,
 }
 
 impl Source {
-    /// It may be opened: the last ranking names it, and nothing is held against it in this round.
+    /// True if it may be opened: the last ranking names it, and it has no mark that forbids it.
     fn is_free(&self) -> bool {
         self.is_offered && !self.has_failed && self.wrong_pieces < limits::WRONG_PIECES_MAX
     }
 
-    /// It is in use or may be opened, whether it has something for us or not.
+    /// True if it is in use or may be opened, whether it has a missing piece or not.
     fn is_there(&self) -> bool {
         self.wire.is_some() || self.is_free()
     }
@@ -68,15 +68,15 @@ impl Source {
         self.is_of_use && self.is_there()
     }
 
-    /// True if it has this piece, as far as it has told.
+    /// True if it has this piece, according to its last report.
     pub(super) fn has(&self, piece: u32) -> bool {
         self.has.as_ref().is_none_or(|has| has.contains(piece))
     }
 
-    /// As the selection rule sees it.
-    pub(super) fn sharer(&self, endpoint: SocketAddr) -> WeightedSource {
-        let asked = self.wire.as_ref().map_or(0, |wire| wire.asked().len() as u64);
-        WeightedSource { endpoint, latency: self.latency, load: self.load + asked }
+    /// The source as the selection rule sees it.
+    pub(super) fn weighted(&self, endpoint: SocketAddr) -> WeightedSource {
+        let requested = self.wire.as_ref().map_or(0, |wire| wire.requested().len() as u64);
+        WeightedSource { endpoint, latency: self.latency, load: self.load + requested }
     }
 
     fn is_marked(&self) -> bool {
@@ -89,20 +89,25 @@ impl Source {
 pub(super) struct Sources {
     sources: BTreeMap<SocketAddr, Source>,
     failures: Vec<SourceFailure>,
-    /// The most pieces that each partial source has ever told of: who comes back with what it had brings no
-    /// news.
-    most_told: BTreeMap<SocketAddr, usize>,
-    /// When a partial source last told of more than ever before.
+    /// The largest number of pieces that each partial source has reported. A source that comes back with
+    /// pieces it had before has not grown.
+    most_reported: BTreeMap<SocketAddr, usize>,
+    /// When a partial source last reported more pieces than ever before.
     grew_at: Option<Instant>,
 }
 
 impl Sources {
     pub(super) fn new() -> Sources {
-        Sources { sources: BTreeMap::new(), failures: Vec::new(), most_told: BTreeMap::new(), grew_at: None }
+        Sources {
+            sources: BTreeMap::new(),
+            failures: Vec::new(),
+            most_reported: BTreeMap::new(),
+            grew_at: None,
+        }
     }
 
-    /// Takes in a new ranking. A source in use that it does not name stays in use; other ones are forgotten
-    /// unless they are marked or have sent something that is being verified.
+    /// Applies a new ranking. A source in use that it does not name stays in use. Other sources are dropped
+    /// unless they are marked or have sent a piece that is being verified.
     pub(super) fn refresh(&mut self, now: Instant, ranked: Vec<RankedSource>, pieces: &Pieces) {
         for source in self.sources.values_mut() {
             source.is_offered = false;
@@ -123,7 +128,7 @@ impl Sources {
             source.latency = one.latency;
             source.load = u64::from(one.load.saturating_sub(one.yours));
             source.is_offered = true;
-            self.tell(now, one.endpoint, has);
+            self.record_pieces(now, one.endpoint, has);
         }
         let is_crowded = self.sources.len() > KNOWN_MAX;
         self.sources.retain(|endpoint, source| {
@@ -132,29 +137,29 @@ impl Sources {
                 || (source.is_marked() && !is_crowded)
                 || pieces.is_sender(*endpoint)
         });
-        // A mark is small, a set is not: what those have whom nobody names any more is told anew when
-        // somebody does.
+        // A mark is small, a set is not. The pieces of a source that is not offered are reported again when a
+        // ranking names it.
         for source in self.sources.values_mut().filter(|source| !source.is_offered && source.wire.is_none()) {
             source.has = None;
         }
     }
 
-    /// This source has these pieces now; `None`: all of them.
-    pub(super) fn tell(&mut self, now: Instant, endpoint: SocketAddr, has: Option<PieceSet>) {
+    /// Records that this source has these pieces now; `None`: all.
+    pub(super) fn record_pieces(&mut self, now: Instant, endpoint: SocketAddr, has: Option<PieceSet>) {
         let Some(source) = self.sources.get_mut(&endpoint) else { return };
         if let Some(has) = &has {
-            let most = self.most_told.get(&endpoint).copied();
-            // However many come and go: beyond so many a newcomer is not waited for.
-            let is_counted = most.is_some() || self.most_told.len() < KNOWN_MAX;
+            let most = self.most_reported.get(&endpoint).copied();
+            // Above this number, new partial sources are not waited for.
+            let is_counted = most.is_some() || self.most_reported.len() < KNOWN_MAX;
             if is_counted && most.is_none_or(|most| most < has.len()) {
-                self.most_told.insert(endpoint, has.len());
+                self.most_reported.insert(endpoint, has.len());
                 self.grew_at = Some(now);
             }
         }
         source.has = has;
     }
 
-    /// Tries those again that have failed and are not to blame for anything.
+    /// Clears the failures of sources that are not to blame for wrong pieces or refusals.
     pub(super) fn forgive_failures(&mut self) {
         let is_blamed = |source: &Source| source.wrong_pieces > 0 || source.refusals >= limits::REFUSALS_MAX;
         for source in self.sources.values_mut().filter(|source| !is_blamed(source)) {
@@ -162,15 +167,15 @@ impl Sources {
         }
     }
 
-    /// Forgets all marks: a new round begins.
+    /// Clears all marks: a new round begins.
     pub(super) fn forgive(&mut self) {
         for source in self.sources.values_mut() {
             (source.has_failed, source.wrong_pieces, source.refusals) = (false, 0, 0);
         }
     }
 
-    /// Tells those that have a piece which is not here from those that have none.
-    pub(super) fn judge_use(&mut self, pieces: &Pieces) {
+    /// Records for each source whether it has a piece that is not here.
+    pub(super) fn update_use(&mut self, pieces: &Pieces) {
         for source in self.sources.values_mut() {
             source.is_of_use = source.has.as_ref().is_none_or(|has| pieces.wants_any_of(has));
         }
@@ -189,8 +194,8 @@ impl Sources {
         self.sources.get_mut(&endpoint)?.wire.as_mut()
     }
 
-    /// Those that may be asked for pieces now, in use or not: the usable ones that sent no wrong piece, if
-    /// they suffice, else all usable ones.
+    /// The sources that may get requests now, in use or not: usable sources without a wrong piece if they
+    /// suffice, else all usable sources.
     pub(super) fn eligible(&self, pieces: &Pieces) -> impl Iterator<Item = (SocketAddr, &Source)> {
         let is_any_blamed = self.sources.values().any(|source| source.wrong_pieces > 0);
         let only_clean = is_any_blamed && self.clean_suffice(pieces);
@@ -200,35 +205,34 @@ impl Sources {
             .map(|(endpoint, source)| (*endpoint, source))
     }
 
-    /// True if the usable sources that have sent no wrong piece have together all that is missing or may be
+    /// True if the usable sources without a wrong piece together have all pieces that are missing or may be
     /// missing again.
     pub(super) fn clean_suffice(&self, pieces: &Pieces) -> bool {
         suffice(self.sources.values().filter(|source| source.is_usable() && source.wrong_pieces == 0), pieces)
     }
 
-    /// What partial sources that are there and sent no wrong piece have together, of use or not; `None`:
-    /// there are none.
+    /// The union of the pieces of partial sources that are in use or may be opened and sent no wrong piece;
+    /// `None` if there is no such source.
     pub(super) fn elsewhere(&self) -> Option<PieceSet> {
         let there = self.sources.values().filter(|source| source.is_there() && source.wrong_pieces == 0);
         united(there.filter_map(|source| source.has.as_ref()))
     }
 
-    /// True if those that may be asked, without those that are `out`, have together all that is missing or
-    /// may be missing again.
+    /// True if the sources that may get requests, without those that are `out`, together have all pieces that
+    /// are missing or may be missing again.
     pub(super) fn others_suffice(&self, pieces: &Pieces, out: impl Fn(SocketAddr, &Source) -> bool) -> bool {
         let others = self.eligible(pieces).filter(|(endpoint, source)| !out(*endpoint, source));
         suffice(others.map(|(_, source)| source), pieces)
     }
 
-    /// Until when partial sources that may be opened are expected to have more than now.
+    /// Until when partial sources that may be opened are expected to report more pieces.
     pub(super) fn grows_until(&self) -> Option<Instant> {
         let is_there = self.sources.values().any(|source| source.has.is_some() && source.is_free());
         self.grew_at.filter(|_| is_there).map(|at| at + GROWS_WITHIN)
     }
 
-    /// Nobody has anything for us: for the user, the partial source that has most is named, if one has not
-    /// failed.
-    pub(super) fn record_what_was_not_enough(&mut self) {
+    /// Records for the user which unmarked partial source has most pieces, when no source has a missing one.
+    pub(super) fn record_largest_partial(&mut self) {
         let parts = self.sources.iter().filter(|(_, source)| source.is_free() && !source.is_marked());
         let parts = parts.filter_map(|(endpoint, source)| Some((source.has.as_ref()?, *endpoint)));
         if let Some((has, source)) = parts.max_by_key(|(has, _)| has.len()) {
@@ -237,14 +241,14 @@ impl Sources {
         }
     }
 
-    /// Sources in use.
+    /// All sources in use.
     pub(super) fn in_use(&self) -> impl Iterator<Item = (SocketAddr, &Source, &Wire)> {
         self.sources.iter().filter_map(|(endpoint, source)| Some((*endpoint, source, source.wire.as_ref()?)))
     }
 
-    /// Of how many sources in use a piece is asked.
-    pub(super) fn times_asked(&self, piece: u32) -> usize {
-        self.in_use().filter(|(_, _, wire)| wire.is_asked(piece)).count()
+    /// The number of sources in use from which a piece is requested.
+    pub(super) fn times_requested(&self, piece: u32) -> usize {
+        self.in_use().filter(|(_, _, wire)| wire.is_requested(piece)).count()
     }
 
     pub(super) fn record(&mut self, failure: SourceFailure) {
@@ -254,7 +258,7 @@ impl Sources {
         self.failures.push(failure);
     }
 
-    /// Those against whom something is held in this round.
+    /// Sources with a mark in this round.
     pub(super) fn marked(&self) -> impl Iterator<Item = SocketAddr> {
         self.sources.iter().filter(|(_, source)| source.is_marked()).map(|(endpoint, _)| *endpoint)
     }
@@ -264,7 +268,7 @@ impl Sources {
     }
 }
 
-/// True if these have together all that is missing or may be missing again.
+/// True if these sources together have all pieces that are missing or may be missing again.
 fn suffice<'a>(sources: impl Iterator<Item = &'a Source>, pieces: &Pieces) -> bool {
     let sources: Vec<&Source> = sources.collect();
     let parts = || sources.iter().filter_map(|source| source.has.as_ref());

@@ -130,7 +130,7 @@ impl Peer {
 pub(super) struct Link {
     pub(super) peer: Peer,
     pub(super) opened_at: Duration,
-    pub(super) asked: VecDeque<(u32, Duration)>,
+    pub(super) requested: VecDeque<(u32, Duration)>,
     /// When the last piece was complete, or the connection up.
     pub(super) free_at: Duration,
     /// Bytes of complete pieces.
@@ -144,9 +144,9 @@ pub(super) struct Link {
 impl Link {
     /// When the first byte of the piece in front comes.
     pub(super) fn begins_at(&self, sent: u64) -> Option<Duration> {
-        let (_, asked_at) = self.asked.front()?;
+        let (_, requested_at) = self.requested.front()?;
         (sent < self.peer.stalls_after && self.peer.bytes_per_s > 0)
-            .then(|| self.free_at.max(*asked_at + self.peer.latency))
+            .then(|| self.free_at.max(*requested_at + self.peer.latency))
     }
 
     pub(super) fn ends_at(&self, sent: u64, len: u64) -> Option<Duration> {
@@ -174,8 +174,8 @@ impl Link {
         }
         let dies_at = self.peer.down.0.max(self.opened_at + self.peer.latency);
         let is_dying = dies_at < self.peer.down.1 && self.opened_at < self.peer.down.1;
-        let silent = self.asked.front().map(|(_, asked_at)| {
-            (self.last_byte_at.max(*asked_at) + limits::ms(limits::SOURCE_SILENCE_MS), "silent")
+        let silent = self.requested.front().map(|(_, requested_at)| {
+            (self.last_byte_at.max(*requested_at) + limits::ms(limits::SOURCE_SILENCE_MS), "silent")
         });
         is_dying.then_some((dies_at, "reset")).into_iter().chain(silent).min()
     }

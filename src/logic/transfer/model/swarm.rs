@@ -102,7 +102,7 @@ impl Swarm {
             let all = || PieceSet::all(self.plan.pieces);
             if let Some(pieces) = peer.map(|peer| peer.has(self.plan.pieces, self.now).unwrap_or_else(all)) {
                 self.told.insert(source, pieces.clone());
-                self.tell(Event::Has { source, pieces });
+                self.record_pieces(Event::Has { source, pieces });
             }
         }
     }
@@ -115,7 +115,7 @@ impl Swarm {
         self.sent.get(&endpoint).copied().unwrap_or(0)
     }
 
-    pub(super) fn tell(&mut self, event: Event) {
+    pub(super) fn record_pieces(&mut self, event: Event) {
         self.transfer.on_event(self.base + self.now, event);
     }
 
@@ -157,7 +157,7 @@ impl Swarm {
                 let link = Link {
                     peer,
                     opened_at: self.now,
-                    asked: VecDeque::new(),
+                    requested: VecDeque::new(),
                     free_at: up_at,
                     bytes: 0,
                     last_byte_at: up_at,
@@ -173,18 +173,24 @@ impl Swarm {
                 assert!(has, "{name}: {source} does not have piece {piece}");
                 let is_here = self.verifying.iter().any(|(_, here, ..)| *here == piece);
                 assert!(!is_here, "{name}: piece {piece} is being verified");
-                let holders =
-                    self.links.values().flat_map(|link| &link.asked).filter(|(asked, _)| *asked == piece);
+                let holders = self
+                    .links
+                    .values()
+                    .flat_map(|link| &link.requested)
+                    .filter(|(requested, _)| *requested == piece);
                 assert!(
                     holders.count() < limits::SOURCES_PER_PIECE,
                     "{name}: piece {piece} is asked of two already"
                 );
                 let link =
                     self.links.get_mut(&source).unwrap_or_else(|| panic!("{name}: {source} is closed"));
-                assert!(link.asked.iter().all(|(asked, _)| *asked != piece), "{name}: {piece} asked twice");
-                link.asked.push_back((piece, self.now));
                 assert!(
-                    link.asked.len() <= limits::PIECES_ON_THE_WIRE,
+                    link.requested.iter().all(|(requested, _)| *requested != piece),
+                    "{name}: {piece} asked twice"
+                );
+                link.requested.push_back((piece, self.now));
+                assert!(
+                    link.requested.len() <= limits::PIECES_ON_THE_WIRE,
                     "{name}: {source} is asked for too much"
                 );
                 let way = link.peer.latency.max(Duration::from_millis(50));
@@ -192,7 +198,7 @@ impl Swarm {
                 // Its true rate, with some room for how it is measured.
                 let enough = (under_way * 5 / 4).div_ceil(self.plan.piece_len_bytes).max(1) + 2;
                 assert!(
-                    link.asked.len() as u64 <= enough,
+                    link.requested.len() as u64 <= enough,
                     "{name}: {source} is asked for more than it needs"
                 );
             }
@@ -224,8 +230,8 @@ impl Swarm {
         let name = &self.name;
         assert_eq!(self.transfer.done(), self.done.len(), "{name}");
         assert_eq!(self.transfer.sources_in_use(), self.links.len(), "{name}");
-        let asked: usize = self.links.values().map(|link| link.asked.len()).sum();
-        assert_eq!(self.transfer.on_the_wire(), asked, "{name}");
+        let requested: usize = self.links.values().map(|link| link.requested.len()).sum();
+        assert_eq!(self.transfer.on_the_wire(), requested, "{name}");
         for (_, piece, ..) in &self.verifying {
             assert!(!self.transfer.wants(*piece), "{name}: {piece} is being verified");
         }
@@ -283,14 +289,14 @@ impl Swarm {
             self.answer_at = None;
             let now = self.now;
             if self.rng.random_bool(self.answers_lost / 2.0) {
-                return self.tell(Event::Unranked);
+                return self.record_pieces(Event::Unranked);
             }
             let there = |peer: &&Peer| peer.offered.0 <= now && now < peer.offered.1 && !peer.is_down(now);
             let there = self.peers.iter().filter(there);
             let ranked: Vec<_> = there.map(|peer| peer.ranked(self.plan.pieces, now)).collect();
             self.told.retain(|source, _| ranked.iter().all(|(one, _)| one.endpoint != *source));
             self.told.extend(told(&ranked));
-            self.tell(Event::Ranked(ranked));
+            self.record_pieces(Event::Ranked(ranked));
         }
         if self.now >= self.told_at + TELL_EVERY {
             self.tell_parts();
@@ -314,7 +320,7 @@ impl Swarm {
             self.list_fails -= 1;
             for (_, piece, _, from) in std::mem::take(&mut self.verifying) {
                 self.free(usize::from(from.is_some()));
-                self.tell(Event::Dropped { piece });
+                self.record_pieces(Event::Dropped { piece });
             }
         }
     }
@@ -331,10 +337,10 @@ impl Swarm {
                     self.outcome.pauses_since_progress = 0;
                     *self.outcome.brought.entry(from).or_default() += 1;
                 }
-                self.tell(Event::Verified { piece });
+                self.record_pieces(Event::Verified { piece });
             } else {
                 self.outcome.wasted += if from.is_some() { self.len() } else { 0 };
-                self.tell(Event::Wrong { piece, why: "wrong bytes".into() });
+                self.record_pieces(Event::Wrong { piece, why: "wrong bytes".into() });
             }
         }
     }
@@ -358,7 +364,7 @@ impl Swarm {
             waits_for_us,
         };
         if let Some(ends_at) = link.ends_at(sent, len).filter(|at| *at <= now) {
-            let (piece, _) = link.asked.pop_front().expect("it ends");
+            let (piece, _) = link.requested.pop_front().expect("it ends");
             link.free_at = ends_at;
             if let Some(told) = self.told.get_mut(&endpoint)
                 && self.rng.random_bool(link.peer.lacks)
@@ -366,7 +372,7 @@ impl Swarm {
                 *told = PieceSet::none(told.count());
                 link.has_buffer = self.buffers.is_none();
                 self.free(1);
-                return self.tell(Event::Lacks { source: endpoint, piece });
+                return self.record_pieces(Event::Lacks { source: endpoint, piece });
             }
             link.bytes += len;
             link.has_buffer = self.buffers.is_none();
@@ -390,14 +396,14 @@ impl Swarm {
                     self.free(1);
                 }
             }
-            self.tell(received);
-            self.tell(Event::Arrived { source: endpoint, piece });
+            self.record_pieces(received);
+            self.record_pieces(Event::Arrived { source: endpoint, piece });
             return;
         }
         let failure = link.fails_at().filter(|(at, _)| *at <= now);
-        self.tell(received);
+        self.record_pieces(received);
         if let Some((_, why)) = failure {
-            self.tell(Event::Failed { source: endpoint, why: why.to_owned(), by_digest: false });
+            self.record_pieces(Event::Failed { source: endpoint, why: why.to_owned(), by_digest: false });
         }
     }
 }

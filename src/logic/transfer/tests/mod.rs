@@ -1,9 +1,9 @@
-//! The machine's rules, one by one.
+//! Tests of the rules of the machine.
 
-mod asking;
 mod failing;
 mod pace;
 mod parts;
+mod requests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -49,14 +49,14 @@ fn plan(pieces: u32) -> Plan {
     }
 }
 
-/// A machine with its clock, driven in few words.
+/// A machine with its clock.
 struct World {
     transfer: Transfer,
     now: Instant,
 }
 
 impl World {
-    /// All of these have everything.
+    /// A machine whose sources have everything.
     fn new(plan: Plan, full: &[Candidate]) -> World {
         World::with(plan, full.iter().map(|one| (*one, None)).collect())
     }
@@ -66,8 +66,8 @@ impl World {
         World { transfer: Transfer::new(plan, ranked, now), now }
     }
 
-    /// Carries out what it says for so long, once a second: a search finds these, a piece that is asked of a
-    /// source that `sends` comes at once. Returns all that it has said.
+    /// Executes the actions for `time`, once a second: a search finds `found`, and a piece that is requested
+    /// from a source for which `sends` is true arrives at once. Returns all actions.
     fn live(
         &mut self,
         time: Duration,
@@ -79,11 +79,11 @@ impl World {
             let mut to_do = VecDeque::from(self.actions());
             while let Some(action) = to_do.pop_front() {
                 match &action {
-                    Action::Search => to_do.extend(self.tell(Event::Ranked(found.to_vec()))),
+                    Action::Search => to_do.extend(self.record_pieces(Event::Ranked(found.to_vec()))),
                     Action::Fetch { source, piece } if sends(*source) => {
                         let (source, piece) = (*source, *piece);
-                        to_do.extend(self.tell(Event::Arrived { source, piece }));
-                        to_do.extend(self.tell(Event::Verified { piece }));
+                        to_do.extend(self.record_pieces(Event::Arrived { source, piece }));
+                        to_do.extend(self.record_pieces(Event::Verified { piece }));
                     }
                     _ => {}
                 }
@@ -98,7 +98,7 @@ impl World {
         self.transfer.next_actions(self.now)
     }
 
-    fn tell(&mut self, event: Event) -> Vec<Action> {
+    fn record_pieces(&mut self, event: Event) -> Vec<Action> {
         self.transfer.on_event(self.now, event);
         self.actions()
     }
@@ -109,21 +109,21 @@ impl World {
     }
 
     fn arrive(&mut self, number: u16, piece: u32) -> Vec<Action> {
-        self.tell(Event::Arrived { source: source(number), piece })
+        self.record_pieces(Event::Arrived { source: source(number), piece })
     }
 
     fn deliver(&mut self, number: u16, piece: u32) -> Vec<Action> {
         let mut actions = self.arrive(number, piece);
-        actions.extend(self.tell(Event::Verified { piece }));
+        actions.extend(self.record_pieces(Event::Verified { piece }));
         actions
     }
 
     fn wrong(&mut self, piece: u32) -> Vec<Action> {
-        self.tell(Event::Wrong { piece, why: "wrong bytes".into() })
+        self.record_pieces(Event::Wrong { piece, why: "wrong bytes".into() })
     }
 
     fn fail(&mut self, number: u16) -> Vec<Action> {
-        self.tell(Event::Failed { source: source(number), why: "reset".into(), by_digest: false })
+        self.record_pieces(Event::Failed { source: source(number), why: "reset".into(), by_digest: false })
     }
 
     fn receive(&mut self, number: u16, bytes: u64, held_back: Duration) {
@@ -131,14 +131,14 @@ impl World {
         self.transfer.on_event(self.now, Event::Received { source, bytes, held_back, waits_for_us: false });
     }
 
-    /// So many bytes have come from it, and more wait for us.
+    /// Reports that `bytes` have arrived from it and that more wait for a buffer here.
     fn wait(&mut self, number: u16, bytes: u64) -> Vec<Action> {
         let source = source(number);
-        self.tell(Event::Received { source, bytes, held_back: NO_TIME, waits_for_us: true })
+        self.record_pieces(Event::Received { source, bytes, held_back: NO_TIME, waits_for_us: true })
     }
 }
 
-/// But for searches, which come with time.
+/// The actions without searches, which come as time passes.
 fn no_search(mut actions: Vec<Action>) -> Vec<Action> {
     actions.retain(|action| *action != Action::Search);
     actions
@@ -156,7 +156,7 @@ fn leave(number: u16, why: &str) -> Action {
     Action::Leave { source: source(number), why: Some(why.to_owned()) }
 }
 
-/// Left with no word to the user: nothing is wrong with it.
+/// The action that leaves a source without a fault.
 fn let_go(number: u16) -> Action {
     Action::Leave { source: source(number), why: None }
 }
@@ -172,12 +172,12 @@ fn set(count: u32, pieces: impl IntoIterator<Item = u32>) -> PieceSet {
     set
 }
 
-/// An idle source so far away that has these of `count` pieces only.
+/// An idle source at this latency that has these of `count` pieces.
 fn part(number: u16, latency_ms: u64, count: u32, pieces: impl IntoIterator<Item = u32>) -> RankedSource {
     (candidate(number, latency_ms, 0), Some(set(count, pieces)))
 }
 
-/// An idle source so far away that has everything.
+/// An idle source at this latency that has everything.
 fn full(number: u16, latency_ms: u64) -> RankedSource {
     (candidate(number, latency_ms, 0), None)
 }

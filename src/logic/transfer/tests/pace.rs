@@ -37,7 +37,7 @@ fn an_emulated_latency_and_idle_time_are_no_crawl() {
     world.actions();
     world.now += window / 2;
     world.arrive(0, 0);
-    // Idle for long, then busy again for the other half of the window but for a moment.
+    // It is idle for long, then busy for the other half of the window except a moment.
     assert!(!is_left(&world.pass(10 * window)));
     assert!(world.wrong(1).contains(&fetch(0, 1)));
     assert!(!is_left(&world.pass(window / 2 - Duration::from_millis(1))));
@@ -45,23 +45,23 @@ fn an_emulated_latency_and_idle_time_are_no_crawl() {
 }
 
 #[test]
-fn in_the_end_game_an_idle_source_takes_over_what_another_delays_and_the_later_copy_is_void() {
+fn in_the_end_game_an_idle_source_gets_late_pieces_of_another_and_the_later_copy_is_ignored() {
     let mut world = World::new(plan(4), &[candidate(1, 0, 0), candidate(2, 0, 0)]);
     assert_eq!(world.actions(), [open(1), open(2), fetch(1, 0), fetch(1, 1), fetch(2, 2), fetch(2, 3)]);
     world.now += Duration::from_millis(500);
     world.receive(1, 2 * LEN, NO_TIME);
     world.receive(2, LEN / 10, NO_TIME);
     world.arrive(1, 0);
-    // The worst first, and one at a time.
+    // The latest piece first, one at a time.
     assert_eq!(world.arrive(1, 1), [fetch(1, 3)]);
     assert_eq!(world.arrive(1, 3), [fetch(1, 2)]);
     assert_eq!(world.arrive(1, 2), []);
-    // The other one's copies come while the first ones are being verified.
+    // The copies from the other source arrive while the first copies are being verified.
     assert_eq!(world.arrive(2, 2), []);
     assert_eq!(world.wrong(2)[0], leave(1, "wrong bytes"));
     assert!(world.transfer.wants(2));
     for piece in [0, 1, 3] {
-        world.tell(Event::Verified { piece });
+        world.record_pieces(Event::Verified { piece });
     }
     assert_eq!(world.transfer.done(), 3);
     assert_eq!(world.arrive(2, 3), []);
@@ -70,8 +70,9 @@ fn in_the_end_game_an_idle_source_takes_over_what_another_delays_and_the_later_c
 }
 
 #[test]
-fn nothing_is_fetched_twice_unless_much_time_is_gained() {
-    // Rates in hundredths of a piece a second; the slower one is in its first of two pieces, or at its end.
+fn a_piece_is_fetched_twice_only_if_that_saves_much_time() {
+    // Rates in hundredths of a piece a second; the slower source sends the first of its two pieces, or the
+    // last.
     for (idle_rate, holder_rate, is_worth_it) in [
         (1000, 400, false), // 100 ms against 250
         (1000, 300, true),  // against 333
@@ -104,14 +105,14 @@ fn a_source_that_has_sent_nothing_is_expected_to_take_as_long_again() {
 }
 
 #[test]
-fn a_holder_is_opened_for_what_a_silent_source_owes() {
+fn another_holder_is_opened_for_the_pieces_of_a_silent_source() {
     let mut world = World::new(plan(1), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
     world.actions();
     assert_eq!(world.pass(Duration::from_millis(1999)), []);
     assert_eq!(world.transfer.next_wake(world.now), Some(world.now + LOOK_AT_END));
     assert_eq!(world.pass(Duration::from_millis(1)), [open(2), fetch(2, 0)]);
     assert_eq!(world.pass(Duration::from_secs(2)), []);
-    // What is held back on purpose is no silence.
+    // An emulated latency is no silence.
     let held_back = Duration::from_secs(3);
     let mut world = World::new(plan(1), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
     world.actions();
@@ -121,9 +122,9 @@ fn a_holder_is_opened_for_what_a_silent_source_owes() {
 }
 
 #[test]
-fn what_waits_for_a_stalled_source_goes_to_another_and_the_stalled_one_is_named() {
+fn pieces_of_a_stalled_source_come_from_another_and_the_stalled_one_is_named() {
     let mut world = World::new(plan(3), &[candidate(1, 1, 0), candidate(2, 100, 0)]);
-    // All three are the near one's by the rule: 1, 11 and 21 are less than 100.
+    // All three belong to the near source by the rule: 1, 11 and 21 are less than 100.
     assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
     assert_eq!(world.pass(limits::ms(limits::SOURCE_STALL_MS) - Duration::from_millis(1)), []);
     assert_eq!(world.pass(Duration::from_millis(1)), [open(2), fetch(2, 2)]);
@@ -145,9 +146,9 @@ fn a_source_whose_bytes_wait_for_us_is_neither_silent_nor_slow() {
         world.now += second;
         assert_eq!(no_search(world.wait(1, LEN / 2)), []);
     }
-    // Before the next news it is not taken to have stopped waiting either.
+    // It counts as waiting until the next report.
     assert_eq!(world.pass(5 * second), []);
-    // What passes while it changes does not count.
+    // The time in which this changes does not count.
     world.receive(1, LEN / 2, NO_TIME);
     assert_eq!(world.actions(), []);
     assert_eq!(world.pass(limits::ms(limits::SOURCE_STALL_MS) - Duration::from_millis(1)), []);
@@ -155,12 +156,12 @@ fn a_source_whose_bytes_wait_for_us_is_neither_silent_nor_slow() {
 }
 
 #[test]
-fn a_crawl_is_measured_only_while_nothing_waits_for_us() {
+fn a_crawl_is_measured_only_while_no_byte_waits_for_us() {
     let second = Duration::from_secs(1);
     let mut world = World::new(plan(1), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
     world.actions();
     let mut bytes = 0;
-    // Each second of crawling is followed by one of waiting, and another one in which that changes.
+    // Each second of crawling is followed by a second of waiting and a second in which that changes.
     for round in 0..9 {
         world.now += second;
         bytes += 1;
@@ -178,7 +179,7 @@ fn a_crawl_is_measured_only_while_nothing_waits_for_us() {
 }
 
 #[test]
-fn a_rate_is_that_of_the_time_in_which_nothing_waited_for_us() {
+fn the_rate_counts_only_time_in_which_no_byte_waited_for_us() {
     let second = Duration::from_secs(1);
     let mut world = World::new(plan(1000), &[candidate(1, 100, 0)]);
     world.actions();
@@ -193,7 +194,7 @@ fn a_rate_is_that_of_the_time_in_which_nothing_waited_for_us() {
             false => world.receive(1, bytes * LEN, NO_TIME),
         }
         world.actions();
-        let wire = world.transfer.roster.wire_mut(source(1)).expect("in use");
+        let wire = world.transfer.sources.wire_mut(source(1)).expect("in use");
         assert_eq!(wire.rate(world.now), Some(25 * LEN), "{bytes} pieces");
     }
     assert_eq!(world.transfer.on_the_wire(), 4);

@@ -1,4 +1,4 @@
-//! Who is opened and asked for what, and how far ahead.
+//! Which sources are opened, which pieces are requested from them, and how far ahead.
 
 use super::*;
 
@@ -14,12 +14,12 @@ fn a_file_of_one_piece_comes_from_the_best_alone() {
     assert_eq!(world.actions(), [open(2), fetch(2, 0)]);
     assert_eq!(world.arrive(2, 0), []);
     assert!(!world.transfer.wants(0));
-    assert_eq!(world.tell(Event::Verified { piece: 0 }), [Action::Finish]);
+    assert_eq!(world.record_pieces(Event::Verified { piece: 0 }), [Action::Finish]);
     assert_eq!(world.actions(), []);
 }
 
 #[test]
-fn a_second_source_is_used_exactly_when_the_rule_says() {
+fn a_second_source_is_used_exactly_when_the_rule_demands_it() {
     let check = |pieces, first: (u64, u32), second: (u64, u32), is_used| {
         let mut world =
             World::new(plan(pieces), &[candidate(1, first.0, first.1), candidate(2, second.0, second.1)]);
@@ -28,7 +28,7 @@ fn a_second_source_is_used_exactly_when_the_rule_says() {
     check(2, (0, 0), (9, 0), true);
     check(2, (0, 0), (11, 0), false);
     check(3, (0, 0), (11, 0), true);
-    // The tie goes to the nearer.
+    // With equal scores the nearer source wins.
     check(2, (0, 0), (10, 0), false);
     check(3, (0, 0), (10, 0), true);
     check(10, (0, 0), (0, 10), false);
@@ -39,7 +39,7 @@ fn a_second_source_is_used_exactly_when_the_rule_says() {
 }
 
 #[test]
-fn the_best_sources_are_opened_and_no_more_than_may_be() {
+fn the_best_sources_are_opened_up_to_the_limit() {
     let ranked = [candidate(1, 30, 0), candidate(2, 10, 0), candidate(3, 20, 0)];
     let mut world = World::new(Plan { sources_max: 2, ..plan(100) }, &ranked);
     let actions = world.actions();
@@ -58,7 +58,7 @@ fn fetching_begins_at_the_first_piece_and_wraps() {
 }
 
 #[test]
-fn more_is_asked_ahead_of_a_source_that_is_fast_and_far() {
+fn a_fast_and_far_source_gets_more_requests_ahead() {
     for (latency_ms, bytes_per_s, depth) in [
         (1, LEN, 2),
         (1, 20 * LEN, 2),
@@ -77,39 +77,39 @@ fn more_is_asked_ahead_of_a_source_that_is_fast_and_far() {
 }
 
 #[test]
-fn it_searches_again_while_it_fetches_and_takes_who_joins() {
+fn it_searches_while_it_fetches_and_uses_new_sources() {
     let every = limits::ms(limits::SEARCH_AGAIN_MS);
     let mut world = World::new(plan(100), &[candidate(1, 100, 0)]);
     world.actions();
     assert_eq!(world.pass(every - Duration::from_millis(1)), []);
     assert_eq!(world.transfer.next_wake(world.now), Some(world.now + Duration::from_millis(1)));
     assert_eq!(world.pass(Duration::from_millis(1)), [Action::Search]);
-    // No answer, no other search.
+    // Without a result there is no other search.
     world.receive(1, LEN / 2, NO_TIME);
     assert_eq!(world.pass(every), []);
     world.now += Duration::from_secs(1);
     world.receive(1, LEN, NO_TIME);
-    let actions = world.tell(ranked(&[candidate(2, 0, 0)]));
+    let actions = world.record_pieces(ranked(&[candidate(2, 0, 0)]));
     assert_eq!(actions, [open(2), fetch(2, 2), fetch(2, 3)]);
-    // The first one is not in that ranking, but works, and goes on.
+    // The first source is not in that ranking, but it works and stays in use.
     assert_eq!(world.deliver(1, 0), [fetch(1, 4)]);
     assert_eq!(world.pass(every - Duration::from_secs(1)), []);
     assert_eq!(world.pass(Duration::from_secs(1)), [Action::Search]);
 }
 
 #[test]
-fn a_ranking_refreshes_load_and_own_transfers_do_not_count() {
+fn a_ranking_replaces_the_load_and_own_transfers_do_not_count() {
     let mut world = World::new(plan(4), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
     assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
     let own = Candidate { load: 3, yours: 1, ..candidate(1, 0, 0) };
-    assert_eq!(world.tell(ranked(&[own, candidate(2, 50, 0)])), []);
+    assert_eq!(world.record_pieces(ranked(&[own, candidate(2, 50, 0)])), []);
     let busy = Candidate { load: 4, yours: 1, ..candidate(1, 0, 0) };
-    assert_eq!(world.tell(ranked(&[busy, candidate(2, 50, 0)])), [open(2), fetch(2, 2)]);
+    assert_eq!(world.record_pieces(ranked(&[busy, candidate(2, 50, 0)])), [open(2), fetch(2, 2)]);
 }
 
-/// Would not end in an hour if each look took time proportional to the number of pieces.
+/// Would take more than an hour if each pass took time proportional to the number of pieces.
 #[test]
-fn a_quarter_of_a_million_pieces_are_no_more_work_each() {
+fn the_work_for_a_piece_does_not_grow_with_the_number_of_pieces() {
     let count = 1 << 18;
     let ranked = [candidate(1, 0, 0), candidate(2, 5, 1)];
     let mut world = World::new(Plan { first_piece: count / 2, ..plan(count) }, &ranked);
@@ -117,7 +117,7 @@ fn a_quarter_of_a_million_pieces_are_no_more_work_each() {
     while let Some(action) = actions.pop_front() {
         if let Action::Fetch { source, piece } = action {
             world.transfer.on_event(world.now, Event::Arrived { source, piece });
-            actions.extend(world.tell(Event::Verified { piece }));
+            actions.extend(world.record_pieces(Event::Verified { piece }));
         } else if action == Action::Finish {
             return;
         }
@@ -125,7 +125,7 @@ fn a_quarter_of_a_million_pieces_are_no_more_work_each() {
     panic!("{} done", world.transfer.done());
 }
 
-/// Any sequence of events, most of them nonsense: no panic, and done pieces stay done.
+/// Any sequence of events, most of them wrong, causes no panic, and done pieces stay done.
 #[test]
 fn no_sequence_of_events_makes_it_panic() {
     for seed in 0..2_000 {
