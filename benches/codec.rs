@@ -1,4 +1,4 @@
-//! Speed of what every find goes through: a catalog page and a find reply to bytes and back, and the ranking
+//! Measures the work of every find: encoding and decoding of a catalog page and a find reply, and the ranking
 //! of candidates.
 
 use std::hint::black_box;

@@ -1,5 +1,5 @@
-//! Speed of the digests that every piece goes through: MD5 one by one and in lanes, BLAKE3, and both as a
-//! downloader verifies.
+//! Measures the digests of every piece: MD5 one by one and in lanes, BLAKE3, and both together as a
+//! downloader computes them.
 
 use std::hint::black_box;
 

@@ -1,6 +1,6 @@
-//! A `find` as a script makes it: from the start to the exit of the real node process, on loopback.
+//! Measures a `find` by a script: from the start to the exit of the real node process, on loopback.
 //!
-//! Gate: the median is at most 100 ms, else the benchmark fails.
+//! Gate: the benchmark fails if the median is over 100 ms.
 
 #![allow(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 
@@ -13,17 +13,17 @@ use criterion::{Criterion, criterion_group, criterion_main};
 
 const GATE: Duration = Duration::from_millis(100);
 
-/// A program that serves until this is dropped.
+/// A program that runs until this value is dropped.
 struct Service(Child);
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Nothing of it is needed any more.
+        // The benchmark needs no output of the program, so it kills it.
         let _ended = self.0.kill().and_then(|()| self.0.wait());
     }
 }
 
-/// Starts a program and returns where it says that it listens.
+/// Starts a program and returns its listening address.
 fn serve(path: &str, args: &[&str]) -> (Service, String) {
     let mut command = Command::new(path);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -40,7 +40,7 @@ fn node_args<'a>(share: &'a Path, tracker: &'a str) -> Vec<&'a str> {
     vec!["127.0.0.1", "0", share, "--tracker", tracker, "--latency-file", "none"]
 }
 
-/// One piped `find` that must name `holder`, timed.
+/// Runs one piped `find` that must name `holder`, and returns its duration.
 fn find(share: &Path, tracker: &str, holder: &str) -> Duration {
     let start = Instant::now();
     let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
@@ -83,7 +83,7 @@ fn piped_find(criterion: &mut Criterion) {
     });
     group.finish();
     samples.sort_unstable();
-    // None: another benchmark was asked for by name.
+    // No program path: the user filtered for another benchmark.
     if let (Some(median), Some(worst)) = (samples.get(samples.len() / 2), samples.last()) {
         println!("find: median {median:.1?}, worst {worst:.1?} of {}; gate {GATE:?}", samples.len());
         assert!(*median <= GATE, "the median is over the gate");

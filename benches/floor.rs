@@ -1,5 +1,5 @@
-//! What `scripts/compare` needs exact: the floor, which is the least that moving a file over loopback can
-//! cost, and a relay that watches a source from outside.
+//! Tools for `scripts/compare`: the floor, which is the least cost of moving a file over loopback, and a
+//! relay that observes a source from outside.
 //!
 //! - `serve FILE`: listens, sends the file to every connection by sendfile, a thread each. Serves until it is
 //!   killed.
@@ -9,9 +9,9 @@
 //!   address. Prints `open` for each connection, `piece UNIX_US` when its first byte of a piece has been
 //!   passed on, and `end BYTES` when it is over, with the bytes of pieces that were passed on.
 //!
-//! `serve` and `relay` print the address that they listen on first. Nothing here checks what it carries, and
-//! nothing may: the floor is what verification, protocol and durability are measured against. `cargo bench`
-//! leaves this out, it measures nothing by itself.
+//! `serve` and `relay` first print their listening address. Nothing here checks the bytes: verification,
+//! protocol and durability are measured against this floor. `cargo bench` does not run this program, because
+//! it measures nothing alone.
 
 #![allow(clippy::print_stdout, reason = "a script reads standard output")]
 
@@ -45,7 +45,7 @@ fn main() -> Outcome {
     }
 }
 
-/// Listens on a free port, says where, and runs `serve_one` in a thread for each connection.
+/// Listens on a free port, prints the address, and runs `serve_one` in a thread for each connection.
 fn listen(serve_one: impl Fn(TcpStream) -> Outcome + Send + Sync + 'static) -> Outcome {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     println!("{}", listener.local_addr()?);
@@ -98,7 +98,7 @@ fn relay(source: SocketAddr) -> Outcome {
         let (mut requests, mut to_source) = (asker.try_clone()?, source.try_clone()?);
         let upwards = thread::spawn(move || {
             let ended = io::copy(&mut requests, &mut to_source);
-            // The source has to see the end of what was asked, whether it was a good one or not.
+            // The source must see the end of the connection, after an error too.
             let _gone_already = to_source.shutdown(Shutdown::Write);
             ended
         });
@@ -107,14 +107,14 @@ fn relay(source: SocketAddr) -> Outcome {
         for stream in [&asker, &source] {
             let _gone_already = stream.shutdown(Shutdown::Both);
         }
-        // How a connection ends is no news: an asker that is killed resets it.
+        // The way a connection ends does not matter: a killed requester resets it.
         let _ends = (ended, upwards.join());
         println!("end {}", pieces.passed_bytes);
         Ok(())
     })
 }
 
-/// Passes on what the source sends until either end is gone.
+/// Forwards the bytes of the source until either end closes.
 fn replies(mut source: &TcpStream, mut asker: &TcpStream, pieces: &mut Pieces) -> Outcome {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
@@ -131,11 +131,11 @@ fn replies(mut source: &TcpStream, mut asker: &TcpStream, pieces: &mut Pieces) -
     }
 }
 
-/// Tells bytes of pieces from the frames between them.
+/// Separates bytes of pieces from the frames between them.
 #[derive(Debug, Default)]
 struct Pieces {
     stream: Decoder,
-    /// Bytes of the current piece that are still to come.
+    /// Bytes of the current piece that have not arrived yet.
     left_bytes: usize,
     passed_bytes: u64,
 }

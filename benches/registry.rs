@@ -1,7 +1,8 @@
-//! The registry at the size it is meant for: 1,000 nodes with 1,000 files each, each name held by 10 nodes.
+//! Measures the registry at its design size: 1,000 nodes with 1,000 files each; 10 nodes hold each name.
 //!
-//! Prints the memory per entry, as the growth of this process's resident set while the registry is filled,
-//! and times a find and registrations anew. Must build nothing else before the memory is read.
+//! Prints the memory per entry, as the growth of this process's resident set while the registry is filled.
+//! Measures a find and repeated registrations. The benchmark allocates nothing else before it reads the
+//! memory.
 
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ fn content(number: u64) -> ContentId {
     ContentId(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }
 
-/// The catalog of a node; another `version` has the same names with other contents.
+/// The catalog of a node. Another `version` has the same names with other contents.
 fn catalog(node: u64, version: u64) -> Vec<FileEntry> {
     let numbers = (0..FILES_PER_NODE).map(|file| (node * FILES_PER_NODE + file) % NAMES);
     let entry = |number| {

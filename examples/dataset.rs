@@ -1,6 +1,6 @@
 //! Fills an empty directory with generated files: `dataset DIR 20x64KiB,4x8MiB [PEER [SEED]]`.
 //!
-//! The library does the work; this shows how it is asked, and serves `make generate`.
+//! The library generates the files. This example shows its use, and `make generate` runs it.
 
 use std::io::{self, Write};
 use std::path::Path;

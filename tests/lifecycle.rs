@@ -1,6 +1,8 @@
-//! A tracker and two nodes, started, used and stopped 100 times in one process, leave it as it was.
+//! A tracker and two nodes are started, used and stopped 100 times in one process. They leave the process as
+//! it was.
 //!
-//! This must stay the only test of its binary: it counts the threads and descriptors of the whole process.
+//! This must stay the only test of its program, because it counts the threads and descriptors of the whole
+//! process.
 
 #![allow(clippy::print_stdout, reason = "figures for those who ask with --nocapture")]
 
@@ -15,12 +17,12 @@ use nearpeer::tracker::{self, Tracker, TrackerConfig};
 use nearpeer::types::{FileName, Query};
 
 const ROUNDS: usize = 100;
-/// The one that runs the test and the one that waits for it.
+/// The thread that runs the test, and the main thread that waits for it.
 const THREADS_OF_A_TEST: usize = 2;
 const NAME: &str = "letters/greeting.txt";
 const TEXT: &[u8] = b"the same bytes at both ends\n";
 
-/// What a round could leave behind.
+/// Resources that a round could leave behind.
 #[derive(Debug, PartialEq, Eq)]
 struct Traces {
     threads: usize,
@@ -35,8 +37,8 @@ fn traces(dir: &Path) -> Traces {
     Traces { threads: count("/proc/self/task"), descriptors: count("/proc/self/fd"), files }
 }
 
-/// What is left, looked at until it equals `expected` or a deadline has passed: a thread that was joined is
-/// listed by the system for some microseconds more.
+/// Reads the remaining resources until they equal `expected` or the deadline passes. The system lists a
+/// joined thread for some microseconds more.
 fn settled(dir: &Path, expected: &Traces) -> Traces {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
@@ -66,7 +68,7 @@ fn node_config(share: &Path, tracker: &Tracker) -> NodeConfig {
     }
 }
 
-/// Starts that fail, one for each thing that is taken.
+/// Starts that fail, one for each resource that is already in use.
 fn start_in_vain(taken_share: &Path, other_share: &Path, tracker: &Tracker) {
     let config = TrackerConfig { listen: tracker.addr(), ..TrackerConfig::default() };
     let error = Tracker::start(&config).expect_err("the port is taken");
@@ -78,7 +80,7 @@ fn start_in_vain(taken_share: &Path, other_share: &Path, tracker: &Tracker) {
     assert!(matches!(error, node::StartError::AddressInUse { .. }), "{error}");
 }
 
-/// One life of a swarm: start, find, download, stop; what was downloaded is taken away again.
+/// One round: start, find, download, stop, and removal of the downloaded file.
 fn round(from: &Path, to: &Path) {
     let tracker = Tracker::start(&TrackerConfig::default()).expect("the tracker starts");
     let start_node = |share| Node::start(node_config(share, &tracker)).expect("the node starts");
@@ -116,7 +118,7 @@ fn a_hundred_starts_and_stops_leave_no_thread_descriptor_or_file() {
     fs::create_dir(&to).expect("made");
     fs::write(from.join(NAME), TEXT).expect("written");
 
-    // The first life pays for what a process makes once.
+    // The first round also creates what a process creates only once.
     round(&from, &to);
     let first = traces(dir.path());
     let before = settled(dir.path(), &Traces { threads: THREADS_OF_A_TEST, ..first });

@@ -53,7 +53,7 @@ fn download(world: &World, share: &Path, bytes: &[u8]) -> Ran {
     ran
 }
 
-fn mib_gone_on_from(ran: &Ran) -> Option<f64> {
+fn resumed_mib(ran: &Ran) -> Option<f64> {
     going_on_mib(&ran.err.lines().map(str::to_owned).collect::<Vec<_>>(), NAME)
 }
 
@@ -65,7 +65,7 @@ fn a_killed_download_leaves_a_partial_file_and_its_record_and_the_next_one_resum
     left_file(&share, ".part");
     left_file(&share, ".resume");
     let ran = download(&world, &share, &bytes);
-    let found = mib_gone_on_from(&ran).unwrap_or_else(|| panic!("not gone on: {ran:#?}"));
+    let found = resumed_mib(&ran).unwrap_or_else(|| panic!("not gone on: {ran:#?}"));
     // 40 % are 2.8 MiB, in whole pieces; one of them may be noted a moment after it is told of.
     assert!((2.0..7.0).contains(&found), "{found} MiB: {ran:#?}");
 }
@@ -124,7 +124,7 @@ fn a_download_resumes_from_the_sources_of_that_time() {
     // Another node, and the content under another name beside the one that was asked for.
     let other = world.holder(&[(NAME, &bytes), ("other.bin", &bytes)]);
     let ran = download(&world, &share, &bytes);
-    assert!(mib_gone_on_from(&ran).is_some(), "{ran:#?}");
+    assert!(resumed_mib(&ran).is_some(), "{ran:#?}");
     assert_eq!(downloaded_row(ran.out.last().expect("a result"), NAME).sources, [other.addr]);
 }
 
@@ -215,7 +215,7 @@ fn nothing_is_resumed_with_resume_off_or_piped_commands() {
     // Asked for, it goes on, whatever the flag says.
     let ran = world.run(&spec().flags(&["--resume", "off"]), &format!("download {NAME}\n"));
     assert_eq!(ran.code, 0, "{ran:#?}");
-    assert!(mib_gone_on_from(&ran).is_some(), "{ran:#?}");
+    assert!(resumed_mib(&ran).is_some(), "{ran:#?}");
     assert!(fs::read(share.join(NAME)).expect("in place") == bytes);
     assert_only(&share, &[NAME]);
     drop(sources);
@@ -234,7 +234,7 @@ fn a_cancelled_download_is_kept_and_resumed_only_by_a_command() {
     assert_idle(&world, &node, "cancelled");
     assert_eq!(node.terminate(), 0);
     let ran = download(&world, &share, &bytes);
-    assert!(mib_gone_on_from(&ran).is_some_and(|found| found >= 2.0), "{ran:#?}");
+    assert!(resumed_mib(&ran).is_some_and(|found| found >= 2.0), "{ran:#?}");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_damaged_middle_is_found_and_fetched_again() {
         assert!(!ran.err.contains("panicked"), "{context}: {ran:#?}");
         // Damage to one piece leaves the others; to all of them the piece list.
         if damage == "a bit" {
-            assert!(mib_gone_on_from(&ran).is_some(), "{context}: {ran:#?}");
+            assert!(resumed_mib(&ran).is_some(), "{context}: {ran:#?}");
         }
     }
 }
@@ -360,6 +360,6 @@ fn a_partial_file_of_another_content_under_the_same_name_is_not_resumed() {
     let _holder = world.holder(&[(NAME, &new)]);
     let ran = world.run(&NodeSpec::new().port(0).share(&share), &format!("download {NAME}\n"));
     assert_eq!(ran.code, 0, "{ran:#?}");
-    assert_eq!(mib_gone_on_from(&ran), None, "{ran:#?}");
+    assert_eq!(resumed_mib(&ran), None, "{ran:#?}");
     assert!(fs::read(share.join(NAME)).expect("in place") == new, "the new content, whole");
 }

@@ -1,7 +1,7 @@
 //! Downloads onto a disk that fails: each disk call of a whole download fails once, in a running node.
 //!
-//! Whatever fails: the error says so, nothing stands under the name, the node goes on, and the next download
-//! succeeds and leaves no part.
+//! After each failure, the error names it, no file has the name, the node keeps running, and the next
+//! download succeeds and leaves no partial file.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 const NAME: &str = "sub/data.bin";
 
-/// A tracker and a node that holds one file of three pieces.
+/// A tracker, and a node that holds one file of three pieces.
 struct World {
     tracker: Tracker,
     content: Vec<u8>,
@@ -39,7 +39,7 @@ impl World {
         World { tracker, content, _holder: holder, _share: share }
     }
 
-    /// A download by a new node whose disk is `disk`; afterwards the node must still serve, and stop in
+    /// Runs a download in a new node with the disk `disk`. Afterwards the node must still serve and stop in
     /// order.
     fn download(&self, share: &Path, disk: Arc<dyn Disk>) -> Result<Downloaded, DownloadError> {
         let node = Node::start_on(config(&self.tracker, share), disk).expect("a node");
@@ -62,14 +62,14 @@ fn config(tracker: &Tracker, share: &Path) -> NodeConfig {
     }
 }
 
-/// What stands in the share, hidden directories apart.
+/// Names in the share without hidden directories.
 fn visible(share: &Path) -> Vec<String> {
     let entries = fs::read_dir(share).expect("readable");
     let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
     names.filter(|name| !name.starts_with('.')).collect()
 }
 
-/// Files among the parts, of which there are none after a success.
+/// Number of partial files. There is none after a success.
 fn parts(share: &Path) -> usize {
     fs::read_dir(share.join(".nearpeer")).map_or(0, Iterator::count)
 }
@@ -91,7 +91,7 @@ fn each_disk_call_may_fail_once_and_nothing_is_left_behind() {
         let share = TempDir::new().expect("a directory");
         let disk = Arc::new(FaultyDisk::new().fail(op, nth, errno));
         match world.download(share.path(), disk) {
-            // Some calls tidy up after the fact; their failure costs nothing.
+            // Some calls clean up after the download. Their failure has no effect.
             Ok(_) => assert_eq!(fs::read(share.path().join(NAME)).expect("in place"), world.content),
             Err(error) => {
                 failed += 1;

@@ -1,5 +1,4 @@
-//! Copies of files on nodes that keep them for others: real trackers and nodes on loopback, in this process
-//! or in one that is killed.
+//! Replicas: real trackers and nodes on loopback, in this process or in a process that is killed.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,12 +16,12 @@ use crate::support::content::noise;
 use crate::support::{DEADLINE, world::own_port};
 
 const MIB: u64 = 1 << 20;
-/// How long a node that has gone has to come back, here.
+/// Grace period of these tests: time in which a stopped node may come back.
 const GRACE: Duration = Duration::from_millis(1500);
-/// Makes this executable a node: its share, its tracker's address, and its quota.
+/// Variable that makes this executable a node: its share, the address of its tracker, and its quota.
 const NODE: &str = "NEARPEER_REPLICATION_NODE";
 
-/// A tracker and a place for shares.
+/// A tracker and a directory for shares.
 struct World {
     tracker: Option<Tracker>,
     config: TrackerConfig,
@@ -45,7 +44,7 @@ impl World {
         share
     }
 
-    /// A node that shares the directory called `name`, ready.
+    /// Starts a node that shares the directory `name`, and waits until it is ready.
     fn node(&self, name: &str, quota: Option<u64>) -> Node {
         let node =
             Node::start(config(&self.share(name), self.config.listen, quota)).expect("the node starts");
@@ -59,7 +58,7 @@ impl World {
         self.tracker = Some(Tracker::start(&self.config).expect("the tracker starts"));
     }
 
-    /// A node in a process of its own, which is killed when dropped.
+    /// A node in a separate process, which is killed on drop.
     fn process(&self, name: &str, quota: u64) -> Killed {
         let share = self.share(name);
         let child = Command::new(std::env::current_exe().expect("this test's executable"))
@@ -72,12 +71,12 @@ impl World {
         Killed(child)
     }
 
-    /// Waits until `asker` sees that many whole copies of a file offered.
+    /// Waits until `asker` finds that many full holders of a file.
     fn expect_copies(&self, asker: &Node, name: &str, copies: usize) {
         wait_for(&format!("{copies} copies of {name}"), || self.copies(asker, name) == copies);
     }
 
-    /// Live nodes that offer all of it, the asker included.
+    /// Number of live full holders, the asking node included.
     fn copies(&self, asker: &Node, name: &str) -> usize {
         let found = asker.find(&by_name(name), &self.cancel).unwrap_or_default();
         let rows = found.groups.iter().flat_map(|group| &group.rows);
@@ -109,7 +108,7 @@ fn by_name(name: &str) -> Query {
     Query::Name(FileName::new(name).expect("a name"))
 }
 
-/// Asks again and again, as nobody tells of it.
+/// Polls the condition, because no event reports the change.
 fn wait_for(what: &str, is_so: impl FnMut() -> bool) {
     assert!(comes_true(DEADLINE, is_so), "never: {what}");
 }
@@ -126,13 +125,13 @@ fn comes_true(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// The replicas of a node that share the directory, by name, and their bytes.
+/// The replicas of a node that shares the directory: names and bytes.
 fn replicas(node: &Node) -> Vec<(String, u64)> {
     let kept = node.files().into_iter().filter(|file| file.kind == FileOrigin::Replicated);
     kept.map(|file| (file.entry.name.to_string(), file.entry.size_bytes)).collect()
 }
 
-/// Bytes of all files beneath a directory as they lie on the disk, hidden ones and holes included.
+/// Total size on the disk of all files in a directory, hidden files and holes included.
 fn bytes_beneath(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let bytes = |path: PathBuf| match path.metadata() {
@@ -153,7 +152,7 @@ fn a_node_in_a_process_of_its_own() {
     let [share, tracker, quota] = spec.split(' ').collect::<Vec<_>>()[..] else { panic!("{spec}") };
     let (tracker, quota) = (tracker.parse().expect("an address"), quota.parse().expect("bytes"));
     let _node = Node::start(config(Path::new(share), tracker, Some(quota))).expect("the node starts");
-    // Until it is killed, or the test that wants it is gone.
+    // Runs until it is killed or its parent test has ended.
     let _closed = std::io::stdin().read_line(&mut String::new());
 }
 
@@ -166,7 +165,7 @@ fn the_policy_decides_the_number_of_copies_and_only_willing_nodes_keep_them() {
     let source = world.node("source", None);
     let keepers = ["one", "two", "three"].map(|name| world.node(name, Some(100 * MIB)));
     world.expect_copies(&unwilling, "data.bin", 3);
-    // No more than that, however long one looks.
+    // The number stays the same on later polls.
     assert!(!comes_true(GRACE * 2, || world.copies(&unwilling, "data.bin") > 3));
     let kept: Vec<_> = keepers.iter().map(replicas).collect();
     assert_eq!(
@@ -196,7 +195,7 @@ fn a_killed_holder_is_replaced_after_its_grace() {
     wait_for("the file", || world.copies(&asker, "data.bin") == 1);
     let first = world.node("first", Some(10 * MIB));
     world.expect_copies(&asker, "data.bin", 2);
-    // Somebody to take its place.
+    // A node that can replace the holder.
     let second = world.node("second", Some(10 * MIB));
     let third = world.node("third", Some(10 * MIB));
     assert!(!comes_true(GRACE, || replicas(&second).len() + replicas(&third).len() > 0), "two are enough");
@@ -204,7 +203,7 @@ fn a_killed_holder_is_replaced_after_its_grace() {
     drop(holder);
     wait_for("a replacement", || replicas(&second).len() + replicas(&third).len() == 1);
     assert!(killed_at.elapsed() >= GRACE, "after {:?}", killed_at.elapsed());
-    // It comes back: there are three now, and nobody takes one away.
+    // The holder comes back. Now there are three holders, and no replica is removed.
     let _back = world.process("killed", 0);
     world.expect_copies(&asker, "data.bin", 3);
     assert_eq!((replicas(&first).len(), replicas(&second).len() + replicas(&third).len()), (1, 1));
@@ -248,7 +247,7 @@ fn a_quota_is_kept_over_restarts_and_kept_copies_are_published_again() {
         assert!(!comes_true(GRACE, || bytes_beneath(&share) > quota || replicas(&keeper).len() != 3));
         let kept = replicas(&keeper);
         assert_eq!(kept.iter().map(|(_, bytes)| bytes).sum::<u64>(), 2 * MIB + 1000, "{kept:?}");
-        // Offered like any file, the source being asked.
+        // The replica is published like any file, by the answer of its holder.
         for (name, _) in &kept {
             world.expect_copies(&source, name, 2);
         }
@@ -257,7 +256,7 @@ fn a_quota_is_kept_over_restarts_and_kept_copies_are_published_again() {
             world.restart_tracker();
         }
     }
-    // Removed by hand: there is room again, once the list is brought up to date.
+    // The user removed it. There is room again after the next scan.
     let keeper = world.node("keeper", Some(quota));
     fs::remove_file(share.join(".nearpeer/replicas/small")).expect("removed");
     keeper.update_list(&world.cancel).expect("scanned");
@@ -273,7 +272,7 @@ fn a_wanted_count_is_sent_again_to_a_restarted_tracker_and_outlives_its_copies()
     let first = world.process("first", 10 * MIB);
     let ask =
         |copies| source.replicate(&by_name("data.bin"), copies, &world.cancel).expect("an answer").status;
-    // A node is known to be willing once it has asked for something to keep.
+    // The tracker knows that a node accepts replicas after the node's first request for tasks.
     wait_for("a willing node", || ask(4).missing() == 2 && ask(4).no_room == 1);
     let shortfall = ask(4).shortfall().expect("too few are willing");
     assert_eq!(shortfall, "2 of 4 copies are missing: other nodes that keep replicas: 1 without room for it");

@@ -1,28 +1,28 @@
-//! File contents for tests, and their digests as a person would compute them.
+//! File contents for tests, and their digests as command-line tools print them.
 
 use md5::{Digest, Md5};
 use rand::{RngCore, SeedableRng, rngs::SmallRng};
 
 use nearpeer::types::{ContentId, ContentKey, Geometry, Manifest, Md5Digest, PieceDigests};
 
-/// `len` bytes that look random and are the same for the same seed.
+/// `len` bytes that look random. Equal seeds give equal bytes.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     SmallRng::seed_from_u64(seed).fill_bytes(&mut bytes);
     bytes
 }
 
-/// What `md5sum` prints.
+/// The MD5 in hex, as `md5sum` prints it.
 pub fn md5_hex(bytes: &[u8]) -> String {
     md5_of(bytes).to_string()
 }
 
-/// MD5 of the bytes.
+/// The MD5 of the bytes.
 pub fn md5_of(bytes: &[u8]) -> Md5Digest {
     Md5Digest(Md5::digest(bytes).into())
 }
 
-/// What `b3sum` prints.
+/// The BLAKE3 digest in hex, as `b3sum` prints it.
 pub fn b3_hex(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
@@ -32,7 +32,7 @@ pub fn key_of(bytes: &[u8]) -> ContentKey {
     ContentKey { size_bytes: bytes.len() as u64, id: ContentId(*blake3::hash(bytes).as_bytes()) }
 }
 
-/// The honest piece list of the bytes.
+/// The true piece digests of the bytes.
 pub fn pieces_of(bytes: &[u8]) -> Vec<PieceDigests> {
     let geometry = Geometry::of(bytes.len() as u64);
     let piece_len = geometry.piece_len_bytes() as usize;
@@ -42,7 +42,7 @@ pub fn pieces_of(bytes: &[u8]) -> Vec<PieceDigests> {
         .collect()
 }
 
-/// The honest manifest of the bytes.
+/// The true manifest of the bytes.
 pub fn manifest_of(bytes: &[u8]) -> Manifest {
     Manifest::accept(key_of(bytes), pieces_of(bytes)).expect("an honest list merges to its content id")
 }

@@ -1,4 +1,4 @@
-//! The events that the programs tell, held against their schema.
+//! Checks the events that the programs print against their schema.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
     jsonschema::draft202012::new(&schema).expect("the schema is one")
 });
 
-/// What is wrong with a line that looks like an event; `None` for all other lines.
+/// The fault of a line that looks like an event. `None` for a valid event and for all other lines.
 pub fn faults(line: &str) -> Option<String> {
     if !line.starts_with(r#"{"event":"#) {
         return None;
@@ -23,17 +23,17 @@ pub fn faults(line: &str) -> Option<String> {
     VALIDATOR.validate(&value).err().map(|error| format!("{line}\n{error}"))
 }
 
-/// A line that must be an event.
+/// Parses a line that must be an event.
 ///
 /// # Panics
-/// If it is none, or not one of the schema.
+/// If the line is no event or does not fit the schema.
 pub fn parse(line: &str) -> Value {
     assert!(line.starts_with(r#"{"event":"#), "no event: {line}");
     assert_eq!(faults(line), None);
     serde_json::from_str(line).expect("looked at already")
 }
 
-/// Lines that must all be events.
+/// Parses lines that must all be events.
 pub fn parse_all(lines: &[String]) -> Vec<Value> {
     lines.iter().map(|line| parse(line)).collect()
 }

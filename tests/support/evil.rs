@@ -1,7 +1,7 @@
-//! `EvilPeer`: a source that a real tracker lists as a live node, and that then misbehaves in one way.
+//! `EvilPeer`: a source that a real tracker lists as a live node and that misbehaves in one way.
 //!
-//! It registers properly and answers the call-back and load probes, so that it is chosen; what it does with a
-//! request for a manifest or a piece is its [`Behaviour`]. Threads are joined on drop.
+//! It registers correctly and answers the call-back and load probes, so that it is chosen. Its [`Behaviour`]
+//! decides how it answers requests for a manifest or a piece. Drop joins its threads.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -21,26 +21,27 @@ use super::content;
 use super::evil_script;
 use super::raw::{Client, fresh_node_id};
 
-/// In which way a source misbehaves.
+/// The way in which a source misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Not at all: the control of every test.
+    /// No misbehaviour: the control of every test.
     Honest,
-    /// Sends half of a piece and closes.
+    /// Sends half of a piece and closes the connection.
     ClosesEarly,
     /// Sends half of a piece and then nothing.
     Stalls,
-    /// Sends nothing when asked for a piece or its list.
+    /// Does not answer requests for a piece or a manifest.
     Silent,
-    /// Sends a piece a byte at a time.
+    /// Sends a piece byte by byte, slowly.
     Trickles,
-    /// Sends other bytes than those of the piece, as many.
+    /// Sends wrong bytes of the right length.
     WrongBytes,
-    /// Sends wrong bytes in place of one piece in twenty: the fourth that it sends, the 24th, and so on.
+    /// Sends wrong bytes in place of one piece in twenty: the fourth piece that it sends, the 24th, and so
+    /// on.
     SometimesWrongBytes,
     /// Claims one byte more than the piece has, and sends it.
     ClaimsMore,
-    /// Claims one byte less than the piece has, and sends that.
+    /// Claims one byte less than the piece has, and sends that many bytes.
     ClaimsLess,
     /// Claims the right length and sends more bytes.
     SendsMore,
@@ -48,43 +49,43 @@ pub enum Behaviour {
     HugeFrame,
     /// Answers with bytes that are no frame.
     Garbage,
-    /// Answers with another piece than was asked for.
+    /// Answers with another piece than the requested one.
     AnotherPiece,
-    /// Its piece list does not merge to the content id; its pieces are right.
+    /// Its piece digests do not merge to the content id. Its pieces are right.
     ForgedManifest,
-    /// Its piece list has one piece too few.
+    /// Its manifest has one piece too few.
     ShortManifest,
-    /// Its piece list merges, but the MD5s in it are wrong.
+    /// Its piece digests merge to the content id, but their MD5s are wrong.
     ForgedMd5InManifest,
-    /// Serves honest bytes under a false MD5 of the whole file.
+    /// Serves right bytes under a false MD5 of the whole file.
     FalseWholeMd5,
-    /// Refuses pieces and their list, and says why in words that steer terminals.
+    /// Refuses pieces and the manifest. The reason contains terminal control codes.
     HostileText,
-    /// Says that the file has changed.
+    /// Answers that the file has changed.
     ChangedFile,
-    /// Publishes that it has one piece, tells that it has all, and refuses each.
+    /// Publishes one piece, claims in `Have` replies that it has all, and refuses each.
     FalseHave,
-    /// Publishes that it has one piece, tells that it has all, refuses every other one and sends the others
-    /// as they are.
+    /// Publishes one piece, claims in `Have` replies that it has all, refuses every other piece and sends the
+    /// rest correctly.
     HalfPart,
-    /// Publishes that it has one piece, tells that it has all, and sends other bytes than those of each.
+    /// Publishes one piece, claims in `Have` replies that it has all, and sends wrong bytes for each.
     WrongPart,
-    /// Has the first half of the pieces, as it says. Its piece list merges, but the MD5s in it are wrong.
+    /// Has the first half of the pieces and says so. Its piece digests merge to the content id, but their
+    /// MD5s are wrong.
     ForgedMd5OfPart,
-    /// Publishes that it has one piece, tells that it has all, and sends each, but withholds its piece list.
+    /// Publishes one piece, claims in `Have` replies that it has all, and sends each correctly, but withholds
+    /// its manifest.
     WithheldList,
-    /// Publishes that it has one piece, and answers a question for its pieces with bytes that are no frame.
-    /// Otherwise honest.
+    /// Publishes one piece, and answers a `Have` request with bytes that are no frame. Otherwise honest.
     GarbledHave,
-    /// Publishes that it has one piece, and answers a question for its pieces with a set of one piece too
-    /// many. Otherwise honest.
+    /// Publishes one piece, and answers a `Have` request with a set of one piece too many. Otherwise honest.
     LongHave,
-    /// Publishes that it has one piece, and does not answer a question for its pieces. Otherwise honest.
+    /// Publishes one piece, and does not answer `Have` requests. Otherwise honest.
     SilentHave,
 }
 
 impl Behaviour {
-    /// True if it publishes a part of the file only.
+    /// True if it publishes only a part of the file.
     fn has_part(self) -> bool {
         matches!(
             self,
@@ -100,7 +101,7 @@ impl Behaviour {
     }
 }
 
-/// What it serves, read by the threads that serve it.
+/// The content and the counters, shared with the serving threads.
 #[derive(Debug)]
 pub struct Deeds {
     pub behaviour: Behaviour,
@@ -111,9 +112,9 @@ pub struct Deeds {
     pub pieces: Vec<PieceDigests>,
     /// Requests for a manifest or a piece.
     pub requests: AtomicU64,
-    /// Questions for which pieces it has.
+    /// `Have` requests received.
     pub have_requests: AtomicU64,
-    /// Pieces sent whole, right or wrong.
+    /// Pieces sent completely, right or wrong.
     pub sent_pieces: AtomicU64,
     nonce: Mutex<Option<Nonce>>,
     stopped: Mutex<bool>,
@@ -125,7 +126,7 @@ impl Deeds {
         *self.nonce.lock()
     }
 
-    /// Waits for the end of the peer, at most for `at_most`; true at the end.
+    /// Waits for the end of the peer, at most for `at_most`. Returns true if it has ended.
     pub fn wait_stopped(&self, at_most: std::time::Duration) -> bool {
         let mut stopped = self.stopped.lock();
         if !*stopped {
@@ -140,14 +141,15 @@ impl Deeds {
 pub struct EvilPeer {
     pub addr: SocketAddr,
     deeds: Arc<Deeds>,
-    /// As long as it is open, the tracker takes this peer for alive.
+    /// While it is open, the tracker regards this peer as live.
     control: Client,
     connections: Arc<Mutex<Vec<TcpStream>>>,
     accepting: Option<JoinHandle<()>>,
 }
 
 impl EvilPeer {
-    /// Registers at `tracker` as a holder of `bytes` under `name`, load 0. Offered when this returns.
+    /// Registers at `tracker` as a holder of `bytes` under `name`, with load 0. The peer is listed when this
+    /// returns.
     pub fn start(tracker: SocketAddr, name: &str, bytes: &[u8], behaviour: Behaviour) -> EvilPeer {
         let md5 = match behaviour {
             Behaviour::FalseWholeMd5 => Md5Digest([0x66; 16]),
@@ -156,7 +158,7 @@ impl EvilPeer {
         EvilPeer::start_claiming(tracker, name, bytes, behaviour, md5)
     }
 
-    /// [`EvilPeer::start`] with this as the MD5 that it publishes.
+    /// Like [`EvilPeer::start`], but publishes this MD5.
     pub fn start_claiming(
         tracker: SocketAddr,
         name: &str,
@@ -213,15 +215,15 @@ impl EvilPeer {
         self.deeds.load.store(load, Ordering::SeqCst);
     }
 
-    /// How often a manifest or a piece was asked of it.
+    /// Number of requests for a manifest or a piece.
     pub fn requests(&self) -> u64 {
         self.deeds.requests.load(Ordering::SeqCst)
     }
 
-    /// Waits until a manifest or a piece was asked of it.
+    /// Waits for the first request for a manifest or a piece.
     ///
     /// # Panics
-    /// If none is by the deadline.
+    /// If there is none by the deadline.
     pub fn wait_requested(&self) {
         let until = Instant::now() + super::DEADLINE;
         while self.requests() == 0 {
@@ -230,13 +232,13 @@ impl EvilPeer {
         }
     }
 
-    /// How often it was asked which pieces it has.
+    /// Number of `Have` requests.
     pub fn have_requests(&self) -> u64 {
         self.deeds.have_requests.load(Ordering::SeqCst)
     }
 
-    /// How many pieces it has sent whole, right or wrong; not counted for those that cut, stall, or lie about
-    /// lengths.
+    /// Number of pieces sent completely, right or wrong. Behaviours that cut, stall, or lie about lengths do
+    /// not count.
     pub fn sent_pieces(&self) -> u64 {
         self.deeds.sent_pieces.load(Ordering::SeqCst)
     }
@@ -261,7 +263,7 @@ impl Drop for EvilPeer {
     }
 }
 
-/// Opens a control connection and returns the nonce that the listener must show.
+/// Opens a control connection and returns the nonce that the listener must present.
 fn greet(control: &mut Client, node: NodeId, endpoint: SocketAddr) -> Nonce {
     let hello = Hello { node, endpoint, heartbeat_ms: 0, attributes: Vec::new() };
     let reply: TrackerReply = control.ask(&TrackerRequest::Hello(hello));
@@ -274,8 +276,8 @@ fn greet(control: &mut Client, node: NodeId, endpoint: SocketAddr) -> Nonce {
 fn accept(listener: &TcpListener, deeds: &Arc<Deeds>, connections: &Mutex<Vec<TcpStream>>) {
     let mut serving = Vec::new();
     for accepted in listener.incoming() {
-        // The lock orders this against drop: a connection is either seen and shut down there, or not served
-        // here.
+        // The lock orders this against drop: drop either sees the connection and shuts it down, or it is not
+        // served here.
         let mut open = connections.lock();
         if *deeds.stopped.lock() {
             break;
@@ -290,8 +292,8 @@ fn accept(listener: &TcpListener, deeds: &Arc<Deeds>, connections: &Mutex<Vec<Tc
     }
 }
 
-/// Registers a file whose name is no file name, with bytes that no honest encoder makes. Returns the
-/// connection, and what the tracker answered, if it did before closing.
+/// Registers a file with an invalid name, in bytes that no honest encoder makes. Returns the connection, and
+/// the answer of the tracker unless the tracker closed it first.
 pub fn register_lying_name(tracker: SocketAddr, name: &[u8]) -> (Client, Option<TrackerReply>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let endpoint = listener.local_addr().expect("it is bound");
@@ -306,7 +308,7 @@ pub fn register_lying_name(tracker: SocketAddr, name: &[u8]) -> (Client, Option<
         holding: Holding::Full,
         attributes: Vec::new(),
     };
-    // An honest entry in the same page: a refusal is of the whole.
+    // A valid entry in the same page: the tracker must refuse the whole page.
     let entries = vec![entry("honest-part.bin"), entry(&placeholder)];
     let mut bytes = frame(&TrackerRequest::Register { entries, last: true }).expect("it fits");
     let at = bytes

@@ -1,4 +1,4 @@
-//! What an `EvilPeer` says on one connection: every `Behaviour`, acted out.
+//! The answers of an `EvilPeer` on one connection, for every `Behaviour`.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -14,10 +14,10 @@ use super::content;
 use super::evil::{Behaviour, Deeds};
 use super::hostile_text::HOSTILE;
 
-/// Serves one connection until the other end closes, the peer ends or its script says so.
+/// Serves one connection until the other end closes it, the peer ends or its behaviour closes it.
 pub fn serve(mut stream: TcpStream, deeds: &Deeds) {
     converse(&mut stream, deeds);
-    // The peer keeps a handle of its own, which would hold the connection open.
+    // The peer keeps a handle of the connection, which would hold it open.
     let _closed_already = stream.shutdown(Shutdown::Both);
 }
 
@@ -45,7 +45,7 @@ fn reply(stream: &mut TcpStream, reply: &PeerReply) -> io::Result<()> {
     stream.write_all(&frame(reply).expect("replies of tests fit a frame"))
 }
 
-/// Answers one request; false closes the connection.
+/// Answers one request. Returns false to close the connection.
 fn answer(stream: &mut TcpStream, deeds: &Deeds, request: &PeerRequest) -> io::Result<bool> {
     match request {
         PeerRequest::Identify => {

@@ -1,5 +1,5 @@
-//! Text that steers terminals, fakes lines and hides itself, those who say it, and what of it must never come
-//! out.
+//! Hostile text: control codes, faked lines and invisible characters; programs that send it; and a check that
+//! no output contains it.
 
 use std::io::Read;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,15 +15,16 @@ use nearpeer::types::{Epoch, FileName, Nonce};
 
 use super::content::noise;
 
-/// Clears the screen, sets title and clipboard, colours by C1, deletes, fakes a line, turns around, hides.
+/// Clears the screen, sets title and clipboard, sets colours by C1 codes, deletes, fakes a line, reverses
+/// text direction, hides text.
 pub const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{1b}]52;c;b3duZWQ=\u{7}\u{9b}31m\u{90}q\u{8}\u{8}\r\nready: 99 files\n\
                            \u{202e}live\u{2066}\u{2028}\u{200b}\u{e0041}\0\u{7f}end";
 
-/// Names that a share may have and that would lie as they are.
+/// File names that a share may have and that would deceive if printed without escapes.
 pub const NAMES: [&str; 5] =
     ["x\u{202e}gpj.exe", "zero\u{200b}width", "soft\u{ad}hyphen", "tag\u{e0041}ged", "back\\slash"];
 
-/// Names of files that are no names of the protocol.
+/// File names that the protocol does not allow.
 pub const REFUSED_NAMES: [&[u8]; 6] = [
     b"esc\x1b]0;owned\x07",
     b"line\nready: 99 files",
@@ -33,8 +34,8 @@ pub const REFUSED_NAMES: [&[u8]; 6] = [
     b"no-utf8\xff\xfe",
 ];
 
-/// What there is in `bytes` that no output may have: what is no UTF-8, controls but line feeds, what hides or
-/// turns text; and lines that begin as foreign text wanted them to.
+/// Forbidden parts of an output: bytes that are not UTF-8, control characters except line feeds, characters
+/// that hide or reverse text, and lines that begin with a faked start.
 pub fn faults(bytes: &[u8]) -> Vec<String> {
     let Ok(text) = std::str::from_utf8(bytes) else { return vec!["no UTF-8".to_owned()] };
     let odd = text.chars().filter(|c| *c != '\n' && is_unsafe(*c)).map(|c| format!("{c:?}"));
@@ -45,11 +46,11 @@ pub fn faults(bytes: &[u8]) -> Vec<String> {
     odd.chain(fakes).collect()
 }
 
-/// A tracker that greets and registers as it should, and has only [`HOSTILE`] to say beyond that.
+/// A tracker that greets and registers correctly, and answers all other requests with [`HOSTILE`].
 #[derive(Debug)]
 pub struct EvilTracker {
     pub addr: SocketAddr,
-    /// `None` once it is to end.
+    /// `None` when the tracker must end.
     connections: Arc<Mutex<Option<Vec<TcpStream>>>>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -126,7 +127,7 @@ fn answer(request: &TrackerRequest) -> Vec<u8> {
     frame(&TrackerReply { epoch: Epoch(1), body }).expect("it fits")
 }
 
-/// A list with a name that is none, as no honest encoder writes it.
+/// A list with an invalid name, as no honest encoder writes it.
 fn lying_names() -> Vec<u8> {
     let lie = b"\x1b]0;owned\x07\nready: 99 files";
     let honest = "Q".repeat(lie.len());

@@ -1,4 +1,4 @@
-//! Downloads that are interrupted: how far their lines on stderr say that they are, and what they leave in a
+//! Interrupted downloads: the progress that their lines on stderr report, and the files that they leave in a
 //! share.
 
 use std::path::{Path, PathBuf};
@@ -13,21 +13,21 @@ use super::content::{key_of, manifest_of};
 use super::process::{Process, Stream};
 use super::world::{NodeSpec, World, tree};
 
-/// Where downloads live until they are whole.
+/// The directory of partial files.
 pub const PARTS_DIR: &str = ".nearpeer";
 
-/// How far a plain progress line says that the download of `name` is, in percent.
+/// The percentage that a plain progress line reports for the download of `name`.
 pub fn percent(line: &str, name: &str) -> Option<u32> {
     line.strip_prefix(name)?.strip_prefix(' ')?.split_once('%')?.0.parse().ok()
 }
 
-/// The furthest that a process has said its download of `name` to be, in percent; 0 if it has said nothing.
+/// The highest percentage that a process has reported for `name`, 0 if it has reported none.
 pub fn percent_said(process: &Process, name: &str) -> u32 {
     let lines = process.since(Stream::Stderr, 0);
     lines.iter().filter_map(|line| percent(line, name)).max().unwrap_or(0)
 }
 
-/// How many MiB of an earlier download of `name` the lines of a later one say that it found.
+/// MiB of an earlier download of `name` that the lines of a later download report as found.
 pub fn going_on_mib(lines: &[String], name: &str) -> Option<f64> {
     let found = |line: &String| {
         let rest = line.strip_prefix(name)?.strip_prefix(": resuming: ")?;
@@ -36,16 +36,16 @@ pub fn going_on_mib(lines: &[String], name: &str) -> Option<f64> {
     lines.iter().find_map(found)
 }
 
-/// What is in the directory of the parts.
+/// Names in the directory of partial files.
 pub fn left(share: &Path) -> Vec<String> {
     let parts = share.join(PARTS_DIR);
     if parts.is_dir() { tree(&parts) } else { Vec::new() }
 }
 
-/// The only file in the directory of the parts that ends in `extension`.
+/// The only file in the directory of partial files that ends in `extension`.
 ///
 /// # Panics
-/// If there is none or several.
+/// If there is no such file, or several.
 pub fn left_file(share: &Path, extension: &str) -> PathBuf {
     let mut found = left(share);
     found.retain(|name| name.ends_with(extension));
@@ -53,8 +53,8 @@ pub fn left_file(share: &Path, extension: &str) -> PathBuf {
     share.join(PARTS_DIR).join(&found[0])
 }
 
-/// Leaves in `share` an unfinished download of `bytes` under `name` of which these pieces are there; nobody
-/// goes on with it unasked.
+/// Leaves in `share` a partial file of `bytes` under `name` that has these pieces. No node resumes it without
+/// a command.
 pub fn plant(share: &Path, name: &str, bytes: &[u8], pieces: impl Iterator<Item = u32>) {
     let share = Arc::new(Share::open(share, Arc::new(RealDisk)).expect("a share"));
     let key = key_of(bytes);
@@ -74,9 +74,8 @@ pub fn plant(share: &Path, name: &str, bytes: &[u8], pieces: impl Iterator<Item 
     part.quarantine();
 }
 
-/// Downloads `name` into `share` by a node at a pipe and ends that node by `signal` when at least
-/// `at_percent` % are said to be there. Its sources should be throttled: a download that is done before the
-/// signal comes is begun anew.
+/// Downloads `name` into `share` by a node at a pipe, and ends that node by `signal` when it reports at least
+/// `at_percent` %. The sources should be throttled: a download that ends before the signal is started again.
 pub fn interrupt(world: &World, share: &Path, name: &str, at_percent: u32, signal: Signal) {
     for _ in 0..10 {
         let (mut process, _) = world.launch(&NodeSpec::new().port(0).share(share));

@@ -1,7 +1,7 @@
-//! `Process`: one of the real binaries, with its lines as events.
+//! `Process`: one of the real programs, with its lines as events.
 //!
-//! Reader threads collect stdout and stderr line by line; whoever waits for a line waits on a condition
-//! variable until a deadline. A process never outlives its `Process`.
+//! Reader threads collect stdout and stderr line by line. A caller that needs a line waits on a condition
+//! variable until a deadline. Drop of a `Process` ends the program.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{DEADLINE, events};
 
-/// Which of the two output streams.
+/// One of the two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     Stdout,
@@ -39,8 +39,8 @@ struct Lines {
 }
 
 impl Lines {
-    /// Collects until the stream ends. Bytes that are no UTF-8 are kept as replacement characters: tests look
-    /// for them.
+    /// Collects lines until the stream ends. Bytes that are not UTF-8 are kept as replacement characters,
+    /// because tests look for them.
     fn collect(&self, stream: impl Read) {
         let mut stream = BufReader::new(stream);
         let mut line = Vec::new();
@@ -57,7 +57,7 @@ impl Lines {
     }
 }
 
-/// A running binary.
+/// A running program.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -71,14 +71,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` with piped stdin, stdout and stderr, in `/` so that no file of the working directory
-    /// is picked up.
+    /// Starts `program` with piped stdin, stdout and stderr, in `/` so that it finds no file of the working
+    /// directory.
     pub fn start(program: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Process {
         let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let mut child = Command::new(program)
             .args(&args)
             .current_dir("/")
-            // Nor is any that the user has.
+            // Files of the user must not be found either.
             .env("XDG_CONFIG_HOME", "/nonexistent")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -102,7 +102,7 @@ impl Process {
         Process { name, stdin: child.stdin.take(), child, pidfd, stdout, stderr, readers, exit: None }
     }
 
-    /// System id of the process.
+    /// Process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -114,13 +114,13 @@ impl Process {
         }
     }
 
-    /// Number of lines collected so far; a place to look on from.
+    /// Number of lines collected until now, for use as a later mark.
     pub fn mark(&self, stream: Stream) -> usize {
         self.lines(stream).collected.lock().lines.len()
     }
 
-    /// Waits for the first line from `mark` on that `matches`; returns it and the mark behind it, or `None`
-    /// if none has come by the deadline or before the stream ended.
+    /// Waits for the first line from `mark` on that `matches`. Returns it and the next mark, or `None` if no
+    /// such line came before the deadline or the end of the stream.
     pub fn find_line(
         &self,
         stream: Stream,
@@ -146,10 +146,10 @@ impl Process {
         }
     }
 
-    /// [`Process::find_line`] for a line that must come.
+    /// Like [`Process::find_line`], for a line that must come.
     ///
     /// # Panics
-    /// If it does not; the text says all that was printed.
+    /// If it does not come. The message contains all output.
     pub fn expect_line(
         &self,
         stream: Stream,
@@ -179,7 +179,7 @@ impl Process {
         self.expect_line(Stream::Stderr, 0, DEADLINE, part, |line| line.contains(part)).0
     }
 
-    /// The lines of `stream` from `mark` on, so far.
+    /// The lines of `stream` from `mark` on that have arrived.
     pub fn since(&self, stream: Stream, mark: usize) -> Vec<String> {
         self.lines(stream).collected.lock().lines[mark..].to_vec()
     }
@@ -189,18 +189,18 @@ impl Process {
         self.send_raw(format!("{line}\n").as_bytes());
     }
 
-    /// Sends bytes to stdin. A process that has ended takes none; its exit code then tells.
+    /// Sends bytes to stdin. Errors are ignored: the exit code of an ended process shows the failure.
     pub fn send_raw(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("stdin was closed before");
         let _process_has_ended = stdin.write_all(bytes).and_then(|()| stdin.flush());
     }
 
-    /// Ends stdin.
+    /// Closes stdin.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
-    /// What its descriptors of files are of, as the kernel names it; empty once it has ended.
+    /// The targets of its descriptors, as the kernel names them. Empty after its end.
     pub fn open_files(&self) -> Vec<PathBuf> {
         let Ok(descriptors) = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())) else {
             return Vec::new();
@@ -208,7 +208,7 @@ impl Process {
         descriptors.filter_map(|one| std::fs::read_link(one.ok()?.path()).ok()).collect()
     }
 
-    /// The largest amount of memory that it has had resident since its start, in bytes.
+    /// Peak resident memory since its start, in bytes.
     ///
     /// # Panics
     /// If the process has ended.
@@ -219,18 +219,18 @@ impl Process {
         kib << 10
     }
 
-    /// Sends a signal; void if the process has ended.
+    /// Sends a signal. Does nothing if the process has ended.
     pub fn signal(&self, signal: Signal) {
         let _process_has_ended = pidfd_send_signal(&self.pidfd, signal);
     }
 
-    /// Kills the process and waits until it is gone.
+    /// Kills the process and waits for its end.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         self.wait(DEADLINE);
     }
 
-    /// Waits for the end, at most for `at_most`; true if it has ended.
+    /// Waits for the end, at most for `at_most`. Returns true if it has ended.
     pub fn ends_within(&self, at_most: Duration) -> bool {
         if self.exit.is_some() {
             return true;
@@ -271,7 +271,7 @@ impl Process {
         code
     }
 
-    /// Every event that was told is one of the schema: looked at whenever a process has ended, in every test.
+    /// Checks that every printed event fits the schema. Runs at the end of every process in every test.
     fn assert_events_fit_their_schema(&self) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             for line in self.since(stream, 0) {
@@ -280,7 +280,7 @@ impl Process {
         }
     }
 
-    /// Everything printed so far, for the text of a failure.
+    /// All output until now, for failure messages.
     pub fn transcript(&self) -> String {
         format!(
             "--- stdout\n{}\n--- stderr\n{}\n---",
@@ -296,7 +296,7 @@ impl Drop for Process {
             return;
         }
         self.signal(Signal::KILL);
-        // In a test that fails anyway there is nobody left to tell.
+        // A failing test has already reported its fault.
         let _gone_already = self.child.wait();
         for reader in self.readers.drain(..) {
             let _reader_panicked = reader.join();

@@ -1,8 +1,8 @@
 //! `Proxy`: a link with faults, in front of any listener.
 //!
-//! Relays TCP byte for byte, except for what its faults say; they can be changed while it runs. One reading
-//! and one writing thread per direction of a connection; all are joined on drop. Positions (`at`) are bytes
-//! of one direction of one connection, from 0.
+//! Relays TCP byte for byte, except for its faults, which can change while it runs. Each direction of a
+//! connection has one reading and one writing thread. Drop joins all of them. Positions (`at`) are bytes of
+//! one direction of one connection, from 0.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,23 +14,23 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// From whoever connected to the proxy.
+    /// From the client of the proxy.
     ToServer,
     /// From the listener behind the proxy.
     ToClient,
 }
 
-/// What happens once, in each connection, when it has carried `at` bytes in this direction.
+/// A fault that happens once in each connection, when it has carried `at` bytes in this direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Break {
-    /// Both connections are closed in order.
+    /// Closes both connections in order.
     Cut { at: u64 },
-    /// Both connections are reset.
+    /// Resets both connections.
     Reset { at: u64 },
-    /// The lowest bit of the byte at `at` is flipped.
+    /// Flips the lowest bit of the byte at `at`.
     Flip { at: u64 },
 }
 
@@ -45,38 +45,38 @@ impl Break {
 /// Faults of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fault {
-    /// Added to the way of each byte.
+    /// Delay of each byte.
     pub delay: Duration,
-    /// Bytes per second of each connection; `None`: no limit.
+    /// Bytes per second of each connection. `None` means no limit.
     pub rate: Option<u64>,
-    /// Nothing passes; the connection stays open.
+    /// Nothing passes. The connection stays open.
     pub frozen: bool,
     pub broken: Option<Break>,
-    /// The first connection that breaks is the only one.
+    /// Only the first connection breaks.
     pub once: bool,
 }
 
-/// What becomes of a new connection.
+/// The handling of a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     Relay,
-    /// Accepted, and then nothing.
+    /// Accepts it and sends nothing.
     Silent,
-    /// Nobody listens.
+    /// Does not listen.
     Refuse,
 }
 
 #[derive(Debug)]
 struct Settings {
     admission: Admission,
-    /// The admission that the listener has put into effect.
+    /// The admission that is in effect at the listener.
     admission_now: Admission,
     to_server: Fault,
     to_client: Fault,
     bytes: [u64; 2],
     connections: u64,
     broken: u64,
-    /// Both ends of every relayed connection, as long as it lives.
+    /// Both ends of every open relayed connection.
     relayed: Vec<Weak<TcpStream>>,
     /// Connections that were accepted and then left alone.
     silent: Vec<TcpStream>,
@@ -100,7 +100,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A faultless link to `target`; it is connected to anew for each connection.
+    /// A faultless link to `target`. Each client connection gets its own connection to the target.
     pub fn to(target: SocketAddr) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("it is bound");
@@ -126,17 +126,17 @@ impl Proxy {
         Proxy { addr, shared, accepting: Some(accepting) }
     }
 
-    /// A link whose other end is not known yet: nodes are told to advertise a proxy before they have a port.
+    /// A link without a target: a node must advertise its proxy before the node has a port.
     pub fn to_be_connected() -> Proxy {
         Proxy::to(([127, 0, 0, 1], 9).into())
     }
 
-    /// Where later connections go.
+    /// Sets the target of later connections.
     pub fn connect_to(&self, target: SocketAddr) {
         *self.shared.target.lock() = target;
     }
 
-    /// Where to connect to.
+    /// The address for clients.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -151,13 +151,13 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
-    /// Changes what becomes of new connections; in effect when this returns.
+    /// Changes the handling of new connections. In effect when this returns.
     pub fn admit(&self, admission: Admission) {
         let mut settings = self.shared.settings.lock();
         settings.admission = admission;
         self.shared.changed.notify_all();
         drop(settings);
-        // Wakes the accepting thread; where nobody listens, it waits for the change itself.
+        // Wakes the accepting thread. A proxy that does not listen waits for the change itself.
         let _nobody_listens = TcpStream::connect(self.addr);
         let mut settings = self.shared.settings.lock();
         while settings.admission_now != admission {
@@ -170,7 +170,7 @@ impl Proxy {
         self.shared.settings.lock().bytes[direction as usize]
     }
 
-    /// Number of connections accepted, and of those broken by a [`Break`].
+    /// Number of accepted connections, and of those that a [`Break`] broke.
     pub fn connections(&self) -> (u64, u64) {
         let settings = self.shared.settings.lock();
         (settings.connections, settings.broken)
@@ -217,7 +217,7 @@ fn accept(listener: TcpListener, addr: SocketAddr, shared: &Arc<Shared>) {
             return;
         }
         if settings.admission != settings.admission_now {
-            // What was accepted is the knock that told of the change, or came too close to it to matter.
+            // The accepted connection is the wake-up call of a change, or came too close to it to matter.
             let admission = settings.admission;
             listener = match (admission, listener.take()) {
                 (Admission::Refuse, _) => None,
@@ -247,7 +247,7 @@ fn accept(listener: TcpListener, addr: SocketAddr, shared: &Arc<Shared>) {
 
 fn relay(client: TcpStream, shared: &Arc<Shared>) {
     let target = *shared.target.lock();
-    // A refusing target is shown to the client as a closed connection.
+    // The client sees a refusing target as a closed connection.
     let Ok(server) = TcpStream::connect_timeout(&target, Duration::from_secs(5)) else {
         let _closed_already = client.shutdown(Shutdown::Both);
         return;
@@ -285,7 +285,7 @@ fn relay(client: TcpStream, shared: &Arc<Shared>) {
     }
 }
 
-/// Takes in bytes with their time of arrival until the stream ends.
+/// Reads bytes with their time of arrival until the stream ends.
 fn read(mut from: &TcpStream, chunks: &Sender<(Instant, Vec<u8>)>) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(len @ 1..) = from.read(&mut buffer) {
@@ -295,8 +295,8 @@ fn read(mut from: &TcpStream, chunks: &Sender<(Instant, Vec<u8>)>) {
     }
 }
 
-/// Waits until `due` and until the direction is not frozen; returns its fault then, or `None` at the proxy's
-/// end.
+/// Waits until `due` and until the direction is not frozen. Returns its fault then, or `None` at the end of
+/// the proxy.
 fn pass(shared: &Shared, direction: Direction, arrived: Instant, earliest: Instant) -> Option<Fault> {
     let mut settings = shared.settings.lock();
     loop {
@@ -318,18 +318,18 @@ fn pass(shared: &Shared, direction: Direction, arrived: Instant, earliest: Insta
     }
 }
 
-/// How one direction of a connection has ended.
+/// The end of one direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
-    /// Its sender has ended it in order.
+    /// The sender closed it in order.
     InOrder,
-    /// Both directions are to be closed.
+    /// Close both directions.
     Closed,
-    /// Both ends are to see a reset.
+    /// Reset both ends.
     Reset,
 }
 
-/// Delivers what arrives, as the faults say, until the stream ends or breaks.
+/// Delivers arriving bytes with the faults until the stream ends or breaks.
 fn write(
     direction: Direction,
     mut to: &TcpStream,
@@ -342,7 +342,7 @@ fn write(
             let Some(fault) = pass(shared, direction, arrived, free_at) else { return Ended::Closed };
             let mut len = bytes.len();
             if let Some(rate) = fault.rate {
-                // Twenty turns a second.
+                // Twenty writes per second.
                 len = len.min((rate / 20).max(1) as usize);
                 free_at = free_at.max(Instant::now()) + Duration::from_secs_f64(len as f64 / rate as f64);
             }
@@ -379,8 +379,8 @@ fn write(
     Ended::InOrder
 }
 
-/// Makes the coming close of both connections a reset. It is one only once the last thread has let go of the
-/// sockets; ending their reading side wakes the readers and is not seen by the other ends.
+/// Turns the next close of both connections into a reset. The reset happens when the last thread drops the
+/// sockets. Shutting down their reading side wakes the readers and is invisible to the other ends.
 fn reset(from: &TcpStream, to: &TcpStream) {
     for stream in [from, to] {
         let _closed_already = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));

@@ -1,5 +1,4 @@
-//! Bare connections: a strict client of the protocol, a reader that takes its time, and streams that are no
-//! protocol at all.
+//! Bare connections: a strict client of the protocol, a slow reader, and streams that are not the protocol.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +21,7 @@ pub fn fresh_node_id() -> NodeId {
     NodeId(SmallRng::from_os_rng().random())
 }
 
-/// A connection that speaks in frames. Reading ends at the deadline with a panic.
+/// A connection that sends and receives frames. Reads panic at the deadline.
 #[derive(Debug)]
 pub struct Client {
     stream: TcpStream,
@@ -36,7 +35,7 @@ impl Client {
         )
     }
 
-    /// Takes over an open connection.
+    /// Wraps an open connection.
     pub fn over(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
         stream.set_write_timeout(Some(DEADLINE)).expect("a deadline");
@@ -49,14 +48,14 @@ impl Client {
     }
 
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        // A peer that has closed is seen by the next read.
+        // The next read detects a closed peer.
         let _peer_has_closed = self.stream.write_all(bytes);
     }
 
     /// The next message, or `None` if the other end has closed.
     ///
     /// # Panics
-    /// If nothing came until the deadline, or what came is no message.
+    /// If no message came by the deadline, or the bytes are no message.
     pub fn receive<T: DeserializeOwned>(&mut self) -> Option<T> {
         loop {
             if let Some(body) = self.decoder.next().expect("a frame") {
@@ -79,8 +78,8 @@ impl Client {
         self.receive().expect("a reply before the close")
     }
 
-    /// Takes exactly `len` raw bytes, those that came with a frame first; `None` if the other end closes
-    /// before.
+    /// Reads exactly `len` raw bytes, starting with those that arrived with a frame. `None` if the other end
+    /// closes earlier.
     pub fn receive_raw(&mut self, len: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; len];
         let have = self.decoder.take_raw(&mut bytes);
@@ -91,7 +90,7 @@ impl Client {
         &self.stream
     }
 
-    /// Waits until the other end closes, whatever it says before; true if it did so by `deadline`.
+    /// Waits until the other end closes, and discards its bytes. Returns true if it closed by `deadline`.
     pub fn closed_within(mut self, deadline: Duration) -> bool {
         self.stream.set_read_timeout(Some(deadline)).expect("a deadline");
         let mut buffer = [0; 16 << 10];
@@ -105,8 +104,8 @@ impl Client {
     }
 }
 
-/// A downloader that asks for every piece of a content and reads no more than the header of the first: one
-/// upload, as long as it lives. The content should be larger than what two sockets buffer: 12 MiB are enough.
+/// A downloader that requests every piece of a content and reads only the header of the first. It counts as
+/// one upload while it lives. The content should be larger than two socket buffers: 12 MiB are enough.
 #[derive(Debug)]
 pub struct ThrottledReader {
     client: Client,
@@ -114,16 +113,16 @@ pub struct ThrottledReader {
 }
 
 impl ThrottledReader {
-    /// Begins an upload at `source`; it counts when this returns.
+    /// Begins an upload at `source`. It counts as load when this returns.
     pub fn start(source: SocketAddr, asker: NodeId, content: ContentKey) -> ThrottledReader {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
-        // Set before the connection is made, so that little is taken in.
+        // Set before the connection is made, so that the receive buffer stays small.
         socket.set_recv_buffer_size(8 << 10).expect("a small buffer");
         socket.connect(&source.into()).expect("the source listens");
         let mut client = Client::over(socket.into());
         let pieces = content.size_bytes.div_ceil(1 << 20) as u32;
-        // In one segment: asked for one by one, each could be sent whole before the next request is there,
-        // and not count in between.
+        // All requests go in one segment. Otherwise the source could finish each piece before the next
+        // request arrives, and would count no load in between.
         let requests = (0..pieces).flat_map(|piece| PeerRequest::Piece { asker, content, piece }.framed());
         client.send_raw(&requests.collect::<Vec<_>>());
         match client.receive() {
@@ -132,13 +131,13 @@ impl ThrottledReader {
         }
     }
 
-    /// The connection that the upload runs on.
+    /// The connection of the upload.
     pub fn client(&mut self) -> &mut Client {
         &mut self.client
     }
 }
 
-/// Load of a node and how much of it is the asker's own transfer of `content`.
+/// Load of a node, and how much of it is the asking node's own transfer of `content`.
 pub fn load_of(node: SocketAddr, asker: NodeId, content: Option<ContentKey>) -> (u32, u8) {
     match Client::connect(node).ask(&PeerRequest::Load { asker, content }) {
         PeerReply::Load { load, yours, .. } => (load, yours),
@@ -146,7 +145,7 @@ pub fn load_of(node: SocketAddr, asker: NodeId, content: Option<ContentKey>) -> 
     }
 }
 
-/// Streams that are no conversation of this protocol, one per entry, with a name for the text of a failure.
+/// Streams that are not this protocol, one per entry, with a name for failure messages.
 pub fn hostile_streams(seed: u64) -> Vec<(&'static str, Vec<u8>)> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut noise = |len: usize| {
@@ -176,8 +175,8 @@ pub fn hostile_streams(seed: u64) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Sends each hostile stream on a connection of its own and ends that side of it. Every connection must be
-/// closed by the other end, at once: an end of the stream leaves nothing to wait for.
+/// Sends each hostile stream on its own connection and ends that side of it. The other end must close every
+/// connection at once, because no more bytes can come.
 pub fn send_hostile_streams(to: SocketAddr, seed: u64) {
     for (name, bytes) in hostile_streams(seed) {
         let mut client = Client::connect(to);
@@ -187,7 +186,7 @@ pub fn send_hostile_streams(to: SocketAddr, seed: u64) {
     }
 }
 
-/// Connections that say nothing.
+/// Connections that send nothing.
 pub fn silent_crowd(to: SocketAddr, count: usize) -> Vec<TcpStream> {
     (0..count)
         .map(|number| {

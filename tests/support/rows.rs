@@ -1,4 +1,4 @@
-//! The forms of stdout that scripts read, parsed strictly: a field more, less or elsewhere fails the test.
+//! Strict parsers of the stdout lines that scripts read. An extra, missing or moved field fails the test.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,12 +8,12 @@ pub struct FindRow {
     pub endpoint: SocketAddr,
     pub size: u64,
     pub md5: String,
-    /// `None` where `-` stands: the own node.
+    /// `None` for `-`: the own node.
     pub latency: Option<f64>,
     pub load: Option<u32>,
     pub score: Option<f64>,
     pub b3: String,
-    /// `full`, or pieces had and pieces in all.
+    /// `full`, or the number of pieces held and the number of all pieces.
     pub held: String,
     pub name: String,
 }
@@ -35,7 +35,7 @@ pub struct DownloadedRow {
     /// `md5` or `b3`.
     pub algorithm: String,
     pub hex: String,
-    /// Where the whole-file MD5 was not computed: of how many pieces the MD5 was.
+    /// Number of pieces with a known MD5, if the MD5 of the whole file was not computed.
     pub md5_pieces: Option<u32>,
     pub sources: Vec<SocketAddr>,
 }
@@ -49,7 +49,7 @@ fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// A number as the issue prints it: at most 3 decimals, no trailing zeros; or `-`.
+/// A number as it is documented: at most 3 decimals, no trailing zeros; or `-`.
 fn millis(text: &str) -> Option<f64> {
     if text == "-" {
         return None;
@@ -67,7 +67,7 @@ fn number<T: std::str::FromStr>(text: &str) -> T {
     text.parse().unwrap_or_else(|_| panic!("`{text}` is no number"))
 }
 
-/// Parses the output of a `find` that found something.
+/// Parses the output of a successful `find`.
 pub fn find_rows(lines: &[String]) -> Vec<FindRow> {
     assert_eq!(lines.first().map(String::as_str), Some("Found nodes:"), "{lines:#?}");
     lines[1..].iter().map(|line| find_row(line)).collect()

@@ -1,7 +1,7 @@
-//! `World`: a tracker and nodes as real processes on loopback, in one line.
+//! `World`: a tracker and nodes as real processes on loopback, started by one line.
 //!
-//! Directories are temporary, addresses are read from what the programs print. Every node is told a latency
-//! file explicitly.
+//! Directories are temporary. Addresses come from the output of the programs. Every node gets a latency file
+//! explicitly.
 
 use std::cell::Cell;
 use std::fs;
@@ -24,15 +24,15 @@ use super::raw::Client;
 const TRACKER: &str = env!("CARGO_BIN_EXE_tracker");
 const NODE: &str = env!("CARGO_BIN_EXE_node");
 
-/// What has to be asked for again and again is asked for this often.
+/// Interval of polls.
 pub const ASK_EVERY: Duration = Duration::from_millis(5);
 
-/// A port that nobody else in this test run gets, now or later, so that what was there can be started again
-/// or be known to be gone. It lies below the range from which the system gives out ports.
+/// A port that no other test of this run gets, now or later. So a program can be started on it again, or
+/// known to be gone. It lies below the range from which the system gives out ports.
 pub fn own_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        // Test runs beside each other begin at different places.
+        // Parallel test runs start at different ports.
         let number = u32::from(NEXT.fetch_add(1, Ordering::Relaxed)) + std::process::id() * 512;
         let port = 10_000 + (number % 20_000) as u16;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
@@ -41,7 +41,7 @@ pub fn own_port() -> u16 {
     }
 }
 
-/// Everything that runs in one test. Fields are dropped in order: processes before their directories.
+/// All processes of one test. Fields are dropped in order: processes before their directories.
 #[derive(Debug)]
 pub struct World {
     nodes: Vec<Node>,
@@ -51,7 +51,7 @@ pub struct World {
     dir: TempDir,
 }
 
-/// How a node is to be started.
+/// The arguments and files of a node.
 #[derive(Debug, Clone, Default)]
 pub struct NodeSpec {
     files: Vec<(String, Vec<u8>)>,
@@ -86,13 +86,13 @@ impl NodeSpec {
         self
     }
 
-    /// Listens on this port; 0: any.
+    /// Listens on this port. 0 means any port.
     pub fn port(mut self, port: u16) -> NodeSpec {
         self.port = Some(port);
         self
     }
 
-    /// Takes no commands.
+    /// Runs without commands.
     pub fn headless(mut self) -> NodeSpec {
         self.headless = true;
         self
@@ -114,11 +114,11 @@ pub struct Node {
     args: Vec<String>,
 }
 
-/// A node that ran its commands and left.
+/// A node that ran its commands and ended.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
-    /// Results, without the line `node listening on`.
+    /// Lines of stdout, without the line `node listening on`.
     pub out: Vec<String>,
     pub err: String,
     pub share: PathBuf,
@@ -127,7 +127,7 @@ pub struct Ran {
 impl World {
     pub fn new() -> World {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        // Port 9 (discard) of loopback: nobody listens there until a tracker is started.
+        // Port 9 (discard) of loopback: no program listens there until a tracker is started.
         World {
             nodes: Vec::new(),
             tracker: None,
@@ -166,7 +166,7 @@ impl World {
         self.tracker_addr
     }
 
-    /// Points nodes that are started from now on at this tracker address.
+    /// Sets the tracker address of nodes that are started from now on.
     pub fn set_tracker_addr(&mut self, addr: SocketAddr) {
         self.tracker_addr = addr;
     }
@@ -180,18 +180,18 @@ impl World {
         self.tracker = None;
     }
 
-    /// Starts a tracker where the former one was.
+    /// Starts a tracker at the address of the former one.
     pub fn restart_tracker(&mut self) {
         self.restart_tracker_with(&[]);
     }
 
-    /// The same with these flags.
+    /// Like [`World::restart_tracker`], with these flags.
     pub fn restart_tracker_with(&mut self, flags: &[&str]) {
         assert!(self.tracker.is_none(), "the former tracker still runs");
         self.start_tracker(self.tracker_addr, flags);
     }
 
-    /// Asks the tracker for its nodes, on one connection, until they are as wanted.
+    /// Polls the nodes of the tracker, on one connection, until they are as wanted.
     ///
     /// # Panics
     /// If they are not by the deadline.
@@ -205,7 +205,7 @@ impl World {
                 return;
             }
             assert!(Instant::now() < until, "the tracker never lists {what}: {nodes:#?}");
-            // It cannot tell of a change, so it is asked again, unless it ends meanwhile.
+            // The tracker sends no event of a change, so it is polled, unless it ends meanwhile.
             let has_ended = self.tracker.as_ref().is_none_or(|tracker| tracker.ends_within(ASK_EVERY));
             assert!(!has_ended, "the tracker has ended");
         }
@@ -258,13 +258,13 @@ impl World {
         (args, share)
     }
 
-    /// Starts a node without waiting for anything.
+    /// Starts a node without waiting.
     pub fn launch(&self, spec: &NodeSpec) -> (Process, PathBuf) {
         let (args, share) = self.arguments(spec);
         (Process::start(NODE, args), share)
     }
 
-    /// Starts a node and waits until it listens, is registered and its files are published.
+    /// Starts a node, and waits until it listens, is registered and has published its files.
     #[allow(clippy::needless_pass_by_value, reason = "a spec is written at the call and used once")]
     pub fn start(&self, spec: NodeSpec) -> Node {
         let (args, share) = self.arguments(&spec);
@@ -280,7 +280,7 @@ impl World {
         )
     }
 
-    /// Starts a node that others reach through a proxy, and only through it.
+    /// Starts a node that others can reach only through a proxy.
     pub fn start_behind_proxy(&self, spec: NodeSpec) -> (Node, Proxy) {
         let proxy = Proxy::to_be_connected();
         let port = own_port();
@@ -289,7 +289,7 @@ impl World {
         (self.start(spec.port(port).flags(&["--advertise", &advertised])), proxy)
     }
 
-    /// Runs a fresh node over `commands`, lines at a pipe, until it leaves.
+    /// Runs a fresh node over `commands`, lines at a pipe, until it ends.
     pub fn run(&self, spec: &NodeSpec, commands: &str) -> Ran {
         let (mut process, share) = self.launch(spec);
         process.send_raw(commands.as_bytes());
@@ -302,20 +302,20 @@ impl World {
         Ran { code, out, err: process.since(Stream::Stderr, 0).join("\n"), share }
     }
 
-    /// Starts `node` with these words alone: a command.
+    /// Starts `node` with only these words: a one-shot command.
     pub fn launch_one_shot(&self, words: &[&str]) -> Process {
         let mut args: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let asks = !["completions"].contains(&words[0]);
-        if asks && !words.contains(&"--tracker") {
+        let needs_tracker = !["completions"].contains(&words[0]);
+        if needs_tracker && !words.contains(&"--tracker") {
             args.insert(1, format!("--tracker={}", self.tracker_addr));
         }
-        if asks && !words.iter().any(|word| word.starts_with("--latency-file")) {
+        if needs_tracker && !words.iter().any(|word| word.starts_with("--latency-file")) {
             args.insert(1, "--latency-file=none".to_owned());
         }
         Process::start(NODE, args)
     }
 
-    /// Runs `node` with these words alone until it ends.
+    /// Runs `node` with only these words until it ends.
     pub fn one_shot(&self, words: &[&str]) -> Ran {
         let mut process = self.launch_one_shot(words);
         process.close_stdin();
@@ -329,7 +329,7 @@ impl World {
         self.run(&NodeSpec::new().port(0), &format!("{command}\n"))
     }
 
-    /// Asks `command` of fresh nodes until `done`, at most until the deadline; returns the last answer.
+    /// Runs `command` in fresh nodes until `done`, at most until the deadline. Returns the last answer.
     pub fn ask_until(&self, command: &str, done: impl Fn(&Ran) -> bool) -> Ran {
         let until = Instant::now() + DEADLINE;
         loop {
@@ -343,13 +343,13 @@ impl World {
 }
 
 impl Node {
-    /// Runs a command at the pipe and returns what it printed on stdout. Its end is seen by the answer to a
-    /// `getload` of the own node that is sent behind it.
+    /// Runs a command at the pipe and returns its stdout. The answer to a following `getload` of the own node
+    /// marks its end.
     pub fn command(&mut self, command: &str) -> Vec<String> {
         self.command_within(command, DEADLINE)
     }
 
-    /// The same with another deadline.
+    /// Like [`Node::command`], with another deadline.
     pub fn command_within(&mut self, command: &str, deadline: Duration) -> Vec<String> {
         let mark = self.process.mark(Stream::Stdout);
         self.process.send(command);
@@ -368,24 +368,24 @@ impl Node {
         write_file(&self.share, name, bytes);
     }
 
-    /// Content of a file in the share, if it is there.
+    /// Content of a file in the share, if it exists.
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
         fs::read(self.share.join(name)).ok()
     }
 
-    /// Ends a node at a pipe by end of input and returns its exit code.
+    /// Ends a node at a pipe by end of input, and returns its exit code.
     pub fn leave(mut self) -> i32 {
         self.process.close_stdin();
         self.process.wait(DEADLINE)
     }
 
-    /// Ends the node by TERM and returns its exit code.
+    /// Ends the node by TERM, and returns its exit code.
     pub fn terminate(mut self) -> i32 {
         self.process.signal(Signal::TERM);
         self.process.wait(DEADLINE)
     }
 
-    /// Starts a killed node again, on the same port with the same share, without waiting for anything.
+    /// Starts a killed node again, on the same port with the same share, without waiting.
     pub fn launch_again(&mut self) {
         self.process.kill();
         self.process = Process::start(NODE, &self.args);
@@ -398,20 +398,20 @@ impl Node {
     }
 }
 
-/// Waits for the line that tells where a program listens.
+/// Waits for the line with the listening address of a program.
 fn listening(process: &Process, start: &str) -> SocketAddr {
     let line = process.expect_stdout(start);
     line[start.len()..].parse().unwrap_or_else(|_| panic!("no address: `{line}`"))
 }
 
-/// Runs the tracker with these arguments until it ends; returns exit code and stderr.
+/// Runs the tracker with these arguments until it ends. Returns exit code and stderr.
 pub fn run_tracker(args: &[&str]) -> (i32, String) {
     let mut process = Process::start(TRACKER, args);
     let code = process.wait(DEADLINE);
     (code, process.since(Stream::Stderr, 0).join("\n"))
 }
 
-/// Runs a node with exactly these arguments and an empty stdin until it ends; returns exit code and stderr.
+/// Runs a node with exactly these arguments and an empty stdin until it ends. Returns exit code and stderr.
 pub fn run_node(args: &[&str]) -> (i32, String) {
     let mut process = Process::start(NODE, args);
     process.close_stdin();
@@ -419,14 +419,15 @@ pub fn run_node(args: &[&str]) -> (i32, String) {
     (code, process.since(Stream::Stderr, 0).join("\n"))
 }
 
-/// Writes a file below `share`, its directories too.
+/// Writes a file below `share`, and creates its directories.
 pub fn write_file(share: &Path, name: &str, bytes: &[u8]) {
     let path = share.join(name);
     fs::create_dir_all(path.parent().expect("it is below the share")).expect("its directory");
     fs::write(path, bytes).expect("a test file");
 }
 
-/// Replaces a latency file, by rename so that nobody reads half of it. Entries: asker, peer, milliseconds.
+/// Replaces a latency file by rename, so that no reader sees half of it. Entries: requester, peer,
+/// milliseconds.
 pub fn write_latency(file: &Path, entries: &[(SocketAddr, SocketAddr, f64)]) {
     let rows = entries.iter().map(|(asker, peer, ms)| {
         format!("{} {} {} {} {ms}\n", asker.ip(), asker.port(), peer.ip(), peer.port())
@@ -436,7 +437,7 @@ pub fn write_latency(file: &Path, entries: &[(SocketAddr, SocketAddr, f64)]) {
     fs::rename(next, file).expect("a latency file in place");
 }
 
-/// Everything below a directory: relative paths, sorted, directories with a `/` behind them.
+/// All paths below a directory: relative, sorted, directories with a `/` at the end.
 pub fn tree(dir: &Path) -> Vec<String> {
     fn walk(dir: &Path, prefix: &str, found: &mut Vec<String>) {
         for entry in fs::read_dir(dir).expect("a readable directory") {
@@ -452,13 +453,13 @@ pub fn tree(dir: &Path) -> Vec<String> {
     }
     let mut found = Vec::new();
     walk(dir, "", &mut found);
-    // A node that runs has a socket there.
+    // A running node has a socket there.
     found.retain(|path| !path.ends_with("node.sock"));
     found.sort();
     found
 }
 
-/// Asserts that a share holds exactly these files and nothing else but possibly an empty `.nearpeer/`.
+/// Asserts that a share holds exactly these files and nothing else, except an empty `.nearpeer/`.
 pub fn assert_only(share: &Path, files: &[&str]) {
     let mut found = tree(share);
     found.retain(|path| path != ".nearpeer/");

@@ -73,7 +73,7 @@ impl World {
     }
 
     /// A download goes on with so many MiB that are here already, and ends.
-    fn goes_on(&mut self, name: &str, left: &str) {
+    fn resumes(&mut self, name: &str, left: &str) {
         self.keys(&format!("download {name}\r"));
         self.expect(&format!("{name}: resuming: {left}"));
         self.expect(&format!("downloaded {name} "));
@@ -194,7 +194,7 @@ fn between_pieces_which_are_not_fetched_again() {
     world.expect_bar(r"[3-6]\d");
     world.interrupt();
     assert!(!world.dir.path().join("share/large.bin").exists());
-    world.goes_on("large.bin", "");
+    world.resumes("large.bin", "");
     world.leave();
 }
 
@@ -209,7 +209,7 @@ fn while_the_whole_file_is_hashed() {
     world.expect("huge.bin: hashing the whole file");
     world.interrupt();
     assert!(!world.dir.path().join("share/huge.bin").exists());
-    world.goes_on("huge.bin", "512.0 MiB");
+    world.resumes("huge.bin", "512.0 MiB");
     world.leave();
 }
 

@@ -1,7 +1,7 @@
-//! Proof of the wire: golden frames of every message, and what happens to bytes that are no message.
+//! Tests of the wire format: golden frames of every message, and the handling of bytes that are no message.
 //!
-//! `tests/golden/frames.txt` is the protocol as it was released: a change there breaks every node that is
-//! out. A variant without a name in `messages` does not compile; a name without a golden frame fails.
+//! `tests/golden/frames.txt` is the protocol as it was released: a change there breaks every released node. A
+//! variant without a name in `messages` does not compile. A name without a golden frame fails.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +92,8 @@ fn golden_frames_match_both_ways() {
     for_each_message!(check_golden(&golden));
 }
 
-/// Each example is a line of hex, and a table whose rows give an offset and the bytes there, without a gap.
+/// Each example is a line of hex digits, and a table whose rows give an offset and the bytes there, without a
+/// gap.
 #[test]
 fn the_examples_of_the_documentation_are_golden_frames() {
     let golden = read_golden();
@@ -142,7 +143,8 @@ fn every_prefix_is_refused_and_so_is_a_trailing_byte() {
     for_each_message!(check_prefixes());
 }
 
-/// Bytes that decode are exactly the encoding of what they decode to; all else is refused.
+/// Checks that bytes which decode are exactly the encoding of the decoded value, and that all other bytes are
+/// refused.
 fn check_bytes<T: Message>(bytes: &[u8]) {
     if let Ok(message) = decode::<T>(bytes) {
         assert_eq!(hex(&body(&message)), hex(bytes), "two encodings of {message:?}");
@@ -156,7 +158,8 @@ fn bytes_of_every_length_are_a_message_or_refused() {
         for_each_message!(check_bytes(&vec![0; len]));
         for_each_message!(check_bytes(&vec![0xff; len]));
         for _ in 0..64 {
-            // Small numbers reach deeper than random bytes: they are valid tags and lengths.
+            // Small numbers reach deeper into the decoder than random bytes, because they are valid tags and
+            // lengths.
             let top = [1, 3, 12, 255][random.random_range(0..4)];
             let bytes: Vec<u8> = (0..len).map(|_| random.random_range(0..=top)).collect();
             for_each_message!(check_bytes(&bytes));
@@ -164,8 +167,8 @@ fn bytes_of_every_length_are_a_message_or_refused() {
     }
 }
 
-/// Puts each claim over every 8 bytes of every sample; where they are a length, nothing like it may be
-/// allocated.
+/// Writes each claimed length over every 8 bytes of every sample. The decoder must not allocate so much
+/// memory.
 fn check_claims<T: Message>() {
     for sample in T::samples() {
         let body = body(&sample);
@@ -179,7 +182,7 @@ fn check_claims<T: Message>() {
     }
 }
 
-/// Lets this process allocate only so many KiB more than it has; an allocation beyond them aborts it.
+/// Limits this process to that many KiB more memory than it has now. A larger allocation aborts it.
 fn cap_memory(more_kib: u64) {
     let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmData:")).expect("VmData");
@@ -192,7 +195,7 @@ fn cap_memory(more_kib: u64) {
 fn claimed_lengths_are_refused_and_never_allocated() {
     const ALONE: &str = "NEARPEER_WIRE_ALONE";
     if std::env::var_os(ALONE).is_none() {
-        // Memory is capped by process: a process of its own, with this test alone.
+        // The limit holds for a whole process, so this test runs alone in its own process.
         let child = std::process::Command::new(std::env::current_exe().expect("this test's executable"))
             .args([
                 "--exact",
@@ -205,11 +208,11 @@ fn claimed_lengths_are_refused_and_never_allocated() {
         assert!(child.status.success(), "{:?} {}", child.status, String::from_utf8_lossy(&child.stderr));
         return;
     }
-    // A list may begin with room for 1 MiB; two can be nested.
+    // A list may reserve 1 MiB at first, and two lists can be nested.
     cap_memory(3 << 10);
     for_each_message!(check_claims());
 
-    // The longest claims by name: a list and a text of which nothing follows.
+    // The longest claims, one by one: a list and a text without the claimed bytes.
     for claim in [1u64 << 20, 1 << 63, u64::MAX] {
         let mut list = body(&PeerReply::Manifest { first_piece: 0, pieces: vec![] });
         list.splice(8.., claim.to_le_bytes());
@@ -235,7 +238,7 @@ fn every_message_survives_the_wire() {
     for_each_message!(check_round_trip());
 }
 
-/// Writes `with` over the only place where `body` has `what`, and decodes.
+/// Replaces the only occurrence of `what` in `body` by `with`, and decodes the result.
 fn patched<T: Message>(message: &T, what: &[u8], with: &[u8]) -> Result<T, CodecError> {
     let mut body = body(message);
     let places: Vec<_> = (0..body.len()).filter(|at| body[*at..].starts_with(what)).collect();

@@ -1,4 +1,4 @@
-//! Every message of the wire: its name, a sample that stays the same for ever, and a strategy for any other.
+//! Every message of the wire format: its name, a fixed sample, and a strategy for random values.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -16,17 +16,17 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A message that travels alone in a frame.
+/// A message that fills a frame.
 pub(crate) trait Message: Serialize + DeserializeOwned + PartialEq + Debug + 'static {
-    /// Name of every variant, down to the last refusal.
+    /// Names of all variants, nested refusals included.
     const NAMES: &[&str];
     fn name(&self) -> &'static str;
-    /// At least one of each name.
+    /// At least one sample for each name.
     fn samples() -> Vec<Self>;
     fn any() -> BoxedStrategy<Self>;
 }
 
-/// Gives each variant its name; the generated `match` makes a variant that is not listed a compile error.
+/// Gives each variant its name. The generated `match` makes an unlisted variant a compile error.
 macro_rules! names {
     ($($pattern:pat => $name:literal,)*) => {
         const NAMES: &[&str] = &[$($name),*];
@@ -353,7 +353,7 @@ impl Message for PeerReply {
     }
 }
 
-// Values of the samples: no two fields alike, so that swapped ones show.
+// Values of the samples. No two fields are equal, so that swapped fields show.
 
 pub(crate) fn node() -> NodeId {
     NodeId(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100)
@@ -387,7 +387,7 @@ fn attribute() -> Attribute {
     Attribute { tag: 0x0201, value: b"site".to_vec() }
 }
 
-/// HTTP port 8080, and 1 GiB for replicas.
+/// HTTP port 8080 and 1 GiB for replicas.
 fn node_attributes() -> Vec<Attribute> {
     NodeTraits { http_port: Some(8080), replica_quota_bytes: Some(1 << 30) }.to_attributes()
 }
@@ -451,7 +451,7 @@ fn entries() -> impl Strategy<Value = FileEntry> {
     )
 }
 
-/// Scope and flow label of an IPv6 address do not travel.
+/// Scope and flow label of an IPv6 address are not transmitted.
 fn without_scope(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip(), addr.port())
 }
