@@ -1,4 +1,4 @@
-//! Every command's form on stdout and its exit code, as scripts read them.
+//! The stdout form and the exit code of every command, as scripts read them.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn find_shows_every_field_in_its_place() {
         md5: md5_hex(&bytes),
         latency: Some(latency),
         load: Some(0),
-        // Nothing is loaded: the score is the latency.
+        // No node has load, so the score is the latency.
         score: Some(latency),
         b3: b3_hex(&bytes)[..16].to_owned(),
         held: "full".to_owned(),
@@ -66,7 +66,7 @@ fn find_groups_contents_by_holders_and_orders_each_group_by_score() {
         row(rare.addr, 1.0),
     ];
     assert_eq!(seen, expected, "the larger group first, best score first within one");
-    // One more pair of eyes on the text itself: no trailing zeros.
+    // Checks the text itself: no trailing zeros.
     assert!(asker.command("find a.bin").iter().any(|line| line.contains(" 30.5 0 30.5 ")));
     let said = world.tracker_process().since(crate::support::process::Stream::Stderr, 0);
     assert!(said.iter().all(|line| line.starts_with("pages at ")), "{said:#?}");
@@ -148,7 +148,7 @@ fn the_exit_code_of_several_commands_is_the_last_failure() {
     let world = World::new().tracker();
     let ran = world.run(&NodeSpec::new(), "nonsense\nfind nothing\nlist\n");
     expect(&ran, 3, &["No nodes found"]);
-    // No newline at the end of input, an empty line, blanks: all no failure.
+    // A missing newline at the end of input, an empty line and blanks are no failure.
     let ran = world.run(&NodeSpec::new(), "\n   \nlist");
     expect(&ran, 0, &[]);
 }
@@ -255,7 +255,7 @@ fn updatelist_counts_added_removed_and_changed() {
     std::fs::remove_file(node.share.join("a")).expect("it was there");
     node.write("d/e", b"4");
     assert_eq!(node.command("updatelist"), ["updated 3 files +1 -1 ~1"]);
-    // Same size, another content: the time of change tells.
+    // Same size, other content: only the modification time shows the change.
     node.write("c", b"x");
     assert_eq!(node.command("updatelist"), ["updated 3 files +0 -0 ~1"]);
 }
@@ -301,7 +301,7 @@ fn a_download_of_several_pieces_prints_the_content_id_and_the_pieces() {
     assert_eq!(ran.code, 0, "{ran:#?}");
     let row = downloaded_row(ran.out.last().expect("a result"), "big.bin");
     if row.algorithm == "md5" {
-        // Computed here in time for the line: as good.
+        // The MD5 was computed here in time for the line.
         assert_eq!(row.hex, md5_hex(&bytes));
     } else {
         assert_eq!((row.hex, row.md5_pieces), (b3_hex(&bytes), Some(3)));
@@ -331,7 +331,7 @@ fn a_file_that_is_already_here_is_reported_and_not_fetched() {
     let here = format!("already here a.txt 4 bytes b3 {}", b3_hex(b"same"));
     let ran = world.run(&NodeSpec::new().file("a.txt", b"same"), "download a.txt\n");
     expect(&ran, 0, &[&here]);
-    // The second download of the same name too.
+    // The second download under the same name is refused too.
     let ran = world.run(&NodeSpec::new(), "download a.txt\ndownload a.txt\n");
     assert_eq!((ran.code, ran.out.len()), (0, 2), "{ran:#?}");
     assert_eq!(ran.out[1], here);
@@ -400,7 +400,7 @@ fn a_checksum_without_matching_content_places_no_file() {
     let _holder = world.holder(&[("a.txt", b"a")]);
     for checksum in [format!("md5={}", md5_hex(b"other")), format!("b3={}", &b3_hex(b"other")[..20])] {
         let ran = world.ask(&format!("download a.txt --checksum {checksum}"));
-        // Nobody has such content: 3; had content been tried and not matched: 8.
+        // No node has such content: exit 3. If content had been fetched and had not matched: exit 8.
         assert!([3, 8].contains(&ran.code) && ran.out.is_empty(), "{ran:#?}");
         assert_only(&ran.share, &[]);
     }
@@ -411,8 +411,8 @@ fn a_downloaded_file_is_published_before_the_result_is_printed() {
     let mut world = World::new().tracker();
     let holder = world.holder(&[("a.txt", b"a")]);
     let tracker = world.tracker_addr();
-    // The downloader's way to the tracker is slow, so that news still on it would be missed; well within the
-    // second that it waits.
+    // The link of the downloader to the tracker is slow, so that a late publication would be missed. It is
+    // well within the second that the downloader waits.
     let slow = Proxy::to(tracker);
     world.set_tracker_addr(slow.addr());
     let mut asker = world.start(NodeSpec::new());
@@ -455,7 +455,7 @@ fn an_interrupted_or_terminated_tracker_or_headless_node_is_exit_0() {
 fn a_node_listens_and_publishes_during_a_long_scan() {
     let world = World::new().tracker();
     let share = world.directory();
-    // Takes no space, and longer to hash than any machine's 2 s.
+    // The file needs no space, but every machine hashes it for more than 2 s.
     let big = std::fs::File::create(share.join("big.bin")).expect("made");
     big.set_len(64 << 30).expect("the file system has sparse files");
     let node = world.start(NodeSpec::new().headless().share(&share).file("a.txt", b"a"));

@@ -1,4 +1,4 @@
-//! One name, several contents: told apart by more than their MD5, and never mixed.
+//! One name with several contents: they are distinguished by more than their MD5 and never mixed.
 
 use std::fs;
 use std::path::Path;
@@ -16,17 +16,17 @@ use nearpeer::types::{Checksum, FileName};
 use crate::support::content::{b3_hex, key_of, md5_hex, noise};
 use crate::support::rows::{downloaded_row, find_rows};
 use crate::support::world::{NodeSpec, World, assert_only};
-use crate::support::{count, seed, tell};
+use crate::support::{count, print_figures, seed};
 
-/// Two blocks of 64 bytes with the same MD5, published by Wang, Feng, Lai and Yu in 2004: this one, ...
+/// The first of two blocks of 64 bytes with the same MD5, published by Wang, Feng, Lai and Yu in 2004.
 const COLLIDING: &str = "d131dd02c5e6eec4693d9a0698aff95c2fcab58712467eab4004583eb8fb7f89\
                          55ad340609f4b30283e488832571415a085125e8f7cdc99fd91dbdf280373c5b\
                          d8823e3156348f5bae6dacd436c919c6dd53e2b487da03fd02396306d248cda0\
                          e99f33420f577ee8ce54b67080a80d1ec69821bcb6a8839396f9652b6ff72a70";
-/// ... and the same with six bits the other way round.
+/// The second block: six bits differ.
 const FLIPPED: [(usize, u8); 6] = [(19, 0x80), (45, 0x80), (59, 0x80), (83, 0x80), (109, 0x80), (123, 0x80)];
 
-/// The pair, with the same bytes behind, so that their MD5 stays the same.
+/// Both blocks, each followed by the same bytes, so that their MD5s stay equal.
 fn colliding_pair(len: usize) -> [Vec<u8>; 2] {
     let digits: Vec<u8> = COLLIDING.bytes().collect();
     let hex = |pair: &[u8]| {
@@ -58,7 +58,7 @@ fn check_both_are_served(len: usize) {
     let mut both = [expected(0), expected(1)];
     both.sort();
     assert_eq!(shown, both, "one MD5, two contents");
-    // By MD5 they are found both, by BLAKE3 one by one.
+    // A query by MD5 finds both, a query by BLAKE3 finds one.
     assert_eq!(find_rows(&world.ask(&format!("find md5={}", md5_hex(one))).out).len(), 2);
     for (index, bytes) in pair.iter().enumerate() {
         let found = find_rows(&world.ask(&format!("find b3={}", b3_hex(bytes))).out);
@@ -91,7 +91,7 @@ fn a_colliding_md5_pair_is_distinguished() {
     check_both_are_served(128 + 1000);
 }
 
-/// Here the MD5s of the first pieces collide too, and all other pieces are the same.
+/// Here the MD5s of the first pieces collide too, and all other pieces are equal.
 #[test]
 fn a_colliding_md5_pair_of_several_pieces_is_distinguished() {
     check_both_are_served((2 << 20) + 128 + 777);
@@ -100,7 +100,7 @@ fn a_colliding_md5_pair_of_several_pieces_is_distinguished() {
 const HOLDERS: usize = 6;
 const PIECE: usize = 1 << 20;
 
-/// One name, and who has which content under it.
+/// One name, and the holders of each content under it.
 struct Case {
     name: FileName,
     contents: [Vec<u8>; 2],
@@ -108,10 +108,10 @@ struct Case {
 }
 
 impl Case {
-    /// Two contents of equal size: nothing alike, or alike but for one byte, so that a mix would be well
-    /// made.
+    /// Two contents of equal size. They differ everywhere, or in only one byte, so that a mix would have a
+    /// valid form.
     fn random(number: usize, rng: &mut SmallRng) -> Case {
-        // One of five has several pieces.
+        // One case of five has several pieces.
         let len = match rng.random_range(0..5) {
             0 => rng.random_range(PIECE + 1..PIECE + 5000),
             _ => rng.random_range(1..5000),
@@ -119,9 +119,10 @@ impl Case {
         let mut one = vec![0; len];
         rng.fill_bytes(&mut one);
         let mut other = one.clone();
-        match rng.random() {
-            true => rng.fill_bytes(&mut other),
-            false => other[rng.random_range(0..len)] ^= 1 << rng.random_range(0..8),
+        if rng.random() {
+            rng.fill_bytes(&mut other);
+        } else {
+            other[rng.random_range(0..len)] ^= 1 << rng.random_range(0..8);
         }
         if one == other {
             other[0] ^= 1;
@@ -132,7 +133,7 @@ impl Case {
         Case { name, contents: [one, other], holders: [first, second] }
     }
 
-    /// Gives the contents to random ones of the shares.
+    /// Gives the contents to random shares.
     fn hand_out(&self, shares: &[tempfile::TempDir], rng: &mut SmallRng) {
         let mut shares: Vec<&Path> = shares.iter().map(tempfile::TempDir::path).collect();
         shares.shuffle(rng);
@@ -152,10 +153,10 @@ impl Case {
         }
     }
 
-    /// Downloads it, by checksum or not; returns what is wrong.
+    /// Downloads the name, with or without a checksum. Returns the fault.
     fn fault(&self, asker: &Node, share: &Path, by_checksum: Option<usize>) -> Option<String> {
         let [one, other] = self.holders;
-        // Where a name means several contents, more holders win; a checksum chooses by itself.
+        // For an ambiguous name more holders win. A checksum selects one content alone.
         let majority = (one != other).then_some(usize::from(other > one));
         let chosen = by_checksum.or(majority);
         let checksum = by_checksum.map(|index| Checksum::Content(key_of(&self.contents[index]).id.into()));
@@ -164,7 +165,7 @@ impl Case {
         let done = asker.download(&request, &Stop::new().expect("a descriptor"), &mut |_| ());
         let path = share.join(self.name.as_str());
         let placed = fs::read(&path).ok();
-        // Room for the next ones; what was downloaded is looked at only here.
+        // Makes room for the next downloads. Only this code reads the downloaded file.
         let _not_there = fs::remove_file(&path);
         let which = |bytes: &Vec<u8>| self.contents.iter().position(|content| content == bytes);
         match (&done, placed, chosen) {
@@ -209,14 +210,14 @@ fn two_contents_under_one_name_are_never_mixed() {
     let holders: Vec<_> = shares.iter().map(|share| start(share.path())).collect();
     for (holder, share) in holders.iter().zip(&shares) {
         let files = fs::read_dir(share.path()).expect("readable").count();
-        // All of them, not only those that a long scan has come to.
+        // Waits for all files, not only for those that a long scan has published.
         let scan = holder.update_list(&cancel).expect("scanned");
         assert_eq!(scan.files, files);
     }
     let share = tempfile::tempdir().expect("a directory");
     let asker = start(share.path());
     assert_eq!(asker.wait_ready(&cancel), Ok(Ready::Complete { files: 0 }));
-    // Two at once, as a busy node has them.
+    // Two downloads at once, as in a busy node.
     let (next, faults) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -231,14 +232,14 @@ fn two_contents_under_one_name_are_never_mixed() {
     let faults = faults.into_inner().expect("no panic");
     assert!(faults.is_empty(), "{} of {runs} went wrong, as {}", faults.len(), faults[0]);
     let ambiguous = cases.iter().filter(|(case, _)| case.holders[0] == case.holders[1]).count();
-    tell(&format!("names: 0 of {runs} names with two contents mixed, {ambiguous} equally held"));
+    print_figures(&format!("names: 0 of {runs} names with two contents mixed, {ambiguous} equally held"));
     for report in [asker.stop()].into_iter().chain(holders.iter().map(Node::stop)) {
         assert!(report.is_clean(), "{report:?}");
     }
 }
 
-/// The same through the real binaries, with contents of several pieces from throttled holders, so that a mix
-/// has the time to happen.
+/// The same with the real programs, with contents of several pieces from throttled holders, so that a mix has
+/// time to happen.
 #[test]
 fn two_contents_of_several_pieces_are_not_mixed_by_their_many_sources() {
     let (one, other) = (noise(102, (4 << 20) + 99), noise(103, (4 << 20) + 99));

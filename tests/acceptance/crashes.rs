@@ -1,7 +1,7 @@
-//! SIGKILL at random moments, of downloaders, of sources and of the tracker: the file is right every time.
+//! Kills downloaders, sources and the tracker by SIGKILL at random moments: the file is right every time.
 //!
-//! `scripts/prove` kills more often: `NEARPEER_KILLS`, `NEARPEER_TRANSFERS`. A random moment is a time waited
-//! for the process to end by itself; nothing is synchronised by it.
+//! `scripts/prove` kills more often: `NEARPEER_KILLS`, `NEARPEER_TRANSFERS`. A random moment is a timed wait
+//! for the end of the process. Nothing is synchronised by it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 use nearpeer::types::{Liveness, NodeSummary};
 
 use crate::support::content::noise;
-use crate::support::partial::{going_on_mib, left, percent, percent_said};
+use crate::support::partial::{found_mib, left, percent, percent_said};
 use crate::support::process::{Process, Stream};
 use crate::support::world::{Node, NodeSpec, World, assert_only};
-use crate::support::{DEADLINE, count, seed, tell};
+use crate::support::{DEADLINE, count, print_figures, seed};
 
 const NAME: &str = "f.bin";
 
-/// A node over `share` whose one command is the download, and that leaves then.
+/// Starts a node over `share` with the download as its only command. The node ends after it.
 fn start_download(world: &World, share: &Path) -> Process {
     let (mut process, _) = world.launch(&NodeSpec::new().port(0).share(share));
     process.send(&format!("download {NAME}"));
@@ -26,7 +26,7 @@ fn start_download(world: &World, share: &Path) -> Process {
     process
 }
 
-/// Asserts that the share holds nothing under the name, or all of it; true if all.
+/// Asserts that the share has nothing under the name, or the whole file. Returns true for the whole file.
 fn is_whole(share: &Path, bytes: &[u8], context: &dyn Fn() -> String) -> bool {
     match std::fs::read(share.join(NAME)) {
         Ok(found) => {
@@ -40,28 +40,29 @@ fn is_whole(share: &Path, bytes: &[u8], context: &dyn Fn() -> String) -> bool {
     }
 }
 
-/// When a downloader is killed.
+/// The moment of a kill.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    /// So long after its start.
+    /// This time after the start.
     After(Duration),
-    /// So long after it has said that it has so many percent.
+    /// This time after it has reported that percentage.
     Percent(u32, Duration),
 }
 
 impl Moment {
-    /// Any moment of a life that lasts about `life`; half of them around a piece or the end.
+    /// A random moment of a run that takes about `life`. Half of the moments are near a piece or the end.
     fn random(rng: &mut SmallRng, life: Duration) -> Moment {
-        match rng.random() {
-            true => Moment::After(rng.random_range(Duration::ZERO..life)),
-            false => Moment::Percent(
+        if rng.random() {
+            Moment::After(rng.random_range(Duration::ZERO..life))
+        } else {
+            Moment::Percent(
                 rng.random_range(1..=10) * 10,
                 rng.random_range(Duration::ZERO..Duration::from_millis(20)),
-            ),
+            )
         }
     }
 
-    /// Waits for the moment; false if the process has ended before.
+    /// Waits for the moment. Returns false if the process has ended before it.
     fn comes_for(self, process: &Process) -> bool {
         match self {
             Moment::After(time) => !process.ends_within(time),
@@ -74,26 +75,26 @@ impl Moment {
     }
 }
 
-/// What has come of all kills.
+/// The results of all kills.
 #[derive(Debug, Default)]
-struct Tally {
+struct Results {
     kills: usize,
     files: usize,
     /// Kills after which the file was in place.
     placed: usize,
-    /// Downloads that went on.
+    /// Downloads that were resumed.
     resumed: usize,
     rounds_max: usize,
 }
 
-/// One file, by as many lives as it takes, of which at most `kills` are ended by SIGKILL.
+/// Downloads one file in as many runs as needed, of which at most `kills` end by SIGKILL.
 fn kill_until_done(
     world: &World,
     bytes: &[u8],
     life: Duration,
     kills: usize,
     rng: &mut SmallRng,
-    tally: &mut Tally,
+    results: &mut Results,
 ) {
     let share = world.directory();
     let mut said_before = 0;
@@ -102,11 +103,11 @@ fn kill_until_done(
         let mut process = start_download(world, &share);
         if round < kills && moment.comes_for(&process) {
             process.kill();
-            tally.kills += 1;
+            results.kills += 1;
             let whole = is_whole(&share, bytes, &|| format!("{moment:?}: {}", process.transcript()));
-            tally.placed += usize::from(whole);
+            results.placed += usize::from(whole);
             let parts = left(&share);
-            // The last is a record that was being written.
+            // The last file is a record that was being written.
             let known = |name: &String| [".part", ".resume", ".tmp"].iter().any(|end| name.ends_with(end));
             assert!(parts.iter().all(known), "{moment:?}: {parts:?}");
             said_before = said_before.max(percent_said(&process, NAME));
@@ -120,12 +121,12 @@ fn kill_until_done(
         assert_eq!(left(&share), [""; 0], "left behind: {}", context());
         let out = process.since(Stream::Stdout, 0);
         if out.iter().any(|line| line.starts_with("downloaded ")) {
-            let found = going_on_mib(&process.since(Stream::Stderr, 0), NAME);
-            tally.resumed += usize::from(found.is_some());
+            let found = found_mib(&process.since(Stream::Stderr, 0), NAME);
+            results.resumed += usize::from(found.is_some());
             assert!(said_before < 30 || found > Some(0.0), "it began from zero: {}", context());
         }
-        tally.files += 1;
-        tally.rounds_max = tally.rounds_max.max(round);
+        results.files += 1;
+        results.rounds_max = results.rounds_max.max(round);
         return;
     }
 }
@@ -138,23 +139,23 @@ fn a_downloader_killed_at_any_moment_gets_the_right_file() {
     let world = World::new().tracker();
     let slow = NodeSpec::new().headless().file(NAME, &bytes).flags(&["--max-upload", "16MiB"]);
     let _sources = [world.start(slow.clone()), world.start(slow)];
-    let mut tally = Tally::default();
+    let mut results = Results::default();
     let began = Instant::now();
-    kill_until_done(&world, &bytes, Duration::ZERO, 0, &mut rng, &mut tally);
+    kill_until_done(&world, &bytes, Duration::ZERO, 0, &mut rng, &mut results);
     let life = began.elapsed();
-    while tally.kills < kills {
-        // Few enough that most downloads are seen to end, enough for lives that are cut off while they go on.
-        let at_most = 4.min(kills - tally.kills);
-        kill_until_done(&world, &bytes, life, at_most, &mut rng, &mut tally);
+    while results.kills < kills {
+        // Few enough kills that most downloads end, and enough that resumed downloads are killed again.
+        let at_most = 4.min(kills - results.kills);
+        kill_until_done(&world, &bytes, life, at_most, &mut rng, &mut results);
     }
-    let Tally { kills, files, placed, resumed, rounds_max } = tally;
-    tell(&format!(
+    let Results { kills, files, placed, resumed, rounds_max } = results;
+    print_figures(&format!(
         "kills: {kills} kills of a downloader, {files} files right, {placed} in place when killed, \
          {resumed} went on, at most {rounds_max} kills a file"
     ));
 }
 
-/// The tracker and the sources of a download, some of them dead.
+/// The tracker and the sources of a download. Some of them are killed.
 struct Swarm {
     world: World,
     sources: Vec<Node>,
@@ -164,7 +165,7 @@ struct Swarm {
 }
 
 impl Swarm {
-    /// Kills or revives one of them: the tracker is one of the crowd.
+    /// Kills or restarts one of the sources or the tracker.
     fn shake(&mut self, rng: &mut SmallRng) {
         match rng.random_range(0..=self.sources.len()) {
             0 if self.tracker_is_dead => self.revive_tracker(),
@@ -203,7 +204,7 @@ impl Swarm {
         }
     }
 
-    /// Waits until the tracker offers one of the sources: a first find that is empty ends a download.
+    /// Waits until the tracker lists one of the sources: a download ends if its first find is empty.
     fn expect_offered(&self) {
         let is_offered = |row: &NodeSummary| row.files == 1 && matches!(row.liveness, Liveness::Live);
         self.world.expect_listed("a source", |nodes| nodes.iter().any(is_offered));
@@ -227,7 +228,7 @@ fn sources_and_tracker_killed_at_random_leave_the_right_file() {
         swarm.expect_offered();
         let share = swarm.world.directory();
         let mut download = start_download(&swarm.world, &share);
-        // From its choice on it must do without any of them.
+        // From this line on the download must work without any of them.
         download.expect_stderr(&format!("{NAME}: chose "));
         for _ in 0..rng.random_range(1..=5) {
             if download.ends_within(rng.random_range(Duration::ZERO..Duration::from_millis(80))) {
@@ -237,7 +238,7 @@ fn sources_and_tracker_killed_at_random_leave_the_right_file() {
         }
         let _done_meanwhile =
             download.ends_within(rng.random_range(Duration::ZERO..Duration::from_millis(200)));
-        // What is dead now stays so for a moment, but not for all rounds.
+        // Killed programs stay down for a moment, but not for all rounds.
         swarm.revive_all();
         let code = download.wait(DEADLINE * 2);
         let context = || format!("transfer {transfer}: {}", download.transcript());
@@ -247,12 +248,12 @@ fn sources_and_tracker_killed_at_random_leave_the_right_file() {
             assert_only(&share, &[NAME]);
         }
         failed += usize::from(!whole);
-        // Hundreds of files of a few MiB would be many.
+        // Removes the share: hundreds of files of a few MiB would need much disk space.
         std::fs::remove_dir_all(&share).expect("removed");
     }
     // They come back at once, and five rounds take 15 s.
     assert!(failed * 20 <= transfers, "{failed} of {transfers} transfers found no source in all rounds");
-    tell(&format!(
+    print_figures(&format!(
         "swarm_kills: {} kills of sources and tracker in {transfers} transfers: {} files right, {failed} gave up",
         swarm.kills,
         transfers - failed

@@ -1,4 +1,5 @@
-//! Failures of files and disks, as users meet them: never a wrong file, nothing left behind, others served.
+//! Failures of files and disks, as users see them: never a wrong file, nothing left behind, other nodes are
+//! served.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +20,7 @@ fn a_file_that_vanishes_while_published_is_no_source() {
     let gone = world.holder(&[("a.txt", b"content")]);
     fs::remove_file(gone.share.join("a.txt")).expect("it was there");
     let ran = world.run(&NodeSpec::new().flags(&["--retries", "0"]), "download a.txt\n");
-    // The holder may have noticed already; then nobody has it.
+    // The holder may have noticed the removal already. Then no node has the file.
     assert!([3, 5].contains(&ran.code) && ran.out.is_empty(), "{ran:#?}");
     assert_clear(&ran.err, &["a.txt"]);
     assert_only(&ran.share, &[]);
@@ -45,7 +46,8 @@ fn a_file_that_changes_with_size_and_mtime_kept_is_never_taken_for_the_old_one()
         .expect("its time again");
     let ran = world.run(&NodeSpec::new().flags(&["--retries", "0"]), "download a.bin\n");
     if ran.code == 0 {
-        // Noticed, scanned again and fetched as what it is now: right, as long as it is one of the two whole.
+        // The change was noticed, and the file was hashed again and fetched with its new content. The result
+        // is right if it is one of the two whole contents.
         let got = fs::read(ran.share.join("a.bin")).expect("in place");
         assert!(got == other, "neither the new content nor an error");
     } else {
@@ -86,14 +88,14 @@ fn a_file_that_changes_while_it_is_served_is_fetched_from_the_next_source() {
     while raw::load_of(changing.addr, raw::fresh_node_id(), None).0 == 0 {
         assert!(std::time::Instant::now() < until, "no upload began\n{}", asker.process.transcript());
     }
-    // In place and truncated: what is served from the same inode now is something else.
+    // The file is truncated and written in place: the same inode now has other content.
     changing.write("a.bin", &noise(15, 3 << 20));
     asker.process.expect_stdout("downloaded ");
     assert!(asker.read("a.bin") == Some(bytes), "the content that was asked for, whole");
     assert_only(&asker.share, &["a.bin"]);
 }
 
-/// A mount that is undone on drop.
+/// A mount that drop removes.
 struct Mounted<'a>(&'a Path);
 
 impl Drop for Mounted<'_> {
@@ -102,7 +104,7 @@ impl Drop for Mounted<'_> {
     }
 }
 
-/// Mounts a file system of `size` on `at`, or says why not.
+/// Mounts a file system of `size` on `at`, or returns the reason why not.
 fn mount_tmpfs<'a>(at: &'a Path, options: &str) -> Result<Mounted<'a>, String> {
     let output = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
     match output {
@@ -150,7 +152,7 @@ fn an_unwritable_share_serves_and_downloads_are_exit_10() {
     let ran = world.ask("download mine.txt");
     assert_eq!((ran.code, downloaded_row(&ran.out[0], "mine.txt").sources), (0, vec![node.addr]));
     assert_eq!(node.command("download theirs.txt"), [""; 0]);
-    // Standard error may come a moment after the next result.
+    // Lines on standard error may come shortly after the next result.
     assert_clear(&node.process.expect_stderr("theirs.txt"), &["theirs.txt"]);
     assert_eq!(node.leave(), 10);
 }

@@ -1,4 +1,4 @@
-//! Every exit code, driven by real processes: the table of the guide.
+//! Every exit code from real processes: the table of the guide.
 
 use std::fs;
 use std::net::TcpListener;
@@ -48,7 +48,7 @@ fn each_exit_code_has_a_command_that_returns_it() {
     check(14, world.one_shot(&["find", "a.bin", "--latency-file", &missing]).code, "a missing latency file");
     check(16, world.one_shot(&["download", "twice", "-o", "-"]).code, "ambiguous");
 
-    // 7: it is cancelled at the node that does it.
+    // 7: the user cancels it at the node that runs it.
     let slow = NodeSpec::new().headless().file("slow.bin", &noise(62, 8 << 20));
     let _slow = world.start(slow.flags(&["--max-upload", "1MiB"]));
     let mut own = world.start(NodeSpec::new());
@@ -58,29 +58,29 @@ fn each_exit_code_has_a_command_that_returns_it() {
     own.command("cancel 1");
     check(7, waiting.wait(DEADLINE), "cancelled elsewhere");
 
-    // 5: all holders are frozen; the tracker does not know it yet.
+    // 5: all holders are frozen, and the tracker does not know it yet.
     let frozen = world.holder(&[("frozen", b"x")]);
     frozen.process.signal(Signal::STOP);
     check(5, world.one_shot(&["find", "frozen"]).code, "nobody answers");
     frozen.process.signal(Signal::CONT);
 
-    // 6: the time is over.
+    // 6: the timeout has passed.
     world.tracker_process().signal(Signal::STOP);
     check(6, world.one_shot(&["find", "a.bin", "--timeout", "100ms"]).code, "out of time");
     // 130 and 143: a signal ends a command.
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut waiting = world.launch_one_shot(&["find", "a.bin", "--json"]);
-        // It has begun to ask once its threads are there.
+        // The command has sent requests once its threads exist.
         let tasks = format!("/proc/{}/task", waiting.id());
         while fs::read_dir(&tasks).expect("it runs").count() < 5 {
-            assert!(!waiting.ends_within(crate::support::world::ASK_EVERY), "{}", waiting.transcript());
+            assert!(!waiting.ends_within(crate::support::world::POLL_INTERVAL), "{}", waiting.transcript());
         }
         waiting.signal(signal);
         check(code, waiting.wait(DEADLINE), "a signal");
     }
     world.tracker_process().signal(Signal::CONT);
 
-    // 15: somebody else listens there.
+    // 15: another program listens there.
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let addr = taken.local_addr().expect("bound");
     check(15, run_tracker(&["--listen", &addr.to_string()]).0, "the address is in use");
@@ -95,7 +95,7 @@ fn each_exit_code_has_a_command_that_returns_it() {
         "the same",
     );
 
-    // 1 is a fault of ours or of the system: no descriptor is left.
+    // 1 is a bug or a failure of the system: no descriptor is left.
     let limited =
         ["-c", "ulimit -n 6; exec \"$0\" find a.bin --tracker 127.0.0.1:9 --latency-file none", NODE];
     let mut process = Process::start("/bin/sh", limited);
@@ -128,11 +128,11 @@ fn a_stopped_service_is_exit_0() {
     let mut world = World::new().tracker();
     let node = world.start(NodeSpec::new().headless());
     assert_eq!(node.terminate(), 0);
-    // Neither is one that fills its share.
+    // A node that is filling its share is stopped without failure too.
     let flags = ["--generate", "400000x1KiB", "--json"];
     let (mut filling, share) = world.launch(&NodeSpec::new().headless().flags(&flags));
     while fs::read_dir(&share).expect("there").count() < 3 {
-        assert!(!filling.ends_within(crate::support::world::ASK_EVERY), "{}", filling.transcript());
+        assert!(!filling.ends_within(crate::support::world::POLL_INTERVAL), "{}", filling.transcript());
     }
     filling.signal(Signal::TERM);
     assert_eq!(filling.wait(DEADLINE), 0, "{}", filling.transcript());
@@ -166,7 +166,7 @@ fn json_output_has_every_event_up_to_the_end() {
         assert_eq!(node.wait(DEADLINE), code, "{}", node.transcript());
         let printed = events::parse_all(&node.since(Stream::Stdout, 0));
         let end = printed.last().expect("an end");
-        // What comes unasked may come in between.
+        // Other events may come in between.
         let errors: Vec<_> = printed.iter().filter(|event| event["event"] == "error").collect();
         assert_eq!(
             (&end["event"], &end["exit_code"], &end["code"]),

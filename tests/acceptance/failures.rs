@@ -1,5 +1,5 @@
-//! Each failure as users meet it: a clear error with its exit code, nothing lost or left behind, no panic,
-//! others served.
+//! Each failure as users see it: a clear error with its exit code, nothing lost or left behind, no panic,
+//! other nodes are served.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -24,7 +24,7 @@ fn a_headless_node_before_its_tracker_comes_up_when_the_tracker_does() {
     let mut world = World::new();
     world.set_tracker_addr(port);
     let (node, _) = world.launch(&NodeSpec::new().headless().file("a.txt", b"a"));
-    // It says that it has no tracker before there is one.
+    // The node reports that it has no tracker before the tracker starts.
     node.expect_stderr(&port.to_string());
     world.start_tracker_at(port);
     node.expect_stdout("node listening on ");
@@ -112,7 +112,7 @@ fn a_source_killed_during_a_download_is_replaced_by_the_next() {
         &[(asker.addr, first.addr, 1.0), (asker.addr, second.addr, 500.0)],
     );
     asker.process.send("download a.bin");
-    // It takes part in a transfer: the first bytes are on their way.
+    // The node takes part in a transfer: the first bytes are on their way.
     let until = std::time::Instant::now() + DEADLINE;
     while raw::load_of(first.addr, raw::fresh_node_id(), None).0 == 0 {
         assert!(std::time::Instant::now() < until, "no upload began\n{}", asker.process.transcript());
@@ -203,7 +203,7 @@ fn an_address_of_another_machine_cannot_be_listened_on() {
     let world = World::new().tracker();
     let share = world.directory().display().to_string();
     let tracker = world.tracker_addr().to_string();
-    // TEST-NET-3: nobody's.
+    // TEST-NET-3: an address that no machine has.
     let (code, err) =
         run_node(&["203.0.113.7", "0", &share, "--tracker", &tracker, "--latency-file", "none"]);
     assert!(code != 0 && code < 128, "{code}: {err}");
@@ -278,9 +278,9 @@ fn a_stopped_tracker_is_exit_4_and_commands_without_it_still_work() {
     let mut node = world.start(NodeSpec::new().file("a.txt", b"a"));
     proxy.admit(Admission::Refuse);
     drop(proxy);
-    // The control connection has ended and there is nobody to reconnect to.
+    // The control connection has ended and there is no tracker to reconnect to.
     assert_eq!(node.command("find b.txt"), [""; 0]);
-    // What needs no tracker goes on: the `getload` behind each command, and this.
+    // Commands that need no tracker still work: the `getload` behind each command, and this one.
     assert_eq!(node.command("list").len(), 1);
     assert_eq!(node.leave(), 4);
 }

@@ -1,5 +1,5 @@
-//! Who asks as a guest leaves nothing behind and harms nothing: where its downloads go, what it needs of the
-//! machine, how it is ended.
+//! One-shot commands without a running node leave nothing behind and do no damage: where downloads go, what
+//! the commands need of the machine, how they end.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, symlink};
@@ -16,7 +16,7 @@ use crate::support::world::{NodeSpec, World, assert_only};
 
 const NODE: &str = env!("CARGO_BIN_EXE_node");
 
-/// A command as a shell would run it: `settings` stand before it, `rest` after its words.
+/// A command as a shell runs it: `settings` come before it, `rest` after its words.
 fn in_shell(world: &World, settings: &str, words: &str, rest: &str) -> Process {
     let tracker = world.tracker_addr();
     let script = format!("{settings} exec '{NODE}' {words} --tracker={tracker} {rest}");
@@ -62,7 +62,7 @@ fn a_reader_that_does_not_read_is_not_waited_for_and_nothing_is_left() {
     for (more, signal, code) in [("", Some(Signal::INT), 130), ("--timeout 2s", None, 6)] {
         let (place, out) = (world.directory(), world.path("fifo"));
         fifo(&out);
-        // Held open, and never read.
+        // The pipe is held open and never read.
         let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let _reader = fs::OpenOptions::new().read(true).custom_flags(nonblock).open(&out).expect("a fifo");
         let words = format!("download large.bin -o - --latency-file=none {more}");
@@ -146,7 +146,7 @@ fn a_symlink_in_place_of_the_partial_files_is_not_followed() {
 fn commands_that_only_query_need_no_directory() {
     let world = World::new().tracker();
     let holder = world.start(NodeSpec::new().headless().file("a", b"a"));
-    // Not even one that a node shares is taken for the asker's.
+    // The command does not use a directory that a node shares either.
     for place in ["/nonexistent".to_owned(), text(&holder.share)] {
         for words in ["find a", "stats", "sources a", "verify a"] {
             let settings = format!("cd '{}' && TMPDIR='{place}'", text(&holder.share));
@@ -184,7 +184,7 @@ fn a_split_directory_is_listed_and_verified_under_published_names() {
     let names = |ran: &crate::support::world::Ran| -> Vec<String> {
         ran.out.iter().filter_map(|line| line.split(' ').next_back().map(str::to_owned)).collect()
     };
-    // As the node itself does, and without it.
+    // With the running node, and without it.
     let verified = world.one_shot(&["verify", "-d", &path]);
     assert_eq!(
         (verified.code, names(&verified)),

@@ -1,5 +1,5 @@
-//! A command for a directory that a running node shares is done by that node, through the socket in its
-//! `.nearpeer/`.
+//! A running node executes the commands for the directory that it shares. It receives them through the socket
+//! in `.nearpeer/`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,13 +14,13 @@ use crate::support::content::noise;
 use crate::support::events;
 use crate::support::process::Stream;
 use crate::support::rows::find_rows;
-use crate::support::world::{ASK_EVERY, Node, NodeSpec, World, assert_only};
+use crate::support::world::{Node, NodeSpec, POLL_INTERVAL, World, assert_only};
 
 fn socket(node: &Node) -> std::path::PathBuf {
     node.share.join(".nearpeer/node.sock")
 }
 
-/// All lines that the node answers a line with.
+/// All lines that the node sends in answer to one line.
 fn answer(node: &Node, request: &[u8]) -> Vec<String> {
     let mut stream = UnixStream::connect(socket(node)).expect("it listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("set");
@@ -44,7 +44,7 @@ fn the_node_that_shares_the_directory_downloads_and_finds() {
         ran.err
     );
     assert_only(&own.share, &["large.bin", "mine"]);
-    // It is that node which has it now, and it is published.
+    // The running node has the file now, and it is published.
     let rows = find_rows(&world.one_shot(&["find", "large.bin", "-d", &path]).out);
     let seen: Vec<_> = rows.iter().map(|row| (row.endpoint, row.score.is_some())).collect();
     assert_eq!(seen, [(holder.addr, true), (own.addr, false)]);
@@ -72,7 +72,7 @@ fn only_the_user_can_open_the_socket_and_the_node_removes_it() {
     assert_eq!(node.process.wait(DEADLINE), 0);
     assert!(!socket(&node).exists() && !node.share.join(".nearpeer").exists());
 
-    // One that a killed node has left is replaced.
+    // A node replaces the socket of a killed node.
     fs::create_dir(node.share.join(".nearpeer")).expect("made");
     drop(UnixListener::bind(socket(&node)).expect("bound"));
     let again = world.start(NodeSpec::new().headless().share(&node.share));
@@ -106,19 +106,19 @@ fn a_client_that_disconnects_cancels_its_command_and_the_node_keeps_running() {
     client.expect_line(Stream::Stdout, 0, DEADLINE, "a piece", |line| line.contains(r#""event":"bytes""#));
     client.signal(Signal::INT);
     assert_eq!(client.wait(DEADLINE), 130, "{}", client.transcript());
-    // The part is there for the next download once the job has ended: its record says that nobody waits for
-    // it.
+    // The partial file is there for the next download once the job has ended. Its record says that no user
+    // waits for it.
     let is_kept = |entry: fs::DirEntry| entry.path().extension().is_some_and(|end| end == "kept");
     let until = Instant::now() + DEADLINE;
     while !fs::read_dir(own.share.join(".nearpeer")).expect("there").flatten().any(is_kept) {
-        let waits = Instant::now() < until && !own.process.ends_within(ASK_EVERY);
+        let waits = Instant::now() < until && !own.process.ends_within(POLL_INTERVAL);
         assert!(waits, "the job does not end\n{}", own.process.transcript());
     }
     assert_eq!(own.command("list"), [""; 0], "it serves on");
     assert_eq!(own.leave(), 0);
 }
 
-/// The names of files in a share's directory of parts that end so.
+/// The number of files in the directory of partial files whose names end with `end`.
 fn left(node: &Node, end: &str) -> usize {
     let entries = fs::read_dir(node.share.join(".nearpeer")).expect("there").flatten();
     entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(end)).count()
@@ -157,7 +157,7 @@ fn bad_requests_do_not_disturb_other_clients() {
     let mut endless = UnixStream::connect(socket(&node)).expect("it listens");
     let refused = (0..1000).any(|_| endless.write_all(&[b'x'; 4096]).is_err());
     assert!(refused, "an endless request is cut off");
-    // More who say nothing than there is room for: each is let go in time, and then others are served.
+    // More silent clients than there is room for: each is closed in time, and then others are served.
     let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(socket(&node)).expect("it listens")).collect();
     let printed = events::parse_all(&answer(&node, b"{\"list\":{}}\n"));
     assert_eq!((&printed[0]["event"], &printed[1]["exit_code"]), (&"file".into(), &0.into()));
@@ -193,7 +193,7 @@ fn short_commands_do_not_wait_for_downloads() {
         let mut stream = UnixStream::connect(socket(&own)).expect("it listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("set");
         stream.write_all(format!("{{\"download\":{{\"name\":\"{file}\"}}}}\n").as_bytes()).expect("taken");
-        // It has begun, be it that it waits for its turn.
+        // The download has begun, or it waits for admission.
         assert!(stream.read(&mut [0; 100]).expect("an event") > 0);
         stream
     });

@@ -1,5 +1,5 @@
-//! Hostile sources, each ranked first: with an honest node beside them the right file, alone an error in
-//! bounded time; the liar is named, and a share never holds anything but the right file.
+//! Hostile sources, each ranked first. With an honest node beside them the file is right; alone they cause an
+//! error in bounded time. The liar is named, and a share never has a wrong file.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const SINGLE: usize = 70_000;
 /// Downloads `f.bin` in a fresh node for which the hostile peer is near and everything else far.
 fn download(world: &World, evil: &EvilPeer, flags: &str) -> (Ran, Duration) {
     let latency = world.latency_file();
-    // Pairs that the file does not have count as 100 ms.
+    // Pairs that are not in the file count as 100 ms.
     let mut asker = world.start(NodeSpec::new().latency(&latency).flags(&["--retries", "0"]));
     write_latency(&latency, &[(asker.addr, evil.addr, 1.0)]);
     let began = Instant::now();
@@ -29,8 +29,8 @@ fn download(world: &World, evil: &EvilPeer, flags: &str) -> (Ran, Duration) {
     (Ran { code, out, err, share: asker.share.clone() }, took)
 }
 
-/// Returns true if and only if the peer is named as one that was left or that lied; that it was chosen first
-/// does not count.
+/// Returns true if the output names the peer as dropped or as a liar. That it was chosen first does not
+/// count.
 fn is_blamed(err: &str, evil: &EvilPeer) -> bool {
     let (left, lied) = (format!(": left {}: ", evil.addr), format!("{} falsely claims", evil.addr));
     err.lines().any(|line| line.contains(&left) || line.contains(&lied))
@@ -61,13 +61,13 @@ fn alone(behaviour: Behaviour, len: usize, code: i32) {
     assert!(evil.requests() > 0, "{behaviour:?}: never asked");
     assert!(is_blamed(&ran.err, &evil), "{behaviour:?}: the liar is not named: {}", ran.err);
     assert!(!ran.err.contains("panicked"), "{behaviour:?}: {}", ran.err);
-    // A part may be kept for a later attempt, but no file.
+    // A partial file may be kept for a later attempt, but no file is placed.
     let left = crate::support::world::tree(&ran.share);
     assert!(left.iter().all(|path| path.starts_with(".nearpeer/")), "{behaviour:?}: {left:?}");
     assert!(took < Duration::from_secs(40), "{behaviour:?}: {took:?}");
 }
 
-/// One test for each behaviour, so that they run beside each other and a failure names its own.
+/// One test for each behaviour, so that they run in parallel and a failure names its behaviour.
 macro_rules! hostile {
     ($($name:ident: $behaviour:ident, $len:expr, exit $code:literal;)*) => {
         $(mod $name {
@@ -101,15 +101,15 @@ hostile! {
     garbage_for_a_single_piece: Garbage, SINGLE, exit 5;
     another_piece: AnotherPiece, MULTI, exit 5;
     forged_manifest: ForgedManifest, MULTI, exit 8;
-    // No digest is wrong there: it is no answer to what was asked.
+    // No digest is wrong there: the reply does not fit the request.
     short_manifest: ShortManifest, MULTI, exit 5;
     changed_file: ChangedFile, MULTI, exit 5;
     wrong_bytes_of_a_partial_holder: WrongPart, MULTI, exit 8;
     changed_file_of_a_single_piece: ChangedFile, SINGLE, exit 5;
 }
 
-/// Its bytes are right, and the BLAKE3 values that prove it cannot be forged: the liar is named, and the MD5
-/// computed here instead.
+/// Its bytes are right, and so are the BLAKE3 values, which cannot be forged. The output names the liar, and
+/// the MD5 computed here.
 #[test]
 fn a_manifest_with_a_false_md5_does_not_damage_the_file_and_its_sender_is_named() {
     for with_honest in [false, true] {
@@ -145,7 +145,7 @@ fn a_slow_source_is_dropped_when_another_source_exists() {
     beside_an_honest_node(Behaviour::Trickles, MULTI);
 }
 
-/// More bytes than claimed: the surplus cannot be a frame, and is never part of the file.
+/// More bytes than claimed: the surplus is no valid frame and never becomes part of the file.
 #[test]
 fn surplus_bytes_are_never_written() {
     let bytes = noise(24, MULTI);
@@ -213,7 +213,7 @@ fn a_false_md5_of_the_whole_file_is_found_out_after_the_download() {
         |line| line.contains(&evil.addr.to_string()) && line.to_lowercase().contains("md5"),
     );
     assert!(!notice.is_empty());
-    // From then on the true one is published.
+    // From now on the true MD5 is published.
     let until = Instant::now() + crate::support::DEADLINE;
     while !asker.command("list")[0].contains(&md5_hex(&bytes)) {
         assert!(Instant::now() < until, "the true md5 is never listed");
@@ -237,7 +237,7 @@ fn a_false_md5_of_a_single_piece_is_caught_before_the_file_is_placed() {
 
 #[test]
 fn a_false_claim_of_the_requested_md5_does_not_prevent_the_download() {
-    // The smaller content stands first in the order of `find`, and is tried first.
+    // The smaller content is first in the order of `find` and is tried first.
     let (bytes, lies) = (noise(30, MULTI), noise(31, SINGLE));
     let world = World::new().tracker();
     let evil =

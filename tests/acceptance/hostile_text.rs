@@ -1,5 +1,5 @@
-//! Hostile names and texts at a pipe, in every sink: no control character but line feeds, no faked line,
-//! nothing that hides.
+//! Hostile names and texts at a pipe, in every output: no control characters except line feeds, no faked
+//! line, nothing hidden.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::support::hostile_text::{EvilTracker, NAMES, REFUSED_NAMES, faults, so
 use crate::support::process::Stream;
 use crate::support::world::{NodeSpec, Ran, World};
 
-/// All that was printed is inert, and has each of `parts` in it.
+/// Checks that all output is inert and that it contains each of `parts`.
 fn check(what: &str, ran: &Ran, parts: &[&str]) {
     let all = format!("{}\n{}", ran.out.join("\n"), ran.err);
     assert_eq!(faults(all.as_bytes()), Vec::<String>::new(), "{what}: {ran:#?}");
@@ -41,7 +41,7 @@ fn names_are_inert_in_what_is_printed_as_text_and_as_json() {
             format!("find '{name}'\nsources '{name}'\ndownload '{name}'\nfrob{name}\nfind a {name}\n")
         })
         .collect();
-    // What a backslash in quotes is stays; the other names have none.
+    // A backslash in quotes stays as it is. The other names have no backslash.
     let commands = commands.replace("back\\\\slash", "back\\slash");
     let commands = format!(
         "{commands}download '{}' --force &\njobs\nlist\nlist swarm\nstats\nnodes\nupdatelist\n",
@@ -50,10 +50,11 @@ fn names_are_inert_in_what_is_printed_as_text_and_as_json() {
     for flags in [&[][..], &["--progress", "plain"], &["--progress", "json"], &["--json"]] {
         let spec = share_of_hostile_names(&world).flags(flags);
         let own = world.run(&spec, &commands);
-        // JSON has a backslash twice.
-        let shown: &[&str] = match flags == ["--json"] {
-            true => &["line\\\\u{a}ready: 99 files", "esc\\\\u{1b}]0;owned\\\\u{7}"],
-            false => &["line\\u{a}ready: 99 files", "esc\\u{1b}]0;owned\\u{7}"],
+        // JSON writes a backslash twice.
+        let shown: &[&str] = if flags == ["--json"] {
+            &["line\\\\u{a}ready: 99 files", "esc\\\\u{1b}]0;owned\\\\u{7}"]
+        } else {
+            &["line\\u{a}ready: 99 files", "esc\\u{1b}]0;owned\\u{7}"]
         };
         check("own", &own, shown);
         let fresh = world.run(&NodeSpec::new().flags(flags), &commands);
@@ -91,7 +92,7 @@ fn texts_of_a_hostile_peer_are_inert() {
         assert_eq!(ran.code, 5, "{ran:#?}");
         check("peer", &ran, &["cannot read the file: ", "ready: 99 files"]);
     }
-    // In the background, and told by the node that shares the directory.
+    // In the background, and printed by the node that shares the directory.
     let mut node = world.start(NodeSpec::new().flags(&["--retries", "0"]));
     node.process.send("download f.bin &");
     node.process.expect_stderr("[1] download: `f.bin`: no source could deliver it");
@@ -118,7 +119,7 @@ fn texts_of_a_hostile_tracker_are_inert() {
         for command in commands {
             let spec = NodeSpec::new().flags(flags).file("a.bin", b"a");
             let ran = world.run(&spec, &format!("{command}\n"));
-            // It names the node unproved, and why.
+            // The message names the node as unproved, with the reason.
             check(command, &ran, &["\\u"]);
             let words: Vec<_> = command
                 .split(' ')

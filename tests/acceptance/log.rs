@@ -1,5 +1,5 @@
-//! The log of a tracker and of a node: every line an event of the schema, whatever ends the program, and the
-//! same as streams tell.
+//! The log of a tracker and of a node: every line is an event of the schema, however the program ends, and it
+//! equals the event stream.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -14,16 +14,16 @@ use crate::support::DEADLINE;
 use crate::support::content::noise;
 use crate::support::events;
 use crate::support::process::Process;
-use crate::support::world::{ASK_EVERY, NodeSpec, World, own_port};
+use crate::support::world::{NodeSpec, POLL_INTERVAL, World, own_port};
 
-/// All lines so far; each must be an event.
+/// All lines until now. Each must be an event.
 fn logged(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).expect("a log");
     assert!(text.ends_with('\n'), "half a line: {text}");
     text.lines().map(events::parse).collect()
 }
 
-/// The log as soon as it has what is wanted.
+/// Waits until a line of the log `is_wanted`, and returns all lines.
 fn logged_until(path: &Path, process: &Process, is_wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
     let until = Instant::now() + DEADLINE;
     loop {
@@ -34,7 +34,7 @@ fn logged_until(path: &Path, process: &Process, is_wanted: impl Fn(&Value) -> bo
             return lines;
         }
         assert!(Instant::now() < until, "it is never logged: {lines:#?}");
-        assert!(!process.ends_within(ASK_EVERY), "{}", process.transcript());
+        assert!(!process.ends_within(POLL_INTERVAL), "{}", process.transcript());
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the issues promise, shown with the real binaries on loopback.
+//! The promised behaviour, tested with the real programs on loopback.
 
 mod commands;
 mod contents;
@@ -32,7 +32,7 @@ mod wire_failures;
 #[path = "../support/mod.rs"]
 mod support;
 
-/// The text of an error is one that a person can use.
+/// Checks that an error text is readable for users.
 fn assert_clear(err: &str, parts: &[&str]) {
     assert!(!err.contains("panicked") && !err.contains("RUST_BACKTRACE"), "{err}");
     for part in parts {

@@ -1,6 +1,6 @@
-//! One download from several sources at once: who is used, who joins, who leaves, who is blamed.
+//! One download from several sources at once: the sources that are used, join, leave and are blamed.
 //!
-//! Sources stand behind proxies, which tell how many bytes came from each and make them equally fast.
+//! Sources are behind proxies, which count the bytes of each and make all equally fast.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,12 @@ use crate::support::process::{Process, Stream};
 use crate::support::proxy::{Direction, Fault, Proxy};
 use crate::support::rows::downloaded_row;
 use crate::support::world::{Node, NodeSpec, World, assert_only, write_latency};
-use crate::support::{DEADLINE, tell};
+use crate::support::{DEADLINE, print_figures};
 
 const NAME: &str = "f.bin";
 const MIB: u64 = 1 << 20;
 
-/// A source and the way to it.
+/// A source and its proxy.
 struct Source {
     node: Node,
     proxy: Proxy,
@@ -31,13 +31,13 @@ impl Source {
         self.proxy.set(Direction::ToClient, Fault { rate: Some(bytes_per_s), ..Fault::default() });
     }
 
-    /// Bytes that have come from it so far.
+    /// Bytes that it has sent.
     fn sent(&self) -> u64 {
         self.proxy.bytes(Direction::ToClient)
     }
 }
 
-/// Whether the process has said that it left a source, for a reason that contains `why`.
+/// True if the process has reported that it dropped a source, for a reason that contains `why`.
 fn has_left(process: &Process, source: std::net::SocketAddr, why: &str) -> bool {
     let left = format!("{NAME}: left {source}: ");
     let lines = process.since(Stream::Stderr, 0);
@@ -68,8 +68,8 @@ fn three_holders_under_three_names_feed_one_download() {
     assert_only(&asker.share, &[NAME]);
 }
 
-/// Downloads a file of `pieces` whole pieces from a source at 1 ms and one at `far_ms`; pieces that came from
-/// each, by what their proxies have carried, and whether each is named.
+/// Downloads a file of `pieces` whole pieces from a source at 1 ms and one at `far_ms`. Returns the number of
+/// pieces from each, measured by the proxies, and whether each is named.
 fn pieces_from_near_and_far(pieces: u64, far_ms: f64) -> [(u64, bool); 2] {
     let bytes = noise(92, (pieces * MIB) as usize);
     let world = World::new().tracker();
@@ -80,7 +80,7 @@ fn pieces_from_near_and_far(pieces: u64, far_ms: f64) -> [(u64, bool); 2] {
     let rows: Vec<_> =
         sources.iter().zip(rows).map(|(source, ms)| (asker.addr, source.proxy.addr(), ms)).collect();
     write_latency(&latency, &rows);
-    // So slow that no piece is there before all of them have been given to a source.
+    // So slow that no piece arrives before all pieces have been assigned to sources.
     for source in &sources {
         source.limit(4 << 20);
     }
@@ -91,7 +91,7 @@ fn pieces_from_near_and_far(pieces: u64, far_ms: f64) -> [(u64, bool); 2] {
     let mut had = [(0, false); 2];
     for ((source, before), had) in sources.iter().zip(before).zip(&mut had) {
         let sent = source.sent() - before;
-        // Requests, replies and the piece list come to less than a piece.
+        // Requests, replies and the manifest are smaller than a piece.
         *had = (sent / MIB, row.sources.contains(&source.proxy.addr()));
     }
     had
@@ -99,16 +99,16 @@ fn pieces_from_near_and_far(pieces: u64, far_ms: f64) -> [(u64, bool); 2] {
 
 #[test]
 fn a_second_source_is_used_exactly_when_the_rule_says() {
-    // Near: 1 ms, and 10 for each piece that it is to send already.
+    // Near source: 1 ms, and 10 for each piece that is already assigned to it.
     for (pieces, far_ms, expected) in [
-        // Only one piece: the least latency.
+        // Only one piece: the least latency wins.
         (1, 5.0, [(1, true), (0, false)]),
-        // The second would be 11 at the near one.
+        // The second piece would cost 11 at the near source.
         (2, 5.0, [(1, true), (1, true)]),
         (2, 12.0, [(2, true), (0, false)]),
-        // 1, 11; the third would be 21.
+        // 1, 11; the third piece would cost 21.
         (3, 12.0, [(2, true), (1, true)]),
-        // 1, 11, 21; the far one is 25.
+        // 1, 11, 21; the far source costs 25.
         (3, 25.0, [(3, true), (0, false)]),
     ] {
         assert_eq!(
@@ -125,7 +125,7 @@ fn a_source_that_joins_is_used_within_ten_seconds() {
     let world = World::new().tracker();
     let first = Source::start(&world, NAME, &bytes);
     let mut asker = world.start(NodeSpec::new());
-    // 24 s by itself.
+    // The download would take 24 s from the first source alone.
     first.limit(2 << 20);
     let before = first.sent();
     asker.process.send(&format!("download {NAME}"));
@@ -133,7 +133,7 @@ fn a_source_that_joins_is_used_within_ten_seconds() {
     let second = Source::start(&world, NAME, &bytes);
     let (joined, before) = (Instant::now(), second.sent());
     second.proxy.wait_bytes(Direction::ToClient, before + MIB, Duration::from_secs(10));
-    tell(&format!("join: used {:.1} s after it was offered", joined.elapsed().as_secs_f64()));
+    print_figures(&format!("join: used {:.1} s after it was offered", joined.elapsed().as_secs_f64()));
     let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
     assert_eq!(row.sources, [first.proxy.addr(), second.proxy.addr()], "the first used first");
     assert!(asker.read(NAME) == Some(bytes));
@@ -191,12 +191,12 @@ fn one_of_four_that_corrupts_a_twentieth_is_named_and_wastes_little() {
     }
     let fetched = honest.iter().map(Source::sent).sum::<u64>() - before + evil.sent_pieces() * MIB;
     let waste = fetched.saturating_sub(PIECES * MIB) as f64 / (PIECES * MIB) as f64;
-    tell(&format!(
+    print_figures(&format!(
         "blame: {} pieces from the culprit, {:.1} % of the file fetched in vain",
         evil.sent_pieces(),
         waste * 100.0
     ));
-    // At least the wrong piece itself, or nothing is measured here.
+    // At least the wrong piece was wasted. Otherwise this test measures nothing.
     assert!(waste >= 1.0 / PIECES as f64, "{waste}");
     assert!(waste < 0.25, "{waste}");
 }

@@ -1,8 +1,8 @@
-//! A large file goes from one node process to another and neither ever holds much of it: peak memory under 64
-//! MiB, equal bytes.
+//! A large file goes from one node process to another, and both need little memory: peak memory under 64 MiB,
+//! equal bytes.
 //!
-//! `NEARPEER_PROVE_SIZE` sets the size in bytes; `scripts/prove` runs 5 GiB. The file is sparse, so that
-//! making it costs nothing; the copy is not, and needs its size on the disk of the target directory.
+//! `NEARPEER_PROVE_SIZE` sets the size in bytes. `scripts/prove` runs 5 GiB. The file is sparse, so that it
+//! is quick to create. The copy is not sparse and needs its full size on the disk of the target directory.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -15,22 +15,22 @@ use rand::{Rng, RngCore, SeedableRng};
 
 use crate::support::process::{Process, Stream};
 use crate::support::world::{NodeSpec, World};
-use crate::support::{count, tell};
+use crate::support::{count, print_figures};
 
 const SIZE_BYTES: usize = 512 << 20;
 const PEAK_MAX_BYTES: u64 = 64 << 20;
-/// Stretches of the file that are not zero.
+/// Ranges of the file that are not zero.
 const WRITTEN: usize = 24;
-/// What the slowest machine that we test on hashes or copies in a second.
+/// Bytes per second that the slowest test machine hashes or copies.
 const SLOWEST_BYTES_PER_S: u64 = 8 << 20;
 
-/// Waits for the first line that begins with `start`; returns the rest of it.
+/// Waits for the first line that begins with `start`. Returns the rest of it.
 fn wait_for(process: &Process, stream: Stream, start: &str, patience: Duration) -> String {
     let (line, _) = process.expect_line(stream, 0, patience, start, |line| line.starts_with(start));
     line[start.len()..].trim().to_owned()
 }
 
-/// A sparse file with some random stretches, its last bytes among them.
+/// Creates a sparse file with some random ranges, its last bytes among them.
 fn make_file(path: &Path, size_bytes: u64, seed: u64) {
     let file = File::create_new(path).expect("made");
     file.set_len(size_bytes).expect("sparse files are possible");
@@ -44,7 +44,7 @@ fn make_file(path: &Path, size_bytes: u64, seed: u64) {
     }
 }
 
-/// Whether two files hold the same bytes; reads them side by side.
+/// True if two files have the same bytes. Reads them side by side.
 fn are_equal(one: &Path, other: &Path) -> bool {
     let open = |path: &Path| BufReader::with_capacity(1 << 20, File::open(path).expect("readable"));
     let (mut one, mut other) = (open(one), open(other));
@@ -70,7 +70,7 @@ fn mib(bytes: u64) -> f64 {
 fn a_large_file_needs_little_memory_at_both_ends() {
     let size_bytes = count("NEARPEER_PROVE_SIZE", SIZE_BYTES) as u64;
     let seed: u64 = SmallRng::from_os_rng().random();
-    tell(&format!("memory: seed {seed}"));
+    print_figures(&format!("memory: seed {seed}"));
     let patience = Duration::from_secs(60 + size_bytes / SLOWEST_BYTES_PER_S);
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
@@ -95,9 +95,9 @@ fn a_large_file_needs_little_memory_at_both_ends() {
     assert!(result.starts_with(&format!("{size_bytes} bytes ")), "{result}");
 
     assert!(are_equal(&from.join("large.bin"), &to.join("large.bin")), "seed {seed}: other bytes");
-    // Now, as late as can be: what they did after the download counts too.
+    // Reads the peak as late as possible, so that work after the download counts too.
     let (source_peak, downloader_peak) = (source.process.peak_bytes(), downloader.process.peak_bytes());
-    tell(&format!(
+    print_figures(&format!(
         "memory: {:.0} MiB: peak source {:.1} MiB, downloader {:.1} MiB; scanned in {:.1} s, downloaded in {:.1} s",
         mib(size_bytes),
         mib(source_peak),

@@ -1,5 +1,5 @@
-//! One command on the command line: the same results and exit codes as at a pipe, without a share, a listener
-//! or a registration.
+//! One-shot commands: the same results and exit codes as at a pipe, without a share, a listener or a
+//! registration.
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +14,7 @@ use crate::support::process::Stream;
 use crate::support::rows::{find_rows, node_row};
 use crate::support::world::{NodeSpec, Ran, World, assert_only};
 
-/// The events of a command with `--json`: all of standard output.
+/// The events of a command with `--json`, which are all of its stdout.
 fn json_events(ran: &Ran) -> Vec<serde_json::Value> {
     let printed = events::parse_all(&ran.out);
     let end = printed.last().unwrap_or_else(|| panic!("nothing was told: {ran:#?}"));
@@ -267,7 +267,7 @@ fn a_silent_peer_is_named_beside_the_result() {
     assert_eq!((ran.code, of(&printed, "found").len(), of(&printed, "silent").len()), (0, 1, 1), "{ran:#?}");
 }
 
-/// What asked for a text gets it, or learns that it was not written.
+/// A program that requests a text gets it, or learns that it was not written.
 #[test]
 fn results_that_cannot_be_written_are_a_failure() {
     let world = World::new().tracker();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::support::content::{b3_hex, noise};
-use crate::support::world::{ASK_EVERY, Node, NodeSpec, Ran, World};
+use crate::support::world::{Node, NodeSpec, POLL_INTERVAL, Ran, World};
 use crate::support::{DEADLINE, process::Stream};
 
 const NAME: &str = "it's \"large\".bin";
@@ -81,7 +81,7 @@ fn ended(node: &mut Node) -> Vec<String> {
         if jobs[0].starts_with("1 done ") || jobs[0].starts_with("1 failed ") {
             return jobs;
         }
-        assert!(Instant::now() < until && !node.process.ends_within(ASK_EVERY), "{jobs:#?}");
+        assert!(Instant::now() < until && !node.process.ends_within(POLL_INTERVAL), "{jobs:#?}");
     }
 }
 

@@ -13,7 +13,7 @@ use crate::support::DEADLINE;
 use crate::support::content::{b3_hex, md5_hex, noise};
 use crate::support::events;
 use crate::support::rows::{find_rows, list_row};
-use crate::support::world::{ASK_EVERY, Node, NodeSpec, World, tree};
+use crate::support::world::{Node, NodeSpec, POLL_INTERVAL, World, tree};
 
 const MIB: usize = 1 << 20;
 /// The shortest that can be asked for.
@@ -41,7 +41,7 @@ fn comes_true(world: &mut World, patience: Duration, mut is_so: impl FnMut(&Worl
         if is_so(world) {
             return true;
         }
-        assert!(!world.tracker_process().ends_within(ASK_EVERY), "the tracker has ended");
+        assert!(!world.tracker_process().ends_within(POLL_INTERVAL), "the tracker has ended");
     }
     false
 }
@@ -297,20 +297,20 @@ fn a_damaged_copy_is_not_published_now_or_after_a_restart() {
     assert_eq!(source.leave(), 0);
 
     // Whoever asks now makes the keeper look, and finds nobody; never other bytes under that name.
-    let asks = |world: &World| {
+    let download_code = |world: &World| {
         let dir = world.directory();
         let ran =
             world.one_shot(&["download", "data.bin", "--retries", "0", "-d", &dir.display().to_string()]);
         assert_eq!(tree(&dir).iter().filter(|path| path.ends_with("data.bin")).count(), 0, "{ran:#?}");
         ran.code
     };
-    assert_ne!(asks(&world), 0);
+    assert_ne!(download_code(&world), 0);
     keeper
         .process
         .expect_stderr("`data.bin` is not shared: it is not the copy any more that was kept for others");
     expect_holders(&mut world, "data.bin", 0);
     keeper.restart();
-    assert_eq!((holders(&world, "data.bin"), asks(&world)), (vec![], 3));
+    assert_eq!((holders(&world, "data.bin"), download_code(&world)), (vec![], 3));
     assert_eq!(listed(&mut keeper, "replicated"), []);
     assert_eq!(fs::read(keeper.share.join(".nearpeer/replicas/data.bin")).expect("nothing is lost"), rotten);
 }

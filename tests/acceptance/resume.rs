@@ -12,12 +12,12 @@ use rustix::process::Signal;
 use nearpeer::proto::peer::{PeerReply, PeerRequest};
 
 use crate::support::content::noise;
-use crate::support::partial::{going_on_mib, interrupt, left, left_file};
+use crate::support::partial::{found_mib, interrupt, left, left_file};
 use crate::support::proxy::Direction;
 use crate::support::raw;
 use crate::support::rows::downloaded_row;
-use crate::support::world::{ASK_EVERY, Node, NodeSpec, Ran, World, assert_only};
-use crate::support::{DEADLINE, count, seed, tell};
+use crate::support::world::{Node, NodeSpec, POLL_INTERVAL, Ran, World, assert_only};
+use crate::support::{DEADLINE, count, print_figures, seed};
 
 const NAME: &str = "f.bin";
 const MIB: u64 = 1 << 20;
@@ -54,7 +54,7 @@ fn download(world: &World, share: &Path, bytes: &[u8]) -> Ran {
 }
 
 fn resumed_mib(ran: &Ran) -> Option<f64> {
-    going_on_mib(&ran.err.lines().map(str::to_owned).collect::<Vec<_>>(), NAME)
+    found_mib(&ran.err.lines().map(str::to_owned).collect::<Vec<_>>(), NAME)
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn verified_pieces_are_not_fetched_again() {
     assert_eq!(downloaded_row(&line, NAME).size, size);
     let after = fetched() - before;
     let again = (before + after).saturating_sub(size);
-    tell(&format!(
+    print_figures(&format!(
         "resume: {mib} MiB, killed at {} %: first new bytes after {} ms, {:.1} MiB fetched twice",
         before * 100 / size,
         first_byte.as_millis(),
@@ -167,7 +167,7 @@ fn a_headless_node_killed_while_it_resumes_resumes_again() {
     let until = Instant::now() + DEADLINE;
     let mut client = raw::Client::connect(node.addr);
     while load_on(&mut client) == 0 && !share.join(NAME).exists() {
-        let waits = Instant::now() < until && !node.process.ends_within(ASK_EVERY);
+        let waits = Instant::now() < until && !node.process.ends_within(POLL_INTERVAL);
         assert!(waits, "it does not go on\n{}", node.process.transcript());
     }
     node.restart();

@@ -55,7 +55,7 @@ fn a_line_of_any_bytes_spoils_only_itself_and_needs_little_memory() {
         assert_eq!(node.command("limit"), ["max-upload off"], "{what}");
         let peak = peak_kib(&node.process);
         assert!(peak < 32 << 10, "{what}: {peak} KiB");
-        crate::support::tell(&format!("{what}: {peak} KiB"));
+        crate::support::print_figures(&format!("{what}: {peak} KiB"));
         node.process.close_stdin();
         assert_eq!(node.process.wait(DEADLINE), 2, "{what}");
         let errors = node.process.since(Stream::Stderr, mark);
@@ -74,7 +74,7 @@ fn a_hundred_thousand_commands_are_run_in_order_in_little_memory() {
     let last = |line: &str| line == "max-upload 100000";
     node.process.expect_line(Stream::Stdout, mark, DEADLINE * 2, "the last answer", last);
     let peak = peak_kib(&node.process);
-    crate::support::tell(&format!("100,000 commands: {peak} KiB"));
+    crate::support::print_figures(&format!("100,000 commands: {peak} KiB"));
     assert!(peak < 32 << 10, "{peak} KiB");
     let answers = node.process.since(Stream::Stdout, mark);
     assert!((1..=100_000).map(|number| format!("max-upload {number}")).eq(answers));

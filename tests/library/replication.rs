@@ -247,7 +247,7 @@ fn a_quota_is_kept_over_restarts_and_kept_copies_are_published_again() {
         assert!(!comes_true(GRACE, || bytes_beneath(&share) > quota || replicas(&keeper).len() != 3));
         let kept = replicas(&keeper);
         assert_eq!(kept.iter().map(|(_, bytes)| bytes).sum::<u64>(), 2 * MIB + 1000, "{kept:?}");
-        // The replica is published like any file, by the answer of its holder.
+        // The replica is published like any other file: the source finds two holders.
         for (name, _) in &kept {
             world.expect_copies(&source, name, 2);
         }

@@ -192,10 +192,7 @@ impl EvilPeer {
             content: deeds.key.id,
             md5,
             md5_origin: Md5Origin::Claimed,
-            holding: match behaviour.has_part() {
-                true => Holding::Pieces(1),
-                false => Holding::Full,
-            },
+            holding: if behaviour.has_part() { Holding::Pieces(1) } else { Holding::Full },
             attributes: Vec::new(),
         };
         let mut control = Client::connect(tracker);

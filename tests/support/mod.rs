@@ -25,7 +25,7 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// The seed of a test: `NEARPEER_SEED`, else `default`. It is printed, so that a failure can be repeated.
 pub fn seed(default: u64) -> u64 {
     let seed = std::env::var("NEARPEER_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    tell(&format!("NEARPEER_SEED={seed}"));
+    print_figures(&format!("NEARPEER_SEED={seed}"));
     seed
 }
 
@@ -42,7 +42,7 @@ pub fn count(variable: &str, default: usize) -> usize {
 
 /// Prints figures, visible with `--nocapture` and in failed tests.
 #[allow(clippy::print_stdout, reason = "stdout is where the test harness and `scripts/prove` look")]
-pub fn tell(text: &str) {
+pub fn print_figures(text: &str) {
     println!("{text}");
 }
 

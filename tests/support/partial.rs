@@ -28,7 +28,7 @@ pub fn percent_said(process: &Process, name: &str) -> u32 {
 }
 
 /// MiB of an earlier download of `name` that the lines of a later download report as found.
-pub fn going_on_mib(lines: &[String], name: &str) -> Option<f64> {
+pub fn found_mib(lines: &[String], name: &str) -> Option<f64> {
     let found = |line: &String| {
         let rest = line.strip_prefix(name)?.strip_prefix(": resuming: ")?;
         rest.split_once(" MiB were left by an earlier download")?.0.parse().ok()

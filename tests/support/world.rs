@@ -25,7 +25,7 @@ const TRACKER: &str = env!("CARGO_BIN_EXE_tracker");
 const NODE: &str = env!("CARGO_BIN_EXE_node");
 
 /// Interval of polls.
-pub const ASK_EVERY: Duration = Duration::from_millis(5);
+pub const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A port that no other test of this run gets, now or later. So a program can be started on it again, or
 /// known to be gone. It lies below the range from which the system gives out ports.
@@ -206,7 +206,7 @@ impl World {
             }
             assert!(Instant::now() < until, "the tracker never lists {what}: {nodes:#?}");
             // The tracker sends no event of a change, so it is polled, unless it ends meanwhile.
-            let has_ended = self.tracker.as_ref().is_none_or(|tracker| tracker.ends_within(ASK_EVERY));
+            let has_ended = self.tracker.as_ref().is_none_or(|tracker| tracker.ends_within(POLL_INTERVAL));
             assert!(!has_ended, "the tracker has ended");
         }
     }

@@ -87,7 +87,7 @@ fn run(stage: &mut Stage, line: &str) -> Vec<String> {
 
 /// Follows one block; what fails says where.
 fn follow(stage: &mut Stage, name: &str, block: &Block) {
-    support::tell(&format!("{name}:{}: {}", block.at, block.info));
+    support::print_figures(&format!("{name}:{}: {}", block.at, block.info));
     let (language, place) = block.info.split_once(' ').unwrap_or((&block.info, ""));
     match (language, place.strip_prefix("terminal ")) {
         ("sh", None) => block.lines.iter().for_each(|line| follow_line(stage, line)),

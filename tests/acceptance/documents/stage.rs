@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::support::DEADLINE;
 use crate::support::process::{Process, Stream};
 use crate::support::rows::find_rows;
-use crate::support::world::{ASK_EVERY, own_port};
+use crate::support::world::{POLL_INTERVAL, own_port};
 
 const PROGRAMS: [(&str, &str); 3] = [
     ("tracker", env!("CARGO_BIN_EXE_tracker")),
@@ -181,7 +181,7 @@ impl Stage {
         let until = Instant::now() + DEADLINE;
         let find = format!("target/release/node find data.tar --tracker {tracker} --latency-file none");
         while find_rows(&self.run(&find).1).len() < 2 {
-            assert!(Instant::now() < until && !source.ends_within(ASK_EVERY), "{}", source.transcript());
+            assert!(Instant::now() < until && !source.ends_within(POLL_INTERVAL), "{}", source.transcript());
         }
         self.others.extend([keeper, source]);
     }

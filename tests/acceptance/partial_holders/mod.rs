@@ -20,8 +20,8 @@ use crate::support::process::Stream;
 use crate::support::proxy::{Direction, Fault};
 use crate::support::raw::{self, Client};
 use crate::support::rows::{DownloadedRow, downloaded_row};
-use crate::support::world::{ASK_EVERY, Node, NodeSpec, Ran, World, assert_only, write_latency};
-use crate::support::{DEADLINE, tell};
+use crate::support::world::{Node, NodeSpec, POLL_INTERVAL, Ran, World, assert_only, write_latency};
+use crate::support::{DEADLINE, print_figures};
 
 const NAME: &str = "f.bin";
 
@@ -55,7 +55,7 @@ fn wait_for_pieces(node: &Node, content: ContentKey, wanted: usize) -> PieceSet 
             has => assert!(Instant::now() < until, "only {has:?}: {}", node.process.transcript()),
         }
         // It cannot tell of a change, so it is asked again, unless it ends meanwhile.
-        assert!(!node.process.ends_within(ASK_EVERY), "{}", node.process.transcript());
+        assert!(!node.process.ends_within(POLL_INTERVAL), "{}", node.process.transcript());
     }
 }
 
@@ -73,7 +73,7 @@ fn two_downloaders_of_one_file_serve_each_other() {
     let rows =
         askers.each_ref().map(|asker| downloaded_row(&asker.process.expect_stdout("downloaded "), NAME));
     let sent = link.bytes(Direction::ToClient) - before;
-    tell(&format!(
+    print_figures(&format!(
         "partial holders: the seed sent {:.2} times the file to two",
         sent as f64 / bytes.len() as f64
     ));
@@ -157,7 +157,7 @@ fn a_failed_download_is_no_longer_published() {
     let until = Instant::now() + DEADLINE;
     while has_part_open(&holder) {
         assert!(Instant::now() < until, "the part is kept open");
-        assert!(!holder.process.ends_within(ASK_EVERY), "{}", holder.process.transcript());
+        assert!(!holder.process.ends_within(POLL_INTERVAL), "{}", holder.process.transcript());
     }
     let gone = world.ask_until(&format!("find {NAME}"), |ran| ran.code == 3);
     assert_eq!(gone.out, ["No nodes found"]);

@@ -10,7 +10,7 @@ use nearpeer::types::limits;
 use nearpeer::web::WebConfig;
 
 use crate::support::content::noise;
-use crate::support::{count, tell};
+use crate::support::{count, print_figures};
 use crate::web::client::{Client, get};
 use crate::web::swarm::{Swarm, loopback};
 
@@ -64,7 +64,7 @@ fn a_thousand_trickling_clients_are_cut_and_delay_no_other() {
         trickling.join().expect("no panic");
         p99
     });
-    tell(&format!("p99 of good requests among {crowd} that trickle: {p99:?}"));
+    print_figures(&format!("p99 of good requests among {crowd} that trickle: {p99:?}"));
     assert!(p99 < Duration::from_millis(250), "{p99:?}");
     swarm.stop();
 }

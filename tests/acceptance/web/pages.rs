@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use nearpeer::node::DownloadRequest;
 use nearpeer::types::{FileName, limits};
 
-use crate::support::tell;
+use crate::support::print_figures;
 use crate::web::client::{ask, get};
 use crate::web::swarm::Swarm;
 
@@ -93,7 +93,7 @@ fn pages_stay_small_with_very_much_data() {
             let page = get(web, path);
             assert_eq!(page.status, 200, "{path}");
             let (rows, len) = (page.text().matches("<tr").count(), page.body.len() + assets);
-            tell(&format!("{path:.20}: {rows} rows, {len} bytes with what it loads"));
+            print_figures(&format!("{path:.20}: {rows} rows, {len} bytes with what it loads"));
             assert!(
                 len < PAGE_MAX_BYTES && rows <= limits::HTTP_PAGE_ROWS + 2,
                 "{path}: {rows} rows, {len} bytes"

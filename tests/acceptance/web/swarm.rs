@@ -14,7 +14,7 @@ use nearpeer::tracker::{Tracker, TrackerConfig};
 use nearpeer::web::{WebConfig, WebServer, serve_node, serve_tracker};
 
 use crate::support::DEADLINE;
-use crate::support::world::{ASK_EVERY, write_file};
+use crate::support::world::{POLL_INTERVAL, write_file};
 use crate::web::client::{Answer, get};
 
 /// Web servers are dropped before what they show.
@@ -132,6 +132,6 @@ pub(crate) fn get_until(addr: SocketAddr, path: &str, is_wanted: impl Fn(&Answer
             return answer;
         }
         assert!(Instant::now() < until, "{path} never came out right: {}", answer.text());
-        nothing.wait_until(Instant::now() + ASK_EVERY);
+        nothing.wait_until(Instant::now() + POLL_INTERVAL);
     }
 }
