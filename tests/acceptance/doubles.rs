@@ -1,4 +1,4 @@
-//! The test doubles themselves: a fault that does not happen would let every test behind it pass.
+//! Tests of the test doubles: a fault that does not happen would let every test that uses it pass.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use crate::support::content::noise;
 use crate::support::process::{Process, Stream};
 use crate::support::proxy::{Admission, Break, Direction, Fault, Proxy};
 
-/// Sends back what it gets, for one connection after another, until the test ends it with an empty one.
+/// Sends back received bytes, for one connection after another, until an empty connection ends it.
 fn echo() -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
@@ -44,7 +44,7 @@ fn connect(addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends `bytes` and reads until the end or as many have come back.
+/// Sends `bytes` and reads until the end or until as many bytes have come back.
 fn round_trip(stream: &mut TcpStream, bytes: &[u8]) -> (Vec<u8>, Option<ErrorKind>) {
     let mut back = vec![0; bytes.len()];
     let mut sending = stream.try_clone().expect("a descriptor");
@@ -96,7 +96,7 @@ fn cut_reset_and_flip_happen_at_their_byte() {
         assert!(back == bytes[..at as usize], "cut at {at}: {} came, {error:?}", back.len());
         set(Break::Reset { at });
         let (back, error) = round_trip(&mut connect(proxy.addr()), &bytes);
-        // A reset may overtake what was sent before it.
+        // A reset may overtake bytes that were sent before it.
         assert!(bytes.starts_with(&back) && back.len() as u64 <= at, "reset at {at}");
         assert_eq!(error, Some(ErrorKind::ConnectionReset), "reset at {at}");
         set(Break::Flip { at });
@@ -104,7 +104,7 @@ fn cut_reset_and_flip_happen_at_their_byte() {
         assert!(back != bytes, "flip at {at}");
         back[at as usize] ^= 1;
         assert!(back == bytes, "flip at {at} and nowhere else");
-        // Once means once.
+        // The fault happens only once.
         assert!(round_trip(&mut connect(proxy.addr()), &bytes).0 == bytes);
         assert_eq!(proxy.connections(), (4, 3));
     }

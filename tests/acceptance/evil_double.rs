@@ -1,5 +1,5 @@
-//! The hostile peer itself, against a tracker of three replies: it proves its endpoint, and each behaviour is
-//! what its name says.
+//! Tests of the hostile peer, against a tracker of three replies: it proves its endpoint, and each behaviour
+//! does what its name says.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +16,7 @@ use crate::support::content::{key_of, manifest_of, md5_of, noise};
 use crate::support::evil::{Behaviour, EvilPeer};
 use crate::support::raw::{self, Client};
 
-/// Takes one registration as a tracker does, call-back included; returns what was registered.
+/// Accepts one registration as a tracker does, call-back included. Returns the registered data.
 fn one_registration() -> (SocketAddr, JoinHandle<Vec<FileEntry>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
@@ -43,7 +43,7 @@ fn start(bytes: &[u8], behaviour: Behaviour) -> (EvilPeer, FileEntry) {
     (peer, entries.remove(0))
 }
 
-/// Asks for piece 1 and returns header and bytes, as far as they come.
+/// Requests piece 1 and returns the header and the bytes that arrive.
 fn piece(peer: &EvilPeer, bytes: &[u8]) -> (Option<PeerReply>, Option<Vec<u8>>) {
     let mut client = Client::connect(peer.addr);
     client.send(&PeerRequest::Piece { asker: raw::fresh_node_id(), content: key_of(bytes), piece: 1 });
@@ -128,7 +128,7 @@ fn broken_frames_do_not_decode() {
         let mut decoder = Decoder::new();
         decoder.push(&start);
         let refused = decoder.next().expect_err("no frame");
-        // A wrong magic is refused at its first wrong byte; how much of it is shown does not matter here.
+        // A wrong magic is refused at its first wrong byte. How much of it is shown does not matter here.
         assert_eq!(std::mem::discriminant(&refused), std::mem::discriminant(&expected), "{behaviour:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What `--progress` makes a node say on standard error, in a pipe.
+//! The output of `--progress` on standard error, at a pipe.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::support::{DEADLINE, process::Stream};
 
 const NAME: &str = "it's \"large\".bin";
 
-/// Downloads a file of three pieces and one that nobody has.
+/// Downloads a file of three pieces, and a name without holders.
 fn downloads(flags: &[&str]) -> (World, Ran, Vec<u8>) {
     let bytes = noise(31, 3 << 20);
     let world = World::new().tracker();
@@ -23,7 +23,7 @@ fn downloads(flags: &[&str]) -> (World, Ran, Vec<u8>) {
     (world, ran, bytes)
 }
 
-/// What was said of downloads: all but the notice that the node is ready.
+/// Lines about downloads: all lines except the notice that the node is ready.
 fn download_lines(ran: &Ran) -> Vec<&str> {
     ran.err.lines().filter(|line| !line.starts_with("ready: ")).collect()
 }
@@ -108,11 +108,11 @@ fn background_downloads_print_their_failure_in_the_chosen_form() {
         let choices = said.iter().filter(|line| line.contains("chose ") || line.contains("ranked"));
         assert!(choices.clone().all(|line| line.starts_with(chose)), "{said:#?}");
         assert_eq!(choices.count(), usize::from(form != "none"), "{said:#?}");
-        // They count as others do, and whoever asks hears the same.
+        // Background downloads count like others, and a one-shot command shows the same figures.
         let figures = node.command("stats");
         let path = node.share.display().to_string();
         let answer = world.one_shot(&["stats", "-d", &path]).out;
-        // The node of the round before may just be found to have gone.
+        // The tracker may have just detected that the node of the round before has gone.
         let own = |figures: &[String]| -> Vec<String> {
             figures.iter().filter(|line| !line.starts_with("nodes_")).cloned().collect()
         };

@@ -1,7 +1,6 @@
-//! Copies on nodes that keep them for others, by the real programs and flags: `tracker --replicas`, `node
-//! --accept-replicas
-//! --replica-quota`, `replicate` at a node's input and on the command line. What the library's parts do is in
-//! `tests/library/replication.rs`.
+//! Replicas, by the real programs and flags: `tracker --replicas`, `node --accept-replicas --replica-quota`,
+//! and `replicate` at a node's input and on the command line. `tests/library/replication.rs` tests the
+//! library.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,10 +15,10 @@ use crate::support::rows::{find_rows, list_row};
 use crate::support::world::{Node, NodeSpec, POLL_INTERVAL, World, tree};
 
 const MIB: usize = 1 << 20;
-/// The shortest that can be asked for.
+/// The shortest grace period that the flag allows.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A world whose tracker wants so many copies of everything.
+/// A world whose tracker wants that many copies of every file.
 fn world(replicas: u32) -> World {
     let (replicas, grace) = (replicas.to_string(), format!("{}s", GRACE.as_secs()));
     World::new().tracker_with(&["--replicas", &replicas, "--replica-grace", &grace])
@@ -29,12 +28,12 @@ fn plain() -> NodeSpec {
     NodeSpec::new().flags(&["--heartbeat", "200ms"])
 }
 
-/// A node that keeps copies of others' files.
+/// A node that accepts replicas.
 fn keeper(quota: &str) -> NodeSpec {
     plain().flags(&["--accept-replicas", "--replica-quota", quota])
 }
 
-/// Waits until `is_so`, asking now and then; false if it does not come about in time.
+/// Polls until `is_so`. Returns false if it does not become true in time.
 fn comes_true(world: &mut World, patience: Duration, mut is_so: impl FnMut(&World) -> bool) -> bool {
     let until = Instant::now() + patience;
     while Instant::now() < until {
@@ -46,7 +45,7 @@ fn comes_true(world: &mut World, patience: Duration, mut is_so: impl FnMut(&Worl
     false
 }
 
-/// Where a file is offered whole, as anybody is told.
+/// The full holders of a file, as `find` prints them.
 fn holders(world: &World, name: &str) -> Vec<SocketAddr> {
     let ran = world.one_shot(&["find", name]);
     if ran.code == 3 {
@@ -65,22 +64,22 @@ fn expect_holders(world: &mut World, name: &str, count: usize) -> Vec<SocketAddr
     seen
 }
 
-/// What `list KIND` shows: size, MD5 and name of each.
+/// Output of `list KIND`: size, MD5 and name of each file.
 fn listed(node: &mut Node, kind: &str) -> Vec<(u64, String, String)> {
     node.command(&format!("list {kind}")).iter().map(|line| list_row(line)).collect()
 }
 
-/// The figure of that name that `stats` shows.
+/// The figure with that name in `stats`.
 fn figure(node: &mut Node, name: &str) -> u64 {
     let stats = node.command("stats");
     let line = stats.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {stats:#?}"))
 }
 
-/// Bytes of all files beneath a directory, hidden ones too.
+/// Total size of all files in a directory, hidden files included.
 fn bytes_beneath(dir: &Path) -> u64 {
     let files = tree(dir).into_iter().filter(|path| !path.ends_with('/'));
-    // One that is renamed meanwhile is counted the next time.
+    // A file that is renamed meanwhile is counted the next time.
     files.filter_map(|file| Some(fs::metadata(dir.join(file)).ok()?.len())).sum()
 }
 
@@ -88,13 +87,13 @@ fn assert_no_byte_of_others(node: &Node) {
     assert_eq!(bytes_beneath(&node.share), 0, "{:?}", tree(&node.share));
 }
 
-/// Where the pages of a program are.
+/// The address of the pages of a program.
 fn pages(said: &str) -> SocketAddr {
     let addr = said.trim_start_matches("pages at http://").trim_end_matches('/');
     addr.parse().unwrap_or_else(|_| panic!("no address: `{said}`"))
 }
 
-/// What is answered to `GET path`.
+/// The answer to `GET path`.
 fn page(addr: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(addr).expect("it listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
@@ -138,7 +137,7 @@ fn a_tracker_with_a_policy_has_files_copied_only_to_nodes_that_opted_in() {
             assert_no_byte_of_others(keeper);
         }
     }
-    // Whoever fetches from a keeper gets the bytes.
+    // A download from the keeper gets the right bytes.
     let fetched = world.directory();
     let tracker_pages = pages(&world.tracker_process().expect_stderr("pages at "));
     assert!(page(tracker_pages, "/metrics").contains("\nnearpeer_files 3.0\n"), "each copy is an entry");
@@ -172,7 +171,7 @@ fn a_killed_holder_is_replaced_once_its_grace_is_over() {
         listed(&mut second, "replicated"),
         [(bytes.len() as u64, md5_hex(&bytes), "data.bin".to_owned())]
     );
-    // It comes back with what it had: nothing is taken away from anybody.
+    // The killed holder comes back with its file: no replica is removed.
     first.restart();
     expect_holders(&mut world, "data.bin", 3);
     assert_eq!((listed(&mut first, "replicated").len(), listed(&mut second, "replicated").len()), (1, 1));
@@ -220,7 +219,7 @@ fn replicate_at_a_node_and_on_the_command_line_has_copies_made_of_one_file() {
     assert_eq!(said, [format!("replicate 2 wanted 1 there 0 awaited 0 under way b3 {} a b.bin", &b3[..16])]);
     source.process.expect_stderr("1 of 2 copies are missing: no other node keeps replicas");
 
-    // The wish stays: the first node that is willing fulfils it.
+    // The wanted count stays: the first willing node gets the replica.
     let mut first = world.start(keeper("10MiB"));
     expect_holders(&mut world, "a b.bin", 2);
     assert_eq!(listed(&mut first, "replicated")[0].1, md5_hex(&bytes));
@@ -228,7 +227,7 @@ fn replicate_at_a_node_and_on_the_command_line_has_copies_made_of_one_file() {
     let is_copied = comes_true(&mut world, GRACE * 2, |_| !listed(&mut second, "replicated").is_empty());
     assert!(!is_copied, "two are enough");
 
-    // A third is wished for on the command line, by content; it is told as it goes in JSON.
+    // A third copy is requested on the command line, by content. JSON reports the progress.
     let query = format!("b3={}", &b3[..16]);
     let ran = world.one_shot(&["replicate", &query, "--copies", "3", "--json"]);
     let printed = events::parse_all(&ran.out);
@@ -246,7 +245,7 @@ fn replicate_at_a_node_and_on_the_command_line_has_copies_made_of_one_file() {
     assert_eq!((ran.code, ran.out, ran.err.as_str()), (0, vec![there], ""));
     assert_eq!(holders(&world, "other.bin"), [source.addr], "nobody wished for copies of it");
 
-    // The node that shares a directory may be asked to wish, and is then the one that wished.
+    // The command may go through the node that shares the directory. Then that node is the requester.
     let path = second.share.display().to_string();
     let ran = world.one_shot(&["replicate", "other.bin", "--copies", "2", "-d", &path]);
     assert!(ran.code == 0 && ran.out[0].starts_with("replicate 2 wanted 1 there "), "{ran:#?}");
@@ -296,7 +295,8 @@ fn a_damaged_copy_is_not_published_now_or_after_a_restart() {
     fs::write(keeper.share.join(".nearpeer/replicas/data.bin"), &rotten).expect("written");
     assert_eq!(source.leave(), 0);
 
-    // Whoever asks now makes the keeper look, and finds nobody; never other bytes under that name.
+    // The next download makes the keeper check its copy. There is no holder then, and never wrong bytes under
+    // that name.
     let download_code = |world: &World| {
         let dir = world.directory();
         let ran =

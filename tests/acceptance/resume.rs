@@ -1,5 +1,5 @@
-//! What an interrupted download leaves is gone on from: by the next `download`, by a restarted node that
-//! serves, and by nobody else; and nothing that stands there is believed.
+//! Resume of interrupted downloads: by the next `download` and by a restarted node that serves, and by
+//! nothing else. Files on the disk are verified, not trusted.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -22,7 +22,7 @@ use crate::support::{DEADLINE, count, print_figures, seed};
 const NAME: &str = "f.bin";
 const MIB: u64 = 1 << 20;
 
-/// A tracker and two sources of `bytes`, each 12 MiB/s fast.
+/// A tracker and two sources of `bytes`, each limited to 12 MiB/s.
 fn swarm(bytes: &[u8]) -> (World, [Node; 2]) {
     let world = World::new().tracker();
     let slow = NodeSpec::new().headless().file(NAME, bytes).flags(&["--max-upload", "12MiB"]);
@@ -30,19 +30,20 @@ fn swarm(bytes: &[u8]) -> (World, [Node; 2]) {
     (world, sources)
 }
 
-/// The bytes of eight pieces, the last one short: interrupted at 40 %, there are some on either side.
+/// The bytes of eight pieces, the last one short. An interrupt at 40 % leaves some pieces done and some
+/// missing.
 fn content(seed: u64) -> Vec<u8> {
     noise(seed, (7 << 20) + 12_345)
 }
 
-/// A share in which a download was killed that had at least 40 %.
+/// A share in which a download was killed at 40 % or later.
 fn killed(world: &World) -> PathBuf {
     let share = world.directory();
     interrupt(world, &share, NAME, 40, Signal::KILL);
     share
 }
 
-/// Downloads the file in a fresh node over `share`: it must end well and leave nothing else.
+/// Downloads the file in a fresh node over `share`. It must succeed and leave nothing else.
 fn download(world: &World, share: &Path, bytes: &[u8]) -> Ran {
     let ran = world.run(&NodeSpec::new().port(0).share(share), &format!("download {NAME}\n"));
     assert_eq!(ran.code, 0, "{ran:#?}");
@@ -66,18 +67,18 @@ fn a_killed_download_leaves_a_partial_file_and_its_record_and_the_next_one_resum
     left_file(&share, ".resume");
     let ran = download(&world, &share, &bytes);
     let found = resumed_mib(&ran).unwrap_or_else(|| panic!("not gone on: {ran:#?}"));
-    // 40 % are 2.8 MiB, in whole pieces; one of them may be noted a moment after it is told of.
+    // 40 % are 2.8 MiB, in whole pieces. One of them may be recorded shortly after it is reported.
     assert!((2.0..7.0).contains(&found), "{found} MiB: {ran:#?}");
 }
 
-/// `NEARPEER_RESUME_MIB` sets the size; `scripts/prove` takes 1 GiB. Only there is time judged.
+/// `NEARPEER_RESUME_MIB` sets the size; `scripts/prove` uses 1 GiB. Time is checked only there.
 #[test]
 fn verified_pieces_are_not_fetched_again() {
     let mib = count("NEARPEER_RESUME_MIB", 24);
     let bytes = noise(72, (mib << 20) + 777);
     let size = bytes.len() as u64;
     let world = World::new().tracker();
-    // Three seconds for the whole, from both.
+    // The whole file takes three seconds from both sources.
     let rate = format!("{}MiB", mib / 6 + 4);
     let slow = NodeSpec::new().headless().file(NAME, &bytes).flags(&["--max-upload", &rate]);
     let sources = [world.start_behind_proxy(slow.clone()), world.start_behind_proxy(slow)];
@@ -88,7 +89,7 @@ fn verified_pieces_are_not_fetched_again() {
     let mut asker = world.start(NodeSpec::new().share(&share));
     let begun = Instant::now();
     asker.process.send(&format!("download {NAME}"));
-    // More than probes come to; the piece list is in the record.
+    // More bytes than probes need. The manifest is in the record.
     while fetched() < before + (64 << 10) {
         let waits = begun.elapsed() < DEADLINE && !asker.process.ends_within(Duration::from_millis(1));
         assert!(waits, "nothing new is fetched\n{}", asker.process.transcript());
@@ -105,8 +106,8 @@ fn verified_pieces_are_not_fetched_again() {
         again as f64 / MIB as f64
     ));
     assert!(after < size * 6 / 10, "half was there, and {after} of {size} bytes were fetched: {line}");
-    // In flight at the kill: what two sources were asked for, and what waited to be verified: at most the
-    // buffers of a download.
+    // In flight at the kill: pieces requested from two sources, and pieces that waited for verification; at
+    // most the buffers of a download.
     assert!(again <= (size / 3).min(20 * MIB), "{again} bytes were fetched twice: {line}");
     assert!(mib < 1024 || first_byte < Duration::from_millis(300), "{first_byte:?}");
     assert!(asker.read(NAME) == Some(bytes));
@@ -121,14 +122,14 @@ fn a_download_resumes_from_the_sources_of_that_time() {
     for source in sources {
         assert_eq!(source.terminate(), 0);
     }
-    // Another node, and the content under another name beside the one that was asked for.
+    // Another node has the content under another name, besides the requested one.
     let other = world.holder(&[(NAME, &bytes), ("other.bin", &bytes)]);
     let ran = download(&world, &share, &bytes);
     assert!(resumed_mib(&ran).is_some(), "{ran:#?}");
     assert_eq!(downloaded_row(ran.out.last().expect("a result"), NAME).sources, [other.addr]);
 }
 
-/// Waits until the node offers the whole file: while it is being fetched, it offers a part.
+/// Waits until the node has published the whole file. During the download it publishes a partial file.
 fn expect_offered(world: &World, node: &Node) {
     let row = format!("{} {} ", node.addr.ip(), node.addr.port());
     let is_offered = |line: &String| line.starts_with(&row) && line.contains(" full ");
@@ -149,7 +150,7 @@ fn a_restarted_headless_node_resumes_by_itself() {
     }
 }
 
-/// Load of a node, asked on a connection that is used again.
+/// Load of a node, requested on a connection that is reused.
 fn load_on(client: &mut raw::Client) -> u32 {
     match client.ask(&PeerRequest::Load { asker: raw::fresh_node_id(), content: None }) {
         PeerReply::Load { load, .. } => load,
@@ -177,8 +178,8 @@ fn a_headless_node_killed_while_it_resumes_resumes_again() {
     assert_only(&share, &[NAME]);
 }
 
-/// Asserts that a node which is up leaves alone what was left in its share: it has no load and changes no
-/// part, while ten others come, each of which runs a command, and go.
+/// Asserts that a running node does not touch the partial files in its share: it has no load and changes no
+/// partial file, while ten other nodes each run a command and end.
 fn assert_idle(world: &World, node: &Node, what: &str) {
     let parts = || -> Vec<_> {
         let contents = left(&node.share).into_iter().map(|name| {
@@ -212,7 +213,7 @@ fn nothing_is_resumed_with_resume_off_or_piped_commands() {
     assert_eq!(piped.command("list"), [""; 0]);
     assert_idle(&world, &piped, "piped commands");
     assert_eq!(piped.leave(), 0);
-    // Asked for, it goes on, whatever the flag says.
+    // A download command resumes it with every value of the flag.
     let ran = world.run(&spec().flags(&["--resume", "off"]), &format!("download {NAME}\n"));
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert!(resumed_mib(&ran).is_some(), "{ran:#?}");
@@ -247,7 +248,7 @@ fn a_damaged_middle_is_found_and_fetched_again() {
         let path = left_file(&share, ".part");
         let part = OpenOptions::new().read(true).write(true).open(&path).expect("a part");
         let len = part.metadata().expect("its length").len();
-        // Where something was written: holes are missing anyway.
+        // Damages a written range: holes are missing anyway.
         let mut found = vec![0; len as usize];
         part.read_exact_at(&mut found, 0).expect("readable");
         let written: Vec<_> = (0..found.len().min(bytes.len())).filter(|at| found[*at] != 0).collect();
@@ -265,7 +266,7 @@ fn a_damaged_middle_is_found_and_fetched_again() {
         drop(part);
         let ran = download(&world, &share, &bytes);
         assert!(!ran.err.contains("panicked"), "{context}: {ran:#?}");
-        // Damage to one piece leaves the others; to all of them the piece list.
+        // Damage to one piece keeps the others. Damage to all pieces keeps the manifest.
         if damage == "a bit" {
             assert!(resumed_mib(&ran).is_some(), "{context}: {ran:#?}");
         }
@@ -319,7 +320,8 @@ fn a_record_that_is_torn_foreign_or_flipped_falls_back_to_the_right_file() {
             _ => fs::write(&path, &record).expect("written"),
         }
         if fault == "a directory" {
-            // No download has made it, and there may be something in it: it is said and left alone.
+            // No download has created it, and it may have data of the user: the node reports it and does not
+            // change it.
             let spec = NodeSpec::new().port(0).share(&share);
             let ran = world.run(&spec, &format!("download {NAME}\n"));
             assert_eq!(ran.code, 10, "{ran:#?}");
@@ -331,8 +333,8 @@ fn a_record_that_is_torn_foreign_or_flipped_falls_back_to_the_right_file() {
         }
         let ran = download(&world, &share, &bytes);
         assert!(!ran.err.contains("panicked"), "{fault}: {ran:#?}");
-        // A headless node that finds the same cannot know what was wanted: it sweeps the part and fetches
-        // nothing.
+        // A headless node that finds the same cannot know which content was wanted: it removes the partial
+        // file and fetches nothing.
         let share = killed(&world);
         let path = left_file(&share, ".resume");
         match fault {

@@ -1,5 +1,5 @@
-//! The choice of the source, end to end: loads are held by real uploads to readers that take nothing,
-//! latencies come from a file.
+//! The choice of the source, end to end: real uploads to readers that read nothing hold the loads, latencies
+//! come from a file.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::support::raw::{self, ThrottledReader};
 use crate::support::rows::{downloaded_row, find_rows, load_row};
 use crate::support::world::{Node, NodeSpec, World, write_latency};
 
-/// More than the buffers of two sockets.
+/// Larger than the buffers of two sockets.
 const HELD_BYTES: usize = 12 << 20;
 
-/// Brings the load of `source` to `load` by uploads that do not end.
+/// Raises the load of `source` to `load` by uploads that do not end.
 fn hold(readers: &mut Vec<ThrottledReader>, source: SocketAddr, load: usize, content: ContentKey) {
     while readers.len() < load {
         readers.push(ThrottledReader::start(source, raw::fresh_node_id(), content));
@@ -24,7 +24,7 @@ fn hold(readers: &mut Vec<ThrottledReader>, source: SocketAddr, load: usize, con
     readers.truncate(load);
 }
 
-/// Asks until the load is as held: the end of an upload is noticed when its connection closes.
+/// Polls until the load is as held: the end of an upload is detected when its connection closes.
 fn expect_load(asker: &mut Node, source: SocketAddr, load: usize) {
     let until = std::time::Instant::now() + crate::support::DEADLINE;
     loop {
@@ -66,7 +66,7 @@ fn the_near_source_is_chosen_until_its_load_outweighs_the_latency() {
         let row = downloaded_row(lines.last().expect("a result"), name);
         assert_eq!(row.sources, [expected[0].0], "load {load}: the best in rank is the source");
     }
-    // And back, when the readers have gone.
+    // And back, after the readers have gone.
     drop(readers);
     expect_load(&mut asker, near.addr, 0);
     assert_eq!(find_rows(&asker.command("find f0"))[0].endpoint, near.addr);
@@ -90,7 +90,7 @@ fn the_order_follows_latency_and_load_for_random_values() {
     let mut asker = world.start(NodeSpec::new().latency(&latency));
     let mut readers: Vec<Vec<ThrottledReader>> = sources.iter().map(|_| Vec::new()).collect();
     for round in 0..6 {
-        // Small ranges, so that ties and near ties come up.
+        // Small ranges, so that ties and near ties occur.
         let latencies: Vec<f64> = sources.iter().map(|_| f64::from(rng.random_range(0..13)) * 10.0).collect();
         let loads: Vec<usize> = sources.iter().map(|_| rng.random_range(0..=12)).collect();
         let entries: Vec<_> =
@@ -127,7 +127,7 @@ fn a_missing_pair_counts_as_the_default_and_the_weight_can_be_set() {
     let latency = world.latency_file();
     let mut asker = world.start(NodeSpec::new().latency(&latency));
     assert_eq!(find_rows(&asker.command("find a.txt"))[0].latency, Some(100.0));
-    // Directed: the pair the other way round is another one.
+    // Pairs are directed: the reversed pair is a different one.
     write_latency(&latency, &[(holder.addr, asker.addr, 7.0)]);
     assert_eq!(find_rows(&asker.command("find a.txt"))[0].latency, Some(100.0));
     std::fs::write(&latency, format!("{},{},12.5\n", holder.addr.port(), asker.addr.port()))
@@ -196,15 +196,16 @@ fn own_transfers_are_not_counted_against_a_source() {
         let upload = ThrottledReader::start(near.addr, id, content);
         expect_load(&mut asker, near.addr, 1);
         asker.command("download a.bin");
-        // The first in rank: a file of so many pieces comes from both in the end.
+        // The first in rank: at the end, both sources serve a file of so many pieces.
         let chosen = asker.process.expect_stderr("a.bin: chose ");
         drop(upload);
-        // Gone from the answers before the next asker comes.
+        // Waits until the load of the last transfer has gone.
         assert_eq!(asker.leave(), 0);
         expect_idle(&world, near.addr);
         [&near, &far].map(|source| chosen.contains(&format!("chose {}:", source.addr)))
     };
-    // One transfer costs 10 and the far one is only 5 farther: a stranger's weighs, the asker's own does not.
+    // One transfer costs 10, and the far source is only 5 farther. A transfer of another node counts, the
+    // requester's own does not.
     assert_eq!(chosen_while(false), [false, true], "near, far");
     assert_eq!(chosen_while(true), [true, false], "near, far");
 }

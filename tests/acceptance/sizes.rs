@@ -1,4 +1,4 @@
-//! Files of every awkward size, from two sources: nothing, one byte, around a piece, and primes.
+//! Files of every difficult size, from two sources: zero bytes, one byte, around a piece, and primes.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::support::rows::downloaded_row;
 use crate::support::world::{NodeSpec, World, assert_only};
 
 const PIECE: usize = 1 << 20;
-/// The last two are primes: within a piece, and of three pieces of which the last has 17 bytes.
+/// The last two are primes: one within a piece, and one of three pieces whose last piece has 17 bytes.
 const SIZES: [usize; 9] = [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE - 1, 2 * PIECE, 7919, 2 * PIECE + 17];
 
 #[test]

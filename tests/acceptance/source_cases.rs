@@ -1,4 +1,4 @@
-//! The eleven test cases of the system that this one descends from, one test each.
+//! The eleven test cases of the predecessor of this system, one test each.
 
 use crate::support::content::{md5_hex, noise};
 use crate::support::rows::{downloaded_row, find_rows, load_row};
@@ -91,7 +91,7 @@ fn case_09_tracker_restarted_and_both_updatelist() {
     world.kill_tracker();
     world.restart_tracker();
     assert_eq!(first.command("updatelist"), ["updated 1 files +0 -0 ~0"]);
-    // A request re-registers the node that made it and nobody else.
+    // A request registers only the node that sent it again.
     assert_eq!(first.command("find b.txt"), ["No nodes found"]);
     assert_eq!(second.command("updatelist"), ["updated 1 files +0 -0 ~0"]);
     assert_eq!(find_rows(&first.command("find b.txt"))[0].endpoint, second.addr);

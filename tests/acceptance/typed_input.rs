@@ -1,5 +1,5 @@
-//! What is typed or piped, whatever it is: bounded memory, an error that names what is wrong, the right exit
-//! code; and names that need quotes.
+//! Typed or piped input of any bytes: bounded memory, an error that names the fault, the right exit code; and
+//! names that need quotes.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::support::world::{NodeSpec, World};
 
 const NODE: &str = env!("CARGO_BIN_EXE_node");
 
-/// Most memory that a process ever had, in KiB; see `proc(5)`.
+/// Peak memory of a process, in KiB; see `proc(5)`.
 fn peak_kib(process: &Process) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
@@ -50,7 +50,7 @@ fn a_line_of_any_bytes_spoils_only_itself_and_needs_little_memory() {
         let mut node = world.start(NodeSpec::new());
         let mark = node.process.mark(Stream::Stderr);
         node.process.send_raw(&bytes);
-        // It goes on with the next line as if nothing had been.
+        // The node continues normally with the next line.
         node.process.send("");
         assert_eq!(node.command("limit"), ["max-upload off"], "{what}");
         let peak = peak_kib(&node.process);
@@ -99,7 +99,7 @@ fn arguments_that_are_not_utf_8_are_named_in_the_error() {
     check(&[b"find", b""], "invalid value '' for '<NAME|md5=HEX|b3=HEX>': a file name may not be empty");
 }
 
-/// The same names by all three ways, as the guide writes them.
+/// The same names in all three ways that the guide describes.
 #[test]
 fn names_that_need_quotes_are_found_by_pipe_and_as_one_command() {
     const NAMES: [(&str, &str); 9] = [

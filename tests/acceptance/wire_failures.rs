@@ -1,4 +1,5 @@
-//! Hostile bytes and broken links: refused or survived, others served, no panic, nothing odd printed.
+//! Hostile bytes and broken links: refused or survived, others are served, no panic, no control codes
+//! printed.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -94,7 +95,7 @@ fn requests_for_missing_content_are_refused_one_by_one() {
         PeerRequest::Piece { asker, content, piece: 3 },
         PeerRequest::Piece { asker, content, piece: u32::MAX },
     ] {
-        // A manifest from beyond the end may also be an empty page.
+        // A manifest request beyond the end may also get an empty page.
         match client.ask(&request) {
             PeerReply::Refused(_) => {}
             PeerReply::Manifest { pieces, .. } if pieces.is_empty() => {}
@@ -158,7 +159,7 @@ fn a_tracker_is_not_made_to_dial_a_third_party_in_a_stream() {
     let dialed = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&dialed);
     let counting = std::thread::spawn(move || {
-        // The test's own connection is the last.
+        // The last connection is the test's own.
         while let Ok((mut caller, _)) = target.accept() {
             let mut first = [0; 4];
             if caller.read_exact(&mut first).is_ok() && first == *b"last" {
@@ -186,7 +187,7 @@ fn a_tracker_is_not_made_to_dial_a_third_party_in_a_stream() {
     let dialed = dialed.load(Ordering::Relaxed);
     assert!((1..=allowed).contains(&dialed), "dialed {dialed} times, {allowed} allowed");
     assert_eq!(refused, 2 * rounds - dialed);
-    // Others are served meanwhile and after, and so is a node at the same address.
+    // Others are served meanwhile and afterwards, and so is a node at the same address.
     let _holder = world.holder(&[("a.txt", b"a")]);
     assert_eq!(world.ask("find a.txt").code, 0);
 }

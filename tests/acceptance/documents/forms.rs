@@ -1,7 +1,7 @@
-//! Forms of output as the README writes them, held against what a program has printed.
+//! Output forms as the README writes them, compared with printed lines.
 //!
-//! `<x>` is something, `a|b` one of both, `[ x]` may be missing, `[,...]` is more of the same. Of some `<x>`
-//! it is known what they look like.
+//! `<x>` is any text, `a|b` one of both, `[ x]` is optional, `[,...]` repeats. Some `<x>` have a known
+//! format.
 
 /// A part of a form.
 #[derive(Debug, Clone)]
@@ -10,12 +10,12 @@ enum Part {
     Field(String),
 }
 
-/// Whether a line has that form.
+/// True if the line has that form.
 pub(crate) fn fits(form: &str, line: &str) -> bool {
     variants(form).iter().any(|parts| matches(parts, line))
 }
 
-/// The form with each choice made.
+/// The form with each choice resolved.
 fn variants(form: &str) -> Vec<Vec<Part>> {
     let mut all: Vec<Vec<Part>> = vec![Vec::new()];
     for (number, word) in split(form, ' ').into_iter().enumerate() {
@@ -27,7 +27,7 @@ fn variants(form: &str) -> Vec<Vec<Part>> {
         let mut next = Vec::new();
         for choice in split(base, '|') {
             for ending in [Some(""), option].into_iter().flatten() {
-                // What may come more often has no form of its own here: anything without a space.
+                // A repeated part has no form here: it is any text without a space.
                 let ending = if ending == ",..." { ",<more>" } else { ending };
                 let parts = parts(&format!("{space}{choice}{ending}"));
                 next.extend(all.iter().map(|before| [&before[..], &parts].concat()));
@@ -38,7 +38,7 @@ fn variants(form: &str) -> Vec<Vec<Part>> {
     all
 }
 
-/// Splits where `at` stands outside of brackets.
+/// Splits at each `at` outside of brackets.
 fn split(text: &str, at: char) -> Vec<&str> {
     let (mut depth, mut from, mut found) = (0, 0, Vec::new());
     for (index, char) in text.char_indices() {
@@ -79,7 +79,7 @@ fn matches(parts: &[Part], line: &str) -> bool {
     }
 }
 
-/// Whether that may stand where `<field>` does.
+/// True if the text is valid for `<field>`.
 fn is_value(field: &str, text: &str) -> bool {
     let is_hex = |digits: usize| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,17 +1,17 @@
-//! What a document consists of for who follows it: blocks in fences, code in running text, rows of tables.
-//! Knows no more of Markdown than the documents use.
+//! The parts of a document for a reader who follows it: blocks in fences, code in running text, rows of
+//! tables. Supports only the Markdown that the documents use.
 
 /// A block between fences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Block {
-    /// What stands behind the opening fence: a language and, of transcripts, `terminal N`.
+    /// The text after the opening fence: a language and, for transcripts, `terminal N`.
     pub(crate) info: String,
     pub(crate) lines: Vec<String>,
-    /// Number of the first line, from 1 on.
+    /// Number of the first line, counted from 1.
     pub(crate) at: usize,
 }
 
-/// The blocks of a document, in their order.
+/// The blocks of a document in their order.
 ///
 /// # Panics
 /// If a fence is not closed.
@@ -34,7 +34,7 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
-/// Code in running text and in tables, wherever its lines are broken.
+/// Code in running text and in tables, also across line breaks.
 ///
 /// # Panics
 /// If a paragraph has a backtick without another one.
@@ -52,13 +52,13 @@ pub(crate) fn spans(text: &str) -> Vec<String> {
     paragraphs.iter().flat_map(|paragraph| code(paragraph)).collect()
 }
 
-/// The code in a text of one line.
+/// The code in one line of text.
 pub(crate) fn code(text: &str) -> Vec<String> {
     assert!(text.matches('`').count().is_multiple_of(2), "a backtick is left over: {text}");
     text.split('`').skip(1).step_by(2).map(|span| span.replace("\\|", "|")).collect()
 }
 
-/// The rows of the table with that head, as the text of their cells.
+/// The rows of the table with that head, as the texts of their cells.
 ///
 /// # Panics
 /// If there is no such table.

@@ -1,4 +1,4 @@
-//! README.md and docs/guide.md, held to what the programs do.
+//! Tests that README.md and docs/guide.md match the programs.
 
 mod forms;
 mod markdown;

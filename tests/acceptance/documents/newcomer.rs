@@ -1,10 +1,10 @@
-//! README.md and docs/guide.md, followed as a newcomer follows them: from the first line to the last, each
-//! command run by the real programs, each output that is shown compared.
+//! Follows README.md and docs/guide.md as a new user does: from the first line to the last, each command run
+//! by the real programs, each shown output compared.
 //!
-//! A fence says what its block is: `sh` is run line by line, or opened in a terminal where a comment says so;
-//! `console` is a transcript, of a shell (`$`) or of a prompt in a terminal (`>`); `json`, `toml` and
-//! `latency` are read by what reads them; `text` is only seen. What is not run is named here, with the
-//! reason: a command that is added to a document and not known here makes a test fail.
+//! The fence of a block gives its kind. `sh` is run line by line, or in a terminal where a comment says so.
+//! `console` is a transcript of a shell (`$`) or of a prompt in a terminal (`>`). The program that reads
+//! `json`, `toml` and `latency` reads these blocks. `text` is not run. This file names every command that is
+//! not run, with the reason: a new command in a document that is unknown here fails a test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +21,7 @@ use nearpeer::cli::args::prompt::{Language, command_names};
 
 const DOCUMENTS: [&str; 2] = ["README.md", "docs/guide.md"];
 
-/// Commands that are not run, and why.
+/// Commands that are not run, and the reasons.
 const SKIPPED: &[(&str, &str)] = &[
     ("cargo build --release", "the programs have been built with this test"),
     ("cargo test", "this is it"),
@@ -43,20 +43,20 @@ const SKIPPED: &[(&str, &str)] = &[
     ("node listening on ADDR:PORT", "an output: the same"),
 ];
 
-/// Targets of the Makefile, which needs a tool of its own: looked up here, run by `scripts/interop`.
+/// Targets of the Makefile, which needs its own tool. This test looks them up; `scripts/interop` runs them.
 const MAKE: &str = "make";
 
-/// What is run in place of a command that would build.
+/// The command that runs instead of a build.
 const INSTEAD: &[(&str, &str)] = &[("cargo run --release --bin demo", "target/release/demo")];
 
-/// Parts of outputs in which each number may be another one.
+/// Parts of outputs whose numbers may differ.
 const VARIES: &[(&str, &str)] = &[
     ("pages at http://127.0.0.1:8081/", "another port where that one is taken"),
     ("127.0.0.1:36987", "port 0 picks one"),
     ("0.039 0 0.039", "a latency that was measured"),
 ];
 
-/// What is to be there before a command, as its text says.
+/// Files that must exist before a command, as its text says.
 type Preparation = (&'static str, fn(&mut Stage));
 const PREPARED: &[Preparation] = &[("target/release/node replicate data.tar", Stage::put_data_tar)];
 
@@ -85,7 +85,7 @@ fn run(stage: &mut Stage, line: &str) -> Vec<String> {
     out
 }
 
-/// Follows one block; what fails says where.
+/// Follows one block. Failures name the block.
 fn follow(stage: &mut Stage, name: &str, block: &Block) {
     support::print_figures(&format!("{name}:{}: {}", block.at, block.info));
     let (language, place) = block.info.split_once(' ').unwrap_or((&block.info, ""));
@@ -97,7 +97,7 @@ fn follow(stage: &mut Stage, name: &str, block: &Block) {
         ("toml", None) => {
             fs::write(stage.path("node.toml"), block.lines.join("\n")).expect("written");
             let printed = run(stage, "target/release/node -c node.toml --print-config");
-            // It prints all values quoted, and where they come from.
+            // The command prints all values quoted, with their origins.
             for line in block.lines.iter().map(|line| line.replace('"', "")) {
                 let is_printed =
                     |printed: &String| printed.replace('"', "").starts_with(&format!("{line} # node.toml"));
@@ -119,7 +119,7 @@ fn follow(stage: &mut Stage, name: &str, block: &Block) {
     }
 }
 
-/// A line of a script, which may say in which terminal.
+/// Runs a line of a script, which may name its terminal.
 fn follow_line(stage: &mut Stage, line: &str) {
     let (command, comment) = line.split_once('#').unwrap_or((line, ""));
     let command = command.trim_end();
@@ -133,7 +133,7 @@ fn follow_line(stage: &mut Stage, line: &str) {
     }
 }
 
-/// A transcript of a shell: each command, and what it prints on both streams.
+/// Follows a transcript of a shell: each command, and its output on both streams.
 fn follow_shell(stage: &mut Stage, lines: &[String]) {
     for (command, expected) in steps(lines, "$ ") {
         let command = command.expect("a transcript of a shell begins with a command");
@@ -147,8 +147,7 @@ fn follow_shell(stage: &mut Stage, lines: &[String]) {
     }
 }
 
-/// A transcript of a prompt: what stands there at the start in whatever order, then each command and what
-/// follows it.
+/// Follows a transcript of a prompt: the first lines in any order, then each command and its output.
 fn follow_prompt(stage: &mut Stage, terminal: &str, lines: &[String]) {
     for (command, expected) in steps(lines, stage::PROMPT) {
         let Some(command) = command else {
@@ -173,7 +172,8 @@ fn follow_prompt(stage: &mut Stage, terminal: &str, lines: &[String]) {
     }
 }
 
-/// The commands of a transcript, each with the lines behind it; first, without a command, those before any.
+/// The commands of a transcript, each with the lines after it. The first entry has no command and the lines
+/// before all commands.
 fn steps(lines: &[String], prompt: &str) -> Vec<(Option<String>, Vec<String>)> {
     let mut steps: Vec<(Option<String>, Vec<String>)> = Vec::new();
     for line in lines {
@@ -186,7 +186,7 @@ fn steps(lines: &[String], prompt: &str) -> Vec<(Option<String>, Vec<String>)> {
     steps
 }
 
-/// Whether a line is the one that is shown, but for numbers that vary.
+/// True if a line equals the shown line, except for numbers that vary.
 fn agrees(shown: &str, line: &str) -> bool {
     let split = VARIES.iter().find_map(|(phrase, _)| Some((phrase, shown.split_once(phrase)?)));
     let Some((phrase, (before, behind))) = split else { return shown == line };
@@ -205,7 +205,7 @@ fn the_documents_can_be_followed_from_the_first_line_to_the_last() {
         for block in blocks(&document(name)) {
             follow(&mut stage, name, &block);
         }
-        // What is said beside the blocks.
+        // Statements of the text outside of blocks.
         if name == "README.md" {
             let original = fs::read(Path::new(ROOT).join("nodes/beta/ripples.png")).expect("a sample");
             for path in ["nodes/alpha/ripples.png", "mine/ripples.png"] {
@@ -217,7 +217,7 @@ fn the_documents_can_be_followed_from_the_first_line_to_the_last() {
     assert!(guide.contains(&b3_hex(stage::DATA_TAR)[..16]), "data.tar is {}", b3_hex(stage::DATA_TAR));
 }
 
-/// Whether code in running text is something to be typed into a shell.
+/// True if code in running text is a shell command.
 fn is_command(span: &str) -> bool {
     const OTHERS: [&str; 9] =
         ["cargo", "make", "systemctl", "docker", "aria2c", "curl", "wget", "sh", "sudo"];
@@ -249,8 +249,8 @@ fn each_command_in_running_text_is_run_or_has_a_reason_not_to_be() {
     }
 }
 
-/// What is typed for the commands of the guide's table, in this order, and in which row the forms of the
-/// answer stand; `*`: in none.
+/// The typed commands for the guide's table, in this order, with the row that has the forms of the answer.
+/// `*` means no row.
 const TYPED: &[(&str, &str, &str)] = &[
     ("find NAME", "find ripples.png", "find NAME"),
     ("find NAME", "find nothing", "find NAME"),
@@ -344,7 +344,7 @@ fn each_command_answers_in_the_form_that_the_guide_gives() {
     }
     check_examples(&mut node, &forms);
     node.process.send("exit");
-    // Of a pipe: that of the last command that failed, `find nothing`.
+    // The exit code at a pipe is that of the last failed command, `find nothing`.
     assert_eq!(node.process.wait(support::DEADLINE), 3);
     left.remove("exit");
     assert_eq!(left, BTreeSet::new(), "commands that this test does not type");
@@ -352,7 +352,8 @@ fn each_command_answers_in_the_form_that_the_guide_gives() {
     assert_eq!(unseen, BTreeSet::new(), "forms in which nothing was answered");
 }
 
-/// The commands of README's table: each is one of the guide's, and its example is answered in a form of that.
+/// Each command of README's table is in the guide's table, and the answer to its example has a form of that
+/// table.
 fn check_examples(node: &mut Node, forms: &BTreeMap<String, Vec<String>>) {
     let examples = table(&document("README.md"), "| Command | Example | What it does |");
     assert_eq!(examples.len(), 10, "README shows ten commands");
@@ -369,7 +370,7 @@ fn check_examples(node: &mut Node, forms: &BTreeMap<String, Vec<String>>) {
             assert!(fits, "`{example}`: in no form of `{command}`: {line}");
         }
     }
-    // What an example has begun in the background is over before the node leaves.
+    // Background jobs of an example end before the node stops.
     let until = Instant::now() + support::DEADLINE;
     while node.command("jobs").iter().any(|line| line.contains(" queued ") || line.contains(" running ")) {
         assert!(Instant::now() < until, "{}", node.process.transcript());
@@ -378,7 +379,7 @@ fn check_examples(node: &mut Node, forms: &BTreeMap<String, Vec<String>>) {
 
 #[test]
 fn each_flag_is_documented_and_each_documented_flag_exists() {
-    /// Those of other programs.
+    /// Flags of other programs.
     const FOREIGN: [&str; 3] = ["--release", "--bin", "--now"];
     let flags = |text: &str| -> BTreeSet<String> {
         let words = text.split(|char: char| !(char.is_ascii_alphanumeric() || char == '-'));
@@ -420,7 +421,7 @@ fn links_and_references_have_targets() {
                 assert!(folder.with_file_name(picture).exists(), "{name}: nothing is at {picture}");
             }
         }
-        // As in: see docs/guide.md, "Events".
+        // For example: see docs/guide.md, "Events".
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for by in ["docs/guide.md, \"", "(docs/guide.md), \"", "(see \"", ": see \""] {
             for title in flat.split(by).skip(1).filter_map(|rest| rest.split('"').next()) {

@@ -1,5 +1,5 @@
-//! The machine that a document is followed on: the repository's samples in a directory of their own,
-//! terminals, and what stands for the ports, addresses and directories that the text names.
+//! The environment in which a document is followed: the repository's samples in a separate directory,
+//! terminals, and substitutes for the ports, addresses and directories in the text.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,26 +23,26 @@ const PROGRAMS: [(&str, &str); 3] = [
     ("demo", env!("CARGO_BIN_EXE_demo")),
 ];
 pub(crate) const PROMPT: &str = "> ";
-/// All that a fresh clone has in `nodes/`; where somebody has tried the examples there is more.
+/// All files that a fresh clone has in `nodes/`. A used work tree may have more.
 const SAMPLES: [&str; 4] = ["alpha/welcome.txt", "beta/planets.csv", "beta/ripples.png", "gamma/ripples.png"];
-/// Whoever runs longer is ended, with all that it has started: less than what is waited for.
+/// Time limit of a command. It ends with all its children, before the test's own deadline.
 const LONGEST_S: &str = "25";
 /// The repository.
 pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// What the guide has copies made of. Its digest stands there.
+/// The file that the guide replicates. The guide shows its digest.
 pub(crate) const DATA_TAR: &[u8] = b"the data of docs/guide.md, Replicas\n";
 
 /// A terminal with a program at its prompt.
 struct Terminal {
     session: PtySession,
-    /// What it showed before the first prompt.
+    /// Its output before the first prompt.
     start: String,
 }
 
-/// Terminals end before the directory goes.
+/// Terminals end before the directory is removed.
 pub(crate) struct Stage {
     terminals: BTreeMap<String, Terminal>,
-    /// Nodes that the text takes to be there.
+    /// Nodes that the text assumes.
     others: Vec<Process>,
     tracker_port: u16,
     swaps: Vec<(&'static str, String)>,
@@ -59,7 +59,7 @@ impl Stage {
             ("5001", ports[1].to_string()),
             ("5002", ports[2].to_string()),
             ("5003", ports[3].to_string()),
-            // Machines of their own: all of 127/8 is here.
+            // Separate machines: all addresses of 127/8 belong to this machine.
             ("10.0.0.", "127.0.1.".to_owned()),
             ("/tmp/mine", at("mine").display().to_string()),
         ];
@@ -81,24 +81,24 @@ impl Stage {
         stage
     }
 
-    /// A path of the directory that is worked in.
+    /// A path in the work directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// The text with what stands here for its ports, addresses and directories.
+    /// The text with the ports, addresses and directories of this test.
     pub(crate) fn swapped(&self, text: &str) -> String {
         self.swaps.iter().fold(text.to_owned(), |text, (said, here)| replace_word(&text, said, here))
     }
 
-    /// A command line as a shell here runs it. What the text leaves to defaults comes from the environment.
+    /// Makes a command line for a shell here. Defaults of the text come from the environment.
     fn script(&self, line: &str) -> String {
         let (dir, port) = (self.dir.path().display(), self.tracker_port);
         let environment = [
-            // The default 127.0.0.1:5025.
+            // The default is 127.0.0.1:5025.
             format!("NEARPEER_LISTEN=127.0.0.1:{port}"),
             format!("NEARPEER_TRACKER=127.0.0.1:{port}"),
-            // Nobody waits for what the text gives half a minute.
+            // Shortens the half minute of the text.
             "NEARPEER_REPLICA_GRACE=1s".to_owned(),
             "NEARPEER_HEARTBEAT=200ms".to_owned(),
             // Nothing of the user's is read or written.

@@ -1,4 +1,4 @@
-//! Who downloads a file is a source of the pieces that it has, from the first one on.
+//! A downloader is a source of the pieces that it has, from the first one on.
 
 mod untrue;
 
@@ -27,10 +27,10 @@ const NAME: &str = "f.bin";
 
 const MIB: usize = 1 << 20;
 
-/// Requests for a piece, together more than the buffers of both systems take.
+/// Requests for a piece. Their replies are larger than the buffers of both systems.
 const TIMES: usize = 48;
 
-/// What the node tells to have of the content; `None`: it does not offer it.
+/// The pieces of the content that the node claims. `None` if it does not serve the content.
 fn have(node: &Node, content: ContentKey) -> Option<PieceSet> {
     have_at(node.addr, content)
 }
@@ -46,7 +46,7 @@ fn have_at(addr: SocketAddr, content: ContentKey) -> Option<PieceSet> {
     }
 }
 
-/// Asks until the node has so many pieces.
+/// Polls until the node has that many pieces.
 fn wait_for_pieces(node: &Node, content: ContentKey, wanted: usize) -> PieceSet {
     let until = Instant::now() + DEADLINE;
     loop {
@@ -54,7 +54,7 @@ fn wait_for_pieces(node: &Node, content: ContentKey, wanted: usize) -> PieceSet 
             Some(has) if has.len() >= wanted => return has,
             has => assert!(Instant::now() < until, "only {has:?}: {}", node.process.transcript()),
         }
-        // It cannot tell of a change, so it is asked again, unless it ends meanwhile.
+        // The node sends no event of a change, so it is polled, unless it ends meanwhile.
         assert!(!node.process.ends_within(POLL_INTERVAL), "{}", node.process.transcript());
     }
 }
@@ -82,7 +82,8 @@ fn two_downloaders_of_one_file_serve_each_other() {
         assert!(asker.read(NAME).as_ref() == Some(&bytes));
         assert_only(&asker.share, &[NAME]);
     }
-    // Twice without each other. Both may have begun at the same piece, and 24 are few.
+    // Without each other the seed would send the file twice. Both downloaders may have begun at the same
+    // piece, and 24 pieces are few.
     assert!(sent < bytes.len() as u64 * 18 / 10, "{sent} bytes of {} for two", bytes.len());
 }
 
@@ -108,13 +109,13 @@ fn a_partial_holder_serves_its_pieces_and_continues_when_the_file_is_in_place() 
         other => panic!("{other:?}"),
     }
     let asker = raw::fresh_node_id();
-    // More may be here than was told, but not all: the seed is frozen.
+    // The node may have more pieces than it claimed, but not all: the seed is frozen.
     let now = have(&holder, content).expect("it goes on");
     let missing = (0..12).find(|piece| !now.contains(*piece)).expect("the seed is slow");
     let refused: PeerReply = client.ask(&PeerRequest::Piece { asker, content, piece: missing });
     assert_eq!(refused, PeerReply::Refused(PeerRefusal::NoSuchPiece));
     world.ask_until(&format!("find {NAME}"), |ran| ran.out.iter().any(|row| row.contains("/12 ")));
-    // A part is no file.
+    // A partial file is not listed as a file.
     world.expect_listed("one file, and not the part", |nodes| {
         nodes.iter().all(|node| node.files == u32::from(node.endpoint != holder.addr))
     });
@@ -129,7 +130,7 @@ fn a_partial_holder_serves_its_pieces_and_continues_when_the_file_is_in_place() 
     for _ in 0..TIMES {
         take_piece(&mut client, content, piece, &bytes);
     }
-    // The same connection goes on with what is a file now.
+    // The same connection continues with the complete file.
     let reply: PeerReply = client.ask(&PeerRequest::Piece { asker, content, piece: missing });
     assert_eq!(reply, PeerReply::Piece { piece: missing, len_bytes: MIB as u32 });
 }
@@ -149,11 +150,11 @@ fn a_failed_download_is_no_longer_published() {
     seed.process.kill();
     holder.process.expect_stderr("no source could deliver it");
     assert_eq!(have(&holder, content), None);
-    // What was promised is sent, wherever the part is by now.
+    // Accepted requests are served, wherever the partial file is now.
     for _ in 1..TIMES {
         take_piece(&mut reader, content, piece, &bytes);
     }
-    // The reader stays, and does not keep a part that may be discarded.
+    // The reader stays connected and does not keep a partial file that may be discarded.
     let until = Instant::now() + DEADLINE;
     while has_part_open(&holder) {
         assert!(Instant::now() < until, "the part is kept open");
@@ -164,20 +165,20 @@ fn a_failed_download_is_no_longer_published() {
     assert_eq!(holder.command("list"), Vec::<String>::new());
 }
 
-/// Half of the pieces at one, the other half at another, and the only one that had them all is gone.
+/// One node has half of the pieces, another node has the other half, and the only full holder is gone.
 #[test]
 fn a_file_comes_whole_from_partial_holders_alone() {
     let bytes = noise(136, 12 * MIB);
     let content = key_of(&bytes);
     let world = World::new().tracker();
-    // It answers and is ranked, but it gives no piece within the time of a test.
+    // It answers and is ranked, but it sends no piece within the time of a test.
     let spec = NodeSpec::new().headless().file(NAME, &bytes);
     let mut seed = world.start(spec.flags(&["--max-upload", "1KiB"]));
     let half = |first: u32| {
         let share = world.directory();
         plant(&share, NAME, &bytes, first..first + 6);
         let (node, link) = world.start_behind_proxy(NodeSpec::new().share(&share));
-        // So slow that neither has all before the third one has come.
+        // So slow that neither has all pieces before the third downloader starts.
         link.set(Direction::ToClient, Fault { rate: Some(64 << 10), ..Fault::default() });
         (node, link)
     };
@@ -217,7 +218,7 @@ fn a_killed_partial_holder_is_no_longer_listed_and_does_not_delay_others() {
     limit(Some(1 << 20));
     let share = world.directory();
     plant(&share, NAME, &bytes, 0..8);
-    // Slow, so that the other one is in the middle of it when it is killed.
+    // Slow, so that the other one is killed in the middle of the download.
     let spec = NodeSpec::new().share(&share).flags(&["--max-upload", "512KiB", "--resume", "off"]);
     let mut holder = world.start(spec);
     holder.process.send(&format!("download {NAME}"));
@@ -232,14 +233,14 @@ fn a_killed_partial_holder_is_no_longer_listed_and_does_not_delay_others() {
     limit(None);
     downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
     assert!(asker.read(NAME) == Some(bytes));
-    // The one that comes back at its address has told of nothing.
+    // The node that comes back at its address has published nothing.
     holder.restart();
     assert_eq!(have(&holder, content), None);
     assert!(!is_offered(&world.ask(&format!("find {NAME}"))));
 }
 
-/// Each has pieces of a content that nobody has whole any more, and neither takes the other for somebody who
-/// has it.
+/// Each downloader has pieces of a content without a full holder, and neither regards the other as a full
+/// holder.
 #[test]
 fn two_downloaders_of_a_replaced_file_both_start_again() {
     let (bytes, newer) = (noise(139, 24 * MIB), noise(140, 3 * MIB));
@@ -266,14 +267,14 @@ fn two_downloaders_of_a_replaced_file_both_start_again() {
     }
 }
 
-/// True if the node has a part open, under whatever name it is by now.
+/// True if the node has a partial file open, under any name.
 fn has_part_open(node: &Node) -> bool {
     let parts = node.share.join(PARTS_DIR);
     node.process.open_files().iter().any(|file| file.parent() == Some(&parts))
 }
 
-/// A client of `holder` that has asked so often for a piece of `content` that most of it is still to be sent,
-/// and has taken one.
+/// A client of `holder` that has requested a piece of `content` so often that most replies are not sent yet,
+/// and has read one.
 fn waiting_reader(holder: SocketAddr, content: ContentKey, piece: u32, bytes: &[u8]) -> Client {
     let mut client = Client::connect(holder);
     let asker = raw::fresh_node_id();

@@ -1,14 +1,13 @@
-//! Partial holders that are not what they say, and what they give.
+//! Partial holders with false claims, and the data that they send.
 
 use super::*;
 
-/// One who wants what a near partial holder, which is not what it says, and a far node that has everything
-/// offer.
+/// A downloader with two sources: a near partial holder with false claims, and a far full holder.
 struct Choice {
     evil: EvilPeer,
     honest: Node,
     asker: Node,
-    // Last: its nodes end before it does.
+    // Last field: its nodes must end before the world.
     _world: World,
 }
 
@@ -44,7 +43,7 @@ fn a_partial_holder_that_refuses_a_piece_serves_its_other_pieces() {
     let bytes = noise(138, 12 * MIB);
     let mut choice = Choice::between(Behaviour::HalfPart, &bytes, 900.0);
     let row = choice.download();
-    // How many of its six come from it depends on how soon it is asked again.
+    // How many of its six pieces come from it depends on the time of the next scheduling.
     assert_eq!(row.sources.len(), 2, "{}", choice.asker.process.transcript());
     assert!((1..=6).contains(&choice.evil.sent_pieces()), "{}", choice.asker.process.transcript());
     assert!(choice.asker.read(NAME) == Some(bytes));
@@ -81,8 +80,7 @@ fn a_partial_holder_with_false_claims_does_not_delay_the_download_of_a_replaced_
     assert!(asker.read(NAME).as_ref() == Some(&newer));
 }
 
-/// A false list costs who got it no more than the time to compute an MD5, and nobody but its giver is named
-/// for it.
+/// A false manifest costs the downloader at most the time to compute an MD5. Only its sender is named for it.
 #[test]
 fn a_false_manifest_is_not_forwarded_and_the_pieces_are() {
     let bytes = noise(141, 12 * MIB);
@@ -114,7 +112,7 @@ fn a_false_manifest_is_not_forwarded_and_the_pieces_are() {
     }
 }
 
-/// One has the pieces, the other one has the list.
+/// One source has the pieces, the other one gives the manifest.
 #[test]
 fn a_source_that_withholds_its_manifest_serves_pieces_while_another_gives_the_manifest() {
     let bytes = noise(150, 5 * MIB);
@@ -147,7 +145,7 @@ fn a_partial_holder_is_not_blamed_for_a_false_md5_that_it_forwards() {
     assert!(!ran.err.contains("falsely claims"), "{}", ran.err);
 }
 
-/// Who has all pieces has held each line of its list against one.
+/// A full holder has checked each line of its manifest against a piece.
 #[test]
 fn the_manifest_is_requested_from_a_full_holder_first() {
     let bytes = noise(142, 12 * MIB);
@@ -161,7 +159,7 @@ fn the_manifest_is_requested_from_a_full_holder_first() {
     );
 }
 
-/// Whatever it answers, the pieces come from elsewhere.
+/// With every answer of the partial holder, the pieces come from another source.
 #[test]
 fn a_partial_holder_that_does_not_list_its_pieces_is_not_used_and_does_not_delay_others() {
     for behaviour in [Behaviour::GarbledHave, Behaviour::LongHave, Behaviour::SilentHave] {

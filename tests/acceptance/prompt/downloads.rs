@@ -1,4 +1,4 @@
-//! Downloads at a prompt: bars, news above them, what is gone on with, what runs in the background.
+//! Downloads at a prompt: bars, messages above them, resumed downloads, background downloads.
 
 use std::fs;
 use std::io::Write;
@@ -64,7 +64,7 @@ fn a_command_waits_for_a_resumed_download_and_ctrl_c_ends_both() {
         world.keys("download large.bin\r");
         world.wait_written(4 << 20);
         let mut world = world.killed_and_restarted();
-        // It holds the turn once it writes.
+        // The resumed download is admitted once it writes.
         world.wait_written(world.written_bytes() + (1 << 19));
         let share = world.dir.path().join("share");
         let ends = |extension: &str| {
@@ -78,7 +78,8 @@ fn a_command_waits_for_a_resumed_download_and_ctrl_c_ends_both() {
             world.keys(CTRL_C);
             world.expect("cancelled");
             world.expect("> ");
-            // Had the going on not ended, its record would come to be wanted again or the file be there.
+            // If the resumed download had not ended, its record would be marked as wanted again, or the file
+            // would exist.
             let until = Instant::now() + Duration::from_secs(5);
             while Instant::now() < until && !share.join("large.bin").exists() {
                 world.keys("updatelist\r");
@@ -110,7 +111,7 @@ fn a_download_has_a_bar_below_its_messages_and_leaves_a_clean_prompt() {
     world.expect_cleared("downloaded large.bin 8388608 bytes ");
     let rest = world.expect("> ");
     assert!(!rest.contains('#') && !rest.contains('%'), "{rest:?}");
-    // Keys are shown again.
+    // Typed keys are shown again.
     world.keys("lis");
     world.expect("lis");
     world.keys("t\r");

@@ -1,4 +1,4 @@
-//! What keys do at the prompt: lines, history, completion, news above the line.
+//! Keys at the prompt: lines, history, completion, messages above the line.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ fn ctrl_c_clears_a_line_with_text_and_leaves_at_an_empty_prompt() {
     world.expect("fi");
     world.keys(CTRL_C);
     world.expect("> ");
-    // Had the text stayed, this would be no command.
+    // If the text had stayed, this would be an unknown command.
     world.keys("updatelist\r");
     world.expect(UPDATED);
     world.expect("> ");
@@ -42,7 +42,7 @@ fn tab_completes_commands_and_names_and_history_comes_back() {
     world.keys("upd\t\r");
     world.expect(UPDATED);
     world.expect("> ");
-    // Only the completed and quoted name is the whole command line that the answer proves.
+    // The answer proves the command line: only the completed and quoted name gives it.
     world.keys("find my\t\r");
     world.expect("'my notes.txt'");
     world.expect("Found nodes:");
@@ -64,7 +64,7 @@ fn tab_completes_names_of_other_nodes() {
     let args = ["127.0.0.1", "0", "theirs", "--headless", "--latency-file", "none", "--tracker"];
     let args: Vec<_> = args.into_iter().chain([world.tracker_addr.as_str()]).collect();
     let _other = start(env!("CARGO_BIN_EXE_node"), &args, world.dir.path());
-    // The names are asked for whenever a prompt appears, and are there by the next but one.
+    // The node requests the names whenever a prompt appears. They arrive before the second prompt after it.
     for _ in 0..2 {
         world.keys("updatelist\r");
         world.expect(UPDATED);

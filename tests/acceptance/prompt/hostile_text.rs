@@ -1,5 +1,5 @@
-//! Hostile names and texts at a terminal, in every sink: what reaches it is text, line feeds, and what an
-//! editor and bars draw with.
+//! Hostile names and texts at a terminal, in every output: the terminal gets only text, line feeds, and the
+//! codes with which an editor and bars draw.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -62,7 +62,7 @@ fn names_are_inert_at_the_prompt_in_bars_in_candidates_and_in_history() {
     tty.command(&format!("find b3={found}"), "x\\u{202e}gpj.exe");
     tty.command(&format!("sources b3={found}"), "chosen");
     tty.command(&format!("replicate b3={found} --copies 1"), "replicate 1 wanted");
-    // What cannot be shown as it is is no candidate: nothing is completed.
+    // A name that cannot be shown unchanged is no candidate: nothing is completed.
     tty.keys("find far\t");
     tty.keys("zzz\r");
     tty.expect("No nodes found");
@@ -72,7 +72,7 @@ fn names_are_inert_at_the_prompt_in_bars_in_candidates_and_in_history() {
     let (code, bytes) = tty.end();
     assert_eq!(code, 0);
     check("prompt", &bytes);
-    // A name that is typed is shown as it is typed; as an argument it comes without.
+    // A typed name is echoed as it is typed. As an argument it has no control characters.
     let node = env!("CARGO_BIN_EXE_node");
     let name = "far\u{202e}nib.mib";
     let line = format!("exec {node} download '{name}' -d into --tracker {addr} --latency-file none");

@@ -1,7 +1,7 @@
-//! Ctrl-C at each moment: what runs is cancelled at once, the prompt stays, the next command works, what was
-//! fetched is gone on with.
+//! Ctrl-C at each moment: it cancels the running command at once, the prompt stays, the next command works,
+//! and fetched pieces are used by the next download.
 //!
-//! Each moment is made to last until it is interrupted: what would end it otherwise says something else than
+//! Each moment lasts until the interrupt: any other end of the command prints something else than
 //! `cancelled`.
 
 use std::fs::File;
@@ -17,11 +17,11 @@ use crate::support::DEADLINE;
 use crate::support::content::noise;
 use crate::support::evil::{Behaviour, EvilPeer};
 
-/// Stops a process where it is; its connections stay open.
+/// Stops a process by a signal. Its connections stay open.
 fn freeze(process: &Running) {
     let pid = Pid::from_child(&process.0);
     kill_process(pid, Signal::STOP).expect("it runs");
-    // All of its threads have stopped when its parent is told.
+    // All of its threads have stopped when the parent gets the notice.
     waitpid(Some(pid), WaitOptions::UNTRACED).expect("it is our child");
 }
 
@@ -29,13 +29,13 @@ fn thaw(process: &Running) {
     kill_process(Pid::from_child(&process.0), Signal::CONT).expect("it is there");
 }
 
-/// A file of zeros that takes no room.
+/// A file of zeros that needs no disk space.
 fn sparse(share: &Path, name: &str, len: u64) {
     File::create(share.join(name)).and_then(|file| file.set_len(len)).expect("a sparse file");
 }
 
 impl World {
-    /// Ctrl-C ends what runs, and nothing else.
+    /// Ctrl-C ends the running command and nothing else.
     fn interrupt(&mut self) {
         self.keys(CTRL_C);
         self.expect_cancelled();
@@ -59,7 +59,7 @@ impl World {
         EvilPeer::start(tracker, name, &noise(31, 5 << 20), behaviour)
     }
 
-    /// Waits until somebody has hashed and published a file.
+    /// Waits until a node has hashed and published a file.
     fn wait_published(&self, name: &str) {
         let until = Instant::now() + DEADLINE;
         let find = || {
@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    /// A download goes on with so many MiB that are here already, and ends.
+    /// A download resumes with that many MiB, and ends.
     fn resumes(&mut self, name: &str, left: &str) {
         self.keys(&format!("download {name}\r"));
         self.expect(&format!("{name}: resuming: {left}"));
@@ -124,7 +124,7 @@ fn while_the_tracker_does_not_answer() {
 #[test]
 fn right_after_enter_by_key_or_by_signal() {
     let mut world = World::new();
-    // Never suspected: a find waits for it each time.
+    // The tracker never suspects it, so a find waits for it each time.
     let fill = |share: &Path| sparse(share, "frozen.bin", 1);
     let holder = source(&world.tracker_addr, world.dir.path(), fill, &["--heartbeat", "off"]);
     freeze(&holder);
@@ -136,7 +136,7 @@ fn right_after_enter_by_key_or_by_signal() {
         }
         world.expect_cancelled();
     }
-    // At the prompt it leaves, as it did before the first command.
+    // At the prompt Ctrl-C exits, as before the first command.
     kill_process(world.pid, Signal::INT).expect("it runs");
     world.ends_with(130);
 }
@@ -164,7 +164,7 @@ fn in_a_download_that_waits_for_its_turn() {
     world.keys("download large.bin\r");
     world.expect("waiting for other downloads to end");
     world.interrupt();
-    // It was not that one which was asked to end.
+    // The interrupt did not end the background download.
     world.expect("[1] downloaded large.bin 8388608 bytes ");
     world.leave();
 }
@@ -271,14 +271,14 @@ fn ctrl_c_at_an_empty_prompt_exits_and_background_downloads_are_resumed_later() 
 
 #[test]
 fn in_the_first_scan() {
-    // So long that nobody has hashed it when the prompt is there, 2 s after the start.
+    // So long that the file is not hashed yet when the prompt appears, 2 s after the start.
     let fill = |share: &Path| sparse(share, "huge.bin", 64 << 30);
     let mut world = World::starting(fill);
     world.expect_prompt();
     world.command("updatelist");
     world.interrupt();
     world.leave();
-    // Before there is a prompt, there is nothing to go back to.
+    // Without a prompt yet, Ctrl-C exits.
     let mut world = World::starting(fill);
     world.keys(CTRL_C);
     world.ends_with(130);

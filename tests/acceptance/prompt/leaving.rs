@@ -1,4 +1,4 @@
-//! Signals: whatever ends a node at a prompt, the terminal is left as it was.
+//! Signals: however a node at a prompt ends, the terminal is restored.
 
 use rustix::process::{Signal, kill_process};
 

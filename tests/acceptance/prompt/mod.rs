@@ -1,5 +1,5 @@
-//! The prompt and the bars at a real pseudo-terminal: what is shown, what the keys do, and that the terminal
-//! is left as it was.
+//! The prompt and the bars at a real pseudo-terminal: the output, the effects of keys, and that the terminal
+//! is restored.
 
 mod downloads;
 mod editing;

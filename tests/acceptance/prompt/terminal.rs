@@ -1,4 +1,4 @@
-//! `World`: a tracker, and a node at the prompt of a pseudo-terminal; and `start` for programs beside them.
+//! `World`: a tracker, and a node at the prompt of a pseudo-terminal; and `start` for other programs.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,10 +14,10 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) const TIMEOUT_MS: u64 = 20_000;
 pub(crate) const CTRL_C: &str = "\u{3}";
 pub(crate) const CTRL_D: &str = "\u{4}";
-/// Waits for the second half of `word` alone: the first is echoed key by key as it is typed.
+/// Waits only for the second half of `word`: the terminal echoes the first half key by key.
 pub(crate) const UPDATED: &str = "updated 2 files";
 
-/// A child that is killed when the test is over.
+/// A child that drop kills.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
@@ -26,7 +26,7 @@ impl Drop for Running {
     }
 }
 
-/// Starts `program` and returns it with the address that it listens on.
+/// Starts `program` and returns it with its listening address.
 pub(crate) fn start(program: &str, arguments: &[&str], dir: &Path) -> (Running, String) {
     let mut child = Command::new(program)
         .args(arguments)
@@ -45,8 +45,8 @@ pub(crate) fn start(program: &str, arguments: &[&str], dir: &Path) -> (Running, 
     (running, addr)
 }
 
-/// A tracker, and a node at the prompt of a pseudo-terminal; a shell says its exit code and how it left the
-/// terminal.
+/// A tracker, and a node at the prompt of a pseudo-terminal. A shell prints its exit code and the final state
+/// of the terminal.
 pub(crate) struct World {
     pub(crate) session: PtySession,
     pub(crate) pid: Pid,
@@ -65,7 +65,7 @@ impl World {
         world
     }
 
-    /// A node that starts over what `fill` puts into its share.
+    /// Starts a node over a share that `fill` has filled.
     pub(crate) fn starting(fill: impl FnOnce(&Path)) -> World {
         let dir = tempfile::tempdir().expect("a directory");
         let (tracker, tracker_addr) =
@@ -76,7 +76,7 @@ impl World {
         World::over_share(dir, Some(tracker), tracker_addr)
     }
 
-    /// A node that starts over `share` in `dir`.
+    /// Starts a node over `share` in `dir`.
     fn over_share(dir: tempfile::TempDir, tracker: Option<Running>, tracker_addr: String) -> World {
         let node = env!("CARGO_BIN_EXE_node");
         let command = format!("{node} 127.0.0.1 0 share --tracker {tracker_addr} --latency-file none");
@@ -96,7 +96,7 @@ impl World {
         self.restarted()
     }
 
-    /// Starts a node that has ended again, at a prompt over the same share.
+    /// Starts an ended node again, at a prompt over the same share.
     pub(crate) fn restarted(self) -> World {
         let World { dir, tracker, tracker_addr, .. } = self;
         let mut world = World::over_share(dir, tracker, tracker_addr);
@@ -104,14 +104,14 @@ impl World {
         world
     }
 
-    /// What the files among the parts take on the disk.
+    /// Disk space of the partial files.
     pub(crate) fn written_bytes(&self) -> u64 {
         let parts = fs::read_dir(self.dir.path().join("share/.nearpeer")).into_iter().flatten().flatten();
-        // A part is sparse.
+        // A partial file is sparse.
         parts.filter_map(|part| Some(part.metadata().ok()?.blocks() * 512)).sum()
     }
 
-    /// Waits until a download has written so much to its part.
+    /// Waits until a download has written that many bytes to its partial file.
     pub(crate) fn wait_written(&self, bytes: u64) {
         let until = Instant::now() + Duration::from_millis(TIMEOUT_MS);
         while self.written_bytes() < bytes {
@@ -131,11 +131,11 @@ impl World {
         self.session.exp_regex(&bar).unwrap_or_else(|error| panic!("awaiting {bar:?}: {error}"));
     }
 
-    /// Waits for `line`, which must begin where bars were cleared or after another line.
+    /// Waits for `line`, which must come directly after cleared bars or after another line.
     pub(crate) fn expect_cleared(&mut self, line: &str) {
         let before = self.expect(line);
         assert!(before.ends_with(['\r', '\n']), "{before:?} before {line:?}");
-        // A key that the terminal shows puts the bars out of place.
+        // The echo of a key shifts the bars.
         assert!(!before.contains("^C"), "{before:?} before {line:?}");
     }
 
@@ -150,14 +150,14 @@ impl World {
         self.session.flush().expect("sent");
     }
 
-    /// Types a command, and waits until its line was read.
+    /// Types a command, and waits until the node has read its line.
     pub(crate) fn command(&mut self, line: &str) {
         self.keys(&format!("{line}\r"));
         self.expect(line);
         self.expect("\n");
     }
 
-    /// The node ends with `code` and the terminal is as it was.
+    /// Checks that the node ends with `code` and that the terminal is restored.
     pub(crate) fn ends_with(mut self, code: i32) {
         self.expect("code ");
         let rest = self.expect("the end");
@@ -165,7 +165,8 @@ impl World {
     }
 }
 
-/// Runs `command` at a pseudo-terminal, in `dir`; a shell says its exit code and how it left the terminal.
+/// Runs `command` at a pseudo-terminal in `dir`. A shell prints its exit code and the final state of the
+/// terminal.
 pub(crate) fn at_terminal(command: &str, dir: &Path) -> (PtySession, Pid) {
     let script = format!(
         "trap : INT\nstty echo\nbefore=$(stty -g)\n\
@@ -176,7 +177,7 @@ pub(crate) fn at_terminal(command: &str, dir: &Path) -> (PtySession, Pid) {
     fs::write(dir.join("script"), script).expect("written");
     let mut shell = Command::new("sh");
     shell.arg("script").current_dir(dir).env("TERM", "xterm").env("NO_COLOR", "1");
-    // What the user has there is nobody's business here.
+    // Files of the user must not influence the test.
     shell.env("XDG_STATE_HOME", dir.join("state")).env("XDG_CONFIG_HOME", dir);
     let options = Options::new().timeout_ms(Some(TIMEOUT_MS)).strip_ansi_escape_codes(true);
     let mut session = spawn_with_options(shell, options).expect("a pseudo-terminal");
@@ -185,7 +186,7 @@ pub(crate) fn at_terminal(command: &str, dir: &Path) -> (PtySession, Pid) {
     (session, Pid::from_raw(pid.trim().parse().expect("a number")).expect("positive"))
 }
 
-/// A headless node over what `fill` puts into its share, a new directory in `dir`.
+/// A headless node over a new share in `dir` that `fill` has filled.
 pub(crate) fn source(tracker_addr: &str, dir: &Path, fill: impl FnOnce(&Path), flags: &[&str]) -> Running {
     let share = tempfile::Builder::new().prefix("source").tempdir_in(dir).expect("a directory").keep();
     fill(&share);

@@ -1,5 +1,5 @@
-//! Terminals of every kind, and standard streams that are none: what is drawn, what is not, and where results
-//! go.
+//! Terminals of every kind, and standard streams that are not terminals: the drawing, and the destination of
+//! results.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn a_terminal_without_control_codes_gets_none() {
     for term in [Some("dumb"), Some(""), None] {
         let dir = tempfile::tempdir().expect("a directory");
         let (_tracker, _source, addr) = swarm(dir.path(), "1GiB");
-        // The terminal cuts the lines: what comes is `\n`.
+        // The terminal splits the lines: the output has `\n`.
         let mut tty = Tty::start(&format!("exec {}", node(&addr)), dir.path(), &Kind { term, ..XTERM });
         tty.expect("> ");
         tty.keys("frob\nfind 'large file.bin'\n");
@@ -85,7 +85,7 @@ fn any_width_and_a_change_of_it_are_drawn_with_the_known_codes_and_no_colour() {
         tty.resize(then);
         tty.expect("downloaded large file.bin 8388608 bytes ");
         tty.expect("> ");
-        // A line that is longer than the terminal is wide, while that changes.
+        // A line that is longer than the width of the terminal, while the width changes.
         tty.keys(&"a".repeat(150));
         tty.expect("aa");
         tty.resize(columns);
@@ -111,8 +111,8 @@ fn results_are_alone_on_a_standard_output_that_is_no_terminal() {
         for command in ["limit", "find 'large file.bin'", "download 'large file.bin'"] {
             tty.keys(&format!("{command}{}", if term == Some("dumb") { "\n" } else { "\r" }));
             if term == Some("xterm") {
-                // There the prompt is drawn again for whatever is told above it; once Enter was read, only
-                // for the next line.
+                // There the prompt is drawn again after each message above it. After Enter was read, it is
+                // drawn only for the next line.
                 tty.expect(&format!("{command}\r\n"));
             }
             tty.expect("> ");

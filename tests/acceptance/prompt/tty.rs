@@ -1,4 +1,5 @@
-//! `Tty`: a program at a pseudo-terminal, every byte of which is kept; and what of them is more than text.
+//! `Tty`: a program at a pseudo-terminal whose output is kept completely, and a filter for the bytes that are
+//! not text.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -16,34 +17,34 @@ use crate::support::DEADLINE;
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// What has come, and whether it was all.
+    /// Received bytes, and whether the stream has ended.
     bytes: Mutex<(Vec<u8>, bool)>,
     changed: Condvar,
 }
 
-/// A program at a terminal of its own.
+/// A program at its own terminal.
 pub(crate) struct Tty {
     process: PtyProcess,
     terminal: File,
     seen: Arc<Seen>,
     reader: Option<JoinHandle<()>>,
-    /// What was waited for ends here.
+    /// End of the last awaited text.
     mark: usize,
 }
 
-/// How a terminal is.
+/// Settings of a terminal.
 pub(crate) struct Kind {
-    /// `TERM`; `None`: not set.
+    /// `TERM`. `None` means not set.
     pub(crate) term: Option<&'static str>,
     pub(crate) columns: u16,
-    /// Further variables of the environment.
+    /// More environment variables.
     pub(crate) set: &'static [(&'static str, &'static str)],
 }
 
 pub(crate) const XTERM: Kind = Kind { term: Some("xterm"), columns: 80, set: &[] };
 
 impl Tty {
-    /// Runs a line of `sh` in `dir`, at a terminal that is so.
+    /// Runs a line of `sh` in `dir`, at a terminal with these settings.
     pub(crate) fn start(line: &str, dir: &Path, kind: &Kind) -> Tty {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("stty cols {} rows 24; {line}", kind.columns)]).current_dir(dir);
@@ -67,7 +68,7 @@ impl Tty {
         Tty { process, terminal, seen, reader: Some(reader), mark: 0 }
     }
 
-    /// Waits for `text` behind what was waited for before; returns what came before it.
+    /// Waits for `text` after the last awaited text. Returns the output before it.
     pub(crate) fn expect(&mut self, text: &str) -> String {
         let until = Instant::now() + DEADLINE;
         let mut bytes = self.seen.bytes.lock();
@@ -86,7 +87,7 @@ impl Tty {
         self.terminal.write_all(keys.as_bytes()).expect("sent");
     }
 
-    /// Runs a command and waits for its answer and the next prompt.
+    /// Runs a command, and waits for its answer and the next prompt.
     pub(crate) fn command(&mut self, line: &str, answer: &str) {
         self.keys(&format!("{line}\r"));
         self.expect(answer);
@@ -98,7 +99,7 @@ impl Tty {
         tcsetwinsize(&self.terminal, size).expect("it is a terminal");
     }
 
-    /// Waits for the end; returns the exit code and all that came.
+    /// Waits for the end. Returns the exit code and all output.
     pub(crate) fn end(mut self) -> (i32, Vec<u8>) {
         let until = Instant::now() + DEADLINE;
         let mut bytes = self.seen.bytes.lock();
@@ -111,7 +112,7 @@ impl Tty {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("no panic");
         }
-        // As in `Exited(Pid(7), 0)`: its type has no public name.
+        // For example `Exited(Pid(7), 0)`: its type has no public name.
         let status = format!("{:?}", self.process.wait().expect("it is our child"));
         let code =
             status.strip_prefix("Exited(Pid(").and_then(|rest| rest.strip_suffix(')')?.split_once("), "));
@@ -120,8 +121,8 @@ impl Tty {
     }
 }
 
-/// What is left of `bytes` without what an editor and bars do to a terminal: returns, cursor up, down, right,
-/// left, erasure of a line, a bell, and the marks of an update that is to be shown as one.
+/// Removes from `bytes` the codes with which an editor and bars draw: returns, cursor up, down, right and
+/// left, erasure of a line, a bell, and the marks of a synchronised update.
 pub(crate) fn without_drawing(bytes: &[u8]) -> Vec<u8> {
     let mut rest = String::from_utf8_lossy(bytes).into_owned();
     for mark in ["\u{1b}[?2026h", "\u{1b}[?2026l", "\r", "\u{7}"] {
