@@ -199,7 +199,7 @@ fn own_transfers_are_not_counted_against_a_source() {
         // The first in rank: at the end, both sources serve a file of so many pieces.
         let chosen = asker.process.expect_stderr("a.bin: chose ");
         drop(upload);
-        // Waits until the load of the last transfer has gone.
+        // The node leaves the answers of the tracker before the next one starts.
         assert_eq!(asker.leave(), 0);
         expect_idle(&world, near.addr);
         [&near, &far].map(|source| chosen.contains(&format!("chose {}:", source.addr)))

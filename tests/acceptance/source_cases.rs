@@ -91,7 +91,7 @@ fn case_09_tracker_restarted_and_both_updatelist() {
     world.kill_tracker();
     world.restart_tracker();
     assert_eq!(first.command("updatelist"), ["updated 1 files +0 -0 ~0"]);
-    // A request registers only the node that sent it again.
+    // A request registers its own node again, and no other node.
     assert_eq!(first.command("find b.txt"), ["No nodes found"]);
     assert_eq!(second.command("updatelist"), ["updated 1 files +0 -0 ~0"]);
     assert_eq!(find_rows(&first.command("find b.txt"))[0].endpoint, second.addr);

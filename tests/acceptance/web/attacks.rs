@@ -1,5 +1,5 @@
-//! What may come over an open port: trickles, floods, broken requests, hostile names. Good requests are
-//! answered all the while.
+//! Hostile input on an open HTTP port: trickles, floods, broken requests, hostile names. Good requests are
+//! answered meanwhile.
 
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ fn impatient(request: Duration, write_stall: Duration) -> WebConfig {
     WebConfig { deadlines, ..loopback() }
 }
 
-/// Asks until `done`; the 99th percentile of how long that took.
+/// Sends requests until `done`. Returns the 99th percentile of their durations.
 fn p99_while(web: SocketAddr, done: impl Fn() -> bool) -> Duration {
     let mut times = Vec::new();
     while !done() || times.len() < 100 {
@@ -36,7 +36,7 @@ fn a_thousand_trickling_clients_are_cut_and_delay_no_other() {
     let swarm = Swarm::with(&impatient(Duration::from_secs(3), Duration::from_secs(30)));
     let web = swarm.web();
     let crowd = count("NEARPEER_TRICKLING", 1000);
-    // So many of one address that all of them are let be.
+    // So many connections of one address are all accepted.
     let address = |number: usize| IpAddr::from([127, 0, 1, (number / 100) as u8]);
     let over = AtomicBool::new(false);
     let p99 = std::thread::scope(|scope| {
@@ -45,7 +45,7 @@ fn a_thousand_trickling_clients_are_cut_and_delay_no_other() {
                 (0..crowd).map(|number| Client::connect_from(address(number), web)).collect();
             let line = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ";
             let until = Instant::now() + Duration::from_secs(20);
-            // A byte each in turn, until every one of them was cut.
+            // Sends one byte on each connection in turn, until all of them were cut.
             for number in 0.. {
                 if number == 1 {
                     let open = clients.iter().filter(|client| client.is_open()).count();
@@ -97,7 +97,7 @@ fn a_client_that_does_not_read_is_closed_and_others_are_served() {
     assert!(p99_while(swarm.web(), || true) < Duration::from_millis(250));
     client.stream().set_read_timeout(None).expect("a socket");
     let began = Instant::now();
-    // It is reset: nothing that it did not take is kept for it.
+    // The connection is reset: the server keeps no unsent data for it.
     while client.request("GET /", "", "") {
         assert!(began.elapsed() < Duration::from_secs(20), "it is kept");
     }
@@ -131,7 +131,7 @@ fn a_malformed_request_is_refused_with_its_status_and_closed() {
     ] {
         let mut client = Client::connect(swarm.web());
         client.say(bytes.as_bytes());
-        // Without waiting for the rest.
+        // The server does not wait for the rest.
         let answer = client.answer(false).unwrap_or_else(|| panic!("no answer to {bytes:.60?}"));
         assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{bytes:.60?}");
         assert!(answer.json()["why"].is_string());
@@ -172,7 +172,7 @@ fn a_smuggled_request_is_not_served_as_a_second_request() {
         let answers = String::from_utf8(client.rest()).expect("text");
         assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
     }
-    // A body is a body, whatever it looks like.
+    // A body stays a body, whatever its bytes are.
     let mut client = Client::connect(swarm.web());
     client.request("POST /", "", "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     client.request("GET /healthz", "", "");
@@ -258,7 +258,7 @@ fn hostile_names_are_inert_in_text_attributes_links_headers_json_and_xml() {
                     !text.contains("<script>alert") && !text.contains("\"><script>"),
                     "{name:?} on {path}: {text}"
                 );
-                // What a form sends is exact; everything that is shown is not.
+                // Values of forms are exact. All shown text is escaped.
                 assert!(!without_values(text).contains('\u{202e}'), "{name:?} on {path}: {text}");
                 assert!(!text.contains("href=\"javascript:"), "{name:?} on {path}");
             }
@@ -278,7 +278,7 @@ fn hostile_names_are_inert_in_text_attributes_links_headers_json_and_xml() {
     swarm.stop();
 }
 
-/// A page without what its fields hold.
+/// A page without the values of its fields.
 fn without_values(page: &str) -> String {
     let mut parts = page.split("value=\"");
     let first = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! A strict HTTP client that says exactly what a test wants said, and takes apart what comes back.
+//! A strict HTTP client that sends exactly the given bytes, and parses the answers.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -11,15 +11,15 @@ use crate::support::DEADLINE;
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,
-    /// Read and not yet taken.
+    /// Bytes read and not yet parsed.
     bytes: Vec<u8>,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// Names in lower case.
+    /// Names are in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -45,7 +45,7 @@ impl Client {
         )
     }
 
-    /// From another address of this machine.
+    /// Connects from another address of this machine.
     pub(crate) fn connect_from(ip: IpAddr, addr: SocketAddr) -> Client {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
         socket.bind(&SocketAddr::new(ip, 0).into()).expect("an address of this machine");
@@ -53,7 +53,7 @@ impl Client {
         Client::over(socket.into())
     }
 
-    /// That takes in little of what it does not read.
+    /// Connects with a small receive buffer.
     pub(crate) fn connect_small(addr: SocketAddr) -> Client {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(8 << 10).expect("a socket");
@@ -72,7 +72,7 @@ impl Client {
         &self.stream
     }
 
-    /// Whether the other end has neither closed nor said anything.
+    /// True if the other end has neither closed nor sent anything.
     pub(crate) fn is_open(&self) -> bool {
         self.stream.set_nonblocking(true).expect("a socket");
         let peeked = self.stream.peek(&mut [0]);
@@ -80,12 +80,12 @@ impl Client {
         peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// Says this and nothing else; false if the other end has closed.
+    /// Sends exactly these bytes. Returns false if the other end has closed.
     pub(crate) fn say(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// A request with a host, these header lines (each with its end) and a body.
+    /// Sends a request with a host, these header lines (each with its line end) and a body.
     pub(crate) fn request(&mut self, line: &str, headers: &str, body: &str) -> bool {
         let length =
             if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
@@ -93,13 +93,14 @@ impl Client {
         self.say(text.as_bytes())
     }
 
-    /// `GET` on this connection.
+    /// Sends `GET` on this connection.
     pub(crate) fn get(&mut self, path: &str) -> Answer {
         assert!(self.request(&format!("GET {path}"), "", ""), "closed before the request");
         self.answer(false).expect("an answer")
     }
 
-    /// The next answer; `None` at the end of the connection. One to `HEAD` has no body, whatever it says.
+    /// The next answer. `None` at the end of the connection. An answer to `HEAD` has no body, whatever its
+    /// header says.
     ///
     /// # Panics
     /// If what comes is no answer, or is cut, or nothing comes by the deadline.
@@ -139,13 +140,13 @@ impl Client {
         Some(answer)
     }
 
-    /// Everything until the other end closes, in whatever way.
+    /// All bytes until the other end closes, by an orderly close or a reset.
     pub(crate) fn rest(mut self) -> Vec<u8> {
         while self.read() {}
         self.bytes
     }
 
-    /// Reads until `end` has come; what came up to it.
+    /// Reads until `end` has come. Returns the bytes up to it.
     pub(crate) fn until(&mut self, end: &[u8]) -> Vec<u8> {
         loop {
             if let Some(at) = self.bytes.windows(end.len()).position(|part| part == end) {
@@ -155,7 +156,7 @@ impl Client {
         }
     }
 
-    /// Takes exactly this many bytes.
+    /// Returns exactly this many bytes.
     pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
         while self.bytes.len() < len {
             assert!(self.read(), "closed before {len} bytes");
@@ -163,7 +164,7 @@ impl Client {
         self.bytes.drain(..len).collect()
     }
 
-    /// False at the end.
+    /// Reads more bytes. Returns false at the end of the stream.
     fn read(&mut self) -> bool {
         let mut buffer = [0; 16 << 10];
         match self.stream.read(&mut buffer) {
@@ -178,12 +179,12 @@ impl Client {
     }
 }
 
-/// `GET` on a connection of its own.
+/// Sends `GET` on a new connection.
 pub(crate) fn get(addr: SocketAddr, path: &str) -> Answer {
     ask(addr, &format!("GET {path}"), "", "")
 }
 
-/// Any request on a connection of its own.
+/// Sends a request on a new connection.
 pub(crate) fn ask(addr: SocketAddr, line: &str, headers: &str, body: &str) -> Answer {
     let mut client = Client::connect(addr);
     client.request(line, &format!("Connection: close\r\n{headers}"), body);
@@ -193,7 +194,7 @@ pub(crate) fn ask(addr: SocketAddr, line: &str, headers: &str, body: &str) -> An
     answer
 }
 
-/// A change asked for by a program.
+/// Sends a change as a program does.
 pub(crate) fn post(addr: SocketAddr, path: &str, json: &str) -> Answer {
     let kind = if json.is_empty() { "" } else { "Content-Type: application/json\r\n" };
     ask(addr, &format!("POST {path}"), kind, json)

@@ -1,4 +1,4 @@
-//! `docs/openapi.json`, which is kept by hand, beside what is served.
+//! Compares `docs/openapi.json`, which is maintained by hand, with the server.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::web::swarm::{Swarm, get_until};
 struct Description(Value);
 
 impl Description {
-    /// Holds the body of an answer against what is described for the method at the path.
+    /// Checks the body of an answer against the description of the method at the path.
     fn check(&self, method: &str, path: &str, answer: &Answer) {
         let responses = &self.0["paths"][path][method]["responses"];
         let mut response = &responses[answer.status.to_string()];
@@ -29,7 +29,7 @@ impl Description {
     }
 }
 
-/// Whatever is named is there, on the program that it says, and nowhere else.
+/// Each described path exists on the program that the description names, and only there.
 #[test]
 fn the_description_names_what_is_served() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
@@ -45,7 +45,7 @@ fn the_description_names_what_is_served() {
             if methods.get("get").is_none() || target.ends_with("events") || path.contains("{id}") {
                 continue;
             }
-            // Without its parameters a request may be wrong, but never unknown.
+            // A request without its parameters may be invalid, but never unknown.
             let answer = get(web, &target);
             let is_unknown = answer.status == 404 && answer.text().contains("there is n");
             assert_eq!(!is_unknown, is_served, "{program}: {path}: {}", answer.status);

@@ -1,4 +1,4 @@
-//! Who is let in: tokens, host names, origins, and the forms in which a change may be asked for.
+//! Access control: tokens, host names, origins, and the forms of a change.
 
 use std::net::IpAddr;
 
@@ -82,7 +82,7 @@ fn wrong_tokens_slow_down_only_the_address_that_sends_them() {
     let mut guesser = Client::connect(swarm.web());
     let mut statuses = Vec::new();
     for number in 0..200 {
-        // Whoever claims to speak for somebody else is still who he is.
+        // The server uses the address of the peer, whatever a forwarding header claims.
         let headers = format!(
             "Authorization: Bearer wrong-token-{number}\r\nX-Forwarded-For: 192.0.2.{number}\r\nForwarded: for=192.0.2.{number}\r\n"
         );
@@ -90,7 +90,7 @@ fn wrong_tokens_slow_down_only_the_address_that_sends_them() {
         statuses.push(guesser.answer(false).expect("an answer").status);
     }
     assert_eq!(statuses[0], 401);
-    // Who has to wait is told for how long.
+    // The answer to a waiting client has the number of seconds.
     assert!(statuses.iter().filter(|status| **status == 429).count() > 150, "{statuses:?}");
     guesser.request("GET /api/v1/status", BEARER, "");
     let late = guesser.answer(false).expect("an answer");

@@ -1,4 +1,4 @@
-//! Files by HTTP: whole, in parts, under conditions, while they change, and under whatever names.
+//! Files by HTTP: whole, in ranges, under conditions, while they change, and under every kind of name.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -96,7 +96,7 @@ fn pages_and_files_come_in_order_on_one_connection() {
     swarm.stop();
 }
 
-/// A reader that takes its time.
+/// A slow reader.
 fn slow_reader(swarm: &Swarm, path: &str) -> Client {
     let mut client = Client::connect_small(swarm.member(0).web());
     client.request(&format!("GET {path}"), "", "");
@@ -155,7 +155,7 @@ fn a_file_that_changes_while_it_is_sent_ends_short_and_is_not_sent_again() {
         let got = client.rest();
         assert!(got.len() < bytes.len() && got.len() > 1000, "it {what}: {} bytes came", got.len());
         let after = get(swarm.member(0).web(), "/files/a");
-        // Refused, or hashed anew by now and sent as what it is.
+        // Refused, or hashed again meanwhile and sent with its new content.
         let is_now = fs::read(swarm.member(0).share.join("a")).expect("the file");
         assert!(after.status == 409 || after.body == is_now, "it {what}: {}", after.status);
         swarm.stop();
@@ -169,7 +169,7 @@ fn files_share_the_upload_rate_of_the_node() {
     swarm.member(0).node().set_max_upload(Some(500_000));
     let began = std::time::Instant::now();
     assert!(get(swarm.member(0).web(), "/files/a").body == bytes);
-    // A burst of 64 KiB at once, the rest at the rate.
+    // A burst of 64 KiB, then the rest at the rate.
     assert!(began.elapsed().as_millis() > 500, "{:?}", began.elapsed());
     swarm.stop();
 }

@@ -1,4 +1,4 @@
-//! What pages and streams show of changes, and that neither causes any.
+//! Live updates of pages and streams, and that they cause no changes.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -18,13 +18,12 @@ fn stream(web: SocketAddr) -> Client {
     stream
 }
 
-/// Finds that are remembered.
+/// Number of remembered finds.
 fn finds(web: SocketAddr) -> usize {
     get(web, "/api/v1/stats").json()["recent"].as_array().expect("finds").len()
 }
 
-/// The script asks again for a page that has a live region, at each event; a search tells of itself by an
-/// event.
+/// At each event, the script requests a page with a live region again. A search causes an event.
 #[test]
 fn a_page_that_shows_a_search_is_one_search() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
@@ -66,7 +65,7 @@ fn a_stream_has_events_of_uploads_and_scans() {
 
 #[test]
 fn a_change_does_not_wait_for_a_find() {
-    // A tracker that takes connections and never answers.
+    // A tracker that accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let share = tempfile::tempdir().expect("a directory");
     let config = NodeConfig::new([127, 0, 0, 1].into(), share.path(), silent.local_addr().expect("bound"));

@@ -1,5 +1,4 @@
-//! HTTP over real sockets: pages, interface, files, and everything that a browser, a program or an attacker
-//! may send.
+//! HTTP over real sockets: pages, API, files, and all input of a browser, a program or an attacker.
 
 mod attacks;
 mod client;

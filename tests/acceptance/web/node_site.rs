@@ -1,4 +1,4 @@
-//! What a node shows, and what can be asked of it: search, download, pause, resume, cancel.
+//! The site of a node: search, download, pause, resume, cancel.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::support::content::{b3_hex, noise};
 use crate::web::client::{Client, ask, get, post};
 use crate::web::swarm::{Swarm, get_until};
 
-/// What the forms of a page carry.
+/// The secret that the forms of a page carry.
 fn form_token(page: &str) -> &str {
     let (_, rest) = page.split_once("name=\"form\" value=\"").expect("a form");
     &rest[..rest.find('"').expect("its end")]

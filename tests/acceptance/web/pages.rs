@@ -1,4 +1,4 @@
-//! Pages of both programs: what is true of each of them, and how large they are when there is much to show.
+//! Pages of both programs: rules for all of them, and their size with much data.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ const OF_TRACKERS: [&str; 4] = ["/", "/?q=a", "/peers", "/stats"];
 const OF_NODES: [&str; 6] = ["/", "/?q=a", "/files", "/downloads", "/peers", "/stats"];
 const ASSETS: [&str; 3] = ["/assets/style.css", "/assets/live.js", "/assets/icon.svg"];
 
-/// Each with what it loads stays below.
+/// Upper limit of a page with everything that it loads, in bytes.
 const PAGE_MAX_BYTES: usize = 100_000;
 
 fn check_page(web: SocketAddr, path: &str) {
@@ -63,8 +63,8 @@ fn pages_work_without_script_and_load_nothing_from_other_servers() {
     swarm.stop();
 }
 
-/// More of everything than a page shows: files, sources under many names, downloads, searches; nodes are made
-/// up by the tracker's tests.
+/// More data of each kind than a page shows: files, sources under many names, downloads, searches. The unit
+/// tests of the tracker make up nodes.
 #[test]
 fn pages_stay_small_with_very_much_data() {
     let names: Vec<String> =

@@ -17,12 +17,12 @@ use crate::support::DEADLINE;
 use crate::support::world::{POLL_INTERVAL, write_file};
 use crate::web::client::{Answer, get};
 
-/// Web servers are dropped before what they show.
+/// Web servers are dropped before the programs that they show.
 #[derive(Debug)]
 pub(crate) struct Swarm {
     nodes: Vec<Member>,
     web: WebServer,
-    /// `None` once it was stopped.
+    /// `None` after it was stopped.
     tracker: Option<Tracker>,
     dir: TempDir,
 }
@@ -71,13 +71,13 @@ impl Swarm {
         Swarm { nodes: Vec::new(), web, tracker: Some(tracker), dir }
     }
 
-    /// With one more node that has these files.
+    /// Adds a node that has these files.
     pub(crate) fn node(mut self, files: &[(&str, &[u8])]) -> Swarm {
         self.add(files, &loopback());
         self
     }
 
-    /// Adds a node; returns its number.
+    /// Adds a node. Returns its number.
     pub(crate) fn add(&mut self, files: &[(&str, &[u8])], config: &WebConfig) -> usize {
         let share = self.dir.path().join(self.nodes.len().to_string());
         fs::create_dir(&share).expect("a directory");
@@ -106,12 +106,12 @@ impl Swarm {
         self.nodes.pop().expect("there is one").stop();
     }
 
-    /// Ends the tracker alone; its web server tells its last state.
+    /// Ends only the tracker. Its web server still shows its last state.
     pub(crate) fn stop_tracker(&mut self) {
         assert!(self.tracker.take().is_none_or(|tracker| tracker.stop().is_clean()));
     }
 
-    /// Ends everything; nothing may be left running.
+    /// Ends everything, and checks that nothing still runs.
     pub(crate) fn stop(self) {
         let Swarm { nodes, web, tracker, .. } = self;
         nodes.into_iter().for_each(Member::stop);
@@ -120,7 +120,7 @@ impl Swarm {
     }
 }
 
-/// Asks for `path` again and again until the answer is as wanted.
+/// Polls `path` until the answer is as wanted.
 ///
 /// # Panics
 /// If it is not by the deadline.

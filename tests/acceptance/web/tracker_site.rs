@@ -1,4 +1,4 @@
-//! What a tracker shows: pages for people, JSON for programs, figures for Prometheus, events for both.
+//! The site of a tracker: pages for people, JSON for programs, metrics for Prometheus, events for both.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use nearpeer::proto::event::{Event, Record};
 fn a_search_has_a_row_for_each_source_with_links_to_those_that_serve_http() {
     let swarm = Swarm::new().node(&[("a b.bin", b"same")]).node(&[("a b.bin", b"same"), ("other", b"x")]);
     let (web, first) = (swarm.web(), swarm.member(0));
-    // The nodes tell of their ports some time after they have registered.
+    // The nodes publish their HTTP ports some time after registration.
     let links = [0, 1].map(|index| format!("http://{}/files/a%20b.bin", swarm.member(index).web()));
     let page = get_until(web, "/?q=a%20b.bin", |page| {
         links.iter().all(|link| page.text().contains(&format!("href=\"{link}\"")))
@@ -34,7 +34,7 @@ fn a_search_has_a_row_for_each_source_with_links_to_those_that_serve_http() {
         format!("b3={}", &b3_hex(b"same")[..16]),
     ] {
         let again = get(web, &format!("/api/v1/find?hash={hash}")).json();
-        // But for the load, which a heartbeat may have told in between.
+        // All fields except the load, which a heartbeat may have changed in between.
         assert_eq!(again["items"][0]["b3"], content["b3"], "{hash}");
         assert_eq!(again["items"][0]["sources"].as_array().map(Vec::len), Some(2), "{hash}");
     }
@@ -142,7 +142,7 @@ fn the_event_stream_reports_changes_and_ends_with_the_server() {
     let head = stream.answer(false).expect("a head");
     assert_eq!((head.status, head.header("transfer-encoding")), (200, Some("chunked")));
     assert_eq!(event(&mut stream), (None, Event::stat("nodes_live", 0)));
-    // HTTP/1.0 knows no chunks: the events come as they are.
+    // HTTP/1.0 has no chunks: the events come unchanged.
     let mut old = Client::connect(swarm.web());
     old.say(b"GET /api/v1/events HTTP/1.0\r\n\r\n");
     assert_eq!(old.answer(false).expect("a head").header("transfer-encoding"), None);
@@ -164,7 +164,7 @@ fn the_event_stream_reports_changes_and_ends_with_the_server() {
             swarm.stop_last();
         }
     }
-    // Who was cut off goes on after the last event that it has.
+    // A client that was cut off continues after its last event.
     let mut again = Client::connect(swarm.web());
     again.request("GET /api/v1/events", &format!("Last-Event-ID: {}\r\n", number - 1), "");
     assert_eq!(again.answer(false).expect("a head").status, 200);
@@ -179,14 +179,14 @@ fn the_event_stream_reports_changes_and_ends_with_the_server() {
 fn event(stream: &mut Client) -> (Option<u64>, Event) {
     let text = stream.until(b"\n\n");
     let text = std::str::from_utf8(&text).expect("text");
-    // What comes before is the frame of a chunk, or a line that nothing has happened.
+    // The lines before it are the frame of a chunk, or a line without an event.
     let number = text.split_once("id: ").map(|(_, rest)| rest.lines().next().expect("a line"));
     let Some((_, data)) = text.split_once("data: ") else { return event(stream) };
     let record = Record::from_line(data.trim_end()).expect("an event");
     (number.map(|number| number.parse().expect("a number")), record.event)
 }
 
-/// Both text forms, read strictly: every sample belongs to the family described before it.
+/// Parses both text formats strictly: every sample belongs to the family described before it.
 #[test]
 fn figures_are_valid_in_both_text_formats() {
     let swarm = Swarm::new().node(&[("a", b"a")]);
