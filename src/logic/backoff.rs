@@ -1,22 +1,21 @@
-//! How long to wait before trying again.
+//! Pauses before a retry.
 //!
-//! Pure: the caller waits, on whatever may end the wait early. Pauses grow so that a source in trouble is
-//! left alone, and reconnects are spread so that all nodes of a restarted tracker do not come back in the
-//! same instant.
+//! Pure: the caller waits. Pauses grow, so that a source in trouble gets fewer requests. Reconnections are
+//! spread by a random time, so that the nodes of a restarted tracker do not return at the same instant.
 
 use std::time::Duration;
 
 use rand::Rng;
 
-/// Longest pause between two rounds, as a power of two of seconds.
+/// Logarithm to base 2 of the longest pause in seconds.
 const PAUSE_MAX_LOG2_S: u32 = 3;
 
-/// Pause before download round `round` + 1, the first round being 0: 1, 2, 4, 8 s, then 8 s each.
+/// The pause after download round `round`, counted from 0: 1, 2, 4, 8 s, then always 8 s.
 pub fn retry_pause(round: u32) -> Duration {
     Duration::from_secs(1 << round.min(PAUSE_MAX_LOG2_S))
 }
 
-/// A random duration of at most `max`, evenly spread.
+/// A random duration of at most `max`, uniformly distributed.
 pub fn jitter(rng: &mut impl Rng, max: Duration) -> Duration {
     rng.random_range(Duration::ZERO..=max)
 }
@@ -35,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_covers_its_range_and_stays_within() {
+    fn jitter_covers_its_range_and_stays_within_it() {
         let mut rng = SmallRng::seed_from_u64(7);
         let max = Duration::from_secs(1);
         let drawn: Vec<_> = (0..1000).map(|_| jitter(&mut rng, max)).collect();

@@ -1,8 +1,8 @@
-//! The latency file: how far one endpoint is from another.
+//! The latency file: latencies of pairs of endpoints.
 //!
-//! Two dialects, mixed at will: `<my_ip> <my_port> <peer_ip> <peer_port> <ms>` is directed,
-//! `<port1>,<port2>,<ms>` holds both ways and for any address. Whichever line comes first in the file and
-//! fits a pair decides it. Opens no file: the text comes from above.
+//! A file may mix two forms of lines: `<my_ip> <my_port> <peer_ip> <peer_port> <ms>` counts in one direction,
+//! `<port1>,<port2>,<ms>` counts in both directions and for any address. The first line that matches a pair
+//! decides. Opens no file: the caller passes the text.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,14 +11,14 @@ use thiserror::Error;
 
 use crate::types::{Millis, Printable, limits};
 
-/// Address and port, an IPv4-mapped IPv6 address counting as the IPv4 one.
+/// Address and port. An IPv4 address mapped into IPv6 counts as the IPv4 address.
 type Endpoint = (IpAddr, u16);
 
-/// A latency and the number of the line that gives it.
+/// The number of a line and its latency.
 type Entry = (usize, Millis);
 
-/// Latencies of pairs of endpoints. Kept: the first line for each pair, so at most
-/// [`limits::LATENCY_LINES_MAX`] entries.
+/// Latencies of pairs of endpoints: the first line for each pair, at most [`limits::LATENCY_LINES_MAX`]
+/// entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LatencyTable {
     /// From the first endpoint to the second.
@@ -27,29 +27,37 @@ pub struct LatencyTable {
     between_ports: HashMap<(u16, u16), Entry>,
 }
 
-/// Why a text is no latency table: its author's fault. Text that is shown is escaped and cut to 120 bytes.
+/// Why a text is not a latency file: its author's fault. Text in it is escaped and cut to 120 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LatencyError {
+    /// A line is wrong.
     #[error("line {line}: `{text}`: {fault}")]
     Line {
         /// Counted from 1.
         line: usize,
+        /// The line.
         text: String,
+        /// What is wrong with it.
         fault: LineFault,
     },
+    /// The file has more than [`limits::LATENCY_LINES_MAX`] lines.
     #[error("more than {max} lines: leave pairs out", max = limits::LATENCY_LINES_MAX)]
     TooManyLines,
 }
 
-/// What is wrong with a line, and what is expected.
+/// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LineFault {
+    /// The number of fields is wrong.
     #[error("expected `<my_ip> <my_port> <peer_ip> <peer_port> <ms>` or `<port1>,<port2>,<ms>`")]
     Fields,
+    /// A field is not an IP address.
     #[error("`{0}` is not an IP address")]
     Ip(String),
+    /// A field is not a port.
     #[error("`{0}` is not a port between 1 and 65535")]
     Port(String),
+    /// A field is not a latency.
     #[error("`{0}` is not a number of milliseconds between 0 and 3600000 (decimals allowed)")]
     Latency(String),
 }
@@ -81,14 +89,14 @@ impl LatencyTable {
         Ok(table)
     }
 
-    /// Latency from `me` to `peer`, as the first fitting line gives it; `None` if no line fits.
+    /// The latency from `me` to `peer` in the first line that matches; `None` if no line matches.
     pub fn lookup(&self, me: SocketAddr, peer: SocketAddr) -> Option<Millis> {
         let directed = self.directed.get(&(endpoint(me.ip(), me.port()), endpoint(peer.ip(), peer.port())));
         let between = self.between_ports.get(&unordered(me.port(), peer.port()));
         directed.into_iter().chain(between).min_by_key(|(line, _)| *line).map(|(_, latency)| *latency)
     }
 
-    /// Takes in one line that is neither blank nor a comment. An earlier line for the same pair stays.
+    /// Adds a line that is neither blank nor a comment. An earlier line for the same pair stays.
     fn add(&mut self, line: usize, content: &str) -> Result<(), LineFault> {
         if content.contains(',') {
             let fields: Vec<_> = content.split(',').map(|field| field.trim_matches(BLANKS)).collect();
@@ -106,7 +114,7 @@ impl LatencyTable {
     }
 }
 
-/// What may stand between fields and around them; a carriage return only ever ends a line.
+/// The characters between and around fields; a carriage return stands only at the end of a line.
 const BLANKS: [char; 3] = [' ', '\t', '\r'];
 
 fn without_comment(line: &str) -> &str {
@@ -119,7 +127,7 @@ fn ip(field: &str) -> Result<IpAddr, LineFault> {
 }
 
 fn port(field: &str) -> Result<u16, LineFault> {
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     let digits = field.bytes().all(|byte| byte.is_ascii_digit());
     let port = field.parse().ok().filter(|port| digits && *port > 0);
     port.ok_or_else(|| LineFault::Port(shown(field)))
@@ -157,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directed_line_holds_one_way_and_a_comma_line_both() {
+    fn a_directed_line_counts_in_one_direction_and_a_comma_line_in_both() {
         let (a, b) = ("10.0.0.1:5001", "10.0.0.2:5002");
         let directed = "10.0.0.1 5001 10.0.0.2 5002 12.5";
         check(directed, a, b, Some("12.5"));
@@ -173,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_fitting_line_wins_whatever_its_dialect() {
+    fn the_first_matching_line_of_either_form_decides() {
         let (a, b) = ("10.0.0.1:5001", "10.0.0.2:5002");
         check("5001,5002,1\n10.0.0.1 5001 10.0.0.2 5002 2", a, b, Some("1"));
         check("10.0.0.1 5001 10.0.0.2 5002 2\n5002,5001,1", a, b, Some("2"));
@@ -183,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn layout_does_not_matter() {
+    fn blanks_comments_and_line_ends_do_not_matter() {
         let (a, b) = ("10.0.0.1:5001", "10.0.0.2:5002");
         for text in [
             "# latencies\n\n \t\n10.0.0.1 5001 10.0.0.2 5002 12",
@@ -206,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named_with_its_fault() {
+    fn a_wrong_line_is_named_with_its_fault() {
         use LineFault::{Fields, Ip, Latency, Port};
         for (line, fault) in [
             ("10.0.0.1 5001 10.0.0.2 5002", Fields),
@@ -237,38 +245,42 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_bad_line_is_refused_although_it_could_not_win() {
+    fn a_wrong_line_is_refused_even_if_it_could_not_decide() {
         assert!(LatencyTable::parse("1,2,3\n1,2,x").is_err());
         assert!(LatencyTable::parse("1.1.1.1 1 1.1.1.2 2 3\n1.1.1.1 1 1.1.1.2 2 x").is_err());
     }
 
     #[test]
-    fn a_table_at_the_limit_is_taken_and_above_it_refused() {
+    fn a_file_at_the_limit_is_accepted_and_a_longer_one_refused() {
         let full = "1,2,3\n".repeat(limits::LATENCY_LINES_MAX);
         assert!(LatencyTable::parse(&full).is_ok());
         assert_eq!(LatencyTable::parse(&(full + "1,2,3")), Err(LatencyError::TooManyLines));
     }
 
     proptest! {
-        /// The oracle walks the lines in order and takes the first that fits.
+        /// The oracle is a search through all lines for the first match.
         #[test]
-        fn lookup_finds_what_reading_line_by_line_finds(
+        fn lookup_agrees_with_a_search_line_by_line(
             lines in prop::collection::vec((any::<bool>(), 1u8..4, 1u16..4, 1u8..4, 1u16..4, 0u64..9), 0..30),
         ) {
             let text: Vec<_> = lines
                 .iter()
-                .map(|(comma, my_ip, my_port, peer_ip, peer_port, ms)| match comma {
-                    true => format!("{my_port},{peer_port},{ms}"),
-                    false => format!("10.0.0.{my_ip} {my_port} 10.0.0.{peer_ip} {peer_port} {ms}"),
+                .map(|(comma, my_ip, my_port, peer_ip, peer_port, ms)| {
+                    if *comma {
+                        format!("{my_port},{peer_port},{ms}")
+                    } else {
+                        format!("10.0.0.{my_ip} {my_port} 10.0.0.{peer_ip} {peer_port} {ms}")
+                    }
                 })
                 .collect();
             let table = LatencyTable::parse(&text.join("\n")).expect("valid lines");
             for (a, p, b, q) in (1..4).flat_map(|a| (1..4).flat_map(move |p| {
                 (1..4).flat_map(move |b| (1..4).map(move |q| (a, p, b, q)))
             })) {
-                let expected = lines.iter().find(|(comma, my_ip, my_port, peer_ip, peer_port, _)| match comma {
-                    true => (p, q) == (*my_port, *peer_port) || (q, p) == (*my_port, *peer_port),
-                    false => (a, p, b, q) == (*my_ip, *my_port, *peer_ip, *peer_port),
+                let expected = lines.iter().find(|(comma, my_ip, my_port, peer_ip, peer_port, _)| if *comma {
+                    (p, q) == (*my_port, *peer_port) || (q, p) == (*my_port, *peer_port)
+                } else {
+                    (a, p, b, q) == (*my_ip, *my_port, *peer_ip, *peer_port)
                 });
                 let found = table.lookup(addr(&format!("10.0.0.{a}:{p}")), addr(&format!("10.0.0.{b}:{q}")));
                 prop_assert_eq!(found, expected.map(|line| Millis::from_ms(line.5)));
@@ -276,7 +288,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "([0-9.,# \t\r\n:a-fé-]{0,60}\n){0,6}") {
+        fn no_text_makes_the_parser_panic(text in "([0-9.,# \t\r\n:a-fé-]{0,60}\n){0,6}") {
             let _ = LatencyTable::parse(&text);
         }
     }

@@ -1,8 +1,8 @@
-//! The load of a node: the transfers that it takes part in.
+//! The load of a node: the number of transfers that it takes part in.
 //!
-//! A transfer is one (peer, content) that is uploading or queued for it, or one content that is downloading,
-//! however many connections serve it. Probes, finds and piece requests are none. Nothing is remembered of
-//! what has ended, so the size is bounded by the connections and downloads that there are.
+//! A transfer is a pair (requester, content) that is being uploaded or queued for upload, or a content that
+//! is being downloaded, each over any number of connections. Probes, finds and single piece requests do not
+//! count. Ended transfers are forgotten, so the size is bounded by the connections and downloads that exist.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use crate::types::{ContentKey, NodeId};
 
-/// Who a content is uploaded to.
+/// The receiver of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Requester {
     /// A node, over any number of connections.
@@ -20,7 +20,7 @@ pub enum Requester {
     Http(IpAddr),
 }
 
-/// Transfers under way, each with the number of connections or downloads that make it up. No count is zero.
+/// Counts the transfers of a node. Each transfer has the number of its connections or downloads, never zero.
 #[derive(Debug, Default)]
 pub struct LoadCounter {
     uploads: HashMap<(Requester, ContentKey), usize>,
@@ -28,32 +28,33 @@ pub struct LoadCounter {
 }
 
 impl LoadCounter {
+    /// A counter without transfers.
     pub fn new() -> LoadCounter {
         LoadCounter::default()
     }
 
-    /// A connection of `requester` has requested its first piece of `content`.
+    /// Records that a connection of `requester` has requested its first piece of `content`.
     pub fn upload_began(&mut self, requester: Requester, content: ContentKey) {
         *self.uploads.entry((requester, content)).or_default() += 1;
     }
 
-    /// One such connection has been sent its last requested byte, or has ended.
+    /// Records that one such connection was sent its last requested byte, or has ended.
     ///
     /// # Panics
-    /// If no upload of `content` to `requester` is under way: each end belongs to one beginning.
+    /// If no upload of `content` to `requester` is counted: each end belongs to one beginning.
     pub fn upload_ended(&mut self, requester: Requester, content: ContentKey) {
         end_one(&mut self.uploads, (requester, content));
     }
 
-    /// This node has begun to download `content`.
+    /// Records that this node has begun to download `content`.
     pub fn download_began(&mut self, content: ContentKey) {
         *self.downloads.entry(content).or_default() += 1;
     }
 
-    /// One such download has ended, well or not.
+    /// Records that one such download has succeeded or failed.
     ///
     /// # Panics
-    /// If no download of `content` is under way: each end belongs to one beginning.
+    /// If no download of `content` is counted: each end belongs to one beginning.
     pub fn download_ended(&mut self, content: ContentKey) {
         end_one(&mut self.downloads, content);
     }
@@ -63,12 +64,12 @@ impl LoadCounter {
         u32::try_from(self.uploads.len() + self.downloads.len()).unwrap_or(u32::MAX)
     }
 
-    /// Number of peers that something is uploaded to.
+    /// Number of requesters that contents are uploaded to.
     pub fn peers(&self) -> usize {
         self.uploads.keys().map(|(requester, _)| requester).collect::<HashSet<_>>().len()
     }
 
-    /// How many of them are uploads of `content` to `node`: 0 or 1.
+    /// How many of the transfers are uploads of `content` to `node`: 0 or 1.
     pub fn yours(&self, node: NodeId, content: ContentKey) -> u8 {
         u8::from(self.uploads.contains_key(&(Requester::Node(node), content)))
     }
@@ -78,7 +79,7 @@ fn end_one<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: K) {
     match counts.entry(key) {
         Entry::Occupied(entry) if *entry.get() == 1 => drop(entry.remove()),
         Entry::Occupied(mut entry) => *entry.get_mut() -= 1,
-        Entry::Vacant(_) => panic!("a transfer ended that was not under way: its end was told twice"),
+        Entry::Vacant(_) => panic!("a transfer ended that was not under way: its end was recorded twice"),
     }
 }
 
@@ -126,31 +127,31 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "was not under way")]
-    fn an_end_without_a_beginning_is_a_broken_invariant() {
+    fn an_end_without_a_beginning_panics() {
         let mut counter = LoadCounter::new();
         counter.upload_began(node(1), content(1));
         counter.upload_ended(node(2), content(1));
     }
 
     proptest! {
-        /// The model is the plain list of what is under way.
+        /// The model is a list of all connections and downloads.
         #[test]
-        fn it_agrees_with_a_list_of_everything_under_way(
+        fn the_load_agrees_with_a_list_of_all_transfers(
             steps in prop::collection::vec((any::<bool>(), prop::option::of(0u128..3), 0u8..3), 0..80),
         ) {
             let mut counter = LoadCounter::new();
             let mut under_way: Vec<(Option<u128>, u8)> = Vec::new();
-            for (begin, asker, number) in steps {
+            for (begin, requester, number) in steps {
                 if begin {
-                    under_way.push((asker, number));
-                    match asker {
-                        Some(asker) => counter.upload_began(node(asker), content(number)),
+                    under_way.push((requester, number));
+                    match requester {
+                        Some(requester) => counter.upload_began(node(requester), content(number)),
                         None => counter.download_began(content(number)),
                     }
-                } else if let Some(at) = under_way.iter().position(|one| *one == (asker, number)) {
+                } else if let Some(at) = under_way.iter().position(|one| *one == (requester, number)) {
                     under_way.swap_remove(at);
-                    match asker {
-                        Some(asker) => counter.upload_ended(node(asker), content(number)),
+                    match requester {
+                        Some(requester) => counter.upload_ended(node(requester), content(number)),
                         None => counter.download_ended(content(number)),
                     }
                 }
@@ -159,9 +160,10 @@ mod tests {
                 transfers.dedup();
                 prop_assert_eq!(counter.load() as usize, transfers.len());
                 prop_assert_eq!(counter.uploads.len() + counter.downloads.len(), transfers.len());
-                for (asker, number) in (0..3).flat_map(|asker| (0..3).map(move |number| (asker, number))) {
-                    let expected = u8::from(transfers.contains(&(Some(asker), number)));
-                    prop_assert_eq!(counter.yours(NodeId(asker), content(number)), expected);
+                let pairs = (0..3).flat_map(|requester| (0..3).map(move |number| (requester, number)));
+                for (requester, number) in pairs {
+                    let expected = u8::from(transfers.contains(&(Some(requester), number)));
+                    prop_assert_eq!(counter.yours(NodeId(requester), content(number)), expected);
                 }
             }
         }

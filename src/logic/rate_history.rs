@@ -1,28 +1,30 @@
-//! How much of something there was lately: a sum for each of the last few minutes' slots. Of fixed size;
-//! `now` comes in.
+//! `RateHistory`: sums of an amount for each time slot of the last ten minutes. Of fixed size; the caller
+//! passes `now`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Time that one slot covers.
 pub const SLOT: Duration = Duration::from_secs(5);
-/// Slots that are kept: ten minutes.
+/// Number of slots kept: ten minutes.
 pub const SLOTS: usize = 120;
 
+/// Sums of an amount by time slot.
 #[derive(Debug, Clone)]
-pub struct History {
+pub struct RateHistory {
     started: Instant,
-    /// The last one is that of `slot`.
+    /// The last sum is that of `slot`.
     sums: VecDeque<u64>,
     slot: u64,
 }
 
-impl History {
-    pub fn new(now: Instant) -> History {
-        History { started: now, sums: VecDeque::from([0]), slot: 0 }
+impl RateHistory {
+    /// A history that begins at `now`.
+    pub fn new(now: Instant) -> RateHistory {
+        RateHistory { started: now, sums: VecDeque::from([0]), slot: 0 }
     }
 
-    /// There was `amount` of it just now.
+    /// Adds `amount` to the current slot.
     pub fn add(&mut self, amount: u64, now: Instant) {
         self.advance(now);
         if let Some(last) = self.sums.back_mut() {
@@ -30,13 +32,13 @@ impl History {
         }
     }
 
-    /// The sums of the last slots, the running one last; fewer than [`SLOTS`] at first.
+    /// The sums of the last slots, the current one last. Fewer than [`SLOTS`] at first.
     pub fn sums(&mut self, now: Instant) -> Vec<u64> {
         self.advance(now);
         self.sums.iter().copied().collect()
     }
 
-    /// [`History::sums`] as rates per second.
+    /// [`RateHistory::sums`] as amounts per second.
     pub fn per_s(&mut self, now: Instant) -> Vec<f64> {
         self.sums(now).iter().map(|sum| *sum as f64 / SLOT.as_secs_f64()).collect()
     }
@@ -58,10 +60,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_move_on_and_their_number_is_bounded() {
+    fn old_slots_are_dropped_and_their_number_is_bounded() {
         let start = crate::rt::clock::now();
         let at = |at_s: u64| start + Duration::from_secs(at_s);
-        let mut history = History::new(start);
+        let mut history = RateHistory::new(start);
         for (amount, at_s) in [(1, 0), (10, 4), (100, 5), (1000, 16)] {
             history.add(amount, at(at_s));
         }
@@ -70,7 +72,7 @@ mod tests {
         history.add(7, at(1_000_000));
         let sums = history.sums(at(1_000_000));
         assert_eq!((sums.len(), sums[SLOTS - 1], sums.iter().sum::<u64>()), (SLOTS, 7, 7));
-        // A clock that seems to go back adds to the running slot.
+        // With an earlier `now` the amount is added to the current slot.
         history.add(1, at(3));
         assert_eq!(history.sums(at(0))[SLOTS - 1], 8);
     }

@@ -1,7 +1,7 @@
-//! One connection as a blocking thread sees it: send, receive, read raw bytes, wait.
+//! `Client`: a connection for a thread that blocks: send, receive, read raw bytes, wait.
 //!
-//! No wait outlives its deadline, however slowly the peer trickles, and a triggered [`Stop`] ends every one
-//! at once. Invariant: after an error other than `Codec` the connection is of no further use.
+//! No wait outlives its deadline, however slowly the peer sends, and a triggered [`Stop`] ends every wait at
+//! once. Invariant: after an error other than `Codec` the connection is not usable any more.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -17,37 +17,38 @@ use super::listen::{dial, dialed};
 use crate::proto::{CodecError, Decoder, FrameError, decode, frame};
 use crate::rt::{Stop, clock};
 
-/// Most bytes taken from the socket at a time while a frame is awaited.
+/// Most bytes read from the socket at a time while a frame is incomplete.
 const RECEIVE_BYTES: usize = 16 << 10;
 
-/// Why a conversation with a peer came to nothing.
+/// Why an exchange with a peer failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ClientError {
-    /// Our wish: this program, or the command that wanted it, ends.
+    /// This program or the command ends.
     #[error("stopped")]
     Stopped,
-    /// The peer's side: its machine answers, the port does not.
-    #[error("connection refused: nobody listens there")]
+    /// The peer's side: its machine answers, but no program listens on the port.
+    #[error("connection refused: no program listens there")]
     Refused,
     /// The peer's or the network's fault.
     #[error("no answer in time")]
     Deadline,
-    /// The peer's doing.
+    /// The peer's side.
     #[error("the other end closed the connection")]
     Closed,
-    /// Ours: the addresses are of different families.
+    /// This node's configuration: the addresses are of different families.
     #[error("one address is IPv4 and the other IPv6: give the node an address of the same kind")]
     Family,
-    /// Ours: no packet can go from the node's address to the other, as from 127.0.0.1 to another machine.
-    #[error("this node's address does not lead there: give the node an address of that network, or 0.0.0.0")]
+    /// This node's configuration: no packet can go from its address to the other, as from 127.0.0.1 to
+    /// another machine.
+    #[error("this node's address cannot reach that network: give the node an address in it, or 0.0.0.0")]
     Route,
-    /// The network's fault, or ours (`bind` not an address of this machine, no descriptor left).
+    /// The network's fault, or this node's (`bind` is not an address of this machine, no descriptor is left).
     #[error("{0}")]
     Io(ErrorKind),
     /// The peer's fault.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The peer's fault when receiving, ours when sending.
+    /// The peer's fault when receiving, this node's when sending.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
@@ -67,10 +68,10 @@ impl From<io::Error> for ClientError {
 /// What ended [`Client::wait`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
-    /// The given descriptor is readable.
+    /// The descriptor of the mailbox is readable.
     Mail,
-    /// The connection has something to read, has ended or failed: the next receive does not wait for its
-    /// first byte.
+    /// The connection is readable, has ended or has failed: the next receive does not wait for its first
+    /// byte.
     Socket,
     /// The deadline has passed.
     Deadline,
@@ -98,30 +99,30 @@ impl Client {
         stop: &Stop,
     ) -> Result<Client, ClientError> {
         let socket = dial(endpoint, bind)?;
-        until_ready(&socket, PollFlags::OUT, stop, deadline)?;
+        wait_until_ready(&socket, PollFlags::OUT, stop, deadline)?;
         let local = dialed(&socket)?;
         Ok(Client { socket, local, peer: endpoint, decoder: Decoder::new(), stop: stop.clone() })
     }
 
-    /// Our end.
+    /// This program's address of the connection.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
-    /// The other end.
+    /// The peer's address of the connection.
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
     }
 
-    /// From now on `stop` ends the waits, and the former one no longer does.
-    pub fn watch(&mut self, stop: Stop) {
+    /// From now on `stop` ends the waits, in place of the former one.
+    pub fn set_stop(&mut self, stop: Stop) {
         self.stop = stop;
     }
 
     /// Sends `message` as one frame; returns when the system has taken all of it.
     ///
     /// # Errors
-    /// `Codec` if it does not fit a frame, or why it could not be sent by `deadline`.
+    /// `Codec` if it does not fit a frame, or the reason why it could not be sent by `deadline`.
     pub fn send<T: Serialize>(&mut self, message: &T, deadline: Instant) -> Result<(), ClientError> {
         let bytes = frame(message)?;
         let mut rest = &bytes[..];
@@ -130,7 +131,7 @@ impl Client {
                 Ok(len) => rest = &rest[len..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.until(PollFlags::OUT, deadline)?
+                    self.wait_ready(PollFlags::OUT, deadline)?
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -142,7 +143,7 @@ impl Client {
     ///
     /// # Errors
     /// `Closed` if the connection ends before the frame does, `Deadline` if the frame is not complete by
-    /// then, or what was wrong with it.
+    /// then, or an error of the frame or message.
     pub fn receive<T: DeserializeOwned>(&mut self, deadline: Instant) -> Result<T, ClientError> {
         let mut scratch = [0; RECEIVE_BYTES];
         loop {
@@ -154,8 +155,8 @@ impl Client {
         }
     }
 
-    /// Reads at least one and at most `out.len()` raw bytes: first those that came along with the last frame,
-    /// then straight from the socket into `out`, which must not be empty.
+    /// Reads at least one and at most `out.len()` raw bytes: first those received together with the last
+    /// frame, then from the socket. `out` must not be empty.
     ///
     /// # Errors
     /// `Closed`, `Deadline` if no byte comes by then, `Stopped` or `Io`.
@@ -192,9 +193,9 @@ impl Client {
         })
     }
 
-    /// Reads from the socket, waiting only if there is nothing. Looks at the stop each time, and at the clock
-    /// when there is nothing: what is here already is not late, even if this process was held up. A frame and
-    /// a piece have an end, so that no flood gets past the deadline for long.
+    /// Reads from the socket, and waits only if no byte is there. Checks the stop each time, but the clock
+    /// only when no byte is there: bytes that have arrived are not late, even if this process was held up.
+    /// Frames and pieces are of limited length, so that a fast peer cannot pass the deadline for long.
     fn read(&mut self, out: &mut [u8], deadline: Instant) -> Result<usize, ClientError> {
         loop {
             if self.stop.is_triggered() {
@@ -217,13 +218,13 @@ impl Client {
         if is_late { Err(ClientError::Deadline) } else { Ok(()) }
     }
 
-    fn until(&self, interest: PollFlags, deadline: Instant) -> Result<(), ClientError> {
-        until_ready(&self.socket, interest, &self.stop, deadline)
+    fn wait_ready(&self, interest: PollFlags, deadline: Instant) -> Result<(), ClientError> {
+        wait_until_ready(&self.socket, interest, &self.stop, deadline)
     }
 }
 
 /// Waits until `socket` is ready for `interest`, or has failed.
-fn until_ready(
+fn wait_until_ready(
     socket: &TcpStream,
     interest: PollFlags,
     stop: &Stop,
@@ -240,7 +241,7 @@ fn until_ready(
     }
 }
 
-/// Waits until one of `watched` is ready or `deadline` has passed; the answer is in their `revents`.
+/// Waits until one of `watched` is ready or `deadline` has passed; their `revents` say which.
 ///
 /// # Errors
 /// When the system cannot wait: out of memory.
@@ -266,12 +267,12 @@ mod tests {
         clock::now() + Duration::from_secs(10)
     }
 
-    /// A connection to a peer that the test plays.
+    /// A connection to a peer, which is the test.
     fn pair() -> (Client, TcpStream, Stop) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let stop = Stop::new().expect("a descriptor");
         let endpoint = listener.local_addr().expect("bound");
-        let client = Client::connect(endpoint, None, soon(), &stop).expect("somebody listens");
+        let client = Client::connect(endpoint, None, soon(), &stop).expect("it listens");
         let (peer, from) = listener.accept().expect("it has connected");
         assert_eq!((client.local_addr(), client.peer_addr()), (from, endpoint));
         (client, peer, stop)
@@ -280,10 +281,10 @@ mod tests {
     #[test]
     fn messages_go_both_ways_and_raw_bytes_follow_a_frame() {
         let (mut client, mut peer, _stop) = pair();
-        client.send(&"question", soon()).expect("taken");
-        let mut got = vec![0; frame(&"question").expect("fits").len()];
+        client.send(&"request", soon()).expect("taken");
+        let mut got = vec![0; frame(&"request").expect("fits").len()];
         peer.read_exact(&mut got).expect("sent");
-        assert_eq!(got, frame(&"question").expect("fits"));
+        assert_eq!(got, frame(&"request").expect("fits"));
         let mut bytes = frame(&7u32).expect("fits");
         bytes.extend_from_slice(b"raw ");
         peer.write_all(&bytes).expect("taken");
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_message_passes_a_slow_reader_and_comes_whole() {
+    fn a_large_message_passes_a_slow_reader_unchanged() {
         let (mut client, mut peer, _stop) = pair();
         let message = "x".repeat(1_000_000);
         std::thread::scope(|scope| {
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_bytes_is_told_apart() {
+    fn a_wrong_message_and_a_wrong_frame_are_different_errors() {
         let (mut client, mut peer, _stop) = pair();
         peer.write_all(&frame(&1u8).expect("fits")).expect("taken");
         assert!(matches!(client.receive::<u64>(soon()), Err(ClientError::Codec(_))));
@@ -333,9 +334,9 @@ mod tests {
                 let deadline = clock::now() + Duration::from_millis(100);
                 let outcome = client.receive::<String>(deadline);
                 assert!(clock::now() >= deadline);
-                outcome // The client ends here, which the peer notices.
+                outcome // The client is dropped here, so that the peer's writes fail.
             });
-            // All but the last, which is never sent, however fast the others go.
+            // Without the last byte the frame is never complete.
             for byte in &bytes[..bytes.len() - 1] {
                 if peer.write_all(&[*byte]).is_err() {
                     break;
@@ -358,24 +359,24 @@ mod tests {
     }
 
     #[test]
-    fn refused_is_said_and_bind_is_kept() {
+    fn a_refused_connection_is_reported_and_bind_is_used() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let endpoint = listener.local_addr().expect("bound");
         let stop = Stop::new().expect("a descriptor");
         let from = Some("127.0.0.2".parse().expect("an address"));
-        let client = Client::connect(endpoint, from, soon(), &stop).expect("somebody listens");
+        let client = Client::connect(endpoint, from, soon(), &stop).expect("it listens");
         assert_eq!(Some(client.local_addr().ip()), from);
         let unspecified = Some("0.0.0.0".parse().expect("an address"));
         assert!(Client::connect(endpoint, unspecified, soon(), &stop).is_ok());
         drop(listener);
         let refused = Client::connect(endpoint, None, soon(), &stop).map(|_| ());
         assert_eq!(refused, Err(ClientError::Refused));
-        assert_eq!(ClientError::Refused.to_string(), "connection refused: nobody listens there");
+        assert_eq!(ClientError::Refused.to_string(), "connection refused: no program listens there");
         assert_eq!(ClientError::Io(ErrorKind::ConnectionReset).to_string(), "connection reset");
     }
 
     #[test]
-    fn wait_tells_mail_from_socket_from_deadline() {
+    fn wait_distinguishes_mail_socket_and_deadline() {
         let (mut client, mut peer, stop) = pair();
         let (post, mail) = mailbox::<u8>(4).expect("a descriptor");
         let past = clock::now();

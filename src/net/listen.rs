@@ -1,7 +1,7 @@
-//! Opening what connections come through: listeners, outgoing sockets, and enough descriptors for both.
+//! Opens listeners and outgoing sockets, and raises the limit on descriptors.
 //!
 //! Every socket made here is non-blocking and closed on exec. Must never wait: a connection is only begun
-//! here, who began it waits.
+//! here, and the caller waits for it.
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -14,32 +14,32 @@ use crate::types::limits;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Listens on `addr`; port 0 picks one. A port whose last connections are still dying down can be used again
-/// at once.
+/// Listens on `addr`; for port 0 the system chooses a port. A port can be used again although old connections
+/// of it are still in `TIME_WAIT`.
 ///
 /// # Errors
-/// [`ErrorKind::AddrInUse`] if somebody listens there, [`ErrorKind::AddrNotAvailable`] if the address is not
-/// this machine's, or whatever the system says.
+/// [`ErrorKind::AddrInUse`] if a program listens there, [`ErrorKind::AddrNotAvailable`] if the address is not
+/// this machine's, or another error of the system.
 pub fn listen(addr: SocketAddr) -> Result<TcpListener, Error> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     if addr.ip().is_loopback() {
-        // Within the machine there is no path to be gentle to, and a default that paces, as BBR does, takes a
-        // timer for every packet. What is accepted has this from the start. Every Linux has it; where it may
-        // not be chosen, the default stays.
+        // A default that paces, such as BBR, needs a timer for every packet, which has no use within a
+        // machine. Accepted sockets inherit the algorithm. Every Linux has `reno`; where it must not be
+        // chosen, the default stays.
         let _is_not_allowed = socket.set_tcp_congestion(b"reno");
     }
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-/// Begins a connection to `endpoint`, from `bind` unless that is `None` or unspecified. It is up, or has
-/// failed, when the socket becomes writable; [`dialed`] then tells which.
+/// Begins a connection to `endpoint`, from `bind` unless that is `None` or unspecified. When the socket
+/// becomes writable, the connection is established or has failed; [`dialed`] returns which.
 ///
 /// # Errors
-/// When the system refuses at once, for instance because nobody listens there or there is no route;
+/// When the system refuses at once, for instance because no program listens there or there is no route;
 /// [`ErrorKind::Unsupported`] if `bind` and `endpoint` are of different families.
 pub(super) fn dial(endpoint: SocketAddr, bind: Option<IpAddr>) -> Result<TcpStream, Error> {
     let socket = Socket::new(Domain::for_address(endpoint), Type::STREAM, Some(Protocol::TCP))?;
@@ -60,23 +60,24 @@ pub(super) fn dial(endpoint: SocketAddr, bind: Option<IpAddr>) -> Result<TcpStre
     Ok(socket.into())
 }
 
-/// How a connection begun by [`dial`] has turned out, once its socket is writable; returns our end of it.
+/// The result of [`dial`], once the socket is writable: this program's address of the connection.
 ///
 /// # Errors
-/// Why it failed; [`ErrorKind::ConnectionRefused`] if nobody listens there.
+/// Why it failed; [`ErrorKind::ConnectionRefused`] if no program listens there.
 pub(super) fn dialed(socket: &TcpStream) -> Result<SocketAddr, Error> {
     if let Some(error) = SockRef::from(socket).take_error()? {
         return Err(error);
     }
     let local = socket.local_addr()?;
-    // Where nobody listens, a socket whose own port was picked to be just that one connects to itself.
+    // Without a listener, a socket that the system has given the very port of the endpoint connects to
+    // itself.
     if local == socket.peer_addr()? {
         return Err(ErrorKind::ConnectionRefused.into());
     }
     Ok(local)
 }
 
-/// Makes an accepted connection one of ours; returns our end of it.
+/// Sets the options of an accepted connection; returns this program's address of it.
 ///
 /// # Errors
 /// When the system refuses, for instance because the connection has failed already.
@@ -87,16 +88,16 @@ pub(super) fn accepted(socket: &TcpStream) -> Result<SocketAddr, Error> {
     socket.local_addr()
 }
 
-/// Has the system find out when the machine at the other end is gone without a word. A connection that may be
-/// idle for ever would otherwise never end.
+/// Has the system detect that the peer's machine has disappeared. Otherwise a connection that may be idle
+/// without a limit would never end.
 fn keep_alive(socket: &SockRef<'_>) -> Result<(), Error> {
     let interval = limits::ms(limits::KEEP_ALIVE_INTERVAL_MS);
     let often = TcpKeepalive::new().with_time(limits::ms(limits::KEEP_ALIVE_MS)).with_interval(interval);
     socket.set_tcp_keepalive(&often.with_retries(limits::KEEP_ALIVE_PROBES))
 }
 
-/// Raises the soft limit on open files to the hard one; returns how many may be open now (`None`: no limit).
-/// A refusal of the system changes nothing and is no error.
+/// Raises the soft limit on open files to the hard one; returns the limit (`None`: no limit). If the system
+/// refuses, the limit stays, which is not an error.
 pub fn raise_file_limit() -> Option<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let _refused = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
@@ -108,16 +109,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_in_use_is_told_apart() {
+    fn an_address_in_use_and_a_foreign_address_are_different_errors() {
         let first = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let addr = first.local_addr().expect("bound");
-        assert_eq!(listen(addr).expect_err("taken").kind(), ErrorKind::AddrInUse);
+        assert_eq!(listen(addr).expect_err("in use").kind(), ErrorKind::AddrInUse);
         let foreign = listen("192.0.2.1:0".parse().expect("an address"));
         assert_eq!(foreign.expect_err("not ours").kind(), ErrorKind::AddrNotAvailable);
     }
 
     #[test]
-    fn what_is_accepted_has_our_options_and_on_loopback_reno_if_that_may_be() {
+    fn accepted_sockets_have_the_options_and_reno_on_loopback() {
         let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let addr = listener.local_addr().expect("bound");
         let _client = TcpStream::connect(addr).expect("it listens");
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_finds_out_that_the_other_machine_is_gone() {
+    fn outgoing_connections_use_keep_alive() {
         let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let socket = dial(listener.local_addr().expect("bound"), None).expect("it listens");
         let socket = SockRef::from(&socket);
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_soft_file_limit_is_the_hard_one_afterwards() {
+    fn the_soft_file_limit_is_raised_to_the_hard_one() {
         let now = raise_file_limit();
         assert_eq!(now, getrlimit(Resource::Nofile).maximum);
     }

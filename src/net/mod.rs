@@ -16,6 +16,6 @@ pub mod service;
 pub use client::{Client, ClientError, Woken};
 pub use config::{Deadlines, FrontConfig};
 pub use listen::{listen, raise_file_limit};
-pub use multi_request::{Request, Response, Timeouts, ask_all};
+pub use multi_request::{Request, Response, Timeouts, request_all};
 pub use rate_limit::{Grant, TokenBucket};
 pub use service::{Closed, ConnActions, ConnId, DetachedConn, NextRead, Service};

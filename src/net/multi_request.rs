@@ -1,7 +1,7 @@
-//! Asks many peers one question each, all at once, on the calling thread.
+//! Sends one request to each of many peers at once, on the calling thread.
 //!
-//! One slow or hostile peer never delays the others, and the whole takes no longer than [`Timeouts`] says,
-//! but for answers that are there and held back to play a longer way.
+//! A slow or hostile peer does not delay the others, and all of it takes no longer than [`Timeouts`] say,
+//! except for responses that are held back to emulate a latency.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -15,99 +15,99 @@ use super::listen::{dial, dialed};
 use crate::proto::Decoder;
 use crate::rt::{Stop, clock};
 
-/// Most sockets open at once; further questions wait for one to be free.
+/// Most sockets open at once; further requests wait until one is free.
 const SOCKETS_MAX: usize = 256;
-/// Most bytes taken from a socket at a time.
+/// Most bytes read from a socket at a time.
 const READ_BYTES: usize = 16 << 10;
 
-/// One frame for one peer.
+/// A request to a peer.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The peer that gets the request.
+    /// Address of the peer.
     pub endpoint: SocketAddr,
-    /// The request in its envelope.
+    /// The message in its frame.
     pub frame: Vec<u8>,
-    /// Longest body of an answer; a longer one is refused. All answers of a round are kept at once.
-    pub answer_max_bytes: usize,
-    /// Emulated latency: the answer is given out no sooner than this after the request was sent.
+    /// Longest body of a response; a longer one is an error. All responses are in memory at once.
+    pub response_max_bytes: usize,
+    /// Emulated latency: the call returns no sooner than this after the request was sent.
     pub hold_back: Duration,
 }
 
-/// When to stop waiting for those that have not answered.
+/// When to stop waiting for peers that have not responded.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// This long after the start if nobody has answered.
+    /// This long after the start if no peer has responded.
     pub silence: Duration,
-    /// This long after the first answer.
+    /// This long after the first response.
     pub after_first: Duration,
 }
 
-/// What a peer answered.
+/// The response of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// Body of the one frame that came back.
+    /// Body of the frame.
     pub body: Vec<u8>,
-    /// From the moment the request was sent (connection set up before) until the answer was there, as it was,
-    /// not as emulated.
+    /// Time from the sending of the request, with the connection established before, until the response was
+    /// there. Emulated latency does not count.
     pub round_trip: Duration,
 }
 
-/// Asks all `questions` and gives the results in their order. Ends when each is answered or has failed, or
-/// when `patience` ends; what is unanswered then is a [`ClientError::Deadline`]. `hold_back` does not count
-/// towards `patience`.
+/// Sends all `requests` and returns the results in their order. Ends when each has a response or has failed,
+/// or at the end of `timeouts`; a request without a response is a [`ClientError::Deadline`] then. `hold_back`
+/// does not count towards `timeouts`.
 ///
 /// # Errors
-/// When the system cannot wait. A triggered `stop` is no error here: it makes the unanswered ones
-/// [`ClientError::Stopped`].
-pub fn ask_all(
-    questions: &[Request],
+/// When the system cannot wait. A triggered `stop` is not an error of the call: requests without a response
+/// are [`ClientError::Stopped`] then.
+pub fn request_all(
+    requests: &[Request],
     bind: Option<IpAddr>,
-    patience: Timeouts,
+    timeouts: Timeouts,
     stop: &Stop,
 ) -> io::Result<Vec<Result<Response, ClientError>>> {
-    let mut results: Vec<Option<Result<Response, ClientError>>> = vec![None; questions.len()];
-    let mut deadline = clock::now() + patience.silence;
-    let mut answered = false;
+    let mut results: Vec<Option<Result<Response, ClientError>>> = vec![None; requests.len()];
+    let mut deadline = clock::now() + timeouts.silence;
+    let mut has_response = false;
     let mut held_back_until = clock::now();
-    let mut unasked = questions.iter().enumerate();
-    let mut open: Vec<Asking> = Vec::new();
+    let mut unsent = requests.iter().enumerate();
+    let mut open: Vec<Exchange> = Vec::new();
     let late = loop {
-        for (index, question) in unasked.by_ref().take(SOCKETS_MAX - open.len()) {
-            match dial(question.endpoint, bind) {
-                Ok(socket) => open.push(Asking::new(index, socket, question.answer_max_bytes)),
+        for (index, request) in unsent.by_ref().take(SOCKETS_MAX - open.len()) {
+            match dial(request.endpoint, bind) {
+                Ok(socket) => open.push(Exchange::new(index, socket, request.response_max_bytes)),
                 Err(error) => results[index] = Some(Err(error.into())),
             }
         }
-        if open.is_empty() && unasked.len() == 0 {
+        if open.is_empty() && unsent.len() == 0 {
             break ClientError::Deadline;
         }
         let mut watched: Vec<PollFd<'_>> =
-            open.iter().map(|asking| asking.watched(&questions[asking.index].frame)).collect();
+            open.iter().map(|exchange| exchange.watched(&requests[exchange.index].frame)).collect();
         watched.push(PollFd::new(stop, PollFlags::IN));
         poll_until(&mut watched, deadline)?;
         let ready: Vec<bool> = watched.iter().map(|one| !one.revents().is_empty()).collect();
         if stop.is_triggered() {
             break ClientError::Stopped;
         }
-        // Before the answers are taken: those that are there by now still count, however late this thread
-        // comes to look.
+        // The clock is read before the responses: those that are there by now still count, even if this
+        // thread was held up.
         let is_late = clock::now() >= deadline;
         let mut position = 0;
-        open.retain_mut(|asking| {
+        open.retain_mut(|exchange| {
             position += 1;
             if !ready[position - 1] {
                 return true;
             }
-            let question = &questions[asking.index];
-            let Some(result) = asking.go_on(&question.frame) else { return true };
-            if let (Ok(answer), Some(sent)) = (&result, asking.sent) {
-                if !answered {
-                    answered = true;
-                    deadline = sent + answer.round_trip + patience.after_first;
+            let request = &requests[exchange.index];
+            let Some(result) = exchange.resume(&request.frame) else { return true };
+            if let (Ok(response), Some(sent)) = (&result, exchange.sent) {
+                if !has_response {
+                    has_response = true;
+                    deadline = sent + response.round_trip + timeouts.after_first;
                 }
-                held_back_until = held_back_until.max(sent + question.hold_back);
+                held_back_until = held_back_until.max(sent + request.hold_back);
             }
-            results[asking.index] = Some(result);
+            results[exchange.index] = Some(result);
             false
         });
         if is_late {
@@ -120,51 +120,51 @@ pub fn ask_all(
     Ok(results.into_iter().map(|result| result.unwrap_or_else(|| Err(missing.clone()))).collect())
 }
 
-/// One question under way.
-struct Asking {
-    /// Which question.
+/// The exchange with one peer.
+struct Exchange {
+    /// Number of the request.
     index: usize,
     socket: TcpStream,
     connected: bool,
     written: usize,
-    /// When the request began to be handed to the system.
+    /// When the first byte of the request was written.
     sent: Option<Instant>,
     decoder: Decoder,
 }
 
-impl Asking {
-    fn new(index: usize, socket: TcpStream, answer_max_bytes: usize) -> Asking {
-        let decoder = Decoder::up_to(answer_max_bytes);
-        Asking { index, socket, connected: false, written: 0, sent: None, decoder }
+impl Exchange {
+    fn new(index: usize, socket: TcpStream, response_max_bytes: usize) -> Exchange {
+        let decoder = Decoder::up_to(response_max_bytes);
+        Exchange { index, socket, connected: false, written: 0, sent: None, decoder }
     }
 
-    /// What the question waits for.
+    /// What the exchange waits for.
     fn watched(&self, frame: &[u8]) -> PollFd<'_> {
         let interest = if self.written < frame.len() { PollFlags::OUT } else { PollFlags::IN };
         PollFd::new(&self.socket, interest)
     }
 
-    /// Goes on as far as it can without waiting; `None` while there is no result.
-    fn go_on(&mut self, frame: &[u8]) -> Option<Result<Response, ClientError>> {
-        match self.try_go_on(frame) {
-            Ok(answer) => Some(Ok(answer)),
+    /// Continues as far as it can without waiting; `None` while there is no result.
+    fn resume(&mut self, frame: &[u8]) -> Option<Result<Response, ClientError>> {
+        match self.try_resume(frame) {
+            Ok(response) => Some(Ok(response)),
             Err(Pause::Failed(error)) => Some(Err(error)),
             Err(Pause::NotReady) => None,
         }
     }
 
-    fn try_go_on(&mut self, frame: &[u8]) -> Result<Response, Pause> {
+    fn try_resume(&mut self, frame: &[u8]) -> Result<Response, Pause> {
         if !self.connected {
             dialed(&self.socket)?;
             self.connected = true;
         }
-        // Before the write: the answer may be there by the time that the write returns.
+        // Before the write: the response may be there when the write returns.
         let sent = *self.sent.get_or_insert_with(clock::now);
         while self.written < frame.len() {
             self.written += self.socket.write(&frame[self.written..])?;
         }
         let mut scratch = [0; READ_BYTES];
-        // Bounded by the longest answer: the decoder refuses a longer one and the first complete one ends it.
+        // This loop is bounded: the decoder refuses a response that is too long, and a complete one ends it.
         loop {
             let len = self.socket.read(&mut scratch)?;
             if len == 0 {
@@ -173,7 +173,8 @@ impl Asking {
             self.decoder.push(&scratch[..len]);
             if let Some(body) = self.decoder.next().map_err(|error| Pause::Failed(error.into()))? {
                 let round_trip = clock::now() - sent;
-                // All has been said. Closed in the usual way each question would keep a port for a minute.
+                // The exchange is complete. A reset frees the port at once; an ordinary close would keep it
+                // for a minute.
                 let _closes_in_the_usual_way = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
                 return Ok(Response { body: body.to_vec(), round_trip });
             }
@@ -181,7 +182,7 @@ impl Asking {
     }
 }
 
-/// Why a question does not go on.
+/// Why an exchange does not continue now.
 enum Pause {
     NotReady,
     Failed(ClientError),
@@ -190,7 +191,7 @@ enum Pause {
 impl From<io::Error> for Pause {
     fn from(error: io::Error) -> Pause {
         match error.kind() {
-            // An interrupted call is made again when the socket is found ready again, at once.
+            // An interrupted call is repeated when the socket is reported ready again, at once.
             ErrorKind::WouldBlock | ErrorKind::Interrupted => Pause::NotReady,
             _ => Pause::Failed(error.into()),
         }
@@ -212,37 +213,36 @@ mod tests {
         (listener, endpoint)
     }
 
-    fn question(endpoint: SocketAddr, message: u32) -> Request {
+    fn request(endpoint: SocketAddr, message: u32) -> Request {
         let frame = frame(&message).expect("fits");
-        Request { endpoint, frame, answer_max_bytes: 4, hold_back: Duration::ZERO }
+        Request { endpoint, frame, response_max_bytes: 4, hold_back: Duration::ZERO }
     }
 
-    /// Answers `count` connections, each with its number plus one.
+    /// Accepts `count` connections and answers the number in each request with the number plus one.
     fn answer(listener: &TcpListener, count: usize) {
         for _ in 0..count {
-            let (mut peer, _) = listener.accept().expect("asked");
-            let mut asked = vec![0; frame(&0u32).expect("fits").len()];
-            peer.read_exact(&mut asked).expect("sent");
-            let number: u32 = decode(&asked[crate::proto::frame::HEADER_BYTES..]).expect("a number");
+            let (mut peer, _) = listener.accept().expect("connected");
+            let mut body = vec![0; frame(&0u32).expect("fits").len()];
+            peer.read_exact(&mut body).expect("sent");
+            let number: u32 = decode(&body[crate::proto::frame::HEADER_BYTES..]).expect("a number");
             peer.write_all(&frame(&(number + 1)).expect("fits")).expect("taken");
         }
     }
 
     #[test]
-    fn one_refuses_one_is_silent_one_closes_one_answers() {
+    fn refusing_silent_closing_and_answering_peers_get_their_results() {
         let (refusing, refused) = listener();
         drop(refusing);
         let (_silent, silence) = listener();
         let (closing, closed) = listener();
         let (answering, answered) = listener();
         let stop = Stop::new().expect("a descriptor");
-        let questions =
-            [question(refused, 1), question(silence, 2), question(answered, 3), question(closed, 4)];
-        let patience = Timeouts { after_first: Duration::from_millis(200), ..LONG };
+        let requests = [request(refused, 1), request(silence, 2), request(answered, 3), request(closed, 4)];
+        let timeouts = Timeouts { after_first: Duration::from_millis(200), ..LONG };
         let results = std::thread::scope(|scope| {
             scope.spawn(|| drop(closing.accept()));
             scope.spawn(|| answer(&answering, 1));
-            ask_all(&questions, None, patience, &stop).expect("the system can wait")
+            request_all(&requests, None, timeouts, &stop).expect("the system can wait")
         });
         assert_eq!(results[0], Err(ClientError::Refused));
         assert_eq!(results[1], Err(ClientError::Deadline));
@@ -252,30 +252,30 @@ mod tests {
     }
 
     #[test]
-    fn all_silent_ends_with_the_silence_and_a_stop_ends_it_at_once() {
+    fn silence_ends_at_its_timeout_and_a_stop_ends_it_at_once() {
         let (_silent, silence) = listener();
         let stop = Stop::new().expect("a descriptor");
-        let questions = [question(silence, 1), question(silence, 2)];
-        let patience = Timeouts { silence: Duration::from_millis(50), ..LONG };
-        let late = ask_all(&questions, None, patience, &stop).expect("the system can wait");
+        let requests = [request(silence, 1), request(silence, 2)];
+        let timeouts = Timeouts { silence: Duration::from_millis(50), ..LONG };
+        let late = request_all(&requests, None, timeouts, &stop).expect("the system can wait");
         assert_eq!(late, vec![Err(ClientError::Deadline); 2]);
         std::thread::scope(|scope| {
-            let asking = scope.spawn(|| ask_all(&questions, None, LONG, &stop));
+            let requesting = scope.spawn(|| request_all(&requests, None, LONG, &stop));
             stop.trigger();
-            let stopped = asking.join().expect("no panic").expect("the system can wait");
+            let stopped = requesting.join().expect("no panic").expect("the system can wait");
             assert_eq!(stopped, vec![Err(ClientError::Stopped); 2]);
         });
     }
 
     #[test]
-    fn more_than_fit_at_once_are_answered_in_order() {
+    fn more_requests_than_sockets_are_answered_in_order() {
         crate::net::raise_file_limit();
         let (answering, endpoint) = listener();
         let stop = Stop::new().expect("a descriptor");
-        let questions: Vec<Request> = (0..600).map(|number| question(endpoint, number)).collect();
+        let requests: Vec<Request> = (0..600).map(|number| request(endpoint, number)).collect();
         let results = std::thread::scope(|scope| {
             scope.spawn(|| answer(&answering, 600));
-            ask_all(&questions, None, LONG, &stop).expect("the system can wait")
+            request_all(&requests, None, LONG, &stop).expect("the system can wait")
         });
         for (number, result) in results.iter().enumerate() {
             assert_eq!(decode(&result.as_ref().expect("answered").body), Ok(number as u32 + 1));
@@ -283,33 +283,33 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_held_back_beyond_the_patience_still_counts() {
+    fn a_response_held_back_beyond_the_timeouts_still_counts() {
         let (answering, endpoint) = listener();
         let stop = Stop::new().expect("a descriptor");
         let hold_back = Duration::from_millis(300);
-        let questions = [Request { hold_back, ..question(endpoint, 1) }, question(endpoint, 2)];
-        let patience = Timeouts { after_first: Duration::from_millis(100), ..LONG };
+        let requests = [Request { hold_back, ..request(endpoint, 1) }, request(endpoint, 2)];
+        let timeouts = Timeouts { after_first: Duration::from_millis(100), ..LONG };
         let started = clock::now();
         let results = std::thread::scope(|scope| {
             scope.spawn(|| answer(&answering, 2));
-            ask_all(&questions, None, patience, &stop).expect("the system can wait")
+            request_all(&requests, None, timeouts, &stop).expect("the system can wait")
         });
         assert!(results.iter().all(Result::is_ok), "{results:?}");
         assert!(clock::now() - started >= hold_back);
     }
 
     #[test]
-    fn an_answer_longer_than_it_can_be_is_refused_at_its_header() {
+    fn a_response_that_is_too_long_is_refused_at_its_header() {
         let (listener, endpoint) = listener();
         let stop = Stop::new().expect("a descriptor");
         let results = std::thread::scope(|scope| {
             scope.spawn(|| {
-                let (mut peer, _) = listener.accept().expect("asked");
+                let (mut peer, _) = listener.accept().expect("connected");
                 peer.write_all(b"NPR\x01\x05\0\0\0").expect("taken");
-                // Held open until the asker has gone.
-                let _whatever = peer.read_to_end(&mut Vec::new());
+                // Held open until the requesting end has closed.
+                let _result_does_not_matter = peer.read_to_end(&mut Vec::new());
             });
-            ask_all(&[question(endpoint, 1)], None, LONG, &stop).expect("the system can wait")
+            request_all(&[request(endpoint, 1)], None, LONG, &stop).expect("the system can wait")
         });
         let too_long = crate::proto::FrameError::TooLong { claimed: 5, max: 4 };
         assert_eq!(results[0], Err(ClientError::Frame(too_long)));

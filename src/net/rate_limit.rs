@@ -1,32 +1,33 @@
-//! A token bucket: what the process may still send at its upload rate, if there is one.
+//! `TokenBucket`: limits the bytes that the process sends to its upload rate.
 //!
-//! Invariant: over any span of time no more is granted than one burst plus the rate times the span. Nobody
-//! waits in here; who gets nothing is told when to ask again. Must never read the clock: `now` comes in.
+//! Invariant: over any span of time no more is granted than one burst plus the rate times the span. No call
+//! waits: a caller that gets nothing learns when to try again. Must never read the clock: the caller passes
+//! `now`.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 const NS_PER_S: u128 = 1_000_000_000;
-/// Least burst: what one turn of a connection can use.
+/// Smallest burst: what one slice of a connection can use.
 const BURST_MIN_BYTES: u64 = 64 << 10;
-/// A waiter is woken for this much, so that a rate is not spent in crumbs ...
+/// A caller is to try again when this much is there, so that the rate is not spent in tiny sends ...
 const WORTH_WAKING_BYTES: u64 = 16 << 10;
-/// ... but at least this often, so that a low rate still trickles.
+/// ... but at least this often, so that bytes flow at a low rate too.
 const WAKES_PER_S: u64 = 20;
 
-/// What [`TokenBucket::take`] gives.
+/// The result of [`TokenBucket::take`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
-    /// This many bytes, at least 1 and at most what was wanted.
+    /// So many bytes may be sent: at least 1 and at most the bytes requested.
     Bytes(u64),
-    /// Nothing now; ask again then.
+    /// No byte may be sent before this instant.
     WaitUntil(Instant),
-    /// There is no limit now, and nothing to put back.
+    /// There is no limit, and no byte to give back.
     All,
 }
 
-/// Shared by all that send under one rate, which may change at any time.
+/// A rate limit, shared by all senders. The rate may change at any time.
 #[derive(Debug)]
 pub struct TokenBucket(Mutex<State>);
 
@@ -34,14 +35,14 @@ pub struct TokenBucket(Mutex<State>);
 struct State {
     /// `None`: no limit.
     rate: Option<Rate>,
-    /// When the bucket was, or will be, empty: one instant is its whole state. `None`: it is full.
+    /// When the bucket was, or will be, empty: this instant is its whole state. `None`: it is full.
     empty_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Rate {
     bytes_per_s: u64,
-    /// Time in which a whole burst comes together.
+    /// Time in which the bucket fills.
     burst: Duration,
 }
 
@@ -57,24 +58,24 @@ impl State {
 }
 
 impl TokenBucket {
-    /// A full bucket. Its burst is what the rate gives in 100 ms, at least 64 KiB. A rate of 0 is taken as 1;
-    /// `None`: no limit.
+    /// A full bucket for a rate in bytes per second; `None`: no limit. Its burst is the bytes of 100 ms, at
+    /// least 64 KiB. A rate of 0 counts as 1.
     pub fn new(rate_bytes_per_s: Option<u64>) -> TokenBucket {
         TokenBucket(Mutex::new(State::new(rate_bytes_per_s)))
     }
 
-    /// Changes the rate. Who waits for the old one asks again at the time it was told, which is 1 s off at
-    /// most.
+    /// Changes the rate. A caller that waits for the old rate tries again at the instant it has got, which is
+    /// at most 1 s away.
     pub fn set_rate(&self, rate_bytes_per_s: Option<u64>) {
         *self.0.lock() = State::new(rate_bytes_per_s);
     }
 
-    /// The rate; `None`: no limit.
+    /// The rate in bytes per second; `None`: no limit.
     pub fn rate_bytes_per_s(&self) -> Option<u64> {
         self.0.lock().rate.map(|rate| rate.bytes_per_s)
     }
 
-    /// Takes up to `want` bytes (at least 1) out of the bucket.
+    /// Takes up to `want` bytes (at least 1) from the bucket.
     pub fn take(&self, want: u64, now: Instant) -> Grant {
         let want = want.max(1);
         let mut state = self.0.lock();
@@ -92,24 +93,24 @@ impl TokenBucket {
         Grant::Bytes(granted)
     }
 
-    /// Puts back what was granted and could not be sent.
+    /// Gives back bytes that were granted and not sent.
     pub fn give_back(&self, unsent: u64) {
         let mut state = self.0.lock();
         let Some(rate) = state.rate else { return };
         let back = Duration::from_nanos(duration_of(unsent, rate.bytes_per_s).as_nanos() as u64);
-        // Rounded down where taking rounds up: what is put back and taken again never grows.
+        // Taking rounds up and this rounds down, so that giving back and taking again never gains bytes.
         let back = back.saturating_sub(Duration::from_nanos(1));
         state.empty_at = state.empty_at.and_then(|at| at.checked_sub(back));
     }
 }
 
-/// Time in which `bytes` come together, rounded up.
+/// Time in which the rate gives `bytes`, rounded up.
 fn duration_of(bytes: u64, rate_bytes_per_s: u64) -> Duration {
     let ns = (u128::from(bytes) * NS_PER_S).div_ceil(u128::from(rate_bytes_per_s));
     Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
 }
 
-/// Bytes that come together in `time`, rounded down.
+/// Bytes that the rate gives in `time`, rounded down.
 fn bytes_in(time: Duration, rate_bytes_per_s: u64) -> u64 {
     u64::try_from(time.as_nanos() * u128::from(rate_bytes_per_s) / NS_PER_S).unwrap_or(u64::MAX)
 }
@@ -120,7 +121,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn who_waits_until_then_is_served_then() {
+    fn after_the_wait_bytes_are_granted() {
         for rate in [1, 1000, 100 << 10, 1 << 30, u64::MAX / 2] {
             let (bucket, mut now) = (TokenBucket::new(Some(rate)), crate::rt::clock::now());
             let mut waits = 0;
@@ -128,7 +129,7 @@ mod tests {
                 match bucket.take(1 << 20, now) {
                     Grant::Bytes(bytes) => assert!((1..=1 << 20).contains(&bytes)),
                     Grant::WaitUntil(then) => {
-                        assert!(then > now, "a wait that is over would spin");
+                        assert!(then > now, "a wait that is over would make the caller spin");
                         assert!(then - now <= Duration::from_secs(1).max(Duration::from_millis(51)));
                         assert!(matches!(bucket.take(1 << 20, then), Grant::Bytes(_)), "rate {rate}");
                         now = then;
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_back_can_be_taken_again() {
+    fn bytes_given_back_can_be_taken_again() {
         let (bucket, now) = (TokenBucket::new(Some(1000)), crate::rt::clock::now());
         assert_eq!(bucket.take(u64::MAX, now), Grant::Bytes(BURST_MIN_BYTES));
         bucket.give_back(1000);
@@ -184,7 +185,7 @@ mod tests {
         }
 
         #[test]
-        fn a_greedy_taker_gets_the_whole_rate(rate in 100_000u64..100_000_000) {
+        fn a_greedy_caller_gets_the_whole_rate(rate in 100_000u64..100_000_000) {
             let (bucket, start) = (TokenBucket::new(Some(rate)), crate::rt::clock::now());
             let (mut now, mut sum) = (start, 0);
             while now - start < Duration::from_secs(2) {
@@ -208,7 +209,7 @@ mod tests {
         bucket.set_rate(Some(10_000_000));
         assert_eq!(bucket.take(u64::MAX, now), Grant::Bytes(1_000_000));
         bucket.set_rate(None);
-        // Granted before, and not sent.
+        // Bytes that were granted before the change.
         bucket.give_back(10);
         assert_eq!(bucket.take(1, now), Grant::All);
     }

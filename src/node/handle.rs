@@ -323,7 +323,7 @@ impl Node {
         let wait_until_left = || self.context.tracker.wait_until_left(deadline);
         let report = self.running.stop(deadline, wait_until_left);
         if let Some(folder) = &self.guest_folder {
-            store::leave_no_trace(folder);
+            store::remove_empty_directory(folder);
         }
         report
     }

@@ -1,6 +1,6 @@
 //! The broadcast of a program's events: what the tracker or node publishes to its log, prompt and pages.
 //!
-//! Here alone the clock meets the events: each is stamped with the wall clock when it is published.
+//! Each event is stamped with the wall clock when it is published.
 
 use super::{Broadcast, Subscriber, clock};
 use crate::proto::event::{Event, Record};

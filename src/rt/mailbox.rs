@@ -1,5 +1,4 @@
-//! A bounded crossbeam channel whose receiver can also be watched as a descriptor, for threads that wait on
-//! sockets.
+//! Mailboxes: bounded channels whose receiver is also a descriptor, for threads that wait on sockets.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -10,14 +9,14 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::{Stop, clock};
 
-/// The receiving end; its descriptor is readable while something may be waiting.
+/// The receiving end. Its descriptor is readable while items may be waiting.
 #[derive(Debug)]
 pub struct Mailbox<T> {
     receiver: Receiver<T>,
     event: Arc<OwnedFd>,
 }
 
-/// A sending end; cheap to clone.
+/// A sending end. Cheap to clone.
 #[derive(Debug)]
 pub struct Post<T> {
     sender: Sender<T>,
@@ -30,7 +29,7 @@ impl<T> Clone for Post<T> {
     }
 }
 
-/// Makes a mailbox for at most `capacity` items.
+/// Creates a mailbox for at most `capacity` items.
 ///
 /// # Errors
 /// When the process has no descriptor left.
@@ -41,34 +40,33 @@ pub fn mailbox<T>(capacity: usize) -> std::io::Result<(Post<T>, Mailbox<T>)> {
 }
 
 impl<T> Post<T> {
-    /// Delivers `item` and wakes the owner; never waits.
+    /// Delivers `item` and wakes the owner of the mailbox; never waits.
     ///
     /// # Errors
     /// Gives `item` back when the mailbox is full or its owner is gone.
     pub fn send(&self, item: T) -> Result<(), T> {
         self.sender.try_send(item).map_err(TrySendError::into_inner)?;
-        // EAGAIN would mean a counter of 2^64 - 2: the owner has been woken long before.
+        // EAGAIN means a counter of 2^64 - 2: then the owner is awake already.
         let _already_awake = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         Ok(())
     }
 }
 
 impl<T> Mailbox<T> {
-    /// Takes what is waiting. Call when the descriptor is readable, and until it returns `None`.
+    /// The next item, if one is waiting. Call it when the descriptor is readable, until it returns `None`.
     pub fn next(&self) -> Option<T> {
         self.receiver.try_recv().ok()
     }
 
-    /// Waits until something may be waiting here, `stop` is triggered, or `deadline` has passed.
+    /// Waits until an item may be waiting, `stop` is triggered, or `deadline` has passed.
     pub fn wait(&self, stop: &Stop, deadline: Option<Instant>) {
         let timeout = deadline.map(clock::timespec_until);
         let mut watched = [PollFd::new(self, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-        // Interrupted by a signal: the caller looks again anyway.
+        // After an interruption by a signal the caller looks for items, which does no harm.
         let _ready = poll(&mut watched, timeout.as_ref());
     }
 
-    /// Makes the descriptor unreadable until the next delivery. Call before emptying the mailbox, never
-    /// after.
+    /// Makes the descriptor unreadable until the next delivery. Call it before taking the items, never after.
     pub fn clear(&self) {
         let _was_clear = rustix::io::read(&self.event, &mut [0u8; 8]);
     }

@@ -1,7 +1,6 @@
-//! Running: the clock, stopping, threads, mailboxes, the worker pool, the feed of events.
+//! Running: the clock, stops, threads, mailboxes, the worker pool, broadcasts.
 //!
-//! Mechanism alone; knows nothing of files, peers or decisions. The only place that reads a clock or starts a
-//! thread.
+//! Mechanism only: it knows no files, peers or decisions. Only this module reads a clock or starts a thread.
 
 pub mod broadcast;
 pub mod clock;

@@ -1,7 +1,7 @@
-//! The worker pool: a few threads for what may block or compute long (disk, hashing, big pages).
+//! The worker pool: a few threads for tasks that block or compute long (disk, hashing, big pages).
 //!
-//! Its queue is bounded; a full one is said at once, so that the asker can be told `busy`. A job that panics
-//! ends its worker, and the end of a thread ends the process: half a pool is worse than none.
+//! Its queue is bounded. A caller learns at once that the queue is full, so that it can answer `busy`. A task
+//! that panics ends its worker, and the end of a thread ends the process: half a pool is worse than none.
 
 use crossbeam_channel::{Sender, TrySendError, bounded, select};
 
@@ -13,15 +13,15 @@ type PoolTask = Box<dyn FnOnce() + Send>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Busy;
 
-/// Cheap to clone; all clones feed the same workers.
+/// A pool of worker threads. Cheap to clone; all clones feed the same workers.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    jobs: Sender<PoolTask>,
+    tasks: Sender<PoolTask>,
 }
 
 impl Pool {
-    /// Starts `workers` threads named `name-1`, `name-2`, … in `threads`; they end with `stop` after their
-    /// current job.
+    /// Starts `workers` threads named `name-1`, `name-2`, … in `threads`. After `stop` they finish their
+    /// current task and end.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -32,30 +32,30 @@ impl Pool {
         threads: &Threads,
         stop: &Stop,
     ) -> std::io::Result<Pool> {
-        let (jobs, queue) = bounded::<PoolTask>(queue_max);
+        let (tasks, queue) = bounded::<PoolTask>(queue_max);
         for number in 1..=workers {
             let (queue, stop) = (queue.clone(), stop.clone());
             threads.spawn(&format!("{name}-{number}"), move || {
                 while !stop.is_triggered() {
                     select! {
                         recv(stop.receiver()) -> _ => break,
-                        recv(queue) -> job => match job {
-                            Ok(job) => job(),
+                        recv(queue) -> task => match task {
+                            Ok(task) => task(),
                             Err(_) => break,
                         },
                     }
                 }
             })?;
         }
-        Ok(Pool { jobs })
+        Ok(Pool { tasks })
     }
 
-    /// Queues `job`; never waits.
+    /// Queues `task`; never waits.
     ///
     /// # Errors
-    /// [`Busy`] if the queue is full or the workers are gone; `job` is dropped.
-    pub fn try_run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
-        self.jobs.try_send(Box::new(job)).map_err(|error| match error {
+    /// [`Busy`] if the queue is full or the workers are gone; `task` is dropped.
+    pub fn try_run(&self, task: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
+        self.tasks.try_send(Box::new(task)).map_err(|error| match error {
             TrySendError::Full(_) | TrySendError::Disconnected(_) => Busy,
         })
     }
@@ -68,7 +68,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_full_queue_is_said_and_what_is_queued_is_done() {
+    fn a_full_queue_is_reported_and_queued_tasks_run() {
         let (threads, stop) = (Threads::new(), Stop::new().expect("a descriptor"));
         let pool = Pool::start("worker", 1, 1, &threads, &stop).expect("a thread");
         let (started, is_started) = bounded::<()>(1);
@@ -78,12 +78,12 @@ mod tests {
             assert!(released.recv().is_err());
         })
         .expect("room");
-        is_started.recv_timeout(Duration::from_secs(5)).expect("the job runs");
+        is_started.recv_timeout(Duration::from_secs(5)).expect("the task runs");
         let (done, is_done) = bounded::<()>(1);
         pool.try_run(move || done.send(()).expect("test waits")).expect("one fits the queue");
         assert_eq!(pool.try_run(|| ()), Err(Busy));
         drop(release);
-        is_done.recv_timeout(Duration::from_secs(5)).expect("the queued job runs");
+        is_done.recv_timeout(Duration::from_secs(5)).expect("the queued task runs");
         stop.trigger();
         assert!(threads.join(clock::now() + Duration::from_secs(5)).is_clean());
     }

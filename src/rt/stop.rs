@@ -1,8 +1,8 @@
-//! `Stop`: one-way news that work should end, as something that every kind of wait can watch.
+//! `Stop`: a signal that work should end, which every kind of wait can watch.
 //!
-//! A thread that waits on sockets watches the descriptor, one that waits on channels watches the receiver,
-//! one that computes looks at the flag. Nothing polls. A child stops with its parent but can also be stopped
-//! alone (a cancelled command).
+//! A thread that waits on sockets watches the descriptor, a thread that waits on channels watches the
+//! receiver, and a thread that computes checks the flag. No thread polls. A child stops with its parent but
+//! can also be stopped alone (a cancelled command).
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,22 +14,24 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
-/// Cheap to clone; all clones are the same stop.
+/// A signal to end, given at most once. Cheap to clone; all clones are the same stop.
 #[derive(Debug, Clone)]
 pub struct Stop(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     triggered: AtomicBool,
-    /// Readable for ever once triggered.
+    /// Readable from the trigger on.
     event: OwnedFd,
-    /// Dropped when triggered, which disconnects `receiver`.
+    /// Dropped by the trigger, which disconnects `receiver`.
     sender: Mutex<Option<Sender<Infallible>>>,
     receiver: Receiver<Infallible>,
     children: Mutex<Vec<Weak<Inner>>>,
 }
 
 impl Stop {
+    /// A stop that is not triggered.
+    ///
     /// # Errors
     /// When the process has no descriptor left.
     pub fn new() -> std::io::Result<Stop> {
@@ -43,7 +45,7 @@ impl Stop {
         })))
     }
 
-    /// A stop that is triggered by this one, or alone.
+    /// A stop that is triggered together with this one, or alone.
     ///
     /// # Errors
     /// When the process has no descriptor left.
@@ -54,20 +56,20 @@ impl Stop {
             children.retain(|known| known.strong_count() > 0);
             children.push(Arc::downgrade(&child.0));
         }
-        // Looked at after the child is listed: either this sees the trigger or the trigger sees the child.
+        // The child is listed before this check. So either this check or the trigger sees the other.
         if self.is_triggered() {
             child.trigger();
         }
         Ok(child)
     }
 
-    /// Wakes every waiter, now and later. Doing it again changes nothing.
+    /// Wakes every waiter, now and later. A second call changes nothing.
     pub fn trigger(&self) {
         if self.0.triggered.swap(true, Ordering::SeqCst) {
             return;
         }
         drop(self.0.sender.lock().take());
-        // An eventfd at 0 always takes a 1.
+        // An eventfd at 0 always accepts a 1.
         let written = rustix::io::write(&self.0.event, &1u64.to_ne_bytes());
         debug_assert_eq!(written, Ok(8));
         let children = std::mem::take(&mut *self.0.children.lock());
@@ -76,17 +78,17 @@ impl Stop {
         }
     }
 
-    /// Whether the stop was triggered.
+    /// Whether the signal was given.
     pub fn is_triggered(&self) -> bool {
         self.0.triggered.load(Ordering::SeqCst)
     }
 
-    /// Never delivers anything; disconnects when triggered. For `select!`.
+    /// For `select!`: delivers nothing, and disconnects when triggered.
     pub fn receiver(&self) -> &Receiver<Infallible> {
         &self.0.receiver
     }
 
-    /// Waits until triggered or until `deadline`; returns true if and only if triggered.
+    /// Waits until triggered or until `deadline`; returns whether it was triggered.
     pub fn wait_until(&self, deadline: Instant) -> bool {
         match self.0.receiver.recv_deadline(deadline) {
             Ok(never) => match never {},
@@ -114,7 +116,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_parent_stops_its_children_and_not_the_other_way_round() {
+    fn a_parent_stops_its_children_and_a_child_stops_only_itself() {
         let parent = Stop::new().expect("a descriptor");
         let first = parent.child().expect("a descriptor");
         let second = parent.child().expect("a descriptor");
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiter_is_woken() {
+    fn a_trigger_wakes_a_waiter() {
         let stop = Stop::new().expect("a descriptor");
         let waiter = stop.clone();
         std::thread::scope(|scope| {

@@ -1,7 +1,7 @@
-//! Named threads that somebody waits for.
+//! Named threads that are always joined.
 //!
-//! Every long-lived thread is started here. Its end, wanted or not, is reported on a channel, so that the
-//! owner can say which one died; `join` leaves none behind.
+//! Every long-lived thread is started here. Its end, expected or not, is reported on a channel, so that the
+//! owner can name it. `join` waits for all threads of a group.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -12,23 +12,23 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 
-/// A thread has ended.
+/// The end of a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// Name of the thread.
     pub name: String,
-    /// How it ended.
+    /// How it has ended.
     pub how: How,
 }
 
 /// How a thread has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum How {
-    /// Its function returned.
+    /// Its work is done.
     Returned,
-    /// The system refused it something.
+    /// With an error of the system.
     Failed(String),
-    /// It panicked.
+    /// With a panic: a bug.
     Panicked,
 }
 
@@ -43,17 +43,17 @@ impl Display for Ended {
     }
 }
 
-/// What a stop found.
+/// How the threads of a group have ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StopReport {
-    /// Threads that had panicked.
+    /// Threads that panicked.
     pub panicked: Vec<String>,
-    /// Threads that had not ended by the deadline.
+    /// Threads that were still running at the deadline.
     pub still_running: Vec<String>,
 }
 
 impl StopReport {
-    /// Returns true if and only if every thread ended in order and in time.
+    /// Whether every thread ended in order and in time.
     pub fn is_clean(&self) -> bool {
         self.panicked.is_empty() && self.still_running.is_empty()
     }
@@ -63,16 +63,16 @@ impl StopReport {
 #[derive(Debug)]
 pub struct Threads {
     running: Mutex<Running>,
-    // Unbounded, but it carries one item per thread of the group.
+    // Unbounded, but it carries only one item for each thread of the group.
     ended_sender: Sender<Ended>,
     ended: Receiver<Ended>,
-    // The same once more for `join`, which must miss none that somebody else has taken from `ended`. With the
-    // number of the thread, as several may have one name.
-    last_words_sender: Sender<(u64, Ended)>,
-    last_words: Receiver<(u64, Ended)>,
+    // A second channel for `join`, which must see every end even if another receiver took it from `ended`. It
+    // carries the number of the thread too, because several threads may have the same name.
+    to_join_sender: Sender<(u64, Ended)>,
+    to_join: Receiver<(u64, Ended)>,
 }
 
-/// The threads that were not joined yet, by number.
+/// The threads that are not joined yet, by number.
 #[derive(Debug, Default)]
 struct Running {
     started: u64,
@@ -82,18 +82,18 @@ struct Running {
 impl Default for Threads {
     fn default() -> Threads {
         let (ended_sender, ended) = unbounded();
-        let (last_words_sender, last_words) = unbounded();
-        Threads { running: Mutex::default(), ended_sender, ended, last_words_sender, last_words }
+        let (to_join_sender, to_join) = unbounded();
+        Threads { running: Mutex::default(), ended_sender, ended, to_join_sender, to_join }
     }
 }
 
 impl Threads {
-    /// No threads yet.
+    /// An empty group.
     pub fn new() -> Threads {
         Threads::default()
     }
 
-    /// Starts a thread. Names longer than 15 bytes are cut by the system where it shows them.
+    /// Starts a thread. The system shows the first 15 bytes of its name.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -104,7 +104,7 @@ impl Threads {
         })
     }
 
-    /// [`Threads::spawn`] for work that may end with an error, which is then told along with its end.
+    /// [`Threads::spawn`] for work that may fail; its error is reported together with its end.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -113,7 +113,7 @@ impl Threads {
         name: &str,
         work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let (ended, last_words) = (self.ended_sender.clone(), self.last_words_sender.clone());
+        let (ended, to_join) = (self.ended_sender.clone(), self.to_join_sender.clone());
         let owned_name = name.to_owned();
         let mut running = self.running.lock();
         let number = running.started;
@@ -123,23 +123,23 @@ impl Threads {
                 Ok(Err(error)) => How::Failed(error.to_string()),
                 Err(_) => How::Panicked,
             };
-            let word = Ended { name: owned_name, how };
-            // The group outlives its threads unless it was dropped without a join; then nobody listens.
-            let _nobody_listens = ended.send(word.clone()).is_ok() && last_words.send((number, word)).is_ok();
+            let end = Ended { name: owned_name, how };
+            // The group outlives its threads, unless it was dropped without a join.
+            let _group_is_dropped = ended.send(end.clone()).is_ok() && to_join.send((number, end)).is_ok();
         })?;
         running.started += 1;
         running.threads.insert(number, (name.to_owned(), handle));
         Ok(())
     }
 
-    /// Delivers each thread of the group that ends.
+    /// Delivers the end of each thread of the group.
     pub fn ended(&self) -> &Receiver<Ended> {
         &self.ended
     }
 
-    /// Joins the threads that have ended already; their panics are told by [`Threads::ended`] alone.
+    /// Joins the threads that have ended already. Only [`Threads::ended`] reports their panics.
     pub fn reap(&self) {
-        for (number, _) in self.last_words.try_iter() {
+        for (number, _) in self.to_join.try_iter() {
             let ended = self.running.lock().threads.remove(&number);
             if let Some((_, handle)) = ended {
                 let _panic_was_caught = handle.join();
@@ -152,13 +152,13 @@ impl Threads {
         let mut report = StopReport::default();
         let mut running = std::mem::take(&mut self.running.lock().threads);
         while !running.is_empty() {
-            let Ok((number, Ended { name, how })) = self.last_words.recv_deadline(deadline) else { break };
+            let Ok((number, Ended { name, how })) = self.to_join.recv_deadline(deadline) else { break };
             if how == How::Panicked {
                 report.panicked.push(name);
             }
             if let Some((_, handle)) = running.remove(&number) {
-                // It has said its last word and is about to return: this does not wait for work. The panic
-                // was caught inside.
+                // The thread has sent its end and is about to return: this join does not wait for its work. A
+                // panic was caught in the thread.
                 let _panic_was_caught = handle.join();
             }
         }
@@ -174,20 +174,21 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn the_end_of_each_thread_is_reported_and_none_is_left() {
+    fn the_end_of_each_thread_is_reported_and_join_waits_for_all() {
         let threads = Threads::new();
         let stop = Stop::new().expect("a descriptor");
         let waiting = stop.clone();
         threads.spawn("waits", move || assert!(waiting.receiver().recv().is_err())).expect("a thread");
         threads.spawn("ends", || ()).expect("a thread");
-        let ended = threads.ended().recv_timeout(Duration::from_secs(5)).expect("one ends by itself");
+        let ended =
+            threads.ended().recv_timeout(Duration::from_secs(5)).expect("the second thread ends by itself");
         assert_eq!(ended, Ended { name: "ends".into(), how: How::Returned });
         stop.trigger();
         assert!(threads.join(clock::now() + Duration::from_secs(5)).is_clean());
     }
 
     #[test]
-    fn of_two_threads_of_one_name_only_the_one_that_has_ended_is_joined() {
+    fn of_two_threads_with_one_name_only_the_ended_one_is_joined() {
         let threads = Threads::new();
         let stop = Stop::new().expect("a descriptor");
         let waiting = stop.clone();
@@ -205,11 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_named_and_a_late_thread_too() {
+    fn panicked_and_late_threads_are_named() {
         let threads = Threads::new();
         let stop = Stop::new().expect("a descriptor");
         let waiting = stop.clone();
         threads.spawn("dies", || panic!("on purpose, by a test")).expect("a thread");
+        threads.ended().recv_timeout(Duration::from_secs(60)).expect("it dies");
         threads.spawn("late", move || assert!(waiting.receiver().recv().is_err())).expect("a thread");
         let report = threads.join(clock::now() + Duration::from_millis(200));
         assert_eq!(report, StopReport { panicked: vec!["dies".into()], still_running: vec!["late".into()] });

@@ -83,7 +83,7 @@ pub fn generate(
     }
     let mut missing = Vec::new();
     for (name, size_bytes) in names {
-        if share.standing(&name).map_err(DatasetError::Look)? == PathEntry::Nothing {
+        if share.path_entry(&name).map_err(DatasetError::Look)? == PathEntry::Nothing {
             missing.push((name, size_bytes));
         }
     }

@@ -1,8 +1,8 @@
-//! `Disk`: all that a download does to the disk; the one trait for faults.
+//! `Disk`: the operations of a download on the disk, as a trait in which tests inject faults.
 //!
 //! Names are single components of an open directory, never paths. An implementation does one system call and
-//! reports its error; what to do about it is decided above. `FaultyDisk` fails on command, for every test
-//! that must see a full or broken disk.
+//! returns its error; the caller decides what to do. `FaultyDisk` fails on command, for tests of full or
+//! broken disks.
 
 use std::fmt::{self, Debug, Display};
 use std::fs::File;
@@ -16,24 +16,40 @@ use rustix::io::{Errno, Result, retry_on_intr};
 use super::{openat, xattr};
 use crate::types::ContentId;
 
-/// Kinds of disk operation.
+/// Kinds of disk operations; their texts complete "cannot ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
+    /// Reads the free space.
     FreeBytes,
+    /// Creates a directory.
     MakeDir,
+    /// Creates a file.
     Create,
+    /// Opens a file.
     Open,
+    /// Sets the length of a file.
     SetLen,
+    /// Writes bytes.
     Write,
+    /// Reads bytes.
     Read,
+    /// Looks for the next range of data.
     FindData,
+    /// Marks a file as downloaded.
     Mark,
+    /// Syncs a file.
     SyncFile,
+    /// Renames without replacing.
     RenameNoReplace,
+    /// Renames.
     Rename,
+    /// Gives a file a second name.
     Link,
+    /// Syncs a directory.
     SyncDir,
+    /// Removes a file.
     Unlink,
+    /// Removes a directory.
     RemoveDir,
 }
 
@@ -59,52 +75,54 @@ impl Display for Op {
     }
 }
 
-/// The operations. Each may be interrupted by a signal only where it says so.
+/// Disk operations. Only those that say so may be interrupted by a signal.
 ///
 /// # Errors
-/// What the system says, unchanged.
+/// The error of the system, unchanged.
 pub trait Disk: Debug + Send + Sync {
-    /// Bytes that this process may still take on the file system of `dir`.
+    /// Free bytes for this process on the file system of `dir`.
     fn free_bytes(&self, dir: BorrowedFd<'_>) -> Result<u64>;
-    /// Makes a directory of the given permissions less the umask; one that is there already is an error.
+    /// Creates a directory with the given permissions less the umask. It is an error if the name exists.
     fn make_dir(&self, parent: BorrowedFd<'_>, name: &str, permissions: u32) -> Result<()>;
-    /// A new empty file for reading and writing, 0666 less the umask; one that is there already is an error.
+    /// Creates an empty file for reading and writing, with permissions 0666 less the umask. It is an error if
+    /// the name exists.
     fn create(&self, dir: BorrowedFd<'_>, name: &str) -> Result<File>;
-    /// What is there already, for reading and writing; never through a link (`LOOP`), never waiting for a
+    /// Opens an existing file for reading and writing. Never follows a link (`LOOP`) and never waits for a
     /// FIFO.
     fn open(&self, at: At<'_>) -> Result<File>;
-    /// Makes the file so long; what was never written reads as zeros and takes no space.
+    /// Sets the length of the file. Bytes that were never written read as zeros and take no space.
     fn set_len(&self, file: &File, len_bytes: u64) -> Result<()>;
-    /// Writes some of `bytes` at `offset` and returns how many. May be interrupted.
+    /// Writes some of `bytes` at `offset`; returns how many. May be interrupted.
     fn write_at(&self, file: &File, offset: u64, bytes: &[u8]) -> Result<usize>;
-    /// Reads some of what is at `offset` and returns how much: 0 at the end of the file. May be interrupted.
+    /// Reads some bytes at `offset`; returns how many: 0 at the end of the file. May be interrupted.
     fn read_at(&self, file: &File, offset: u64, out: &mut [u8]) -> Result<usize>;
-    /// The first bytes at or after `from` that are no hole, as far as the file system can tell: one that
-    /// knows of no holes takes all for data, others are true to a block. `None`: only a hole is left. Moves
-    /// the file's position.
+    /// The first range of data at or after `from`; `None` if only a hole follows. A file system without holes
+    /// reports all as data; others are exact to a block. Moves the file's position.
     fn next_data(&self, file: &File, from: u64) -> Result<Option<Range<u64>>>;
     /// Marks the file as a download of `content`. Not every file system can (`OPNOTSUPP`).
     fn mark(&self, file: &File, content: ContentId) -> Result<()>;
-    /// Returns when the file's bytes and length are on the device. After a failure they must be taken for
-    /// lost.
+    /// Returns when the bytes and length of the file are on the device. After a failure they count as lost.
     fn sync_file(&self, file: &File) -> Result<()>;
-    /// Renames unless there is something of the new name. Not every file system can (`INVAL`).
+    /// Renames unless the new name exists. Not every file system can (`INVAL`).
     fn rename_no_replace(&self, from: At<'_>, to: At<'_>) -> Result<()>;
-    /// Renames in one step over whatever file has the new name.
+    /// Renames in one step, and replaces a file of the new name.
     fn rename(&self, from: At<'_>, to: At<'_>) -> Result<()>;
-    /// Gives a file a second name unless there is something of that name.
+    /// Gives a file a second name unless that name exists.
     fn link(&self, from: At<'_>, to: At<'_>) -> Result<()>;
     /// Returns when the directory's entries are on the device.
     fn sync_dir(&self, dir: BorrowedFd<'_>) -> Result<()>;
+    /// Removes a file.
     fn unlink(&self, at: At<'_>) -> Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, at: At<'_>) -> Result<()>;
 }
 
-/// One component in an open directory.
+/// A name in an open directory.
 #[derive(Debug, Clone, Copy)]
 pub struct At<'a> {
+    /// The directory.
     pub dir: BorrowedFd<'a>,
+    /// One component.
     pub name: &'a str,
 }
 
@@ -184,7 +202,7 @@ impl Disk for RealDisk {
     }
 }
 
-/// The system's disk with faults on command; it remembers every call. Calls of a kind are numbered from 1.
+/// The system's disk with faults on command. It records every call; calls of a kind are numbered from 1.
 #[derive(Debug, Default)]
 pub struct FaultyDisk {
     script: Mutex<Script>,
@@ -193,7 +211,7 @@ pub struct FaultyDisk {
 #[derive(Debug, Default)]
 struct Script {
     faults: Vec<InjectedFault>,
-    /// From this call on, of whatever kind, all fail.
+    /// From this call on, counted over all kinds, every call fails.
     dead_from: Option<(usize, Errno)>,
     write_max_bytes: Option<usize>,
     read_max_bytes: Option<usize>,
@@ -210,49 +228,49 @@ struct InjectedFault {
 }
 
 impl FaultyDisk {
-    /// Fails at nothing yet.
+    /// A disk without faults.
     pub fn new() -> FaultyDisk {
         FaultyDisk::default()
     }
 
-    /// Fails the `nth` call of a kind, and no other.
+    /// Fails only the `nth` call of a kind.
     pub fn fail(self, op: Op, nth: usize, errno: Errno) -> FaultyDisk {
         self.script.lock().faults.push(InjectedFault { op, first: nth, last: nth, errno });
         self
     }
 
-    /// Fails the `nth` call of a kind and all after it.
+    /// Fails the `nth` call of a kind and all later ones.
     pub fn fail_from(self, op: Op, nth: usize, errno: Errno) -> FaultyDisk {
         self.script.lock().faults.push(InjectedFault { op, first: nth, last: usize::MAX, errno });
         self
     }
 
-    /// Fails the `nth` call of all and everything after it: what is on the disk then is what a program leaves
-    /// that is killed there.
+    /// Fails the `nth` call, counted over all kinds, and every later one: the disk then is as if the program
+    /// had been killed at this call.
     pub fn fail_everything_from(self, nth: usize, errno: Errno) -> FaultyDisk {
         self.script.lock().dead_from = Some((nth, errno));
         self
     }
 
-    /// Each read gives at most so many bytes.
+    /// Each read gives at most `max_bytes` bytes.
     pub fn short_reads(self, max_bytes: usize) -> FaultyDisk {
         self.script.lock().read_max_bytes = Some(max_bytes);
         self
     }
 
-    /// Each write takes at most so many bytes.
+    /// Each write takes at most `max_bytes` bytes.
     pub fn short_writes(self, max_bytes: usize) -> FaultyDisk {
         self.script.lock().write_max_bytes = Some(max_bytes);
         self
     }
 
-    /// Says that so much space is free, whatever is.
+    /// Reports `free_bytes` of free space.
     pub fn claim_free_bytes(self, free_bytes: u64) -> FaultyDisk {
         self.script.lock().free_bytes = Some(free_bytes);
         self
     }
 
-    /// All calls so far, failed ones too, in order.
+    /// All calls so far in order, failed ones too.
     pub fn calls(&self) -> Vec<Op> {
         self.script.lock().calls.clone()
     }
@@ -262,8 +280,8 @@ impl FaultyDisk {
         self.script.lock().calls.iter().filter(|call| **call == op).count()
     }
 
-    /// Notes the call and returns its fault, if it is to have one.
-    fn called(&self, op: Op) -> Result<()> {
+    /// Records the call and returns its fault, if there is one.
+    fn record_call(&self, op: Op) -> Result<()> {
         let mut script = self.script.lock();
         script.calls.push(op);
         if let Some((_, errno)) = script.dead_from.filter(|(from, _)| script.calls.len() >= *from) {
@@ -277,85 +295,85 @@ impl FaultyDisk {
 
 impl Disk for FaultyDisk {
     fn free_bytes(&self, dir: BorrowedFd<'_>) -> Result<u64> {
-        self.called(Op::FreeBytes)?;
+        self.record_call(Op::FreeBytes)?;
         let claimed = self.script.lock().free_bytes;
         claimed.map_or_else(|| RealDisk.free_bytes(dir), Ok)
     }
 
     fn make_dir(&self, parent: BorrowedFd<'_>, name: &str, permissions: u32) -> Result<()> {
-        self.called(Op::MakeDir)?;
+        self.record_call(Op::MakeDir)?;
         RealDisk.make_dir(parent, name, permissions)
     }
 
     fn create(&self, dir: BorrowedFd<'_>, name: &str) -> Result<File> {
-        self.called(Op::Create)?;
+        self.record_call(Op::Create)?;
         RealDisk.create(dir, name)
     }
 
     fn open(&self, at: At<'_>) -> Result<File> {
-        self.called(Op::Open)?;
+        self.record_call(Op::Open)?;
         RealDisk.open(at)
     }
 
     fn set_len(&self, file: &File, len_bytes: u64) -> Result<()> {
-        self.called(Op::SetLen)?;
+        self.record_call(Op::SetLen)?;
         RealDisk.set_len(file, len_bytes)
     }
 
     fn write_at(&self, file: &File, offset: u64, bytes: &[u8]) -> Result<usize> {
-        self.called(Op::Write)?;
+        self.record_call(Op::Write)?;
         let max_bytes = self.script.lock().write_max_bytes.unwrap_or(usize::MAX);
         RealDisk.write_at(file, offset, &bytes[..bytes.len().min(max_bytes)])
     }
 
     fn read_at(&self, file: &File, offset: u64, out: &mut [u8]) -> Result<usize> {
-        self.called(Op::Read)?;
+        self.record_call(Op::Read)?;
         let max_bytes = self.script.lock().read_max_bytes.unwrap_or(usize::MAX).min(out.len());
         RealDisk.read_at(file, offset, &mut out[..max_bytes])
     }
 
     fn next_data(&self, file: &File, from: u64) -> Result<Option<Range<u64>>> {
-        self.called(Op::FindData)?;
+        self.record_call(Op::FindData)?;
         RealDisk.next_data(file, from)
     }
 
     fn mark(&self, file: &File, content: ContentId) -> Result<()> {
-        self.called(Op::Mark)?;
+        self.record_call(Op::Mark)?;
         RealDisk.mark(file, content)
     }
 
     fn sync_file(&self, file: &File) -> Result<()> {
-        self.called(Op::SyncFile)?;
+        self.record_call(Op::SyncFile)?;
         RealDisk.sync_file(file)
     }
 
     fn rename_no_replace(&self, from: At<'_>, to: At<'_>) -> Result<()> {
-        self.called(Op::RenameNoReplace)?;
+        self.record_call(Op::RenameNoReplace)?;
         RealDisk.rename_no_replace(from, to)
     }
 
     fn rename(&self, from: At<'_>, to: At<'_>) -> Result<()> {
-        self.called(Op::Rename)?;
+        self.record_call(Op::Rename)?;
         RealDisk.rename(from, to)
     }
 
     fn link(&self, from: At<'_>, to: At<'_>) -> Result<()> {
-        self.called(Op::Link)?;
+        self.record_call(Op::Link)?;
         RealDisk.link(from, to)
     }
 
     fn sync_dir(&self, dir: BorrowedFd<'_>) -> Result<()> {
-        self.called(Op::SyncDir)?;
+        self.record_call(Op::SyncDir)?;
         RealDisk.sync_dir(dir)
     }
 
     fn unlink(&self, at: At<'_>) -> Result<()> {
-        self.called(Op::Unlink)?;
+        self.record_call(Op::Unlink)?;
         RealDisk.unlink(at)
     }
 
     fn remove_dir(&self, at: At<'_>) -> Result<()> {
-        self.called(Op::RemoveDir)?;
+        self.record_call(Op::RemoveDir)?;
         RealDisk.remove_dir(at)
     }
 }

@@ -1,6 +1,6 @@
 //! Digests of the share's files.
 //!
-//! One pass over a file, in memory of a few pieces. Digests are given out only for a file that stood still
+//! Reads a file once, with a few pieces in memory. Returns digests only of files that did not change
 //! meanwhile.
 
 use std::fs::File;
@@ -17,13 +17,13 @@ use super::xattr;
 use crate::rt::{Stop, clock, stop};
 use crate::types::{ContentId, FileName, Geometry, Manifest, Md5Digest};
 
-/// How often a file that changes under the hashing is begun anew before it is left for the next scan.
+/// How often a file that changes meanwhile is hashed before it is left for the next scan.
 const ATTEMPTS: u32 = 3;
 /// Grain of the coarsest file times in use (FAT: 2 s).
 const RACY_NS: u64 = 2_000_000_000;
 const READ_BYTES: usize = 256 << 10;
 /// Most bytes of pieces that are hashed side by side: 8 pieces of a file of up to 4 GiB, fewer of a larger
-/// one. As much memory for each worker.
+/// one. Each worker needs this memory.
 const BATCH_MAX_BYTES: u64 = 8 << 20;
 const _: () =
     assert!(BATCH_MAX_BYTES.is_multiple_of(Geometry::LARGEST_PIECE_BYTES), "a batch is whole pieces");
@@ -31,41 +31,46 @@ const _: () =
 /// The digests of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hashed {
+    /// Digests of its pieces.
     pub manifest: Manifest,
+    /// MD5 of all its bytes.
     pub md5: Md5Digest,
-    /// Of the file that was hashed, unchanged while it was.
+    /// Stamp of the file, which was the same before and after the hashing.
     pub stamp: FileStamp,
     /// The file was changed within 2 s of the hashing: an equal stamp later does not prove that it is
     /// unchanged.
     pub racy: bool,
-    /// What the file was downloaded as; it may have been changed since.
+    /// The content that the file was downloaded as; it may have changed since.
     pub mark: Option<ContentId>,
 }
 
-/// Why a file was not hashed. Our side's fault, or its owner's.
+/// Why a file was not hashed. The fault is this node's or its user's.
 #[derive(Debug, Error)]
 pub enum HashError {
+    /// It cannot be read.
     #[error("cannot read it: {0}")]
     Io(#[from] io::Error),
+    /// It changed during every attempt.
     #[error("it keeps changing: it is published when it stands still")]
     Changing,
+    /// It would have too many pieces.
     #[error("its size of {0} bytes is above what can be shared")]
     TooLarge(u64),
+    /// It is a replica whose content has changed.
     #[error("it is not the copy any more that was kept for others: remove it to have it fetched again")]
     Spoiled,
+    /// A stop has ended the hashing.
     #[error("stopped")]
     Stopped,
 }
 
 impl HashError {
-    /// Returns true if and only if this process lacks a descriptor or memory: that says nothing about the
-    /// file.
+    /// Whether this process lacks a descriptor or memory, which says nothing about the file.
     pub fn is_shortage(&self) -> bool {
         matches!(self, HashError::Io(error) if is_shortage(error))
     }
 
-    /// Returns true if and only if there is nothing to share at the name, or nobody waits for it any more: no
-    /// news for its owner.
+    /// Whether there is no file to share at the name, or the hashing was stopped: the user needs no notice.
     pub fn is_absence(&self) -> bool {
         match self {
             HashError::Io(error) => {
@@ -77,21 +82,21 @@ impl HashError {
     }
 }
 
-/// Returns true if and only if the process or the system lacks a descriptor or memory.
+/// Whether the process or the system lacks a descriptor or memory.
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
-/// Hashes a file, in memory of at most 8 MiB, and no more than its size.
+/// Hashes a file. Needs memory of at most 8 MiB, and of at most its size.
 ///
 /// # Errors
-/// [`HashError`]; `stop` is looked at once a piece.
+/// [`HashError`]; `stop` is checked once for each piece.
 pub fn hash_file(share: &Share, name: &FileName, stop: &Stop) -> Result<Hashed, HashError> {
     hash_opened(|| share.open_file(name), stop)
 }
 
-/// Hashes what `open` opens, which is asked anew each time: a program that replaces a file leaves the old one
-/// to those who have it open.
+/// Hashes the file that `open` opens. Each attempt opens it again: a program that replaces a file does not
+/// change the old file, which may still be open.
 fn hash_opened(mut open: impl FnMut() -> io::Result<OpenFile>, stop: &Stop) -> Result<Hashed, HashError> {
     for _ in 0..ATTEMPTS {
         let OpenFile { file, stamp } = open()?;
@@ -107,13 +112,12 @@ fn hash_opened(mut open: impl FnMut() -> io::Result<OpenFile>, stop: &Stop) -> R
     Err(HashError::Changing)
 }
 
-/// Returns true if and only if the file's times are so near to `now_ns` that a later change might get the
-/// same.
+/// Whether the times of the file are so near to `now_ns` that a later change might get the same times.
 fn is_racy(stamp: &FileStamp, now_ns: i64) -> bool {
     [stamp.mtime_ns, stamp.ctime_ns].iter().any(|ns| ns.abs_diff(now_ns) < RACY_NS)
 }
 
-/// The digests of an open file of that size; `None` if it turns out to be shorter.
+/// The digests of an open file of this size; `None` if it is shorter.
 fn hash_pieces(
     file: &File,
     size_bytes: u64,
@@ -153,7 +157,7 @@ fn hash_pieces(
     Ok(Some((Manifest::of_hashed(size_bytes, pieces), md5)))
 }
 
-/// MD5 of the first `size_bytes` of a file, which is all of a file that was placed.
+/// MD5 of the first `size_bytes` bytes of a file.
 ///
 /// # Errors
 /// What the system says; `UnexpectedEof` if the file is shorter; `Interrupted` when `stop` was triggered.
@@ -161,7 +165,7 @@ pub fn whole_md5(file: &File, size_bytes: u64, stop: &Stop) -> io::Result<Md5Dig
     md5_of_reads(size_bytes, stop, |offset, out| file.read_exact_at(out, offset))
 }
 
-/// [`whole_md5`] of what `read` gives, which fills its buffer from the offset it is given.
+/// [`whole_md5`] of the bytes that `read` gives: it fills its buffer from the given offset.
 pub(super) fn md5_of_reads(
     size_bytes: u64,
     stop: &Stop,
@@ -174,10 +178,10 @@ pub(super) fn md5_of_reads(
         if stop.is_triggered() {
             return Err(stop::interrupted());
         }
-        let part = &mut buffer[..(size_bytes - offset).min(READ_BYTES as u64) as usize];
-        read(offset, part)?;
-        whole.update(&*part);
-        offset += part.len() as u64;
+        let chunk = &mut buffer[..(size_bytes - offset).min(READ_BYTES as u64) as usize];
+        read(offset, chunk)?;
+        whole.update(&*chunk);
+        offset += chunk.len() as u64;
     }
     Ok(Md5Digest(whole.finalize().into()))
 }
@@ -199,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_those_of_the_bytes_at_every_kind_of_size() {
+    fn digests_are_right_for_files_of_all_kinds_of_size() {
         let (dir, share) = fixture::share();
         let stop = Stop::new().expect("a descriptor");
         let name = FileName::new("f").expect("a name");
@@ -220,7 +224,7 @@ mod tests {
         }
     }
 
-    /// Hashes a file of `MIB + 5` bytes to which `change` is done after each of the first `times` openings.
+    /// Hashes a file of `MIB + 5` bytes. Changes it by `change` after each of the first `times` openings.
     fn hash_changed(times: u32, change: fn(&File)) -> Result<Hashed, HashError> {
         let (dir, share) = fixture::share();
         let path = dir.path().join("f");
@@ -238,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changes_meanwhile_is_hashed_again_and_given_up_if_it_goes_on() {
+    fn a_changing_file_is_hashed_again_and_given_up_after_some_attempts() {
         let shrink: fn(&File) = |file| {
             let len = file.metadata().expect("its length").len();
             file.set_len(len - 1).expect("shortened");
@@ -247,7 +251,7 @@ mod tests {
             let len = file.metadata().expect("its length").len();
             file.set_len(len + 1).expect("lengthened");
         };
-        // Same size, other bytes; the time is set apart, as the clock's grain may be coarser than this test.
+        // Same size, other bytes. The time is set because the clock's grain may be coarser than this test.
         let overwrite: fn(&File) = |file| {
             let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("its time");
             file.write_all_at(b"other", 3).expect("written");
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_ends_hashing_and_a_missing_file_is_an_error() {
+    fn a_stop_ends_the_hashing_and_a_missing_file_is_an_error() {
         let (dir, share) = fixture::share();
         fs::write(dir.path().join("f"), b"bytes").expect("written");
         let stop = Stop::new().expect("a descriptor");

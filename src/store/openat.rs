@@ -1,26 +1,26 @@
-//! The one way to open anything: beneath a directory handle, through no symbolic link.
+//! Opens files and directories beneath a directory handle, and never through a symbolic link.
 //!
-//! The kernel enforces it (openat2, Linux 5.6), so that a directory swapped for a link between two calls
-//! cannot lead out either.
+//! The kernel enforces this (`openat2`, Linux 5.6). So a directory that is replaced by a link between two
+//! calls does not lead out of the share either.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{Result, retry_on_intr};
 
-/// Opens `path` beneath `dir`. Never waits for the other end of a FIFO. `mode` counts where `flags` create a
-/// file, less the umask.
+/// Opens `path` beneath `dir`. Never waits for the other end of a FIFO. `mode` less the umask is used if
+/// `flags` create a file.
 pub(super) fn open(dir: impl AsFd, path: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY;
     openat2_retried(dir, path, flags, mode)
 }
 
-/// A directory beneath `dir`, to read it, make entries in it or sync it.
+/// Opens a directory beneath `dir`, to read it, create entries in it or sync it.
 pub(super) fn open_dir(dir: impl AsFd, path: &str) -> Result<OwnedFd> {
     open(dir, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
 }
 
-/// Whatever stands at `path`, a symbolic link too, to ask what it is and for nothing else.
+/// Opens the entry at `path` of any kind, a symbolic link too, only to find out what it is.
 pub(super) fn look(dir: impl AsFd, path: &str) -> Result<OwnedFd> {
     openat2_retried(dir, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }

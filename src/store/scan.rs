@@ -1,7 +1,7 @@
-//! The walk of a share: which regular files it has.
+//! `walk`: finds the regular files of a share.
 //!
-//! Never follows a symbolic link, never opens anything hidden, never waits for a FIFO. One directory is open
-//! at a time, however deep the tree; what vanishes meanwhile was never there.
+//! Never follows a symbolic link, never opens a hidden entry, never waits for a FIFO. One directory is open
+//! at a time, however deep the tree is. Entries that vanish meanwhile are ignored.
 
 use std::io;
 
@@ -13,29 +13,29 @@ use super::share::{FileStamp, Share, open_regular};
 use crate::rt::{Stop, stop};
 use crate::types::{FileName, Printable};
 
-/// A regular file that the walk came by.
+/// A regular file of the share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundFile {
+    /// Its path in the share.
     pub name: FileName,
+    /// Its stamp when it was found.
     pub stamp: FileStamp,
 }
 
-/// Hands each file of the share to `found`, in no order, and what was left out for a reason that its owner
-/// should know to `warn` (escaped text). Hidden entries, symbolic links, FIFOs, sockets and devices are
-/// passed over in silence.
+/// Calls `found` for each file of the share, in no order, and `warn` with an escaped text for each entry that
+/// is skipped for a reason that the user should know. Hidden entries, symbolic links, FIFOs, sockets and
+/// devices are skipped without a warning.
 ///
 /// # Errors
-/// When the share's root cannot be read, when the system fails at anything below it (but for lack of
-/// permission, which is a warning), and `Interrupted` when `stop` was triggered: the files found are then not
-/// all there are.
+/// When the share's root cannot be read, when the system fails below it (a lack of permission is only a
+/// warning), and `Interrupted` when `stop` was triggered. The files found are incomplete then.
 pub fn walk(
     share: &Share,
     stop: &Stop,
     found: &mut dyn FnMut(FoundFile),
     warn: &mut dyn FnMut(String),
 ) -> io::Result<()> {
-    // Directories still to be read. Each is a valid name, whose depth is limited, so that this ends even
-    // where mounts make a circle.
+    // Directories to be read. The depth of a name is limited, so that this ends even if mounts form a circle.
     let mut pending = Vec::new();
     read_dir(share, None, stop, &mut pending, found, warn)?;
     while let Some(dir) = pending.pop() {
@@ -52,12 +52,12 @@ pub fn walk(
     Ok(())
 }
 
-/// An error of the system, of which nobody can tell what was missed because of it.
+/// An error of the system at `name`, after which the files found are incomplete.
 fn at(name: &FileName, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("`{name}`: {error}"))
 }
 
-/// Reads one directory (`None`: the root): its files go to `found`, its directories to `pending`.
+/// Reads one directory (`None`: the root). Calls `found` for its files and adds its directories to `pending`.
 fn read_dir(
     share: &Share,
     path: Option<&FileName>,
@@ -110,7 +110,7 @@ fn read_dir(
         }
         match open_regular(dir.fd()?, component) {
             Ok(open) => found(FoundFile { name, stamp: open.stamp }),
-            // Vanished, or something else has taken its place since the directory was read.
+            // The file has vanished or was replaced by another kind of entry since the directory was read.
             Err(error) if vanished(&error) || error.kind() == io::ErrorKind::InvalidInput => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 warn(format!("skipped `{name}`: {error}"));
@@ -121,14 +121,14 @@ fn read_dir(
     Ok(())
 }
 
-/// Returns true if and only if what was to be opened is no longer there as it was.
+/// Whether an entry has vanished or was replaced.
 fn vanished(error: &io::Error) -> bool {
     [Errno::NOENT, Errno::NOTDIR, Errno::LOOP]
         .map(|errno| Some(errno.raw_os_error()))
         .contains(&error.raw_os_error())
 }
 
-/// Escaped form of an entry whose name may be any bytes.
+/// The escaped path of an entry whose name may be any bytes.
 fn shown(path: Option<&FileName>, raw: &[u8]) -> String {
     let component = String::from_utf8_lossy(raw);
     let component = Printable(&component);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn regular_files_are_found_and_nothing_else() {
+    fn only_regular_files_are_found() {
         let outside = tempfile::tempdir().expect("a directory");
         fs::write(outside.path().join("secret"), b"secret").expect("written");
         let (dir, share) = fixture::share();
@@ -217,9 +217,9 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_read_is_skipped_with_a_warning() {
+    fn entries_without_permission_are_skipped_with_a_warning() {
         if rustix::process::geteuid().is_root() {
-            return; // Permissions do not hold root back.
+            return; // Root may read everything.
         }
         let (dir, share) = fixture::share();
         fs::create_dir(dir.path().join("closed")).expect("made");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_vanishes_during_the_walk_is_no_error() {
+    fn entries_that_vanish_during_the_walk_are_no_error() {
         let (dir, share) = fixture::share();
         for name in ["x", "y", "z"] {
             fs::create_dir(dir.path().join(name)).expect("made");
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_walk_says_that_it_is_not_whole() {
+    fn a_stopped_walk_reports_that_it_is_incomplete() {
         let (dir, share) = fixture::share();
         fs::create_dir(dir.path().join("sub")).expect("made");
         fs::write(dir.path().join("sub/one"), b"").expect("written");

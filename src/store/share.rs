@@ -1,8 +1,7 @@
-//! `Share`: the open handle of the one directory that a node shares.
+//! `Share`: the open handle of a directory that a node shares.
 //!
-//! Holds the lock that keeps a second node out for as long as it lives. Everything in the share is reached
-//! beneath this handle, so that a directory renamed or removed meanwhile gives an error and nothing is ever
-//! made elsewhere.
+//! Holds a lock that keeps other nodes out. Every file of the share is opened beneath this handle: if the
+//! directory is renamed or removed meanwhile, operations fail and create no file elsewhere.
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
@@ -23,66 +22,91 @@ use super::names::PARTS_DIR;
 use super::openat;
 use crate::types::{ContentId, FileName, path_text};
 
-/// A directory that somebody has is tried again so often ...
+/// How often locking a directory is tried ...
 const LOCK_TRIES: u32 = 20;
-/// ... at this distance.
+/// ... with this pause.
 const LOCK_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 /// An opened and locked share directory.
 #[derive(Debug)]
 pub struct Share {
     dir: OwnedFd,
-    /// Its path as it was given, escaped: to show, and for nothing else.
+    /// Its path as it was given, escaped. Only for messages.
     shown: String,
     disk: Arc<dyn Disk>,
-    /// Name of the directory of the parts, and whether it must be this user's own.
+    /// Name of the directory of the partial files, and whether it must belong to this user.
     parts_dir: (String, bool),
-    /// Contents whose part file is in use by a download of this process; no second one may write to it, not
-    /// even one for the same id with another size, which a liar has published.
+    /// Contents whose partial file a download of this process uses. No other download may write to it, not
+    /// even one of the same id with another size, which a dishonest peer has published.
     pub(super) parts_in_use: Mutex<HashSet<ContentId>>,
 }
 
-/// Why a directory cannot be shared. Our side's fault. Paths are escaped.
+/// Why a directory cannot be shared. The fault is this node's or its user's. Paths are escaped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ShareError {
+    /// There is no directory at the path.
     #[error("no such directory `{path}`: {why}")]
-    NoSuchDirectory { path: String, why: String },
+    NoSuchDirectory {
+        /// The path.
+        path: String,
+        /// The error of the system.
+        why: String,
+    },
+    /// Another node has locked it.
     #[error("`{path}` is in use by another node: stop it, or share another directory")]
-    InUse { path: String },
+    InUse {
+        /// The path.
+        path: String,
+    },
+    /// Another failure of the system.
     #[error("cannot share `{path}`: {why}")]
-    Io { path: String, why: String },
+    Io {
+        /// The path.
+        path: String,
+        /// The error.
+        why: String,
+    },
 }
 
-/// A regular file of the share, open for reading, and its stamp as it was opened.
+/// A regular file of the share, open for reading.
 #[derive(Debug)]
 pub struct OpenFile {
+    /// The file.
     pub file: File,
+    /// Its stamp when it was opened.
     pub stamp: FileStamp,
 }
 
-/// Tells whether a file is still the one that it was: equal stamps mean unchanged, unless the file was
-/// changed within the clock's grain (see [`super::Hashed::racy`]). The times are in ns since 1970.
+/// Identity and times of a file. Equal stamps mean that the file is unchanged, unless it was changed within
+/// the clock's grain (see [`super::Hashed::racy`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileStamp {
+    /// Device of the file system.
     pub dev: u64,
+    /// Inode number.
     pub ino: u64,
+    /// Length.
     pub size_bytes: u64,
+    /// Time of the last change of its bytes, ns since 1970.
     pub mtime_ns: i64,
+    /// Time of the last change of its inode, ns since 1970.
     pub ctime_ns: i64,
 }
 
-/// What stands at a name.
+/// The entry at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathEntry {
+    /// There is no entry.
     Nothing,
+    /// A regular file.
     File(FileStamp),
-    /// Something that is never read and never replaced, and what it is.
+    /// An entry of this other kind, which is never read and never replaced.
     Other(&'static str),
 }
 
 impl Share {
-    /// Opens and locks the directory at `path`, which alone may be a symbolic link. A directory that can only
-    /// be read will do.
+    /// Opens and locks the directory at `path`. The path itself may be a symbolic link. Permission to read
+    /// the directory is enough.
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, another node has it, or it cannot be read or locked.
@@ -96,7 +120,7 @@ impl Share {
         Share::opened(rustix::fs::open(path, flags, Mode::empty()), shown, disk)
     }
 
-    /// Opens the directory at `path` beneath this one; only directories lead there. It is not locked.
+    /// Opens the directory at `path` beneath this one, through directories only. Does not lock it.
     ///
     /// # Errors
     /// As of [`Share::open`].
@@ -105,7 +129,7 @@ impl Share {
         Share::opened(openat::open_dir(self, path), shown, Arc::clone(&self.disk))
     }
 
-    /// [`Share::open_beneath`]; what is missing on the way is made, durably.
+    /// [`Share::open_beneath`] that creates missing directories durably.
     ///
     /// # Errors
     /// As of [`Share::open`].
@@ -121,7 +145,7 @@ impl Share {
             if openat::look(&parent, component).is_ok() {
                 continue;
             }
-            // What is hidden is nobody else's business.
+            // Other users get no access to hidden directories.
             let permissions = if component.starts_with('.') { 0o700 } else { 0o777 };
             match self.disk.make_dir(parent.as_fd(), component, permissions) {
                 Ok(()) => retry_on_intr(|| self.disk.sync_dir(parent.as_fd())).map_err(io)?,
@@ -132,18 +156,18 @@ impl Share {
         self.open_beneath(path)
     }
 
-    /// Keeps every other node out of it.
+    /// Locks the directory against other nodes.
     ///
     /// # Errors
     /// [`ShareError::InUse`] and [`ShareError::Io`].
     pub(super) fn locked(self) -> Result<Share, ShareError> {
-        // A visitor has it for a moment, see [`Share::open_as_guest`].
+        // A guest holds a lock for a moment, see [`Share::open_as_guest`].
         for _ in 1..LOCK_TRIES {
             match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) => {}
                 _ => break,
             }
-            let _nothing_to_wait_for = rustix::event::poll(&mut [], Some(&LOCK_PAUSE));
+            let _is_only_a_pause = rustix::event::poll(&mut [], Some(&LOCK_PAUSE));
         }
         self.locked_as(FlockOperation::NonBlockingLockExclusive)
     }
@@ -173,14 +197,14 @@ impl Share {
         }
     }
 
-    /// Returns true if and only if `path` beneath this one leads to `other` and through no link.
+    /// Whether `path` beneath this directory leads to `other`, through no link.
     pub(super) fn has_beneath(&self, path: &str, other: &Share) -> bool {
         let found = openat::look(self, path).and_then(rustix::fs::fstat);
         let (Ok(found), Ok(other)) = (found, rustix::fs::fstat(&other.dir)) else { return false };
         (found.st_dev, found.st_ino) == (other.st_dev, other.st_ino)
     }
 
-    /// Returns true if and only if it is the directory at `path`.
+    /// Whether this is the directory at `path`.
     pub(super) fn is_directory(&self, path: &Path) -> bool {
         let (Ok(own), Ok(other)) = (rustix::fs::fstat(&self.dir), rustix::fs::stat(path)) else {
             return false;
@@ -188,7 +212,7 @@ impl Share {
         (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
     }
 
-    /// [`Share::open`] for who only reads: no lock is taken, and whoever has one does not matter.
+    /// [`Share::open`] for a caller that only reads: takes no lock and ignores those of others.
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, or it cannot be read.
@@ -196,36 +220,36 @@ impl Share {
         Share::at(path, disk)
     }
 
-    /// The same with a directory of parts that no other user has: where anybody may make files, nobody can
-    /// put anything into it.
+    /// The same share with a directory of partial files of this user: in a directory where every user may
+    /// create files, no other user can put files into it.
     pub(super) fn with_private_parts(self) -> Share {
         let name = format!("{PARTS_DIR}-{}", rustix::process::geteuid().as_raw());
         Share { parts_dir: (name, true), ..self }
     }
 
-    /// Name of the directory of the parts.
+    /// Name of the directory of the partial files.
     pub(super) fn parts_dir(&self) -> &str {
         &self.parts_dir.0
     }
 
-    /// Returns true if and only if parts may lie in that directory.
+    /// Whether partial files may be in this directory.
     pub(super) fn trusts(&self, parts_dir: &OwnedFd) -> bool {
         let is_own = |stat: rustix::fs::Stat| stat.st_uid == rustix::process::geteuid().as_raw();
         !self.parts_dir.1 || rustix::fs::fstat(parts_dir).is_ok_and(is_own)
     }
 
-    /// [`Share::open`] for who only looks around and downloads: nobody is kept out. Several may visit at
-    /// once, and a node may begin to share the directory meanwhile, as each part has a lock of its own.
+    /// [`Share::open`] for a guest, which only lists and downloads: it keeps no other process out. Several
+    /// guests may use the directory at once, and a node may begin to share it meanwhile: each partial file
+    /// has its own lock.
     ///
     /// # Errors
-    /// [`ShareError`]; `InUse` if a node shares the directory now: it is to do the work.
+    /// [`ShareError`]; `InUse` if a node shares the directory now: the command should go to that node.
     pub fn open_as_guest(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
         let share = Share::at(path, disk)?.locked_as(FlockOperation::NonBlockingLockShared)?;
         share.locked_as(FlockOperation::Unlock)
     }
 
-    /// Returns true if and only if files can be made at the root now. A share that is not writable serves
-    /// only.
+    /// Whether files can be created in the root now. A share that is not writable only serves files.
     pub fn writable(&self) -> bool {
         let access = Access::WRITE_OK | Access::EXEC_OK;
         rustix::fs::accessat(&self.dir, ".", access, AtFlags::empty()).is_ok()
@@ -234,18 +258,18 @@ impl Share {
     /// Opens a regular file for reading.
     ///
     /// # Errors
-    /// `NotFound`, `PermissionDenied` and so on; `InvalidInput` for what is no regular file or stands behind
-    /// a symbolic link.
+    /// `NotFound`, `PermissionDenied` and so on; `InvalidInput` for entries that are no regular file or are
+    /// behind a symbolic link.
     pub fn open_file(&self, name: &FileName) -> io::Result<OpenFile> {
         open_regular(&self.dir, name.as_str())
     }
 
-    /// What stands at `name`, which is not opened.
+    /// The entry at `name`, which is not opened.
     ///
     /// # Errors
-    /// When it cannot be told, such as for lack of permission.
-    pub fn standing(&self, name: &FileName) -> io::Result<PathEntry> {
-        standing(&self.dir, name.as_str())
+    /// When the system does not report it, such as for lack of permission.
+    pub fn path_entry(&self, name: &FileName) -> io::Result<PathEntry> {
+        path_entry(&self.dir, name.as_str())
     }
 
     pub(super) fn disk(&self) -> &dyn Disk {
@@ -260,10 +284,10 @@ impl AsFd for Share {
 }
 
 impl FileStamp {
-    /// The stamp of an open file as it is now.
+    /// The present stamp of an open file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub fn of(file: &File) -> io::Result<FileStamp> {
         file.metadata().map(|metadata| FileStamp::from_metadata(&metadata))
     }
@@ -280,7 +304,7 @@ impl FileStamp {
     }
 }
 
-/// Opens the regular file at `path` beneath `dir`. Does not wait for FIFOs; links, directories and devices
+/// Opens the regular file at `path` beneath `dir`. Does not wait for FIFOs. Links, directories and devices
 /// are `InvalidInput`.
 pub(super) fn open_regular(dir: impl AsFd, path: &str) -> io::Result<OpenFile> {
     let not_regular = |what| io::Error::new(io::ErrorKind::InvalidInput, format!("is {what}, not a file"));
@@ -297,8 +321,8 @@ pub(super) fn open_regular(dir: impl AsFd, path: &str) -> io::Result<OpenFile> {
     Ok(OpenFile { stamp: FileStamp::from_metadata(&metadata), file })
 }
 
-/// What stands at `path` beneath `dir`.
-pub(super) fn standing(dir: impl AsFd, path: &str) -> io::Result<PathEntry> {
+/// The entry at `path` beneath `dir`.
+pub(super) fn path_entry(dir: impl AsFd, path: &str) -> io::Result<PathEntry> {
     let metadata = match openat::look(dir, path) {
         Ok(handle) => File::from(handle).metadata()?,
         Err(Errno::NOENT) => return Ok(PathEntry::Nothing),
@@ -306,9 +330,10 @@ pub(super) fn standing(dir: impl AsFd, path: &str) -> io::Result<PathEntry> {
         Err(Errno::NOTDIR) => return Ok(PathEntry::Other("below something that is no directory")),
         Err(errno) => return Err(errno.into()),
     };
-    Ok(match metadata.is_file() {
-        true => PathEntry::File(FileStamp::from_metadata(&metadata)),
-        false => PathEntry::Other(kind(&metadata)),
+    Ok(if metadata.is_file() {
+        PathEntry::File(FileStamp::from_metadata(&metadata))
+    } else {
+        PathEntry::Other(kind(&metadata))
     })
 }
 
@@ -338,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_shared_by_one_at_a_time() {
+    fn a_directory_is_shared_by_one_node_at_a_time() {
         let (dir, first) = fixture::share();
         let again = || Share::open(dir.path(), Arc::new(RealDisk));
         let in_use = ShareError::InUse { path: dir.path().display().to_string() };
@@ -348,33 +373,33 @@ mod tests {
     }
 
     #[test]
-    fn a_visitor_keeps_no_node_out() {
+    fn a_guest_does_not_keep_a_node_out() {
         let dir = tempfile::tempdir().expect("a directory");
-        let visitor = fs::File::open(dir.path()).expect("there");
-        rustix::fs::flock(&visitor, FlockOperation::NonBlockingLockShared).expect("free");
-        // It looks around for a moment.
-        let (_nothing_comes, moment) = crossbeam_channel::bounded::<()>(0);
-        let looking = std::thread::spawn(move || {
+        let guest = fs::File::open(dir.path()).expect("there");
+        rustix::fs::flock(&guest, FlockOperation::NonBlockingLockShared).expect("free");
+        // The guest holds its lock for a moment.
+        let (_sends_nothing, moment) = crossbeam_channel::bounded::<()>(0);
+        let holding = std::thread::spawn(move || {
             let _over = moment.recv_timeout(std::time::Duration::from_millis(5));
-            drop(visitor);
+            drop(guest);
         });
         Share::open(dir.path(), Arc::new(RealDisk)).expect("free soon");
-        looking.join().expect("no panic");
+        holding.join().expect("no panic");
     }
 
     #[test]
-    fn a_directory_that_can_only_be_read_is_shared() {
+    fn a_read_only_directory_is_shared() {
         let dir = tempfile::tempdir().expect("a directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o555)).expect("permissions");
         let share = Share::open(dir.path(), Arc::new(RealDisk)).expect("opened and locked");
-        // Permissions do not hold root back.
+        // Root may write everywhere.
         assert_eq!(share.writable(), rustix::process::getuid().is_root());
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         assert!(share.writable());
     }
 
     #[test]
-    fn what_is_no_directory_is_named() {
+    fn errors_name_the_path_that_is_no_directory() {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("file"), b"").expect("written");
         for path in [dir.path().join("missing"), dir.path().join("file"), dir.path().join("esc\u{1b}[2J")] {
@@ -404,7 +429,7 @@ mod tests {
         open.file.read_to_string(&mut text).expect("read");
         assert_eq!(text, "bytes");
         assert_eq!(open.stamp.size_bytes, 5);
-        assert_eq!(share.standing(&name("sub/file")).expect("told"), PathEntry::File(open.stamp));
+        assert_eq!(share.path_entry(&name("sub/file")).expect("reported"), PathEntry::File(open.stamp));
 
         for (text, error, expected) in [
             ("missing", ErrorKind::NotFound, PathEntry::Nothing),
@@ -423,12 +448,12 @@ mod tests {
             ),
         ] {
             assert_eq!(share.open_file(&name(text)).expect_err(text).kind(), error, "{text}");
-            assert_eq!(share.standing(&name(text)).expect(text), expected, "{text}");
+            assert_eq!(share.path_entry(&name(text)).expect(text), expected, "{text}");
         }
     }
 
     #[test]
-    fn a_stamp_tells_a_changed_file_from_an_unchanged_one() {
+    fn a_changed_file_has_another_stamp() {
         let (dir, share) = fixture::share();
         let stamp = || share.open_file(&name("f")).expect("opened").stamp;
         fs::write(dir.path().join("f"), b"bytes").expect("written");
@@ -440,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn the_handle_stays_with_the_directory_wherever_it_goes() {
+    fn the_handle_follows_a_renamed_directory() {
         let (dir, share) = fixture::share();
         let moved = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("f"), b"bytes").expect("written");

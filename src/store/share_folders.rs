@@ -1,13 +1,13 @@
-//! `ShareFolders`: where a node's own files stand, by kind: one share, a share for each kind, a directory of
-//! its own for downloads.
+//! `ShareFolders`: the folders of a node's files: one share, or a share for each kind of file, and perhaps a
+//! separate directory for downloads.
 //!
-//! Each folder is a [`Share`] with its own handle, lock and parts, so that a kind of file is never reached or
-//! placed outside its folder, and a part lies on the file system of its target. A file is found where its
-//! kind comes first; others of its name are hidden by it. A folder that is removed or replaced while the node
-//! runs is opened anew by the next scan, and made anew by the next file placed in it.
+//! Each folder is a [`Share`] with its own handle, lock and partial files. So a file is never read or placed
+//! outside the folder of its kind, and a partial file is on the file system of its target. If several folders
+//! have a file of one name, the first folder hides the others. A folder that is removed or replaced while the
+//! node runs is opened again by the next scan, and created again by the next file placed in it.
 //!
-//! Invariant: no two folders are one directory, except that in the flat layout what is local and what was
-//! downloaded share theirs.
+//! Invariant: no two folders are the same directory, except that in the flat layout local and downloaded
+//! files share a folder.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -26,41 +26,43 @@ use crate::types::{FileName, FileOrigin, Layout, path_text};
 #[derive(Debug)]
 pub struct ShareFolders {
     layout: Layout,
-    /// The directory that was named. Locked in every layout.
+    /// The directory that the user has named. Locked in every layout.
     base: Arc<Share>,
-    /// The folder of each kind, in their order, as far as it is there: in the flat layout that of replicas is
-    /// made when the first comes.
+    /// The folder of each kind that exists, in the order of the kinds. In the flat layout the folder of
+    /// replicas is created with the first replica.
     held: Mutex<[Option<Arc<Share>>; 3]>,
     saved: Option<Saved>,
     /// The folders are open for reading only: no file can be placed.
     is_read_only: bool,
 }
 
-/// A directory of its own for downloads.
+/// A separate directory for downloads.
 #[derive(Debug)]
 struct Saved {
     share: Arc<Share>,
-    /// Its path beneath the base, if it lies there.
+    /// Its path beneath the base, if it is there.
     beneath: Option<String>,
-    /// What every download is called there.
+    /// The name that every download gets there.
     name: Option<FileName>,
 }
 
-/// The file that a name is published for.
+/// The file that is published under a name.
 #[derive(Debug)]
 pub struct Visible {
-    /// That of its folder, see [`Layout::unmarked`].
+    /// The kind of its folder, see [`Layout::unmarked`].
     pub kind: FileOrigin,
+    /// Its folder.
     pub share: Arc<Share>,
+    /// Its stamp.
     pub stamp: FileStamp,
 }
 
 impl ShareFolders {
-    /// Opens and locks the directory at `path`, and the folders that the layout has in it, which are made if
-    /// they are missing; with `save_dir`, that directory too. Both may be symbolic links, the folders not.
+    /// Opens and locks the directory at `path`, the folders of the layout in it, which are created if they
+    /// are missing, and `save_dir`, if given. Both paths may be symbolic links, the folders must not.
     ///
     /// # Errors
-    /// [`ShareError`]: there is no directory, another node has one, or one cannot be read, made or locked.
+    /// [`ShareError`]: there is no directory, another node has one, or one cannot be read, created or locked.
     pub fn open(
         path: &Path,
         layout: Layout,
@@ -72,7 +74,7 @@ impl ShareFolders {
             ShareFolders { layout, base, held: Mutex::default(), saved: None, is_read_only: false };
         for kind in FileOrigin::ALL {
             match (layout, kind) {
-                // What is wrong with it is said when it is needed.
+                // An error is reported when the folder is needed.
                 (Layout::Flat, FileOrigin::Replicated) => _ = folders.renewed(kind, false),
                 _ => _ = folders.renewed(kind, true)?,
             }
@@ -81,7 +83,7 @@ impl ShareFolders {
         Ok(folders)
     }
 
-    /// The directory at `path` for who only looks around and downloads, see [`Share::open_as_guest`].
+    /// The directory at `path` for a guest, which only lists and downloads, see [`Share::open_as_guest`].
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, a node shares it now, or it cannot be read.
@@ -89,7 +91,8 @@ impl ShareFolders {
         Ok(ShareFolders::of_guest(Share::open_as_guest(path, disk)?, None))
     }
 
-    /// The directory at `path` for who downloads into it, under `name` alone, whoever shares it.
+    /// The directory at `path` for the download of a single file `name`. A node may share it at the same
+    /// time.
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, or it cannot be read.
@@ -101,8 +104,9 @@ impl ShareFolders {
         Ok(ShareFolders::of_guest(Share::open_read_only(path, disk)?.with_private_parts(), Some(name)))
     }
 
-    /// The folders of the directory at `path` for who only reads: nothing is made or locked, and whoever
-    /// shares it does not matter. Without a layout it is split if it has the three folders of that.
+    /// The folders of the directory at `path` for a caller that only reads: creates and locks nothing, and
+    /// ignores nodes that share it. Without `layout` it is split if the three folders of the split layout
+    /// exist.
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, or it cannot be read.
@@ -122,21 +126,21 @@ impl ShareFolders {
         Ok(ShareFolders { layout, base, held, saved: None, is_read_only: true })
     }
 
-    /// The kind of a file that stands in the folder of `kind`, as it was when it came: whether it has been
-    /// changed since is not looked at.
+    /// The kind of a file in the folder of `kind` when it was placed. Does not check whether it has changed
+    /// since.
     pub fn kind_once(&self, kind: FileOrigin, share: &Share, name: &FileName) -> FileOrigin {
         let is_marked = share.open_file(name).is_ok_and(|open| xattr::of(&open.file).is_some());
         if is_marked { self.layout.marked(kind) } else { kind }
     }
 
-    /// Shares nothing: what is downloaded is in a directory of its own.
+    /// Folders that share no file: downloads are in a separate directory.
     fn of_guest(base: Share, name: Option<FileName>) -> ShareFolders {
         let base = Arc::new(base);
         let saved = Some(Saved { share: Arc::clone(&base), beneath: None, name });
         ShareFolders { layout: Layout::Flat, base, held: Mutex::default(), saved, is_read_only: false }
     }
 
-    /// `None`: downloads go there anyway.
+    /// Opens the separate directory for downloads. `None` if it is the folder of downloads anyway.
     fn open_saved(&self, path: &Path, dir: &Path, disk: Arc<dyn Disk>) -> Result<Option<Saved>, ShareError> {
         let shown = || path_text(dir);
         let io = |error: io::Error| ShareError::Io { path: shown(), why: error.to_string() };
@@ -155,34 +159,35 @@ impl ShareFolders {
         Ok(Some(Saved { share, beneath, name: None }))
     }
 
-    /// The directory that was named.
+    /// The directory that the user has named.
     pub fn base(&self) -> &Arc<Share> {
         &self.base
     }
 
+    /// The layout of the folders.
     pub fn layout(&self) -> Layout {
         self.layout
     }
 
-    /// The folders whose files are published, in order of precedence, each with the kind of what bears no
-    /// mark in it.
+    /// The folders whose files are published, in order of precedence, each with the kind of its files without
+    /// a mark.
     pub fn shared(&self) -> Vec<(FileOrigin, Arc<Share>)> {
         let kinds = FileOrigin::ALL.into_iter().filter(|kind| self.layout.unmarked(*kind) == *kind);
         kinds.filter_map(|kind| self.of(kind).map(|share| (kind, share))).collect()
     }
 
-    /// The folder that published files of this kind stand in; `None` if there is none yet.
+    /// The folder of published files of this kind; `None` if it does not exist yet.
     pub fn of(&self, kind: FileOrigin) -> Option<Arc<Share>> {
         self.held.lock()[kind as usize].clone()
     }
 
-    /// Looks for the folders anew, and returns what is wrong with those that cannot be used; these are left
-    /// out until they can be.
+    /// Opens folders that were removed or replaced again. Returns the errors of folders that cannot be used;
+    /// these are left out until they can be used.
     pub fn renew(&self) -> Vec<ShareError> {
         FileOrigin::ALL.into_iter().filter_map(|kind| self.renewed(kind, false).err()).collect()
     }
 
-    /// The folder of this kind as it is there now; where it is missing `None`, or else it is made.
+    /// Opens the folder of this kind as it is now. If it is missing, it is created or the result is `None`.
     fn renewed(&self, kind: FileOrigin, make: bool) -> Result<Option<Arc<Share>>, ShareError> {
         let renewed = self.reopened(kind, make);
         self.held.lock()[kind as usize] = renewed.as_ref().ok().cloned().flatten();
@@ -203,16 +208,16 @@ impl ShareFolders {
             opened => opened?,
         };
         Ok(Some(Arc::new(match self.layout {
-            // As good as locked: nobody else has business beneath `.nearpeer` while this node has the base.
+            // No lock is needed: no other node uses `.nearpeer` while this node has locked the base.
             Layout::Flat => opened,
             Layout::Split => opened.locked()?,
         })))
     }
 
-    /// The folder that a fetched file of this kind is placed in, made if it is missing.
+    /// The folder in which fetched files of this kind are placed. Creates it if it is missing.
     ///
     /// # Errors
-    /// [`ShareError`]: it cannot be made or locked, or is open for reading only.
+    /// [`ShareError`]: it cannot be created or locked, or is open for reading only.
     pub fn target(&self, kind: FileOrigin) -> Result<Arc<Share>, ShareError> {
         if self.is_read_only {
             let path = self.layout.folder(kind).to_owned();
@@ -224,31 +229,31 @@ impl ShareFolders {
         }
     }
 
-    /// Where downloads were placed, and are, unless the folder is made anew.
+    /// The folder of downloads, as it was last opened.
     pub fn downloads(&self) -> Arc<Share> {
         let saved = self.saved.as_ref().map(|saved| Arc::clone(&saved.share));
         saved.or_else(|| self.of(FileOrigin::Downloaded)).unwrap_or_else(|| Arc::clone(&self.base))
     }
 
-    /// The folders that fetched files are placed in, as far as they are there: where parts lie.
+    /// The existing folders in which fetched files are placed: those with partial files.
     pub fn targets(&self) -> Vec<Arc<Share>> {
         [Some(self.downloads()), self.of(FileOrigin::Replicated)].into_iter().flatten().collect()
     }
 
-    /// Returns true if and only if downloads go to a directory of their own, which is none of the shared
-    /// folders; those of a guest do.
+    /// Whether files of this kind are placed in a separate directory that is no shared folder, as downloads
+    /// of a guest are.
     pub fn saves_apart(&self, kind: FileOrigin) -> bool {
         kind == FileOrigin::Downloaded && self.saved.is_some()
     }
 
-    /// What a file that is fetched as `name` is called in the target of its kind.
+    /// The name in the target folder of a file that is fetched as `name`.
     pub fn placed_as<'a>(&'a self, kind: FileOrigin, name: &'a FileName) -> &'a FileName {
         let saved = self.saved.as_ref().filter(|_| kind == FileOrigin::Downloaded);
         saved.and_then(|saved| saved.name.as_ref()).unwrap_or(name)
     }
 
-    /// Under which kind and name a file is published that is placed as `name` in the target of its kind;
-    /// `None` if it is not.
+    /// The kind and name under which a file is published that is placed as `name` in the target of its kind;
+    /// `None` if it is not published.
     pub fn published(&self, kind: FileOrigin, name: &FileName) -> Option<(FileOrigin, FileName)> {
         match self.saved.as_ref().filter(|_| kind == FileOrigin::Downloaded) {
             None => Some((kind, name.clone())),
@@ -260,11 +265,11 @@ impl ShareFolders {
         }
     }
 
-    /// The file that `name` is published for: in the first folder that has one.
+    /// The file that is published under `name`: that of the first folder which has one.
     ///
     /// # Errors
-    /// As of [`Share::open_file`]; those of a folder that comes first hide what is in another, except that
-    /// there is no file.
+    /// As of [`Share::open_file`]. An error of an earlier folder hides the file of a later one, except if the
+    /// earlier folder has no file.
     pub fn visible(&self, name: &FileName) -> io::Result<Visible> {
         let mut absent = io::Error::from(ErrorKind::NotFound);
         for (kind, share) in self.shared() {
@@ -280,8 +285,7 @@ impl ShareFolders {
     /// The kind of a file that was hashed in the folder of `kind`.
     ///
     /// # Errors
-    /// [`HashError::Spoiled`] if it is a copy that was kept for others, and is something else now: nobody
-    /// asked for that.
+    /// [`HashError::Spoiled`] if it is a replica whose content has changed: it must not be published.
     pub fn kind_of(&self, kind: FileOrigin, hashed: &Hashed) -> Result<FileOrigin, HashError> {
         match hashed.mark {
             Some(mark) if mark == hashed.manifest.key().id => Ok(self.layout.marked(kind)),

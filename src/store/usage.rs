@@ -1,8 +1,7 @@
-//! How much a folder takes: its files, the parts that downloads have left in it, and what is free beside
-//! them.
+//! `Usage`: the disk space of a folder: its files, its partial files, and the free space.
 //!
-//! Counts what is there and keeps nothing. Files count with their size, as they would when copied; parts with
-//! what they take on the disk.
+//! Counts on each call and stores nothing. Files count with their size, as after a copy; partial files count
+//! with the space that they take on the disk.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -12,33 +11,33 @@ use super::scan::walk;
 use super::share::Share;
 use crate::rt::Stop;
 
-/// What a folder takes, and what is left.
+/// The disk space of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Of its files.
+    /// The size of its files.
     pub used_bytes: u64,
-    /// Of what downloads have left unfinished in it.
-    pub parts_bytes: u64,
-    /// On its file system, for this process.
+    /// Disk space of its partial files.
+    pub partial_bytes: u64,
+    /// Free space of its file system for this process.
     pub free_bytes: u64,
 }
 
 impl Usage {
-    /// Of `folder`, while no download is placed there: parts that nobody can go on with are removed first.
-    /// `folder` may be missing; what is free is asked of `base`, which lies on the same file system.
+    /// The usage of `folder`. No download may run there: partial files that cannot be resumed are removed
+    /// first. `folder` may be missing. The free space is that of `base`, which is on the same file system.
     ///
     /// # Errors
-    /// When something cannot be read; `Interrupted` when `stop` was triggered.
+    /// When a directory or file cannot be read; `Interrupted` when `stop` was triggered.
     pub fn of(folder: Option<&Share>, base: &Share, stop: &Stop) -> io::Result<Usage> {
-        let (mut used_bytes, mut parts_bytes) = (0u64, 0);
+        let (mut used_bytes, mut partial_bytes) = (0u64, 0);
         if let Some(folder) = folder {
-            parts_bytes = sweep(folder).allocated_bytes;
+            partial_bytes = sweep(folder).allocated_bytes;
             let mut found = |file: super::FoundFile| {
                 used_bytes = used_bytes.saturating_add(file.stamp.size_bytes);
             };
             walk(folder, stop, &mut found, &mut |_| {})?;
         }
-        Ok(Usage { used_bytes, parts_bytes, free_bytes: base.disk().free_bytes(base.as_fd())? })
+        Ok(Usage { used_bytes, partial_bytes, free_bytes: base.disk().free_bytes(base.as_fd())? })
     }
 }
 
@@ -50,7 +49,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn files_and_parts_count() {
+    fn files_and_partial_files_count() {
         let (dir, share) = fixture::share();
         let stop = Stop::new().expect("a descriptor");
         let used = || Usage::of(Some(&share), &share, &stop).expect("told").used_bytes;
@@ -62,12 +61,12 @@ mod tests {
         let usage = Usage::of(None, &share, &stop).expect("told");
         assert_eq!(usage.used_bytes, 0);
         assert!(usage.free_bytes > 0);
-        // A part that nobody can go on with takes nothing, as it is removed.
+        // A partial file without a record is removed, so it takes no space.
         let key = ContentKey { size_bytes: 8, id: ContentId([1; 32]) };
         let part = Partial::open(&share, key).expect("a part").part;
         part.write_piece(0, &[1; 8]).expect("written");
         drop(part);
         assert_eq!(used(), 5);
-        assert_eq!(Usage::of(Some(&share), &share, &stop).expect("told").parts_bytes, 0);
+        assert_eq!(Usage::of(Some(&share), &share, &stop).expect("told").partial_bytes, 0);
     }
 }

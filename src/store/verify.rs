@@ -1,18 +1,18 @@
-//! Digests of many pieces at once, to check them or to list them, in one pass: a stretch of each goes through
-//! the lanes of MD5 and then, while it is still in the processor's cache, through BLAKE3.
+//! Digests of many pieces at once, in one pass: a stretch of each piece goes through the lanes of MD5 and
+//! then, while it is still in the processor's cache, through BLAKE3.
 //!
-//! The verdicts are those of [`Manifest::check`] and the digests those of [`PieceDigests::of`], piece by
-//! piece. Nothing here reads a file.
+//! Verdicts equal those of [`Manifest::check`] for each piece, and digests those of [`PieceDigests::of`].
+//! Reads no file.
 
 use crate::sys::md5_of_many;
 use crate::types::{Geometry, Manifest, PieceDigests, Subtree, WrongPiece};
 
-/// Checks pieces, given as (index, bytes), by length, BLAKE3 and MD5: a verdict for each, in their order. Any
+/// Checks pieces (index, bytes) by length, BLAKE3 and MD5; returns a verdict for each, in their order. Any
 /// number in any order; fastest with 8 or more of the same length.
 ///
-/// [`WrongPiece`] says what is wrong with a piece, and thereby whose fault it is.
+/// [`WrongPiece`] says what is wrong with a piece, and whose fault it is.
 pub fn verify(manifest: &Manifest, pieces: &[(u32, &[u8])]) -> Vec<Result<(), WrongPiece>> {
-    // What has another length has no place in the tree.
+    // A piece of another length has no place in the tree.
     let fit = |(index, bytes): &&(u32, &[u8])| manifest.check_len(*index, bytes.len() as u64).is_ok();
     let fitting: Vec<(u32, &[u8])> = pieces.iter().filter(fit).copied().collect();
     let mut found = digests(&manifest.geometry(), &fitting).into_iter();
@@ -23,8 +23,8 @@ pub fn verify(manifest: &Manifest, pieces: &[(u32, &[u8])]) -> Vec<Result<(), Wr
     pieces.iter().map(verdict).collect()
 }
 
-/// Digests of pieces that follow each other in a file cut as `geometry` says, from piece `first_index` on.
-/// Each must be whole.
+/// Digests of consecutive pieces of a file with this geometry, from piece `first_index` on. Each piece must
+/// be complete.
 pub fn piece_digests(geometry: &Geometry, first_index: u32, pieces: &[&[u8]]) -> Vec<PieceDigests> {
     let numbered: Vec<(u32, &[u8])> = (first_index..).zip(pieces.iter().copied()).collect();
     digests(geometry, &numbered)
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_those_of_each_piece_from_any_first_one() {
+    fn digests_of_pieces_from_any_index_equal_those_of_each_piece() {
         for len in [0, 1, PIECE, PIECE + 1, 3 * PIECE, 9 * PIECE + 7919] {
             let bytes = content(len);
             let geometry = Geometry::of(len as u64);
@@ -72,14 +72,14 @@ mod tests {
         }
     }
 
-    /// What becomes of a piece on its way.
+    /// What happens to a piece on its way.
     #[derive(Debug, Clone)]
     enum Fate {
         Whole,
         Flipped(Index),
         Cut(Index),
         Lengthened,
-        /// It comes under another number, which may be none of the file's.
+        /// It gets another index, which may be beyond the file.
         As(u32),
     }
 
@@ -97,7 +97,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn verdicts_are_those_of_the_check_one_by_one(
+        fn verdicts_equal_those_of_single_checks(
             arrived in prop::collection::vec((0_usize..10, fates()), 0..=17),
             lies in prop::collection::vec(0_usize..10, 0..3),
         ) {
@@ -121,14 +121,16 @@ mod tests {
                 (index, piece)
             };
             let delivered: Vec<(u32, Vec<u8>)> = arrived.iter().map(deliver).collect();
-            let pieces: Vec<(u32, &[u8])> = delivered.iter().map(|(index, piece)| (*index, &piece[..])).collect();
-            let expected: Vec<_> = pieces.iter().map(|(index, piece)| manifest.check(*index, piece)).collect();
+            let pieces: Vec<(u32, &[u8])> =
+                delivered.iter().map(|(index, piece)| (*index, &piece[..])).collect();
+            let expected: Vec<_> =
+                pieces.iter().map(|(index, piece)| manifest.check(*index, piece)).collect();
             prop_assert_eq!(verify(&manifest, &pieces), expected);
         }
     }
 
     #[test]
-    fn each_fault_is_found_at_its_piece() {
+    fn each_fault_is_reported_for_its_piece() {
         let bytes = content(3 * PIECE + 5);
         let honest = hashed(&bytes);
         let mut listed = honest.pieces().to_vec();

@@ -1,9 +1,9 @@
-//! MD5 of many buffers at once: eight lanes of a vector register, each with a buffer of its own.
+//! MD5 of many buffers at once: eight lanes of a vector register, each with its own buffer.
 //!
-//! MD5 is a chain of steps that each need the one before, so one buffer keeps a core waiting; eight
-//! independent ones fill it. A lane whose buffer ends takes the next one that waits. Whatever the lengths and
-//! the processor, the digests are those of the `md-5` crate, which does the work where there are no lanes, or
-//! one buffer alone is left.
+//! Each step of MD5 needs the step before, so a single buffer leaves most of a core idle; eight independent
+//! buffers fill it. A lane whose buffer ends takes the next buffer. For all lengths and processors the
+//! digests are those of the `md-5` crate, which does the work where the processor has no lanes or only one
+//! buffer is left.
 
 use md5::block_api::compress;
 use md5::{Digest, Md5};
@@ -12,7 +12,7 @@ use crate::types::Md5Digest;
 
 const LANES: usize = 8;
 const BLOCK_BYTES: usize = 64;
-/// How far the lanes go before `beside` has its turn.
+/// Number of blocks that the lanes process before `beside` gets their bytes.
 const STRETCH_BLOCKS: usize = 512;
 type Block = [u8; BLOCK_BYTES];
 /// The four words A, B, C, D of every lane.
@@ -20,20 +20,20 @@ type States = [[u32; LANES]; 4];
 
 const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
-/// MD5 of each buffer, in their order. Any number of any lengths; fastest with 8 or more of about the same
-/// length.
+/// MD5 of each buffer, in the order of the buffers. Any number of any lengths; fastest with 8 or more of
+/// about the same length.
 ///
-/// `beside` is given the number of a buffer and its next bytes, all of them in order, just after they went
-/// through MD5: at most 32 KiB of each of so many lanes, so that another digest of the same bytes finds them
-/// in the processor's cache.
+/// `beside` is called with the number of a buffer and its next bytes just after MD5 has processed them, all
+/// bytes of a buffer in order. A call has at most 32 KiB, so that a second digest finds the bytes in the
+/// processor's cache.
 pub fn md5_of_many(buffers: &[&[u8]], beside: impl FnMut(usize, &[u8])) -> Vec<Md5Digest> {
     match Vectors::best() {
         Some(vectors) if buffers.len() > 1 => digest_in_lanes(vectors, buffers, beside),
-        _ => digest_in_turn(buffers, beside),
+        _ => digest_one_by_one(buffers, beside),
     }
 }
 
-fn digest_in_turn(buffers: &[&[u8]], mut beside: impl FnMut(usize, &[u8])) -> Vec<Md5Digest> {
+fn digest_one_by_one(buffers: &[&[u8]], mut beside: impl FnMut(usize, &[u8])) -> Vec<Md5Digest> {
     let digest = |(number, buffer): (usize, &&[u8])| {
         let mut md5 = Md5::new();
         for stretch in buffer.chunks(STRETCH_BLOCKS * BLOCK_BYTES) {
@@ -45,18 +45,18 @@ fn digest_in_turn(buffers: &[&[u8]], mut beside: impl FnMut(usize, &[u8])) -> Ve
     buffers.iter().enumerate().map(digest).collect()
 }
 
-/// A buffer on its way through a lane.
+/// A buffer that a lane processes.
 struct Lane<'a> {
-    /// Its place among the buffers.
+    /// Its number among the buffers.
     index: usize,
     state: [u32; 4],
-    /// Whole blocks still to go.
+    /// Whole blocks that are not processed yet.
     body: &'a [Block],
     /// The last bytes, fewer than a block.
     rest: &'a [u8],
-    /// What follows the whole blocks: the last bytes, a one bit, zeros, the length in bits. One block or two.
+    /// The end of the input: the last bytes, a one bit, zeros, the length in bits. One block or two.
     tail: [Block; 2],
-    /// The tail's blocks before this one are done, or not part of it.
+    /// The tail's blocks before this one are processed, or not part of it.
     tail_at: usize,
 }
 
@@ -74,12 +74,12 @@ impl<'a> Lane<'a> {
         Lane { index, state: INITIAL, body, rest, tail, tail_at }
     }
 
-    /// Blocks that lie one after the other; empty if and only if the buffer is done.
+    /// The next blocks that lie side by side in memory; empty if and only if the buffer is processed.
     fn next_blocks(&self) -> &[Block] {
         if self.body.is_empty() { &self.tail[self.tail_at..] } else { self.body }
     }
 
-    /// Passes over `count` of the next blocks; returns the buffer's bytes in them.
+    /// Skips `count` of the next blocks; returns the bytes of the buffer in them.
     fn advance(&mut self, count: usize) -> &'a [u8] {
         if self.body.is_empty() {
             self.tail_at += count;
@@ -113,7 +113,7 @@ fn digest_in_lanes(
         let Some(count) = live.iter().map(|lane| lane.next_blocks().len()).min() else { return digests };
         let count = count.min(STRETCH_BLOCKS);
         match live.as_mut_slice() {
-            // Lanes that idle cost as much as lanes that work: one buffer alone is faster without them.
+            // Idle lanes cost as much as busy lanes: a single buffer is faster without them.
             [only] => {
                 let mut state = only.state;
                 compress(&mut state, &only.next_blocks()[..count]);
@@ -132,9 +132,9 @@ fn digest_in_lanes(
     }
 }
 
-/// Takes each of the live lanes through its next `count` blocks.
+/// Processes the next `count` blocks of each live lane.
 fn run(vectors: Vectors, live: &mut [Lane<'_>], count: usize) {
-    // An idle lane goes through another one's blocks, and nobody asks for what comes out.
+    // An idle lane processes the blocks of another lane, and its result is thrown away.
     let blocks = std::array::from_fn(|lane| &live.get(lane).unwrap_or(&live[0]).next_blocks()[..count]);
     let word_of = |word: usize| std::array::from_fn(|lane| live.get(lane).map_or(0, |lane| lane.state[word]));
     let mut states: States = std::array::from_fn(word_of);
@@ -154,7 +154,7 @@ use elsewhere::Vectors;
 mod elsewhere {
     use super::{Block, LANES, States};
 
-    /// No value: this processor has no lanes.
+    /// Without values: this processor has no lanes.
     #[derive(Debug, Clone, Copy)]
     pub(super) enum Vectors {}
 
@@ -179,7 +179,7 @@ mod x86 {
 
     use super::{Block, LANES, States};
 
-    /// The whole parts of 2^32 times the sine of 1, 2, 3... (RFC 1321, 3.4).
+    /// The integer parts of 2^32 times the sine of 1, 2, 3... (RFC 1321, 3.4).
     #[rustfmt::skip]
     pub(super) const SINES: [u32; 64] = [
         0xd76aa478, 0xe8c7b756, 0x242070db, 0xc1bdceee,
@@ -200,8 +200,8 @@ mod x86 {
         0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391,
     ];
 
-    /// What is its own in a round: step `n` takes in word `n * stride + start` (mod 16) and rotates by
-    /// `left[n % 4]`.
+    /// The parameters of a round: step `n` uses word `n * stride + start` (mod 16) and rotates by `left[n %
+    /// 4]`.
     struct Round {
         stride: usize,
         start: usize,
@@ -221,12 +221,12 @@ mod x86 {
         Avx512,
     }
 
-    /// The proof that this processor has vectors of eight lanes, and which.
+    /// A kind of vectors of eight lanes; a value proves that this processor has them.
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Vectors(Kind);
 
     impl Vectors {
-        /// Those that this processor has, the fastest first.
+        /// The kinds that this processor has, the fastest first.
         pub(super) fn all() -> Vec<Vectors> {
             let avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
             let kinds = [(avx512, Kind::Avx512), (is_x86_feature_detected!("avx2"), Kind::Avx2)];
@@ -237,11 +237,11 @@ mod x86 {
             Vectors::all().first().copied()
         }
 
-        /// Takes each lane through its blocks; all have equally many.
+        /// Processes the blocks of each lane; all lanes have the same number.
         pub(super) fn compress(self, states: &mut States, lanes: &[&[Block]; LANES]) {
             match self.0 {
-                // SAFETY: `self` comes from `all`, so the processor has what these functions are compiled
-                // for.
+                // SAFETY: `self` comes from `all`, so the processor has the features that these functions are
+                // compiled for.
                 Kind::Avx2 => unsafe { avx2::compress(states, lanes) },
                 // SAFETY: as above.
                 Kind::Avx512 => unsafe { avx512::compress(states, lanes) },
@@ -270,7 +270,7 @@ mod x86 {
         unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), vector) }
     }
 
-    /// Rows become columns: word `w` of lane `l` goes from row `l` to row `w`.
+    /// Makes rows of columns: word `w` of lane `l` moves from row `l` to row `w`.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn transpose(rows: [__m256i; LANES]) -> [__m256i; LANES] {
@@ -312,19 +312,23 @@ mod x86 {
         _mm256_add_epi32(a, b)
     }
 
-    /// The same, as a sum of its own: the compiler would rather add a constant last, where the next step
-    /// waits for it.
+    /// Returns its argument, computed at this place: otherwise the compiler adds the constant last, where the
+    /// next step waits for it.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn ready(mut sum: __m256i) -> __m256i {
-        // SAFETY: there is no instruction in it.
+        // SAFETY: the assembly has no instruction.
         unsafe {
-            std::arch::asm!("/* {} */", inlateout(ymm_reg) sum, options(pure, nomem, nostack, preserves_flags));
+            std::arch::asm!(
+                "/* {} */",
+                inlateout(ymm_reg) sum,
+                options(pure, nomem, nostack, preserves_flags)
+            );
         }
         sum
     }
 
-    /// The 16 steps of round `$round` on `$state`, which is A, B, C, D as the next step sees them.
+    /// The 16 steps of round `$round` on `$state`: A, B, C, D in the order of the next step.
     macro_rules! round {
         ($round:literal, $state:ident, $words:ident, $mix:ident) => {
             round!($round, $state, $words, $mix, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
@@ -334,12 +338,12 @@ mod x86 {
             let word = $words[const { ($n * ROUNDS[$round].stride + ROUNDS[$round].start) % 16 }];
             let sine = _mm256_set1_epi32(const { SINES[16 * $round + $n].cast_signed() });
             let sum = add(ready(add(a, add(word, sine))), $mix(b, c, d));
-            let turned = rotate::<{ ROUNDS[$round].left[$n % 4] }, { 32 - ROUNDS[$round].left[$n % 4] }>(sum);
-            $state = [d, add(b, turned), b, c];
+            let sum = rotate::<{ ROUNDS[$round].left[$n % 4] }, { 32 - ROUNDS[$round].left[$n % 4] }>(sum);
+            $state = [d, add(b, sum), b, c];
         )*};
     }
 
-    /// `compress`, made of the `rotate`, `f`, `g`, `h` and `i` that stand beside it.
+    /// Defines `compress` by the `rotate`, `f`, `g`, `h` and `i` of the same module.
     macro_rules! compress {
         ($features:literal) => {
             #[target_feature(enable = $features)]
@@ -364,7 +368,7 @@ mod x86 {
         };
     }
 
-    /// A rotation is two shifts, a mix of three words two or three operations.
+    /// AVX2: a rotation needs two shifts, a mix of three words two or three operations.
     mod avx2 {
         use super::*;
 
@@ -390,7 +394,7 @@ mod x86 {
             f(d, b, c)
         }
 
-        /// The bits that an odd number of the three have.
+        /// The bits that are one in an odd number of the three.
         #[target_feature(enable = "avx2")]
         #[inline]
         fn h(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
@@ -406,8 +410,8 @@ mod x86 {
         }
     }
 
-    /// A rotation and any mix of three words are one operation each: as a step waits for the one before, that
-    /// is most of the time.
+    /// AVX-512: a rotation and any mix of three words are one operation each. Each step waits for the step
+    /// before, so this saves most of the time.
     mod avx512 {
         use super::*;
 
@@ -419,7 +423,7 @@ mod x86 {
             _mm256_rol_epi32::<LEFT>(a)
         }
 
-        // Bit `4 * b + 2 * c + d` of a table is what comes of these bits of `b`, `c` and `d`.
+        // Bit `4 * b + 2 * c + d` of a table is the result for these bits of `b`, `c` and `d`.
 
         /// The bits of `c` where `b` has ones, else those of `d`.
         #[target_feature(enable = "avx512f,avx512vl")]
@@ -435,7 +439,7 @@ mod x86 {
             _mm256_ternarylogic_epi32::<0b1110_0100>(b, c, d)
         }
 
-        /// The bits that an odd number of the three have.
+        /// The bits that are one in an odd number of the three.
         #[target_feature(enable = "avx512f,avx512vl")]
         #[inline]
         fn h(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
@@ -459,11 +463,11 @@ mod tests {
     type Beside<'a> = &'a mut dyn FnMut(usize, &[u8]);
     type Implementation = Box<dyn Fn(&[&[u8]], Beside<'_>) -> Vec<Md5Digest>>;
 
-    /// Every implementation that this processor has, by name.
+    /// All implementations for this processor, with their names.
     fn implementations() -> Vec<(String, Implementation)> {
         let mut all: Vec<(_, Implementation)> = vec![
             ("chosen".into(), Box::new(|buffers, beside| md5_of_many(buffers, beside))),
-            ("in turn".into(), Box::new(|buffers, beside| digest_in_turn(buffers, beside))),
+            ("one by one".into(), Box::new(|buffers, beside| digest_one_by_one(buffers, beside))),
         ];
         for vectors in Vectors::all() {
             let digest: Implementation =
@@ -487,7 +491,7 @@ mod tests {
         }
     }
 
-    /// Bytes without a period, so that no two stretches are alike.
+    /// Bytes without a period, so that no two stretches are equal.
     fn content(len: usize) -> Vec<u8> {
         let mut state = 1_u64;
         let next = || {
@@ -515,7 +519,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_vectors_of_the_rfc_come_out_of_every_lane() {
+    fn every_lane_computes_the_test_vectors_of_the_rfc() {
         for first in 0..RFC.len() {
             let turned: Vec<_> = RFC.iter().cycle().skip(first).take(LANES).collect();
             let buffers: Vec<&[u8]> = turned.iter().map(|(text, _)| text.as_bytes()).collect();
@@ -530,19 +534,19 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_processor_has_the_lanes_that_it_says() {
+    fn lanes_are_those_that_the_processor_reports() {
         let flags = std::fs::read_to_string("/proc/cpuinfo").expect("Linux");
         let has = |flag: &str| usize::from(flags.split_whitespace().any(|one| one == flag));
         assert_eq!(Vectors::all().len(), has("avx2") + has("avx512f") * has("avx512vl"));
     }
 
     #[test]
-    fn any_number_of_buffers_of_any_of_the_edge_lengths() {
+    fn buffers_of_edge_lengths_are_digested_in_any_number() {
         let bytes = content(1 << 20);
         let edges = [0, 1, 55, 56, 63, 64, 65, 119, 120, 127, 128, 129, 1000];
         for count in 0..=40 {
             for len in edges {
-                // All alike in length, none in bytes.
+                // Buffers of equal length and different bytes.
                 let alike: Vec<&[u8]> = (0..count).map(|at| &bytes[at..at + len]).collect();
                 check(&alike);
             }
@@ -561,10 +565,14 @@ mod tests {
     proptest! {
         #[test]
         fn lanes_agree_with_the_reference(
-            lens in prop::collection::vec(prop_oneof![4 => 0_usize..300, 2 => 0_usize..5000, 1 => 0_usize..100_000], 0..=40),
+            lens in prop::collection::vec(
+                prop_oneof![4 => 0_usize..300, 2 => 0_usize..5000, 1 => 0_usize..100_000],
+                0..=40,
+            ),
             seed in any::<[u8; 16]>(),
         ) {
-            let bytes: Vec<u8> = content(101_000).iter().zip(seed.iter().cycle()).map(|(a, b)| a ^ b).collect();
+            let content = content(101_000);
+            let bytes: Vec<u8> = content.iter().zip(seed.iter().cycle()).map(|(a, b)| a ^ b).collect();
             let buffers: Vec<&[u8]> = lens.iter().enumerate().map(|(at, len)| &bytes[at..at + len]).collect();
             check(&buffers);
         }

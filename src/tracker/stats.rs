@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::logic::rate_history::History;
+use crate::logic::rate_history::RateHistory;
 use crate::types::{Provider, Query, limits};
 
 /// Most sources that are kept of an answer.
@@ -77,7 +77,7 @@ pub struct TrackerStats {
     /// The last finds, the latest first.
     pub recent: VecDeque<RecentFind>,
     /// Finds over time.
-    pub history: History,
+    pub history: RateHistory,
 }
 
 impl TrackerStats {
@@ -88,7 +88,7 @@ impl TrackerStats {
             durations: [0; DURATION_BOUNDS_S.len() + 1],
             durations_sum: Duration::ZERO,
             recent: VecDeque::new(),
-            history: History::new(now),
+            history: RateHistory::new(now),
         }
     }
 

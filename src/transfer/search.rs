@@ -14,7 +14,7 @@ use super::ports::{HolderSearch, Notices, SearchError};
 use crate::logic::select::{Candidate, LiveHolder, rank};
 use crate::logic::transfer::RankedSource;
 use crate::net::client::ClientError;
-use crate::net::multi_request::{Request, Timeouts, ask_all};
+use crate::net::multi_request::{Request, Timeouts, request_all};
 use crate::proto::decode;
 use crate::proto::peer::{PeerReply, PeerRequest};
 use crate::rt::Stop;
@@ -175,13 +175,13 @@ pub(super) fn have(
         .map(|endpoint| Request {
             endpoint: *endpoint,
             frame: request.framed(),
-            answer_max_bytes: request.reply_max_bytes(),
+            response_max_bytes: request.reply_max_bytes(),
             hold_back: config.reply_delay(*endpoint),
         })
         .collect();
     let timeouts =
         Timeouts { silence: limits::ms(silence_ms), after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS) };
-    let answers = ask_all(&requests, Some(config.bind), timeouts, stop).map_err(SearchError::System)?;
+    let answers = request_all(&requests, Some(config.bind), timeouts, stop).map_err(SearchError::System)?;
     if stop.is_triggered() {
         return Err(SearchError::Cancelled);
     }

@@ -70,7 +70,7 @@ pub fn plant(share: &Path, name: &str, bytes: &[u8], pieces: impl Iterator<Item 
         force: false,
         manifest: Arc::new(manifest_of(bytes)),
     };
-    part.remember(&record).expect("written");
+    part.write_record(&record).expect("written");
     part.quarantine();
 }
 

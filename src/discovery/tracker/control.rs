@@ -219,7 +219,7 @@ impl Control {
         }
         // The node's own stop is triggered already and would end this call.
         let Ok(unstopped) = Stop::new() else { return };
-        self.client.watch(unstopped);
+        self.client.set_stop(unstopped);
         let deadline = clock::now() + limits::ms(limits::LEAVE_MS);
         if self.client.send(&TrackerRequest::Leave, deadline).is_ok() {
             // Wait for the reply: a find after this node's exit must not be served before the request.

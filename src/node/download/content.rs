@@ -138,7 +138,7 @@ impl<'a> ContentDownload<'a> {
             reporter: &mut events.reporter,
             publish: &mut *events.publish,
             announcer,
-            remember: &|manifest| part.remember(&self.record(manifest)),
+            remember: &|manifest| part.write_record(&self.record(manifest)),
         };
         let fetched = driver.run(&first.ranking, first.parts, left);
         let claims = check::claims(candidates.iter().chain(driver.providers.values()));

@@ -132,7 +132,7 @@ impl Target {
     }
 
     fn standing_in(&self, folder: &Share) -> Result<PathEntry, DownloadError> {
-        folder.standing(&self.name).map_err(|error| read_error(&self.name, &error))
+        folder.path_entry(&self.name).map_err(|error| read_error(&self.name, &error))
     }
 
     /// The file at the target, which is in no catalog. `None`: it cannot be the requested file.

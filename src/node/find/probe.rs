@@ -13,7 +13,7 @@ use super::latency::Latencies;
 use super::peers::Peers;
 use crate::logic::select::{Candidate, LiveHolder};
 use crate::net::client::ClientError;
-use crate::net::multi_request::{Request, Response, Timeouts, ask_all};
+use crate::net::multi_request::{Request, Response, Timeouts, request_all};
 use crate::node::error::CommandError;
 use crate::node::notices::Notices;
 use crate::proto::decode;
@@ -110,7 +110,7 @@ fn request_to(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc
     Request {
         endpoint,
         frame: request.framed(),
-        answer_max_bytes: request.reply_max_bytes(),
+        response_max_bytes: request.reply_max_bytes(),
         hold_back: emulated.map_or(Duration::ZERO, |latencies| latencies.emulated(endpoint)),
     }
 }
@@ -123,7 +123,7 @@ fn ask_with_timeouts(
 ) -> Result<Vec<Result<Response, ClientError>>, CommandError> {
     let timeouts =
         Timeouts { silence: limits::ms(silence_ms), after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS) };
-    let answers = ask_all(requests, Some(peers.ip), timeouts, cancel)
+    let answers = request_all(requests, Some(peers.ip), timeouts, cancel)
         .map_err(|error| CommandError::System(error.to_string()))?;
     if cancel.is_triggered() { Err(CommandError::Cancelled) } else { Ok(answers) }
 }
@@ -145,8 +145,9 @@ pub(crate) fn load_of(peers: &Peers, endpoint: SocketAddr, cancel: &Stop) -> Res
     let question = request_to(endpoint, &request, None);
     let silence = limits::ms(limits::PROBE_SILENCE_MS);
     let unreachable = |why: String| CommandError::Unreachable { endpoint, why };
-    let answers = ask_all(&[question], Some(peers.ip), Timeouts { silence, after_first: silence }, cancel)
-        .map_err(|error| unreachable(error.to_string()))?;
+    let answers =
+        request_all(&[question], Some(peers.ip), Timeouts { silence, after_first: silence }, cancel)
+            .map_err(|error| unreachable(error.to_string()))?;
     match load_from(&answers[0]) {
         Ok((_, load, _)) => Ok(load),
         Err(_) if cancel.is_triggered() => Err(CommandError::Cancelled),

@@ -26,10 +26,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Removes remains that no download can use, and publishes how many unfinished downloads stay.
 pub(crate) fn clean_up(folders: &ShareFolders, notices: &Notices) {
     for swept in folders.targets().iter().map(|folder| store::sweep(folder)) {
-        if swept.parts == 0 {
+        if swept.files == 0 {
             continue;
         }
-        let (parts, mib) = (swept.parts, swept.allocated_bytes >> 20);
+        let (parts, mib) = (swept.files, swept.allocated_bytes >> 20);
         notices.inform(format!(
             "unfinished downloads in .nearpeer: {parts}, {mib} MiB; the next `download` of each resumes it"
         ));
@@ -42,7 +42,7 @@ pub(crate) fn run(jobs: &Jobs, folders: &ShareFolders, stop: &Stop) {
     let mut resumer = Resumer { jobs, folders, stop, ids: HashMap::new(), reasons: HashMap::new() };
     let mut pause = FIRST_PAUSE;
     while !stop.is_triggered() {
-        let unfinished = store::unfinished(&resumer.downloads());
+        let unfinished = store::resumable(&resumer.downloads());
         if unfinished.is_empty() {
             break;
         }

@@ -7,7 +7,7 @@ use crate::types::{ContentKey, FileName};
 /// The record of the unfinished download of `content` under `name`; `None` if a restarted node is not to
 /// resume it.
 pub(super) fn record_of(downloads: &Share, name: &FileName, content: ContentKey) -> Option<Record> {
-    store::wanted(downloads, content).filter(|record| record.name == *name)
+    store::resumable_record(downloads, content).filter(|record| record.name == *name)
 }
 
 /// The request that resumes the download of `record`. It never replaces a file: the permission to do so was
@@ -20,7 +20,7 @@ pub(super) fn request_of(record: Record) -> DownloadRequest {
 /// Marks the unfinished downloads of `name`, so that a restarted node does not resume them. What was fetched
 /// stays for the next download of the content.
 pub(super) fn set_aside(downloads: &Share, name: &FileName) {
-    let unfinished = store::unfinished(downloads);
+    let unfinished = store::resumable(downloads);
     for (_, content) in unfinished.iter().filter(|(unfinished, _)| unfinished == name) {
         store::quarantine(downloads, *content);
     }

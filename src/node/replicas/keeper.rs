@@ -80,9 +80,9 @@ fn measure(context: &Context, folders: &ShareFolders, stop: &Stop) -> Usage {
     let measured = || Usage::of(folder.as_deref(), folders.base(), stop);
     let usage = measured().and_then(|usage| {
         let quota_bytes = context.state.replicas.quota_bytes();
-        match folder.as_deref().filter(|_| usage.parts_bytes > room(&usage, quota_bytes)) {
+        match folder.as_deref().filter(|_| usage.partial_bytes > room(&usage, quota_bytes)) {
             Some(folder) => {
-                store::clear_parts(folder);
+                store::remove_all(folder);
                 measured()
             }
             None => Ok(usage),
@@ -94,6 +94,6 @@ fn measure(context: &Context, folders: &ShareFolders, stop: &Stop) -> Usage {
                 .notices
                 .warn(format!("nothing more is kept here for others: the room cannot be measured: {error}"));
         }
-        Usage { used_bytes: u64::MAX, parts_bytes: 0, free_bytes: 0 }
+        Usage { used_bytes: u64::MAX, partial_bytes: 0, free_bytes: 0 }
     })
 }

@@ -44,7 +44,7 @@ impl State {
 
 /// Bytes of room. Partial files count like files; that of the task under way counts twice meanwhile.
 pub(super) fn room(usage: &Usage, quota_bytes: u64) -> u64 {
-    let taken = usage.used_bytes.saturating_add(usage.parts_bytes);
+    let taken = usage.used_bytes.saturating_add(usage.partial_bytes);
     quota_bytes.saturating_sub(taken).min(usage.free_bytes)
 }
 
@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn usage(used_bytes: u64, free_bytes: u64) -> Usage {
-        Usage { used_bytes, parts_bytes: 0, free_bytes }
+        Usage { used_bytes, partial_bytes: 0, free_bytes }
     }
 
     fn room_of(replicas: &Replicas) -> Option<u64> {

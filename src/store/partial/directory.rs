@@ -8,13 +8,13 @@ use crate::store::disk::Op;
 use crate::store::openat;
 use crate::store::share::Share;
 
-/// Opens the directory of the parts, which is made if it is missing.
+/// Opens the directory of the partial files, and creates it if it is missing.
 pub(in crate::store) fn open_parts_dir(share: &Share) -> Result<OwnedFd, (Op, Errno)> {
     match share.disk().make_dir(share.as_fd(), share.parts_dir(), 0o700) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err((Op::MakeDir, errno)),
     }
     let opened = openat::open_dir(share, share.parts_dir()).map_err(|errno| (Op::MakeDir, errno))?;
-    // Another user's is as bad as none.
+    // A directory of another user is not used.
     if share.trusts(&opened) { Ok(opened) } else { Err((Op::MakeDir, Errno::NOTDIR)) }
 }

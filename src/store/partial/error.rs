@@ -11,36 +11,69 @@ use crate::store::disk::Op;
 use crate::store::share::Share;
 use crate::types::{ContentId, ContentKey, FileName};
 
-/// What went wrong on our side: no peer is to blame and no other source will help.
+/// Why a partial file cannot be used. The fault is this node's: no peer caused it and no other source helps.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PartialError {
     /// The disk or the quota is too small.
     #[error("{needed_bytes} bytes are needed and {free_bytes} are free: {errno}")]
-    NoSpace { needed_bytes: u64, free_bytes: u64, errno: Errno },
+    NoSpace {
+        /// Bytes that the content still takes.
+        needed_bytes: u64,
+        /// Free bytes of the file system.
+        free_bytes: u64,
+        /// The error of the system.
+        errno: Errno,
+    },
     /// A limit on the size of one file, such as `ulimit -f`.
     #[error("a file of {needed_bytes} bytes may not be made here: {errno}")]
-    TooLarge { needed_bytes: u64, errno: Errno },
-    /// What stands at the name or on the way to it.
+    TooLarge {
+        /// Size of the content.
+        needed_bytes: u64,
+        /// The error of the system.
+        errno: Errno,
+    },
+    /// An entry at the name, or on the way to it, is in the way.
     #[error("`{name}` is {what} here already: it is not replaced")]
-    Exists { name: FileName, what: &'static str },
+    Exists {
+        /// The final name.
+        name: FileName,
+        /// The kind of the entry.
+        what: &'static str,
+    },
+    /// The user may not write there, or the file system is read-only.
     #[error("the share cannot be written to: {0}")]
     Unwritable(Errno),
+    /// The directory of the partial files is not a directory, or another user's.
     #[error("`{0}` is not a directory of this user's: remove it")]
     PartsDirectory(String),
-    /// At the name of a part or of its record.
+    /// A directory has the name of a partial file or its record.
     #[error("a directory stands among the files of `.nearpeer` that begin with `{0}`: remove it")]
     DirectoryInTheWay(ContentId),
-    #[error("something else has removed or cut the part in `.nearpeer`: download it again")]
+    /// Another program has changed the partial file.
+    #[error("another program has removed or cut the partial file in `.nearpeer`: download it again")]
     Touched,
+    /// Another download, perhaps of another process, uses the partial file.
     #[error("another download of this content is running")]
     InProgress,
+    /// Another failure of the disk.
     #[error("cannot {op}: {errno}")]
-    Disk { op: Op, errno: Errno },
+    Disk {
+        /// The operation.
+        op: Op,
+        /// The error of the system.
+        errno: Errno,
+    },
+    /// The final name cannot be examined.
     #[error("cannot look at `{name}`: {why}")]
-    Look { name: FileName, why: String },
+    Look {
+        /// The final name.
+        name: FileName,
+        /// The error of the system.
+        why: String,
+    },
 }
 
-/// Sorts an error of the system by what its reader can do about it. `file` is the part, if there is one yet.
+/// Makes an error of the system one that the user can act on. `file` is the partial file, if it is open.
 pub(super) fn fault(
     share: &Share,
     key: ContentKey,

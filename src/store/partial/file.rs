@@ -20,44 +20,46 @@ use crate::store::hash::md5_of_reads;
 use crate::store::share::Share;
 use crate::types::{ContentId, ContentKey, Geometry, Md5Digest};
 
-/// How often its making is tried, as others may remove it while it is empty.
+/// How often the directory is opened. Another process may remove it while it is empty.
 const PARTS_DIR_TRIES: u32 = 8;
 
 /// What a download begins with.
 #[derive(Debug)]
 pub struct Opened {
+    /// The partial file.
     pub part: Partial,
-    /// Pieces that are probably there, in order: to be verified before they count.
+    /// Pieces that are probably there, in order. They must be verified before they count.
     pub marked: Vec<u32>,
-    /// What the earlier download was asked for, if it came so far and its record is sound.
+    /// The record of an earlier download, if there is a valid one.
     pub record: Option<Record>,
 }
 
-/// A part file. Dropped undecided it stays, as if the process had been killed, unless it is empty: neither a
-/// panic nor an early return loses gigabytes.
+/// An open partial file. Without a decision (`keep`, `quarantine`, `discard`, `place`) a drop keeps it,
+/// unless it is empty, as if the process had been killed: neither a panic nor an early return loses
+/// gigabytes.
 #[derive(Debug)]
 pub struct Partial {
     pub(super) claim: Claim,
     _lock: Lock,
     pub(super) parts_dir: OwnedFd,
     pub(super) file: Arc<File>,
-    /// Set once a sync has failed. The system then holds the lost bytes for written and a second sync would
-    /// succeed, so that nothing in this part can be trusted again.
+    /// Set once a sync has failed. The system then regards lost bytes as written, and a second sync would
+    /// succeed. So the bytes of this file cannot be trusted any more.
     pub(super) sync_failed: Option<Errno>,
-    /// What becomes of it is decided.
+    /// The decision is made: a drop does nothing.
     pub(super) settled: bool,
 }
 
 impl Partial {
-    /// The part that an earlier download of the content has left, or an empty one, of the content's full
-    /// length; holes take no space.
+    /// Opens the partial file that an earlier download of the content has left, or creates an empty one. It
+    /// has the full length of the content; holes take no space.
     ///
     /// # Errors
-    /// [`PartialError`]. The free space is looked at before anything is made, so that a size which a peer has
-    /// made up costs nothing; what an earlier download has left stays then.
+    /// [`PartialError`]. The free space is checked before a file is created, so that a size invented by a
+    /// peer costs nothing. An existing partial file stays then.
     pub fn open(share: &Arc<Share>, key: ContentKey) -> Result<Opened, PartialError> {
         let gone = PartialError::Disk { op: Op::Create, errno: Errno::NOENT };
-        // A visitor that leaves may have removed the directory of the parts in between.
+        // A guest that ends may remove the empty directory between its creation and the next call.
         let mut opened = (1..PARTS_DIR_TRIES).map(|_| Partial::open_once(share, key));
         let opened = opened.find(|opened| opened.as_ref().err() != Some(&gone));
         opened.unwrap_or_else(|| Partial::open_once(share, key))
@@ -74,10 +76,10 @@ impl Partial {
         let left_over = open_left_over(disk, &parts_dir, key.id).map_err(|(op, errno)| fault(op)(errno))?;
         let lock = |file: File| {
             let lock =
-                Lock::take(file, &parts_dir, &LeftoverPart::Part.name(key.id)).map_err(fault(Op::Open))?;
+                Lock::take(file, &parts_dir, &LeftoverPart::Partial.name(key.id)).map_err(fault(Op::Open))?;
             lock.ok_or(PartialError::InProgress)
         };
-        // Before anything is done to it.
+        // The lock comes before any change.
         let left_over = left_over.map(lock).transpose()?;
         if let Some(Lock(file)) = left_over.as_ref().filter(|left| len_bytes(&left.0) > key.size_bytes) {
             disk.set_len(file, key.size_bytes).map_err(fault(Op::SetLen))?;
@@ -92,7 +94,7 @@ impl Partial {
         let lock = match left_over {
             Some(locked) => locked,
             None => lock(
-                disk.create(parts_dir.as_fd(), &LeftoverPart::Part.name(key.id))
+                disk.create(parts_dir.as_fd(), &LeftoverPart::Partial.name(key.id))
                     .map_err(fault(Op::Create))?,
             )?,
         };
@@ -101,75 +103,76 @@ impl Partial {
         if is_new || len_bytes(&part.file) < key.size_bytes {
             disk.set_len(&part.file, key.size_bytes).map_err(fault(Op::SetLen))?;
         }
-        let (marked, record) = match is_new {
-            true => (Vec::new(), None),
-            false => (part.marked(), record::read(disk, &part.parts_dir, key.id).ok().flatten()),
+        let (marked, record) = if is_new {
+            (Vec::new(), None)
+        } else {
+            (part.marked(), record::read(disk, &part.parts_dir, key.id).ok().flatten())
         };
         Ok(Opened { part, marked, record: record.filter(|record| record.key == key) })
     }
 
-    /// Writes a piece at its place. Pieces that do not overlap may be written from several threads.
+    /// Writes a piece at `offset`. Several threads may write pieces that do not overlap.
     ///
     /// # Errors
-    /// [`PartialError`]; some of the piece may then be written.
+    /// [`PartialError`]; a part of the piece may be written then.
     ///
     /// # Panics
-    /// If the piece ends beyond the content: the caller has not checked its length.
+    /// If the piece ends beyond the content: a bug of the caller, which must check its length.
     pub fn write_piece(&self, offset: u64, bytes: &[u8]) -> Result<(), PartialError> {
         let end = offset.checked_add(bytes.len() as u64);
         assert!(end.is_some_and(|end| end <= self.claim.key.size_bytes), "a piece lies within its content");
         write_all(self.disk(), &self.file, offset, bytes).map_err(|errno| self.fault(Op::Write, errno))
     }
 
-    /// Fills `out` with what is at `offset`.
+    /// Fills `out` with the bytes at `offset`.
     ///
     /// # Errors
-    /// What the system says; `UnexpectedEof` beyond the end.
+    /// The error of the system; `UnexpectedEof` beyond the end.
     pub fn read_piece(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         read_exact(self.disk(), &self.file, offset, out)
     }
 
-    /// The open part, for reading: also once it is in its place, or gone.
+    /// The open file, for reading, also after it was placed or removed.
     pub fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }
 
-    /// Notes what this download was asked for and the piece list, durably, in place of what an earlier one
-    /// was asked for. From here on a restarted node goes on with it.
+    /// Writes the record of this download durably, in place of an earlier one. From now on a restarted node
+    /// resumes the download.
     ///
     /// # Errors
-    /// [`PartialError`]; the earlier record then still holds, or the new one does.
+    /// [`PartialError`]; the earlier or the new record is in place then.
     ///
     /// # Panics
-    /// If the record is that of another content.
-    pub fn remember(&self, record: &Record) -> Result<(), PartialError> {
+    /// If the record is that of another content: a bug.
+    pub fn write_record(&self, record: &Record) -> Result<(), PartialError> {
         let keys = [record.key, record.manifest.key()];
         assert_eq!(keys, [self.claim.key; 2], "a record lies beside its own part");
         record::write(self.disk(), &self.parts_dir, record).map_err(|(op, errno)| self.fault(op, errno))
     }
 
-    /// Marks it as downloaded, for when it is in its place; as far as the file system keeps such marks.
+    /// Marks the file as downloaded, if the file system keeps such marks.
     pub fn mark(&self) {
         let _not_kept = self.disk().mark(&self.file, self.id());
     }
 
-    /// MD5 of the whole content, read back.
+    /// MD5 of the whole content, read from the file.
     ///
     /// # Errors
-    /// What the system says; `Interrupted` when `stop` was triggered.
+    /// The error of the system; `Interrupted` when `stop` was triggered.
     pub fn whole_md5(&self, stop: &Stop) -> io::Result<Md5Digest> {
         md5_of_reads(self.claim.key.size_bytes, stop, |offset, out| self.read_piece(offset, out))
     }
 
-    /// Leaves part and record as they are: a restarted node goes on with the download. A part whose sync has
-    /// failed is removed.
+    /// Keeps the file and its record: a restarted node resumes the download. A file whose sync has failed is
+    /// removed.
     pub fn keep(mut self) {
         self.settled = true;
         self.remove_distrusted();
     }
 
-    /// Leaves part and record to the next download of the content; a restarted node lets them be. A part that
-    /// is empty or whose sync has failed is removed.
+    /// Keeps the file and its record for the next request for the content; a restarted node does not resume
+    /// the download. A file that is empty or whose sync has failed is removed.
     pub fn quarantine(mut self) {
         self.settled = true;
         if self.remove_distrusted() || self.remove_empty() {
@@ -178,10 +181,10 @@ impl Partial {
         quarantine(&self.claim.share, self.claim.key);
     }
 
-    /// Removes part and record.
+    /// Removes the file and its record.
     ///
     /// # Errors
-    /// [`PartialError`]; something may then still be there.
+    /// [`PartialError`]; files may be left then.
     pub fn discard(mut self) -> Result<(), PartialError> {
         self.settled = true;
         self.remove(&LeftoverPart::ALL).map_err(|errno| self.fault(Op::Unlink, errno))
@@ -194,7 +197,7 @@ impl Partial {
         self.sync_failed.map_or(Ok(()), |errno| Err(self.fault(Op::SyncFile, errno)))
     }
 
-    /// Pieces of which all is data; all pieces where that cannot be told.
+    /// Pieces without a hole; all pieces if the file system does not report holes.
     fn marked(&self) -> Vec<u32> {
         let geometry = Geometry::of(self.claim.key.size_bytes);
         let ends_by = |index, end| geometry.range(index).is_some_and(|range| range.end <= end);
@@ -214,17 +217,17 @@ impl Partial {
         }
     }
 
-    /// Removes a part whose sync has failed, and tells whether that was so. Where it cannot be removed it is
-    /// emptied.
+    /// Removes a file whose sync has failed, or empties it if it cannot be removed. Returns whether the sync
+    /// has failed.
     fn remove_distrusted(&self) -> bool {
         let is_distrusted = self.sync_failed.is_some();
         if is_distrusted && self.remove(&LeftoverPart::ALL).is_err() {
-            let _nobody_is_left_to_tell = self.disk().set_len(&self.file, 0);
+            let _has_failed_too = self.disk().set_len(&self.file, 0);
         }
         is_distrusted
     }
 
-    /// Removes a part to which nothing was written, and tells whether that was so.
+    /// Removes a file without data; returns whether it had none.
     fn remove_empty(&self) -> bool {
         let is_empty = matches!(self.disk().next_data(&self.file, 0), Ok(None));
         if is_empty {
@@ -233,8 +236,7 @@ impl Partial {
         is_empty
     }
 
-    /// Removes files of this content, as far as they are there: all are tried, and the first error is
-    /// returned.
+    /// Removes those files of this content that exist. Tries all of them and returns the first error.
     pub(super) fn remove(&self, kinds: &[LeftoverPart]) -> rustix::io::Result<()> {
         let remove = |kind: &LeftoverPart| match self
             .disk()

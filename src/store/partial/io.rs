@@ -1,4 +1,4 @@
-//! Reading and writing of open files through a [`Disk`], and what they take on it.
+//! Reads and writes open files through a [`Disk`], and asks for their length and disk space.
 
 use std::fs::File;
 use std::io;
@@ -13,19 +13,19 @@ use crate::store::disk::Disk;
 /// The unit in which the system counts what a file takes on the disk.
 const BLOCK_BYTES: u64 = 512;
 
-/// Returns true if and only if `name` leads to `file`.
+/// Whether `name` in `dir` is the open `file`.
 pub(super) fn leads_to(dir: &OwnedFd, name: &str, file: &File) -> bool {
     let named = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
     let (Ok(named), Ok(opened)) = (named, rustix::fs::fstat(file)) else { return false };
     (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
 }
 
-/// Length of an open file; 0 where the system does not tell.
+/// Length of an open file; 0 if the system does not report it.
 pub(super) fn len_bytes(file: &File) -> u64 {
     file.metadata().map_or(0, |metadata| metadata.len())
 }
 
-/// What an open file takes on the disk; 0 where the system does not tell.
+/// Disk space of an open file; 0 if the system does not report it.
 pub(super) fn allocated_bytes(file: &File) -> u64 {
     file.metadata().map_or(0, |metadata| metadata.blocks().saturating_mul(BLOCK_BYTES))
 }

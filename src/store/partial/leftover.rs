@@ -1,5 +1,4 @@
-//! The files of downloads in progress in the directory of the partial files: their names, and which are
-//! there.
+//! The files that downloads leave in the directory of the partial files: their names, and which exist.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,42 +11,43 @@ use rustix::io::Errno;
 use crate::store::disk::{At, Disk, Op};
 use crate::types::{ContentId, ContentPrefix};
 
-/// The files that may be there of a content.
+/// The files that may exist for a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LeftoverPart {
-    Part,
-    /// The record of a download that a restarted node goes on with.
-    Wanted,
-    /// The record of one that waits until it is asked for again.
-    SetAside,
-    /// A record as it is being written.
+    /// The partial file.
+    Partial,
+    /// The record of a download that a restarted node resumes.
+    Resumable,
+    /// The record of a download that a restarted node does not resume; a new request for its content does.
+    Quarantined,
+    /// A record that is being written.
     Temporary,
 }
 
 impl LeftoverPart {
     pub(super) const ALL: [LeftoverPart; 4] =
-        [LeftoverPart::Part, LeftoverPart::Wanted, LeftoverPart::SetAside, LeftoverPart::Temporary];
+        [LeftoverPart::Partial, LeftoverPart::Resumable, LeftoverPart::Quarantined, LeftoverPart::Temporary];
 
-    /// The file's name among the parts.
+    /// Name of the file.
     pub(super) fn name(self, id: ContentId) -> String {
         match self {
-            LeftoverPart::Part => format!("{id}.part"),
-            LeftoverPart::Wanted => format!("{id}.resume"),
-            LeftoverPart::SetAside => format!("{id}.kept"),
+            LeftoverPart::Partial => format!("{id}.part"),
+            LeftoverPart::Resumable => format!("{id}.resume"),
+            LeftoverPart::Quarantined => format!("{id}.kept"),
             LeftoverPart::Temporary => format!("{id}.tmp"),
         }
     }
 }
 
-/// Opens what is there of the content's part. What is no ordinary file of this one name is removed: it was
-/// not made by a download, or the part was linked to its final name, and writing to it would change that
-/// file.
+/// Opens the partial file of a content, if it exists. An entry that is not an ordinary file with one name is
+/// removed: no download has made it, or the partial file was linked to its final name, and a write would
+/// change that file.
 pub(super) fn open_left_over(
     disk: &dyn Disk,
     dir: &OwnedFd,
     id: ContentId,
 ) -> Result<Option<File>, (Op, Errno)> {
-    let name = LeftoverPart::Part.name(id);
+    let name = LeftoverPart::Partial.name(id);
     let at = At { dir: dir.as_fd(), name: &name };
     match disk.open(at) {
         Ok(file) if file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1) => {
@@ -61,10 +61,10 @@ pub(super) fn open_left_over(
     Ok(None)
 }
 
-/// What is there of each content. Files of other names are nobody's business here.
+/// The files that exist for each content. Files of other names are ignored.
 pub(super) fn left_overs(dir: &OwnedFd) -> BTreeMap<ContentId, Vec<LeftoverPart>> {
     let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    // What could not be listed is found at the next start.
+    // Entries that cannot be listed are found at the next start.
     for entry in Dir::read_from(dir).into_iter().flatten().flatten() {
         if let Some((id, kind)) = entry.file_name().to_str().ok().and_then(parse) {
             found.entry(id).or_default().push(kind);
@@ -73,7 +73,7 @@ pub(super) fn left_overs(dir: &OwnedFd) -> BTreeMap<ContentId, Vec<LeftoverPart>
     found
 }
 
-/// Which content's and what kind of file a name is of.
+/// The content and kind of a file with this name.
 fn parse(name: &str) -> Option<(ContentId, LeftoverPart)> {
     let (stem, _) = name.split_once('.')?;
     let id = ContentPrefix::from_hex(stem)?.first();

@@ -1,4 +1,4 @@
-//! The rights to a partial file: one download at a time, in this process and among all processes.
+//! Claims and locks: one download at a time uses a partial file, in this process and among all processes.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -12,19 +12,20 @@ use super::io::leads_to;
 use crate::store::share::Share;
 use crate::types::ContentKey;
 
-/// The right to a content's part file in this process; given back when dropped.
+/// The right to a content's partial file in this process; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Claim {
     pub(super) share: Arc<Share>,
     pub(super) key: ContentKey,
 }
 
-/// The right to a part among all processes, as long as it lives: several may download into one directory.
+/// The right to a partial file among all processes: several may download into one directory. Given back when
+/// dropped.
 #[derive(Debug)]
 pub(super) struct Lock(pub(super) Arc<File>);
 
 impl Lock {
-    /// `None`: another process has the part, or has put it in place or removed it this very moment.
+    /// `None`: another process has the file, or has just placed or removed it.
     pub(super) fn take(file: File, dir: &OwnedFd, name: &str) -> rustix::io::Result<Option<Lock>> {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -32,11 +33,11 @@ impl Lock {
             Err(errno) => return Err(errno),
         }
         let lock = Lock(Arc::new(file));
-        // Between opening and locking it may have become a file of the share.
+        // Between opening and locking, the file may have become a file of the share.
         Ok(leads_to(dir, name, &lock.0).then_some(lock))
     }
 
-    /// Whether somebody else, another process as a rule, has the part.
+    /// Whether another download, usually of another process, has the file.
     pub(super) fn is_taken(file: &File) -> bool {
         let tried = flock(file, FlockOperation::NonBlockingLockShared);
         let _not_locked = tried.and_then(|()| flock(file, FlockOperation::Unlock));
@@ -46,7 +47,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Who still reads the file, to send it, has the same lock.
+        // An upload that still reads the file shares this lock, so closing does not release it.
         let _unlocked_when_closed = flock(&*self.0, FlockOperation::Unlock);
     }
 }

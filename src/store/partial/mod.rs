@@ -1,14 +1,15 @@
-//! `Partial`: a download in progress, how it is gone on with, and how it becomes a file of the share.
+//! Partial files: downloads in progress, how they are resumed, and how they become files of the share.
 //!
-//! It lives as `.nearpeer/<content id>.part` at the share's root, with a record of what it was asked for
-//! beside it (`record.rs`). The final name holds nothing or the whole, synced content: never a part of it,
-//! and never in place of another file unless that was asked for. One download at a time has a content's part,
-//! among all processes, and a part has one name: it is never written through another.
+//! A partial file is `.nearpeer/<content id>.part` in the share's root, with a record of the download's
+//! request beside it (`record.rs`). The final name holds nothing or the whole, synced content: never a part
+//! of it, and it replaces another file only with `force`. At most one download among all processes uses the
+//! partial file of a content. A partial file has one name and is never written through another.
 //!
-//! Which pieces are there is not stored. The part is sparse and only verified pieces are written to it, hence
-//! its holes are a bitmap, which the file system keeps and which cannot go stale: a piece of which all is
-//! data is *marked*. That is a hint (a power cut can leave data that was never written, a crash half a
-//! block), and so is a part's length: its user verifies the marked pieces again before they count.
+//! Which pieces are there is not stored. The file is sparse, and only verified pieces are written to it. So
+//! its holes are a bitmap, which the file system keeps and which cannot become outdated: a piece without a
+//! hole is
+//! *marked*. This is a hint, and so is the length of the file: a power failure can leave data that was never
+//! written, and a crash half a block. The downloader verifies marked pieces again before they count.
 
 mod directory;
 mod error;
@@ -26,7 +27,7 @@ pub use error::PartialError;
 pub use file::{Opened, Partial};
 pub use place::{Placed, take_over};
 pub use record::Record;
-pub use sweep::{Swept, clear_parts, leave_no_trace, quarantine, sweep, unfinished, wanted};
+pub use sweep::{Swept, quarantine, remove_all, remove_empty_directory, resumable, resumable_record, sweep};
 
 pub(super) use directory::open_parts_dir;
 pub(super) use io::write_all;

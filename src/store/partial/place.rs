@@ -1,8 +1,8 @@
-//! How a part becomes a file of the share: synced, renamed in one step, its directories synced, in this
-//! order.
+//! Placement: a partial file becomes a file of the share. It is synced, renamed in one step, and its
+//! directories are synced, in this order.
 //!
-//! Whatever fails, the final name holds what it held, or the whole content. A whole file of another folder
-//! gets its new name in the same way.
+//! After any failure the final name holds what it held before, or the whole content. A complete file of
+//! another folder gets its new name in the same way.
 
 use std::io;
 use std::mem;
@@ -16,35 +16,36 @@ use super::io::{leads_to, len_bytes};
 use super::leftover::LeftoverPart;
 use crate::store::disk::{At, Disk, Op};
 use crate::store::openat;
-use crate::store::share::{FileStamp, PathEntry, Share, open_regular, standing};
+use crate::store::share::{FileStamp, PathEntry, Share, open_regular, path_entry};
 use crate::types::{ContentKey, FileName};
 
-/// A download that is a file of the share now, durably.
+/// A download that is durably a file of the share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed {
+    /// Stamp of the file.
     pub stamp: FileStamp,
 }
 
-/// Directories that a placement has made: each its parent's handle and its name, outermost first.
+/// Directories that a placement has created: the handle of the parent and the name, outermost first.
 type Made<'a> = Vec<(OwnedFd, &'a str)>;
 
 impl Partial {
-    /// Makes the part the file `name`, with the directories above it: synced, renamed in one step,
-    /// directories synced. Only an ordinary file is ever replaced, and that only with `force`.
+    /// Makes the partial file the file `name`, and creates the directories above it. Only an ordinary file is
+    /// replaced, and only with `force`.
     ///
     /// # Errors
-    /// [`PartialError`] and the part, to keep or to discard. Directories made for it are gone again, and the
-    /// name is as it was; only where a file was replaced and its directory could not be synced then, the new
-    /// content stays at the name.
-    #[allow(clippy::result_large_err, reason = "once a download, and the part must come back")]
+    /// [`PartialError`] and the partial file, which the caller keeps or discards. Created directories are
+    /// removed again and the name is as before, with one exception: if a file was replaced and then the
+    /// directory could not be synced, the new content stays at the name.
+    #[allow(clippy::result_large_err, reason = "once a download, and the caller needs the partial file back")]
     pub fn place(mut self, name: &FileName, force: bool) -> Result<Placed, (Partial, PartialError)> {
         let mut made = Made::new();
         let placed = self.sync().and_then(|()| self.place_synced(name, force, &mut made));
         match placed {
             Ok(placed) => {
                 self.settled = true;
-                // A record without its part is harmless: the next start sweeps it.
-                let _swept_later = self.remove(&[LeftoverPart::Wanted, LeftoverPart::SetAside]);
+                // A record without its partial file is harmless: the next start removes it.
+                let _swept_later = self.remove(&[LeftoverPart::Resumable, LeftoverPart::Quarantined]);
                 Ok(placed)
             }
             Err(error) => {
@@ -60,44 +61,49 @@ impl Partial {
         force: bool,
         made: &mut Made<'a>,
     ) -> Result<Placed, PartialError> {
-        let part_name = LeftoverPart::Part.name(self.id());
+        let part_name = LeftoverPart::Partial.name(self.id());
         if !self.is_untouched(&part_name) {
             return Err(PartialError::Touched);
         }
         let placing =
             Placing { share: &self.claim.share, name, force, fault: &|op, errno| self.fault(op, errno) };
-        placing.take(&self.parts_dir, &part_name, made)?;
+        placing.move_from(&self.parts_dir, &part_name, made)?;
         let stamp = FileStamp::of(&self.file)
             .map_err(|error| PartialError::Look { name: name.clone(), why: error.to_string() })?;
         Ok(Placed { stamp })
     }
 
-    /// Returns true if and only if the name of the part still leads to the file that was written, at its full
-    /// length. What others write into it cannot be told.
+    /// Whether the name still leads to the file that was written, at its full length. Writes of other
+    /// programs into it cannot be detected.
     fn is_untouched(&self, part_name: &str) -> bool {
         leads_to(&self.parts_dir, part_name, &self.file) && len_bytes(&self.file) == self.claim.key.size_bytes
     }
 }
 
-/// How a file that is synced gets its name in a share.
+/// The placement of a synced file in a share.
 struct Placing<'p, 'a> {
     share: &'p Share,
     name: &'a FileName,
-    /// An ordinary file at the name is replaced.
+    /// Whether an ordinary file at the name is replaced.
     force: bool,
-    /// What an error of the system means.
+    /// Makes an error of the system a [`PartialError`].
     fault: &'p dyn Fn(Op, Errno) -> PartialError,
 }
 
 impl<'a> Placing<'_, 'a> {
-    /// Takes the file called `from_name` in `from_dir`; both directories are synced then.
-    fn take(&self, from_dir: &OwnedFd, from_name: &str, made: &mut Made<'a>) -> Result<(), PartialError> {
+    /// Moves the file `from_name` of `from_dir` to the name, and syncs both directories.
+    fn move_from(
+        &self,
+        from_dir: &OwnedFd,
+        from_name: &str,
+        made: &mut Made<'a>,
+    ) -> Result<(), PartialError> {
         let &Placing { share, name, force, fault } = self;
         let disk = share.disk();
         let (parents, last) = split(name);
         let dir = self.open_parents(parents, made)?;
         let exists = |what| Err(PartialError::Exists { name: name.clone(), what });
-        let replace = match standing(&dir, last) {
+        let replace = match path_entry(&dir, last) {
             Ok(PathEntry::Nothing) => false,
             Ok(PathEntry::File(_)) if force => true,
             Ok(PathEntry::File(_)) => return exists("a file"),
@@ -106,13 +112,14 @@ impl<'a> Placing<'_, 'a> {
         };
         let from = At { dir: from_dir.as_fd(), name: from_name };
         let target = At { dir: dir.as_fd(), name: last };
-        let renamed = match replace {
-            true => disk.rename(from, target).map_err(|errno| (Op::Rename, errno)),
-            false => move_no_replace(disk, from, target),
+        let renamed = if replace {
+            disk.rename(from, target).map_err(|errno| (Op::Rename, errno))
+        } else {
+            move_no_replace(disk, from, target)
         };
         match renamed {
             Ok(()) => {}
-            // Has come to be since it was looked at.
+            // The entry was created after the check above.
             Err((_, Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY)) => return exists("something else"),
             Err((op, errno)) => return Err(fault(op, errno)),
         }
@@ -120,8 +127,8 @@ impl<'a> Placing<'_, 'a> {
         for synced in [&dir].into_iter().chain(parents).chain([from_dir]) {
             if let Err(errno) = retry_on_intr(|| disk.sync_dir(synced.as_fd())) {
                 if !replace {
-                    // If this fails too the file stays; it is whole, but might not outlive a power cut, and
-                    // the caller hears of that.
+                    // If this fails too, the file stays. It is complete but might not survive a power
+                    // failure, and the caller gets the error.
                     let _stays = move_no_replace(disk, target, from);
                 }
                 return Err(fault(Op::SyncDir, errno));
@@ -130,7 +137,7 @@ impl<'a> Placing<'_, 'a> {
         Ok(())
     }
 
-    /// Opens the directory that is to hold `name`, making what is missing on the way.
+    /// Opens the directory of `name`, and creates missing directories on the way.
     fn open_parents(&self, parents: Option<&'a str>, made: &mut Made<'a>) -> Result<OwnedFd, PartialError> {
         let failed = |op| {
             move |errno| match errno {
@@ -165,7 +172,7 @@ impl<'a> Placing<'_, 'a> {
     }
 }
 
-/// The directories above a file, if there are any, and its own name.
+/// The directories above a file, if there are any, and the last component of its name.
 fn split(name: &FileName) -> (Option<&str>, &str) {
     match name.as_str().rsplit_once('/') {
         Some((parents, last)) => (Some(parents), last),
@@ -173,19 +180,19 @@ fn split(name: &FileName) -> (Option<&str>, &str) {
     }
 }
 
-/// Removes directories that a placement has made and has no use for any more.
+/// Removes the directories that a failed placement has created.
 fn remove_made(share: &Share, made: &Made<'_>) {
     for (parent, name) in made.iter().rev() {
-        // Fails where somebody has put something in it meanwhile: then it is no longer ours.
+        // This fails if another program has created an entry in it meanwhile. Then the directory stays.
         let _in_use = share.disk().remove_dir(At { dir: parent.as_fd(), name });
     }
 }
 
-/// Makes the file `name` of `from`, which has this content as long as it has this stamp, a download in `to`:
-/// marked, synced, and moved in one step.
+/// Moves the complete file `name` from the folder `from` to the folder `to`, as a download: marks it, syncs
+/// it and renames it in one step. `stamp` is that of the file when it had content `key`.
 ///
 /// # Errors
-/// [`PartialError`]: the file is where it was, and nothing was replaced.
+/// [`PartialError`]: the file stays in `from`, and no file was replaced.
 pub fn take_over(
     from: &Share,
     to: &Share,
@@ -206,14 +213,14 @@ pub fn take_over(
     retry_on_intr(|| to.disk().sync_file(&file)).map_err(|errno| fault(Op::SyncFile, errno))?;
     let mut made = Made::new();
     let placing = Placing { share: to, name, force: false, fault: &fault };
-    if let Err(error) = placing.take(&dir, last, &mut made) {
+    if let Err(error) = placing.move_from(&dir, last, &mut made) {
         remove_made(to, &made);
         return Err(error);
     }
     FileStamp::of(&file).map(|stamp| Placed { stamp }).map_err(look)
 }
 
-/// Renames without replacing; by link and unlink where the file system has no such renaming.
+/// Renames without replacing, or links and unlinks if the file system has no such renaming.
 fn move_no_replace(disk: &dyn Disk, from: At<'_>, to: At<'_>) -> Result<(), (Op, Errno)> {
     match disk.rename_no_replace(from, to) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {

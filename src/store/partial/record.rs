@@ -1,13 +1,15 @@
-//! The record beside a part: what the download was asked for, and the piece list.
+//! The record beside a partial file: the request of the download, and the manifest of its content.
 //!
-//! It is input like any other: a record that is torn, damaged, of another version, copied from another
-//! content or does not merge to its content id is no record, never an error that stops a download. It is
-//! written under a temporary name, synced, and renamed, so that a name holds a whole record or none.
+//! A record is input that must be checked. A record that is incomplete, damaged, of another version or of
+//! another content, or whose manifest does not match the content id, counts as no record; it never stops a
+//! download. A record is written under a temporary name, synced, and renamed, so that a name holds a whole
+//! record or none.
 //!
 //! ```text
-//! magic 16 | size 8 | content id 32 | n 4 | what was asked for, n | MD5 16 and BLAKE3 subtree value 32 of each piece | BLAKE3 of it all 32
+//! magic 16 | size 8 | content id 32 | n 4 | request n | pieces: MD5 16, BLAKE3 subtree 32 each | BLAKE3 32
 //! ```
-//! Lengths in bytes, numbers little endian. The number of pieces is the one that the size gives.
+//! Lengths are in bytes, numbers little endian. The size gives the number of pieces. The last field is the
+//! digest of all bytes before it.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -31,34 +33,39 @@ const PREFIX_BYTES: usize = 16 + 8 + 32 + 4;
 const PIECE_BYTES: usize = 48;
 const DIGEST_BYTES: usize = 32;
 /// The name, its length, a checksum as text, the flags.
-const ASKED_MAX_BYTES: u32 = limits::NAME_MAX_BYTES as u32 + 128;
+const REQUEST_MAX_BYTES: u32 = limits::NAME_MAX_BYTES as u32 + 128;
 
-/// What a download was asked for, and the piece list of its content.
+/// The request of a download, and the manifest of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// The final name.
     pub name: FileName,
+    /// The content.
     pub key: ContentKey,
+    /// The checksum of the request.
     pub checksum: Option<Checksum>,
+    /// Whether the whole file is read back and verified before it is placed.
     pub verify_whole: bool,
+    /// Whether a file at the name is replaced.
     pub force: bool,
-    /// That of `key`.
+    /// The manifest of `key`.
     pub manifest: Arc<Manifest>,
 }
 
-/// What a person has asked for, as it is encoded.
+/// The encoded form of the request.
 #[derive(Serialize, Deserialize)]
-struct Asked {
+struct Request {
     name: FileName,
-    /// As it is typed.
+    /// In the form that a user types.
     checksum: Option<String>,
     verify_whole: bool,
     force: bool,
 }
 
-/// The beginning of a record, from which its length follows.
+/// The beginning of a record, which gives its length.
 struct Prefix {
     key: ContentKey,
-    asked_bytes: u32,
+    request_bytes: u32,
 }
 
 impl Prefix {
@@ -67,7 +74,7 @@ impl Prefix {
         bytes[..16].copy_from_slice(MAGIC);
         bytes[16..24].copy_from_slice(&self.key.size_bytes.to_le_bytes());
         bytes[24..56].copy_from_slice(&self.key.id.0);
-        bytes[56..].copy_from_slice(&self.asked_bytes.to_le_bytes());
+        bytes[56..].copy_from_slice(&self.request_bytes.to_le_bytes());
         bytes
     }
 
@@ -77,31 +84,31 @@ impl Prefix {
         let (id, rest) = rest.split_first_chunk()?;
         let prefix = Prefix {
             key: ContentKey { size_bytes: u64::from_le_bytes(*size_bytes), id: ContentId(*id) },
-            asked_bytes: u32::from_le_bytes(*rest.first_chunk()?),
+            request_bytes: u32::from_le_bytes(*rest.first_chunk()?),
         };
-        (prefix.asked_bytes <= ASKED_MAX_BYTES).then_some(prefix)
+        (prefix.request_bytes <= REQUEST_MAX_BYTES).then_some(prefix)
     }
 
     /// Length of the whole record; `None` if its content is too large to be cut into pieces.
     fn record_bytes(&self) -> Option<usize> {
         let pieces = Geometry::of(self.key.size_bytes).count()? as usize;
-        let fixed = PREFIX_BYTES + self.asked_bytes as usize + DIGEST_BYTES;
+        let fixed = PREFIX_BYTES + self.request_bytes as usize + DIGEST_BYTES;
         pieces.checked_mul(PIECE_BYTES)?.checked_add(fixed)
     }
 }
 
 fn encode(record: &Record) -> Vec<u8> {
-    let asked = Asked {
+    let request = Request {
         name: record.name.clone(),
         checksum: record.checksum.map(|checksum| checksum.to_string()),
         verify_whole: record.verify_whole,
         force: record.force,
     };
-    let asked = codec::encode(&asked).expect("a name is far shorter than a frame");
-    let prefix = Prefix { key: record.key, asked_bytes: asked.len() as u32 };
+    let request = codec::encode(&request).expect("a name is far shorter than a frame");
+    let prefix = Prefix { key: record.key, request_bytes: request.len() as u32 };
     let mut bytes = Vec::with_capacity(prefix.record_bytes().expect("a manifest has a count"));
     bytes.extend(prefix.encode());
-    bytes.extend(asked);
+    bytes.extend(request);
     for piece in record.manifest.pieces() {
         bytes.extend(piece.md5.0);
         bytes.extend(piece.subtree);
@@ -110,7 +117,7 @@ fn encode(record: &Record) -> Vec<u8> {
     bytes
 }
 
-/// `None` for whatever is not exactly a record that this version has written.
+/// `None` for bytes that are not exactly a record of this version.
 fn decode(bytes: &[u8]) -> Option<Record> {
     let (body, digest) = bytes.split_last_chunk::<DIGEST_BYTES>()?;
     if blake3::hash(body) != *digest {
@@ -121,17 +128,17 @@ fn decode(bytes: &[u8]) -> Option<Record> {
     if prefix.record_bytes()? != bytes.len() {
         return None;
     }
-    let (asked, pieces) = rest.split_at_checked(prefix.asked_bytes as usize)?;
-    let asked: Asked = codec::decode(asked).ok()?;
-    let checksum = asked.checksum.map(|text| text.parse()).transpose().ok()?;
+    let (request, pieces) = rest.split_at_checked(prefix.request_bytes as usize)?;
+    let request: Request = codec::decode(request).ok()?;
+    let checksum = request.checksum.map(|text| text.parse()).transpose().ok()?;
     let (pieces, []) = pieces.as_chunks::<PIECE_BYTES>() else { return None };
     let pieces = pieces.iter().map(piece).collect::<Option<_>>()?;
     Some(Record {
-        name: asked.name,
+        name: request.name,
         key: prefix.key,
         checksum,
-        verify_whole: asked.verify_whole,
-        force: asked.force,
+        verify_whole: request.verify_whole,
+        force: request.force,
         manifest: Arc::new(Manifest::accept(prefix.key, pieces).ok()?),
     })
 }
@@ -141,7 +148,7 @@ fn piece(bytes: &[u8; PIECE_BYTES]) -> Option<PieceDigests> {
     Some(PieceDigests { md5: Md5Digest(*md5), subtree: *subtree.first_chunk()? })
 }
 
-/// Makes `record` the one of its content, wanted, durably; the one before it stays in place until then.
+/// Writes the resumable record of a content durably. An earlier record stays in place until then.
 pub(super) fn write(disk: &dyn Disk, dir: &OwnedFd, record: &Record) -> Result<(), (Op, Errno)> {
     let failed = |op| move |errno| (op, errno);
     let temporary = LeftoverPart::Temporary.name(record.key.id);
@@ -154,34 +161,35 @@ pub(super) fn write(disk: &dyn Disk, dir: &OwnedFd, record: &Record) -> Result<(
         created => created,
     };
     let file = file.map_err(failed(Op::Create))?;
-    let wanted = LeftoverPart::Wanted.name(record.key.id);
+    let resumable = LeftoverPart::Resumable.name(record.key.id);
     let written = write_all(disk, &file, 0, &encode(record))
         .map_err(failed(Op::Write))
         .and_then(|()| disk.sync_file(&file).map_err(failed(Op::SyncFile)))
         .and_then(|()| {
-            disk.rename(temporary, At { dir: dir.as_fd(), name: &wanted }).map_err(failed(Op::Rename))
+            disk.rename(temporary, At { dir: dir.as_fd(), name: &resumable }).map_err(failed(Op::Rename))
         });
     if let Err(error) = written {
         let _swept_later = disk.unlink(temporary);
         return Err(error);
     }
-    // If this fails the newer record counts all the same.
-    let _outdated = disk.unlink(At { dir: dir.as_fd(), name: &LeftoverPart::SetAside.name(record.key.id) });
+    // If this fails, the resumable record counts anyway.
+    let _outdated =
+        disk.unlink(At { dir: dir.as_fd(), name: &LeftoverPart::Quarantined.name(record.key.id) });
     disk.sync_dir(dir.as_fd()).map_err(failed(Op::SyncDir))
 }
 
-/// The record of that content: the wanted one, else the one set aside.
+/// The record of a content: the resumable one, else the quarantined one.
 ///
 /// # Errors
-/// When it cannot be told whether there is one.
+/// When the file exists and cannot be read.
 pub(super) fn read(disk: &dyn Disk, dir: &OwnedFd, id: ContentId) -> io::Result<Option<Record>> {
-    match read_one(disk, dir, id, LeftoverPart::Wanted)? {
+    match read_one(disk, dir, id, LeftoverPart::Resumable)? {
         Some(record) => Ok(Some(record)),
-        None => read_one(disk, dir, id, LeftoverPart::SetAside),
+        None => read_one(disk, dir, id, LeftoverPart::Quarantined),
     }
 }
 
-/// The record of that content and of that kind. A file of the right name that is no such record is `None`.
+/// The record of a content and of this kind. `None` too for a file that is not such a record.
 pub(super) fn read_one(
     disk: &dyn Disk,
     dir: &OwnedFd,
@@ -201,7 +209,7 @@ pub(super) fn read_one(
     Ok(bytes.and_then(|bytes| decode(&bytes)).filter(|record| record.key.id == id))
 }
 
-/// All bytes of a file that is as long as a record that begins like it.
+/// All bytes of a file, if it has the length that its beginning gives.
 fn read_bytes(disk: &dyn Disk, file: &File) -> io::Result<Option<Vec<u8>>> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
@@ -223,7 +231,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A record of a content of two pieces that never were.
+    /// A record of an invented content of two pieces.
     fn record(name: &str, checksum: Option<&str>, flags: (bool, bool)) -> Record {
         let piece = |byte| PieceDigests { md5: Md5Digest([byte; 16]), subtree: [byte; 32] };
         let manifest = Manifest::of_hashed((1 << 20) + 1, vec![piece(1), piece(2)]);
@@ -242,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_as_it_was_written() {
+    fn an_encoded_record_is_decoded_to_itself() {
         let longest = format!("{}/b", "x".repeat(limits::NAME_COMPONENT_MAX_BYTES));
         let longest_of_all = vec!["x".repeat(254); 16].join("/") + "/" + &"x".repeat(16);
         assert_eq!(longest_of_all.len(), limits::NAME_MAX_BYTES);
@@ -262,17 +270,17 @@ mod tests {
     }
 
     #[test]
-    fn the_layout_is_the_one_on_the_page() {
+    fn the_layout_is_the_documented_one() {
         let bytes = encode(&record("f", None, (true, false)));
         let id = record("f", None, (true, false)).key.id.0;
-        let asked: &[u8] = &[1, 0, 0, 0, 0, 0, 0, 0, b'f', 0, 1, 0];
+        let request: &[u8] = &[1, 0, 0, 0, 0, 0, 0, 0, b'f', 0, 1, 0];
         let piece = |byte| [byte; 48];
         let body = [
             &b"nearpeer resume\x01"[..],
             &[1, 0, 16, 0, 0, 0, 0, 0],
             &id,
-            &[asked.len() as u8, 0, 0, 0],
-            asked,
+            &[request.len() as u8, 0, 0, 0],
+            request,
             &piece(1),
             &piece(2),
         ];
@@ -293,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_right_digest_it_must_still_be_a_record_of_a_list_that_merges() {
+    fn bytes_with_a_right_digest_are_still_checked_as_a_record() {
         let whole = encode(&record("a/b", Some("b3=af1349b9f5f9a1a6a"), (false, true)));
         let body = &whole[..whole.len() - DIGEST_BYTES];
         for len in 0..body.len() {
@@ -311,7 +319,7 @@ mod tests {
             assert!(read.is_none() || !has_to_stay(bit / 8), "bit {bit}: {read:?}");
             assert!(read.is_none_or(|read| read.manifest.key() == read.key));
         }
-        // Lengths that cannot be, of which nothing is allocated.
+        // Impossible lengths allocate no memory.
         for (at, len) in [(16, 8), (56, 4)] {
             let mut huge = body.to_vec();
             huge[at..at + len].fill(0xff);
@@ -325,7 +333,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_do_harm(body in proptest::collection::vec(any::<u8>(), 0..300), kept in 0..60usize) {
+        fn arbitrary_bytes_do_no_harm(
+            body in proptest::collection::vec(any::<u8>(), 0..300),
+            kept in 0..60usize,
+        ) {
             let whole = encode(&record("f", None, (false, false)));
             prop_assert_eq!(decode(&body), None);
             let begun_well = [&whole[..kept], &body].concat();

@@ -1,8 +1,7 @@
-//! What earlier downloads have left among the parts: which of them a restarted node goes on with, and what is
-//! of no use to anybody.
+//! Resumable, quarantined and outdated partial files: lists, marks and removes them.
 //!
-//! For the start of a node, before any download of its own; parts that another process works on are left
-//! alone. Whatever cannot be looked at stays as it is.
+//! For the start of a node, before its first download. Partial files that another process uses are left
+//! alone, and so are those that cannot be examined.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -15,55 +14,58 @@ use crate::store::openat;
 use crate::store::share::Share;
 use crate::types::{ContentId, ContentKey, FileName};
 
-/// The parts that stay.
+/// The partial files that stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
-    pub parts: usize,
-    /// What they take on the disk.
+    /// Their number.
+    pub files: usize,
+    /// Their disk space.
     pub allocated_bytes: u64,
 }
 
-/// The downloads that a restarted node goes on with by itself, in order of name. Those set aside are not
-/// among them, nor those that run.
-pub fn unfinished(share: &Share) -> Vec<(FileName, ContentKey)> {
+/// The downloads that a restarted node resumes, in order of name. Quarantined and running ones are not among
+/// them.
+pub fn resumable(share: &Share) -> Vec<(FileName, ContentKey)> {
     let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return Vec::new() };
     let ids = left_overs(&dir).into_keys();
-    let records = ids.filter_map(|id| read_wanted(share, &dir, id));
-    // One piece list at a time is in memory.
-    let mut unfinished: Vec<_> = records.map(|record| (record.name, record.key)).collect();
-    unfinished.sort();
-    unfinished
+    let records = ids.filter_map(|id| read_resumable(share, &dir, id));
+    // One manifest at a time is in memory.
+    let mut resumable: Vec<_> = records.map(|record| (record.name, record.key)).collect();
+    resumable.sort();
+    resumable
 }
 
-/// What the download of this content was asked for, if it is one of the [`unfinished`] still.
-pub fn wanted(share: &Share, key: ContentKey) -> Option<Record> {
+/// The record of the download of this content, if it is still one of the [`resumable`] ones.
+pub fn resumable_record(share: &Share, key: ContentKey) -> Option<Record> {
     let dir = openat::open_dir(share, share.parts_dir()).ok()?;
-    read_wanted(share, &dir, key.id).filter(|record| record.key == key)
+    read_resumable(share, &dir, key.id).filter(|record| record.key == key)
 }
 
-fn read_wanted(share: &Share, dir: &OwnedFd, id: ContentId) -> Option<Record> {
+fn read_resumable(share: &Share, dir: &OwnedFd, id: ContentId) -> Option<Record> {
     if share.parts_in_use.lock().contains(&id) {
         return None;
     }
-    // Another process may be at it.
+    // Another process may run the download.
     let part = open_left_over(share.disk(), dir, id).ok().flatten()?;
     if Lock::is_taken(&part) {
         return None;
     }
-    record::read_one(share.disk(), dir, id, LeftoverPart::Wanted).ok().flatten()
+    record::read_one(share.disk(), dir, id, LeftoverPart::Resumable).ok().flatten()
 }
 
-/// Has a restarted node let the download of this content be, if it is one that it would go on with.
+/// Quarantines the download of this content: a restarted node does not resume it.
 pub fn quarantine(share: &Share, key: ContentKey) {
     let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return };
-    let (wanted, quarantine) = (LeftoverPart::Wanted.name(key.id), LeftoverPart::SetAside.name(key.id));
+    let (resumable, quarantined) =
+        (LeftoverPart::Resumable.name(key.id), LeftoverPart::Quarantined.name(key.id));
     let at = |name| At { dir: dir.as_fd(), name };
-    // `NOENT`: it is not wanted. If anything else fails it stays wanted, which costs the next start a try.
-    let renamed = share.disk().rename(at(&wanted), at(&quarantine));
-    let _wanted = renamed.and_then(|()| share.disk().sync_dir(dir.as_fd()));
+    // `NOENT`: there is no such record. After another error it stays resumable, which costs the next start a
+    // try.
+    let renamed = share.disk().rename(at(&resumable), at(&quarantined));
+    let _stays_resumable = renamed.and_then(|()| share.disk().sync_dir(dir.as_fd()));
 }
 
-/// Removes parts without a record, records without a part, and what was being written when a program ended.
+/// Removes partial files without a record, records without a partial file, and incomplete records.
 pub fn sweep(share: &Share) -> Swept {
     let mut swept = Swept::default();
     let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return swept };
@@ -73,7 +75,7 @@ pub fn sweep(share: &Share) -> Swept {
         if part.as_ref().is_some_and(Lock::is_taken) {
             continue;
         }
-        // What cannot be removed is hidden, and looked at again at the next start.
+        // A file that cannot be removed is hidden, and the next start tries again.
         let remove = |kind: &LeftoverPart| {
             let _stays = disk.unlink(At { dir: dir.as_fd(), name: &kind.name(id) });
         };
@@ -81,7 +83,7 @@ pub fn sweep(share: &Share) -> Swept {
         let Ok(record) = record::read(disk, &dir, id) else { continue };
         match (record, part) {
             (Some(_), Some(part)) => {
-                swept.parts += 1;
+                swept.files += 1;
                 swept.allocated_bytes += allocated_bytes(&part);
             }
             _ => kinds.iter().for_each(remove),
@@ -90,8 +92,8 @@ pub fn sweep(share: &Share) -> Swept {
     swept
 }
 
-/// Removes all parts, with their records, that nobody works on.
-pub fn clear_parts(share: &Share) {
+/// Removes all partial files and their records, except those of running downloads.
+pub fn remove_all(share: &Share) {
     let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return };
     for (id, kinds) in left_overs(&dir) {
         if open_left_over(share.disk(), &dir, id).is_ok_and(|part| !part.as_ref().is_some_and(Lock::is_taken))
@@ -103,8 +105,8 @@ pub fn clear_parts(share: &Share) {
     }
 }
 
-/// Removes the directory of the parts if there is nothing in it, as who only visits leaves no trace.
-pub fn leave_no_trace(share: &Share) {
-    // `NOTEMPTY`, as a rule: somebody may go on with what is there.
+/// Removes the directory of the partial files if it is empty, so that a guest leaves no trace.
+pub fn remove_empty_directory(share: &Share) {
+    // Usually `NOTEMPTY`: a download may be resumed from its files.
     let _in_use = share.disk().remove_dir(At { dir: share.as_fd(), name: share.parts_dir() });
 }

@@ -21,7 +21,7 @@ fn made(layout: Layout) -> (TempDir, ShareFolders) {
     (dir, folders)
 }
 
-/// Downloads `bytes` as a file of that kind; where it stands then, beneath `dir`.
+/// Downloads `bytes` as a file of this kind.
 fn place(folders: &ShareFolders, kind: FileOrigin, file: &str, bytes: &[u8]) {
     let key = ContentKey { size_bytes: bytes.len() as u64, id: ContentId(*blake3::hash(bytes).as_bytes()) };
     let part = Partial::open(&folders.target(kind).expect("a folder"), key).expect("a part").part;
@@ -34,11 +34,11 @@ fn place(folders: &ShareFolders, kind: FileOrigin, file: &str, bytes: &[u8]) {
 fn kind(folders: &ShareFolders, file: &str) -> FileOrigin {
     let visible = folders.visible(&name(file)).expect(file);
     let hashed = hash_file(&visible.share, &name(file), &Stop::new().expect("a descriptor"));
-    folders.kind_of(visible.kind, &hashed.expect("hashed")).expect("no copy that was changed")
+    folders.kind_of(visible.kind, &hashed.expect("hashed")).expect("not a changed replica")
 }
 
 #[test]
-fn a_fetched_file_goes_where_its_kind_belongs() {
+fn a_fetched_file_is_placed_in_the_folder_of_its_kind() {
     for (layout, paths) in
         [(Layout::Flat, ["d", ".nearpeer/replicas/r"]), (Layout::Split, ["downloaded/d", "replicated/r"])]
     {
@@ -49,7 +49,7 @@ fn a_fetched_file_goes_where_its_kind_belongs() {
             assert!(dir.path().join(path).is_file(), "{path}");
         }
         drop(folders);
-        // Nothing but what is on the disk tells the kinds.
+        // The kinds are known from the disk alone.
         let folders = open(dir.path(), layout, None).expect("folders");
         assert_eq!(
             (kind(&folders, "d"), kind(&folders, "r")),
@@ -59,7 +59,7 @@ fn a_fetched_file_goes_where_its_kind_belongs() {
 }
 
 #[test]
-fn a_downloaded_file_that_was_changed_is_local() {
+fn a_changed_download_is_local() {
     let (dir, folders) = made(Layout::Flat);
     place(&folders, FileOrigin::Downloaded, "a", b"downloaded");
     place(&folders, FileOrigin::Downloaded, "b", b"downloaded too");
@@ -67,11 +67,11 @@ fn a_downloaded_file_that_was_changed_is_local() {
     fs::rename(dir.path().join("b"), dir.path().join("c")).expect("renamed");
     assert_eq!((kind(&folders, "a"), kind(&folders, "c")), (FileOrigin::Local, FileOrigin::Downloaded));
     fs::write(dir.path().join("a"), b"downloaded").expect("written");
-    assert_eq!(kind(&folders, "a"), FileOrigin::Downloaded, "it is what was downloaded again");
+    assert_eq!(kind(&folders, "a"), FileOrigin::Downloaded, "it has the downloaded content again");
 }
 
 #[test]
-fn a_copy_kept_for_others_that_was_changed_is_nothing_to_offer() {
+fn a_changed_replica_is_not_published() {
     for layout in [Layout::Flat, Layout::Split] {
         let (dir, folders) = made(layout);
         place(&folders, FileOrigin::Replicated, "r", b"replica");
@@ -83,12 +83,12 @@ fn a_copy_kept_for_others_that_was_changed_is_nothing_to_offer() {
             hash_file(&visible.share, &name("r"), &Stop::new().expect("a descriptor")).expect("hashed");
         assert!(matches!(folders.kind_of(visible.kind, &hashed), Err(HashError::Spoiled)));
         fs::write(&path, b"replica").expect("written");
-        assert_eq!(kind(&folders, "r"), FileOrigin::Replicated, "mended");
+        assert_eq!(kind(&folders, "r"), FileOrigin::Replicated, "repaired");
     }
 }
 
 #[test]
-fn of_files_of_one_name_that_of_the_first_kind_is_published() {
+fn of_files_with_one_name_the_file_of_the_first_kind_is_published() {
     let (dir, folders) = made(Layout::Split);
     for folder in ["shared", "downloaded", "replicated"] {
         fs::write(dir.path().join(folder).join("f"), folder).expect("written");
@@ -98,14 +98,14 @@ fn of_files_of_one_name_that_of_the_first_kind_is_published() {
         fs::remove_file(dir.path().join(Layout::Split.folder(first)).join("f")).expect("removed");
     }
     assert_eq!(folders.visible(&name("f")).expect_err("gone").kind(), ErrorKind::NotFound);
-    // What is no file hides nothing.
+    // A directory hides no file.
     fs::create_dir(dir.path().join("shared/f")).expect("made");
     fs::write(dir.path().join("replicated/f"), b"r").expect("written");
     assert_eq!(kind(&folders, "f"), FileOrigin::Replicated);
 }
 
 #[test]
-fn nothing_is_made_in_a_flat_share_until_a_replica_comes() {
+fn a_flat_share_gets_its_first_folder_with_the_first_replica() {
     let (dir, folders) = made(Layout::Flat);
     assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
     assert_eq!((folders.shared().len(), folders.targets().len()), (1, 1));
@@ -116,7 +116,7 @@ fn nothing_is_made_in_a_flat_share_until_a_replica_comes() {
 }
 
 #[test]
-fn a_folder_that_was_removed_or_replaced_is_used_as_it_is_now() {
+fn a_removed_or_replaced_folder_is_opened_again() {
     for layout in [Layout::Flat, Layout::Split] {
         let (dir, folders) = made(layout);
         let path = dir.path().join(layout.folder(FileOrigin::Replicated));
@@ -125,14 +125,14 @@ fn a_folder_that_was_removed_or_replaced_is_used_as_it_is_now() {
         assert!(folders.renew().is_empty() && folders.of(FileOrigin::Replicated).is_none());
         place(&folders, FileOrigin::Replicated, "new", b"new");
         assert_eq!(fs::read(path.join("new")).expect("in place"), b"new");
-        // Another one in its place.
+        // Another directory in its place.
         fs::rename(&path, dir.path().join("moved")).expect("moved");
         fs::create_dir(&path).expect("made");
         fs::write(path.join("other"), b"other").expect("written");
         assert!(folders.renew().is_empty());
         assert_eq!(kind(&folders, "other"), FileOrigin::Replicated);
         assert!(folders.visible(&name("new")).is_err());
-        // One that is no directory.
+        // A link in its place.
         fs::remove_dir_all(&path).expect("removed");
         symlink(dir.path().join("moved"), &path).expect("linked");
         assert!(folders.renew().is_empty() && folders.visible(&name("new")).is_err());
@@ -141,7 +141,7 @@ fn a_folder_that_was_removed_or_replaced_is_used_as_it_is_now() {
 }
 
 #[test]
-fn every_folder_is_in_use_by_one_node() {
+fn every_folder_is_locked_by_one_node() {
     let (dir, folders) = made(Layout::Split);
     for path in [".", "shared", "downloaded", "replicated"] {
         for layout in [Layout::Flat, Layout::Split] {
@@ -170,13 +170,13 @@ fn a_folder_that_is_a_link_or_a_file_is_refused() {
     assert!(open(dir.path(), Layout::Split, None).is_err());
     let dir = tempfile::tempdir().expect("a directory");
     symlink(outside.path(), dir.path().join(".nearpeer")).expect("linked");
-    let folders = open(dir.path(), Layout::Flat, None).expect("it serves");
+    let folders = open(dir.path(), Layout::Flat, None).expect("folders");
     assert!(folders.target(FileOrigin::Replicated).is_err());
     assert_eq!(fs::read_dir(outside.path()).expect("readable").count(), 0);
 }
 
 #[test]
-fn downloads_are_saved_apart_and_shared_only_within_the_share() {
+fn downloads_in_a_separate_directory_are_shared_only_within_the_share() {
     let check = |layout: Layout, inside: Option<&str>, expected: Option<(FileOrigin, &str)>| {
         let (dir, other) = (tempfile::tempdir().expect("made"), tempfile::tempdir().expect("made"));
         let save_dir = inside.map_or(other.path().to_owned(), |inside| dir.path().join(inside));
@@ -190,7 +190,7 @@ fn downloads_are_saved_apart_and_shared_only_within_the_share() {
         if let Some((published, file)) = expected {
             assert_eq!(kind(&folders, file.as_str()), published);
         }
-        // Only downloads.
+        // Replicas are not placed there.
         place(&folders, FileOrigin::Replicated, "r", b"replica");
         assert_eq!(kind(&folders, "r"), FileOrigin::Replicated);
         assert!(folders.saves_apart(FileOrigin::Downloaded) && !folders.saves_apart(FileOrigin::Replicated));
@@ -205,12 +205,12 @@ fn downloads_are_saved_apart_and_shared_only_within_the_share() {
 }
 
 #[test]
-fn a_directory_for_downloads_is_another_one_or_the_usual_one() {
+fn the_directory_for_downloads_is_a_separate_one_or_the_usual_one() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = |sub: &str| dir.path().join(sub);
     drop(open(dir.path(), Layout::Split, None).expect("folders"));
     for (layout, same) in [(Layout::Flat, "."), (Layout::Split, "downloaded")] {
-        let folders = open(dir.path(), layout, Some(&path(same))).expect("the usual one");
+        let folders = open(dir.path(), layout, Some(&path(same))).expect("the usual folder");
         assert!(!folders.saves_apart(FileOrigin::Downloaded));
     }
     for other in [".", "shared", "replicated"] {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::logic::rate_history::History;
+use crate::logic::rate_history::RateHistory;
 use crate::proto::event::{Event, Record};
 use crate::rt::EventSubscriber;
 use crate::types::limits;
@@ -44,13 +44,13 @@ impl Past {
 /// The history of a count that never shrinks.
 #[derive(Debug)]
 pub(super) struct Counted {
-    pub(super) history: History,
+    pub(super) history: RateHistory,
     most: u64,
 }
 
 impl Counted {
     pub(super) fn new(now: Instant) -> Counted {
-        Counted { history: History::new(now), most: 0 }
+        Counted { history: RateHistory::new(now), most: 0 }
     }
 
     /// Records that the count is `total`. A smaller `total` changes nothing: two callers may record out of

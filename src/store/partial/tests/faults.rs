@@ -1,9 +1,9 @@
-//! What stands under the final name and among the parts after every fault of the disk, and every kill.
+//! The final name and the partial files after each fault of the disk and after a kill at each call.
 
 use super::*;
 
 #[test]
-fn a_full_disk_at_any_write_is_told_and_the_part_kept() {
+fn a_full_disk_is_reported_and_the_partial_file_kept() {
     for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
         for nth in 1..=BYTES.len() {
             let script =
@@ -11,16 +11,20 @@ fn a_full_disk_at_any_write_is_told_and_the_part_kept() {
             let (dir, share, disk) = faulty(script);
             let error = download(&share, "f", false).expect_err("full");
             let is_as_expected = match error {
-                PartialError::TooLarge { needed_bytes: 5, errno: told } => told == errno,
-                PartialError::NoSpace { needed_bytes, free_bytes: 7, errno: told } => {
-                    // A block that has been allocated is not needed any more.
-                    told == errno && needed_bytes == if nth == 1 { 5 } else { 0 }
+                PartialError::TooLarge { needed_bytes: 5, errno: reported } => reported == errno,
+                PartialError::NoSpace { needed_bytes, free_bytes: 7, errno: reported } => {
+                    // An allocated block is not needed again.
+                    reported == errno && needed_bytes == if nth == 1 { 5 } else { 0 }
                 }
                 _ => false,
             };
             assert!(is_as_expected, "{error:?}");
             let left = usize::from(nth > 1);
-            assert_eq!((disk.count(Op::Write), tree(dir.path()).len()), (nth, left), "empty parts go");
+            assert_eq!(
+                (disk.count(Op::Write), tree(dir.path()).len()),
+                (nth, left),
+                "empty partial files are removed"
+            );
         }
     }
 }
@@ -41,7 +45,7 @@ fn short_and_interrupted_writes_lose_nothing() {
 }
 
 #[test]
-fn a_disk_that_takes_nothing_is_an_error_and_no_endless_loop() {
+fn a_disk_that_takes_no_byte_is_an_error() {
     let (_dir, share, _disk) = faulty(FaultyDisk::new().short_writes(0));
     assert_eq!(
         download(&share, "f", false).expect_err("nothing is written"),
@@ -49,22 +53,22 @@ fn a_disk_that_takes_nothing_is_an_error_and_no_endless_loop() {
     );
 }
 
-/// The large content is downloaded to `a/b/f`, with a file `old` there and force, or without, after `before`
-/// has been fetched by an earlier download.
+/// A download of the large content to `a/b/f`. With `replace` there is an old file, and the download has
+/// `force`. An earlier download has fetched the pieces `before`.
 struct Scene {
     replace: bool,
     before: &'static [u32],
     script: fn() -> FaultyDisk,
 }
 
-/// A directory in memory, where there is one: there a sync takes no time.
+/// A directory in memory, if possible: a sync takes no time there.
 fn quick_dir() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
 }
 
 impl Scene {
-    /// Runs it on a disk that has `faults` too.
-    fn run(&self, faults: impl FnOnce(FaultyDisk) -> FaultyDisk) -> Played {
+    /// Runs the download on a disk that has `faults` too.
+    fn run(&self, faults: impl FnOnce(FaultyDisk) -> FaultyDisk) -> SceneResult {
         let disk = Arc::new(faults((self.script)()));
         let dir = quick_dir();
         if self.replace {
@@ -75,20 +79,20 @@ impl Scene {
             begun(&reopened(&dir), "a/b/f", self.before).keep();
         }
         let share = Arc::new(Share::open(dir.path(), disk.clone()).expect("a share"));
-        let result = go_on(&share, "a/b/f", self.replace);
-        Played { dir, disk, result, replace: self.replace }
+        let result = resume(&share, "a/b/f", self.replace);
+        SceneResult { dir, disk, result, replace: self.replace }
     }
 }
 
-struct Played {
+struct SceneResult {
     dir: TempDir,
     disk: Arc<FaultyDisk>,
     result: Result<usize, PartialError>,
     replace: bool,
 }
 
-impl Played {
-    /// Returns true if and only if the new content is at its name. What else may be there is what was before.
+impl SceneResult {
+    /// Whether the new content is at its name. Otherwise the entry must be as before.
     fn is_placed(&self) -> bool {
         match fs::read(self.dir.path().join("a/b/f")) {
             Ok(bytes) if bytes == *LARGE => true,
@@ -103,20 +107,22 @@ impl Played {
         }
     }
 
-    /// The disk is well again, the node restarted or not. Returns how many pieces had to be got.
+    /// Finishes the download on a disk without faults, after a restart or not. Returns the number of pieces
+    /// fetched.
     fn finish(&self, restart: bool) -> usize {
         let share = reopened(&self.dir);
         let was_placed = self.is_placed();
         if restart {
             sweep(&share);
         }
-        let fetched = match was_placed {
-            true => 0,
-            false => go_on(&share, "a/b/f", self.replace).expect("the disk is well"),
+        let fetched = if was_placed {
+            0
+        } else {
+            resume(&share, "a/b/f", self.replace).expect("the disk has no faults")
         };
         assert!(self.is_placed());
         if was_placed {
-            sweep(&share); // Nobody asks for it any more.
+            sweep(&share);
         }
         assert_eq!(left(&self.dir), [""; 0]);
         fetched
@@ -128,7 +134,7 @@ const SCENES: [Scene; 5] = [
     Scene { replace: true, before: &[], script: FaultyDisk::new },
     Scene { replace: false, before: &[1, 2], script: FaultyDisk::new },
     Scene { replace: false, before: &[0], script: || FaultyDisk::new().short_writes(300_001) },
-    // Without renaming that does not replace.
+    // A file system that cannot rename without replacing.
     Scene {
         replace: false,
         before: &[],
@@ -137,7 +143,7 @@ const SCENES: [Scene; 5] = [
 ];
 
 #[test]
-fn killed_at_any_call_of_the_disk_it_is_gone_on_with_and_finished() {
+fn a_download_killed_at_any_disk_call_is_resumed_and_finished() {
     for (number, scene) in SCENES.iter().enumerate() {
         let calls = scene.run(|disk| disk).disk.calls();
         for nth in 1..=calls.len() {
@@ -149,10 +155,10 @@ fn killed_at_any_call_of_the_disk_it_is_gone_on_with_and_finished() {
                 assert!(sync == 2 || !played.is_placed(), "{what}: placed before it was synced");
                 let fetched = played.finish(restart);
                 if number != 3 {
-                    // One write is the record's.
+                    // One write is that of the record.
                     let written = calls[..nth - 1].iter().filter(|call| **call == Op::Write).count();
                     let here = scene.before.len() + written.saturating_sub(1);
-                    assert!(fetched <= 3 - here, "{what}: {fetched} pieces were got again");
+                    assert!(fetched <= 3 - here, "{what}: {fetched} pieces were fetched again");
                 }
             }
         }
@@ -160,38 +166,38 @@ fn killed_at_any_call_of_the_disk_it_is_gone_on_with_and_finished() {
 }
 
 #[test]
-fn after_any_single_fault_the_name_is_as_it_was_and_the_part_is_kept() {
+fn after_any_single_fault_the_name_is_unchanged_and_the_partial_file_kept() {
     for (number, scene) in SCENES.iter().enumerate() {
         let calls = scene.run(|disk| disk).disk.calls();
         for (index, op) in calls.iter().copied().enumerate() {
             let nth = calls[..=index].iter().filter(|call| **call == op).count();
             for errno in [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ACCESS, Errno::ROFS] {
                 if op == Op::RenameNoReplace && number == 4 {
-                    continue; // That call fails already: it is why there is a link.
+                    continue; // This call fails in the scene already.
                 }
                 let what = format!("scene {number}, call {index}, {op:?}, {errno:?}");
                 let played = scene.run(|disk| disk.fail(op, nth, errno));
                 match &played.result {
                     Ok(_) => assert!(played.is_placed(), "{what}"),
                     Err(error) => {
-                        let is_told = match error {
-                            PartialError::Disk { op: told, errno: Errno::IO } => {
-                                *told == op && errno == Errno::IO
+                        let is_reported = match error {
+                            PartialError::Disk { op: reported, errno: Errno::IO } => {
+                                *reported == op && errno == Errno::IO
                             }
-                            PartialError::NoSpace { errno: told, .. } => *told == errno,
-                            PartialError::Unwritable(told) => *told == errno,
+                            PartialError::NoSpace { errno: reported, .. } => *reported == errno,
+                            PartialError::Unwritable(reported) => *reported == errno,
                             _ => false,
                         };
-                        assert!(is_told, "{what}: {error:?}");
-                        // The old file cannot be put back: its name was taken in one step.
+                        assert!(is_reported, "{what}: {error:?}");
+                        // The old file cannot be restored: it was replaced in one step.
                         let stays = scene.replace && op == Op::SyncDir;
                         assert!(!played.is_placed() || stays, "{what}");
                     }
                 }
-                let part_sync = op == Op::SyncFile && nth == 2;
-                assert!(!part_sync || left(&played.dir).is_empty(), "{what}: a part not synced stays");
+                let is_file_sync = op == Op::SyncFile && nth == 2;
+                assert!(!is_file_sync || left(&played.dir).is_empty(), "{what}: an unsynced file stays");
                 let is_kept = left(&played.dir).contains(&".part".to_owned());
-                assert!(played.is_placed() || part_sync || is_kept || scene.before.is_empty(), "{what}");
+                assert!(played.is_placed() || is_file_sync || is_kept || scene.before.is_empty(), "{what}");
                 played.finish(true);
             }
         }
@@ -199,7 +205,7 @@ fn after_any_single_fault_the_name_is_as_it_was_and_the_part_is_kept() {
 }
 
 #[test]
-fn a_part_whose_sync_failed_is_never_placed_and_never_kept() {
+fn a_file_whose_sync_failed_is_neither_placed_nor_kept() {
     let (dir, share, disk) = faulty(FaultyDisk::new().fail(Op::SyncFile, 1, Errno::IO));
     let failed = PartialError::Disk { op: Op::SyncFile, errno: Errno::IO };
     let (part, error) = written(&share).expect("written").place(&name("f"), false).expect_err("not synced");
@@ -211,7 +217,7 @@ fn a_part_whose_sync_failed_is_never_placed_and_never_kept() {
 }
 
 #[test]
-fn a_share_that_cannot_be_written_to_says_so() {
+fn a_share_that_is_not_writable_is_reported() {
     for (op, errno) in [(Op::MakeDir, Errno::ROFS), (Op::MakeDir, Errno::ACCESS), (Op::Create, Errno::PERM)] {
         let (dir, share, _disk) = faulty(FaultyDisk::new().fail_from(op, 1, errno));
         assert_eq!(download(&share, "f", false).expect_err("unwritable"), PartialError::Unwritable(errno));
@@ -220,7 +226,7 @@ fn a_share_that_cannot_be_written_to_says_so() {
 }
 
 #[test]
-fn a_share_removed_meanwhile_is_an_error_and_nothing_is_made_elsewhere() {
+fn a_share_removed_meanwhile_is_an_error_and_no_file_is_created_elsewhere() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("share");
     fs::create_dir(&path).expect("made");
@@ -233,7 +239,7 @@ fn a_share_removed_meanwhile_is_an_error_and_nothing_is_made_elsewhere() {
 }
 
 #[test]
-fn a_part_that_is_not_trusted_and_cannot_be_removed_is_emptied() {
+fn an_untrusted_file_that_cannot_be_removed_is_emptied() {
     let script = FaultyDisk::new().fail(Op::SyncFile, 1, Errno::IO).fail_from(Op::Unlink, 1, Errno::IO);
     let (_dir, share, _disk) = faulty(script);
     let (part, _error) = written(&share).expect("written").place(&name("f"), false).expect_err("not synced");
@@ -242,7 +248,7 @@ fn a_part_that_is_not_trusted_and_cannot_be_removed_is_emptied() {
 }
 
 #[test]
-fn a_record_is_the_old_or_the_new_one_whatever_fails() {
+fn after_any_fault_the_record_is_the_old_or_the_new_one() {
     for nth in 1.. {
         let dir = quick_dir();
         begun(&reopened(&dir), "old", &[0]).keep();
@@ -255,13 +261,13 @@ fn a_record_is_the_old_or_the_new_one_whatever_fails() {
         let (part, opening) = open(FaultyDisk::new());
         part.keep();
         let (part, _) = open(FaultyDisk::new().fail_everything_from(opening + nth, Errno::IO));
-        let remembered = part.remember(&record("new"));
+        let written = part.write_record(&record("new"));
         part.keep();
         let is_new =
             Partial::open(&reopened(&dir), large_key()).expect("opened").record == Some(record("new"));
-        let is_old = wanted_records(&reopened(&dir)) == [record("old")];
-        assert!(is_new || is_old && remembered.is_err(), "call {nth}");
-        if remembered.is_ok() {
+        let is_old = resumable_records(&reopened(&dir)) == [record("old")];
+        assert!(is_new || is_old && written.is_err(), "call {nth}");
+        if written.is_ok() {
             assert!(nth > 6, "only {nth} calls");
             break;
         }

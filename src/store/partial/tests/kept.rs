@@ -1,11 +1,11 @@
-//! What an unfinished download leaves: gone on with, mended, set aside, swept.
+//! Files of unfinished downloads: resumed, repaired, quarantined, swept.
 
 use super::*;
 
 #[test]
 fn a_partial_file_is_kept_quarantined_or_discarded() {
     let (dir, share) = fixture::share();
-    let names = |share: &Share| unfinished(share).len();
+    let names = |share: &Share| resumable(share).len();
     begun(&share, "f", &[1]).keep();
     assert_eq!((left(&dir), names(&share)), (vec![".part".to_owned(), ".resume".to_owned()], 1));
     Partial::open(&share, large_key()).expect("opened").part.quarantine();
@@ -15,8 +15,8 @@ fn a_partial_file_is_kept_quarantined_or_discarded() {
     drop(opened.part);
     assert_eq!((left(&dir), names(&share)), (vec![".kept".to_owned(), ".part".to_owned()], 0));
     begun(&share, "another", &[]).keep();
-    assert_eq!(left(&dir), [".part", ".resume"], "asked for again");
-    assert_eq!(wanted_records(&share), [record("another")]);
+    assert_eq!(left(&dir), [".part", ".resume"], "requested again");
+    assert_eq!(resumable_records(&share), [record("another")]);
     Partial::open(&share, large_key()).expect("opened").part.discard().expect("removed");
     assert_eq!((left(&dir), names(&share)), (vec![], 0));
 
@@ -28,22 +28,22 @@ fn a_partial_file_is_kept_quarantined_or_discarded() {
 }
 
 #[test]
-fn a_part_that_somebody_works_on_is_left_alone_by_visitors_and_by_a_node_that_starts() {
+fn guests_and_a_starting_node_leave_partial_files_in_use_alone() {
     let dir = tempfile::tempdir().expect("a directory");
-    let visit = || Arc::new(Share::open_as_guest(dir.path(), Arc::new(RealDisk)).expect("nobody shares it"));
-    let (share, other) = (visit(), visit());
+    let guest = || Arc::new(Share::open_as_guest(dir.path(), Arc::new(RealDisk)).expect("no node shares it"));
+    let (share, other) = (guest(), guest());
     let part = begun(&share, "f", &[1]);
     let still_sent = part.file();
     assert_eq!(Partial::open(&other, large_key()).map(drop), Err(PartialError::InProgress));
-    let node = Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("visitors keep nobody out"));
+    let node = Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("guests keep no node out"));
     let in_use =
         Share::open_as_guest(dir.path(), Arc::new(RealDisk)).map(drop).expect_err("a node shares it");
     assert!(matches!(in_use, crate::store::ShareError::InUse { .. }), "{in_use}");
-    assert_eq!((sweep(&node), unfinished(&node)), (Swept::default(), vec![]));
-    assert_eq!(left(&dir), [".part", ".resume"], "of no record, it would be swept");
+    assert_eq!((sweep(&node), resumable(&node)), (Swept::default(), vec![]));
+    assert_eq!(left(&dir), [".part", ".resume"], "without a lock, sweep could remove them");
     part.keep();
-    assert_eq!(unfinished(&node).len(), 1);
-    let opened = Partial::open(&other, large_key()).expect("free, though it is still being sent");
+    assert_eq!(resumable(&node).len(), 1);
+    let opened = Partial::open(&other, large_key()).expect("free, although it is still being sent");
     assert_eq!(opened.marked, [1]);
     drop((opened, still_sent));
 }
@@ -61,8 +61,10 @@ fn exactly_the_pieces_without_a_hole_are_marked() {
         assert_eq!(opened.marked, expected, "{ranges:?}");
         assert_eq!(opened.record, Some(record("f")));
         opened.part.keep();
-        // The same when it is no longer in memory alone.
-        fs::File::open(left_path(&dir, LeftoverPart::Part)).and_then(|file| file.sync_all()).expect("synced");
+        // The same after a sync.
+        fs::File::open(left_path(&dir, LeftoverPart::Partial))
+            .and_then(|file| file.sync_all())
+            .expect("synced");
         assert_eq!(Partial::open(&share, large_key()).expect("opened").marked, expected, "{ranges:?}");
     };
     const MIB: usize = 1 << 20;
@@ -83,7 +85,7 @@ fn exactly_the_pieces_without_a_hole_are_marked() {
 }
 
 #[test]
-fn where_holes_cannot_be_told_everything_is_marked_and_verified() {
+fn without_reported_holes_all_pieces_are_marked_and_verified() {
     let (dir, share) = fixture::share();
     begun(&share, "f", &[1]).keep();
     drop(share);
@@ -92,12 +94,12 @@ fn where_holes_cannot_be_told_everything_is_marked_and_verified() {
     let opened = Partial::open(&share, large_key()).expect("opened");
     assert_eq!(opened.marked, [0, 1, 2]);
     opened.part.quarantine();
-    assert_eq!(go_on(&share, "f", false), Ok(2));
+    assert_eq!(resume(&share, "f", false), Ok(2));
     assert_eq!(fs::read(dir.path().join("f")).expect("read"), *LARGE);
 }
 
 #[test]
-fn a_part_of_another_length_or_damaged_is_mended() {
+fn a_damaged_partial_file_is_repaired() {
     let open = |path: &Path| fs::File::options().write(true).open(path).expect("opened");
     for (what, damage, fetched) in [
         ("whole", (|_| Ok(())) as fn(&fs::File) -> io::Result<()>, 0),
@@ -111,77 +113,77 @@ fn a_part_of_another_length_or_damaged_is_mended() {
     ] {
         let (dir, share) = fixture::share();
         begun(&share, "f", &[0, 1, 2]).keep();
-        damage(&open(&left_path(&dir, LeftoverPart::Part))).expect("damaged");
-        assert_eq!(go_on(&share, "f", false), Ok(fetched), "{what}");
+        damage(&open(&left_path(&dir, LeftoverPart::Partial))).expect("damaged");
+        assert_eq!(resume(&share, "f", false), Ok(fetched), "{what}");
         assert!(fs::read(dir.path().join("f")).expect("read") == *LARGE, "{what}");
         assert_eq!(left(&dir), [""; 0], "{what}");
     }
 }
 
 #[test]
-fn a_record_of_another_content_or_size_or_none_is_not_used() {
+fn invalid_records_are_not_used() {
     let (dir, share) = fixture::share();
     begun(&share, "f", &[0]).keep();
     let id = large_key().id;
     let other = ContentKey { size_bytes: LARGE.len() as u64, id: ContentId([7; 32]) };
     let path = |kind: LeftoverPart, id| dir.path().join(PARTS_DIR).join(kind.name(id));
-    for kind in [LeftoverPart::Part, LeftoverPart::Wanted] {
+    for kind in [LeftoverPart::Partial, LeftoverPart::Resumable] {
         fs::copy(path(kind, id), path(kind, other.id)).expect("copied");
     }
     let opened = Partial::open(&share, other).expect("opened");
     assert_eq!(opened.record, None, "copied from another content");
     opened.part.keep();
-    assert_eq!(wanted_records(&share), [record("f")]);
+    assert_eq!(resumable_records(&share), [record("f")]);
 
     let longer = ContentKey { size_bytes: large_key().size_bytes + 1, id };
     let opened = Partial::open(&share, longer).expect("opened");
-    assert_eq!(opened.record, None, "of another size, though its list would do");
+    assert_eq!(opened.record, None, "of another size, although its manifest fits");
     opened.part.keep();
 
-    let whole = fs::read(path(LeftoverPart::Wanted, id)).expect("read");
+    let whole = fs::read(path(LeftoverPart::Resumable, id)).expect("read");
     let sparse = |len| {
-        fs::write(path(LeftoverPart::Wanted, id), &whole[..60]).expect("written");
-        let file = fs::File::options().write(true).open(path(LeftoverPart::Wanted, id)).expect("opened");
+        fs::write(path(LeftoverPart::Resumable, id), &whole[..60]).expect("written");
+        let file = fs::File::options().write(true).open(path(LeftoverPart::Resumable, id)).expect("opened");
         file.set_len(len).expect("lengthened");
     };
     for damage in [
-        &(|| fs::write(path(LeftoverPart::Wanted, id), &whole[..whole.len() - 1]).expect("written"))
+        &(|| fs::write(path(LeftoverPart::Resumable, id), &whole[..whole.len() - 1]).expect("written"))
             as &dyn Fn(),
-        &|| fs::write(path(LeftoverPart::Wanted, id), [&whole[..], &[0]].concat()).expect("written"),
-        &|| fs::write(path(LeftoverPart::Wanted, id), b"").expect("written"),
+        &|| fs::write(path(LeftoverPart::Resumable, id), [&whole[..], &[0]].concat()).expect("written"),
+        &|| fs::write(path(LeftoverPart::Resumable, id), b"").expect("written"),
         &|| sparse(whole.len() as u64),
         &|| sparse(1 << 40),
-        &|| fs::remove_file(path(LeftoverPart::Wanted, id)).expect("removed"),
-        &|| fs::create_dir(path(LeftoverPart::Wanted, id)).expect("made"),
+        &|| fs::remove_file(path(LeftoverPart::Resumable, id)).expect("removed"),
+        &|| fs::create_dir(path(LeftoverPart::Resumable, id)).expect("made"),
     ] {
         damage();
-        let opened = Partial::open(&share, large_key()).expect("opened all the same");
+        let opened = Partial::open(&share, large_key()).expect("opened anyway");
         assert_eq!((opened.marked, opened.record), (vec![0], None));
         opened.part.keep();
-        assert_eq!(unfinished(&share), []);
+        assert_eq!(resumable(&share), []);
     }
 }
 
 #[test]
-fn what_is_of_no_use_is_swept() {
-    use LeftoverPart::*;
-    let whole: &[LeftoverPart] = &[Part, Wanted];
+fn files_that_no_download_can_use_are_swept() {
+    use LeftoverPart::{Partial, Quarantined, Resumable, Temporary};
+    let whole: &[LeftoverPart] = &[Partial, Resumable];
     for (there, damaged, stays) in [
         (whole, None, whole),
-        (&[Part, SetAside], None, &[Part, SetAside]),
-        (&[Part, Wanted, SetAside], None, &[Part, Wanted, SetAside]),
-        (&[Part, Wanted, Temporary], None, whole),
-        (&[Part, Temporary], None, &[]),
-        (&[Part], None, &[]),
-        (&[Wanted], None, &[]),
-        (&[SetAside], None, &[]),
-        (whole, Some(Wanted), &[]),
-        (&[Part, SetAside, Wanted], Some(Wanted), &[Part, SetAside, Wanted]),
+        (&[Partial, Quarantined], None, &[Partial, Quarantined]),
+        (&[Partial, Resumable, Quarantined], None, &[Partial, Resumable, Quarantined]),
+        (&[Partial, Resumable, Temporary], None, whole),
+        (&[Partial, Temporary], None, &[]),
+        (&[Partial], None, &[]),
+        (&[Resumable], None, &[]),
+        (&[Quarantined], None, &[]),
+        (whole, Some(Resumable), &[]),
+        (&[Partial, Quarantined, Resumable], Some(Resumable), &[Partial, Quarantined, Resumable]),
     ] {
         let (dir, share) = fixture::share();
         begun(&share, "f", &[0]).keep();
-        fs::copy(left_path(&dir, Wanted), left_path(&dir, SetAside)).expect("copied");
-        fs::write(left_path(&dir, Temporary), b"torn").expect("written");
+        fs::copy(left_path(&dir, Resumable), left_path(&dir, Quarantined)).expect("copied");
+        fs::write(left_path(&dir, Temporary), b"incomplete").expect("written");
         for kind in LeftoverPart::ALL.iter().filter(|kind| !there.contains(kind)) {
             fs::remove_file(left_path(&dir, *kind)).expect("removed");
         }
@@ -193,16 +195,16 @@ fn what_is_of_no_use_is_swept() {
         for kind in LeftoverPart::ALL {
             assert_eq!(left_path(&dir, kind).exists(), stays.contains(&kind), "{there:?}: {kind:?}");
         }
-        let parts = usize::from(stays.contains(&Part));
-        assert_eq!(swept.parts, parts);
-        assert_eq!(swept.allocated_bytes >= 1 << 20, parts == 1);
+        let files = usize::from(stays.contains(&Partial));
+        assert_eq!(swept.files, files);
+        assert_eq!(swept.allocated_bytes >= 1 << 20, files == 1);
         assert!(swept.allocated_bytes < 2 << 20, "holes do not count");
-        assert!(dir.path().join(PARTS_DIR).join("notes.part").exists(), "not ours");
+        assert!(dir.path().join(PARTS_DIR).join("notes.part").exists(), "not a file of a download");
     }
 }
 
 #[test]
-fn nothing_is_swept_that_cannot_be_looked_at() {
+fn files_that_cannot_be_examined_are_not_swept() {
     for op in [Op::Open, Op::Read] {
         let (dir, share, _disk) = faulty(FaultyDisk::new().fail_from(op, 2, Errno::MFILE));
         begun(&share, "f", &[0]).keep();
@@ -210,12 +212,12 @@ fn nothing_is_swept_that_cannot_be_looked_at() {
         assert_eq!(left(&dir), [".part", ".resume"], "{op:?}");
     }
     let (dir, share) = fixture::share();
-    assert_eq!((sweep(&share), unfinished(&share)), (Swept::default(), Vec::new()));
+    assert_eq!((sweep(&share), resumable(&share)), (Swept::default(), Vec::new()));
     assert!(tree(dir.path()).is_empty() && !dir.path().join(PARTS_DIR).exists());
 }
 
 #[test]
-fn what_was_wanted_is_listed_by_name() {
+fn resumable_downloads_are_listed_by_name() {
     let (_dir, share) = fixture::share();
     let mut expected = Vec::new();
     for (target, last) in [("b", 3u8), ("a/z", 1), ("c", 2)] {
@@ -226,53 +228,53 @@ fn what_was_wanted_is_listed_by_name() {
         let manifest = Arc::new(Manifest::of_hashed(bytes.len() as u64, pieces));
         let record = Record { key: manifest.key(), manifest, ..record(target) };
         let part = Partial::open(&share, record.key).expect("opened").part;
-        part.remember(&record).expect("remembered");
+        part.write_record(&record).expect("written");
         part.keep();
         expected.push(record);
     }
     expected.sort_by(|a, b| a.name.cmp(&b.name));
-    assert_eq!(wanted_records(&share), expected);
+    assert_eq!(resumable_records(&share), expected);
 }
 
 #[test]
-fn what_runs_or_is_over_is_not_gone_on_with() {
+fn running_and_quarantined_downloads_are_not_resumable() {
     let (dir, share) = fixture::share();
     let key = large_key();
     let other_size = ContentKey { size_bytes: key.size_bytes + 1, ..key };
-    let listed = || (unfinished(&share).len(), wanted(&share, key).is_some());
+    let listed = || (resumable(&share).len(), resumable_record(&share, key).is_some());
     let part = begun(&share, "f", &[1]);
-    assert_eq!(listed(), (0, false), "it runs");
+    assert_eq!(listed(), (0, false), "it is running");
     part.keep();
     assert_eq!(listed(), (1, true));
-    assert_eq!(wanted(&share, other_size), None, "another content");
+    assert_eq!(resumable_record(&share, other_size), None, "another content");
     quarantine(&share, key);
-    assert_eq!(listed(), (0, false), "set aside");
+    assert_eq!(listed(), (0, false), "quarantined");
     begun(&share, "f", &[1]).keep();
-    assert_eq!(listed(), (1, true), "asked for again");
-    fs::remove_file(left_path(&dir, LeftoverPart::Part)).expect("removed");
-    assert_eq!(listed(), (0, false), "the part is gone");
+    assert_eq!(listed(), (1, true), "requested again");
+    fs::remove_file(left_path(&dir, LeftoverPart::Partial)).expect("removed");
+    assert_eq!(listed(), (0, false), "the partial file is gone");
 }
 
 #[test]
-fn a_directory_at_a_name_among_the_parts_is_left_alone_and_said() {
-    for kind in [LeftoverPart::Part, LeftoverPart::Wanted, LeftoverPart::Temporary] {
+fn a_directory_in_the_way_stays_and_is_reported() {
+    for kind in [LeftoverPart::Partial, LeftoverPart::Resumable, LeftoverPart::Temporary] {
         let (dir, share) = fixture::share();
         let path = left_path(&dir, kind);
         fs::create_dir_all(&path).expect("made");
-        let remembered =
-            Partial::open(&share, large_key()).and_then(|opened| opened.part.remember(&record("f")));
-        assert_eq!(remembered, Err(PartialError::DirectoryInTheWay(large_key().id)), "{kind:?}");
+        let written =
+            Partial::open(&share, large_key()).and_then(|opened| opened.part.write_record(&record("f")));
+        assert_eq!(written, Err(PartialError::DirectoryInTheWay(large_key().id)), "{kind:?}");
         assert!(path.is_dir(), "{kind:?}");
     }
 }
 
 #[test]
-fn space_that_the_part_has_already_is_not_needed_again() {
+fn space_that_the_partial_file_takes_is_not_needed_again() {
     let (dir, share) = fixture::share();
     begun(&share, "f", &[0]).keep();
     drop(share);
     let needed = LARGE.len() as u64
-        - allocated_bytes(&fs::File::open(left_path(&dir, LeftoverPart::Part)).expect("opened"));
+        - allocated_bytes(&fs::File::open(left_path(&dir, LeftoverPart::Partial)).expect("opened"));
     for (free_bytes, fits) in [(needed - 1, false), (needed, true)] {
         let disk = Arc::new(FaultyDisk::new().claim_free_bytes(free_bytes));
         let share = Arc::new(Share::open(dir.path(), disk).expect("a share"));
@@ -291,7 +293,7 @@ fn space_that_the_part_has_already_is_not_needed_again() {
 }
 
 #[test]
-fn reading_back_loses_nothing_and_tells_what_failed() {
+fn reads_are_complete_and_report_failures() {
     let stop = Stop::new().expect("a descriptor");
     let script = FaultyDisk::new().short_reads(1).fail(Op::Read, 2, Errno::INTR);
     let (_dir, share, disk) = faulty(script.fail(Op::Read, 10, Errno::IO));
@@ -307,17 +309,17 @@ fn reading_back_loses_nothing_and_tells_what_failed() {
 }
 
 #[test]
-fn parts_are_cleared_but_for_those_in_use() {
+fn all_partial_files_are_removed_except_those_in_use() {
     let (dir, share) = fixture::share();
     begun(&share, "f", &[1]).keep();
-    clear_parts(&share);
+    remove_all(&share);
     assert_eq!(left(&dir), Vec::<String>::new());
     begun(&share, "f", &[1]).quarantine();
-    clear_parts(&share);
+    remove_all(&share);
     assert_eq!(left(&dir), Vec::<String>::new());
     let in_use = begun(&share, "f", &[1]);
-    clear_parts(&share);
+    remove_all(&share);
     assert_eq!(left(&dir), [".part", ".resume"]);
     in_use.keep();
-    assert_eq!(unfinished(&share).len(), 1);
+    assert_eq!(resumable(&share).len(), 1);
 }

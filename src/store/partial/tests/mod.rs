@@ -1,4 +1,4 @@
-//! Tests of parts: what stands under the final name and among the parts after every fault, crash and damage.
+//! Tests of partial files: the final name and the files after each fault, crash and damage.
 
 mod faults;
 mod kept;
@@ -10,7 +10,7 @@ use super::io::allocated_bytes;
 use super::leftover::LeftoverPart;
 use super::place::{Placed, take_over};
 use super::record::Record;
-use super::sweep::{Swept, clear_parts, quarantine, sweep, unfinished, wanted};
+use super::sweep::{Swept, quarantine, remove_all, resumable, resumable_record, sweep};
 use crate::rt::Stop;
 use crate::store::disk::Op;
 use crate::store::names::PARTS_DIR;
@@ -46,7 +46,7 @@ fn faulty(disk: FaultyDisk) -> (TempDir, Arc<Share>, Arc<FaultyDisk>) {
     (dir, share, disk)
 }
 
-/// A part with all its bytes.
+/// A partial file with all its bytes.
 fn written(share: &Arc<Share>) -> Result<Partial, PartialError> {
     let part = Partial::open(share, key())?.part;
     part.write_piece(3, &BYTES[3..])?;
@@ -54,7 +54,7 @@ fn written(share: &Arc<Share>) -> Result<Partial, PartialError> {
     Ok(part)
 }
 
-/// A whole download; what cannot be placed is discarded.
+/// A whole download; a file that cannot be placed is discarded.
 fn download(share: &Arc<Share>, target: &str, force: bool) -> Result<Placed, PartialError> {
     written(share)?.place(&name(target), force).map_err(|(part, error)| {
         part.discard().expect("removed");
@@ -96,19 +96,19 @@ fn record(target: &str) -> Record {
     }
 }
 
-/// Opens the part of the large content, remembers, and writes these pieces.
+/// Opens the partial file of the large content, writes its record and these pieces.
 fn begun(share: &Arc<Share>, target: &str, pieces: &[u32]) -> Partial {
     let part = Partial::open(share, large_key()).expect("opened").part;
-    part.remember(&record(target)).expect("remembered");
+    part.write_record(&record(target)).expect("written");
     for index in pieces {
         part.write_piece(range(*index).start as u64, piece(*index)).expect("written");
     }
     part
 }
 
-/// What a node does: goes on with what is there, verifies what is marked, gets the rest, places it; sets
-/// aside what has failed. Returns how many pieces it had to get.
-fn go_on(share: &Arc<Share>, target: &str, force: bool) -> Result<usize, PartialError> {
+/// Downloads like a node: verifies the marked pieces, fetches the others, and places the file; quarantines it
+/// after a failure. Returns the number of pieces fetched.
+fn resume(share: &Arc<Share>, target: &str, force: bool) -> Result<usize, PartialError> {
     let Opened { part, marked, .. } = Partial::open(share, large_key())?;
     let is_right = |index: &u32| {
         let mut bytes = vec![0; range(*index).len()];
@@ -117,7 +117,7 @@ fn go_on(share: &Arc<Share>, target: &str, force: bool) -> Result<usize, Partial
     };
     let right: Vec<u32> = marked.into_iter().filter(is_right).collect();
     let missing: Vec<u32> = (0..3).filter(|index| !right.contains(index)).collect();
-    let fetched = part.remember(&Record { force, ..record(target) }).and_then(|()| {
+    let fetched = part.write_record(&Record { force, ..record(target) }).and_then(|()| {
         missing.iter().try_for_each(|index| part.write_piece(range(*index).start as u64, piece(*index)))
     });
     if let Err(error) = fetched {
@@ -135,17 +135,17 @@ fn reopened(dir: &TempDir) -> Arc<Share> {
     Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("free again"))
 }
 
-/// The records of all that is unfinished, in its order.
-fn wanted_records(share: &Share) -> Vec<Record> {
+/// The records of all resumable downloads, in their order.
+fn resumable_records(share: &Share) -> Vec<Record> {
     let record = |(name, key)| {
-        let record = wanted(share, key).expect("listed");
+        let record = resumable_record(share, key).expect("listed");
         assert_eq!((&record.name, record.key), (&name, key));
         record
     };
-    unfinished(share).into_iter().map(record).collect()
+    resumable(share).into_iter().map(record).collect()
 }
 
-/// Names among the parts, with the id left out.
+/// Names in the directory of the partial files, without the id.
 fn left(dir: &TempDir) -> Vec<String> {
     let entries = fs::read_dir(dir.path().join(PARTS_DIR)).into_iter().flatten();
     let mut names: Vec<_> =
@@ -159,7 +159,7 @@ fn left_path(dir: &TempDir, kind: LeftoverPart) -> std::path::PathBuf {
     dir.path().join(PARTS_DIR).join(kind.name(large_key().id))
 }
 
-/// All that is below a directory but the directory of the parts itself: path, and content or kind.
+/// All entries below a directory except the directory of the partial files itself: path, and content or kind.
 fn tree(root: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut pending = vec![root.to_owned()];

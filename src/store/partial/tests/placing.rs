@@ -1,10 +1,10 @@
-//! A part becomes a file: the steps, what stands in the way, and whose bytes they are.
+//! Placement: its steps, obstacles at the name, and links in the way.
 
 use super::*;
 use crate::store::PathEntry;
 
 #[test]
-fn a_download_becomes_a_file_by_steps_that_survive_a_power_cut() {
+fn the_steps_of_a_placement_survive_a_power_failure() {
     let (dir, share, disk) = faulty(FaultyDisk::new());
     let placed = download(&share, "a/b/f", false).expect("placed");
     use Op::*;
@@ -13,10 +13,9 @@ fn a_download_becomes_a_file_by_steps_that_survive_a_power_cut() {
         [
             vec![MakeDir, Open, FreeBytes, Create, SetLen, Write, Write],
             vec![SyncFile, MakeDir, MakeDir, RenameNoReplace],
-            // b, which has the file; a, which has b; the root, which has a; and the directory that had
-            // the part.
+            // The directories b, a, the root, and the directory of the partial files.
             vec![SyncDir, SyncDir, SyncDir, SyncDir],
-            // Records, of which there is none.
+            // Records; there are none.
             vec![Unlink, Unlink],
         ]
         .concat()
@@ -35,7 +34,7 @@ fn a_download_becomes_a_file_by_steps_that_survive_a_power_cut() {
 }
 
 #[test]
-fn a_part_that_something_else_has_removed_or_cut_is_not_placed() {
+fn a_partial_file_that_another_program_has_changed_is_not_placed() {
     let touches: [fn(&Path); 3] = [
         |path| fs::remove_file(path).expect("removed"),
         |path| {
@@ -47,7 +46,7 @@ fn a_part_that_something_else_has_removed_or_cut_is_not_placed() {
     for touch in touches {
         let (dir, share) = fixture::share();
         let part = written(&share).expect("written");
-        touch(&dir.path().join(PARTS_DIR).join(LeftoverPart::Part.name(key().id)));
+        touch(&dir.path().join(PARTS_DIR).join(LeftoverPart::Partial.name(key().id)));
         let (part, error) = part.place(&name("f"), false).expect_err("refused");
         assert_eq!(error, PartialError::Touched);
         part.quarantine();
@@ -56,7 +55,7 @@ fn a_part_that_something_else_has_removed_or_cut_is_not_placed() {
 }
 
 #[test]
-fn an_empty_file_is_placed_too() {
+fn an_empty_file_is_placed() {
     let (dir, share) = fixture::share();
     let key = ContentKey { size_bytes: 0, id: ContentId(*blake3::hash(b"").as_bytes()) };
     let part = Partial::open(&share, key).expect("created").part;
@@ -66,18 +65,18 @@ fn an_empty_file_is_placed_too() {
 }
 
 #[test]
-fn a_file_is_replaced_with_force_and_not_without() {
+fn a_file_is_replaced_only_with_force() {
     let (dir, share) = fixture::share();
     fs::write(dir.path().join("f"), b"old").expect("written");
     let (part, error) = written(&share).expect("written").place(&name("f"), false).expect_err("exists");
     assert_eq!(error, PartialError::Exists { name: name("f"), what: "a file" });
     assert_eq!(fs::read(dir.path().join("f")).expect("read"), b"old");
-    part.place(&name("f"), true).expect("the same part can be placed with force");
+    part.place(&name("f"), true).expect("the same partial file can be placed with force");
     assert_eq!(fs::read(dir.path().join("f")).expect("read"), BYTES);
 }
 
 #[test]
-fn what_is_no_file_is_never_replaced_and_no_link_followed() {
+fn only_regular_files_are_replaced_and_links_are_not_followed() {
     let outside = tempfile::tempdir().expect("a directory");
     fs::write(outside.path().join("victim"), b"victim").expect("written");
     let (dir, share) = fixture::share();
@@ -103,7 +102,7 @@ fn what_is_no_file_is_never_replaced_and_no_link_followed() {
 }
 
 #[test]
-fn a_parts_directory_that_is_none_is_refused() {
+fn a_link_or_file_instead_of_the_directory_of_partial_files_is_refused() {
     let outside = tempfile::tempdir().expect("a directory");
     let (dir, share) = fixture::share();
     symlink(outside.path(), dir.path().join(PARTS_DIR)).expect("linked");
@@ -121,12 +120,12 @@ fn a_parts_directory_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_part_is_never_written_through_another_name_or_what_is_no_file() {
+fn a_partial_file_is_never_written_through_another_name_or_a_link() {
     let outside = tempfile::tempdir().expect("a directory");
     fs::write(outside.path().join("victim"), b"victim").expect("written");
     let (dir, share) = fixture::share();
     begun(&share, "f", &[0, 1, 2]).keep();
-    let part = left_path(&dir, LeftoverPart::Part);
+    let part = left_path(&dir, LeftoverPart::Partial);
     fs::hard_link(&part, dir.path().join("other")).expect("linked");
     let remove = || fs::remove_file(&part).expect("removed");
     for (what, make) in [
@@ -155,13 +154,13 @@ fn a_content_is_downloaded_once_at_a_time() {
         let same_id = ContentKey { size_bytes, ..key() };
         assert_eq!(Partial::open(&share, same_id).expect_err("in use"), PartialError::InProgress);
     }
-    first.write_piece(0, BYTES).expect("the first one is left alone");
+    first.write_piece(0, BYTES).expect("the first download continues");
     first.place(&name("f"), false).expect("placed");
     Partial::open(&share, key()).expect("free again");
 }
 
 #[test]
-fn a_size_beyond_the_disk_is_refused_before_anything_is_made() {
+fn a_size_beyond_the_disk_is_refused_before_a_file_is_created() {
     let exbibyte = ContentKey { size_bytes: 1 << 60, ..key() };
     let (dir, share, disk) = faulty(FaultyDisk::new());
     let error = Partial::open(&share, exbibyte).expect_err("no disk is so large");
@@ -178,7 +177,7 @@ fn a_size_beyond_the_disk_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn without_renaming_that_does_not_replace_it_is_done_by_link() {
+fn a_file_is_linked_if_the_file_system_cannot_rename_without_replacing() {
     let script = FaultyDisk::new().fail_from(Op::RenameNoReplace, 1, Errno::INVAL);
     let (dir, share, disk) = faulty(script);
     download(&share, "f", false).expect("placed");
@@ -187,13 +186,13 @@ fn without_renaming_that_does_not_replace_it_is_done_by_link() {
 }
 
 #[test]
-fn a_file_that_came_to_be_meanwhile_is_not_replaced() {
+fn a_file_created_meanwhile_is_not_replaced() {
     let (_dir, share, _disk) = faulty(FaultyDisk::new().fail(Op::RenameNoReplace, 1, Errno::EXIST));
     let error = download(&share, "f", false).expect_err("exists");
     assert!(matches!(error, PartialError::Exists { .. }), "{error:?}");
 }
 
-/// A share with a whole file, another share, the file's stamp.
+/// A share with a complete file, another share, and the stamp of the file.
 fn whole_file(disk: FaultyDisk) -> (TempDir, Arc<Share>, TempDir, Arc<Share>, FileStamp) {
     let (from_dir, from) = fixture::share();
     fs::create_dir(from_dir.path().join("sub")).expect("made");
@@ -204,10 +203,10 @@ fn whole_file(disk: FaultyDisk) -> (TempDir, Arc<Share>, TempDir, Arc<Share>, Fi
 }
 
 #[test]
-fn a_whole_file_is_taken_over_in_one_step_or_stays() {
+fn a_complete_file_is_moved_in_one_step_or_stays() {
     let (from_dir, from, to_dir, to, stamp) = whole_file(FaultyDisk::new());
-    let placed = take_over(&from, &to, &name("sub/f"), key(), &stamp).expect("taken over");
-    assert_eq!(to.standing(&name("sub/f")).expect("told"), PathEntry::File(placed.stamp));
+    let placed = take_over(&from, &to, &name("sub/f"), key(), &stamp).expect("moved");
+    assert_eq!(to.path_entry(&name("sub/f")).expect("reported"), PathEntry::File(placed.stamp));
     assert!(to_dir.path().join("sub/f").is_file() && !from_dir.path().join("sub/f").exists());
 
     let (from_dir, from, to_dir, to, stamp) = whole_file(FaultyDisk::new());
@@ -224,7 +223,7 @@ fn a_whole_file_is_taken_over_in_one_step_or_stays() {
 }
 
 #[test]
-fn whatever_fails_a_file_that_is_taken_over_is_in_one_of_its_places() {
+fn after_any_fault_a_moved_file_is_in_one_of_its_folders() {
     for (op, nth) in [
         (Op::SyncFile, 1),
         (Op::MakeDir, 1),
@@ -241,6 +240,6 @@ fn whatever_fails_a_file_that_is_taken_over_is_in_one_of_its_places() {
     }
     let (_from_dir, from, to_dir, to, stamp) =
         whole_file(FaultyDisk::new().fail(Op::Mark, 1, Errno::OPNOTSUPP));
-    take_over(&from, &to, &name("sub/f"), key(), &stamp).expect("no mark is no fault");
+    take_over(&from, &to, &name("sub/f"), key(), &stamp).expect("a missing mark is no error");
     assert!(to_dir.path().join("sub/f").is_file());
 }
