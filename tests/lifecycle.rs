@@ -72,12 +72,12 @@ fn node_config(share: &Path, tracker: &Tracker) -> NodeConfig {
 fn start_in_vain(taken_share: &Path, other_share: &Path, tracker: &Tracker) {
     let config = TrackerConfig { listen: tracker.addr(), ..TrackerConfig::default() };
     let error = Tracker::start(&config).expect_err("the port is taken");
-    assert!(matches!(error, tracker::StartError::AddressInUse { .. }), "{error}");
+    assert!(matches!(error, tracker::TrackerStartError::AddressInUse { .. }), "{error}");
     let error = Node::start(node_config(taken_share, tracker)).expect_err("the share is taken");
-    assert!(matches!(error, node::StartError::ShareInUse { .. }), "{error}");
+    assert!(matches!(error, node::NodeStartError::ShareInUse { .. }), "{error}");
     let config = NodeConfig { port: tracker.addr().port(), ..node_config(other_share, tracker) };
     let error = Node::start(config).expect_err("the port is taken");
-    assert!(matches!(error, node::StartError::AddressInUse { .. }), "{error}");
+    assert!(matches!(error, node::NodeStartError::AddressInUse { .. }), "{error}");
 }
 
 /// One round: start, find, download, stop, and removal of the downloaded file.

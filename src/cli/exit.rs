@@ -69,11 +69,11 @@ impl From<Exit> for ExitCode {
 }
 
 /// The code of a tracker that does not start.
-pub fn tracker_error_code(error: &tracker::StartError) -> ErrorCode {
+pub fn tracker_error_code(error: &tracker::TrackerStartError) -> ErrorCode {
     match error {
-        tracker::StartError::AddressInUse { .. } => ErrorCode::AddressInUse,
-        tracker::StartError::Listen { .. } => ErrorCode::Network,
-        tracker::StartError::System(_) => ErrorCode::Other,
+        tracker::TrackerStartError::AddressInUse { .. } => ErrorCode::AddressInUse,
+        tracker::TrackerStartError::Listen { .. } => ErrorCode::Network,
+        tracker::TrackerStartError::System(_) => ErrorCode::Other,
     }
 }
 
@@ -104,9 +104,9 @@ mod tests {
     fn each_start_error_of_a_tracker_has_its_code() {
         let (addr, why) = (SocketAddr::from(([127, 0, 0, 1], 5001)), "w".to_owned());
         for (error, code) in [
-            (tracker::StartError::AddressInUse { addr, why: why.clone() }, 15),
-            (tracker::StartError::Listen { addr, why }, 6),
-            (tracker::StartError::System(std::io::Error::other("none left")), 1),
+            (tracker::TrackerStartError::AddressInUse { addr, why: why.clone() }, 15),
+            (tracker::TrackerStartError::Listen { addr, why }, 6),
+            (tracker::TrackerStartError::System(std::io::Error::other("none left")), 1),
         ] {
             assert_eq!(tracker_error_code(&error).exit_code(), code, "{error}");
         }

@@ -15,7 +15,7 @@ use crate::types::{FileName, Printable};
 /// Why a node cannot start.
 #[derive(Debug, Error)]
 #[expect(missing_docs, reason = "each variant has its text")]
-pub enum StartError {
+pub enum NodeStartError {
     #[error("cannot listen on {addr}: {why}")]
     AddressInUse { addr: SocketAddr, why: String },
     #[error("cannot listen on {addr}: {why}")]
@@ -32,12 +32,12 @@ pub enum StartError {
     System(#[from] std::io::Error),
 }
 
-impl From<ShareError> for StartError {
-    fn from(error: ShareError) -> StartError {
+impl From<ShareError> for NodeStartError {
+    fn from(error: ShareError) -> NodeStartError {
         match error {
-            ShareError::NoSuchDirectory { path, why } => StartError::NoSuchDirectory { path, why },
-            ShareError::InUse { path } => StartError::ShareInUse { path },
-            ShareError::Io { path, why } => StartError::Share { path, why },
+            ShareError::NoSuchDirectory { path, why } => NodeStartError::NoSuchDirectory { path, why },
+            ShareError::InUse { path } => NodeStartError::ShareInUse { path },
+            ShareError::Io { path, why } => NodeStartError::Share { path, why },
         }
     }
 }

@@ -343,7 +343,7 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::{GuestFolder, Membership, NodeConfig, Outcome, StartError};
+    use crate::node::{GuestFolder, Membership, NodeConfig, NodeStartError, Outcome};
     use crate::tracker::{Tracker, TrackerConfig};
     use std::fs;
     use std::path::Path;
@@ -352,7 +352,7 @@ mod tests {
         Membership::Guest(GuestFolder::Share)
     }
 
-    fn started(share: &Path, tracker: &Tracker, membership: Membership) -> Result<Node, StartError> {
+    fn started(share: &Path, tracker: &Tracker, membership: Membership) -> Result<Node, NodeStartError> {
         let config = NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr());
         let node = Node::start(NodeConfig { membership, ..config })?;
         node.wait_published();
@@ -383,7 +383,7 @@ mod tests {
             member.nodes(&stop).expect("listed").into_iter().map(|node| node.endpoint).collect();
         assert_eq!(known, [member.addr()]);
         let in_use = started(from.path(), &tracker, guest()).map(drop).expect_err("a node shares it");
-        assert!(matches!(in_use, StartError::ShareInUse { .. }), "{in_use}");
+        assert!(matches!(in_use, NodeStartError::ShareInUse { .. }), "{in_use}");
         let member_too = started(to.path(), &tracker, Membership::Member).expect("guests do not lock");
         let reports = guests.into_iter().chain([member_too, member]).map(|node| node.stop());
         for report in reports.collect::<Vec<_>>().into_iter().chain([tracker.stop()]) {

@@ -24,7 +24,7 @@ mod tracker_events;
 
 pub use completion_names::KnownNames;
 pub use config::{GuestFolder, LatencySource, Membership, NodeConfig};
-pub use error::{CommandError, DownloadError, StartError};
+pub use error::{CommandError, DownloadError, NodeStartError};
 pub use find::latency::open_latency_file;
 pub use handle::Node;
 pub use jobs::{DownloadResult, Job, JobChange, JobError, JobEvent, JobId, JobSource, JobState, Watching};

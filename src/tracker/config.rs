@@ -52,7 +52,7 @@ impl Default for TrackerConfig {
 
 /// Why a tracker cannot start.
 #[derive(Debug, Error)]
-pub enum StartError {
+pub enum TrackerStartError {
     /// Another program listens on the address.
     #[error("cannot listen on {addr}: {why}")]
     AddressInUse {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
-use super::config::{StartError, TrackerConfig};
+use super::config::{TrackerConfig, TrackerStartError};
 use super::expiry;
 use super::service::TrackerService;
 use super::shared::Shared;
@@ -28,8 +28,8 @@ impl Tracker {
     /// Binds the listener and starts the threads.
     ///
     /// # Errors
-    /// [`StartError`]; nothing is left running then.
-    pub fn start(config: &TrackerConfig) -> Result<Tracker, StartError> {
+    /// [`TrackerStartError`]; nothing is left running then.
+    pub fn start(config: &TrackerConfig) -> Result<Tracker, TrackerStartError> {
         let listener = Arc::new(listen(config.listen).map_err(|error| listen_error(config.listen, &error))?);
         let addr = listener.local_addr()?;
         let (replicas, replica_grace) = (config.replicas, config.replica_grace);
@@ -91,10 +91,10 @@ impl Drop for Tracker {
     }
 }
 
-fn listen_error(addr: SocketAddr, error: &std::io::Error) -> StartError {
+fn listen_error(addr: SocketAddr, error: &std::io::Error) -> TrackerStartError {
     if error.kind() == ErrorKind::AddrInUse {
         let why = "the address is in use: stop what listens there, or give --listen another port".into();
-        return StartError::AddressInUse { addr, why };
+        return TrackerStartError::AddressInUse { addr, why };
     }
-    StartError::Listen { addr, why: error.to_string() }
+    TrackerStartError::Listen { addr, why: error.to_string() }
 }

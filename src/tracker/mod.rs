@@ -13,7 +13,7 @@ mod shared;
 mod stats;
 mod view;
 
-pub use config::{StartError, TrackerConfig};
+pub use config::{TrackerConfig, TrackerStartError};
 pub use handle::Tracker;
 pub use stats::{DURATION_BOUNDS_S, Finds, RecentFind, TrackerStats, Via};
 pub use view::{Counts, HolderRow, KnownNode, View};

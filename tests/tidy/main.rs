@@ -66,7 +66,7 @@ macro_rules! kept {
 kept! {
     tree_imports_point_down: imports_point_down;
     tree_has_pure_lower_floors: pure_floors_hold_no_mechanism;
-    tree_asks_the_clock_in_rt: clock_is_asked_in_rt;
+    tree_reads_the_clock_in_rt: clock_is_read_in_rt;
     tree_starts_threads_in_rt: threads_are_started_in_rt;
     tree_has_short_files: files_are_short;
     tree_has_a_page_in_every_file: files_open_with_their_page;

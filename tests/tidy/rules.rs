@@ -102,7 +102,7 @@ pub(crate) fn pure_floors_hold_no_mechanism(source: &Source) -> Vec<String> {
     faults
 }
 
-pub(crate) fn clock_is_asked_in_rt(source: &Source) -> Vec<String> {
+pub(crate) fn clock_is_read_in_rt(source: &Source) -> Vec<String> {
     if source.is_in("src/rt/") || !source.is_in("src/") {
         return Vec::new();
     }

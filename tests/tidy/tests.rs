@@ -103,7 +103,7 @@ fn mechanism_on_pure_floors_is_found() {
 
 #[test]
 fn clocks_are_found() {
-    let rule = clock_is_asked_in_rt;
+    let rule = clock_is_read_in_rt;
     check(rule, "src/net/front.rs", "a\nlet t = Instant::now();\nSystemTime::now();", &[2, 3]);
     check(rule, "src/net/front.rs", &format!("{TESTS}std::time::Instant::now()"), &[3]);
     check(rule, "src/net/front.rs", "since.elapsed()", &[1]);

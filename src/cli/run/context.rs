@@ -18,7 +18,7 @@ use crate::cli::output::sink::Sink;
 use crate::cli::output::stdio::say;
 use crate::cli::program::lifecycle::{LAST_WORDS, out_of_resources};
 use crate::cli::signals::Signals;
-use crate::node::{GuestFolder, LatencySource, Membership, NodeConfig, StartError};
+use crate::node::{GuestFolder, LatencySource, Membership, NodeConfig, NodeStartError};
 use crate::proto::event::Event;
 use crate::rt::{EventBroadcast, Stop, Threads, clock};
 use crate::store::{FoundFile, Share, ShareFolders, walk};
@@ -150,7 +150,7 @@ impl<'a> CommandContext<'a> {
     }
 
     /// Prints why the guest does not start.
-    pub(crate) fn start_failed(&mut self, error: &StartError) -> Exit {
+    pub(crate) fn start_failed(&mut self, error: &NodeStartError) -> Exit {
         self.fail(&format!("node: {error}"), ErrorCode::from(error))
     }
 
@@ -173,13 +173,12 @@ impl<'a> CommandContext<'a> {
         retries: u32,
         folder: GuestFolder,
         dir: &Path,
-    ) -> Result<NodeConfig, StartError> {
+    ) -> Result<NodeConfig, NodeStartError> {
         // Without `--as` no row of a file applies.
         let measured = ask.as_node.is_none().then_some(Path::new("none"));
         let named = ask.latency_file.as_deref().or(measured);
-        let latency = latency_source(named, Path::new("")).map_err(|(path, error)| StartError::Latency {
-            path: path_text(&path),
-            why: error.to_string(),
+        let latency = latency_source(named, Path::new("")).map_err(|(path, error)| {
+            NodeStartError::Latency { path: path_text(&path), why: error.to_string() }
         })?;
         let unspecified: IpAddr = match ask.tracker {
             SocketAddr::V4(_) => [0; 4].into(),

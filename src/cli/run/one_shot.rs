@@ -21,7 +21,7 @@ use crate::cli::local_socket::client;
 use crate::cli::output::stdio::WriteEnd;
 use crate::cli::program::lifecycle::stopped;
 use crate::cli::signals::Signals;
-use crate::node::{GuestFolder, Node, StartError};
+use crate::node::{GuestFolder, Node, NodeStartError};
 use crate::proto::event::Event;
 use crate::rt::{Stop, Threads};
 use crate::store::{RealDisk, Share, ShareError, ShareFolders};
@@ -149,7 +149,7 @@ fn at_directory(
             context.name_latencies(&invocation.ask, &latency);
             run_as(&guest, context, invocation)
         }
-        Err(StartError::ShareInUse { .. }) => client::run(context, dir, invocation),
+        Err(NodeStartError::ShareInUse { .. }) => client::run(context, dir, invocation),
         Err(error) => Ok(context.start_failed(&error)),
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::content::ContentDownload;
 use super::error::Failed;
+use super::file::target::Target;
 use super::progress::DownloadEvents;
 use super::resolve::{self, ContentCandidates};
 use super::slots::DownloadSlots;
-use super::target::Target;
 use super::task::DownloadTask;
 use crate::node::context::Context;
 use crate::node::error::DownloadError;

@@ -4,14 +4,14 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::check::{self, Claim};
-use super::disposition::disposition;
 use super::error::{Failed, disk_error};
-use super::partial_file::PartialFile;
-use super::place::NewFile;
+use super::file::disposition::disposition;
+use super::file::partial_file::PartialFile;
+use super::file::place::NewFile;
+use super::file::target::Target;
 use super::ports;
 use super::progress::DownloadEvents;
 use super::resolve::ContentCandidates;
-use super::target::Target;
 use super::task::DownloadTask;
 use crate::node::context::Context;
 use crate::node::report::{DownloadRequest, Outcome};

@@ -7,15 +7,12 @@
 mod attempt;
 mod check;
 mod content;
-mod disposition;
 mod error;
-mod partial_file;
-mod place;
+mod file;
 mod ports;
 mod progress;
 mod resolve;
 mod slots;
-mod target;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -127,9 +127,9 @@ mod tests {
         let first = slots.acquire(content(1), &stop, &mut || {}).expect("free");
         let cancel = stop.child().expect("a descriptor");
         cancel.trigger();
-        let mut told = 0;
-        let waited = slots.acquire(content(1), &cancel, &mut || told += 1).map(drop);
-        assert_eq!((waited, told), (Err(CommandError::Cancelled), 1));
+        let mut notices = 0;
+        let waited = slots.acquire(content(1), &cancel, &mut || notices += 1).map(drop);
+        assert_eq!((waited, notices), (Err(CommandError::Cancelled), 1));
         drop(first);
         assert!(slots.acquire(content(1), &stop, &mut || {}).is_ok_and(|slot| !slot.has_waited));
     }

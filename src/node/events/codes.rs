@@ -1,17 +1,17 @@
 //! Errors of a node as error codes.
 
-use crate::node::error::{CommandError, DownloadError, StartError};
+use crate::node::error::{CommandError, DownloadError, NodeStartError};
 use crate::proto::event::ErrorCode;
 
-impl From<&StartError> for ErrorCode {
-    fn from(error: &StartError) -> ErrorCode {
+impl From<&NodeStartError> for ErrorCode {
+    fn from(error: &NodeStartError) -> ErrorCode {
         match error {
-            StartError::AddressInUse { .. } => ErrorCode::AddressInUse,
-            StartError::Listen { .. } => ErrorCode::Network,
-            StartError::NoSuchDirectory { .. } => ErrorCode::Usage,
-            StartError::ShareInUse { .. } | StartError::Share { .. } => ErrorCode::LocalIo,
-            StartError::Latency { .. } => ErrorCode::LatencyFile,
-            StartError::System(_) => ErrorCode::Other,
+            NodeStartError::AddressInUse { .. } => ErrorCode::AddressInUse,
+            NodeStartError::Listen { .. } => ErrorCode::Network,
+            NodeStartError::NoSuchDirectory { .. } => ErrorCode::Usage,
+            NodeStartError::ShareInUse { .. } | NodeStartError::Share { .. } => ErrorCode::LocalIo,
+            NodeStartError::Latency { .. } => ErrorCode::LatencyFile,
+            NodeStartError::System(_) => ErrorCode::Other,
         }
     }
 }

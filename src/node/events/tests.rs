@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::node::error::{CommandError, DownloadError, StartError};
+use crate::node::error::{CommandError, DownloadError, NodeStartError};
 use crate::node::report::{Downloaded, FindReport, FoundGroup, FoundRow, ResolvedContent};
 use crate::proto::event::{DownloadEvent, ErrorCode, Event, HolderState, Outcome};
 use crate::types::{
@@ -158,12 +158,12 @@ fn each_failure_of_a_command_has_its_code() {
 fn each_failure_of_a_start_has_its_code() {
     let (path, why) = ("d".to_owned(), "w".to_owned());
     for (error, code) in [
-        (StartError::AddressInUse { addr: addr(1), why: why.clone() }, 15),
-        (StartError::Listen { addr: addr(1), why: why.clone() }, 6),
-        (StartError::NoSuchDirectory { path: path.clone(), why: why.clone() }, 2),
-        (StartError::ShareInUse { path: path.clone() }, 10),
-        (StartError::Latency { path, why }, 14),
-        (StartError::System(std::io::Error::other("none left")), 1),
+        (NodeStartError::AddressInUse { addr: addr(1), why: why.clone() }, 15),
+        (NodeStartError::Listen { addr: addr(1), why: why.clone() }, 6),
+        (NodeStartError::NoSuchDirectory { path: path.clone(), why: why.clone() }, 2),
+        (NodeStartError::ShareInUse { path: path.clone() }, 10),
+        (NodeStartError::Latency { path, why }, 14),
+        (NodeStartError::System(std::io::Error::other("none left")), 1),
     ] {
         assert_eq!(ErrorCode::from(&error).exit_code(), code, "{error}");
     }

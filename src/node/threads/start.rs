@@ -18,7 +18,7 @@ use crate::node::completion_names::KnownNames;
 use crate::node::config::{GuestFolder, Membership, NodeConfig};
 use crate::node::context::Context;
 use crate::node::download::Downloader;
-use crate::node::error::StartError;
+use crate::node::error::NodeStartError;
 use crate::node::events;
 use crate::node::find::latency::Latencies;
 use crate::node::find::peers::Peers;
@@ -44,22 +44,22 @@ impl Node {
     /// scan. A [`Membership::Guest`] does not bind, lock or scan.
     ///
     /// # Errors
-    /// [`StartError`]; no thread is left then.
-    pub fn start(config: NodeConfig) -> Result<Node, StartError> {
+    /// [`NodeStartError`]; no thread is left then.
+    pub fn start(config: NodeConfig) -> Result<Node, NodeStartError> {
         Node::start_on(config, Arc::new(RealDisk))
     }
 
     /// [`Node::start`] with `disk` for the disk operations of downloads.
     ///
     /// # Errors
-    /// [`StartError`]; no thread is left then.
-    pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
+    /// [`NodeStartError`]; no thread is left then.
+    pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, NodeStartError> {
         let (folders, listener) = open(&config, disk)?;
         let bind = SocketAddr::new(config.ip, config.port);
         let addr = listener.as_ref().map_or(Ok(bind), |listener| listener.local_addr())?;
         let own_addr = SocketAddr::new(config.ip, addr.port());
         let latencies = Latencies::new(own_addr, config.default_latency, &config.latency)
-            .map_err(|error| StartError::Latency { path: error.path, why: error.why })?;
+            .map_err(|error| NodeStartError::Latency { path: error.path, why: error.why })?;
         let state = NodeState::new(NodeId(SmallRng::from_os_rng().random()), config.traits());
         let running = Running::new()?;
         let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, &running.threads, &running.rest)?;
@@ -124,7 +124,7 @@ impl Node {
 fn open(
     config: &NodeConfig,
     disk: Arc<dyn Disk>,
-) -> Result<(Option<ShareFolders>, Option<Arc<TcpListener>>), StartError> {
+) -> Result<(Option<ShareFolders>, Option<Arc<TcpListener>>), NodeStartError> {
     let folders = match &config.membership {
         Membership::Member => {
             let folders = ShareFolders::open(&config.share, config.layout, config.save_dir.as_deref(), disk)?;
@@ -158,7 +158,7 @@ impl Start {
     }
 
     /// Starts the announce thread, which talks to the tracker.
-    fn announce(&self, port: u16) -> Result<TrackerClient, StartError> {
+    fn announce(&self, port: u16) -> Result<TrackerClient, NodeStartError> {
         let config = &self.config;
         let client_config = TrackerClientConfig {
             tracker: config.tracker,
@@ -180,7 +180,7 @@ impl Start {
     fn indexer(
         &self,
         publisher: Arc<dyn Publisher>,
-    ) -> Result<(IndexerHandle, Receiver<ScanSummary>), StartError> {
+    ) -> Result<(IndexerHandle, Receiver<ScanSummary>), NodeStartError> {
         let (handle, events) = IndexerHandle::channel();
         let (scanned, first_scan) = bounded(1);
         if !self.is_member() {
@@ -209,7 +209,7 @@ impl Start {
         listener: Arc<TcpListener>,
         reader: ShareReader,
         upload_rate: &Arc<TokenBucket>,
-    ) -> Result<(), StartError> {
+    ) -> Result<(), NodeStartError> {
         let upload = Upload { state: Arc::clone(&self.state), reader };
         Ok(self.running.serve_peers(listener, &upload, upload_rate)?)
     }
@@ -229,7 +229,7 @@ impl Start {
     }
 
     /// Cleans up after former runs of a member, and starts the thread that resumes unfinished downloads.
-    fn resume(&self, jobs: &Jobs) -> Result<(), StartError> {
+    fn resume(&self, jobs: &Jobs) -> Result<(), NodeStartError> {
         let Some(folders) = self.folders.clone().filter(|_| self.is_member()) else { return Ok(()) };
         resume::clean_up(&folders, &self.notices);
         if self.config.resume {
@@ -240,7 +240,7 @@ impl Start {
     }
 
     /// Starts the thread that fetches replicas, if this node keeps them.
-    fn replicas(&self, downloader: Arc<Downloader>) -> Result<(), StartError> {
+    fn replicas(&self, downloader: Arc<Downloader>) -> Result<(), NodeStartError> {
         if let Some(folders) = self.folders.clone().filter(|_| self.state.replicas.are_kept()) {
             let stop = self.running.commands.clone();
             self.running.threads.spawn("replicas", move || keeper::run(&downloader, &folders, &stop))?;
@@ -251,12 +251,12 @@ impl Start {
     }
 }
 
-fn listen_error(addr: SocketAddr, error: &std::io::Error) -> StartError {
+fn listen_error(addr: SocketAddr, error: &std::io::Error) -> NodeStartError {
     match error.kind() {
-        ErrorKind::AddrInUse => StartError::AddressInUse {
+        ErrorKind::AddrInUse => NodeStartError::AddressInUse {
             addr,
             why: "the address is in use: stop what listens there, or choose another port".into(),
         },
-        _ => StartError::Listen { addr, why: error.to_string() },
+        _ => NodeStartError::Listen { addr, why: error.to_string() },
     }
 }

@@ -33,8 +33,8 @@ pub(super) struct Swarm {
     pub(super) verifying: Vec<(Duration, u32, bool, Option<SocketAddr>)>,
     pub(super) verify_takes: Duration,
     /// What partial peers have told to have, in the last ranking that named them.
-    pub(super) told: BTreeMap<SocketAddr, PieceSet>,
-    pub(super) told_at: Duration,
+    pub(super) known_pieces: BTreeMap<SocketAddr, PieceSet>,
+    pub(super) updated_at: Duration,
     /// When the answer to a search comes.
     pub(super) answer_at: Option<Duration>,
     pub(super) answer_takes: Duration,
@@ -71,8 +71,8 @@ impl Swarm {
             rng,
             base,
             now: Duration::ZERO,
-            told: told(&ranked),
-            told_at: Duration::ZERO,
+            known_pieces: known_pieces(&ranked),
+            updated_at: Duration::ZERO,
             transfer: Transfer::new(plan.clone(), ranked, base),
             plan,
             peers,
@@ -96,12 +96,12 @@ impl Swarm {
 
     /// What those of the last ranking have that had a part then.
     pub(super) fn tell_parts(&mut self) {
-        self.told_at = self.now;
-        for source in self.told.keys().copied().collect::<Vec<_>>() {
+        self.updated_at = self.now;
+        for source in self.known_pieces.keys().copied().collect::<Vec<_>>() {
             let peer = self.peers.iter().find(|peer| peer.endpoint == source && !peer.is_down(self.now));
             let all = || PieceSet::all(self.plan.pieces);
             if let Some(pieces) = peer.map(|peer| peer.has(self.plan.pieces, self.now).unwrap_or_else(all)) {
-                self.told.insert(source, pieces.clone());
+                self.known_pieces.insert(source, pieces.clone());
                 self.record_pieces(Event::Has { source, pieces });
             }
         }
@@ -169,7 +169,7 @@ impl Swarm {
             Action::Fetch { source, piece } => {
                 assert!(piece < self.plan.pieces, "{name}: there is no piece {piece}");
                 assert!(!self.done.contains(&piece), "{name}: piece {piece} is done");
-                let has = self.told.get(&source).is_none_or(|has| has.contains(piece));
+                let has = self.known_pieces.get(&source).is_none_or(|has| has.contains(piece));
                 assert!(has, "{name}: {source} does not have piece {piece}");
                 let is_here = self.verifying.iter().any(|(_, here, ..)| *here == piece);
                 assert!(!is_here, "{name}: piece {piece} is being verified");
@@ -294,11 +294,11 @@ impl Swarm {
             let there = |peer: &&Peer| peer.offered.0 <= now && now < peer.offered.1 && !peer.is_down(now);
             let there = self.peers.iter().filter(there);
             let ranked: Vec<_> = there.map(|peer| peer.ranked(self.plan.pieces, now)).collect();
-            self.told.retain(|source, _| ranked.iter().all(|(one, _)| one.endpoint != *source));
-            self.told.extend(told(&ranked));
+            self.known_pieces.retain(|source, _| ranked.iter().all(|(one, _)| one.endpoint != *source));
+            self.known_pieces.extend(known_pieces(&ranked));
             self.record_pieces(Event::Ranked(ranked));
         }
-        if self.now >= self.told_at + TELL_EVERY {
+        if self.now >= self.updated_at + TELL_EVERY {
             self.tell_parts();
         }
         self.list_pieces();
@@ -366,10 +366,10 @@ impl Swarm {
         if let Some(ends_at) = link.ends_at(sent, len).filter(|at| *at <= now) {
             let (piece, _) = link.requested.pop_front().expect("it ends");
             link.free_at = ends_at;
-            if let Some(told) = self.told.get_mut(&endpoint)
+            if let Some(known_pieces) = self.known_pieces.get_mut(&endpoint)
                 && self.rng.random_bool(link.peer.lacks)
             {
-                *told = PieceSet::none(told.count());
+                *known_pieces = PieceSet::none(known_pieces.count());
                 link.has_buffer = self.buffers.is_none();
                 self.free(1);
                 return self.record_pieces(Event::Lacks { source: endpoint, piece });
@@ -409,6 +409,6 @@ impl Swarm {
 }
 
 /// What they tell who have a part only.
-fn told(ranked: &[RankedSource]) -> BTreeMap<SocketAddr, PieceSet> {
+fn known_pieces(ranked: &[RankedSource]) -> BTreeMap<SocketAddr, PieceSet> {
     ranked.iter().filter_map(|(one, has)| Some((one.endpoint, has.clone()?))).collect()
 }

@@ -140,10 +140,10 @@ fn the_last_place_is_for_a_source_with_pieces_that_no_source_in_use_has() {
     let mut world = World::with(Plan { sources_max: 2, ..plan(100) }, [&near[..], &[full(3, 900)]].concat());
     let actions = world.actions();
     assert_eq!(actions[..2], [open(1), open(3)]);
-    let asked_of_3 = actions.iter().filter(
+    let requests_to_3 = actions.iter().filter(
         |action| matches!(action, Action::Fetch { source: of, piece } if *of == source(3) && *piece >= 50),
     );
-    assert_eq!(asked_of_3.count(), 2, "{actions:?}");
+    assert_eq!(requests_to_3.count(), 2, "{actions:?}");
     // If the best sources have different pieces, they are the ones in use.
     let mut world = World::with(
         Plan { sources_max: 2, ..plan(100) },

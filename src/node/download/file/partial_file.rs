@@ -11,30 +11,30 @@ use crate::types::FileName;
 /// node resumes the download. Every exit ends the announcement first: other nodes must not ask for pieces
 /// that are gone.
 #[derive(Debug)]
-pub(super) struct PartialFile {
+pub(crate) struct PartialFile {
     /// `None` once an exit was taken.
     part: Option<Arc<Partial>>,
     announcer: Option<PartialAnnouncer>,
 }
 
 impl PartialFile {
-    pub(super) fn new(part: Partial, announcer: PartialAnnouncer) -> PartialFile {
+    pub(crate) fn new(part: Partial, announcer: PartialAnnouncer) -> PartialFile {
         PartialFile { part: Some(Arc::new(part)), announcer: Some(announcer) }
     }
 
     /// The file, and what announces its pieces. The threads of the download release the file when they end.
-    pub(super) fn parts(&mut self) -> (&Arc<Partial>, &mut PartialAnnouncer) {
+    pub(crate) fn parts(&mut self) -> (&Arc<Partial>, &mut PartialAnnouncer) {
         let parts = self.part.as_ref().zip(self.announcer.as_mut());
         parts.expect("an exit consumes the guard")
     }
 
     /// True while a thread of the download still uses the file.
-    pub(super) fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         self.part.as_ref().is_some_and(|part| Arc::strong_count(part) > 1)
     }
 
     /// Removes the file and its record.
-    pub(super) fn discard(mut self) {
+    pub(crate) fn discard(mut self) {
         if let Some(part) = self.take() {
             // A file that cannot be removed is hidden, and reused by the next download of the content.
             let _left_behind = part.discard();
@@ -42,14 +42,14 @@ impl PartialFile {
     }
 
     /// Leaves the file to the next download of the content. A restarted node does not resume it.
-    pub(super) fn quarantine(mut self) {
+    pub(crate) fn quarantine(mut self) {
         if let Some(part) = self.take() {
             part.quarantine();
         }
     }
 
     /// Takes the exit that `disposition` names.
-    pub(super) fn dispose(self, disposition: Disposition) {
+    pub(crate) fn dispose(self, disposition: Disposition) {
         match disposition {
             Disposition::Keep => drop(self),
             Disposition::Quarantine => self.quarantine(),
@@ -62,7 +62,7 @@ impl PartialFile {
     ///
     /// # Errors
     /// [`PartialError`]; the file is quarantined then.
-    pub(super) fn place(
+    pub(crate) fn place(
         mut self,
         name: &FileName,
         force: bool,

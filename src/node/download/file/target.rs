@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use super::error::{disk_error, read_error};
 use crate::node::context::Context;
+use crate::node::download::error::{disk_error, read_error};
 use crate::node::error::{CommandError, DownloadError};
 use crate::node::index::catalog::SharedFile;
 use crate::rt::Stop;
@@ -13,14 +13,14 @@ use crate::types::{FileEntry, FileName, FileOrigin};
 
 /// A kind of file, a name, and the folder of that kind.
 #[derive(Debug)]
-pub(super) struct Target {
-    pub(super) kind: FileOrigin,
+pub(crate) struct Target {
+    pub(crate) kind: FileOrigin,
     /// The name in the folder.
-    pub(super) name: FileName,
+    pub(crate) name: FileName,
     folders: Arc<ShareFolders>,
-    pub(super) folder: Arc<Share>,
+    pub(crate) folder: Arc<Share>,
     /// The kind and name that the file is published with; `None`: it is not shared.
-    pub(super) shared_as: Option<(FileOrigin, FileName)>,
+    pub(crate) shared_as: Option<(FileOrigin, FileName)>,
 }
 
 impl Target {
@@ -28,7 +28,7 @@ impl Target {
     ///
     /// # Errors
     /// [`DownloadError::Disk`] if its folder cannot be made.
-    pub(super) fn of(
+    pub(crate) fn of(
         folders: &Arc<ShareFolders>,
         kind: FileOrigin,
         name: &FileName,
@@ -46,7 +46,7 @@ impl Target {
     ///
     /// # Errors
     /// [`DownloadError::Disk`] if it cannot be read, [`CommandError::Cancelled`].
-    pub(super) fn own(
+    pub(crate) fn own(
         &self,
         context: &Context,
         cancel: &Stop,
@@ -67,7 +67,7 @@ impl Target {
     }
 
     /// Returns true if and only if `own` needs no change to be the requested file.
-    pub(super) fn is_in_place(&self, own: &SharedFile) -> bool {
+    pub(crate) fn is_in_place(&self, own: &SharedFile) -> bool {
         let layout = self.folders.layout();
         layout.unmarked(own.kind) <= layout.unmarked(self.kind)
     }
@@ -81,7 +81,7 @@ impl Target {
     ///
     /// # Errors
     /// [`DownloadError`]; the replica is where it was.
-    pub(super) fn take_over(&self, context: &Context, own: &SharedFile) -> Result<(), DownloadError> {
+    pub(crate) fn take_over(&self, context: &Context, own: &SharedFile) -> Result<(), DownloadError> {
         let replicas = self.folders.of(FileOrigin::Replicated);
         let replicas = replicas.ok_or_else(|| read_error(&self.name, &ErrorKind::NotFound.into()))?;
         let placed = store::take_over(&replicas, &self.folder, &self.name, own.entry.key(), &own.stamp)
@@ -107,7 +107,7 @@ impl Target {
     ///
     /// # Errors
     /// [`DownloadError::Exists`] and [`DownloadError::Disk`].
-    pub(super) fn refuse_to_overwrite(&self, force: bool) -> Result<(), DownloadError> {
+    pub(crate) fn refuse_to_overwrite(&self, force: bool) -> Result<(), DownloadError> {
         for (is_target, folder) in self.rivals() {
             let is_free = match self.standing_in(&folder)? {
                 PathEntry::Nothing => true,

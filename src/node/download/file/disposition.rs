@@ -5,7 +5,7 @@ use crate::transfer::TransferError;
 
 /// What happens to a partial file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Disposition {
+pub(crate) enum Disposition {
     /// It stays, and a restarted node resumes the download.
     Keep,
     /// It stays for the next download of the content. A restarted node does not resume it.
@@ -16,7 +16,7 @@ pub(super) enum Disposition {
 
 /// What happens to the partial file after this error. `is_unattended`: no user waits for the download, and it
 /// is tried again.
-pub(super) fn disposition(error: &TransferError, is_unattended: bool) -> Disposition {
+pub(crate) fn disposition(error: &TransferError, is_unattended: bool) -> Disposition {
     match error {
         TransferError::Cancelled => Disposition::Keep,
         // Sources may come, or space.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::check::Claim;
 use crate::node::context::Context;
+use crate::node::download::check::Claim;
 use crate::node::error::CommandError;
 use crate::node::index::catalog::SharedFile;
 use crate::rt::{Stop, clock};
@@ -15,21 +15,21 @@ use crate::types::{
 
 /// A file in place that is to be published.
 #[derive(Debug)]
-pub(super) struct NewFile<'a> {
-    pub(super) kind: FileOrigin,
+pub(crate) struct NewFile<'a> {
+    pub(crate) kind: FileOrigin,
     /// The published name.
-    pub(super) name: &'a FileName,
-    pub(super) content: ContentKey,
-    pub(super) placed: Placed,
-    pub(super) fetched: &'a Fetched,
+    pub(crate) name: &'a FileName,
+    pub(crate) content: ContentKey,
+    pub(crate) placed: Placed,
+    pub(crate) fetched: &'a Fetched,
     /// The MD5 of the whole file, if it was computed here.
-    pub(super) md5: Option<Md5Digest>,
-    pub(super) claims: &'a [Claim],
+    pub(crate) md5: Option<Md5Digest>,
+    pub(crate) claims: &'a [Claim],
 }
 
 impl NewFile<'_> {
     /// Puts the file into the catalog and waits, for a limited time, until the tracker knows it.
-    pub(super) fn publish(self, context: &Context, cancel: &Stop) {
+    pub(crate) fn publish(self, context: &Context, cancel: &Stop) {
         if self.add_to_catalog(context, cancel).is_err() {
             // The node stops, or the file has to be hashed first. The next scan finds it.
             return;
