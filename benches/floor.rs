@@ -89,13 +89,13 @@ fn fetch(addr: SocketAddr, path: PathBuf, len_bytes: u64) -> Outcome {
 }
 
 fn relay(source: SocketAddr) -> Outcome {
-    listen(move |asker| {
+    listen(move |requester| {
         let source = TcpStream::connect(source)?;
-        for stream in [&asker, &source] {
+        for stream in [&requester, &source] {
             stream.set_nodelay(true)?;
         }
         println!("open");
-        let (mut requests, mut to_source) = (asker.try_clone()?, source.try_clone()?);
+        let (mut requests, mut to_source) = (requester.try_clone()?, source.try_clone()?);
         let upwards = thread::spawn(move || {
             let ended = io::copy(&mut requests, &mut to_source);
             // The source must see the end of the connection, after an error too.
@@ -103,8 +103,8 @@ fn relay(source: SocketAddr) -> Outcome {
             ended
         });
         let mut pieces = Pieces::default();
-        let ended = replies(&source, &asker, &mut pieces);
-        for stream in [&asker, &source] {
+        let ended = replies(&source, &requester, &mut pieces);
+        for stream in [&requester, &source] {
             let _gone_already = stream.shutdown(Shutdown::Both);
         }
         // The way a connection ends does not matter: a killed requester resets it.
@@ -115,14 +115,14 @@ fn relay(source: SocketAddr) -> Outcome {
 }
 
 /// Forwards the bytes of the source until either end closes.
-fn replies(mut source: &TcpStream, mut asker: &TcpStream, pieces: &mut Pieces) -> Outcome {
+fn replies(mut source: &TcpStream, mut requester: &TcpStream, pieces: &mut Pieces) -> Outcome {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let count = source.read(&mut buffer)?;
         if count == 0 {
-            return Ok(asker.shutdown(Shutdown::Write)?);
+            return Ok(requester.shutdown(Shutdown::Write)?);
         }
-        asker.write_all(&buffer[..count])?;
+        requester.write_all(&buffer[..count])?;
         let had_none = pieces.passed_bytes == 0;
         pieces.see(&buffer[..count])?;
         if had_none && pieces.passed_bytes > 0 {

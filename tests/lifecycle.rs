@@ -86,25 +86,25 @@ fn round(from: &Path, to: &Path) {
     let start_node = |share| Node::start(node_config(share, &tracker)).expect("the node starts");
     let holder = start_node(from);
     start_in_vain(from, to, &tracker);
-    let asker = start_node(to);
+    let requester = start_node(to);
     let cancel = Stop::new().expect("a descriptor");
     assert_eq!(holder.wait_ready(&cancel), Ok(Ready::Complete { files: 1 }));
-    assert_eq!(asker.wait_ready(&cancel), Ok(Ready::Complete { files: 0 }));
+    assert_eq!(requester.wait_ready(&cancel), Ok(Ready::Complete { files: 0 }));
 
     let name = FileName::new(NAME).expect("a name");
-    let found = asker.find(&Query::Name(name.clone()), &cancel).expect("an answer");
+    let found = requester.find(&Query::Name(name.clone()), &cancel).expect("an answer");
     let holders: Vec<_> = found.groups.iter().flat_map(|group| &group.rows).map(|row| row.endpoint).collect();
     assert_eq!(holders, [holder.addr()]);
 
     let request = DownloadRequest { name, checksum: None, verify_whole: false, force: false };
-    let done = asker.download(&request, &cancel, &mut |_| ()).expect("the download ends well");
+    let done = requester.download(&request, &cancel, &mut |_| ()).expect("the download ends well");
     match done.outcome {
         Outcome::Fetched { sources, .. } => assert_eq!(sources, [holder.addr()]),
         Outcome::AlreadyHere => panic!("the last round left its file"),
     }
     assert_eq!(fs::read(to.join(NAME)).expect("in place"), TEXT);
 
-    for report in [asker.stop(), holder.stop(), tracker.stop()] {
+    for report in [requester.stop(), holder.stop(), tracker.stop()] {
         assert!(report.is_clean(), "{report:?}");
     }
     fs::remove_dir_all(to.join("letters")).expect("taken away");

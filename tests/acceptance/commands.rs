@@ -52,11 +52,11 @@ fn find_groups_contents_by_holders_and_orders_each_group_by_score() {
     let latency = world.latency_file();
     let common: Vec<_> = (0..3).map(|_| world.holder(&[("a.bin", b"common")])).collect();
     let rare = world.holder(&[("a.bin", b"rare")]);
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
+    let mut requester = world.start(NodeSpec::new().latency(&latency));
     let entries = [(&common[0], 30.5), (&common[1], 10.0), (&common[2], 20.0), (&rare, 1.0)];
-    let entries = entries.map(|(node, ms)| (asker.addr, node.addr, ms));
+    let entries = entries.map(|(node, ms)| (requester.addr, node.addr, ms));
     crate::support::world::write_latency(&latency, &entries);
-    let rows = find_rows(&asker.command("find a.bin"));
+    let rows = find_rows(&requester.command("find a.bin"));
     let seen: Vec<_> = rows.iter().map(|row| (row.endpoint, row.latency, row.load, row.score)).collect();
     let row = |addr, ms| (addr, Some(ms), Some(0), Some(ms));
     let expected = [
@@ -67,7 +67,7 @@ fn find_groups_contents_by_holders_and_orders_each_group_by_score() {
     ];
     assert_eq!(seen, expected, "the larger group first, best score first within one");
     // Checks the text itself: no trailing zeros.
-    assert!(asker.command("find a.bin").iter().any(|line| line.contains(" 30.5 0 30.5 ")));
+    assert!(requester.command("find a.bin").iter().any(|line| line.contains(" 30.5 0 30.5 ")));
     let said = world.tracker_process().since(crate::support::process::Stream::Stderr, 0);
     assert!(said.iter().all(|line| line.starts_with("pages at ")), "{said:#?}");
 }
@@ -415,15 +415,15 @@ fn a_downloaded_file_is_published_before_the_result_is_printed() {
     // well within the second that the downloader waits.
     let slow = Proxy::to(tracker);
     world.set_tracker_addr(slow.addr());
-    let mut asker = world.start(NodeSpec::new());
+    let mut requester = world.start(NodeSpec::new());
     slow.set(Direction::ToServer, Fault { delay: Duration::from_millis(400), ..Fault::default() });
-    asker.process.send("download a.txt");
-    let line = asker.process.expect_stdout("downloaded a.txt");
+    requester.process.send("download a.txt");
+    let line = requester.process.expect_stdout("downloaded a.txt");
     let find = TrackerRequest::Find { query: Query::Name(FileName::new("a.txt").expect("a name")), skip: 0 };
     let reply: TrackerReply = raw::Client::connect(tracker).ask(&find);
     let ReplyBody::Providers { providers, .. } = reply.body else { panic!("{reply:?}") };
     let offered: Vec<_> = providers.iter().map(|provider| provider.endpoint).collect();
-    assert!(offered.contains(&asker.addr), "printed and not offered: {line}, {offered:?}");
+    assert!(offered.contains(&requester.addr), "printed and not published: {line}, {offered:?}");
     assert_eq!(downloaded_row(&line, "a.txt").sources, [holder.addr]);
 }
 
@@ -462,7 +462,7 @@ fn a_node_listens_and_publishes_during_a_long_scan() {
     let ran = world.ask_until("find a.txt", |ran| ran.code == 0);
     assert_eq!(find_rows(&ran.out)[0].endpoint, node.addr);
     let said = node.process.since(Stream::Stderr, 0);
-    assert!(!said.iter().any(|line| line.starts_with("ready:")), "the scan goes on: {said:?}");
+    assert!(!said.iter().any(|line| line.starts_with("ready:")), "the scan still runs: {said:?}");
     assert_eq!(node.terminate(), 0, "and ends with the node");
 }
 

@@ -154,7 +154,7 @@ impl Case {
     }
 
     /// Downloads the name, with or without a checksum. Returns the fault.
-    fn fault(&self, asker: &Node, share: &Path, by_checksum: Option<usize>) -> Option<String> {
+    fn fault(&self, requester: &Node, share: &Path, by_checksum: Option<usize>) -> Option<String> {
         let [one, other] = self.holders;
         // For an ambiguous name more holders win. A checksum selects one content alone.
         let majority = (one != other).then_some(usize::from(other > one));
@@ -162,7 +162,7 @@ impl Case {
         let checksum = by_checksum.map(|index| Checksum::Content(key_of(&self.contents[index]).id.into()));
         let request =
             DownloadRequest { name: self.name.clone(), checksum, verify_whole: false, force: false };
-        let done = asker.download(&request, &Stop::new().expect("a descriptor"), &mut |_| ());
+        let done = requester.download(&request, &Stop::new().expect("a descriptor"), &mut |_| ());
         let path = share.join(self.name.as_str());
         let placed = fs::read(&path).ok();
         // Makes room for the next downloads. Only this code reads the downloaded file.
@@ -215,15 +215,15 @@ fn two_contents_under_one_name_are_never_mixed() {
         assert_eq!(scan.files, files);
     }
     let share = tempfile::tempdir().expect("a directory");
-    let asker = start(share.path());
-    assert_eq!(asker.wait_ready(&cancel), Ok(Ready::Complete { files: 0 }));
+    let requester = start(share.path());
+    assert_eq!(requester.wait_ready(&cancel), Ok(Ready::Complete { files: 0 }));
     // Two downloads at once, as in a busy node.
     let (next, faults) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some((case, by_checksum)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let fault = case.fault(&asker, share.path(), *by_checksum);
+                    let fault = case.fault(&requester, share.path(), *by_checksum);
                     faults.lock().expect("no panic").extend(fault);
                 }
             });
@@ -233,7 +233,7 @@ fn two_contents_under_one_name_are_never_mixed() {
     assert!(faults.is_empty(), "{} of {runs} went wrong, as {}", faults.len(), faults[0]);
     let ambiguous = cases.iter().filter(|(case, _)| case.holders[0] == case.holders[1]).count();
     print_figures(&format!("names: 0 of {runs} names with two contents mixed, {ambiguous} equally held"));
-    for report in [asker.stop()].into_iter().chain(holders.iter().map(Node::stop)) {
+    for report in [requester.stop()].into_iter().chain(holders.iter().map(Node::stop)) {
         assert!(report.is_clean(), "{report:?}");
     }
 }

@@ -78,21 +78,21 @@ fn a_file_that_changes_while_it_is_served_is_fetched_from_the_next_source() {
         world.start(NodeSpec::new().headless().file("a.bin", &bytes).flags(&["--max-upload", "2MiB"]));
     let honest = world.holder(&[("a.bin", &bytes)]);
     let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
+    let mut requester = world.start(NodeSpec::new().latency(&latency));
     crate::support::world::write_latency(
         &latency,
-        &[(asker.addr, changing.addr, 1.0), (asker.addr, honest.addr, 900.0)],
+        &[(requester.addr, changing.addr, 1.0), (requester.addr, honest.addr, 900.0)],
     );
-    asker.process.send("download a.bin");
+    requester.process.send("download a.bin");
     let until = std::time::Instant::now() + DEADLINE;
     while raw::load_of(changing.addr, raw::fresh_node_id(), None).0 == 0 {
-        assert!(std::time::Instant::now() < until, "no upload began\n{}", asker.process.transcript());
+        assert!(std::time::Instant::now() < until, "no upload began\n{}", requester.process.transcript());
     }
     // The file is truncated and written in place: the same inode now has other content.
     changing.write("a.bin", &noise(15, 3 << 20));
-    asker.process.expect_stdout("downloaded ");
-    assert!(asker.read("a.bin") == Some(bytes), "the content that was asked for, whole");
-    assert_only(&asker.share, &["a.bin"]);
+    requester.process.expect_stdout("downloaded ");
+    assert!(requester.read("a.bin") == Some(bytes), "the requested content, complete");
+    assert_only(&requester.share, &["a.bin"]);
 }
 
 /// A mount that drop removes.
@@ -162,12 +162,12 @@ fn a_limit_on_the_size_of_files_is_an_error_and_the_node_keeps_running() {
     let bytes = noise(31, 3 << 20);
     let world = World::new().tracker();
     let _source = world.holder(&[("a.bin", &bytes), ("small", b"content")]);
-    let mut asker = world.start(NodeSpec::new());
-    let pid = Pid::from_raw(asker.process.id().cast_signed()).expect("it runs");
+    let mut requester = world.start(NodeSpec::new());
+    let pid = Pid::from_raw(requester.process.id().cast_signed()).expect("it runs");
     let limit = Some(1 << 20);
     prlimit(Some(pid), Resource::Fsize, Rlimit { current: limit, maximum: limit }).expect("lower is allowed");
-    assert_eq!(asker.command("download a.bin"), Vec::<String>::new());
-    assert_clear(&asker.process.expect_stderr("no space left"), &["a.bin"]);
-    assert_eq!(downloaded_row(&asker.command("download small")[0], "small").sources.len(), 1);
-    assert_only(&asker.share, &["small"]);
+    assert_eq!(requester.command("download a.bin"), Vec::<String>::new());
+    assert_clear(&requester.process.expect_stderr("no space left"), &["a.bin"]);
+    assert_eq!(downloaded_row(&requester.command("download small")[0], "small").sources.len(), 1);
+    assert_only(&requester.share, &["small"]);
 }

@@ -39,10 +39,10 @@ fn each_exit_code_has_a_command_that_returns_it() {
     check(0, world.one_shot(&["find", "a.bin"]).code, "found");
     check(2, world.one_shot(&["find"]).code, "bad arguments");
     check(2, world.one_shot(&["download", "a.bin", "-d", &missing]).code, "no such directory");
-    check(3, world.one_shot(&["find", "nobodys"]).code, "nobody has it");
+    check(3, world.one_shot(&["find", "nobodys"]).code, "no node has it");
     check(6, world.one_shot(&["getload", "127.0.0.1", "9"]).code, "unreachable");
     check(8, download(&["-o", "-", &wrong]), "a digest does not match");
-    check(10, world.one_shot(&["updatelist", "-d", &path]).code, "nobody shares it");
+    check(10, world.one_shot(&["updatelist", "-d", &path]).code, "no node shares it");
     check(11, download(&["-d", &path]), "exists");
     check(14, world.one_shot(&["find", "a.bin", "-c", &config]).code, "a bad configuration");
     check(14, world.one_shot(&["find", "a.bin", "--latency-file", &missing]).code, "a missing latency file");
@@ -61,7 +61,7 @@ fn each_exit_code_has_a_command_that_returns_it() {
     // 5: all holders are frozen, and the tracker does not know it yet.
     let frozen = world.holder(&[("frozen", b"x")]);
     frozen.process.signal(Signal::STOP);
-    check(5, world.one_shot(&["find", "frozen"]).code, "nobody answers");
+    check(5, world.one_shot(&["find", "frozen"]).code, "no holder answers");
     frozen.process.signal(Signal::CONT);
 
     // 6: the timeout has passed.

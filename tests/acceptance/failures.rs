@@ -43,16 +43,16 @@ fn a_tracker_killed_during_a_download_does_not_end_it() {
     let _holder = world.start(
         NodeSpec::new().headless().port(port).file("a.bin", &bytes).flags(&["--advertise", &advertised]),
     );
-    let mut asker = world.start(NodeSpec::new());
+    let mut requester = world.start(NodeSpec::new());
     proxy.set(Direction::ToClient, Fault { rate: Some(4 << 20), ..Fault::default() });
     let before = proxy.bytes(Direction::ToClient);
-    asker.process.send("download a.bin");
+    requester.process.send("download a.bin");
     proxy.wait_bytes(Direction::ToClient, before + (1 << 20), DEADLINE);
     world.kill_tracker();
-    let line = asker.process.expect_stdout("downloaded ");
+    let line = requester.process.expect_stdout("downloaded ");
     assert_eq!(downloaded_row(&line, "a.bin").sources, [proxy.addr()]);
-    assert!(asker.read("a.bin") == Some(bytes));
-    assert_eq!(asker.leave(), 0);
+    assert!(requester.read("a.bin") == Some(bytes));
+    assert_eq!(requester.leave(), 0);
 }
 
 #[test]
@@ -106,24 +106,24 @@ fn a_source_killed_during_a_download_is_replaced_by_the_next() {
     let mut first = world.start(NodeSpec::new().headless().file("a.bin", &bytes).flags(slow));
     let second = world.holder(&[("a.bin", &bytes)]);
     let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
+    let mut requester = world.start(NodeSpec::new().latency(&latency));
     crate::support::world::write_latency(
         &latency,
-        &[(asker.addr, first.addr, 1.0), (asker.addr, second.addr, 500.0)],
+        &[(requester.addr, first.addr, 1.0), (requester.addr, second.addr, 500.0)],
     );
-    asker.process.send("download a.bin");
+    requester.process.send("download a.bin");
     // The node takes part in a transfer: the first bytes are on their way.
     let until = std::time::Instant::now() + DEADLINE;
     while raw::load_of(first.addr, raw::fresh_node_id(), None).0 == 0 {
-        assert!(std::time::Instant::now() < until, "no upload began\n{}", asker.process.transcript());
+        assert!(std::time::Instant::now() < until, "no upload began\n{}", requester.process.transcript());
     }
     first.process.kill();
-    let line = asker.process.expect_stdout("downloaded ");
+    let line = requester.process.expect_stdout("downloaded ");
     let row = downloaded_row(&line, "a.bin");
     assert_eq!(row.sources.last(), Some(&second.addr), "{line}");
-    asker.process.expect_stderr(&first.addr.to_string());
-    assert!(asker.read("a.bin") == Some(bytes));
-    assert_only(&asker.share, &["a.bin"]);
+    requester.process.expect_stderr(&first.addr.to_string());
+    assert!(requester.read("a.bin") == Some(bytes));
+    assert_only(&requester.share, &["a.bin"]);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn find_omits_and_names_a_node_that_does_not_answer() {
     assert_eq!(
         (ran.code, ran.out.is_empty() || ran.out == ["No nodes found"]),
         (5, true),
-        "known, but nobody answers: {ran:#?}"
+        "known, but no holder answers: {ran:#?}"
     );
     assert_clear(&ran.err, &[&frozen.addr.to_string()]);
 }
@@ -262,12 +262,12 @@ fn a_latency_file_that_becomes_bad_is_reported_and_the_old_table_is_kept() {
     let world = World::new().tracker();
     let holder = world.holder(&[("a.txt", b"a")]);
     let file = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&file));
-    crate::support::world::write_latency(&file, &[(asker.addr, holder.addr, 17.0)]);
-    assert_eq!(find_rows(&asker.command("find a.txt"))[0].latency, Some(17.0));
+    let mut requester = world.start(NodeSpec::new().latency(&file));
+    crate::support::world::write_latency(&file, &[(requester.addr, holder.addr, 17.0)]);
+    assert_eq!(find_rows(&requester.command("find a.txt"))[0].latency, Some(17.0));
     fs::write(&file, "nonsense nonsense\n").expect("a latency file");
-    assert_eq!(find_rows(&asker.command("find a.txt"))[0].latency, Some(17.0));
-    asker.process.expect_stderr("line 1");
+    assert_eq!(find_rows(&requester.command("find a.txt"))[0].latency, Some(17.0));
+    requester.process.expect_stderr("line 1");
 }
 
 #[test]

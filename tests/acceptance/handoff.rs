@@ -40,7 +40,7 @@ fn the_node_that_shares_the_directory_downloads_and_finds() {
     assert!(ran.out[0].starts_with("downloaded large.bin 3145728 bytes "), "{ran:#?}");
     assert!(
         ran.err.contains(&format!("large.bin: chose {}", holder.addr)),
-        "told as it is told here: {}",
+        "printed as the running node prints it: {}",
         ran.err
     );
     assert_only(&own.share, &["large.bin", "mine"]);

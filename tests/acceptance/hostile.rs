@@ -17,16 +17,16 @@ const SINGLE: usize = 70_000;
 fn download(world: &World, evil: &EvilPeer, flags: &str) -> (Ran, Duration) {
     let latency = world.latency_file();
     // Pairs that are not in the file count as 100 ms.
-    let mut asker = world.start(NodeSpec::new().latency(&latency).flags(&["--retries", "0"]));
-    write_latency(&latency, &[(asker.addr, evil.addr, 1.0)]);
+    let mut requester = world.start(NodeSpec::new().latency(&latency).flags(&["--retries", "0"]));
+    write_latency(&latency, &[(requester.addr, evil.addr, 1.0)]);
     let began = Instant::now();
     let command = format!("download f.bin{flags}");
-    let out = asker.command_within(&command, Duration::from_secs(60));
+    let out = requester.command_within(&command, Duration::from_secs(60));
     let took = began.elapsed();
-    asker.process.close_stdin();
-    let code = asker.process.wait(crate::support::DEADLINE);
-    let err = asker.process.since(crate::support::process::Stream::Stderr, 0).join("\n");
-    (Ran { code, out, err, share: asker.share.clone() }, took)
+    requester.process.close_stdin();
+    let code = requester.process.wait(crate::support::DEADLINE);
+    let err = requester.process.since(crate::support::process::Stream::Stderr, 0).join("\n");
+    (Ran { code, out, err, share: requester.share.clone() }, took)
 }
 
 /// Returns true if the output names the peer as dropped or as a liar. That it was chosen first does not
@@ -45,7 +45,7 @@ fn beside_an_honest_node(behaviour: Behaviour, len: usize) {
     assert_eq!(ran.code, 0, "{behaviour:?}: {ran:#?}");
     let row = downloaded_row(ran.out.last().expect("a result"), "f.bin");
     assert!(row.sources.contains(&honest.addr), "{behaviour:?}: {row:?}");
-    assert!(evil.requests() > 0, "{behaviour:?}: ranked first and never asked: {}", ran.err);
+    assert!(evil.requests() > 0, "{behaviour:?}: ranked first and without a request: {}", ran.err);
     assert!(is_blamed(&ran.err, &evil), "{behaviour:?}: the liar is not named: {}", ran.err);
     assert!(fs::read(ran.share.join("f.bin")).expect("in place") == bytes, "{behaviour:?}");
     assert_only(&ran.share, &["f.bin"]);
@@ -58,7 +58,7 @@ fn alone(behaviour: Behaviour, len: usize, code: i32) {
     let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, behaviour);
     let (ran, took) = download(&world, &evil, "");
     assert_eq!((ran.code, ran.out.len()), (code, 0), "{behaviour:?}: {ran:#?}");
-    assert!(evil.requests() > 0, "{behaviour:?}: never asked");
+    assert!(evil.requests() > 0, "{behaviour:?}: no request");
     assert!(is_blamed(&ran.err, &evil), "{behaviour:?}: the liar is not named: {}", ran.err);
     assert!(!ran.err.contains("panicked"), "{behaviour:?}: {}", ran.err);
     // A partial file may be kept for a later attempt, but no file is placed.
@@ -200,12 +200,12 @@ fn a_false_md5_of_the_whole_file_is_found_out_after_the_download() {
     let bytes = noise(28, MULTI);
     let world = World::new().tracker();
     let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, Behaviour::FalseWholeMd5);
-    let mut asker = world.start(NodeSpec::new());
-    asker.process.send("download f.bin");
-    let line = asker.process.expect_stdout("downloaded ");
+    let mut requester = world.start(NodeSpec::new());
+    requester.process.send("download f.bin");
+    let line = requester.process.expect_stdout("downloaded ");
     let row = downloaded_row(&line, "f.bin");
     assert!(row.hex == b3_hex(&bytes) || row.hex == md5_hex(&bytes), "never the false one: {line}");
-    let (notice, _) = asker.process.expect_line(
+    let (notice, _) = requester.process.expect_line(
         crate::support::process::Stream::Stderr,
         0,
         crate::support::DEADLINE,
@@ -215,7 +215,7 @@ fn a_false_md5_of_the_whole_file_is_found_out_after_the_download() {
     assert!(!notice.is_empty());
     // From now on the true MD5 is published.
     let until = Instant::now() + crate::support::DEADLINE;
-    while !asker.command("list")[0].contains(&md5_hex(&bytes)) {
+    while !requester.command("list")[0].contains(&md5_hex(&bytes)) {
         assert!(Instant::now() < until, "the true md5 is never listed");
     }
 }
@@ -244,7 +244,7 @@ fn a_false_claim_of_the_requested_md5_does_not_prevent_the_download() {
         EvilPeer::start_claiming(world.tracker_addr(), "f.bin", &lies, Behaviour::WrongBytes, md5_of(&bytes));
     let honest = world.holder(&[("f.bin", &bytes)]);
     let (ran, _) = download(&world, &evil, &format!(" --checksum md5={}", md5_hex(&bytes)));
-    assert!(evil.requests() > 0, "never asked: {ran:#?}");
+    assert!(evil.requests() > 0, "no request: {ran:#?}");
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(downloaded_row(ran.out.last().expect("a result"), "f.bin").sources, [honest.addr]);
     assert_only(&ran.share, &["f.bin"]);
@@ -255,11 +255,11 @@ fn an_honest_holder_that_registers_after_a_liar_failed_is_used() {
     let bytes = noise(32, SINGLE);
     let world = World::new().tracker();
     let evil = EvilPeer::start(world.tracker_addr(), "f.bin", &bytes, Behaviour::FalseWholeMd5);
-    let mut asker = world.start(NodeSpec::new().flags(&["--retries", "3"]));
-    asker.process.send("download f.bin");
-    asker.process.expect_stderr("all sources failed: round 1");
+    let mut requester = world.start(NodeSpec::new().flags(&["--retries", "3"]));
+    requester.process.send("download f.bin");
+    requester.process.expect_stderr("all sources failed: round 1");
     let honest = world.holder(&[("f.bin", &bytes)]);
-    let row = downloaded_row(&asker.process.expect_stdout("downloaded "), "f.bin");
+    let row = downloaded_row(&requester.process.expect_stdout("downloaded "), "f.bin");
     assert_eq!((row.hex, row.sources), (md5_hex(&bytes), vec![honest.addr]));
-    asker.process.expect_stderr(&format!("{} falsely claims", evil.addr));
+    requester.process.expect_stderr(&format!("{} falsely claims", evil.addr));
 }

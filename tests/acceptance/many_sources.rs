@@ -50,22 +50,22 @@ fn three_holders_under_three_names_feed_one_download() {
     let world = World::new().tracker();
     let names = ["one.bin", "deep/two.bin", NAME];
     let sources = names.map(|name| Source::start(&world, name, &bytes));
-    let mut asker = world.start(NodeSpec::new());
+    let mut requester = world.start(NodeSpec::new());
     for source in &sources {
         source.limit(4 << 20);
     }
-    asker.process.send(&format!("download {NAME}"));
-    let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+    requester.process.send(&format!("download {NAME}"));
+    let row = downloaded_row(&requester.process.expect_stdout("downloaded "), NAME);
     let mut used = row.sources;
     used.sort();
     let mut expected = sources.each_ref().map(|source| source.proxy.addr());
     expected.sort();
-    assert_eq!(used, expected, "{}", asker.process.transcript());
+    assert_eq!(used, expected, "{}", requester.process.transcript());
     for source in &sources {
         assert!(source.sent() >= MIB, "{}: {} bytes", source.proxy.addr(), source.sent());
     }
-    assert!(asker.read(NAME) == Some(bytes));
-    assert_only(&asker.share, &[NAME]);
+    assert!(requester.read(NAME) == Some(bytes));
+    assert_only(&requester.share, &[NAME]);
 }
 
 /// Downloads a file of `pieces` whole pieces from a source at 1 ms and one at `far_ms`. Returns the number of
@@ -75,19 +75,19 @@ fn pieces_from_near_and_far(pieces: u64, far_ms: f64) -> [(u64, bool); 2] {
     let world = World::new().tracker();
     let sources = [Source::start(&world, NAME, &bytes), Source::start(&world, NAME, &bytes)];
     let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
+    let mut requester = world.start(NodeSpec::new().latency(&latency));
     let rows = [1.0, far_ms];
     let rows: Vec<_> =
-        sources.iter().zip(rows).map(|(source, ms)| (asker.addr, source.proxy.addr(), ms)).collect();
+        sources.iter().zip(rows).map(|(source, ms)| (requester.addr, source.proxy.addr(), ms)).collect();
     write_latency(&latency, &rows);
     // So slow that no piece arrives before all pieces have been assigned to sources.
     for source in &sources {
         source.limit(4 << 20);
     }
     let before = sources.each_ref().map(Source::sent);
-    let lines = asker.command(&format!("download {NAME}"));
+    let lines = requester.command(&format!("download {NAME}"));
     let row = downloaded_row(lines.last().expect("a result"), NAME);
-    assert!(asker.read(NAME) == Some(bytes));
+    assert!(requester.read(NAME) == Some(bytes));
     let mut had = [(0, false); 2];
     for ((source, before), had) in sources.iter().zip(before).zip(&mut had) {
         let sent = source.sent() - before;
@@ -124,19 +124,19 @@ fn a_source_that_joins_is_used_within_ten_seconds() {
     let bytes = noise(93, 48 << 20);
     let world = World::new().tracker();
     let first = Source::start(&world, NAME, &bytes);
-    let mut asker = world.start(NodeSpec::new());
+    let mut requester = world.start(NodeSpec::new());
     // The download would take 24 s from the first source alone.
     first.limit(2 << 20);
     let before = first.sent();
-    asker.process.send(&format!("download {NAME}"));
+    requester.process.send(&format!("download {NAME}"));
     first.proxy.wait_bytes(Direction::ToClient, before + MIB, DEADLINE);
     let second = Source::start(&world, NAME, &bytes);
     let (joined, before) = (Instant::now(), second.sent());
     second.proxy.wait_bytes(Direction::ToClient, before + MIB, Duration::from_secs(10));
-    print_figures(&format!("join: used {:.1} s after it was offered", joined.elapsed().as_secs_f64()));
-    let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+    print_figures(&format!("join: used {:.1} s after it was published", joined.elapsed().as_secs_f64()));
+    let row = downloaded_row(&requester.process.expect_stdout("downloaded "), NAME);
     assert_eq!(row.sources, [first.proxy.addr(), second.proxy.addr()], "the first used first");
-    assert!(asker.read(NAME) == Some(bytes));
+    assert!(requester.read(NAME) == Some(bytes));
 }
 
 #[test]
@@ -144,22 +144,22 @@ fn a_source_killed_while_two_are_used_is_left_and_the_rest_comes_from_the_other(
     let bytes = noise(94, 16 << 20);
     let world = World::new().tracker();
     let mut sources = [Source::start(&world, NAME, &bytes), Source::start(&world, NAME, &bytes)];
-    let mut asker = world.start(NodeSpec::new());
+    let mut requester = world.start(NodeSpec::new());
     let before = sources.each_ref().map(Source::sent);
     for source in &sources {
         source.limit(4 << 20);
     }
-    asker.process.send(&format!("download {NAME}"));
+    requester.process.send(&format!("download {NAME}"));
     for (source, before) in sources.iter().zip(before) {
         source.proxy.wait_bytes(Direction::ToClient, before + MIB, DEADLINE);
     }
     let [doomed, other] = &mut sources;
     doomed.node.process.kill();
-    let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
-    assert!(has_left(&asker.process, doomed.proxy.addr(), ""), "{}", asker.process.transcript());
+    let row = downloaded_row(&requester.process.expect_stdout("downloaded "), NAME);
+    assert!(has_left(&requester.process, doomed.proxy.addr(), ""), "{}", requester.process.transcript());
     assert!(row.sources.contains(&other.proxy.addr()), "{row:?}");
-    assert!(asker.read(NAME) == Some(bytes));
-    assert_only(&asker.share, &[NAME]);
+    assert!(requester.read(NAME) == Some(bytes));
+    assert_only(&requester.share, &[NAME]);
 }
 
 #[test]
@@ -170,24 +170,24 @@ fn one_of_four_that_corrupts_a_twentieth_is_named_and_wastes_little() {
     let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::SometimesWrongBytes);
     let honest = [(); 3].map(|()| Source::start(&world, NAME, &bytes));
     let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
-    let mut rows = vec![(asker.addr, evil.addr, 1.0)];
-    rows.extend(honest.iter().map(|source| (asker.addr, source.proxy.addr(), 2.0)));
+    let mut requester = world.start(NodeSpec::new().latency(&latency));
+    let mut rows = vec![(requester.addr, evil.addr, 1.0)];
+    rows.extend(honest.iter().map(|source| (requester.addr, source.proxy.addr(), 2.0)));
     write_latency(&latency, &rows);
     for source in &honest {
         source.limit(16 << 20);
     }
     let before: u64 = honest.iter().map(Source::sent).sum();
-    asker.process.send(&format!("download {NAME}"));
-    let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
-    assert!(asker.read(NAME) == Some(bytes));
-    assert_only(&asker.share, &[NAME]);
-    assert!(evil.sent_pieces() >= 4, "it has sent no wrong piece yet: {}", asker.process.transcript());
-    assert!(has_left(&asker.process, evil.addr, "wrong bytes"), "{}", asker.process.transcript());
+    requester.process.send(&format!("download {NAME}"));
+    let row = downloaded_row(&requester.process.expect_stdout("downloaded "), NAME);
+    assert!(requester.read(NAME) == Some(bytes));
+    assert_only(&requester.share, &[NAME]);
+    assert!(evil.sent_pieces() >= 4, "it has sent no wrong piece yet: {}", requester.process.transcript());
+    assert!(has_left(&requester.process, evil.addr, "wrong bytes"), "{}", requester.process.transcript());
     for source in &honest {
         assert!(row.sources.contains(&source.proxy.addr()), "{row:?}");
-        let left = has_left(&asker.process, source.proxy.addr(), "");
-        assert!(!left, "an honest one is left: {}", asker.process.transcript());
+        let left = has_left(&requester.process, source.proxy.addr(), "");
+        assert!(!left, "an honest one is left: {}", requester.process.transcript());
     }
     let fetched = honest.iter().map(Source::sent).sum::<u64>() - before + evil.sent_pieces() * MIB;
     let waste = fetched.saturating_sub(PIECES * MIB) as f64 / (PIECES * MIB) as f64;

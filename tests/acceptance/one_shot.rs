@@ -17,7 +17,7 @@ use crate::support::world::{NodeSpec, Ran, World, assert_only};
 /// The events of a command with `--json`, which are all of its stdout.
 fn json_events(ran: &Ran) -> Vec<serde_json::Value> {
     let printed = events::parse_all(&ran.out);
-    let end = printed.last().unwrap_or_else(|| panic!("nothing was told: {ran:#?}"));
+    let end = printed.last().unwrap_or_else(|| panic!("no event was printed: {ran:#?}"));
     assert_eq!((&end["event"], &end["exit_code"]), (&"end".into(), &ran.code.into()), "{ran:#?}");
     printed
 }

@@ -97,7 +97,7 @@ fn pages(said: &str) -> SocketAddr {
 fn page(addr: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(addr).expect("it listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").expect("asked");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").expect("request sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("text");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
@@ -243,7 +243,7 @@ fn replicate_at_a_node_and_on_the_command_line_has_copies_made_of_one_file() {
     let ran = world.one_shot(&["replicate", "a b.bin", "--copies", "3"]);
     let there = format!("replicate 3 wanted 3 there 0 awaited 0 under way b3 {} a b.bin", &b3[..16]);
     assert_eq!((ran.code, ran.out, ran.err.as_str()), (0, vec![there], ""));
-    assert_eq!(holders(&world, "other.bin"), [source.addr], "nobody wished for copies of it");
+    assert_eq!(holders(&world, "other.bin"), [source.addr], "no copies of it are wanted");
 
     // The command may go through the node that shares the directory. Then that node is the requester.
     let path = second.share.display().to_string();

@@ -66,7 +66,7 @@ fn a_killed_download_leaves_a_partial_file_and_its_record_and_the_next_one_resum
     left_file(&share, ".part");
     left_file(&share, ".resume");
     let ran = download(&world, &share, &bytes);
-    let found = resumed_mib(&ran).unwrap_or_else(|| panic!("not gone on: {ran:#?}"));
+    let found = resumed_mib(&ran).unwrap_or_else(|| panic!("not resumed: {ran:#?}"));
     // 40 % are 2.8 MiB, in whole pieces. One of them may be recorded shortly after it is reported.
     assert!((2.0..7.0).contains(&found), "{found} MiB: {ran:#?}");
 }
@@ -86,16 +86,16 @@ fn verified_pieces_are_not_fetched_again() {
     let share = world.directory();
     interrupt(&world, &share, NAME, 50, Signal::KILL);
     let before = fetched();
-    let mut asker = world.start(NodeSpec::new().share(&share));
+    let mut requester = world.start(NodeSpec::new().share(&share));
     let begun = Instant::now();
-    asker.process.send(&format!("download {NAME}"));
+    requester.process.send(&format!("download {NAME}"));
     // More bytes than probes need. The manifest is in the record.
     while fetched() < before + (64 << 10) {
-        let waits = begun.elapsed() < DEADLINE && !asker.process.ends_within(Duration::from_millis(1));
-        assert!(waits, "nothing new is fetched\n{}", asker.process.transcript());
+        let waits = begun.elapsed() < DEADLINE && !requester.process.ends_within(Duration::from_millis(1));
+        assert!(waits, "nothing new is fetched\n{}", requester.process.transcript());
     }
     let first_byte = begun.elapsed();
-    let line = asker.process.expect_stdout("downloaded ");
+    let line = requester.process.expect_stdout("downloaded ");
     assert_eq!(downloaded_row(&line, NAME).size, size);
     let after = fetched() - before;
     let again = (before + after).saturating_sub(size);
@@ -110,7 +110,7 @@ fn verified_pieces_are_not_fetched_again() {
     // most the buffers of a download.
     assert!(again <= (size / 3).min(20 * MIB), "{again} bytes were fetched twice: {line}");
     assert!(mib < 1024 || first_byte < Duration::from_millis(300), "{first_byte:?}");
-    assert!(asker.read(NAME) == Some(bytes));
+    assert!(requester.read(NAME) == Some(bytes));
     assert_only(&share, &[NAME]);
 }
 

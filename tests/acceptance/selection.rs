@@ -25,10 +25,10 @@ fn hold(readers: &mut Vec<ThrottledReader>, source: SocketAddr, load: usize, con
 }
 
 /// Polls until the load is as held: the end of an upload is detected when its connection closes.
-fn expect_load(asker: &mut Node, source: SocketAddr, load: usize) {
+fn expect_load(requester: &mut Node, source: SocketAddr, load: usize) {
     let until = std::time::Instant::now() + crate::support::DEADLINE;
     loop {
-        let lines = asker.command(&format!("getload {} {}", source.ip(), source.port()));
+        let lines = requester.command(&format!("getload {} {}", source.ip(), source.port()));
         let shown = load_row(&lines[0]);
         if shown == (source, load as u32) {
             return;
@@ -47,13 +47,13 @@ fn the_near_source_is_chosen_until_its_load_outweighs_the_latency() {
     let near = world.start(spec.clone().file("held.bin", &held));
     let far = world.start(spec);
     let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
-    write_latency(&latency, &[(asker.addr, near.addr, 5.0), (asker.addr, far.addr, 70.0)]);
+    let mut requester = world.start(NodeSpec::new().latency(&latency));
+    write_latency(&latency, &[(requester.addr, near.addr, 5.0), (requester.addr, far.addr, 70.0)]);
     let mut readers = Vec::new();
     for (load, (name, _)) in files.iter().enumerate() {
         hold(&mut readers, near.addr, load, content);
-        expect_load(&mut asker, near.addr, load);
-        let rows = find_rows(&asker.command(&format!("find {name}")));
+        expect_load(&mut requester, near.addr, load);
+        let rows = find_rows(&requester.command(&format!("find {name}")));
         let near_score = 5.0 + 10.0 * load as f64;
         let shown: Vec<_> = rows.iter().map(|row| (row.endpoint, row.load, row.score)).collect();
         let mut expected =
@@ -62,14 +62,14 @@ fn the_near_source_is_chosen_until_its_load_outweighs_the_latency() {
             expected.reverse();
         }
         assert_eq!(shown, expected, "load {load}");
-        let lines = asker.command(&format!("download {name}"));
+        let lines = requester.command(&format!("download {name}"));
         let row = downloaded_row(lines.last().expect("a result"), name);
         assert_eq!(row.sources, [expected[0].0], "load {load}: the best in rank is the source");
     }
     // And back, after the readers have gone.
     drop(readers);
-    expect_load(&mut asker, near.addr, 0);
-    assert_eq!(find_rows(&asker.command("find f0"))[0].endpoint, near.addr);
+    expect_load(&mut requester, near.addr, 0);
+    assert_eq!(find_rows(&requester.command("find f0"))[0].endpoint, near.addr);
 }
 
 #[test]
@@ -87,18 +87,18 @@ fn the_order_follows_latency_and_load_for_random_values() {
         .map(|spec| world.start(spec))
         .collect();
     let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
+    let mut requester = world.start(NodeSpec::new().latency(&latency));
     let mut readers: Vec<Vec<ThrottledReader>> = sources.iter().map(|_| Vec::new()).collect();
     for round in 0..6 {
         // Small ranges, so that ties and near ties occur.
         let latencies: Vec<f64> = sources.iter().map(|_| f64::from(rng.random_range(0..13)) * 10.0).collect();
         let loads: Vec<usize> = sources.iter().map(|_| rng.random_range(0..=12)).collect();
         let entries: Vec<_> =
-            sources.iter().zip(&latencies).map(|(source, ms)| (asker.addr, source.addr, *ms)).collect();
+            sources.iter().zip(&latencies).map(|(source, ms)| (requester.addr, source.addr, *ms)).collect();
         write_latency(&latency, &entries);
         for ((source, readers), load) in sources.iter().zip(&mut readers).zip(&loads) {
             hold(readers, source.addr, *load, content);
-            expect_load(&mut asker, source.addr, *load);
+            expect_load(&mut requester, source.addr, *load);
         }
         // Least score, then least latency, then address.
         let mut expected: Vec<_> = sources
@@ -108,13 +108,13 @@ fn the_order_follows_latency_and_load_for_random_values() {
             .map(|((source, ms), load)| ((ms + 10.0 * *load as f64) as u64, *ms as u64, source.addr))
             .collect();
         expected.sort();
-        let rows = find_rows(&asker.command(&format!("find f{round}")));
+        let rows = find_rows(&requester.command(&format!("find f{round}")));
         let shown: Vec<_> = rows
             .iter()
             .map(|row| (row.score.expect("scored") as u64, row.latency.expect("rated") as u64, row.endpoint))
             .collect();
         assert_eq!(shown, expected, "round {round}, loads {loads:?}");
-        let lines = asker.command(&format!("download f{round}"));
+        let lines = requester.command(&format!("download f{round}"));
         let row = downloaded_row(lines.last().expect("a result"), &format!("f{round}"));
         assert_eq!(row.sources, [expected[0].2], "round {round}");
     }
@@ -125,23 +125,23 @@ fn a_missing_pair_counts_as_the_default_and_the_weight_can_be_set() {
     let world = World::new().tracker();
     let holder = world.holder(&[("a.txt", b"a")]);
     let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency));
-    assert_eq!(find_rows(&asker.command("find a.txt"))[0].latency, Some(100.0));
+    let mut requester = world.start(NodeSpec::new().latency(&latency));
+    assert_eq!(find_rows(&requester.command("find a.txt"))[0].latency, Some(100.0));
     // Pairs are directed: the reversed pair is a different one.
-    write_latency(&latency, &[(holder.addr, asker.addr, 7.0)]);
-    assert_eq!(find_rows(&asker.command("find a.txt"))[0].latency, Some(100.0));
-    std::fs::write(&latency, format!("{},{},12.5\n", holder.addr.port(), asker.addr.port()))
+    write_latency(&latency, &[(holder.addr, requester.addr, 7.0)]);
+    assert_eq!(find_rows(&requester.command("find a.txt"))[0].latency, Some(100.0));
+    std::fs::write(&latency, format!("{},{},12.5\n", holder.addr.port(), requester.addr.port()))
         .expect("the comma dialect");
-    assert_eq!(find_rows(&asker.command("find a.txt"))[0].latency, Some(12.5), "symmetric");
+    assert_eq!(find_rows(&requester.command("find a.txt"))[0].latency, Some(12.5), "symmetric");
 
     let held = noise(33, HELD_BYTES);
     let source = world.holder(&[("held.bin", &held)]);
     let mut readers = Vec::new();
     hold(&mut readers, source.addr, 2, key_of(&held));
     let flags = ["--default-latency-ms", "3", "--load-weight", "0.5"];
-    let mut asker = world.start(NodeSpec::new().latency(&latency).flags(&flags));
-    expect_load(&mut asker, source.addr, 2);
-    let row = find_rows(&asker.command("find held.bin")).remove(0);
+    let mut requester = world.start(NodeSpec::new().latency(&latency).flags(&flags));
+    expect_load(&mut requester, source.addr, 2);
+    let row = find_rows(&requester.command("find held.bin")).remove(0);
     assert_eq!((row.latency, row.load, row.score), (Some(3.0), Some(2), Some(4.0)));
 }
 
@@ -151,7 +151,7 @@ fn an_upload_counts_from_its_request_until_its_connection_ends() {
     let content = key_of(&held);
     let world = World::new().tracker();
     let source = world.holder(&[("held.bin", &held)]);
-    let mut asker = world.start(NodeSpec::new());
+    let mut requester = world.start(NodeSpec::new());
     let (me, other) = (raw::fresh_node_id(), raw::fresh_node_id());
     let first = ThrottledReader::start(source.addr, me, content);
     assert_eq!(raw::load_of(source.addr, me, Some(content)), (1, 1), "mine");
@@ -164,9 +164,9 @@ fn an_upload_counts_from_its_request_until_its_connection_ends() {
     let third = ThrottledReader::start(source.addr, other, content);
     assert_eq!(raw::load_of(source.addr, other, Some(content)), (2, 1));
     drop((first, second));
-    expect_load(&mut asker, source.addr, 1);
+    expect_load(&mut requester, source.addr, 1);
     drop(third);
-    expect_load(&mut asker, source.addr, 0);
+    expect_load(&mut requester, source.addr, 0);
 }
 
 #[test]
@@ -190,17 +190,17 @@ fn own_transfers_are_not_counted_against_a_source() {
     let far = world.holder(&[("a.bin", &bytes)]);
     let latency = world.latency_file();
     let chosen_while = |is_own: bool| {
-        let mut asker = world.start(NodeSpec::new().latency(&latency));
-        write_latency(&latency, &[(asker.addr, near.addr, 0.0), (asker.addr, far.addr, 5.0)]);
-        let id = if is_own { node_id(&world, asker.addr) } else { raw::fresh_node_id() };
+        let mut requester = world.start(NodeSpec::new().latency(&latency));
+        write_latency(&latency, &[(requester.addr, near.addr, 0.0), (requester.addr, far.addr, 5.0)]);
+        let id = if is_own { node_id(&world, requester.addr) } else { raw::fresh_node_id() };
         let upload = ThrottledReader::start(near.addr, id, content);
-        expect_load(&mut asker, near.addr, 1);
-        asker.command("download a.bin");
+        expect_load(&mut requester, near.addr, 1);
+        requester.command("download a.bin");
         // The first in rank: at the end, both sources serve a file of so many pieces.
-        let chosen = asker.process.expect_stderr("a.bin: chose ");
+        let chosen = requester.process.expect_stderr("a.bin: chose ");
         drop(upload);
         // The node leaves the answers of the tracker before the next one starts.
-        assert_eq!(asker.leave(), 0);
+        assert_eq!(requester.leave(), 0);
         expect_idle(&world, near.addr);
         [&near, &far].map(|source| chosen.contains(&format!("chose {}:", source.addr)))
     };
@@ -230,18 +230,18 @@ fn a_downloading_node_is_loaded_by_its_own_download() {
     let world = World::new().tracker();
     let _source =
         world.start(NodeSpec::new().headless().file("a.bin", &bytes).flags(&["--max-upload", "1MiB"]));
-    let mut asker = world.start(NodeSpec::new());
-    asker.process.send("download a.bin");
+    let mut requester = world.start(NodeSpec::new());
+    requester.process.send("download a.bin");
     let until = std::time::Instant::now() + crate::support::DEADLINE;
-    while raw::load_of(asker.addr, raw::fresh_node_id(), None).0 != 1 {
+    while raw::load_of(requester.addr, raw::fresh_node_id(), None).0 != 1 {
         assert!(
             std::time::Instant::now() < until,
             "a download is never counted\n{}",
-            asker.process.transcript()
+            requester.process.transcript()
         );
     }
-    asker.process.expect_stdout("downloaded ");
-    assert_eq!(raw::load_of(asker.addr, raw::fresh_node_id(), None).0, 0);
+    requester.process.expect_stdout("downloaded ");
+    assert_eq!(raw::load_of(requester.addr, raw::fresh_node_id(), None).0, 0);
 }
 
 #[test]
@@ -250,15 +250,15 @@ fn an_emulated_latency_holds_each_reply_back_and_is_no_deadline() {
     let world = World::new().tracker();
     let source = world.holder(&[("a.bin", &bytes)]);
     let latency = world.latency_file();
-    let mut asker = world.start(NodeSpec::new().latency(&latency).flags(&["--emulate-latency"]));
+    let mut requester = world.start(NodeSpec::new().latency(&latency).flags(&["--emulate-latency"]));
     // Longer than a probe round waits after its first answer.
     let emulated = Duration::from_millis(700);
-    write_latency(&latency, &[(asker.addr, source.addr, 700.0)]);
+    write_latency(&latency, &[(requester.addr, source.addr, 700.0)]);
     let begun = Instant::now();
-    assert_eq!(find_rows(&asker.command("find a.bin"))[0].latency, Some(700.0));
+    assert_eq!(find_rows(&requester.command("find a.bin"))[0].latency, Some(700.0));
     assert!(begun.elapsed() >= emulated, "a find waits for the probe's reply");
     let begun = Instant::now();
-    let lines = asker.command("download a.bin");
+    let lines = requester.command("download a.bin");
     assert_eq!(downloaded_row(lines.last().expect("a result"), "a.bin").sources, [source.addr]);
     assert!(begun.elapsed() >= emulated * 3, "probe, piece list, pieces: one after another");
 }

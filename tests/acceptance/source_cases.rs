@@ -9,7 +9,7 @@ fn case_01_tracker_then_node() {
     let world = World::new().tracker().nodes(1);
     let ran = world.ask("nodes");
     assert_eq!(ran.code, 0, "{ran:#?}");
-    assert_eq!(ran.out.len(), 2, "the node and the asker: {ran:#?}");
+    assert_eq!(ran.out.len(), 2, "the node and the requester: {ran:#?}");
 }
 
 #[test]

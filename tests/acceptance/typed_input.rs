@@ -117,7 +117,7 @@ fn names_that_need_quotes_are_found_by_pipe_and_as_one_command() {
     let files: Vec<_> = NAMES.iter().map(|(name, _)| (*name, name.as_bytes())).collect();
     let _holder = world.holder(&files);
     for (name, typed) in NAMES {
-        let ran = world.run(&NodeSpec::new(), &format!("find {typed}\ndownload {typed} # as asked\n"));
+        let ran = world.run(&NodeSpec::new(), &format!("find {typed}\ndownload {typed} # as typed\n"));
         assert_eq!(ran.code, 0, "{name}: {ran:#?}");
         assert_eq!(find_rows(&ran.out[..2])[0].name, name);
         assert_eq!(fs::read(ran.share.join(name)).expect("in place"), name.as_bytes());

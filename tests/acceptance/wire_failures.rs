@@ -85,15 +85,15 @@ fn requests_for_missing_content_are_refused_one_by_one() {
     let bytes = noise(17, 3 << 20);
     let world = World::new().tracker();
     let holder = world.holder(&[("a.bin", &bytes)]);
-    let (content, asker) = (key_of(&bytes), raw::fresh_node_id());
+    let (content, requester) = (key_of(&bytes), raw::fresh_node_id());
     let mut client = Client::connect(holder.addr);
     let none = key_of(b"not shared");
     for request in [
         PeerRequest::Manifest { content: none, first_piece: 0 },
         PeerRequest::Manifest { content, first_piece: u32::MAX },
-        PeerRequest::Piece { asker, content: none, piece: 0 },
-        PeerRequest::Piece { asker, content, piece: 3 },
-        PeerRequest::Piece { asker, content, piece: u32::MAX },
+        PeerRequest::Piece { asker: requester, content: none, piece: 0 },
+        PeerRequest::Piece { asker: requester, content, piece: 3 },
+        PeerRequest::Piece { asker: requester, content, piece: u32::MAX },
     ] {
         // A manifest request beyond the end may also get an empty page.
         match client.ask(&request) {
@@ -102,7 +102,7 @@ fn requests_for_missing_content_are_refused_one_by_one() {
             other => panic!("{request:?}: {other:?}"),
         }
     }
-    match client.ask(&PeerRequest::Piece { asker, content, piece: 1 }) {
+    match client.ask(&PeerRequest::Piece { asker: requester, content, piece: 1 }) {
         PeerReply::Piece { piece: 1, len_bytes } => {
             let got = client.receive_raw(len_bytes as usize).expect("the bytes of the piece");
             assert!(got == bytes[1 << 20..2 << 20], "on the same connection, byte for byte");

@@ -71,14 +71,14 @@ impl World {
         Killed(child)
     }
 
-    /// Waits until `asker` finds that many full holders of a file.
-    fn expect_copies(&self, asker: &Node, name: &str, copies: usize) {
-        wait_for(&format!("{copies} copies of {name}"), || self.copies(asker, name) == copies);
+    /// Waits until `requester` finds that many full holders of a file.
+    fn expect_copies(&self, requester: &Node, name: &str, copies: usize) {
+        wait_for(&format!("{copies} copies of {name}"), || self.copies(requester, name) == copies);
     }
 
     /// Number of live full holders, the asking node included.
-    fn copies(&self, asker: &Node, name: &str) -> usize {
-        let found = asker.find(&by_name(name), &self.cancel).unwrap_or_default();
+    fn copies(&self, requester: &Node, name: &str) -> usize {
+        let found = requester.find(&by_name(name), &self.cancel).unwrap_or_default();
         let rows = found.groups.iter().flat_map(|group| &group.rows);
         rows.filter(|row| row.entry.holding == Holding::Full).count()
     }
@@ -190,11 +190,11 @@ fn the_policy_decides_the_number_of_copies_and_only_willing_nodes_keep_them() {
 fn a_killed_holder_is_replaced_after_its_grace() {
     let world = World::new(2);
     write(&world.share("killed"), "data.bin", &noise(2, 2 << 20));
-    let asker = world.node("asker", None);
+    let requester = world.node("requester", None);
     let holder = world.process("killed", 0);
-    wait_for("the file", || world.copies(&asker, "data.bin") == 1);
+    wait_for("the file", || world.copies(&requester, "data.bin") == 1);
     let first = world.node("first", Some(10 * MIB));
-    world.expect_copies(&asker, "data.bin", 2);
+    world.expect_copies(&requester, "data.bin", 2);
     // A node that can replace the holder.
     let second = world.node("second", Some(10 * MIB));
     let third = world.node("third", Some(10 * MIB));
@@ -205,7 +205,7 @@ fn a_killed_holder_is_replaced_after_its_grace() {
     assert!(killed_at.elapsed() >= GRACE, "after {:?}", killed_at.elapsed());
     // The holder comes back. Now there are three holders, and no replica is removed.
     let _back = world.process("killed", 0);
-    world.expect_copies(&asker, "data.bin", 3);
+    world.expect_copies(&requester, "data.bin", 3);
     assert_eq!((replicas(&first).len(), replicas(&second).len() + replicas(&third).len()), (1, 1));
 }
 
@@ -213,16 +213,16 @@ fn a_killed_holder_is_replaced_after_its_grace() {
 fn a_node_that_comes_back_in_time_is_not_replaced() {
     let world = World::new(2);
     write(&world.share("restarted"), "data.bin", &noise(3, 1 << 20));
-    let asker = world.node("asker", None);
+    let requester = world.node("requester", None);
     let mut holder = world.process("restarted", 0);
     let keeper = world.node("keeper", Some(10 * MIB));
-    world.expect_copies(&asker, "data.bin", 2);
+    world.expect_copies(&requester, "data.bin", 2);
     let idle = world.node("idle", Some(10 * MIB));
     for _ in 0..3 {
         drop(holder);
-        wait_for("its end", || world.copies(&asker, "data.bin") == 1);
+        wait_for("its end", || world.copies(&requester, "data.bin") == 1);
         holder = world.process("restarted", 0);
-        wait_for("its return", || world.copies(&asker, "data.bin") == 2);
+        wait_for("its return", || world.copies(&requester, "data.bin") == 2);
     }
     assert!(!comes_true(GRACE, || !replicas(&idle).is_empty()), "the world is copied");
     assert_eq!(replicas(&keeper).len(), 1);

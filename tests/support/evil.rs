@@ -224,7 +224,7 @@ impl EvilPeer {
     pub fn wait_requested(&self) {
         let until = Instant::now() + super::DEADLINE;
         while self.requests() == 0 {
-            assert!(Instant::now() < until, "never asked");
+            assert!(Instant::now() < until, "no request came");
             std::thread::yield_now();
         }
     }

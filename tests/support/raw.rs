@@ -109,12 +109,12 @@ impl Client {
 #[derive(Debug)]
 pub struct ThrottledReader {
     client: Client,
-    pub asker: NodeId,
+    pub requester: NodeId,
 }
 
 impl ThrottledReader {
     /// Begins an upload at `source`. It counts as load when this returns.
-    pub fn start(source: SocketAddr, asker: NodeId, content: ContentKey) -> ThrottledReader {
+    pub fn start(source: SocketAddr, requester: NodeId, content: ContentKey) -> ThrottledReader {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
         // Set before the connection is made, so that the receive buffer stays small.
         socket.set_recv_buffer_size(8 << 10).expect("a small buffer");
@@ -123,10 +123,11 @@ impl ThrottledReader {
         let pieces = content.size_bytes.div_ceil(1 << 20) as u32;
         // All requests go in one segment. Otherwise the source could finish each piece before the next
         // request arrives, and would count no load in between.
-        let requests = (0..pieces).flat_map(|piece| PeerRequest::Piece { asker, content, piece }.framed());
+        let requests =
+            (0..pieces).flat_map(|piece| PeerRequest::Piece { asker: requester, content, piece }.framed());
         client.send_raw(&requests.collect::<Vec<_>>());
         match client.receive() {
-            Some(PeerReply::Piece { piece: 0, .. }) => ThrottledReader { client, asker },
+            Some(PeerReply::Piece { piece: 0, .. }) => ThrottledReader { client, requester },
             other => panic!("no piece of {source}: {other:?}"),
         }
     }
@@ -138,8 +139,8 @@ impl ThrottledReader {
 }
 
 /// Load of a node, and how much of it is the asking node's own transfer of `content`.
-pub fn load_of(node: SocketAddr, asker: NodeId, content: Option<ContentKey>) -> (u32, u8) {
-    match Client::connect(node).ask(&PeerRequest::Load { asker, content }) {
+pub fn load_of(node: SocketAddr, requester: NodeId, content: Option<ContentKey>) -> (u32, u8) {
+    match Client::connect(node).ask(&PeerRequest::Load { asker: requester, content }) {
         PeerReply::Load { load, yours, .. } => (load, yours),
         other => panic!("{node}: {other:?}"),
     }

@@ -429,8 +429,8 @@ pub fn write_file(share: &Path, name: &str, bytes: &[u8]) {
 /// Replaces a latency file by rename, so that no reader sees half of it. Entries: requester, peer,
 /// milliseconds.
 pub fn write_latency(file: &Path, entries: &[(SocketAddr, SocketAddr, f64)]) {
-    let rows = entries.iter().map(|(asker, peer, ms)| {
-        format!("{} {} {} {} {ms}\n", asker.ip(), asker.port(), peer.ip(), peer.port())
+    let rows = entries.iter().map(|(requester, peer, ms)| {
+        format!("{} {} {} {} {ms}\n", requester.ip(), requester.port(), peer.ip(), peer.port())
     });
     let next = file.with_extension("next");
     fs::write(&next, format!("# written by a test\n{}", rows.collect::<String>())).expect("a latency file");

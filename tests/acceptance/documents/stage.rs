@@ -119,7 +119,8 @@ impl Stage {
         (code, process.since(Stream::Stdout, 0), process.since(Stream::Stderr, 0))
     }
 
-    /// Runs a program in a terminal of that name, in place of what ran there, until it has a prompt.
+    /// Runs a program in the terminal of that name until it has a prompt. It replaces the program that ran
+    /// there.
     pub(crate) fn open(&mut self, name: &str, line: &str) {
         drop(self.terminals.remove(name));
         let mut shell = Command::new("sh");
@@ -142,7 +143,7 @@ impl Stage {
         self.terminal(terminal).start.clone()
     }
 
-    /// Reads in a terminal until `text` has come; what came before it.
+    /// Reads in a terminal until `text` has come. Returns the output before it.
     pub(crate) fn read(&mut self, terminal: &str, text: &str) -> String {
         let read = self.terminal(terminal).session.exp_string(text);
         read.unwrap_or_else(|error| panic!("terminal {terminal}, awaiting {text:?}: {error}"))
@@ -187,7 +188,7 @@ impl Stage {
     }
 }
 
-/// Replaces `word` where it does not go on in letters or digits.
+/// Replaces `word` where no letter or digit follows it.
 fn replace_word(text: &str, word: &str, by: &str) -> String {
     let (mut done, mut rest) = (String::new(), text);
     while let Some(at) = rest.find(word) {

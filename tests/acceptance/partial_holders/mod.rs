@@ -65,22 +65,25 @@ fn two_downloaders_of_one_file_serve_each_other() {
     let world = World::new().tracker();
     let spec = NodeSpec::new().headless().file(NAME, &bytes).flags(&["--max-upload", "2MiB"]);
     let (_seed, link) = world.start_behind_proxy(spec);
-    let mut askers = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
+    let mut requesters = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
     let before = link.bytes(Direction::ToClient);
-    for asker in &mut askers {
-        asker.process.send(&format!("download {NAME}"));
+    for requester in &mut requesters {
+        requester.process.send(&format!("download {NAME}"));
     }
-    let rows =
-        askers.each_ref().map(|asker| downloaded_row(&asker.process.expect_stdout("downloaded "), NAME));
+    let rows = requesters
+        .each_ref()
+        .map(|requester| downloaded_row(&requester.process.expect_stdout("downloaded "), NAME));
     let sent = link.bytes(Direction::ToClient) - before;
     print_figures(&format!(
         "partial holders: the seed sent {:.2} times the file to two",
         sent as f64 / bytes.len() as f64
     ));
-    for (asker, other, row) in [(&askers[0], &askers[1], &rows[0]), (&askers[1], &askers[0], &rows[1])] {
-        assert!(row.sources.contains(&other.addr), "{row:?}: {}", asker.process.transcript());
-        assert!(asker.read(NAME).as_ref() == Some(&bytes));
-        assert_only(&asker.share, &[NAME]);
+    for (requester, other, row) in
+        [(&requesters[0], &requesters[1], &rows[0]), (&requesters[1], &requesters[0], &rows[1])]
+    {
+        assert!(row.sources.contains(&other.addr), "{row:?}: {}", requester.process.transcript());
+        assert!(requester.read(NAME).as_ref() == Some(&bytes));
+        assert_only(&requester.share, &[NAME]);
     }
     // Without each other the seed would send the file twice. Both downloaders may have begun at the same
     // piece, and 24 pieces are few.
@@ -108,11 +111,11 @@ fn a_partial_holder_serves_its_pieces_and_continues_when_the_file_is_in_place() 
         }
         other => panic!("{other:?}"),
     }
-    let asker = raw::fresh_node_id();
+    let requester = raw::fresh_node_id();
     // The node may have more pieces than it claimed, but not all: the seed is frozen.
-    let now = have(&holder, content).expect("it goes on");
+    let now = have(&holder, content).expect("the download runs");
     let missing = (0..12).find(|piece| !now.contains(*piece)).expect("the seed is slow");
-    let refused: PeerReply = client.ask(&PeerRequest::Piece { asker, content, piece: missing });
+    let refused: PeerReply = client.ask(&PeerRequest::Piece { asker: requester, content, piece: missing });
     assert_eq!(refused, PeerReply::Refused(PeerRefusal::NoSuchPiece));
     world.ask_until(&format!("find {NAME}"), |ran| ran.out.iter().any(|row| row.contains("/12 ")));
     // A partial file is not listed as a file.
@@ -122,7 +125,7 @@ fn a_partial_holder_serves_its_pieces_and_continues_when_the_file_is_in_place() 
 
     let piece = has.next(0).expect("two");
     for _ in 0..TIMES {
-        client.send(&PeerRequest::Piece { asker, content, piece });
+        client.send(&PeerRequest::Piece { asker: requester, content, piece });
     }
     limit(None);
     downloaded_row(&holder.process.expect_stdout("downloaded "), NAME);
@@ -131,7 +134,7 @@ fn a_partial_holder_serves_its_pieces_and_continues_when_the_file_is_in_place() 
         take_piece(&mut client, content, piece, &bytes);
     }
     // The same connection continues with the complete file.
-    let reply: PeerReply = client.ask(&PeerRequest::Piece { asker, content, piece: missing });
+    let reply: PeerReply = client.ask(&PeerRequest::Piece { asker: requester, content, piece: missing });
     assert_eq!(reply, PeerReply::Piece { piece: missing, len_bytes: MIB as u32 });
 }
 
@@ -192,7 +195,7 @@ fn a_file_comes_whole_from_partial_holders_alone() {
     third.process.send(&format!("download {NAME}"));
     third.process.expect_stderr("chose ");
     for half in [&one, &other] {
-        assert!(have(half, content).expect("it goes on").len() < 12, "{}", half.process.transcript());
+        assert!(have(half, content).expect("the download runs").len() < 12, "{}", half.process.transcript());
     }
     for link in [&one_link, &other_link] {
         link.set(Direction::ToClient, Fault::default());
@@ -223,16 +226,16 @@ fn a_killed_partial_holder_is_no_longer_listed_and_does_not_delay_others() {
     let mut holder = world.start(spec);
     holder.process.send(&format!("download {NAME}"));
     wait_for_pieces(&holder, content, 8);
-    let mut asker = world.start(NodeSpec::new());
-    asker.process.send(&format!("download {NAME}"));
-    wait_for_pieces(&asker, content, 1);
+    let mut requester = world.start(NodeSpec::new());
+    requester.process.send(&format!("download {NAME}"));
+    wait_for_pieces(&requester, content, 1);
     holder.process.kill();
     let row = format!("{} {} ", holder.addr.ip(), holder.addr.port());
     let is_offered = |ran: &Ran| ran.out.iter().any(|line| line.starts_with(&row));
     world.ask_until(&format!("find {NAME}"), |ran| !is_offered(ran));
     limit(None);
-    downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
-    assert!(asker.read(NAME) == Some(bytes));
+    downloaded_row(&requester.process.expect_stdout("downloaded "), NAME);
+    assert!(requester.read(NAME) == Some(bytes));
     // The node that comes back at its address has published nothing.
     holder.restart();
     assert_eq!(have(&holder, content), None);
@@ -248,22 +251,22 @@ fn two_downloaders_of_a_replaced_file_both_start_again() {
     let world = World::new().tracker();
     let (mut seed, link) = world.start_behind_proxy(NodeSpec::new().file(NAME, &bytes));
     link.set(Direction::ToClient, Fault { rate: Some(1 << 20), ..Fault::default() });
-    let mut askers = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
-    for asker in &mut askers {
-        asker.process.send(&format!("download {NAME}"));
+    let mut requesters = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
+    for requester in &mut requesters {
+        requester.process.send(&format!("download {NAME}"));
     }
-    for asker in &askers {
-        wait_for_pieces(asker, content, 1);
+    for requester in &requesters {
+        wait_for_pieces(requester, content, 1);
     }
     seed.write(".newer", &newer);
     fs::rename(seed.share.join(".newer"), seed.share.join(NAME)).expect("replaced");
     assert_eq!(seed.command("updatelist").len(), 1);
     link.set(Direction::ToClient, Fault::default());
-    for asker in &askers {
-        downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
-        asker.process.expect_stderr("beginning anew");
-        assert!(asker.read(NAME).as_ref() == Some(&newer));
-        assert_only(&asker.share, &[NAME]);
+    for requester in &requesters {
+        downloaded_row(&requester.process.expect_stdout("downloaded "), NAME);
+        requester.process.expect_stderr("beginning anew");
+        assert!(requester.read(NAME).as_ref() == Some(&newer));
+        assert_only(&requester.share, &[NAME]);
     }
 }
 
@@ -277,9 +280,9 @@ fn has_part_open(node: &Node) -> bool {
 /// and has read one.
 fn waiting_reader(holder: SocketAddr, content: ContentKey, piece: u32, bytes: &[u8]) -> Client {
     let mut client = Client::connect(holder);
-    let asker = raw::fresh_node_id();
+    let requester = raw::fresh_node_id();
     for _ in 0..TIMES {
-        client.send(&PeerRequest::Piece { asker, content, piece });
+        client.send(&PeerRequest::Piece { asker: requester, content, piece });
     }
     take_piece(&mut client, content, piece, bytes);
     client

@@ -6,7 +6,7 @@ use super::*;
 struct Choice {
     evil: EvilPeer,
     honest: Node,
-    asker: Node,
+    requester: Node,
     // Last field: its nodes must end before the world.
     _world: World,
 }
@@ -17,13 +17,16 @@ impl Choice {
         let evil = EvilPeer::start(world.tracker_addr(), NAME, bytes, behaviour);
         let honest = world.holder(&[(NAME, bytes)]);
         let latency = world.latency_file();
-        let asker = world.start(NodeSpec::new().latency(&latency));
-        write_latency(&latency, &[(asker.addr, evil.addr, 1.0), (asker.addr, honest.addr, honest_ms)]);
-        Choice { evil, honest, asker, _world: world }
+        let requester = world.start(NodeSpec::new().latency(&latency));
+        write_latency(
+            &latency,
+            &[(requester.addr, evil.addr, 1.0), (requester.addr, honest.addr, honest_ms)],
+        );
+        Choice { evil, honest, requester, _world: world }
     }
 
     fn download(&mut self) -> DownloadedRow {
-        let lines = self.asker.command_within(&format!("download {NAME}"), Duration::from_secs(20));
+        let lines = self.requester.command_within(&format!("download {NAME}"), Duration::from_secs(20));
         downloaded_row(lines.last().expect("a result"), NAME)
     }
 }
@@ -33,9 +36,9 @@ fn a_partial_holder_with_false_claims_is_replaced_by_other_sources() {
     let bytes = noise(134, 5 * MIB);
     let mut choice = Choice::between(Behaviour::FalseHave, &bytes, 2.0);
     let row = choice.download();
-    assert_eq!(row.sources, [choice.honest.addr], "{}", choice.asker.process.transcript());
-    assert!(choice.evil.requests() > 0, "it was never asked");
-    assert!(choice.asker.read(NAME) == Some(bytes));
+    assert_eq!(row.sources, [choice.honest.addr], "{}", choice.requester.process.transcript());
+    assert!(choice.evil.requests() > 0, "it got no request");
+    assert!(choice.requester.read(NAME) == Some(bytes));
 }
 
 #[test]
@@ -44,9 +47,9 @@ fn a_partial_holder_that_refuses_a_piece_serves_its_other_pieces() {
     let mut choice = Choice::between(Behaviour::HalfPart, &bytes, 900.0);
     let row = choice.download();
     // How many of its six pieces come from it depends on the time of the next scheduling.
-    assert_eq!(row.sources.len(), 2, "{}", choice.asker.process.transcript());
-    assert!((1..=6).contains(&choice.evil.sent_pieces()), "{}", choice.asker.process.transcript());
-    assert!(choice.asker.read(NAME) == Some(bytes));
+    assert_eq!(row.sources.len(), 2, "{}", choice.requester.process.transcript());
+    assert!((1..=6).contains(&choice.evil.sent_pieces()), "{}", choice.requester.process.transcript());
+    assert!(choice.requester.read(NAME) == Some(bytes));
 }
 
 #[test]
@@ -67,17 +70,17 @@ fn a_partial_holder_with_false_claims_does_not_delay_the_download_of_a_replaced_
     let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
     let (mut seed, link) = world.start_behind_proxy(NodeSpec::new().file(NAME, &bytes));
     link.set(Direction::ToClient, Fault { rate: Some(1 << 20), ..Fault::default() });
-    let mut asker = world.start(NodeSpec::new());
-    asker.process.send(&format!("download {NAME}"));
-    wait_for_pieces(&asker, key_of(&bytes), 1);
+    let mut requester = world.start(NodeSpec::new());
+    requester.process.send(&format!("download {NAME}"));
+    wait_for_pieces(&requester, key_of(&bytes), 1);
     seed.write(".newer", &newer);
     fs::rename(seed.share.join(".newer"), seed.share.join(NAME)).expect("replaced");
     assert_eq!(seed.command("updatelist").len(), 1);
     link.set(Direction::ToClient, Fault::default());
-    downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
-    asker.process.expect_stderr("beginning anew");
-    assert!(evil.requests() > 0, "it was never asked");
-    assert!(asker.read(NAME).as_ref() == Some(&newer));
+    downloaded_row(&requester.process.expect_stdout("downloaded "), NAME);
+    requester.process.expect_stderr("beginning anew");
+    assert!(evil.requests() > 0, "it got no request");
+    assert!(requester.read(NAME).as_ref() == Some(&newer));
 }
 
 /// A false manifest costs the downloader at most the time to compute an MD5. Only its sender is named for it.
@@ -87,13 +90,13 @@ fn a_false_manifest_is_not_forwarded_and_the_pieces_are() {
     let content = key_of(&bytes);
     let world = World::new().tracker();
     let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::ForgedMd5OfPart);
-    let mut askers = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
+    let mut requesters = [world.start(NodeSpec::new()), world.start(NodeSpec::new())];
     let gave = format!("{}, which has a part only, gave a manifest with a false md5", evil.addr);
-    for asker in &mut askers {
-        asker.process.send(&format!("download {NAME}"));
-        assert_eq!(wait_for_pieces(asker, content, 6).len(), 6);
-        asker.process.expect_stderr(&gave);
-        let mut client = Client::connect(asker.addr);
+    for requester in &mut requesters {
+        requester.process.send(&format!("download {NAME}"));
+        assert_eq!(wait_for_pieces(requester, content, 6).len(), 6);
+        requester.process.expect_stderr(&gave);
+        let mut client = Client::connect(requester.addr);
         let list: PeerReply = client.ask(&PeerRequest::Manifest { content, first_piece: 0 });
         assert_eq!(list, PeerReply::Refused(PeerRefusal::NotShared));
         let piece: PeerReply =
@@ -102,11 +105,11 @@ fn a_false_manifest_is_not_forwarded_and_the_pieces_are() {
         assert!(client.receive_raw(MIB).as_deref() == Some(&bytes[..MIB]));
     }
     let _honest = world.holder(&[(NAME, &bytes)]);
-    for asker in &askers {
-        let row = downloaded_row(&asker.process.expect_stdout("downloaded "), NAME);
+    for requester in &requesters {
+        let row = downloaded_row(&requester.process.expect_stdout("downloaded "), NAME);
         assert_eq!(row.algorithm, "md5", "computed here: {row:?}");
-        assert!(asker.read(NAME).as_ref() == Some(&bytes));
-        let lines = asker.process.since(Stream::Stderr, 0);
+        assert!(requester.read(NAME).as_ref() == Some(&bytes));
+        let lines = requester.process.since(Stream::Stderr, 0);
         let named: Vec<_> = lines.iter().filter(|line| line.contains("false")).collect();
         assert!(named.iter().all(|line| line.contains(&gave)) && named.len() == 1, "{named:?}");
     }
@@ -121,16 +124,16 @@ fn a_source_that_withholds_its_manifest_serves_pieces_while_another_gives_the_ma
     let download = format!("download {NAME}");
     let once = NodeSpec::new().flags(&["--retries", "0"]);
     let ran = world.run(&once, &format!("{download}\n"));
-    assert_eq!(ran.code, 5, "pieces that nobody can verify: {}", ran.err);
+    assert_eq!(ran.code, 5, "pieces that cannot be verified: {}", ran.err);
     assert!(ran.err.contains(&PeerRefusal::NotShared.to_string()), "{}", ran.err);
     let other = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::HalfPart);
     let latency = world.latency_file();
-    let mut asker = world.start(once.latency(&latency));
-    write_latency(&latency, &[(asker.addr, withholds.addr, 1.0), (asker.addr, other.addr, 900.0)]);
-    let lines = asker.command(&download);
+    let mut requester = world.start(once.latency(&latency));
+    write_latency(&latency, &[(requester.addr, withholds.addr, 1.0), (requester.addr, other.addr, 900.0)]);
+    let lines = requester.command(&download);
     let row = downloaded_row(lines.last().expect("a result"), NAME);
-    assert!(row.sources.contains(&withholds.addr), "{}", asker.process.transcript());
-    assert!(asker.read(NAME) == Some(bytes));
+    assert!(row.sources.contains(&withholds.addr), "{}", requester.process.transcript());
+    assert!(requester.read(NAME) == Some(bytes));
 }
 
 #[test]
@@ -151,11 +154,16 @@ fn the_manifest_is_requested_from_a_full_holder_first() {
     let bytes = noise(142, 12 * MIB);
     let mut choice = Choice::between(Behaviour::ForgedMd5OfPart, &bytes, 30.0);
     let row = choice.download();
-    assert_eq!((row.sources.len(), row.md5_pieces), (2, Some(12)), "{}", choice.asker.process.transcript());
-    assert!(
-        !choice.asker.process.transcript().contains("false md5"),
+    assert_eq!(
+        (row.sources.len(), row.md5_pieces),
+        (2, Some(12)),
         "{}",
-        choice.asker.process.transcript()
+        choice.requester.process.transcript()
+    );
+    assert!(
+        !choice.requester.process.transcript().contains("false md5"),
+        "{}",
+        choice.requester.process.transcript()
     );
 }
 
@@ -188,11 +196,11 @@ fn an_emulated_latency_holds_a_refusal_back_too() {
     let evil = EvilPeer::start(world.tracker_addr(), NAME, &bytes, Behaviour::FalseHave);
     let latency = world.latency_file();
     let spec = NodeSpec::new().latency(&latency).flags(&["--emulate-latency", "--retries", "0"]);
-    let mut asker = world.start(spec);
-    write_latency(&latency, &[(asker.addr, evil.addr, 700.0)]);
+    let mut requester = world.start(spec);
+    write_latency(&latency, &[(requester.addr, evil.addr, 700.0)]);
     let begun = Instant::now();
-    asker.process.send(&format!("download {NAME}"));
-    asker.process.expect_stderr("no source could deliver it");
+    requester.process.send(&format!("download {NAME}"));
+    requester.process.expect_stderr("no source could deliver it");
     let emulated = Duration::from_millis(700);
-    assert!(begun.elapsed() >= emulated * 3, "probe, pieces told, refusal: one after another");
+    assert!(begun.elapsed() >= emulated * 3, "probe, `Have` reply, refusal: one after another");
 }

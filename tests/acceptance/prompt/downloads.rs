@@ -44,7 +44,7 @@ fn a_killed_download_is_resumed_at_the_next_prompt_unless_it_was_cancelled() {
             world.expect("updated ");
             world.expect("> ");
         }
-        assert_eq!(file.exists(), !is_cancelled, "gone on by itself, cancelled: {is_cancelled}");
+        assert_eq!(file.exists(), !is_cancelled, "resumed by itself, cancelled: {is_cancelled}");
         if is_cancelled {
             world.keys("download large.bin\r");
             world.expect("downloaded large.bin");
@@ -87,7 +87,7 @@ fn a_command_waits_for_a_resumed_download_and_ctrl_c_ends_both() {
                 world.expect("> ");
             }
             assert_eq!((ends("part"), ends("resume"), ends("kept")), (1, 0, 1));
-            assert!(!share.join("large.bin").exists(), "gone on with to the end");
+            assert!(!share.join("large.bin").exists(), "resumed to the end");
         } else {
             world.expect("already here large.bin");
             world.expect("> ");

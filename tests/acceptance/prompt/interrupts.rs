@@ -261,7 +261,7 @@ fn ctrl_c_at_an_empty_prompt_exits_and_background_downloads_are_resumed_later() 
     let file = world.dir.path().join("share/large.bin");
     let until = Instant::now() + DEADLINE;
     while !file.exists() {
-        assert!(Instant::now() < until, "gone on with");
+        assert!(Instant::now() < until, "not resumed in time");
         world.keys("updatelist\r");
         world.expect("updated ");
         world.expect("> ");

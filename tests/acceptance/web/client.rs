@@ -103,7 +103,7 @@ impl Client {
     /// header says.
     ///
     /// # Panics
-    /// If what comes is no answer, or is cut, or nothing comes by the deadline.
+    /// If the bytes are no answer or a cut answer, or nothing comes by the deadline.
     pub(crate) fn answer(&mut self, is_head: bool) -> Option<Answer> {
         let head_end = loop {
             if let Some(at) = self.bytes.windows(4).position(|end| end == b"\r\n\r\n") {

@@ -83,7 +83,7 @@ fn golden_frames_match_both_ways() {
     if std::env::var_os("NEARPEER_WRITE_GOLDEN").is_some() {
         let rows: String = lines.iter().map(|(name, bytes)| format!("{name} {}\n", hex(bytes))).collect();
         std::fs::write(GOLDEN_PATH, GOLDEN_HEAD.to_owned() + &rows).expect("the golden file can be written");
-        panic!("{GOLDEN_PATH} was written anew: read the difference, then run without NEARPEER_WRITE_GOLDEN");
+        panic!("{GOLDEN_PATH} was rewritten: read the difference, then run without NEARPEER_WRITE_GOLDEN");
     }
     let golden = read_golden();
     let known: Vec<_> = lines.iter().map(|(name, _)| name).collect();
