@@ -6,8 +6,8 @@
 //!
 //! The modules are floors of a house, listed from the ground up; an import only points down (`tests/tidy/`
 //! keeps that): `types` is the vocabulary, `proto` turns bytes into messages, `logic` decides, `rt`, `net`,
-//! `store` and `sys` are mechanism, `discovery`, `transfer`, `tracker`, `node` and `web` are the system, `cli` talks to
-//! people. `ARCHITECTURE.md` has the map.
+//! `store` and `sys` are mechanism, `discovery`, `transfer`, `tracker`, `node` and `web` are the system,
+//! `cli` talks to people. `ARCHITECTURE.md` has the map.
 
 pub mod types;
 

@@ -51,7 +51,8 @@ pub struct Node {
     pub(super) wait_for_tracker: bool,
     pub(super) publisher: Arc<dyn Publisher>,
     pub(super) reader: ShareReader,
-    /// The directory of a guest's downloads. The empty directory of partial files in it is removed at the end.
+    /// The directory of a guest's downloads. The empty directory of partial files in it is removed at the
+    /// end.
     pub(super) guest_folder: Option<Arc<Share>>,
     pub(super) running: Running,
 }

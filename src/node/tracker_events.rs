@@ -7,8 +7,8 @@ use super::notices::Notices;
 use super::state::NodeState;
 use crate::discovery::TrackerEvent;
 
-/// Returns a handler that accepts replica tasks and publishes other events as notices. It runs on the announce
-/// thread and never waits.
+/// Returns a handler that accepts replica tasks and publishes other events as notices. It runs on the
+/// announce thread and never waits.
 pub(super) fn handler(state: Arc<NodeState>, notices: Notices) -> impl Fn(TrackerEvent) + Send + 'static {
     move |event| match event {
         TrackerEvent::Restarted => notices.inform("the tracker was restarted: registered again".into()),

@@ -1,8 +1,8 @@
-//! Bytes <-> messages. No sockets and no state of the system: bytes come in, and a checked message or an error goes
-//! out.
+//! Bytes <-> messages. No sockets and no state of the system: bytes come in, and a checked message or an
+//! error goes out.
 //!
-//! `docs/PROTOCOL.md` describes every frame byte by byte. Only `codec` knows the encoding, and only `frame` the
-//! envelope. `tracker` and `peer` are the two conversations.
+//! `docs/PROTOCOL.md` describes every frame byte by byte. Only `codec` knows the encoding, and only `frame`
+//! the envelope. `tracker` and `peer` are the two conversations.
 
 pub mod codec;
 pub mod decode;

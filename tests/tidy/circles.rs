@@ -94,7 +94,10 @@ fn mentions(code: &str, here: &[String], files: &BTreeMap<Module, String>) -> Ve
         at = start + word.len();
         // Inside a module in braces `super` is this file.
         let is_inline = word == "super" && inline.iter().any(|lines| lines.contains(&start));
-        let begins = !is_inline && !code[..start].ends_with("::") && code[at..].starts_with("::");
+        // `pub(in crate::a)` says who may see an item, and imports nothing.
+        let is_reach = code[..start].ends_with("pub(in ");
+        let begins =
+            !is_inline && !is_reach && !code[..start].ends_with("::") && code[at..].starts_with("::");
         let child: Module = here.iter().cloned().chain([word.clone()]).collect();
         let base = match word.as_str() {
             "crate" => Vec::new(),

@@ -132,9 +132,11 @@ fn long_files_and_lines_are_found() {
     check(files_are_short, "src/net/front.rs", &lines(500), &[]);
     check(files_are_short, "src/net/front.rs", &format!("{}{TESTS}{}", lines(500), lines(900)), &[]);
     check(files_are_short, "src/net/front.rs", &format!("#[cfg(test)]\nmod model;\n{}", lines(499)), &[501]);
-    check(lines_are_short, "src/net/front.rs", &format!("a\n{}\n{}", "ü".repeat(110), "ü".repeat(111)), &[3]);
+    check(lines_are_short, "src/net/front.rs", &format!("a\n{}\n{}", "ü".repeat(140), "ü".repeat(141)), &[3]);
+    let comments = format!("a\n//{}\n    //{}", "ü".repeat(108), "ü".repeat(105));
+    check(lines_are_short, "src/net/front.rs", &comments, &[3]);
     check(files_are_short, "src/logic/backoff/tests/rounds.rs", &lines(501), &[501]);
-    check(lines_are_short, "tests/tidy.rs", &"x".repeat(111), &[]);
+    check(lines_are_short, "tests/tidy.rs", &"x".repeat(141), &[]);
 }
 
 #[test]

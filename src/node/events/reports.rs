@@ -43,8 +43,8 @@ pub(crate) fn searched(query: &Query, report: &FindReport, elapsed: Duration) ->
     }
 }
 
-/// The result of `sources`: each content, and its holders in the order of their scores, where one unit of load
-/// costs `load_weight`.
+/// The result of `sources`: each content, and its holders in the order of their scores, where one unit of
+/// load costs `load_weight`.
 pub fn explained(report: &FindReport, load_weight: Millis) -> Vec<Event> {
     let mut events = silent(&report.silent);
     for group in &report.groups {

@@ -1,7 +1,8 @@
 //! Dates in headers, from and to seconds since 1970.
 //!
-//! Headers have one form, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7). The two obsolete forms are
-//! not read: a condition with such a date does not hold. That costs a transfer and never gives a wrong one.
+//! Headers have one form, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7). The two obsolete forms
+//! are not read: a condition with such a date does not hold. That costs a transfer and never gives a wrong
+//! one.
 
 use std::fmt::{self, Display};
 use std::time::{Duration, SystemTime};

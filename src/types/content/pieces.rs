@@ -8,8 +8,8 @@ const GIB: u64 = 1 << 30;
 const SMALL_MAX_BYTES: u64 = 4 * GIB;
 const MEDIUM_MAX_BYTES: u64 = 16 * GIB;
 
-/// The cut of one file: all pieces have `piece_len_bytes`, except the last one, which has the rest. A file of 0
-/// bytes has no pieces.
+/// The cut of one file: all pieces have `piece_len_bytes`, except the last one, which has the rest. A file of
+/// 0 bytes has no pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
     size_bytes: u64,
