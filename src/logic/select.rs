@@ -13,9 +13,13 @@ use crate::types::{ContentKey, Holding, LatencyOrigin, Millis, NodeId, Provider,
 /// A live holder, as the load probe found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
+    /// Address that the holder serves at.
     pub endpoint: SocketAddr,
+    /// Latency from this node to the holder.
     pub latency: Millis,
+    /// Where `latency` comes from.
     pub latency_origin: LatencyOrigin,
+    /// Number of transfers that the holder takes part in.
     pub load: u32,
     /// The asking node's own transfers of this content that `load` counts: 0 or 1.
     pub yours: u32,
@@ -24,7 +28,9 @@ pub struct Candidate {
 /// A holder of a content that answered the load probe, with what it publishes.
 #[derive(Debug, Clone)]
 pub struct LiveHolder {
+    /// What it publishes.
     pub provider: Provider,
+    /// What the probe found.
     pub candidate: Candidate,
 }
 
@@ -41,7 +47,14 @@ pub enum Choice {
     /// There is only this content.
     One(ContentKey),
     /// This content has strictly more live full holders than each of the `others` other contents.
-    Majority { key: ContentKey, holders: usize, others: usize },
+    Majority {
+        /// The content.
+        key: ContentKey,
+        /// Number of its live full holders.
+        holders: usize,
+        /// Number of other contents.
+        others: usize,
+    },
     /// No content has strictly more than each other one.
     Ambiguous,
 }
@@ -68,7 +81,9 @@ pub fn rank(candidates: &[Candidate], weight: Millis) -> Vec<Ranked> {
 /// A source that missing pieces may be allocated to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WeightedSource {
+    /// Address that the source serves at.
     pub endpoint: SocketAddr,
+    /// Latency from this node to the source.
     pub latency: Millis,
     /// Transfers there without the asking node's own, plus pieces requested from it that have not arrived.
     pub load: u64,

@@ -46,12 +46,12 @@ impl PartialAnnouncer {
     }
 
     /// Announces a piece that was verified and written to `part`.
-    pub(super) fn add(&mut self, piece: u32, manifest: &Arc<Manifest>, part: &Partial, now: Instant) {
+    pub(super) fn add(&mut self, piece: u32, manifest: &Arc<Manifest>, partial: &Partial, now: Instant) {
         let count = manifest.pieces().len() as u32;
         let Some(name) = self.name.as_ref().filter(|_| count >= 2) else { return };
         if !self.is_open {
             self.is_open = true;
-            self.offer.begin(Arc::clone(manifest), part.file());
+            self.offer.begin(Arc::clone(manifest), partial.file());
             if self.withholds_manifest {
                 self.offer.withhold_manifest(&self.content);
             }
@@ -64,7 +64,7 @@ impl PartialAnnouncer {
             let entry = FileEntry {
                 name: name.clone(),
                 size_bytes: self.content.size_bytes,
-                mtime_ns: FileStamp::of(&part.file()).map_or(0, |stamp| stamp.mtime_ns),
+                mtime_ns: FileStamp::of(&partial.file()).map_or(0, |stamp| stamp.mtime_ns),
                 content: self.content.id,
                 md5,
                 md5_origin: Md5Origin::Claimed,

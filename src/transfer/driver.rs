@@ -69,23 +69,31 @@ pub enum TransferError {
 
 /// One transfer: a content, its partial file, and the program around it.
 pub struct Driver<'a> {
+    /// Settings of the download.
     pub config: TransferConfig,
     /// Connects to the sources.
     pub connector: Arc<dyn SourceConnector>,
+    /// Finds further holders.
     pub holders: Arc<dyn HolderSearch>,
+    /// Takes messages for the user.
     pub notices: Arc<dyn Notices>,
     /// The name that was requested.
     pub name: FileName,
+    /// The content that is fetched.
     pub content: ContentKey,
+    /// How the content is cut into pieces.
     pub geometry: Geometry,
-    pub part: &'a Arc<Partial>,
+    /// The file that pieces are written to.
+    pub partial: &'a Arc<Partial>,
     /// All known holders of the content: used if discovery gives no answer.
     pub providers: BTreeMap<SocketAddr, Provider>,
+    /// Ends the download.
     pub cancel: &'a Stop,
     /// Makes the events of the download.
     pub reporter: &'a mut DownloadReporter,
     /// Takes the events of the download. It must not wait.
     pub publish: &'a mut dyn FnMut(DownloadEvent),
+    /// Makes verified pieces available to other nodes.
     pub announcer: &'a mut PartialAnnouncer,
     /// Keeps the manifest with the request, so that the download can be resumed from then on.
     pub remember: &'a dyn Fn(&Arc<Manifest>) -> Result<(), PartialError>,
@@ -105,6 +113,7 @@ impl std::fmt::Debug for Driver<'_> {
 pub struct LeftoverPieces {
     /// Pieces that may be in the partial file. They are verified again.
     pub marked: Vec<u32>,
+    /// The manifest, if the earlier download had it.
     pub manifest: Option<Arc<Manifest>>,
 }
 
@@ -139,7 +148,7 @@ impl Driver<'_> {
     pub fn run(
         &mut self,
         ranking: &[Ranked],
-        parts: HeldPieces,
+        held: HeldPieces,
         left: LeftoverPieces,
     ) -> Result<Fetched, TransferError> {
         if let Some(manifest) = &left.manifest {
@@ -153,9 +162,9 @@ impl Driver<'_> {
         let (verifier, batches) = Verifier::new(geometry, left.marked);
         let stop = self.cancel.child().map_err(TransferError::System)?;
         let mut have_schedule = HaveSchedule::new();
-        have_schedule.searched(&parts, clock::now());
+        have_schedule.searched(&held, clock::now());
         let mut run = Run {
-            transfer: Transfer::new(plan, with_pieces(&candidates, parts), clock::now()),
+            transfer: Transfer::new(plan, with_pieces(&candidates, held), clock::now()),
             sources: Sources::new(Arc::clone(&self.connector), geometry, buffers.clone()),
             verifier,
             checked: VecDeque::new(),
@@ -171,10 +180,10 @@ impl Driver<'_> {
             done_bytes: 0,
             fetched_bytes: 0,
         };
-        let (part, reports) = (Arc::clone(self.part), run.reports.0.clone());
+        let (partial, reports) = (Arc::clone(self.partial), run.reports.0.clone());
         let deliver = move |checked| reports.send(Message::Checked(checked)).is_ok();
         let verifying =
-            run.threads.spawn("verify", move || verifier::run(&batches, &part, geometry, deliver));
+            run.threads.spawn("verify", move || verifier::run(&batches, &partial, geometry, deliver));
         let result = verifying.map_err(TransferError::System).and_then(|()| self.work(&mut run));
         run.end().map(|fetched| result.map(|()| fetched))?
     }
@@ -426,7 +435,7 @@ impl Driver<'_> {
         }
         if let Some(source) = source {
             let range = self.geometry.range(piece).expect("a piece that was requested");
-            self.part.write_piece(range.start, bytes.bytes()).map_err(TransferError::Disk)?;
+            self.partial.write_piece(range.start, bytes.bytes()).map_err(TransferError::Disk)?;
             run.fetched_bytes += bytes.bytes().len() as u64;
             if !run.fetched.sources.contains(&source) {
                 run.fetched.sources.push(source);
@@ -438,7 +447,7 @@ impl Driver<'_> {
         if run.transfer.is_done(piece)
             && let Some(manifest) = run.manifest.manifest()
         {
-            self.announcer.add(piece, manifest, self.part, clock::now());
+            self.announcer.add(piece, manifest, self.partial, clock::now());
         }
         let (done, fetched) = (run.done_bytes, run.fetched_bytes);
         let event = self.reporter.bytes(done, self.content.size_bytes, fetched, clock::now());

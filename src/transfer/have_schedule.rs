@@ -32,15 +32,15 @@ impl HaveSchedule {
     }
 
     /// Replaces the known holders by those of a search.
-    pub(super) fn searched(&mut self, parts: &HeldPieces, now: Instant) {
-        self.known.retain(|endpoint, _| parts.contains_key(endpoint));
-        self.observe(parts, now);
+    pub(super) fn searched(&mut self, held: &HeldPieces, now: Instant) {
+        self.known.retain(|endpoint, _| held.contains_key(endpoint));
+        self.observe(held, now);
     }
 
     /// Records the pieces in the replies of holders.
-    pub(super) fn observe(&mut self, parts: &HeldPieces, now: Instant) {
+    pub(super) fn observe(&mut self, held: &HeldPieces, now: Instant) {
         let mut has_grown = false;
-        for (endpoint, pieces) in parts {
+        for (endpoint, pieces) in held {
             has_grown |= self.known.insert(*endpoint, pieces.len()) != Some(pieces.len());
         }
         let most = limits::ms(limits::SEARCH_AGAIN_MS);
@@ -72,7 +72,7 @@ mod tests {
     use crate::types::PieceSet;
 
     /// `holders` holders with `pieces` pieces each.
-    fn parts(holders: u16, pieces: u32) -> HeldPieces {
+    fn held(holders: u16, pieces: u32) -> HeldPieces {
         let mut has = PieceSet::none(100);
         (0..pieces).for_each(|piece| has.set(piece, true));
         (0..holders).map(|port| (SocketAddr::from(([127, 0, 0, 1], port)), has.clone())).collect()
@@ -89,7 +89,7 @@ mod tests {
         ] {
             let mut schedule = HaveSchedule::new();
             for (pieces, pause_ms) in pieces.into_iter().zip(pauses_ms) {
-                schedule.observe(&parts(holders, pieces), now);
+                schedule.observe(&held(holders, pieces), now);
                 let pause = limits::ms(pause_ms);
                 let waits = schedule.next_wake().expect("holders are known") - now;
                 assert!(waits >= pause && waits < pause.mul_f64(1.25), "{holders}: {waits:?} for {pause:?}");
@@ -108,11 +108,11 @@ mod tests {
     fn only_holders_of_the_last_search_are_known_and_an_empty_reply_doubles_the_pause() {
         let now = clock::now();
         let mut schedule = HaveSchedule::new();
-        schedule.searched(&parts(3, 1), now);
+        schedule.searched(&held(3, 1), now);
         schedule.observe(&HeldPieces::new(), now);
         assert_eq!(schedule.due(now + limits::ms(1900)), [], "the pause has doubled");
         assert_eq!(schedule.due(now + limits::ms(2500)).len(), 3);
-        schedule.searched(&parts(2, 1), now);
+        schedule.searched(&held(2, 1), now);
         assert_eq!(schedule.due(now + limits::ms(9000)).len(), 2);
         schedule.searched(&HeldPieces::new(), now);
         assert_eq!(schedule.next_wake(), None);

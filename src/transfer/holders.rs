@@ -62,14 +62,14 @@ impl Driver<'_> {
         let opens_round = run.transfer.is_between_rounds();
         let now = clock::now();
         match searched {
-            Ok(Searched::Holders { providers, ranking, parts }) => {
+            Ok(Searched::Holders { providers, ranking, held }) => {
                 // Of the holders known before, only those that have sent a piece stay: memory must not grow
                 // with every new holder during a long download.
                 self.providers.retain(|endpoint, _| run.fetched.sources.contains(endpoint));
                 self.providers.extend(providers.into_iter().map(|provider| (provider.endpoint, provider)));
                 run.ranked = ranking.iter().map(Candidate::from).collect();
-                run.have_schedule.searched(&parts, now);
-                run.transfer.on_event(now, Event::Ranked(with_pieces(&run.ranked, parts)));
+                run.have_schedule.searched(&held, now);
+                run.transfer.on_event(now, Event::Ranked(with_pieces(&run.ranked, held)));
                 if opens_round {
                     (self.publish)(self.reporter.ranked(self.content, ranking, now));
                 }

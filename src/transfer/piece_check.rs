@@ -14,7 +14,12 @@ pub enum PieceCheck {
     /// nearpeer's own: a BLAKE3 subtree value and an MD5 for each piece.
     Native(Arc<Manifest>),
     /// A content of one piece: its content id, and the MD5 that the sender publishes, if that is known.
-    Single { content: ContentKey, md5: Option<Md5Digest> },
+    Single {
+        /// Size and content id.
+        content: ContentKey,
+        /// MD5 of the content, as the sender publishes it.
+        md5: Option<Md5Digest>,
+    },
 }
 
 impl PieceCheck {

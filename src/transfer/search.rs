@@ -53,7 +53,7 @@ pub(super) enum Searched {
         /// Those that answered the probe, best first. May be empty.
         ranking: Vec<Ranked>,
         /// The pieces that the partial holders among them have.
-        parts: HeldPieces,
+        held: HeldPieces,
     },
     /// No node has all of the content, the trusted partial holders together lack some piece, and the name
     /// means another content now.
@@ -81,17 +81,17 @@ impl Search {
             }
         };
         let live = holders.probe(providers.clone(), stop)?;
-        let parts = held_pieces(config, (*content, *geometry), &live, stop)?;
+        let held = held_pieces(config, (*content, *geometry), &live, stop)?;
         let has_full = providers.iter().any(|one| one.entry.holding == Holding::Full);
         if is_found
             && !has_full
             && !are_too_many(&live, &self.distrusted)
-            && !is_covered(self.here.clone(), &parts, &self.distrusted)
+            && !is_covered(self.here.clone(), &held, &self.distrusted)
             && self.is_replaced(stop)
         {
             return Ok(Searched::Replaced);
         }
-        Ok(Searched::Holders { ranking: ranking(&live, &parts, config.load_weight), parts, providers })
+        Ok(Searched::Holders { ranking: ranking(&live, &held, config.load_weight), held, providers })
     }
 
     /// Returns true if and only if some node has all of another content under the name.
@@ -102,10 +102,10 @@ impl Search {
     }
 }
 
-/// True if `here` and the `parts` of trusted holders are all pieces together.
-fn is_covered(here: PieceSet, parts: &HeldPieces, distrusted: &BTreeSet<SocketAddr>) -> bool {
+/// True if `here` and the `held` of trusted holders are all pieces together.
+fn is_covered(here: PieceSet, held: &HeldPieces, distrusted: &BTreeSet<SocketAddr>) -> bool {
     let mut all = here;
-    let trusted = parts.iter().filter(|(endpoint, _)| !distrusted.contains(endpoint));
+    let trusted = held.iter().filter(|(endpoint, _)| !distrusted.contains(endpoint));
     trusted.for_each(|(_, has)| all.unite(has));
     is_whole(&all)
 }
@@ -202,16 +202,16 @@ fn is_full(holder: &LiveHolder) -> bool {
     holder.provider.entry.holding == Holding::Full
 }
 
-/// The live holders that have everything and those whose `parts` are known, each endpoint once, best first.
-/// `load_weight`: what one unit of load costs.
-pub fn ranking(live: &[LiveHolder], parts: &HeldPieces, load_weight: Millis) -> Vec<Ranked> {
-    let is_of_use = |holder: &&LiveHolder| is_full(holder) || parts.contains_key(&holder.candidate.endpoint);
+/// The live holders that have everything and those whose pieces are known (`held`), each endpoint once, best
+/// first. `load_weight`: what one unit of load costs.
+pub fn ranking(live: &[LiveHolder], held: &HeldPieces, load_weight: Millis) -> Vec<Ranked> {
+    let is_of_use = |holder: &&LiveHolder| is_full(holder) || held.contains_key(&holder.candidate.endpoint);
     ranked(live.iter().filter(is_of_use), load_weight)
 }
 
-/// The candidates, each with the pieces that it has; `None`, all of them, if `parts` does not name it.
-pub(super) fn with_pieces(candidates: &[Candidate], mut parts: HeldPieces) -> Vec<RankedSource> {
-    candidates.iter().map(|candidate| (*candidate, parts.remove(&candidate.endpoint))).collect()
+/// The candidates, each with the pieces that it has; `None`, all of them, if `held` does not name it.
+pub(super) fn with_pieces(candidates: &[Candidate], mut held: HeldPieces) -> Vec<RankedSource> {
+    candidates.iter().map(|candidate| (*candidate, held.remove(&candidate.endpoint))).collect()
 }
 
 /// Each endpoint once, best first.
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_content_is_covered_if_no_piece_is_missing_everywhere() {
-        let parts = |sets: &[&[u32]]| -> HeldPieces {
+        let held = |sets: &[&[u32]]| -> HeldPieces {
             let endpoint = |port| SocketAddr::from(([127, 0, 0, 1], port));
             (1..).zip(sets).map(|(port, pieces)| (endpoint(port), set(pieces))).collect()
         };
@@ -289,7 +289,7 @@ mod tests {
             (&[0, 1, 2, 3, 4, 5, 6, 7, 8], &[], 0, true),
         ] {
             let distrusted = BTreeSet::from([SocketAddr::from(([127, 0, 0, 1], distrusted))]);
-            let covered = is_covered(set(here), &parts(elsewhere), &distrusted);
+            let covered = is_covered(set(here), &held(elsewhere), &distrusted);
             assert_eq!(covered, expected, "{here:?} {elsewhere:?} {distrusted:?}");
         }
     }

@@ -132,7 +132,7 @@ fn fetch(content: &[u8], sources: &[(u16, &[u8])]) -> (Result<Fetched, TransferE
     let key = manifest.key();
     let dir = tempfile::tempdir().expect("a directory");
     let share = Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("a share"));
-    let part = Arc::new(Partial::open(&share, key).expect("a partial file").part);
+    let partial = Arc::new(Partial::open(&share, key).expect("a partial file").part);
     let program = Arc::new(Program::default());
     let name = FileName::new("a").expect("a name");
     let offer = Arc::clone(&program) as Arc<dyn PieceOffer>;
@@ -155,7 +155,7 @@ fn fetch(content: &[u8], sources: &[(u16, &[u8])]) -> (Result<Fetched, TransferE
         name,
         content: key,
         geometry,
-        part: &part,
+        partial: &partial,
         providers: BTreeMap::new(),
         cancel: &Stop::new().expect("a descriptor"),
         reporter: &mut DownloadReporter::new(FileName::new("a").expect("a name")),
@@ -165,7 +165,7 @@ fn fetch(content: &[u8], sources: &[(u16, &[u8])]) -> (Result<Fetched, TransferE
     };
     let fetched = driver.run(&ranking, HeldPieces::new(), LeftoverPieces::default());
     let mut written = vec![0; content.len()];
-    part.read_piece(0, &mut written).expect("it is there");
+    partial.read_piece(0, &mut written).expect("it is there");
     let offered = program.offered.lock().clone();
     (fetched, written, offered)
 }

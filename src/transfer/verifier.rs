@@ -144,7 +144,7 @@ impl Verifier {
 /// The thread: verifies batches until the channel is closed or `deliver` returns false.
 pub(super) fn run(
     batches: &Receiver<Batch>,
-    part: &Partial,
+    partial: &Partial,
     geometry: Geometry,
     mut deliver: impl FnMut(Vec<Checked>) -> bool,
 ) {
@@ -152,7 +152,7 @@ pub(super) fn run(
         for Arrival { piece, bytes, source } in &mut pieces {
             if source.is_none()
                 && let Some(range) = geometry.range(*piece)
-                && part.read_piece(range.start, bytes.bytes_mut()).is_err()
+                && partial.read_piece(range.start, bytes.bytes_mut()).is_err()
             {
                 // A piece that cannot be read back counts as wrong.
                 bytes.bytes_mut().fill(0);
@@ -247,9 +247,9 @@ mod tests {
         let manifest = manifest();
         let check = PieceCheck::Native(Arc::clone(&manifest));
         let key: ContentKey = manifest.key();
-        let part = Partial::open(&share, key).expect("a part").part;
-        part.write_piece(1 << 20, &vec![0; 1 << 20]).expect("written");
-        part.write_piece(2 << 20, &vec![1; 1 << 20]).expect("written");
+        let partial = Partial::open(&share, key).expect("a partial file").part;
+        partial.write_piece(1 << 20, &vec![0; 1 << 20]).expect("written");
+        partial.write_piece(2 << 20, &vec![1; 1 << 20]).expect("written");
         let buffers = Buffers::of(&manifest.geometry());
         let (mut verifier, batches) = Verifier::new(manifest.geometry(), vec![1, 2]);
         let now = clock::now();
@@ -259,9 +259,9 @@ mod tests {
         let source = Some(SocketAddr::from(([127, 0, 0, 1], 1)));
         std::thread::scope(|scope| {
             let (results, checked) = bounded(4);
-            let (part, batches) = (&part, &batches);
+            let (partial, batches) = (&partial, &batches);
             let geometry = manifest.geometry();
-            scope.spawn(move || run(batches, part, geometry, |checked| results.send(checked).is_ok()));
+            scope.spawn(move || run(batches, partial, geometry, |checked| results.send(checked).is_ok()));
             outcomes.extend(checked.recv().expect("the first batch"));
             let right = buffers.take(1 << 20).expect("free");
             let mut wrong = buffers.take(1 << 20).expect("free");
@@ -274,6 +274,6 @@ mod tests {
         });
         let outcomes: Vec<_> = outcomes.iter().map(|one| (one.arrival.piece, one.outcome.is_ok())).collect();
         assert_eq!(outcomes, [(1, true), (2, false), (5, true), (6, false)]);
-        part.discard().expect("removed");
+        partial.discard().expect("removed");
     }
 }

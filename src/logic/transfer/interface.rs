@@ -9,6 +9,7 @@ use crate::types::{Millis, PieceSet};
 /// What to fetch, and within which bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
+    /// Number of pieces of the content.
     pub pieces: u32,
     /// Length of all pieces except perhaps the last one.
     pub piece_len_bytes: u64,
@@ -40,12 +41,29 @@ pub enum Action {
     /// Connect to this source.
     Open(SocketAddr),
     /// Request this piece from this source.
-    Fetch { source: SocketAddr, piece: u32 },
+    Fetch {
+        /// The source.
+        source: SocketAddr,
+        /// Index of the piece.
+        piece: u32,
+    },
     /// Close the connection to this source. Only a piece that is complete already may still be reported for
     /// it. Without a reason nothing is wrong with the source.
-    Leave { source: SocketAddr, why: Option<String> },
+    Leave {
+        /// The source.
+        source: SocketAddr,
+        /// The reason, for the user.
+        why: Option<String>,
+    },
     /// All sources have failed; the next search follows after `pause`.
-    Pause { round: u32, of: u32, pause: Duration },
+    Pause {
+        /// Number of the round that begins.
+        round: u32,
+        /// Number of rounds after the first one.
+        of: u32,
+        /// Time until the round begins.
+        pause: Duration,
+    },
     /// Every piece is done. Open connections can be closed.
     Finish,
     /// No source is left in any round; see [`super::Transfer::failures`].
@@ -59,27 +77,76 @@ pub enum Event {
     Ranked(Vec<RankedSource>),
     /// A known partial source has these pieces now. Ignored for any other source, and for a set of another
     /// number of pieces.
-    Has { source: SocketAddr, pieces: PieceSet },
+    Has {
+        /// The source.
+        source: SocketAddr,
+        /// The pieces that it has.
+        pieces: PieceSet,
+    },
     /// Discovery gives no answer. The sources of the last ranking stay in use.
     Unranked,
     /// A source does not have a requested piece. Nothing else is wrong with it.
-    Lacks { source: SocketAddr, piece: u32 },
+    Lacks {
+        /// The source.
+        source: SocketAddr,
+        /// Index of the piece.
+        piece: u32,
+    },
     /// All bytes of a piece have arrived from a source. If [`super::Transfer::wants`] it, it is being
     /// verified, and [`Event::Verified`] or [`Event::Wrong`] must follow, even if the source is left.
-    Arrived { source: SocketAddr, piece: u32 },
+    Arrived {
+        /// The source.
+        source: SocketAddr,
+        /// Index of the piece.
+        piece: u32,
+    },
     /// A piece that had arrived or was marked is right, and is written.
-    Verified { piece: u32 },
+    Verified {
+        /// Index of the piece.
+        piece: u32,
+    },
     /// A piece that had arrived or was marked is wrong. Its sender is to blame.
-    Wrong { piece: u32, why: String },
+    Wrong {
+        /// Index of the piece.
+        piece: u32,
+        /// The reason, for the user.
+        why: String,
+    },
     /// A piece that had arrived or was marked was dropped unverified, as there is no manifest to check it. No
     /// source is to blame.
-    Dropped { piece: u32 },
+    Dropped {
+        /// Index of the piece.
+        piece: u32,
+    },
     /// The source gives no manifest, or a false one. Its pieces cannot be used.
-    NoList { source: SocketAddr, why: String, by_digest: bool },
+    NoList {
+        /// The source.
+        source: SocketAddr,
+        /// The reason, for the user.
+        why: String,
+        /// True if a digest did not match.
+        by_digest: bool,
+    },
     /// The source refused, failed or stalled.
-    Failed { source: SocketAddr, why: String, by_digest: bool },
+    Failed {
+        /// The source.
+        source: SocketAddr,
+        /// The reason, for the user.
+        why: String,
+        /// True if a digest did not match.
+        by_digest: bool,
+    },
     /// `bytes` have arrived from the source since it was opened. `held_back`: its replies are delayed by this
     /// time on purpose, to emulate a latency. `waits_for_us`: its bytes wait for a buffer here. That time
     /// does not count against the source, nor does the time between two reports in which this changed.
-    Received { source: SocketAddr, bytes: u64, held_back: Duration, waits_for_us: bool },
+    Received {
+        /// The source.
+        source: SocketAddr,
+        /// Bytes since the source was opened.
+        bytes: u64,
+        /// The emulated latency.
+        held_back: Duration,
+        /// True while its bytes wait for a buffer here.
+        waits_for_us: bool,
+    },
 }

@@ -25,7 +25,9 @@ const GROWS_WITHIN: Duration = Duration::from_secs(30);
 /// A failure of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFailure {
+    /// The source.
     pub source: SocketAddr,
+    /// The reason, for the user.
     pub why: String,
     /// True if a digest did not match.
     pub by_digest: bool,

@@ -132,7 +132,7 @@ impl<'a> ContentDownload<'a> {
             name: request.name.clone(),
             content: self.content,
             geometry: self.geometry,
-            part,
+            partial: part,
             providers: candidates.iter().map(|one| (one.endpoint, one.clone())).collect(),
             cancel,
             reporter: &mut events.reporter,
