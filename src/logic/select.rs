@@ -121,10 +121,7 @@ pub fn share_out(missing: u64, sources: &[WeightedSource], weight: Millis) -> Ve
     let (mut level, mut highest) = (least, least.saturating_add(weight.saturating_mul(missing)));
     while level < highest {
         let middle = level + (highest - level).div_ceil(2);
-        match all_below(middle) <= missing {
-            true => level = middle,
-            false => highest = middle - 1,
-        }
+        if all_below(middle) <= missing { level = middle } else { highest = middle - 1 }
     }
     let mut shares: Vec<u64> = first_scores.iter().map(|first| below(*first, level)).collect();
     let mut rest = missing - shares.iter().sum::<u64>();
@@ -275,9 +272,12 @@ mod tests {
         let loads = [0, 1, 2, 3, 12, u32::MAX];
         let weights = [0, 1, 10_000, 10_000, 10_000, u64::MAX];
         let origins = [LatencyOrigin::Table, LatencyOrigin::Default, LatencyOrigin::Measured];
-        let pick = |values: &[u64], random: &mut SmallRng| match random.random_ratio(1, 4) {
-            true => random.random_range(0..200_000),
-            false => *values.choose(random).expect("not empty"),
+        let pick = |values: &[u64], random: &mut SmallRng| {
+            if random.random_ratio(1, 4) {
+                random.random_range(0..200_000)
+            } else {
+                *values.choose(random).expect("not empty")
+            }
         };
         let count = random.random_range(1..12);
         let candidates = (0..count).map(|_| Candidate {

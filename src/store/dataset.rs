@@ -32,6 +32,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// What is to be generated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
+    /// Number and sizes of the files.
     pub spec: DatasetSpec,
     /// How the names begin.
     pub peer: String,
@@ -42,21 +43,38 @@ pub struct Dataset {
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Generated {
+    /// Number of files.
     pub files: usize,
+    /// Their bytes altogether.
     pub bytes: u64,
 }
 
 /// Why a data set is not there, or not complete. Our side's fault, or the user's.
 #[derive(Debug, Error)]
 pub enum DatasetError {
+    /// No file name can begin so.
     #[error("`{0}` cannot begin the name of a file: give another one")]
     Peer(String),
+    /// The disk is too full.
     #[error("the data set needs {needed_bytes} bytes and {free_bytes} are free: free some, or generate less")]
-    NoSpace { needed_bytes: u64, free_bytes: u64 },
+    NoSpace {
+        /// Size of the data set.
+        needed_bytes: u64,
+        /// Free space.
+        free_bytes: u64,
+    },
+    /// The share cannot be read.
     #[error("the share cannot be looked at: {0}")]
     Look(std::io::Error),
+    /// A file cannot be written.
     #[error("the data set cannot be written: cannot {op}: {errno}")]
-    Disk { op: Op, errno: Errno },
+    Disk {
+        /// The disk operation that failed.
+        op: Op,
+        /// The error of the system.
+        errno: Errno,
+    },
+    /// The stop was triggered.
     #[error("stopped")]
     Stopped,
 }

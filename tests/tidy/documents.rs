@@ -35,9 +35,10 @@ pub(crate) fn named_paths(text: &str) -> Vec<(usize, String)> {
             fenced = !fenced;
             continue;
         }
-        let spans: Vec<&str> = match fenced {
-            true => line.split_whitespace().collect(),
-            false => line.split('`').skip(1).step_by(2).flat_map(str::split_whitespace).collect(),
+        let spans: Vec<&str> = if fenced {
+            line.split_whitespace().collect()
+        } else {
+            line.split('`').skip(1).step_by(2).flat_map(str::split_whitespace).collect()
         };
         for span in spans {
             let span = span.trim_start_matches("./").trim_end_matches(['.', ',', ';', ':', ')']);

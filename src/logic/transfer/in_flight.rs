@@ -111,10 +111,7 @@ impl Wire {
 
     /// How long no piece has been requested from it.
     pub(super) fn rest(&self, now: Instant) -> Duration {
-        match self.is_idle() {
-            true => now.saturating_duration_since(self.last_byte_at),
-            false => Duration::ZERO,
-        }
+        if self.is_idle() { now.saturating_duration_since(self.last_byte_at) } else { Duration::ZERO }
     }
 
     /// `bytes` have arrived since it was opened. If bytes waited here at the begin or the end of the time

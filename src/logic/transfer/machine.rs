@@ -287,9 +287,12 @@ impl Transfer {
     /// missing piece of its own if `next` has one that no source in use has.
     fn spare_for(&self, next: SocketAddr) -> Option<SocketAddr> {
         let adds = self.adds(next);
-        let is_spare = |endpoint: SocketAddr, has: &PieceSet| match adds {
-            true => self.missing_beside_in_use(Some(endpoint)).common(has) == 0,
-            false => self.pieces.all_missing().common(has) == 0,
+        let is_spare = |endpoint: SocketAddr, has: &PieceSet| {
+            if adds {
+                self.missing_beside_in_use(Some(endpoint)).common(has) == 0
+            } else {
+                self.pieces.all_missing().common(has) == 0
+            }
         };
         let in_use = self.sources.in_use();
         let spare = in_use

@@ -379,22 +379,18 @@ impl Swarm {
             link.breaks_now = self.rng.random_bool(link.peer.breaks_off);
             let is_right = !self.rng.random_bool(link.peer.lies);
             self.sent.insert(endpoint, sent + 1);
-            match self.transfer.wants(piece) {
-                true => {
-                    // Those that arrive while some wait are verified with them, a full batch at once.
-                    let fetched = || self.verifying.iter().filter(|(.., from)| from.is_some());
-                    let is_full = fetched().count() + 1 >= limits::VERIFY_BATCH;
-                    let due = fetched().map(|(due, ..)| *due).min().unwrap_or(now + self.verify_takes);
-                    self.verifying.push((due, piece, is_right, Some(endpoint)));
-                    for (due, ..) in self.verifying.iter_mut().filter(|(.., from)| is_full && from.is_some())
-                    {
-                        *due = now;
-                    }
+            if self.transfer.wants(piece) {
+                // Those that arrive while some wait are verified with them, a full batch at once.
+                let fetched = || self.verifying.iter().filter(|(.., from)| from.is_some());
+                let is_full = fetched().count() + 1 >= limits::VERIFY_BATCH;
+                let due = fetched().map(|(due, ..)| *due).min().unwrap_or(now + self.verify_takes);
+                self.verifying.push((due, piece, is_right, Some(endpoint)));
+                for (due, ..) in self.verifying.iter_mut().filter(|(.., from)| is_full && from.is_some()) {
+                    *due = now;
                 }
-                false => {
-                    self.outcome.wasted += len;
-                    self.free(1);
-                }
+            } else {
+                self.outcome.wasted += len;
+                self.free(1);
             }
             self.record_pieces(received);
             self.record_pieces(Event::Arrived { source: endpoint, piece });

@@ -189,9 +189,10 @@ fn the_rate_counts_only_time_in_which_no_byte_waited_for_us() {
     assert_eq!(world.transfer.on_the_wire(), 4);
     for (waits, bytes) in [(true, 26), (true, 200), (false, 400), (false, 425)] {
         world.now += second;
-        match waits {
-            true => drop(world.wait(1, bytes * LEN)),
-            false => world.receive(1, bytes * LEN, NO_TIME),
+        if waits {
+            drop(world.wait(1, bytes * LEN))
+        } else {
+            world.receive(1, bytes * LEN, NO_TIME)
         }
         world.actions();
         let wire = world.transfer.sources.wire_mut(source(1)).expect("in use");

@@ -275,11 +275,10 @@ fn downloads_go_to_their_own_directory_and_are_shared_only_within_the_share() {
         assert!(matches!(refused, Err(DownloadError::Exists { .. })), "{refused:?}");
         let done = download(&node, "small", true);
         assert!(is_fetched(&done), "{done:?}");
-        let expected = match inside {
-            true => {
-                vec![kind("in/small", FileOrigin::Downloaded), kind("in/sub/large", FileOrigin::Downloaded)]
-            }
-            false => vec![],
+        let expected = if inside {
+            vec![kind("in/small", FileOrigin::Downloaded), kind("in/sub/large", FileOrigin::Downloaded)]
+        } else {
+            vec![]
         };
         assert_eq!(kinds(&node), expected);
         assert_eq!(world.holders(&node, "sub/large"), 1);
