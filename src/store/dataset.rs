@@ -14,7 +14,7 @@ use rustix::io::{Errno, retry_on_intr};
 use thiserror::Error;
 
 use super::disk::{At, Op};
-use super::names::PARTS_DIR;
+use super::names::PARTIALS_DIR;
 use super::openat;
 use super::partial::write_all;
 use super::scan::walk;
@@ -95,7 +95,7 @@ pub fn generate(
     let share = folders
         .target(FileOrigin::Local)
         .map_err(|error| DatasetError::Look(std::io::Error::other(error)))?;
-    let is_begun = openat::look(&*share, &format!("{PARTS_DIR}/{MARK}")).is_ok();
+    let is_begun = openat::look(&*share, &format!("{PARTIALS_DIR}/{MARK}")).is_ok();
     if !is_begun && has_files(folders, stop)? {
         return Ok(None);
     }
@@ -142,16 +142,17 @@ fn failed(op: Op) -> impl Fn(Errno) -> DatasetError {
 /// Writes into a share that bears the mark.
 struct Writer<'a> {
     share: &'a Share,
-    parts_dir: OwnedFd,
+    partials_dir: OwnedFd,
 }
 
 impl<'a> Writer<'a> {
     fn new(share: &'a Share) -> Result<Writer<'a>, DatasetError> {
-        let parts_dir = super::partial::open_parts_dir(share).map_err(|(op, errno)| failed(op)(errno))?;
-        let writer = Writer { share, parts_dir };
+        let partials_dir =
+            super::partial::open_partials_dir(share).map_err(|(op, errno)| failed(op)(errno))?;
+        let writer = Writer { share, partials_dir };
         writer.remove(TEMPORARY)?;
-        match share.disk().create(writer.parts_dir.as_fd(), MARK) {
-            Ok(_) => writer.sync_dir(&writer.parts_dir)?,
+        match share.disk().create(writer.partials_dir.as_fd(), MARK) {
+            Ok(_) => writer.sync_dir(&writer.partials_dir)?,
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(failed(Op::Create)(errno)),
         }
@@ -160,8 +161,8 @@ impl<'a> Writer<'a> {
 
     fn write(&self, name: &FileName, size_bytes: u64, seed: u64, stop: &Stop) -> Result<(), DatasetError> {
         let disk = self.share.disk();
-        let file = disk.create(self.parts_dir.as_fd(), TEMPORARY).map_err(failed(Op::Create))?;
-        let from = At { dir: self.parts_dir.as_fd(), name: TEMPORARY };
+        let file = disk.create(self.partials_dir.as_fd(), TEMPORARY).map_err(failed(Op::Create))?;
+        let from = At { dir: self.partials_dir.as_fd(), name: TEMPORARY };
         let to = At { dir: self.share.as_fd(), name: name.as_str() };
         let written = self.fill(&file, name, size_bytes, seed, stop).and_then(|()| {
             retry_on_intr(|| disk.sync_file(&file)).map_err(failed(Op::SyncFile))?;
@@ -202,11 +203,11 @@ impl<'a> Writer<'a> {
     fn finish(&self) -> Result<(), DatasetError> {
         retry_on_intr(|| self.share.disk().sync_dir(self.share.as_fd())).map_err(failed(Op::SyncDir))?;
         self.remove(MARK)?;
-        self.sync_dir(&self.parts_dir)
+        self.sync_dir(&self.partials_dir)
     }
 
     fn remove(&self, name: &str) -> Result<(), DatasetError> {
-        match self.share.disk().unlink(At { dir: self.parts_dir.as_fd(), name }) {
+        match self.share.disk().unlink(At { dir: self.partials_dir.as_fd(), name }) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(failed(Op::Unlink)(errno)),
         }

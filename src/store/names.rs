@@ -2,4 +2,4 @@
 
 /// The directory of the partial files, in the root of a share. Hidden: it is never shared or listed, and no
 /// download is placed in it.
-pub(super) const PARTS_DIR: &str = ".nearpeer";
+pub(super) const PARTIALS_DIR: &str = ".nearpeer";

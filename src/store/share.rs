@@ -18,7 +18,7 @@ use rustix::io::{Errno, retry_on_intr};
 use thiserror::Error;
 
 use super::disk::Disk;
-use super::names::PARTS_DIR;
+use super::names::PARTIALS_DIR;
 use super::openat;
 use crate::types::{ContentId, FileName, path_text};
 
@@ -35,10 +35,10 @@ pub struct Share {
     shown: String,
     disk: Arc<dyn Disk>,
     /// Name of the directory of the partial files, and whether it must belong to this user.
-    parts_dir: (String, bool),
+    partials_dir: (String, bool),
     /// Contents whose partial file a download of this process uses. No other download may write to it, not
     /// even one of the same id with another size, which a dishonest peer has published.
-    pub(super) parts_in_use: Mutex<HashSet<ContentId>>,
+    pub(super) partials_in_use: Mutex<HashSet<ContentId>>,
 }
 
 /// Why a directory cannot be shared. The fault is this node's or its user's. Paths are escaped.
@@ -187,8 +187,8 @@ impl Share {
     ) -> Result<Share, ShareError> {
         match dir {
             Ok(dir) => {
-                let parts_dir = (PARTS_DIR.to_owned(), false);
-                Ok(Share { dir, shown, disk, parts_dir, parts_in_use: Mutex::default() })
+                let partials_dir = (PARTIALS_DIR.to_owned(), false);
+                Ok(Share { dir, shown, disk, partials_dir, partials_in_use: Mutex::default() })
             }
             Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL)) => {
                 Err(ShareError::NoSuchDirectory { path: shown, why: errno.to_string() })
@@ -222,20 +222,20 @@ impl Share {
 
     /// The same share with a directory of partial files of this user: in a directory where every user may
     /// create files, no other user can put files into it.
-    pub(super) fn with_private_parts(self) -> Share {
-        let name = format!("{PARTS_DIR}-{}", rustix::process::geteuid().as_raw());
-        Share { parts_dir: (name, true), ..self }
+    pub(super) fn with_private_partials(self) -> Share {
+        let name = format!("{PARTIALS_DIR}-{}", rustix::process::geteuid().as_raw());
+        Share { partials_dir: (name, true), ..self }
     }
 
     /// Name of the directory of the partial files.
-    pub(super) fn parts_dir(&self) -> &str {
-        &self.parts_dir.0
+    pub(super) fn partials_dir(&self) -> &str {
+        &self.partials_dir.0
     }
 
     /// Whether partial files may be in this directory.
-    pub(super) fn trusts(&self, parts_dir: &OwnedFd) -> bool {
+    pub(super) fn trusts(&self, partials_dir: &OwnedFd) -> bool {
         let is_own = |stat: rustix::fs::Stat| stat.st_uid == rustix::process::geteuid().as_raw();
-        !self.parts_dir.1 || rustix::fs::fstat(parts_dir).is_ok_and(is_own)
+        !self.partials_dir.1 || rustix::fs::fstat(partials_dir).is_ok_and(is_own)
     }
 
     /// [`Share::open`] for a guest, which only lists and downloads: it keeps no other process out. Several

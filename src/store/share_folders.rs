@@ -101,7 +101,7 @@ impl ShareFolders {
         name: FileName,
         disk: Arc<dyn Disk>,
     ) -> Result<ShareFolders, ShareError> {
-        Ok(ShareFolders::of_guest(Share::open_read_only(path, disk)?.with_private_parts(), Some(name)))
+        Ok(ShareFolders::of_guest(Share::open_read_only(path, disk)?.with_private_partials(), Some(name)))
     }
 
     /// The folders of the directory at `path` for a caller that only reads: creates and locks nothing, and

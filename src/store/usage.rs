@@ -63,9 +63,9 @@ mod tests {
         assert!(usage.free_bytes > 0);
         // A partial file without a record is removed, so it takes no space.
         let key = ContentKey { size_bytes: 8, id: ContentId([1; 32]) };
-        let part = Partial::open(&share, key).expect("a part").part;
-        part.write_piece(0, &[1; 8]).expect("written");
-        drop(part);
+        let partial = Partial::open(&share, key).expect("a partial file").partial;
+        partial.write_piece(0, &[1; 8]).expect("written");
+        drop(partial);
         assert_eq!(used(), 5);
         assert_eq!(Usage::of(Some(&share), &share, &stop).expect("told").partial_bytes, 0);
     }

@@ -132,7 +132,7 @@ fn fetch(content: &[u8], sources: &[(u16, &[u8])]) -> (Result<Fetched, TransferE
     let key = manifest.key();
     let dir = tempfile::tempdir().expect("a directory");
     let share = Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("a share"));
-    let partial = Arc::new(Partial::open(&share, key).expect("a partial file").part);
+    let partial = Arc::new(Partial::open(&share, key).expect("a partial file").partial);
     let program = Arc::new(Program::default());
     let name = FileName::new("a").expect("a name");
     let offer = Arc::clone(&program) as Arc<dyn PieceOffer>;

@@ -247,7 +247,7 @@ mod tests {
         let manifest = manifest();
         let check = PieceCheck::Native(Arc::clone(&manifest));
         let key: ContentKey = manifest.key();
-        let partial = Partial::open(&share, key).expect("a partial file").part;
+        let partial = Partial::open(&share, key).expect("a partial file").partial;
         partial.write_piece(1 << 20, &vec![0; 1 << 20]).expect("written");
         partial.write_piece(2 << 20, &vec![1; 1 << 20]).expect("written");
         let buffers = Buffers::of(&manifest.geometry());

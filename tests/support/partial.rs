@@ -58,9 +58,9 @@ pub fn left_file(share: &Path, extension: &str) -> PathBuf {
 pub fn plant(share: &Path, name: &str, bytes: &[u8], pieces: impl Iterator<Item = u32>) {
     let share = Arc::new(Share::open(share, Arc::new(RealDisk)).expect("a share"));
     let key = key_of(bytes);
-    let part = Partial::open(&share, key).expect("a new part").part;
+    let partial = Partial::open(&share, key).expect("a new partial file").partial;
     for range in pieces.filter_map(|piece| Geometry::of(key.size_bytes).range(piece)) {
-        part.write_piece(range.start, &bytes[range.start as usize..range.end as usize]).expect("written");
+        partial.write_piece(range.start, &bytes[range.start as usize..range.end as usize]).expect("written");
     }
     let record = Record {
         name: FileName::new(name).expect("an ordinary name"),
@@ -70,8 +70,8 @@ pub fn plant(share: &Path, name: &str, bytes: &[u8], pieces: impl Iterator<Item 
         force: false,
         manifest: Arc::new(manifest_of(bytes)),
     };
-    part.write_record(&record).expect("written");
-    part.quarantine();
+    partial.write_record(&record).expect("written");
+    partial.quarantine();
 }
 
 /// Downloads `name` into `share` by a node at a pipe, and ends that node by `signal` when it reports at least

@@ -100,7 +100,8 @@ impl<'a> ContentDownload<'a> {
     fn open(&self, events: &mut DownloadEvents<'_>) -> Result<(PartialFile, LeftoverPieces), Failed> {
         let DownloadTask { context, request, .. } = self.task;
         let opened = Partial::open(&self.target.folder, self.content);
-        let Opened { part, marked, record } = opened.map_err(|error| disk_error(&request.name, &error))?;
+        let Opened { partial: part, marked, record } =
+            opened.map_err(|error| disk_error(&request.name, &error))?;
         if !marked.is_empty() {
             let marked_bytes = marked.iter().filter_map(|piece| self.geometry.len_bytes(*piece)).sum();
             events.publish(|reporter, now| reporter.resumed(marked_bytes, now));

@@ -131,7 +131,7 @@ impl Resumer<'_> {
             && let Ok(left) = Partial::open(&self.downloads(), content)
         {
             // The same content has come into place in another way: the partial file is of no use.
-            let _stays = left.part.discard();
+            let _stays = left.partial.discard();
         }
         Some(done)
     }

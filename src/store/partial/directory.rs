@@ -9,12 +9,12 @@ use crate::store::openat;
 use crate::store::share::Share;
 
 /// Opens the directory of the partial files, and creates it if it is missing.
-pub(in crate::store) fn open_parts_dir(share: &Share) -> Result<OwnedFd, (Op, Errno)> {
-    match share.disk().make_dir(share.as_fd(), share.parts_dir(), 0o700) {
+pub(in crate::store) fn open_partials_dir(share: &Share) -> Result<OwnedFd, (Op, Errno)> {
+    match share.disk().make_dir(share.as_fd(), share.partials_dir(), 0o700) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err((Op::MakeDir, errno)),
     }
-    let opened = openat::open_dir(share, share.parts_dir()).map_err(|errno| (Op::MakeDir, errno))?;
+    let opened = openat::open_dir(share, share.partials_dir()).map_err(|errno| (Op::MakeDir, errno))?;
     // A directory of another user is not used.
     if share.trusts(&opened) { Ok(opened) } else { Err((Op::MakeDir, Errno::NOTDIR)) }
 }

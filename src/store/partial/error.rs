@@ -45,7 +45,7 @@ pub enum PartialError {
     Unwritable(Errno),
     /// The directory of the partial files is not a directory, or another user's.
     #[error("`{0}` is not a directory of this user's: remove it")]
-    PartsDirectory(String),
+    PartialsDirectory(String),
     /// A directory has the name of a partial file or its record.
     #[error("a directory stands among the files of `.nearpeer` that begin with `{0}`: remove it")]
     DirectoryInTheWay(ContentId),

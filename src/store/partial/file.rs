@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directory::open_parts_dir;
+use super::directory::open_partials_dir;
 use super::error::{PartialError, fault};
 use super::io::{allocated_bytes, len_bytes, read_exact, write_all};
 use super::leftover::{LeftoverPart, open_left_over};
@@ -21,13 +21,13 @@ use crate::store::share::Share;
 use crate::types::{ContentId, ContentKey, Geometry, Md5Digest};
 
 /// How often the directory is opened. Another process may remove it while it is empty.
-const PARTS_DIR_TRIES: u32 = 8;
+const PARTIALS_DIR_TRIES: u32 = 8;
 
 /// What a download begins with.
 #[derive(Debug)]
 pub struct Opened {
     /// The partial file.
-    pub part: Partial,
+    pub partial: Partial,
     /// Pieces that are probably there, in order. They must be verified before they count.
     pub marked: Vec<u32>,
     /// The record of an earlier download, if there is a valid one.
@@ -41,7 +41,7 @@ pub struct Opened {
 pub struct Partial {
     pub(super) claim: Claim,
     _lock: Lock,
-    pub(super) parts_dir: OwnedFd,
+    pub(super) partials_dir: OwnedFd,
     pub(super) file: Arc<File>,
     /// Set once a sync has failed. The system then regards lost bytes as written, and a second sync would
     /// succeed. So the bytes of this file cannot be trusted any more.
@@ -60,23 +60,24 @@ impl Partial {
     pub fn open(share: &Arc<Share>, key: ContentKey) -> Result<Opened, PartialError> {
         let gone = PartialError::Disk { op: Op::Create, errno: Errno::NOENT };
         // A guest that ends may remove the empty directory between its creation and the next call.
-        let mut opened = (1..PARTS_DIR_TRIES).map(|_| Partial::open_once(share, key));
+        let mut opened = (1..PARTIALS_DIR_TRIES).map(|_| Partial::open_once(share, key));
         let opened = opened.find(|opened| opened.as_ref().err() != Some(&gone));
         opened.unwrap_or_else(|| Partial::open_once(share, key))
     }
 
     fn open_once(share: &Arc<Share>, key: ContentKey) -> Result<Opened, PartialError> {
-        let claim = Claim::take(share, key)?;
+        let claim = Claim::acquire(share, key)?;
         let disk = share.disk();
         let fault = |op| move |errno| fault(share, key, None, op, errno);
-        let parts_dir = open_parts_dir(share).map_err(|(op, errno)| match errno {
-            Errno::LOOP | Errno::NOTDIR => PartialError::PartsDirectory(share.parts_dir().to_owned()),
+        let partials_dir = open_partials_dir(share).map_err(|(op, errno)| match errno {
+            Errno::LOOP | Errno::NOTDIR => PartialError::PartialsDirectory(share.partials_dir().to_owned()),
             errno => fault(op)(errno),
         })?;
-        let left_over = open_left_over(disk, &parts_dir, key.id).map_err(|(op, errno)| fault(op)(errno))?;
+        let left_over =
+            open_left_over(disk, &partials_dir, key.id).map_err(|(op, errno)| fault(op)(errno))?;
         let lock = |file: File| {
-            let lock =
-                Lock::take(file, &parts_dir, &LeftoverPart::Partial.name(key.id)).map_err(fault(Op::Open))?;
+            let lock = Lock::acquire(file, &partials_dir, &LeftoverPart::Partial.name(key.id))
+                .map_err(fault(Op::Open))?;
             lock.ok_or(PartialError::InProgress)
         };
         // The lock comes before any change.
@@ -86,7 +87,7 @@ impl Partial {
         }
         let needed_bytes =
             key.size_bytes.saturating_sub(left_over.as_ref().map_or(0, |left| allocated_bytes(&left.0)));
-        let free_bytes = disk.free_bytes(parts_dir.as_fd()).map_err(fault(Op::FreeBytes))?;
+        let free_bytes = disk.free_bytes(partials_dir.as_fd()).map_err(fault(Op::FreeBytes))?;
         if needed_bytes > free_bytes {
             return Err(PartialError::NoSpace { needed_bytes, free_bytes, errno: Errno::NOSPC });
         }
@@ -94,21 +95,21 @@ impl Partial {
         let lock = match left_over {
             Some(locked) => locked,
             None => lock(
-                disk.create(parts_dir.as_fd(), &LeftoverPart::Partial.name(key.id))
+                disk.create(partials_dir.as_fd(), &LeftoverPart::Partial.name(key.id))
                     .map_err(fault(Op::Create))?,
             )?,
         };
         let file = Arc::clone(&lock.0);
-        let part = Partial { claim, _lock: lock, parts_dir, file, sync_failed: None, settled: false };
-        if is_new || len_bytes(&part.file) < key.size_bytes {
-            disk.set_len(&part.file, key.size_bytes).map_err(fault(Op::SetLen))?;
+        let partial = Partial { claim, _lock: lock, partials_dir, file, sync_failed: None, settled: false };
+        if is_new || len_bytes(&partial.file) < key.size_bytes {
+            disk.set_len(&partial.file, key.size_bytes).map_err(fault(Op::SetLen))?;
         }
         let (marked, record) = if is_new {
             (Vec::new(), None)
         } else {
-            (part.marked(), record::read(disk, &part.parts_dir, key.id).ok().flatten())
+            (partial.marked(), record::read(disk, &partial.partials_dir, key.id).ok().flatten())
         };
-        Ok(Opened { part, marked, record: record.filter(|record| record.key == key) })
+        Ok(Opened { partial, marked, record: record.filter(|record| record.key == key) })
     }
 
     /// Writes a piece at `offset`. Several threads may write pieces that do not overlap.
@@ -148,7 +149,7 @@ impl Partial {
     pub fn write_record(&self, record: &Record) -> Result<(), PartialError> {
         let keys = [record.key, record.manifest.key()];
         assert_eq!(keys, [self.claim.key; 2], "a record lies beside its own part");
-        record::write(self.disk(), &self.parts_dir, record).map_err(|(op, errno)| self.fault(op, errno))
+        record::write(self.disk(), &self.partials_dir, record).map_err(|(op, errno)| self.fault(op, errno))
     }
 
     /// Marks the file as downloaded, if the file system keeps such marks.
@@ -240,7 +241,7 @@ impl Partial {
     pub(super) fn remove(&self, kinds: &[LeftoverPart]) -> rustix::io::Result<()> {
         let remove = |kind: &LeftoverPart| match self
             .disk()
-            .unlink(At { dir: self.parts_dir.as_fd(), name: &kind.name(self.id()) })
+            .unlink(At { dir: self.partials_dir.as_fd(), name: &kind.name(self.id()) })
         {
             Err(Errno::NOENT) => Ok(()),
             removed => removed,

@@ -26,7 +26,7 @@ pub(super) struct Lock(pub(super) Arc<File>);
 
 impl Lock {
     /// `None`: another process has the file, or has just placed or removed it.
-    pub(super) fn take(file: File, dir: &OwnedFd, name: &str) -> rustix::io::Result<Option<Lock>> {
+    pub(super) fn acquire(file: File, dir: &OwnedFd, name: &str) -> rustix::io::Result<Option<Lock>> {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(None),
@@ -53,14 +53,14 @@ impl Drop for Lock {
 }
 
 impl Claim {
-    pub(super) fn take(share: &Arc<Share>, key: ContentKey) -> Result<Claim, PartialError> {
-        let is_free = share.parts_in_use.lock().insert(key.id);
+    pub(super) fn acquire(share: &Arc<Share>, key: ContentKey) -> Result<Claim, PartialError> {
+        let is_free = share.partials_in_use.lock().insert(key.id);
         is_free.then(|| Claim { share: Arc::clone(share), key }).ok_or(PartialError::InProgress)
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.share.parts_in_use.lock().remove(&self.key.id);
+        self.share.partials_in_use.lock().remove(&self.key.id);
     }
 }

@@ -29,5 +29,5 @@ pub use place::{Placed, take_over};
 pub use record::Record;
 pub use sweep::{Swept, quarantine, remove_all, remove_empty_directory, resumable, resumable_record, sweep};
 
-pub(super) use directory::open_parts_dir;
+pub(super) use directory::open_partials_dir;
 pub(super) use io::write_all;

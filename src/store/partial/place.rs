@@ -67,7 +67,7 @@ impl Partial {
         }
         let placing =
             Placing { share: &self.claim.share, name, force, fault: &|op, errno| self.fault(op, errno) };
-        placing.move_from(&self.parts_dir, &part_name, made)?;
+        placing.move_from(&self.partials_dir, &part_name, made)?;
         let stamp = FileStamp::of(&self.file)
             .map_err(|error| PartialError::Look { name: name.clone(), why: error.to_string() })?;
         Ok(Placed { stamp })
@@ -76,7 +76,8 @@ impl Partial {
     /// Whether the name still leads to the file that was written, at its full length. Writes of other
     /// programs into it cannot be detected.
     fn is_untouched(&self, part_name: &str) -> bool {
-        leads_to(&self.parts_dir, part_name, &self.file) && len_bytes(&self.file) == self.claim.key.size_bytes
+        leads_to(&self.partials_dir, part_name, &self.file)
+            && len_bytes(&self.file) == self.claim.key.size_bytes
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Swept {
 /// The downloads that a restarted node resumes, in order of name. Quarantined and running ones are not among
 /// them.
 pub fn resumable(share: &Share) -> Vec<(FileName, ContentKey)> {
-    let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return Vec::new() };
+    let Ok(dir) = openat::open_dir(share, share.partials_dir()) else { return Vec::new() };
     let ids = left_overs(&dir).into_keys();
     let records = ids.filter_map(|id| read_resumable(share, &dir, id));
     // One manifest at a time is in memory.
@@ -37,17 +37,17 @@ pub fn resumable(share: &Share) -> Vec<(FileName, ContentKey)> {
 
 /// The record of the download of this content, if it is still one of the [`resumable`] ones.
 pub fn resumable_record(share: &Share, key: ContentKey) -> Option<Record> {
-    let dir = openat::open_dir(share, share.parts_dir()).ok()?;
+    let dir = openat::open_dir(share, share.partials_dir()).ok()?;
     read_resumable(share, &dir, key.id).filter(|record| record.key == key)
 }
 
 fn read_resumable(share: &Share, dir: &OwnedFd, id: ContentId) -> Option<Record> {
-    if share.parts_in_use.lock().contains(&id) {
+    if share.partials_in_use.lock().contains(&id) {
         return None;
     }
     // Another process may run the download.
-    let part = open_left_over(share.disk(), dir, id).ok().flatten()?;
-    if Lock::is_taken(&part) {
+    let partial = open_left_over(share.disk(), dir, id).ok().flatten()?;
+    if Lock::is_taken(&partial) {
         return None;
     }
     record::read_one(share.disk(), dir, id, LeftoverPart::Resumable).ok().flatten()
@@ -55,7 +55,7 @@ fn read_resumable(share: &Share, dir: &OwnedFd, id: ContentId) -> Option<Record>
 
 /// Quarantines the download of this content: a restarted node does not resume it.
 pub fn quarantine(share: &Share, key: ContentKey) {
-    let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return };
+    let Ok(dir) = openat::open_dir(share, share.partials_dir()) else { return };
     let (resumable, quarantined) =
         (LeftoverPart::Resumable.name(key.id), LeftoverPart::Quarantined.name(key.id));
     let at = |name| At { dir: dir.as_fd(), name };
@@ -68,11 +68,11 @@ pub fn quarantine(share: &Share, key: ContentKey) {
 /// Removes partial files without a record, records without a partial file, and incomplete records.
 pub fn sweep(share: &Share) -> Swept {
     let mut swept = Swept::default();
-    let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return swept };
+    let Ok(dir) = openat::open_dir(share, share.partials_dir()) else { return swept };
     let disk = share.disk();
     for (id, kinds) in left_overs(&dir) {
-        let Ok(part) = open_left_over(disk, &dir, id) else { continue };
-        if part.as_ref().is_some_and(Lock::is_taken) {
+        let Ok(partial) = open_left_over(disk, &dir, id) else { continue };
+        if partial.as_ref().is_some_and(Lock::is_taken) {
             continue;
         }
         // A file that cannot be removed is hidden, and the next start tries again.
@@ -81,10 +81,10 @@ pub fn sweep(share: &Share) -> Swept {
         };
         kinds.iter().filter(|kind| **kind == LeftoverPart::Temporary).for_each(remove);
         let Ok(record) = record::read(disk, &dir, id) else { continue };
-        match (record, part) {
-            (Some(_), Some(part)) => {
+        match (record, partial) {
+            (Some(_), Some(partial)) => {
                 swept.files += 1;
-                swept.allocated_bytes += allocated_bytes(&part);
+                swept.allocated_bytes += allocated_bytes(&partial);
             }
             _ => kinds.iter().for_each(remove),
         }
@@ -94,9 +94,10 @@ pub fn sweep(share: &Share) -> Swept {
 
 /// Removes all partial files and their records, except those of running downloads.
 pub fn remove_all(share: &Share) {
-    let Ok(dir) = openat::open_dir(share, share.parts_dir()) else { return };
+    let Ok(dir) = openat::open_dir(share, share.partials_dir()) else { return };
     for (id, kinds) in left_overs(&dir) {
-        if open_left_over(share.disk(), &dir, id).is_ok_and(|part| !part.as_ref().is_some_and(Lock::is_taken))
+        if open_left_over(share.disk(), &dir, id)
+            .is_ok_and(|partial| !partial.as_ref().is_some_and(Lock::is_taken))
         {
             for kind in kinds {
                 let _stays = share.disk().unlink(At { dir: dir.as_fd(), name: &kind.name(id) });
@@ -108,5 +109,5 @@ pub fn remove_all(share: &Share) {
 /// Removes the directory of the partial files if it is empty, so that a guest leaves no trace.
 pub fn remove_empty_directory(share: &Share) {
     // Usually `NOTEMPTY`: a download may be resumed from its files.
-    let _in_use = share.disk().remove_dir(At { dir: share.as_fd(), name: share.parts_dir() });
+    let _in_use = share.disk().remove_dir(At { dir: share.as_fd(), name: share.partials_dir() });
 }

@@ -24,10 +24,11 @@ fn made(layout: Layout) -> (TempDir, ShareFolders) {
 /// Downloads `bytes` as a file of this kind.
 fn place(folders: &ShareFolders, kind: FileOrigin, file: &str, bytes: &[u8]) {
     let key = ContentKey { size_bytes: bytes.len() as u64, id: ContentId(*blake3::hash(bytes).as_bytes()) };
-    let part = Partial::open(&folders.target(kind).expect("a folder"), key).expect("a part").part;
-    part.write_piece(0, bytes).expect("written");
-    part.mark();
-    part.place(&name(file), false).map_err(|(_, error)| error).expect("placed");
+    let partial =
+        Partial::open(&folders.target(kind).expect("a folder"), key).expect("a partial file").partial;
+    partial.write_piece(0, bytes).expect("written");
+    partial.mark();
+    partial.place(&name(file), false).map_err(|(_, error)| error).expect("placed");
 }
 
 /// The kind under which a name is published.

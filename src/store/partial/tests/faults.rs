@@ -37,10 +37,10 @@ fn short_and_interrupted_writes_lose_nothing() {
         Errno::INTR,
     ));
     let stop = Stop::new().expect("a descriptor");
-    let part = written(&share).expect("written");
+    let partial = written(&share).expect("written");
     assert_eq!(disk.count(Op::Write), BYTES.len() + 2);
-    assert_eq!(part.whole_md5(&stop).expect("read").to_string(), "5d41402abc4b2a76b9719d911017c592");
-    part.place(&name("f"), false).expect("placed");
+    assert_eq!(partial.whole_md5(&stop).expect("read").to_string(), "5d41402abc4b2a76b9719d911017c592");
+    partial.place(&name("f"), false).expect("placed");
     assert_eq!(fs::read(dir.path().join("f")).expect("read"), BYTES);
 }
 
@@ -208,11 +208,12 @@ fn after_any_single_fault_the_name_is_unchanged_and_the_partial_file_kept() {
 fn a_file_whose_sync_failed_is_neither_placed_nor_kept() {
     let (dir, share, disk) = faulty(FaultyDisk::new().fail(Op::SyncFile, 1, Errno::IO));
     let failed = PartialError::Disk { op: Op::SyncFile, errno: Errno::IO };
-    let (part, error) = written(&share).expect("written").place(&name("f"), false).expect_err("not synced");
+    let (partial, error) =
+        written(&share).expect("written").place(&name("f"), false).expect_err("not synced");
     assert_eq!(error, failed);
-    let (part, error) = part.place(&name("f"), false).expect_err("still not");
+    let (partial, error) = partial.place(&name("f"), false).expect_err("still not");
     assert_eq!((error, disk.count(Op::SyncFile)), (failed, 1));
-    part.keep();
+    partial.keep();
     assert!(tree(dir.path()).is_empty());
 }
 
@@ -235,15 +236,16 @@ fn a_share_removed_meanwhile_is_an_error_and_no_file_is_created_elsewhere() {
     fs::create_dir(&path).expect("another in its place");
     let error = download(&share, "f", false).expect_err("gone");
     assert!(matches!(error, PartialError::Disk { errno: Errno::NOENT, .. }), "{error:?}");
-    assert!(tree(&path).is_empty() && !path.join(PARTS_DIR).exists());
+    assert!(tree(&path).is_empty() && !path.join(PARTIALS_DIR).exists());
 }
 
 #[test]
 fn an_untrusted_file_that_cannot_be_removed_is_emptied() {
     let script = FaultyDisk::new().fail(Op::SyncFile, 1, Errno::IO).fail_from(Op::Unlink, 1, Errno::IO);
     let (_dir, share, _disk) = faulty(script);
-    let (part, _error) = written(&share).expect("written").place(&name("f"), false).expect_err("not synced");
-    part.keep();
+    let (partial, _error) =
+        written(&share).expect("written").place(&name("f"), false).expect_err("not synced");
+    partial.keep();
     assert_eq!(Partial::open(&share, key()).expect("opened").marked, [0; 0]);
 }
 
@@ -255,14 +257,14 @@ fn after_any_fault_the_record_is_the_old_or_the_new_one() {
         let open = |disk: FaultyDisk| {
             let disk = Arc::new(disk.short_writes(100));
             let share = Arc::new(Share::open(dir.path(), disk.clone()).expect("a share"));
-            let part = Partial::open(&share, large_key()).expect("opened").part;
-            (part, disk.calls().len())
+            let partial = Partial::open(&share, large_key()).expect("opened").partial;
+            (partial, disk.calls().len())
         };
-        let (part, opening) = open(FaultyDisk::new());
-        part.keep();
-        let (part, _) = open(FaultyDisk::new().fail_everything_from(opening + nth, Errno::IO));
-        let written = part.write_record(&record("new"));
-        part.keep();
+        let (partial, opening) = open(FaultyDisk::new());
+        partial.keep();
+        let (partial, _) = open(FaultyDisk::new().fail_everything_from(opening + nth, Errno::IO));
+        let written = partial.write_record(&record("new"));
+        partial.keep();
         let is_new =
             Partial::open(&reopened(&dir), large_key()).expect("opened").record == Some(record("new"));
         let is_old = resumable_records(&reopened(&dir)) == [record("old")];

@@ -8,16 +8,16 @@ fn a_partial_file_is_kept_quarantined_or_discarded() {
     let names = |share: &Share| resumable(share).len();
     begun(&share, "f", &[1]).keep();
     assert_eq!((left(&dir), names(&share)), (vec![".part".to_owned(), ".resume".to_owned()], 1));
-    Partial::open(&share, large_key()).expect("opened").part.quarantine();
+    Partial::open(&share, large_key()).expect("opened").partial.quarantine();
     assert_eq!((left(&dir), names(&share)), (vec![".kept".to_owned(), ".part".to_owned()], 0));
     let opened = Partial::open(&share, large_key()).expect("opened");
     assert_eq!((opened.marked, opened.record), (vec![1], Some(record("f"))));
-    drop(opened.part);
+    drop(opened.partial);
     assert_eq!((left(&dir), names(&share)), (vec![".kept".to_owned(), ".part".to_owned()], 0));
     begun(&share, "another", &[]).keep();
     assert_eq!(left(&dir), [".part", ".resume"], "requested again");
     assert_eq!(resumable_records(&share), [record("another")]);
-    Partial::open(&share, large_key()).expect("opened").part.discard().expect("removed");
+    Partial::open(&share, large_key()).expect("opened").partial.discard().expect("removed");
     assert_eq!((left(&dir), names(&share)), (vec![], 0));
 
     let kept: &[&str] = &[".part", ".resume"];
@@ -32,8 +32,8 @@ fn guests_and_a_starting_node_leave_partial_files_in_use_alone() {
     let dir = tempfile::tempdir().expect("a directory");
     let guest = || Arc::new(Share::open_as_guest(dir.path(), Arc::new(RealDisk)).expect("no node shares it"));
     let (share, other) = (guest(), guest());
-    let part = begun(&share, "f", &[1]);
-    let still_sent = part.file();
+    let partial = begun(&share, "f", &[1]);
+    let still_sent = partial.file();
     assert_eq!(Partial::open(&other, large_key()).map(drop), Err(PartialError::InProgress));
     let node = Arc::new(Share::open(dir.path(), Arc::new(RealDisk)).expect("guests keep no node out"));
     let in_use =
@@ -41,7 +41,7 @@ fn guests_and_a_starting_node_leave_partial_files_in_use_alone() {
     assert!(matches!(in_use, crate::store::ShareError::InUse { .. }), "{in_use}");
     assert_eq!((sweep(&node), resumable(&node)), (Swept::default(), vec![]));
     assert_eq!(left(&dir), [".part", ".resume"], "without a lock, sweep could remove them");
-    part.keep();
+    partial.keep();
     assert_eq!(resumable(&node).len(), 1);
     let opened = Partial::open(&other, large_key()).expect("free, although it is still being sent");
     assert_eq!(opened.marked, [1]);
@@ -52,15 +52,15 @@ fn guests_and_a_starting_node_leave_partial_files_in_use_alone() {
 fn exactly_the_pieces_without_a_hole_are_marked() {
     let check = |ranges: &[(usize, usize)], expected: &[u32]| {
         let (dir, share) = fixture::share();
-        let part = begun(&share, "f", &[]);
+        let partial = begun(&share, "f", &[]);
         for (start, end) in ranges.iter().copied() {
-            part.write_piece(start as u64, &LARGE[start..end]).expect("written");
+            partial.write_piece(start as u64, &LARGE[start..end]).expect("written");
         }
-        part.keep();
+        partial.keep();
         let opened = Partial::open(&share, large_key()).expect("opened");
         assert_eq!(opened.marked, expected, "{ranges:?}");
         assert_eq!(opened.record, Some(record("f")));
-        opened.part.keep();
+        opened.partial.keep();
         // The same after a sync.
         fs::File::open(left_path(&dir, LeftoverPart::Partial))
             .and_then(|file| file.sync_all())
@@ -93,7 +93,7 @@ fn without_reported_holes_all_pieces_are_marked_and_verified() {
     let share = Arc::new(Share::open(dir.path(), disk).expect("a share"));
     let opened = Partial::open(&share, large_key()).expect("opened");
     assert_eq!(opened.marked, [0, 1, 2]);
-    opened.part.quarantine();
+    opened.partial.quarantine();
     assert_eq!(resume(&share, "f", false), Ok(2));
     assert_eq!(fs::read(dir.path().join("f")).expect("read"), *LARGE);
 }
@@ -126,19 +126,19 @@ fn invalid_records_are_not_used() {
     begun(&share, "f", &[0]).keep();
     let id = large_key().id;
     let other = ContentKey { size_bytes: LARGE.len() as u64, id: ContentId([7; 32]) };
-    let path = |kind: LeftoverPart, id| dir.path().join(PARTS_DIR).join(kind.name(id));
+    let path = |kind: LeftoverPart, id| dir.path().join(PARTIALS_DIR).join(kind.name(id));
     for kind in [LeftoverPart::Partial, LeftoverPart::Resumable] {
         fs::copy(path(kind, id), path(kind, other.id)).expect("copied");
     }
     let opened = Partial::open(&share, other).expect("opened");
     assert_eq!(opened.record, None, "copied from another content");
-    opened.part.keep();
+    opened.partial.keep();
     assert_eq!(resumable_records(&share), [record("f")]);
 
     let longer = ContentKey { size_bytes: large_key().size_bytes + 1, id };
     let opened = Partial::open(&share, longer).expect("opened");
     assert_eq!(opened.record, None, "of another size, although its manifest fits");
-    opened.part.keep();
+    opened.partial.keep();
 
     let whole = fs::read(path(LeftoverPart::Resumable, id)).expect("read");
     let sparse = |len| {
@@ -159,7 +159,7 @@ fn invalid_records_are_not_used() {
         damage();
         let opened = Partial::open(&share, large_key()).expect("opened anyway");
         assert_eq!((opened.marked, opened.record), (vec![0], None));
-        opened.part.keep();
+        opened.partial.keep();
         assert_eq!(resumable(&share), []);
     }
 }
@@ -190,7 +190,7 @@ fn files_that_no_download_can_use_are_swept() {
         if let Some(kind) = damaged {
             fs::write(left_path(&dir, kind), b"damaged").expect("written");
         }
-        fs::write(dir.path().join(PARTS_DIR).join("notes.part"), b"").expect("written");
+        fs::write(dir.path().join(PARTIALS_DIR).join("notes.part"), b"").expect("written");
         let swept = sweep(&share);
         for kind in LeftoverPart::ALL {
             assert_eq!(left_path(&dir, kind).exists(), stays.contains(&kind), "{there:?}: {kind:?}");
@@ -199,7 +199,7 @@ fn files_that_no_download_can_use_are_swept() {
         assert_eq!(swept.files, files);
         assert_eq!(swept.allocated_bytes >= 1 << 20, files == 1);
         assert!(swept.allocated_bytes < 2 << 20, "holes do not count");
-        assert!(dir.path().join(PARTS_DIR).join("notes.part").exists(), "not a file of a download");
+        assert!(dir.path().join(PARTIALS_DIR).join("notes.part").exists(), "not a file of a download");
     }
 }
 
@@ -213,7 +213,7 @@ fn files_that_cannot_be_examined_are_not_swept() {
     }
     let (dir, share) = fixture::share();
     assert_eq!((sweep(&share), resumable(&share)), (Swept::default(), Vec::new()));
-    assert!(tree(dir.path()).is_empty() && !dir.path().join(PARTS_DIR).exists());
+    assert!(tree(dir.path()).is_empty() && !dir.path().join(PARTIALS_DIR).exists());
 }
 
 #[test]
@@ -227,9 +227,9 @@ fn resumable_downloads_are_listed_by_name() {
         let pieces = cut.map(|(index, piece)| PieceDigests::of(&geometry, index as u32, piece)).collect();
         let manifest = Arc::new(Manifest::of_hashed(bytes.len() as u64, pieces));
         let record = Record { key: manifest.key(), manifest, ..record(target) };
-        let part = Partial::open(&share, record.key).expect("opened").part;
-        part.write_record(&record).expect("written");
-        part.keep();
+        let partial = Partial::open(&share, record.key).expect("opened").partial;
+        partial.write_record(&record).expect("written");
+        partial.keep();
         expected.push(record);
     }
     expected.sort_by(|a, b| a.name.cmp(&b.name));
@@ -242,9 +242,9 @@ fn running_and_quarantined_downloads_are_not_resumable() {
     let key = large_key();
     let other_size = ContentKey { size_bytes: key.size_bytes + 1, ..key };
     let listed = || (resumable(&share).len(), resumable_record(&share, key).is_some());
-    let part = begun(&share, "f", &[1]);
+    let partial = begun(&share, "f", &[1]);
     assert_eq!(listed(), (0, false), "it is running");
-    part.keep();
+    partial.keep();
     assert_eq!(listed(), (1, true));
     assert_eq!(resumable_record(&share, other_size), None, "another content");
     quarantine(&share, key);
@@ -262,7 +262,7 @@ fn a_directory_in_the_way_stays_and_is_reported() {
         let path = left_path(&dir, kind);
         fs::create_dir_all(&path).expect("made");
         let written =
-            Partial::open(&share, large_key()).and_then(|opened| opened.part.write_record(&record("f")));
+            Partial::open(&share, large_key()).and_then(|opened| opened.partial.write_record(&record("f")));
         assert_eq!(written, Err(PartialError::DirectoryInTheWay(large_key().id)), "{kind:?}");
         assert!(path.is_dir(), "{kind:?}");
     }
@@ -297,15 +297,15 @@ fn reads_are_complete_and_report_failures() {
     let stop = Stop::new().expect("a descriptor");
     let script = FaultyDisk::new().short_reads(1).fail(Op::Read, 2, Errno::INTR);
     let (_dir, share, disk) = faulty(script.fail(Op::Read, 10, Errno::IO));
-    let part = written(&share).expect("written");
+    let partial = written(&share).expect("written");
     let mut bytes = [0; 5];
-    part.read_piece(0, &mut bytes).expect("read");
+    partial.read_piece(0, &mut bytes).expect("read");
     assert_eq!((&bytes[..], disk.count(Op::Read)), (BYTES, 6));
-    let eof = part.read_piece(3, &mut bytes).expect_err("3 bytes beyond the end");
+    let eof = partial.read_piece(3, &mut bytes).expect_err("3 bytes beyond the end");
     assert_eq!((eof.kind(), disk.count(Op::Read)), (io::ErrorKind::UnexpectedEof, 9));
-    let error = part.whole_md5(&stop).expect_err("a bad sector");
+    let error = partial.whole_md5(&stop).expect_err("a bad sector");
     assert_eq!(error.raw_os_error(), Some(Errno::IO.raw_os_error()));
-    assert_eq!(part.whole_md5(&stop).expect("read").to_string(), "5d41402abc4b2a76b9719d911017c592");
+    assert_eq!(partial.whole_md5(&stop).expect("read").to_string(), "5d41402abc4b2a76b9719d911017c592");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::record::Record;
 use super::sweep::{Swept, quarantine, remove_all, resumable, resumable_record, sweep};
 use crate::rt::Stop;
 use crate::store::disk::Op;
-use crate::store::names::PARTS_DIR;
+use crate::store::names::PARTIALS_DIR;
 use crate::store::share::{FileStamp, Share};
 use crate::store::{FaultyDisk, RealDisk, fixture};
 use crate::types::{ContentId, ContentKey, FileName, Geometry, Manifest, PieceDigests};
@@ -48,16 +48,16 @@ fn faulty(disk: FaultyDisk) -> (TempDir, Arc<Share>, Arc<FaultyDisk>) {
 
 /// A partial file with all its bytes.
 fn written(share: &Arc<Share>) -> Result<Partial, PartialError> {
-    let part = Partial::open(share, key())?.part;
-    part.write_piece(3, &BYTES[3..])?;
-    part.write_piece(0, &BYTES[..3])?;
-    Ok(part)
+    let partial = Partial::open(share, key())?.partial;
+    partial.write_piece(3, &BYTES[3..])?;
+    partial.write_piece(0, &BYTES[..3])?;
+    Ok(partial)
 }
 
 /// A whole download; a file that cannot be placed is discarded.
 fn download(share: &Arc<Share>, target: &str, force: bool) -> Result<Placed, PartialError> {
-    written(share)?.place(&name(target), force).map_err(|(part, error)| {
-        part.discard().expect("removed");
+    written(share)?.place(&name(target), force).map_err(|(partial, error)| {
+        partial.discard().expect("removed");
         error
     })
 }
@@ -98,34 +98,34 @@ fn record(target: &str) -> Record {
 
 /// Opens the partial file of the large content, writes its record and these pieces.
 fn begun(share: &Arc<Share>, target: &str, pieces: &[u32]) -> Partial {
-    let part = Partial::open(share, large_key()).expect("opened").part;
-    part.write_record(&record(target)).expect("written");
+    let partial = Partial::open(share, large_key()).expect("opened").partial;
+    partial.write_record(&record(target)).expect("written");
     for index in pieces {
-        part.write_piece(range(*index).start as u64, piece(*index)).expect("written");
+        partial.write_piece(range(*index).start as u64, piece(*index)).expect("written");
     }
-    part
+    partial
 }
 
 /// Downloads like a node: verifies the marked pieces, fetches the others, and places the file; quarantines it
 /// after a failure. Returns the number of pieces fetched.
 fn resume(share: &Arc<Share>, target: &str, force: bool) -> Result<usize, PartialError> {
-    let Opened { part, marked, .. } = Partial::open(share, large_key())?;
+    let Opened { partial, marked, .. } = Partial::open(share, large_key())?;
     let is_right = |index: &u32| {
         let mut bytes = vec![0; range(*index).len()];
-        part.read_piece(range(*index).start as u64, &mut bytes).is_ok()
+        partial.read_piece(range(*index).start as u64, &mut bytes).is_ok()
             && MANIFEST.check(*index, &bytes).is_ok()
     };
     let right: Vec<u32> = marked.into_iter().filter(is_right).collect();
     let missing: Vec<u32> = (0..3).filter(|index| !right.contains(index)).collect();
-    let fetched = part.write_record(&Record { force, ..record(target) }).and_then(|()| {
-        missing.iter().try_for_each(|index| part.write_piece(range(*index).start as u64, piece(*index)))
+    let fetched = partial.write_record(&Record { force, ..record(target) }).and_then(|()| {
+        missing.iter().try_for_each(|index| partial.write_piece(range(*index).start as u64, piece(*index)))
     });
     if let Err(error) = fetched {
-        part.quarantine();
+        partial.quarantine();
         return Err(error);
     }
-    let placed = part.place(&name(target), force).map_err(|(part, error)| {
-        part.quarantine();
+    let placed = partial.place(&name(target), force).map_err(|(partial, error)| {
+        partial.quarantine();
         error
     });
     placed.map(|_| missing.len())
@@ -147,7 +147,7 @@ fn resumable_records(share: &Share) -> Vec<Record> {
 
 /// Names in the directory of the partial files, without the id.
 fn left(dir: &TempDir) -> Vec<String> {
-    let entries = fs::read_dir(dir.path().join(PARTS_DIR)).into_iter().flatten();
+    let entries = fs::read_dir(dir.path().join(PARTIALS_DIR)).into_iter().flatten();
     let mut names: Vec<_> =
         entries.map(|entry| entry.expect("read").file_name().into_string().expect("text")).collect();
     names.iter_mut().for_each(|name| *name = name.replace(&large_key().id.to_string(), ""));
@@ -156,7 +156,7 @@ fn left(dir: &TempDir) -> Vec<String> {
 }
 
 fn left_path(dir: &TempDir, kind: LeftoverPart) -> std::path::PathBuf {
-    dir.path().join(PARTS_DIR).join(kind.name(large_key().id))
+    dir.path().join(PARTIALS_DIR).join(kind.name(large_key().id))
 }
 
 /// All entries below a directory except the directory of the partial files itself: path, and content or kind.
@@ -171,7 +171,7 @@ fn tree(root: &Path) -> BTreeMap<String, String> {
             let shown = path.strip_prefix(root).expect("below").display().to_string();
             if kind.is_file() {
                 found.insert(shown, String::from_utf8(fs::read(&path).expect("read")).expect("text"));
-            } else if shown != PARTS_DIR {
+            } else if shown != PARTIALS_DIR {
                 found.insert(shown, format!("{kind:?}"));
             }
             if kind.is_dir() {

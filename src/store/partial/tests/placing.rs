@@ -22,7 +22,7 @@ fn the_steps_of_a_placement_survive_a_power_failure() {
     );
     assert_eq!(fs::read(dir.path().join("a/b/f")).expect("read"), BYTES);
     assert_eq!(share.open_file(&name("a/b/f")).expect("opened").stamp, placed.stamp);
-    assert_eq!(fs::read_dir(dir.path().join(PARTS_DIR)).expect("read").count(), 0);
+    assert_eq!(fs::read_dir(dir.path().join(PARTIALS_DIR)).expect("read").count(), 0);
 
     let mode =
         |name: &str| fs::metadata(dir.path().join(name)).expect("its mode").permissions().mode() & 0o7777;
@@ -30,7 +30,7 @@ fn the_steps_of_a_placement_survive_a_power_failure() {
     fs::create_dir(dir.path().join("ordinary-dir")).expect("made");
     assert_eq!(mode("a/b/f"), mode("ordinary"));
     assert_eq!(mode("a/b"), mode("ordinary-dir"));
-    assert_eq!(mode(PARTS_DIR) & 0o077, 0);
+    assert_eq!(mode(PARTIALS_DIR) & 0o077, 0);
 }
 
 #[test]
@@ -45,11 +45,11 @@ fn a_partial_file_that_another_program_has_changed_is_not_placed() {
     ];
     for touch in touches {
         let (dir, share) = fixture::share();
-        let part = written(&share).expect("written");
-        touch(&dir.path().join(PARTS_DIR).join(LeftoverPart::Partial.name(key().id)));
-        let (part, error) = part.place(&name("f"), false).expect_err("refused");
+        let partial = written(&share).expect("written");
+        touch(&dir.path().join(PARTIALS_DIR).join(LeftoverPart::Partial.name(key().id)));
+        let (partial, error) = partial.place(&name("f"), false).expect_err("refused");
         assert_eq!(error, PartialError::Touched);
-        part.quarantine();
+        partial.quarantine();
         assert!(!dir.path().join("f").exists());
     }
 }
@@ -58,9 +58,9 @@ fn a_partial_file_that_another_program_has_changed_is_not_placed() {
 fn an_empty_file_is_placed() {
     let (dir, share) = fixture::share();
     let key = ContentKey { size_bytes: 0, id: ContentId(*blake3::hash(b"").as_bytes()) };
-    let part = Partial::open(&share, key).expect("created").part;
-    part.write_piece(0, b"").expect("nothing to write");
-    part.place(&name("empty"), false).expect("placed");
+    let partial = Partial::open(&share, key).expect("created").partial;
+    partial.write_piece(0, b"").expect("nothing to write");
+    partial.place(&name("empty"), false).expect("placed");
     assert_eq!(tree(dir.path()), BTreeMap::from([("empty".to_owned(), String::new())]));
 }
 
@@ -68,10 +68,10 @@ fn an_empty_file_is_placed() {
 fn a_file_is_replaced_only_with_force() {
     let (dir, share) = fixture::share();
     fs::write(dir.path().join("f"), b"old").expect("written");
-    let (part, error) = written(&share).expect("written").place(&name("f"), false).expect_err("exists");
+    let (partial, error) = written(&share).expect("written").place(&name("f"), false).expect_err("exists");
     assert_eq!(error, PartialError::Exists { name: name("f"), what: "a file" });
     assert_eq!(fs::read(dir.path().join("f")).expect("read"), b"old");
-    part.place(&name("f"), true).expect("the same partial file can be placed with force");
+    partial.place(&name("f"), true).expect("the same partial file can be placed with force");
     assert_eq!(fs::read(dir.path().join("f")).expect("read"), BYTES);
 }
 
@@ -105,17 +105,17 @@ fn only_regular_files_are_replaced_and_links_are_not_followed() {
 fn a_link_or_file_instead_of_the_directory_of_partial_files_is_refused() {
     let outside = tempfile::tempdir().expect("a directory");
     let (dir, share) = fixture::share();
-    symlink(outside.path(), dir.path().join(PARTS_DIR)).expect("linked");
+    symlink(outside.path(), dir.path().join(PARTIALS_DIR)).expect("linked");
     assert_eq!(
         Partial::open(&share, key()).expect_err("a link"),
-        PartialError::PartsDirectory(".nearpeer".into())
+        PartialError::PartialsDirectory(".nearpeer".into())
     );
     assert!(tree(outside.path()).is_empty());
-    fs::remove_file(dir.path().join(PARTS_DIR)).expect("removed");
-    fs::write(dir.path().join(PARTS_DIR), b"").expect("written");
+    fs::remove_file(dir.path().join(PARTIALS_DIR)).expect("removed");
+    fs::write(dir.path().join(PARTIALS_DIR), b"").expect("written");
     assert_eq!(
         Partial::open(&share, key()).expect_err("a file"),
-        PartialError::PartsDirectory(".nearpeer".into())
+        PartialError::PartialsDirectory(".nearpeer".into())
     );
 }
 
@@ -125,21 +125,21 @@ fn a_partial_file_is_never_written_through_another_name_or_a_link() {
     fs::write(outside.path().join("victim"), b"victim").expect("written");
     let (dir, share) = fixture::share();
     begun(&share, "f", &[0, 1, 2]).keep();
-    let part = left_path(&dir, LeftoverPart::Partial);
-    fs::hard_link(&part, dir.path().join("other")).expect("linked");
-    let remove = || fs::remove_file(&part).expect("removed");
+    let partial = left_path(&dir, LeftoverPart::Partial);
+    fs::hard_link(&partial, dir.path().join("other")).expect("linked");
+    let remove = || fs::remove_file(&partial).expect("removed");
     for (what, make) in [
         ("a second name", &(|| ()) as &dyn Fn()),
-        ("a link", &|| symlink(outside.path().join("victim"), &part).expect("linked")),
-        ("a fifo", &|| mknodat(CWD, &part, FileType::Fifo, Mode::RWXU, 0).expect("made")),
-        ("a socket", &|| drop(std::os::unix::net::UnixListener::bind(&part).expect("bound"))),
+        ("a link", &|| symlink(outside.path().join("victim"), &partial).expect("linked")),
+        ("a fifo", &|| mknodat(CWD, &partial, FileType::Fifo, Mode::RWXU, 0).expect("made")),
+        ("a socket", &|| drop(std::os::unix::net::UnixListener::bind(&partial).expect("bound"))),
     ] {
         make();
         let opened = Partial::open(&share, large_key()).expect(what);
         assert_eq!(opened.marked, [0; 0], "{what}");
-        opened.part.write_piece(0, &[7; 100]).expect("written");
-        opened.part.keep();
-        assert_eq!(fs::read(&part).expect("read").len(), LARGE.len(), "{what}");
+        opened.partial.write_piece(0, &[7; 100]).expect("written");
+        opened.partial.keep();
+        assert_eq!(fs::read(&partial).expect("read").len(), LARGE.len(), "{what}");
         remove();
     }
     assert_eq!(fs::read(dir.path().join("other")).expect("read"), *LARGE);
@@ -149,7 +149,7 @@ fn a_partial_file_is_never_written_through_another_name_or_a_link() {
 #[test]
 fn a_content_is_downloaded_once_at_a_time() {
     let (_dir, share) = fixture::share();
-    let first = Partial::open(&share, key()).expect("created").part;
+    let first = Partial::open(&share, key()).expect("created").partial;
     for size_bytes in [BYTES.len() as u64, 1] {
         let same_id = ContentKey { size_bytes, ..key() };
         assert_eq!(Partial::open(&share, same_id).expect_err("in use"), PartialError::InProgress);
