@@ -262,7 +262,7 @@ mod tests {
                 false,
             ),
             (
-                "kept idle, and begins a request",
+                "kept idle with an incomplete request",
                 |conn, _| {
                     conn.record_message();
                     conn.keep_idle = true;
@@ -284,7 +284,7 @@ mod tests {
                 false,
             ),
             (
-                "its answer waits",
+                "with waiting output",
                 |conn, _| {
                     conn.record_message();
                     conn.output.push_bytes(vec![0; 10]);
@@ -294,7 +294,7 @@ mod tests {
                 false,
             ),
             (
-                "its answer waits, and the other end has ended",
+                "with waiting output, and the peer has ended",
                 |conn, _| {
                     conn.record_message();
                     conn.ended = true;
@@ -305,7 +305,7 @@ mod tests {
                 false,
             ),
             (
-                "its answer waits, and is long",
+                "with much waiting output",
                 |conn, _| {
                     conn.record_message();
                     conn.output.push_bytes(vec![0; limits::OUTPUT_HIGH_BYTES]);
@@ -315,7 +315,7 @@ mod tests {
                 false,
             ),
             (
-                "its answer waits for the rate",
+                "with output that waits for the rate",
                 |conn, now| {
                     conn.record_message();
                     conn.output.push_bytes(vec![0; 10]);
@@ -326,7 +326,7 @@ mod tests {
                 false,
             ),
             (
-                "lingers",
+                "lingering",
                 |conn, now| {
                     conn.record_message();
                     conn.closing = Some(Closed::Ours);
@@ -337,7 +337,7 @@ mod tests {
                 true,
             ),
             (
-                "is being opened by us",
+                "being opened by this front",
                 |conn, now| {
                     conn.origin = ConnOrigin::Ours { answer_by: Some(now + Duration::from_millis(77)) };
                     conn.connecting = true;

@@ -20,7 +20,11 @@ use crate::types::limits;
 /// Length of a long answer.
 pub(super) const BIG_BYTES: usize = 1 << 20;
 
-/// A service that does what the first byte of each frame says, and reports each call to the test.
+/// A service that does what the first byte of each frame says, and reports calls to the test.
+///
+/// `h` holds, `m` moves the connection, `f` sends the file with the tag in the next byte, `k` and `u` keep
+/// the connection idle or not, `b` sends a long answer, `s` takes 20 ms, `!` only reports, `c` closes. Frames
+/// are echoed, except `h`, `m`, `b` and `!`.
 pub(super) struct TestService {
     calls: Sender<Call>,
     file: Arc<File>,
@@ -29,6 +33,7 @@ pub(super) struct TestService {
     other: Option<Post<Event>>,
 }
 
+/// A call of the service, or the processor time of the front.
 #[derive(Debug, PartialEq)]
 pub(super) enum Call {
     Frame(ConnId, Vec<u8>),
@@ -38,12 +43,13 @@ pub(super) enum Call {
     CpuNs(u64),
 }
 
+/// What the test has the service do.
 pub(super) enum Event {
     /// Answers a held request.
     Answer(ConnId, &'static [u8]),
     Adopt(DetachedConn, Vec<u8>),
     Connect(SocketAddr, Duration),
-    AskCpu,
+    ReportCpu,
 }
 
 impl TestService {
@@ -109,7 +115,7 @@ impl Service for TestService {
             Event::Connect(endpoint, deadline) => {
                 actions.connect(endpoint, None, (), envelope(b"!"), deadline)
             }
-            Event::AskCpu => {
+            Event::ReportCpu => {
                 let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("linux");
                 let ns = stat.split(' ').next().and_then(|ns| ns.parse().ok()).expect("a number");
                 self.report(Call::CpuNs(ns));
@@ -126,6 +132,7 @@ impl Service for TestService {
     }
 }
 
+/// A frame with this body.
 pub(super) fn envelope(body: &[u8]) -> Vec<u8> {
     let mut bytes = crate::proto::frame::MAGIC.to_vec();
     bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
@@ -142,6 +149,7 @@ pub(super) struct RunningFront {
     pub(super) threads: Threads,
 }
 
+/// Configuration of a front and its service.
 pub(super) struct Setup {
     pub(super) incomplete_max: usize,
     pub(super) idle_max: Option<usize>,
@@ -216,11 +224,11 @@ impl RunningFront {
     }
 
     pub(super) fn next_call(&self) -> Call {
-        self.calls.recv_timeout(Duration::from_secs(10)).expect("something happens")
+        self.calls.recv_timeout(Duration::from_secs(10)).expect("a call")
     }
 
     pub(super) fn cpu_ns(&self) -> u64 {
-        self.send(Event::AskCpu);
+        self.send(Event::ReportCpu);
         match self.next_call() {
             Call::CpuNs(ns) => ns,
             other => panic!("{other:?}"),
@@ -263,11 +271,13 @@ pub(super) fn receive(client: &mut TcpStream, decoder: &mut Decoder) -> Option<V
     }
 }
 
+/// Sends a frame and receives the next one.
 pub(super) fn request(client: &mut TcpStream, body: &[u8]) -> Option<Vec<u8>> {
     client.write_all(&envelope(body)).expect("taken");
     receive(client, &mut Decoder::new())
 }
 
+/// Bytes without a pattern.
 pub(super) fn noise(len: usize) -> Vec<u8> {
     (0..len as u64).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
 }

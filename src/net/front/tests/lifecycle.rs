@@ -66,7 +66,7 @@ fn accepted_connections_use_keep_alive() {
     let mut client = front.connect();
     client.write_all(&envelope(b"m")).expect("taken");
     mail.wait(&front.stop, Some(clock::now() + Duration::from_secs(10)));
-    let Some(Event::Adopt(detached, _)) = mail.next() else { panic!("moved here") };
+    let Some(Event::Adopt(detached, _)) = mail.next() else { panic!("a connection") };
     let socket = SockRef::from(&detached.socket);
     assert!(socket.keepalive().expect("a socket"));
     assert_eq!(socket.tcp_keepalive_time().expect("a socket"), limits::ms(limits::KEEP_ALIVE_MS));
@@ -95,7 +95,7 @@ fn outgoing_connections_are_answered_refused_or_late() {
     peer.read_exact(&mut request).expect("sent");
     assert_eq!(request, envelope(b"!"));
     peer.write_all(&envelope(b"!answer")).expect("taken");
-    let Call::Frame(_, body) = front.next_call() else { panic!("answered") };
+    let Call::Frame(_, body) = front.next_call() else { panic!("the answer") };
     assert_eq!(body, b"!answer");
     drop(peer);
     assert_eq!(front.next_call(), Call::Closed(Closed::Peer), "the end is noticed at once");
@@ -161,7 +161,7 @@ fn without_free_descriptors_clients_are_turned_away_and_later_ones_served() {
     let addr: SocketAddr = lines
         .map(|line| line.expect("text"))
         .find_map(|line| line.strip_prefix("front at ")?.parse().ok())
-        .expect("it says where");
+        .expect("the address");
     let connect = || {
         let client = TcpStream::connect(addr).expect("it listens");
         client.set_read_timeout(Some(Duration::from_secs(10))).expect("a valid time");

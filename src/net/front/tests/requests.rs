@@ -41,7 +41,10 @@ fn costly_requests_of_one_connection_do_not_delay_another() {
     let mut decoder = Decoder::new();
     assert_eq!(receive(&mut busy, &mut decoder), Some(b"s".to_vec()));
     assert_eq!(request(&mut other, b"e"), Some(b"e".to_vec()));
-    assert!(clock::now() - began < Duration::from_millis(64 * 20), "all of the busy came first");
+    assert!(
+        clock::now() - began < Duration::from_millis(64 * 20),
+        "all requests of the busy connection came first"
+    );
     for _ in 1..64 {
         assert_eq!(receive(&mut busy, &mut decoder), Some(b"s".to_vec()));
     }
@@ -74,7 +77,7 @@ fn a_half_closed_held_connection_neither_spins_nor_loses_its_answer() {
     let mut client = front.connect();
     client.write_all(&[envelope(b"h"), envelope(b"e")].concat()).expect("taken");
     client.shutdown(Shutdown::Write).expect("connected");
-    let Call::Frame(id, _) = front.next_call() else { panic!("held first") };
+    let Call::Frame(id, _) = front.next_call() else { panic!("the held frame") };
     front.assert_rests();
     front.send(Event::Answer(id, b"late"));
     let mut got = Vec::new();
@@ -90,7 +93,7 @@ fn a_held_request_is_answered_before_the_next_is_handed_over() {
     let bytes = [envelope(b"h1"), envelope(b"e"), envelope(b"h2"), envelope(b"c")].concat();
     client.write_all(&bytes).expect("taken");
     let mut decoder = Decoder::new();
-    let Call::Frame(id, body) = front.next_call() else { panic!("held first") };
+    let Call::Frame(id, body) = front.next_call() else { panic!("the held frame") };
     assert_eq!(body, b"h1");
     front.send(Event::Answer(id, b"1"));
     assert_eq!(front.next_call(), Call::Frame(id, b"h2".to_vec()));
