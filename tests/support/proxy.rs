@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
+use super::world::own_port;
+
 /// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -102,7 +104,8 @@ pub struct Proxy {
 impl Proxy {
     /// A faultless link to `target`. Each client connection gets its own connection to the target.
     pub fn to(target: SocketAddr) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        // A port of its own: while the proxy refuses connections, no other program gets it.
+        let listener = TcpListener::bind(("127.0.0.1", own_port())).expect("a free port");
         let addr = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared {
             settings: Mutex::new(Settings {
@@ -353,12 +356,9 @@ fn write(
                 Some(Break::Cut { at } | Break::Reset { at }) => len = (at - position) as usize,
                 None => {}
             }
-            let delivered = to.write_all(&bytes[..len]).is_ok();
-            bytes.drain(..len);
-            position += len as u64;
-            let mut settings = shared.settings.lock();
-            settings.bytes[direction as usize] += len as u64;
             if breaks_here.is_some() {
+                // Before the bytes arrive: the client may open its next connection as soon as it has them.
+                let mut settings = shared.settings.lock();
                 settings.broken += 1;
                 match direction {
                     Direction::ToServer if fault.once => settings.to_server.broken = None,
@@ -366,6 +366,11 @@ fn write(
                     _ => {}
                 }
             }
+            let delivered = to.write_all(&bytes[..len]).is_ok();
+            bytes.drain(..len);
+            position += len as u64;
+            let mut settings = shared.settings.lock();
+            settings.bytes[direction as usize] += len as u64;
             shared.changed.notify_all();
             drop(settings);
             match breaks_here {
