@@ -4,35 +4,29 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use nearpeer::eval::stage::{Process, Stream};
 
 const GATE: Duration = Duration::from_millis(100);
-
-/// A program that runs until this value is dropped.
-struct Service(Child);
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // The benchmark needs no output of the program, so it kills it.
-        let _ended = self.0.kill().and_then(|()| self.0.wait());
-    }
-}
+/// The longest wait for a program.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Starts a program and returns its listening address.
-fn serve(path: &str, args: &[&str]) -> (Service, String) {
+fn serve(path: &str, args: &[&str]) -> (Process, String) {
+    let service = start(path, args);
+    let (addr, _) =
+        service.listening(Instant::now() + DEADLINE).unwrap_or_else(|why| panic!("{path}: {why:?}"));
+    (service, addr.to_string())
+}
+
+fn start(path: &str, args: &[&str]) -> Process {
     let mut command = Command::new(path);
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut service = Service(command.spawn().unwrap_or_else(|error| panic!("{path}: {error}")));
-    let mut line = String::new();
-    BufReader::new(service.0.stdout.take().expect("piped")).read_line(&mut line).expect("readable");
-    let addr = line.trim_end().rsplit(' ').next().filter(|addr| addr.contains(':'));
-    let addr = addr.unwrap_or_else(|| panic!("{path} does not listen: {line:?}")).to_owned();
-    (service, addr)
+    command.args(args);
+    Process::start(path, command).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn node_args<'a>(share: &'a Path, tracker: &'a str) -> Vec<&'a str> {
@@ -42,20 +36,15 @@ fn node_args<'a>(share: &'a Path, tracker: &'a str) -> Vec<&'a str> {
 
 /// Runs one piped `find` that must name `holder`, and returns its duration.
 fn find(share: &Path, tracker: &str, holder: &str) -> Duration {
-    let start = Instant::now();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
-    command
-        .args(node_args(share, tracker))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut child = command.spawn().expect("the node starts");
-    child.stdin.take().expect("piped").write_all(b"find a.txt\n").expect("the node reads");
-    let output = child.wait_with_output().expect("a child");
-    let took = start.elapsed();
-    let text = String::from_utf8_lossy(&output.stdout);
+    let start_time = Instant::now();
+    let mut node = start(env!("CARGO_BIN_EXE_node"), &node_args(share, tracker));
+    node.send(b"find a.txt\n").expect("the node reads");
+    node.close_stdin();
+    let status = node.wait(start_time + DEADLINE).expect("the node ends");
+    let took = start_time.elapsed();
+    let text = node.since(Stream::Stdout, 0).join("\n");
     let row = format!("Found nodes:\n{} ", holder.replace(':', " "));
-    assert!(output.status.success() && text.contains(&row), "{}: {text}", output.status);
+    assert!(status.success() && text.contains(&row), "{status}: {text}");
     took
 }
 

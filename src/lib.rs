@@ -7,7 +7,7 @@
 //! The modules are floors of a house, listed from the ground up; an import only points down (`tests/tidy/`
 //! keeps that): `types` is the vocabulary, `proto` turns bytes into messages, `logic` decides, `rt`, `net`,
 //! `store` and `sys` are mechanism, `discovery`, `transfer`, `tracker`, `node` and `web` are the system,
-//! `cli` talks to people. `ARCHITECTURE.md` has the map.
+//! `eval` runs programs as a user does, `cli` talks to people. `ARCHITECTURE.md` has the map.
 
 pub mod types;
 
@@ -26,5 +26,7 @@ pub mod transfer;
 pub mod node;
 pub mod tracker;
 pub mod web;
+
+pub mod eval;
 
 pub mod cli;

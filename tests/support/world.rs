@@ -426,15 +426,9 @@ pub fn write_file(share: &Path, name: &str, bytes: &[u8]) {
     fs::write(path, bytes).expect("a test file");
 }
 
-/// Replaces a latency file by rename, so that no reader sees half of it. Entries: requester, peer,
-/// milliseconds.
+/// Replaces a latency file. Entries: requester, peer, milliseconds.
 pub fn write_latency(file: &Path, entries: &[(SocketAddr, SocketAddr, f64)]) {
-    let rows = entries.iter().map(|(requester, peer, ms)| {
-        format!("{} {} {} {} {ms}\n", requester.ip(), requester.port(), peer.ip(), peer.port())
-    });
-    let next = file.with_extension("next");
-    fs::write(&next, format!("# written by a test\n{}", rows.collect::<String>())).expect("a latency file");
-    fs::rename(next, file).expect("a latency file in place");
+    nearpeer::eval::stage::write_latency(file, entries).expect("a latency file");
 }
 
 /// All paths below a directory: relative, sorted, directories with a `/` at the end.

@@ -11,13 +11,14 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use super::processes::{DemoError, Processes, io_error};
 use super::samples::{self, PICTURE, SURVEY};
-use super::stage::{DemoError, Stage, Stream, io_error};
 
 use crate::cli::exit::{ErrorCode, Exit};
 use crate::cli::output::stdio::{Output, WriteEnd, say};
 use crate::cli::run::temporary::TemporaryDir;
 use crate::cli::signals::Signals;
+use crate::eval::stage::{Stream, write_latency};
 use crate::logic::select::{Candidate, rank, reasons};
 use crate::rt::clock;
 use crate::types::{LatencyOrigin, Millis, Ranked};
@@ -30,13 +31,13 @@ const TIME: Duration = Duration::from_secs(19);
 const UPLOAD_RATE: &str = "8MiB";
 /// The progress of the larger file at which its source is killed.
 const KILL_AT_PERCENT: u32 = 30;
-const LATENCIES_MS: [(&str, &str, u32); 6] = [
-    ("alpha", "beta", 40),
-    ("alpha", "gamma", 15),
-    ("beta", "alpha", 42),
-    ("beta", "gamma", 30),
-    ("gamma", "alpha", 15),
-    ("gamma", "beta", 28),
+const LATENCIES_MS: [(&str, &str, f64); 6] = [
+    ("alpha", "beta", 40.0),
+    ("alpha", "gamma", 15.0),
+    ("beta", "alpha", 42.0),
+    ("beta", "gamma", 30.0),
+    ("gamma", "alpha", 15.0),
+    ("gamma", "beta", 28.0),
 ];
 const NODES: [&str; 3] = ["alpha", "beta", "gamma"];
 
@@ -66,14 +67,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
 
 fn demo(signals: &Signals) -> Exit {
     let started = clock::now();
-    let mut stage = Stage::new(signals.leaving().clone(), started + TIME);
+    let mut processes = Processes::new(signals.leaving().clone(), started + TIME);
     let shown = TemporaryDir::create("nearpeer-demo")
         .map_err(io_error("make a temporary directory"))
         .and_then(|dir| {
-            let shown = show(&mut stage, dir.path());
+            let shown = show(&mut processes, dir.path());
             if shown.is_err() {
                 // The children end before their directory is removed.
-                stage.clear();
+                processes.clear();
                 return shown;
             }
             dir.remove().map_err(io_error("remove the temporary directory"))
@@ -89,7 +90,7 @@ fn demo(signals: &Signals) -> Exit {
         Err(DemoError::Interrupted) => signals.exit().unwrap_or(Exit::Error(ErrorCode::Other)),
         Err(error) => {
             say(&format!("demo: {error}"));
-            for line in stage.last_words() {
+            for line in processes.last_words() {
                 say(&format!("  {line}"));
             }
             Exit::Error(ErrorCode::Other)
@@ -105,19 +106,19 @@ fn tell(text: &str) -> Result<(), DemoError> {
     }
 }
 
-fn show(stage: &mut Stage, dir: &Path) -> Result<(), DemoError> {
+fn show(processes: &mut Processes, dir: &Path) -> Result<(), DemoError> {
     tell("nearpeer: one tracker and three nodes, each a process of its own on this machine.\n")?;
-    let addrs = start(stage, dir)?;
-    small_download(stage, dir, &addrs)?;
-    let killed = large_download(stage, dir)?;
+    let addrs = start(processes, dir)?;
+    small_download(processes, dir, &addrs)?;
+    let killed = large_download(processes, dir)?;
     for node in NODES.into_iter().filter(|node| *node != killed) {
-        in_order(node, stage.finish(node)?)?;
+        in_order(node, processes.finish(node)?)?;
     }
-    in_order("tracker", stage.terminate("tracker")?)
+    in_order("tracker", processes.terminate("tracker")?)
 }
 
 /// Starts everything and writes the latency file once the ports are known.
-fn start(stage: &mut Stage, dir: &Path) -> Result<[SocketAddr; 3], DemoError> {
+fn start(processes: &mut Processes, dir: &Path) -> Result<[SocketAddr; 3], DemoError> {
     for node in NODES {
         samples::write(node, &dir.join(node)).map_err(io_error(format!("write the files of {node}")))?;
     }
@@ -125,11 +126,11 @@ fn start(stage: &mut Stage, dir: &Path) -> Result<[SocketAddr; 3], DemoError> {
         samples::write_survey(&dir.join(node)).map_err(io_error(format!("write {SURVEY} of {node}")))?;
     }
     let latency_file = dir.join("latency.txt");
-    std::fs::write(&latency_file, "# the ports are not known yet\n")
-        .map_err(io_error("write latency.txt"))?;
+    // The ports are not known yet.
+    write_latency(&latency_file, &[]).map_err(io_error("write latency.txt"))?;
     let arguments = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
 
-    let tracker = stage.start("tracker", dir, &arguments(&[ROLE_TRACKER, "--listen", "127.0.0.1:0"]))?;
+    let tracker = processes.start("tracker", dir, &arguments(&[ROLE_TRACKER, "--listen", "127.0.0.1:0"]))?;
     tell(&format!("tracker  {tracker}"))?;
     let mut addrs = [tracker; 3];
     for (node, addr) in NODES.into_iter().zip(&mut addrs) {
@@ -137,15 +138,12 @@ fn start(stage: &mut Stage, dir: &Path) -> Result<[SocketAddr; 3], DemoError> {
         let words =
             [[ROLE_NODE, "127.0.0.1", "0", node], ["--tracker", &tracker, "--latency-file", "latency.txt"]];
         let limited = ["--max-upload", UPLOAD_RATE];
-        *addr = stage.start(node, dir, &arguments(&[words.as_flattened(), &limited].concat()))?;
+        *addr = processes.start(node, dir, &arguments(&[words.as_flattened(), &limited].concat()))?;
         tell(&format!("{node:7}  {addr}  shares {}", shared(&dir.join(node))?))?;
     }
     let addr_of = |name| NODES.iter().position(|node| *node == name).map_or(tracker, |index| addrs[index]);
-    let lines = LATENCIES_MS.map(|(from, to, ms)| {
-        let (from, to) = (addr_of(from), addr_of(to));
-        format!("{} {} {} {} {ms}\n", from.ip(), from.port(), to.ip(), to.port())
-    });
-    std::fs::write(&latency_file, lines.concat()).map_err(io_error("write latency.txt"))?;
+    let entries = LATENCIES_MS.map(|(from, to, ms)| (addr_of(from), addr_of(to), ms));
+    write_latency(&latency_file, &entries).map_err(io_error("write latency.txt"))?;
     tell("\nlatency.txt says: from alpha it is 40 ms to beta and 15 ms to gamma.")?;
     Ok(addrs)
 }
@@ -176,79 +174,80 @@ fn candidate(line: &str) -> Option<Candidate> {
 }
 
 /// Finds, asks for load, and downloads the picture.
-fn small_download(stage: &mut Stage, dir: &Path, addrs: &[SocketAddr; 3]) -> Result<(), DemoError> {
+fn small_download(processes: &mut Processes, dir: &Path, addrs: &[SocketAddr; 3]) -> Result<(), DemoError> {
     tell(&format!("\nalpha> find {PICTURE}"))?;
-    stage.command("alpha", &format!("find {PICTURE}"))?;
-    stage.wait("alpha", Stream::Out, "`Found nodes:`", |line| (line == "Found nodes:").then_some(()))?;
+    processes.command("alpha", &format!("find {PICTURE}"))?;
+    processes
+        .wait("alpha", Stream::Stdout, "`Found nodes:`", |line| (line == "Found nodes:").then_some(()))?;
     let mut candidates = Vec::new();
     for _ in 0..2 {
         let unexpected = |line: &str| DemoError::Unexpected(format!("find said: {line}"));
-        let line = stage.wait("alpha", Stream::Out, "a source", |line| Some(line.to_owned()))?;
+        let line = processes.wait("alpha", Stream::Stdout, "a source", |line| Some(line.to_owned()))?;
         candidates.push(candidate(&line).ok_or_else(|| unexpected(&line))?);
     }
     tell("  source                 ms   + 10 * load =  score")?;
     let ranking = rank(&candidates, Millis::from_ms(10));
     for (rating, reason) in ranking.iter().zip(reasons(&ranking)) {
         let Ranked { endpoint, latency, load, score, .. } = rating;
-        let name = stage.name_of(*endpoint).unwrap_or("?");
+        let name = processes.name_of(*endpoint).unwrap_or("?".to_owned());
         let (latency, score) = (latency.to_string(), score.to_string());
         tell(&format!("  {name:5} {endpoint:15} {latency:>5} + 10 * {load:>4} = {score:>6}  {reason}"))?;
     }
     let gamma = addrs[2];
     let getload = format!("getload {} {}", gamma.ip(), gamma.port());
     tell(&format!("\nalpha> {getload}"))?;
-    stage.command("alpha", &getload)?;
-    tell(&stage.wait("alpha", Stream::Out, "a load", load_line)?)?;
+    processes.command("alpha", &getload)?;
+    tell(&processes.wait("alpha", Stream::Stdout, "a load", load_line)?)?;
 
     tell(&format!("\nalpha> download {PICTURE}"))?;
-    stage.command("alpha", &format!("download {PICTURE}"))?;
-    tell(&stage.wait("alpha", Stream::Out, "`downloaded`", downloaded_line)?)?;
+    processes.command("alpha", &format!("download {PICTURE}"))?;
+    tell(&processes.wait("alpha", Stream::Stdout, "`downloaded`", downloaded_line)?)?;
     verified(dir, PICTURE, "gamma")
 }
 
 /// Downloads the larger file and kills its best source meanwhile. Returns the name of that source.
-fn large_download(stage: &mut Stage, dir: &Path) -> Result<&'static str, DemoError> {
+fn large_download(processes: &mut Processes, dir: &Path) -> Result<String, DemoError> {
     tell(&format!(
         "\nNow {SURVEY}, 24 MiB, which beta and gamma upload at {UPLOAD_RATE}/s at most. \
          At {KILL_AT_PERCENT} % its best source is killed.\n\nalpha> download {SURVEY}"
     ))?;
-    stage.command("alpha", &format!("download {SURVEY}"))?;
+    processes.command("alpha", &format!("download {SURVEY}"))?;
     let source = loop {
-        if let Some(source) = chosen(&next_download_line(stage)?) {
+        if let Some(source) = chosen(&next_download_line(processes)?) {
             break source;
         }
     };
     let mut is_load_shown = false;
     let victim = loop {
-        let line = next_download_line(stage)?;
+        let line = next_download_line(processes)?;
         let Some(percent) = progress(&line) else { continue };
         if !is_load_shown {
             is_load_shown = true;
             let getload = format!("getload {} {}", source.ip(), source.port());
             tell(&format!("beta> {getload}"))?;
-            stage.command("beta", &getload)?;
-            tell(&stage.wait("beta", Stream::Out, "a load", load_line)?)?;
+            processes.command("beta", &getload)?;
+            tell(&processes.wait("beta", Stream::Stdout, "a load", load_line)?)?;
         }
         if percent >= KILL_AT_PERCENT {
-            break stage.name_of(source).ok_or(DemoError::Unexpected(line))?;
+            break processes.name_of(source).ok_or(DemoError::Unexpected(line))?;
         }
     };
-    stage.kill(victim)?;
+    processes.kill(&victim)?;
     tell(&format!("-- {victim} was killed --"))?;
     let mut left = None;
     while left.is_none_or(|percent| percent < 100) {
-        let line = next_download_line(stage)?;
+        let line = next_download_line(processes)?;
         left = progress(&line).or(left);
     }
-    tell(&stage.wait("alpha", Stream::Out, "`downloaded`", downloaded_line)?)?;
-    verified(dir, SURVEY, victim)?;
+    tell(&processes.wait("alpha", Stream::Stdout, "`downloaded`", downloaded_line)?)?;
+    verified(dir, SURVEY, &victim)?;
     Ok(victim)
 }
 
 /// Shows the next line about alpha's download.
-fn next_download_line(stage: &mut Stage) -> Result<String, DemoError> {
+fn next_download_line(processes: &mut Processes) -> Result<String, DemoError> {
     let about = |line: &str| line.contains(SURVEY).then(|| line.to_owned());
-    let line = stage.wait("alpha", Stream::Err, "progress", about)?;
+    let line = processes.wait("alpha", Stream::Stderr, "progress", about)?;
     if line.starts_with("download: ") {
         return Err(DemoError::Unexpected(line));
     }
