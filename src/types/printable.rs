@@ -35,18 +35,26 @@ pub fn reason(text: &str) -> &str {
     &text[..text.floor_char_boundary(limits::REASON_MAX_BYTES)]
 }
 
-/// Returns true if and only if `c` is a control (C0, DEL, C1), a line or paragraph separator, a bidirectional
-/// control, or an invisible format character.
+/// Returns true if a reader cannot see `c`, or if `c` changes how other text is shown: a control (C0, DEL, C1),
+/// a line or paragraph separator, a bidirectional control, a character that Unicode lets a program leave out
+/// (Default_Ignorable_Code_Point), a format control of another script, or a blank that is not a space.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            // Default_Ignorable_Code_Point, with reserved code points that do not show either.
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+            // Line and paragraph separator, interlinear annotation, controls of hieroglyphs, blank Braille.
+            | '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}' | '\u{13430}'..='\u{13455}' | '\u{2800}')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use regex_syntax::hir::{Class, HirKind};
 
     fn check(input: &str, expected: &str) {
         assert_eq!(Printable(input).to_string(), expected);
@@ -62,5 +70,18 @@ mod tests {
         check("a\\u{a}", "a\\\\u{a}");
         check("abc\u{202e}txt.exe", "abc\\u{202e}txt.exe");
         check("zero\u{200b}width", "zero\\u{200b}width");
+        check("blank\u{2800}", "blank\\u{2800}");
+    }
+
+    #[test]
+    fn every_character_that_unicode_lets_a_program_leave_out_is_escaped() {
+        let table = regex_syntax::parse(r"[\p{Default_Ignorable_Code_Point}\p{Cc}\p{Zl}\p{Zp}]");
+        let HirKind::Class(Class::Unicode(class)) = table.expect("a class").into_kind() else {
+            panic!("no class")
+        };
+        let missed = class.iter().flat_map(|range| range.start()..=range.end()).filter(|c| !is_unsafe(*c));
+        assert_eq!(missed.collect::<Vec<_>>(), []);
+        let letters = "aß文 \u{a0}\u{3000}\u{301}\u{1f600}";
+        assert!(!letters.chars().any(is_unsafe));
     }
 }

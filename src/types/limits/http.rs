@@ -32,7 +32,7 @@ limits! {
         /// Most event streams of one front thread.
         HTTP_STREAMS_MAX: usize = 64, "streams";
         /// An event stream without events gets a line this often, so that a stream without a reader ends.
-        HTTP_STREAM_REST_MS: u64 = 5_000, "ms";
+        HTTP_STREAM_REST_MS: u64 = 2_000, "ms";
         /// Event streams report changes at most this often.
         HTTP_STREAM_NEWS_MS: u64 = 1_000, "ms";
         /// Wrong tokens that an address may send before it has to wait.
