@@ -1,20 +1,20 @@
 //! The command language of a prompt or a pipe: the commands that need a running node, and how a line becomes
 //! a command.
 //!
-//! A line is split as a shell would: quotes, backslashes, and `#` before a comment. clap reads the words.
-//! Foreign text in an error is escaped.
+//! A line is split into words as by a shell: with quotes, backslashes, and `#` before a comment. clap reads
+//! the words. Text of the line in an error is escaped.
 
 use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, FromArgMatches, Subcommand, ValueEnum};
 use thiserror::Error;
 
-use super::command::{Command, DownloadArgs, ListArgs, Listed, QueryArg};
+use super::command::{Command, DownloadArgs, ListArgs, ListScope, QueryArg};
 use super::values::rate;
-use crate::cli::config::inert;
+use crate::cli::config::make_inert;
 use crate::node::JobId;
 
-/// Whose prompt it is.
+/// The program of a prompt, which decides its commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
     /// The prompt of a node.
@@ -139,7 +139,7 @@ impl From<TrackerWords> for PromptCommand {
                 PromptCommand::Swarm(Command::Nodes)
             }
             TrackerWords::Files | TrackerWords::List(TrackerListArgs { listed: TrackerList::Files }) => {
-                PromptCommand::Swarm(Command::List(ListArgs { listed: Some(Listed::Swarm) }))
+                PromptCommand::Swarm(Command::List(ListArgs { listed: Some(ListScope::Swarm) }))
             }
             TrackerWords::Find(query) => PromptCommand::Swarm(Command::Find(query)),
             TrackerWords::Stats => PromptCommand::Swarm(Command::Stats),
@@ -149,7 +149,7 @@ impl From<TrackerWords> for PromptCommand {
     }
 }
 
-/// Why a line is no command. Foreign text in it is escaped.
+/// Why a line is not a command. Text of the line in the error is escaped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParseError {
     /// The line cannot be split into words.
@@ -160,7 +160,7 @@ pub enum ParseError {
     Words(String),
 }
 
-/// What may be typed after one command, for completion.
+/// A command and the words that may come after it, for completion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandWords {
     /// The command and its other names.
@@ -169,7 +169,7 @@ pub struct CommandWords {
     pub options: Vec<String>,
     /// The words that its first argument may be.
     pub values: Vec<String>,
-    /// It takes the name of a file.
+    /// The command takes the name of a file.
     pub takes_name: bool,
 }
 
@@ -177,7 +177,7 @@ pub struct CommandWords {
 #[derive(Debug)]
 pub struct Grammar {
     language: Language,
-    /// Built once: clap takes longer to build than to read a line.
+    /// Kept, because clap takes longer to build a definition than to read a line.
     command: clap::Command,
 }
 
@@ -196,7 +196,7 @@ impl Grammar {
         Grammar { language, command: command.override_help(page) }
     }
 
-    /// Reads one line; `None` if it has no word.
+    /// Reads one line. `None`: the line has no word.
     ///
     /// # Errors
     /// See [`ParseError`].
@@ -221,7 +221,7 @@ impl Grammar {
             }
             Err(error) => {
                 let names: Vec<String> = self.words().into_iter().flat_map(|words| words.names).collect();
-                Err(ParseError::Words(text(&inert(error, &[]), &names)))
+                Err(ParseError::Words(error_text(&make_inert(error, &[]), &names)))
             }
         }
     }
@@ -239,7 +239,7 @@ impl Grammar {
         page(&self.command, self.language)
     }
 
-    /// What may be typed.
+    /// All commands and the words that may come after each.
     pub fn words(&self) -> Vec<CommandWords> {
         self.command.get_subcommands().map(words_of).collect()
     }
@@ -263,6 +263,7 @@ fn words_of(command: &clap::Command) -> CommandWords {
     let first = command.get_positionals().next();
     let values = first.map(clap::Arg::get_possible_values).unwrap_or_default();
     CommandWords {
+        // A hidden command keeps its name, so that its arguments are completed.
         names: if names.is_empty() { vec![command.get_name().to_owned()] } else { names },
         options,
         values: values.iter().map(PossibleValue::get_name).map(str::to_owned).collect(),
@@ -296,8 +297,8 @@ fn page(command: &clap::Command, language: Language) -> String {
     lines.join("\n")
 }
 
-/// An error of clap as one line. `names` are the commands that there are.
-fn text(error: &clap::Error, names: &[String]) -> String {
+/// An error of clap as one line. `names`: all commands of the prompt.
+fn error_text(error: &clap::Error, names: &[String]) -> String {
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
         return match closest(word, names) {
             Some(name) => format!("unknown command `{word}`: did you mean `{name}`?"),

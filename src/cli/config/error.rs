@@ -1,4 +1,4 @@
-//! Why a command line is not run.
+//! The errors of command lines and configurations.
 
 use thiserror::Error;
 
@@ -8,15 +8,15 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("{path}: {why}")]
     File {
-        /// Of the file, escaped.
+        /// The path of the file, escaped.
         path: String,
         /// The reason.
         why: String,
     },
-    /// A value is wrong. `origin` is the file with the line, or the variable.
+    /// A value or a key is wrong.
     #[error("{origin}: {why}")]
     Value {
-        /// The place of the value, escaped.
+        /// The file with the line, or the variable of the environment; escaped.
         origin: String,
         /// The reason.
         why: String,
@@ -26,11 +26,11 @@ pub enum ConfigError {
 /// Why a command line is not run.
 #[derive(Debug)]
 pub enum Refusal {
-    /// The text of clap, also for `--help` and `--version`: print it, and exit with its code.
+    /// A text of clap, which can also be that of `--help` and `--version`: print it, and exit with its code.
     Clap(clap::Error),
     /// The configuration cannot be used.
     Config(ConfigError),
-    /// The command line wants this text, and no run.
+    /// The command line requests this text in place of a run.
     Show(String),
 }
 

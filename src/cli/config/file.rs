@@ -1,8 +1,8 @@
-//! Configuration files as lists of keys and values: TOML, INI with a section `[main]`, JSON. Nested keys are
-//! joined by dots.
+//! Reads configuration files as lists of keys and values: TOML, INI with a section `[main]`, JSON. Nested
+//! keys are joined by dots.
 //!
-//! Pure: the input is text, the output are entries. This module knows no keys. Each entry has its line, so
-//! that an error can name it.
+//! Pure: text in, entries out. This module does not know which keys there are. Each entry has the number of
+//! its line, so that an error can name the line.
 
 use std::path::Path;
 
@@ -14,55 +14,55 @@ use crate::types::Printable;
 /// One key of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// With `-` for each `_`, and `.` between levels.
+    /// In lower case, with `-` for each `_` and `.` between levels.
     pub(super) key: String,
-    /// As text.
+    /// The value as text.
     pub(super) value: String,
-    /// In the file, from 1 on.
+    /// The number of the line; the first line is 1.
     pub(super) line: usize,
 }
 
-/// A file that does not have its form.
+/// Why a file cannot be read in its format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BadFile {
-    /// From 1 on.
+    /// The number of the line; the first line is 1.
     pub(super) line: usize,
     /// The reason.
     pub(super) why: String,
 }
 
-/// The form of a file.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum Format {
     Toml,
     Ini,
     Json,
 }
 
-impl Form {
-    /// Recognises the form by the end of the name, else by the first line.
-    pub(super) fn of(path: &Path, text: &str) -> Form {
-        let begins =
+impl Format {
+    /// Recognises the format by the end of the file name, or else by the first line that is not a comment.
+    pub(super) fn of(path: &Path, text: &str) -> Format {
+        let first_line =
             text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with(['#', ';']));
         match path.extension().and_then(|end| end.to_str()) {
-            Some("toml") => Form::Toml,
-            Some("json") => Form::Json,
-            Some("ini") => Form::Ini,
-            _ => match begins {
-                Some(line) if line.starts_with('{') => Form::Json,
-                Some("[main]") => Form::Ini,
-                _ => Form::Toml,
+            Some("toml") => Format::Toml,
+            Some("json") => Format::Json,
+            Some("ini") => Format::Ini,
+            _ => match first_line {
+                Some(line) if line.starts_with('{') => Format::Json,
+                Some("[main]") => Format::Ini,
+                _ => Format::Toml,
             },
         }
     }
 }
 
 /// All entries of a file, in its order.
-pub(super) fn entries(text: &str, form: Form) -> Result<Vec<Entry>, BadFile> {
-    match form {
-        Form::Toml => toml_entries(text),
-        Form::Ini => ini_entries(text),
-        Form::Json => json_entries(text),
+pub(super) fn entries(text: &str, format: Format) -> Result<Vec<Entry>, BadFile> {
+    match format {
+        Format::Toml => toml_entries(text),
+        Format::Ini => ini_entries(text),
+        Format::Json => json_entries(text),
     }
 }
 
@@ -77,7 +77,7 @@ fn key_of(above: &str, key: &str) -> String {
     if above.is_empty() { key } else { format!("{above}.{key}") }
 }
 
-fn no_value(key: &str) -> String {
+fn no_value_text(key: &str) -> String {
     format!("`{}` is neither a text nor a number nor true or false", Printable(key))
 }
 
@@ -87,12 +87,17 @@ fn toml_entries(text: &str) -> Result<Vec<Entry>, BadFile> {
         why: Printable(error.message()).to_string(),
     })?;
     let mut entries = Vec::new();
-    toml_table(text, "", table.get_ref(), &mut entries)?;
+    add_toml_table(text, "", table.get_ref(), &mut entries)?;
     entries.sort_by_key(|entry| entry.line);
     Ok(entries)
 }
 
-fn toml_table(text: &str, above: &str, table: &DeTable<'_>, entries: &mut Vec<Entry>) -> Result<(), BadFile> {
+fn add_toml_table(
+    text: &str,
+    above: &str,
+    table: &DeTable<'_>,
+    entries: &mut Vec<Entry>,
+) -> Result<(), BadFile> {
     for (name, value) in table {
         let (key, line) = (key_of(above, name.get_ref()), line_at(text, name.span().start));
         let value = match value.get_ref() {
@@ -101,10 +106,12 @@ fn toml_table(text: &str, above: &str, table: &DeTable<'_>, entries: &mut Vec<En
             DeValue::Float(value) => value.to_string(),
             DeValue::Boolean(value) => value.to_string(),
             DeValue::Table(table) => {
-                toml_table(text, &key, table, entries)?;
+                add_toml_table(text, &key, table, entries)?;
                 continue;
             }
-            DeValue::Datetime(_) | DeValue::Array(_) => return Err(BadFile { line, why: no_value(&key) }),
+            DeValue::Datetime(_) | DeValue::Array(_) => {
+                return Err(BadFile { line, why: no_value_text(&key) });
+            }
         };
         entries.push(Entry { key, value, line });
     }
@@ -117,15 +124,16 @@ fn ini_entries(text: &str) -> Result<Vec<Entry>, BadFile> {
         ini.read(text.to_owned()).map_err(|why| BadFile { line: 1, why: Printable(&why).to_string() })?;
     let mut entries = Vec::new();
     for (section, keys) in sections {
+        // Keys of these sections have no prefix. The parser calls the part before any section `default`.
         let above = if section == "main" || section == "default" { "" } else { section.as_str() };
         for (key, value) in keys {
-            // The parser gives no lines: take the first line that sets this key.
-            let sets = |line: &str| {
+            // The parser gives no line numbers: take the first line that sets this key.
+            let sets_key = |line: &str| {
                 let name = line.split(['=', ':']).next().unwrap_or_default();
                 name.trim().eq_ignore_ascii_case(&key)
             };
-            let line = text.lines().position(sets).map_or(1, |index| index + 1);
-            // A key without a value is a switch that is set.
+            let line = text.lines().position(sets_key).map_or(1, |index| index + 1);
+            // A key without a value is a flag that is set.
             entries.push(Entry {
                 key: key_of(above, &key),
                 value: value.unwrap_or_else(|| "true".into()),
@@ -143,25 +151,25 @@ fn json_entries(text: &str) -> Result<Vec<Entry>, BadFile> {
         why: Printable(&error.to_string()).to_string(),
     })?;
     let mut entries = Vec::new();
-    json_value(text, "", 1, &value, &mut entries);
+    add_json_value(text, "", 1, &value, &mut entries);
     entries.sort_by_key(|entry| entry.line);
     Ok(entries)
 }
 
-/// Adds the entries of a value. A list becomes one entry with its text: later it is skipped, or refused as an
-/// unknown key or a bad value.
-fn json_value(text: &str, above: &str, line: usize, value: &Value, entries: &mut Vec<Entry>) {
+/// Adds the entries of a value. A list becomes one entry with the text of the list: a later step skips it as
+/// a key of another system, or refuses it as an unknown key or a bad value.
+fn add_json_value(text: &str, above: &str, line: usize, value: &Value, entries: &mut Vec<Entry>) {
     let value = match value {
         Value::Object(members) => {
             for (name, member) in members {
-                // The parser gives no lines: take the first line that has this key.
+                // The parser gives no line numbers: take the first line that has this key.
                 let quoted = Value::String(name.clone()).to_string();
                 let line = text.find(&quoted).map_or(line, |offset| line_at(text, offset));
-                json_value(text, &key_of(above, name), line, member, entries);
+                add_json_value(text, &key_of(above, name), line, member, entries);
             }
             return;
         }
-        // A null is no value.
+        // A null means that the key has no value.
         Value::Null => return,
         Value::String(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) => value.to_string(),

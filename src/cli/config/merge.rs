@@ -1,5 +1,5 @@
-//! Chooses the value of each flag, and records its origin. Pure: the environment is a function, the file is
-//! its entries.
+//! Chooses the value of each flag, and records its origin. Pure: the environment comes in as a function, and
+//! the file as a list of entries.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -13,7 +13,7 @@ use super::file::Entry;
 use super::program::Program;
 use crate::types::Printable;
 
-/// Flags that are not read from the environment or a file.
+/// Flags that only a command line can set, not the environment or a file.
 const TYPED_ONLY: [&str; 13] = [
     "as",
     "checksum",
@@ -43,12 +43,12 @@ pub(super) enum ValueOrigin {
     File(String),
     /// The default of the flag.
     Default,
-    /// Computed from other values, the strongest of which has this origin.
+    /// Computed from several values. `from` is the strongest of their origins.
     Derived { what: &'static str, from: Box<ValueOrigin> },
 }
 
 impl ValueOrigin {
-    /// The order of origins: the least one wins.
+    /// The rank of the origin: the value whose origin has the least rank wins.
     fn rank(&self, file_wins: bool) -> u8 {
         match self {
             ValueOrigin::File(_) if file_wins => 0,
@@ -60,7 +60,7 @@ impl ValueOrigin {
         }
     }
 
-    /// Returns true if and only if the user has typed the value.
+    /// Returns true if and only if the value comes from the command line.
     fn is_typed(&self) -> bool {
         match self {
             ValueOrigin::Derived { from, .. } => from.is_typed(),
@@ -77,12 +77,12 @@ pub(super) struct Setting {
     pub(super) origin: ValueOrigin,
 }
 
-/// The result of merging.
+/// A command line with all values that are not defaults.
 #[derive(Debug)]
-pub(super) struct Merged {
+pub(super) struct MergedLine {
     /// The new command line, with the name of the program.
     pub(super) arguments: Vec<OsString>,
-    /// All flags that can have a configuration.
+    /// All flags that the environment and a file can set, and the positional arguments of `node`.
     pub(super) settings: Vec<Setting>,
 }
 
@@ -98,8 +98,9 @@ impl std::fmt::Display for ValueOrigin {
     }
 }
 
-/// The command without required arguments, checks and defaults. It accepts all words.
-pub(super) fn relaxed(command: &Command) -> Command {
+/// Returns the command without required arguments, checks and defaults: it accepts any value of a flag, so
+/// that a command line can be read before its missing values come from the environment or a file.
+pub(super) fn relax(command: &Command) -> Command {
     let relax = |arg: Arg| {
         let arg = arg.required(false).default_value(Resettable::Reset);
         if arg.get_action().takes_values() { arg.value_parser(OsStringValueParser::new()) } else { arg }
@@ -109,26 +110,27 @@ pub(super) fn relaxed(command: &Command) -> Command {
 }
 
 /// A command line as it was typed.
-pub(super) struct Line<'a> {
+pub(super) struct TypedLine<'a> {
     program: OsString,
+    /// The word of the command, such as `find`.
     verb: Option<&'a str>,
-    /// The program, or its command if there is one.
+    /// The definition of the command, or of the program if there is no command.
     command: &'a Command,
     given: &'a ArgMatches,
 }
 
-impl<'a> Line<'a> {
-    /// `given` are the words that [`relaxed`] has read.
-    pub(super) fn new(command: &'a Command, given: &'a ArgMatches, program: OsString) -> Line<'a> {
+impl<'a> TypedLine<'a> {
+    /// `given`: the words as the result of [`relax`] reads them.
+    pub(super) fn new(command: &'a Command, given: &'a ArgMatches, program: OsString) -> TypedLine<'a> {
         if let Some((verb, given)) = given.subcommand()
             && let Some(command) = command.find_subcommand(verb)
         {
-            return Line { program, verb: Some(verb), command, given };
+            return TypedLine { program, verb: Some(verb), command, given };
         }
-        Line { program, verb: None, command, given }
+        TypedLine { program, verb: None, command, given }
     }
 
-    /// Returns true if and only if the command line can have a configuration.
+    /// Returns true if and only if the environment and a file can set flags of the command line.
     pub(super) fn is_configurable(&self) -> bool {
         let has = |id: &str| self.given.try_contains_id(id).is_ok();
         has("config") && !self.is_on("print_limits")
@@ -162,26 +164,26 @@ impl<'a> Line<'a> {
         self.given.try_get_raw(id).ok().flatten().and_then(|mut values| values.next()).map(OsStr::to_owned)
     }
 
-    /// The typed values of a flag as one value, with commas.
+    /// The typed values of a flag as one value, separated by commas.
     fn typed_joined(&self, id: &str) -> Option<OsString> {
         let all: Vec<_> = self.given.try_get_raw(id).ok().flatten()?.collect();
         Some(all.join(OsStr::new(",")))
     }
 
-    /// A new command line with all values: flags, then positional arguments.
+    /// Returns a new command line with all values that are not defaults: flags, then positional arguments.
     ///
     /// # Errors
     /// A value of the environment or the file that its flag does not accept.
-    pub(super) fn merged(
+    pub(super) fn merge(
         &self,
         environment: &dyn Fn(&str) -> Option<OsString>,
         path: &str,
         entries: &[Entry],
-    ) -> Result<Merged, ConfigError> {
+    ) -> Result<MergedLine, ConfigError> {
         let of_file: BTreeMap<&str, &Entry> =
             entries.iter().map(|entry| (entry.key.as_str(), entry)).collect();
         let file_wins = self.is_on("config_wins");
-        let mut merged = Merged { arguments: vec![self.program.clone()], settings: Vec::new() };
+        let mut merged = MergedLine { arguments: vec![self.program.clone()], settings: Vec::new() };
         merged.arguments.extend(self.verb.map(OsString::from));
         let untyped = |key: &str| {
             let from_file = of_file.get(key).map(|entry| {
@@ -191,7 +193,7 @@ impl<'a> Line<'a> {
             let from_environment = environment(&name).map(|value| (value, ValueOrigin::Environment(name)));
             if file_wins { from_file.or(from_environment) } else { from_environment.or(from_file) }
         };
-        let wins = |key: &str| file_wins && of_file.contains_key(key);
+        let file_wins_for = |key: &str| file_wins && of_file.contains_key(key);
         for arg in self.command.get_arguments() {
             let Some(long) = arg.get_long() else { continue };
             let (id, takes_value) = (arg.get_id().as_str(), arg.get_action().takes_values());
@@ -199,8 +201,8 @@ impl<'a> Line<'a> {
             let can_be_configured = !TYPED_ONLY.contains(&long);
             let configured = can_be_configured.then(|| untyped(long)).flatten();
             let setting = match configured {
-                Some((value, origin)) if !is_typed || wins(long) => {
-                    let value = checked(arg, takes_value, value, &origin)?;
+                Some((value, origin)) if !is_typed || file_wins_for(long) => {
+                    let value = check_value(arg, takes_value, value, &origin)?;
                     Setting { key: long.to_owned(), value, origin }
                 }
                 _ if is_typed => {
@@ -214,8 +216,8 @@ impl<'a> Line<'a> {
                 }
             };
             if let (Some(value), true) = (&setting.value, setting.origin != ValueOrigin::Default) {
-                let several = matches!(arg.get_action(), ArgAction::Append);
-                merged.arguments.extend(flags(long, takes_value, several, value));
+                let is_list = matches!(arg.get_action(), ArgAction::Append);
+                merged.arguments.extend(flag_words(long, takes_value, is_list, value));
             }
             if can_be_configured {
                 merged.settings.push(setting);
@@ -223,7 +225,7 @@ impl<'a> Line<'a> {
         }
         let is_last = |arg: &&Arg| arg.is_last_set();
         let positionals = match self.verb {
-            // Only the last argument comes after the `--`.
+            // The command has an argument for a name after `--`: only its value comes after the `--`.
             Some(_) if self.command.get_positionals().any(|arg| is_last(&arg)) => {
                 merged.arguments.extend(self.typed_positionals(|arg| !is_last(arg)));
                 self.typed_positionals(is_last)
@@ -249,8 +251,8 @@ impl<'a> Line<'a> {
         typed.flatten().map(OsStr::to_owned).collect()
     }
 
-    /// IP, PORT and DIR: typed, from the environment or from the file. The port can also be that of a
-    /// numbered peer.
+    /// Returns IP, PORT and DIR, and inserts them into `settings`. Each is typed, or from the environment or
+    /// the file. The port can also be that of a numbered peer.
     ///
     /// # Errors
     /// A value that is not typed and cannot be used.
@@ -280,13 +282,15 @@ impl<'a> Line<'a> {
         for (index, key) in POSITIONALS.into_iter().enumerate() {
             let typed = typed.get(index).cloned().flatten().map(|value| (value, ValueOrigin::Typed));
             let derived = derived.clone().filter(|_| key == "port");
-            // Of equal ranks the value itself wins over a computed one.
-            let found =
+            // Of two values with equal ranks the first wins: the value itself, not a computed one.
+            let best =
                 [typed, untyped(key), derived].into_iter().flatten().min_by_key(|(_, from)| rank(from));
-            let (value, origin) = match found {
+            let takes_value = true;
+            let (value, origin) = match best {
+                // clap checks a typed value later, and its error needs no origin.
                 Some((value, origin)) if origin.is_typed() => (Some(value), origin),
                 Some((value, origin)) => match args.get(index) {
-                    Some(arg) => (checked(arg, true, value, &origin)?, origin),
+                    Some(arg) => (check_value(arg, takes_value, value, &origin)?, origin),
                     None => (Some(value), origin),
                 },
                 None => (None, ValueOrigin::Default),
@@ -299,7 +303,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The port of a numbered peer, with the stronger origin of its two values.
+/// The port of a numbered peer, which `--base-port` and `--id` give, with the stronger of their origins.
 fn derived_port(settings: &[Setting], rank: impl Fn(&ValueOrigin) -> u8) -> Option<(OsString, ValueOrigin)> {
     let setting = |key: &str| settings.iter().find(|setting| setting.key == key && setting.value.is_some());
     let (base, id) = (setting("base-port")?, setting("id"));
@@ -309,8 +313,8 @@ fn derived_port(settings: &[Setting], rank: impl Fn(&ValueOrigin) -> u8) -> Opti
     Some((port, ValueOrigin::Derived { what: "base-port and id", from: Box::new(origin.clone()) }))
 }
 
-/// The port of the peer `id`. The first peer has `base`: `peer2` and 7100 give 7101. clap refuses a result
-/// that is too large.
+/// The port of the peer `id`. The first peer has the port `base`: `peer2` and 7100 give 7101. clap refuses a
+/// result that is too large.
 fn port_of(base: &OsStr, id: Option<&OsString>) -> Option<OsString> {
     let base: u64 = base.to_str()?.parse().ok()?;
     let Some(id) = id else { return Some(base.to_string().into()) };
@@ -318,8 +322,9 @@ fn port_of(base: &OsStr, id: Option<&OsString>) -> Option<OsString> {
     Some(base.saturating_add(digits.checked_sub(1)?).to_string().into())
 }
 
-/// A flag as it is typed. The values of a flag that can be given several times are separated by commas.
-fn flags(long: &str, takes_value: bool, several: bool, value: &OsStr) -> Vec<OsString> {
+/// A flag as the words of a command line. `is_list`: the flag can be given several times, and `value` has its
+/// values separated by commas.
+fn flag_words(long: &str, takes_value: bool, is_list: bool, value: &OsStr) -> Vec<OsString> {
     let with = |value: &OsStr| {
         let mut text = OsString::from(format!("--{long}="));
         text.push(value);
@@ -333,13 +338,16 @@ fn flags(long: &str, takes_value: bool, several: bool, value: &OsStr) -> Vec<OsS
                 Vec::new()
             }
         }
-        (true, Some(values)) if several => values.split(',').map(|value| with(OsStr::new(value))).collect(),
+        (true, Some(values)) if is_list => values.split(',').map(|value| with(OsStr::new(value))).collect(),
         (true, _) => vec![with(value)],
     }
 }
 
-/// Checks a value against its flag.
-fn checked(
+/// Checks that a flag accepts `value`. Returns the value, which is `true` or `false` for a flag without one.
+///
+/// # Errors
+/// The place of the value, and why the flag does not accept it.
+fn check_value(
     arg: &Arg,
     takes_value: bool,
     value: OsString,
@@ -355,6 +363,7 @@ fn checked(
             _ => Err(bad(format!("{long}: `{}` is neither true nor false", Printable(&text)))),
         };
     }
+    // A program with only this flag makes clap check this value and nothing else.
     let alone =
         Command::new("").no_binary_name(true).disable_help_flag(true).arg(arg.clone().exclusive(false));
     let mut text = OsString::from(if arg.is_positional() { String::new() } else { format!("--{long}=") });
@@ -370,7 +379,7 @@ fn checked(
     }
 }
 
-/// Refuses a key that is no flag of the program or of one of its commands.
+/// Refuses a key that is not a flag of the program or of one of its commands.
 pub(super) fn refuse_unknown(
     command: &Command,
     program: Program,
@@ -392,6 +401,7 @@ pub(super) fn refuse_unknown(
         }
         let likeness = |one: &String| strsim::normalized_damerau_levenshtein(key, one);
         let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        // Below this likeness the known key is probably not the one that the user wanted.
         let hint = match best.filter(|best| likeness(best) >= 0.6) {
             Some(best) => format!("did you mean `{best}`?"),
             None => format!("keys are the long flags of `{} --help`", program.name()),
@@ -403,7 +413,7 @@ pub(super) fn refuse_unknown(
 }
 
 /// Each setting as a line of TOML, with its origin as a comment.
-pub(super) fn shown(settings: &[Setting]) -> String {
+pub(super) fn settings_text(settings: &[Setting]) -> String {
     let line = |setting: &Setting| {
         let Setting { key, value, origin } = setting;
         let Some(value) = value else { return format!("# {key} is not set") };

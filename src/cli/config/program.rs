@@ -10,7 +10,7 @@ pub enum Program {
 }
 
 impl Program {
-    /// Its name, which is also the stem of its file.
+    /// The name of the program, which is also the stem of its configuration file.
     pub fn name(self) -> &'static str {
         match self {
             Program::Tracker => "tracker",

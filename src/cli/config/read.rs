@@ -1,4 +1,4 @@
-//! Reads a command line with what the environment and a configuration file add to it.
+//! Reads a command line together with the values of the environment and of a configuration file.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Command};
 
 use super::error::{ConfigError, Refusal};
+use super::inert::make_inert;
 use super::program::Program;
-use super::refusal::inert;
 use super::{file, foreign, merge};
 use crate::cli::output::stdio::say;
 use crate::types::{limits, path_text};
@@ -18,11 +18,12 @@ use crate::types::{limits, path_text};
 pub struct CommandLine {
     /// The values of all flags, wherever they come from.
     pub matches: ArgMatches,
-    /// The long names of the flags that were typed.
+    /// The long names of the flags that were typed. Empty for a command line without a configuration.
     pub typed_flags: Vec<String>,
 }
 
-/// Reads a command line with what `environment` and a file add to it. The first word is the program's name.
+/// Reads a command line together with the values of `environment` and of a file. The first word is the
+/// program's name.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -34,46 +35,49 @@ pub fn read(
 ) -> Result<CommandLine, Refusal> {
     let typed: Vec<OsString> = arguments.into_iter().collect();
     let as_typed = || {
-        let read = command.clone().try_get_matches_from(&typed);
-        let matches = read.map_err(|error| Refusal::Clap(inert(error, &typed)))?;
+        let result = command.clone().try_get_matches_from(&typed);
+        let matches = result.map_err(|error| Refusal::Clap(make_inert(error, &typed)))?;
         Ok(CommandLine { matches, typed_flags: Vec::new() })
     };
-    let Ok(given) = merge::relaxed(command).try_get_matches_from(&typed) else { return as_typed() };
-    let line = merge::Line::new(command, &given, typed.first().cloned().unwrap_or_default());
+    let Ok(given) = merge::relax(command).try_get_matches_from(&typed) else { return as_typed() };
+    let line = merge::TypedLine::new(command, &given, typed.first().cloned().unwrap_or_default());
     if !line.is_configurable() {
         return as_typed();
     }
     let path = line.config_path(environment).or_else(|| default_path(program, environment));
-    let entries = match &path {
+    let (origin_path, entries) = match &path {
         Some(path) => {
-            let shown = path_text(path);
-            let text = read_file(path).map_err(|why| ConfigError::File { path: shown.clone(), why })?;
-            let form = file::Form::of(path, &text);
-            let entries = file::entries(&text, form)
-                .map_err(|bad| ConfigError::File { path: format!("{shown}:{}", bad.line), why: bad.why })?;
-            let (entries, unused) = match form {
-                // Other systems use only these two forms.
-                file::Form::Ini | file::Form::Json => foreign::translated(program, &entries),
-                file::Form::Toml => (entries, Vec::new()),
+            let shown_path = path_text(path);
+            let text = read_file(path).map_err(|why| ConfigError::File { path: shown_path.clone(), why })?;
+            let format = file::Format::of(path, &text);
+            let entries = file::entries(&text, format).map_err(|bad| ConfigError::File {
+                path: format!("{shown_path}:{}", bad.line),
+                why: bad.why,
+            })?;
+            let (entries, unused) = match format {
+                // Other systems use only these two formats.
+                file::Format::Ini | file::Format::Json => foreign::translate(program, &entries),
+                file::Format::Toml => (entries, Vec::new()),
             };
             if !unused.is_empty() {
-                say(&format!("{shown}: not used here: {}", unused.join(", ")));
+                say(&format!("{shown_path}: not used here: {}", unused.join(", ")));
             }
-            merge::refuse_unknown(command, program, &shown, &entries)?;
-            (shown, entries)
+            merge::refuse_unknown(command, program, &shown_path, &entries)?;
+            (shown_path, entries)
         }
         None => (String::new(), Vec::new()),
     };
-    let merged = line.merged(environment, &entries.0, &entries.1)?;
+    let merged = line.merge(environment, &origin_path, &entries)?;
     if line.prints_config() {
-        return Err(Refusal::Show(merge::shown(&merged.settings)));
+        return Err(Refusal::Show(merge::settings_text(&merged.settings)));
     }
-    let read = command.clone().try_get_matches_from(&merged.arguments);
-    let matches = read.map_err(|error| Refusal::Clap(inert(error, &merged.arguments)))?;
+    let result = command.clone().try_get_matches_from(&merged.arguments);
+    let matches = result.map_err(|error| Refusal::Clap(make_inert(error, &merged.arguments)))?;
     Ok(CommandLine { matches, typed_flags: line.typed_flags() })
 }
 
-/// The file that is read when no flag names one: the user's, else that of the system.
+/// The file that is read if neither a flag nor the environment names one: the file of the user, or else that
+/// of the system.
 fn default_path(program: Program, environment: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
     let home = environment("HOME").and_then(absolute).map(|home| home.join(".config"));
@@ -89,7 +93,7 @@ fn read_file(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     file.take(limits::CONFIG_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(text)?;
     if bytes.len() as u64 > limits::CONFIG_MAX_BYTES {
-        return Err(format!("has more than {} bytes: that is no configuration", limits::CONFIG_MAX_BYTES));
+        return Err(format!("has more than {} bytes: that is not a configuration", limits::CONFIG_MAX_BYTES));
     }
     String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
 }

@@ -1,5 +1,5 @@
-//! Tests of the order of flag, environment, file and default, of the shapes that are read, and of errors that
-//! name their place.
+//! Tests of the order of command line, environment, file and default, of the formats that are read, and of
+//! errors that name the place of a value.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use clap::{Command, CommandFactory, FromArgMatches};
 
 use super::*;
 use crate::cli::args::command;
-use crate::cli::args::node::{NodeArgs, NodeRun, node_command, of_line};
+use crate::cli::args::node::{NodeArgs, NodeRun, node_command, run_of};
 use crate::cli::args::tracker::TrackerArgs;
 
 /// A directory with files, and an environment.
@@ -39,19 +39,19 @@ impl Case {
         let line = line.replace('@', &self.dir.path().display().to_string());
         let words = line.split_whitespace().map(OsString::from);
         let environment = |name: &str| {
-            let found = self.environment.iter().find(|(known, _)| *known == name)?;
-            Some(OsString::from(found.1.replace('@', &self.dir.path().display().to_string())))
+            let (_, value) = self.environment.iter().find(|(known, _)| *known == name)?;
+            Some(OsString::from(value.replace('@', &self.dir.path().display().to_string())))
         };
         read(program, command, words, &environment)
     }
 
     fn node(&self, line: &str) -> Result<NodeRun, Refusal> {
-        of_line(&self.read(Program::Node, &node_command(), line)?)
+        run_of(&self.read(Program::Node, &node_command(), line)?)
     }
 
     fn share(&self, line: &str) -> NodeArgs {
         match self.node(line) {
-            Ok(NodeRun::Share(args)) => *args,
+            Ok(NodeRun::Node(args)) => *args,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -204,6 +204,15 @@ fn the_files_of_other_systems_are_read() {
 }
 
 #[test]
+fn the_key_log_of_a_json_file_is_the_flag_and_keys_below_it_are_not_used() {
+    let case = Case::new()
+        .file("own.json", r#"{"log": "/var/log/n", "retries": 1}"#)
+        .file("other.json", r#"{"log": {"level": "debug"}, "retries": 1}"#);
+    assert_eq!(case.share("node ::1 0 d -c @/own.json").log.log, Some("/var/log/n".into()));
+    assert_eq!(case.share("node ::1 0 d -c @/other.json").log.log, None);
+}
+
+#[test]
 fn an_error_names_the_place_of_the_value() {
     let case = Case::new()
         .file("unknown.toml", "retries = 1\nheart-beat = '1s'\n")
@@ -263,7 +272,7 @@ fn each_value_is_printed_with_its_origin_and_can_be_read_again() {
         "headless = false # default",
         "# advertise is not set",
     ] {
-        assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+        assert!(text.lines().any(|printed| printed == line), "{line}\n{text}");
     }
     let args = Case::new().file("again.toml", &text).share("node -c @/again.toml");
     assert_eq!((args.retries, args.load_weight.to_string().as_str()), (1, "5"));
@@ -281,29 +290,32 @@ fn a_flag_that_can_be_given_several_times_keeps_all_values() {
 fn commands_read_their_flags_from_the_same_file() {
     let case =
         Case::new().file("n.toml", "tracker = '127.0.0.1:7'\nheadless = true\ndir = '/srv/a'\njson = true\n");
-    let Ok(NodeRun::OneShot(found)) = case.node("node find a.bin -c @/n.toml --timeout 5s") else {
+    let Ok(NodeRun::OneShot(invocation)) = case.node("node find a.bin -c @/n.toml --timeout 5s") else {
         panic!("a command");
     };
-    assert_eq!((found.ask.tracker.port(), found.ask.json, &found.ask.dir), (7, true, &None));
-    assert_eq!(found.guest_flags, [""; 0], "it is not typed");
+    assert_eq!(
+        (invocation.common.tracker.port(), invocation.common.json, &invocation.common.dir),
+        (7, true, &None)
+    );
+    assert_eq!(invocation.typed_guest_flags, [""; 0], "it is not typed");
     let Ok(NodeRun::Completions(_)) = case.node("node completions bash") else { panic!("completions") };
     let Err(Refusal::Clap(error)) = case.node("node download -c @/n.toml") else { panic!("no name") };
     assert!(error.to_string().contains("<NAME>"), "{error}");
-    let Ok(NodeRun::OneShot(found)) = case.node("node download -c @/n.toml -- -rf") else {
+    let Ok(NodeRun::OneShot(invocation)) = case.node("node download -c @/n.toml -- -rf") else {
         panic!("a download");
     };
-    let command::Command::Download(args) = found.command else { panic!("a download") };
+    let command::Command::Download(args) = invocation.command else { panic!("a download") };
     assert_eq!(args.name.as_str(), "-rf");
 }
 
 #[test]
 fn typed_flags_that_only_a_guest_uses_are_known() {
-    let Ok(NodeRun::OneShot(found)) =
+    let Ok(NodeRun::OneShot(invocation)) =
         Case::new().node("node find --as [::1]:5 --load-weight=3 --json -- --tracker")
     else {
         panic!("a command");
     };
-    assert_eq!(found.guest_flags, ["as", "load-weight"]);
+    assert_eq!(invocation.typed_guest_flags, ["as", "load-weight"]);
 }
 
 #[test]
@@ -313,10 +325,10 @@ fn a_query_is_read_as_at_the_prompt() {
     for line in
         ["find a", "find b3=af1349b9f5f9a1a6", "find -- md5=x", "find -- -rf", "sources -- --", "stats"]
     {
-        let Ok(NodeRun::OneShot(found)) = Case::new().node(&format!("node {line}")) else {
+        let Ok(NodeRun::OneShot(invocation)) = Case::new().node(&format!("node {line}")) else {
             panic!("{line}");
         };
-        assert_eq!(Ok(Some(PromptCommand::Swarm(found.command))), grammar.parse(line), "{line}");
+        assert_eq!(Ok(Some(PromptCommand::Swarm(invocation.command))), grammar.parse(line), "{line}");
     }
     for line in ["find ../x", "find md5=12"] {
         assert!(Case::new().node(&format!("node {line}")).is_err() && grammar.parse(line).is_err(), "{line}");
@@ -326,10 +338,10 @@ fn a_query_is_read_as_at_the_prompt() {
 proptest::proptest! {
     #[test]
     fn no_file_panics(text in "[ -~\n]{0,80}") {
-        for form in [file::Form::Toml, file::Form::Ini, file::Form::Json] {
-            if let Ok(entries) = file::entries(&text, form) {
+        for format in [file::Format::Toml, file::Format::Ini, file::Format::Json] {
+            if let Ok(entries) = file::entries(&text, format) {
                 for program in [Program::Node, Program::Tracker] {
-                    foreign::translated(program, &entries);
+                    foreign::translate(program, &entries);
                 }
             }
         }

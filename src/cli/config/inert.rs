@@ -1,6 +1,7 @@
-//! Makes the errors of clap inert. Words of a command line can come from file names of other users.
+//! Makes the errors of clap inert: they have no characters that control a terminal.
 //!
-//! clap quotes typed words unchanged. This module escapes and cuts them, and changes nothing else.
+//! clap quotes typed words unchanged, and such words can come from file names of other users. This module
+//! escapes and cuts the words, and changes nothing else.
 
 use std::ffi::OsString;
 
@@ -9,33 +10,35 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::types::Printable;
 use crate::types::printable::is_unsafe;
 
-/// Most bytes of a word in an error.
+/// Maximum number of bytes of a word in an error.
 const SHOWN_MAX_BYTES: usize = 120;
 
-/// `error` with its typed words escaped. `typed` is the whole command line with the program's name: a word
-/// that is no UTF-8 is named.
-pub(crate) fn inert(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
+/// Returns `error` with its typed words escaped. `typed` is the whole command line with the program's name:
+/// the error for a word that is not UTF-8 quotes the word, which the error of clap does not.
+pub(crate) fn make_inert(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
     if error.kind() == ErrorKind::InvalidUtf8
         && let Some(word) = typed.iter().skip(1).find(|word| word.to_str().is_none())
     {
-        let why = format!("`{}` is not UTF-8\n", shown(&word.to_string_lossy()));
+        let why = format!("`{}` is not UTF-8\n", escape_and_cut(&word.to_string_lossy()));
         return clap::Error::raw(ErrorKind::InvalidUtf8, why);
     }
-    let odd: Vec<_> = error
+    let escaped: Vec<_> = error
         .context()
         .filter_map(|(kind, value)| match value {
-            ContextValue::String(text) if !is_inert(text) => Some((kind, ContextValue::String(shown(text)))),
+            ContextValue::String(text) if !is_inert(text) => {
+                Some((kind, ContextValue::String(escape_and_cut(text))))
+            }
             ContextValue::Strings(texts) if !texts.iter().all(|text| is_inert(text)) => {
-                Some((kind, ContextValue::Strings(texts.iter().map(|text| shown(text)).collect())))
+                Some((kind, ContextValue::Strings(texts.iter().map(|text| escape_and_cut(text)).collect())))
             }
             _ => None,
         })
         .collect();
-    if !odd.is_empty() {
+    if !escaped.is_empty() {
         // The suggestion repeats the word.
         error.remove(ContextKind::Suggested);
     }
-    for (kind, value) in odd {
+    for (kind, value) in escaped {
         error.insert(kind, value);
     }
     error
@@ -45,7 +48,7 @@ fn is_inert(text: &str) -> bool {
     text.len() <= SHOWN_MAX_BYTES && !text.chars().any(is_unsafe)
 }
 
-fn shown(text: &str) -> String {
+fn escape_and_cut(text: &str) -> String {
     let kept = &text[..text.floor_char_boundary(SHOWN_MAX_BYTES)];
     let dots = if kept.len() < text.len() { "..." } else { "" };
     format!("{}{dots}", Printable(kept))
@@ -62,7 +65,7 @@ mod tests {
         let typed: Vec<_> =
             [&b"node"[..]].iter().chain(words).map(|w| OsString::from_vec(w.to_vec())).collect();
         let error = node_command().try_get_matches_from(&typed).expect_err("no command line");
-        let text = inert(error, &typed).render().ansi().to_string();
+        let text = make_inert(error, &typed).render().ansi().to_string();
         // Remove the styles of clap.
         let plain = text.replace("\u{1b}[0m", "");
         let plain = ["\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m", "\u{1b}[4m"]
