@@ -1,9 +1,10 @@
 //! The log: the events of a program, appended to a file as lines of JSON.
 //!
-//! The log has no events for the bytes of downloads. While the program runs, no other program can write the
-//! file (`flock`). At its largest size the file is renamed to `FILE.1` and a new one begins; a new one begins
-//! too when another program has moved the file. Invariant: the file has whole lines only. Events that cannot
-//! be written, as on a full disk, are counted, and the next event that can be written gives their number.
+//! The log has no events for the bytes of downloads. While the program runs, no other nearpeer program can
+//! use the file (`flock`). The log begins a new file when the file has its maximum size, which is then
+//! renamed to `FILE.1`, and when another program has moved the file. Invariant: between two writes the file
+//! has whole lines only. Events that cannot be written, as on a full disk, are counted; the next write that
+//! succeeds begins with their number.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -20,7 +21,7 @@ use crate::proto::event::{DownloadEvent, Event, Record};
 use crate::rt::{EventBroadcast, EventSubscriber, Threads, clock};
 use crate::types::{Printable, limits, path_text};
 
-/// The log cannot be opened or its thread cannot start: a fault of the system or its user.
+/// Why the log cannot be opened, or its thread cannot start. The system or its user is the cause.
 #[derive(Debug, Error)]
 #[error("cannot write the log {path}: {why}")]
 pub struct LogError {
@@ -33,41 +34,40 @@ pub struct LogError {
 struct Log {
     path: PathBuf,
     file: File,
-    /// Bytes of whole lines in it.
-    len: u64,
-    /// Largest size.
-    max: u64,
+    /// Bytes of whole lines in the file.
+    len_bytes: u64,
+    /// Maximum size of the file.
+    max_bytes: u64,
     /// Events that could not be written.
     missed: u64,
 }
 
-/// Starts the log that `args` configure, of the events of `feed` from now on. Without a file there is none.
+/// Starts the log that `args` configure, of the events of `feed` from now on. Without `--log` there is none.
 ///
 /// # Errors
 /// [`LogError`].
 pub(crate) fn start(args: &LogArgs, feed: &EventBroadcast, threads: &Threads) -> Result<(), LogError> {
     let Some(path) = &args.log else { return Ok(()) };
-    let shown = path_text(path);
-    let refused = |error: io::Error| LogError { path: shown.clone(), why: error.to_string() };
-    let mut log = Log::open(path, args.log_max.max(limits::LOG_MIN_BYTES)).map_err(refused)?;
+    let log_error = |error: io::Error| LogError { path: path_text(path), why: error.to_string() };
+    let mut log = Log::open(path, args.log_max.max(limits::LOG_MIN_BYTES)).map_err(log_error)?;
     let subscriber = feed.subscribe();
-    threads.spawn("log", move || log.run(subscriber)).map_err(refused)
+    threads.spawn("log", move || log.run(subscriber)).map_err(log_error)
 }
 
 impl Log {
-    fn open(path: &Path, max: u64) -> io::Result<Log> {
-        let file = open(path)?;
-        let len = end_of_lines(&file)?;
-        file.set_len(len)?;
-        Ok(Log { path: path.to_owned(), file, len, max, missed: 0 })
+    fn open(path: &Path, max_bytes: u64) -> io::Result<Log> {
+        let file = open_and_lock(path)?;
+        let len_bytes = end_of_lines(&file)?;
+        file.set_len(len_bytes)?;
+        Ok(Log { path: path.to_owned(), file, len_bytes, max_bytes, missed: 0 })
     }
 
     fn run(&mut self, subscriber: EventSubscriber) {
-        for since in subscriber {
-            self.missed += since.missed;
+        for batch in subscriber {
+            self.missed += batch.missed;
             let is_logged =
                 |record: &Record| !matches!(record.event, Event::Download(DownloadEvent::Bytes { .. }));
-            let lines = since.items.iter().filter(|(_, record)| is_logged(record));
+            let lines = batch.items.iter().filter(|(_, record)| is_logged(record));
             self.write_or_count(&lines.map(|(_, record)| record.to_line()).collect::<Vec<_>>());
         }
     }
@@ -99,33 +99,34 @@ impl Log {
         }
         self.rotate_if_due(block.len() as u64)?;
         if let Err(error) = self.file.write_all(block.as_bytes()) {
-            // Part of a line may be written: remove it.
-            self.file.set_len(self.len)?;
+            // The disk may have taken a part of the block, which may end within a line.
+            self.file.set_len(self.len_bytes)?;
             return Err(error);
         }
-        self.len += block.len() as u64;
+        self.len_bytes += block.len() as u64;
         Ok(())
     }
 
     fn rotate_if_due(&mut self, more_bytes: u64) -> io::Result<()> {
         let ours = self.file.metadata()?;
-        let is_there = fs::metadata(&self.path)
-            .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
-        let is_full = self.len > 0 && self.len + more_bytes > self.max;
-        if is_there && is_full {
-            let mut former = OsString::from(&self.path);
-            former.push(".1");
-            fs::rename(&self.path, former)?;
+        let is_in_place = fs::metadata(&self.path)
+            .is_ok_and(|at_path| (at_path.dev(), at_path.ino()) == (ours.dev(), ours.ino()));
+        let is_full = self.len_bytes > 0 && self.len_bytes + more_bytes > self.max_bytes;
+        if is_in_place && is_full {
+            let mut previous = OsString::from(&self.path);
+            previous.push(".1");
+            fs::rename(&self.path, previous)?;
         }
-        if !is_there || is_full {
-            *self = Log { missed: self.missed, ..Log::open(&self.path, self.max)? };
+        if !is_in_place || is_full {
+            *self = Log { missed: self.missed, ..Log::open(&self.path, self.max_bytes)? };
         }
         Ok(())
     }
 }
 
-/// Opens a log for this process alone.
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a log and locks it for this process.
+fn open_and_lock(path: &Path) -> io::Result<File> {
+    // The open of a pipe would wait for its reader.
     let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
     let mut options = OpenOptions::new();
     let file =
@@ -134,12 +135,15 @@ fn open(path: &Path) -> io::Result<File> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        io::Error::new(io::ErrorKind::ResourceBusy, "another program writes it: give each its own")
+        io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another program writes it: give each program its own log",
+        )
     })?;
     Ok(file)
 }
 
-/// End of the last whole line. A killed program may have left part of a line after it.
+/// The offset after the last whole line. A killed program may have left part of a line there.
 fn end_of_lines(mut file: &File) -> io::Result<u64> {
     let mut end = file.seek(SeekFrom::End(0))?;
     let mut block = [0; 4096];
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_or_moved_log_is_replaced_by_a_new_one() {
+    fn a_new_file_follows_a_full_or_moved_log() {
         let dir = TempDir::new().expect("a directory");
         let [path, former, moved] = ["log", "log.1", "moved"].map(|name| dir.path().join(name));
         let mut log = Log::open(&path, 3 * line("1").len() as u64).expect("opened");

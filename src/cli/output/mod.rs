@@ -1,4 +1,4 @@
-//! Output of the programs: results, progress, notices, the log.
+//! The output of the programs: results, progress, notices, the log.
 
 pub mod log;
 pub(crate) mod notices;

@@ -1,5 +1,5 @@
-//! Notices and the events of background downloads, which appear beside the results of commands. They come
-//! from the event broadcast of the program, until it is closed.
+//! Prints notices and the events of background downloads, between the results of commands. They come from the
+//! event broadcast of the program, until it is closed.
 
 use std::collections::{HashSet, VecDeque};
 use std::io::Write;
@@ -18,7 +18,7 @@ use crate::rt::{EventBroadcast, EventSubscriber, Stop};
 #[derive(Debug)]
 pub(crate) struct Notices {
     subscriber: EventSubscriber,
-    /// Read and not yet examined.
+    /// Records that are read but not examined yet.
     queue: VecDeque<Arc<Record>>,
     /// Job numbers of background downloads.
     background: HashSet<u64>,
@@ -30,27 +30,28 @@ impl Notices {
         Notices { subscriber: feed.subscribe(), queue: VecDeque::new(), background: HashSet::new() }
     }
 
-    /// Waits for the next one; `None` once the feed is closed.
+    /// Waits for the next record to show; `None` once the feed is closed.
     fn next(&mut self) -> Option<Record> {
         loop {
             while let Some(record) = self.queue.pop_front() {
-                if self.is_shown(&record) {
+                if self.examine(&record) {
                     return Some(Record::clone(&record));
                 }
             }
-            let since = self.subscriber.next()?;
-            self.queue.extend(since.items.into_iter().map(|(_, record)| record));
-            if since.missed > 0 {
+            let batch = self.subscriber.next()?;
+            self.queue.extend(batch.items.into_iter().map(|(_, record)| record));
+            if batch.missed > 0 {
                 let ts = self.queue.front().map(|record| record.ts.clone()).unwrap_or_default();
-                return Some(Record { event: Event::Missed { count: since.missed }, job: None, ts });
+                return Some(Record { event: Event::Missed { count: batch.missed }, job: None, ts });
             }
         }
     }
 
-    fn is_shown(&mut self, record: &Record) -> bool {
+    /// Updates the list of background downloads. Returns true if and only if `record` is shown.
+    fn examine(&mut self, record: &Record) -> bool {
         match (&record.event, record.job) {
             (Event::Notice { .. }, _) => true,
-            // The command that changes the state of a job shows it.
+            // The command that changes the state of a job shows the job itself.
             (Event::Job { id, state, source, .. }, _) => {
                 match (source, state) {
                     (_, JobState::Cancelled) => self.background.remove(id),
@@ -65,17 +66,17 @@ impl Notices {
         }
     }
 
-    /// Writes them as lines of JSON until the feed is closed.
+    /// Writes all records to show as lines of JSON, until the feed is closed.
     pub(crate) fn write_json(mut self, writer: Box<dyn Write + Send>, with_progress: bool) {
         let mut sink = Sink::json(writer, with_progress);
         while let Some(record) = self.next() {
-            // A closed pipe shows with the next result.
-            let _unread = sink.write_records([record]);
+            // A closed pipe is an error for the next result of a command, not here.
+            sink.write_records([record]).ok();
         }
     }
 
-    /// Prints them until the feed is closed: above the bars or the prompt, or on standard error. Downloads
-    /// are printed in `form`, with plain lines instead of bars.
+    /// Prints all records to show, until the feed is closed: above the bars or the prompt, or on standard
+    /// error. Progress has the form `form`, with plain lines instead of bars.
     pub(crate) fn print(
         mut self,
         form: Form,
@@ -84,31 +85,31 @@ impl Notices {
         leaving: &Stop,
     ) {
         while let Some(record) = self.next() {
-            let Some(line) = line(&record, form) else { continue };
-            if screen.say_above(&line).is_some() {
+            let Some(line) = line_of(&record, form) else { continue };
+            if screen.say_above(&line) {
                 continue;
             }
-            // When the program leaves, the prompt is not redrawn any more.
-            let printed = match &mut printer {
+            // Once the program leaves, the prompt does not print any more.
+            let is_printed = match &mut printer {
                 Some(printer) if !leaving.is_triggered() => printer.print(format!("{line}\n")).is_ok(),
                 _ => false,
             };
-            if !printed {
+            if !is_printed {
                 say(&line);
             }
         }
     }
 }
 
-/// The line for a record. That of a download begins with its job number.
-fn line(record: &Record, form: Form) -> Option<String> {
+/// The line for a record, if it has one. The line for a job begins with the number of the job.
+fn line_of(record: &Record, form: Form) -> Option<String> {
     if form == Form::Json && record.event.as_download().is_some() {
         return Some(record.to_line());
     }
     let text = match &record.event {
         Event::Download(event) if !event.is_end() => match form {
             Form::Nothing => return None,
-            Form::Bar | Form::Plain | Form::Json => plain::line(event)?,
+            Form::Bar | Form::Plain | Form::Json => plain::event_line(event)?,
         },
         event => match render::text(event)? {
             Rendered::Message(line) | Rendered::Result(line) => line,

@@ -1,7 +1,7 @@
 //! Events as lines of text, without the last newline. Pure.
 //!
 //! The forms of results are documented and scripts read them: a change here is a change of the interface.
-//! Names are escaped, and stand last on the line unless the line has a fixed end.
+//! Names are escaped. A name is the last word of a line, or the words after it have a fixed form.
 
 use std::net::SocketAddr;
 
@@ -12,13 +12,14 @@ use crate::types::{ContentId, FileName, Millis};
 /// Text of an event, and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rendered {
-    /// A line of standard output. A failed job has a second line.
+    /// Text for standard output: one line; but a failed job has two lines, and the help many.
     Result(String),
     /// Text for standard error; it may have several lines.
     Message(String),
 }
 
-/// The text of an event; `None` for an event without text. `progress` renders the progress of downloads.
+/// The text of an event; `None` for an event without text, and for the progress of a download, which the
+/// module `progress` renders.
 pub fn text(event: &Event) -> Option<Rendered> {
     message(event).map(Rendered::Message).or_else(|| result(event).map(Rendered::Result))
 }
@@ -27,7 +28,7 @@ fn message(event: &Event) -> Option<String> {
     match event {
         Event::Notice { level, text } => Some(notice(*level, text)),
         Event::Error { why, .. } | Event::Download(DownloadEvent::Failed { why, .. }) => Some(why.clone()),
-        Event::Silent { addr, why } => Some(silent(*addr, why)),
+        Event::Silent { addr, why } => Some(silent_line(*addr, why)),
         Event::Listening { service: Service::Pages, addr } => Some(format!("pages at http://{addr}/")),
         Event::Missed { count } => Some(format!("warning: {count} events are not shown")),
         _ => None,
@@ -77,7 +78,7 @@ fn result(event: &Event) -> Option<String> {
         }
         Event::Help { text } => text.clone(),
         Event::Download(DownloadEvent::Done { name, b3, size_bytes, outcome }) => {
-            downloaded(name, *size_bytes, b3, outcome)
+            download_line(name, *size_bytes, b3, outcome)
         }
         Event::Notice { .. }
         | Event::Error { .. }
@@ -99,7 +100,7 @@ fn notice(level: Level, text: &str) -> String {
 }
 
 /// The line for a holder at `addr` that did not answer.
-pub fn silent(addr: SocketAddr, why: &str) -> String {
+pub fn silent_line(addr: SocketAddr, why: &str) -> String {
     format!("{addr} does not answer: {why}")
 }
 
@@ -107,8 +108,8 @@ fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// `full` or `<have>/<total>`.
-fn held(holder: &EventHolder) -> String {
+/// `full`, or `<have>/<total>` in pieces.
+fn holding_text(holder: &EventHolder) -> String {
     match holder.state {
         HolderState::Part => format!("{}/{}", holder.have_pieces, holder.total_pieces),
         HolderState::Full | HolderState::Own => "full".to_owned(),
@@ -120,12 +121,12 @@ fn held(holder: &EventHolder) -> String {
 fn found_row(holder: &EventHolder) -> String {
     let EventHolder { name, addr, size_bytes, md5, b3, latency_ms, load, score_ms, .. } = holder;
     let rating = format!("{} {} {}", or_dash(*latency_ms), or_dash(*load), or_dash(*score_ms));
-    let (ip, port, b3, held) = (addr.ip(), addr.port(), b3.short(), held(holder));
-    format!("{ip} {port} {size_bytes} {md5} {rating} {b3} {held} {name}")
+    let (ip, port, b3, holding) = (addr.ip(), addr.port(), b3.short(), holding_text(holder));
+    format!("{ip} {port} {size_bytes} {md5} {rating} {b3} {holding} {name}")
 }
 
 /// `<place> <ip> <port> score <score> = latency <ms> <file|default|measured> + <weight> * load <n>
-/// full|<have>/<total>[ chosen]`.
+/// full|<have>/<total>[ chosen]`. The own file has no place: `- <ip> <port> own`.
 fn candidate_row(place: Option<u64>, load_weight: Millis, holder: &EventHolder) -> String {
     let (ip, port) = (holder.addr.ip(), holder.addr.port());
     let (Some(place), Some(latency), Some(from)) = (place, holder.latency_ms, holder.latency_from) else {
@@ -134,15 +135,15 @@ fn candidate_row(place: Option<u64>, load_weight: Millis, holder: &EventHolder) 
     let from = from.as_str();
     let (score, load) = (or_dash(holder.score_ms), or_dash(holder.load));
     let chosen = if holder.chosen { " chosen" } else { "" };
-    let held = held(holder);
+    let holding = holding_text(holder);
     format!(
         "{place} {ip} {port} score {score} = latency {latency} {from} + {load_weight} * load {load} \
-         {held}{chosen}"
+         {holding}{chosen}"
     )
 }
 
 /// `downloaded ...` or `already here ...`.
-fn downloaded(name: &FileName, size_bytes: u64, b3: &ContentId, outcome: &Outcome) -> String {
+fn download_line(name: &FileName, size_bytes: u64, b3: &ContentId, outcome: &Outcome) -> String {
     match outcome {
         Outcome::AlreadyHere => format!("already here {name} {size_bytes} bytes b3 {b3}"),
         Outcome::Fetched { md5, pieces, sources } => {
@@ -158,14 +159,14 @@ fn downloaded(name: &FileName, size_bytes: u64, b3: &ContentId, outcome: &Outcom
 
 /// The contents of an ambiguous name, one per line, with the command that downloads each.
 pub fn variants(name: &FileName, variants: &[Variant]) -> String {
-    let quoted = quoted(name);
+    let word = quote(name);
     let lines: Vec<_> = variants
         .iter()
         .map(|Variant { key, md5, live_full_holders }| {
             let (size_bytes, b3) = (key.size_bytes, key.id.short());
             format!(
                 "  {size_bytes} bytes md5 {md5} b3 {b3}, {live_full_holders} live full: \
-                 download {quoted} --checksum b3={b3}"
+                 download {word} --checksum b3={b3}"
             )
         })
         .collect();
@@ -173,15 +174,15 @@ pub fn variants(name: &FileName, variants: &[Variant]) -> String {
 }
 
 /// A name as a word of a command line. `--` precedes a name that looks like an option or a digest.
-pub fn quoted(name: &FileName) -> String {
+pub fn quote(name: &FileName) -> String {
     let text = name.as_str();
-    let word = quoted_word(name);
+    let word = quote_word(name);
     let needs_dashes = text.starts_with('-') || text.starts_with("md5=") || text.starts_with("b3=");
     if needs_dashes { format!("-- {word}") } else { word }
 }
 
-/// A name as a word of a command line after `--`: quoted if it needs quotes.
-pub fn quoted_word(name: &FileName) -> String {
+/// A name as a word of a command line after `--`: in quotes if it needs them.
+pub fn quote_word(name: &FileName) -> String {
     // Only a NUL cannot be quoted, and a name has none.
     shlex::try_quote(name.as_str()).map_or_else(|_| name.as_str().to_owned(), std::borrow::Cow::into_owned)
 }
@@ -383,7 +384,7 @@ mod tests {
         #[test]
         fn a_quoted_name_is_read_back(text in "[ -~]{1,20}") {
             if let Ok(name) = FileName::new(&text) {
-                let line = format!("find {}", quoted(&name));
+                let line = format!("find {}", quote(&name));
                 let query = QueryArg(crate::types::Query::Name(name));
                 let expected = PromptCommand::Swarm(Command::Find(query));
                 proptest::prop_assert_eq!(Grammar::new(Language::Node).parse(&line), Ok(Some(expected)));

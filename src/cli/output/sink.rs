@@ -1,8 +1,8 @@
 //! Writes the events of a session: as text, or as lines of JSON.
 //!
-//! `render` makes the text of results, `progress` that of downloads. Results go to standard output in whole
-//! lines, flushed at the end of each batch. All other text goes to standard error. A sink writes every event
-//! that it gets.
+//! `render` makes the text of results, and `progress` the text of downloads that run. Results and lines of
+//! JSON go to the writer of the sink, usually standard output, in whole lines that are flushed. All other
+//! text goes to standard error.
 
 use std::io::Write;
 
@@ -14,7 +14,7 @@ use crate::node::UploadMeter;
 use crate::proto::event::{DownloadEvent, Event, Record};
 use crate::rt::clock;
 
-/// Results of this size are written together.
+/// A call writes so many bytes of results at once.
 const BLOCK_BYTES: usize = 64 << 10;
 
 /// Writes events in one of two forms.
@@ -26,12 +26,12 @@ pub enum Sink {
     Json(JsonSink),
 }
 
-/// Writes results to standard output and all other text to standard error.
+/// Writes results to its output and all other text to standard error.
 pub struct TextSink {
     output: Output<Box<dyn Write + Send>>,
     form: Form,
     screen: Screen,
-    /// Shown beneath the bars.
+    /// The uploads to show below the bar of a download.
     uploads: Option<UploadMeter>,
     /// Shows the download that runs.
     view: Option<DownloadView>,
@@ -40,7 +40,7 @@ pub struct TextSink {
 /// Writes one line of JSON for each event.
 pub struct JsonSink {
     output: Output<Box<dyn Write + Send>>,
-    /// Write all events of downloads. Otherwise only their ends.
+    /// True: all events of downloads are written. False: only the end of each download.
     with_progress: bool,
 }
 
@@ -57,7 +57,7 @@ impl std::fmt::Debug for JsonSink {
 }
 
 impl Sink {
-    /// Text: results go to `writer`, progress in `form` to `screen` with `uploads` beneath the bars.
+    /// Text: results go to `writer`, progress in `form` to `screen`, with `uploads` below the bars.
     pub fn text(
         writer: Box<dyn Write + Send>,
         form: Form,
@@ -72,8 +72,8 @@ impl Sink {
         Sink::Json(JsonSink { output: Output::to(writer), with_progress })
     }
 
-    /// How often bytes of a download are written here. Plain lines and bars pace themselves, so that no
-    /// tenth of a fast download is missing.
+    /// The pacing of the `bytes` events for this sink. Plain lines and bars need all events and pace
+    /// themselves, so that no tenth of a fast download is missing.
     pub fn pacing(&self) -> BytesPacing {
         match self {
             Sink::Text(sink) if sink.form != Form::Json => BytesPacing::unpaced(),
@@ -81,7 +81,7 @@ impl Sink {
         }
     }
 
-    /// Shows the uploads of `meter` beneath the bars.
+    /// Shows the uploads of `meter` below the bars.
     pub fn show_uploads(&mut self, meter: UploadMeter) {
         if let Sink::Text(sink) = self {
             sink.uploads = Some(meter);
@@ -113,8 +113,8 @@ impl Sink {
         let mut block_bytes = 0;
         for record in records {
             let line = match self {
-                Sink::Text(sink) => sink.line(&record),
-                Sink::Json(sink) => sink.line(&record),
+                Sink::Text(sink) => sink.result_line(&record),
+                Sink::Json(sink) => sink.json_line(&record),
             };
             if let Some(line) = line {
                 block_bytes += line.len();
@@ -131,22 +131,22 @@ impl Sink {
     fn write_lines(&mut self, lines: &[String]) -> Result<(), WriteEnd> {
         match self {
             _ if lines.is_empty() => Ok(()),
-            Sink::Text(sink) => sink.output.lines(&lines.join("\n")),
-            Sink::Json(sink) => sink.output.lines(&lines.join("\n")),
+            Sink::Text(sink) => sink.output.write_lines(&lines.join("\n")),
+            Sink::Json(sink) => sink.output.write_lines(&lines.join("\n")),
         }
     }
 }
 
 impl JsonSink {
-    fn line(&self, record: &Record) -> Option<String> {
+    fn json_line(&self, record: &Record) -> Option<String> {
         let is_progress = record.event.as_download().is_some_and(|event| !event.is_end());
         (self.with_progress || !is_progress).then(|| record.to_line())
     }
 }
 
 impl TextSink {
-    /// The line of a result. All other events go to standard error at once.
-    fn line(&mut self, record: &Record) -> Option<String> {
+    /// Returns the line of a result. Shows the text of any other event on standard error at once.
+    fn result_line(&mut self, record: &Record) -> Option<String> {
         if let Some(event) = record.event.as_download() {
             if self.form == Form::Json {
                 self.screen.say(&record.to_line());
@@ -155,8 +155,9 @@ impl TextSink {
                 self.view.get_or_insert_with(new).show(event);
                 return None;
             }
-            // Dropping the view clears the bars, so that the result can be printed.
+            // This clears the bars, so that the result can be printed.
             self.view = None;
+            // With `--progress json` standard error has the line of JSON already.
             if matches!((event, self.form), (DownloadEvent::Failed { .. }, Form::Json)) {
                 return None;
             }

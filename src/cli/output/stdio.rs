@@ -1,16 +1,17 @@
-//! Standard output and standard error. Only this module writes to them.
+//! Writes whole lines to standard output and standard error.
 //!
-//! Results go to standard output in whole lines, flushed, in forms that scripts read. All other text goes to
-//! standard error. Neither panics: a closed pipe is an ordinary end.
+//! Results and messages go through this module. Bars, the prompt, the bytes of `-o -` and the texts of clap
+//! do not. Results go to standard output, flushed, in forms that scripts read. All other text goes to
+//! standard error. A closed pipe causes no panic: it is an ordinary end.
 
 use std::io::{self, Write};
 
 use crate::cli::exit::{ErrorCode, Exit};
 
-/// Why a result could not be written.
+/// Why no further result can be written.
 #[derive(Debug)]
 pub enum WriteEnd {
-    /// The reader has closed the pipe (`| head -1`): a good end.
+    /// The reader has closed the pipe (`| head -1`). This counts as success.
     Closed,
     /// The system has refused the write. The result is lost.
     Failed(io::Error),
@@ -32,7 +33,7 @@ impl From<io::Error> for WriteEnd {
 }
 
 impl WriteEnd {
-    /// How the program ends because of it. A failure is reported on standard error.
+    /// The exit of the program. Prints a failed write on standard error.
     pub fn exit(self) -> Exit {
         match self {
             WriteEnd::Closed => Exit::Success,
@@ -61,7 +62,7 @@ impl<W: Write> Output<W> {
     ///
     /// # Errors
     /// See [`WriteEnd`].
-    pub fn lines(&mut self, text: &str) -> Result<(), WriteEnd> {
+    pub fn write_lines(&mut self, text: &str) -> Result<(), WriteEnd> {
         let mut block = String::with_capacity(text.len() + 1);
         block.push_str(text);
         block.push('\n');
@@ -69,12 +70,12 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// Writes one line to standard error. Errors are ignored, as there is no other place to report them.
+/// Writes one line to standard error. Errors are ignored, because there is no other place to report them.
 pub fn say(text: &str) {
-    let _unreported = io::stderr().write_all(format!("{text}\n").as_bytes());
+    io::stderr().write_all(format!("{text}\n").as_bytes()).ok();
 }
 
-/// Returns true if and only if `TERM` is unset, or names a terminal without control codes.
+/// Returns true if and only if `TERM` is unset or empty, or names a terminal without control codes.
 pub fn is_plain_terminal() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
@@ -98,10 +99,10 @@ mod tests {
     #[test]
     fn lines_are_whole_and_a_closed_pipe_differs_from_a_full_disk() {
         let mut output = Output { writer: Vec::new() };
-        output.lines("a\nb").expect("a vector takes all");
-        output.lines("c").expect("a vector takes all");
+        output.write_lines("a\nb").expect("a vector takes all");
+        output.write_lines("c").expect("a vector takes all");
         assert_eq!(output.writer, b"a\nb\nc\n");
-        let write = |kind| Output { writer: Broken(kind) }.lines("x");
+        let write = |kind| Output { writer: Broken(kind) }.write_lines("x");
         assert!(matches!(write(io::ErrorKind::BrokenPipe), Err(WriteEnd::Closed)));
         assert!(matches!(write(io::ErrorKind::StorageFull), Err(WriteEnd::Failed(_))));
     }

@@ -1,39 +1,42 @@
-//! Texts beside and beneath the bar of a download, for a terminal of any width.
+//! Texts beside and below the bar of a download, for a terminal of any width.
 //!
-//! Pure: progress in, texts out. The parts keep their widths while a download runs, so that none of them
-//! moves. Parts that do not fit are left out, the least important first.
+//! Pure: progress in, texts out. Each part keeps its width while a download runs, so that no part moves.
+//! Parts that do not fit are left out, the least important first.
 
 use std::time::Instant;
 
-use super::texts::{amount, counted, per_second, short_time, size};
+use super::texts::{amount, count, per_second, short_time, size};
 use crate::logic::progress::DownloadProgress;
 use crate::node::Uploads;
 
-/// Least columns of the bar itself, unless the terminal is narrow.
+/// Minimum number of columns of the bar itself, unless the terminal is narrow.
 const BAR_MIN_COLUMNS: usize = 8;
 /// With fewer columns than this there is no bar, only the name.
 const NARROW_COLUMNS: usize = 72;
-/// Least columns for name and bar.
+/// Minimum number of columns for name and bar.
 const NAME_AND_BAR_MIN: usize = 12;
-/// Order of importance of percent, amount, rate, time left and sources.
+/// The parts of [`numbers`] by their place, the most important first: percent, rate, time left, amount,
+/// sources.
 const BY_IMPORTANCE: [usize; 5] = [0, 2, 3, 1, 4];
 
-/// Columns for the name, two blanks and the bar. The rest is for [`numbers`].
+/// Columns for the name, two blanks and the bar. The other columns are for [`numbers`].
 fn name_and_bar_columns(columns: usize) -> usize {
     (columns * 5 / 16).max(NAME_AND_BAR_MIN)
 }
 
-/// `name`, cut at its start where it is too long for its place left of the bar. It has no control characters.
+/// `name`, without its beginning if it is too long for its place left of the bar. `name` must not have
+/// control characters.
 pub(super) fn name(name: &str, columns: usize) -> String {
     let for_bar = if columns < NARROW_COLUMNS { 0 } else { BAR_MIN_COLUMNS };
-    let most = name_and_bar_columns(columns) - 2 - for_bar;
-    if width(name) <= most {
+    let columns_max = name_and_bar_columns(columns) - 2 - for_bar;
+    if width(name) <= columns_max {
         return name.to_owned();
     }
-    let mut left = most - 2;
+    // Two columns are for the dots.
+    let mut free_columns = columns_max - 2;
     let fits = |c: &char| {
-        let fits = width_of(*c) <= left;
-        left -= if fits { width_of(*c) } else { 0 };
+        let fits = width_of(*c) <= free_columns;
+        free_columns -= if fits { width_of(*c) } else { 0 };
         fits
     };
     let tail = name.chars().rev().take_while(fits).collect::<Vec<_>>();
@@ -44,7 +47,7 @@ fn width(text: &str) -> usize {
     text.chars().map(width_of).sum()
 }
 
-/// Most columns that a character can take.
+/// Maximum number of columns of a character.
 fn width_of(c: char) -> usize {
     if c.is_ascii() { 1 } else { 2 }
 }
@@ -54,24 +57,24 @@ pub(super) fn numbers(progress: &DownloadProgress, columns: usize, now: Instant)
     let total = progress.total_bytes;
     let widest = amount(total, total).len();
     let rate = progress.rate_bytes_per_s(now).map_or_else(String::new, per_second);
-    let left = progress.time_left(now).map_or_else(|| "--".to_owned(), short_time);
+    let time_left = progress.time_left(now).map_or_else(|| "--".to_owned(), short_time);
     let parts = [
         format!("{:>3}%", progress.done_of(100)),
         format!(" {:>widest$}", amount(progress.done_bytes, total)),
         format!(" {rate:>11}"),
-        format!(" ETA {left:<6}"),
-        format!(" {:<9}", counted(progress.sources(), "source")),
+        format!(" ETA {time_left:<6}"),
+        format!(" {:<9}", count(progress.sources(), "source")),
     ];
-    let mut left_columns = columns.saturating_sub(name_and_bar_columns(columns));
-    let mut shown = Vec::new();
+    let mut free_columns = columns.saturating_sub(name_and_bar_columns(columns));
+    let mut fitting = Vec::new();
     for part in BY_IMPORTANCE {
-        if parts[part].len() <= left_columns {
-            left_columns -= parts[part].len();
-            shown.push(part);
+        if parts[part].len() <= free_columns {
+            free_columns -= parts[part].len();
+            fitting.push(part);
         }
     }
-    shown.sort_unstable();
-    shown.into_iter().map(|part| parts[part].as_str()).collect()
+    fitting.sort_unstable();
+    fitting.into_iter().map(|part| parts[part].as_str()).collect()
 }
 
 /// `up  1.2 GiB  85.0 MiB/s  3 peers`; `None` while the node uploads nothing.
@@ -81,7 +84,7 @@ pub(super) fn upload(uploads: Uploads, rate_bytes_per_s: u64) -> Option<String> 
         return None;
     }
     let (sent, rate) = (size(sent_bytes), per_second(rate_bytes_per_s));
-    Some(format!("up  {sent}  {rate}  {}", counted(peers, "peer")))
+    Some(format!("up  {sent}  {rate}  {}", count(peers, "peer")))
 }
 
 #[cfg(test)]
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_keeps_its_end() {
+    fn a_name_that_is_too_long_keeps_its_end() {
         for (text, columns, expected) in [
             ("survey.bin", 80, "survey.bin"),
             ("survey.bin", 40, "survey.bin"),

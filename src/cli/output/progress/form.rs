@@ -31,9 +31,9 @@ pub enum Form {
 }
 
 impl ProgressFlag {
-    /// The form for the standard error of this process. Bars need a terminal that can draw them; otherwise
-    /// lines are plain. A headless node draws bars only with `--progress bar`, as it may run in the
-    /// background of a shell that uses the terminal.
+    /// The form for the standard error of this process. Bars need a terminal that can draw them; on any other
+    /// output there are plain lines. A headless node draws bars only with `--progress bar`, because it may
+    /// run in the background of a shell that uses the terminal.
     pub fn form(self, is_headless: bool) -> Form {
         self.form_at(io::stderr().is_terminal() && !is_plain_terminal(), is_headless)
     }

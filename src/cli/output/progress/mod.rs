@@ -1,6 +1,7 @@
 //! Progress of a download on standard error, in the form that `--progress` names.
 //!
-//! `plain` and `bar` turn events into text and are pure. `screen` draws. `view` chooses between them.
+//! `plain` and `bar` turn events into text and are pure. `screen` draws bars and writes lines. `view` chooses
+//! the form for one download.
 
 mod bar;
 mod form;

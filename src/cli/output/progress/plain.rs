@@ -1,7 +1,8 @@
-//! Progress as plain lines: one for each event of note, and one for each tenth of the bytes or each 5 s, with
-//! the rate since the line before.
+//! Progress as plain lines: one for each event that concerns a user, and progress lines. A download has a
+//! progress line for each tenth of the bytes and at least every 5 s, with the rate since the progress line
+//! before.
 //!
-//! Pure: events in, lines out; the time comes in as `now`. A file of one piece gets no line for its bytes.
+//! Pure: events in, lines out; the caller gives the time as `now`. A file of one piece has no progress line.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use crate::logic::progress::DownloadProgress;
 use crate::proto::event::DownloadEvent;
 use crate::types::{FileName, Ranked};
 
-/// Longest time between two lines of bytes while bytes arrive.
+/// Longest time between two progress lines while bytes arrive.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Makes the lines of one download.
@@ -18,11 +19,14 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct PlainProgress {
     progress: DownloadProgress,
     last: LastLine,
+    /// Since when there is no source; `None`: there are sources.
+    idle_since: Option<Instant>,
 }
 
-/// State at the last line of bytes.
+/// State at the last progress line.
 #[derive(Debug)]
 struct LastLine {
+    /// Moves on by the time without a source, which does not count for the rate.
     at: Instant,
     done_bytes: u64,
     fetched_bytes: u64,
@@ -34,44 +38,46 @@ impl PlainProgress {
     /// For a download that begins at `now`.
     pub(super) fn new(now: Instant) -> PlainProgress {
         let last = LastLine { at: now, done_bytes: 0, fetched_bytes: 0, tenths: 0 };
-        PlainProgress { progress: DownloadProgress::default(), last }
+        PlainProgress { progress: DownloadProgress::default(), last, idle_since: Some(now) }
     }
 
     /// Applies `event`, and returns its line if it has one.
-    pub(super) fn line(&mut self, event: &DownloadEvent, now: Instant) -> Option<String> {
+    pub(super) fn apply(&mut self, event: &DownloadEvent, now: Instant) -> Option<String> {
         self.progress.apply(event, now);
         if self.progress.done_bytes == 0 {
+            // The download begins, or it begins again with another content.
             self.last = LastLine { at: self.last.at, done_bytes: 0, fetched_bytes: 0, tenths: 0 };
         }
-        match event {
-            DownloadEvent::Source { .. } => {
-                // The time before the first source does not count for the rate.
-                if self.progress.only_source().is_some() {
-                    self.last.at = now;
-                }
-                None
+        match (self.idle_since, self.progress.sources()) {
+            (Some(since), 1..) => {
+                self.last.at += now.saturating_duration_since(since.max(self.last.at));
+                self.idle_since = None;
             }
-            DownloadEvent::Bytes { name, .. } => self.bytes(name, now),
-            _ => line(event),
+            (None, 0) => self.idle_since = Some(now),
+            (Some(_), 0) | (None, 1..) => {}
+        }
+        match event {
+            DownloadEvent::Bytes { name, .. } => self.progress_line(name, now),
+            _ => event_line(event),
         }
     }
 
-    fn bytes(&mut self, name: &FileName, now: Instant) -> Option<String> {
+    fn progress_line(&mut self, name: &FileName, now: Instant) -> Option<String> {
         let DownloadProgress { done_bytes, total_bytes, fetched_bytes, .. } = self.progress;
         if !self.progress.has_pieces() || done_bytes <= self.last.done_bytes {
             // No amount is printed twice, even when wrong pieces set a download back.
             return None;
         }
         let tenths = self.progress.done_of(10);
-        let elapsed = now.saturating_duration_since(self.last.at);
         let percent = if tenths > self.last.tenths {
             tenths * 10
-        } else if elapsed >= LINE_EVERY {
+        } else if now.saturating_duration_since(self.last.at) >= LINE_EVERY {
             self.progress.done_of(100)
         } else {
             return None;
         };
-        let rate = rate(fetched_bytes.saturating_sub(self.last.fetched_bytes), elapsed);
+        let counted_time = self.idle_since.unwrap_or(now).saturating_duration_since(self.last.at);
+        let rate = rate_text(fetched_bytes.saturating_sub(self.last.fetched_bytes), counted_time);
         self.last = LastLine { at: now, done_bytes, fetched_bytes, tenths };
         let from = match (self.progress.only_source(), self.progress.sources()) {
             (Some(source), _) => format!(" from {source}"),
@@ -82,10 +88,11 @@ impl PlainProgress {
     }
 }
 
-/// The line for an event, if it has one. Bytes and the end have none here.
-pub(crate) fn line(event: &DownloadEvent) -> Option<String> {
+/// The line for an event, if it has one. Neither bytes nor the end of a download have one: [`PlainProgress`]
+/// makes progress lines, and the end is a result.
+pub(crate) fn event_line(event: &DownloadEvent) -> Option<String> {
     let text = match event {
-        DownloadEvent::Ranked { ranking, .. } => ranked(ranking)?,
+        DownloadEvent::Ranked { ranking, .. } => choice_text(ranking)?,
         DownloadEvent::Chose { b3, holders, others, .. } => format!(
             "chose b3 {} with {holders} live full holders; {others} other contents have that name",
             b3.short()
@@ -110,25 +117,26 @@ pub(crate) fn line(event: &DownloadEvent) -> Option<String> {
     Some(format!("{}: {text}", event.name()))
 }
 
-/// ` 11.3 MiB/s`; empty if no time has passed.
-fn rate(bytes: u64, elapsed: Duration) -> String {
-    if elapsed.is_zero() {
+/// ` 11.3 MiB/s`; empty if `time` is zero.
+fn rate_text(bytes: u64, time: Duration) -> String {
+    if time.is_zero() {
         return String::new();
     }
-    format!(" {:.1} MiB/s", bytes as f64 / (1 << 20) as f64 / elapsed.as_secs_f64())
+    format!(" {:.1} MiB/s", bytes as f64 / (1 << 20) as f64 / time.as_secs_f64())
 }
 
-/// Why the first source was chosen, and which source is next.
-fn ranked(ranking: &[Ranked]) -> Option<String> {
+/// Which source was chosen, with its score, and which source is next.
+fn choice_text(ranking: &[Ranked]) -> Option<String> {
     let (best, rest) = ranking.split_first()?;
-    let mut text = format!("chose {}: {}", best.endpoint, reason(best));
+    let mut text = format!("chose {}: {}", best.endpoint, score_text(best));
     if let Some(next) = rest.first() {
-        text += &format!("; next of {} is {}: {}", ranking.len(), next.endpoint, reason(next));
+        text += &format!("; next of {} is {}: {}", ranking.len(), next.endpoint, score_text(next));
     }
     Some(text)
 }
 
-fn reason(ranked: &Ranked) -> String {
+/// The score of a source, and how it is computed.
+fn score_text(ranked: &Ranked) -> String {
     let Ranked { latency, latency_origin, load, score, yours, .. } = ranked;
     let yours = if *yours == 0 { String::new() } else { format!(", {yours} yours") };
     format!("score {score} (latency {latency} ms {}, load {load}{yours})", latency_origin.as_str())
@@ -149,7 +157,7 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
-    /// Makes single events: progress counts sources itself.
+    /// A reporter for one event. Its count of sources does not matter: `DownloadProgress` counts them itself.
     fn reporter() -> DownloadReporter {
         DownloadReporter::new(FileName::new("a.bin").expect("a name"))
     }
@@ -166,22 +174,18 @@ mod tests {
         reporter().left(addr(port), why.map(str::to_owned), clock::now())
     }
 
-    fn ranked(number: u8, size_bytes: u64, ranking: Vec<Ranked>) -> DownloadEvent {
+    fn ranking_of(number: u8, size_bytes: u64, ranking: Vec<Ranked>) -> DownloadEvent {
         reporter().ranked(ContentKey { size_bytes, id: ContentId([number; 32]) }, ranking, clock::now())
     }
 
-    fn plain() -> PlainProgress {
-        PlainProgress::new(clock::now())
-    }
-
     #[test]
-    fn each_tenth_has_one_line() {
+    fn each_tenth_has_one_progress_line() {
         let now = clock::now();
-        let mut plain = plain();
-        assert_eq!(plain.line(&source(5002), now), None);
+        let mut plain = PlainProgress::new(now);
+        assert_eq!(plain.apply(&source(5002), now), None);
         let lines: Vec<_> = [0, MIB / 2, MIB, 3 * MIB, 2 * MIB, 3 * MIB + 1, 10 * MIB, 10 * MIB]
             .into_iter()
-            .filter_map(|done| plain.line(&bytes(done, 10 * MIB), now))
+            .filter_map(|done| plain.apply(&bytes(done, 10 * MIB), now))
             .collect();
         assert_eq!(
             lines,
@@ -196,12 +200,12 @@ mod tests {
     #[test]
     fn several_sources_are_counted_and_one_is_named() {
         let now = clock::now();
-        let mut plain = plain();
+        let mut plain = PlainProgress::new(now);
         let mut after = |events: &[DownloadEvent], done| {
             for event in events {
-                plain.line(event, now);
+                plain.apply(event, now);
             }
-            plain.line(&bytes(done * MIB, 10 * MIB), now).expect("a tenth")
+            plain.apply(&bytes(done * MIB, 10 * MIB), now).expect("a tenth")
         };
         let left = |port| left(port, None);
         assert!(after(&[source(5002)], 1).ends_with(" MiB from 127.0.0.1:5002"));
@@ -213,11 +217,11 @@ mod tests {
     #[test]
     fn another_content_of_the_name_starts_again() {
         let now = clock::now();
-        let mut plain = plain();
-        let ranked = |number| ranked(number, 10 * MIB, vec![]);
+        let mut plain = PlainProgress::new(now);
+        let ranked = |number| ranking_of(number, 10 * MIB, vec![]);
         let mut after = |event, done| {
-            plain.line(&event, now);
-            plain.line(&bytes(done * MIB, 10 * MIB), now)
+            plain.apply(&event, now);
+            plain.apply(&bytes(done * MIB, 10 * MIB), now)
         };
         assert!(after(ranked(1), 8).is_some());
         assert!(after(ranked(1), 8).is_none(), "the same content, ranked again");
@@ -228,20 +232,39 @@ mod tests {
     #[test]
     fn bytes_verified_again_do_not_count_for_the_rate() {
         let start = clock::now();
-        let mut plain = plain();
-        plain.line(&source(5002), start);
+        let mut plain = PlainProgress::new(start);
+        plain.apply(&source(5002), start);
         let event = reporter().bytes(9 * MIB, 10 * MIB, 2 * MIB, start);
-        let line = plain.line(&event, start + Duration::from_secs(1));
+        let line = plain.apply(&event, start + Duration::from_secs(1));
         assert_eq!(line.as_deref(), Some("a.bin 90% 9.0/10.0 MiB 2.0 MiB/s from 127.0.0.1:5002"));
     }
 
     #[test]
-    fn a_slow_download_has_a_line_each_5_s_with_its_rate() {
+    fn time_without_a_source_does_not_count_for_the_rate() {
         let start = clock::now();
-        let mut plain = plain();
-        plain.line(&source(5002), start);
+        let (mut plain, at) = (PlainProgress::new(start), |seconds| start + Duration::from_secs(seconds));
+        plain.apply(&source(5002), start);
+        assert_eq!(plain.apply(&bytes(4 * MIB, 1000 * MIB), at(4)), None);
+        assert_eq!(plain.apply(&left(5002, None), at(4)), None);
+        assert_eq!(plain.apply(&source(5003), at(60)), None);
+        let line = plain.apply(&bytes(10 * MIB, 1000 * MIB), at(61)).expect("5 s with a source are over");
+        assert_eq!(line, "a.bin 1% 10.0/1000.0 MiB 2.0 MiB/s from 127.0.0.1:5003");
+        // A line while there is no source ends at the last source.
+        plain.apply(&left(5003, None), at(63));
+        let line = plain.apply(&bytes(14 * MIB, 1000 * MIB), at(66)).expect("5 s are over");
+        assert_eq!(line, "a.bin 1% 14.0/1000.0 MiB 2.0 MiB/s");
+        plain.apply(&source(5004), at(90));
+        let line = plain.apply(&bytes(100 * MIB, 1000 * MIB), at(91)).expect("a tenth");
+        assert_eq!(line, "a.bin 10% 100.0/1000.0 MiB 86.0 MiB/s from 127.0.0.1:5004");
+    }
+
+    #[test]
+    fn a_slow_download_has_a_progress_line_each_5_s_with_its_rate() {
+        let start = clock::now();
+        let mut plain = PlainProgress::new(start);
+        plain.apply(&source(5002), start);
         let mut at =
-            |seconds, done| plain.line(&bytes(done, 1000 * MIB), start + Duration::from_secs(seconds));
+            |seconds, done| plain.apply(&bytes(done, 1000 * MIB), start + Duration::from_secs(seconds));
         assert_eq!(at(4, 10 * MIB), None);
         let from = "from 127.0.0.1:5002";
         assert_eq!(at(5, 20 * MIB), Some(format!("a.bin 2% 20.0/1000.0 MiB 4.0 MiB/s {from}")));
@@ -250,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_one_piece_has_no_line_and_a_huge_one_no_overflow() {
+    fn a_file_of_one_piece_has_no_progress_line_and_a_huge_file_no_overflow() {
+        let start = clock::now();
         for total in [0, 1, MIB] {
-            assert_eq!(plain().line(&bytes(total, total), clock::now()), None);
+            assert_eq!(PlainProgress::new(start).apply(&bytes(total, total), start), None);
         }
-        let start = plain().last.at;
-        let line = plain().line(&bytes(u64::MAX, u64::MAX), start).expect("a line");
+        let line = PlainProgress::new(start).apply(&bytes(u64::MAX, u64::MAX), start).expect("a line");
         assert!(line.starts_with("a.bin 100% "), "{line}");
-        let line = plain().line(&bytes(512 * MIB, 5 << 30), start).expect("a line");
+        let line = PlainProgress::new(start).apply(&bytes(512 * MIB, 5 << 30), start).expect("a line");
         assert_eq!(line, "a.bin 10% 0.5/5.0 GiB");
     }
 
@@ -279,10 +302,13 @@ mod tests {
         ];
         let one = vec![rating(5004, 3, LatencyOrigin::Measured, 12, 0, 123)];
         for (event, expected) in [
-            (ranked(0xcd, 7, vec![]), None),
-            (ranked(0xcd, 7, one), Some("chose 127.0.0.1:5004: score 123 (latency 3 ms measured, load 12)")),
+            (ranking_of(0xcd, 7, vec![]), None),
             (
-                ranked(0xcd, 7, ranking),
+                ranking_of(0xcd, 7, one),
+                Some("chose 127.0.0.1:5004: score 123 (latency 3 ms measured, load 12)"),
+            ),
+            (
+                ranking_of(0xcd, 7, ranking),
                 Some(
                     "chose 127.0.0.1:5002: score 20 (latency 20 ms file, load 1, 1 yours); \
                      next of 3 is 127.0.0.1:5003: score 100 (latency 100 ms default, load 0)",
@@ -301,7 +327,7 @@ mod tests {
             (reporter().hashing(), Some("hashing the whole file")),
         ] {
             let expected = expected.map(|text| format!("a.bin: {text}"));
-            assert_eq!(plain().line(&event, clock::now()), expected, "{event:?}");
+            assert_eq!(PlainProgress::new(clock::now()).apply(&event, clock::now()), expected, "{event:?}");
         }
     }
 }

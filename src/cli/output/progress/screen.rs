@@ -1,8 +1,9 @@
 //! Draws bars on standard error, and writes lines above them.
 //!
 //! Bars are drawn while a download runs at a terminal, or while a headless node serves, and never while a
-//! prompt is open. The thread `bars` redraws them, as rate and uploads change without an event too. It ends,
-//! and the bars disappear, when [`Bars`] is dropped. The cursor is never hidden.
+//! prompt waits for a line. The thread `bars` redraws them at an interval, because rate and uploads change
+//! without an event, too. When [`Bars`] is dropped, the thread ends and the bars disappear. The cursor is
+//! never hidden.
 
 use std::io;
 use std::sync::Arc;
@@ -22,9 +23,9 @@ use crate::types::{FileName, Printable};
 
 /// Time between two redraws.
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
-/// Longest wait for the last redraw. Ctrl-S may have stopped the output of the terminal.
+/// Longest wait for the last redraw. The thread hangs in it while Ctrl-S stops the output of the terminal.
 const LAST_REDRAW: Duration = Duration::from_millis(500);
-/// Width where the terminal does not report one.
+/// Width of a terminal that does not report its width.
 const USUAL_COLUMNS: usize = 80;
 
 /// Standard error, on which bars may be drawn. All clones are the same screen. The lock is held while a line
@@ -35,35 +36,37 @@ pub struct Screen(Arc<Mutex<Option<MultiProgress>>>);
 impl Screen {
     /// Writes one line to standard error, above the bars if there are any.
     pub fn say(&self, line: &str) {
-        self.say_above(line).unwrap_or_else(|| say(line));
+        if !self.say_above(line) {
+            say(line);
+        }
     }
 
-    /// Writes one line above the bars. Without bars it writes nothing and returns `None`.
-    pub fn say_above(&self, line: &str) -> Option<()> {
-        self.0.lock().as_ref().map(|bars| bars.suspend(|| say(line)))
+    /// Writes one line above the bars. Without bars it writes nothing and returns false.
+    pub fn say_above(&self, line: &str) -> bool {
+        self.0.lock().as_ref().map(|bars| bars.suspend(|| say(line))).is_some()
     }
 
-    /// Draws the bar of `download`, if there is one, and a line of `uploads` beneath it, until the returned
+    /// Draws the bar of `download`, if there is one, and a line of `uploads` below it, until the returned
     /// [`Bars`] are dropped.
     ///
     /// # Errors
     /// When the system gives no descriptor or thread.
     pub fn draw(&self, download: Option<&FileName>, uploads: Option<UploadMeter>) -> io::Result<Bars> {
         let stop = Stop::new()?;
-        let drawn = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let progress: Arc<Mutex<DownloadProgress>> = Arc::default();
         let painter = Painter {
-            bars: drawn.clone(),
+            bars: bars.clone(),
             style: download.map(|name| download_style(name, &progress)),
             progress: Arc::clone(&progress),
             download: None,
             uploads,
-            sent: Rate::default(),
+            upload_rate: Rate::default(),
             upload: None,
         };
-        let (threads, stopped) = (Threads::new(), stop.clone());
-        threads.spawn("bars", move || painter.run_until(&stopped))?;
-        *self.0.lock() = Some(drawn);
+        let (threads, painter_stop) = (Threads::new(), stop.clone());
+        threads.spawn("bars", move || painter.run_until(&painter_stop))?;
+        *self.0.lock() = Some(bars);
         Ok(Bars { screen: self.clone(), progress, threads, stop, _echo_off: EchoOff::set() })
     }
 }
@@ -88,26 +91,27 @@ impl Bars {
 impl Drop for Bars {
     fn drop(&mut self) {
         self.stop.trigger();
-        let _stopped_by_the_terminal = self.threads.join(clock::now() + LAST_REDRAW);
+        self.threads.join(clock::now() + LAST_REDRAW);
         if let Some(bars) = self.screen.0.lock().take() {
-            let _terminal_is_gone = bars.clear();
-            // The thread may still run if the terminal has stopped its output.
+            // Fails if the terminal is closed.
+            bars.clear().ok();
+            // The thread may still run if Ctrl-S has stopped the output of the terminal.
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
     }
 }
 
-/// State of the thread that redraws.
+/// State of the thread that redraws the bars.
 struct Painter {
     bars: MultiProgress,
     /// Style of the download's bar, if there is a download.
     style: Option<ProgressStyle>,
     progress: Arc<Mutex<DownloadProgress>>,
-    /// Drawn once the file is known to have several pieces.
+    /// The bar of the download, once the file is known to have several pieces.
     download: Option<ProgressBar>,
     uploads: Option<UploadMeter>,
-    sent: Rate,
-    /// Drawn while the node uploads.
+    upload_rate: Rate,
+    /// The line of the uploads, while there are any.
     upload: Option<ProgressBar>,
 }
 
@@ -134,51 +138,56 @@ impl Painter {
             });
         }
         let Some(uploads) = self.uploads.as_ref().map(UploadMeter::now) else { return };
-        self.sent.observe(uploads.sent_bytes, now);
-        match bar::upload(uploads, self.sent.bytes_per_s(now).unwrap_or(0)) {
+        self.upload_rate.observe(uploads.sent_bytes, now);
+        match bar::upload(uploads, self.upload_rate.bytes_per_s(now).unwrap_or(0)) {
             Some(text) => {
-                let new = || self.bars.add(ProgressBar::hidden().with_style(style("{wide_msg}")));
+                let new = || self.bars.add(ProgressBar::hidden().with_style(style_of("{wide_msg}")));
                 self.upload.get_or_insert_with(new).set_message(text);
             }
             None => {
-                if let Some(over) = self.upload.take() {
-                    over.finish_and_clear();
+                if let Some(line) = self.upload.take() {
+                    line.finish_and_clear();
                 }
             }
         }
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
+fn style_of(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates of this module are well-formed")
 }
 
-/// Each redraw makes the texts again, for the width that the terminal has then.
+/// The style of a download's bar. Each redraw makes the texts again, for the width that the terminal has
+/// then.
 fn download_style(file: &FileName, progress: &Arc<Mutex<DownloadProgress>>) -> ProgressStyle {
     let (file, progress) = (Printable(file.as_str()).to_string(), Arc::clone(progress));
-    style("{name} {wide_bar} {numbers}")
+    style_of("{name} {wide_bar} {numbers}")
         .progress_chars("##-")
         .with_key("name", move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
-            let _always_fits = text.write_str(&bar::name(&file, columns()));
+            text.write_str(&bar::name(&file, columns())).ok();
         })
         .with_key("numbers", move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
             let numbers = bar::numbers(&progress.lock(), columns(), clock::now());
-            let _always_fits = text.write_str(&numbers);
+            text.write_str(&numbers).ok();
         })
 }
 
+/// Width of the terminal.
 fn columns() -> usize {
     let size = tcgetwinsize(io::stderr()).ok();
     size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(USUAL_COLUMNS)
 }
 
-/// Turns off the echo of keys, `^C` included, which would appear between the bars. Dropping it turns the echo
-/// on again.
+/// Turns off the echo of keys, `^C` included, which would appear between the bars. Dropping this value turns
+/// the echo on again.
 #[derive(Debug)]
-struct EchoOff(Termios);
+struct EchoOff(
+    /// The state of the terminal before.
+    Termios,
+);
 
 impl EchoOff {
-    /// `None` if standard input is no terminal, or another job of the shell uses it.
+    /// `None` if standard input is not a terminal, or another job of the shell uses it.
     fn set() -> Option<EchoOff> {
         let before = tcgetattr(io::stdin()).ok()?;
         if tcgetpgrp(io::stdin()).ok()? != rustix::process::getpgrp() {
@@ -194,6 +203,7 @@ impl EchoOff {
 
 impl Drop for EchoOff {
     fn drop(&mut self) {
-        let _terminal_is_gone = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+        // Fails if the terminal is closed.
+        tcsetattr(io::stdin(), OptionalActions::Now, &self.0).ok();
     }
 }

@@ -23,8 +23,8 @@ pub(super) fn per_second(bytes_per_s: u64) -> String {
 }
 
 /// `1 source`, `3 sources`.
-pub(super) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+pub(super) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// `9s`, `1m05s`, `2h00m`, `3d04h`: at most six characters.
@@ -66,6 +66,6 @@ mod tests {
         assert_eq!(amount(512 * MIB, 5 << 30), "0.5/5.0 GiB");
         assert_eq!((size(1 << 30), per_second(85 * MIB)), ("1.0 GiB".to_owned(), "85.0 MiB/s".to_owned()));
         assert_eq!((size(0), per_second(0)), ("0 B".to_owned(), "0 B/s".to_owned()));
-        assert_eq!((counted(1, "source"), counted(0, "peer")), ("1 source".to_owned(), "0 peers".to_owned()));
+        assert_eq!((count(1, "source"), count(0, "peer")), ("1 source".to_owned(), "0 peers".to_owned()));
     }
 }

@@ -8,43 +8,43 @@ use crate::proto::event::DownloadEvent;
 use crate::rt::clock;
 use crate::types::FileName;
 
-/// Shows one download as plain lines or as a bar until it is dropped. Lines of JSON are written by the sink.
+/// Shows one download as plain lines or as a bar until it is dropped. The sink writes lines of JSON.
 #[derive(Debug)]
 pub struct DownloadView {
     screen: Screen,
-    shown: Shown,
+    progress: ProgressView,
 }
 
 #[derive(Debug)]
-enum Shown {
+enum ProgressView {
     Bar(Bars),
     Plain(PlainProgress),
     Nothing,
 }
 
 impl DownloadView {
-    /// Shows a download of `name` in `form` on `screen`, with `uploads` beneath its bar. Where the system has
-    /// no thread or descriptor for bars, lines are plain.
+    /// Shows a download of `name` in `form` on `screen`, with `uploads` below its bar. If the system has no
+    /// thread or descriptor for bars, the download gets plain lines.
     pub fn new(form: Form, screen: &Screen, name: &FileName, uploads: Option<UploadMeter>) -> DownloadView {
-        let plain = || Shown::Plain(PlainProgress::new(clock::now()));
-        let shown = match form {
-            Form::Bar => screen.draw(Some(name), uploads).map_or_else(|_| plain(), Shown::Bar),
+        let plain = || ProgressView::Plain(PlainProgress::new(clock::now()));
+        let progress = match form {
+            Form::Bar => screen.draw(Some(name), uploads).map_or_else(|_| plain(), ProgressView::Bar),
             Form::Plain => plain(),
-            Form::Json | Form::Nothing => Shown::Nothing,
+            Form::Json | Form::Nothing => ProgressView::Nothing,
         };
-        DownloadView { screen: screen.clone(), shown }
+        DownloadView { screen: screen.clone(), progress }
     }
 
     /// Shows the next event of the download.
     pub fn show(&mut self, event: &DownloadEvent) {
         let now = clock::now();
-        let line = match &mut self.shown {
-            Shown::Bar(bars) => {
+        let line = match &mut self.progress {
+            ProgressView::Bar(bars) => {
                 bars.apply(event, now);
-                plain::line(event)
+                plain::event_line(event)
             }
-            Shown::Plain(progress) => progress.line(event, now),
-            Shown::Nothing => None,
+            ProgressView::Plain(progress) => progress.apply(event, now),
+            ProgressView::Nothing => None,
         };
         if let Some(line) = line {
             self.screen.say(&line);
