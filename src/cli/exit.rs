@@ -1,7 +1,8 @@
 //! Exit codes: one number for each way in which a program or a command can end. The numbers never change,
 //! because scripts read them.
 //!
-//! The number of each [`ErrorCode`] is part of the events. This module adds success and signals.
+//! [`ErrorCode`], which is part of the events, has the numbers of errors. This module adds success and
+//! signals.
 
 use std::process::ExitCode;
 
@@ -40,7 +41,7 @@ impl Exit {
         }
     }
 
-    /// The last event.
+    /// The last event of a program or command with this exit.
     pub const fn end(self) -> Event {
         Event::End { exit_code: self.code(), code: self.error_code() }
     }
@@ -77,7 +78,7 @@ pub fn tracker_error_code(error: &tracker::TrackerStartError) -> ErrorCode {
     }
 }
 
-/// The code of a directory that cannot be used.
+/// The code of a directory that cannot be shared or read.
 pub fn share_code(error: &ShareError) -> ErrorCode {
     match error {
         ShareError::NoSuchDirectory { .. } => ErrorCode::Usage,
@@ -85,7 +86,7 @@ pub fn share_code(error: &ShareError) -> ErrorCode {
     }
 }
 
-/// The code of a data set that is not generated.
+/// The code of a data set that cannot be generated.
 pub fn dataset_error_code(error: &DatasetError) -> ErrorCode {
     match error {
         DatasetError::Peer(_) => ErrorCode::Usage,

@@ -1,8 +1,7 @@
-//! Talking to people and scripts: arguments, the command language, the prompt, what results look like, exit
-//! codes.
+//! Talks to people and scripts: arguments, the command language, the prompt, the text of results, the exit of
+//! a program.
 //!
-//! The only floor that prints, reads standard input or knows an exit code. It decides nothing: it hands
-//! commands to a node and shows what comes back.
+//! Only this module prints and reads standard input. It gives commands to a node and shows their results.
 
 pub mod args;
 pub mod config;

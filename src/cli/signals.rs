@@ -1,8 +1,8 @@
-//! Signals and every other reason to leave.
+//! The reasons to leave, which is to end the process in order: a signal, or a thread that has ended.
 //!
 //! INT comes from the handler that the program installs. TERM, HUP and QUIT come from a thread. The first
 //! reason to leave is kept, and triggers one stop that all threads watch. A second signal ends the process at
-//! once. Before the process ends, a terminal in raw mode is restored.
+//! once, after it has restored a terminal in raw mode.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::exit::{ErrorCode, Exit};
 use super::output::stdio::say;
 use crate::rt::{Ended, Stop, Threads};
 
-/// Why the process leaves.
+/// Why the process is to leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// A signal of this number.
@@ -34,14 +34,14 @@ struct Inner {
     reason: Mutex<Option<Reason>>,
     /// The command that runs at a prompt: an INT cancels it, and the program does not leave.
     cancellable: Mutex<Option<Stop>>,
-    /// The state of the terminal at the start; `None` if standard input is no terminal.
+    /// The state of the terminal at the start; `None` if standard input is not a terminal.
     terminal: Option<Termios>,
 }
 
 impl Signals {
-    /// Watches TERM, HUP and QUIT. Ignores XFSZ, because the write that exceeds the limit fails too. A HUP
-    /// that was ignored at the start (`nohup`) stays ignored. The handler of INT calls
-    /// [`Signals::interrupt`].
+    /// Watches TERM, HUP and QUIT. XFSZ has no effect: the write that exceeds the limit of the file size
+    /// fails, and that is enough. A HUP that was ignored at the start (`nohup`) stays ignored. The handler of
+    /// INT must call [`Signals::interrupt`].
     ///
     /// # Errors
     /// When the system gives no descriptor, thread or signal handler.
@@ -53,7 +53,8 @@ impl Signals {
         }
         let mut arriving = signal_hook::iterator::Signals::new(watched)?;
         let watching = signals.clone();
-        // Runs until the process ends, so that a second TERM works during a stop. It is not joined.
+        // The thread runs until the process ends, so that a second TERM works during a stop. It is not
+        // joined.
         Threads::new().spawn("signals", move || {
             for number in arriving.forever().filter(|number| *number != SIGXFSZ) {
                 watching.signal(u8::try_from(number).unwrap_or_default());
@@ -71,7 +72,7 @@ impl Signals {
         })))
     }
 
-    /// Ctrl-C: cancels the command of [`Signals::cancel_on_interrupt`], else leaves.
+    /// Handles an INT: cancels the command of [`Signals::cancel_on_interrupt`], or makes the process leave.
     pub fn interrupt(&self) {
         let cancelled = self.0.cancellable.lock().take();
         match cancelled {
@@ -80,7 +81,7 @@ impl Signals {
         }
     }
 
-    /// Makes the next INT cancel `command`; `None`: makes it leave.
+    /// Makes the next INT cancel `command`; `None`: the next INT makes the process leave.
     pub fn cancel_on_interrupt(&self, command: Option<&Stop>) {
         *self.0.cancellable.lock() = command.cloned();
     }
@@ -93,15 +94,16 @@ impl Signals {
         self.leave(Reason::Signal(number));
     }
 
-    /// Makes the process leave. The first reason counts. A thread that has ended is named on standard error.
+    /// Makes the process leave. Only the first reason counts: if it is a thread that has ended, the thread is
+    /// named on standard error.
     pub fn leave(&self, reason: Reason) {
-        let first = {
-            let mut kept = self.0.reason.lock();
-            let first = kept.is_none();
-            kept.get_or_insert_with(|| reason.clone());
-            first
+        let is_first = {
+            let mut first = self.0.reason.lock();
+            let is_first = first.is_none();
+            first.get_or_insert_with(|| reason.clone());
+            is_first
         };
-        if let (true, Reason::ThreadEnded(ended)) = (first, reason) {
+        if let (true, Reason::ThreadEnded(ended)) = (is_first, reason) {
             say(&format!("{ended} while it was needed: leaving"));
         }
         self.0.leave.trigger();
@@ -113,9 +115,17 @@ impl Signals {
         &self.0.leave
     }
 
-    /// Returns true if and only if Ctrl-C cancelled the command, and no other reason made the process leave.
-    pub fn is_cancel(&self) -> bool {
-        matches!(*self.0.reason.lock(), None | Some(Reason::Signal(2)))
+    /// Waits until the process is to leave.
+    pub fn wait_to_leave(&self) {
+        // The channel delivers no item: the trigger disconnects it.
+        self.0.leave.receiver().recv().ok();
+    }
+
+    /// Returns true if and only if the process has no reason to leave but INT: the user makes it leave, by
+    /// Ctrl-C or at the end of the commands.
+    pub fn is_by_user(&self) -> bool {
+        const INT: u8 = SIGINT as u8;
+        matches!(*self.0.reason.lock(), None | Some(Reason::Signal(INT)))
     }
 
     /// The exit of the reason to leave; `None` while the process is to stay.
@@ -126,12 +136,13 @@ impl Signals {
         })
     }
 
-    /// Restores the terminal, unless another job is in its foreground: the system would stop this process for
-    /// changing it.
+    /// Restores the terminal, unless another process group is in its foreground: the system would stop this
+    /// process for the change.
     pub fn restore_terminal(&self) {
         let is_ours = || tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
         if let Some(terminal) = self.0.terminal.as_ref().filter(|_| is_ours()) {
-            let _terminal_is_gone = tcsetattr(io::stdin(), OptionalActions::Now, terminal);
+            // Fails if the terminal is closed.
+            tcsetattr(io::stdin(), OptionalActions::Now, terminal).ok();
         }
     }
 
@@ -147,21 +158,22 @@ impl Signals {
         self.watch_threads_until(&self.0.leave, ended, threads)
     }
 
-    /// [`Signals::watch_threads`] until `over`, which is triggered before the threads are stopped.
+    /// [`Signals::watch_threads`] until `until` is triggered. Trigger it before you stop the threads.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn watch_threads_until(
         &self,
-        over: &Stop,
+        until: &Stop,
         ended: &crossbeam_channel::Receiver<Ended>,
         threads: &Threads,
     ) -> io::Result<()> {
-        let (signals, over, ended) = (self.clone(), over.clone(), ended.clone());
+        let (signals, until, ended) = (self.clone(), until.clone(), ended.clone());
         threads.spawn("watch", move || {
             crossbeam_channel::select! {
-                recv(over.receiver()) -> _ => {}
-                recv(ended) -> end => if let (Ok(end), false) = (end, over.is_triggered()) {
+                recv(until.receiver()) -> _ => {}
+                // `select!` takes either channel if both are ready.
+                recv(ended) -> end => if let (Ok(end), false) = (end, until.is_triggered()) {
                     signals.leave(Reason::ThreadEnded(end));
                 },
             }
@@ -169,7 +181,7 @@ impl Signals {
     }
 }
 
-/// The exit of a service. INT and TERM are the usual way to stop it, and count as success.
+/// The exit of a service. INT and TERM are the usual ways to stop a service, so they count as success.
 pub fn service_exit(exit: Exit) -> Exit {
     match exit {
         Exit::Signal(number) if [SIGINT, SIGTERM].contains(&i32::from(number)) => Exit::Success,
@@ -179,7 +191,7 @@ pub fn service_exit(exit: Exit) -> Exit {
 
 /// Returns true if and only if this process ignores the signal.
 fn is_ignored(number: i32) -> bool {
-    // One bit for each signal, the first being 1; see proc(5).
+    // One bit for each signal: the lowest bit is signal 1; see proc(5).
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())

@@ -40,7 +40,7 @@ pub enum Command {
     Updatelist,
 }
 
-/// What a command looks for: a name or a digest, and behind `--` a name whatever it looks like.
+/// What a command looks for: a name or a digest. After `--` there is always a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct QueryArg(pub Query);
@@ -142,59 +142,59 @@ impl GetLoadArgs {
 pub struct ListArgs {
     /// Which files: swarm for the names that the tracker knows, else files of the directory
     #[arg(value_name = "local|downloaded|replicated|all|swarm", hide_possible_values = true)]
-    #[arg(value_parser = PossibleValuesParser::new(Listed::WORDS).try_map(|word| word.parse::<Listed>()))]
+    #[arg(value_parser = PossibleValuesParser::new(ListScope::WORDS).try_map(|word| word.parse::<ListScope>()))]
     #[serde(default)]
-    pub listed: Option<Listed>,
+    pub listed: Option<ListScope>,
 }
 
 impl ListArgs {
-    /// Which files `list` shows: all of the directory if it does not say.
-    pub fn listed(&self) -> Listed {
-        self.listed.unwrap_or(Listed::Own(None))
+    /// Which files `list` shows. Without an argument: all files of the directory.
+    pub fn scope(&self) -> ListScope {
+        self.listed.unwrap_or(ListScope::Own(None))
     }
 }
 
 /// Which files `list` shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Listed {
-    /// Files of the directory, of one kind or all.
+pub enum ListScope {
+    /// Files of the directory, of one origin or all.
     Own(Option<FileOrigin>),
     /// Names that the tracker knows.
     Swarm,
 }
 
-impl Listed {
-    /// What may be typed.
+impl ListScope {
+    /// The words that may be typed.
     pub const WORDS: [&str; 5] = ["all", "downloaded", "local", "replicated", "swarm"];
 }
 
-impl FromStr for Listed {
+impl FromStr for ListScope {
     type Err = WordError;
 
-    fn from_str(word: &str) -> Result<Listed, WordError> {
+    fn from_str(word: &str) -> Result<ListScope, WordError> {
         match word {
-            "all" => Ok(Listed::Own(None)),
-            "swarm" => Ok(Listed::Swarm),
-            word => word.parse().map(|kind| Listed::Own(Some(kind))),
+            "all" => Ok(ListScope::Own(None)),
+            "swarm" => Ok(ListScope::Swarm),
+            word => word.parse().map(|origin| ListScope::Own(Some(origin))),
         }
     }
 }
 
-impl TryFrom<String> for Listed {
+impl TryFrom<String> for ListScope {
     type Error = WordError;
 
-    fn try_from(word: String) -> Result<Listed, WordError> {
+    fn try_from(word: String) -> Result<ListScope, WordError> {
         word.parse()
     }
 }
 
-impl From<Listed> for String {
-    fn from(listed: Listed) -> String {
-        match listed {
-            Listed::Own(None) => "all".to_owned(),
-            Listed::Own(Some(kind)) => kind.to_string(),
-            Listed::Swarm => "swarm".to_owned(),
+impl From<ListScope> for String {
+    fn from(scope: ListScope) -> String {
+        match scope {
+            ListScope::Own(None) => "all".to_owned(),
+            ListScope::Own(Some(origin)) => origin.to_string(),
+            ListScope::Swarm => "swarm".to_owned(),
         }
     }
 }
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_survives_its_line_of_json() {
+    fn a_command_is_read_back_from_its_line_of_json() {
         let name = |text: &str| FileName::new(text).expect("a name");
         let query = |text: &str| QueryArg(Query::parse(text).expect(text));
         let b3: Checksum = "b3=af1349b9f5f9a1a6".parse().expect("a digest");
@@ -231,8 +231,8 @@ mod tests {
             Command::Getload(GetLoadArgs { ip: IpAddr::from([127, 0, 0, 1]), port: 5001 }),
             Command::Getload(GetLoadArgs { ip: "::1".parse().expect("an address"), port: 1 }),
             Command::List(ListArgs::default()),
-            Command::List(ListArgs { listed: Some(Listed::Swarm) }),
-            Command::List(ListArgs { listed: Some(Listed::Own(Some(FileOrigin::Downloaded))) }),
+            Command::List(ListArgs { listed: Some(ListScope::Swarm) }),
+            Command::List(ListArgs { listed: Some(ListScope::Own(Some(FileOrigin::Downloaded))) }),
             Command::Replicate(ReplicateArgs { query: query("a b"), copies: 3 }),
             Command::Nodes,
             Command::Stats,
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_json_with_a_bad_name_is_no_command() {
+    fn a_line_of_json_with_a_bad_value_is_not_a_command() {
         for line in
             [r#"{"find":{"Name":"../x"}}"#, r#"{"download":{"name":""}}"#, r#"{"list":{"listed":"x"}}"#]
         {

@@ -1,4 +1,4 @@
-//! The flags about pages and the interface.
+//! The flags about the pages and the HTTP interface.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! The command lines of the programs, and the command language of the prompt.
 //!
-//! clap reads both. `command` has the commands, `prompt` and `one_shot` add what only a prompt or a command
-//! line has; `node` and `tracker` are the programs; `values` reads single values.
+//! clap reads both. `command` has the commands that both have; `prompt` and `one_shot` add those that only a
+//! prompt or only a command line has. `node` and `tracker` have the flags of the programs. `values` reads
+//! single values.
 
 pub mod command;
 pub mod http;

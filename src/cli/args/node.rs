@@ -20,7 +20,7 @@ use crate::node::{LatencySource, Membership, NodeConfig};
 use crate::rt::EventBroadcast;
 use crate::types::{DatasetSpec, Layout, Millis};
 
-/// The flags of `node` that shares a directory.
+/// The flags of `node` when it shares a directory.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "node",
@@ -83,7 +83,7 @@ pub struct NodeArgs {
     /// Keep copies for others when the tracker asks for it
     #[arg(long)]
     pub accept_replicas: bool,
-    /// Most bytes of such copies: 512M, 10GiB [default: limited by the disk]
+    /// Maximum size of all such copies: 512M, 10GiB [default: limited by the disk]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub replica_quota: Option<u64>,
     /// Flags about pages.
@@ -118,7 +118,7 @@ pub struct NodeArgs {
 #[derive(Debug)]
 pub enum NodeRun {
     /// Run a node.
-    Share(Box<NodeArgs>),
+    Node(Box<NodeArgs>),
     /// Run one command.
     OneShot(Box<Invocation>),
     /// Run `verify`.
@@ -138,7 +138,7 @@ pub fn node_command() -> clap::Command {
         .subcommand_help_heading("Commands, in place of IP PORT DIR")
 }
 
-/// [`node_command`] without IP PORT DIR, for completions in zsh: with them zsh completes no command.
+/// [`node_command`] without IP PORT DIR, for completions in zsh, which would complete no command otherwise.
 pub fn zsh_command() -> clap::Command {
     let all = node_command();
     let flags = all.get_arguments().filter(|arg| !arg.is_positional()).cloned();
@@ -161,14 +161,14 @@ pub fn command_names() -> Vec<String> {
 /// # Errors
 /// [`Refusal`].
 pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<NodeRun, Refusal> {
-    of_line(&config::read(Program::Node, &node_command(), arguments, &environment)?)
+    run_of(&config::read(Program::Node, &node_command(), arguments, &environment)?)
 }
 
 /// What a command line that clap has read is for.
 ///
 /// # Errors
-/// [`Refusal::Show`].
-pub(crate) fn of_line(line: &CommandLine) -> Result<NodeRun, Refusal> {
+/// [`Refusal::Show`], or [`Refusal::Clap`] for a value that clap has not checked yet.
+pub(crate) fn run_of(line: &CommandLine) -> Result<NodeRun, Refusal> {
     if line.matches.subcommand().is_some() {
         return Ok(match OneShot::of_line(line)? {
             OneShot::Command(invocation) => NodeRun::OneShot(Box::new(invocation)),
@@ -179,7 +179,7 @@ pub(crate) fn of_line(line: &CommandLine) -> Result<NodeRun, Refusal> {
     if prints_limits(&line.matches) {
         return Err(Refusal::Show(limits_text()));
     }
-    Ok(NodeRun::Share(Box::new(NodeArgs::from_arg_matches(&line.matches)?)))
+    Ok(NodeRun::Node(Box::new(NodeArgs::from_arg_matches(&line.matches)?)))
 }
 
 impl NodeArgs {
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plain_command_line_has_the_documented_defaults() {
+    fn a_command_line_without_flags_has_the_documented_defaults() {
         let args = node("");
         let config = args.config(LatencySource::Measured, EventBroadcast::default());
         assert_eq!(config.tracker.to_string(), "127.0.0.1:5025");
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_is_named() {
+    fn an_error_names_the_bad_value() {
         check_error("node localhost 5001 share", &["'localhost'", "<IP>"]);
         check_error("node 127.0.0.1 70000 share", &["'70000'", "<PORT>", "65535"]);
         check_error("node 127.0.0.1 abc share", &["'abc'", "<PORT>"]);
@@ -297,14 +297,14 @@ mod tests {
         let prompt = crate::cli::args::command::Command::augment_subcommands(clap::Command::new("prompt"));
         let all = node_command();
         for command in prompt.get_subcommands() {
-            let alone = all.find_subcommand(command.get_name()).expect("it needs no prompt");
+            let one_shot = all.find_subcommand(command.get_name()).expect("it needs no prompt");
             let about = command.get_about().expect("it is described").to_string();
-            assert_eq!(alone.get_about().map(ToString::to_string), Some(about));
+            assert_eq!(one_shot.get_about().map(ToString::to_string), Some(about));
         }
     }
 
     #[test]
-    fn limits_are_shown_without_any_other_argument() {
+    fn print_limits_needs_no_other_argument() {
         assert!(matches!(read(words("node --print-limits")), Err(Refusal::Show(_))));
     }
 

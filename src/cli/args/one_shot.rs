@@ -1,5 +1,5 @@
-//! The commands of a command line: those of the prompt that need no running node, `verify` and
-//! `completions`, with the flags that say which swarm and which directory they use.
+//! The commands of a command line: the commands that need no running node, `verify` and `completions`, with
+//! the flags that say which swarm and which directory they use.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use clap::{Args, FromArgMatches, Subcommand};
 
-use super::command::{Command, Listed};
+use super::command::{Command, ListScope};
 use super::shared::{CompletionsArgs, ConfigArgs};
 use super::values::{address, time};
 use crate::cli::config::CommandLine;
 use crate::cli::output::progress::ProgressFlag;
 use crate::types::{FileName, Layout, Millis};
 
-/// Flags for a guest. A node that runs the command has settings of its own.
+/// The flags that only a guest uses. A node that runs the command has its own settings.
 const GUEST_FLAGS: [&str; 6] =
     ["as", "default-latency-ms", "latency-file", "load-weight", "retries", "tracker"];
 
@@ -29,9 +29,9 @@ pub(super) enum OneShotCommand {
     Completions(CompletionsArgs),
 }
 
-/// Which swarm and which directory a command uses.
+/// The flags of all commands: which swarm and which directory a command uses, and how it prints.
 #[derive(Debug, Clone, Args)]
-pub struct AskArgs {
+pub struct CommonArgs {
     /// Where the tracker is
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5025", value_parser = address)]
     pub tracker: SocketAddr,
@@ -77,7 +77,7 @@ struct OutputArgs {
     progress: ProgressFlag,
 }
 
-/// The flag of commands that read a directory themselves.
+/// The flag of the commands that read a directory without a node.
 #[derive(Debug, Clone, Args)]
 struct LayoutArgs {
     /// Layout of the directory [default: as it looks]
@@ -98,17 +98,17 @@ pub(super) struct VerifyArgs {
 pub struct Invocation {
     /// The command.
     pub command: Command,
-    /// Which swarm and directory it uses.
-    pub ask: AskArgs,
+    /// The flags of all commands.
+    pub common: CommonArgs,
     /// Of `download`: the file to write.
     pub output: Option<PathBuf>,
     /// Of `download`: further rounds when all sources fail.
     pub retries: u32,
     /// Of `download`: how progress is shown.
     pub progress: ProgressFlag,
-    /// Typed flags that a node which runs the command does not use.
-    pub guest_flags: Vec<&'static str>,
-    /// Of a directory that no node shares; `None`: as it looks.
+    /// The typed flags that have no effect if a node runs the command.
+    pub typed_guest_flags: Vec<&'static str>,
+    /// Of `list`: the layout of a directory that no node shares; `None`: as the directory looks.
     pub layout: Option<Layout>,
 }
 
@@ -117,9 +117,9 @@ pub struct Invocation {
 pub struct VerifyInvocation {
     /// The files; empty: all of the directory.
     pub names: Vec<FileName>,
-    /// Which swarm and directory it uses.
-    pub ask: AskArgs,
-    /// `None`: as the directory looks.
+    /// The flags of all commands.
+    pub common: CommonArgs,
+    /// The layout of the directory; `None`: as the directory looks.
     pub layout: Option<Layout>,
 }
 
@@ -131,15 +131,16 @@ pub(super) enum OneShot {
     Completions(clap_complete::Shell),
 }
 
-/// A command of the prompt with the flags that it has on a command line. Its description stays its own.
+/// Adds the flags that a command has on a command line, and keeps its description.
 pub(super) fn with_flags(command: clap::Command) -> clap::Command {
     let name = command.get_name().to_owned();
+    // `augment_args` replaces the description by that of the flags.
     let about = command.get_about().cloned().unwrap_or_default();
     let command = match name.as_str() {
         "completions" => command,
-        "download" => AskArgs::augment_args(OutputArgs::augment_args(command)),
-        "list" | "verify" => AskArgs::augment_args(LayoutArgs::augment_args(command)),
-        _ => AskArgs::augment_args(command),
+        "download" => CommonArgs::augment_args(OutputArgs::augment_args(command)),
+        "list" | "verify" => CommonArgs::augment_args(LayoutArgs::augment_args(command)),
+        _ => CommonArgs::augment_args(command),
     };
     command.about(about)
 }
@@ -148,7 +149,7 @@ impl OneShot {
     /// The meaning of a command line that clap has read.
     ///
     /// # Errors
-    /// Values that clap did not check.
+    /// A command line that lacks a required argument.
     pub(super) fn of_line(line: &CommandLine) -> Result<OneShot, clap::Error> {
         let command = OneShotCommand::from_arg_matches(&line.matches)?;
         let given = line.matches.subcommand().map_or(&line.matches, |(_, given)| given);
@@ -157,11 +158,11 @@ impl OneShot {
             OneShotCommand::Completions(args) => return Ok(OneShot::Completions(args.shell)),
             OneShotCommand::Verify(VerifyArgs { names }) => {
                 let LayoutArgs { layout } = LayoutArgs::from_arg_matches(given)?;
-                let ask = AskArgs::from_arg_matches(given)?;
-                return Ok(OneShot::Verify(VerifyInvocation { names, ask, layout }));
+                let common = CommonArgs::from_arg_matches(given)?;
+                return Ok(OneShot::Verify(VerifyInvocation { names, common, layout }));
             }
         };
-        let ask = AskArgs::from_arg_matches(given)?;
+        let common = CommonArgs::from_arg_matches(given)?;
         let (mut output, mut retries, mut progress, mut layout) = (None, 0, ProgressFlag::Auto, None);
         match &mut command {
             Command::Download(_) => {
@@ -169,14 +170,23 @@ impl OneShot {
             }
             Command::List(list) => {
                 LayoutArgs { layout } = LayoutArgs::from_arg_matches(given)?;
-                if ask.dir.is_none() {
-                    list.listed.get_or_insert(Listed::Swarm);
+                // Without a directory there are only the files of the swarm.
+                if common.dir.is_none() {
+                    list.listed.get_or_insert(ListScope::Swarm);
                 }
             }
             _ => {}
         }
         let is_typed = |flag: &&str| line.typed_flags.iter().any(|typed| typed == flag);
-        let guest_flags = GUEST_FLAGS.into_iter().filter(is_typed).collect();
-        Ok(OneShot::Command(Invocation { command, ask, output, retries, progress, guest_flags, layout }))
+        let typed_guest_flags = GUEST_FLAGS.into_iter().filter(is_typed).collect();
+        Ok(OneShot::Command(Invocation {
+            command,
+            common,
+            output,
+            retries,
+            progress,
+            typed_guest_flags,
+            layout,
+        }))
     }
 }

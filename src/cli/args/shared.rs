@@ -12,7 +12,7 @@ use crate::types::limits;
 /// The latency file that is read when none is named.
 pub const DEFAULT_LATENCY_FILE: &str = "latency.txt";
 
-/// Flags about the values of flags that are not typed.
+/// The flags about the environment and the configuration file.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
     /// Read flags from this file, in TOML, INI or JSON [default: nearpeer/<program>.toml in $XDG_CONFIG_HOME
@@ -27,7 +27,7 @@ pub struct ConfigArgs {
     pub print_config: bool,
 }
 
-/// Flags that print something in place of running.
+/// The flags that print something in place of a run.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ShowArgs {
     /// Print every limit as a line of JSON and exit
@@ -43,7 +43,7 @@ pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
-/// A variable of the environment.
+/// The value of a variable of the environment.
 pub(super) fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
@@ -59,11 +59,11 @@ pub(super) fn with_commands<C: Subcommand>(program: clap::Command) -> clap::Comm
     C::augment_subcommands(program).about(about)
 }
 
-/// Where latencies come from: the named file, else [`DEFAULT_LATENCY_FILE`] in `dir`, else measurements.
-/// Does not read the content of the file.
+/// Where latencies come from: the named file, else [`DEFAULT_LATENCY_FILE`] in `dir`, else measurements; the
+/// name `none` means measurements. Opens a named file, but does not read it.
 ///
 /// # Errors
-/// The path, and why the named file cannot be read.
+/// The path, and why the named file cannot be opened.
 pub fn latency_source(named: Option<&Path>, dir: &Path) -> Result<LatencySource, (PathBuf, io::Error)> {
     match named {
         Some(none) if none.as_os_str() == "none" => Ok(LatencySource::Measured),
@@ -80,7 +80,7 @@ pub fn latency_source(named: Option<&Path>, dir: &Path) -> Result<LatencySource,
 
 /// Every limit as a line of JSON.
 pub fn limits_text() -> String {
-    // The names are Rust identifiers and the units plain words: nothing needs escaping.
+    // The names are Rust identifiers and the units are plain words: nothing needs to be escaped.
     let lines: Vec<_> = limits::all()
         .into_iter()
         .map(|(name, value, unit)| {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_file_is_the_named_one_else_the_one_that_is_there() {
+    fn the_latency_file_is_the_named_one_or_else_the_default_one() {
         let dir = tempfile::tempdir().expect("a directory");
         let there = dir.path().join(DEFAULT_LATENCY_FILE);
         let source = |named: Option<&Path>| latency_source(named, dir.path());

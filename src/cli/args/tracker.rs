@@ -35,11 +35,11 @@ pub struct TrackerArgs {
     /// Threads that serve connections
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = count(1, 64))]
     pub fronts: u64,
-    /// Most connections with an incomplete request, for each thread
+    /// Maximum number of connections with an incomplete request, for each thread
     #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_MAX as u64)]
     #[arg(value_parser = count(1, 1 << 20))]
     pub max_incomplete: u64,
-    /// Most of these connections from one address
+    /// Maximum number of these connections from one address
     #[arg(long, value_name = "N", default_value_t = limits::INCOMPLETE_PER_ADDRESS_MAX as u64)]
     #[arg(value_parser = count(1, 1 << 20))]
     pub max_incomplete_per_address: u64,
@@ -68,7 +68,7 @@ pub struct TrackerArgs {
     show: ShowArgs,
 }
 
-/// What `tracker` does besides serving.
+/// The commands of `tracker`, in place of serving.
 #[derive(Debug, Clone, Subcommand)]
 pub enum TrackerCommand {
     /// Print completions for a shell
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plain_command_line_has_the_documented_defaults() {
+    fn a_command_line_without_flags_has_the_documented_defaults() {
         let args = TrackerArgs::try_parse_from(words("tracker")).expect("no arguments are needed");
         assert_eq!(args.config(EventBroadcast::default()).listen.to_string(), "127.0.0.1:5025");
         assert_eq!((args.fronts, args.max_incomplete, args.max_incomplete_per_address), (2, 1024, 128));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_is_named() {
+    fn an_error_names_the_bad_value() {
         check_error("tracker --listen localhost", &["'localhost'"]);
         check_error("tracker --listen 127.0.0.1:70000", &["'127.0.0.1:70000'"]);
         check_error("tracker --fronts 0", &["'0'"]);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_shown_without_any_other_argument() {
+    fn print_limits_needs_no_other_argument() {
         assert!(matches!(read(words("tracker --print-limits")), Err(Refusal::Show(_))));
     }
 }

@@ -1,4 +1,4 @@
-//! Readers for values of flags and commands: sizes, rates, addresses, times.
+//! Reads values of flags and commands: sizes, rates, addresses, times.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -44,8 +44,8 @@ pub(super) fn heartbeat(text: &str) -> Result<Heartbeat, String> {
         .map_err(|error| format!("{error}: give a time, as in 5s or 500ms, or off"))?;
     let allowed = limits::ms(limits::HEARTBEAT_MIN_MS)..=limits::ms(limits::HEARTBEAT_MAX_MS);
     if !allowed.contains(&interval) {
-        let show = humantime::format_duration;
-        return Err(format!("give {} to {}, or off", show(*allowed.start()), show(*allowed.end())));
+        let text = humantime::format_duration;
+        return Err(format!("give {} to {}, or off", text(*allowed.start()), text(*allowed.end())));
     }
     Ok(Heartbeat(Some(interval)))
 }
@@ -56,8 +56,8 @@ pub(super) fn grace(text: &str) -> Result<Duration, String> {
         humantime::parse_duration(text).map_err(|error| format!("{error}: give a time, as in 30s or 5m"))?;
     let allowed = limits::ms(limits::REPLICA_GRACE_MIN_MS)..=limits::ms(limits::REPLICA_GRACE_MAX_MS);
     if !allowed.contains(&grace) {
-        let show = humantime::format_duration;
-        return Err(format!("give {} to {}", show(*allowed.start()), show(*allowed.end())));
+        let text = humantime::format_duration;
+        return Err(format!("give {} to {}", text(*allowed.start()), text(*allowed.end())));
     }
     Ok(grace)
 }
@@ -87,7 +87,7 @@ pub(super) fn peer_id(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Reads a time limit, above zero.
+/// Reads the time limit of a command, which is above zero.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let longest = limits::ms(limits::TIMEOUT_MAX_MS);
     match humantime::parse_duration(text) {

@@ -1,8 +1,10 @@
-//! How a command reaches the node that shares a directory: a socket in its `.nearpeer/`.
+//! The local socket: a program gives a command to the node that shares a directory. The socket is in the
+//! `.nearpeer/` of that directory.
 //!
 //! A connection has one request: a [`Command`](super::args::command::Command) as a line of JSON, such as
-//! `{"find":{"Name":"a.bin"}}` or `"nodes"`. The answer is events, one a line. The last is `end`. A client
-//! that closes the connection cancels its command. Both ends accept only the same user and root.
+//! `{"find":{"Name":"a.bin"}}` or `"nodes"`. The answer is events, one a line. The last event is `end`. A
+//! client that closes the connection cancels its command. Each end accepts only programs of the same user and
+//! of root.
 
 pub mod client;
 pub mod server;

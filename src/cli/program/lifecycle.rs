@@ -1,4 +1,5 @@
-//! What both programs do alike: refuse a command line, start the log and the pages, publish events, and stop.
+//! What both programs do in the same way: refuse a command line, start the log and the pages, publish events,
+//! and stop.
 
 use std::fmt::Display;
 use std::io;
@@ -20,19 +21,23 @@ use crate::proto::event::Event;
 use crate::rt::{Ended, EventBroadcast, StopReport, Threads, clock};
 use crate::web::{WebConfig, WebError, WebServer};
 
-/// How long a program that has ended waits for its last output.
+/// The maximum time for the last output of a program or command that has ended.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Prints completions of a program for a shell.
-pub(crate) fn completions(shell: clap_complete::Shell, program: &str, mut command: clap::Command) -> Exit {
+pub(crate) fn print_completions(
+    shell: clap_complete::Shell,
+    program: &str,
+    mut command: clap::Command,
+) -> Exit {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, program, &mut text);
-    let written = Output::stdout().lines(String::from_utf8_lossy(&text).trim_end());
+    let written = Output::stdout().write_lines(String::from_utf8_lossy(&text).trim_end());
     written.map_or_else(WriteEnd::exit, |()| Exit::Success)
 }
 
 /// Prints why a command line is not run: an error, or a text such as that of `--help`.
-pub(crate) fn refuse(program: &str, refusal: Refusal) -> Exit {
+pub(crate) fn print_refusal(program: &str, refusal: Refusal) -> Exit {
     match refusal {
         Refusal::Clap(error) => {
             let printed = error.print().map_err(WriteEnd::from);
@@ -45,7 +50,9 @@ pub(crate) fn refuse(program: &str, refusal: Refusal) -> Exit {
             say(&format!("{program}: {error}"));
             Exit::Error(ErrorCode::Config)
         }
-        Refusal::Show(text) => Output::stdout().lines(&text).map_or_else(WriteEnd::exit, |()| Exit::Success),
+        Refusal::Show(text) => {
+            Output::stdout().write_lines(&text).map_or_else(WriteEnd::exit, |()| Exit::Success)
+        }
     }
 }
 
@@ -55,7 +62,7 @@ pub(crate) struct ProgramContext<'a> {
     name: &'static str,
     /// Where its results go.
     pub(crate) sink: Sink,
-    /// Its events: the log, the pages and the notices read them.
+    /// Its events, which the log, the pages and the notices read.
     pub(crate) feed: EventBroadcast,
     /// Threads that end once the feed is closed.
     pub(crate) threads: Threads,
@@ -72,7 +79,7 @@ impl<'a> ProgramContext<'a> {
         ProgramContext { name, sink, feed, threads: Threads::new(), signals }
     }
 
-    /// Starts the log, if there is one.
+    /// Starts the log if the flags name a file for it.
     ///
     /// # Errors
     /// The exit code of a log that cannot be written. The reason is published already.
@@ -80,7 +87,7 @@ impl<'a> ProgramContext<'a> {
         log::start(args, &self.feed, &self.threads).map_err(|error| self.refuse(&error, ErrorCode::LocalIo))
     }
 
-    /// Starts the pages by `serve`. `None`: they are off.
+    /// Starts the pages by `serve`. `None`: the user has switched them off.
     ///
     /// # Errors
     /// The exit code of pages that cannot be served. The reason is published already.
@@ -94,52 +101,54 @@ impl<'a> ProgramContext<'a> {
         pages.map_err(|error| self.refuse(&error, ErrorCode::from(&error)))
     }
 
-    /// Makes the program leave when one of these threads ends before the program is told to stop.
+    /// Makes the program leave if one of these threads ends before another reason to leave.
     ///
     /// # Errors
     /// The exit code of a system that gives no thread. The reason is published already.
     pub(crate) fn watch(&mut self, ended: &Receiver<Ended>) -> Result<(), Exit> {
         let watched = self.signals.watch_threads(ended, &self.threads);
-        watched.map_err(|error| self.out_of_resources(&error))
+        watched.map_err(|error| self.refuse_for_resources(&error))
     }
 
-    /// Publishes `events` as results and in the feed. A program serves on when its output is closed: the
-    /// first result of a command shows that.
+    /// Publishes `events` as results and in the feed. A closed output does not stop the program here: a
+    /// command that then writes a result notices it.
     pub(crate) fn announce(&mut self, events: impl IntoIterator<Item = Event>) {
         for event in events {
             self.feed.publish_event(event.clone());
-            let _unread = self.sink.write([event]);
+            self.sink.write([event]).ok();
         }
     }
 
-    /// Publishes why the program does not run, and has its threads end.
+    /// Publishes why the program does not run, and tells its threads to end.
     pub(crate) fn refuse(&mut self, why: &dyn Display, code: ErrorCode) -> Exit {
         self.announce([Event::error(format!("{}: {why}", self.name), code)]);
-        // All threads are stopped now, so their end is no fault.
+        // From here on the end of a thread is not a fault.
         self.signals.leaving().trigger();
         Exit::Error(code)
     }
 
-    /// [`ProgramContext::refuse`] where the system gives no thread or descriptor.
-    pub(crate) fn out_of_resources(&mut self, error: &io::Error) -> Exit {
-        self.refuse(&out_of_resources(error), ErrorCode::Other)
+    /// [`ProgramContext::refuse`] if the system gives no thread or descriptor.
+    pub(crate) fn refuse_for_resources(&mut self, error: &io::Error) -> Exit {
+        self.refuse(&resources_text(error), ErrorCode::Other)
     }
 
     /// Publishes the end, and waits a moment for the threads that read the feed.
     pub(crate) fn end(&self, exit: Exit) {
         self.feed.publish_event(exit.end());
         self.feed.close();
-        let _late_words_are_lost = self.threads.join(clock::now() + LAST_WORDS);
+        // What is not written by then is lost.
+        self.threads.join(clock::now() + LAST_WORDS);
     }
 }
 
-/// The reason of a program or command for which the system has no thread or descriptor.
-pub(crate) fn out_of_resources(error: &io::Error) -> String {
+/// Why a program or command does not run if the system gives no thread or descriptor.
+pub(crate) fn resources_text(error: &io::Error) -> String {
     format!("the system gives no more threads or descriptors: {error}")
 }
 
-/// The exit after a stop. Names threads that have panicked or still run.
-pub(crate) fn stopped(program: &str, report: &StopReport, exit: Exit) -> Exit {
+/// Prints which threads have panicked or still run after a stop. Returns the exit: a success with such a
+/// thread becomes a failure.
+pub(crate) fn exit_after_stop(program: &str, report: &StopReport, exit: Exit) -> Exit {
     if report.is_clean() {
         return exit;
     }

@@ -1,16 +1,17 @@
-//! The `node` program: starts a node, says where it listens, then reads commands from a prompt or a pipe, or
-//! serves until told to stop.
+//! The `node` program: starts a node, prints its address, then reads commands from a prompt or a pipe, or
+//! serves until there is a reason to leave.
 //!
-//! However the program ends, it stops the node in order before the process ends.
+//! However the program ends, it stops the node in order before the process ends. Only a second signal ends
+//! the process at once.
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::lifecycle::{ProgramContext, completions, out_of_resources, refuse, stopped};
-use super::pages::{NODE_PAGES, listening};
-use crate::cli::args::node::{self, NodeArgs, NodeRun};
+use super::lifecycle::{ProgramContext, exit_after_stop, print_completions, print_refusal, resources_text};
+use super::pages::{NODE_PAGES, listening_event};
+use crate::cli::args::node::{NodeArgs, NodeRun, node_command, read, zsh_command};
 use crate::cli::exit::{ErrorCode, Exit, dataset_error_code, share_code};
 use crate::cli::local_socket::server::LocalSocket;
 use crate::cli::output::notices::Notices;
@@ -47,26 +48,26 @@ impl Input {
 
 /// Runs the program to its end. `arguments` begin with the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> Exit {
-    let args = match node::read(arguments) {
-        Ok(NodeRun::Share(args)) => args,
+    let args = match read(arguments) {
+        Ok(NodeRun::Node(args)) => args,
         Ok(NodeRun::OneShot(invocation)) => return one_shot::run(&invocation, signals),
         Ok(NodeRun::Verify(args)) => return verify::run(&args, signals),
         Ok(NodeRun::Completions(shell)) => {
             let command = match shell {
-                clap_complete::Shell::Zsh => node::zsh_command(),
-                _ => node::node_command(),
+                clap_complete::Shell::Zsh => zsh_command(),
+                _ => node_command(),
             };
-            return completions(shell, "node", command);
+            return print_completions(shell, "node", command);
         }
-        Err(refusal) => return refuse("node", refusal),
+        Err(refusal) => return print_refusal("node", refusal),
     };
     run_node(&args, signals).unwrap_or_else(|error| {
-        say(&format!("node: {}", out_of_resources(&error)));
+        say(&format!("node: {}", resources_text(&error)));
         Exit::Error(ErrorCode::Other)
     })
 }
 
-/// Runs a node and what shows its events.
+/// Runs a node, and the threads that print and log its events.
 ///
 /// # Errors
 /// When the system gives no thread or descriptor for the prompt or the notices.
@@ -95,17 +96,17 @@ fn run_node(args: &NodeArgs, signals: &Signals) -> io::Result<Exit> {
         program.threads.spawn("notices", move || notices.print(form, &screen, printer, &leaving))?;
     }
     let runner = Runner { args, screen };
-    let ran = program.start_log(&args.log).and_then(|()| runner.run(input, &mut program));
-    let (Ok(exit) | Err(exit)) = ran;
+    let result = program.start_log(&args.log).and_then(|()| runner.run(input, &mut program));
+    let (Ok(exit) | Err(exit)) = result;
     program.end(exit);
     signals.restore_terminal();
     if args.json {
-        let _unread = program.sink.write([exit.end()]);
+        program.sink.write([exit.end()]).ok();
     }
     Ok(exit)
 }
 
-/// Runs one node. Each step that fails publishes the reason and returns the exit code.
+/// Runs one node. Each step that fails publishes the reason and returns the exit of the program.
 struct Runner<'a> {
     args: &'a NodeArgs,
     screen: Screen,
@@ -117,37 +118,39 @@ impl Runner<'_> {
         let (args, signals) = (self.args, program.signals);
         let node = self.start(&input, program)?;
         program.watch(node.ended())?;
-        let local = Threads::new();
-        program.watch(local.ended())?;
-        // The socket is there before the node says that it listens.
-        let socket = self.start_socket(&node, &local, program);
+        let socket_threads = Threads::new();
+        program.watch(socket_threads.ended())?;
+        // The socket comes first: a script may use it as soon as it reads that the node listens.
+        let socket = self.start_socket(&node, &socket_threads, program);
         let mut pages = None;
-        let ran = self.announce_ready(&node, program).and_then(|()| {
+        let result = self.wait_and_announce_ready(&node, program).and_then(|()| {
+            // A node with piped commands ends with the pipe: it has pages only if `--http` requests them.
             if args.pages.http.is_some() || !matches!(input, Input::Pipe) {
                 pages = self.start_pages(&node, program)?;
             }
             self.run_commands(&node, input, program)
         });
-        let (Ok(exit) | Err(exit)) = ran;
-        // All threads are stopped now, so their end is no fault.
+        let (Ok(exit) | Err(exit)) = result;
+        // From here on the end of a thread is not a fault.
         signals.leaving().trigger();
         let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
         drop(socket);
-        let served = pages.map(WebServer::stop).unwrap_or_default();
-        let local = local.join(deadline);
-        let report = node.stop_by(deadline);
+        let pages_report = pages.map(WebServer::stop).unwrap_or_default();
+        let socket_report = socket_threads.join(deadline);
+        let reports = [pages_report, socket_report, node.stop_by(deadline)];
         let exit = if args.headless { service_exit(exit) } else { exit };
-        Ok([&served, &local, &report].into_iter().fold(exit, |exit, report| stopped("node", report, exit)))
+        Ok(reports.iter().fold(exit, |exit, report| exit_after_stop("node", report, exit)))
     }
 
-    /// Starts the node, and fills its share before that if the user wants it.
+    /// Starts the node. With `--generate` it fills an empty share before that.
     fn start(&self, input: &Input, program: &mut ProgramContext<'_>) -> Result<Arc<Node>, Exit> {
         let args = self.args;
         let latency = self.latency_source(program)?;
         let mut config = args.config(latency, program.feed.clone());
-        // Piped commands say what is downloaded.
+        // Piped commands are a script, which decides what the node downloads: nothing resumes by itself.
         config.resume &= !matches!(input, Input::Pipe);
         if let Some(spec) = &args.generate {
+            // A signal may end this too: for a service that is a success.
             self.generate(spec, program)
                 .map_err(|exit| if args.headless { service_exit(exit) } else { exit })?;
         }
@@ -156,7 +159,7 @@ impl Runner<'_> {
         Ok(Arc::new(node))
     }
 
-    /// Where latencies come from; names a file that is read without being named.
+    /// Returns the source of latencies. Publishes the name of the latency file if no flag names it.
     fn latency_source(&self, program: &mut ProgramContext<'_>) -> Result<LatencySource, Exit> {
         let latency = self.args.latency_source(Path::new("")).map_err(|(path, error)| {
             let why = format!("latency file {}: {error}", path_text(&path));
@@ -171,15 +174,16 @@ impl Runner<'_> {
         Ok(latency)
     }
 
-    /// Starts the socket for commands with `-d`. A share that cannot be written to has none.
+    /// Starts the socket for commands with `-d`. `None`: the share cannot be written to, or the socket does
+    /// not start, which is published as a warning.
     fn start_socket(
         &self,
         node: &Arc<Node>,
-        local: &Threads,
+        threads: &Threads,
         program: &ProgramContext<'_>,
     ) -> Option<LocalSocket> {
-        let Runner { args, .. } = self;
-        match LocalSocket::start(node, &args.dir, program.signals, args.load_weight, local) {
+        let args = self.args;
+        match LocalSocket::start(node, &args.dir, program.signals, args.load_weight, threads) {
             Ok(socket) => Some(socket),
             Err(error)
                 if matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) =>
@@ -187,8 +191,7 @@ impl Runner<'_> {
                 None
             }
             Err(error) => {
-                let why =
-                    format!("this node takes no commands with -d: {error}: look at .nearpeer/node.sock");
+                let why = format!("commands with -d do not reach this node: .nearpeer/node.sock: {error}");
                 program.feed.publish_event(Event::warning(why));
                 None
             }
@@ -206,25 +209,26 @@ impl Runner<'_> {
         let mut session = Session::new(node, &mut program.sink, signals, args.load_weight);
         match input {
             Input::Prompt(prompt) => {
-                prompt.run(&mut session, signals).map_err(|error| program.out_of_resources(&error))
+                prompt.run(&mut session, signals).map_err(|error| program.refuse_for_resources(&error))
             }
             Input::Pipe => Ok(piped::run(&mut session, signals)),
             Input::Nothing => {
-                let _until_we_leave = match args.progress.form(args.headless) {
+                let _upload_line = match args.progress.form(args.headless) {
                     Form::Bar if !args.json => {
-                        let bar = self.screen.draw(None, Some(node.upload_meter()));
-                        Some(bar.map_err(|error| program.out_of_resources(&error))?)
+                        let bars = self.screen.draw(None, Some(node.upload_meter()));
+                        Some(bars.map_err(|error| program.refuse_for_resources(&error))?)
                     }
                     _ => None,
                 };
-                let _triggered = signals.leaving().receiver().recv();
+                signals.wait_to_leave();
                 Ok(signals.exit().unwrap_or(Exit::Success))
             }
         }
     }
 
-    /// Waits until the node is registered, and says so.
-    fn announce_ready(&self, node: &Node, program: &mut ProgramContext<'_>) -> Result<(), Exit> {
+    /// Waits until the node is ready. Publishes its address, and the number of its files unless the first
+    /// scan still runs.
+    fn wait_and_announce_ready(&self, node: &Node, program: &mut ProgramContext<'_>) -> Result<(), Exit> {
         let files = match node.wait_ready(program.signals.leaving()) {
             Ok(Ready::Complete { files }) => Some(files as u64),
             Ok(Ready::Scanning) => None,
@@ -238,7 +242,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Starts the node's pages, and says where they are.
+    /// Starts the node's pages, and publishes their address.
     fn start_pages(
         &self,
         node: &Arc<Node>,
@@ -247,21 +251,23 @@ impl Runner<'_> {
         let serve = |config: &_| serve_node(Arc::clone(node), config);
         let pages = program.start_pages(&self.args.pages, NODE_PAGES, serve)?;
         if let Some(pages) = &pages {
-            program.announce([listening(pages)]);
+            program.announce([listening_event(pages)]);
             program.watch(pages.ended())?;
         }
         Ok(pages)
     }
 
-    /// Fills an empty share.
+    /// Generates files if the share is empty. The names of the files begin with `--id`, or with the name of
+    /// the directory.
     fn generate(&self, spec: &DatasetSpec, program: &mut ProgramContext<'_>) -> Result<(), Exit> {
         let args = self.args;
         let folders =
             ShareFolders::open(&args.dir, args.layout, args.save_dir.as_deref(), Arc::new(RealDisk))
                 .map_err(|error| program.refuse(&error, share_code(&error)))?;
-        let named = args.id.clone().or_else(|| Some(args.dir.file_name()?.to_str()?.to_owned()));
-        let peer = named.unwrap_or_else(|| "node".to_owned());
-        let dataset = Dataset { spec: spec.clone(), peer, seed: 0 };
+        let prefix = args.id.clone().or_else(|| Some(args.dir.file_name()?.to_str()?.to_owned()));
+        // A path such as `..` has no name.
+        let prefix = prefix.unwrap_or_else(|| "node".to_owned());
+        let dataset = Dataset { spec: spec.clone(), peer: prefix, seed: 0 };
         match store::generate(&folders, &dataset, program.signals.leaving()) {
             Ok(None) => Ok(()),
             Ok(Some(Generated { files, bytes })) => {

@@ -1,8 +1,9 @@
-//! Starts the pages of a program, and says where they are.
+//! Starts the pages of a program, and publishes their address.
 //!
-//! Without `--http` they are at a usual port of 127.0.0.1, or at a free one where that port is in use. With
-//! the flag they are at that place, or the program does not run. Pages that other machines can reach need a
-//! token. It comes from a file, because every user of the machine can read a command line.
+//! Without `--http` the pages are at a usual port of 127.0.0.1, or at a free port if another program uses
+//! that one. With `--http ADDR:PORT` they are at that address, or the program does not run. Pages that other
+//! machines can reach need a token. The token comes from a file, because every user of the machine can read a
+//! command line.
 
 use std::fs::File;
 use std::io::Read;
@@ -25,7 +26,7 @@ const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
 }
 
-/// Pages that cannot be served. The user or the system causes it, never a peer.
+/// Why the pages cannot be served. The user or the system is the cause, never a peer.
 #[derive(Debug, Error)]
 pub(crate) enum PagesError {
     /// The token file cannot be read.
@@ -49,7 +50,7 @@ impl From<&PagesError> for ErrorCode {
 }
 
 /// Starts the pages by `serve`. Without `--http` they are at `usual`, or at a free port if `usual` is in use.
-/// `None`: they are off.
+/// `None`: `--http off`.
 ///
 /// # Errors
 /// [`PagesError`].
@@ -58,34 +59,37 @@ pub(crate) fn start(
     usual: SocketAddr,
     serve: impl Fn(&WebConfig) -> Result<WebServer, WebError>,
 ) -> Result<Option<WebServer>, PagesError> {
-    let at = |listen| -> Result<WebConfig, PagesError> {
-        Ok(WebConfig { token: token(flags)?, hosts: flags.http_host.clone(), ..WebConfig::on(listen) })
+    let config_on = |listen| -> Result<WebConfig, PagesError> {
+        Ok(WebConfig { token: read_token(flags)?, hosts: flags.http_host.clone(), ..WebConfig::on(listen) })
     };
     match flags.http {
         Some(Place::Off) => Ok(None),
-        Some(Place::At(addr)) => Ok(Some(serve(&at(addr)?)?)),
-        None => match serve(&at(usual)?) {
-            Err(WebError::AddressInUse { .. }) => Ok(Some(serve(&at(SocketAddr::new(usual.ip(), 0))?)?)),
-            served => Ok(Some(served?)),
+        Some(Place::At(addr)) => Ok(Some(serve(&config_on(addr)?)?)),
+        None => match serve(&config_on(usual)?) {
+            Err(WebError::AddressInUse { .. }) => {
+                let any_port = SocketAddr::new(usual.ip(), 0);
+                Ok(Some(serve(&config_on(any_port)?)?))
+            }
+            result => Ok(Some(result?)),
         },
     }
 }
 
-/// The token in the file of `--http-token-file`.
-fn token(flags: &HttpArgs) -> Result<Option<String>, PagesError> {
+/// Reads the token in the file of `--http-token-file`. `None`: there is no such flag.
+fn read_token(flags: &HttpArgs) -> Result<Option<String>, PagesError> {
     let Some(path) = &flags.http_token_file else { return Ok(None) };
     let mut text = String::new();
-    let read =
+    let result =
         File::open(path).and_then(|file| file.take(limits::TOKEN_FILE_MAX_BYTES).read_to_string(&mut text));
     let path = path_text(path);
-    match read {
+    match result {
         Ok(_) => Ok(Some(text.trim().to_owned())),
         Err(error) => Err(PagesError::TokenFile { path, why: error.to_string() }),
     }
 }
 
-/// The event that says where the pages are.
-pub(crate) fn listening(server: &WebServer) -> Event {
+/// The event with the address of the pages.
+pub(crate) fn listening_event(server: &WebServer) -> Event {
     Event::Listening { service: Service::Pages, addr: server.addr() }
 }
 
@@ -102,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_address_in_use_is_replaced_and_a_given_address_in_use_is_an_error() {
+    fn a_usual_address_in_use_is_replaced_and_a_flag_with_an_address_in_use_is_an_error() {
         let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
         let serve = |config: &WebConfig| serve_tracker(tracker.view(), config);
         let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

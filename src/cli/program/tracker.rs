@@ -1,4 +1,4 @@
-//! The `tracker` program: starts a tracker, says where it listens, and waits until it is told to stop.
+//! The `tracker` program: starts a tracker, prints its address, and waits for a reason to leave.
 //!
 //! In the foreground of a terminal it also shows a prompt. A guest runs the commands of that prompt, so they
 //! show what every node would see.
@@ -10,8 +10,8 @@ use std::path::Path;
 
 use rustix::termios::tcgetpgrp;
 
-use super::lifecycle::{LAST_WORDS, ProgramContext, completions, refuse, stopped};
-use super::pages::{TRACKER_PAGES, listening};
+use super::lifecycle::{LAST_WORDS, ProgramContext, exit_after_stop, print_completions, print_refusal};
+use super::pages::{TRACKER_PAGES, listening_event};
 use crate::cli::args::prompt::Language;
 use crate::cli::args::tracker::{self, TrackerArgs, TrackerRun};
 use crate::cli::exit::{Exit, tracker_error_code};
@@ -32,9 +32,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
     let args = match tracker::read(arguments) {
         Ok(TrackerRun::Serve(args)) => args,
         Ok(TrackerRun::Completions(shell)) => {
-            return completions(shell, "tracker", tracker::tracker_command());
+            return print_completions(shell, "tracker", tracker::tracker_command());
         }
-        Err(refusal) => return refuse("tracker", refusal),
+        Err(refusal) => return print_refusal("tracker", refusal),
     };
     crate::net::raise_file_limit();
     let sink = if args.json {
@@ -43,8 +43,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
         Sink::text(Box::new(io::stdout()), Form::Plain, Screen::default(), None)
     };
     let mut program = ProgramContext::new("tracker", sink, EventBroadcast::default(), signals);
-    let served = program.start_log(&args.log).and_then(|()| serve(&args, &mut program));
-    let (Ok(exit) | Err(exit)) = served;
+    let result = program.start_log(&args.log).and_then(|()| serve(&args, &mut program));
+    let (Ok(exit) | Err(exit)) = result;
     program.end(exit);
     exit
 }
@@ -52,7 +52,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
 /// Runs a tracker from its start to its end.
 ///
 /// # Errors
-/// The exit code of a tracker that does not run. The reason is published already.
+/// The exit of a tracker that does not run. The reason is published already.
 fn serve(args: &TrackerArgs, program: &mut ProgramContext<'_>) -> Result<Exit, Exit> {
     let signals = program.signals;
     let tracker = Tracker::start(&args.config(program.feed.clone()))
@@ -62,34 +62,34 @@ fn serve(args: &TrackerArgs, program: &mut ProgramContext<'_>) -> Result<Exit, E
         program.start_pages(&args.pages, TRACKER_PAGES, |config| serve_tracker(tracker.view(), config))?;
     program.announce([Event::Listening { service: Service::Tracker, addr: tracker.addr() }]);
     if let Some(pages) = &pages {
-        program.announce([listening(pages)]);
+        program.announce([listening_event(pages)]);
         program.watch(pages.ended())?;
     }
-    let exit = if has_terminal(args) { at_prompt(&tracker, &mut program.sink, signals) } else { None };
+    let exit = if wants_prompt(args) { run_prompt(&tracker, &mut program.sink, signals) } else { None };
     let exit = exit.unwrap_or_else(|| {
-        let _triggered = signals.leaving().receiver().recv();
+        signals.wait_to_leave();
         signals.exit().unwrap_or(Exit::Success)
     });
-    // All threads are stopped now, so their end is no fault.
+    // From here on the end of a thread is not a fault.
     signals.leaving().trigger();
     signals.restore_terminal();
     let exit = match pages.map(WebServer::stop) {
-        Some(report) => stopped("tracker", &report, service_exit(exit)),
+        Some(report) => exit_after_stop("tracker", &report, service_exit(exit)),
         None => service_exit(exit),
     };
-    Ok(stopped("tracker", &tracker.stop(), exit))
+    Ok(exit_after_stop("tracker", &tracker.stop(), exit))
 }
 
-/// Returns true if and only if input and output are a terminal whose foreground job this is. A tracker that
-/// is started with `&`, or without a terminal, has no prompt.
-fn has_terminal(args: &TrackerArgs) -> bool {
+/// Returns true if and only if there is no `--headless`, input and output are a terminal, and this process is
+/// in its foreground. A tracker that is started with `&`, or without a terminal, has no prompt.
+fn wants_prompt(args: &TrackerArgs) -> bool {
     let is_ours = || tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
     !args.headless && io::stdin().is_terminal() && io::stdout().is_terminal() && is_ours()
 }
 
-/// Reads commands until the tracker is to stop. `None`: the system has no thread or descriptor for a prompt,
-/// and the tracker serves without one.
-fn at_prompt(tracker: &Tracker, sink: &mut Sink, signals: &Signals) -> Option<Exit> {
+/// Reads and runs commands until the tracker is to stop. `None`: the prompt or its guest does not start, and
+/// the tracker serves without a prompt.
+fn run_prompt(tracker: &Tracker, sink: &mut Sink, signals: &Signals) -> Option<Exit> {
     let mut prompt = Prompt::new().ok()?;
     let feed = EventBroadcast::default();
     let notices = Notices::subscribe(&feed);
@@ -97,11 +97,11 @@ fn at_prompt(tracker: &Tracker, sink: &mut Sink, signals: &Signals) -> Option<Ex
     threads
         .spawn("notices", move || notices.print(Form::Plain, &Screen::default(), printer, &leaving))
         .ok()?;
-    let reached = reachable(tracker.addr());
+    let tracker_addr = reachable(tracker.addr());
     let config = NodeConfig {
         membership: Membership::Guest(GuestFolder::Nowhere),
         events: feed.clone(),
-        ..NodeConfig::new(unspecified(reached), Path::new(""), reached)
+        ..NodeConfig::new(unspecified_ip(tracker_addr), Path::new(""), tracker_addr)
     };
     let load_weight = config.load_weight;
     let guest = Node::start(config).ok()?;
@@ -111,7 +111,8 @@ fn at_prompt(tracker: &Tracker, sink: &mut Sink, signals: &Signals) -> Option<Ex
     signals.leaving().trigger();
     guest.stop();
     feed.close();
-    let _late_words_are_lost = threads.join(clock::now() + LAST_WORDS);
+    // What is not printed by then is lost.
+    threads.join(clock::now() + LAST_WORDS);
     exit
 }
 
@@ -125,8 +126,8 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, addr.port())
 }
 
-/// The unspecified address of the same family.
-fn unspecified(addr: SocketAddr) -> IpAddr {
+/// The unspecified IP address of the same family, on which a guest of the tracker at `addr` listens.
+fn unspecified_ip(addr: SocketAddr) -> IpAddr {
     match addr {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -1,5 +1,5 @@
-//! What one command of a command line needs: where its results go, when it is cancelled, and how a guest of
-//! the swarm is started for it.
+//! What one command of a command line needs: the sink of its results, the stop that cancels it, and the
+//! configuration of its guest.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::session::TimeLimit;
-use crate::cli::args::one_shot::AskArgs;
+use crate::cli::args::one_shot::CommonArgs;
 use crate::cli::args::shared::latency_source;
 use crate::cli::exit::{ErrorCode, Exit};
 use crate::cli::output::notices::Notices;
 use crate::cli::output::progress::{Form, ProgressFlag, Screen};
 use crate::cli::output::sink::Sink;
 use crate::cli::output::stdio::say;
-use crate::cli::program::lifecycle::{LAST_WORDS, out_of_resources};
+use crate::cli::program::lifecycle::{LAST_WORDS, resources_text};
 use crate::cli::signals::Signals;
 use crate::node::{GuestFolder, LatencySource, Membership, NodeConfig, NodeStartError};
 use crate::proto::event::Event;
@@ -42,29 +42,45 @@ pub struct CommandContext<'a> {
 /// A file in one of the folders of a directory.
 #[derive(Debug)]
 pub(crate) struct FolderFile {
-    pub(crate) kind: FileOrigin,
+    pub(crate) origin: FileOrigin,
     pub(crate) share: Arc<Share>,
     pub(crate) size_bytes: u64,
 }
 
-/// Runs `work` with a context, prints the end, and ends the threads that were started for it.
-/// `results_aside`: results go to standard error, because standard output is for bytes.
+/// The stream for results.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ResultStream {
+    Stdout,
+    /// Standard output is for the bytes of a file.
+    Stderr,
+}
+
+impl ResultStream {
+    fn writer(self) -> Box<dyn Write + Send> {
+        match self {
+            ResultStream::Stdout => Box::new(io::stdout()),
+            ResultStream::Stderr => Box::new(io::stderr()),
+        }
+    }
+}
+
+/// Runs `work` with a context, prints the end, and ends the threads that were started for the command.
 pub(crate) fn run(
-    ask: &AskArgs,
+    common: &CommonArgs,
     progress: ProgressFlag,
-    results_aside: bool,
+    results: ResultStream,
     signals: &Signals,
     work: impl FnOnce(&mut CommandContext<'_>) -> io::Result<Exit>,
 ) -> Exit {
-    let refused = |error: &io::Error| {
-        say(&format!("node: {}", out_of_resources(error)));
+    let say_why = |error: &io::Error| {
+        say(&format!("node: {}", resources_text(error)));
         Exit::Error(ErrorCode::Other)
     };
-    let mut context = match CommandContext::new(ask, progress, results_aside, signals) {
+    let mut context = match CommandContext::new(common, progress, results, signals) {
         Ok(context) => context,
-        Err(error) => return refused(&error),
+        Err(error) => return say_why(&error),
     };
-    let exit = work(&mut context).unwrap_or_else(|error| refused(&error));
+    let exit = work(&mut context).unwrap_or_else(|error| say_why(&error));
     context.finish(exit)
 }
 
@@ -72,21 +88,21 @@ impl<'a> CommandContext<'a> {
     /// # Errors
     /// When the system gives no thread or descriptor.
     fn new(
-        ask: &AskArgs,
+        common: &CommonArgs,
         progress: ProgressFlag,
-        results_aside: bool,
+        results: ResultStream,
         signals: &'a Signals,
     ) -> io::Result<CommandContext<'a>> {
-        let writer = results_to(results_aside);
         let screen = Screen::default();
-        let sink = if ask.json {
-            Sink::json(writer, progress != ProgressFlag::None)
+        let sink = if common.json {
+            Sink::json(results.writer(), progress != ProgressFlag::None)
         } else {
-            Sink::text(writer, progress.form(false), screen.clone(), None)
+            let is_headless = false;
+            Sink::text(results.writer(), progress.form(is_headless), screen.clone(), None)
         };
         let (threads, cancel) = (Threads::new(), signals.leaving().child()?);
-        let time_limit = TimeLimit { time: ask.timeout, is_over: Arc::new(AtomicBool::new(false)) };
-        if let Some(time) = ask.timeout {
+        let time_limit = TimeLimit { time: common.timeout, is_over: Arc::new(AtomicBool::new(false)) };
+        if let Some(time) = common.timeout {
             let (watched, is_over) = (cancel.clone(), Arc::clone(&time_limit.is_over));
             let deadline = clock::now() + time;
             threads.spawn("timeout", move || {
@@ -96,12 +112,12 @@ impl<'a> CommandContext<'a> {
                 }
             })?;
         }
-        let (feed, json) = (EventBroadcast::default(), ask.json);
+        let (feed, json) = (EventBroadcast::default(), common.json);
         let (notices, above, leaving) =
             (Notices::subscribe(&feed), screen.clone(), signals.leaving().clone());
         threads.spawn("notices", move || {
             if json {
-                notices.write_json(results_to(results_aside), true);
+                notices.write_json(results.writer(), true);
             } else {
                 notices.print(Form::Plain, &above, None, &leaving);
             }
@@ -109,31 +125,32 @@ impl<'a> CommandContext<'a> {
         Ok(CommandContext { sink, signals, threads, cancel, time_limit, json, screen, feed })
     }
 
-    /// Prints the end, and ends what was started for the command.
+    /// Prints the end, and ends the threads of the command.
     fn finish(mut self, exit: Exit) -> Exit {
         let exit = self.signals.exit().unwrap_or(exit);
         self.cancel.trigger();
         self.feed.close();
-        let _late_words_are_lost = self.threads.join(clock::now() + LAST_WORDS);
+        // What is not printed by then is lost.
+        self.threads.join(clock::now() + LAST_WORDS);
         if self.json {
-            let _unread = self.sink.write([exit.end()]);
+            self.sink.write([exit.end()]).ok();
         }
         exit
     }
 
-    /// Prints the reason of a result beside it. A line of JSON contains it already.
+    /// Prints the reason of a result on standard error. A line of JSON contains the reason already.
     pub(crate) fn explain(&self, name: &FileName, why: Option<&str>) {
         self.sink.explain(why.map(|why| format!("{name}: {why}")).as_deref());
     }
 
-    /// Names the latency file that a guest reads without being told to.
-    pub(crate) fn name_latencies(&self, ask: &AskArgs, latency: &LatencySource) {
-        if let (LatencySource::File(path), None) = (latency, &ask.latency_file) {
+    /// Prints the name of the latency file of a guest if no flag names the file.
+    pub(crate) fn notice_latency_file(&self, common: &CommonArgs, latency: &LatencySource) {
+        if let (LatencySource::File(path), None) = (latency, &common.latency_file) {
             self.notice(&format!("latencies from {} (--latency-file none ignores it)", path_text(path)));
         }
     }
 
-    /// Prints a notice beside the results.
+    /// Prints a notice. Its thread prints it, so results may come before it.
     pub(crate) fn notice(&self, text: &str) {
         self.feed.publish_event(Event::info(text));
     }
@@ -145,7 +162,7 @@ impl<'a> CommandContext<'a> {
             ErrorCode::Interrupted => self.signals.exit().unwrap_or(Exit::Error(code)),
             _ => Exit::Error(code),
         };
-        let _unread = self.sink.write([Event::Error { why: why.to_owned(), code, exit_code: exit.code() }]);
+        self.sink.write([Event::Error { why: why.to_owned(), code, exit_code: exit.code() }]).ok();
         exit
     }
 
@@ -154,59 +171,59 @@ impl<'a> CommandContext<'a> {
         self.fail(&format!("node: {error}"), ErrorCode::from(error))
     }
 
-    /// Prints why a command was cancelled: its time is over, or `why`.
+    /// Prints why a command was cancelled: its time is over, or else `why`.
     pub(crate) fn cancelled(&mut self, why: &str) -> Exit {
-        match self.time_limit.message() {
+        match self.time_limit.text_if_over() {
             Some(late) => self.fail(&late, ErrorCode::TimedOut),
             None => self.fail(why, ErrorCode::Interrupted),
         }
     }
 
-    /// The configuration of a guest for `ask`, whose downloads go into `folder` of `dir`. A latency file
-    /// that no flag names is read only with `--as`.
+    /// The configuration of a guest, whose downloads go into `folder` of `dir`. A latency file that no flag
+    /// names is read only with `--as`.
     ///
     /// # Errors
     /// A latency file that cannot be read.
-    pub(crate) fn guest(
+    pub(crate) fn guest_config(
         &self,
-        ask: &AskArgs,
+        common: &CommonArgs,
         retries: u32,
         folder: GuestFolder,
         dir: &Path,
     ) -> Result<NodeConfig, NodeStartError> {
         // Without `--as` no row of a file applies.
-        let measured = ask.as_node.is_none().then_some(Path::new("none"));
-        let named = ask.latency_file.as_deref().or(measured);
+        let no_file = common.as_node.is_none().then_some(Path::new("none"));
+        let named = common.latency_file.as_deref().or(no_file);
         let latency = latency_source(named, Path::new("")).map_err(|(path, error)| {
             NodeStartError::Latency { path: path_text(&path), why: error.to_string() }
         })?;
-        let unspecified: IpAddr = match ask.tracker {
+        let unspecified: IpAddr = match common.tracker {
             SocketAddr::V4(_) => [0; 4].into(),
             SocketAddr::V6(_) => [0; 16].into(),
         };
-        let me = ask.as_node.unwrap_or(SocketAddr::new(unspecified, 0));
+        let own_addr = common.as_node.unwrap_or(SocketAddr::new(unspecified, 0));
         Ok(NodeConfig {
-            port: me.port(),
+            port: own_addr.port(),
             latency,
-            default_latency: ask.default_latency_ms,
-            load_weight: ask.load_weight,
+            default_latency: common.default_latency_ms,
+            load_weight: common.load_weight,
             retries,
             membership: Membership::Guest(folder),
             events: self.feed.clone(),
-            ..NodeConfig::new(me.ip(), dir, ask.tracker)
+            ..NodeConfig::new(own_addr.ip(), dir, common.tracker)
         })
     }
 
-    /// The files of folders under the names that a node would publish. Prints why they cannot be read.
+    /// The files of the folders of `dir`, under the names that a node would publish. Prints a failure.
     ///
     /// # Errors
-    /// The exit code of a directory that cannot be read, or of a time that is over.
+    /// The exit if the directory cannot be read, or the command is cancelled.
     pub(crate) fn files(
         &mut self,
         dir: &Path,
         folders: &ShareFolders,
     ) -> Result<BTreeMap<FileName, FolderFile>, Exit> {
-        self.walk(folders).map_err(|error| match self.time_limit.message() {
+        self.walk_folders(folders).map_err(|error| match self.time_limit.text_if_over() {
             Some(late) => self.fail(&late, ErrorCode::TimedOut),
             None => {
                 let why = crate::types::Printable(&error.to_string()).to_string();
@@ -215,14 +232,14 @@ impl<'a> CommandContext<'a> {
         })
     }
 
-    fn walk(&self, folders: &ShareFolders) -> io::Result<BTreeMap<FileName, FolderFile>> {
+    fn walk_folders(&self, folders: &ShareFolders) -> io::Result<BTreeMap<FileName, FolderFile>> {
         let mut files = BTreeMap::new();
-        for (kind, share) in folders.shared() {
+        for (origin, share) in folders.shared() {
             let add = &mut |file: FoundFile| {
-                // The first folder that has a name counts.
+                // If two folders have a name, the first folder counts.
                 let size_bytes = file.stamp.size_bytes;
                 files.entry(file.name).or_insert_with(|| FolderFile {
-                    kind,
+                    origin,
                     share: Arc::clone(&share),
                     size_bytes,
                 });
@@ -232,9 +249,4 @@ impl<'a> CommandContext<'a> {
         }
         Ok(files)
     }
-}
-
-/// Where results go, unless standard output is for bytes.
-fn results_to(aside: bool) -> Box<dyn Write + Send> {
-    if aside { Box::new(io::stderr()) } else { Box::new(io::stdout()) }
 }

@@ -1,4 +1,4 @@
-//! Runs commands: those of a session, or one command of a command line.
+//! Runs commands: the commands of a session, or one command of a command line.
 
 pub mod context;
 pub mod one_shot;

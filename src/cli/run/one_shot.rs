@@ -1,7 +1,8 @@
-//! One command of a command line. A guest of the swarm runs it, or the node that shares the directory.
+//! Runs one command of a command line, on a guest or on the node that shares the directory.
 //!
-//! A guest registers nothing and locks nothing. If `-d` is the share of a running node, that node gets the
-//! command through its socket, and this program prints its events. Ctrl-C and `--timeout` cancel either.
+//! A guest is a node that uses the swarm for one command: it registers nothing and locks nothing. If `-d` is
+//! the share of a running node, that node gets the command through its socket, and this program prints the
+//! events of the answer. Ctrl-C and `--timeout` cancel the command in both cases.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,16 +11,16 @@ use std::sync::Arc;
 
 use crossbeam_channel::{bounded, select};
 
-use super::context::{self, CommandContext, FolderFile};
+use super::context::{self, CommandContext, FolderFile, ResultStream};
 use super::session::{Next, Session};
 use super::temporary::TemporaryDir;
-use crate::cli::args::command::{Command, Listed};
+use crate::cli::args::command::{Command, ListScope};
 use crate::cli::args::one_shot::Invocation;
 use crate::cli::args::prompt::{Language, PromptCommand};
 use crate::cli::exit::{ErrorCode, Exit, share_code};
 use crate::cli::local_socket::client;
 use crate::cli::output::stdio::WriteEnd;
-use crate::cli::program::lifecycle::stopped;
+use crate::cli::program::lifecycle::exit_after_stop;
 use crate::cli::signals::Signals;
 use crate::node::{GuestFolder, Node, NodeStartError};
 use crate::proto::event::Event;
@@ -27,27 +28,30 @@ use crate::rt::{Stop, Threads};
 use crate::store::{RealDisk, Share, ShareError, ShareFolders};
 use crate::types::{FileName, FileOrigin, path_text};
 
-/// Where a download goes.
+/// The directory that a command uses, and the place of a download.
 enum Target {
-    /// The command is no download.
+    /// The command uses no directory.
     Nowhere,
-    /// Under its own name into a directory.
+    /// A directory. A download goes into it under its own name.
     Dir(PathBuf),
-    /// As this file of a directory.
+    /// A download becomes this file of the directory.
     File { dir: PathBuf, name: FileName },
-    /// To standard output, by way of a directory that is removed.
+    /// A download goes into this directory first, and from there to standard output.
     Stdout(TemporaryDir),
 }
 
 /// Runs one command to its end.
 pub fn run(invocation: &Invocation, signals: &Signals) -> Exit {
-    let to_stdout = invocation.output.as_deref() == Some(Path::new("-"));
-    context::run(&invocation.ask, invocation.progress, to_stdout, signals, |context| {
-        if let (Some(why), None) = (needs_directory(&invocation.command), &invocation.ask.dir) {
+    let results = match invocation.output.as_deref() {
+        Some(output) if output == Path::new("-") => ResultStream::Stderr,
+        _ => ResultStream::Stdout,
+    };
+    context::run(&invocation.common, invocation.progress, results, signals, |context| {
+        if let (Some(why), None) = (why_directory_needed(&invocation.command), &invocation.common.dir) {
             return Ok(context.fail(why, ErrorCode::Usage));
         }
-        match target(invocation) {
-            Ok(target) => at_target(context, invocation, target),
+        match target_of(invocation) {
+            Ok(target) => run_with_target(context, invocation, target),
             Err(NoTarget::Name(why)) => Ok(context.fail(&format!("download: {why}"), ErrorCode::Usage)),
             Err(NoTarget::Io(error)) => {
                 let why =
@@ -58,13 +62,13 @@ pub fn run(invocation: &Invocation, signals: &Signals) -> Exit {
     })
 }
 
-/// Why a command makes no sense without `-d`.
-fn needs_directory(command: &Command) -> Option<&'static str> {
+/// Why a command cannot run without `-d`; `None`: it can.
+fn why_directory_needed(command: &Command) -> Option<&'static str> {
     match command {
         Command::Updatelist => {
             Some("updatelist: give -d DIR: the node that shares this directory reads it again")
         }
-        Command::List(list) if list.listed() != Listed::Swarm => {
+        Command::List(list) if list.scope() != ListScope::Swarm => {
             Some("list: give -d DIR, whose files are to be shown")
         }
         _ => None,
@@ -73,14 +77,15 @@ fn needs_directory(command: &Command) -> Option<&'static str> {
 
 /// Why there is no place for a download.
 enum NoTarget {
-    /// The typed path has no usable name of a file.
+    /// The path of `-o` has no name that a shared file can have.
     Name(String),
+    /// The temporary directory cannot be created.
     Io(io::Error),
 }
 
-fn target(invocation: &Invocation) -> Result<Target, NoTarget> {
+fn target_of(invocation: &Invocation) -> Result<Target, NoTarget> {
     let Some(output) = &invocation.output else {
-        return Ok(match (&invocation.ask.dir, &invocation.command) {
+        return Ok(match (&invocation.common.dir, &invocation.command) {
             (Some(dir), _) => Target::Dir(dir.clone()),
             (None, Command::Download(_)) => Target::Dir(PathBuf::from(".")),
             (None, _) => Target::Nowhere,
@@ -97,83 +102,89 @@ fn target(invocation: &Invocation) -> Result<Target, NoTarget> {
     Ok(Target::File { dir: parent.unwrap_or(Path::new(".")).to_owned(), name })
 }
 
-fn at_target(context: &mut CommandContext<'_>, invocation: &Invocation, target: Target) -> io::Result<Exit> {
+fn run_with_target(
+    context: &mut CommandContext<'_>,
+    invocation: &Invocation,
+    target: Target,
+) -> io::Result<Exit> {
     let temporary = match target {
-        Target::Nowhere => return at_directory(context, invocation, GuestFolder::Nowhere, Path::new("")),
-        Target::Dir(dir) => return at_directory(context, invocation, GuestFolder::Share, &dir),
+        Target::Nowhere => return run_in_folder(context, invocation, GuestFolder::Nowhere, Path::new("")),
+        Target::Dir(dir) => return run_in_folder(context, invocation, GuestFolder::Share, &dir),
         Target::File { dir, name } => {
-            return at_directory(context, invocation, GuestFolder::File(name), &dir);
+            return run_in_folder(context, invocation, GuestFolder::File(name), &dir);
         }
         Target::Stdout(dir) => dir,
     };
-    let exit = at_directory(context, invocation, GuestFolder::Share, temporary.path())?;
+    let exit = run_in_folder(context, invocation, GuestFolder::Share, temporary.path())?;
     let (Exit::Success, Command::Download(request)) = (exit, &invocation.command) else { return Ok(exit) };
     let file = File::open(temporary.path().join(request.name.as_str()));
-    // Removed before the first byte is written: a signal after that leaves nothing behind.
+    // The directory is removed before the first byte is written: a signal after that leaves nothing behind.
     drop(temporary);
-    match file.and_then(|file| pour(file, &context.cancel)) {
-        Ok(Poured::All) => Ok(exit),
-        Ok(Poured::Cancelled) => Ok(context.cancelled("cancelled: the file was not written to its end")),
+    match file.and_then(|file| write_to_stdout(file, &context.cancel)) {
+        Ok(StdoutEnd::Written) => Ok(exit),
+        Ok(StdoutEnd::Cancelled) => Ok(context.cancelled("cancelled: the file was not written to its end")),
         Err(error) => {
             Ok(context.fail(&format!("download: cannot write the file: {error}"), ErrorCode::LocalIo))
         }
     }
 }
 
-/// Runs the command as a guest, or through the node that shares the directory.
-fn at_directory(
+/// Runs the command on a guest with `folder` of `dir`, or on the node that shares `dir`.
+fn run_in_folder(
     context: &mut CommandContext<'_>,
     invocation: &Invocation,
     folder: GuestFolder,
     dir: &Path,
 ) -> io::Result<Exit> {
+    // Only a node publishes the files of a directory.
     if invocation.command == Command::Updatelist {
-        return client::run(context, dir, invocation);
+        return Ok(client::run(context, dir, invocation));
     }
-    let config = match context.guest(&invocation.ask, invocation.retries, folder, dir) {
+    let config = match context.guest_config(&invocation.common, invocation.retries, folder, dir) {
         Ok(config) => config,
         Err(error) => return Ok(context.start_failed(&error)),
     };
     if let Command::List(list) = &invocation.command
-        && let Listed::Own(kind) = list.listed()
+        && let ListScope::Own(origin) = list.scope()
     {
-        return match Share::open_as_guest(dir, Arc::new(RealDisk)) {
-            Ok(_free) => Ok(list_directory(context, dir, invocation, kind)),
+        // The share is opened only to learn whether a node uses it.
+        return Ok(match Share::open_as_guest(dir, Arc::new(RealDisk)) {
+            Ok(_) => list_directory(context, dir, invocation, origin),
             Err(ShareError::InUse { .. }) => client::run(context, dir, invocation),
-            Err(error) => Ok(context.fail(&format!("node: {error}"), share_code(&error))),
-        };
+            Err(error) => context.fail(&format!("node: {error}"), share_code(&error)),
+        });
     }
     let latency = config.latency.clone();
     match Node::start(config) {
         Ok(guest) => {
-            context.name_latencies(&invocation.ask, &latency);
-            run_as(&guest, context, invocation)
+            context.notice_latency_file(&invocation.common, &latency);
+            run_on_guest(&guest, context, invocation)
         }
-        Err(NodeStartError::ShareInUse { .. }) => client::run(context, dir, invocation),
+        Err(NodeStartError::ShareInUse { .. }) => Ok(client::run(context, dir, invocation)),
         Err(error) => Ok(context.start_failed(&error)),
     }
 }
 
-/// Runs the command on `guest`, and stops that.
-fn run_as(guest: &Node, context: &mut CommandContext<'_>, invocation: &Invocation) -> io::Result<Exit> {
-    let over = context.signals.leaving().child()?;
-    context.signals.watch_threads_until(&over, guest.ended(), &context.threads)?;
-    let weight = invocation.ask.load_weight;
+/// Runs the command on `guest`, and stops the guest.
+fn run_on_guest(guest: &Node, context: &mut CommandContext<'_>, invocation: &Invocation) -> io::Result<Exit> {
+    let guest_stops = context.signals.leaving().child()?;
+    context.signals.watch_threads_until(&guest_stops, guest.ended(), &context.threads)?;
+    let weight = invocation.common.load_weight;
     let mut session = Session::of_guest(guest, &mut context.sink, context.signals, weight, Language::Node);
     session.set_time_limit(context.time_limit.clone());
     let next = session.run(PromptCommand::Swarm(invocation.command.clone()), &context.cancel);
-    // The threads of the guest are stopped now, so their end is no fault. The process does not leave yet: the
-    // file may still have to go to standard output.
-    over.trigger();
+    // From here on the end of a thread of the guest is not a fault. The process does not leave yet: the file
+    // may still have to go to standard output.
+    guest_stops.trigger();
     let exit = match next {
         Next::Continue(exit) | Next::Unwritable(exit) => exit,
         Next::Leave => Exit::Success,
     };
-    Ok(stopped("node", &guest.stop(), exit))
+    Ok(exit_after_stop("node", &guest.stop(), exit))
 }
 
-/// Prints the files of a directory that no node shares, under the names that a node would publish. They have
-/// sizes and no digests, because they are not hashed.
+/// Prints the files of a directory that no node shares, under the names that a node would publish. A line has
+/// a size but no digest, because the files are not hashed.
 fn list_directory(
     context: &mut CommandContext<'_>,
     dir: &Path,
@@ -188,36 +199,37 @@ fn list_directory(
         Ok(files) => files,
         Err(exit) => return exit,
     };
-    let listed = files.into_iter().filter_map(|(name, FolderFile { kind, share, size_bytes })| {
-        let kind = folders.kind_once(kind, &share, &name);
-        let is_wanted = wanted.is_none_or(|wanted| wanted == kind);
-        let kind = Some(kind);
+    let listed = files.into_iter().filter_map(|(name, FolderFile { origin, share, size_bytes })| {
+        let origin = folders.kind_once(origin, &share, &name);
+        let is_wanted = wanted.is_none_or(|wanted| wanted == origin);
+        let kind = Some(origin);
         is_wanted.then_some(Event::File { name, size_bytes, md5: None, b3: None, kind })
     });
     context.sink.write(listed).map_or_else(WriteEnd::exit, |()| Exit::Success)
 }
 
-/// How writing to standard output went.
-enum Poured {
-    /// All was written, or the reader has left.
-    All,
+/// Why writing to standard output has ended.
+enum StdoutEnd {
+    /// The whole file is written, or the reader has closed the pipe.
+    Written,
     Cancelled,
 }
 
-/// Writes a verified file to standard output, until `cancel`.
-fn pour(mut file: File, cancel: &Stop) -> io::Result<Poured> {
-    let (done, is_done) = bounded(1);
-    // The thread is not joined: its reader may be slow or never read.
+/// Writes a verified file to standard output, until `cancel` is triggered.
+fn write_to_stdout(mut file: File, cancel: &Stop) -> io::Result<StdoutEnd> {
+    let (result, results) = bounded(1);
+    // The thread is not joined: the reader of standard output may be slow or never read.
     Threads::new().spawn("pour", move || {
         let mut out = io::stdout().lock();
-        let _cancelled = done.send(io::copy(&mut file, &mut out).and_then(|_| out.flush()));
+        // Nobody receives the result after a cancel.
+        result.send(io::copy(&mut file, &mut out).and_then(|_| out.flush())).ok();
     })?;
     let written = select! {
-        recv(is_done) -> written => written.unwrap_or_else(|_| Err(io::Error::other("its thread has ended"))),
-        recv(cancel.receiver()) -> _ => return Ok(Poured::Cancelled),
+        recv(results) -> written => written.unwrap_or_else(|_| Err(io::Error::other("its thread has ended"))),
+        recv(cancel.receiver()) -> _ => return Ok(StdoutEnd::Cancelled),
     };
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(Poured::All),
+        _ => Ok(StdoutEnd::Written),
     }
 }

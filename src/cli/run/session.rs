@@ -1,6 +1,6 @@
-//! Runs commands on a node, and publishes their results as events.
+//! Runs commands on a node, and writes their results as events.
 //!
-//! One command runs at a time. A command that fails publishes an error and gives an exit code. The session
+//! One command runs at a time. A command that fails writes an error and gives an exit code. The session
 //! goes on until `exit`, or until results cannot be written.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 
-use crate::cli::args::command::{Command, Listed, ReplicateArgs};
+use crate::cli::args::command::{Command, ListScope, ReplicateArgs};
 use crate::cli::args::prompt::{CommandWords, Grammar, Language, PromptCommand};
 use crate::cli::exit::{ErrorCode, Exit};
 use crate::cli::output::render;
@@ -27,13 +27,15 @@ use crate::types::{Liveness, Millis, Query};
 
 /// How long `pause` and `cancel` wait until the download has stopped.
 const JOB_STOP_WAIT: Duration = Duration::from_secs(2);
+/// Why a download that the user cancels has no result.
+pub(crate) const DOWNLOAD_CANCELLED: &str = "cancelled: fetched pieces stay, and the next `download` resumes";
 
-/// What the caller does after a line.
+/// What the caller does after a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Read the next line. The command has ended with this exit.
+    /// Read the next command. The last one has ended with this exit.
     Continue(Exit),
-    /// Leave: the line was `exit`.
+    /// Leave: the command was `exit`.
     Leave,
     /// Leave with this exit: results cannot be written.
     Unwritable(Exit),
@@ -48,12 +50,12 @@ pub struct Session<'a> {
     load_weight: Millis,
     time_limit: TimeLimit,
     grammar: Grammar,
-    /// The node is a guest and has no counters of its own.
+    /// The node is a guest: it shares nothing, so its own stats are not shown.
     is_guest: bool,
-    /// The tracker of this prompt.
+    /// The tracker whose prompt this is.
     tracker: Option<View>,
-    /// A Ctrl-C that makes the process leave also cancels the download for good: the same user has started
-    /// it.
+    /// A Ctrl-C that makes the process leave also cancels the download for good: the user who leaves is the
+    /// user who started it.
     leaving_cancels: bool,
 }
 
@@ -68,30 +70,30 @@ pub struct TimeLimit {
 
 impl TimeLimit {
     /// The reason of a command that was cancelled because its time is over; `None`: the time is not over.
-    pub fn message(&self) -> Option<String> {
+    pub fn text_if_over(&self) -> Option<String> {
         let time = self.time.filter(|_| self.is_over.load(Ordering::Relaxed))?;
         Some(format!("not finished in {}, the time of --timeout", humantime::format_duration(time)))
     }
 }
 
 /// Why a command has no result.
-enum Failed {
+enum Failure {
     Command(CommandError),
     Job(JobError),
-    /// The error is published already.
-    Published(Exit),
+    /// The error is written already.
+    Written(Exit),
     Write(WriteEnd),
 }
 
-impl From<WriteEnd> for Failed {
-    fn from(end: WriteEnd) -> Failed {
-        Failed::Write(end)
+impl From<WriteEnd> for Failure {
+    fn from(end: WriteEnd) -> Failure {
+        Failure::Write(end)
     }
 }
 
-impl From<CommandError> for Failed {
-    fn from(error: CommandError) -> Failed {
-        Failed::Command(error)
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Failure {
+        Failure::Command(error)
     }
 }
 
@@ -101,33 +103,39 @@ fn command_text(error: &CommandError) -> String {
         CommandError::NoneAnswered(silent) => silent.as_slice(),
         _ => &[],
     };
-    let silent = silent.iter().map(|(addr, why)| render::silent(*addr, why));
-    std::iter::once(error.to_string()).chain(silent).collect::<Vec<_>>().join("\n")
+    let lines = silent.iter().map(|(addr, why)| render::silent_line(*addr, why));
+    std::iter::once(error.to_string()).chain(lines).collect::<Vec<_>>().join("\n")
 }
 
-/// The error of a download, with a line for each content to choose from.
+/// The error of a download.
 fn download_text(error: &DownloadError) -> String {
     match error {
-        DownloadError::Command(CommandError::Cancelled) => {
-            "cancelled: fetched pieces stay, and the next `download` resumes".to_owned()
-        }
+        DownloadError::Command(CommandError::Cancelled) => DOWNLOAD_CANCELLED.to_owned(),
+        _ => content_text("download", error),
+    }
+}
+
+/// The error of the command `verb`, which is for one content: with a line for each content to choose from.
+fn content_text(verb: &str, error: &DownloadError) -> String {
+    match error {
         DownloadError::Command(error) => command_text(error),
         DownloadError::Ambiguous { name, variants } => {
-            format!("download: {error}\n{}", render::variants(name, variants))
+            format!("{verb}: {error}\n{}", render::variants(name, variants))
         }
-        _ => format!("download: {error}"),
+        _ => format!("{verb}: {error}"),
     }
 }
 
 impl<'a> Session<'a> {
-    /// A session of a prompt or a pipe. `load_weight` is what the node ranks with.
+    /// A session of a prompt or a pipe. `load_weight` is the weight of the load in the scores of the node.
     pub fn new(node: &'a Node, sink: &'a mut Sink, signals: &'a Signals, load_weight: Millis) -> Session<'a> {
         let (time_limit, grammar) = (TimeLimit::default(), Grammar::new(Language::Node));
         let (is_guest, tracker, leaving_cancels) = (false, None, true);
         Session { node, sink, signals, load_weight, time_limit, grammar, is_guest, tracker, leaving_cancels }
     }
 
-    /// A session for a client of the local socket. A user who stops the node does not cancel its command.
+    /// A session for a client of the local socket. A user who stops the node does not cancel the download of
+    /// the client.
     pub fn of_client(
         node: &'a Node,
         sink: &'a mut Sink,
@@ -178,10 +186,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Publishes why a line is no command.
+    /// Writes why a line is not a command.
     pub fn refuse(&mut self, why: &str) -> Next {
         let written = self.sink.write([Event::error(why, ErrorCode::Usage)]);
-        next(written.map(|()| Exit::Error(ErrorCode::Usage)))
+        next_after(written.map(|()| Exit::Error(ErrorCode::Usage)))
     }
 
     /// Runs one command until it ends or `cancel` is triggered.
@@ -189,33 +197,32 @@ impl<'a> Session<'a> {
         if command == PromptCommand::Exit {
             return Next::Leave;
         }
-        let ended = match self.result(command, cancel) {
-            Ok(exit) | Err(Failed::Published(exit)) => Ok(exit),
-            Err(Failed::Job(error)) => {
+        next_after(match self.run_prompt_command(command, cancel) {
+            Ok(exit) | Err(Failure::Written(exit)) => Ok(exit),
+            Err(Failure::Job(error)) => {
                 let written = self.sink.write([Event::error(error.to_string(), ErrorCode::Usage)]);
                 written.map(|()| Exit::Error(ErrorCode::Usage))
             }
-            Err(Failed::Write(end)) => Err(end),
-            Err(Failed::Command(error)) => {
+            Err(Failure::Write(end)) => Err(end),
+            Err(Failure::Command(error)) => {
                 let (why, code) = self.reason(command_text(&error), ErrorCode::from(&error));
                 self.sink.write([Event::error(why, code)]).map(|()| Exit::Error(code))
             }
-        };
-        next(ended)
+        })
     }
 
-    fn result(&mut self, command: PromptCommand, cancel: &Stop) -> Result<Exit, Failed> {
+    fn run_prompt_command(&mut self, command: PromptCommand, cancel: &Stop) -> Result<Exit, Failure> {
         match command {
-            PromptCommand::Swarm(command) => return self.swarm_result(command, cancel),
+            PromptCommand::Swarm(command) => return self.run_swarm_command(command, cancel),
             PromptCommand::Background(download) => {
-                let id = self.node.start_download(download.request()).map_err(Failed::Job)?;
+                let id = self.node.start_download(download.request()).map_err(Failure::Job)?;
                 self.show_job(id)?;
             }
             PromptCommand::Jobs => self.sink.write(self.node.jobs().iter().map(events::job))?,
             PromptCommand::Cancel(job) => self.stop_job(job.id, Node::cancel)?,
             PromptCommand::Pause(job) => self.stop_job(job.id, Node::pause)?,
             PromptCommand::Resume(job) => {
-                self.node.resume(job.id).map_err(Failed::Job)?;
+                self.node.resume(job.id).map_err(Failure::Job)?;
                 self.show_job(job.id)?;
             }
             PromptCommand::Limit(args) => {
@@ -227,12 +234,13 @@ impl<'a> Session<'a> {
             }
             PromptCommand::Help(_) => self.sink.write([Event::Help { text: self.grammar.help() }])?,
             PromptCommand::HelpText(text) => self.sink.write([Event::Help { text }])?,
+            // `run` has returned before.
             PromptCommand::Exit => {}
         }
         Ok(Exit::Success)
     }
 
-    fn swarm_result(&mut self, command: Command, cancel: &Stop) -> Result<Exit, Failed> {
+    fn run_swarm_command(&mut self, command: Command, cancel: &Stop) -> Result<Exit, Failure> {
         match command {
             Command::Updatelist => {
                 let scan = self.node.update_list(cancel)?;
@@ -258,13 +266,13 @@ impl<'a> Session<'a> {
                 let load = self.node.load_of(addr, cancel)?;
                 self.sink.write([Event::Load { addr, load }])?;
             }
-            Command::List(list) => match list.listed() {
-                Listed::Own(kind) => {
+            Command::List(list) => match list.scope() {
+                ListScope::Own(origin) => {
                     let files = self.node.files();
-                    let listed = files.iter().filter(|file| kind.is_none_or(|kind| kind == file.kind));
+                    let listed = files.iter().filter(|file| origin.is_none_or(|origin| origin == file.kind));
                     self.sink.write(listed.map(events::file))?;
                 }
-                Listed::Swarm => self.list_swarm(cancel)?,
+                ListScope::Swarm => self.list_swarm(cancel)?,
             },
             Command::Nodes => self.sink.write(self.node.nodes(cancel)?.iter().map(Event::node))?,
             Command::Stats => self.stats(cancel)?,
@@ -275,7 +283,7 @@ impl<'a> Session<'a> {
         Ok(Exit::Success)
     }
 
-    fn replicate(&mut self, query: &Query, copies: u32, cancel: &Stop) -> Result<Exit, Failed> {
+    fn replicate(&mut self, query: &Query, copies: u32, cancel: &Stop) -> Result<Exit, Failure> {
         match self.node.replicate(query, copies, cancel) {
             Ok(report) => {
                 let event = events::replication(&report);
@@ -285,8 +293,7 @@ impl<'a> Session<'a> {
                 Ok(Exit::Success)
             }
             Err(error) => {
-                let (why, code) = self.reason(download_text(&error), ErrorCode::from(&error));
-                let why = why.replacen("download: ", "replicate: ", 1);
+                let (why, code) = self.reason(content_text("replicate", &error), ErrorCode::from(&error));
                 self.sink.write([Event::error(why, code)])?;
                 Ok(Exit::Error(code))
             }
@@ -298,47 +305,48 @@ impl<'a> Session<'a> {
         &mut self,
         id: JobId,
         stop: impl FnOnce(&Node, JobId) -> Result<(), JobError>,
-    ) -> Result<(), Failed> {
-        let (change, changed) = bounded(1);
-        let _watching = self.node.watch(move |event| {
+    ) -> Result<(), Failure> {
+        let (change, changes) = bounded(1);
+        let _watch_of_job = self.node.watch(move |event| {
             if let (true, JobChange::State(_) | JobChange::Ended(_)) = (event.id == id, event.change) {
-                let _is_known_already = change.try_send(());
+                // One item that waits is enough: the receiver reads the state of the job itself.
+                change.try_send(()).ok();
             }
         });
-        stop(self.node, id).map_err(Failed::Job)?;
-        let runs = || self.node.jobs().iter().any(|job| job.id == id && job.state == JobState::Running);
+        stop(self.node, id).map_err(Failure::Job)?;
+        let is_running = || self.node.jobs().iter().any(|job| job.id == id && job.state == JobState::Running);
         let deadline = clock::now() + JOB_STOP_WAIT;
-        while runs() && changed.recv_deadline(deadline).is_ok() {}
+        while is_running() && changes.recv_deadline(deadline).is_ok() {}
         Ok(self.show_job(id)?)
     }
 
-    /// Shows a job.
+    /// Shows a job, if the node still lists it.
     fn show_job(&mut self, id: JobId) -> Result<(), WriteEnd> {
         let job = self.node.jobs().into_iter().find(|job| job.id == id);
         self.sink.write(job.iter().map(events::job))
     }
 
-    fn download(&mut self, request: &DownloadRequest, cancel: &Stop) -> Result<(), Failed> {
+    fn download(&mut self, request: &DownloadRequest, cancel: &Stop) -> Result<(), Failure> {
         let (mut pacing, sink) = (self.sink.pacing(), &mut *self.sink);
-        let mut unwritable = None;
-        // Ends this download if its events cannot be written.
-        let own_cancel = cancel.child().map_err(|error| CommandError::System(error.to_string()))?;
-        let downloaded = self.node.download(request, &own_cancel, &mut |event| {
+        let mut write_end = None;
+        // Ends this download alone if its events cannot be written.
+        let download_cancel = cancel.child().map_err(|error| CommandError::System(error.to_string()))?;
+        let result = self.node.download(request, &download_cancel, &mut |event| {
             let events = pacing.pass(event, clock::now());
             if let Err(end) = sink.write(events.into_iter().map(Event::Download)) {
-                unwritable.get_or_insert(end);
-                own_cancel.trigger();
+                write_end.get_or_insert(end);
+                download_cancel.trigger();
             }
         });
-        let is_cancelled = downloaded == Err(DownloadError::Command(CommandError::Cancelled));
-        if is_cancelled && self.is_unwanted(&own_cancel) {
+        let is_cancelled = result == Err(DownloadError::Command(CommandError::Cancelled));
+        if is_cancelled && self.is_unwanted(&download_cancel) {
             self.node.set_aside(&request.name);
         }
-        if let Some(end) = unwritable {
+        if let Some(end) = write_end {
             return Err(end.into());
         }
         let now = clock::now();
-        match downloaded {
+        match result {
             Ok(done) => {
                 let done = pacing.pass(events::done(&done), now);
                 Ok(self.sink.write(done.into_iter().map(Event::Download))?)
@@ -353,30 +361,30 @@ impl<'a> Session<'a> {
                 };
                 let end = DownloadEvent::Failed { name: request.name.clone(), why, code, exit_code };
                 self.sink.write(pacing.pass(end, now).into_iter().map(Event::Download))?;
-                Err(Failed::Published(Exit::Error(code)))
+                Err(Failure::Written(Exit::Error(code)))
             }
         }
     }
 
-    /// Returns true if and only if a download that `cancel` has ended is not resumed by itself: the user has
-    /// cancelled it, or its reader has left.
+    /// Returns true if and only if the node must not resume by itself a cancelled download: its user has
+    /// cancelled it, or the reader of its events has left.
     fn is_unwanted(&self, cancel: &Stop) -> bool {
         if self.signals.leaving().is_triggered() {
-            self.leaving_cancels && self.signals.is_cancel()
+            self.leaving_cancels && self.signals.is_by_user()
         } else {
             cancel.is_triggered()
         }
     }
 
-    /// The reason and code of a failure. A command whose time is over was cancelled for that.
+    /// The reason and code of a failure. If the command was cancelled because its time is over, they say so.
     fn reason(&self, why: String, code: ErrorCode) -> (String, ErrorCode) {
-        match self.time_limit.message().filter(|_| code == ErrorCode::Interrupted) {
+        match self.time_limit.text_if_over().filter(|_| code == ErrorCode::Interrupted) {
             Some(late) => (late, ErrorCode::TimedOut),
             None => (why, code),
         }
     }
 
-    fn list_swarm(&mut self, cancel: &Stop) -> Result<(), Failed> {
+    fn list_swarm(&mut self, cancel: &Stop) -> Result<(), Failure> {
         let (mut names, mut more) = self.node.swarm_names(None, cancel)?;
         loop {
             let last = names.last().cloned();
@@ -388,7 +396,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn stats(&mut self, cancel: &Stop) -> Result<(), Failed> {
+    fn stats(&mut self, cancel: &Stop) -> Result<(), Failure> {
         let nodes = self.node.nodes(cancel)?;
         let count = |liveness| Some(nodes.iter().filter(|node| node.liveness == liveness).count() as u64);
         let mut stats = vec![
@@ -423,16 +431,35 @@ fn stat(name: &str, value: Option<u64>) -> Event {
     Event::Stat { name: name.to_owned(), value }
 }
 
-/// The exit of `find` and `sources`.
+/// The exit of `find` and `sources`: an error if there is no holder.
 fn exit_of(report: &FindReport) -> Exit {
     let is_empty = report.groups.iter().all(|group| group.rows.is_empty());
     if is_empty { Exit::Error(ErrorCode::NotFound) } else { Exit::Success }
 }
 
-/// What the caller does after a command that has ended so.
-fn next(ended: Result<Exit, WriteEnd>) -> Next {
-    match ended {
+/// What the caller does after a command with this result.
+fn next_after(result: Result<Exit, WriteEnd>) -> Next {
+    match result {
         Ok(exit) => Next::Continue(exit),
         Err(end) => Next::Unwritable(end.exit()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_cancelled_download_says_that_pieces_stay() {
+        let cancelled = DownloadError::Command(CommandError::Cancelled);
+        assert_eq!(download_text(&cancelled), DOWNLOAD_CANCELLED);
+        assert_eq!(content_text("replicate", &cancelled), "cancelled");
+    }
+
+    #[test]
+    fn an_error_begins_with_its_command_and_names_stay_unchanged() {
+        let error = DownloadError::NotFound("download: x".to_owned());
+        assert_eq!(download_text(&error), "download: no node has `download: x`");
+        assert_eq!(content_text("replicate", &error), "replicate: no node has `download: x`");
     }
 }

@@ -1,4 +1,4 @@
-//! A temporary directory that is removed with its content.
+//! A temporary directory that is removed with the files in it.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
-/// A directory. Dropping this value removes it with its content.
+/// A directory. Dropping this value removes it with the files in it.
 #[derive(Debug)]
-pub struct TemporaryDir(PathBuf);
+pub struct TemporaryDir(
+    /// Empty once the directory is removed.
+    PathBuf,
+);
 
 impl TemporaryDir {
     /// Creates a directory that only this user can use. Its name begins with `stem`.
@@ -23,12 +26,12 @@ impl TemporaryDir {
         Ok(TemporaryDir(path))
     }
 
-    /// Its path.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Removes it now.
+    /// Removes the directory now.
     ///
     /// # Errors
     /// When a file in it cannot be removed.
@@ -40,7 +43,7 @@ impl TemporaryDir {
 impl Drop for TemporaryDir {
     fn drop(&mut self) {
         if !self.0.as_os_str().is_empty() {
-            let _stays = std::fs::remove_dir_all(&self.0);
+            std::fs::remove_dir_all(&self.0).ok();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of the prompt's language: what a line is read as, and how mistakes are named.
+//! Tests of the command language of the prompt: the command of a line, and the errors for mistakes.
 
 use std::net::SocketAddr;
 
@@ -54,10 +54,10 @@ fn lines_are_read_as_commands() {
     let list = |listed| Command::List(ListArgs { listed });
     check("updatelist", Command::Updatelist);
     check("  list  ", list(None));
-    check("list replicated", list(Some(Listed::Own(Some(FileOrigin::Replicated)))));
-    check("list local", list(Some(Listed::Own(Some(FileOrigin::Local)))));
-    check("list all", list(Some(Listed::Own(None))));
-    check("list swarm", list(Some(Listed::Swarm)));
+    check("list replicated", list(Some(ListScope::Own(Some(FileOrigin::Replicated)))));
+    check("list local", list(Some(ListScope::Own(Some(FileOrigin::Local)))));
+    check("list all", list(Some(ListScope::Own(None))));
+    check("list swarm", list(Some(ListScope::Swarm)));
     check("replicate a --copies 2", Command::Replicate(ReplicateArgs { query: named("a"), copies: 2 }));
     check(
         "replicate --copies=0 -- -rf",
@@ -93,7 +93,7 @@ fn lines_are_read_as_commands_of_the_prompt() {
 }
 
 #[test]
-fn names_may_be_quoted_and_hidden_from_the_option_reader() {
+fn names_may_be_quoted_and_stand_after_two_dashes() {
     for (line, text) in [
         ("find a.bin", "a.bin"),
         ("find 'with space'", "with space"),
@@ -205,8 +205,8 @@ fn mistakes_are_named_with_what_to_do() {
 }
 
 #[test]
-fn a_tracker_has_words_of_its_own() {
-    let files = || PromptCommand::Swarm(Command::List(ListArgs { listed: Some(Listed::Swarm) }));
+fn a_tracker_has_its_own_commands() {
+    let files = || PromptCommand::Swarm(Command::List(ListArgs { listed: Some(ListScope::Swarm) }));
     let mut grammar = Grammar::new(Language::Tracker);
     for (line, expected) in [
         ("nodes", PromptCommand::Swarm(Command::Nodes)),
@@ -257,7 +257,7 @@ fn a_long_unknown_word_is_cut() {
 
 proptest::proptest! {
     #[test]
-    fn no_line_panics_and_no_error_steers_a_terminal(line in "(find|download|getload|x)? ?.{0,40}") {
+    fn no_line_panics_and_no_error_controls_a_terminal(line in "(find|download|getload|x)? ?.{0,40}") {
         if let Err(error) = parse(&line) {
             proptest::prop_assert!(!error.to_string().chars().any(crate::types::printable::is_unsafe));
         }
