@@ -1,4 +1,4 @@
-//! Completion at the prompt: candidates for commands, options, kinds of files, and names.
+//! Completion at the prompt: candidates for commands, options, values such as `swarm`, and names.
 
 use std::borrow::Cow;
 
@@ -7,36 +7,37 @@ use crate::cli::output::render;
 use crate::types::FileName;
 use crate::types::printable::is_unsafe;
 
-/// Most names that one Tab shows.
+/// Maximum number of names that one Tab shows.
 const CANDIDATES_MAX: usize = 200;
 
 /// The offset of the last word of `line`, and its candidates with the quotes that they need.
 pub(super) fn candidates(line: &str, commands: &[CommandWords], names: &[FileName]) -> (usize, Vec<String>) {
     let (start, word) = last_word(line);
     let is_literal = line[..start].split_whitespace().any(|word| word == "--");
-    let begins = |text: &str| text.starts_with(word.as_ref());
-    let of = |words: &[String]| words.iter().filter(|text| begins(text)).cloned().collect();
+    let fits = |text: &str| text.starts_with(word.as_ref());
+    let fitting = |words: &[String]| words.iter().filter(|text| fits(text)).cloned().collect();
     let Some(verb) = line[..start].split_whitespace().next() else {
-        let mut verbs: Vec<String> = commands.iter().flat_map(|command| of(&command.names)).collect();
+        let mut verbs: Vec<String> = commands.iter().flat_map(|command| fitting(&command.names)).collect();
         verbs.sort();
         return (start, verbs);
     };
     let command = commands.iter().find(|command| command.names.iter().any(|name| name == verb));
     let Some(command) = command else { return (start, Vec::new()) };
-    let found = if word.starts_with('-') && !is_literal && !command.options.is_empty() {
-        of(&command.options)
+    let candidates = if word.starts_with('-') && !is_literal && !command.options.is_empty() {
+        fitting(&command.options)
     } else if command.takes_name {
-        let typed = if is_literal { render::quoted_word } else { render::quoted };
+        let quote = if is_literal { render::quote_word } else { render::quote };
+        // A user cannot type a name with control characters, and it could change the terminal.
         names
             .iter()
-            .filter(|name| begins(name.as_str()) && !name.as_str().chars().any(is_unsafe))
+            .filter(|name| fits(name.as_str()) && !name.as_str().chars().any(is_unsafe))
             .take(CANDIDATES_MAX)
-            .map(typed)
+            .map(quote)
             .collect()
     } else {
-        of(&command.values)
+        fitting(&command.values)
     };
-    (start, found)
+    (start, candidates)
 }
 
 /// The offset of the last word of `line` with its quote, and the text of the word without quotes.

@@ -1,8 +1,7 @@
 //! The lines of earlier prompts, in the user's file `nearpeer/history` in the XDG state directory.
 //!
-//! The file has the last lines, and only the user can read it. Each line is appended as it is typed, so that
-//! several prompts can share the file. If the file cannot be read or written, the prompt has no history and
-//! says nothing.
+//! The file has the last lines, and only the user can read it. Each line is appended at once, so that several
+//! prompts can share the file. Errors are ignored: without the file a prompt has only its own lines.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -16,6 +15,7 @@ use crate::types::printable::is_unsafe;
 #[derive(Debug)]
 pub struct History {
     file: File,
+    /// The last lines of the file when it was opened.
     lines: Vec<String>,
 }
 
@@ -35,16 +35,16 @@ impl History {
         let mut file = options.open(&path).ok()?;
         // An older version may have created the file with other permissions.
         file.set_permissions(std::fs::Permissions::from_mode(0o600)).ok()?;
-        let beyond_bytes = file.metadata().ok()?.len().saturating_sub(limits::HISTORY_MAX_BYTES);
-        file.seek(SeekFrom::Start(beyond_bytes)).ok()?;
+        let skipped_bytes = file.metadata().ok()?.len().saturating_sub(limits::HISTORY_MAX_BYTES);
+        file.seek(SeekFrom::Start(skipped_bytes)).ok()?;
         let mut bytes = Vec::new();
         (&mut file).take(limits::HISTORY_MAX_BYTES).read_to_end(&mut bytes).ok()?;
         let text = String::from_utf8_lossy(&bytes);
         // The first line may be incomplete: the file was read from its middle.
-        let text = if beyond_bytes > 0 { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
+        let text = if skipped_bytes > 0 { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
         let mut lines: Vec<String> = text.lines().filter(|line| is_kept(line)).map(str::to_owned).collect();
-        // The file is rewritten only when it is twice too long.
-        if beyond_bytes > 0 || text.lines().count() > 2 * limits::HISTORY_LINES_MAX {
+        // The file is rewritten only if it has twice the number of lines, or more bytes than are read.
+        if skipped_bytes > 0 || text.lines().count() > 2 * limits::HISTORY_LINES_MAX {
             lines.drain(..lines.len().saturating_sub(limits::HISTORY_LINES_MAX));
             file.set_len(0).ok()?;
             file.write_all(lines.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes())
@@ -54,7 +54,7 @@ impl History {
         Some(History { file, lines })
     }
 
-    /// The lines at the start, the oldest first.
+    /// The last lines of the file when it was opened, the oldest first.
     pub fn lines(&self) -> impl Iterator<Item = &String> {
         self.lines.iter()
     }
@@ -62,12 +62,13 @@ impl History {
     /// Appends a line, unless a prompt could not show it. Errors are ignored.
     pub fn append(&mut self, line: &str) {
         if is_kept(line) {
-            let _is_lost = self.file.write_all(format!("{line}\n").as_bytes());
+            self.file.write_all(format!("{line}\n").as_bytes()).ok();
         }
     }
 }
 
-/// Returns true if and only if the line is text that a prompt can show unchanged.
+/// Returns true if and only if the line is text that a prompt can show unchanged. A line that was not UTF-8
+/// has replacement characters.
 fn is_kept(line: &str) -> bool {
     !line.contains('\u{fffd}')
         && !line.trim().is_empty()
@@ -88,8 +89,8 @@ mod tests {
         for line in ["find a", "", "esc \u{1b}[2J", "find b"] {
             first.append(line);
         }
-        let mut beside = History::open_in(&place).expect("a place");
-        beside.append("nodes");
+        let mut second = History::open_in(&place).expect("a place");
+        second.append("nodes");
         first.append("list");
         let lines: Vec<_> = History::open_in(&place).expect("a place").lines;
         assert_eq!(lines, ["find a", "find b", "nodes", "list"]);
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_text_or_too_long_is_skipped_alone() {
+    fn a_line_that_is_not_utf8_or_too_long_is_skipped_alone() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("history");
         std::fs::write(&file, b"find a\n\xff\xfe\nfind b\n").expect("written");

@@ -1,7 +1,7 @@
 //! Splits bytes into lines, in bounded memory.
 //!
-//! Keeps at most one line of [`limits::LINE_MAX_BYTES`] and the bytes of the last push. A bad line is skipped
-//! alone: the next line is read as usual.
+//! The memory holds at most one line of [`limits::LINE_MAX_BYTES`] and the bytes of the last push. A bad line
+//! is skipped alone: the next line is read as usual.
 
 use std::collections::VecDeque;
 
@@ -9,16 +9,16 @@ use thiserror::Error;
 
 use crate::types::limits;
 
-/// Why a line is no command line.
+/// Why a line is skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LineError {
     /// The line has more than this number of bytes.
     #[error("a line has more than {0} bytes: it was skipped")]
     TooLong(usize),
-    /// The line has a NUL.
+    /// The line has a NUL byte.
     #[error("a line holds a NUL byte: it was skipped")]
     Nul,
-    /// The line is no text.
+    /// The line is not UTF-8.
     #[error("a line is not UTF-8: it was skipped")]
     NotUtf8,
 }
@@ -40,11 +40,12 @@ impl LineCutter {
         self.fresh.extend(bytes);
     }
 
-    /// The next whole line without its end (`\n` or `\r\n`), or `None` until more is pushed.
+    /// The next whole line without its end (`\n` or `\r\n`). `None`: push more bytes, or call
+    /// [`LineCutter::finish`].
     pub fn next_line(&mut self) -> Option<Result<String, LineError>> {
         while let Some(byte) = self.fresh.pop_front() {
             if byte == b'\n' {
-                return Some(self.take());
+                return Some(self.take_line());
             }
             if self.line.len() < limits::LINE_MAX_BYTES {
                 self.line.push(byte);
@@ -57,10 +58,10 @@ impl LineCutter {
 
     /// The last line, if it has no newline. Call it at the end of input.
     pub fn finish(&mut self) -> Option<Result<String, LineError>> {
-        (!self.line.is_empty()).then(|| self.take())
+        (!self.line.is_empty()).then(|| self.take_line())
     }
 
-    fn take(&mut self) -> Result<String, LineError> {
+    fn take_line(&mut self) -> Result<String, LineError> {
         let line = std::mem::take(&mut self.line);
         if std::mem::take(&mut self.overlong) {
             return Err(LineError::TooLong(limits::LINE_MAX_BYTES));
@@ -69,7 +70,7 @@ impl LineCutter {
     }
 }
 
-/// Checks a line from another reader by the same rules. `max_bytes` is its largest size.
+/// Checks a line as [`LineCutter`] does, and returns it as text. `max_bytes`: the maximum size of the line.
 ///
 /// # Errors
 /// See [`LineError`].

@@ -1,4 +1,4 @@
-//! Sources of commands: a terminal with a prompt, or a pipe.
+//! The sources of commands: a terminal with a prompt, or a pipe.
 
 mod completion;
 pub mod history;

@@ -1,7 +1,7 @@
-//! Commands from standard input that is no terminal. They run one after another, without prompt and control
-//! codes.
+//! Reads and runs commands from a pipe or a file on standard input, one after another, without a prompt and
+//! without control codes.
 //!
-//! The reader waits for input and for the stop together, so that a signal ends it at once.
+//! The reader waits for input and for the stop together, so that a signal ends the wait at once.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -16,7 +16,8 @@ use crate::cli::run::session::{Next, Session};
 use crate::cli::signals::Signals;
 use crate::rt::Stop;
 
-/// Reads and runs commands until the input ends, `exit` is read, or the process is to leave.
+/// Reads and runs commands until the input ends, `exit` is read, or the process is to leave. Without a reason
+/// to leave, the exit is that of the last command that failed.
 pub fn run(session: &mut Session<'_>, signals: &Signals) -> Exit {
     let (stdin, mut lines) = (io::stdin(), LineReader::default());
     let mut last_failure = Exit::Success;
@@ -50,7 +51,7 @@ pub fn run(session: &mut Session<'_>, signals: &Signals) -> Exit {
 #[derive(Debug, Default)]
 pub struct LineReader {
     cutter: LineCutter,
-    ended: bool,
+    has_ended: bool,
 }
 
 impl LineReader {
@@ -64,10 +65,10 @@ impl LineReader {
             if let Some(line) = self.cutter.next_line() {
                 return Ok(Some(line));
             }
-            if self.ended {
+            if self.has_ended {
                 return Ok(self.cutter.finish());
             }
-            let (readable, stopped) = {
+            let (is_readable, is_stopped) = {
                 let mut fds = [PollFd::new(&input, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
                 match poll(&mut fds, None) {
                     Ok(_) | Err(Errno::INTR) => {}
@@ -75,14 +76,14 @@ impl LineReader {
                 }
                 (!fds[0].revents().is_empty(), !fds[1].revents().is_empty())
             };
-            if stopped {
+            if is_stopped {
                 return Ok(None);
             }
-            if !readable {
+            if !is_readable {
                 continue;
             }
             match rustix::io::read(&input, &mut buffer) {
-                Ok(0) => self.ended = true,
+                Ok(0) => self.has_ended = true,
                 Ok(count) => self.cutter.push(&buffer[..count]),
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(error) => return Err(error.into()),

@@ -1,10 +1,10 @@
-//! The prompt at a terminal: editing, history, completion, and notices above the line being typed.
+//! The prompt at a terminal: editing, history, completion, and notices above the line that is typed.
 //!
-//! The editor has a thread. It reads one line for each request, so that the terminal is raw only while no
-//! command runs, and Ctrl-C during a command is a signal. From Enter until the next prompt, such a signal
-//! only cancels the command. If the process leaves while a line is typed, the thread is not joined and
-//! [`Signals`] restores the terminal. A terminal that cannot edit (`TERM` is `dumb` or missing) gets a prompt
-//! without control codes.
+//! The editor has a thread. The thread reads one line for each request. So the terminal is in raw mode only
+//! while no command runs, and Ctrl-C during a command is a signal. From Enter until the next prompt, such a
+//! signal only cancels the command. If the process leaves while a line is typed, the thread is not joined and
+//! [`Signals`] restores the terminal. A terminal without control codes (`TERM` is `dumb` or missing) gets a
+//! prompt without editing.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use rustyline::{
     ExternalPrinter, KeyCode, KeyEvent, Modifiers, RepeatCount,
 };
 use rustyline::{Helper, Highlighter, Validator};
+use signal_hook::consts::SIGINT;
 
 use super::completion::candidates;
 use super::history::History;
@@ -39,14 +40,14 @@ use crate::types::limits;
 
 const PROMPT: &str = "> ";
 
-type PromptEditor = Editor<Words, MemHistory>;
+type PromptEditor = Editor<PromptHelper, MemHistory>;
 
 /// The result of reading one line.
 #[derive(Debug)]
-enum Typed {
+enum ReadResult {
     /// A line.
     Line(String),
-    /// Ctrl-C.
+    /// Ctrl-C. `had_text`: the line was not empty, or Ctrl-C was typed before the prompt.
     Interrupted { had_text: bool },
     /// Ctrl-D.
     End,
@@ -54,8 +55,8 @@ enum Typed {
     Unreadable(ReadlineError),
 }
 
-/// What an INT does while a line is read: before Enter it makes the process leave, after Enter it cancels the
-/// command of the line.
+/// Decides what an INT does: before Enter it makes the process leave, after Enter it cancels the command of
+/// the line.
 #[derive(Debug, Clone)]
 struct InterruptTarget {
     signals: Signals,
@@ -64,20 +65,21 @@ struct InterruptTarget {
 }
 
 impl InterruptTarget {
-    /// A new line begins. `cancel` cancels its command.
-    fn begin(&self, cancel: &Stop) {
+    /// Call this before a line is read. `cancel` cancels the command of that line.
+    fn begin_line(&self, cancel: &Stop) {
         *self.next.lock() = Some(cancel.clone());
     }
 
-    /// The prompt is shown.
-    fn shown(&self) {
+    /// Call this when the prompt is on the screen. The editor redraws it after Enter too: that changes
+    /// nothing.
+    fn on_prompt(&self) {
         if self.next.lock().is_some() {
             self.signals.cancel_on_interrupt(None);
         }
     }
 
-    /// Enter is read.
-    fn accepted(&self) {
+    /// Call this when Enter is read.
+    fn on_enter(&self) {
         if let Some(cancel) = self.next.lock().take() {
             self.signals.cancel_on_interrupt(Some(&cancel));
         }
@@ -86,16 +88,16 @@ impl InterruptTarget {
 
 /// A prompt that is not shown yet.
 pub struct Prompt {
-    /// `None`: the terminal cannot edit.
+    /// `None`: the terminal has no control codes.
     editor: Option<LineEditor>,
 }
 
 /// The state of the editor's thread.
 struct LineEditor {
     editor: PromptEditor,
-    /// The line had text when Ctrl-C ended it.
+    /// The line had text when Ctrl-C ended it, or Ctrl-C was typed before the prompt.
     interrupted_text: Arc<AtomicBool>,
-    /// `None`: there is no place for it.
+    /// `None`: the file of the history cannot be used.
     history: Option<History>,
 }
 
@@ -114,7 +116,8 @@ impl Prompt {
         if is_plain_terminal() {
             return Ok(Prompt { editor: None });
         }
-        // Standard output has results only. If it is no terminal, the prompt writes to the terminal itself.
+        // If standard output is not a terminal, it gets results only, and the prompt opens the terminal
+        // itself.
         let behavior = if io::stdout().is_terminal() { Behavior::Stdio } else { Behavior::PreferTerm };
         let config = Config::builder().behavior(behavior).bracketed_paste(false);
         let config = config.max_history_size(limits::HISTORY_LINES_MAX).map_err(io::Error::other)?.build();
@@ -122,7 +125,8 @@ impl Prompt {
             .map_err(io::Error::other)?;
         let history = History::open();
         for line in history.iter().flat_map(History::lines) {
-            let _is_a_repetition = editor.add_history_entry(line.as_str());
+            // The editor refuses a repetition.
+            editor.add_history_entry(line.as_str()).ok();
         }
         let interrupted_text = Arc::new(AtomicBool::new(false));
         let ctrl_c = CtrlC(Arc::clone(&interrupted_text));
@@ -131,8 +135,8 @@ impl Prompt {
         Ok(Prompt { editor: Some(LineEditor { editor, interrupted_text, history }) })
     }
 
-    /// Prints whole lines above the prompt. `None`: the terminal cannot do that, or standard error is no
-    /// terminal.
+    /// Returns a printer of whole lines above the prompt. `None`: the terminal cannot do that, or standard
+    /// error, where messages go, is not a terminal.
     pub fn printer(&mut self) -> Option<Box<dyn ExternalPrinter + Send>> {
         if !io::stderr().is_terminal() {
             return None;
@@ -151,53 +155,55 @@ impl Prompt {
         line_editor.bind(session, &interrupts);
         let (request, requests) = bounded::<()>(1);
         let (typed, lines_typed) = bounded(1);
-        // Not joined: it may wait for a key when the process leaves.
+        // The thread is not joined: it may wait for a key when the process leaves.
         Threads::new().spawn("prompt", move || line_editor.read_lines(&requests, &typed))?;
         loop {
             // Names that arrive while this line is typed are candidates at the next Tab.
             session.node().refresh_names();
             let cancel = signals.leaving().child()?;
-            interrupts.begin(&cancel);
+            interrupts.begin_line(&cancel);
             if request.send(()).is_err() {
                 return Ok(Exit::Error(ErrorCode::Other));
             }
-            let typed = select! {
-                recv(lines_typed) -> typed => typed,
+            let read = select! {
+                recv(lines_typed) -> read => read,
                 recv(signals.leaving().receiver()) -> _ => {
                     signals.restore_terminal();
                     say("");
                     return Ok(signals.exit().unwrap_or(Exit::Error(ErrorCode::Other)));
                 }
             };
-            let next = match typed {
-                Ok(Typed::Line(line)) => match lines::check(line.into_bytes(), limits::PROMPT_LINE_MAX_BYTES)
-                {
-                    Ok(line) => session.run_line(&line, &cancel),
-                    Err(error) => session.refuse(&error.to_string()),
-                },
-                Ok(Typed::Interrupted { had_text: true }) => continue,
-                Ok(Typed::Interrupted { had_text: false }) => return Ok(Exit::Signal(2)),
-                Ok(Typed::End) => return Ok(Exit::Success),
-                Ok(Typed::Unreadable(ReadlineError::Io(error)))
+            let next = match read {
+                Ok(ReadResult::Line(line)) => {
+                    match lines::check(line.into_bytes(), limits::PROMPT_LINE_MAX_BYTES) {
+                        Ok(line) => session.run_line(&line, &cancel),
+                        Err(error) => session.refuse(&error.to_string()),
+                    }
+                }
+                Ok(ReadResult::Interrupted { had_text: true }) => continue,
+                Ok(ReadResult::Interrupted { had_text: false }) => return Ok(Exit::Signal(SIGINT as u8)),
+                Ok(ReadResult::End) => return Ok(Exit::Success),
+                // The editor reports a line that is not UTF-8 with this error.
+                Ok(ReadResult::Unreadable(ReadlineError::Io(error)))
                     if error.kind() == io::ErrorKind::InvalidData =>
                 {
                     session.refuse(&lines::LineError::NotUtf8.to_string())
                 }
-                Ok(Typed::Unreadable(error)) => {
+                Ok(ReadResult::Unreadable(error)) => {
                     say(&format!("cannot read commands: {error}"));
                     return Ok(Exit::Error(ErrorCode::LocalIo));
                 }
                 Err(_) => return Ok(Exit::Error(ErrorCode::Other)),
             };
-            if let Some(exit) = left(signals, next) {
+            if let Some(exit) = exit_after(signals, next) {
                 return Ok(exit);
             }
         }
     }
 }
 
-/// How the prompt ends after a command; `None`: it does not.
-fn left(signals: &Signals, next: Next) -> Option<Exit> {
+/// The exit of the prompt after a command; `None`: the prompt goes on.
+fn exit_after(signals: &Signals, next: Next) -> Option<Exit> {
     signals.exit().or(match next {
         Next::Continue(_) => None,
         Next::Leave => Some(Exit::Success),
@@ -206,9 +212,9 @@ fn left(signals: &Signals, next: Next) -> Option<Exit> {
 }
 
 impl LineEditor {
-    /// Prepares completion and Enter.
+    /// Prepares completion and the handling of Enter.
     fn bind(&mut self, session: &Session<'_>, interrupts: &InterruptTarget) {
-        self.editor.set_helper(Some(Words {
+        self.editor.set_helper(Some(PromptHelper {
             names: session.node().known_names(),
             commands: session.words(),
             interrupts: interrupts.clone(),
@@ -220,27 +226,27 @@ impl LineEditor {
     }
 
     /// Reads one line for each request.
-    fn read_lines(mut self, requests: &Receiver<()>, answer: &Sender<Typed>) {
+    fn read_lines(mut self, requests: &Receiver<()>, answer: &Sender<ReadResult>) {
         for () in requests {
-            // A Ctrl-C that was typed before the prompt is shown belongs to the previous command: it does
-            // not make the process leave.
-            let is_ahead = is_something_typed();
-            self.interrupted_text.store(is_ahead, Ordering::Relaxed);
-            let typed = match self.editor.readline(PROMPT) {
+            // A Ctrl-C that was typed before the prompt is shown belongs to the previous command: it must not
+            // make the process leave.
+            let is_typed_ahead = has_unread_keys();
+            self.interrupted_text.store(is_typed_ahead, Ordering::Relaxed);
+            let result = match self.editor.readline(PROMPT) {
                 Ok(line) => {
                     let is_new = self.editor.add_history_entry(line.as_str()).unwrap_or(false);
                     if let (true, Some(history)) = (is_new, &mut self.history) {
                         history.append(&line);
                     }
-                    Typed::Line(line)
+                    ReadResult::Line(line)
                 }
                 Err(ReadlineError::Interrupted) => {
-                    Typed::Interrupted { had_text: self.interrupted_text.load(Ordering::Relaxed) }
+                    ReadResult::Interrupted { had_text: self.interrupted_text.load(Ordering::Relaxed) }
                 }
-                Err(ReadlineError::Eof) => Typed::End,
-                Err(error) => Typed::Unreadable(error),
+                Err(ReadlineError::Eof) => ReadResult::End,
+                Err(error) => ReadResult::Unreadable(error),
             };
-            if answer.send(typed).is_err() {
+            if answer.send(result).is_err() {
                 return;
             }
         }
@@ -248,13 +254,13 @@ impl LineEditor {
 }
 
 /// Returns true if and only if standard input has unread keys.
-fn is_something_typed() -> bool {
+fn has_unread_keys() -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut [PollFd::new(&io::stdin(), PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
-/// [`Prompt::run`] on a terminal that cannot edit. The terminal itself splits lines, and Ctrl-C while a line
-/// is typed makes the process leave.
+/// [`Prompt::run`] on a terminal without control codes. The terminal itself splits lines, and Ctrl-C while a
+/// line is typed makes the process leave.
 fn run_plain(session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
     let mut lines = LineReader::default();
     loop {
@@ -276,18 +282,19 @@ fn run_plain(session: &mut Session<'_>, signals: &Signals) -> io::Result<Exit> {
                 return Ok(Exit::Error(ErrorCode::LocalIo));
             }
         };
-        if let Some(exit) = left(signals, next) {
+        if let Some(exit) = exit_after(signals, next) {
             return Ok(exit);
         }
     }
 }
 
-/// Shows a prompt on standard output or standard error, whichever is a terminal.
+/// Shows a prompt on standard output if that is a terminal, else on standard error if that is one. Commands
+/// are read even if the prompt cannot be shown.
 fn show_prompt() {
-    let _cannot_be_shown = match (io::stdout().is_terminal(), io::stderr().is_terminal()) {
-        (true, _) => io::stdout().write_all(PROMPT.as_bytes()).and_then(|()| io::stdout().flush()),
-        (false, true) => io::stderr().write_all(PROMPT.as_bytes()),
-        (false, false) => Ok(()),
+    match (io::stdout().is_terminal(), io::stderr().is_terminal()) {
+        (true, _) => io::stdout().write_all(PROMPT.as_bytes()).and_then(|()| io::stdout().flush()).ok(),
+        (false, true) => io::stderr().write_all(PROMPT.as_bytes()).ok(),
+        (false, false) => None,
     };
 }
 
@@ -306,7 +313,7 @@ struct Enter(InterruptTarget);
 
 impl ConditionalEventHandler for Enter {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
-        self.0.accepted();
+        self.0.on_enter();
         None
     }
 }
@@ -321,26 +328,26 @@ impl ConditionalEventHandler for LineLimit {
     }
 }
 
-/// Completion of commands, options and names.
+/// Completes commands, options and names, and notices when the prompt is drawn.
 #[derive(Helper, Highlighter, Validator)]
-struct Words {
-    /// Names in memory: Tab never waits for the tracker.
+struct PromptHelper {
+    /// The names that are in memory: Tab never waits for the tracker.
     names: KnownNames,
     commands: Vec<CommandWords>,
     interrupts: InterruptTarget,
 }
 
-/// Gives no hints. The editor calls it when it draws the prompt, which shows that the prompt is there.
-impl Hinter for Words {
+/// Gives no hints. But the editor asks for a hint when it draws the prompt: so the prompt is on the screen.
+impl Hinter for PromptHelper {
     type Hint = String;
 
     fn hint(&self, _: &str, _: usize, _: &Context<'_>) -> Option<String> {
-        self.interrupts.shown();
+        self.interrupts.on_prompt();
         None
     }
 }
 
-impl Completer for Words {
+impl Completer for PromptHelper {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
