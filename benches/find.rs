@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 fn serve(path: &str, args: &[&str]) -> (Process, String) {
     let service = start(path, args);
     let (addr, _) =
-        service.listening(Instant::now() + DEADLINE).unwrap_or_else(|why| panic!("{path}: {why:?}"));
+        service.wait_for_addr(Instant::now() + DEADLINE).unwrap_or_else(|why| panic!("{path}: {why:?}"));
     (service, addr.to_string())
 }
 

@@ -1,3 +1,3 @@
-//! The ground of demo, tests, benchmarks and evaluation: real programs as child processes.
+//! The common base of demo, tests and benchmarks: real programs as child processes.
 
 pub mod stage;

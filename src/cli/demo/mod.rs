@@ -1,4 +1,4 @@
-//! The demo: a tracker and three nodes as real processes, and what a user would do with them.
+//! The demo: a tracker and three nodes as real processes, with the commands of a user.
 
 pub mod processes;
 pub mod samples;

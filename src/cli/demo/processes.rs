@@ -1,4 +1,5 @@
-//! The processes of the demo by name, with one deadline for all waits. They are killed however the demo ends.
+//! The processes of the demo by name, with one deadline for all waits. However the demo ends, its processes
+//! are killed.
 
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -40,7 +41,7 @@ pub fn io_error(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> DemoE
     move |error| DemoError::Io { what, error }
 }
 
-/// A process, and the first line of each stream that the demo has not read.
+/// A process of the demo. `read_stdout` and `read_stderr`: how many lines the demo has read.
 #[derive(Debug)]
 struct Role {
     process: Process,
@@ -58,7 +59,7 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Every wait ends at `deadline`, or when `stop` is triggered.
+    /// Every wait ends at `deadline` at the latest. `stop` kills all processes, which ends a wait too.
     pub fn new(stop: Stop, deadline: Instant) -> Processes {
         Processes { roles: Vec::new(), stop, deadline }
     }
@@ -78,19 +79,19 @@ impl Processes {
         self.roles.push(Role { process, addr: None, read_stdout: 0, read_stderr: 0 });
         let deadline = self.deadline;
         let role = self.role(name)?;
-        let listening = role.process.listening(deadline);
-        let (addr, next) = listening.map_err(|why| self.missing(name, "its address", why))?;
+        let reported = role.process.wait_for_addr(deadline);
+        let (addr, next) = reported.map_err(|why| self.missing(name, "its address", why))?;
         let role = self.role(name)?;
         (role.addr, role.read_stdout) = (Some(addr), next);
         Ok(addr)
     }
 
     fn role(&mut self, name: &str) -> Result<&mut Role, DemoError> {
-        let found = self.roles.iter_mut().find(|role| role.process.name() == name);
-        found.ok_or_else(|| DemoError::Unexpected(format!("{name} does not run")))
+        let role = self.roles.iter_mut().find(|role| role.process.name() == name);
+        role.ok_or_else(|| DemoError::Unexpected(format!("{name} does not run")))
     }
 
-    /// Explains why `what` did not come from a process.
+    /// The error if `what` did not come from a process.
     fn missing(&mut self, name: &str, what: &str, why: NoLine) -> DemoError {
         if self.stop.is_triggered() {
             return DemoError::Interrupted;
@@ -157,13 +158,13 @@ impl Processes {
         self.roles.clear();
     }
 
-    /// Closes the input of a process and waits for its end. Its exit status is that of its last command.
+    /// Closes the input of a process and waits for its end. The exit status tells whether a command failed.
     ///
     /// # Errors
     /// When the process does not end.
     pub fn finish(&mut self, name: &str) -> Result<ExitStatus, DemoError> {
         self.role(name)?.process.close_stdin();
-        self.ended(name)
+        self.wait_for_end(name)
     }
 
     /// Terminates a process that takes no commands.
@@ -172,10 +173,10 @@ impl Processes {
     /// When the process does not end.
     pub fn terminate(&mut self, name: &str) -> Result<ExitStatus, DemoError> {
         self.role(name)?.process.signal(Signal::TERM);
-        self.ended(name)
+        self.wait_for_end(name)
     }
 
-    fn ended(&mut self, name: &str) -> Result<ExitStatus, DemoError> {
+    fn wait_for_end(&mut self, name: &str) -> Result<ExitStatus, DemoError> {
         let deadline = self.deadline;
         let status = self.role(name)?.process.wait(deadline)?;
         if self.stop.is_triggered() { Err(DemoError::Interrupted) } else { Ok(status) }

@@ -1,5 +1,5 @@
-//! The demo's files: those of `nodes/`, which are built into the program so that it runs from any directory,
-//! and a larger file that the demo makes.
+//! The files of the demo: the files of `nodes/`, which are part of the program so that it runs from any
+//! directory, and a larger file that the demo makes.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

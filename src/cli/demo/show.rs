@@ -47,10 +47,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
     let role = arguments.get(1).and_then(|role| role.to_str()).map(str::to_owned);
     match role.as_deref() {
         Some(role @ (ROLE_TRACKER | ROLE_NODE)) => {
-            // The kernel kills a child when a killed demo ends. Where that is not granted, the demo still
-            // stops its children.
-            let _not_granted =
-                rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+            // If the demo is killed, the kernel kills its children. If the system refuses that, the demo
+            // still stops its children whenever it ends in order.
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).ok();
+            // The program of the role must not see the word of the role.
             arguments.remove(1);
             match role {
                 ROLE_TRACKER => crate::cli::program::tracker::run(arguments, signals),
@@ -68,18 +68,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, signals: &Signals) -> 
 fn demo(signals: &Signals) -> Exit {
     let started = clock::now();
     let mut processes = Processes::new(signals.leaving().clone(), started + TIME);
-    let shown = TemporaryDir::create("nearpeer-demo")
+    let result = TemporaryDir::create("nearpeer-demo")
         .map_err(io_error("make a temporary directory"))
         .and_then(|dir| {
-            let shown = show(&mut processes, dir.path());
-            if shown.is_err() {
-                // The children end before their directory is removed.
+            let result = show(&mut processes, dir.path());
+            if result.is_err() {
+                // The children must end before their directory is removed.
                 processes.clear();
-                return shown;
+                return result;
             }
             dir.remove().map_err(io_error("remove the temporary directory"))
         });
-    match shown {
+    match result {
         Ok(()) => {
             let seconds = (clock::now() - started).as_secs_f32();
             match tell(&format!("\nDone in {seconds:.1} s; no process and no file is left.")) {
@@ -98,9 +98,9 @@ fn demo(signals: &Signals) -> Exit {
     }
 }
 
-/// Prints a part of the show. A reader that has left changes nothing: the show is also a test.
+/// Prints a text of the demo. A reader that has left changes nothing: the demo is also a test.
 fn tell(text: &str) -> Result<(), DemoError> {
-    match Output::stdout().lines(text) {
+    match Output::stdout().write_lines(text) {
         Ok(()) | Err(WriteEnd::Closed) => Ok(()),
         Err(WriteEnd::Failed(error)) => Err(io_error("write what the demo shows")(error)),
     }
@@ -112,12 +112,12 @@ fn show(processes: &mut Processes, dir: &Path) -> Result<(), DemoError> {
     small_download(processes, dir, &addrs)?;
     let killed = large_download(processes, dir)?;
     for node in NODES.into_iter().filter(|node| *node != killed) {
-        in_order(node, processes.finish(node)?)?;
+        check_success(node, processes.finish(node)?)?;
     }
-    in_order("tracker", processes.terminate("tracker")?)
+    check_success("tracker", processes.terminate("tracker")?)
 }
 
-/// Starts everything and writes the latency file once the ports are known.
+/// Starts all processes, and writes the latency file once the ports are known.
 fn start(processes: &mut Processes, dir: &Path) -> Result<[SocketAddr; 3], DemoError> {
     for node in NODES {
         samples::write(node, &dir.join(node)).map_err(io_error(format!("write the files of {node}")))?;
@@ -139,7 +139,7 @@ fn start(processes: &mut Processes, dir: &Path) -> Result<[SocketAddr; 3], DemoE
             [[ROLE_NODE, "127.0.0.1", "0", node], ["--tracker", &tracker, "--latency-file", "latency.txt"]];
         let limited = ["--max-upload", UPLOAD_RATE];
         *addr = processes.start(node, dir, &arguments(&[words.as_flattened(), &limited].concat()))?;
-        tell(&format!("{node:7}  {addr}  shares {}", shared(&dir.join(node))?))?;
+        tell(&format!("{node:7}  {addr}  shares {}", names_in(&dir.join(node))?))?;
     }
     let addr_of = |name| NODES.iter().position(|node| *node == name).map_or(tracker, |index| addrs[index]);
     let entries = LATENCIES_MS.map(|(from, to, ms)| (addr_of(from), addr_of(to), ms));
@@ -148,8 +148,8 @@ fn start(processes: &mut Processes, dir: &Path) -> Result<[SocketAddr; 3], DemoE
     Ok(addrs)
 }
 
-/// Names of the files in `dir`, sorted.
-fn shared(dir: &Path) -> Result<String, DemoError> {
+/// The names of the files in `dir`, sorted.
+fn names_in(dir: &Path) -> Result<String, DemoError> {
     let failed = || io_error("list a share");
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed())? {
@@ -160,7 +160,7 @@ fn shared(dir: &Path) -> Result<String, DemoError> {
     Ok(names.join(", "))
 }
 
-/// The candidate that a line of `find` is about.
+/// The source in a line of `find`.
 fn candidate(line: &str) -> Option<Candidate> {
     let row: Vec<_> = line.split_whitespace().collect();
     let [ip, port, _size, _md5, latency, load, ..] = row.as_slice() else { return None };
@@ -187,13 +187,13 @@ fn small_download(processes: &mut Processes, dir: &Path, addrs: &[SocketAddr; 3]
     }
     tell("  source                 ms   + 10 * load =  score")?;
     let ranking = rank(&candidates, Millis::from_ms(10));
-    for (rating, reason) in ranking.iter().zip(reasons(&ranking)) {
-        let Ranked { endpoint, latency, load, score, .. } = rating;
+    for (ranked, reason) in ranking.iter().zip(reasons(&ranking)) {
+        let Ranked { endpoint, latency, load, score, .. } = ranked;
         let name = processes.name_of(*endpoint).unwrap_or("?".to_owned());
         let (latency, score) = (latency.to_string(), score.to_string());
         tell(&format!("  {name:5} {endpoint:15} {latency:>5} + 10 * {load:>4} = {score:>6}  {reason}"))?;
     }
-    let gamma = addrs[2];
+    let [_, _, gamma] = addrs;
     let getload = format!("getload {} {}", gamma.ip(), gamma.port());
     tell(&format!("\nalpha> {getload}"))?;
     processes.command("alpha", &getload)?;
@@ -202,7 +202,7 @@ fn small_download(processes: &mut Processes, dir: &Path, addrs: &[SocketAddr; 3]
     tell(&format!("\nalpha> download {PICTURE}"))?;
     processes.command("alpha", &format!("download {PICTURE}"))?;
     tell(&processes.wait("alpha", Stream::Stdout, "`downloaded`", downloaded_line)?)?;
-    verified(dir, PICTURE, "gamma")
+    verify(dir, PICTURE, "gamma")
 }
 
 /// Downloads the larger file and kills its best source meanwhile. Returns the name of that source.
@@ -213,14 +213,14 @@ fn large_download(processes: &mut Processes, dir: &Path) -> Result<String, DemoE
     ))?;
     processes.command("alpha", &format!("download {SURVEY}"))?;
     let source = loop {
-        if let Some(source) = chosen(&next_download_line(processes)?) {
+        if let Some(source) = chosen_source(&next_download_line(processes)?) {
             break source;
         }
     };
     let mut is_load_shown = false;
     let victim = loop {
         let line = next_download_line(processes)?;
-        let Some(percent) = progress(&line) else { continue };
+        let Some(percent) = percent_of(&line) else { continue };
         if !is_load_shown {
             is_load_shown = true;
             let getload = format!("getload {} {}", source.ip(), source.port());
@@ -234,17 +234,17 @@ fn large_download(processes: &mut Processes, dir: &Path) -> Result<String, DemoE
     };
     processes.kill(&victim)?;
     tell(&format!("-- {victim} was killed --"))?;
-    let mut left = None;
-    while left.is_none_or(|percent| percent < 100) {
+    let mut last_percent = None;
+    while last_percent.is_none_or(|percent| percent < 100) {
         let line = next_download_line(processes)?;
-        left = progress(&line).or(left);
+        last_percent = percent_of(&line).or(last_percent);
     }
     tell(&processes.wait("alpha", Stream::Stdout, "`downloaded`", downloaded_line)?)?;
-    verified(dir, SURVEY, &victim)?;
+    verify(dir, SURVEY, &victim)?;
     Ok(victim)
 }
 
-/// Shows the next line about alpha's download.
+/// Reads and shows the next line about alpha's download.
 fn next_download_line(processes: &mut Processes) -> Result<String, DemoError> {
     let about = |line: &str| line.contains(SURVEY).then(|| line.to_owned());
     let line = processes.wait("alpha", Stream::Stderr, "progress", about)?;
@@ -264,19 +264,19 @@ fn downloaded_line(line: &str) -> Option<String> {
 }
 
 /// The source that a line names as the best.
-fn chosen(line: &str) -> Option<SocketAddr> {
+fn chosen_source(line: &str) -> Option<SocketAddr> {
     let (_, source) = line.split_once(": chose ")?;
     source.split_once(": score ")?.0.parse().ok()
 }
 
 /// The percentage in a progress line.
-fn progress(line: &str) -> Option<u32> {
+fn percent_of(line: &str) -> Option<u32> {
     let percent = line.split_whitespace().nth(1)?.strip_suffix('%')?;
     percent.parse().ok()
 }
 
-/// Hashes alpha's copy of `name` and the copy of `holder`, without the nodes.
-fn verified(dir: &Path, name: &str, holder: &str) -> Result<(), DemoError> {
+/// Hashes alpha's copy of `name` and the copy of `holder`, without the nodes, and compares them.
+fn verify(dir: &Path, name: &str, holder: &str) -> Result<(), DemoError> {
     let digest = |node: &str| {
         let mut hasher = blake3::Hasher::new();
         let file = File::open(dir.join(node).join(name));
@@ -292,7 +292,7 @@ fn verified(dir: &Path, name: &str, holder: &str) -> Result<(), DemoError> {
     tell(&format!("verified: alpha's {name} is {holder}'s, b3 {ours}"))
 }
 
-fn in_order(name: &str, status: ExitStatus) -> Result<(), DemoError> {
+fn check_success(name: &str, status: ExitStatus) -> Result<(), DemoError> {
     if status.success() {
         return Ok(());
     }
@@ -307,14 +307,14 @@ mod tests {
     fn progress_lines_are_read_as_nodes_write_them() {
         let source = SocketAddr::from(([127, 0, 0, 1], 5002));
         let chose = "survey.bin: chose 127.0.0.1:5002: score 20 (latency 20 ms file, load 0)";
-        assert_eq!((chosen(chose), progress(chose)), (Some(source), None));
+        assert_eq!((chosen_source(chose), percent_of(chose)), (Some(source), None));
         for (line, expected) in [
             ("survey.bin 30% 7.2/24.0 MiB from 127.0.0.1:5002", Some(30)),
             ("survey.bin 100% 24.0/24.0 MiB 9.7 MiB/s from 2 sources", Some(100)),
             ("survey.bin: left 127.0.0.1:5002: closed", None),
             ("ready: 3 files", None),
         ] {
-            assert_eq!((progress(line), chosen(line)), (expected, None), "{line}");
+            assert_eq!((percent_of(line), chosen_source(line)), (expected, None), "{line}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The output of a process, collected line by line. A waiter sleeps on a condition variable until the line
-//! that it needs has come.
+//! The output of a process, collected line by line. A thread that waits for a line sleeps on a condition
+//! variable until the line has come.
 
 use std::io::{BufRead, BufReader, Read};
 use std::time::Instant;
@@ -30,7 +30,8 @@ struct Collected {
     has_ended: bool,
 }
 
-/// The lines of one stream, from the start of the process on.
+/// The lines of one stream, from the start of the process on. A mark is a number of lines: the line after a
+/// mark has the mark as its index.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     collected: Mutex<Collected>,
@@ -38,8 +39,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Collects lines until the stream ends. Bytes that are not UTF-8 become replacement characters, which
-    /// tests look for.
+    /// Collects lines until the stream ends. Bytes that are not UTF-8 become replacement characters, so a
+    /// test can see them.
     pub(super) fn collect(&self, stream: impl Read) {
         let mut stream = BufReader::new(stream);
         let mut line = Vec::new();
@@ -63,8 +64,8 @@ impl Lines {
         self.collected.lock().lines[mark..].to_vec()
     }
 
-    /// Waits for the first line from `mark` on of which `pick` makes a value. Returns the value and the mark
-    /// behind that line.
+    /// Waits for the first line after `mark` from which `pick` makes a value. Returns the value and the mark
+    /// after that line.
     pub(super) fn pick<T>(
         &self,
         mark: usize,
@@ -82,7 +83,7 @@ impl Lines {
             }
             let is_late =
                 !collected.has_ended && self.changed.wait_until(&mut collected, deadline).timed_out();
-            // A last line can come together with the end of the wait.
+            // A line may have come when the wait ended: then it is examined before an error is returned.
             if next == collected.lines.len() {
                 match (collected.has_ended, is_late) {
                     (true, _) => return Err(NoLine::Ended),

@@ -1,5 +1,5 @@
-//! The one harness of processes. It knows programs only by their command lines, their output and their exit
-//! codes, as a user does.
+//! The harness of processes. It knows a program only by its command line, its output and its exit code, as a
+//! user does.
 
 mod latency_file;
 mod lines;

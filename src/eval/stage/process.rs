@@ -1,7 +1,7 @@
 //! `Process`: a program that runs as a child, with pipes for its input and output.
 //!
-//! Threads collect both output streams. A descriptor stands for the child, so that a signal cannot reach
-//! another process that was given the same id later. Drop kills the child.
+//! Threads collect both output streams. A descriptor (pidfd) stands for the child: a signal to it cannot
+//! reach another process that has the same id later. Dropping a `Process` kills the child.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -60,7 +60,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with pipes. `name` stands for the process in errors.
+    /// Starts `command` with pipes for input and output. Errors use `name` for the process.
     ///
     /// # Errors
     /// When the system cannot start the program, or gives no descriptor or thread.
@@ -71,7 +71,7 @@ impl Process {
         let pidfd = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
             Err(error) => {
-                let _has_ended = child.kill().and_then(|()| child.wait());
+                child.kill().and_then(|()| child.wait()).ok();
                 return Err(failed(error.into()));
             }
         };
@@ -105,7 +105,8 @@ impl Process {
         self.threads.spawn("kill", move || {
             let mut watched = [PollFd::new(&pidfd, PollFlags::IN), PollFd::new(&stop, PollFlags::IN)];
             while poll(&mut watched, None) == Err(rustix::io::Errno::INTR) {}
-            let _has_ended = pidfd_send_signal(&pidfd, Signal::KILL);
+            // Fails if the child has ended.
+            pidfd_send_signal(&pidfd, Signal::KILL).ok();
         })
     }
 
@@ -126,18 +127,18 @@ impl Process {
         }
     }
 
-    /// Number of lines collected until now, for use as a later mark.
+    /// The mark after all lines that have arrived: their number.
     pub fn mark(&self, stream: Stream) -> usize {
         self.lines(stream).len()
     }
 
-    /// The lines of `stream` from `mark` on that have arrived.
+    /// The lines of `stream` after `mark` that have arrived.
     pub fn since(&self, stream: Stream, mark: usize) -> Vec<String> {
         self.lines(stream).since(mark)
     }
 
-    /// Waits for the first line from `mark` on of which `pick` makes a value. Returns the value and the mark
-    /// behind that line.
+    /// Waits for the first line after `mark` from which `pick` makes a value. Returns the value and the mark
+    /// after that line.
     ///
     /// # Errors
     /// When no such line comes before the deadline or the end of the stream.
@@ -151,18 +152,18 @@ impl Process {
         self.lines(stream).pick(mark, deadline, pick)
     }
 
-    /// Waits for the line in which a tracker or node says where it listens. Returns the address and the mark
-    /// behind the line.
+    /// Waits for the line with the address on which a tracker or node listens. Returns the address and the
+    /// mark after the line.
     ///
     /// # Errors
     /// As [`Process::pick`].
-    pub fn listening(&self, deadline: Instant) -> Result<(SocketAddr, usize), NoLine> {
+    pub fn wait_for_addr(&self, deadline: Instant) -> Result<(SocketAddr, usize), NoLine> {
         self.pick(Stream::Stdout, 0, deadline, |line| {
             line.split_once(" listening on ").and_then(|(_, addr)| addr.parse().ok())
         })
     }
 
-    /// Explains why `what` did not come.
+    /// The error if `what` did not come.
     pub fn missing(&self, what: &str, why: NoLine) -> ProcessError {
         let (name, what) = (self.name.clone(), what.to_owned());
         match why {
@@ -187,10 +188,10 @@ impl Process {
 
     /// Sends a signal. Does nothing if the process has ended.
     pub fn signal(&self, signal: Signal) {
-        let _has_ended = pidfd_send_signal(&self.pidfd, signal);
+        pidfd_send_signal(&self.pidfd, signal).ok();
     }
 
-    /// Waits for the end of the process. Returns whether it has ended before `deadline`.
+    /// Waits for the end of the process, at most until `deadline`. Returns true if and only if it has ended.
     ///
     /// # Errors
     /// When the system cannot wait for the process.
@@ -234,8 +235,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.status.is_none() {
-            // Both fail if the child has ended already.
-            let _has_ended = self.child.kill().and_then(|()| self.child.wait());
+            self.child.kill().and_then(|()| self.child.wait()).ok();
         }
     }
 }
