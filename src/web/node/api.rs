@@ -3,19 +3,20 @@
 use serde_json::{Value, json};
 
 use super::context::{NodeSite, NodeView, problem_of};
-use super::paths::{DONE, SHOWN, job_id};
+use super::paths::{CHANGE_PATHS, READ_PATHS, job_id};
 use crate::node::{Job, JobId, JobState, OwnFile, events};
 use crate::proto::event::{ErrorCode, Event, rfc3339};
 use crate::proto::http::Request;
 use crate::rt::clock;
-use crate::web::service::params::{self, NamePageRequest, wanted};
+use crate::web::service::params::{self, NamePageRequest, RowPage, requested_query};
 use crate::web::service::response::{Answer, Problem, Reply, TEXT, event_json};
-use crate::web::view::peers;
+use crate::web::view::peers::PeerRow;
 use crate::web::view::sources::items;
 
 /// Lists the paths of the interface.
 pub(super) fn endpoints() -> Answer {
-    let paths: Vec<String> = SHOWN.iter().chain(&DONE).map(|path| format!("/api/v1/{path}")).collect();
+    let paths: Vec<String> =
+        READ_PATHS.iter().chain(&CHANGE_PATHS).map(|path| format!("/api/v1/{path}")).collect();
     let others = ["/files/NAME", "/metalink/NAME.meta4", "/metrics", "/healthz", "/readyz"];
     Answer::json(
         200,
@@ -54,19 +55,19 @@ impl NodeView {
     }
 
     pub(super) fn files(&self, request: &Request) -> Answer {
-        let NamePageRequest { prefix, after, max } = match params::names(request) {
+        let NamePageRequest { prefix, after, names_max } = match params::names(request) {
             Ok(page) => page,
             Err(problem) => return problem.json(),
         };
-        let (files, more) = self.shared_files.files(prefix, after.as_ref(), max);
+        let (files, more) = self.shared_files.files(prefix, after.as_ref(), names_max);
         let next = files.last().filter(|_| more).map(|file| file.entry.name.as_str());
         let items: Vec<Value> = files.iter().map(file).collect();
         Answer::json(200, &json!({ "items": items, "next": next }))
     }
 
     pub(super) fn downloads(&self, request: &Request) -> Answer {
-        let (jobs, next) = match params::slice(request) {
-            Ok(slice) => params::page_of(self.node.jobs(), slice),
+        let (jobs, next) = match params::row_page(request) {
+            Ok(page) => page.of(self.node.jobs()),
             Err(problem) => return problem.json(),
         };
         Answer::json(200, &json!({ "items": jobs.iter().map(job).collect::<Vec<_>>(), "next": next }))
@@ -86,41 +87,40 @@ impl NodeView {
         }
     }
 
-    /// The page `(skip, max)` of the nodes.
-    fn peers(&self, slice: (usize, usize)) -> Answer {
+    fn peers(&self, page: RowPage) -> Answer {
         match self.node.nodes(&self.stop) {
             Ok(nodes) => {
-                let (nodes, next) = params::page_of(nodes, slice);
-                let items: Vec<Value> = nodes.iter().map(|node| peers::json((node, None))).collect();
+                let (nodes, next) = page.of(nodes);
+                let items: Vec<Value> = nodes.iter().map(|node| PeerRow::of_node(node).json()).collect();
                 Answer::json(200, &json!({ "items": items, "next": next }))
             }
             Err(error) => problem_of(&error).json(),
         }
     }
 
-    /// 200 when peers can find the files of this node.
+    /// 200 if peers can find the files of this node, else 503 with the reason.
     pub(super) fn readiness(&self) -> Answer {
         match self.shared_files.why_not_ready() {
             None => Answer::text(200, TEXT, "ok\n".into()),
-            Some(why) => Answer::text(503, TEXT, format!("{why}\n")).retry_after(1),
+            Some(why) => Answer::text(503, TEXT, format!("{why}\n")).with_retry_after(1),
         }
     }
 }
 
 impl NodeSite {
     pub(super) fn peers(&self, request: &Request) -> Reply {
-        match params::slice(request) {
-            Ok(slice) => self.later(move |view| view.peers(slice)),
+        match params::row_page(request) {
+            Ok(page) => self.on_worker(move |view| view.peers(page)),
             Err(problem) => Reply::Now(problem.json()),
         }
     }
 
     pub(super) fn find(&self, request: &Request) -> Reply {
-        let query = match wanted(request) {
+        let query = match requested_query(request) {
             Ok(query) => query,
             Err(problem) => return Reply::Now(problem.json()),
         };
-        self.later(move |view| match view.found(&query) {
+        self.on_worker(move |view| match view.find_contents(&query) {
             Ok(contents) if contents.is_empty() => {
                 Problem::new(404, ErrorCode::NotFound, "no node that answers has it", "try again later")
                     .json()
@@ -138,11 +138,11 @@ fn file(file: &OwnFile) -> Value {
 fn job(job: &Job) -> Value {
     let (figures, now) = (&job.progress, clock::now());
     let is_running = job.state == JobState::Running;
-    let left = figures.time_left(now).filter(|_| is_running);
+    let time_left = figures.time_left(now).filter(|_| is_running);
     let more = json!({
         "fetched_bytes": figures.fetched_bytes,
         "rate_bytes_per_s": figures.rate_bytes_per_s(now).filter(|_| is_running),
-        "eta_ms": left.map(|left| left.as_millis() as u64),
+        "eta_ms": time_left.map(|time| time.as_millis() as u64),
         "sources": figures.sources(),
     });
     event_json(&events::job(job), more)

@@ -1,13 +1,15 @@
-//! What all answers of a node are made from: the node, its files, its recent past.
+//! The state behind the answers of a node: the node itself, its files, its recent past.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use super::past::Past;
-use crate::node::{CommandError, FindReport, FoundGroup, FoundRow, Node, SharedFiles, Watching, events};
+use crate::node::{
+    CommandError, FindReport, FoundGroup, FoundRow, JobChange, JobState, Node, SharedFiles, Watching, events,
+};
 use crate::proto::event::HolderState;
 use crate::rt::Stop;
 use crate::types::Query;
@@ -23,45 +25,72 @@ pub(super) const PAGES: [(&str, &str); 5] = [
     ("/peers", "Peers"),
     ("/stats", "Stats"),
 ];
+
+/// The site of a node. The two guards end with the server.
 pub(super) struct NodeSite {
     pub(super) view: Arc<NodeView>,
-    /// Held until the server ends.
-    pub(super) _watching: Watching,
-    pub(super) _announced: Announced,
+    pub(super) _job_watch: Watching,
+    pub(super) _port_announcement: HttpPortAnnouncement,
 }
 
-/// What fronts and workers make answers from.
+/// The state from which fronts and workers make answers.
 pub(super) struct NodeView {
     pub(super) node: Arc<Node>,
     pub(super) shared_files: SharedFiles,
     /// Ends requests to peers.
     pub(super) stop: Stop,
     pub(super) started: Instant,
-    /// Numbers of jobs that are done, have failed, were cancelled.
-    pub(super) ended: Arc<[AtomicU64; 3]>,
+    pub(super) ended_jobs: Arc<EndedJobs>,
     pub(super) past: Mutex<Past>,
 }
 
-/// Withdraws the published port when the server ends.
-pub(super) struct Announced(pub(super) Arc<Node>);
+/// Numbers of jobs that have ended since the start of the server.
+#[derive(Default)]
+pub(super) struct EndedJobs {
+    done: AtomicU64,
+    failed: AtomicU64,
+    cancelled: AtomicU64,
+}
 
-impl Drop for Announced {
+impl EndedJobs {
+    /// Counts the job if `change` is its end.
+    pub(super) fn count(&self, change: JobChange<'_>) {
+        let counter = match change {
+            JobChange::Ended(Ok(_)) => &self.done,
+            JobChange::Ended(Err(_)) => &self.failed,
+            JobChange::State(JobState::Cancelled) => &self.cancelled,
+            _ => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Each result with the number of its jobs.
+    pub(super) fn by_result(&self) -> [(&'static str, u64); 3] {
+        let counters = [("done", &self.done), ("failed", &self.failed), ("cancelled", &self.cancelled)];
+        counters.map(|(result, counter)| (result, counter.load(Ordering::Relaxed)))
+    }
+}
+
+/// The published HTTP port of a node. Dropping this value withdraws the port.
+pub(super) struct HttpPortAnnouncement(pub(super) Arc<Node>);
+
+impl Drop for HttpPortAnnouncement {
     fn drop(&mut self) {
         self.0.announce_http(None);
     }
 }
 
 impl NodeSite {
-    /// Runs `job` on the thread for changes.
-    pub(super) fn changed(&self, job: impl FnOnce(&NodeView) -> Answer + Send + 'static) -> Reply {
+    /// A reply that the thread for changes makes with `make`.
+    pub(super) fn on_change_thread(&self, make: impl FnOnce(&NodeView) -> Answer + Send + 'static) -> Reply {
         let view = Arc::clone(&self.view);
-        Reply::Changed(Box::new(move || job(&view)))
+        Reply::OnChangeThread(Box::new(move || make(&view)))
     }
 
-    /// Runs `job` on a worker.
-    pub(super) fn later(&self, job: impl FnOnce(&NodeView) -> Answer + Send + 'static) -> Reply {
+    /// A reply that a worker makes with `make`.
+    pub(super) fn on_worker(&self, make: impl FnOnce(&NodeView) -> Answer + Send + 'static) -> Reply {
         let view = Arc::clone(&self.view);
-        Reply::Later(Box::new(move || job(&view)))
+        Reply::OnWorker(Box::new(move || make(&view)))
     }
 }
 
@@ -78,14 +107,15 @@ impl NodeView {
         }
     }
 
-    /// Finds the contents for `query`, ranked for a download by this node. It asks all holders.
-    pub(super) fn found(&self, query: &Query) -> Result<Vec<FoundContent>, Problem> {
+    /// Finds the contents for `query`, with their sources ranked for a download by this node. This asks all
+    /// holders, so call it on a worker.
+    pub(super) fn find_contents(&self, query: &Query) -> Result<Vec<FoundContent>, Problem> {
         let report = self.node.find(query, &self.stop).map_err(|error| problem_of(&error))?;
         Ok(contents_of(report))
     }
 }
 
-/// The contents of a report, with their rows as events describe them.
+/// The contents of a report, with a row for each source.
 fn contents_of(report: FindReport) -> Vec<FoundContent> {
     let content = |FoundGroup { key, rows }: FoundGroup| {
         let rows = rows.into_iter().map(|row| {
@@ -104,12 +134,13 @@ fn contents_of(report: FindReport) -> Vec<FoundContent> {
     report.groups.into_iter().map(content).collect()
 }
 
+/// The problem for a command that failed. The status is 503: the request is right, and can succeed later.
 pub(super) fn problem_of(error: &CommandError) -> Problem {
     let hint = match error {
         CommandError::NoTracker { .. } | CommandError::TrackerRefused { .. } => {
             "start the tracker, or wait until it is back"
         }
-        CommandError::Latency { .. } | CommandError::Share(_) => "mend it on the machine of this node",
+        CommandError::Latency { .. } | CommandError::Share(_) => "correct it on the machine of this node",
         CommandError::NoneAnswered(_)
         | CommandError::NoAnswer { .. }
         | CommandError::Unreachable { .. }

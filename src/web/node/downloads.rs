@@ -1,8 +1,9 @@
 //! Requests that change something: start, pause, resume or cancel a download, scan the share, request
 //! replicas, change the upload rate.
 //!
-//! Forms of the node's pages lead to a page; JSON requests get JSON. The record of a download is a file, so a
-//! thread of its own handles downloads. A worker handles what asks peers.
+//! A form of a page gets a page as its answer; a JSON request gets JSON. A change of a download writes a
+//! file, so the thread for changes makes it, not a front. A worker scans the share and requests replicas,
+//! because that takes long.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -18,6 +19,9 @@ use crate::web::service::params;
 use crate::web::service::response::{Answer, Problem, Reply, event_json};
 use crate::web::view::metalink;
 
+/// The status of a download that has only begun.
+const ACCEPTED: u16 = 202;
+
 /// The fields of a download request.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,10 +35,10 @@ struct DownloadForm {
     force: bool,
 }
 
-/// The fields of a rate request.
+/// The fields of a request for another upload rate.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Limits {
+struct LimitForm {
     /// `null`: no limit. The field is required, because an empty body is probably a mistake.
     #[serde(deserialize_with = "Option::deserialize")]
     max_upload_bytes_per_s: Option<u64>,
@@ -43,7 +47,7 @@ struct Limits {
 /// The fields of a replication request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Copies {
+struct ReplicationForm {
     #[serde(default)]
     name: Option<String>,
     #[serde(default)]
@@ -51,9 +55,9 @@ struct Copies {
     copies: u32,
 }
 
-/// What a user can do with a download.
+/// An action on a download.
 #[derive(Debug, Clone, Copy)]
-enum Act {
+enum JobAction {
     Pause,
     Resume,
     Cancel,
@@ -74,56 +78,61 @@ impl NodeSite {
         let path = request.path.strip_prefix("/api/v1").unwrap_or(&request.path);
         if path == "/limits" && is_api {
             if request.method != Method::Put {
-                return Err(Problem::method("GET, HEAD, PUT"));
+                return Err(Problem::method_not_allowed("GET, HEAD, PUT"));
             }
-            let Limits { max_upload_bytes_per_s } = json(&request.body)?;
+            let LimitForm { max_upload_bytes_per_s } = from_json(&request.body)?;
             self.view.node.set_max_upload(max_upload_bytes_per_s);
             return Ok(Reply::Now(self.view.limits()));
         }
-        let steered = steered(path);
-        let changed = path == "/downloads"
+        let action = job_action(path);
+        let is_change_path = path == "/downloads"
             || is_api && matches!(path, "/updatelist" | "/replicate")
-            || steered.is_some();
-        if !changed {
-            return Err(if is_shown(request) {
-                Problem::method("GET, HEAD")
+            || action.is_some();
+        if !is_change_path {
+            return Err(if is_read_only(request) {
+                Problem::method_not_allowed("GET, HEAD")
             } else {
                 Problem::not_found("there is nothing at this path")
             });
         }
         if request.method != Method::Post {
-            return Err(Problem::method(if path == "/downloads" { "GET, HEAD, POST" } else { "POST" }));
+            return Err(Problem::method_not_allowed(if path == "/downloads" {
+                "GET, HEAD, POST"
+            } else {
+                "POST"
+            }));
         }
         if path == "/downloads" {
-            let form = if is_api { json(&request.body)? } else { form_fields(&request.body)? };
-            let wanted = wanted(form)?;
-            return Ok(self.changed(move |view| shown(view, view.begin(wanted), is_api, 202)));
+            let form = if is_api { from_json(&request.body)? } else { from_form(&request.body)? };
+            let download = download_request(form)?;
+            return Ok(self
+                .on_change_thread(move |view| change_answer(view, view.begin(download), is_api, ACCEPTED)));
         }
         if path == "/updatelist" && is_api {
-            return Ok(self.later(NodeView::update_list));
+            return Ok(self.on_worker(NodeView::update_list));
         }
         if path == "/replicate" {
-            let Copies { name, hash, copies } = json(&request.body)?;
+            let ReplicationForm { name, hash, copies } = from_json(&request.body)?;
             let query = params::query(name.as_deref(), hash.as_deref())?;
-            return Ok(self.later(move |view| view.replicate(&query, copies)));
+            return Ok(self.on_worker(move |view| view.replicate(&query, copies)));
         }
-        let (id, act) = steered.ok_or_else(|| Problem::not_found("there is nothing at this path"))?;
-        Ok(self.changed(move |view| shown(view, view.steer(id, act), is_api, 200)))
+        let (id, action) = action.ok_or_else(|| Problem::not_found("there is nothing at this path"))?;
+        Ok(self.on_change_thread(move |view| change_answer(view, view.act(id, action), is_api, 200)))
     }
 }
 
 impl NodeView {
-    fn begin(&self, wanted: DownloadRequest) -> Result<JobId, Problem> {
-        self.node.start_download(wanted).map_err(|error| refused(&error))
+    fn begin(&self, download: DownloadRequest) -> Result<JobId, Problem> {
+        self.node.start_download(download).map_err(|error| job_problem(&error))
     }
 
-    fn steer(&self, id: JobId, act: Act) -> Result<JobId, Problem> {
-        let done = match act {
-            Act::Pause => self.node.pause(id),
-            Act::Resume => self.node.resume(id),
-            Act::Cancel => self.node.cancel(id),
+    fn act(&self, id: JobId, action: JobAction) -> Result<JobId, Problem> {
+        let result = match action {
+            JobAction::Pause => self.node.pause(id),
+            JobAction::Resume => self.node.resume(id),
+            JobAction::Cancel => self.node.cancel(id),
         };
-        done.map(|()| id).map_err(|error| refused(&error))
+        result.map(|()| id).map_err(|error| job_problem(&error))
     }
 
     fn update_list(&self) -> Answer {
@@ -149,22 +158,22 @@ impl NodeView {
     }
 }
 
-/// Whether the path of a change is one that is only shown.
-fn is_shown(request: &Request) -> bool {
+/// Returns true if and only if the path of a change can only be read.
+fn is_read_only(request: &Request) -> bool {
     let path = request.path.as_str();
     let is_page = PAGES.iter().any(|(page, _)| *page == path);
     let is_file = files::name_of(path).is_some() || metalink::name_of(path).is_some();
-    is_page || is_file || paths::is_shown(path) || matches!(path, "/metrics" | "/healthz" | "/readyz")
+    is_page || is_file || paths::is_read_path(path) || matches!(path, "/metrics" | "/healthz" | "/readyz")
 }
 
-/// Shows the result, as JSON or as a page.
-fn shown(view: &NodeView, done: Result<JobId, Problem>, is_api: bool, status: u16) -> Answer {
-    match done {
+/// The answer to a change of a download: JSON or a page. `status` is for a success as JSON.
+fn change_answer(view: &NodeView, result: Result<JobId, Problem>, is_api: bool, status: u16) -> Answer {
+    match result {
         Ok(id) if is_api => {
             let path = HeaderValue::new(format!("/api/v1/downloads/{id}"));
             let answer = view.job(id, status);
-            // A path with digits is always a valid header value.
-            if status == 202 { path.into_iter().fold(answer, Answer::at) } else { answer }
+            // A new download has a location. The value is always there: its path has only digits and words.
+            if status == ACCEPTED { path.into_iter().fold(answer, Answer::with_location) } else { answer }
         }
         Ok(_) => Answer::see_other(HeaderValue::from("/downloads")),
         Err(problem) if is_api => problem.json(),
@@ -172,19 +181,19 @@ fn shown(view: &NodeView, done: Result<JobId, Problem>, is_api: bool, status: u1
     }
 }
 
-/// Job number and action in `/downloads/ID/pause`.
-fn steered(path: &str) -> Option<(JobId, Act)> {
-    let (id, act) = path.strip_prefix("/downloads/")?.split_once('/')?;
-    let act = match act {
-        "pause" => Act::Pause,
-        "resume" => Act::Resume,
-        "cancel" => Act::Cancel,
+/// The job number and the action in a path such as `/downloads/7/pause`.
+fn job_action(path: &str) -> Option<(JobId, JobAction)> {
+    let (id, action) = path.strip_prefix("/downloads/")?.split_once('/')?;
+    let action = match action {
+        "pause" => JobAction::Pause,
+        "resume" => JobAction::Resume,
+        "cancel" => JobAction::Cancel,
         _ => return None,
     };
-    Some((job_id(id)?, act))
+    Some((job_id(id)?, action))
 }
 
-fn refused(error: &JobError) -> Problem {
+fn job_problem(error: &JobError) -> Problem {
     let (status, code) = match error {
         JobError::NoSuch(_) => (404, ErrorCode::NotFound),
         JobError::Ended(_) | JobError::Pausing(_) => (409, ErrorCode::Usage),
@@ -193,14 +202,15 @@ fn refused(error: &JobError) -> Problem {
     Problem::new(status, code, error.to_string(), "GET /api/v1/downloads lists them")
 }
 
-fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     // The parser bounds nesting and refuses a field that is given twice.
     serde_json::from_slice(body)
-        .map_err(|error| Problem::bad(error.to_string(), "/api/v1/openapi.json describes the body"))
+        .map_err(|error| Problem::bad_request(error.to_string(), "/api/v1/openapi.json describes the body"))
 }
 
-fn form_fields(body: &[u8]) -> Result<DownloadForm, Problem> {
-    let bad = |why: String| Problem::bad(why, "load the page again");
+/// Reads the form of a page. Its other fields, such as the token of the form, are not for the download.
+fn from_form(body: &[u8]) -> Result<DownloadForm, Problem> {
+    let bad = |why: String| Problem::bad_request(why, "load the page again");
     let text = str::from_utf8(body).map_err(|error| bad(error.to_string()))?;
     let mut form = DownloadForm::default();
     for (name, value) in parameters(text).map_err(|error| bad(error.to_string()))? {
@@ -213,11 +223,11 @@ fn form_fields(body: &[u8]) -> Result<DownloadForm, Problem> {
     Ok(form)
 }
 
-fn wanted(form: DownloadForm) -> Result<DownloadRequest, Problem> {
+fn download_request(form: DownloadForm) -> Result<DownloadRequest, Problem> {
     let name = FileName::new(&form.name)
-        .map_err(|error| Problem::bad(error.to_string(), "give the name of a file"))?;
+        .map_err(|error| Problem::bad_request(error.to_string(), "give the name of a file"))?;
     let checksum: Option<Checksum> = form.checksum.map(|text| text.parse()).transpose().map_err(
-        |error: crate::types::ChecksumError| Problem::bad(error.to_string(), "leave checksum out"),
+        |error: crate::types::ChecksumError| Problem::bad_request(error.to_string(), "leave checksum out"),
     )?;
     Ok(DownloadRequest { name, checksum, verify_whole: form.verify_whole, force: form.force })
 }
@@ -229,7 +239,8 @@ mod tests {
     #[test]
     fn malformed_bodies_are_refused() {
         let form = |body: &str| {
-            json::<DownloadForm>(body.as_bytes()).and_then(wanted).map(|wanted| wanted.name.to_string())
+            let request = from_json::<DownloadForm>(body.as_bytes()).and_then(download_request);
+            request.map(|request| request.name.to_string())
         };
         assert_eq!(form(r#"{"name":"a","force":true}"#).map_err(|problem| problem.status), Ok("a".into()));
         let nested = format!("{{\"name\":{}", "[".repeat(30_000));
@@ -259,7 +270,7 @@ mod tests {
             ("/downloads/7/pause/", None),
             ("/downloads/99999999999999999999/cancel", None),
         ] {
-            assert_eq!(steered(path).map(|(id, _)| id.0), id, "{path}");
+            assert_eq!(job_action(path).map(|(id, _)| id.0), id, "{path}");
         }
     }
 }

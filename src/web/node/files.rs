@@ -1,5 +1,5 @@
-//! Serves the node's own files by HTTP, whole or in ranges, with validators so that a downloader can resume,
-//! and as metalinks.
+//! Serves the node's own files by HTTP, whole or in ranges, and metalinks. Validators let a downloader resume
+//! a file that has not changed.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::proto::http::{
 use crate::proto::peer::PeerRefusal;
 use crate::types::{FileEntry, FileName};
 use crate::web::service::access::ConnAddrs;
-use crate::web::service::response::{Answer, Problem, Reply, ResponseBody, Sending, file_head};
+use crate::web::service::response::{Answer, FileReply, Problem, Reply, ResponseBody, file_head};
 use crate::web::view::metalink;
 use crate::web::view::sources::file_link;
 
@@ -22,35 +22,35 @@ pub(super) fn name_of(path: &str) -> Option<&str> {
 }
 
 impl ResponseBody for UploadGuard {
-    fn is_good(&self) -> bool {
-        self.is_unchanged()
+    fn is_unchanged(&self) -> bool {
+        UploadGuard::is_unchanged(self)
     }
 
-    fn sent(&mut self, bytes: u64) {
+    fn record_sent(&mut self, bytes: u64) {
         UploadGuard::record_sent(self, bytes);
     }
 }
 
 impl NodeView {
-    /// Answers for the file called `name`. It may wait for a disk.
+    /// The reply with the file called `name`. This may wait for a disk, so it runs on a file front.
     pub(super) fn file(&self, name: &str, request: &Request, addrs: ConnAddrs) -> Reply {
         let opened = FileName::new(name)
             .map_err(|_| PeerRefusal::NotShared)
             .and_then(|name| self.shared_files.open(&name));
         let open = match opened {
             Ok(open) => open,
-            Err(refusal) => return Reply::Now(refused(&refusal).json()),
+            Err(refusal) => return Reply::Now(refusal_problem(&refusal).json()),
         };
         let entry = Arc::clone(open.entry());
         let etag = format!("\"{}\"", entry.content);
         let validators = Validators { etag, modified: Some(HttpDate::from_ns(entry.mtime_ns)) };
         let (head, size) = (head_of(&entry, &validators), entry.size_bytes);
         match select(request, size, &validators) {
-            Selection::Whole => sending(head, open, 0..size, addrs),
+            Selection::Whole => file_reply(head, open, 0..size, addrs),
             Selection::Part(range) => {
                 let content_range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-                let head = head.with_status(206).with("Content-Range", visible(content_range));
-                sending(head, open, range, addrs)
+                let head = head.with_status(206).with("Content-Range", header_value(content_range));
+                file_reply(head, open, range, addrs)
             }
             Selection::NotModified => Reply::Now(Answer { head: head.with_status(304), body: b"".into() }),
             Selection::PreconditionFailed => {
@@ -66,17 +66,17 @@ impl NodeView {
                 let problem =
                     Problem::new(416, ErrorCode::Usage, "the file has no such bytes", "ask within its size");
                 let mut answer = problem.json();
-                answer.head = answer.head.with("Content-Range", visible(format!("bytes */{size}")));
+                answer.head = answer.head.with("Content-Range", header_value(format!("bytes */{size}")));
                 Reply::Now(answer)
             }
         }
     }
 }
 
-fn sending(head: Head, open: OpenSharedFile, range: std::ops::Range<u64>, addrs: ConnAddrs) -> Reply {
+fn file_reply(head: Head, open: OpenSharedFile, range: std::ops::Range<u64>, addrs: ConnAddrs) -> Reply {
     let file = Arc::clone(&open.file);
     let transfer = Box::new(open.begin(addrs.peer.ip()));
-    Reply::File(Sending { head, file, range, transfer })
+    Reply::File(FileReply { head, file, range, transfer })
 }
 
 fn head_of(entry: &FileEntry, validators: &Validators) -> Head {
@@ -85,22 +85,22 @@ fn head_of(entry: &FileEntry, validators: &Validators) -> Head {
         .with("Content-Type", "application/octet-stream")
         .with("Content-Disposition", content_disposition(entry.name.as_str()))
         .with("Accept-Ranges", "bytes")
-        .with("ETag", visible(validators.etag.clone()))
+        .with("ETag", header_value(validators.etag.clone()))
         .with("Last-Modified", modified)
         .with("Cache-Control", "no-cache")
 }
 
-/// A text of digits and punctuation is a valid header value.
-fn visible(text: String) -> HeaderValue {
-    HeaderValue::new(text).expect("numbers, hex digits and ASCII words")
+/// The header value of a text that has only ASCII letters, digits and punctuation.
+fn header_value(text: String) -> HeaderValue {
+    HeaderValue::new(text).expect("a text without control characters is a header value")
 }
 
-fn refused(refusal: &PeerRefusal) -> Problem {
+fn refusal_problem(refusal: &PeerRefusal) -> Problem {
     match refusal {
         PeerRefusal::Changed => Problem::new(
             409,
             ErrorCode::Digest,
-            "the file is not as it was published, and is being looked at",
+            "the file has changed since the node published it, and the node reads it again",
             "try again in a moment",
         ),
         PeerRefusal::Busy => Problem::busy(),
@@ -120,20 +120,21 @@ impl NodeSite {
     /// The metalink of a file of the swarm. Its sources have the order in which this node ranks them; this
     /// node comes last.
     pub(super) fn metalink(&self, request: &Request, addrs: ConnAddrs) -> Reply {
-        let wanted = match metalink::wanted(request) {
+        let wanted = match metalink::read_request(request) {
             Ok(wanted) => wanted,
             Err(problem) => return Reply::Now(problem.json()),
         };
-        self.later(move |view| {
-            let found = view.found(&wanted.query()).and_then(|mut contents| {
+        self.on_worker(move |view| {
+            let answer = view.find_contents(&wanted.query()).and_then(|mut contents| {
                 for row in contents.iter_mut().flat_map(|content| &mut content.rows) {
+                    // A downloader needs a whole URL. The address is the one at which it reached this node.
                     if row.is_own() {
                         row.link = Some(file_link(addrs.local, &row.holder.name));
                     }
                 }
                 metalink::answer(&wanted, &contents, |key| view.shared_files.manifest(key))
             });
-            found.unwrap_or_else(|problem| problem.json())
+            answer.unwrap_or_else(|problem| problem.json())
         })
     }
 }

@@ -1,7 +1,5 @@
 //! The node's metrics for Prometheus.
 
-use std::sync::atomic::Ordering;
-
 use super::context::NodeView;
 use crate::proto::http::Request;
 use crate::rt::clock;
@@ -19,7 +17,7 @@ impl NodeView {
             "Transfers that this node takes part in",
             f64::from(self.shared_files.load()),
         );
-        families.gauge("nearpeer_upload_peers", "Peers that something is uploaded to", uploads.peers as f64);
+        families.gauge("nearpeer_upload_peers", "Peers to which the node uploads", uploads.peers as f64);
         families.bytes_counter("nearpeer_upload", "Bytes of files sent", uploads.sent_bytes);
         if let Some(rate) = self.node.max_upload() {
             let labels = vec![("dir", "up".to_owned())];
@@ -32,11 +30,9 @@ impl NodeView {
             (vec![("state", state.to_owned())], number as f64)
         });
         families.gauges("nearpeer_downloads", "Downloads that are not finished", states.into());
-        let results = ["done", "failed", "cancelled"].iter().zip(self.ended.iter());
-        let results = results.map(|(result, number)| {
-            (vec![("result", (*result).to_owned())], number.load(Ordering::Relaxed) as f64)
-        });
-        families.counters("nearpeer_downloads_completed", "Downloads that have ended", results.collect());
+        let by_result = self.ended_jobs.by_result();
+        let rows = by_result.map(|(result, number)| (vec![("result", result.to_owned())], number as f64));
+        families.counters("nearpeer_downloads_completed", "Downloads that have ended", rows.into());
         families.answer(request)
     }
 }

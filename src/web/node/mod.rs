@@ -1,7 +1,7 @@
 //! The site of a node: search with latency, load and score, its files, its downloads.
 //!
-//! Workers run what asks peers or reads disks. File fronts send files. Only `POST` and `PUT` change
-//! something, after the access check.
+//! Workers ask peers and read the share. File fronts send files. Only `POST` and `PUT` change something,
+//! after the access check.
 
 mod api;
 mod context;

@@ -8,16 +8,16 @@ use crate::proto::http::{Request, escape_path, escape_value};
 use crate::rt::clock;
 use crate::types::{FileEntry, FileName, Query, limits};
 use crate::web::service::access::AccessControl;
-use crate::web::service::params::{page_of, skipped};
+use crate::web::service::params::{RowPage, rows_to_skip};
 use crate::web::service::response::{Answer, Reply};
 use crate::web::view::page::{NONE, count, rate, search_form, size, span};
-use crate::web::view::peers;
+use crate::web::view::peers::{self, PeerRow};
 use crate::web::view::sources::{FoundContent, SourceRow, file_path, query_of, tables};
 
 impl NodeSite {
     pub(super) fn peers_page(&self, request: &Request) -> Reply {
-        match skipped(request, "skip") {
-            Ok(skip) => self.later(move |view| view.peers_page(skip)),
+        match rows_to_skip(request, "skip") {
+            Ok(skip) => self.on_worker(move |view| view.peers_page(skip)),
             Err(problem) => Reply::Now(self.view.frame().problem(&problem)),
         }
     }
@@ -33,7 +33,7 @@ impl NodeSite {
             }
         };
         let form = access.form_token().to_owned();
-        self.later(move |view| match view.found(&query) {
+        self.on_worker(move |view| match view.find_contents(&query) {
             Ok(contents) => view.search_page(&text, 200, &results(&contents, &query, &form)),
             Err(problem) => {
                 let note = html! { p.note role="alert" { (problem.message) ": " (problem.hint) } };
@@ -52,7 +52,7 @@ fn results(contents: &[FoundContent], query: &Query, form: &str) -> Markup {
     }
 }
 
-/// The action for a content: download it, unless it is here.
+/// The actions for a content: its metalink, and a download unless this node has the content.
 fn action(content: &FoundContent, form: &str) -> Markup {
     let Some(first) = content.rows.first() else { return html! {} };
     let metalink =
@@ -79,8 +79,8 @@ impl NodeView {
             (results)
             @if text.is_empty() {
                 p.soft {
-                    "All nodes that have it are asked how busy they are; each is ranked by its latency plus 10 ms for each transfer "
-                    "it takes part in. The first is where a download begins."
+                    "This node asks each holder for its load, and ranks the holders by score: latency plus a weight for each "
+                    "transfer of the load. A download begins at the first."
                 }
             }
         };
@@ -115,13 +115,13 @@ impl NodeView {
     }
 
     pub(super) fn downloads_page(&self, request: &Request, form: &str) -> Answer {
-        let skip = match skipped(request, "skip") {
+        let skip = match rows_to_skip(request, "skip") {
             Ok(skip) => skip,
             Err(problem) => return self.frame().problem(&problem),
         };
         let mut jobs = self.node.jobs();
         jobs.reverse();
-        let (jobs, next) = page_of(jobs, (skip, limits::HTTP_PAGE_ROWS));
+        let (jobs, next) = RowPage { skip, rows_max: limits::HTTP_PAGE_ROWS }.of(jobs);
         let main = html! {
             h1 { "Downloads" }
             div #downloads data-live {
@@ -153,10 +153,10 @@ impl NodeView {
             Err(error) => return self.frame().problem(&problem_of(&error)),
         };
         let caption = format!("{} as the tracker tells, by address", count(nodes.len(), "node"));
-        let (nodes, next) = page_of(nodes, (skip, limits::HTTP_PAGE_ROWS));
+        let (nodes, next) = RowPage { skip, rows_max: limits::HTTP_PAGE_ROWS }.of(nodes);
         let main = html! {
             h1 { "Peers" }
-            (peers::table(&caption, false, nodes.iter().map(|node| (node, None))))
+            (peers::table(&caption, false, nodes.iter().map(PeerRow::of_node)))
             (further("/peers", next.as_deref(), "Further nodes"))
         };
         Answer::page(200, self.frame().page("/peers", "Peers", &main))
@@ -193,7 +193,7 @@ fn job_row(job: &Job, form: &str) -> Markup {
         JobState::Running | JobState::Cancelled => "tag",
     };
     let per_s = figures.rate_bytes_per_s(now).filter(|_| is_running);
-    let left = figures.time_left(now).filter(|_| is_running);
+    let time_left = figures.time_left(now).filter(|_| is_running);
     let name = request.name.to_string();
     html! {
         tr {
@@ -207,7 +207,7 @@ fn job_row(job: &Job, form: &str) -> Markup {
                 span.num { (percent) " % " @if figures.total_bytes > 0 { span.soft { "of " (size(figures.total_bytes)) } } }
             }
             td.num data-label="Rate" { @match per_s { Some(per_s) => (rate(per_s)), None => (NONE) } }
-            td.num data-label="Left" { @match left { Some(left) => (span(left)), None => (NONE) } }
+            td.num data-label="Left" { @match time_left { Some(time) => (span(time)), None => (NONE) } }
             td.num data-label="Sources" { (figures.sources()) }
             td data-label="Actions" {
                 @match state {
@@ -221,14 +221,14 @@ fn job_row(job: &Job, form: &str) -> Markup {
     }
 }
 
-/// The actions for a job that has not ended: `act` with its label, or cancel.
-fn buttons(job: &Job, (act, label): (&str, &str), form: &str) -> Markup {
+/// The buttons for a job that has not ended: the action, with its label, and cancel.
+fn buttons(job: &Job, action: (&str, &str), form: &str) -> Markup {
     let Job { id, request, .. } = job;
     html! {
         form.inline method="post" {
             input type="hidden" name="form" value=(form);
-            @for (act, label) in [(act, label), ("cancel", "Cancel")] {
-                button.small.plain #(format!("{act}-{id}")) formaction=(format!("/downloads/{id}/{act}"))
+            @for (action, label) in [action, ("cancel", "Cancel")] {
+                button.small.plain #(format!("{action}-{id}")) formaction=(format!("/downloads/{id}/{action}"))
                     aria-label=(format!("{label} {}", request.name)) { (label) }
             }
         }

@@ -9,23 +9,24 @@ use crate::proto::event::{Event, Record};
 use crate::rt::EventSubscriber;
 use crate::types::limits;
 
-/// It has a bounded size and is updated every few seconds.
+/// The recent past. Its size is bounded.
 #[derive(Debug)]
 pub(super) struct Past {
-    pub(super) sent: Counted,
-    pub(super) fetched: Counted,
+    pub(super) sent: TotalHistory,
+    pub(super) fetched: TotalHistory,
     events: EventSubscriber,
-    /// Newest first.
+    /// The `searched` events, the newest first.
     pub(super) searches: VecDeque<Arc<Record>>,
 }
 
 impl Past {
     pub(super) fn new(events: EventSubscriber, now: Instant) -> Past {
-        Past { sent: Counted::new(now), fetched: Counted::new(now), events, searches: VecDeque::new() }
+        let (sent, fetched) = (TotalHistory::new(now), TotalHistory::new(now));
+        Past { sent, fetched, events, searches: VecDeque::new() }
     }
 
     /// Records the searches since the last call.
-    pub(super) fn note_searches(&mut self) {
+    pub(super) fn record_searches(&mut self) {
         for (_, record) in self.events.catch_up().items {
             if let Event::Searched { .. } = record.event {
                 self.searches.push_front(record);
@@ -34,30 +35,30 @@ impl Past {
         self.searches.truncate(limits::RECENT_FINDS_MAX);
     }
 
-    /// Records the bytes sent and fetched since the start.
-    pub(super) fn sample(&mut self, sent: u64, fetched: u64, now: Instant) {
-        self.sent.note(sent, now);
-        self.fetched.note(fetched, now);
+    /// Records the numbers of bytes that the node has sent and fetched since its start.
+    pub(super) fn sample(&mut self, sent_total: u64, fetched_total: u64, now: Instant) {
+        self.sent.record(sent_total, now);
+        self.fetched.record(fetched_total, now);
     }
 }
 
-/// The history of a count that never shrinks.
+/// The history of a total that never shrinks.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(super) struct TotalHistory {
     pub(super) history: RateHistory,
-    most: u64,
+    total: u64,
 }
 
-impl Counted {
-    pub(super) fn new(now: Instant) -> Counted {
-        Counted { history: RateHistory::new(now), most: 0 }
+impl TotalHistory {
+    fn new(now: Instant) -> TotalHistory {
+        TotalHistory { history: RateHistory::new(now), total: 0 }
     }
 
-    /// Records that the count is `total`. A smaller `total` changes nothing: two callers may record out of
-    /// order.
-    pub(super) fn note(&mut self, total: u64, now: Instant) {
-        self.history.add(total.saturating_sub(self.most), now);
-        self.most = self.most.max(total);
+    /// Records a reading of the total. A smaller reading than the last one changes nothing: two callers may
+    /// record out of order.
+    fn record(&mut self, total: u64, now: Instant) {
+        self.history.add(total.saturating_sub(self.total), now);
+        self.total = self.total.max(total);
     }
 }
 
@@ -67,7 +68,7 @@ mod tests {
     use crate::rt::clock;
 
     #[test]
-    fn bytes_count_once_however_often_they_are_looked_at() {
+    fn bytes_count_once_however_often_they_are_recorded() {
         let now = clock::now();
         let mut past = Past::new(crate::rt::EventBroadcast::default().subscribe(), now);
         past.sample(100, 10, now);

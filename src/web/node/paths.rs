@@ -2,20 +2,20 @@
 
 use crate::node::JobId;
 
-/// Paths below `/api/v1/` that show something.
-pub(super) const SHOWN: [&str; 10] =
+/// Paths below `/api/v1/` that a client can read.
+pub(super) const READ_PATHS: [&str; 10] =
     ["status", "load", "limits", "files", "find", "peers", "downloads", "stats", "events", "openapi.json"];
 /// Paths below `/api/v1/` that only change something.
-pub(super) const DONE: [&str; 2] = ["updatelist", "replicate"];
+pub(super) const CHANGE_PATHS: [&str; 2] = ["updatelist", "replicate"];
 
-/// Whether this path of the interface shows something.
-pub(super) fn is_shown(path: &str) -> bool {
+/// Returns true if and only if a client can read this path of the interface.
+pub(super) fn is_read_path(path: &str) -> bool {
     path.strip_prefix("/api/v1/").is_some_and(|name| {
-        SHOWN.contains(&name) || name.strip_prefix("downloads/").and_then(job_id).is_some()
+        READ_PATHS.contains(&name) || name.strip_prefix("downloads/").and_then(job_id).is_some()
     })
 }
 
-/// Reads a job number: digits only.
+/// Reads a job number. `parse` alone would also accept a plus sign.
 pub(super) fn job_id(text: &str) -> Option<JobId> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().ok().map(JobId))?

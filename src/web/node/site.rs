@@ -1,15 +1,14 @@
 //! Serves a node by HTTP: maps each path to its answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::never;
 use parking_lot::Mutex;
 
-use super::context::{Announced, NodeSite, NodeView};
+use super::context::{EndedJobs, HttpPortAnnouncement, NodeSite, NodeView};
 use super::past::Past;
 use super::{api, files};
-use crate::node::{JobChange, JobState, Node, Watching};
+use crate::node::Node;
 use crate::proto::event::Event;
 use crate::proto::http::Request;
 use crate::rt::{EventBroadcast, Stop, clock};
@@ -25,42 +24,30 @@ use crate::web::view::metalink;
 const FILE_FRONTS: usize = 2;
 
 /// Serves a node until the server is stopped or dropped. Stop the server before the node. The node publishes
-/// the port if peers can reach it at the node's address.
+/// the HTTP port if peers can reach that port at the address of the node.
 ///
 /// # Errors
 /// [`WebError`]; nothing is left running then.
 pub fn serve_node(node: Arc<Node>, config: &WebConfig) -> Result<WebServer, WebError> {
     let (stop, shared_files) = (Stop::new()?, node.shared_files());
     let rate = Arc::clone(shared_files.rate());
-    let ended: Arc<[AtomicU64; 3]> = Arc::default();
-    let watching = watch(&node, Arc::clone(&ended));
-    let announced = Announced(Arc::clone(&node));
+    let ended_jobs: Arc<EndedJobs> = Arc::default();
+    let counted_jobs = Arc::clone(&ended_jobs);
+    let job_watch = node.watch(move |event| counted_jobs.count(event.change));
+    let port_announcement = HttpPortAnnouncement(Arc::clone(&node));
     let (started, past) = (clock::now(), Mutex::new(Past::new(node.events().subscribe(), clock::now())));
-    let view = NodeView { shared_files, stop: stop.clone(), started, ended, past, node };
+    let view = NodeView { shared_files, stop: stop.clone(), started, ended_jobs, past, node };
+    // A node gives no signal for a change without an event: streams show it at the next interval.
     let extras = Extras { file_fronts: FILE_FRONTS, rate: Some(rate), changes: never(), stop };
-    let site = NodeSite { view: Arc::new(view), _watching: watching, _announced: announced };
+    let site =
+        NodeSite { view: Arc::new(view), _job_watch: job_watch, _port_announcement: port_announcement };
     let node = Arc::clone(&site.view.node);
     let server = WebServer::start(site, config, extras)?;
-    let (here, there) = (server.addr().ip(), node.addr().ip());
-    if here == there || here.is_unspecified() {
+    let (http_ip, node_ip) = (server.addr().ip(), node.addr().ip());
+    if http_ip == node_ip || http_ip.is_unspecified() {
         node.announce_http(Some(server.addr().port()));
     }
     Ok(server)
-}
-
-/// Counts the jobs that end: done, failed, cancelled.
-fn watch(node: &Node, ended: Arc<[AtomicU64; 3]>) -> Watching {
-    node.watch(move |news| {
-        let which = match news.change {
-            JobChange::Ended(Ok(_)) => Some(0),
-            JobChange::Ended(Err(_)) => Some(1),
-            JobChange::State(JobState::Cancelled) => Some(2),
-            _ => None,
-        };
-        if let Some(which) = which {
-            ended[which].fetch_add(1, Ordering::Relaxed);
-        }
-    })
 }
 
 impl Site for NodeSite {

@@ -1,4 +1,5 @@
-//! Shows the recent past of a node: bytes sent and fetched, and the last searches with their results.
+//! Shows the stats of a node and its recent past: bytes sent and fetched, and the last searches with their
+//! results.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::web::view::page::{moment, rate, size, span};
 use crate::web::view::plot::{self, Scale};
 
 impl NodeView {
-    /// Records the bytes sent and fetched since the last call.
+    /// Adds the bytes that the node has sent and fetched since the last call to its recent past.
     pub(super) fn sample(&self) {
         let (sent, fetched) = (self.node.upload_meter().now().sent_bytes, self.node.fetched_bytes());
         self.past.lock().sample(sent, fetched, clock::now());
@@ -27,7 +28,7 @@ impl NodeView {
         let now = clock::now();
         let (sent, fetched, searches) = {
             let mut past = self.past.lock();
-            past.note_searches();
+            past.record_searches();
             (past.sent.history.sums(now), past.fetched.history.sums(now), past.searches.clone())
         };
         let recent: Vec<&Record> = searches.iter().map(Arc::as_ref).collect();
@@ -41,7 +42,7 @@ impl NodeView {
         let (now, uploads) = (clock::now(), self.node.upload_meter().now());
         let (sent, fetched, searches) = {
             let mut past = self.past.lock();
-            past.note_searches();
+            past.record_searches();
             (past.sent.history.per_s(now), past.fetched.history.per_s(now), past.searches.clone())
         };
         let main = html! {

@@ -2,8 +2,8 @@
 //! something.
 //!
 //! Every page that a user has open in a browser can reach a listener on loopback. So the server checks each
-//! request as if such a page sent it. It ignores headers of proxies: the peer of the connection counts. A
-//! check never waits and never reveals the right token.
+//! request as if such a page had sent it. The server ignores headers of proxies: the address of the
+//! connection counts. A check never waits and never reveals the right token.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -16,14 +16,14 @@ use rand::{Rng, SeedableRng};
 use crate::proto::http::{Request, parameters};
 use crate::types::limits;
 
-/// What the server checks before it answers.
+/// Checks each request before the server answers it.
 #[derive(Debug)]
 pub(crate) struct AccessControl {
-    /// BLAKE3 of the token. Hashes have one length and are compared in constant time.
+    /// BLAKE3 of the token. All hashes have the same length, so a comparison in constant time is possible.
     token: Option<blake3::Hash>,
     /// Names of this server besides its addresses, in lower case.
     hosts: Vec<String>,
-    /// The secret that the forms of this server carry.
+    /// The secret in the forms of this server.
     form_token: String,
     failures: Mutex<Failures>,
 }
@@ -31,13 +31,14 @@ pub(crate) struct AccessControl {
 /// Why the server refuses a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// 403: the host name is not one of this server. The page may have been sent here under another name.
+    /// 403: the host name is not a name of this server. Any site can give its own name the address of this
+    /// server, and its pages would then count as pages of this server (DNS rebinding).
     Host,
     /// 401: the token is missing or wrong.
     Token,
     /// 429: too many wrong tokens; the peer must wait for this many seconds.
     TooManyTokens { retry_s: u64 },
-    /// 403: a page of another site requests a change, or requests data without a navigation.
+    /// 403: a page of another site requests a change, or requests data in the background.
     Origin,
     /// 403: a page of another site could have sent this change.
     Form,
@@ -62,7 +63,7 @@ impl AccessControl {
         }
     }
 
-    /// The value of the field `form` in a form of this server.
+    /// The value of the field `form` in each form of this server.
     pub(crate) fn form_token(&self) -> &str {
         &self.form_token
     }
@@ -72,19 +73,20 @@ impl AccessControl {
     /// # Errors
     /// [`Refusal`].
     pub(crate) fn admit(&self, request: &Request, addrs: ConnAddrs, now: Instant) -> Result<(), Refusal> {
-        if !self.is_ours(request, addrs.local.ip()) {
+        if !self.is_own_host(request, addrs.local.ip()) {
             return Err(Refusal::Host);
         }
-        let tells_nothing = matches!(request.path.as_str(), "/healthz" | "/readyz");
-        if !tells_nothing {
+        // A health check of a supervisor has no token, and its answer reveals no file.
+        let is_health_check = matches!(request.path.as_str(), "/healthz" | "/readyz");
+        if !is_health_check {
             self.check_token(request, addrs.peer.ip(), now)?;
         }
-        if request.method.changes() { self.check_change(request) } else { check_question(request) }
+        if request.method.changes() { self.check_change(request) } else { check_read(request) }
     }
 
-    /// Loopback names, the address of the connection, and configured names are accepted. An old client that
-    /// sends no host name is no browser, so it is accepted too.
-    fn is_ours(&self, request: &Request, local: IpAddr) -> bool {
+    /// Returns true for loopback names, the address of the connection, and configured names. An old client
+    /// that sends no host name is not a browser, so it is accepted too.
+    fn is_own_host(&self, request: &Request, local: IpAddr) -> bool {
         let Some(host) = request.host() else { return true };
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         match address {
@@ -132,7 +134,7 @@ impl AccessControl {
                     .is_some_and(|token| blake3::hash(token) == blake3::hash(self.form_token.as_bytes()));
                 if is_ours { Ok(()) } else { Err(Refusal::Form) }
             }
-            // A program may send an empty body. A browser page would have sent its origin.
+            // A program may send an empty body. The browser of a page would have sent an origin.
             None if request.body.is_empty() => Ok(()),
             _ => Err(Refusal::Form),
         }
@@ -140,11 +142,11 @@ impl AccessControl {
 }
 
 /// A page of another site may link to this server, but must not make it answer in the background: one find
-/// asks a hundred nodes.
-fn check_question(request: &Request) -> Result<(), Refusal> {
+/// asks many nodes.
+fn check_read(request: &Request) -> Result<(), Refusal> {
     let is_foreign = request.header("sec-fetch-site") == Some("cross-site");
-    let leads_here = request.header("sec-fetch-mode") == Some("navigate");
-    if is_foreign && !leads_here { Err(Refusal::Origin) } else { Ok(()) }
+    let is_link = request.header("sec-fetch-mode") == Some("navigate");
+    if is_foreign && !is_link { Err(Refusal::Origin) } else { Ok(()) }
 }
 
 /// Reads `Authorization: Bearer TOKEN`, or `Basic` with any user and the token as password (RFC 7617).
@@ -161,27 +163,29 @@ fn given_token(request: &Request) -> Option<Vec<u8>> {
     Some(pair[colon + 1..].to_vec())
 }
 
-/// Wrong tokens of each address. After a few, an address may try one more at each interval. Other addresses
-/// do not wait.
+/// The wrong tokens of each address. After a few wrong tokens an address may try one more at each interval.
+/// Other addresses do not wait.
 #[derive(Debug, Default)]
 struct Failures {
-    /// When the address may send tokens without a pause again.
+    /// The time when all wrong tokens of the address are forgotten. Each wrong token moves it on by one step.
     clear_at: HashMap<IpAddr, Instant>,
 }
 
 impl Failures {
+    /// The time until one wrong token is forgotten.
     const STEP: Duration = limits::ms(limits::HTTP_TOKENS_WRONG_MS);
 
     /// How long `peer` must wait before the server checks its next token.
     fn wait(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
-        let behind = self.clear_at.get(&network(peer))?.saturating_duration_since(now);
+        let until_clear = self.clear_at.get(&network(peer))?.saturating_duration_since(now);
         let allowed = Self::STEP * (limits::HTTP_TOKENS_WRONG_MAX - 1);
-        Some(behind.saturating_sub(allowed)).filter(|wait| !wait.is_zero())
+        Some(until_clear.saturating_sub(allowed)).filter(|wait| !wait.is_zero())
     }
 
     fn add(&mut self, peer: IpAddr, now: Instant) {
         if self.clear_at.len() >= limits::HTTP_ADDRESSES_MAX {
             self.clear_at.retain(|_, clear_at| *clear_at > now);
+            // If no address is clear, the one that is clear first has done the least.
             let first = self.clear_at.iter().min_by_key(|(_, at)| **at).map(|(peer, _)| *peer);
             if let Some(first) = first.filter(|_| self.clear_at.len() >= limits::HTTP_ADDRESSES_MAX) {
                 self.clear_at.remove(&first);
@@ -192,7 +196,7 @@ impl Failures {
     }
 }
 
-/// The network of one user: one IPv4 address, or a /64 of IPv6.
+/// The network of one user: one IPv4 address, or a /64 of IPv6, in which a user can choose any address.
 fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),

@@ -1,8 +1,8 @@
-//! The service of a web front: it admits requests, has them answered, and updates streams of events.
+//! The service of a web front: it admits and answers requests, and updates streams of events.
 //!
-//! The front answers from memory in place. A worker runs what takes time, while the connection is held; so
-//! answers come in order and no front waits. A connection that requests a file moves to a file front, once
-//! and for good; so no page waits behind a cold disk. A connection sends one file at a time.
+//! The front itself answers from memory. If an answer takes time, a worker makes it while the front holds the
+//! connection: so answers come in order and no front waits. A connection that requests a file moves to a file
+//! front and stays there: so no page waits for a slow disk. A connection sends one file at a time.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,58 +11,58 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::access::{AccessControl, ConnAddrs};
-use super::response::{Answer, Problem, Reply, ResponseBody, Sending, now, stream_head};
+use super::response::{Answer, FileReply, Problem, Reply, ResponseBody, date_now, stream_head};
 use crate::net::{Closed, ConnId, DetachedConn, NextRead, Service};
-use crate::proto::event::{self, Record};
+use crate::proto::event::{Event, Record};
 use crate::proto::http::{Framing, Manner, Request, RequestDecoder, RequestError, Version, chunk};
 use crate::rt::{EventBroadcast, Pool, Post, Stop, clock};
 use crate::types::limits;
 
-/// The most bytes of one part of a file. Between two parts the service checks that the file is unchanged.
+/// Maximum size of one part of a file. Between two parts the service checks that the file is unchanged.
 const PART_BYTES: u64 = 4 << 20;
-/// The size of the last part of a file, unless the file is shorter. A change before the last part makes the
-/// answer end short.
+/// The size of the last part of a file, unless the file is shorter. If the file changes before its last part,
+/// the answer ends too early, and the client notices that.
 const LAST_PART_BYTES: u64 = 256 << 10;
 
 type WebActions = crate::net::ConnActions<Session, RequestDecoder>;
 
 /// The pages and the interface of a program.
 pub(crate) trait Site: Send + Sync + 'static {
-    /// Answers a request and never waits. Work that must wait is returned as [`Reply::Later`]. Files are
-    /// requested on a file front.
+    /// Answers a request. Never waits, except for the disk of a file: work that must wait is returned as
+    /// [`Reply::OnWorker`], and files are requested on a file front.
     fn answer(&self, request: &Request, addrs: ConnAddrs, access: &AccessControl) -> Reply;
 
-    /// Whether the answer is a file.
+    /// Returns true if and only if the answer is a file.
     fn is_file(&self, request: &Request) -> bool;
 
     /// The events that streams deliver.
     fn feed(&self) -> &EventBroadcast;
 
-    /// The present figures, for streams.
-    fn figures(&self) -> Vec<event::Event>;
+    /// The present figures of the program, such as the number of files, for streams.
+    fn figures(&self) -> Vec<Event>;
 
-    /// Runs every few seconds.
+    /// The server calls this every few seconds.
     fn tick(&self) {}
 }
 
-/// What comes through the mailbox of a front.
-pub(crate) enum Event {
+/// A message in the mailbox of a front.
+pub(crate) enum FrontMessage {
     /// A connection from another front, with the request that caused the move.
     Moved { parts: Box<DetachedConn<RequestDecoder>>, session: Box<Session>, request: Box<Request> },
-    /// A worker has made an answer.
+    /// A worker, or the thread for changes, has made an answer.
     Done { conn: ConnId, manner: Manner, answer: Answer },
-    /// The present figures. They changed, or streams have had no update for a while.
+    /// The present figures. The front sends them, and all new events, to its streams.
     News(Arc<str>),
 }
 
-/// What a connection is doing.
+/// The state of a connection.
 pub(crate) struct Session {
     addrs: ConnAddrs,
     /// Number of requests on this connection.
     requests: u32,
     /// How to write the answer to the held request.
     manner: Manner,
-    busy: Busy,
+    activity: Activity,
 }
 
 /// A stream of events.
@@ -73,8 +73,9 @@ pub(crate) struct Stream {
     seen: u64,
 }
 
-enum Busy {
-    Not,
+/// What a connection sends over several turns of its front.
+enum Activity {
+    Idle,
     /// The connection is a stream of events.
     Stream,
     /// The front sends a part of a file. It sends `left` afterwards if the file is unchanged.
@@ -85,16 +86,17 @@ enum Busy {
     },
 }
 
+/// The service of one front.
 pub(crate) struct HttpService<S> {
     pub(crate) site: Arc<S>,
     pub(crate) access: Arc<AccessControl>,
     pub(crate) workers: Pool,
-    /// Runs changes. They do not wait behind questions to peers.
+    /// The thread for changes: a change does not wait for workers that ask peers.
     pub(crate) changer: Pool,
     /// The mailbox of this front.
-    pub(crate) post: Post<Event>,
+    pub(crate) post: Post<FrontMessage>,
     /// The mailboxes of the file fronts. Empty: this front sends files itself.
-    pub(crate) file_fronts: Vec<Post<Event>>,
+    pub(crate) file_fronts: Vec<Post<FrontMessage>>,
     pub(crate) next_file_front: usize,
     pub(crate) streams: BTreeMap<ConnId, Stream>,
     pub(crate) stop: Stop,
@@ -110,42 +112,41 @@ impl<S: Site> HttpService<S> {
     ) -> NextRead {
         match reply {
             Reply::Now(answer) => send(id, session.manner, &answer, actions),
-            Reply::Later(job) => {
-                let work = self.work(id, session.manner, job);
-                have_done(&self.workers, id, session.manner, work, actions)
+            Reply::OnWorker(make) => {
+                let task = self.answer_task(id, session.manner, make);
+                run_and_hold(&self.workers, id, session.manner, task, actions)
             }
-            Reply::Changed(job) => {
-                let work = self.work(id, session.manner, job);
-                have_done(&self.changer, id, session.manner, work, actions)
+            Reply::OnChangeThread(make) => {
+                let task = self.answer_task(id, session.manner, make);
+                run_and_hold(&self.changer, id, session.manner, task, actions)
             }
             Reply::Events { after } => self.open_stream(id, session, after, actions),
-            Reply::File(sending) => {
-                let Sending { head, file, range, transfer } = sending;
+            Reply::File(FileReply { head, file, range, transfer }) => {
                 let bytes = range.end - range.start;
-                actions.send(id, head.write(session.manner, Framing::Length(bytes), now()));
+                actions.send(id, head.write(session.manner, Framing::Length(bytes), date_now()));
                 if session.manner.is_head {
-                    return after(session.manner);
+                    return next_read(session.manner);
                 }
-                session.busy = send_part(id, transfer, file, range, actions);
+                session.activity = send_part(id, transfer, file, range, actions);
                 NextRead::Hold
             }
         }
     }
 
-    /// Returns a task that runs `job` and sends its answer to this front.
-    fn work(
+    /// Returns a task that makes an answer with `make` and sends it to this front.
+    fn answer_task(
         &self,
         id: ConnId,
         manner: Manner,
-        job: Box<dyn FnOnce() -> Answer + Send>,
+        make: Box<dyn FnOnce() -> Answer + Send>,
     ) -> impl FnOnce() + Send + 'static {
         let (post, stop) = (self.post.clone(), self.stop.clone());
         move || {
-            let mut event = Event::Done { conn: id, manner, answer: job() };
-            // The mailbox is full for a moment at most, because the front empties it. The front must get this
-            // answer, or the connection would wait forever.
-            while let Err(back) = post.send(event) {
-                event = back;
+            let mut message = FrontMessage::Done { conn: id, manner, answer: make() };
+            // The front must get the answer, or the connection would wait forever. A full mailbox has room
+            // again soon, because the front reads it.
+            while let Err(unsent) = post.send(message) {
+                message = unsent;
                 if stop.wait_until(clock::now() + limits::ms(1)) {
                     return;
                 }
@@ -162,22 +163,22 @@ impl<S: Site> HttpService<S> {
         actions: &mut WebActions,
     ) -> NextRead {
         if session.manner.is_head {
-            actions.send(id, stream_head().write(session.manner, Framing::Stream, now()));
-            return after(session.manner);
+            actions.send(id, stream_head().write(session.manner, Framing::Stream, date_now()));
+            return next_read(session.manner);
         }
         if self.streams.len() >= limits::HTTP_STREAMS_MAX {
             return send(id, session.manner, &Problem::busy().json(), actions);
         }
         // The stream ends with the connection.
         session.manner.keep_alive = false;
-        actions.send(id, stream_head().write(session.manner, Framing::Stream, now()));
+        actions.send(id, stream_head().write(session.manner, Framing::Stream, date_now()));
         let seen = after_event.unwrap_or_else(|| self.site.feed().last());
         let mut stream = Stream { manner: session.manner, seen };
         let figures = figures_text(&*self.site);
         let first = stream.catch_up(self.site.feed()) + &figures;
-        actions.send(id, in_stream(session.manner, first.as_bytes()));
+        actions.send(id, stream_bytes(session.manner, first.as_bytes()));
         self.streams.insert(id, stream);
-        session.busy = Busy::Stream;
+        session.activity = Activity::Stream;
         NextRead::Hold
     }
 
@@ -190,22 +191,24 @@ impl<S: Site> HttpService<S> {
     ) {
         let front = self.file_fronts[self.next_file_front].clone();
         self.next_file_front = (self.next_file_front + 1) % self.file_fronts.len();
-        let session = Session { busy: Busy::Not, requests: session.requests - 1, ..*session };
+        // The file front will count this request again.
+        let session = Session { activity: Activity::Idle, requests: session.requests - 1, ..*session };
         let (session, request) = (Box::new(session), Box::new(request.clone()));
         // A full mailbox drops the connection: the server is overloaded.
         actions.hand_over(id, move |parts| {
-            drop(front.send(Event::Moved { parts: Box::new(parts), session, request }));
+            drop(front.send(FrontMessage::Moved { parts: Box::new(parts), session, request }));
         });
     }
 }
 
 impl<S: Site> Service for HttpService<S> {
     type Session = Session;
-    type Event = Event;
+    type Event = FrontMessage;
     type Decoder = RequestDecoder;
 
     fn accepted(&mut self, peer: SocketAddr, local: SocketAddr) -> Session {
-        Session { addrs: ConnAddrs { peer, local }, requests: 0, manner: Manner::LAST, busy: Busy::Not }
+        let addrs = ConnAddrs { peer, local };
+        Session { addrs, requests: 0, manner: Manner::LAST, activity: Activity::Idle }
     }
 
     fn message(
@@ -233,37 +236,39 @@ impl<S: Site> Service for HttpService<S> {
         Some(Problem::from(error).json().write(Manner::LAST))
     }
 
-    fn event(&mut self, event: Event, actions: &mut WebActions) {
-        match event {
-            Event::Moved { parts, session, request } => actions.adopt(*parts, *session, *request),
-            Event::Done { conn, manner, answer } => {
+    fn event(&mut self, message: FrontMessage, actions: &mut WebActions) {
+        match message {
+            FrontMessage::Moved { parts, session, request } => actions.adopt(*parts, *session, *request),
+            FrontMessage::Done { conn, manner, answer } => {
                 if send(conn, manner, &answer, actions) == NextRead::Close {
                     actions.close(conn);
                 }
                 actions.release(conn);
             }
-            Event::News(figures) => {
+            FrontMessage::News(figures) => {
                 let feed = self.site.feed();
                 for (id, stream) in &mut self.streams {
                     let text = stream.catch_up(feed) + &figures;
-                    actions.send(*id, in_stream(stream.manner, text.as_bytes()));
+                    actions.send(*id, stream_bytes(stream.manner, text.as_bytes()));
                 }
             }
         }
     }
 
     fn file_sent(&mut self, session: &mut Session, bytes: u64) {
-        if let Busy::File { transfer, .. } = &mut session.busy {
-            transfer.sent(bytes);
+        if let Activity::File { transfer, .. } = &mut session.activity {
+            transfer.record_sent(bytes);
         }
     }
 
     fn sent(&mut self, id: ConnId, session: &mut Session, _tag: u64, actions: &mut WebActions) {
         let mut is_whole = true;
-        if let Busy::File { transfer, file, left } = std::mem::replace(&mut session.busy, Busy::Not) {
-            is_whole = transfer.is_good();
+        if let Activity::File { transfer, file, left } =
+            std::mem::replace(&mut session.activity, Activity::Idle)
+        {
+            is_whole = transfer.is_unchanged();
             if is_whole && !left.is_empty() {
-                session.busy = send_part(id, transfer, file, left, actions);
+                session.activity = send_part(id, transfer, file, left, actions);
                 return;
             }
         }
@@ -274,39 +279,39 @@ impl<S: Site> Service for HttpService<S> {
     }
 
     fn closed(&mut self, id: ConnId, session: Session, _why: &Closed, _actions: &mut WebActions) {
-        if matches!(session.busy, Busy::Stream) {
+        if matches!(session.activity, Activity::Stream) {
             self.streams.remove(&id);
         }
     }
 }
 
-/// Sends the first part of `range`. The service sends the rest when the part is sent.
+/// Sends the first part of `range`. The service sends the other parts, each after the one before.
 fn send_part(
     id: ConnId,
     transfer: Box<dyn ResponseBody>,
     file: Arc<File>,
     range: Range<u64>,
     actions: &mut WebActions,
-) -> Busy {
-    let left = range.start + part_of(range.end - range.start)..range.end;
+) -> Activity {
+    let left = range.start + part_bytes(range.end - range.start)..range.end;
     actions.send_file(id, Arc::clone(&file), range.start..left.start, 0);
-    Busy::File { transfer, file, left }
+    Activity::File { transfer, file, left }
 }
 
-/// The size of the next part of this many bytes.
-fn part_of(bytes: u64) -> u64 {
+/// The size of the next part when `bytes` are left.
+fn part_bytes(bytes: u64) -> u64 {
     if bytes <= LAST_PART_BYTES { bytes } else { PART_BYTES.min(bytes - LAST_PART_BYTES) }
 }
 
-/// Runs `work` on `pool` and holds the connection until it is done.
-fn have_done(
+/// Runs `task` on `pool`, and holds the connection until the answer comes through the mailbox.
+fn run_and_hold(
     pool: &Pool,
     id: ConnId,
     manner: Manner,
-    work: impl FnOnce() + Send + 'static,
+    task: impl FnOnce() + Send + 'static,
     actions: &mut WebActions,
 ) -> NextRead {
-    if pool.try_run(work).is_err() {
+    if pool.try_run(task).is_err() {
         return send(id, manner, &Problem::busy().json(), actions);
     }
     NextRead::Hold
@@ -314,21 +319,22 @@ fn have_done(
 
 fn send(id: ConnId, manner: Manner, answer: &Answer, actions: &mut WebActions) -> NextRead {
     actions.send(id, answer.write(manner));
-    after(manner)
+    next_read(manner)
 }
 
-fn after(manner: Manner) -> NextRead {
+/// What the front does with the connection after an answer.
+fn next_read(manner: Manner) -> NextRead {
     if manner.keep_alive { NextRead::Next } else { NextRead::Close }
 }
 
 impl Stream {
-    /// The events since the last update. Each has its number, so a client that was cut off can continue after
-    /// the last one.
+    /// The text of the events since the last update. Each event has its number, so a client whose connection
+    /// broke can continue after the last one.
     fn catch_up(&mut self, feed: &EventBroadcast) -> String {
         let since = feed.after(self.seen);
         let mut text = String::new();
         if since.missed > 0 {
-            let missed = event::Event::Missed { count: since.missed }.at(clock::wall_ns());
+            let missed = Event::Missed { count: since.missed }.at(clock::wall_ns());
             text.push_str(&event_text(None, &missed));
         }
         for (number, record) in since.items {
@@ -350,7 +356,8 @@ fn event_text(number: Option<u64>, record: &Record) -> String {
     format!("{id}data: {}\n\n", record.to_line())
 }
 
-fn in_stream(manner: Manner, bytes: &[u8]) -> Vec<u8> {
+/// The bytes of a text in a stream: HTTP/1.1 has chunks, and HTTP/1.0 only the end of the connection.
+fn stream_bytes(manner: Manner, bytes: &[u8]) -> Vec<u8> {
     if manner.version == Version::Http11 { chunk(bytes) } else { bytes.to_vec() }
 }
 
@@ -370,7 +377,7 @@ mod tests {
         ] {
             let mut left = bytes;
             let next = |left: &mut u64| {
-                let part = part_of(*left);
+                let part = part_bytes(*left);
                 *left -= part;
                 part
             };

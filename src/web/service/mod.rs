@@ -1,4 +1,4 @@
-//! The HTTP server: its fronts and workers, access control, request parameters, responses.
+//! The HTTP server: its fronts and workers, access control, the parameters of requests, answers.
 
 pub(super) mod access;
 pub(super) mod http_service;

@@ -1,7 +1,7 @@
-//! Answers: head and body, pages and JSON alike. Errors have one documented shape.
+//! Answers: the head and the body of pages, JSON and texts. Errors have one documented shape.
 //!
-//! Invariant: every answer tells browsers not to guess types, not to load anything from other sites, and not
-//! to show the answer in a frame.
+//! Invariant: every answer forbids browsers to guess types, to load anything from other sites, and to show
+//! the answer in a frame.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -33,38 +33,41 @@ pub(crate) struct Answer {
     pub(crate) body: Cow<'static, [u8]>,
 }
 
-/// How a request is answered.
+/// How the server answers a request.
 pub(crate) enum Reply {
+    /// The front has the answer.
     Now(Answer),
     /// The connection becomes a stream of events.
     Events {
-        /// Events after this one, as far as they are kept. `None`: events from now on.
+        /// The stream begins after the event with this number, if the server still keeps the next one.
+        /// `None`: the stream begins now.
         after: Option<u64>,
     },
-    /// A worker makes the answer, because the job asks peers or takes time.
-    Later(Box<dyn FnOnce() -> Answer + Send>),
-    /// The thread for changes makes the answer. It never asks peers; it may write a file.
-    Changed(Box<dyn FnOnce() -> Answer + Send>),
-    /// A file front sends the answer. It may wait for a disk.
-    File(Sending),
+    /// A worker makes the answer, because that asks peers or takes time.
+    OnWorker(Box<dyn FnOnce() -> Answer + Send>),
+    /// The thread for changes makes the answer. This may write a file, but never asks peers.
+    OnChangeThread(Box<dyn FnOnce() -> Answer + Send>),
+    /// A file front sends the answer. This may wait for a disk.
+    File(FileReply),
 }
 
-/// A range of a file, and the body that counts its progress.
-pub(crate) struct Sending {
+/// An answer with a range of a file.
+pub(crate) struct FileReply {
     pub(crate) head: Head,
     pub(crate) file: Arc<File>,
     pub(crate) range: Range<u64>,
-    /// Gets the number of sent bytes. It is dropped when the sending ends, however it ends.
+    /// Dropped when the transfer ends, whether it succeeds or not.
     pub(crate) transfer: Box<dyn ResponseBody>,
 }
 
-/// A response body that is being sent.
+/// A file that is sent as the body of an answer.
 pub(crate) trait ResponseBody: Send {
-    /// Whether the file is still unchanged. If it has changed, the answer ends short, and the client notices.
-    fn is_good(&self) -> bool;
+    /// Returns true if and only if the file is unchanged. If it has changed, the answer ends too early, which
+    /// the client notices.
+    fn is_unchanged(&self) -> bool;
 
-    /// The front gave this many more `bytes` to the system.
-    fn sent(&mut self, bytes: u64);
+    /// Records that the front has given so many further bytes to the system.
+    fn record_sent(&mut self, bytes: u64);
 }
 
 /// An error for people and programs.
@@ -98,7 +101,7 @@ impl Problem {
         Problem::new(404, ErrorCode::NotFound, what, "GET / lists what there is")
     }
 
-    pub(crate) fn method(allowed: &'static str) -> Problem {
+    pub(crate) fn method_not_allowed(allowed: &'static str) -> Problem {
         let why = "this is not served with that method";
         let problem = Problem::new(405, ErrorCode::Usage, why, format!("use {allowed}"));
         Problem { allow: Some(allowed), ..problem }
@@ -108,7 +111,7 @@ impl Problem {
         Problem::new(503, ErrorCode::Other, "there is more to do than can be done", "try again in a second")
     }
 
-    pub(crate) fn bad(message: impl Into<String>, hint: &'static str) -> Problem {
+    pub(crate) fn bad_request(message: impl Into<String>, hint: &'static str) -> Problem {
         Problem::new(400, ErrorCode::Usage, message, hint)
     }
 
@@ -125,7 +128,7 @@ impl Problem {
             _ => {}
         }
         match retry_s {
-            Some(retry_s) => answer.retry_after(*retry_s),
+            Some(retry_s) => answer.with_retry_after(*retry_s),
             None => answer,
         }
     }
@@ -174,10 +177,10 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// An event as a JSON object, with further fields of an answer. All programs read this one vocabulary.
+/// An event as a JSON object, with further fields of an answer. So answers and events have the same fields.
 ///
 /// # Panics
-/// If `more` is no object.
+/// If `more` is not an object.
 pub(crate) fn event_json(event: &Event, more: Value) -> Value {
     let mut value = serde_json::to_value(event).expect("keys are strings and numbers finite");
     let (Value::Object(fields), Value::Object(more)) = (&mut value, more) else {
@@ -189,7 +192,7 @@ pub(crate) fn event_json(event: &Event, more: Value) -> Value {
 
 impl Answer {
     pub(crate) fn page(status: u16, markup: Markup) -> Answer {
-        let head = safe(status, PAGE_POLICY).with("Content-Type", "text/html; charset=utf-8");
+        let head = secure_head(status, PAGE_POLICY).with("Content-Type", "text/html; charset=utf-8");
         let head = head.with("Cache-Control", "no-store");
         Answer { head, body: markup.into_string().into_bytes().into() }
     }
@@ -199,43 +202,44 @@ impl Answer {
     pub(crate) fn json(status: u16, value: &impl Serialize) -> Answer {
         let mut body = serde_json::to_vec(value).expect("what is shown has texts as keys");
         body.push(b'\n');
-        let head = safe(status, PAGE_POLICY).with("Content-Type", "application/json");
+        let head = secure_head(status, PAGE_POLICY).with("Content-Type", "application/json");
         Answer { head: head.with("Cache-Control", "no-store"), body: body.into() }
     }
 
     pub(crate) fn text(status: u16, kind: &'static str, body: String) -> Answer {
-        let head = safe(status, PAGE_POLICY).with("Content-Type", kind).with("Cache-Control", "no-store");
+        let head =
+            secure_head(status, PAGE_POLICY).with("Content-Type", kind).with("Cache-Control", "no-store");
         Answer { head, body: body.into_bytes().into() }
     }
 
     /// A text that is compiled in. A browser may keep it while its `etag` stays the same.
     pub(crate) fn asset(kind: &'static str, body: &'static str, etag: HeaderValue) -> Answer {
-        let head = safe(200, PAGE_POLICY).with("Content-Type", kind).with("ETag", etag);
+        let head = secure_head(200, PAGE_POLICY).with("Content-Type", kind).with("ETag", etag);
         let head = head.with("Cache-Control", "max-age=60");
         Answer { head, body: body.as_bytes().into() }
     }
 
     /// Adds the number of seconds after which the client may try again.
-    pub(crate) fn retry_after(mut self, seconds: u64) -> Answer {
+    pub(crate) fn with_retry_after(mut self, seconds: u64) -> Answer {
         self.head = self.head.with("Retry-After", seconds);
         self
     }
 
-    /// Adds the location of what was created.
-    pub(crate) fn at(mut self, path: HeaderValue) -> Answer {
+    /// Adds the location of a resource that the request has created.
+    pub(crate) fn with_location(mut self, path: HeaderValue) -> Answer {
         self.head = self.head.with("Location", path);
         self
     }
 
-    /// Redirects after a form. `to` is an escaped path of this server.
+    /// The redirect after a form. `to` is an escaped path of this server.
     pub(crate) fn see_other(to: HeaderValue) -> Answer {
-        Answer { head: safe(303, PAGE_POLICY).with("Location", to), body: Cow::Borrowed(b"") }
+        Answer { head: secure_head(303, PAGE_POLICY).with("Location", to), body: Cow::Borrowed(b"") }
     }
 
-    /// The bytes of the answer.
+    /// The bytes of the answer. The answer to a HEAD request has no body.
     pub(crate) fn write(&self, manner: Manner) -> Vec<u8> {
         let framing = Framing::Length(self.body.len() as u64);
-        let mut bytes = self.head.write(manner, framing, now());
+        let mut bytes = self.head.write(manner, framing, date_now());
         // 304 never has a body.
         if !manner.is_head && self.head.status() != 304 {
             bytes.extend_from_slice(&self.body);
@@ -244,17 +248,18 @@ impl Answer {
     }
 }
 
-/// The head of a shared file.
+/// The head of an answer with a shared file.
 pub(crate) fn file_head(status: u16) -> Head {
-    safe(status, FILE_POLICY)
+    secure_head(status, FILE_POLICY)
 }
 
 /// The head of a stream of events.
 pub(crate) fn stream_head() -> Head {
-    safe(200, PAGE_POLICY).with("Content-Type", "text/event-stream").with("Cache-Control", "no-store")
+    secure_head(200, PAGE_POLICY).with("Content-Type", "text/event-stream").with("Cache-Control", "no-store")
 }
 
-fn safe(status: u16, policy: &'static str) -> Head {
+/// A head that keeps the invariant of this module.
+fn secure_head(status: u16, policy: &'static str) -> Head {
     Head::new(status)
         .with("Content-Security-Policy", policy)
         .with("X-Content-Type-Options", "nosniff")
@@ -263,6 +268,7 @@ fn safe(status: u16, policy: &'static str) -> Head {
         .with("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-pub(crate) fn now() -> HttpDate {
+/// The value of the `Date` of an answer that is written now.
+pub(crate) fn date_now() -> HttpDate {
     HttpDate::from_ns(clock::wall_ns())
 }

@@ -1,5 +1,5 @@
-//! Starts and stops the threads of a web server: a front for pages, fronts for files, workers, and the thread
-//! that updates streams.
+//! Starts and stops the threads of a web server: a front for pages, fronts for files, workers, the thread for
+//! changes, and the thread that updates streams.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -10,18 +10,18 @@ use crossbeam_channel::{Receiver, never, select};
 use thiserror::Error;
 
 use super::access::AccessControl;
-use super::http_service::{Event, HttpService, Site, figures_text};
+use super::http_service::{FrontMessage, HttpService, Site, figures_text};
 use crate::net::{Deadlines, FrontConfig, TokenBucket, front, listen};
 use crate::rt::{Ended, Pool, Post, Stop, StopReport, Threads, clock, mailbox};
 use crate::types::limits;
 
-/// Threads that run slow requests.
+/// Threads that answer slow requests.
 const WORKERS: usize = 2;
 
 /// How a web server runs.
 #[derive(Debug, Clone)]
 pub struct WebConfig {
-    /// Port 0 means any port. An address other than loopback requires a token.
+    /// Port 0 means any free port. An address other than loopback requires a token.
     pub listen: SocketAddr,
     /// The token that every request must carry: at least [`limits::HTTP_TOKEN_MIN_BYTES`] of visible ASCII.
     /// `None`: no token.
@@ -33,7 +33,7 @@ pub struct WebConfig {
 }
 
 impl WebConfig {
-    /// An address other than loopback has no token.
+    /// The configuration without a token, which only a loopback address accepts.
     pub fn on(listen: SocketAddr) -> WebConfig {
         let deadlines = Deadlines { idle: limits::ms(limits::HTTP_IDLE_MS), ..Deadlines::default() };
         WebConfig { listen, token: None, hosts: Vec::new(), deadlines }
@@ -81,13 +81,13 @@ pub struct WebServer {
     stop: Stop,
 }
 
-/// What a site needs besides its pages.
+/// What a server needs besides its site.
 pub(crate) struct Extras {
     /// Threads that send files.
     pub(crate) file_fronts: usize,
     /// The upload rate limit of files.
     pub(crate) rate: Option<Arc<TokenBucket>>,
-    /// Delivers an item when figures have changed without an event.
+    /// Delivers an item when the figures have changed without an event.
     pub(crate) changes: Receiver<()>,
     /// Ends all threads of the server.
     pub(crate) stop: Stop,
@@ -99,16 +99,16 @@ impl WebServer {
     /// # Errors
     /// [`WebError`]; nothing is left running then.
     pub(crate) fn start<S: Site>(site: S, config: &WebConfig, extras: Extras) -> Result<WebServer, WebError> {
-        let listener = Arc::new(open(config)?);
+        let listener = Arc::new(listen_for_http(config)?);
         let (site, access) =
             (Arc::new(site), Arc::new(AccessControl::new(config.token.as_deref(), &config.hosts)));
         let server = WebServer { addr: listener.local_addr()?, threads: Threads::new(), stop: extras.stop };
         let (threads, stop) = (&server.threads, &server.stop);
         let workers = Pool::start("web-worker", WORKERS, limits::HTTP_JOBS_MAX, threads, stop)?;
         let changer = Pool::start("web-changer", 1, limits::HTTP_JOBS_MAX, threads, stop)?;
-        let front = |name: &str, file_fronts: &[Post<Event>], listener, rate| {
+        let front = |name: &str, file_fronts: &[Post<FrontMessage>], listener, rate| {
             let (post, mail) = mailbox(limits::POOL_QUEUE_MAX)?;
-            let reception = HttpService {
+            let service = HttpService {
                 site: Arc::clone(&site),
                 access: Arc::clone(&access),
                 workers: workers.clone(),
@@ -122,7 +122,7 @@ impl WebServer {
             let (deadlines, idle_max) = (config.deadlines, Some(limits::HTTP_IDLE_MAX));
             let config = FrontConfig { listener, rate, deadlines, idle_max, ..FrontConfig::default() };
             let stop = stop.clone();
-            threads.spawn_fallible(name, move || front::run(reception, config, mail, stop))?;
+            threads.spawn_fallible(name, move || front::run(service, config, mail, stop))?;
             Ok::<_, std::io::Error>(post)
         };
         let mut file_fronts = Vec::new();
@@ -130,10 +130,10 @@ impl WebServer {
             file_fronts.push(front(&format!("web-file-{number}"), &[], None, extras.rate.clone())?);
         }
         let pages = front("web", &file_fronts, Some(listener), None)?;
-        // A stream on a connection that has fetched a file is served by a file front.
+        // A connection that has fetched a file stays on its file front, also for a stream.
         let fronts: Vec<_> = file_fronts.into_iter().chain([pages]).collect();
-        let (changes, news_stop) = (extras.changes, stop.clone());
-        threads.spawn("web-news", move || tell_news(&*site, &changes, &fronts, &news_stop))?;
+        let (changes, stop) = (extras.changes, stop.clone());
+        threads.spawn("web-news", move || send_news(&*site, &changes, &fronts, &stop))?;
         Ok(server)
     }
 
@@ -142,7 +142,7 @@ impl WebServer {
         self.addr
     }
 
-    /// Delivers each thread that ends. A thread that ends before `stop` is a fault.
+    /// Delivers the end of each thread. The end of a thread before [`WebServer::stop`] is a fault.
     pub fn ended(&self) -> &Receiver<Ended> {
         self.threads.ended()
     }
@@ -161,16 +161,17 @@ impl WebServer {
 impl Drop for WebServer {
     fn drop(&mut self) {
         // After `stop` no thread is left.
-        let _nobody_asks = self.end();
+        self.end();
     }
 }
 
-fn open(config: &WebConfig) -> Result<std::net::TcpListener, WebError> {
+/// Listens on the address of `config`, if its token fits the address.
+fn listen_for_http(config: &WebConfig) -> Result<std::net::TcpListener, WebError> {
     let (addr, token) = (config.listen, config.token.as_deref());
-    let is_good = |token: &str| {
+    let is_valid = |token: &str| {
         token.len() >= limits::HTTP_TOKEN_MIN_BYTES && token.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    if token.is_some_and(|token| !is_good(token)) {
+    if token.is_some_and(|token| !is_valid(token)) {
         return Err(WebError::BadToken);
     }
     if token.is_none() && !is_loopback(addr.ip()) {
@@ -186,11 +187,12 @@ fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Makes the fronts update their streams: after an event at most every [`limits::HTTP_STREAM_NEWS_MS`], and
-/// without an event every [`limits::HTTP_STREAM_REST_MS`], because some figures change without an event.
-fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], stop: &Stop) {
-    let follower = site.feed().subscribe();
-    let mut events = follower.woken().clone();
+/// Makes the fronts update their streams: after an event, but not more often than every
+/// [`limits::HTTP_STREAM_NEWS_MS`]; and without an event every [`limits::HTTP_STREAM_REST_MS`], because some
+/// figures change without an event.
+fn send_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<FrontMessage>], stop: &Stop) {
+    let subscriber = site.feed().subscribe();
+    let mut events = subscriber.woken().clone();
     loop {
         let rest = crossbeam_channel::after(limits::ms(limits::HTTP_STREAM_REST_MS));
         select! {
@@ -198,7 +200,7 @@ fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], 
             recv(changes) -> _ => {}
             recv(events) -> event => {
                 if event.is_err() {
-                    // No more events come.
+                    // The feed is closed: no more events come.
                     events = never();
                 }
             }
@@ -207,8 +209,8 @@ fn tell_news<S: Site>(site: &S, changes: &Receiver<()>, fronts: &[Post<Event>], 
         site.tick();
         let news = Arc::<str>::from(figures_text(site));
         for front in fronts {
-            // A full mailbox means that the front is busy. The next update contains this one.
-            let _next_time = front.send(Event::News(Arc::clone(&news)));
+            // A full mailbox means that the front is overloaded. The next update contains this one.
+            front.send(FrontMessage::News(Arc::clone(&news))).ok();
         }
         if stop.wait_until(clock::now() + limits::ms(limits::HTTP_STREAM_NEWS_MS)) {
             return;

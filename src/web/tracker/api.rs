@@ -4,16 +4,15 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::context::{TrackerSite, known};
+use super::context::{TrackerSite, peer_row};
 use crate::logic::rate_history::SLOT;
 use crate::proto::event::{ErrorCode, Event, rfc3339};
 use crate::proto::http::Request;
 use crate::rt::clock;
 use crate::tracker::{RecentFind, Via};
 use crate::types::{FileName, limits};
-use crate::web::service::params::{self, NamePageRequest, wanted};
+use crate::web::service::params::{self, NamePageRequest, RowPage, requested_query};
 use crate::web::service::response::{Answer, Problem, event_json};
-use crate::web::view::peers;
 use crate::web::view::sources::items;
 
 /// Lists the paths of the interface.
@@ -47,22 +46,22 @@ impl TrackerSite {
     }
 
     pub(super) fn peers(&self, request: &Request) -> Answer {
-        let (skip, max) = match params::slice(request) {
-            Ok(slice) => slice,
+        let RowPage { skip, rows_max } = match params::row_page(request) {
+            Ok(page) => page,
             Err(problem) => return problem.json(),
         };
-        let (nodes, more) = self.view.nodes(skip, max);
+        let (nodes, more) = self.view.nodes(skip, rows_max);
         let next = more.then(|| (skip + nodes.len()).to_string());
-        let items: Vec<Value> = nodes.iter().map(|node| peers::json(known(node))).collect();
+        let items: Vec<Value> = nodes.iter().map(|node| peer_row(node).json()).collect();
         Answer::json(200, &json!({ "items": items, "next": next }))
     }
 
     pub(super) fn files(&self, request: &Request) -> Answer {
-        let NamePageRequest { prefix, after, max } = match params::names(request) {
+        let NamePageRequest { prefix, after, names_max } = match params::names(request) {
             Ok(page) => page,
             Err(problem) => return problem.json(),
         };
-        let (names, more) = self.view.names(prefix, after.as_ref(), max);
+        let (names, more) = self.view.names(prefix, after.as_ref(), names_max);
         let next = names.last().filter(|_| more).map(FileName::as_str);
         let items: Vec<Value> =
             names.iter().map(|name| event_json(&Event::Name { name: name.clone() }, json!({}))).collect();
@@ -70,11 +69,11 @@ impl TrackerSite {
     }
 
     pub(super) fn find(&self, request: &Request, asker: IpAddr) -> Answer {
-        let found = wanted(request).and_then(|query| {
-            self.found(&query, limits::HTTP_ROWS_MAX, asker)
-                .map_err(|why| Problem::bad(why, "ask for something else"))
+        let result = requested_query(request).and_then(|query| {
+            self.find_contents(&query, limits::HTTP_ROWS_MAX, asker)
+                .map_err(|why| Problem::bad_request(why, "ask for something else"))
         });
-        match found {
+        match result {
             Ok((contents, _)) if contents.is_empty() => Problem::new(
                 404,
                 ErrorCode::NotFound,
@@ -107,7 +106,8 @@ impl TrackerSite {
     }
 }
 
-/// A search in the form that nodes use. A tracker does not know the source with which a download begins.
+/// A find as the `searched` event of a node, with further fields. A tracker does not know the source with
+/// which a download begins.
 fn recent(find: &RecentFind) -> Value {
     let searched = Event::Searched {
         query: find.query.to_string(),

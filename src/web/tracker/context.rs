@@ -1,4 +1,4 @@
-//! What all answers of a tracker are made from: its view of the registry.
+//! The state behind the answers of a tracker: its view of the registry.
 
 use std::net::IpAddr;
 
@@ -7,19 +7,21 @@ use crate::proto::event::{EventHolder, HolderState};
 use crate::tracker::{HolderRow, KnownNode, View};
 use crate::types::{ContentKey, Query};
 use crate::web::view::page::{Figure, Frame};
-use crate::web::view::peers::Known;
+use crate::web::view::peers::PeerRow;
 use crate::web::view::sources::{FoundContent, SourceRow, file_link, http_of};
 
+/// The site of a tracker.
 pub(super) struct TrackerSite {
     pub(super) view: View,
 }
 
-pub(super) fn known(node: &KnownNode) -> Known<'_> {
-    (&node.summary, Some(node.silent_for))
+pub(super) fn peer_row(node: &KnownNode) -> PeerRow<'_> {
+    PeerRow { summary: &node.summary, silent_for: Some(node.silent_for) }
 }
 
-/// The content that a download would take if all of `holders` answered.
-fn resolved(holders: &[HolderRow]) -> Option<ContentKey> {
+/// The content that a download of the name would take if all of `holders` answered; `None`: the name is
+/// ambiguous.
+fn resolve(holders: &[HolderRow]) -> Option<ContentKey> {
     let votes = votes(holders.iter().map(|holder| &holder.provider));
     match choose_content(&votes.into_iter().collect::<Vec<_>>()) {
         Choice::One(key) | Choice::Majority { key, .. } => Some(key),
@@ -41,18 +43,22 @@ impl TrackerSite {
         }
     }
 
-    /// Finds the contents for `query`: the content with most live full holders first, and in each content the
-    /// holder with the lowest known load first.
-    pub(super) fn found(
+    /// Finds the contents for `query`: the content with the largest number of full sources first, and in each
+    /// content full sources before partial ones, then the lowest known load first. True: there are more rows
+    /// than `rows_max`.
+    ///
+    /// # Errors
+    /// Why the tracker refuses the query.
+    pub(super) fn find_contents(
         &self,
         query: &Query,
         rows_max: usize,
         asker: IpAddr,
     ) -> Result<(Vec<FoundContent>, bool), String> {
-        let found = self.view.find(query, rows_max, asker);
-        let (holders, more) = found.map_err(|error| error.to_string())?;
+        let result = self.view.find(query, rows_max, asker);
+        let (holders, more) = result.map_err(|error| error.to_string())?;
         let mut contents: Vec<FoundContent> = Vec::new();
-        let resolved = resolved(&holders);
+        let resolved = resolve(&holders);
         for HolderRow { provider, node } in holders {
             let key: ContentKey = provider.entry.key();
             let link = node.as_ref().and_then(http_of).map(|http| file_link(http, &provider.entry.name));

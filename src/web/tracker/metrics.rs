@@ -26,9 +26,9 @@ impl TrackerSite {
         }
         families.counters("nearpeer_find_requests", "Finds answered", finds);
         let bounds = DURATION_BOUNDS_S.iter().copied().chain([f64::INFINITY]);
-        let classes = bounds.zip(tally.durations).collect();
+        let buckets = bounds.zip(tally.durations).collect();
         let sum = tally.durations_sum.as_secs_f64();
-        families.seconds("nearpeer_find_duration", "Time from a find to its answer", sum, classes);
+        families.seconds("nearpeer_find_duration", "Time from a find to its answer", sum, buckets);
         families.answer(request)
     }
 }

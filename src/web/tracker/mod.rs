@@ -1,4 +1,4 @@
-//! The site of a tracker: holders, nodes and recent searches. It answers from memory and changes nothing.
+//! The site of a tracker: holders, nodes and recent finds. It answers from memory and changes nothing.
 
 mod api;
 mod context;

@@ -4,20 +4,20 @@ use std::net::IpAddr;
 
 use maud::{Markup, html};
 
-use super::context::{TrackerSite, known};
+use super::context::{TrackerSite, peer_row};
 use crate::proto::event::rfc3339;
 use crate::proto::http::{Request, escape_value};
 use crate::rt::clock;
 use crate::tracker::{RecentFind, Via};
 use crate::types::{FileName, limits};
-use crate::web::service::params::skipped;
+use crate::web::service::params::rows_to_skip;
 use crate::web::service::response::Answer;
 use crate::web::view::page::{count, moment, search_form, span};
 use crate::web::view::peers;
 use crate::web::view::plot::{self, Scale};
 use crate::web::view::sources::{query_of, tables};
 
-/// The most names below the search form.
+/// Maximum number of names below the search form.
 const NAMES_SHOWN: usize = 60;
 
 impl TrackerSite {
@@ -33,7 +33,7 @@ impl TrackerSite {
             (search_form(text))
             (results)
             @if !names.is_empty() {
-                h2 { @if text.is_empty() { "Files" } @else { "Names that begin so" } }
+                h2 { @if text.is_empty() { "Files" } @else { "Names that begin with this" } }
                 (names_list(&names))
                 @if more { p.soft { "There are more: type the beginning of a name." } }
             } @else if text.is_empty() {
@@ -45,11 +45,11 @@ impl TrackerSite {
 
     fn results(&self, text: &str, asker: IpAddr) -> (u16, Markup) {
         let query = query_of(text);
-        let found = query
+        let result = query
             .as_ref()
             .map_err(String::clone)
-            .and_then(|query| self.found(query, limits::HTTP_ROWS_MAX, asker));
-        match found {
+            .and_then(|query| self.find_contents(query, limits::HTTP_ROWS_MAX, asker));
+        match result {
             Ok((contents, _)) if contents.is_empty() => {
                 (200, html! { p role="status" { "No live node has it." } })
             }
@@ -70,7 +70,7 @@ impl TrackerSite {
     }
 
     pub(super) fn peers_page(&self, request: &Request) -> Answer {
-        let skip = match skipped(request, "skip") {
+        let skip = match rows_to_skip(request, "skip") {
             Ok(skip) => skip,
             Err(problem) => return self.frame().problem(&problem),
         };
@@ -80,10 +80,10 @@ impl TrackerSite {
             h1 { "Peers" }
             div #peers data-live {
                 p.soft {
-                    (counts.live) " live, " (counts.suspect) " suspect, " (counts.unproved) " unproved. A suspect is called back "
-                    "and not offered until it answers; an unproved one could not be called back at the address it gave."
+                    (counts.live) " live, " (counts.suspect) " suspect, " (counts.unproved) " unproved. The tracker calls a suspect "
+                    "node back and does not return it until it answers. An unproved node did not answer at the address it gave."
                 }
-                (peers::table("Registered nodes, by address", true, nodes.iter().map(known)))
+                (peers::table("Registered nodes, by address", true, nodes.iter().map(peer_row)))
             }
             @if more { p { a href=(format!("/peers?skip={}", skip + nodes.len())) rel="next" { "Further nodes" } } }
         };
@@ -141,10 +141,10 @@ fn names_list(names: &[FileName]) -> Markup {
 
 fn find_row(find: &RecentFind) -> Markup {
     let text = find.query.to_string();
-    let shown = crate::types::Printable(&text).to_string();
+    let printable = crate::types::Printable(&text).to_string();
     html! {
         tr {
-            th scope="row" { a href=(format!("/?q={}", escape_value(&text))) { (shown) } }
+            th scope="row" { a href=(format!("/?q={}", escape_value(&text))) { (printable) } }
             td.nowrap data-label="Time" { (moment(&rfc3339(find.at_ns))) }
             td.num data-label="Number" { (find.number) }
             td.mono data-label="Asker" { (find.requester) @if find.via == Via::Http { " (HTTP)" } }

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use super::api;
 use super::context::TrackerSite;
-
 use crate::proto::event::Event;
 use crate::proto::http::Request;
 use crate::rt::{EventBroadcast, Stop};
@@ -31,7 +30,7 @@ impl Site for TrackerSite {
     fn answer(&self, request: &Request, addrs: ConnAddrs, _gate: &AccessControl) -> Reply {
         let asker = addrs.peer.ip();
         if request.method.changes() {
-            return Reply::Now(Problem::method("GET, HEAD").json());
+            return Reply::Now(Problem::method_not_allowed("GET, HEAD").json());
         }
         if let Some(asset) = assets::asset(request) {
             return Reply::Now(asset);
@@ -79,13 +78,13 @@ impl Site for TrackerSite {
 }
 
 impl TrackerSite {
-    /// The metalink of a file: its full holders that serve HTTP, the lowest load first.
+    /// The metalink of a file: its full sources that serve HTTP, the lowest load first.
     fn metalink(&self, request: &Request, asker: IpAddr) -> Answer {
-        let wanted = metalink::wanted(request).and_then(|wanted| {
-            let found = self.found(&wanted.query(), limits::HTTP_ROWS_MAX, asker);
-            let (contents, _) = found.map_err(|why| Problem::bad(why, "ask for another name"))?;
+        let answer = metalink::read_request(request).and_then(|wanted| {
+            let result = self.find_contents(&wanted.query(), limits::HTTP_ROWS_MAX, asker);
+            let (contents, _) = result.map_err(|why| Problem::bad_request(why, "ask for another name"))?;
             metalink::answer(&wanted, &contents, |_| None)
         });
-        wanted.unwrap_or_else(|problem| problem.json())
+        answer.unwrap_or_else(|problem| problem.json())
     }
 }

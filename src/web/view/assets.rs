@@ -1,5 +1,5 @@
-//! Style, script and icon of the pages. They are compiled in and found by their exact name. No name becomes
-//! part of a path.
+//! Style, script and icon of the pages. They are part of the program, and a request finds them by their exact
+//! path. No text of a request becomes a path of the file system.
 
 use std::sync::LazyLock;
 

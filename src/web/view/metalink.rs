@@ -1,7 +1,7 @@
 //! Metalinks (RFC 5854): an XML file that gives a downloader all sources of a file in order, and its digests.
 //!
-//! A metalink has only MD5 digests, because the registry of hash names has no BLAKE3. A digest that a
-//! publisher only claims is left out, because a downloader would refuse the right file if the claim is wrong.
+//! A metalink has only MD5 digests, because the registry of hash names has no BLAKE3. An MD5 that a node only
+//! claims is left out: if the claim were wrong, a downloader would refuse the right file.
 
 use std::sync::Arc;
 
@@ -14,19 +14,20 @@ use crate::types::{Checksum, ContentKey, FileName, Manifest, Md5Origin, Query};
 use crate::web::service::params;
 use crate::web::service::response::{Answer, Problem};
 
-const KIND: &str = "application/metalink4+xml";
-/// The most pieces in one metalink: half a megabyte of XML.
+const MEDIA_TYPE: &str = "application/metalink4+xml";
+/// Maximum number of pieces in one metalink: half a megabyte of XML.
 const PIECES_MAX: usize = 8192;
 
-/// The file of a metalink.
+/// A request for a metalink.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct MetalinkRequest {
     name: FileName,
-    /// The content, if the name has several.
+    /// Chooses a content if the name has several.
     checksum: Option<Checksum>,
 }
 
-impl Wanted {
+impl MetalinkRequest {
+    /// The query for the sources. The checksum is checked afterwards, by [`answer`].
     pub(crate) fn query(&self) -> Query {
         Query::Name(self.name.clone())
     }
@@ -45,24 +46,26 @@ pub(crate) fn name_of(path: &str) -> Option<&str> {
     path.strip_prefix("/metalink/")?.strip_suffix(".meta4")
 }
 
-/// Reads `request`, whose path has the form.
+/// Reads a request whose path [`name_of`] accepts.
 ///
 /// # Errors
-/// A name that is none, or a digest that is none.
-pub(crate) fn wanted(request: &Request) -> Result<Wanted, Problem> {
+/// The name or the digest is not valid.
+pub(crate) fn read_request(request: &Request) -> Result<MetalinkRequest, Problem> {
     let name = FileName::new(name_of(&request.path).unwrap_or_default());
-    let name = name.map_err(|error| Problem::bad(error.to_string(), "ask for /metalink/NAME.meta4"))?;
+    let name =
+        name.map_err(|error| Problem::bad_request(error.to_string(), "ask for /metalink/NAME.meta4"))?;
     let checksum = request.parameter("hash").map(params::digest).transpose()?;
-    Ok(Wanted { name, checksum })
+    Ok(MetalinkRequest { name, checksum })
 }
 
-/// Writes the metalink of the requested file. `contents` have their sources in order. Of several contents it
-/// takes the one that a download would take. `manifest` gives the pieces of a content if they are known.
+/// The metalink of the requested file. The sources of `contents` must be in order. Of several contents that
+/// fit, the metalink is of the one that a download would take. `manifest` returns the manifest of a content
+/// if this program has it.
 ///
-/// # Errors
-/// 404: no source serves it by HTTP; 409: the name means several contents.
+/// # Errors 400: the name cannot be written in XML; 404: no full source serves the content by HTTP; 409: the
+/// name means several contents.
 pub(crate) fn answer(
-    wanted: &Wanted,
+    wanted: &MetalinkRequest,
     contents: &[FoundContent],
     manifest: impl FnOnce(&ContentKey) -> Option<Arc<Manifest>>,
 ) -> Result<Answer, Problem> {
@@ -84,15 +87,21 @@ pub(crate) fn answer(
         return Err(Problem::new(404, ErrorCode::NotFound, "no source serves it by HTTP", hint));
     }
     if wanted.name.as_str().contains(['\u{fffe}', '\u{ffff}']) {
-        return Err(Problem::bad("its name cannot be written in XML", "fetch it from /files/"));
+        return Err(Problem::bad_request("the name cannot be written in XML", "fetch the file from /files/"));
     }
     let text = xml(wanted, content, &links, manifest(&content.key).as_deref()).into_string();
-    Ok(Answer::text(200, KIND, text))
+    Ok(Answer::text(200, MEDIA_TYPE, text))
 }
 
-fn xml(wanted: &Wanted, content: &FoundContent, links: &[&str], manifest: Option<&Manifest>) -> Markup {
-    let computed = |row: &&SourceRow| row.md5_origin == Md5Origin::Computed;
-    let md5 = content.full_sources().find(computed).map(|row| &row.holder.md5);
+fn xml(
+    wanted: &MetalinkRequest,
+    content: &FoundContent,
+    links: &[&str],
+    manifest: Option<&Manifest>,
+) -> Markup {
+    let is_computed = |row: &&SourceRow| row.md5_origin == Md5Origin::Computed;
+    let md5 = content.full_sources().find(is_computed).map(|row| &row.holder.md5);
+    // One piece has the digest of the file.
     let pieces = manifest.filter(|manifest| (2..=PIECES_MAX).contains(&manifest.pieces().len()));
     html! {
         (PreEscaped("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"))
@@ -147,7 +156,7 @@ mod tests {
         use HolderState::{Full, Part};
         use Md5Origin::{Claimed, Computed};
         let name = FileName::new("a & \"b\"<c>").expect("a name");
-        let wanted = Wanted { name, checksum: None };
+        let wanted = MetalinkRequest { name, checksum: None };
         let text = |contents: &[FoundContent]| {
             let body = answer(&wanted, contents, |_| None).map(|answer| answer.body);
             body.map(|body| String::from_utf8(body.into_owned()).expect("text"))
@@ -175,7 +184,8 @@ mod tests {
         let mut resolved = content(2, vec![row(4, true, Full, Computed)]);
         resolved.resolved = true;
         assert!(text(&[computed.clone(), resolved]).expect("served").contains(":4/"));
-        let one = Wanted { checksum: Some(Checksum::Content(ContentId([2; 32]).into())), ..wanted.clone() };
+        let checksum = Some(Checksum::Content(ContentId([2; 32]).into()));
+        let one = MetalinkRequest { checksum, ..wanted.clone() };
         assert!(answer(&one, &[computed, content(2, vec![row(4, true, Full, Computed)])], |_| None).is_ok());
     }
 }

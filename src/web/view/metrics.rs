@@ -1,5 +1,5 @@
-//! Metrics for Prometheus: the families of one program, as OpenMetrics 1.0 or in the older text format,
-//! whichever the scraper requests.
+//! Metrics for Prometheus: the families of one program, in the format OpenMetrics 1.0 or in the older text
+//! format, as the request wants.
 //!
 //! Names, units and labels follow the conventions of both formats: the unit comes last, counters end in
 //! `_total`, and no label has a file name.
@@ -17,10 +17,10 @@ use crate::web::service::response::Answer;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const OLDER_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Clock ticks per second in CPU times: a constant of the interface on Linux.
+/// Clock ticks per second in the CPU times of `/proc`. On Linux the number is constant.
 const TICKS_PER_S: f64 = 100.0;
 
-/// The families of one scrape.
+/// The families of one answer. A family is a metric with all its labels.
 #[derive(Debug, Default)]
 pub(crate) struct Families(Vec<Family>);
 
@@ -32,14 +32,18 @@ struct Family {
     values: Values,
 }
 
-/// One label and its value; without a label, an empty list.
+/// Labels with their values. Empty: a value without labels.
 type Labels = Vec<(&'static str, String)>;
 
 #[derive(Debug)]
 enum Values {
     Gauges(Vec<(Labels, f64)>),
     Counters(Vec<(Labels, f64)>),
-    Histogram { sum: f64, classes: Vec<(f64, u64)> },
+    /// Each bucket has its upper bound, and the number of values between the bound before and its own.
+    Histogram {
+        sum: f64,
+        buckets: Vec<(f64, u64)>,
+    },
 }
 
 impl Families {
@@ -54,14 +58,14 @@ impl Families {
             "nearpeer_uptime",
             "Time since the start",
             Some(Unit::Seconds),
-            Values::Gauges(plain(uptime_s)),
+            Values::Gauges(unlabelled(uptime_s)),
         );
         families.add_process();
         families
     }
 
     pub(crate) fn gauge(&mut self, name: &'static str, help: &'static str, value: f64) {
-        self.push(name, help, None, Values::Gauges(plain(value)));
+        self.push(name, help, None, Values::Gauges(unlabelled(value)));
     }
 
     pub(crate) fn gauges(&mut self, name: &'static str, help: &'static str, values: Vec<(Labels, f64)>) {
@@ -70,35 +74,34 @@ impl Families {
 
     /// `name` without `_total`.
     pub(crate) fn counter(&mut self, name: &'static str, help: &'static str, value: u64) {
-        self.push(name, help, None, Values::Counters(plain(value as f64)));
+        self.push(name, help, None, Values::Counters(unlabelled(value as f64)));
     }
 
     /// `name` without `_bytes_total`.
     pub(crate) fn bytes_counter(&mut self, name: &'static str, help: &'static str, value: u64) {
-        self.push(name, help, Some(Unit::Bytes), Values::Counters(plain(value as f64)));
+        self.push(name, help, Some(Unit::Bytes), Values::Counters(unlabelled(value as f64)));
     }
 
     pub(crate) fn counters(&mut self, name: &'static str, help: &'static str, values: Vec<(Labels, f64)>) {
         self.push(name, help, None, Values::Counters(values));
     }
 
-    /// `name` without its unit. `classes`: upper bound, and the number of values between it and the bound
-    /// before.
+    /// A histogram of times. `name` without its unit; for `buckets` see [`Values::Histogram`].
     pub(crate) fn seconds(
         &mut self,
         name: &'static str,
         help: &'static str,
         sum: f64,
-        classes: Vec<(f64, u64)>,
+        buckets: Vec<(f64, u64)>,
     ) {
-        self.push(name, help, Some(Unit::Seconds), Values::Histogram { sum, classes });
+        self.push(name, help, Some(Unit::Seconds), Values::Histogram { sum, buckets });
     }
 
     fn push(&mut self, name: &'static str, help: &'static str, unit: Option<Unit>, values: Values) {
         self.0.push(Family { name, help, unit, values });
     }
 
-    /// What the system reports about this process. Missing values are left out.
+    /// Adds the families that the system reports about this process. Unknown values are left out.
     fn add_process(&mut self) {
         let descriptors = std::fs::read_dir("/proc/self/fd").map(|dir| dir.count() as f64);
         if let Ok(open) = descriptors {
@@ -108,34 +111,36 @@ impl Families {
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib: Option<f64> = resident.and_then(|text| text.split_whitespace().next()?.parse().ok());
         if let Some(kib) = kib {
-            let values = Values::Gauges(plain(kib * 1024.0));
+            let values = Values::Gauges(unlabelled(kib * 1024.0));
             self.push("process_resident_memory", "Memory in use", Some(Unit::Bytes), values);
         }
         let stat = std::fs::read_to_string("/proc/self/stat").ok();
-        // The name of the command may contain anything except a closing parenthesis at its end.
+        // The name of the program stands in parentheses and may contain some, so its end is the last one.
         let fields = stat.as_deref().and_then(|text| text.rsplit_once(')')).map(|(_, rest)| rest);
         let ticks = |text: &str| -> Option<f64> {
+            // The times in user mode and in the kernel; see proc_pid_stat(5).
             let mut times = text.split_whitespace().skip(11);
             Some(times.next()?.parse::<f64>().ok()? + times.next()?.parse::<f64>().ok()?)
         };
         if let Some(ticks) = fields.and_then(ticks) {
-            let values = Values::Counters(plain(ticks / TICKS_PER_S));
+            let values = Values::Counters(unlabelled(ticks / TICKS_PER_S));
             self.push("process_cpu", "Processor time spent", Some(Unit::Seconds), values);
         }
     }
 
-    /// The answer to a scrape.
+    /// The answer to a request for metrics.
     pub(crate) fn answer(self, request: &Request) -> Answer {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _always_ok = encode(&mut text, &registry);
-        let is_open = request.list("accept").any(|one| one.starts_with("application/openmetrics-text"));
-        if is_open {
+        encode(&mut text, &registry).ok();
+        let accepts_open =
+            request.list("accept").any(|format| format.starts_with("application/openmetrics-text"));
+        if accepts_open {
             Answer::text(200, OPEN_METRICS, text)
         } else {
-            Answer::text(200, OLDER_TEXT, older(&text))
+            Answer::text(200, OLDER_TEXT, to_older_text(&text))
         }
     }
 }
@@ -146,20 +151,20 @@ impl Collector for Families {
             match values {
                 Values::Gauges(rows) => {
                     let encoder = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
-                    each(encoder, rows, |encoder, value| encoder.encode_gauge(&value))?;
+                    encode_rows(encoder, rows, |encoder, value| encoder.encode_gauge(&value))?;
                 }
                 Values::Counters(rows) => {
                     let encoder =
                         encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
-                    each(encoder, rows, |encoder, value| {
+                    encode_rows(encoder, rows, |encoder, value| {
                         encoder.encode_counter::<NoLabelSet, f64, f64>(&value, None)
                     })?;
                 }
-                Values::Histogram { sum, classes } => {
-                    let count = classes.iter().map(|(_, number)| number).sum();
+                Values::Histogram { sum, buckets } => {
+                    let count = buckets.iter().map(|(_, number)| number).sum();
                     encoder
                         .encode_descriptor(name, help, unit.as_ref(), MetricType::Histogram)?
-                        .encode_histogram::<NoLabelSet>(*sum, count, classes, None)?;
+                        .encode_histogram::<NoLabelSet>(*sum, count, buckets, None)?;
                 }
             }
         }
@@ -167,7 +172,7 @@ impl Collector for Families {
     }
 }
 
-fn each(
+fn encode_rows(
     mut encoder: MetricEncoder<'_>,
     rows: &[(Labels, f64)],
     encode: impl Fn(&mut MetricEncoder<'_>, f64) -> fmt::Result,
@@ -182,13 +187,13 @@ fn each(
     Ok(())
 }
 
-fn plain(value: f64) -> Vec<(Labels, f64)> {
+fn unlabelled(value: f64) -> Vec<(Labels, f64)> {
     vec![(Labels::new(), value)]
 }
 
 /// Converts OpenMetrics to the older text format. There the family of a counter has the name of its samples,
 /// and there is no unit and no end mark.
-fn older(text: &str) -> String {
+fn to_older_text(text: &str) -> String {
     let counter_of = |line| str::strip_prefix(line, "# TYPE ")?.strip_suffix(" counter");
     let counters: Vec<&str> = text.lines().filter_map(counter_of).collect();
     let mut out = String::with_capacity(text.len());
@@ -212,7 +217,7 @@ mod tests {
     use super::*;
     use crate::proto::http::RequestDecoder;
 
-    fn scraped(accept: &str) -> String {
+    fn metrics_text(accept: &str) -> String {
         let mut decoder = RequestDecoder::new();
         decoder.push(format!("GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n").as_bytes());
         let request = decoder.next().expect("a request").expect("complete");
@@ -225,8 +230,8 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_name_their_families_as_their_readers_expect() {
-        let open = scraped(OPEN_METRICS);
+    fn both_formats_name_families_as_prometheus_expects() {
+        let open = metrics_text(OPEN_METRICS);
         for line in [
             "# TYPE nearpeer_announces counter\n",
             "\nnearpeer_announces_total 7",
@@ -240,7 +245,7 @@ mod tests {
             assert!(open.contains(line), "{line} is not in\n{open}");
         }
         assert!(open.ends_with("# EOF\n"));
-        let older = scraped("text/plain");
+        let older = metrics_text("text/plain");
         for line in [
             "# TYPE nearpeer_announces_total counter\n",
             "\nnearpeer_announces_total 7",

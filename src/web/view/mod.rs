@@ -1,4 +1,4 @@
-//! What both programs show: the page frame, rows, plots, metalinks, metrics, style and script.
+//! The parts that both sites use: the frame of a page, rows, plots, metalinks, metrics, style and script.
 
 pub(super) mod assets;
 pub(super) mod metalink;

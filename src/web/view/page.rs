@@ -1,7 +1,7 @@
-//! The frame of every page, and how values are written on it.
+//! The frame of every page, and the texts of values on a page.
 //!
-//! The templates escape foreign text. Names are shown in their inert form, so a page has no invisible or
-//! reversed characters.
+//! The templates escape foreign text. A name is shown with its control characters escaped, so a page has no
+//! invisible or reversed characters.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::web::service::response::{Answer, Problem};
 
-/// What all pages of a program share.
+/// The frame that all pages of a program share.
 pub(crate) struct Frame {
     /// `tracker` or `node`.
     pub(crate) program: &'static str,
@@ -18,19 +18,20 @@ pub(crate) struct Frame {
     pub(crate) addr: String,
     /// Path and label of each page.
     pub(crate) pages: &'static [(&'static str, &'static str)],
-    /// A few figures on the state of the program.
+    /// A few figures about the state of the program.
     pub(crate) summary: Vec<Figure>,
 }
 
-/// A figure on every page. The script updates it from the `stat` of this name in the stream.
+/// A figure on every page.
 pub(crate) struct Figure {
     pub(crate) label: &'static str,
+    /// The script updates the figure from the `stat` events of this name.
     pub(crate) stat: &'static str,
     pub(crate) value: usize,
 }
 
 impl Frame {
-    /// A page. `path` is the entry of the navigation that it belongs to.
+    /// A page. `path` is the path of its entry in the navigation; empty: it has none.
     pub(crate) fn page(&self, path: &str, title: &str, main: &Markup) -> Markup {
         let Frame { program, addr, pages, summary } = self;
         html! {
@@ -124,12 +125,12 @@ pub(crate) fn span(time: Duration) -> String {
     }
 }
 
-/// A moment in UTC, as RFC 3339 writes it. The page shows the time of day, and the date in a tooltip.
+/// A moment in UTC in the form of RFC 3339. The page shows the time of day, and the date in a tooltip.
 pub(crate) fn moment(rfc3339: &str) -> Markup {
     html! { time datetime=(rfc3339) title=(rfc3339) { (rfc3339.get(11..19).unwrap_or(rfc3339)) } }
 }
 
-/// An empty column.
+/// The text of a cell without a value.
 pub(crate) const NONE: PreEscaped<&str> = PreEscaped("-");
 
 #[cfg(test)]

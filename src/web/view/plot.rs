@@ -18,16 +18,16 @@ pub(crate) enum Scale {
 }
 
 impl Scale {
-    /// The first round number that is at least `most`.
-    fn top(self, most: f64) -> f64 {
+    /// The least round number that is not below `value_max`; for bytes at least 1 KiB.
+    fn top(self, value_max: f64) -> f64 {
         match self {
-            Scale::Count => nice_top(most),
-            // The value saturates; no rate is that high.
-            Scale::Bytes => (most.ceil() as u64).clamp(1024, 1 << 60).next_power_of_two() as f64,
+            Scale::Count => nice_top(value_max),
+            // The conversion saturates, and the clamp keeps the next power of two in range.
+            Scale::Bytes => (value_max.ceil() as u64).clamp(1024, 1 << 60).next_power_of_two() as f64,
         }
     }
 
-    fn shown(self, top: f64) -> String {
+    fn label(self, top: f64) -> String {
         match self {
             Scale::Count => top.to_string(),
             Scale::Bytes => rate(top as u64),
@@ -39,12 +39,12 @@ impl Scale {
 pub(crate) fn figure(per_s: &[f64], what: &str, scale: Scale) -> Markup {
     let top = scale.top(per_s.iter().copied().fold(0.0, f64::max));
     let minutes = SLOT.as_secs() * SLOTS as u64 / 60;
-    let words = format!("{what}, last {minutes} minutes; the upper line is {}.", scale.shown(top));
+    let words = format!("{what}, last {minutes} minutes; the upper line is {}.", scale.label(top));
     html! { figure { (bars(per_s, top, SLOTS, &words)) figcaption { (words) } } }
 }
 
-/// Plots `values` as bars below `top`, the last one at the right edge of `slots`. `label` describes the plot
-/// for screen readers.
+/// Plots `values` as bars, where `top` has the whole height. The last value is at the right edge of `slots`.
+/// `label` describes the plot for screen readers.
 fn bars(values: &[f64], top: f64, slots: usize, label: &str) -> Markup {
     let width = slots * STEP;
     let start = slots.saturating_sub(values.len());
@@ -62,17 +62,17 @@ fn bars(values: &[f64], top: f64, slots: usize, label: &str) -> Markup {
     }
 }
 
-/// A value above 0 has a visible bar.
+/// The height of a bar. Even the least value above 0 has a visible bar.
 fn bar_height(value: f64, top: f64) -> usize {
     ((value / top * HEIGHT as f64) as usize).clamp(1, HEIGHT)
 }
 
-/// The first of 1, 2, 5, 10, 20, … that is at least `most`.
-fn nice_top(most: f64) -> f64 {
+/// The least of 1, 2, 5, 10, 20, … that is not below `value_max`, but at most 1e16.
+fn nice_top(value_max: f64) -> f64 {
     let mut power = 1.0;
     loop {
         for factor in [1.0, 2.0, 5.0] {
-            if power * factor >= most || power > 1e15 {
+            if power * factor >= value_max || power > 1e15 {
                 return power * factor;
             }
         }
@@ -86,12 +86,12 @@ mod tests {
 
     #[test]
     fn bars_lie_within_the_frame_at_its_right_edge() {
-        for (most, top) in [(0.0, 1.0), (1.0, 1.0), (1.1, 2.0), (7.0, 10.0), (201.0, 500.0), (f64::MAX, 1e16)]
+        for (max, top) in [(0.0, 1.0), (1.0, 1.0), (1.1, 2.0), (7.0, 10.0), (201.0, 500.0), (f64::MAX, 1e16)]
         {
-            assert_eq!(nice_top(most), top, "{most}");
+            assert_eq!(nice_top(max), top, "{max}");
         }
-        for (most, top) in [(0.0, "1 KiB/s"), (1025.0, "2 KiB/s"), (1048576.0, "1 MiB/s"), (3e6, "4 MiB/s")] {
-            assert_eq!(Scale::Bytes.shown(Scale::Bytes.top(most)).replace(".0", ""), top, "{most}");
+        for (max, top) in [(0.0, "1 KiB/s"), (1025.0, "2 KiB/s"), (1048576.0, "1 MiB/s"), (3e6, "4 MiB/s")] {
+            assert_eq!(Scale::Bytes.label(Scale::Bytes.top(max)).replace(".0", ""), top, "{max}");
         }
         let plot = bars(&[1.0, 0.0, 2.0], 2.0, 10, "a <label>").into_string();
         assert_eq!(plot.matches("<rect").count(), 2);

@@ -1,7 +1,7 @@
 //! The answer to a search, for people and programs: contents, and a row for each source of each content.
 //!
-//! Tracker and node show the same rows. The tracker knows neither latency nor score, because these are
-//! between two nodes.
+//! Tracker and node show the same rows. The tracker knows neither latency nor score, because both depend on
+//! the node that downloads.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ use crate::types::{
 };
 use crate::web::service::response::event_json;
 
-/// One source of one file.
+/// One source of a content. Here a source is a holder that a download can use, or the node itself.
 #[derive(Debug, Clone)]
 pub(crate) struct SourceRow {
     /// The source as events describe it.
@@ -32,7 +32,7 @@ pub(crate) struct FoundContent {
     pub(crate) key: ContentKey,
     /// A download of the name would take this content.
     pub(crate) resolved: bool,
-    /// Never empty.
+    /// At least one source.
     pub(crate) rows: Vec<SourceRow>,
 }
 
@@ -44,12 +44,12 @@ pub(crate) fn http_of(node: &NodeSummary) -> Option<SocketAddr> {
 /// Reads the text of a search: `md5=` or `b3=` with a digest, else a file name.
 ///
 /// # Errors
-/// Why it means nothing.
+/// Why the text is not a query.
 pub(crate) fn query_of(text: &str) -> Result<Query, String> {
     Query::parse(text).map_err(|error| error.to_string())
 }
 
-/// The path of `name` on the web server that answers.
+/// The path of `name` on the web server of a node.
 pub(crate) fn file_path(name: &FileName) -> String {
     format!("/files/{}", escape_path(name.as_str()))
 }
@@ -180,13 +180,13 @@ pub(crate) fn tables(
     query: &Query,
     action: impl Fn(&FoundContent) -> Markup,
 ) -> Markup {
-    let mut left = limits::HTTP_PAGE_ROWS;
-    let mut shown = Vec::new();
+    let mut rows_left = limits::HTTP_PAGE_ROWS;
+    let mut contents_shown = Vec::new();
     for content in contents {
-        if left > 0 {
-            shown.push((content, left));
+        if rows_left > 0 {
+            contents_shown.push((content, rows_left));
         }
-        left = left.saturating_sub(content.rows.len());
+        rows_left = rows_left.saturating_sub(content.rows.len());
     }
     let rows: usize = contents.iter().map(|content| content.rows.len()).sum();
     let parameter = match query {
@@ -194,7 +194,7 @@ pub(crate) fn tables(
         digest => format!("hash={}", escape_value(&digest.to_string())),
     };
     html! {
-        @for (content, rows_max) in shown { (content.table(rows_max, &action(content))) br; }
+        @for (content, rows_max) in contents_shown { (content.table(rows_max, &action(content))) br; }
         @if rows > limits::HTTP_PAGE_ROWS {
             p.soft {
                 "The first " (limits::HTTP_PAGE_ROWS) " rows are shown: "

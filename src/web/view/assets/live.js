@@ -1,20 +1,21 @@
-// Brings up to date what a page shows when the server tells of changes. Every page is whole without this.
+// Updates a page when the stream of the server has an event. Without this script a page is complete, but stays as it was loaded.
 //
-// Figures marked data-stat are filled from the stream. Regions of the page marked data-live are fetched again; a page without any, as one
-// that shows a search, is never asked for again, as that would be another search.
+// Elements with data-stat get the values of the stream. For elements with data-live the script fetches the page again. A page without
+// data-live, such as the result of a search, is never fetched again, because that would be another search.
 (() => {
   'use strict';
   const figures = document.querySelectorAll('[data-stat]');
   const regions = document.querySelectorAll('main [data-live]');
   if (!window.fetch || !window.DOMParser) return;
 
-  let running = false;
-  let missed = false;
+  let isFetching = false;
+  // A refresh was due while one ran or the page was hidden.
+  let isDue = false;
 
-  const put = (region, fresh) => {
+  const replaceRegion = (region, fresh) => {
     if (region.innerHTML === fresh.innerHTML) return;
     const focused = region.contains(document.activeElement) ? document.activeElement : null;
-    // What is focused and cannot be found again is not taken away from under the keyboard.
+    // An element without an id could not get its focus back, and a user at the keyboard would lose the place.
     if (focused && !focused.id) return;
     region.replaceChildren(...fresh.childNodes);
     const again = focused && document.getElementById(focused.id);
@@ -23,60 +24,60 @@
 
   const refresh = async () => {
     if (!regions.length) return;
-    if (running || document.hidden) {
-      missed = true;
+    if (isFetching || document.hidden) {
+      isDue = true;
       return;
     }
-    running = true;
-    missed = false;
+    isFetching = true;
+    isDue = false;
     try {
       const answer = await fetch(location.href, { headers: { Accept: 'text/html' }, cache: 'no-store' });
       if (answer.ok) {
         const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
         for (const region of regions) {
           const fresh = page.getElementById(region.id);
-          if (fresh) put(region, fresh);
+          if (fresh) replaceRegion(region, fresh);
         }
       }
     } catch {
-      // The server is away; the next event or the next poll tells more.
+      // The server cannot be reached: the next event or the next interval tries again.
     }
-    running = false;
-    if (missed && !document.hidden) setTimeout(refresh, 1000);
+    isFetching = false;
+    if (isDue && !document.hidden) setTimeout(refresh, 1000);
   };
 
-  // Events come several at a time: one look serves them all.
-  let due = 0;
-  const soon = () => {
-    due = due || setTimeout(() => {
-      due = 0;
+  // Several events often come together: one refresh is enough for them.
+  let timer = 0;
+  const refreshSoon = () => {
+    timer = timer || setTimeout(() => {
+      timer = 0;
       refresh();
     }, 50);
   };
 
-  const hear = (message) => {
-    soon();
+  const onEvent = (message) => {
+    refreshSoon();
     try {
-      const told = JSON.parse(message.data);
-      if (told.event !== 'stat' || told.value === null) return;
-      for (const place of figures) {
-        if (place.dataset.stat === told.name) place.textContent = told.value;
+      const event = JSON.parse(message.data);
+      if (event.event !== 'stat' || event.value === null) return;
+      for (const figure of figures) {
+        if (figure.dataset.stat === event.name) figure.textContent = event.value;
       }
     } catch {
-      // No event of ours.
+      // The message is not an event of this server.
     }
   };
 
   document.addEventListener('visibilitychange', () => {
-    if (!document.hidden && missed) refresh();
+    if (!document.hidden && isDue) refresh();
   });
 
   let events = null;
   if (window.EventSource) {
     events = new EventSource('/api/v1/events');
-    events.onmessage = hear;
+    events.onmessage = onEvent;
   }
-  // Where there is no stream of events, ask.
+  // While there is no stream of events, refresh at an interval.
   setInterval(() => {
     if (!events || events.readyState !== EventSource.OPEN) refresh();
   }, 5000);
