@@ -1,5 +1,5 @@
-//! Progress of a download as its events tell it: sources in use, bytes, rate, time left, and how often bytes
-//! are published. Pure: the time comes in as `now`.
+//! Progress of a download, computed from its events: sources in use, bytes, rate, time left. Also how often
+//! the bytes are published. The caller passes the time as `now`.
 
 mod pacing;
 mod rate;

@@ -1,4 +1,4 @@
-//! How often the bytes of a download are published: at most ten times a second, the last of them always. A
+//! How often the bytes of a download are published: ten times a second or less, and always the last bytes. A
 //! file of one piece has no event for its bytes.
 
 use std::time::{Duration, Instant};
@@ -7,16 +7,16 @@ use super::reducer::DownloadProgress;
 use crate::proto::event::DownloadEvent;
 use crate::types::FileName;
 
-/// Least time between two events of bytes.
+/// The least time between two events with bytes.
 const BYTES_EVERY: Duration = Duration::from_millis(100);
 
-/// Passes on the events of one download, and withholds those of bytes that come too soon.
+/// Passes on the events of one download, but withholds events with bytes that come too soon.
 #[derive(Debug)]
 pub struct BytesPacing {
     every: Duration,
     progress: DownloadProgress,
     passed_at: Option<Instant>,
-    /// The file of the last event of bytes, if that was withheld.
+    /// The file of the last event with bytes, if that event was withheld.
     withheld: Option<FileName>,
 }
 
@@ -28,28 +28,29 @@ impl Default for BytesPacing {
 }
 
 impl BytesPacing {
-    /// Withholds no event of a file with several pieces, for readers that pace the events themselves.
+    /// Withholds no event of a file of several pieces, for readers that limit the rate themselves.
     pub fn unpaced() -> BytesPacing {
         BytesPacing { every: Duration::ZERO, ..BytesPacing::default() }
     }
 
-    /// Takes the next event, which happened at `now`, and returns the events to publish: before the end of
-    /// the download, the bytes that were withheld.
+    /// Takes the next event, which happened at `now`, and returns the events to publish. The bytes that were
+    /// withheld last come before the end of the download.
     pub fn pass(&mut self, event: DownloadEvent, now: Instant) -> Vec<DownloadEvent> {
         self.progress.apply(&event, now);
         let DownloadEvent::Bytes { name, done_bytes, total_bytes, .. } = &event else {
             let withheld = if event.is_end() { self.withheld_bytes(now) } else { None };
             return withheld.into_iter().chain([event]).collect();
         };
-        let is_old = |at| now.saturating_duration_since(at) >= self.every;
-        let is_due = done_bytes == total_bytes || self.passed_at.is_none_or(is_old);
-        self.withheld = self.progress.has_pieces().then(|| name.clone());
+        let is_long_ago = |at| now.saturating_duration_since(at) >= self.every;
+        let is_due = done_bytes == total_bytes || self.passed_at.is_none_or(is_long_ago);
+        self.withheld = self.progress.has_several_pieces().then(|| name.clone());
         if !is_due {
             return Vec::new();
         }
         self.withheld_bytes(now).into_iter().collect()
     }
 
+    /// The withheld bytes, with the rate and time left at `now`.
     fn withheld_bytes(&mut self, now: Instant) -> Option<DownloadEvent> {
         let name = self.withheld.take()?;
         self.passed_at = Some(now);

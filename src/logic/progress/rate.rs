@@ -1,12 +1,12 @@
-//! Rate of a growing count of bytes.
+//! The rate of a growing count of bytes.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A rate covers this time, or longer where no bytes came since.
+/// A rate covers the time since the last sample that is so old, or since the first sample.
 const WINDOW: Duration = Duration::from_secs(5);
-/// Least time between two samples. It bounds their number.
-const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// Of three samples in a row, the first and the last are at least so far apart. It bounds their number.
+const SAMPLE_GAP_MIN: Duration = Duration::from_millis(100);
 
 /// The rate of a growing count of bytes.
 #[derive(Debug, Default, Clone)]
@@ -16,25 +16,36 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Observes that the count is `bytes` at `now`. A count that shrinks starts the rate again.
+    /// Records that the count is `bytes` at `now`, if no count is known. The rate then covers the time from
+    /// `now` on.
+    pub fn start(&mut self, bytes: u64, now: Instant) {
+        if self.samples.is_empty() {
+            self.samples.push_back((now, bytes));
+        }
+    }
+
+    /// Records that the count is `bytes` at `now`. A count that shrinks starts the rate again.
     pub fn observe(&mut self, bytes: u64, now: Instant) {
         if self.samples.back().is_some_and(|(_, before)| *before > bytes) {
             self.samples.clear();
         }
+        // The first sample stays while it is the newest one that covers the window.
         while self.samples.get(1).is_some_and(|(at, _)| now.saturating_duration_since(*at) >= WINDOW) {
             self.samples.pop_front();
         }
+        // The new sample replaces one that is close to its predecessor.
         let last_but_one = self.samples.len().checked_sub(2).and_then(|index| self.samples.get(index));
-        if last_but_one.is_some_and(|(at, _)| now.saturating_duration_since(*at) < SAMPLE_EVERY) {
+        if last_but_one.is_some_and(|(at, _)| now.saturating_duration_since(*at) < SAMPLE_GAP_MIN) {
             self.samples.pop_back();
         }
         self.samples.push_back((now, bytes));
     }
 
-    /// Bytes per second; `None` until two counts at different times are known. Where counts arrive less often
-    /// than the window is long, the rate falls until the next count arrives.
+    /// Bytes per second; `None` before the first count, and at its time. If counts arrive less often than
+    /// once in a window, the rate falls until the next count arrives.
     pub fn bytes_per_s(&self, now: Instant) -> Option<u64> {
         let (_, bytes) = self.samples.back()?;
+        // The last sample alone would give rate 0: it is the start only if it is the only one.
         let before = self.samples.iter().take(self.samples.len().max(2) - 1);
         let (since, bytes_then) = before
             .rev()
@@ -79,8 +90,8 @@ mod tests {
         }
         assert!(rate.samples.len() < 60, "{}", rate.samples.len());
         let mut slow = Rate::default();
-        for lot in 0..3 {
-            slow.observe(lot * 1600, start + Duration::from_secs(lot * 16));
+        for count in 0..3 {
+            slow.observe(count * 1600, start + Duration::from_secs(count * 16));
         }
         assert_eq!(slow.bytes_per_s(start + Duration::from_secs(33)), Some(94), "1600 in 17 s");
     }

@@ -1,7 +1,7 @@
-//! The state of a download, computed from its events. Job table, terminal and web use it alike.
+//! The state of a download, computed from its events. The job table, the terminal and the web pages use it.
 //!
-//! Rate and time left count fetched bytes only. Bytes that an earlier download left and that are verified
-//! again change neither.
+//! Rate and time left count fetched bytes only. Bytes that an earlier download left are verified again; they
+//! change neither.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -16,13 +16,13 @@ use crate::types::{ContentKey, FileName, Geometry};
 pub struct DownloadProgress {
     content: Option<ContentKey>,
     sources: BTreeSet<SocketAddr>,
-    /// Left by an earlier download; they are verified again, not fetched.
+    /// Bytes that an earlier download left. They are verified again, and perhaps not fetched.
     marked_bytes: u64,
-    /// Verified and written.
+    /// Bytes that are verified and written.
     pub done_bytes: u64,
     /// Size of the content; 0 while it is not known.
     pub total_bytes: u64,
-    /// Part of `done_bytes` that came from sources in this run.
+    /// The part of `done_bytes` that came from sources in this run.
     pub fetched_bytes: u64,
     rate: Rate,
 }
@@ -33,7 +33,7 @@ impl DownloadProgress {
         match event {
             DownloadEvent::Ranked { b3, size_bytes, .. } => {
                 let content = ContentKey { size_bytes: *size_bytes, id: *b3 };
-                // A name that means another content now starts again.
+                // The name means another content now: the download starts again.
                 if self.content.replace(content).is_some_and(|before| before != content) {
                     *self = DownloadProgress { content: Some(content), ..DownloadProgress::default() };
                 }
@@ -41,8 +41,8 @@ impl DownloadProgress {
             DownloadEvent::Resumed { marked_bytes, .. } => self.marked_bytes = *marked_bytes,
             DownloadEvent::Source { addr, .. } => {
                 self.sources.insert(*addr);
-                // The time before the first source does not count.
-                self.rate.observe(self.fetched_bytes, now);
+                // The rate does not count the time before the first source.
+                self.rate.start(self.fetched_bytes, now);
             }
             DownloadEvent::Left { addr, .. } => {
                 self.sources.remove(addr);
@@ -94,14 +94,14 @@ impl DownloadProgress {
         self.sources.first().copied().filter(|_| self.sources.len() == 1)
     }
 
-    /// Returns true if and only if the file is known to have more than one piece. Bytes of other files are
-    /// not shown, only their end.
-    pub fn has_pieces(&self) -> bool {
+    /// True if the file is known to have more than one piece. Of other files the user sees only the end, no
+    /// progress.
+    pub fn has_several_pieces(&self) -> bool {
         self.total_bytes > 0 && Geometry::of(self.total_bytes).count().is_none_or(|count| count > 1)
     }
 
-    /// Done bytes in units of 1/`parts` of the total, rounded down: with 100 it is percent. 0 while the total
-    /// is not known.
+    /// How many of `parts` equal parts of the total are done, rounded down: with 100 the percentage. 0 while
+    /// the total is not known.
     pub fn done_of(&self, parts: u128) -> u64 {
         let done = (u128::from(self.done_bytes) * parts).checked_div(u128::from(self.total_bytes));
         done.and_then(|done| u64::try_from(done).ok()).unwrap_or(0)
@@ -112,7 +112,7 @@ impl DownloadProgress {
         self.rate.bytes_per_s(now)
     }
 
-    /// Time until all bytes are fetched at the present rate; `None` while no bytes arrive.
+    /// The time until all bytes are fetched at the present rate; `None` while the rate is 0 or not known.
     pub fn time_left(&self, now: Instant) -> Option<Duration> {
         let missing = self.total_bytes.saturating_sub(self.done_bytes);
         let verified_again = self.done_bytes.saturating_sub(self.fetched_bytes);
@@ -198,17 +198,29 @@ mod tests {
     }
 
     #[test]
-    fn only_files_of_several_pieces_have_progress_to_show() {
+    fn only_files_of_several_pieces_show_progress() {
         let (mut progress, now) = (DownloadProgress::default(), clock::now());
-        assert!(!progress.has_pieces() && progress.done_of(100) == 0);
+        assert!(!progress.has_several_pieces() && progress.done_of(100) == 0);
         for (total_bytes, expected) in
             [(0, false), (1, false), (MIB, false), (MIB + 1, true), (u64::MAX, true)]
         {
             progress.apply(&bytes(total_bytes, total_bytes, total_bytes), now);
-            assert_eq!(progress.has_pieces(), expected, "{total_bytes}");
+            assert_eq!(progress.has_several_pieces(), expected, "{total_bytes}");
             assert_eq!(progress.time_left(now), Some(Duration::ZERO));
         }
         assert_eq!(progress.done_of(100), 100, "no overflow");
+    }
+
+    #[test]
+    fn a_source_that_joins_between_two_pieces_does_not_change_the_rate() {
+        let (mut progress, start) = (DownloadProgress::default(), clock::now());
+        let at = |s| start + Duration::from_secs(s);
+        progress.apply(&source(1), start);
+        progress.apply(&bytes(16 * MIB, 64 * MIB, 16 * MIB), at(16));
+        progress.apply(&source(2), at(20));
+        assert_eq!(progress.rate_bytes_per_s(at(22)), Some(16 * MIB / 22));
+        progress.apply(&bytes(32 * MIB, 64 * MIB, 32 * MIB), at(32));
+        assert_eq!(progress.rate_bytes_per_s(at(32)), Some(MIB));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Makes the events of a download: it adds to each what follows from the events before.
+//! Makes the events of a download, and adds to them what follows from earlier events, such as the rate.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,52 +15,53 @@ pub struct DownloadReporter {
 }
 
 impl DownloadReporter {
-    /// For a download of `name` that begins now.
+    /// A reporter for a download of `name` that has no event yet.
     pub fn new(name: FileName) -> DownloadReporter {
         DownloadReporter { name, progress: DownloadProgress::default() }
     }
 
-    fn applied(&mut self, event: DownloadEvent, now: Instant) -> DownloadEvent {
+    fn apply(&mut self, event: DownloadEvent, now: Instant) -> DownloadEvent {
         self.progress.apply(&event, now);
         event
     }
 
-    /// The sources of `content` are ranked, best first.
+    /// The event that the sources of `content` are ranked, best first.
     pub fn ranked(&mut self, content: ContentKey, ranking: Vec<Ranked>, now: Instant) -> DownloadEvent {
         let ContentKey { size_bytes, id: b3 } = content;
-        self.applied(DownloadEvent::Ranked { name: self.name.clone(), b3, ranking, size_bytes }, now)
+        self.apply(DownloadEvent::Ranked { name: self.name.clone(), b3, ranking, size_bytes }, now)
     }
 
-    /// The download takes `content`, of which `holders` live nodes have all; `others` other contents have
-    /// the name too.
+    /// The event that the download chose `content`, which `holders` live nodes have whole. `others`: the
+    /// number of other contents with the name.
     pub fn chose(&self, content: ContentKey, holders: usize, others: usize) -> DownloadEvent {
         let ContentKey { size_bytes, id: b3 } = content;
         let (holders, others) = (holders as u64, others as u64);
         DownloadEvent::Chose { name: self.name.clone(), b3, holders, others, size_bytes }
     }
 
-    /// The download waits for others.
+    /// The event that the download waits for other downloads.
     pub fn waiting(&self) -> DownloadEvent {
         DownloadEvent::Waiting { name: self.name.clone() }
     }
 
-    /// An earlier download has left `marked_bytes`.
+    /// The event that an earlier download has left `marked_bytes`.
     pub fn resumed(&mut self, marked_bytes: u64, now: Instant) -> DownloadEvent {
-        self.applied(DownloadEvent::Resumed { name: self.name.clone(), marked_bytes }, now)
+        self.apply(DownloadEvent::Resumed { name: self.name.clone(), marked_bytes }, now)
     }
 
-    /// The download fetches from the source at `addr` too.
+    /// The event that the download now fetches from the source at `addr` too.
     pub fn source(&mut self, addr: SocketAddr, now: Instant) -> DownloadEvent {
-        let event = self.applied(DownloadEvent::Source { name: self.name.clone(), addr, sources: 0 }, now);
+        let event = self.apply(DownloadEvent::Source { name: self.name.clone(), addr, sources: 0 }, now);
         self.with_sources(event)
     }
 
-    /// The download has left the source at `addr`. Without `why` the source has no fault.
+    /// The event that the download has left the source at `addr`. Without `why` the source has no fault.
     pub fn left(&mut self, addr: SocketAddr, why: Option<String>, now: Instant) -> DownloadEvent {
-        let event = self.applied(DownloadEvent::Left { name: self.name.clone(), addr, sources: 0, why }, now);
+        let event = self.apply(DownloadEvent::Left { name: self.name.clone(), addr, sources: 0, why }, now);
         self.with_sources(event)
     }
 
+    /// The event with the number of sources after it.
     fn with_sources(&self, mut event: DownloadEvent) -> DownloadEvent {
         if let DownloadEvent::Source { sources, .. } | DownloadEvent::Left { sources, .. } = &mut event {
             *sources = self.progress.sources() as u64;
@@ -68,8 +69,8 @@ impl DownloadReporter {
         event
     }
 
-    /// `done_bytes` of `total_bytes` are verified and written; `fetched_bytes` of them came from sources in
-    /// this run.
+    /// The event that `done_bytes` of `total_bytes` are verified and written. `fetched_bytes` of them came
+    /// from sources in this run.
     pub fn bytes(
         &mut self,
         done_bytes: u64,
@@ -81,13 +82,13 @@ impl DownloadReporter {
         self.progress.bytes_event(self.name.clone(), now)
     }
 
-    /// All sources have failed; round `round` of `of` begins after `pause`.
+    /// The event that all sources have failed. Retry `round` of `of` begins after `pause`.
     pub fn retry(&self, round: u32, of: u32, pause: Duration) -> DownloadEvent {
         let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         DownloadEvent::Retry { name: self.name.clone(), of, pause_ms, round }
     }
 
-    /// The download hashes the whole file.
+    /// The event that the download hashes the whole file.
     pub fn hashing(&self) -> DownloadEvent {
         DownloadEvent::Hashing { name: self.name.clone() }
     }
@@ -115,6 +116,7 @@ mod tests {
         assert_eq!(sources(reporter.left(addr(1), None, now)), 1);
         assert_eq!(sources(reporter.bytes(1, 2, 1, now)), 1);
     }
+
     #[test]
     fn each_event_has_the_name_and_fits_the_schema() {
         let name = FileName::new("a.bin").expect("a name");

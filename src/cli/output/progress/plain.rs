@@ -64,7 +64,7 @@ impl PlainProgress {
 
     fn progress_line(&mut self, name: &FileName, now: Instant) -> Option<String> {
         let DownloadProgress { done_bytes, total_bytes, fetched_bytes, .. } = self.progress;
-        if !self.progress.has_pieces() || done_bytes <= self.last.done_bytes {
+        if !self.progress.has_several_pieces() || done_bytes <= self.last.done_bytes {
             // No amount is printed twice, even when wrong pieces set a download back.
             return None;
         }

@@ -128,7 +128,7 @@ impl Painter {
     fn redraw(&mut self, now: Instant) {
         let (has_pieces, done, total) = {
             let progress = self.progress.lock();
-            (progress.has_pieces(), progress.done_bytes, progress.total_bytes)
+            (progress.has_several_pieces(), progress.done_bytes, progress.total_bytes)
         };
         if let (true, Some(style)) = (has_pieces, &self.style) {
             let new = || self.bars.insert(0, ProgressBar::hidden().with_style(style.clone()));
