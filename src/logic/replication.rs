@@ -1,14 +1,13 @@
-//! Which nodes are to get a copy of a content: as many as are missing, the least busy of those that are
-//! willing and able.
+//! Chooses the nodes that are to get a copy of a content: as many as copies are missing, the least busy nodes
+//! of those that can take one.
 //!
-//! Decides about one content at a time and keeps nothing. A copy is a live node with all of the content; a
-//! node never gets a second one. Copies are for the failure of a machine, so hosts with the fewest copies
-//! come first: of two nodes of one host the second is chosen only when no other host is left. Then the
-//! selection rule holds as far as a tracker can apply it: least load first, where tasks count as load. A
-//! tracker knows no latencies, so free bytes and then the address decide between equals. Invariant: no chosen
-//! node has the content, has too little room for it, or has [`limits::REPLICA_TASKS_MAX`] tasks, and no more
-//! nodes are chosen than are missing. Surplus copies stay: their owners want them, and no tracker has
-//! anything deleted.
+//! Decides about one content at a time and keeps nothing. A copy is a live node with the whole content.
+//! Copies must survive the failure of a machine, so nodes on the host with the fewest copies come first. Then
+//! comes the least load, where tasks count as load, as in the selection of sources. A tracker knows no
+//! latencies, so the free bytes and then the address decide between equals. Invariant: no chosen node has the
+//! content or too little room for it, failed to fetch it a short time ago, or has
+//! [`limits::REPLICA_TASKS_MAX`] tasks. No more nodes are chosen than copies are missing. Surplus copies
+//! stay: their owners may want them.
 
 use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
@@ -18,65 +17,65 @@ use crate::types::{ReplicationStatus, limits};
 /// A live node that keeps replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keeper {
-    /// The caller's number of the node; each once.
+    /// The number of the node in the registry.
     pub slot: u32,
     /// Address of its listener.
     pub endpoint: SocketAddr,
-    /// Transfers, from its last heartbeat.
+    /// Number of transfers in its last heartbeat.
     pub load: u32,
-    /// Tasks that it has and that are not done.
+    /// Number of its tasks that are not done.
     pub tasks: usize,
     /// Bytes that are free beyond its tasks.
     pub free_bytes: u64,
-    /// It has failed to fetch this content a short time ago.
+    /// The node failed to fetch this content a short time ago.
     pub has_failed: bool,
 }
 
-/// What a node has of a content.
+/// The state of a content on a node. Of several states the greatest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Share {
-    /// Some pieces. They may become a copy or not.
+pub enum CopyState {
+    /// The node has some pieces. They may become a copy or not.
     Part,
-    /// All of it, but the node is not there at the moment.
+    /// The node has the whole content, but is silent at the moment.
     Awaited,
-    /// The task to fetch it.
+    /// The node has the task to fetch the content.
     Task,
-    /// All of it, and the node is live.
+    /// The node has the whole content and is live.
     Copy,
 }
 
-/// A node that has some of the content or is to fetch it; each once.
+/// A node that has some of the content or the task to fetch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
-    /// The caller's number of the node.
+    /// The number of the node in the registry.
     pub slot: u32,
-    /// Address of its machine.
+    /// IP address of the node.
     pub host: IpAddr,
-    /// What it has.
-    pub share: Share,
+    /// The state of the content there.
+    pub state: CopyState,
 }
 
-/// What is wanted of one content.
+/// The copies that are wanted of one content, and the nodes that have some of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need<'a> {
     /// Size of the content.
     pub size_bytes: u64,
-    /// Number of live nodes that are to have all of it.
+    /// Number of copies that there should be.
     pub wanted: u32,
-    /// The nodes that have some of it or are to fetch it.
+    /// The nodes that have some of the content or the task to fetch it, each once.
     pub holders: &'a [Holder],
-    /// Number of further nodes that had it a moment ago and are not known any more.
+    /// Number of further nodes that had the content a short time ago and lost it or have gone.
     pub departed: u32,
 }
 
-/// Chooses the nodes that are to fetch the content, in order, and returns the status after that.
+/// Chooses the keepers that are to fetch the content, in order. Also returns the status with these tasks.
 pub fn place(need: &Need<'_>, keepers: &[Keeper]) -> (Vec<u32>, ReplicationStatus) {
-    let count = |share| need.holders.iter().filter(|holder| holder.share == share).count() as u32;
+    let count = |state| need.holders.iter().filter(|holder| holder.state == state).count() as u32;
     let mut status = ReplicationStatus {
         wanted: need.wanted,
-        copies: count(Share::Copy),
-        awaited: count(Share::Awaited) + need.departed,
-        under_way: count(Share::Task),
+        copies: count(CopyState::Copy),
+        awaited: count(CopyState::Awaited) + need.departed,
+        under_way: count(CopyState::Task),
         ..ReplicationStatus::default()
     };
     // A content without a live copy cannot be fetched.
@@ -86,15 +85,23 @@ pub fn place(need: &Need<'_>, keepers: &[Keeper]) -> (Vec<u32>, ReplicationStatu
         if need.holders.iter().any(|holder| holder.slot == keeper.slot) {
             continue;
         }
-        match () {
-            () if keeper.free_bytes < need.size_bytes => status.no_room += 1,
-            () if keeper.has_failed => status.failed += 1,
-            () if keeper.tasks >= limits::REPLICA_TASKS_MAX => status.busy += 1,
-            () => able.push(*keeper),
+        if keeper.free_bytes < need.size_bytes {
+            status.no_room += 1;
+        } else if keeper.has_failed {
+            status.failed += 1;
+        } else if keeper.tasks >= limits::REPLICA_TASKS_MAX {
+            status.busy += 1;
+        } else {
+            able.push(*keeper);
         }
     }
-    let mut hosts: Vec<IpAddr> =
-        need.holders.iter().filter(|holder| holder.share != Share::Part).map(|holder| holder.host).collect();
+    // One entry for each copy that is there, awaited or under way.
+    let mut hosts: Vec<IpAddr> = need
+        .holders
+        .iter()
+        .filter(|holder| holder.state != CopyState::Part)
+        .map(|holder| holder.host)
+        .collect();
     let mut chosen = Vec::new();
     while status.given < missing && !able.is_empty() {
         let rank = |keeper: &Keeper| {
@@ -126,8 +133,8 @@ mod tests {
         Keeper { slot, endpoint, load, tasks: 0, free_bytes: 100, has_failed: false }
     }
 
-    fn holder(slot: u32, host: u8, share: Share) -> Holder {
-        Holder { slot, host: endpoint(host, slot).ip(), share }
+    fn holder(slot: u32, host: u8, state: CopyState) -> Holder {
+        Holder { slot, host: endpoint(host, slot).ip(), state }
     }
 
     #[test]
@@ -138,7 +145,7 @@ mod tests {
             assert_eq!(chosen, expected, "{keepers:?} {holders:?}");
             assert_eq!(status.given as usize, expected.len());
         };
-        let source = [holder(0, 1, Share::Copy)];
+        let source = [holder(0, 1, CopyState::Copy)];
         let three = [keeper(1, 2, 5), keeper(2, 3, 1), keeper(3, 4, 3)];
         check(&three, &source, 1, &[]);
         check(&three, &source, 2, &[2]);
@@ -156,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_why_there_are_not_more() {
+    fn the_status_counts_the_keepers_that_cannot_take_a_copy() {
         let keepers = [
             Keeper { free_bytes: 9, ..keeper(1, 2, 0) },
             Keeper { tasks: limits::REPLICA_TASKS_MAX, ..keeper(2, 3, 0) },
@@ -166,10 +173,10 @@ mod tests {
             keeper(6, 7, 0),
         ];
         let holders = [
-            holder(0, 1, Share::Copy),
-            holder(4, 5, Share::Part),
-            holder(5, 6, Share::Awaited),
-            holder(7, 8, Share::Task),
+            holder(0, 1, CopyState::Copy),
+            holder(4, 5, CopyState::Part),
+            holder(5, 6, CopyState::Awaited),
+            holder(7, 8, CopyState::Task),
         ];
         let need = Need { size_bytes: 10, wanted: 9, holders: &holders, departed: 2 };
         let (chosen, status) = place(&need, &keepers);
@@ -186,7 +193,7 @@ mod tests {
         assert_eq!((chosen, status, status.missing()), (vec![6], expected, 3));
     }
 
-    /// The best of all sequences of able keepers, every one of them tried.
+    /// The best sequence of able keepers, found by a comparison of all sequences.
     fn oracle(need: &Need<'_>, keepers: &[Keeper]) -> Vec<u32> {
         let holds = |slot| need.holders.iter().any(|holder| holder.slot == slot);
         let able: Vec<&Keeper> = keepers
@@ -194,8 +201,8 @@ mod tests {
             .filter(|one| !holds(one.slot) && one.free_bytes >= need.size_bytes && !one.has_failed)
             .filter(|one| one.tasks < limits::REPLICA_TASKS_MAX)
             .collect();
-        let present = need.holders.iter().filter(|holder| holder.share != Share::Part).count();
-        if need.holders.iter().all(|holder| holder.share != Share::Copy) {
+        let present = need.holders.iter().filter(|holder| holder.state != CopyState::Part).count();
+        if need.holders.iter().all(|holder| holder.state != CopyState::Copy) {
             return vec![];
         }
         let missing = (need.wanted as usize).saturating_sub(present + need.departed as usize);
@@ -214,7 +221,7 @@ mod tests {
                 let held = need
                     .holders
                     .iter()
-                    .filter(|other| other.host == ip && other.share != Share::Part)
+                    .filter(|other| other.host == ip && other.state != CopyState::Part)
                     .count();
                 let before = sequence[..index].iter().filter(|other| other.endpoint.ip() == ip).count();
                 (held + before, one.load as usize + one.tasks, u64::MAX - one.free_bytes, one.endpoint)
@@ -244,11 +251,15 @@ mod tests {
     }
 
     fn holders() -> impl Strategy<Value = Vec<Holder>> {
-        let share =
-            prop_oneof![Just(Share::Part), Just(Share::Awaited), Just(Share::Task), Just(Share::Copy)];
-        vec((0u32..9, 1u8..5, share), 0..4).prop_map(|all| {
+        let state = prop_oneof![
+            Just(CopyState::Part),
+            Just(CopyState::Awaited),
+            Just(CopyState::Task),
+            Just(CopyState::Copy)
+        ];
+        vec((0u32..9, 1u8..5, state), 0..4).prop_map(|all| {
             let mut all: Vec<_> =
-                all.into_iter().map(|(slot, host, share)| holder(slot, host, share)).collect();
+                all.into_iter().map(|(slot, host, state)| holder(slot, host, state)).collect();
             all.sort_by_key(|one| one.slot);
             all.dedup_by_key(|one| one.slot);
             all

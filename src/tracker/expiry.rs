@@ -13,7 +13,7 @@ use crate::rt::{Post, Stop, clock};
 pub(super) fn run(shared: &Arc<Shared>, fronts: &[Post<CallSuspect>], every: Duration, stop: &Stop) {
     let mut next = 0;
     while !stop.wait_until(clock::now() + every) {
-        let call_backs = shared.registry.write().due(clock::now());
+        let call_backs = shared.registry.write().advance(clock::now());
         shared.registry.write().replicate(clock::now());
         let (gone, changed) = shared.registry.write().take_changes();
         let gone = gone.into_iter().map(Event::gone);

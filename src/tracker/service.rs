@@ -162,7 +162,7 @@ impl Service for TrackerService {
                     Ok(PeerReply::Identity { node, .. }) => CallBackResult::Answered { node },
                     _ => CallBackResult::Refused,
                 };
-                self.shared.registry.write().called_back(*call_back, outcome, clock::now());
+                self.shared.registry.write().apply_call_back(*call_back, outcome, clock::now());
                 NextRead::Close
             }
         }
@@ -200,7 +200,7 @@ impl Service for TrackerService {
             Session::SuspectCall { call_back, .. } => {
                 let outcome =
                     if *why == Closed::Refused { CallBackResult::Refused } else { CallBackResult::Silent };
-                self.shared.registry.write().called_back(call_back, outcome, clock::now());
+                self.shared.registry.write().apply_call_back(call_back, outcome, clock::now());
             }
         }
     }

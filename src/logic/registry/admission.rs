@@ -1,4 +1,4 @@
-//! Limits of the registry, and why it does not carry a message out.
+//! The limits of the registry, and its refusals.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,50 +7,50 @@ use thiserror::Error;
 
 use crate::types::{ContentId, FileName, limits};
 
-/// The limits of a registry. The defaults are those of [`limits`].
+/// The limits of a registry. [`Limits::default`] has the values of [`limits`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Most registrations.
+    /// Maximum number of registrations.
     pub nodes_max: usize,
-    /// Most entries of all nodes, staged ones included.
+    /// Maximum number of entries of all nodes, staged ones included.
     pub files_max: usize,
-    /// Most entries of one node.
+    /// Maximum number of entries of one node.
     pub files_per_node_max: usize,
-    /// Most bytes of the names of all nodes, staged ones included.
+    /// Maximum number of bytes of the names of all nodes, staged ones included.
     pub names_max_bytes: usize,
-    /// Most bytes of the names of one node.
+    /// Maximum number of bytes of the names of one node.
     pub names_per_node_max_bytes: usize,
-    /// Most lines of all staged pages, removals included.
+    /// Maximum number of changes in all staged pages.
     pub staged_max: usize,
-    /// Most bytes of the names in all staged pages.
+    /// Maximum number of bytes of the names in all staged pages.
     pub staged_names_max_bytes: usize,
-    /// Heartbeats that a node may miss before it is suspect.
+    /// Number of heartbeats that a node may miss before it is a suspect.
     pub heartbeats_missed_max: u32,
-    /// How often a suspect is called back.
+    /// Time between two call-backs to a suspect.
     pub suspect_call_back: Duration,
-    /// How long a suspect may be silent before it is forgotten.
+    /// A suspect that is silent for this time is forgotten.
     pub suspect_expiry: Duration,
-    /// Live copies that every content is to have; 0: no policy.
+    /// The replica policy: number of live copies that every content should have; 0: no policy.
     pub replicas: u32,
-    /// How long a node has to come back before other nodes take its place.
+    /// A node that has gone has this time to come back, before other nodes get its copies.
     pub replica_grace: Duration,
-    /// Most contents with a replication request of their own.
+    /// Maximum number of contents with a replication request of their own.
     pub replica_requests_max: usize,
-    /// Most lost copies that are remembered one by one.
+    /// Maximum number of lost copies that are remembered.
     pub replica_losses_max: usize,
 }
 
-/// Why the registry did not carry a message out. The cause is always the sender. The registry is unchanged,
-/// but what the session had staged is dropped.
+/// Why the registry refused a message. The registry does not change, except that a refused page also drops
+/// the pages that its session has staged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RegistryError {
-    /// The node should say hello and register (again).
+    /// The session has said no hello, or has no registration (any more).
     #[error("this connection has no registration (any more): say hello and register")]
     NotRegistered,
-    /// No peer can connect to this endpoint.
+    /// No peer can connect to such an endpoint.
     #[error("endpoint {0} cannot be a node's: give an address and port that others can connect to")]
     Endpoint(SocketAddr),
-    /// The interval is outside the limits.
+    /// The heartbeat interval is outside the limits.
     #[error("heartbeat interval of {} ms: give {min} to {max} ms, or none", .0.as_millis(),
         min = limits::HEARTBEAT_MIN_MS, max = limits::HEARTBEAT_MAX_MS)]
     Heartbeat(Duration),
@@ -66,7 +66,7 @@ pub enum RegistryError {
         /// The limit.
         max: usize,
     },
-    /// The catalog has too many files.
+    /// The catalog of the node has too many files.
     #[error("a node may publish at most {max} files: share fewer")]
     FilesOfNode {
         /// The limit.
@@ -78,16 +78,16 @@ pub enum RegistryError {
         /// The limit.
         max: usize,
     },
-    /// The catalog has too many bytes of names.
+    /// The catalog of the node has too many bytes of names.
     #[error("a node may publish at most {max} bytes of file names: share fewer, or shorten them")]
     NamesOfNode {
         /// The limit.
         max: usize,
     },
-    /// All nodes together have staged more than the tracker keeps, and this session has the oldest staging.
+    /// All sessions together have staged too much, and the pages of this session are the next to be dropped.
     #[error("too much is being registered at once: say hello and start again later")]
     Crowded,
-    /// The tracker calls an endpoint back only so often.
+    /// The tracker has called this endpoint back, or the endpoint of this session, too short a time ago.
     #[error(
         "endpoint {endpoint} was called back just now: wait {wait_ms} ms, then say hello and start again"
     )]
@@ -104,7 +104,7 @@ pub enum RegistryError {
         /// The rows that it skips.
         skip: usize,
     },
-    /// An update removes more names than the catalog has.
+    /// An update removes more names than the catalog and its earlier pages have.
     #[error("more names are removed than the {max} that are there: register again")]
     Removals {
         /// Names in the catalog and in earlier pages.
@@ -113,7 +113,7 @@ pub enum RegistryError {
     /// The entry has too many attributes, or too long ones.
     #[error("`{0}`: more attributes, or longer ones, than are allowed")]
     Attributes(FileName),
-    /// A partial holder must have fewer pieces than the whole file.
+    /// The entry claims as many pieces as the content has, or more: a partial holder has fewer.
     #[error("`{name}` of {size_bytes} bytes: {pieces} pieces are not fewer than all")]
     Pieces {
         /// Name of the entry.
@@ -129,7 +129,7 @@ pub enum RegistryError {
         /// The requested number.
         copies: u32,
     },
-    /// No live node can give the content to others.
+    /// No live node has the whole content, so that no other node can fetch it.
     #[error("no live node has all of the content {0}")]
     NoCopy(ContentId),
     /// There are too many replication requests.
@@ -140,7 +140,8 @@ pub enum RegistryError {
         /// The limit.
         max: usize,
     },
-    /// An earlier page was refused, dropped to make room, or never sent, so that the rest is not the whole.
+    /// An earlier page was refused, dropped to make room, or never sent, so that the catalog would be
+    /// incomplete.
     #[error("an earlier page is missing: say hello and start again")]
     Incomplete,
 }

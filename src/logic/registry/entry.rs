@@ -1,34 +1,35 @@
-//! What the registry keeps of a control connection and of a registration.
+//! The records of the registry: sessions and registrations.
 //!
-//! Plain data. [`Registry`](super::Registry) changes it.
+//! Plain data, which [`Registry`](super::Registry) changes.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::admission::Limits;
 use super::index::Catalog;
-use super::liveness::{Due, Heartbeats};
+use super::liveness::{Heartbeats, Step};
 use super::replicas::ReplicaCapacity;
 use super::staging::Staging;
 use crate::types::{Liveness, NodeId, NodeTraits, Nonce};
 
-/// One control connection. The caller never uses a value twice.
+/// The number of a control connection. The caller never uses a number twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// Whether a node's listener has shown its session's nonce when the tracker called it back.
+/// Whether a call-back has verified the endpoint of a node: whether its listener showed the nonce of the
+/// session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reachability {
-    /// The nonce came back from the claimed endpoint.
+    /// The listener at the claimed endpoint showed the nonce.
     Verified,
-    /// The call-back failed: the node is listed and never offered.
+    /// The call-back failed. The tracker lists the node and never offers it.
     Unverified,
 }
 
-/// Where the registry has a registration from.
+/// The origin of a registration.
 ///
-/// Only a direct registration has a control connection here. The tracker therefore neither counts heartbeats
-/// nor calls back for the others: whatever imports them also removes them. A find answers with direct
+/// Only a direct registration has a control connection here. So the tracker neither expects heartbeats of the
+/// others nor calls them back: the part that imports them must also remove them. A find answers with direct
 /// registrations first, because this tracker has verified their endpoints itself. A direct registration
 /// replaces an imported one at its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -42,24 +43,23 @@ pub enum Origin {
     Shared,
 }
 
-/// What a session says about itself. The tracker verifies it by a call-back to `endpoint` that must show
-/// `nonce`.
+/// What a session says about its node. The tracker verifies it with a call-back to `endpoint`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     /// The node's id.
     pub node: NodeId,
-    /// Where the node says that its listener is.
+    /// The endpoint of the node's listener.
     pub endpoint: SocketAddr,
-    /// What the listener must show.
+    /// The nonce that the listener must show.
     pub nonce: Nonce,
 }
 
-/// A suspect that the tracker is to call back.
+/// A suspect that the tracker should call back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallBack {
-    /// The node that should answer.
+    /// The id with which the node must answer.
     pub node: NodeId,
-    /// Where it should answer.
+    /// The endpoint to connect to.
     pub endpoint: SocketAddr,
 }
 
@@ -67,17 +67,17 @@ pub struct CallBack {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) claim: Claim,
-    /// Announced interval; `None`: the node sends no heartbeats.
+    /// Interval of heartbeats; `None`: the node sends no heartbeats.
     pub(super) heartbeat: Option<Duration>,
     pub(super) traits: NodeTraits,
-    /// Its place in the order of hellos. It shows which messages belong to a former session.
+    /// The number of its hello. Of two sessions that claim one endpoint, the later one has the larger number.
     pub(super) order: u64,
     pub(super) staging: Staging,
     /// When it last caused a call-back.
-    pub(super) called: Option<Instant>,
+    pub(super) called_back_at: Option<Instant>,
     /// Whether that call-back verified this claim.
     pub(super) is_verified: bool,
-    /// Slot of the registration that it speaks for.
+    /// Slot of the registration that it has made.
     pub(super) node: Option<u32>,
 }
 
@@ -88,9 +88,9 @@ pub(super) struct Node {
     pub(super) endpoint: SocketAddr,
     pub(super) origin: Origin,
     pub(super) reachability: Reachability,
-    /// The session that speaks for it; `None` once that connection has ended.
+    /// The session that can change it; `None` once that connection has ended.
     pub(super) session: Option<SessionId>,
-    /// The order of that session's hello.
+    /// The number of the hello of that session.
     pub(super) order: u64,
     pub(super) heartbeats: Heartbeats,
     pub(super) load: Option<u32>,
@@ -98,21 +98,21 @@ pub(super) struct Node {
     /// `None` until the node asks for replicas to keep.
     pub(super) capacity: Option<ReplicaCapacity>,
     pub(super) catalog: Catalog,
-    /// Its liveness in the last event about it.
-    pub(super) published: Option<Liveness>,
+    /// Its liveness in the last result of [`Registry::take_changes`](super::Registry::take_changes).
+    pub(super) published_liveness: Option<Liveness>,
 }
 
-/// What survives when a node registers again.
+/// The parts of a registration that a renewal keeps.
 #[derive(Debug)]
-pub(super) struct Renewed {
+pub(super) struct Renewal {
     pub(super) load: Option<u32>,
     pub(super) capacity: Option<ReplicaCapacity>,
     pub(super) catalog: Catalog,
 }
 
 impl Node {
-    /// What is due at `now`. Nothing for a registration that is not direct: see [`Origin`].
-    pub(super) fn due(&mut self, limits: &Limits, now: Instant) -> Due {
-        if self.origin == Origin::Direct { self.heartbeats.due(limits, now) } else { Due::Nothing }
+    /// See [`Heartbeats::advance`]. A registration that is not direct needs no step: see [`Origin`].
+    pub(super) fn advance(&mut self, limits: &Limits, now: Instant) -> Step {
+        if self.origin == Origin::Direct { self.heartbeats.advance(limits, now) } else { Step::Nothing }
     }
 }

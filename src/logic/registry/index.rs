@@ -1,9 +1,10 @@
 //! The index of the registry: the entries of all catalogs, found by name, by MD5 and by content.
 //!
-//! Each index is an ordered set of (key, node, entry). A holder is added or removed in logarithmic time,
-//! however many others hold the same. A prefix is a range, and the order of an answer is that of the keys.
-//! Nodes share the allocation of a name. The index knows nothing of liveness. Invariant: an entry is in its
-//! node's catalog if and only if it is in all three sets, and no catalog has a name twice.
+//! Each of its three sets is ordered by key, node and entry. Adding or removing a holder takes logarithmic
+//! time, even if many nodes have the same key. The keys with one prefix are a range. An answer has the order
+//! of the keys. All nodes share the allocation of a name. The index does not know which nodes are live.
+//! Invariants: an entry is in the catalog of its node if and only if it is in all three sets. No catalog has
+//! a name twice.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -14,9 +15,9 @@ use crate::types::{
     ContentId, ContentKey, FileEntry, FileName, Holding, Md5Digest, Md5Origin, Query, limits,
 };
 
-/// A catalog entry as the index keeps it. Of its attributes it keeps the known ones.
+/// A catalog entry as the index stores it. It drops unknown attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stored {
+pub(crate) struct StoredEntry {
     pub(super) name: FileName,
     size_bytes: u64,
     mtime_ns: i64,
@@ -27,19 +28,20 @@ pub(crate) struct Stored {
     is_replica: bool,
 }
 
-/// The entries of one node, by slot, with the number of whole files and the bytes of the names. Only
-/// [`Index`] changes it.
+/// The entries of one node, by slot. Only [`Index`] changes it.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    entries: Slab<Stored>,
-    files: usize,
+    entries: Slab<StoredEntry>,
+    /// Number of entries with the whole content.
+    whole_files: usize,
+    /// Bytes of the names.
     names_bytes: usize,
 }
 
-/// Slot of a node, then slot of an entry in its catalog: 8 bytes.
+/// An entry: the slot of its node, and its slot in the catalog of the node. 8 bytes.
 pub(super) type Posting = (u32, u32);
 
-/// The three ordered sets.
+/// The three sets.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     by_name: BTreeSet<(FileName, Posting)>,
@@ -53,7 +55,7 @@ const LAST: Posting = (u32::MAX, u32::MAX);
 
 impl Catalog {
     pub(super) fn with_capacity(files: usize) -> Catalog {
-        Catalog { entries: Slab::with_capacity(files), files: 0, names_bytes: 0 }
+        Catalog { entries: Slab::with_capacity(files), whole_files: 0, names_bytes: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -61,8 +63,8 @@ impl Catalog {
     }
 
     /// Number of entries of which the node has the whole content.
-    pub(super) fn files(&self) -> usize {
-        self.files
+    pub(super) fn whole_files(&self) -> usize {
+        self.whole_files
     }
 
     pub(super) fn names_bytes(&self) -> usize {
@@ -85,7 +87,7 @@ impl Catalog {
         whole.map(|(_, entry)| entry.key())
     }
 
-    pub(super) fn stored(&self, slot: u32) -> &Stored {
+    pub(super) fn stored(&self, slot: u32) -> &StoredEntry {
         &self.entries[slot as usize]
     }
 
@@ -94,13 +96,13 @@ impl Catalog {
     }
 }
 
-impl Stored {
+impl StoredEntry {
     pub(super) fn key(&self) -> ContentKey {
         ContentKey { size_bytes: self.size_bytes, id: self.content }
     }
 
-    /// 1 for a whole file, 0 for some pieces.
-    fn files(&self) -> usize {
+    /// How much the entry adds to [`Catalog::whole_files`].
+    fn whole_files(&self) -> usize {
         usize::from(self.holding == Holding::Full)
     }
 
@@ -118,9 +120,9 @@ impl Stored {
     }
 }
 
-impl From<FileEntry> for Stored {
-    fn from(entry: FileEntry) -> Stored {
-        Stored {
+impl From<FileEntry> for StoredEntry {
+    fn from(entry: FileEntry) -> StoredEntry {
+        StoredEntry {
             is_replica: entry.is_replica(),
             name: entry.name,
             size_bytes: entry.size_bytes,
@@ -140,9 +142,9 @@ impl Index {
         self.by_name.range(range).next().map(|(_, (_, slot))| *slot)
     }
 
-    /// Adds `entry` to the catalog of `node`, in place of an entry of the same name. Leaves an equal entry
-    /// alone, which makes the renewal of an unchanged catalog cheap.
-    pub(super) fn put(&mut self, node: u32, catalog: &mut Catalog, mut entry: Stored) {
+    /// Adds `entry` to the catalog of `node`, in place of an entry of the same name. Changes only the sets
+    /// whose key differs, so that the renewal of an unchanged catalog is cheap.
+    pub(super) fn put(&mut self, node: u32, catalog: &mut Catalog, mut entry: StoredEntry) {
         if let Some(slot) = self.slot_of(node, &entry.name) {
             let old = &mut catalog.entries[slot as usize];
             if old.md5 != entry.md5 {
@@ -154,16 +156,16 @@ impl Index {
                 self.by_content.insert((entry.content, (node, slot)));
             }
             entry.name = old.name.clone();
-            catalog.files = catalog.files - old.files() + entry.files();
+            catalog.whole_files = catalog.whole_files - old.whole_files() + entry.whole_files();
             *old = entry;
             return;
         }
-        entry.name = self.shared(entry.name);
+        entry.name = self.shared_name(entry.name);
         let slot = slot_u32(catalog.entries.vacant_key());
         self.by_name.insert((entry.name.clone(), (node, slot)));
         self.by_md5.insert((entry.md5, (node, slot)));
         self.by_content.insert((entry.content, (node, slot)));
-        catalog.files += entry.files();
+        catalog.whole_files += entry.whole_files();
         catalog.names_bytes += entry.name.as_str().len();
         catalog.entries.insert(entry);
     }
@@ -173,19 +175,19 @@ impl Index {
         if let Some(slot) = self.slot_of(node, name) {
             catalog.names_bytes -= name.as_str().len();
             let entry = catalog.entries.remove(slot as usize);
-            catalog.files -= entry.files();
-            self.unlist(node, slot, &entry);
+            catalog.whole_files -= entry.whole_files();
+            self.remove_postings(node, slot, &entry);
         }
     }
 
     /// Removes all entries of a forgotten node, whose catalog is `catalog`.
     pub(super) fn remove_all(&mut self, node: u32, catalog: &Catalog) {
         for (slot, entry) in &catalog.entries {
-            self.unlist(node, slot_u32(slot), entry);
+            self.remove_postings(node, slot_u32(slot), entry);
         }
     }
 
-    fn unlist(&mut self, node: u32, slot: u32, entry: &Stored) {
+    fn remove_postings(&mut self, node: u32, slot: u32, entry: &StoredEntry) {
         let posting = (node, slot);
         self.by_name.remove(&(entry.name.clone(), posting));
         self.by_md5.remove(&(entry.md5, posting));
@@ -193,7 +195,7 @@ impl Index {
     }
 
     /// The allocation of this name that other holders use, or `name` itself.
-    fn shared(&self, name: FileName) -> FileName {
+    fn shared_name(&self, name: FileName) -> FileName {
         match self.by_name.range((name.clone(), FIRST)..).next() {
             Some((known, _)) if *known == name => known.clone(),
             _ => name,
@@ -206,9 +208,9 @@ impl Index {
         [self.by_name.len(), self.by_md5.len(), self.by_content.len()]
     }
 
-    /// Holders of what `query` names among the nodes that `is_offered`, by content id and then by node slot.
-    /// Of each node only the first [`limits::NAMES_PER_CONTENT_MAX`] entries for a key count, so that a node
-    /// with many names for a content does not crowd out others. Lazy.
+    /// The entries that `query` names, of the nodes for which `is_offered` is true, by content id, then by
+    /// node. Of each node only the first [`limits::NAMES_PER_CONTENT_MAX`] entries for a key count, so that a
+    /// node with many names for a content does not crowd out others. Lazy.
     pub(super) fn holders<'a>(
         &'a self,
         query: &Query,
@@ -217,16 +219,16 @@ impl Index {
         match query {
             Query::Name(name) => {
                 let wanted = name.clone();
-                Box::new(sampled(&self.by_name, name.clone(), move |name| *name == wanted, is_offered))
+                Box::new(limited(&self.by_name, name.clone(), move |name| *name == wanted, is_offered))
             }
             Query::Md5(md5) => {
                 let wanted = *md5;
-                Box::new(sampled(&self.by_md5, *md5, move |md5| *md5 == wanted, is_offered))
+                Box::new(limited(&self.by_md5, *md5, move |md5| *md5 == wanted, is_offered))
             }
             Query::Content(prefix) => {
                 let prefix = *prefix;
                 let is_wanted = move |content: &ContentId| prefix.matches(content);
-                Box::new(sampled(&self.by_content, prefix.first(), is_wanted, is_offered))
+                Box::new(limited(&self.by_content, prefix.first(), is_wanted, is_offered))
             }
         }
     }
@@ -246,8 +248,8 @@ impl Index {
         })
     }
 
-    /// Names after `after` (all, if `None`) with a holder among the nodes that `is_offered`, in order, each
-    /// once. Lazy; skips the other holders of a name as soon as it has found one.
+    /// Names after `after` (all, if `None`) with a holder for which `is_offered` is true, in order, each
+    /// once. Lazy; after the first such holder of a name it skips the others.
     pub(super) fn names_after<'a>(
         &'a self,
         after: Option<&FileName>,
@@ -264,37 +266,41 @@ impl Index {
     }
 }
 
-/// Postings from key `first` on, as long as the key `is_wanted`, of the nodes that `is_offered`. Skips what a
-/// node has beyond [`limits::NAMES_PER_CONTENT_MAX`] for one key.
-fn sampled<'a, K: Ord + Clone>(
+/// The postings of one node for one key, as far as [`limited`] has read them.
+struct Run<'a, K> {
+    key: &'a K,
+    node: u32,
+    is_offered: bool,
+    count: u32,
+}
+
+/// Postings from key `first` on, as long as `is_wanted` is true for the key, of the nodes for which
+/// `is_offered` is true. Of one node and key it returns at most [`limits::NAMES_PER_CONTENT_MAX`].
+fn limited<'a, K: Ord + Clone>(
     set: &'a BTreeSet<(K, Posting)>,
     first: K,
     is_wanted: impl Fn(&K) -> bool + 'a,
     is_offered: impl Fn(u32) -> bool + 'a,
 ) -> impl Iterator<Item = Posting> + 'a {
     let mut rest = set.range((first, FIRST)..);
-    // The key and node of the last posting, whether the node is offered, and how many postings the two had so
-    // far.
-    let mut run: Option<(&'a K, u32, bool, u32)> = None;
+    let mut last: Option<Run<'a, K>> = None;
     std::iter::from_fn(move || {
         loop {
             let (key, (node, slot)) = rest.next()?;
-            let (is_there, seen) = match &mut run {
-                Some((last_key, last_node, is_there, seen)) if last_node == node && *last_key == key => {
-                    *seen += 1;
-                    (*is_there, *seen)
-                }
-                _ if !is_wanted(key) => return None,
-                _ => {
-                    let is_there = is_offered(*node);
-                    run = Some((key, *node, is_there, 1));
-                    (is_there, 1)
-                }
+            let is_same = |run: &Run<'a, K>| run.node == *node && run.key == key;
+            let run = match last.take_if(|run| is_same(run)) {
+                Some(run) => Run { count: run.count + 1, ..run },
+                None if !is_wanted(key) => return None,
+                None => Run { key, node: *node, is_offered: is_offered(*node), count: 1 },
             };
-            if seen > limits::NAMES_PER_CONTENT_MAX {
+            let is_node_offered = run.is_offered;
+            let is_over = run.count > limits::NAMES_PER_CONTENT_MAX;
+            last = Some(run);
+            if is_over {
+                // Jumps to the next node, however many postings this one has.
                 let past = Bound::Excluded((key.clone(), (*node, u32::MAX)));
                 rest = set.range((past, Bound::Unbounded));
-            } else if is_there {
+            } else if is_node_offered {
                 return Some((*node, *slot));
             }
         }

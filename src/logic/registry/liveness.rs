@@ -1,10 +1,9 @@
-//! Liveness of a registered node: live, suspect or unverified, and what follows from time and from
-//! call-backs.
+//! Liveness of a registered node: live, suspect or unverified, and how time and call-backs change it.
 //!
-//! A live node becomes suspect when its control connection ends or its heartbeats stop. The tracker calls a
-//! suspect back again and again. As long as it answers with its own id it is offered. Silence removes it from
-//! the answers, and after long enough from the registry. A node whose endpoint was not verified is neither
-//! offered nor called back. This file decides about one node at a time and keeps nothing else.
+//! A live node becomes a suspect when its control connection ends or its heartbeats stop. The tracker calls a
+//! suspect back again and again. As long as the suspect answers with its own id, the tracker offers it. A
+//! silent suspect is not offered, and after a long silence it is forgotten. A node whose endpoint was not
+//! verified is neither offered nor called back. This file decides about one node at a time.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use crate::types::{Liveness, NodeId};
 pub enum CallBackResult {
     /// A node answered and gave its id.
     Answered {
-        /// Its id.
+        /// The id of the node that answered.
         node: NodeId,
     },
     /// No program listens there.
@@ -25,9 +24,9 @@ pub enum CallBackResult {
     Silent,
 }
 
-/// What is due for a node at some time.
+/// What the registry must do with a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum Step {
     Nothing,
     CallBack,
     Forget,
@@ -63,7 +62,7 @@ impl Heartbeats {
         self.last_message
     }
 
-    /// Records a message on the node's own control connection.
+    /// Records a message on the control connection of the node.
     pub(super) fn observe(&mut self, now: Instant) {
         self.last_message = now;
         if matches!(self.status, Status::Suspect { .. }) {
@@ -71,40 +70,41 @@ impl Heartbeats {
         }
     }
 
-    /// Makes a live node suspect. Its first call-back is due at once. A suspect stays as it is.
+    /// Makes a live node a suspect. The first call-back is due at once. Other nodes stay as they are.
     pub(super) fn suspect(&mut self, now: Instant) {
         if self.status == Status::Live {
             self.status = Status::Suspect { silent_since: now, next_call_back: now, is_answering: false };
         }
     }
 
-    /// Applies the outcome of a call-back to `node`, which this is the liveness of. It says nothing about a
-    /// node that is not suspect (any more).
-    pub(super) fn called_back(&mut self, node: NodeId, outcome: CallBackResult, now: Instant) -> Due {
+    /// Applies the outcome of a call-back to `node`, the node of this liveness. Changes nothing if the node
+    /// is not a suspect (any more).
+    pub(super) fn apply_call_back(&mut self, node: NodeId, outcome: CallBackResult, now: Instant) -> Step {
         let Status::Suspect { silent_since, is_answering, .. } = &mut self.status else {
-            return Due::Nothing;
+            return Step::Nothing;
         };
         match outcome {
             CallBackResult::Answered { node: answering } if answering == node => {
                 *silent_since = now;
                 *is_answering = true;
-                Due::Nothing
+                Step::Nothing
             }
-            CallBackResult::Answered { .. } | CallBackResult::Refused => Due::Forget,
+            CallBackResult::Answered { .. } | CallBackResult::Refused => Step::Forget,
             CallBackResult::Silent => {
                 *is_answering = false;
-                Due::Nothing
+                Step::Nothing
             }
         }
     }
 
-    /// What is due at `now`; `CallBack` once per interval.
-    pub(super) fn due(&mut self, limits: &Limits, now: Instant) -> Due {
+    /// Applies the time `now`, and returns the next step. `CallBack` comes once per interval.
+    pub(super) fn advance(&mut self, limits: &Limits, now: Instant) -> Step {
         let missed_after =
             self.heartbeat.map(|interval| interval.saturating_mul(limits.heartbeats_missed_max));
         if missed_after.is_some_and(|bound| now.saturating_duration_since(self.last_message) > bound) {
             if self.status == Status::Unverified {
-                return Due::Forget;
+                // Nobody calls it back, so it cannot show that it is live.
+                return Step::Forget;
             }
             self.suspect(now);
         }
@@ -112,17 +112,17 @@ impl Heartbeats {
             Status::Suspect { silent_since, .. }
                 if now.saturating_duration_since(*silent_since) >= limits.suspect_expiry =>
             {
-                Due::Forget
+                Step::Forget
             }
             Status::Suspect { next_call_back, .. } if *next_call_back <= now => {
                 *next_call_back = now + limits.suspect_call_back;
-                Due::CallBack
+                Step::CallBack
             }
-            _ => Due::Nothing,
+            _ => Step::Nothing,
         }
     }
 
-    /// For how long a suspect has been silent; `None` for a node that is not suspect or answers.
+    /// For how long a suspect has been silent; `None` for a suspect that answers, and for other nodes.
     pub(super) fn silent_for(&self, now: Instant) -> Option<Duration> {
         match self.status {
             Status::Suspect { silent_since, is_answering: false, .. } => {
@@ -132,7 +132,7 @@ impl Heartbeats {
         }
     }
 
-    /// What the list of nodes shows. `Live` if and only if the node's files are offered.
+    /// The liveness in the list of nodes. `Live` if and only if the files of the node are offered.
     pub(super) fn liveness(&self) -> Liveness {
         match self.status {
             Status::Live | Status::Suspect { is_answering: true, .. } => Liveness::Live,

@@ -1,4 +1,4 @@
-//! The list of nodes, and what has changed in it.
+//! The list of nodes, and its changes.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use super::state::Registry;
 use crate::types::{Liveness, NodeSummary};
 
 impl Registry {
-    /// All registrations by endpoint, without the first `skip`. Lazy.
+    /// All registrations in the order of their endpoints, without the first `skip`. Lazy.
     pub fn nodes(&self, skip: usize) -> impl Iterator<Item = NodeSummary> {
         self.nodes_with_last_message(skip).map(|(summary, _)| summary)
     }
@@ -24,7 +24,7 @@ impl Registry {
         self.verified_at(endpoint).map(|slot| self.summary(slot))
     }
 
-    /// The liveness of each registration, in no order.
+    /// The liveness of each registration.
     pub fn liveness(&self) -> impl Iterator<Item = Liveness> {
         self.listed.values().map(|slot| self.node(*slot).heartbeats.liveness())
     }
@@ -34,13 +34,14 @@ impl Registry {
         self.files
     }
 
-    /// What has changed since the last call: endpoints of forgotten nodes, then nodes that are new or have
-    /// another liveness. A node that came and went between two calls is not in it. Looks at every node.
+    /// The changes since the last call: the endpoints of nodes that were forgotten, and the nodes that are
+    /// new or have another liveness. A node that came and went between two calls is in neither. Looks at
+    /// every node.
     pub fn take_changes(&mut self) -> (Vec<SocketAddr>, Vec<NodeSummary>) {
         let mut changed = Vec::new();
         for (slot, node) in &mut self.nodes {
-            let now = Some(node.heartbeats.liveness());
-            if std::mem::replace(&mut node.published, now) != now {
+            let current = Some(node.heartbeats.liveness());
+            if std::mem::replace(&mut node.published_liveness, current) != current {
                 changed.push(slot_u32(slot));
             }
         }
@@ -54,7 +55,7 @@ impl Registry {
             node: node.id,
             endpoint: node.endpoint,
             liveness: node.heartbeats.liveness(),
-            files: slot_u32(node.catalog.files()),
+            files: slot_u32(node.catalog.whole_files()),
             load: node.load,
             attributes: node.traits.to_attributes(),
         };

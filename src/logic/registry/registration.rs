@@ -1,17 +1,17 @@
-//! Enters and removes registrations: the maps that find a node, its catalog, and everything that ends with
-//! it.
+//! Enters and removes registrations, in the maps, the index and the counters.
 //!
-//! Carries decisions out and refuses nothing. Invariant: a registration is in `listed`, in `unverified` if it
-//! is unverified, and its entries are in the index; or it is in none of them.
+//! Executes decisions of other files and refuses nothing. Invariant: a registration is in `listed`, in
+//! `unverified` if it is unverified, and its entries are in the index; or it is in none of them.
 
-use super::entry::{Node, Origin, Reachability, Renewed};
+use super::entry::{Node, Origin, Reachability, Renewal};
 use super::index::slot_u32;
 use super::staging::Change;
 use super::state::Registry;
 use crate::types::{ContentKey, FileName};
 
 impl Registry {
-    /// Makes the catalog of a node what `changes`, sorted by name and without removals, say.
+    /// Replaces the catalog of a node by the entries in `changes`, which are sorted by name and have no
+    /// removals.
     pub(super) fn replace_catalog(&mut self, slot: u32, mut changes: Vec<Change>) {
         let is_kept = |name: &FileName| changes.binary_search_by(|change| change.name().cmp(name)).is_ok();
         let names = self.node(slot).catalog.names();
@@ -22,7 +22,7 @@ impl Registry {
 
     /// Applies `changes` to the catalog of a node.
     pub(super) fn change_catalog(&mut self, slot: u32, changes: Vec<Change>) {
-        let at_stake = self.whole_before(slot, &changes);
+        let maybe_lost = self.whole_before(slot, &changes);
         let catalog = &mut self.nodes[slot as usize].catalog;
         let (files, names_bytes) = (catalog.len(), catalog.names_bytes());
         for change in changes {
@@ -33,30 +33,30 @@ impl Registry {
         }
         self.files = self.files - files + catalog.len();
         self.names_bytes = self.names_bytes - names_bytes + catalog.names_bytes();
-        let lost: Vec<_> = at_stake.into_iter().filter(|content| !self.has_all(slot, *content)).collect();
-        self.replication.lose(lost.into_iter());
+        let lost: Vec<_> = maybe_lost.into_iter().filter(|content| !self.has_all(slot, *content)).collect();
+        self.replication.record_losses(lost.into_iter());
     }
 
-    /// The contents that a verified node has whole now, under names that are about to change. Empty as long
-    /// as no policy or request counts copies.
+    /// The whole contents of a verified node under names that `changes` will remove or change. Empty if
+    /// neither a policy nor a request counts copies.
     fn whole_before(&self, slot: u32, changes: &[Change]) -> Vec<ContentKey> {
         let node = self.node(slot);
         if node.reachability != Reachability::Verified || !self.replication.is_on() {
             return Vec::new();
         }
-        let whole = |change: &Change| {
+        let lost_content = |change: &Change| {
             let before = node.catalog.whole_content(self.index.slot_of(slot, change.name())?)?;
             let is_kept = matches!(change, Change::Put(entry) if entry.key() == before);
             (!is_kept).then_some(before)
         };
-        changes.iter().filter_map(whole).collect()
+        changes.iter().filter_map(lost_content).collect()
     }
 
-    /// Enters `node` in the maps, in the slot `home` if it has one.
-    pub(super) fn list(&mut self, home: Option<u32>, node: Node) -> u32 {
+    /// Enters `node` in the maps, in the slot `renewed_slot` if it renews a registration. Returns its slot.
+    pub(super) fn list(&mut self, renewed_slot: Option<u32>, node: Node) -> u32 {
         let (id, endpoint, reachability) = (node.id, node.endpoint, node.reachability);
         self.imported += usize::from(node.origin != Origin::Direct);
-        let slot = match home {
+        let slot = match renewed_slot {
             Some(slot) => {
                 *self.node_mut(slot) = node;
                 slot
@@ -70,12 +70,12 @@ impl Registry {
         slot
     }
 
-    /// Takes a registration out of the maps and away from its session, and returns what outlives a renewal.
-    pub(super) fn unlist(&mut self, slot: u32) -> Renewed {
+    /// Removes a registration from the maps and from its session, and returns the parts that a renewal keeps.
+    pub(super) fn unlist(&mut self, slot: u32) -> Renewal {
         let node = self.node_mut(slot);
         let (id, endpoint, reachability, session) = (node.id, node.endpoint, node.reachability, node.session);
         let is_imported = node.origin != Origin::Direct;
-        let renewed = Renewed {
+        let renewal = Renewal {
             load: node.load,
             capacity: node.capacity.take(),
             catalog: std::mem::take(&mut node.catalog),
@@ -88,18 +88,19 @@ impl Registry {
         if let Some(known) = session.and_then(|session| self.sessions.get_mut(&session)) {
             known.node = None;
         }
-        renewed
+        renewal
     }
 
-    /// Removes a registration and everything that belongs to it.
+    /// Removes a registration with its catalog and tasks.
     pub(super) fn forget(&mut self, slot: u32) {
-        let Node { endpoint, reachability, published, .. } = *self.node(slot);
+        let Node { endpoint, reachability, published_liveness, .. } = *self.node(slot);
         let was_verified = reachability == Reachability::Verified;
-        self.gone.extend(published.map(|_| endpoint));
-        let Renewed { capacity, catalog, .. } = self.unlist(slot);
+        // Only nodes that `take_changes` has returned are gone for its caller.
+        self.gone.extend(published_liveness.map(|_| endpoint));
+        let Renewal { capacity, catalog, .. } = self.unlist(slot);
         self.drop_tasks(slot, capacity);
         if was_verified {
-            self.replication.lose(catalog.whole_contents());
+            self.replication.record_losses(catalog.whole_contents());
         }
         self.files -= catalog.len();
         self.names_bytes -= catalog.names_bytes();

@@ -1,4 +1,4 @@
-//! The registry: control connections and registrations, how they begin and end, and answers to finds.
+//! The registry: how sessions and registrations begin and end, and answers to finds.
 //!
 //! `staging`, `reachability`, `registration`, `replicas` and `node_list` add methods for their parts of the
 //! state.
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::admission::{Limits, RegistryError};
-use super::entry::{CallBack, Claim, Node, Origin, Reachability, Renewed, Session, SessionId};
+use super::entry::{CallBack, Claim, Node, Origin, Reachability, Renewal, Session, SessionId};
 use super::index::{Catalog, Index, slot_u32};
-use super::liveness::{CallBackResult, Due, Heartbeats};
+use super::liveness::{CallBackResult, Heartbeats, Step};
 use super::replicas::Replication;
-use super::staging::{Change, PageKind, Staged, Staging};
+use super::staging::{Change, PageKind, StagedSize, Staging};
 use crate::types::{FileName, Liveness, NodeId, NodeTraits, Nonce, Provider, Query, limits};
 
-/// The state of a tracker; see the page of [`registry`](crate::logic::registry).
+/// The state of a tracker; see the module [`registry`](crate::logic::registry).
 #[derive(Debug, Default)]
 pub struct Registry {
     pub(super) limits: Limits,
@@ -25,26 +25,27 @@ pub struct Registry {
     pub(super) nodes: Slab<Node>,
     /// Slots of the unverified registrations.
     pub(super) unverified: HashMap<NodeId, u32>,
-    /// All registrations in the order of the list of nodes. The verified one at an endpoint comes first
-    /// there.
+    /// Slots of all registrations, in the order of the list of nodes. At each endpoint the verified one comes
+    /// first.
     pub(super) listed: BTreeMap<(SocketAddr, Reachability, NodeId), u32>,
     pub(super) index: Index,
     /// Number of hellos so far.
     hellos: u64,
     /// Number of registrations whose origin is not [`Origin::Direct`].
     pub(super) imported: usize,
-    /// Entries in catalogs.
+    /// Number of entries in all catalogs.
     pub(super) files: usize,
-    /// Bytes of names in catalogs.
+    /// Bytes of the names in all catalogs.
     pub(super) names_bytes: usize,
-    /// Sum of all stagings.
-    pub(super) staged: Staged,
+    /// Size of all staged pages.
+    pub(super) staged: StagedSize,
     /// Number of staged pages so far.
-    pub(super) stagings: u64,
+    pub(super) pages_staged: u64,
     pub(super) replication: Replication,
-    /// Endpoints of forgotten nodes whose end has not been published yet.
+    /// Endpoints of forgotten nodes, for the next [`Registry::take_changes`].
     pub(super) gone: Vec<SocketAddr>,
-    /// Call-backs under way to claimed endpoints: for which address, and since when.
+    /// Call-backs under way to claimed endpoints: the endpoint, the address that caused the call-back, and
+    /// when it began.
     pub(super) calls: HashMap<(SocketAddr, IpAddr), Instant>,
 }
 
@@ -55,13 +56,13 @@ impl Registry {
         Registry { limits, replication, ..Registry::default() }
     }
 
-    /// Makes `session` the control connection of `node`. The node says that it can be reached at `endpoint`
-    /// and sends a heartbeat at each interval (`None`: never). A repeated hello starts again: it drops what
-    /// was staged, and the session gives up a registration under another id or endpoint.
+    /// Makes `session` the control connection of `node`, which claims `endpoint` and announces its interval
+    /// of heartbeats (`None`: it sends none). A repeated hello starts again: it drops the staged pages, and
+    /// the session loses a registration with another id or endpoint.
     ///
     /// # Errors
-    /// [`RegistryError::Endpoint`] if no peer can connect there, [`RegistryError::Heartbeat`] outside the
-    /// limits.
+    /// [`RegistryError::Endpoint`] if no peer can connect there, [`RegistryError::Heartbeat`] for an interval
+    /// outside the limits.
     pub fn hello(
         &mut self,
         session: SessionId,
@@ -77,12 +78,12 @@ impl Registry {
             return Err(RegistryError::Heartbeat(interval));
         }
         let is_same = |claim: &Claim| claim.node == node && claim.endpoint == endpoint;
-        let kept = match self.sessions.get(&session) {
+        let kept_slot = match self.sessions.get(&session) {
             Some(known) if is_same(&known.claim) => known.node,
             _ => None,
         };
-        let called = self.sessions.get(&session).and_then(|known| known.called);
-        match kept {
+        let called_back_at = self.sessions.get(&session).and_then(|known| known.called_back_at);
+        match kept_slot {
             Some(_) => self.unstage(session, Staging::Empty),
             None => self.disconnected(session, now),
         }
@@ -90,14 +91,24 @@ impl Registry {
         let claim = Claim { node, endpoint, nonce };
         let order = self.hellos;
         let (traits, staging) = (NodeTraits::default(), Staging::Empty);
-        let known =
-            Session { claim, heartbeat, traits, order, staging, called, is_verified: false, node: kept };
-        self.sessions.insert(session, known);
+        self.sessions.insert(
+            session,
+            Session {
+                claim,
+                heartbeat,
+                traits,
+                order,
+                staging,
+                called_back_at,
+                is_verified: false,
+                node: kept_slot,
+            },
+        );
         Ok(())
     }
 
-    /// Stores what the node of `session` says about itself, in place of what it said before. A hello clears
-    /// it. Answers contain it from the next registration on, or at once if there is a registration.
+    /// Stores the traits of the node of `session`, in place of earlier ones. A hello clears them. Answers
+    /// contain them from the next registration on, or at once if there is a registration.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`] before a hello.
@@ -117,12 +128,13 @@ impl Registry {
         self.sessions.get(&session).map(|known| known.claim)
     }
 
-    /// Puts the staged catalog in effect, after the caller has called the claimed endpoint back.
+    /// Commits the staged catalog, after the caller has called the claimed endpoint back.
     ///
-    /// A verified node is live and replaces every other registration at its endpoint. A verified node of the
-    /// same id at another endpoint stays: otherwise any node that answers with its id could remove it from
-    /// the answers. An unverified node is listed and never offered. It replaces only the registration of its
-    /// own session and an earlier unverified one of its id, for the same reason.
+    /// A verified node is live and replaces every other verified registration at its endpoint. A verified
+    /// node of the same id at another endpoint stays: otherwise any node that answers with its id could
+    /// remove it from the answers. An unverified node is listed and never offered. It replaces only the
+    /// registration of its own session and an earlier unverified one of its id, for the same reason. A
+    /// verified one replaces the latter too.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`] if a session with a later hello has verified this endpoint (for an
@@ -135,11 +147,11 @@ impl Registry {
         now: Instant,
     ) -> Result<(), RegistryError> {
         let known = self.sessions.get(&session).ok_or(RegistryError::NotRegistered)?;
-        let (claim, heartbeat, order, own) = (known.claim, known.heartbeat, known.order, known.node);
+        let (claim, heartbeat, order, own_slot) = (known.claim, known.heartbeat, known.order, known.node);
         let traits = known.traits;
         let (at_endpoint, unverified) =
             (self.verified_at(claim.endpoint), self.unverified.get(&claim.node).copied());
-        // Only a later verified claim makes a verified one late: any node can make an unverified claim.
+        // An unverified claim never stops a verified one: any node can make an unverified claim.
         let is_later = |slot: &u32| {
             let rival = self.node(*slot);
             rival.order > order && rival.reachability <= reachability
@@ -148,35 +160,35 @@ impl Registry {
             self.unstage(session, Staging::Empty);
             return Err(RegistryError::NotRegistered);
         }
-        // The registration that continues under the new claim keeps its slot, so that an unchanged catalog
-        // costs little. The others are displaced.
-        let home = match reachability {
+        // The registration that the new one renews keeps its slot, so that an unchanged catalog costs little.
+        // The others are displaced.
+        let renewed_slot = match reachability {
             Reachability::Verified => {
                 at_endpoint.filter(|slot| self.node(*slot).id == claim.node).or(unverified)
             }
-            Reachability::Unverified => own.or(unverified),
+            Reachability::Unverified => own_slot.or(unverified),
         };
         let displaced: Vec<u32> = match reachability {
             Reachability::Verified => at_endpoint.into_iter().chain(unverified).collect(),
             Reachability::Unverified => unverified.into_iter().collect(),
         };
-        if home.is_none() && displaced.is_empty() && self.nodes.len() >= self.limits.nodes_max {
+        if renewed_slot.is_none() && displaced.is_empty() && self.nodes.len() >= self.limits.nodes_max {
             self.unstage(session, Staging::Empty);
             return Err(RegistryError::Nodes { max: self.limits.nodes_max });
         }
         let changes = self.take_pages(session, PageKind::Register)?;
 
-        for slot in displaced.into_iter().filter(|slot| Some(*slot) != home) {
+        for slot in displaced.into_iter().filter(|slot| Some(*slot) != renewed_slot) {
             self.forget(slot);
         }
         let heartbeats = match reachability {
             Reachability::Verified => Heartbeats::live(heartbeat, now),
             Reachability::Unverified => Heartbeats::unverified(heartbeat, now),
         };
-        let published = home.and_then(|slot| self.node(slot).published);
-        let Renewed { load, capacity, catalog } = match home {
+        let published_liveness = renewed_slot.and_then(|slot| self.node(slot).published_liveness);
+        let Renewal { load, capacity, catalog } = match renewed_slot {
             Some(slot) => self.unlist(slot),
-            None => Renewed { load: None, capacity: None, catalog: Catalog::with_capacity(changes.len()) },
+            None => Renewal { load: None, capacity: None, catalog: Catalog::with_capacity(changes.len()) },
         };
         let node = Node {
             id: claim.node,
@@ -190,9 +202,9 @@ impl Registry {
             traits,
             capacity,
             catalog,
-            published,
+            published_liveness,
         };
-        let slot = self.list(home, node);
+        let slot = self.list(renewed_slot, node);
         self.session_mut(session).node = Some(slot);
         self.check_consent(slot);
         self.record_reachability(session, reachability);
@@ -200,7 +212,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Puts the staged changes in effect.
+    /// Commits the staged changes.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`], [`RegistryError::Incomplete`], and [`RegistryError::FilesOfNode`] or
@@ -220,7 +232,8 @@ impl Registry {
                     len += 1;
                     names_bytes += entry.name.as_str().len();
                 }
-                _ => {}
+                // A removal of an unknown name, or an entry in place of an earlier one of that name.
+                (Change::Remove(_), None) | (Change::Put(_), Some(_)) => {}
             }
         }
         if len > self.limits.files_per_node_max {
@@ -257,9 +270,9 @@ impl Registry {
         Ok(())
     }
 
-    /// Records the end of a control connection: what it staged is dropped and its node becomes suspect. An
-    /// unverified node is forgotten, because only this connection spoke for it. Does nothing for a session
-    /// without a hello.
+    /// Records the end of a control connection: its staged pages are dropped and its node becomes a suspect.
+    /// An unverified node is forgotten, because it is never called back. Does nothing for a session without a
+    /// hello.
     pub fn disconnected(&mut self, session: SessionId, now: Instant) {
         self.unstage(session, Staging::Empty);
         let Some(slot) = self.sessions.remove(&session).and_then(|known| known.node) else {
@@ -273,17 +286,17 @@ impl Registry {
         }
     }
 
-    /// Lets time pass. Nodes that missed their heartbeats become suspect (unverified ones are forgotten),
-    /// suspects that were silent for too long are forgotten, and the suspects to call back now are returned.
-    /// Looks at every node once. The caller calls it several times per heartbeat interval.
-    pub fn due(&mut self, now: Instant) -> Vec<CallBack> {
+    /// Applies the time `now`: nodes that missed their heartbeats become suspects (unverified ones are
+    /// forgotten), and suspects that were silent for too long are forgotten. Returns the suspects to call
+    /// back now. Looks at every node once. To be called several times per heartbeat interval.
+    pub fn advance(&mut self, now: Instant) -> Vec<CallBack> {
         let mut call_backs = Vec::new();
         let mut gone = Vec::new();
         for (slot, node) in &mut self.nodes {
-            match node.due(&self.limits, now) {
-                Due::Nothing => {}
-                Due::CallBack => call_backs.push(CallBack { node: node.id, endpoint: node.endpoint }),
-                Due::Forget => gone.push(slot_u32(slot)),
+            match node.advance(&self.limits, now) {
+                Step::Nothing => {}
+                Step::CallBack => call_backs.push(CallBack { node: node.id, endpoint: node.endpoint }),
+                Step::Forget => gone.push(slot_u32(slot)),
             }
         }
         for slot in gone {
@@ -292,26 +305,26 @@ impl Registry {
         call_backs
     }
 
-    /// Applies the outcome of a call-back. A suspect that answers with its id is offered until it falls
-    /// silent. A suspect that refuses or answers with another id is forgotten. An outcome that comes too
-    /// late, for a node that is not suspect or not known any more, changes nothing.
-    pub fn called_back(&mut self, call_back: CallBack, outcome: CallBackResult, now: Instant) {
+    /// Applies the outcome of a call-back to a suspect. A suspect that answers with its id is offered until
+    /// it does not answer. A suspect that refuses the connection, or answers with another id, is forgotten.
+    /// Changes nothing if the node is not a suspect, or not known, any more.
+    pub fn apply_call_back(&mut self, call_back: CallBack, outcome: CallBackResult, now: Instant) {
         let Some(&slot) = self.listed.get(&(call_back.endpoint, Reachability::Verified, call_back.node))
         else {
             return;
         };
-        if self.node_mut(slot).heartbeats.called_back(call_back.node, outcome, now) == Due::Forget {
+        if self.node_mut(slot).heartbeats.apply_call_back(call_back.node, outcome, now) == Step::Forget {
             self.forget(slot);
         }
     }
 
-    /// Offered holders of what `query` names, without the first `skip`. Holders with a direct registration
-    /// come first; within each part the order is by content id for a content, otherwise by node. The order
+    /// The offered holders of what `query` names, without the first `skip`. Holders with a direct
+    /// registration come first. Of each kind the order is by content id for a content, otherwise by node; it
     /// stays the same while nothing changes. One node has at most [`limits::NAMES_PER_CONTENT_MAX`] names for
-    /// each content or MD5. Lazy: stop when the page is full.
+    /// each content or MD5. Lazy.
     ///
     /// # Errors
-    /// [`RegistryError::Skip`], because rows are skipped one by one.
+    /// [`RegistryError::Skip`] if `skip` is too large: rows are skipped one by one.
     pub fn find(&self, query: &Query, skip: usize) -> Result<impl Iterator<Item = Provider>, RegistryError> {
         if skip > limits::FIND_SKIP_MAX {
             return Err(RegistryError::Skip { skip });
@@ -332,7 +345,7 @@ impl Registry {
         }))
     }
 
-    /// Names with an offered holder, in order, those after `after`. Lazy.
+    /// Names after `after` (all, if `None`) with an offered holder, in order. Lazy.
     pub fn files_after(&self, after: Option<&FileName>) -> impl Iterator<Item = FileName> {
         self.index.names_after(after, |slot| self.is_offered(slot))
     }
@@ -353,7 +366,7 @@ impl Registry {
         self.sessions.get_mut(&session).expect("the caller has looked this session up")
     }
 
-    /// Slot of the registration that `session` speaks for.
+    /// Slot of the registration that `session` has made.
     pub(super) fn registered(&self, session: SessionId) -> Result<u32, RegistryError> {
         self.sessions.get(&session).and_then(|known| known.node).ok_or(RegistryError::NotRegistered)
     }

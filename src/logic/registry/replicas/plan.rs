@@ -1,19 +1,20 @@
-//! What copies are wanted, which nodes make them, and which copies were lost a short time ago.
+//! Records of replication: the requests for copies, the tasks and failures of nodes, and the copies that were
+//! lost a short time ago.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::types::{ContentId, ContentKey, FileName, limits};
 
-/// Most failures that are remembered of one node.
+/// Maximum number of failures of one node that are remembered.
 const FAILURES_MAX: usize = 64;
-/// Longest pause before a node gets a task again that it has failed.
-const LONGEST_RETRY: Duration = Duration::from_secs(3600);
+/// Maximum pause before a node gets a task again that has failed there.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(3600);
 
-/// The replicas that one node keeps or fetches.
+/// The capacity of one node for replicas, with its tasks.
 #[derive(Debug, Default)]
 pub(crate) struct ReplicaCapacity {
-    /// Bytes that are free beyond its tasks.
+    /// Bytes that are free when all tasks are done.
     pub(super) free_bytes: u64,
     pub(super) tasks: Vec<Task>,
     pub(super) failures: VecDeque<CopyFailure>,
@@ -23,7 +24,7 @@ pub(crate) struct ReplicaCapacity {
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) content: ContentKey,
-    /// `None` once the node has the task.
+    /// The name for the copy; `None` once the node has got the task.
     pub(super) name: Option<FileName>,
 }
 
@@ -31,27 +32,29 @@ pub(super) struct Task {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CopyFailure {
     pub(super) content: ContentKey,
-    /// The node does not get the task again before this time.
+    /// Before this time the node does not get the task again.
     pub(super) until: Instant,
+    /// The pause that ends then. The next one is twice as long.
     pause: Duration,
 }
 
-/// The requested copies, all tasks, and how far the current round has come.
+/// The requests, all tasks, the losses, and the state of the current round.
 #[derive(Debug, Default)]
 pub(crate) struct Replication {
-    /// By content id and size.
+    /// The requests, by content id and size.
     pub(super) requests: BTreeMap<(ContentId, u64), ReplicationRequest>,
-    /// All tasks by content and slot of the node.
+    /// All tasks: the content and the slot of the node.
     pub(super) tasks: BTreeSet<(ContentKey, u32)>,
-    /// Whether a policy or a request counts copies.
+    /// True if there is a policy or a request.
     pub(super) is_on: bool,
-    /// The first bytes of the ids of contents that nodes have lost since the last pass, once for each node.
+    /// The first bytes of the ids of the contents that nodes have lost since the last call of `age_losses`,
+    /// once for each node.
     fresh_losses: Vec<u64>,
-    /// The losses of earlier passes, each batch sorted.
+    /// The earlier losses, with their time. Each batch is sorted.
     pub(super) losses: VecDeque<(Instant, Vec<u64>)>,
-    /// The policy gives out no tasks before this time.
+    /// No round gives out tasks before this time. A new request is served nevertheless.
     pub(super) quiet_until: Option<Instant>,
-    /// The content that the round looked at last; `None`: a round is to begin.
+    /// The content that the current round looked at last; `None`: the next round has not begun.
     pub(super) looked_at: Option<ContentId>,
     /// When the next round may begin.
     pub(super) next_round: Option<Instant>,
@@ -69,14 +72,13 @@ impl Replication {
         Replication { is_on: policy > 0, ..Replication::default() }
     }
 
-    /// Whether a policy or a request counts copies.
+    /// True if there is a policy or a request. Otherwise nobody counts copies.
     pub(crate) fn is_on(&self) -> bool {
         self.is_on
     }
 
-    /// Records that a node no longer has these contents, all of which it had. A content may be there more
-    /// than once.
-    pub(crate) fn lose(&mut self, contents: impl Iterator<Item = ContentKey>) {
+    /// Records that a node has lost these contents, all of which it had whole. They may repeat.
+    pub(crate) fn record_losses(&mut self, contents: impl Iterator<Item = ContentKey>) {
         if self.is_on {
             let mut lost: Vec<u64> = contents.map(|content| first_bytes(content.id)).collect();
             lost.sort_unstable();
@@ -85,18 +87,19 @@ impl Replication {
         }
     }
 
-    /// How many nodes have lost the content within the grace. The caller has aged the losses before.
+    /// How many nodes have lost the content within the grace. To be called after `age_losses`.
     pub(super) fn departed(&self, id: ContentId) -> u32 {
         let wanted = first_bytes(id);
-        let in_batch = |batch: &Vec<u64>| {
+        let count_in = |batch: &Vec<u64>| {
             batch.partition_point(|one| *one <= wanted) - batch.partition_point(|one| *one < wanted)
         };
         debug_assert!(self.fresh_losses.is_empty(), "the caller has aged them");
-        self.losses.iter().map(|(_, batch)| in_batch(batch)).sum::<usize>() as u32
+        self.losses.iter().map(|(_, batch)| count_in(batch)).sum::<usize>() as u32
     }
 
-    /// Dates the losses since the last pass and forgets old ones. Where there are more than `max` losses it
-    /// forgets all and gives out no tasks for the grace.
+    /// Gives the losses since the last call the time `now`, and forgets losses that are older than the grace.
+    /// If there are more than `max` losses, forgets all, and no round gives out tasks for the grace: without
+    /// the losses, nodes that will come back would be replaced.
     pub(super) fn age_losses(&mut self, grace: Duration, max: usize, now: Instant) {
         if !self.fresh_losses.is_empty() {
             let mut batch = std::mem::take(&mut self.fresh_losses);
@@ -115,15 +118,15 @@ impl Replication {
 }
 
 impl ReplicaCapacity {
-    /// Records the end of a task, done or failed.
-    pub(super) fn ended(&mut self, content: ContentKey, is_done: bool, now: Instant) {
+    /// Records that a task is done or has failed.
+    pub(super) fn record_end(&mut self, content: ContentKey, is_done: bool, now: Instant) {
         let before = self.failures.iter().position(|failure| failure.content == content);
         let before = before.and_then(|index| self.failures.remove(index));
         if is_done {
             return;
         }
         let first = limits::ms(limits::REPLICA_RETRY_MS);
-        let pause = before.map_or(first, |failure| (failure.pause * 2).min(LONGEST_RETRY));
+        let pause = before.map_or(first, |failure| (failure.pause * 2).min(RETRY_PAUSE_MAX));
         self.failures.push_back(CopyFailure { content, until: now + pause, pause });
         if self.failures.len() > FAILURES_MAX {
             self.failures.pop_front();
@@ -131,8 +134,8 @@ impl ReplicaCapacity {
     }
 }
 
-/// The first 8 bytes of an id, which tell contents apart. Two contents with the same ones wait needlessly for
-/// the grace.
+/// The first 8 bytes of an id, which take less memory and identify a content well enough: if two contents
+/// have the same ones, the loss of one delays copies of the other for the grace.
 fn first_bytes(id: ContentId) -> u64 {
     u64::from_be_bytes(std::array::from_fn(|index| id.0[index]))
 }

@@ -1,4 +1,4 @@
-//! Decides which copies are missing and which nodes are to make them.
+//! Requests for copies, and the rounds that look for missing copies and give out tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -9,18 +9,25 @@ use crate::logic::registry::admission::RegistryError;
 use crate::logic::registry::entry::{Node, Reachability};
 use crate::logic::registry::index::slot_u32;
 use crate::logic::registry::state::Registry;
-use crate::logic::replication::{Holder, Keeper, Need, Share, place};
+use crate::logic::replication::{CopyState, Holder, Keeper, Need, place};
 use crate::types::{ContentId, ContentKey, FileName, Holding, Liveness, Query, ReplicationStatus, limits};
 
+/// A decision about one content.
+struct Decision {
+    status: ReplicationStatus,
+    /// Number of nodes that it compared.
+    nodes: usize,
+}
+
 impl Registry {
-    /// Requests `copies` live copies of a content, to be kept under `name`; 0 takes the request back. The
-    /// last request counts, but a `repeated` one (after a tracker's restart) only where there is none. A new
-    /// request is served at once, as far as there are willing nodes. It stays until it is taken back. The
-    /// greater of request and policy counts.
+    /// Requests `copies` live copies of a content, to be kept under `name`; 0 takes back the request. The
+    /// last request counts. With `is_repeated` (an earlier run of the tracker had the request) it counts only
+    /// if there is no other one. A new request is served at once, as far as nodes can take copies. It stays
+    /// until it is taken back. If there is a policy, the greater number counts.
     ///
     /// # Errors
-    /// [`RegistryError::Copies`], [`RegistryError::Requests`]; [`RegistryError::NoCopy`] for a new request
-    /// that no node can fulfil.
+    /// [`RegistryError::Copies`], [`RegistryError::Requests`]; [`RegistryError::NoCopy`] for a new request if
+    /// no live node has the whole content.
     pub fn request_copies(
         &mut self,
         content: ContentKey,
@@ -36,14 +43,14 @@ impl Registry {
         let key = (content.id, content.size_bytes);
         if copies == 0 {
             self.replication.requests.remove(&key);
-            return Ok(self.ensure(content, &mut [], now).0);
+            return Ok(self.give_missing(content, &mut [], now).status);
         }
         if !is_repeated && self.holders_of(content, now).1.is_none() {
             return Err(RegistryError::NoCopy(content.id));
         }
         let max = self.limits.replica_requests_max;
         if !self.replication.requests.contains_key(&key) && self.replication.requests.len() >= max {
-            self.drop_vain_requests();
+            self.drop_requests_without_content();
             if self.replication.requests.len() >= max {
                 return Err(RegistryError::Requests { max });
             }
@@ -53,8 +60,9 @@ impl Registry {
         }
         self.replication.requests.entry(key).or_insert(ReplicationRequest { copies, name });
         self.replication.is_on = true;
+        // For a repeated request a round gives out the tasks, after the nodes had time to come back.
         let mut keepers = if is_repeated { Vec::new() } else { self.keepers() };
-        Ok(self.ensure(content, &mut keepers, now).0)
+        Ok(self.give_missing(content, &mut keepers, now).status)
     }
 
     /// Checks that the set of all tasks is the sum of the tasks of each node.
@@ -73,15 +81,15 @@ impl Registry {
         self.replication.losses.iter().map(|(_, batch)| batch.len()).sum()
     }
 
-    /// Drops the requests for contents of which no node has anything.
-    fn drop_vain_requests(&mut self) {
+    /// Drops the requests for contents that are in no catalog.
+    fn drop_requests_without_content(&mut self) {
         let index = &self.index;
         let is_known = |id: ContentId| index.holders(&Query::Content(id.into()), |_| true).next().is_some();
         self.replication.requests.retain(|(id, _), _| is_known(*id));
     }
 
-    /// Lets time pass: looks at a bounded number of contents and gives out tasks where copies are missing.
-    /// The caller calls it several times a second.
+    /// One pass: looks at a bounded number of contents and gives out tasks where copies are missing. To be
+    /// called several times a second.
     pub fn replicate(&mut self, now: Instant) {
         let grace = self.limits.replica_grace;
         self.age_losses(now);
@@ -90,6 +98,7 @@ impl Registry {
         if !self.replication.is_on && self.replication.tasks.is_empty() {
             return;
         }
+        // Their tasks must go to other nodes.
         let is_lost = |node: &Node| node.heartbeats.silent_for(now).is_some_and(|silent| silent >= grace);
         let lost: Vec<u32> = self
             .nodes
@@ -104,24 +113,26 @@ impl Registry {
         self.continue_round(now);
     }
 
-    /// Ages the losses. Every decision needs this first, because only sorted batches are counted.
+    /// See [`Replication::age_losses`](super::plan::Replication::age_losses). Every decision needs this
+    /// first.
     pub(super) fn age_losses(&mut self, now: Instant) {
         let (grace, max) = (self.limits.replica_grace, self.limits.replica_losses_max);
         self.replication.age_losses(grace, max, now);
     }
 
-    /// How many contents have a request of their own, and how many copies nodes are making.
+    /// The number of requests, and the number of tasks.
     pub fn replication_counts(&self) -> (usize, usize) {
         (self.replication.requests.len(), self.replication.tasks.len())
     }
 
-    /// Continues the round: looks at the next contents.
+    /// Continues the round: looks at the next contents, or begins the next round if it is time.
     pub(super) fn continue_round(&mut self, now: Instant) {
         if !self.replication.is_on || self.replication.quiet_until.is_none_or(|until| now < until) {
             return;
         }
         let mut keepers = self.keepers();
         let mut left = limits::REPLICA_STEP;
+        // Without a keeper that can take a task there is nothing to give out.
         while left > 0 && keepers.iter().any(|keeper| keeper.tasks < limits::REPLICA_TASKS_MAX) {
             let is_beginning = self.replication.looked_at.is_none();
             if is_beginning && self.replication.next_round.is_some_and(|at| now < at) {
@@ -134,13 +145,13 @@ impl Registry {
             let Some(id) = self.replication.looked_at else { return };
             left = left.saturating_sub(1);
             for content in self.contents_of(id) {
-                let (_, looked_at) = self.ensure(content, &mut keepers, now);
-                left = left.saturating_sub(looked_at);
+                // A decision takes time for each node.
+                left = left.saturating_sub(self.give_missing(content, &mut keepers, now).nodes);
             }
         }
     }
 
-    /// The content to look at next: any content if there is a policy, otherwise one that was requested.
+    /// The content to look at next: with a policy every content in its turn, else every requested one.
     fn next_content(&self) -> Option<ContentId> {
         let after = self.replication.looked_at;
         if self.limits.replicas > 0 {
@@ -150,20 +161,14 @@ impl Registry {
         self.replication.requests.range((start, Bound::Unbounded)).next().map(|((id, _), _)| *id)
     }
 
-    /// The contents of that id. There is one, unless a node lies about the size.
+    /// The contents with that id. There is only one, unless a node publishes a wrong size.
     fn contents_of(&self, id: ContentId) -> BTreeSet<ContentKey> {
         let postings = self.index.holders(&Query::Content(id.into()), |slot| self.is_offered(slot));
         postings.map(|(slot, entry)| self.node(slot).catalog.stored(entry).key()).collect()
     }
 
-    /// Decides about one content and gives its tasks to `keepers`, whose tasks and room it keeps up to date.
-    /// Also returns how many nodes it looked at.
-    fn ensure(
-        &mut self,
-        content: ContentKey,
-        keepers: &mut [Keeper],
-        now: Instant,
-    ) -> (ReplicationStatus, usize) {
+    /// Decides about one content and gives its tasks to `keepers`, whose tasks and free bytes it updates.
+    fn give_missing(&mut self, content: ContentKey, keepers: &mut [Keeper], now: Instant) -> Decision {
         let (holders, name) = self.holders_of(content, now);
         for keeper in keepers.iter_mut() {
             let failures = self.node(keeper.slot).capacity.iter().flat_map(|capacity| &capacity.failures);
@@ -181,10 +186,10 @@ impl Registry {
                 }
             }
         }
-        (status, holders.len() + keepers.len())
+        Decision { status, nodes: holders.len() + keepers.len() }
     }
 
-    /// What is wanted of a content.
+    /// The copies that are wanted of a content.
     pub(super) fn need<'a>(&self, content: ContentKey, holders: &'a [Holder]) -> Need<'a> {
         let request = self.replication.requests.get(&(content.id, content.size_bytes));
         let wanted = self.limits.replicas.max(request.map_or(0, |request| request.copies));
@@ -192,36 +197,36 @@ impl Registry {
         Need { size_bytes: content.size_bytes, wanted, holders, departed }
     }
 
-    /// Which nodes have some of a content or are to fetch it, and the name under which a live node has all of
-    /// it.
+    /// The nodes that have some of a content or the task to fetch it, and a name under which a live node has
+    /// the whole content.
     pub(super) fn holders_of(&self, content: ContentKey, now: Instant) -> (Vec<Holder>, Option<FileName>) {
-        let mut shares: BTreeMap<u32, Share> = BTreeMap::new();
+        let mut states: BTreeMap<u32, CopyState> = BTreeMap::new();
         let mut name = None;
         let tasks = (content, 0)..=(content, u32::MAX);
-        shares.extend(self.replication.tasks.range(tasks).map(|(_, slot)| (*slot, Share::Task)));
+        states.extend(self.replication.tasks.range(tasks).map(|(_, slot)| (*slot, CopyState::Task)));
         for (slot, entry) in self.index.holders(&Query::Content(content.id.into()), |_| true) {
             let (node, entry) = (self.node(slot), self.node(slot).catalog.stored(entry));
             if entry.key() != content || node.reachability != Reachability::Verified {
                 continue;
             }
             let silent = node.heartbeats.silent_for(now);
-            let share = match (entry.holding, silent) {
-                (Holding::Full, None) => Share::Copy,
-                (Holding::Full, Some(silent)) if silent < self.limits.replica_grace => Share::Awaited,
-                (Holding::Pieces(_), None) => Share::Part,
+            let state = match (entry.holding, silent) {
+                (Holding::Full, None) => CopyState::Copy,
+                (Holding::Full, Some(silent)) if silent < self.limits.replica_grace => CopyState::Awaited,
+                (Holding::Pieces(_), None) => CopyState::Part,
                 _ => continue,
             };
-            if share == Share::Copy {
+            if state == CopyState::Copy {
                 name.get_or_insert_with(|| entry.name.clone());
             }
-            let known = shares.entry(slot).or_insert(share);
-            *known = share.max(*known);
+            let known = states.entry(slot).or_insert(state);
+            *known = state.max(*known);
         }
-        let holder = |(slot, share)| Holder { slot, host: self.node(slot).endpoint.ip(), share };
-        (shares.into_iter().map(holder).collect(), name)
+        let holder = |(slot, state)| Holder { slot, host: self.node(slot).endpoint.ip(), state };
+        (states.into_iter().map(holder).collect(), name)
     }
 
-    /// Live nodes that keep replicas.
+    /// The live nodes that keep replicas.
     fn keepers(&self) -> Vec<Keeper> {
         let keeper = |(slot, node): (usize, &Node)| {
             let capacity = node.capacity.as_ref()?;

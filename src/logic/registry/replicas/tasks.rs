@@ -1,4 +1,4 @@
-//! The tasks of one node: what it reports about them, and what it gets.
+//! The tasks of one node: the node reports the ones that are under way, and gets new ones.
 
 use std::time::Instant;
 
@@ -10,9 +10,9 @@ use crate::logic::replication::place;
 use crate::types::{ContentKey, ReplicaTask, limits};
 
 impl Registry {
-    /// The tasks that a node does not have yet. The node has `free_bytes` free beyond the replicas in
-    /// `running`, which it is fetching. Each task is handed out once. A task that the node got and does not
-    /// list any more is done or has failed. A node that is not verified or does not consent gets none.
+    /// Returns the new tasks of a node, each once. The node is fetching the replicas in `running`, and has
+    /// `free_bytes` beyond them. A task that it got earlier and does not list is done or has failed. A node
+    /// that is not verified or does not consent gets no tasks.
     ///
     /// # Errors
     /// [`RegistryError::NotRegistered`].
@@ -39,15 +39,15 @@ impl Registry {
         Ok(self.hand_out(slot, now))
     }
 
-    /// Brings the tasks of a node up to date with what it is fetching. Returns true if and only if one of
-    /// them has ended.
+    /// Updates the tasks of a node to the replicas that it is fetching. Returns true if and only if a task
+    /// has ended.
     fn update_tasks(&mut self, slot: u32, running: &[ContentKey], now: Instant) -> bool {
         let capacity = self.node_mut(slot).capacity.get_or_insert_default();
         let tasks = std::mem::take(&mut capacity.tasks);
         let (ended, mut kept): (Vec<_>, Vec<_>) =
             tasks.into_iter().partition(|task| task.name.is_none() && !running.contains(&task.content));
         for content in running.iter().take(limits::REPLICA_TASKS_MAX) {
-            // The tracker gave this task before its restart.
+            // An earlier run of the tracker gave this task.
             if kept.iter().all(|task| task.content != *content) {
                 kept.push(Task { content: *content, name: None });
                 self.replication.tasks.insert((*content, slot));
@@ -61,18 +61,18 @@ impl Registry {
         for Task { content, .. } in &ended {
             self.replication.tasks.remove(&(*content, slot));
             let is_done = self.has_all(slot, *content);
-            self.node_mut(slot).capacity.get_or_insert_default().ended(*content, is_done, now);
+            self.node_mut(slot).capacity.get_or_insert_default().record_end(*content, is_done, now);
         }
         !ended.is_empty()
     }
 
-    /// Whether the node has the whole content.
+    /// True if the node has the whole content.
     pub(crate) fn has_all(&self, slot: u32, content: ContentKey) -> bool {
         let mut own = self.index.entries_of(slot, content.id);
         own.any(|entry| self.node(slot).catalog.whole_content(entry) == Some(content))
     }
 
-    /// The tasks that the node does not have yet. Takes back those that are no longer needed.
+    /// Returns the tasks that the node has not got yet, and takes back those that are no longer needed.
     fn hand_out(&mut self, slot: u32, now: Instant) -> Vec<ReplicaTask> {
         let Some(mut capacity) = self.node_mut(slot).capacity.take() else { return Vec::new() };
         let (mut new, free_bytes) = (Vec::new(), &mut capacity.free_bytes);
@@ -80,8 +80,8 @@ impl Registry {
             let Some(name) = task.name.take() else { return true };
             let (holders, _) = self.holders_of(task.content, now);
             let (_, status) = place(&self.need(task.content, &holders), &[]);
-            let in_sight = status.copies + status.awaited + status.under_way;
-            if status.copies > 0 && in_sight <= status.wanted && !self.has_all(slot, task.content) {
+            let expected = status.copies + status.awaited + status.under_way;
+            if status.copies > 0 && expected <= status.wanted && !self.has_all(slot, task.content) {
                 new.push(ReplicaTask { content: task.content, name });
                 return true;
             }
@@ -101,7 +101,7 @@ impl Registry {
         capacity.tasks.push(task);
     }
 
-    /// Removes the capacity and tasks of a node that is not verified or does not consent (any more).
+    /// Removes the capacity and tasks of the node if it is not verified or does not consent (any more).
     pub(crate) fn check_consent(&mut self, slot: u32) {
         let node = self.node_mut(slot);
         if node.reachability != Reachability::Verified || node.traits.replica_quota_bytes.is_none() {

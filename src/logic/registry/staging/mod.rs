@@ -1,6 +1,6 @@
-//! Pages of a registration or an update that are not in effect yet.
+//! Staging: pages of a registration or an update wait here until they are committed.
 
 mod pages;
 mod stage;
 
-pub(super) use pages::{Change, PageKind, Staged, Staging};
+pub(super) use pages::{Change, PageKind, StagedSize, Staging};

@@ -1,9 +1,12 @@
-//! Pages that a session has sent and that are not in effect yet.
+//! The pages that a session has staged.
+//!
+//! A page is one message with a part of a catalog (a registration) or of the changes to a catalog (an
+//! update).
 
-use crate::logic::registry::index::Stored;
+use crate::logic::registry::index::StoredEntry;
 use crate::types::{FileEntry, FileName};
 
-/// What a session has staged.
+/// The state of the pages of one session.
 #[derive(Debug)]
 pub(crate) enum Staging {
     /// No page.
@@ -11,84 +14,87 @@ pub(crate) enum Staging {
     /// Pages of one kind, all of them accepted.
     Pages {
         kind: PageKind,
-        /// Its place in the order of stagings.
-        begun: u64,
+        /// The number of their first page, counted over all sessions: the oldest pages have the least.
+        sequence: u64,
         changes: Vec<Change>,
-        size: Staged,
+        size: StagedSize,
     },
-    /// A page was refused or dropped. The session stages nothing more before its next hello, because the rest
-    /// would be put in effect without that page.
+    /// A page was refused or dropped. The session stages nothing more before its next hello: otherwise the
+    /// rest would be committed without that page.
     Broken,
 }
 
-/// How much is staged.
+/// The size of staged pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Staged {
+pub(crate) struct StagedSize {
+    /// Number of entries to add.
     pub(crate) added: usize,
+    /// Number of names to remove.
     pub(crate) removed: usize,
-    /// Bytes of the names added.
-    pub(crate) added_bytes: usize,
-    /// Bytes of the names removed.
-    pub(crate) removed_bytes: usize,
+    /// Bytes of the names of entries to add.
+    pub(crate) added_names_bytes: usize,
+    /// Bytes of the names to remove.
+    pub(crate) removed_names_bytes: usize,
 }
 
-impl Staged {
-    pub(crate) fn of(removed: &[FileName], added: &[FileEntry]) -> Staged {
-        Staged {
+impl StagedSize {
+    pub(crate) fn of(removed: &[FileName], added: &[FileEntry]) -> StagedSize {
+        StagedSize {
             added: added.len(),
             removed: removed.len(),
-            added_bytes: added.iter().map(|entry| entry.name.as_str().len()).sum(),
-            removed_bytes: removed.iter().map(|name| name.as_str().len()).sum(),
+            added_names_bytes: added.iter().map(|entry| entry.name.as_str().len()).sum(),
+            removed_names_bytes: removed.iter().map(|name| name.as_str().len()).sum(),
         }
     }
 
-    pub(crate) fn lines(&self) -> usize {
+    /// Number of changes.
+    pub(crate) fn changes(&self) -> usize {
         self.added + self.removed
     }
 
     pub(crate) fn names_bytes(&self) -> usize {
-        self.added_bytes + self.removed_bytes
+        self.added_names_bytes + self.removed_names_bytes
     }
 }
 
-impl std::ops::Add for Staged {
-    type Output = Staged;
+impl std::ops::Add for StagedSize {
+    type Output = StagedSize;
 
-    fn add(self, more: Staged) -> Staged {
-        Staged {
+    fn add(self, more: StagedSize) -> StagedSize {
+        StagedSize {
             added: self.added + more.added,
             removed: self.removed + more.removed,
-            added_bytes: self.added_bytes + more.added_bytes,
-            removed_bytes: self.removed_bytes + more.removed_bytes,
+            added_names_bytes: self.added_names_bytes + more.added_names_bytes,
+            removed_names_bytes: self.removed_names_bytes + more.removed_names_bytes,
         }
     }
 }
 
-impl std::ops::Sub for Staged {
-    type Output = Staged;
+impl std::ops::Sub for StagedSize {
+    type Output = StagedSize;
 
-    fn sub(self, less: Staged) -> Staged {
-        Staged {
+    fn sub(self, less: StagedSize) -> StagedSize {
+        StagedSize {
             added: self.added - less.added,
             removed: self.removed - less.removed,
-            added_bytes: self.added_bytes - less.added_bytes,
-            removed_bytes: self.removed_bytes - less.removed_bytes,
+            added_names_bytes: self.added_names_bytes - less.added_names_bytes,
+            removed_names_bytes: self.removed_names_bytes - less.removed_names_bytes,
         }
     }
 }
 
-/// What pages are for.
+/// The message that the pages belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PageKind {
     Register,
     Update,
 }
 
-/// What one staged line does to a catalog.
+/// A staged change of a catalog.
 #[derive(Debug)]
 pub(crate) enum Change {
     Remove(FileName),
-    Put(Stored),
+    Put(StoredEntry),
 }
 
 impl Change {

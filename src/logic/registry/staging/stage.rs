@@ -1,26 +1,26 @@
-//! Staging: pages are checked as they come, counted against the limits, and in effect only when committed.
+//! Stages pages: checks each one when it comes, and counts it against the limits. A commit takes the pages.
 //!
-//! Nothing here touches a catalog. Staged pages need neither a verified endpoint nor a last page. They
-//! therefore have a share of the whole limits to themselves, and a session that needs more than is left of it
-//! takes it from the oldest staging, those of verified nodes last: pages that wait keep no other node out.
-//! Invariants: once a page was refused or dropped, nothing of that session can be committed before its next
-//! hello, so that no part ever passes for the whole. `Registry::staged` is the sum of all stagings.
+//! Nothing here changes a catalog. Any client can stage pages, without a verified endpoint, and never commit
+//! them. So staged pages have limits of their own. If these are reached, the oldest pages of another session
+//! are dropped, those of verified nodes last: pages that wait keep no other node out. Invariants: after a
+//! page was refused or dropped, its session can commit nothing before its next hello, so that no part of a
+//! catalog is taken for the whole. `Registry::staged` is the size of all staged pages.
 
 use std::time::Instant;
 
-use super::pages::{Change, PageKind, Staged, Staging};
+use super::pages::{Change, PageKind, StagedSize, Staging};
 use crate::logic::registry::admission::RegistryError;
 use crate::logic::registry::entry::{Reachability, Session, SessionId};
 use crate::logic::registry::state::Registry;
 use crate::types::{Attribute, FileEntry, FileName, Geometry, Holding};
 
 impl Registry {
-    /// Stages a page of a whole catalog. [`Registry::commit_register`] puts it in effect. Attributes are
-    /// checked and not kept.
+    /// Stages a page of a whole catalog, for [`Registry::commit_register`]. Checks all attributes, and keeps
+    /// the known ones.
     ///
     /// # Errors
-    /// Any limit or rule on entries. Everything staged is dropped then, and the session must say hello before
-    /// it stages again.
+    /// The limit or rule that the page breaks. Then all pages of the session are dropped, and the session
+    /// must say hello before it stages again.
     pub fn stage_register(
         &mut self,
         session: SessionId,
@@ -30,8 +30,8 @@ impl Registry {
         self.stage(session, PageKind::Register, Vec::new(), entries, now)
     }
 
-    /// Stages a page of changes to a registered catalog: first the names `removed`, then the entries `added`,
-    /// which replace those of the same name. [`Registry::commit_update`] puts it in effect.
+    /// Stages a page of changes to a registered catalog, for [`Registry::commit_update`]: first it removes
+    /// the names `removed`, then it adds the entries `added`, which replace entries of the same name.
     ///
     /// # Errors
     /// As for [`Registry::stage_register`], and [`RegistryError::NotRegistered`].
@@ -46,7 +46,7 @@ impl Registry {
         self.stage(session, PageKind::Update, removed, added, now)
     }
 
-    /// Stages one page, or breaks the session's staging.
+    /// Stages one page. If the page is refused, the staging of the session is broken.
     fn stage(
         &mut self,
         session: SessionId,
@@ -61,18 +61,18 @@ impl Registry {
         if let Some(slot) = known.node {
             self.node_mut(slot).heartbeats.observe(now);
         }
-        let page = Staged::of(&removed, &added);
+        let page = StagedSize::of(&removed, &added);
         let checked = self.check_page(session, kind, page, &added);
         if let Err(error) = checked.and_then(|()| self.make_room(session, page)) {
             self.unstage(session, Staging::Broken);
             return Err(error);
         }
         self.staged = self.staged + page;
-        self.stagings += 1;
-        let begun = self.stagings;
+        self.pages_staged += 1;
+        let sequence = self.pages_staged;
         let staging = &mut self.session_mut(session).staging;
         if matches!(staging, Staging::Empty) {
-            *staging = Staging::Pages { kind, begun, changes: Vec::new(), size: Staged::default() };
+            *staging = Staging::Pages { kind, sequence, changes: Vec::new(), size: StagedSize::default() };
         }
         if let Staging::Pages { changes, size, .. } = staging {
             *size = *size + page;
@@ -82,31 +82,31 @@ impl Registry {
         Ok(())
     }
 
-    /// Checks whether the page would be accepted if no other session had anything staged.
+    /// Checks the page against all limits but those that all staged pages share.
     fn check_page(
         &self,
         session: SessionId,
         kind: PageKind,
-        page: Staged,
+        page: StagedSize,
         added: &[FileEntry],
     ) -> Result<(), RegistryError> {
         let known = &self.sessions[&session];
         let before = match &known.staging {
-            Staging::Empty => Staged::default(),
-            Staging::Pages { kind: begun, size, .. } if *begun == kind => *size,
+            Staging::Empty => StagedSize::default(),
+            Staging::Pages { kind: staged, size, .. } if *staged == kind => *size,
             Staging::Pages { .. } | Staging::Broken => return Err(RegistryError::Incomplete),
         };
         let size = before + page;
         if size.added > self.limits.files_per_node_max {
             return Err(RegistryError::FilesOfNode { max: self.limits.files_per_node_max });
         }
-        if size.added_bytes.max(size.removed_bytes) > self.limits.names_per_node_max_bytes {
+        if size.added_names_bytes.max(size.removed_names_bytes) > self.limits.names_per_node_max_bytes {
             return Err(RegistryError::NamesOfNode { max: self.limits.names_per_node_max_bytes });
         }
         if self.files + size.added > self.limits.files_max {
             return Err(RegistryError::Files { max: self.limits.files_max });
         }
-        // Removals alone make room: a full tracker must accept them.
+        // A page of removals makes room, so a full tracker must accept it.
         if page.added > 0 && self.names_bytes + size.names_bytes() > self.limits.names_max_bytes {
             return Err(RegistryError::Names { max: self.limits.names_max_bytes });
         }
@@ -117,15 +117,16 @@ impl Registry {
         added.iter().try_for_each(check_entry)
     }
 
-    /// Drops the oldest stagings, those of verified nodes last, until the page has room. Refuses the page if
-    /// the session's own staging is next.
-    fn make_room(&mut self, session: SessionId, page: Staged) -> Result<(), RegistryError> {
+    /// Drops the pages of other sessions until the new page has room: the oldest first, those of verified
+    /// nodes last. Refuses the new page if its own session is next.
+    fn make_room(&mut self, session: SessionId, page: StagedSize) -> Result<(), RegistryError> {
         while !self.has_room(page) {
             let rank = |id: &SessionId, known: &Session| {
                 let is_verified =
                     known.node.is_some_and(|slot| self.node(slot).reachability == Reachability::Verified);
+                // The session without pages ranks as if its pages were the newest.
                 match &known.staging {
-                    Staging::Pages { begun, .. } => Some((is_verified, *begun)),
+                    Staging::Pages { sequence, .. } => Some((is_verified, *sequence)),
                     _ => (*id == session).then_some((is_verified, u64::MAX)),
                 }
             };
@@ -137,17 +138,19 @@ impl Registry {
         Ok(())
     }
 
-    fn has_room(&self, page: Staged) -> bool {
-        let Staged { added, .. } = self.staged + page;
-        let (lines, names_bytes) = ((self.staged + page).lines(), (self.staged + page).names_bytes());
-        let fits_share = lines <= self.limits.staged_max && names_bytes <= self.limits.staged_names_max_bytes;
+    fn has_room(&self, page: StagedSize) -> bool {
+        let size = self.staged + page;
+        let names_bytes = size.names_bytes();
+        let fits_staged =
+            size.changes() <= self.limits.staged_max && names_bytes <= self.limits.staged_names_max_bytes;
+        // With the committed catalogs. A page of removals makes room there.
         let fits_whole = page.added == 0
-            || self.files + added <= self.limits.files_max
+            || self.files + size.added <= self.limits.files_max
                 && self.names_bytes + names_bytes <= self.limits.names_max_bytes;
-        fits_share && fits_whole
+        fits_staged && fits_whole
     }
 
-    /// Replaces what `session` has staged by `then`, if there is such a session.
+    /// Drops the pages of `session`, if there is such a session, and sets its staging to `then`.
     pub(crate) fn unstage(&mut self, session: SessionId, then: Staging) {
         if let Some(known) = self.sessions.get_mut(&session)
             && let Staging::Pages { size, .. } = std::mem::replace(&mut known.staging, then)
@@ -156,8 +159,11 @@ impl Registry {
         }
     }
 
-    /// Removes and returns what `session` has staged as `kind`, in order of names. Each name is there once:
-    /// its last line counts.
+    /// Takes the changes that `session` has staged as `kind`, in the order of names. Each name is there once:
+    /// its last change counts.
+    ///
+    /// # Errors
+    /// [`RegistryError::Incomplete`] if there are no such pages, or a page is missing.
     pub(crate) fn take_pages(
         &mut self,
         session: SessionId,
@@ -169,9 +175,10 @@ impl Registry {
                 if staged != kind {
                     return Err(RegistryError::Incomplete);
                 }
+                // The sort is stable, so the last change of a name comes first, and `dedup_by` keeps it.
                 changes.reverse();
                 changes.sort_by(|a, b| a.name().cmp(b.name()));
-                changes.dedup_by(|later, first| later.name() == first.name());
+                changes.dedup_by(|next, kept| next.name() == kept.name());
                 Ok(changes)
             }
             Staging::Empty => Err(RegistryError::Incomplete),

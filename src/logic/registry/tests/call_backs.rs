@@ -1,9 +1,9 @@
-//! How often a node is called back.
+//! How often a session causes call-backs, and how often an endpoint is called back.
 
 use super::*;
 
 #[test]
-fn a_session_has_one_call_back_a_second() {
+fn a_session_causes_one_call_back_a_second() {
     let mut world = world();
     world.hello(1, 1, 1, None);
     assert_eq!(world.last_page(1, HERE), Ok(Some(1)));

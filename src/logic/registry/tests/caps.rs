@@ -1,9 +1,9 @@
-//! Caps: on files, names, nodes and what is staged.
+//! The limits on files, names, nodes and staged pages.
 
 use super::*;
 
 #[test]
-fn caps_on_files_hold_at_the_limit_and_a_refusal_changes_nothing() {
+fn files_are_limited_and_a_refusal_changes_nothing() {
     let entries = |count: u8| (0..count).map(|one| entry(&format!("f{one}"), one)).collect::<Vec<_>>();
     let shrunk = Limits { files_max: 8, files_per_node_max: 5, ..Limits::default() };
     for (first, second, expected) in [
@@ -20,7 +20,7 @@ fn caps_on_files_hold_at_the_limit_and_a_refusal_changes_nothing() {
         let staged = entries(second).chunks(2).try_for_each(|page| world.stage(2, page.to_vec()));
         assert_eq!(staged, expected, "{first} and {second}");
         if staged.is_err() {
-            assert_eq!(world.registry.staged, Staged::default());
+            assert_eq!(world.registry.staged, StagedSize::default());
             assert_eq!(world.stage(2, vec![]), Err(RegistryError::Incomplete));
             assert_eq!(world.commit(2, Reachability::Verified), Err(RegistryError::Incomplete));
             assert_eq!(world.files().len(), usize::from(first));
@@ -104,7 +104,7 @@ fn an_update_counts_the_bytes_of_its_names_too() {
     );
     let gone: Vec<_> = long_names('b', 1, 100).into_iter().map(|entry| entry.name).collect();
     assert_eq!(world.update(1, gone, long_names('c', 1, 100)), Ok(()));
-    // Names of unknown files count as much while they are staged.
+    // Names to remove count while they are staged, even if no file has them.
     let long = |tag| long_names(tag, 3, 200).into_iter().map(|entry| entry.name).collect::<Vec<_>>();
     let session = SessionId(1);
     assert_eq!(world.registry.stage_update(session, long('x'), vec![], world.now), Ok(()));
@@ -123,24 +123,24 @@ fn a_full_tracker_accepts_removals() {
     world.check_counts();
 }
 
-fn shared_staging(staged_max: usize, staged_names_max_bytes: usize) -> World {
+fn limited_staging(staged_max: usize, staged_names_max_bytes: usize) -> World {
     World::new(Limits { staged_max, staged_names_max_bytes, ..Limits::default() })
 }
 
 #[test]
 fn pages_that_wait_keep_no_other_node_out() {
     // Eight sessions each stage half of the limit and never finish. Another node can still register, twice.
-    for mut world in [shared_staging(100, 1 << 20), shared_staging(1 << 20, 100 * 20)] {
+    for mut world in [limited_staging(100, 1 << 20), limited_staging(1 << 20, 100 * 20)] {
         for s in 1..=8 {
             world.hello(s, s.into(), s as u16, None);
             for page in long_names('h', 50, 20).chunks(5) {
-                world.stage(s, page.to_vec()).expect("there is room, or other stagings are dropped");
+                world.stage(s, page.to_vec()).expect("there is room, or other pages are dropped");
             }
         }
         for s in [11, 12] {
             world.hello(s, s.into(), s as u16, None);
             for page in long_names('a', 50, 20).chunks(5) {
-                world.stage(s, page.to_vec()).expect("there is room, or other stagings are dropped");
+                world.stage(s, page.to_vec()).expect("there is room, or other pages are dropped");
             }
             world.commit(s, Reachability::Verified).expect("registered");
             world.check_counts();
@@ -149,7 +149,7 @@ fn pages_that_wait_keep_no_other_node_out() {
         assert_eq!(
             world.stage(1, vec![]),
             Err(RegistryError::Incomplete),
-            "a part is never taken for the whole"
+            "a part of a catalog is never taken for the whole"
         );
         world.join(1, 1, 1, vec![entry("b", 1)]);
         world.check_counts();
@@ -157,26 +157,26 @@ fn pages_that_wait_keep_no_other_node_out() {
 }
 
 #[test]
-fn stagings_of_verified_nodes_are_dropped_last() {
-    let mut world = shared_staging(4, 1 << 20);
+fn pages_of_verified_nodes_are_dropped_last() {
+    let mut world = limited_staging(4, 1 << 20);
     world.join(1, 1, 1, vec![]);
     let page = |tag| long_names(tag, 2, 5);
     world.registry.stage_update(SessionId(1), vec![], page('a'), world.now).expect("staged");
     world.hello(2, 2, 2, None);
     world.stage(2, page('b')).expect("staged");
     world.hello(3, 3, 3, None);
-    world.stage(3, page('c')).expect("staged, in place of the other unverified one");
+    world.stage(3, page('c')).expect("staged, in place of the pages of the other unverified node");
     assert_eq!(world.stage(2, vec![]), Err(RegistryError::Incomplete));
     assert_eq!(world.stage(3, page('d')), Err(RegistryError::Crowded), "no other unverified node is left");
     world.stage(1, vec![]).expect_err("a page of another kind");
     world.hello(4, 4, 4, None);
-    world.stage(4, long_names('e', 4, 5)).expect("no other staging is left");
+    world.stage(4, long_names('e', 4, 5)).expect("other pages are dropped");
     world.check_counts();
 }
 
 #[test]
-fn staged_removals_count_in_the_share_of_staged_pages() {
-    let mut world = shared_staging(6, 1 << 20);
+fn staged_removals_count_as_staged_changes() {
+    let mut world = limited_staging(6, 1 << 20);
     world.join(1, 1, 1, long_names('a', 4, 5));
     let gone: Vec<_> = long_names('x', 4, 5).into_iter().map(|entry| entry.name).collect();
     world.registry.stage_update(SessionId(1), gone, vec![], world.now).expect("staged");

@@ -83,7 +83,7 @@ fn unverified_nodes_are_listed_never_offered_and_displace_no_other_node() {
 }
 
 #[test]
-fn a_node_without_a_listener_is_no_longer_offered_when_it_registers_again() {
+fn a_node_that_fails_its_call_back_is_no_longer_offered() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1)]);
     world.register(1, vec![entry("a", 1)], Reachability::Unverified).expect("listed");

@@ -1,4 +1,4 @@
-//! The registry's rules, one by one.
+//! The rules of the registry, one by one.
 
 mod call_backs;
 mod caps;
@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::entry::{Node, Session};
-use super::staging::{Staged, Staging};
+use super::staging::{StagedSize, Staging};
 use super::*;
 use crate::types::{
     Attribute, ContentId, ContentPrefix, FileEntry, FileName, Holding, Liveness, Md5Digest, Md5Origin,
@@ -46,7 +46,8 @@ pub(super) fn endpoint(number: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 5000 + number))
 }
 
-/// A registry with a clock and short commands: session `s` says that it is node `n` at endpoint `e`.
+/// A registry with a clock and short commands. In them `s` is a session, `n` a node id, `e` the number of an
+/// endpoint.
 pub(super) struct World {
     pub(super) registry: Registry,
     pub(super) now: Instant,
@@ -82,7 +83,7 @@ impl World {
         self.commit(s, reachability)
     }
 
-    /// Hello and a verified registration.
+    /// Says hello and makes a verified registration.
     fn join(&mut self, s: u64, n: u128, e: u16, entries: Vec<FileEntry>) {
         self.hello(s, n, e, Some(BEAT));
         self.register(s, entries, Reachability::Verified).expect("registered");
@@ -108,12 +109,12 @@ impl World {
 
     pub(super) fn pass(&mut self, ms: u64) -> Vec<CallBack> {
         self.now += Duration::from_millis(ms);
-        self.registry.due(self.now)
+        self.registry.advance(self.now)
     }
 
     pub(super) fn called_back(&mut self, n: u128, e: u16, outcome: CallBackResult) {
         let call_back = CallBack { node: NodeId(n), endpoint: endpoint(e) };
-        self.registry.called_back(call_back, outcome, self.now);
+        self.registry.apply_call_back(call_back, outcome, self.now);
     }
 
     /// Node ids that are offered for a name, sorted.
@@ -148,13 +149,13 @@ impl World {
         assert_eq!(registry.names_bytes, registry.nodes.iter().map(names_bytes).sum::<usize>());
         let staged = |known: &Session| match &known.staging {
             Staging::Pages { size, .. } => *size,
-            _ => Staged::default(),
+            _ => StagedSize::default(),
         };
         assert_eq!(registry.files, files);
         assert_eq!(registry.index.lens(), [files; 3]);
         assert_eq!(
             registry.staged,
-            registry.sessions.values().map(staged).fold(Staged::default(), |sum, one| sum + one)
+            registry.sessions.values().map(staged).fold(StagedSize::default(), |sum, one| sum + one)
         );
         let unverified =
             registry.nodes.iter().filter(|(_, node)| node.reachability == Reachability::Unverified).count();
@@ -239,7 +240,7 @@ fn heartbeat_intervals_outside_the_limits_are_refused() {
 }
 
 #[test]
-fn a_registration_is_in_effect_whole_at_its_commit_and_not_before() {
+fn a_registration_takes_effect_as_a_whole_at_its_commit() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("old", 1), entry("both", 1)]);
     world.stage(1, vec![entry("new", 2)]).expect("first page");
@@ -254,7 +255,7 @@ fn a_registration_is_in_effect_whole_at_its_commit_and_not_before() {
 }
 
 #[test]
-fn the_last_staged_line_of_a_name_counts() {
+fn the_last_staged_change_of_a_name_counts() {
     let mut world = world();
     world.join(1, 1, 1, vec![entry("a", 1), entry("b", 1), entry("a", 2)]);
     let content = |world: &World, text: &str| {
@@ -277,7 +278,7 @@ fn the_last_staged_line_of_a_name_counts() {
 }
 
 #[test]
-fn attributes_are_checked_and_not_kept() {
+fn too_many_attributes_are_refused_and_unknown_ones_are_not_kept() {
     let attribute = |len| Attribute { tag: 9, value: vec![0; len] };
     for (count, len, is_allowed) in
         [(limits::ATTRIBUTES_MAX, limits::ATTRIBUTE_MAX_BYTES, true), (17, 0, false), (1, 257, false)]

@@ -1,5 +1,5 @@
-//! The registry against a model: random messages and outcomes while time passes. After each step every answer
-//! of the registry must be the one that the model finds in plain lists.
+//! The registry against a model: random messages, call-backs and pauses. After each step every answer of the
+//! registry must equal the answer of the model, which searches plain lists.
 
 use proptest::prelude::*;
 
@@ -31,15 +31,28 @@ struct ModelNode {
     hello: u64,
     heartbeat: Option<Duration>,
     last_message: Instant,
-    /// Since when it is suspect and silent, when the next call-back is due, whether it answered the last one.
-    suspect: Option<(Instant, Instant, bool)>,
+    suspect: Option<Suspect>,
     load: Option<u32>,
     entries: Vec<FileEntry>,
 }
 
+#[derive(Clone, Copy)]
+struct Suspect {
+    silent_since: Instant,
+    next_call_back: Instant,
+    /// It answered the last call-back.
+    is_answering: bool,
+}
+
+impl Suspect {
+    fn new(now: Instant) -> Suspect {
+        Suspect { silent_since: now, next_call_back: now, is_answering: false }
+    }
+}
+
 impl ModelNode {
     fn is_offered(&self) -> bool {
-        self.is_verified && self.suspect.is_none_or(|(.., is_answering)| is_answering)
+        self.is_verified && self.suspect.is_none_or(|suspect| suspect.is_answering)
     }
 
     fn put(&mut self, entry: FileEntry) {
@@ -106,7 +119,7 @@ impl Model {
         self.nodes.retain(|node| node.session != Some(s) || node.is_verified);
         if let Some(node) = self.own(s) {
             node.session = None;
-            node.suspect = node.suspect.or(Some((now, now, false)));
+            node.suspect = node.suspect.or(Some(Suspect::new(now)));
         }
     }
 
@@ -194,18 +207,19 @@ impl Model {
         self.nodes.retain(|node| node.is_verified || !is_missing(node));
         for node in &mut self.nodes {
             if is_missing(node) && node.is_verified {
-                node.suspect = node.suspect.or(Some((now, now, false)));
+                node.suspect = node.suspect.or(Some(Suspect::new(now)));
             }
         }
         self.nodes.retain(|node| {
-            node.suspect.is_none_or(|(silent, ..)| now.duration_since(silent) < Duration::from_secs(600))
+            node.suspect
+                .is_none_or(|suspect| now.duration_since(suspect.silent_since) < Duration::from_secs(600))
         });
         let mut call_backs = Vec::new();
         for node in &mut self.nodes {
-            if let Some((_, next, _)) = &mut node.suspect
-                && *next <= now
+            if let Some(suspect) = &mut node.suspect
+                && suspect.next_call_back <= now
             {
-                *next = now + Duration::from_secs(5);
+                suspect.next_call_back = now + Duration::from_secs(5);
                 call_backs.push((node.id, node.endpoint));
             }
         }
@@ -217,12 +231,12 @@ impl Model {
         let is_addressed = |node: &ModelNode| {
             node.id == n && node.endpoint == endpoint(e) && node.is_verified && node.suspect.is_some()
         };
-        let is_there = outcome == CallBackResult::Answered { node: NodeId(n) };
-        self.nodes.retain(|node| !is_addressed(node) || is_there || outcome == CallBackResult::Silent);
+        let is_right = outcome == CallBackResult::Answered { node: NodeId(n) };
+        self.nodes.retain(|node| !is_addressed(node) || is_right || outcome == CallBackResult::Silent);
         for node in self.nodes.iter_mut().filter(|node| is_addressed(node)) {
-            if let Some((silent, _, is_answering)) = &mut node.suspect {
-                *silent = if is_there { now } else { *silent };
-                *is_answering = is_there;
+            if let Some(suspect) = &mut node.suspect {
+                suspect.silent_since = if is_right { now } else { suspect.silent_since };
+                suspect.is_answering = is_right;
             }
         }
     }

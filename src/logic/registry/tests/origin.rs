@@ -1,9 +1,9 @@
-//! Registrations that did not come by a control connection of this tracker.
+//! Imported registrations, which have no control connection to this tracker.
 
 use super::*;
 
 impl World {
-    /// A verified registration of node `n` at endpoint `e` that another tracker or a store has.
+    /// Imports a verified registration of node `n` at endpoint `e` from another tracker or a store.
     fn import(&mut self, n: u128, e: u16, origin: Origin, entries: Vec<FileEntry>) {
         let session = 1_000 + u64::from(e);
         self.join(session, n, e, entries);
@@ -15,8 +15,8 @@ impl World {
         registry.imported += 1;
     }
 
-    /// Numbers of the endpoints that a find for a name gives, in its order.
-    fn found(&self, text: &str, skip: usize) -> Vec<u16> {
+    /// The numbers of the endpoints that a find for a name returns, in its order.
+    fn find_endpoints(&self, text: &str, skip: usize) -> Vec<u16> {
         let query = Query::Name(name(text));
         let found = self.registry.find(&query, skip).expect("few rows are skipped");
         found.map(|provider| provider.endpoint.port() - 5000).collect()
@@ -31,7 +31,7 @@ fn only_direct_registrations_miss_heartbeats_and_are_called_back_and_expire() {
         world.join(2, 2, 2, vec![entry("a", 1)]);
         let called: Vec<_> = world.pass(3_000).iter().map(|call| call.node).collect();
         assert_eq!(called, [NodeId(2)]);
-        assert_eq!(world.found("a", 0), [1]);
+        assert_eq!(world.find_endpoints("a", 0), [1]);
         world.pass(600_000);
         world.pass(600_000);
         assert_eq!(world.listed(), [(1, Liveness::Live)]);
@@ -46,8 +46,8 @@ fn a_find_answers_with_direct_registrations_first() {
     world.join(2, 2, 2, vec![entry("a", 1)]);
     world.import(3, 3, Origin::Linked(7), vec![entry("a", 1)]);
     world.join(4, 4, 4, vec![entry("a", 1)]);
-    assert_eq!(world.found("a", 0), [2, 4, 1, 3]);
-    assert_eq!(world.found("a", 3), [3]);
+    assert_eq!(world.find_endpoints("a", 0), [2, 4, 1, 3]);
+    assert_eq!(world.find_endpoints("a", 3), [3]);
     world.check_counts();
 }
 
@@ -60,6 +60,6 @@ fn a_direct_registration_replaces_an_imported_one_at_its_endpoint() {
     world.import(3, 3, Origin::Shared, vec![entry("c", 1)]);
     world.join(3, 3, 3, vec![entry("c", 1)]);
     world.pass(3_000);
-    assert_eq!(world.files(), Vec::<String>::new(), "the node is now one that must send heartbeats");
+    assert_eq!(world.files(), Vec::<String>::new(), "a direct registration must send heartbeats");
     world.check_counts();
 }

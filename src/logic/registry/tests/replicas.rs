@@ -1,4 +1,4 @@
-//! Which tasks each node gets, and when.
+//! Replication: which tasks each node gets, and when.
 
 use super::*;
 use crate::types::{ContentKey, ReplicaTask, ReplicationStatus};
@@ -15,7 +15,8 @@ pub(super) fn key(content: u8) -> ContentKey {
 }
 
 impl World {
-    /// Hello and a verified registration of a node that keeps replicas, which has not asked for tasks yet.
+    /// Says hello and makes a verified registration of a node that keeps replicas. It has not asked for tasks
+    /// yet.
     pub(super) fn join_willing(&mut self, s: u64, e: u16, entries: Vec<FileEntry>) {
         self.hello(s, s.into(), e, Some(Duration::from_secs(3600)));
         let traits = NodeTraits { http_port: None, replica_quota_bytes: Some(u64::MAX) };
@@ -32,8 +33,8 @@ impl World {
         self.take_tasks(s, u64::MAX, running).into_iter().map(|task| task.content).collect()
     }
 
-    /// Lets time pass in steps of a second.
-    pub(super) fn turns(&mut self, seconds: u64) {
+    /// Runs a pass of replication after each of so many seconds.
+    pub(super) fn run_passes(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.pass(1000);
             self.registry.replicate(self.now);
@@ -56,8 +57,8 @@ impl World {
     }
 }
 
-/// A holder, session 1, and two willing nodes, 2 and 3, the first of which is busier. The grace after the
-/// start is over.
+/// Session 1 is a holder, sessions 2 and 3 are nodes that keep replicas, of which 2 is busier. The grace
+/// after the start is over.
 fn trio(replicas: u32) -> World {
     let mut world = policy(replicas);
     world.hello(1, 1, 1, None);
@@ -67,27 +68,27 @@ fn trio(replicas: u32) -> World {
         world.registry.heartbeat(SessionId(s), 9 - s as u32, world.now).expect("registered");
         assert_eq!(world.new_tasks(s, &[]), []);
     }
-    world.turns(29);
+    world.run_passes(29);
     assert_eq!(
         [world.new_tasks(2, &[]), world.new_tasks(3, &[])],
         [vec![], vec![]],
         "too soon after the start"
     );
-    world.turns(2);
+    world.run_passes(2);
     world
 }
 
 #[test]
-fn the_policy_is_carried_out_once_by_the_least_busy_willing_node() {
+fn the_least_busy_node_that_keeps_replicas_gets_the_task_of_the_policy_once() {
     let mut world = trio(2);
     assert_eq!(world.new_tasks(2, &[]), []);
     let task = ReplicaTask { content: key(1), name: name("a") };
     assert_eq!(world.take_tasks(3, SIZE, &[]), [task]);
     assert_eq!(world.new_tasks(3, &[key(1)]), [], "handed out once");
-    world.turns(100);
+    world.run_passes(100);
     assert_eq!(world.new_tasks(2, &[]), [], "it is under way");
     world.update(3, vec![], vec![entry("a", 1)]).expect("registered");
-    world.turns(100);
+    world.run_passes(100);
     assert_eq!([world.new_tasks(2, &[]), world.new_tasks(3, &[])], [vec![], vec![]], "two copies are there");
 }
 
@@ -131,9 +132,9 @@ fn a_killed_holder_is_replaced_after_its_grace_and_not_before() {
     world.update(3, vec![], vec![entry("a", 1)]).expect("registered");
     assert_eq!(world.new_tasks(3, &[]), []);
     world.kill(1, 1);
-    world.turns(30);
+    world.run_passes(30);
     assert_eq!(world.new_tasks(2, &[]), []);
-    world.turns(2);
+    world.run_passes(2);
     assert_eq!(world.new_tasks(2, &[]), [key(1)]);
 }
 
@@ -144,9 +145,9 @@ fn a_silent_holder_is_replaced_after_its_grace_too() {
     world.update(3, vec![], vec![entry("a", 1)]).expect("registered");
     assert_eq!(world.new_tasks(3, &[]), []);
     world.disconnect(1);
-    world.turns(29);
+    world.run_passes(29);
     assert_eq!(world.new_tasks(2, &[]), []);
-    world.turns(2);
+    world.run_passes(2);
     assert_eq!(world.new_tasks(2, &[]), [key(1)]);
 }
 
@@ -163,23 +164,23 @@ fn nothing_is_copied_for_nodes_that_go_and_come_back() {
         } else {
             world.kill(if round == 10 { 1 } else { round - 1 }, 1);
         }
-        world.turns(20);
+        world.run_passes(20);
         world.hello(round, round.into(), 1, None);
         world.register(round, vec![], Reachability::Verified).expect("registered");
-        world.turns(5);
+        world.run_passes(5);
         world.update(round, vec![], vec![entry("a", 1)]).expect("registered");
-        world.turns(40);
+        world.run_passes(40);
         assert_eq!(world.new_tasks(2, &[]), [], "round {round}");
     }
     // A file is renamed, and published under its new name a while later.
     world.update(3, vec![name("a")], vec![]).expect("registered");
-    world.turns(20);
+    world.run_passes(20);
     world.update(3, vec![], vec![entry("b", 1)]).expect("registered");
-    world.turns(100);
+    world.run_passes(100);
     assert_eq!(world.new_tasks(2, &[]), []);
     // A file is removed for ever.
     world.update(3, vec![name("b")], vec![]).expect("registered");
-    world.turns(32);
+    world.run_passes(32);
     assert_eq!([world.new_tasks(3, &[]), world.new_tasks(2, &[])], [vec![key(1)], vec![]]);
 }
 
@@ -188,25 +189,25 @@ fn a_node_that_has_failed_does_not_get_the_task_again_soon() {
     let mut world = trio(2);
     assert_eq!(world.new_tasks(3, &[]), [key(1)]);
     assert_eq!(world.new_tasks(3, &[]), [], "it has failed");
-    world.turns(1);
+    world.run_passes(1);
     assert_eq!(world.new_tasks(2, &[]), [key(1)], "another node");
     assert_eq!(world.new_tasks(2, &[]), [], "that node has failed too");
-    world.turns(57);
+    world.run_passes(57);
     assert_eq!([world.new_tasks(3, &[]), world.new_tasks(2, &[])], [vec![], vec![]]);
-    world.turns(5);
+    world.run_passes(5);
     assert_eq!(world.new_tasks(3, &[]), [key(1)]);
     assert_eq!(world.new_tasks(3, &[]), []);
-    world.turns(2);
+    world.run_passes(2);
     assert_eq!(world.new_tasks(2, &[]), [key(1)]);
     assert_eq!(world.new_tasks(2, &[]), []);
-    world.turns(100);
+    world.run_passes(100);
     assert_eq!(world.new_tasks(3, &[]), [], "twice as long");
-    world.turns(30);
+    world.run_passes(30);
     assert_eq!(world.new_tasks(3, &[]), [key(1)]);
 }
 
 #[test]
-fn a_restarted_tracker_learns_which_tasks_are_under_way() {
+fn a_restarted_tracker_learns_from_nodes_which_tasks_are_under_way() {
     let mut world = policy(2);
     world.join(1, 1, 1, vec![entry("a", 1)]);
     world.join_willing(2, 2, vec![]);
@@ -214,7 +215,7 @@ fn a_restarted_tracker_learns_which_tasks_are_under_way() {
     assert_eq!(world.new_tasks(2, &[key(1)]), []);
     for _ in 0..100 {
         world.heartbeat(1).expect("registered");
-        world.turns(1);
+        world.run_passes(1);
         assert_eq!([world.new_tasks(2, &[key(1)]), world.new_tasks(3, &[])], [vec![], vec![]]);
     }
 }
@@ -229,7 +230,7 @@ fn a_node_has_at_most_five_tasks_and_the_others_wait() {
     world.registry.replicate(world.now);
     for _ in 0..32 {
         beat(&mut world);
-        world.turns(1);
+        world.run_passes(1);
     }
     let mut open = world.new_tasks(2, &[]);
     assert_eq!(open.len(), limits::REPLICA_TASKS_MAX);
@@ -239,7 +240,7 @@ fn a_node_has_at_most_five_tasks_and_the_others_wait() {
         let content = done.id.0[8];
         world.update(2, vec![], vec![entry(&format!("f{content}"), content)]).expect("registered");
         beat(&mut world);
-        world.turns(1);
+        world.run_passes(1);
         let more = world.new_tasks(2, &open);
         assert!(open.len() + more.len() <= limits::REPLICA_TASKS_MAX);
         open.extend(&more);
@@ -271,12 +272,12 @@ fn a_replication_request_is_served_at_once_and_stays() {
     assert_eq!(world.new_tasks(3, &[]), []);
     for _ in 0..40 {
         world.heartbeat(1).expect("registered");
-        world.turns(1);
+        world.run_passes(1);
     }
     world.kill(3, 3);
     for _ in 0..33 {
         world.heartbeat(1).expect("registered");
-        world.turns(1);
+        world.run_passes(1);
     }
     assert_eq!(world.new_tasks(2, &[]), [key(1)], "the request stays");
     // The request is taken back: no more tasks are given out.
@@ -286,7 +287,7 @@ fn a_replication_request_is_served_at_once_and_stays() {
     assert_eq!(world.new_tasks(5, &[]), []);
     for _ in 0..40 {
         world.heartbeat(1).expect("registered");
-        world.turns(1);
+        world.run_passes(1);
     }
     assert_eq!(world.new_tasks(5, &[]), []);
 }
@@ -320,7 +321,7 @@ fn replication_requests_are_bounded_and_repeated_ones_count_only_where_there_is_
 }
 
 #[test]
-fn too_many_losses_make_the_tracker_wait_for_all_nodes() {
+fn after_too_many_losses_the_tracker_gives_no_tasks_for_the_grace() {
     let mut world =
         World::new(Limits { replicas: 2, replica_grace: GRACE, replica_losses_max: 1, ..Limits::default() });
     world.hello(1, 1, 1, None);
@@ -328,12 +329,12 @@ fn too_many_losses_make_the_tracker_wait_for_all_nodes() {
     world.join_willing(2, 2, vec![entry("a", 1), entry("b", 2)]);
     world.join_willing(3, 3, vec![]);
     assert_eq!(world.new_tasks(3, &[]), []);
-    world.turns(32);
+    world.run_passes(32);
     world.kill(2, 2);
-    world.turns(1);
+    world.run_passes(1);
     assert!(world.registry.replication_losses() <= 1);
-    world.turns(28);
+    world.run_passes(28);
     assert_eq!(world.new_tasks(3, &[]), []);
-    world.turns(4);
+    world.run_passes(4);
     assert_eq!(world.new_tasks(3, &[]).len(), 2);
 }

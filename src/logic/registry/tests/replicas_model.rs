@@ -1,4 +1,4 @@
-//! A swarm of nodes that keep replicas, are killed and come back, against the guarantees of replication.
+//! The guarantees of replication, in a simulated swarm whose nodes keep replicas, are killed and come back.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const SIZE: u64 = 3 << 20;
 enum Step {
     /// The node sends a heartbeat and asks for tasks.
     Heartbeat(usize),
-    /// Its oldest task is done, or has failed.
+    /// Its oldest task ends: it is done (true) or has failed.
     Finish(usize, bool),
     Kill(usize),
     Start(usize),
@@ -49,7 +49,7 @@ struct Swarm {
     members: Vec<Member>,
     wanted: usize,
     sessions: u64,
-    /// When a holder of a content was last lost.
+    /// How many tasks were given out for each content.
     copied: BTreeMap<u8, usize>,
 }
 
@@ -150,7 +150,7 @@ impl Swarm {
         assert!(present < self.wanted, "{present} of {} are there, under way or awaited", self.wanted);
     }
 
-    /// Lets so many seconds pass without a failure.
+    /// So many seconds pass without a failure.
     fn settle(&mut self, seconds: u64) {
         for _ in 0..seconds {
             for index in 0..self.members.len() {
@@ -158,11 +158,11 @@ impl Swarm {
                 self.finish(index, true);
                 self.heartbeat(index);
             }
-            self.world.turns(1);
+            self.world.run_passes(1);
         }
     }
 
-    /// Checks that there are as many copies as possible.
+    /// Checks that there are as many copies as wanted, or as possible.
     fn check_settled(&self) {
         for content in 0..CONTENTS {
             let up = self.members.iter().filter(|member| member.is_up);
@@ -186,7 +186,7 @@ impl Swarm {
             Step::Finish(index, well) => self.finish(index, well),
             Step::Kill(index) => self.kill(index),
             Step::Start(index) => self.start(index),
-            Step::Seconds(seconds) => self.world.turns(seconds),
+            Step::Seconds(seconds) => self.world.run_passes(seconds),
         }
     }
 }
@@ -240,7 +240,7 @@ proptest! {
         for index in 0..NODES {
             if swarm.members[index].is_up {
                 swarm.kill(index);
-                swarm.world.turns(20);
+                swarm.world.run_passes(20);
                 swarm.start(index);
                 swarm.settle(40);
             }
