@@ -1,16 +1,17 @@
 //! Pauses before a retry.
 //!
-//! Pure: the caller waits. Pauses grow, so that a source in trouble gets fewer requests. Reconnections are
-//! spread by a random time, so that the nodes of a restarted tracker do not return at the same instant.
+//! The caller waits. The pauses of a download grow, so that a source in trouble gets fewer requests. Nodes
+//! wait a random time before they connect again, so that they do not all return to a restarted tracker at
+//! once.
 
 use std::time::Duration;
 
 use rand::Rng;
 
-/// Logarithm to base 2 of the longest pause in seconds.
+/// Logarithm to base 2 of the maximum pause in seconds.
 const PAUSE_MAX_LOG2_S: u32 = 3;
 
-/// The pause after download round `round`, counted from 0: 1, 2, 4, 8 s, then always 8 s.
+/// The pause after round `round` of a download, counted from 0: 1, 2, 4, 8 s, and 8 s after all later rounds.
 pub fn retry_pause(round: u32) -> Duration {
     Duration::from_secs(1 << round.min(PAUSE_MAX_LOG2_S))
 }

@@ -1,8 +1,8 @@
 //! The latency file: latencies of pairs of endpoints.
 //!
-//! A file may mix two forms of lines: `<my_ip> <my_port> <peer_ip> <peer_port> <ms>` counts in one direction,
-//! `<port1>,<port2>,<ms>` counts in both directions and for any address. The first line that matches a pair
-//! decides. Opens no file: the caller passes the text.
+//! A file may mix two forms of lines. `<my_ip> <my_port> <peer_ip> <peer_port> <ms>` counts in one direction.
+//! `<port1>,<port2>,<ms>` counts in both directions and for any address. Of the lines that match a pair, the
+//! first one decides. The caller reads the file and passes its text.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -14,11 +14,15 @@ use crate::types::{Millis, Printable, limits};
 /// Address and port. An IPv4 address mapped into IPv6 counts as the IPv4 address.
 type Endpoint = (IpAddr, u16);
 
-/// The number of a line and its latency.
-type Entry = (usize, Millis);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    /// Number of its line in the file.
+    line: usize,
+    latency: Millis,
+}
 
-/// Latencies of pairs of endpoints: the first line for each pair, at most [`limits::LATENCY_LINES_MAX`]
-/// entries.
+/// Latencies of pairs of endpoints. For each pair it has the first line of each form, and no more than
+/// [`limits::LATENCY_LINES_MAX`] entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LatencyTable {
     /// From the first endpoint to the second.
@@ -27,17 +31,17 @@ pub struct LatencyTable {
     between_ports: HashMap<(u16, u16), Entry>,
 }
 
-/// Why a text is not a latency file: its author's fault. Text in it is escaped and cut to 120 bytes.
+/// Why a text is not a latency file. Quoted text is escaped, and cut to 120 bytes before that.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LatencyError {
-    /// A line is wrong.
+    /// A line has a fault.
     #[error("line {line}: `{text}`: {fault}")]
     Line {
         /// Counted from 1.
         line: usize,
         /// The line.
         text: String,
-        /// What is wrong with it.
+        /// Its fault.
         fault: LineFault,
     },
     /// The file has more than [`limits::LATENCY_LINES_MAX`] lines.
@@ -45,7 +49,7 @@ pub enum LatencyError {
     TooManyLines,
 }
 
-/// What is wrong with a line.
+/// The fault of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LineFault {
     /// The number of fields is wrong.
@@ -65,23 +69,24 @@ pub enum LineFault {
 impl LatencyTable {
     /// Reads a whole latency file.
     ///
-    /// Fields are separated by blanks and tabs, or by commas with or without blanks around them. Blank lines
-    /// are skipped, and comments: from a `#` that begins a line or follows a blank. Lines may end in CR LF.
+    /// Fields are separated by spaces and tabs, or by commas with or without them. Empty lines and comments
+    /// are skipped. A comment goes from a `#` that begins a line, or follows a space or tab, to the end of
+    /// the line. Lines may end in CR LF.
     ///
     /// # Errors
-    /// The first bad line, or [`LatencyError::TooManyLines`] as soon as there are more than
-    /// [`limits::LATENCY_LINES_MAX`].
+    /// The first line with a fault among the first [`limits::LATENCY_LINES_MAX`] lines, or
+    /// [`LatencyError::TooManyLines`] if there are more lines.
     pub fn parse(text: &str) -> Result<LatencyTable, LatencyError> {
         let mut table = LatencyTable::default();
         for (index, line) in text.lines().enumerate() {
             if index == limits::LATENCY_LINES_MAX {
                 return Err(LatencyError::TooManyLines);
             }
-            let content = without_comment(line).trim_matches(BLANKS);
-            if !content.is_empty() {
-                table.add(index + 1, content).map_err(|fault| LatencyError::Line {
+            let text = without_comment(line).trim_matches(SPACES);
+            if !text.is_empty() {
+                table.add(index + 1, text).map_err(|fault| LatencyError::Line {
                     line: index + 1,
-                    text: shown(line.trim_matches(BLANKS)),
+                    text: printable(line.trim_matches(SPACES)),
                     fault,
                 })?;
             }
@@ -92,60 +97,61 @@ impl LatencyTable {
     /// The latency from `me` to `peer` in the first line that matches; `None` if no line matches.
     pub fn lookup(&self, me: SocketAddr, peer: SocketAddr) -> Option<Millis> {
         let directed = self.directed.get(&(endpoint(me.ip(), me.port()), endpoint(peer.ip(), peer.port())));
-        let between = self.between_ports.get(&unordered(me.port(), peer.port()));
-        directed.into_iter().chain(between).min_by_key(|(line, _)| *line).map(|(_, latency)| *latency)
+        let between = self.between_ports.get(&port_pair(me.port(), peer.port()));
+        directed.into_iter().chain(between).min_by_key(|entry| entry.line).map(|entry| entry.latency)
     }
 
-    /// Adds a line that is neither blank nor a comment. An earlier line for the same pair stays.
-    fn add(&mut self, line: usize, content: &str) -> Result<(), LineFault> {
-        if content.contains(',') {
-            let fields: Vec<_> = content.split(',').map(|field| field.trim_matches(BLANKS)).collect();
+    /// Adds a line without its comment, which is not empty. An earlier line for the same pair stays.
+    fn add(&mut self, line: usize, text: &str) -> Result<(), LineFault> {
+        if text.contains(',') {
+            let fields: Vec<_> = text.split(',').map(|field| field.trim_matches(SPACES)).collect();
             let [one, other, ms] = fields[..] else { return Err(LineFault::Fields) };
-            let pair = unordered(port(one)?, port(other)?);
-            self.between_ports.entry(pair).or_insert((line, latency(ms)?));
+            let pair = port_pair(port(one)?, port(other)?);
+            self.between_ports.entry(pair).or_insert(Entry { line, latency: latency(ms)? });
         } else {
-            let fields: Vec<_> = content.split(BLANKS).filter(|field| !field.is_empty()).collect();
+            let fields: Vec<_> = text.split(SPACES).filter(|field| !field.is_empty()).collect();
             let [my_ip, my_port, peer_ip, peer_port, ms] = fields[..] else { return Err(LineFault::Fields) };
             let me = endpoint(ip(my_ip)?, port(my_port)?);
             let peer = endpoint(ip(peer_ip)?, port(peer_port)?);
-            self.directed.entry((me, peer)).or_insert((line, latency(ms)?));
+            self.directed.entry((me, peer)).or_insert(Entry { line, latency: latency(ms)? });
         }
         Ok(())
     }
 }
 
-/// The characters between and around fields; a carriage return stands only at the end of a line.
-const BLANKS: [char; 3] = [' ', '\t', '\r'];
+/// The characters between and around fields. A carriage return can only be the end of a line.
+const SPACES: [char; 3] = [' ', '\t', '\r'];
 
 fn without_comment(line: &str) -> &str {
-    let starts = |at: usize| line[..at].chars().next_back().is_none_or(|before| BLANKS.contains(&before));
-    line.match_indices('#').find(|(at, _)| starts(*at)).map_or(line, |(at, _)| &line[..at])
+    let begins_comment =
+        |at: usize| line[..at].chars().next_back().is_none_or(|before| SPACES.contains(&before));
+    line.match_indices('#').find(|(at, _)| begins_comment(*at)).map_or(line, |(at, _)| &line[..at])
 }
 
 fn ip(field: &str) -> Result<IpAddr, LineFault> {
-    field.parse().map_err(|_| LineFault::Ip(shown(field)))
+    field.parse().map_err(|_| LineFault::Ip(printable(field)))
 }
 
 fn port(field: &str) -> Result<u16, LineFault> {
     // `parse` alone would accept a sign.
     let digits = field.bytes().all(|byte| byte.is_ascii_digit());
     let port = field.parse().ok().filter(|port| digits && *port > 0);
-    port.ok_or_else(|| LineFault::Port(shown(field)))
+    port.ok_or_else(|| LineFault::Port(printable(field)))
 }
 
 fn latency(field: &str) -> Result<Millis, LineFault> {
-    field.parse().map_err(|_| LineFault::Latency(shown(field)))
+    field.parse().map_err(|_| LineFault::Latency(printable(field)))
 }
 
 fn endpoint(ip: IpAddr, port: u16) -> Endpoint {
     (ip.to_canonical(), port)
 }
 
-fn unordered(one: u16, other: u16) -> (u16, u16) {
+fn port_pair(one: u16, other: u16) -> (u16, u16) {
     (one.min(other), one.max(other))
 }
 
-fn shown(text: &str) -> String {
+fn printable(text: &str) -> String {
     Printable(&text[..text.floor_char_boundary(120)]).to_string()
 }
 
@@ -191,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_comments_and_line_ends_do_not_matter() {
+    fn spaces_comments_and_line_ends_do_not_matter() {
         let (a, b) = ("10.0.0.1:5001", "10.0.0.2:5002");
         for text in [
             "# latencies\n\n \t\n10.0.0.1 5001 10.0.0.2 5002 12",
@@ -214,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_is_named_with_its_fault() {
+    fn a_line_with_a_fault_is_quoted_with_its_number_and_the_fault() {
         use LineFault::{Fields, Ip, Latency, Port};
         for (line, fault) in [
             ("10.0.0.1 5001 10.0.0.2 5002", Fields),

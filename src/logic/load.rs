@@ -1,8 +1,9 @@
 //! The load of a node: the number of transfers that it takes part in.
 //!
-//! A transfer is a pair (requester, content) that is being uploaded or queued for upload, or a content that
-//! is being downloaded, each over any number of connections. Probes, finds and single piece requests do not
-//! count. Ended transfers are forgotten, so the size is bounded by the connections and downloads that exist.
+//! A transfer is the upload of one content to one requester, running or queued, or the download of one
+//! content. It can have any number of connections. Only requests for pieces make an upload: probes and
+//! requests for a manifest do not count. Ended transfers are forgotten, so open connections and downloads
+//! bound the size.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -11,7 +12,7 @@ use std::net::IpAddr;
 
 use crate::types::{ContentKey, NodeId};
 
-/// The receiver of an upload.
+/// The requester of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Requester {
     /// A node, over any number of connections.
@@ -20,7 +21,7 @@ pub enum Requester {
     Http(IpAddr),
 }
 
-/// Counts the transfers of a node. Each transfer has the number of its connections or downloads, never zero.
+/// Counts the transfers of a node: for each transfer, the number of its connections or downloads, never zero.
 #[derive(Debug, Default)]
 pub struct LoadCounter {
     uploads: HashMap<(Requester, ContentKey), usize>,
@@ -28,7 +29,7 @@ pub struct LoadCounter {
 }
 
 impl LoadCounter {
-    /// A counter without transfers.
+    /// A counter that counts no transfer.
     pub fn new() -> LoadCounter {
         LoadCounter::default()
     }
@@ -38,7 +39,7 @@ impl LoadCounter {
         *self.uploads.entry((requester, content)).or_default() += 1;
     }
 
-    /// Records that one such connection was sent its last requested byte, or has ended.
+    /// Records that one such connection has got its last requested byte, or has ended.
     ///
     /// # Panics
     /// If no upload of `content` to `requester` is counted: each end belongs to one beginning.
@@ -64,12 +65,12 @@ impl LoadCounter {
         u32::try_from(self.uploads.len() + self.downloads.len()).unwrap_or(u32::MAX)
     }
 
-    /// Number of requesters that contents are uploaded to.
-    pub fn peers(&self) -> usize {
+    /// Number of requesters with an upload.
+    pub fn requesters(&self) -> usize {
         self.uploads.keys().map(|(requester, _)| requester).collect::<HashSet<_>>().len()
     }
 
-    /// How many of the transfers are uploads of `content` to `node`: 0 or 1.
+    /// 1 if one of the transfers is an upload of `content` to `node`, else 0.
     pub fn yours(&self, node: NodeId, content: ContentKey) -> u8 {
         u8::from(self.uploads.contains_key(&(Requester::Node(node), content)))
     }
@@ -106,7 +107,7 @@ mod tests {
         counter.upload_began(node(1), content(2));
         counter.upload_began(node(2), content(1));
         counter.download_began(content(1));
-        assert_eq!((counter.load(), counter.peers()), (4, 2));
+        assert_eq!((counter.load(), counter.requesters()), (4, 2));
         counter.upload_ended(node(1), content(1));
         assert_eq!((counter.load(), counter.yours(NodeId(1), content(1))), (4, 1));
         counter.upload_ended(node(1), content(1));
@@ -120,7 +121,7 @@ mod tests {
         for (requester, number) in [(one, 1), (one, 1), (one, 2), (other, 1)] {
             counter.upload_began(requester, content(number));
         }
-        assert_eq!((counter.load(), counter.peers()), (3, 2));
+        assert_eq!((counter.load(), counter.requesters()), (3, 2));
         counter.upload_ended(one, content(1));
         assert_eq!((counter.load(), counter.yours(NodeId(1), content(1))), (3, 0));
     }
@@ -134,7 +135,7 @@ mod tests {
     }
 
     proptest! {
-        /// The model is a list of all connections and downloads.
+        /// The list has an entry for each connection and each download.
         #[test]
         fn the_load_agrees_with_a_list_of_all_transfers(
             steps in prop::collection::vec((any::<bool>(), prop::option::of(0u128..3), 0u8..3), 0..80),

@@ -1,5 +1,7 @@
-//! Decisions: which source, who is alive and has what, what a download does next. Pure: no socket, file,
-//! thread, lock or clock; time comes in as `now`, randomness as a seeded generator.
+//! Decisions: which source to choose, which nodes are live and have which content, what a download does next.
+//!
+//! Pure: no socket, file, thread, lock or clock. The caller passes the time as `now`, and random numbers as a
+//! seeded generator.
 
 pub mod backoff;
 pub mod latency;

@@ -1,20 +1,21 @@
-//! `RateHistory`: sums of an amount for each time slot of the last ten minutes. Of fixed size; the caller
-//! passes `now`.
+//! `RateHistory`: sums of an amount for each time slot of the last ten minutes. Its size is bounded; the
+//! caller passes `now`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Time that one slot covers.
+/// Length of a time slot.
 pub const SLOT: Duration = Duration::from_secs(5);
-/// Number of slots kept: ten minutes.
+/// Number of time slots in ten minutes. Older ones are dropped.
 pub const SLOTS: usize = 120;
 
 /// Sums of an amount by time slot.
 #[derive(Debug, Clone)]
 pub struct RateHistory {
     started: Instant,
-    /// The last sum is that of `slot`.
+    /// The sums of the last slots, that of `slot` last.
     sums: VecDeque<u64>,
+    /// Number of the current slot, counted from `started`.
     slot: u64,
 }
 
@@ -43,9 +44,11 @@ impl RateHistory {
         self.sums(now).iter().map(|sum| *sum as f64 / SLOT.as_secs_f64()).collect()
     }
 
+    /// Begins the slot of `now`. If `now` is earlier than before, the current slot stays.
     fn advance(&mut self, now: Instant) {
         let slot = now.saturating_duration_since(self.started).as_secs() / SLOT.as_secs();
         let passed = slot.saturating_sub(self.slot);
+        // After a long time without a call, only the slots that are kept.
         for _ in 0..passed.min(SLOTS as u64) {
             self.sums.push_back(0);
         }
@@ -60,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_slots_are_dropped_and_their_number_is_bounded() {
+    fn amounts_are_summed_by_slot_and_old_slots_are_dropped() {
         let start = crate::rt::clock::now();
         let at = |at_s: u64| start + Duration::from_secs(at_s);
         let mut history = RateHistory::new(start);

@@ -1,8 +1,8 @@
 //! Source selection: `score = latency + weight * (load - yours)`. The least score wins; ties by latency, then
 //! address.
 //!
-//! Exact integers, so that the same candidates have the same order on every machine, and every place can be
-//! explained. A download of many pieces applies the same rule to each piece.
+//! The scores are exact integers: the same candidates have the same order on every machine, and [`reasons`]
+//! can explain every place. A download of many pieces applies the same rule to each piece.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 use crate::types::{ContentKey, Holding, LatencyOrigin, Millis, NodeId, Provider, Ranked};
 
-/// A live holder, as the load probe found it.
+/// A live holder, with the result of its load probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
     /// Address that the holder serves at.
@@ -25,12 +25,12 @@ pub struct Candidate {
     pub yours: u32,
 }
 
-/// A holder of a content that answered the load probe, with what it publishes.
+/// A holder that answered the load probe.
 #[derive(Debug, Clone)]
 pub struct LiveHolder {
-    /// What it publishes.
+    /// The provider, as the tracker returned it.
     pub provider: Provider,
-    /// What the probe found.
+    /// The result of the probe.
     pub candidate: Candidate,
 }
 
@@ -41,7 +41,7 @@ impl From<&Ranked> for Candidate {
     }
 }
 
-/// Which content a name means, among all contents that have it.
+/// The content that a name means, among all contents with that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     /// There is only this content.
@@ -55,15 +55,14 @@ pub enum Choice {
         /// Number of other contents.
         others: usize,
     },
-    /// No content has strictly more than each other one.
+    /// No content has strictly more live full holders than each other one.
     Ambiguous,
 }
 
-/// Ranks all `candidates`, best first, so that a retry uses the next one. `weight` is the cost of one unit of
-/// load.
+/// Ranks all `candidates`, best first. `weight` is the cost of one unit of load.
 ///
-/// Sums saturate. A peer that reports fewer transfers than our own there counts as idle. Candidates with
-/// equal score, latency and address keep their order.
+/// Sums saturate. A peer that reports fewer transfers than this node has there counts as idle. Candidates
+/// with equal score, latency and address keep their order.
 pub fn rank(candidates: &[Candidate], weight: Millis) -> Vec<Ranked> {
     let mut ranking: Vec<_> = candidates
         .iter()
@@ -85,12 +84,13 @@ pub struct WeightedSource {
     pub endpoint: SocketAddr,
     /// Latency from this node to the source.
     pub latency: Millis,
-    /// Transfers there without the asking node's own, plus pieces requested from it that have not arrived.
+    /// The load of the source without the asking node's own transfers, plus the pieces that are requested
+    /// from the source and have not arrived.
     pub load: u64,
 }
 
 impl WeightedSource {
-    /// The score for the next piece allocated to it. `weight` is the cost of one unit of load.
+    /// The score of the source for the next piece. `weight` is the cost of one unit of load.
     pub fn score(&self, weight: Millis) -> Millis {
         self.latency.saturating_add(weight.saturating_mul(self.load))
     }
@@ -100,24 +100,24 @@ impl WeightedSource {
 /// pieces allocated to it)`, ties by latency, then address. Returns the number for each of `sources`, in
 /// their order; with no sources, no piece is allocated.
 ///
-/// Scores saturate as in [`rank`], so one piece goes to the first in rank. The time depends on the number of
-/// sources, not of pieces: all scores at which pieces are allocated lie below one level, which is found by
-/// bisection.
+/// Scores saturate as in [`rank`], so one piece goes to the best source. The time depends on the number of
+/// sources, not of pieces: bisection finds the level below which the scores of all allocated pieces lie.
 pub fn share_out(missing: u64, sources: &[WeightedSource], weight: Millis) -> Vec<u64> {
     let first_scores: Vec<u64> = sources.iter().map(|source| source.score(weight).as_micros()).collect();
     let Some(&least) = first_scores.iter().min() else { return Vec::new() };
     let weight = weight.as_micros();
-    // Number of pieces that a source takes at scores below `level`.
+    // Number of pieces that a source gets at scores below `level`: each piece raises its score by `weight`.
     let below = |first: u64, level: u64| match (level.saturating_sub(first), weight) {
         (0, _) => 0,
+        // Without a weight the score never rises to the level.
         (_, 0) => u64::MAX,
         (room, _) => room.div_ceil(weight),
     };
     let all_below =
         |level| first_scores.iter().fold(0u64, |sum, first| sum.saturating_add(below(*first, level)));
 
-    // The highest level with at most `missing` pieces below it. At the upper end the best source alone would
-    // take all of them.
+    // The highest level with at most `missing` pieces below it. At the upper end, the best source alone would
+    // get all pieces.
     let (mut level, mut highest) = (least, least.saturating_add(weight.saturating_mul(missing)));
     while level < highest {
         let middle = level + (highest - level).div_ceil(2);
@@ -126,11 +126,13 @@ pub fn share_out(missing: u64, sources: &[WeightedSource], weight: Millis) -> Ve
     let mut shares: Vec<u64> = first_scores.iter().map(|first| below(*first, level)).collect();
     let mut rest = missing - shares.iter().sum::<u64>();
 
-    // The rest goes to sources with a piece at exactly this level, in order.
+    // The rest goes to the sources that have a piece at exactly this level, by latency, then address. A score
+    // that is saturated, or has no weight, does not rise: then the first source gets the whole rest.
     let never_rises = weight == 0 || level == u64::MAX;
     let mut at_level: Vec<usize> = (0..sources.len())
         .filter(|&one| match level.checked_sub(first_scores[one]) {
             None => false,
+            // At the highest level all scores that rise are saturated, and equal.
             Some(above) => above == 0 || level == u64::MAX && weight > 0 || weight > 0 && above % weight == 0,
         })
         .collect();
@@ -143,32 +145,32 @@ pub fn share_out(missing: u64, sources: &[WeightedSource], weight: Millis) -> Ve
     shares
 }
 
-/// A short reason for each place of a `ranking` made by [`rank`], for the user. The first place is compared
-/// with the second, every other with the one before it.
+/// A short reason for each place of a `ranking` made by [`rank`], for the user. It compares the first place
+/// with the second one, and every other place with the place before it.
 pub fn reasons(ranking: &[Ranked]) -> Vec<String> {
     let mut reasons = match ranking {
         [] => return Vec::new(),
         [_] => vec!["the only source".to_owned()],
-        [first, second, ..] => vec![format!("least score: {}", compared(first, second, "the next"))],
+        [first, second, ..] => vec![format!("least score: {}", comparison(first, second, "the next"))],
     };
-    reasons.extend(ranking.windows(2).map(|pair| compared(&pair[1], &pair[0], "the one before")));
+    reasons.extend(ranking.windows(2).map(|pair| comparison(&pair[1], &pair[0], "the one before")));
     reasons
 }
 
-/// How `ranked` differs from `other`, which is called `name`.
-fn compared(ranked: &Ranked, other: &Ranked, name: &str) -> String {
+/// The difference between `ranked` and `other`, which the text calls `name`.
+fn comparison(ranked: &Ranked, other: &Ranked, name: &str) -> String {
     let (near, far) = (ranked.latency, other.latency);
     let nearness = match near.cmp(&far) {
-        Ordering::Less => format!("{} ms nearer than {name}", minus(far, near)),
-        Ordering::Greater => format!("{} ms farther than {name}", minus(near, far)),
+        Ordering::Less => format!("{} ms nearer than {name}", difference(far, near)),
+        Ordering::Greater => format!("{} ms farther than {name}", difference(near, far)),
         Ordering::Equal => format!("as near as {name}"),
     };
     let (cost, other_cost) = (load_cost(ranked), load_cost(other));
     let word = if near.cmp(&far) == cost.cmp(&other_cost) { "and" } else { "but" };
     let load = ranked.load.saturating_sub(ranked.yours);
     let burden = match cost.cmp(&other_cost) {
-        Ordering::Less => format!(", {word} load {load} costs {} ms less", minus(other_cost, cost)),
-        Ordering::Greater => format!(", {word} load {load} costs {} ms more", minus(cost, other_cost)),
+        Ordering::Less => format!(", {word} load {load} costs {} ms less", difference(other_cost, cost)),
+        Ordering::Greater => format!(", {word} load {load} costs {} ms more", difference(cost, other_cost)),
         Ordering::Equal => String::new(),
     };
     let tie = match (ranked.score == other.score, near == far) {
@@ -181,41 +183,49 @@ fn compared(ranked: &Ranked, other: &Ranked, name: &str) -> String {
 
 /// The part of the score that the load adds.
 fn load_cost(ranked: &Ranked) -> Millis {
-    minus(ranked.score, ranked.latency)
+    difference(ranked.score, ranked.latency)
 }
 
-fn minus(more: Millis, less: Millis) -> Millis {
+fn difference(more: Millis, less: Millis) -> Millis {
     Millis::from_micros(more.as_micros().saturating_sub(less.as_micros()))
 }
 
-/// Counts the votes for each content among `holders`: the nodes that have all of it. Replicas do not vote, as
-/// they follow from other holders; a content that one node invented could win by its replicas. They count
-/// only if no holder has anything else.
+/// Counts the votes for each content: the nodes among `holders` that have the whole content. Replicas do not
+/// vote, because a content that one node invented could win by its replicas. They vote only if there are no
+/// other full holders of any content.
 pub fn votes<'a>(holders: impl Iterator<Item = &'a Provider>) -> BTreeMap<ContentKey, usize> {
-    let mut nodes: BTreeMap<ContentKey, [BTreeSet<NodeId>; 2]> = BTreeMap::new();
+    #[derive(Default)]
+    struct Voters {
+        without_replicas: BTreeSet<NodeId>,
+        all: BTreeSet<NodeId>,
+    }
+    let mut voters: BTreeMap<ContentKey, Voters> = BTreeMap::new();
     for Provider { node, entry, .. } in holders {
-        let [own, all] = nodes.entry(entry.key()).or_default();
+        let Voters { without_replicas, all } = voters.entry(entry.key()).or_default();
         if entry.holding == Holding::Full {
             all.insert(*node);
-            own.extend((!entry.is_replica()).then_some(*node));
+            without_replicas.extend((!entry.is_replica()).then_some(*node));
         }
     }
-    let counted = usize::from(nodes.values().all(|[own, _]| own.is_empty()));
-    nodes.into_iter().map(|(key, who)| (key, who[counted].len())).collect()
+    let replicas_vote = voters.values().all(|voters| voters.without_replicas.is_empty());
+    let count = |voters: Voters| {
+        if replicas_vote { voters.all.len() } else { voters.without_replicas.len() }
+    };
+    voters.into_iter().map(|(key, voters)| (key, count(voters))).collect()
 }
 
-/// Decides which content a name means: the only one, else the one with strictly most live full holders.
-/// `holders` has each content once, with its number of live full holders; an empty list is
-/// [`Choice::Ambiguous`].
+/// Decides which content a name means: the only one, else the one that has strictly more live full holders
+/// than each other one. `holders` has each content once, with its number of live full holders; an empty list
+/// is [`Choice::Ambiguous`].
 pub fn choose_content(holders: &[(ContentKey, usize)]) -> Choice {
     if let [(key, _)] = holders {
         return Choice::One(*key);
     }
-    let most = holders.iter().map(|(_, count)| *count).max().unwrap_or(0);
-    let mut leaders = holders.iter().filter(|(_, count)| *count == most);
+    let max = holders.iter().map(|(_, count)| *count).max().unwrap_or(0);
+    let mut leaders = holders.iter().filter(|(_, count)| *count == max);
     match (leaders.next(), leaders.next()) {
-        (Some((key, holders_of_it)), None) => {
-            Choice::Majority { key: *key, holders: *holders_of_it, others: holders.len() - 1 }
+        (Some((key, count)), None) => {
+            Choice::Majority { key: *key, holders: *count, others: holders.len() - 1 }
         }
         _ => Choice::Ambiguous,
     }
@@ -241,6 +251,8 @@ mod tests {
         }
     }
 
+    /// Candidates: last byte of the address, latency in ms, load, own transfers. Expected: that byte and the
+    /// score.
     fn check(candidates: &[(u8, u64, u32, u32)], expected: &[(u8, u64)]) {
         let candidates: Vec<_> = candidates.iter().map(|c| candidate(c.0, c.1, c.2, c.3)).collect();
         let got: Vec<_> = rank(&candidates, WEIGHT).iter().map(|r| (r.endpoint, r.score)).collect();
@@ -261,12 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn own_transfers_do_not_count_and_cannot_make_a_load_negative() {
+    fn own_transfers_do_not_count_and_make_no_load_negative() {
         check(&[(1, 20, 2, 1), (2, 25, 1, 0)], &[(1, 30), (2, 35)]);
         check(&[(1, 20, 0, 1)], &[(1, 20)]);
     }
 
-    /// Values with many ties, and some that saturate.
+    /// Candidates and a weight, with many ties and some sums that saturate.
     fn random_candidates(random: &mut SmallRng) -> (Vec<Candidate>, Millis) {
         let latencies = [0, 1, 10_000, 20_000, 20_001, 3_600_000_000, u64::MAX - 1, u64::MAX];
         let loads = [0, 1, 2, 3, 12, u32::MAX];
@@ -291,7 +303,7 @@ mod tests {
         (candidates, Millis::from_micros(pick(&weights, random)))
     }
 
-    /// The rule in 128 bits, where nothing overflows, limited at the end.
+    /// The key of the rule in 128 bits, where nothing overflows; the score is cut to 64 bits at the end.
     fn rule(candidate: &Candidate, weight: Millis) -> (u64, u64, SocketAddr) {
         let load = (i128::from(candidate.load) - i128::from(candidate.yours)).max(0);
         let score = i128::from(candidate.latency.as_micros()) + i128::from(weight.as_micros()) * load;
@@ -299,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn the_choice_is_the_brute_force_argmin_on_10000_random_inputs() {
+    fn the_ranking_is_that_of_a_naive_sort_on_10000_random_inputs() {
         let seed = 0x6e65_6172;
         let mut random = SmallRng::seed_from_u64(seed);
         let mut tied = 0;
@@ -375,13 +387,13 @@ mod tests {
     }
 
     #[test]
-    fn a_million_million_pieces_are_allocated_without_delay() {
-        let sharer = |last, latency_ms| WeightedSource {
+    fn the_time_of_an_allocation_does_not_grow_with_the_number_of_pieces() {
+        let source = |last, latency_ms| WeightedSource {
             endpoint: SocketAddr::from(([10, 0, 0, last], 5000)),
             latency: Millis::from_ms(latency_ms),
             load: 0,
         };
-        let shares = share_out(1_000_000_000_000, &[sharer(1, 0), sharer(2, 20)], WEIGHT);
+        let shares = share_out(1_000_000_000_000, &[source(1, 0), source(2, 20)], WEIGHT);
         assert_eq!(shares, [500_000_000_001, 499_999_999_999]);
     }
 
@@ -419,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_means_the_only_content_or_the_one_with_most_holders() {
+    fn a_name_means_the_only_content_or_the_one_with_the_most_holders() {
         let key = |number: u8| ContentKey { size_bytes: 1, id: ContentId([number; 32]) };
         let check = |counts: &[usize], expected: Choice| {
             let holders: Vec<_> =

@@ -17,7 +17,7 @@ impl UploadMeter {
 
     /// The uploads now, read from memory.
     pub fn now(&self) -> Uploads {
-        let peers = self.0.load_counter.lock().peers();
+        let peers = self.0.load_counter.lock().requesters();
         Uploads { sent_bytes: self.0.sent_bytes.load(Ordering::Relaxed), peers }
     }
 }
