@@ -1,4 +1,4 @@
-//! Makes the verified pieces of a running download available to other nodes, from the first piece until the
+//! Makes the verified pieces of a running download available to other nodes, from the first one until the
 //! announcer is dropped.
 
 use std::sync::Arc;
@@ -8,18 +8,21 @@ use super::ports::PieceOffer;
 use crate::store::{FileStamp, Partial};
 use crate::types::{ContentKey, FileEntry, FileName, Holding, Manifest, Md5Digest, Md5Origin, limits};
 
-/// How often the number of pieces is published while it grows. Other downloads ask for the pieces as often.
+/// The least time between two updates of the published number of pieces. Other downloads search as often:
+/// they would not see more updates.
 const PUBLISH_EVERY: Duration = Duration::from_millis(limits::SEARCH_AGAIN_MS);
 
-/// Announces the pieces of one download. A content of one piece is never announced.
+/// Announces the pieces of one download. A content of one piece is never announced: its first piece makes it
+/// whole.
 pub struct PartialAnnouncer {
     offer: Arc<dyn PieceOffer>,
-    /// The published name; `None`: the file will not be shared, and neither are its pieces.
+    /// The published name; `None`: neither the file nor its pieces will be shared.
     name: Option<FileName>,
     content: ContentKey,
     /// The MD5 of the whole file, as its holders claim it.
     md5: Option<Md5Digest>,
-    is_open: bool,
+    /// The first piece was announced.
+    has_begun: bool,
     published_at: Option<Instant>,
     /// The manifest contains a wrong MD5. Other nodes would blame this node for it.
     withholds_manifest: bool,
@@ -39,27 +42,27 @@ impl PartialAnnouncer {
             name,
             content,
             md5,
-            is_open: false,
+            has_begun: false,
             published_at: None,
             withholds_manifest: false,
         }
     }
 
-    /// Announces a piece that was verified and written to `part`.
+    /// Announces a piece that was verified and written to `partial`.
     pub(super) fn add(&mut self, piece: u32, manifest: &Arc<Manifest>, partial: &Partial, now: Instant) {
         let count = manifest.pieces().len() as u32;
         let Some(name) = self.name.as_ref().filter(|_| count >= 2) else { return };
-        if !self.is_open {
-            self.is_open = true;
+        if !self.has_begun {
+            self.has_begun = true;
             self.offer.begin(Arc::clone(manifest), partial.file());
             if self.withholds_manifest {
                 self.offer.withhold_manifest(&self.content);
             }
         }
-        let has = self.offer.add(&self.content, piece);
+        let available = self.offer.add(&self.content, piece);
         let is_due = self.published_at.is_none_or(|at| now.saturating_duration_since(at) >= PUBLISH_EVERY);
-        // All pieces are a file, which is published once it is in place. Without an MD5 there is no entry.
-        if let Some(md5) = self.md5.filter(|_| has < count && is_due) {
+        // With all pieces the file is whole, and is published once it is in place. An entry needs an MD5.
+        if let Some(md5) = self.md5.filter(|_| available < count && is_due) {
             self.published_at = Some(now);
             let entry = FileEntry {
                 name: name.clone(),
@@ -68,14 +71,14 @@ impl PartialAnnouncer {
                 content: self.content.id,
                 md5,
                 md5_origin: Md5Origin::Claimed,
-                holding: Holding::Pieces(has),
+                holding: Holding::Pieces(available),
                 attributes: Vec::new(),
             };
             self.offer.publish(entry);
         }
     }
 
-    /// Serves the manifest no longer: it contains a wrong MD5. The pieces stay available, as their BLAKE3
+    /// Stops to serve the manifest, which contains a wrong MD5. The pieces stay available, as their BLAKE3
     /// values are right.
     pub(super) fn withhold_manifest(&mut self) {
         self.withholds_manifest = true;
@@ -91,7 +94,7 @@ impl std::fmt::Debug for PartialAnnouncer {
 
 impl Drop for PartialAnnouncer {
     fn drop(&mut self) {
-        if self.is_open {
+        if self.has_begun {
             self.offer.end(&self.content);
         }
     }

@@ -1,17 +1,15 @@
-//! What drives one download: it fetches a content from many sources at once and verifies every piece.
+//! One download: it fetches a content from many sources at once and verifies every piece.
 //!
 //! [`Driver`] connects the decisions of [`crate::logic::transfer`] with threads, sockets and the partial
-//! file. Sources come through [`SourceConnector`], so that the same machine fetches from nodes today and can
-//! fetch from other kinds of sources. The module does not know the node: what it needs of it are the traits
-//! [`HolderSearch`], [`PieceOffer`] and [`Notices`], and [`TransferConfig`].
+//! file. It reaches sources through [`SourceConnector`]. Nodes are the only kind of source today; another
+//! kind needs another connector. The module does not know the node: the node gives it a [`TransferConfig`]
+//! and implements the traits [`HolderSearch`], [`PieceOffer`] and [`Notices`].
 
 mod announcer;
 mod config;
 mod driver;
 mod have_schedule;
-mod holders;
-mod manifest;
-mod message;
+mod manifest_search;
 mod piece_check;
 mod ports;
 mod search;
@@ -22,7 +20,7 @@ mod verifier;
 
 pub use announcer::PartialAnnouncer;
 pub use config::{ReplyDelays, TransferConfig};
-pub use driver::{Driver, Fetched, LeftoverPieces, TransferError};
+pub use driver::{Driver, FetchedContent, LeftoverPieces, TransferError};
 pub use piece_check::PieceCheck;
 pub use ports::{HolderSearch, Notices, PieceOffer, SearchError};
 pub use search::{HeldPieces, held_pieces, ranking};

@@ -1,4 +1,4 @@
-//! What the pieces of a download are checked against.
+//! The digests that the pieces of a download are checked against.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use crate::types::{ContentKey, Geometry, Manifest, Md5Digest, PieceDigests, Wron
 
 /// The digests of all pieces of one content.
 ///
-/// Each kind of content has a variant. The SHA-1 digests of BitTorrent v1 and the merkle layers of v2 become
-/// variants beside the native one, with their digest functions in `store`.
+/// Another kind of content, such as a BitTorrent file with its SHA-1 digests, needs another variant, and its
+/// digest function in `store`.
 #[derive(Debug, Clone)]
 pub enum PieceCheck {
-    /// nearpeer's own: a BLAKE3 subtree value and an MD5 for each piece.
+    /// The manifest of nearpeer: a BLAKE3 subtree value and an MD5 for each piece.
     Native(Arc<Manifest>),
     /// A content of one piece: its content id, and the MD5 that the sender publishes, if that is known.
     Single {
@@ -23,8 +23,8 @@ pub enum PieceCheck {
 }
 
 impl PieceCheck {
-    /// Checks pieces, given as (index, bytes), and returns a verdict for each, in their order. Any number of
-    /// pieces in any order; fastest with 8 or more of the same length.
+    /// Checks pieces, given as (index, bytes), and returns a verdict for each, in their order. Takes any
+    /// number of pieces in any order. 8 or more of one length are fastest: so many lanes has the digest.
     pub fn verify(&self, pieces: &[(u32, &[u8])]) -> Vec<Result<(), WrongPiece>> {
         match self {
             PieceCheck::Native(manifest) => verify(manifest, pieces),
@@ -44,10 +44,10 @@ fn check_single(
     if index != 0 || bytes.is_empty() || bytes.len() as u64 != content.size_bytes {
         return Err(WrongPiece::Length(index));
     }
-    let found = PieceDigests::of(&Geometry::of(content.size_bytes), index, bytes);
-    if found.subtree != content.id.0 {
+    let actual = PieceDigests::of(&Geometry::of(content.size_bytes), index, bytes);
+    if actual.subtree != content.id.0 {
         Err(WrongPiece::Bytes(index))
-    } else if md5.is_some_and(|md5| md5 != found.md5) {
+    } else if md5.is_some_and(|md5| md5 != actual.md5) {
         Err(WrongPiece::Md5(index))
     } else {
         Ok(())

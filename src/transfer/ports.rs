@@ -1,4 +1,4 @@
-//! What a download needs of the program around it. The node implements these traits.
+//! The traits that a download needs from the program around it. The node implements them.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ pub trait HolderSearch: Send + Sync {
     /// All known holders, without this node. Blocks until discovery has answered.
     ///
     /// # Errors
-    /// [`SearchError`]; an empty answer is no error.
+    /// [`SearchError`]. An empty answer is not an error.
     fn find(&self, query: &Query, stop: &Stop) -> Result<Vec<Provider>, SearchError>;
 
-    /// Asks `providers` for their load, and returns those that answer, in any order. Blocks for the time of
-    /// one probe.
+    /// Probes `providers`: asks them for their load, and returns those that answer, in any order. Blocks
+    /// until the probe ends.
     ///
     /// # Errors
     /// [`SearchError::Cancelled`] and [`SearchError::System`].
@@ -31,7 +31,7 @@ pub enum SearchError {
     /// The stop was triggered.
     #[error("cancelled")]
     Cancelled,
-    /// Discovery gives no answer now. A later search may succeed.
+    /// Discovery gives no answer now. The text says why. A later search may succeed.
     #[error("{0}")]
     NoAnswer(String),
     /// The system refuses a thread, a descriptor or a socket.
@@ -44,17 +44,17 @@ pub trait PieceOffer: Send + Sync {
     /// Begins to serve the content of `manifest` from `file`. No piece of it is available yet.
     fn begin(&self, manifest: Arc<Manifest>, file: Arc<File>);
 
-    /// Makes one more piece available, and returns the number of available pieces. The piece is verified and
-    /// written. Ignored, with 0, for a content that is not being served.
+    /// Makes one more piece available, which is verified and written. Returns the number of available
+    /// pieces. For a content that is not being served it does nothing and returns 0.
     fn add(&self, content: &ContentKey, piece: u32) -> u32;
 
-    /// Serves the manifest no longer: it contains a wrong MD5. The pieces stay available.
+    /// Stops to serve the manifest, which contains a wrong MD5. The pieces stay available.
     fn withhold_manifest(&self, content: &ContentKey);
 
     /// Publishes that this node holds a part of a content.
     fn publish(&self, entry: FileEntry);
 
-    /// Stops to serve the content. Transfers of its pieces that have begun continue.
+    /// Stops to serve the content. Pieces that are being sent are sent to their end.
     fn end(&self, content: &ContentKey);
 }
 

@@ -1,5 +1,6 @@
-//! Finds and ranks the holders of a content again while its download runs. It blocks, so it runs on a thread
-//! of its own.
+//! Finds and ranks the holders of a content, and asks partial holders which pieces they have.
+//!
+//! Everything here blocks. While a download runs, threads of their own call it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ use crate::types::{
     ContentKey, FileName, Geometry, Holding, Millis, PieceSet, Provider, Query, Ranked, limits,
 };
 
-/// The pieces that each of some partial holders has.
+/// Partial holders, and the pieces that each of them has.
 pub type HeldPieces = BTreeMap<SocketAddr, PieceSet>;
 
 /// A search, and what the download knows already.
@@ -34,29 +35,30 @@ pub(super) struct Search {
     pub(super) name: FileName,
     pub(super) content: ContentKey,
     pub(super) geometry: Geometry,
-    /// Holders found before: probed again if discovery gives no answer.
+    /// The known holders, which are probed again if discovery gives no answer.
     pub(super) known: Vec<Provider>,
     /// The pieces that need not be fetched any more.
-    pub(super) here: PieceSet,
+    pub(super) not_wanted: PieceSet,
     /// Holders that have failed, refused or sent wrong bytes in this round: the pieces that they claim to
     /// have are not counted.
-    pub(super) distrusted: BTreeSet<SocketAddr>,
-    /// The download has no source left and begins a round: the user learns it if discovery gives no answer.
-    pub(super) opens_round: bool,
+    pub(super) faulty: BTreeSet<SocketAddr>,
+    /// The download has no source left, and this search begins its next round. Only then the user learns
+    /// that discovery gives no answer: otherwise the sources in use go on.
+    pub(super) is_between_rounds: bool,
 }
 
 /// The result of a search.
 #[derive(Debug)]
-pub(super) enum Searched {
+pub(super) enum SearchResult {
     Holders {
         providers: Vec<Provider>,
-        /// Those that answered the probe, best first. May be empty.
+        /// See [`ranking`]. May be empty.
         ranking: Vec<Ranked>,
-        /// The pieces that the partial holders among them have.
+        /// The pieces that the partial holders in the ranking have.
         held: HeldPieces,
     },
-    /// No node has all of the content, the trusted partial holders together lack some piece, and the name
-    /// means another content now.
+    /// No node has the whole content, the partial holders that are not faulty together lack some piece, and
+    /// another content has the name now.
     Replaced,
 }
 
@@ -65,16 +67,17 @@ impl Search {
     ///
     /// # Errors
     /// [`SearchError::Cancelled`], or [`SearchError::System`].
-    pub(super) fn run(self, stop: &Stop) -> Result<Searched, SearchError> {
+    pub(super) fn run(self, stop: &Stop) -> Result<SearchResult, SearchError> {
         let Search { config, holders, content, geometry, .. } = &self;
-        let (providers, is_found) = match holders.find(&Query::Content(content.id.into()), stop) {
+        let (providers, has_answer) = match holders.find(&Query::Content(content.id.into()), stop) {
             Ok(mut providers) => {
+                // The query names the content id. A node can publish that id with a wrong size.
                 providers.retain(|provider| provider.entry.key() == *content);
                 (providers, true)
             }
             Err(SearchError::Cancelled) => return Err(SearchError::Cancelled),
-            Err(error) => {
-                if self.opens_round {
+            Err(error @ (SearchError::NoAnswer(_) | SearchError::System(_))) => {
+                if self.is_between_rounds {
                     self.notices.warn(format!("{error}; going on with the sources known before"));
                 }
                 (self.known.clone(), false)
@@ -82,48 +85,51 @@ impl Search {
         };
         let live = holders.probe(providers.clone(), stop)?;
         let held = held_pieces(config, (*content, *geometry), &live, stop)?;
+        // A full holder that did not answer the probe may answer the next one. A partial holder counts only
+        // with the pieces in its answer.
         let has_full = providers.iter().any(|one| one.entry.holding == Holding::Full);
-        if is_found
+        if has_answer
             && !has_full
-            && !are_too_many(&live, &self.distrusted)
-            && !is_covered(self.here.clone(), &held, &self.distrusted)
-            && self.is_replaced(stop)
+            && !are_too_many(&live, &self.faulty)
+            && !is_covered(self.not_wanted.clone(), &held, &self.faulty)
+            && self.name_has_other_content(stop)
         {
-            return Ok(Searched::Replaced);
+            return Ok(SearchResult::Replaced);
         }
-        Ok(Searched::Holders { ranking: ranking(&live, &held, config.load_weight), held, providers })
+        Ok(SearchResult::Holders { ranking: ranking(&live, &held, config.load_weight), held, providers })
     }
 
-    /// Returns true if and only if some node has all of another content under the name.
-    fn is_replaced(&self, stop: &Stop) -> bool {
+    /// True if discovery answers that some node has the whole of another content under the name.
+    fn name_has_other_content(&self, stop: &Stop) -> bool {
         let is_other = |one: &Provider| one.entry.key() != self.content && one.entry.holding == Holding::Full;
         let by_name = self.holders.find(&Query::Name(self.name.clone()), stop);
         by_name.is_ok_and(|providers| providers.iter().any(is_other))
     }
 }
 
-/// True if `here` and the `held` of trusted holders are all pieces together.
-fn is_covered(here: PieceSet, held: &HeldPieces, distrusted: &BTreeSet<SocketAddr>) -> bool {
-    let mut all = here;
-    let trusted = held.iter().filter(|(endpoint, _)| !distrusted.contains(endpoint));
-    trusted.for_each(|(_, has)| all.unite(has));
+/// True if `not_wanted` and the pieces of the holders that are not `faulty` are all pieces together.
+fn is_covered(not_wanted: PieceSet, held: &HeldPieces, faulty: &BTreeSet<SocketAddr>) -> bool {
+    let mut all = not_wanted;
+    let trusted = held.iter().filter(|(endpoint, _)| !faulty.contains(endpoint));
+    trusted.for_each(|(_, pieces)| all.unite(pieces));
     is_whole(&all)
 }
 
-/// True if there are more trusted holders than may be asked: the others may have what these lack.
-fn are_too_many(live: &[LiveHolder], distrusted: &BTreeSet<SocketAddr>) -> bool {
+/// True if more holders that are not `faulty` are live than were asked for their pieces: the others may have
+/// what these lack.
+fn are_too_many(live: &[LiveHolder], faulty: &BTreeSet<SocketAddr>) -> bool {
     let mut endpoints: BTreeSet<_> = live.iter().map(|holder| holder.candidate.endpoint).collect();
-    endpoints.retain(|endpoint| !distrusted.contains(endpoint));
+    endpoints.retain(|endpoint| !faulty.contains(endpoint));
     endpoints.len() > limits::PARTS_KNOWN_MAX
 }
 
-/// True if every piece is among them.
+/// True if the set contains every piece of the content.
 pub(super) fn is_whole(pieces: &PieceSet) -> bool {
     pieces.len() == pieces.count() as usize
 }
 
-/// The pieces that the live partial holders of a content have. At most [`limits::PARTS_KNOWN_MAX`] of them
-/// are seen. Blocks for the time of a probe.
+/// Asks the live partial holders of a content which pieces they have, at most [`limits::PARTS_KNOWN_MAX`] of
+/// them. Blocks until they have answered or are silent for too long.
 ///
 /// # Errors
 /// [`SearchError::Cancelled`], or [`SearchError::System`].
@@ -136,17 +142,17 @@ pub fn held_pieces(
     let full: Vec<_> =
         live.iter().filter(|holder| is_full(holder)).map(|holder| holder.candidate.endpoint).collect();
     let others = live.iter().filter(|holder| !full.contains(&holder.candidate.endpoint));
-    let ranked = ranked(others, config.load_weight);
-    let mut partial: Vec<_> = ranked.iter().map(|ranked| ranked.endpoint).collect();
+    let others = rank_endpoints(others, config.load_weight);
+    let mut partial: Vec<_> = others.iter().map(|ranked| ranked.endpoint).collect();
     choose(&mut partial, &mut SmallRng::from_os_rng());
-    // They have just answered the probe. Where a full holder is known, a silent partial holder is not worth a
-    // longer wait.
+    // All of them have just answered the probe. Where a full holder is known, a silent partial holder is not
+    // worth a longer wait.
     let silence_ms = if full.is_empty() { limits::PROBE_SILENCE_MS } else { limits::PROBE_AFTER_FIRST_MS };
-    have(config, content, &partial, silence_ms, stop)
+    ask_pieces(config, content, &partial, silence_ms, stop)
 }
 
-/// Leaves as many as may be known, of those in the order of their rank: the best ones, and as many others at
-/// random. The near ones of very many may all lack the same pieces.
+/// Reduces `partial`, best first, to [`limits::PARTS_KNOWN_MAX`] holders: the best ones, and as many others
+/// at random. Of very many holders, the near ones may all lack the same pieces.
 fn choose(partial: &mut Vec<SocketAddr>, rng: &mut SmallRng) {
     if partial.len() > limits::PARTS_KNOWN_MAX {
         partial[limits::PARTS_KNOWN_MAX / 2..].shuffle(rng);
@@ -154,12 +160,12 @@ fn choose(partial: &mut Vec<SocketAddr>, rng: &mut SmallRng) {
     }
 }
 
-/// Asks these partial holders which pieces they have. A holder that has none or does not answer is left out.
-/// Takes `silence_ms` if none answers.
+/// Asks these partial holders which pieces they have. The result leaves out a holder that has none or does
+/// not answer. Waits for `silence_ms` if no holder answers.
 ///
 /// # Errors
 /// [`SearchError::Cancelled`], or [`SearchError::System`].
-pub(super) fn have(
+pub(super) fn ask_pieces(
     config: &TransferConfig,
     (content, geometry): (ContentKey, Geometry),
     partial: &[SocketAddr],
@@ -185,15 +191,15 @@ pub(super) fn have(
     if stop.is_triggered() {
         return Err(SearchError::Cancelled);
     }
-    let held = answers.into_iter().map(|answer| has(&geometry, answer.map(|answer| answer.body)));
-    Ok(partial.iter().zip(held).filter_map(|(endpoint, has)| Some((*endpoint, has?))).collect())
+    let sets = answers.into_iter().map(|answer| decode_pieces(&geometry, answer.map(|answer| answer.body)));
+    Ok(partial.iter().zip(sets).filter_map(|(endpoint, set)| Some((*endpoint, set?))).collect())
 }
 
-/// The pieces that the sender of an answer has.
-fn has(geometry: &Geometry, body: Result<Vec<u8>, ClientError>) -> Option<PieceSet> {
+/// The pieces that the sender of an answer has. `None` for no piece and for a wrong or missing answer.
+fn decode_pieces(geometry: &Geometry, body: Result<Vec<u8>, ClientError>) -> Option<PieceSet> {
     let count = geometry.count()?;
     match decode(&body.ok()?) {
-        Ok(PeerReply::Have { pieces }) => PieceSet::from_bytes(count, &pieces).filter(|has| !has.is_empty()),
+        Ok(PeerReply::Have { pieces }) => PieceSet::from_bytes(count, &pieces).filter(|set| !set.is_empty()),
         _ => None,
     }
 }
@@ -202,20 +208,20 @@ fn is_full(holder: &LiveHolder) -> bool {
     holder.provider.entry.holding == Holding::Full
 }
 
-/// The live holders that have everything and those whose pieces are known (`held`), each endpoint once, best
-/// first. `load_weight`: what one unit of load costs.
+/// Ranks the live holders that can be sources: the full ones, and the partial ones that `held` names. Each
+/// endpoint is there once, the best first. `load_weight`: what one unit of load costs in a score.
 pub fn ranking(live: &[LiveHolder], held: &HeldPieces, load_weight: Millis) -> Vec<Ranked> {
-    let is_of_use = |holder: &&LiveHolder| is_full(holder) || held.contains_key(&holder.candidate.endpoint);
-    ranked(live.iter().filter(is_of_use), load_weight)
+    let can_send = |holder: &&LiveHolder| is_full(holder) || held.contains_key(&holder.candidate.endpoint);
+    rank_endpoints(live.iter().filter(can_send), load_weight)
 }
 
-/// The candidates, each with the pieces that it has; `None`, all of them, if `held` does not name it.
+/// The candidates, each with its pieces in `held`, or with `None` (it has all) if `held` does not name it.
 pub(super) fn with_pieces(candidates: &[Candidate], mut held: HeldPieces) -> Vec<RankedSource> {
     candidates.iter().map(|candidate| (*candidate, held.remove(&candidate.endpoint))).collect()
 }
 
-/// Each endpoint once, best first.
-fn ranked<'a>(live: impl Iterator<Item = &'a LiveHolder>, load_weight: Millis) -> Vec<Ranked> {
+/// Ranks the holders, each endpoint once: a holder may have the content under several names.
+fn rank_endpoints<'a>(live: impl Iterator<Item = &'a LiveHolder>, load_weight: Millis) -> Vec<Ranked> {
     let by_endpoint: BTreeMap<SocketAddr, _> =
         live.map(|holder| (holder.candidate.endpoint, holder.candidate)).collect();
     let candidates: Vec<_> = by_endpoint.into_values().collect();
@@ -234,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_set_of_the_contents_pieces_that_is_not_empty_is_accepted() {
+    fn an_answer_counts_only_with_a_set_of_the_contents_pieces_that_is_not_empty() {
         let geometry = Geometry::of((8 << 20) + 1);
         let body = |reply: PeerReply| Ok(encode(&reply).expect("it fits"));
         for (answer, expected) in [
@@ -249,38 +255,38 @@ mod tests {
             (Ok(Vec::new()), None),
             (Err(ClientError::Deadline), None),
         ] {
-            assert_eq!(has(&geometry, answer.clone()), expected, "{answer:?}");
+            assert_eq!(decode_pieces(&geometry, answer.clone()), expected, "{answer:?}");
         }
         let none = Geometry::of(u64::MAX);
-        assert_eq!(has(&none, body(PeerReply::Have { pieces: vec![0xff] })), None);
+        assert_eq!(decode_pieces(&none, body(PeerReply::Have { pieces: vec![0xff] })), None);
     }
 
     #[test]
     fn beyond_the_limit_the_best_half_is_always_chosen_and_the_rest_at_random() {
-        let most = limits::PARTS_KNOWN_MAX;
+        let max = limits::PARTS_KNOWN_MAX;
         let endpoint = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let all: Vec<_> = (0..3 * most as u16).map(endpoint).collect();
-        let mut few = all[..most].to_vec();
+        let all: Vec<_> = (0..3 * max as u16).map(endpoint).collect();
+        let mut few = all[..max].to_vec();
         let mut rng = SmallRng::seed_from_u64(8);
         choose(&mut few, &mut rng);
-        assert_eq!(few, all[..most], "as many as may be");
+        assert_eq!(few, all[..max], "none is left out");
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..100 {
             let mut chosen = all.clone();
             choose(&mut chosen, &mut rng);
-            assert_eq!((&chosen[..most / 2], chosen.len()), (&all[..most / 2], most));
+            assert_eq!((&chosen[..max / 2], chosen.len()), (&all[..max / 2], max));
             seen.extend(chosen);
         }
         assert_eq!(seen.len(), all.len());
     }
 
     #[test]
-    fn a_content_is_covered_if_no_piece_is_missing_everywhere() {
+    fn a_content_is_covered_if_this_node_and_the_holders_without_a_fault_together_have_all_pieces() {
         let held = |sets: &[&[u32]]| -> HeldPieces {
             let endpoint = |port| SocketAddr::from(([127, 0, 0, 1], port));
             (1..).zip(sets).map(|(port, pieces)| (endpoint(port), set(pieces))).collect()
         };
-        for (here, elsewhere, distrusted, expected) in [
+        for (not_wanted, elsewhere, faulty, expected) in [
             (&[][..], &[][..], 0, false),
             (&[0, 1, 2], &[&[3, 4, 5][..], &[6, 7]], 0, false),
             (&[0, 1, 2], &[&[3, 4, 5], &[5, 6, 7, 8]], 0, true),
@@ -288,9 +294,9 @@ mod tests {
             (&[0, 1, 2], &[&[3, 4, 5], &[3, 4, 5, 6, 7, 8]], 1, true),
             (&[0, 1, 2, 3, 4, 5, 6, 7, 8], &[], 0, true),
         ] {
-            let distrusted = BTreeSet::from([SocketAddr::from(([127, 0, 0, 1], distrusted))]);
-            let covered = is_covered(set(here), &held(elsewhere), &distrusted);
-            assert_eq!(covered, expected, "{here:?} {elsewhere:?} {distrusted:?}");
+            let faulty = BTreeSet::from([SocketAddr::from(([127, 0, 0, 1], faulty))]);
+            let covered = is_covered(set(not_wanted), &held(elsewhere), &faulty);
+            assert_eq!(covered, expected, "{not_wanted:?} {elsewhere:?} {faulty:?}");
         }
     }
 }

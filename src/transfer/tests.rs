@@ -1,4 +1,4 @@
-//! Tests of the driver with a second kind of source, in memory.
+//! The driver with a second kind of source, whose bytes are in memory.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -56,11 +56,11 @@ impl SourceConnection for MemoryConnection {
     }
 
     fn reply(&mut self) -> Result<Reply, SourceError> {
-        assert!(self.unread.is_empty(), "the piece before is read");
-        let piece = self.requested.pop_front().expect("a piece is requested");
+        assert!(self.unread.is_empty(), "the driver has read the piece before");
+        let piece = self.requested.pop_front().expect("the driver has requested a piece");
         let range = self.geometry.range(piece).expect("a piece of the content");
         self.unread = self.bytes[range.start as usize..range.end as usize].to_vec();
-        Ok(Reply::Piece)
+        Ok(Reply::PieceFollows)
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> Result<usize, SourceError> {
@@ -72,7 +72,7 @@ impl SourceConnection for MemoryConnection {
     }
 }
 
-/// The program around the driver: it finds no further holders, and records what it is given.
+/// The program around the driver: it finds no further holders, and records the pieces that it is to offer.
 #[derive(Default)]
 struct Program {
     offered: Mutex<Vec<u32>>,
@@ -123,8 +123,17 @@ fn ranked(port: u16) -> Ranked {
     }
 }
 
-/// Fetches `content` from these sources, best first; the result and the bytes that are in the partial file.
-fn fetch(content: &[u8], sources: &[(u16, &[u8])]) -> (Result<Fetched, TransferError>, Vec<u8>, Vec<u32>) {
+/// The end of a download.
+struct End {
+    result: Result<FetchedContent, TransferError>,
+    /// The bytes of the partial file.
+    written: Vec<u8>,
+    /// The pieces that were offered, in order.
+    offered: Vec<u32>,
+}
+
+/// Fetches `content` from these sources (port, the bytes that it sends as the content), best first.
+fn fetch(content: &[u8], sources: &[(u16, &[u8])]) -> End {
     let geometry = Geometry::of(content.len() as u64);
     let pieces = content.chunks(geometry.piece_len_bytes() as usize).enumerate();
     let digests = pieces.map(|(index, bytes)| PieceDigests::of(&geometry, index as u32, bytes)).collect();
@@ -163,11 +172,11 @@ fn fetch(content: &[u8], sources: &[(u16, &[u8])]) -> (Result<Fetched, TransferE
         announcer: &mut announcer,
         remember: &|_| Ok(()),
     };
-    let fetched = driver.run(&ranking, HeldPieces::new(), LeftoverPieces::default());
+    let result = driver.run(&ranking, HeldPieces::new(), LeftoverPieces::default());
     let mut written = vec![0; content.len()];
-    partial.read_piece(0, &mut written).expect("it is there");
+    partial.read_piece(0, &mut written).expect("the partial file has the size of the content");
     let offered = program.offered.lock().clone();
-    (fetched, written, offered)
+    End { result, written, offered }
 }
 
 fn content(len: usize) -> Vec<u8> {
@@ -177,8 +186,8 @@ fn content(len: usize) -> Vec<u8> {
 #[test]
 fn the_driver_fetches_every_piece_through_any_connector() {
     let content = content((3 << 20) + 7);
-    let (fetched, written, mut offered) = fetch(&content, &[(1, &content), (2, &content)]);
-    let fetched = fetched.expect("all pieces are fetched");
+    let End { result, written, mut offered } = fetch(&content, &[(1, &content), (2, &content)]);
+    let fetched = result.expect("all pieces are fetched");
     assert!(fetched.sources.iter().all(|source| [endpoint(1), endpoint(2)].contains(source)));
     assert!(fetched.piece_md5s_hold && fetched.manifest.is_some());
     assert!(written == content, "every byte is in the partial file");
@@ -189,12 +198,13 @@ fn the_driver_fetches_every_piece_through_any_connector() {
 #[test]
 fn the_driver_leaves_a_source_of_any_connector_that_sends_wrong_bytes() {
     let (right, wrong) = (content(5 << 20), vec![7; 5 << 20]);
-    let (fetched, written, _) = fetch(&right, &[(1, &wrong), (2, &right)]);
-    assert_eq!(fetched.expect("the other source has all pieces").sources, [endpoint(2)]);
-    assert!(written == right, "no wrong byte is in the partial file");
-    let (fetched, ..) = fetch(&right, &[(1, &wrong)]);
-    match fetched {
-        Err(TransferError::AllFailed(failures)) => assert!(failures.iter().all(|failure| failure.by_digest)),
+    let end = fetch(&right, &[(1, &wrong), (2, &right)]);
+    assert_eq!(end.result.expect("the other source has all pieces").sources, [endpoint(2)]);
+    assert!(end.written == right, "no wrong byte is in the partial file");
+    match fetch(&right, &[(1, &wrong)]).result {
+        Err(TransferError::AllFailed(failures)) => {
+            assert!(failures.iter().all(|failure| failure.sent_wrong_data));
+        }
         other => panic!("no source is left, but {other:?}"),
     }
 }

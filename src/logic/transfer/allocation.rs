@@ -1,8 +1,9 @@
-//! How many of the missing pieces each source is to send: the selection rule where some sources have a part
-//! only.
+//! How many of the missing pieces each source is to send (its share): the selection rule where some sources
+//! are partial.
 //!
-//! A function of the missing pieces and of the pieces that each source has. No source is allocated more than
-//! it has, and each piece that some source has is had by a source with an allocation.
+//! The result depends only on the missing pieces, the pieces of each source, and the scores. No source gets a
+//! larger share than it has missing pieces. Each missing piece that some source has is among the pieces of a
+//! source with a share.
 
 use crate::logic::select::{WeightedSource, share_out};
 use crate::types::{Millis, PieceSet};
@@ -12,28 +13,30 @@ use crate::types::{Millis, PieceSet};
 pub(super) struct PieceHolder<'a> {
     pub(super) weighted: WeightedSource,
     /// The pieces that it has; `None`: all.
-    pub(super) has: Option<&'a PieceSet>,
+    pub(super) held: Option<&'a PieceSet>,
 }
 
-/// The number of the `missing` pieces that each of `holders`, best first, is to send. If all have everything
-/// this is [`share_out`].
+/// The share of each of `holders`, best first, in the `missing` pieces. If all of them have all pieces, the
+/// shares are those of [`share_out`]. The sum may be larger than the number of missing pieces: see the last
+/// step.
 pub(super) fn shares(missing: &PieceSet, holders: &[PieceHolder<'_>], weight: Millis) -> Vec<u64> {
-    let Some(parts) = united(holders.iter().filter_map(|holder| holder.has)) else {
+    let Some(parts) = united(holders.iter().filter_map(|holder| holder.held)) else {
         let weighted_sources: Vec<WeightedSource> = holders.iter().map(|holder| holder.weighted).collect();
         return share_out(missing.len() as u64, &weighted_sources, weight);
     };
     let mut shares = vec![0; holders.len()];
 
-    // Pieces that no partial source has go to full sources, whatever else these get.
+    // First the pieces that no partial source has: they go to full sources.
     let common = missing.common(&parts) as u64;
-    let full: Vec<usize> = (0..holders.len()).filter(|index| holders[*index].has.is_none()).collect();
-    let theirs = missing.len() as u64 - common;
-    for (index, given) in by_rule(theirs, &full, holders, &shares, weight) {
+    let full: Vec<usize> = (0..holders.len()).filter(|index| holders[*index].held.is_none()).collect();
+    let only_full = missing.len() as u64 - common;
+    for (index, given) in by_rule(only_full, &full, holders, &shares, weight) {
         shares[index] = given;
     }
 
-    // The rest goes to all. What a source does not have of its share goes to the others.
-    let can_have = |index: usize| holders[index].has.map_or(common, |has| missing.common(has) as u64);
+    // The rest goes to all sources. If a source has fewer pieces than its share, the others get the
+    // difference.
+    let can_have = |index: usize| holders[index].held.map_or(common, |held| missing.common(held) as u64);
     let (mut left, mut among): (u64, Vec<usize>) = (common, (0..holders.len()).collect());
     while left > 0 {
         let given = by_rule(left, &among, holders, &shares, weight);
@@ -50,21 +53,22 @@ pub(super) fn shares(missing: &PieceSet, holders: &[PieceHolder<'_>], weight: Mi
         among = fit.into_iter().map(|(index, _)| index).collect();
     }
 
-    // The nearest sources may have the same pieces. A piece that no source with an allocation has goes to the
-    // best source that has it.
+    // The sources with a share may all have the same pieces. A piece that none of them has goes to the best
+    // source that has it.
     let given = holders.iter().zip(&shares).filter(|(_, share)| **share > 0);
-    let mut rest = given.fold(missing.clone(), |rest, (holder, _)| beside(&rest, holder.has));
+    let mut rest = given.fold(missing.clone(), |rest, (holder, _)| not_had(&rest, holder.held));
     for (holder, share) in holders.iter().zip(&mut shares) {
-        let has = of(&rest, holder.has);
-        if has > 0 {
-            *share = has as u64;
-            rest = beside(&rest, holder.has);
+        let count = count_had(&rest, holder.held);
+        if count > 0 {
+            *share = count as u64;
+            rest = not_had(&rest, holder.held);
         }
     }
     shares
 }
 
-/// Allocates `count` pieces `among` some holders that have `shares` already: index and number of each.
+/// Allocates `count` pieces `among` some holders (indices), which have `shares` already. Returns the index
+/// and the number of pieces of each.
 fn by_rule(
     count: u64,
     among: &[usize],
@@ -80,21 +84,21 @@ fn by_rule(
     among.iter().copied().zip(share_out(count, &weighted_sources, weight)).collect()
 }
 
-/// All pieces of these sets; `None` if there is no set.
+/// The union of the sets; `None` if there is no set.
 pub(super) fn united<'a>(mut sets: impl Iterator<Item = &'a PieceSet>) -> Option<PieceSet> {
     let mut all = sets.next()?.clone();
     sets.for_each(|set| all.unite(set));
     Some(all)
 }
 
-/// Number of `pieces` that a source with the set `has`, or with everything, has.
-pub(super) fn of(pieces: &PieceSet, has: Option<&PieceSet>) -> usize {
-    has.map_or(pieces.len(), |has| pieces.common(has))
+/// How many of `pieces` a source has; `held`: its set, or `None` if it has all.
+pub(super) fn count_had(pieces: &PieceSet, held: Option<&PieceSet>) -> usize {
+    held.map_or(pieces.len(), |held| pieces.common(held))
 }
 
-/// Those of `pieces` that a source with the set `has`, or with everything, does not have.
-pub(super) fn beside(pieces: &PieceSet, has: Option<&PieceSet>) -> PieceSet {
-    has.map_or_else(|| PieceSet::none(pieces.count()), |has| pieces.without(has))
+/// Those of `pieces` that a source does not have; `held`: its set, or `None` if it has all.
+pub(super) fn not_had(pieces: &PieceSet, held: Option<&PieceSet>) -> PieceSet {
+    held.map_or_else(|| PieceSet::none(pieces.count()), |held| pieces.without(held))
 }
 
 #[cfg(test)]
@@ -122,21 +126,22 @@ mod tests {
     /// Four pieces are missing. Each source has a latency and a set of pieces.
     #[track_caller]
     fn check(sources: &[(u64, Option<&[u32]>)], expected: &[u64]) {
-        let has: Vec<_> = sources.iter().map(|(_, has)| has.map(|has| set(4, has.iter().copied()))).collect();
+        let held: Vec<_> =
+            sources.iter().map(|(_, held)| held.map(|held| set(4, held.iter().copied()))).collect();
         let holders: Vec<_> = sources
             .iter()
-            .zip(&has)
+            .zip(&held)
             .enumerate()
-            .map(|(number, ((latency, _), has))| PieceHolder {
+            .map(|(number, ((latency, _), held))| PieceHolder {
                 weighted: weighted(number, *latency, 0),
-                has: has.as_ref(),
+                held: held.as_ref(),
             })
             .collect();
         assert_eq!(shares(&PieceSet::all(4), &holders, WEIGHT), expected);
     }
 
     #[test]
-    fn pieces_of_only_one_source_are_allocated_to_it_at_any_distance() {
+    fn a_piece_that_only_one_source_has_is_allocated_to_it_at_any_latency() {
         check(&[(0, None), (5, None)], &[2, 2]);
         check(&[(0, Some(&[1])), (5, None)], &[1, 3]);
         check(&[(0, Some(&[0, 1])), (0, Some(&[0, 1])), (900, None)], &[1, 1, 2]);
@@ -158,25 +163,26 @@ mod tests {
             let missing = any(&mut rng, 3);
             let sources = rng.random_range(0..6);
             let full_ratio = rng.random_range(0..=4);
-            let has: Vec<_> = (0..sources)
+            let held: Vec<_> = (0..sources)
                 .map(|_| {
                     let density = rng.random_range(0..=4);
-                    let has = any(&mut rng, density);
-                    (!rng.random_ratio(full_ratio, 4)).then_some(has)
+                    let held = any(&mut rng, density);
+                    (!rng.random_ratio(full_ratio, 4)).then_some(held)
                 })
                 .collect();
-            let mut holders: Vec<_> = has
+            let mut holders: Vec<_> = held
                 .iter()
                 .enumerate()
-                .map(|(number, has)| PieceHolder {
+                .map(|(number, held)| PieceHolder {
                     weighted: weighted(number, rng.random_range(0..500), rng.random_range(0..3)),
-                    has: has.as_ref(),
+                    held: held.as_ref(),
                 })
                 .collect();
             holders.sort_by_key(|holder| (holder.weighted.score(WEIGHT), holder.weighted.latency));
             let shares = shares(&missing, &holders, WEIGHT);
 
-            let had = |piece: u32, holder: &PieceHolder<'_>| holder.has.is_none_or(|has| has.contains(piece));
+            let had =
+                |piece: u32, holder: &PieceHolder<'_>| holder.held.is_none_or(|held| held.contains(piece));
             let wanted = || (0..count).filter(|piece| missing.contains(*piece));
             let mut can_be_had = 0;
             for piece in wanted().filter(|piece| holders.iter().any(|holder| had(*piece, holder))) {
@@ -185,13 +191,13 @@ mod tests {
                 assert!(given.any(|(holder, _)| had(piece, holder)), "round {round}: nobody has {piece}");
             }
             for (holder, share) in holders.iter().zip(&shares) {
-                let has = wanted().filter(|piece| had(*piece, holder)).count() as u64;
-                assert!(*share <= has, "round {round}: {share} of {has}");
+                let held = wanted().filter(|piece| had(*piece, holder)).count() as u64;
+                assert!(*share <= held, "round {round}: {share} of {held}");
             }
             assert!(shares.iter().sum::<u64>() >= can_be_had, "round {round}");
-            let full = |holder: &&PieceHolder<'_>| holder.has.is_none();
+            let full = |holder: &&PieceHolder<'_>| holder.held.is_none();
             let only_full = wanted()
-                .filter(|piece| !holders.iter().any(|holder| holder.has.is_some() && had(*piece, holder)))
+                .filter(|piece| !holders.iter().any(|holder| holder.held.is_some() && had(*piece, holder)))
                 .count() as u64;
             match holders.iter().filter(full).count() {
                 0 => by_parts_alone += 1,
@@ -204,7 +210,7 @@ mod tests {
                     );
                 }
                 _ => {
-                    let theirs = holders.iter().zip(&shares).filter(|(holder, _)| holder.has.is_none());
+                    let theirs = holders.iter().zip(&shares).filter(|(holder, _)| holder.held.is_none());
                     assert!(theirs.map(|(_, share)| share).sum::<u64>() >= only_full, "round {round}");
                 }
             }

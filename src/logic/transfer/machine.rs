@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::allocation::{self, PieceHolder};
-use super::in_flight::Wire;
+use super::connection::Connection;
 use super::interface::{Action, Plan, RankedSource};
 use super::pieces::{Pieces, State};
 use super::sources::{Source, SourceFailure, Sources};
@@ -16,30 +16,32 @@ use crate::logic::backoff::retry_pause;
 use crate::logic::select::WeightedSource;
 use crate::types::{Millis, PieceSet, limits};
 
-/// In the end game a piece is requested from a second source if it is expected there so many times sooner ...
+/// In the end game a piece is requested from a second source if that source is expected to need less than the
+/// remaining time of the first source, divided by this.
 const HEDGE_GAIN: u32 = 2;
-/// ... and sooner by this.
+/// The second source must also be sooner by at least this time.
 const HEDGE_GAIN_MIN: Duration = Duration::from_millis(200);
-/// Pause between two looks at the rates while pieces are requested.
-pub(super) const LOOK: Duration = Duration::from_secs(1);
-/// The same in the end game.
-pub(super) const LOOK_AT_END: Duration = Duration::from_millis(100);
-/// A source from which nothing was requested for this time is left while pieces are missing, before the peer
-/// closes the connection.
-pub(super) const REST: Duration = Duration::from_millis(limits::IDLE_DEADLINE_MS / 2);
+/// Time between two checks of the rates while pieces are requested.
+pub(super) const RATE_CHECK: Duration = Duration::from_secs(1);
+/// The same in the end game, where all pieces are requested.
+pub(super) const RATE_CHECK_AT_END: Duration = Duration::from_millis(100);
+/// While pieces are missing, a source is left after so long a time without a request: before the peer closes
+/// the connection.
+pub(super) const REST_MAX: Duration = Duration::from_millis(limits::IDLE_DEADLINE_MS / 2);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The search that opens a round is under way.
+    /// The search that begins a round is under way.
     Searching,
-    /// Sources are used until none is left.
+    /// Sources are in use, or partial sources are expected to get more pieces.
     Fetching,
     /// Nothing happens until this time.
     Pausing(Instant),
     Ended,
 }
 
-/// The machine. Memory: 1 byte and 2 bits for each piece, and a bit for each piece and partial source.
+/// The machine. Its memory: 1 byte and 2 bits for each piece, and 1 bit for each piece of each partial
+/// source.
 #[derive(Debug)]
 pub struct Transfer {
     pub(super) pieces: Pieces,
@@ -51,7 +53,7 @@ pub struct Transfer {
     pub(super) phase: Phase,
     /// When to search again while fetching; `None` during a search.
     pub(super) search_at: Option<Instant>,
-    /// Nothing can be fetched now, but until this time a partial source is expected to get more pieces.
+    /// Set while nothing can be fetched: until this time a partial source is expected to get more pieces.
     pub(super) waits_until: Option<Instant>,
     pub(super) round: u32,
     pub(super) retries: u32,
@@ -91,17 +93,18 @@ impl Transfer {
         self.actions.drain(..).collect()
     }
 
-    /// The latest time at which to call [`Transfer::next_actions`] again.
+    /// When to call [`Transfer::next_actions`] again if no event comes before.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         match self.phase {
             Phase::Pausing(until) => Some(until),
             Phase::Fetching => {
-                let look = match (self.on_the_wire(), self.pieces.missing()) {
+                let rate_check = match (self.in_flight(), self.pieces.missing()) {
+                    // Without a request there is no rate.
                     (0, _) => None,
-                    (_, 0) => Some(now + LOOK_AT_END),
-                    _ => Some(now + LOOK),
+                    (_, 0) => Some(now + RATE_CHECK_AT_END),
+                    _ => Some(now + RATE_CHECK),
                 };
-                look.into_iter().chain(self.search_at).chain(self.waits_until).min()
+                rate_check.into_iter().chain(self.search_at).chain(self.waits_until).min()
             }
             Phase::Searching | Phase::Ended => None,
         }
@@ -112,9 +115,9 @@ impl Transfer {
         matches!(self.pieces.state(piece), Some(State::Missing | State::Requested))
     }
 
-    /// True if this source is known to have only a part.
+    /// True if this source is known, and known to be partial.
     pub fn is_partial(&self, source: SocketAddr) -> bool {
-        self.sources.get(source).is_some_and(|source| source.has.is_some())
+        self.sources.get(source).is_some_and(|source| source.held.is_some())
     }
 
     /// True if this piece is verified and written.
@@ -122,9 +125,9 @@ impl Transfer {
         self.pieces.state(piece) == Some(State::Done)
     }
 
-    /// Number of requested pieces that have not arrived, over all sources in use.
-    pub fn on_the_wire(&self) -> usize {
-        self.sources.in_use().map(|(_, _, wire)| wire.requested().len()).sum()
+    /// Number of requests whose piece has not arrived. A piece may be requested from two sources.
+    pub fn in_flight(&self) -> usize {
+        self.sources.in_use().map(|(_, _, connection)| connection.requested().len()).sum()
     }
 
     /// Number of pieces done.
@@ -142,12 +145,12 @@ impl Transfer {
         self.sources.in_use().count()
     }
 
-    /// Sources that in this round have failed, refused a piece that they had reported, or sent a wrong piece.
-    pub fn marked(&self) -> impl Iterator<Item = SocketAddr> {
-        self.sources.marked()
+    /// Sources that in this round have failed, lacked a piece that they had reported, or sent a wrong piece.
+    pub fn faulty_sources(&self) -> impl Iterator<Item = SocketAddr> {
+        self.sources.faulty()
     }
 
-    /// True if nothing can be fetched before the next ranking, which opens a round.
+    /// True while the search that begins a round is under way: nothing can be fetched before its result.
     pub fn is_between_rounds(&self) -> bool {
         self.phase == Phase::Searching
     }
@@ -174,9 +177,9 @@ impl Transfer {
         if self.pieces.missing() == 0 {
             self.request_twice(now);
         }
-        self.leave_resting(now);
+        self.leave_rested(now);
         self.waits_until = None;
-        if self.on_the_wire() == 0 && self.pieces.arrived() == 0 {
+        if self.in_flight() == 0 && self.pieces.arrived() == 0 {
             self.waits_until = self.sources.grows_until().filter(|until| *until > now);
             if self.waits_until.is_none() {
                 return self.end_round(now);
@@ -188,18 +191,20 @@ impl Transfer {
         }
     }
 
+    /// Leaves sources whose pieces other sources can send, if they are slow, stalled, or sent a wrong piece.
     fn leave_slow_and_blamed(&mut self, now: Instant) {
         let in_use: Vec<_> = self.sources.in_use().map(|(endpoint, ..)| endpoint).collect();
         for endpoint in in_use {
             let Some(source) = self.sources.get(endpoint) else { continue };
-            let Some(wire) = &source.wire else { continue };
-            if source.wrong_pieces > 0 && wire.is_idle() && self.sources.clean_suffice(&self.pieces) {
+            let Some(connection) = &source.connection else { continue };
+            if source.wrong_pieces > 0 && connection.is_idle() && self.sources.clean_suffice(&self.pieces) {
                 self.close(endpoint, Some("others, which sent no wrong piece, have the rest".to_owned()));
-            } else if is_stalled(wire, now) && wire.requested().all(|piece| !self.wants(piece)) {
+            } else if is_stalled(connection, now) && connection.requested().all(|piece| !self.wants(piece)) {
+                // The end game has fetched its pieces from others.
                 let silence_s = limits::SOURCE_STALL_MS / 1000;
                 let why = format!("stalled: no byte in {silence_s} s, others sent its pieces");
                 self.apply_failure(endpoint, why, false);
-            } else if wire.crawls(now)
+            } else if connection.crawls(now)
                 && self.sources.others_suffice(&self.pieces, |other, _| other == endpoint)
             {
                 let rate = limits::SOURCE_RATE_MIN_BYTES_PER_S >> 10;
@@ -209,11 +214,12 @@ impl Transfer {
         }
     }
 
-    fn leave_resting(&mut self, now: Instant) {
+    /// Leaves sources that were idle for long. In the end game they stay: they may get a request at any time.
+    fn leave_rested(&mut self, now: Instant) {
         if self.pieces.missing() > 0 {
-            let resting = self.sources.in_use().filter(|(_, _, wire)| wire.rest(now) >= REST);
-            let resting: Vec<_> = resting.map(|(endpoint, ..)| endpoint).collect();
-            resting.into_iter().for_each(|endpoint| self.close(endpoint, None));
+            let rested = self.sources.in_use().filter(|(_, _, connection)| connection.rest(now) >= REST_MAX);
+            let rested: Vec<_> = rested.map(|(endpoint, ..)| endpoint).collect();
+            rested.into_iter().for_each(|endpoint| self.close(endpoint, None));
         }
     }
 
@@ -228,134 +234,147 @@ impl Transfer {
             let Some(next) = self.next_to_open(now) else { break None };
             if self.sources_in_use() >= self.sources_max {
                 let Some(spare) = self.spare_for(next) else { break None };
-                if self.sources.wire_mut(spare).is_some_and(|wire| !wire.is_idle()) {
+                // It is left once the requested pieces have arrived, and gets no more requests until then.
+                if self.sources.connection_mut(spare).is_some_and(|connection| !connection.is_idle()) {
                     break Some(spare);
                 }
                 self.close(spare, None);
             }
             self.open(now, next);
         };
-        let elsewhere = self.sources.elsewhere();
-        let is_requested = |endpoint, source: &Source| source.wire.is_some() && leaving != Some(endpoint);
-        for (endpoint, share) in self.shares(now, is_requested) {
+        let partial_pieces = self.sources.partial_pieces();
+        let gets_requests =
+            |endpoint, source: &Source| source.connection.is_some() && leaving != Some(endpoint);
+        for (endpoint, share) in self.shares(now, gets_requests) {
             let Some(source) = self.sources.get(endpoint) else { continue };
-            let Some(wire) = &source.wire else { continue };
-            let room = wire.room(now, source.latency, self.piece_len_bytes) as u64;
+            let Some(connection) = &source.connection else { continue };
+            let room = connection.room(now, source.latency, self.piece_len_bytes) as u64;
             for _ in 0..room.min(share) {
-                let Some(piece) = self.next_piece_of(endpoint, elsewhere.as_ref()) else { break };
+                let Some(piece) = self.next_piece_of(endpoint, partial_pieces.as_ref()) else { break };
                 self.request(now, endpoint, piece);
             }
         }
     }
 
-    /// The number of missing pieces for each of these sources, best first.
-    fn shares(&self, now: Instant, of: impl Fn(SocketAddr, &Source) -> bool) -> Vec<(SocketAddr, u64)> {
-        let stalls = |source: &Source| source.wire.as_ref().is_some_and(|wire| is_stalled(wire, now));
-        // The pieces of a stalled source go to others that have them.
+    /// Allocates the missing pieces among the sources for which `is_in` is true: the number of pieces for
+    /// each, the best source first.
+    fn shares(&self, now: Instant, is_in: impl Fn(SocketAddr, &Source) -> bool) -> Vec<(SocketAddr, u64)> {
+        let stalls = |source: &Source| {
+            source.connection.as_ref().is_some_and(|connection| is_stalled(connection, now))
+        };
+        // A stalled source gets no share if the others have all pieces.
         let has_other = self.sources.others_suffice(&self.pieces, |_, source| stalls(source));
-        let eligible = self.sources.eligible(&self.pieces).filter(|(endpoint, source)| of(*endpoint, source));
+        let eligible =
+            self.sources.eligible(&self.pieces).filter(|(endpoint, source)| is_in(*endpoint, source));
         let mut holders: Vec<PieceHolder<'_>> = eligible
             .filter(|(_, source)| !has_other || !stalls(source))
             .map(|(endpoint, source)| PieceHolder {
                 weighted: source.weighted(endpoint),
-                has: source.has.as_ref(),
+                held: source.held.as_ref(),
             })
             .collect();
-        holders.sort_by_key(|holder| self.first_score(&holder.weighted));
+        holders.sort_by_key(|holder| self.rank_key(&holder.weighted));
         let shares = allocation::shares(self.pieces.all_missing(), &holders, self.load_weight);
         holders.iter().map(|holder| holder.weighted.endpoint).zip(shares).collect()
     }
 
-    /// The source to open next: the best one with an allocation. For the last free place a source with a
-    /// piece that no source in use has, if there is one.
+    /// The source to open next: the best one with a share. The last free place goes to a source with a piece
+    /// that no source in use has, if there is one: the best sources may all have the same pieces.
     fn next_to_open(&self, now: Instant) -> Option<SocketAddr> {
         let in_use = self.sources_in_use();
-        if in_use >= self.sources_max && self.sources.in_use().all(|(_, source, _)| source.has.is_none()) {
-            // None of them makes room.
+        if in_use >= self.sources_max && self.sources.in_use().all(|(_, source, _)| source.held.is_none()) {
+            // Full sources make no room.
             return None;
         }
         let shares = self.shares(now, |_, _| true);
-        let to_have = shares.into_iter().filter(|(endpoint, share)| *share > 0 && !self.is_in_use(*endpoint));
-        let closed: Vec<_> = to_have.map(|(endpoint, _)| endpoint).collect();
+        let to_open = shares.into_iter().filter(|(endpoint, share)| *share > 0 && !self.is_in_use(*endpoint));
+        let closed: Vec<_> = to_open.map(|(endpoint, _)| endpoint).collect();
         let best = *closed.first()?;
-        let unique = || closed.iter().copied().find(|endpoint| self.adds(*endpoint));
+        let unique = || closed.iter().copied().find(|endpoint| self.has_unique_piece(*endpoint));
         let is_last = in_use + 1 >= self.sources_max;
         is_last.then(unique).flatten().or(Some(best))
     }
 
-    /// The source in use that makes room for `next`: the worst one without a missing piece, or without a
-    /// missing piece of its own if `next` has one that no source in use has.
+    /// The partial source in use that makes room for `next`: the worst one without a missing piece. If `next`
+    /// has a missing piece that no source in use has, the missing pieces of the worst one need only be among
+    /// those of other sources in use.
     fn spare_for(&self, next: SocketAddr) -> Option<SocketAddr> {
-        let adds = self.adds(next);
-        let is_spare = |endpoint: SocketAddr, has: &PieceSet| {
-            if adds {
-                self.missing_beside_in_use(Some(endpoint)).common(has) == 0
+        let next_is_unique = self.has_unique_piece(next);
+        let is_spare = |endpoint: SocketAddr, held: &PieceSet| {
+            if next_is_unique {
+                self.missing_outside_use(Some(endpoint)).common(held) == 0
             } else {
-                self.pieces.all_missing().common(has) == 0
+                self.pieces.all_missing().common(held) == 0
             }
         };
         let in_use = self.sources.in_use();
-        let spare = in_use
-            .filter(|(endpoint, source, _)| source.has.as_ref().is_some_and(|has| is_spare(*endpoint, has)));
+        let spare = in_use.filter(|(endpoint, source, _)| {
+            source.held.as_ref().is_some_and(|held| is_spare(*endpoint, held))
+        });
         let weighted_sources = spare.map(|(endpoint, source, _)| source.weighted(endpoint));
-        weighted_sources.max_by_key(|weighted| self.first_score(weighted)).map(|weighted| weighted.endpoint)
+        weighted_sources.max_by_key(|weighted| self.rank_key(weighted)).map(|weighted| weighted.endpoint)
     }
 
     /// True if this source has a missing piece that no source in use has.
-    fn adds(&self, endpoint: SocketAddr) -> bool {
-        let beside = self.missing_beside_in_use(None);
-        self.sources.get(endpoint).is_some_and(|source| allocation::of(&beside, source.has.as_ref()) > 0)
+    fn has_unique_piece(&self, endpoint: SocketAddr) -> bool {
+        let missing = self.missing_outside_use(None);
+        self.sources
+            .get(endpoint)
+            .is_some_and(|source| allocation::count_had(&missing, source.held.as_ref()) > 0)
     }
 
-    /// The missing pieces that no source in use has. The source `but` is not counted.
-    fn missing_beside_in_use(&self, but: Option<SocketAddr>) -> PieceSet {
+    /// The missing pieces that no source in use has. The source `but` does not count.
+    fn missing_outside_use(&self, but: Option<SocketAddr>) -> PieceSet {
         let others = self.sources.in_use().filter(|(endpoint, ..)| but != Some(*endpoint));
         let missing = self.pieces.all_missing().clone();
-        others.fold(missing, |missing, (_, source, _)| allocation::beside(&missing, source.has.as_ref()))
+        others.fold(missing, |missing, (_, source, _)| allocation::not_had(&missing, source.held.as_ref()))
     }
 
-    /// The missing piece to request from this source. `elsewhere`: the pieces of all partial sources.
-    /// Downloaders of one content know the same about each other and would all take the same pieces in any
-    /// fixed order, so each takes a random one.
-    fn next_piece_of(&mut self, endpoint: SocketAddr, elsewhere: Option<&PieceSet>) -> Option<u32> {
-        match (&self.sources.get(endpoint)?.has, elsewhere) {
-            (Some(has), _) => self.pieces.next_missing_of(has),
-            (None, Some(elsewhere)) => {
-                let beside = self.pieces.missing_beside(elsewhere);
-                beside.nth(self.rng.random_range(0..beside.len().max(1)))
+    /// The missing piece to request from this source. A full source should bring a piece outside
+    /// `partial_pieces`, which the partial sources have. Nodes that download one content know the same about
+    /// each other, and in any fixed order all would fetch the same piece. So each takes a random one.
+    fn next_piece_of(&mut self, endpoint: SocketAddr, partial_pieces: Option<&PieceSet>) -> Option<u32> {
+        match (&self.sources.get(endpoint)?.held, partial_pieces) {
+            (Some(held), _) => self.pieces.next_missing_of(held),
+            (None, Some(partial_pieces)) => {
+                let candidates = self.pieces.missing_outside(partial_pieces);
+                candidates.nth(self.rng.random_range(0..candidates.len().max(1)))
             }
             (None, None) => self.pieces.next_missing(),
         }
     }
 
-    /// The order of the selection rule.
-    fn first_score(&self, weighted: &WeightedSource) -> (Millis, Millis, SocketAddr) {
+    /// The key that orders sources by the selection rule.
+    fn rank_key(&self, weighted: &WeightedSource) -> (Millis, Millis, SocketAddr) {
         (weighted.score(self.load_weight), weighted.latency, weighted.endpoint)
     }
 
-    /// The end game: a piece that is expected late from one source is requested from an idle source too, the
-    /// latest piece first. If no source in use is idle, one more is opened for pieces of a silent source.
+    /// The end game: every piece is requested. A piece that is expected late from one source is requested
+    /// from an idle source too, the latest piece first. If no source in use is idle, one more is opened for a
+    /// piece of a stalled source.
     fn request_twice(&mut self, now: Instant) {
         let piece_len = self.piece_len_bytes;
         let mut idle: Vec<(SocketAddr, Option<Duration>)> = self
             .sources
             .eligible(&self.pieces)
-            .filter_map(|(endpoint, source)| Some((endpoint, source, source.wire.as_ref()?)))
-            .filter(|(_, _, wire)| wire.is_idle())
-            .map(|(endpoint, source, wire)| (endpoint, wire.time_for_one(now, source.latency, piece_len)))
+            .filter_map(|(endpoint, source)| Some((endpoint, source, source.connection.as_ref()?)))
+            .filter(|(_, _, connection)| connection.is_idle())
+            .map(|(endpoint, source, connection)| {
+                (endpoint, connection.time_for_one(now, source.latency, piece_len))
+            })
             .collect();
         idle.sort_by_key(|(endpoint, time)| (time.unwrap_or(Duration::MAX), *endpoint));
         if idle.is_empty() && self.sources_in_use() < self.sources_max {
             let closed = self.sources.eligible(&self.pieces).filter(|(endpoint, source)| {
-                source.wire.is_none() && self.worst_piece(now, *endpoint, None).is_some()
+                source.connection.is_none() && self.latest_piece(now, *endpoint, None).is_some()
             });
             let best = closed
                 .map(|(endpoint, source)| source.weighted(endpoint))
-                .min_by_key(|weighted| self.first_score(weighted));
+                .min_by_key(|weighted| self.rank_key(weighted));
             idle.extend(best.map(|weighted| (weighted.endpoint, None)));
         }
         for (endpoint, time) in idle {
-            let Some(piece) = self.worst_piece(now, endpoint, time) else { continue };
+            let Some(piece) = self.latest_piece(now, endpoint, time) else { continue };
             if !self.is_in_use(endpoint) {
                 self.open(now, endpoint);
             }
@@ -363,55 +382,55 @@ impl Transfer {
         }
     }
 
-    /// The requested piece that is expected last, among those that `second` has and that are worth requesting
-    /// from it, if it needs `time` for one piece.
-    fn worst_piece(&self, now: Instant, second: SocketAddr, time: Option<Duration>) -> Option<u32> {
+    /// The requested piece that is expected last, among those that `second` has and that are worth a second
+    /// request to it. `time`: how long `second` needs for one piece; `None`: its rate is not known.
+    fn latest_piece(&self, now: Instant, second: SocketAddr, time: Option<Duration>) -> Option<u32> {
         let second = self.sources.get(second)?;
-        let mut worst = None;
-        for (_, source, wire) in self.sources.in_use() {
-            for piece in wire.requested() {
-                let left = wire.time_left(now, piece, source.latency, self.piece_len_bytes);
+        let mut latest = None;
+        for (_, source, connection) in self.sources.in_use() {
+            for piece in connection.requested() {
+                let left = connection.time_left(now, piece, source.latency, self.piece_len_bytes);
                 let is_worth_it = match (time, left) {
                     (Some(time), Some(left)) => {
                         left > time.saturating_mul(HEDGE_GAIN) && left >= time.saturating_add(HEDGE_GAIN_MIN)
                     }
-                    _ => is_stalled(wire, now),
+                    // Without the rate of the second source only a stalled first one is worth it.
+                    _ => is_stalled(connection, now),
                 };
-                let is_free = || {
+                let may_request = || {
                     second.has(piece)
                         && self.wants(piece)
                         && self.sources.times_requested(piece) < limits::SOURCES_PER_PIECE
                 };
-                if is_worth_it && is_free() {
-                    worst = worst.max(Some((left, piece)));
+                if is_worth_it && may_request() {
+                    latest = latest.max(Some((left, piece)));
                 }
             }
         }
-        worst.map(|(_, piece)| piece)
+        latest.map(|(_, piece)| piece)
     }
 
     fn is_in_use(&self, endpoint: SocketAddr) -> bool {
-        self.sources.get(endpoint).is_some_and(|source| source.wire.is_some())
+        self.sources.get(endpoint).is_some_and(|source| source.connection.is_some())
     }
 
     fn open(&mut self, now: Instant, endpoint: SocketAddr) {
         if let Some(source) = self.sources.get_mut(endpoint) {
-            source.wire = Some(Wire::new(now));
+            source.connection = Some(Connection::new(now));
             self.actions.push_back(Action::Open(endpoint));
         }
     }
 
     fn request(&mut self, now: Instant, source: SocketAddr, piece: u32) {
-        if let Some(wire) = self.sources.wire_mut(source) {
-            wire.request(now, piece);
+        if let Some(connection) = self.sources.connection_mut(source) {
+            connection.request(now, piece);
             self.pieces.request(piece);
             self.actions.push_back(Action::Fetch { source, piece });
         }
     }
 
-    /// Ends the round: no source can get a request and no piece is being verified. A round in which a piece
-    /// was verified resets the number of retries, so that a download ends even if sources fail again and
-    /// again.
+    /// Ends the round: no source can get a request and no piece is being verified. If a piece was verified in
+    /// it, the retries are counted from 0 again: a download goes on as long as each retry brings something.
     fn end_round(&mut self, now: Instant) {
         let in_use: Vec<_> = self.sources.in_use().map(|(endpoint, ..)| endpoint).collect();
         in_use.into_iter().for_each(|endpoint| self.close(endpoint, None));
@@ -431,8 +450,7 @@ impl Transfer {
     }
 }
 
-/// True if a byte of a source is overdue for so long that its pieces are requested from others, even in the
-/// end game if its rate is unknown.
-fn is_stalled(wire: &Wire, now: Instant) -> bool {
-    wire.silence(now) >= limits::ms(limits::SOURCE_STALL_MS)
+/// True if a byte of the source is overdue for so long that its pieces are requested from others.
+fn is_stalled(connection: &Connection, now: Instant) -> bool {
+    connection.silence(now) >= limits::ms(limits::SOURCE_STALL_MS)
 }

@@ -1,18 +1,20 @@
-//! One download from many sources as a machine: which source to request which piece from, which sources to
-//! open and leave, when to search, when to end.
+//! One download from many sources as a machine. It decides which source gets which request, which sources to
+//! open and leave, when to search, and when to end.
 //!
-//! Events go in and actions come out; it moves no byte and waits for nothing. Missing pieces are not assigned
-//! in advance: every scheduling pass allocates all of them again by the selection rule, so that they move
-//! freely as scores change. Done pieces are never requested again, and no piece is requested from more than
-//! two sources at once.
+//! Events go in and actions come out; the machine moves no byte and waits for nothing. It works in rounds: a
+//! round ends when no source can send anything, and the next one begins with a search. Missing pieces are not
+//! assigned in advance: every scheduling pass allocates all of them again by the selection rule, so that they
+//! move freely as scores change. Done pieces are never requested again, and no piece is requested from more
+//! than two sources at once.
 //!
-//! A partial source gets requests only for pieces that it has reported, and makes room for another one that
-//! has pieces which no source in use has. Full sources get requests for pieces that no partial source has,
-//! chosen at random, so that nodes which download a content together get different pieces.
+//! A full source has the whole content, a partial source some pieces. A partial source gets requests only for
+//! pieces that it has reported, and makes room for another source with pieces that no source in use has.
+//! While there are partial sources, full ones get requests for pieces that no partial source has, chosen at
+//! random: so nodes that download a content together get different pieces.
 
 mod allocation;
+mod connection;
 mod events;
-mod in_flight;
 mod interface;
 mod machine;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The state of every piece: missing -> requested -> arrived -> done, or back to missing.
 //!
-//! It knows the sender of a piece that is being verified, not the sources of requested pieces. One byte and
-//! two bits a piece; counts and sets always agree with the states.
+//! [`Pieces`] knows the sender of a piece that is being verified, but not the sources of requested pieces. It
+//! needs one byte and two bits for each piece. Invariant: counts and sets agree with the states.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,22 +11,22 @@ use crate::types::PieceSet;
 /// The state of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// Neither here nor requested.
+    /// Neither requested nor being verified nor done.
     Missing,
     /// Requested from a source in use.
     Requested,
-    /// Here, and being verified.
+    /// All bytes are here, and are being verified.
     Arrived,
     /// Verified.
     Done,
 }
 
-/// All pieces of one file.
+/// All pieces of one content.
 #[derive(Debug)]
 pub(super) struct Pieces {
     states: Vec<State>,
     missing: PieceSet,
-    /// Missing or requested.
+    /// The pieces that are missing or requested.
     wanted: PieceSet,
     arrived: usize,
     done: usize,
@@ -70,14 +70,14 @@ impl Pieces {
         &self.missing
     }
 
-    /// True if some piece of `has` is missing, or requested and may be missing again.
-    pub(super) fn wants_any_of(&self, has: &PieceSet) -> bool {
-        self.wanted.common(has) > 0
+    /// True if some piece of `held` is missing or requested. A requested piece may be missing again.
+    pub(super) fn wants_any_of(&self, held: &PieceSet) -> bool {
+        self.wanted.common(held) > 0
     }
 
-    /// True if no piece outside `has` is missing, or requested and may be missing again.
-    pub(super) fn wants_only(&self, has: &PieceSet) -> bool {
-        self.wanted.common(has) == self.wanted.len()
+    /// True if every missing or requested piece is in `held`.
+    pub(super) fn wants_only(&self, held: &PieceSet) -> bool {
+        self.wanted.common(held) == self.wanted.len()
     }
 
     /// Number of all pieces.
@@ -98,20 +98,20 @@ impl Pieces {
         self.done == self.states.len()
     }
 
-    /// The next missing piece from the first one onwards, wrapping at the end.
+    /// The first missing piece from `first` on, or else from piece 0 on.
     pub(super) fn next_missing(&self) -> Option<u32> {
         self.missing.next(self.first)
     }
 
-    /// The same among the pieces in `has`.
-    pub(super) fn next_missing_of(&self, has: &PieceSet) -> Option<u32> {
-        self.missing.next_in(has, self.first)
+    /// The same, among the pieces in `held`.
+    pub(super) fn next_missing_of(&self, held: &PieceSet) -> Option<u32> {
+        self.missing.next_in(held, self.first)
     }
 
     /// The missing pieces that are not in `others`; all missing pieces if all are in `others`.
-    pub(super) fn missing_beside(&self, others: &PieceSet) -> PieceSet {
-        let beside = self.missing.without(others);
-        if beside.is_empty() { self.missing.clone() } else { beside }
+    pub(super) fn missing_outside(&self, others: &PieceSet) -> PieceSet {
+        let outside = self.missing.without(others);
+        if outside.is_empty() { self.missing.clone() } else { outside }
     }
 
     pub(super) fn request(&mut self, piece: u32) {
@@ -123,21 +123,21 @@ impl Pieces {
         self.senders.insert(piece, sender);
     }
 
-    /// An arrived piece is right. Returns its sender, if it came from a source.
+    /// Records that an arrived piece is right. Returns its sender, if it came from a source.
     pub(super) fn accept(&mut self, piece: u32) -> Option<SocketAddr> {
         self.set(piece, State::Done);
         self.senders.remove(&piece)
     }
 
-    /// An arrived piece is wrong. Returns its sender, if it came from a source. `is_asked`: it is also
-    /// requested from another source, which may still send it.
+    /// Records that an arrived piece is wrong. Returns its sender, if it came from a source. `is_requested`:
+    /// it is also requested from another source, which may still send it.
     pub(super) fn reject(&mut self, piece: u32, is_requested: bool) -> Option<SocketAddr> {
         self.set(piece, if is_requested { State::Requested } else { State::Missing });
         self.senders.remove(&piece)
     }
 
-    /// A piece is requested from no source any more.
-    pub(super) fn miss(&mut self, piece: u32) {
+    /// Records that a piece is requested from no source any more.
+    pub(super) fn set_missing(&mut self, piece: u32) {
         self.set(piece, State::Missing);
     }
 
@@ -181,7 +181,7 @@ mod tests {
                 // Mostly near the first piece, so that the search wraps.
                 let piece = (first + rng.random_range(0..count) * rng.random_range(0..=1)) % count;
                 match rng.random_range(0..4) {
-                    0 => pieces.miss(piece),
+                    0 => pieces.set_missing(piece),
                     1 => pieces.request(piece),
                     _ => {
                         if let Some(next) = pieces.next_missing() {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::node::context::Context;
 use crate::node::report::DownloadRequest;
-use crate::transfer::Fetched;
+use crate::transfer::FetchedContent;
 use crate::types::{Checksum, FileName, Geometry, Holding, Md5Digest, Provider};
 
 /// A whole-file MD5 that a node publishes.
@@ -31,7 +31,7 @@ pub(super) fn claims<'a>(providers: impl Iterator<Item = &'a Provider>) -> Vec<C
 
 /// True if the whole-file MD5 has to be computed: it is requested, a piece MD5 was wrong, or the file is so
 /// small that it costs nothing.
-pub(super) fn is_wanted(request: &DownloadRequest, fetched: &Fetched, geometry: &Geometry) -> bool {
+pub(super) fn is_wanted(request: &DownloadRequest, fetched: &FetchedContent, geometry: &Geometry) -> bool {
     let is_small = geometry.count().is_some_and(|pieces| pieces <= 1);
     request.verify_whole || request.checksum.is_some() || !fetched.piece_md5s_hold || is_small
 }

@@ -17,8 +17,8 @@ use crate::node::context::Context;
 use crate::node::report::{DownloadRequest, Outcome};
 use crate::store::{Opened, Partial, Record};
 use crate::transfer::{
-    Driver, Fetched, HeldPieces, HolderSearch, LeftoverPieces, NativeConnector, Notices, PartialAnnouncer,
-    PieceOffer, TransferConfig, TransferError, held_pieces, ranking,
+    Driver, FetchedContent, HeldPieces, HolderSearch, LeftoverPieces, NativeConnector, Notices,
+    PartialAnnouncer, PieceOffer, TransferConfig, TransferError, held_pieces, ranking,
 };
 use crate::types::{ContentKey, Geometry, Manifest, Md5Digest, Ranked};
 
@@ -40,7 +40,7 @@ struct FirstSources {
 
 /// Every piece is in the partial file, and the whole-file MD5 is right as far as it was computed.
 struct Checked {
-    fetched: Fetched,
+    fetched: FetchedContent,
     claims: Vec<Claim>,
     md5: Option<Md5Digest>,
 }
@@ -121,7 +121,7 @@ impl<'a> ContentDownload<'a> {
         left: LeftoverPieces,
         partial: &mut PartialFile,
         events: &mut DownloadEvents<'_>,
-    ) -> Result<(Fetched, Vec<Claim>), TransferError> {
+    ) -> Result<(FetchedContent, Vec<Claim>), TransferError> {
         let &DownloadTask { context, request, cancel, .. } = self.task;
         let candidates = &self.candidates.providers;
         let (part, announcer) = partial.parts();
@@ -160,7 +160,7 @@ impl<'a> ContentDownload<'a> {
     fn check(
         &self,
         partial: &mut PartialFile,
-        (fetched, claims): (Fetched, Vec<Claim>),
+        (fetched, claims): (FetchedContent, Vec<Claim>),
         events: &mut DownloadEvents<'_>,
     ) -> Result<Option<Checked>, TransferError> {
         let &DownloadTask { context, request, cancel, .. } = self.task;

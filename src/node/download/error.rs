@@ -55,7 +55,7 @@ impl From<SearchError> for DownloadError {
 fn all_failed(name: &FileName, failures: Vec<SourceFailure>) -> DownloadError {
     DownloadError::AllFailed {
         name: name.clone(),
-        all_by_digest: !failures.is_empty() && failures.iter().all(|failure| failure.by_digest),
+        all_by_digest: !failures.is_empty() && failures.iter().all(|failure| failure.sent_wrong_data),
         attempts: failures
             .into_iter()
             // Texts of peers in it were made printable where they arrived.

@@ -1,7 +1,7 @@
-//! How a download talks to one source, whatever protocol the source speaks.
+//! The traits through which a download talks to a source, whatever protocol the source speaks.
 //!
-//! Blocking, with one thread for each source. A connection never holds a piece buffer: the source's thread
-//! takes one when the bytes of a piece are there.
+//! All calls block; each source has a thread for them. A connection never holds a piece buffer: the thread of
+//! the source takes a buffer only after the source has announced the bytes of a piece.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -14,20 +14,20 @@ use crate::types::{Manifest, ManifestError, limits};
 
 /// Connects to sources of one kind for one content.
 pub trait SourceConnector: Debug + Send + Sync {
-    /// Connects to a source; blocks until the connection is there. `stop` ends this and every later wait of
+    /// Connects to a source; blocks until the source accepts. `stop` ends this wait and every later wait of
     /// the connection.
     ///
     /// # Errors
     /// Why the source cannot be used; [`SourceError::Stopped`] after `stop`.
     fn connect(&self, endpoint: SocketAddr, stop: &Stop) -> Result<Box<dyn SourceConnection>, SourceError>;
 
-    /// Fetches the manifest of the content from a source; blocks until all of it is there.
+    /// Fetches the manifest of the content from a source; blocks until all of it has arrived.
     ///
     /// # Errors
-    /// Why the source gives none; [`SourceError::Manifest`] if it is not the manifest of the content.
+    /// Why the source gives none; [`SourceError::Manifest`] if it gives a manifest of another content.
     fn fetch_manifest(&self, endpoint: SocketAddr, stop: &Stop) -> Result<Manifest, SourceError>;
 
-    /// How long replies of the source are held back on purpose, to emulate a latency.
+    /// The delay of replies from the source that emulates a latency.
     fn reply_delay(&self, _endpoint: SocketAddr) -> Duration {
         Duration::ZERO
     }
@@ -41,8 +41,8 @@ pub trait SourceConnection: Send {
     /// Why the source cannot be used any more.
     fn request(&mut self, piece: u32, len_bytes: u64) -> Result<(), SourceError>;
 
-    /// Waits for the reply to the oldest request that has none yet. After [`Reply::Piece`] all bytes of the
-    /// piece must be read.
+    /// Waits for the reply to the oldest request that has none yet. After
+    /// [`Reply::PieceFollows`] the caller must read all bytes of the piece.
     ///
     /// # Errors
     /// Why the source cannot be used any more.
@@ -59,22 +59,28 @@ pub trait SourceConnection: Send {
 /// The reply to a request for a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
-    /// The bytes of the piece follow.
-    Piece,
+    /// The source has the piece, and its bytes follow.
+    PieceFollows,
     /// The source does not have the piece. It can still be asked for other pieces.
-    Lacks,
+    LacksPiece,
 }
 
-/// Why a source cannot be used.
+/// Why the use of a source ended.
 #[derive(Debug)]
 pub enum SourceError {
-    /// The stop was triggered. No fault of the source.
+    /// The stop was triggered. The source has no fault.
     Stopped,
-    /// The connection failed.
+    /// The source did not accept a connection in [`limits::SOURCE_CONNECT_MS`].
+    ConnectDeadline,
+    /// No byte came for [`limits::SOURCE_SILENCE_MS`].
+    Stalled,
+    /// The pages of the manifest came too slowly.
+    ManifestDeadline,
+    /// The connection failed in another way.
     Client(ClientError),
     /// The source refused a request.
     Refused(PeerRefusal),
-    /// The manifest is not the manifest of the content.
+    /// The source gave a manifest that is not the one of the content.
     Manifest(ManifestError),
     /// The source broke its protocol. The text says how.
     Protocol(String),
@@ -84,6 +90,7 @@ impl From<ClientError> for SourceError {
     fn from(error: ClientError) -> SourceError {
         match error {
             ClientError::Stopped => SourceError::Stopped,
+            ClientError::Deadline => SourceError::Stalled,
             error => SourceError::Client(error),
         }
     }
@@ -94,8 +101,13 @@ impl SourceError {
     pub fn why(&self) -> String {
         match self {
             SourceError::Stopped => "stopped".into(),
-            SourceError::Client(ClientError::Deadline) => {
-                format!("stalled: no byte in {} s", limits::SOURCE_SILENCE_MS / 1000)
+            SourceError::ConnectDeadline => {
+                format!("no connection in {} s", limits::SOURCE_CONNECT_MS / 1000)
+            }
+            SourceError::Stalled => format!("stalled: no byte in {} s", limits::SOURCE_SILENCE_MS / 1000),
+            SourceError::ManifestDeadline => {
+                let rate = limits::SOURCE_RATE_MIN_BYTES_PER_S >> 10;
+                format!("its manifest comes slower than {rate} KiB/s")
             }
             SourceError::Client(error) => error.to_string(),
             SourceError::Refused(refusal) => refusal.to_string(),
@@ -104,8 +116,8 @@ impl SourceError {
         }
     }
 
-    /// Returns true if and only if the reason is a digest that does not match.
-    pub fn is_by_digest(&self) -> bool {
+    /// Returns true if and only if the source sent a manifest that is not the one of the content.
+    pub fn is_wrong_data(&self) -> bool {
         matches!(self, SourceError::Manifest(_))
     }
 }

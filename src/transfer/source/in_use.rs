@@ -1,4 +1,4 @@
-//! The sources in use, with a thread for each, and the pieces that each is to fetch.
+//! The sources in use: a thread for each, with a queue of the pieces that it is to fetch.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,13 +15,13 @@ use crate::logic::transfer::Event;
 use crate::rt::{Stop, Threads};
 use crate::types::{Geometry, limits};
 
-/// What the thread of a source reports.
+/// A report of the thread of a source.
 #[derive(Debug)]
 pub(crate) enum SourceReport {
     /// A piece has arrived. It is not verified.
     Arrived { piece: u32, bytes: Buffer },
     /// The source does not have a piece that was requested. Its thread goes on.
-    Lacks { piece: u32 },
+    LacksPiece { piece: u32 },
     /// The source cannot be used any more. Its thread has ended.
     Failed(SourceError),
 }
@@ -54,8 +54,8 @@ impl Sources {
         &self.connector
     }
 
-    /// Starts the thread of a source. `report` receives what comes from it, with the number of the thread,
-    /// and returns false to end the thread; `stop` ends it too.
+    /// Starts the thread of a source. `report` receives its reports, with the number of the thread, and
+    /// returns false to end the thread; `stop` ends it too.
     ///
     /// # Errors
     /// If the system gives no thread or descriptor.
@@ -83,12 +83,13 @@ impl Sources {
         threads.spawn("source", move || {
             let ended = source.run(|piece, bytes| {
                 let arrived = bytes.map(|bytes| SourceReport::Arrived { piece, bytes });
-                report(thread, arrived.unwrap_or(SourceReport::Lacks { piece }))
+                report(thread, arrived.unwrap_or(SourceReport::LacksPiece { piece }))
             });
             if let Err(error) = ended
                 && !matches!(error, SourceError::Stopped)
             {
-                let _download_has_ended = report(thread, SourceReport::Failed(error));
+                // The thread ends, whether the download wants more reports or not.
+                let _wants_more = report(thread, SourceReport::Failed(error));
             }
         })?;
         let reply_delay = self.connector.reply_delay(endpoint);
@@ -99,9 +100,9 @@ impl Sources {
     /// Requests a piece from a source in use.
     pub(crate) fn fetch(&self, endpoint: SocketAddr, piece: u32) {
         if let Some(in_use) = self.in_use.get(&endpoint) {
-            // A thread that has just failed does not take the piece; its report is on the way. The queue has
-            // room for all requests that the machine makes.
-            let _thread_has_failed = in_use.fetches.try_send(piece);
+            // The queue has room for all requests that the machine makes at once. It is closed if the thread
+            // has just failed: then a report of that is on the way.
+            in_use.fetches.try_send(piece).ok();
         }
     }
 
@@ -121,12 +122,12 @@ impl Sources {
         self.in_use.keys().copied()
     }
 
-    /// What has arrived from each source so far.
-    pub(crate) fn received(&self) -> impl Iterator<Item = Event> {
+    /// Events with the bytes that have arrived from each source so far.
+    pub(crate) fn byte_counts(&self) -> impl Iterator<Item = Event> {
         self.in_use.iter().map(|(endpoint, in_use)| Event::Received {
             source: *endpoint,
             bytes: in_use.meter.received_bytes.load(Ordering::Relaxed),
-            held_back: in_use.reply_delay,
+            reply_delay: in_use.reply_delay,
             waits_for_us: in_use.meter.waits_for_us.load(Ordering::Relaxed),
         })
     }

@@ -1,7 +1,7 @@
 //! The blocking thread that fetches pieces from one source, in the order in which they are requested.
 //!
 //! It only receives: it verifies and writes nothing. It ends when its queue of pieces is closed, when its
-//! stop is triggered, or when the source cannot be used.
+//! stop is triggered, when the source cannot be used, or when the download wants no more pieces.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,16 +15,16 @@ use super::connection::{Reply, SourceConnection, SourceConnector, SourceError};
 use crate::rt::Stop;
 use crate::types::Geometry;
 
-/// The progress of a source's thread, read by the download's thread.
+/// The progress of the thread of a source. The driver's thread reads it.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     /// Bytes of pieces that have arrived.
     pub(super) received_bytes: AtomicU64,
-    /// More bytes could arrive, but no buffer is free for them.
+    /// The bytes of a piece wait for a free buffer.
     pub(super) waits_for_us: AtomicBool,
 }
 
-/// What the thread of a source is given.
+/// The thread of a source, before it runs.
 #[derive(Debug)]
 pub(super) struct SourceThread {
     pub(super) connector: Arc<dyn SourceConnector>,
@@ -42,7 +42,7 @@ impl SourceThread {
     /// `None` if the source does not have the piece; it returns false to end the thread.
     ///
     /// # Errors
-    /// Why the source cannot be used.
+    /// Why the use of the source ended. No error if the queue is closed or `deliver` returned false.
     pub(super) fn run(
         &self,
         mut deliver: impl FnMut(u32, Option<Buffer>) -> bool,
@@ -64,8 +64,8 @@ impl SourceThread {
             }
             if let Some(piece) = requested.pop_front() {
                 let buffer = match connection.reply()? {
-                    Reply::Piece => Some(self.receive(&mut *connection, piece)?),
-                    Reply::Lacks => None,
+                    Reply::PieceFollows => Some(self.receive(&mut *connection, piece)?),
+                    Reply::LacksPiece => None,
                 };
                 if !deliver(piece, buffer) {
                     return Ok(());

@@ -1,6 +1,5 @@
-//! A swarm in virtual time that drives the machine as a downloading node would: the simulation that the
-//! machine must survive, and how fast it is against the ideal. It asserts, after every step, what must never
-//! happen.
+//! A simulated swarm in virtual time, in which a node downloads with the machine. After every step the
+//! simulation asserts what must always hold. Some tests compare the time of a download with the ideal time.
 
 mod peer;
 mod swarm;
@@ -13,18 +12,18 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use super::machine::LOOK_AT_END;
+use super::machine::RATE_CHECK_AT_END;
 use super::tests::source;
 use super::*;
 use crate::logic::backoff::retry_pause;
 use crate::logic::select::Candidate;
 use crate::rt::clock;
 use crate::types::{LatencyOrigin, Millis, PieceSet, limits};
-use peer::{Link, Peer};
+use peer::{Link, Part, Peer};
 use swarm::{Outcome, Swarm};
 
-/// How often those that have a part tell what they have, if anything happens then.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+/// The least time between two reports of the partial peers about their pieces.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 const FOREVER: Duration = Duration::from_secs(1 << 40);
 
@@ -45,24 +44,24 @@ fn plan(pieces: u32) -> Plan {
     }
 }
 
-/// True if those that bring what they have, each a part only, have everything together: from the beginning,
-/// or so steadily more that they are worth waiting for.
-fn are_enough_together(peers: &[Peer], pieces: u32, answers_lost: f64) -> bool {
-    let parts = || peers.iter().filter(|peer| peer.part.0 < 100 && peer.brings_what_it_has());
+/// True if the honest partial peers together have all pieces from the start, or one of them gets new pieces
+/// so often that the machine waits for it.
+fn partial_peers_suffice(peers: &[Peer], pieces: u32, answers_lost: f64) -> bool {
+    let partial = || peers.iter().filter(|peer| peer.part.percent < 100 && peer.sends_what_it_reports());
     let has = |peer: &Peer| peer.has(pieces, Duration::ZERO).unwrap_or_else(|| PieceSet::all(pieces));
-    let is_had = |piece| parts().any(|peer| has(peer).contains(piece));
-    let grows = |peer: &Peer| peer.part.1 > 0 && pieces >= 16;
-    pieces > 0 && ((0..pieces).all(is_had) || answers_lost == 0.0 && parts().any(grows))
+    let has_piece = |piece| partial().any(|peer| has(peer).contains(piece));
+    let grows = |peer: &Peer| peer.part.growth_per_s > 0 && pieces >= 16;
+    pieces > 0 && ((0..pieces).all(has_piece) || answers_lost == 0.0 && partial().any(grows))
 }
 
-/// One random swarm and download; asserts what must hold at the end.
-fn survive(seed: u64) -> Outcome {
+/// Simulates a random swarm and a download, and asserts what must hold at the end.
+fn run_random_swarm(seed: u64) -> Outcome {
     let mut rng = SmallRng::seed_from_u64(seed);
     let count = rng.random_range(0..=6);
     let mut peers: Vec<_> = (0..count).map(|number| Peer::random(&mut rng, number)).collect();
     if rng.random_ratio(1, 6) {
-        // Nobody has everything yet.
-        peers.iter_mut().for_each(|peer| peer.part.0 = peer.part.0.min(rng.random_range(0..100)));
+        // No peer has all pieces yet.
+        peers.iter_mut().for_each(|peer| peer.part.percent = peer.part.percent.min(rng.random_range(0..100)));
     }
     let pieces = *[0, 1, 2, 5, 16, 40, 150].choose(&mut rng).expect("some");
     let marks = if rng.random_ratio(1, 3) { pieces } else { 0 };
@@ -80,25 +79,25 @@ fn survive(seed: u64) -> Outcome {
     let answers_lost = *[0.0, 0.0, 0.5].choose(&mut rng).expect("some");
     let buffers = rng.random_ratio(1, 2).then(|| rng.random_range(3..=20));
     if let Some(buffers) = buffers.filter(|buffers| *buffers < pieces as usize) {
-        // As a node does, so that some are left for others where one fills slowly.
+        // As the driver does: some buffers are left for other sources if one fills slowly.
         plan.sources_max = plan.sources_max.min(buffers.div_ceil(2));
     }
-    let is_list_late = rng.random_ratio(1, 2);
-    let list_takes_ms = *[500, 30_000].choose(&mut rng).expect("some");
-    let list_takes = Duration::from_millis(rng.random_range(0..=list_takes_ms));
-    let list_fails = if is_list_late { *[0, 0, 1, 3].choose(&mut rng).expect("some") } else { 0 };
+    let is_manifest_late = rng.random_ratio(1, 2);
+    let manifest_takes_ms = *[500, 30_000].choose(&mut rng).expect("some");
+    let manifest_takes = Duration::from_millis(rng.random_range(0..=manifest_takes_ms));
+    let manifest_fails = if is_manifest_late { *[0, 0, 1, 3].choose(&mut rng).expect("some") } else { 0 };
 
-    // What one brings before it breaks off is nothing if it is thrown away.
-    let is_enough = |peer: &Peer| list_fails == 0 && peer.brings_something_each_time();
+    // A peer that breaks off does not suffice if its pieces are dropped because the manifest fails.
+    let is_enough = |peer: &Peer| manifest_fails == 0 && peer.sends_something_in_each_round();
     let must_finish = has_honest
-        || are_enough_together(&peers, pieces, answers_lost)
+        || partial_peers_suffice(&peers, pieces, answers_lost)
         || plan.retries > 0 && peers.iter().any(is_enough);
     let mut swarm = Swarm::new(format!("seed {seed}"), seed, plan.clone(), peers.clone());
     (swarm.verify_takes, swarm.answers_lost, swarm.buffers) = (verify_takes, answers_lost, buffers);
-    (swarm.list_at, swarm.list_takes) = (is_list_late.then_some(list_takes), list_takes);
-    swarm.list_fails = list_fails;
+    (swarm.manifest_at, swarm.manifest_takes) = (is_manifest_late.then_some(manifest_takes), manifest_takes);
+    swarm.manifest_fails = manifest_fails;
     let mut outcome = swarm.run();
-    outcome.is_by_parts = !has_honest && are_enough_together(&peers, pieces, answers_lost);
+    outcome.is_from_partial_peers = !has_honest && partial_peers_suffice(&peers, pieces, answers_lost);
 
     assert!(outcome.is_finished || !must_finish, "seed {seed}: gave up, {plan:?} {peers:?} {outcome:?}");
     if !outcome.is_finished {
@@ -107,19 +106,19 @@ fn survive(seed: u64) -> Outcome {
     assert!(outcome.time < Duration::from_secs(8 * 3600), "seed {seed}: took {:?}", outcome.time);
     if has_honest {
         let size = u64::from(pieces) * plan.piece_len_bytes;
-        // Before the first verdict on a liar a full batch of its pieces can have come, before the list as
-        // much as there is room for.
-        let unseen = if is_list_late { buffers.unwrap_or(usize::MAX).min(pieces as usize) } else { 0 };
-        let unseen = unseen.max(limits::VERIFY_BATCH) as u64;
-        let spent = |peer: &Peer| if peer.lies > 0.0 { unseen } else { 2 };
+        // Before the first verdict on a liar, a full batch of its pieces can arrive; before the manifest, as
+        // many as there are buffers.
+        let unchecked = if is_manifest_late { buffers.unwrap_or(usize::MAX).min(pieces as usize) } else { 0 };
+        let unchecked = unchecked.max(limits::VERIFY_BATCH) as u64;
+        let spent = |peer: &Peer| if peer.lies > 0.0 { unchecked } else { 2 };
         let allowed = size / 4 + peers.iter().map(spent).sum::<u64>() * plan.piece_len_bytes;
         assert!(outcome.wasted <= allowed, "seed {seed}: wasted {} of {size}", outcome.wasted);
     }
     outcome
 }
 
-fn survive_all(seeds: std::ops::Range<u64>) {
-    let outcomes: Vec<_> = seeds.map(survive).collect();
+fn run_all(seeds: std::ops::Range<u64>) {
+    let outcomes: Vec<_> = seeds.map(run_random_swarm).collect();
     let finished = outcomes.iter().filter(|outcome| outcome.is_finished).count();
     let wasteful = outcomes.iter().filter(|outcome| outcome.wasted > 0).count();
     assert!(
@@ -127,19 +126,19 @@ fn survive_all(seeds: std::ops::Range<u64>) {
         "too tame: {finished} finished"
     );
     assert!(wasteful > outcomes.len() / 50, "too tame: {wasteful} wasted anything");
-    let by_parts = outcomes.iter().filter(|outcome| outcome.is_by_parts).count();
-    assert!(by_parts > outcomes.len() / 50, "too tame: {by_parts} by parts alone");
+    let from_partial = outcomes.iter().filter(|outcome| outcome.is_from_partial_peers).count();
+    assert!(from_partial > outcomes.len() / 50, "too tame: {from_partial} from partial peers alone");
 }
 
-// Two tests, for two cores.
+// Two tests, so that two cores share the work.
 #[test]
-fn five_thousand_random_swarms_end_with_the_right_bytes_or_the_right_error() {
-    survive_all(0..5_000);
+fn five_thousand_random_swarms_end_with_all_pieces_or_the_right_failure() {
+    run_all(0..5_000);
 }
 
 #[test]
-fn another_five_thousand_random_swarms_do() {
-    survive_all(5_000..10_000);
+fn another_five_thousand_random_swarms_end_with_all_pieces_or_the_right_failure() {
+    run_all(5_000..10_000);
 }
 
 #[test]
@@ -155,18 +154,17 @@ fn three_sources_are_used_to_the_full() {
     assert!(outcome.wasted <= 3 * MIB, "{} bytes came twice", outcome.wasted);
 }
 
-/// What others have does not keep the one away that has the rest.
 #[test]
-fn what_near_ones_have_in_common_does_not_hold_up_the_rest() {
+fn near_sources_with_the_same_pieces_do_not_keep_a_far_source_with_the_rest_away() {
     let ms = Duration::from_millis;
-    // The same half.
+    // These numbers give the near peers the same half of the pieces.
     let mut peers: Vec<_> = [100, 200, 300].map(|number| Peer::honest(number, ms(1), 20_000_000)).to_vec();
-    peers.iter_mut().for_each(|peer| peer.part = (50, 0));
+    peers.iter_mut().for_each(|peer| peer.part = Part { percent: 50, growth_per_s: 0 });
     let far = Peer::honest(3, ms(300), 20_000_000);
     let alone = Swarm::new("the far one alone".into(), 0, plan(120), vec![far.clone()]).run();
     peers.push(far);
     let outcome = Swarm::new("a half in common".into(), 0, Plan { sources_max: 3, ..plan(240) }, peers).run();
-    // Half of them come from the far one, which has begun at once.
+    // The far peer sends half of the pieces, from the start.
     assert!(
         outcome.is_finished && outcome.time < alone.time + ms(500),
         "{:?}, {:?}",
@@ -176,10 +174,10 @@ fn what_near_ones_have_in_common_does_not_hold_up_the_rest() {
 }
 
 #[test]
-fn a_part_that_grows_slowly_is_enough() {
+fn a_partial_source_that_grows_slowly_suffices() {
     for growth in [1, 10] {
         let mut peer = Peer::honest(0, Duration::from_millis(1), 20_000_000);
-        peer.part = (10, growth);
+        peer.part = Part { percent: 10, growth_per_s: growth };
         let outcome =
             Swarm::new(format!("grows by {growth}"), 0, Plan { retries: 0, ..plan(20) }, vec![peer]).run();
         assert!(outcome.is_finished, "{growth}: {:?}", outcome.time);
@@ -228,16 +226,16 @@ fn equal_sources_fetch_nothing_twice() {
 }
 
 #[test]
-fn a_source_that_breaks_off_after_every_piece_still_brings_all() {
+fn a_source_that_breaks_off_after_every_piece_still_sends_all() {
     let mut peer = Peer::honest(0, Duration::from_millis(1), 10_000_000);
     peer.breaks_off = 1.0;
     let outcome = Swarm::new("breaks off".into(), 0, Plan { retries: 1, ..plan(20) }, vec![peer]).run();
     assert_eq!((outcome.is_finished, outcome.wasted), (true, 0));
 }
 
-/// One of four lies in a twentieth of its pieces.
+/// One source of four sends a wrong piece in 20.
 #[test]
-fn a_liar_costs_little() {
+fn a_source_that_sends_few_wrong_pieces_costs_little() {
     for seed in 0..50 {
         let mut peers: Vec<_> =
             (0..4).map(|n| Peer::honest(n, Duration::from_millis(1), 20_000_000)).collect();

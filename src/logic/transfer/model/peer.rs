@@ -1,28 +1,36 @@
-//! A source of the model and a connection to it.
+//! A peer of the simulated swarm, and a connection to it.
+
+use std::ops::Range;
 
 use super::*;
 
-/// How one source behaves.
+/// The pieces that a peer has, in percent of all, and how many more it gets each second.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) percent: u64,
+    pub(super) growth_per_s: u64,
+}
+
+/// How one peer behaves.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) endpoint: SocketAddr,
-    /// There and back.
+    /// Of a request and its reply together.
     pub(super) latency: Duration,
     pub(super) bytes_per_s: u64,
     pub(super) load: u32,
-    /// Part of its pieces that are wrong.
+    /// The probability that a piece is wrong.
     pub(super) lies: f64,
-    /// After each piece it closes the connection with this probability.
+    /// The probability that it closes the connection after a piece.
     pub(super) breaks_off: f64,
-    /// So many pieces are all that it ever sends; then it is silent.
+    /// After this number of pieces it is silent for ever.
     pub(super) stalls_after: u64,
-    /// It is in rankings from .. to.
-    pub(super) offered: (Duration, Duration),
-    /// It is dead from .. to, though rankings may name it.
-    pub(super) down: (Duration, Duration),
-    /// Of a hundred pieces it has so many at the start, and so many more each second.
-    pub(super) part: (u64, u64),
-    /// What it tells to have and is asked for it does not have with this probability.
+    /// When rankings name it.
+    pub(super) offered: Range<Duration>,
+    /// When it is down, though rankings may name it.
+    pub(super) down: Range<Duration>,
+    pub(super) part: Part,
+    /// The probability that it lacks a requested piece that it had reported.
     pub(super) lacks: f64,
 }
 
@@ -36,14 +44,14 @@ impl Peer {
             lies: 0.0,
             breaks_off: 0.0,
             stalls_after: u64::MAX,
-            offered: (Duration::ZERO, FOREVER),
-            down: (FOREVER, FOREVER),
-            part: (100, 0),
+            offered: Duration::ZERO..FOREVER,
+            down: FOREVER..FOREVER,
+            part: Part { percent: 100, growth_per_s: 0 },
             lacks: 0.0,
         }
     }
 
-    /// Some of them honest, most of them not.
+    /// A random peer. Some are honest, most have a fault.
     pub(super) fn random(rng: &mut SmallRng, number: u16) -> Peer {
         let latency = Duration::from_micros(*[100, 1000, 5000, 20_000, 200_000].choose(rng).expect("some"));
         let rate = *[MIB, 8 * MIB, 20 * MIB, 100 * MIB].choose(rng).expect("some");
@@ -55,59 +63,62 @@ impl Peer {
             1 => peer.stalls_after = rng.random_range(0..10),
             2 => {
                 let from = time(rng);
-                peer.down = (from, if rng.random() { FOREVER } else { from + time(rng) });
+                peer.down = from..if rng.random() { FOREVER } else { from + time(rng) };
             }
             3 => peer.breaks_off = *[0.1, 0.5, 1.0].choose(rng).expect("some"),
-            4 => peer.offered.0 = time(rng),
-            5 => peer.offered.1 = time(rng),
+            4 => peer.offered.start = time(rng),
+            5 => peer.offered.end = time(rng),
             6 => peer.bytes_per_s = *[0, 10 * KIB].choose(rng).expect("some"),
             _ => {}
         }
         if rng.random_ratio(1, 3) {
-            peer.part = (rng.random_range(0..100), *[0, 0, 1, 10].choose(rng).expect("some"));
+            peer.part = Part {
+                percent: rng.random_range(0..100),
+                growth_per_s: *[0, 0, 1, 10].choose(rng).expect("some"),
+            };
             peer.lacks = *[0.0, 0.0, 0.1, 1.0].choose(rng).expect("some");
         }
         peer
     }
 
-    /// It has everything, and brings it.
+    /// It has all pieces, and sends them.
     pub(super) fn is_honest(&self) -> bool {
-        self.part.0 >= 100 && self.brings_what_it_has()
+        self.part.percent >= 100 && self.sends_what_it_reports()
     }
 
-    /// Whatever it tells to have.
-    pub(super) fn brings_what_it_has(&self) -> bool {
+    /// It sends every piece that it reports.
+    pub(super) fn sends_what_it_reports(&self) -> bool {
         self.lies == 0.0
             && self.breaks_off == 0.0
             && self.lacks == 0.0
-            && self.is_always_there()
+            && self.is_always_up()
             && self.bytes_per_s >= MIB
     }
 
-    /// It alone is enough where a round can be tried again.
-    pub(super) fn brings_something_each_time(&self) -> bool {
-        self.part.0 >= 100 && self.lies == 0.0 && self.is_always_there() && self.bytes_per_s >= MIB
+    /// It alone suffices if there is a retry after each round.
+    pub(super) fn sends_something_in_each_round(&self) -> bool {
+        self.part.percent >= 100 && self.lies == 0.0 && self.is_always_up() && self.bytes_per_s >= MIB
     }
 
-    /// What it tells to have at a time; `None`: everything.
+    /// The pieces that it reports at a time; `None`: all.
     pub(super) fn has(&self, pieces: u32, at: Duration) -> Option<PieceSet> {
-        let part = self.part.0 + self.part.1 * at.as_secs().min(100);
-        // Which ones differs from peer to peer.
-        let is_there =
+        let part = self.part.percent + self.part.growth_per_s * at.as_secs().min(100);
+        // Different peers have different pieces.
+        let is_held =
             |piece: &u32| (u64::from(*piece) * 61 + u64::from(self.endpoint.port()) * 17) % 100 < part;
         let mut has = PieceSet::none(pieces);
-        (0..pieces).filter(is_there).for_each(|piece| has.set(piece, true));
+        (0..pieces).filter(is_held).for_each(|piece| has.set(piece, true));
         (part < 100).then_some(has)
     }
 
-    pub(super) fn is_always_there(&self) -> bool {
+    pub(super) fn is_always_up(&self) -> bool {
         self.stalls_after == u64::MAX
-            && self.offered == (Duration::ZERO, FOREVER)
-            && self.down == (FOREVER, FOREVER)
+            && self.offered == (Duration::ZERO..FOREVER)
+            && self.down == (FOREVER..FOREVER)
     }
 
     pub(super) fn is_down(&self, at: Duration) -> bool {
-        self.down.0 <= at && at < self.down.1
+        self.down.contains(&at)
     }
 
     pub(super) fn candidate(&self) -> Candidate {
@@ -131,18 +142,18 @@ pub(super) struct Link {
     pub(super) peer: Peer,
     pub(super) opened_at: Duration,
     pub(super) requested: VecDeque<(u32, Duration)>,
-    /// When the last piece was complete, or the connection up.
+    /// When the last piece was complete, or before that: when the connection was open.
     pub(super) free_at: Duration,
     /// Bytes of complete pieces.
     pub(super) bytes: u64,
     pub(super) last_byte_at: Duration,
-    /// It may send the piece in front; without one its first byte waits for us.
+    /// The oldest requested piece has a buffer here. Without a buffer its first byte waits.
     pub(super) has_buffer: bool,
-    pub(super) breaks_now: bool,
+    pub(super) breaks_after_this: bool,
 }
 
 impl Link {
-    /// When the first byte of the piece in front comes.
+    /// When the first byte of the oldest requested piece comes.
     pub(super) fn begins_at(&self, sent: u64) -> Option<Duration> {
         let (_, requested_at) = self.requested.front()?;
         (sent < self.peer.stalls_after && self.peer.bytes_per_s > 0)
@@ -156,7 +167,7 @@ impl Link {
         )
     }
 
-    /// Since when its bytes have waited for us, or when they will.
+    /// When the bytes of the oldest requested piece begin to wait for a buffer.
     pub(super) fn waits_at(&self, sent: u64) -> Option<Duration> {
         self.begins_at(sent).filter(|_| !self.has_buffer)
     }
@@ -167,13 +178,13 @@ impl Link {
         len.min(micros * self.peer.bytes_per_s / 1_000_000)
     }
 
-    /// When this connection fails of itself, and why.
+    /// When this connection fails without an action of the machine, and why.
     pub(super) fn fails_at(&self) -> Option<(Duration, &'static str)> {
-        if self.breaks_now {
+        if self.breaks_after_this {
             return Some((self.free_at, "broke off"));
         }
-        let dies_at = self.peer.down.0.max(self.opened_at + self.peer.latency);
-        let is_dying = dies_at < self.peer.down.1 && self.opened_at < self.peer.down.1;
+        let dies_at = self.peer.down.start.max(self.opened_at + self.peer.latency);
+        let is_dying = dies_at < self.peer.down.end && self.opened_at < self.peer.down.end;
         let silent = self.requested.front().map(|(_, requested_at)| {
             (self.last_byte_at.max(*requested_at) + limits::ms(limits::SOURCE_SILENCE_MS), "silent")
         });

@@ -1,20 +1,20 @@
-//! The simulated node with its swarm, in virtual time: carries out what the machine says, and asserts after
-//! every step what must never happen.
+//! The simulated node with its swarm, in virtual time: it executes the actions of the machine, and asserts
+//! after every step what must always hold.
 
 use super::*;
 
-/// How it ended, and at what cost.
+/// The end of a download, and its cost.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) is_finished: bool,
     pub(super) time: Duration,
-    /// Complete pieces that came for nothing: twice or wrong.
+    /// Bytes of complete pieces that came twice or were wrong.
     pub(super) wasted: u64,
-    /// Of the peers, by their place: right pieces that each brought.
-    pub(super) brought: BTreeMap<SocketAddr, u64>,
+    /// The number of right pieces that each peer sent.
+    pub(super) sent_right: BTreeMap<SocketAddr, u64>,
     pub(super) pauses_since_progress: u32,
-    /// Those that have a part only were enough, and nobody else.
-    pub(super) is_by_parts: bool,
+    /// Only the partial peers together had all pieces.
+    pub(super) is_from_partial_peers: bool,
 }
 
 /// The simulated node with its swarm.
@@ -27,43 +27,55 @@ pub(super) struct Swarm {
     pub(super) transfer: Transfer,
     pub(super) peers: Vec<Peer>,
     pub(super) links: BTreeMap<SocketAddr, Link>,
-    /// Pieces each peer has sent.
+    /// The number of pieces that each peer has sent.
     pub(super) sent: BTreeMap<SocketAddr, u64>,
-    /// Being verified: due, piece, right?, from whom.
-    pub(super) verifying: Vec<(Duration, u32, bool, Option<SocketAddr>)>,
+    pub(super) verifying: Vec<Verification>,
     pub(super) verify_takes: Duration,
-    /// What partial peers have told to have, in the last ranking that named them.
+    /// The pieces that each partial peer has reported last.
     pub(super) known_pieces: BTreeMap<SocketAddr, PieceSet>,
-    pub(super) updated_at: Duration,
-    /// When the answer to a search comes.
+    pub(super) reported_at: Duration,
+    /// When the answer to the search under way comes.
     pub(super) answer_at: Option<Duration>,
     pub(super) answer_takes: Duration,
     pub(super) answers_lost: f64,
-    /// Free piece buffers; `None`: one for whatever comes.
+    /// Number of free piece buffers; `None`: unlimited.
     pub(super) buffers: Option<usize>,
-    /// When the piece list is there or has failed once more; nothing is verified before it is there.
-    pub(super) list_at: Option<Duration>,
-    pub(super) list_takes: Duration,
-    /// So often it fails before it comes.
-    pub(super) list_fails: u32,
+    /// When the manifest arrives or fails; `None`: it has arrived. Before that, nothing is verified.
+    pub(super) manifest_at: Option<Duration>,
+    pub(super) manifest_takes: Duration,
+    /// How often the manifest still fails before it arrives.
+    pub(super) manifest_fails: u32,
     pub(super) is_pausing: bool,
-    /// How long nothing happened until the machine wanted to look at the clock.
+    /// The last wait, if no event but the time of `next_wake` ended it.
     pub(super) slept: Option<Duration>,
     pub(super) done: BTreeSet<u32>,
     pub(super) outcome: Outcome,
+}
+
+/// A piece that is being verified.
+#[derive(Debug)]
+pub(super) struct Verification {
+    due: Duration,
+    piece: u32,
+    is_right: bool,
+    /// The peer that sent it; `None`: an earlier download left it.
+    sender: Option<SocketAddr>,
 }
 
 impl Swarm {
     pub(super) fn new(name: String, seed: u64, plan: Plan, peers: Vec<Peer>) -> Swarm {
         let base = clock::now();
         let mut rng = SmallRng::seed_from_u64(seed);
-        let there = peers.iter().filter(|peer| peer.offered.0 == Duration::ZERO);
+        let there = peers.iter().filter(|peer| peer.offered.start == Duration::ZERO);
         let ranked: Vec<_> = there.map(|peer| peer.ranked(plan.pieces, Duration::ZERO)).collect();
         let verifying = plan
             .marked
             .iter()
-            .map(|piece| {
-                (Duration::from_millis(rng.random_range(0..500)), *piece, rng.random_ratio(2, 3), None)
+            .map(|piece| Verification {
+                due: Duration::from_millis(rng.random_range(0..500)),
+                piece: *piece,
+                is_right: rng.random_ratio(2, 3),
+                sender: None,
             })
             .collect();
         Swarm {
@@ -72,7 +84,7 @@ impl Swarm {
             base,
             now: Duration::ZERO,
             known_pieces: known_pieces(&ranked),
-            updated_at: Duration::ZERO,
+            reported_at: Duration::ZERO,
             transfer: Transfer::new(plan.clone(), ranked, base),
             plan,
             peers,
@@ -84,9 +96,9 @@ impl Swarm {
             answer_takes: Duration::from_millis(300),
             answers_lost: 0.0,
             buffers: None,
-            list_at: None,
-            list_takes: Duration::ZERO,
-            list_fails: 0,
+            manifest_at: None,
+            manifest_takes: Duration::ZERO,
+            manifest_fails: 0,
             is_pausing: false,
             slept: None,
             done: BTreeSet::new(),
@@ -94,15 +106,15 @@ impl Swarm {
         }
     }
 
-    /// What those of the last ranking have that had a part then.
-    pub(super) fn tell_parts(&mut self) {
-        self.updated_at = self.now;
+    /// The peers that were partial in their last ranking report their pieces.
+    pub(super) fn report_pieces(&mut self) {
+        self.reported_at = self.now;
         for source in self.known_pieces.keys().copied().collect::<Vec<_>>() {
             let peer = self.peers.iter().find(|peer| peer.endpoint == source && !peer.is_down(self.now));
             let all = || PieceSet::all(self.plan.pieces);
             if let Some(pieces) = peer.map(|peer| peer.has(self.plan.pieces, self.now).unwrap_or_else(all)) {
                 self.known_pieces.insert(source, pieces.clone());
-                self.record_pieces(Event::Has { source, pieces });
+                self.report(Event::HasPieces { source, pieces });
             }
         }
     }
@@ -115,7 +127,7 @@ impl Swarm {
         self.sent.get(&endpoint).copied().unwrap_or(0)
     }
 
-    pub(super) fn record_pieces(&mut self, event: Event) {
+    pub(super) fn report(&mut self, event: Event) {
         self.transfer.on_event(self.base + self.now, event);
     }
 
@@ -123,7 +135,7 @@ impl Swarm {
         for _ in 0..100_000 {
             let actions = self.transfer.next_actions(self.base + self.now);
             let is_waiting = actions.is_empty();
-            let has_just_slept = self.slept.take().is_some_and(|slept| slept < LOOK_AT_END);
+            let has_just_slept = self.slept.take().is_some_and(|slept| slept < RATE_CHECK_AT_END);
             assert!(!(is_waiting && has_just_slept), "{}: woken for nothing at {:?}", self.name, self.now);
             for action in actions {
                 self.carry_out(&action);
@@ -151,8 +163,8 @@ impl Swarm {
             Action::Open(endpoint) => {
                 assert!(self.links.len() < self.plan.sources_max, "{name}: too many sources");
                 let peer = self.peers.iter().find(|peer| peer.endpoint == endpoint);
-                let peer = peer.unwrap_or_else(|| panic!("{name}: {endpoint} is nobody")).clone();
-                assert!(peer.offered.0 <= self.now, "{name}: {endpoint} has not been offered");
+                let peer = peer.unwrap_or_else(|| panic!("{name}: {endpoint} is not a peer")).clone();
+                assert!(peer.offered.start <= self.now, "{name}: {endpoint} has not been offered");
                 let up_at = self.now + 2 * peer.latency;
                 let link = Link {
                     peer,
@@ -162,7 +174,7 @@ impl Swarm {
                     bytes: 0,
                     last_byte_at: up_at,
                     has_buffer: self.buffers.is_none(),
-                    breaks_now: false,
+                    breaks_after_this: false,
                 };
                 assert!(self.links.insert(endpoint, link).is_none(), "{name}: {endpoint} is open");
             }
@@ -171,8 +183,8 @@ impl Swarm {
                 assert!(!self.done.contains(&piece), "{name}: piece {piece} is done");
                 let has = self.known_pieces.get(&source).is_none_or(|has| has.contains(piece));
                 assert!(has, "{name}: {source} does not have piece {piece}");
-                let is_here = self.verifying.iter().any(|(_, here, ..)| *here == piece);
-                assert!(!is_here, "{name}: piece {piece} is being verified");
+                let is_being_verified = self.verifying.iter().any(|one| one.piece == piece);
+                assert!(!is_being_verified, "{name}: piece {piece} is being verified");
                 let holders = self
                     .links
                     .values()
@@ -180,26 +192,26 @@ impl Swarm {
                     .filter(|(requested, _)| *requested == piece);
                 assert!(
                     holders.count() < limits::SOURCES_PER_PIECE,
-                    "{name}: piece {piece} is asked of two already"
+                    "{name}: piece {piece} is requested from two already"
                 );
                 let link =
                     self.links.get_mut(&source).unwrap_or_else(|| panic!("{name}: {source} is closed"));
                 assert!(
                     link.requested.iter().all(|(requested, _)| *requested != piece),
-                    "{name}: {piece} asked twice"
+                    "{name}: {piece} is requested twice"
                 );
                 link.requested.push_back((piece, self.now));
                 assert!(
                     link.requested.len() <= limits::PIECES_ON_THE_WIRE,
-                    "{name}: {source} is asked for too much"
+                    "{name}: too much is requested from {source}"
                 );
                 let way = link.peer.latency.max(Duration::from_millis(50));
                 let under_way = (u128::from(link.peer.bytes_per_s) * way.as_micros() / 1_000_000) as u64;
-                // Its true rate, with some room for how it is measured.
+                // The machine measures the rate: some pieces more are allowed.
                 let enough = (under_way * 5 / 4).div_ceil(self.plan.piece_len_bytes).max(1) + 2;
                 assert!(
                     link.requested.len() as u64 <= enough,
-                    "{name}: {source} is asked for more than it needs"
+                    "{name}: more is requested from {source} than its rate needs"
                 );
             }
             Action::Leave { source, .. } => {
@@ -208,7 +220,7 @@ impl Swarm {
                 self.free(usize::from(link.has_buffer));
             }
             Action::Pause { round, of, pause } => {
-                assert!(self.links.is_empty() && self.verifying.is_empty(), "{name}: a pause amid work");
+                assert!(self.links.is_empty() && self.verifying.is_empty(), "{name}: a pause during work");
                 assert!(
                     (1..=of).contains(&round) && of == self.plan.retries,
                     "{name}: round {round} of {of}"
@@ -231,15 +243,16 @@ impl Swarm {
         assert_eq!(self.transfer.done(), self.done.len(), "{name}");
         assert_eq!(self.transfer.sources_in_use(), self.links.len(), "{name}");
         let requested: usize = self.links.values().map(|link| link.requested.len()).sum();
-        assert_eq!(self.transfer.on_the_wire(), requested, "{name}");
-        for (_, piece, ..) in &self.verifying {
+        assert_eq!(self.transfer.in_flight(), requested, "{name}");
+        for Verification { piece, .. } in &self.verifying {
             assert!(!self.transfer.wants(*piece), "{name}: {piece} is being verified");
         }
-        // Whatever our buffers or the piece list were busy with.
+        // Neither a lack of buffers nor of the manifest may look like a fault of an honest peer.
         for failure in self.transfer.failures() {
             let honest = |peer: &Peer| {
-                let is_too_little = peer.part.0 < 100 && failure.why.ends_with("none that is missing here");
-                peer.endpoint == failure.source && peer.brings_what_it_has() && !is_too_little
+                let is_too_little =
+                    peer.part.percent < 100 && failure.why.ends_with("none that is missing here");
+                peer.endpoint == failure.source && peer.sends_what_it_reports() && !is_too_little
             };
             assert!(!self.peers.iter().any(honest), "{name}: blamed at {:?}: {failure:?}", self.now);
         }
@@ -251,7 +264,7 @@ impl Swarm {
         }
     }
 
-    /// Those whose bytes have waited longest get the buffers that are free.
+    /// The connections whose bytes have waited longest get the free buffers.
     pub(super) fn hand_out_buffers(&mut self) {
         let (now, sent) = (self.now, &self.sent);
         let Some(buffers) = &mut self.buffers else { return };
@@ -268,40 +281,47 @@ impl Swarm {
         }
     }
 
-    /// Lets time pass until something happens, and tells it.
+    /// Moves the time to the next event, and reports what has happened.
     pub(super) fn wait(&mut self) {
         let len = self.len();
         let wake = self.transfer.next_wake(self.base + self.now).map(|at| at - self.base);
         assert!(wake.is_none_or(|at| at > self.now), "{}: a wake-up for nothing", self.name);
         let ends = self.links.values().filter_map(|link| link.ends_at(self.sent_by(link.peer.endpoint), len));
         let fails = self.links.values().filter_map(|link| Some(link.fails_at()?.0));
-        let verified = self.verifying.iter().filter(|_| self.list_at.is_none()).map(|(due, ..)| *due);
+        let verified = self.verifying.iter().filter(|_| self.manifest_at.is_none()).map(|one| one.due);
         let waits = self.links.values().filter_map(|link| link.waits_at(self.sent_by(link.peer.endpoint)));
         let waits = waits.filter(|at| *at > self.now);
-        let event =
-            ends.chain(fails).chain(verified).chain(waits).chain(self.answer_at).chain(self.list_at).min();
+        let event = ends
+            .chain(fails)
+            .chain(verified)
+            .chain(waits)
+            .chain(self.answer_at)
+            .chain(self.manifest_at)
+            .min();
         self.slept = wake.filter(|at| event.is_none_or(|event| *at < event)).map(|at| at - self.now);
         let next = event.into_iter().chain(wake).min().filter(|at| *at < FOREVER);
-        let next = next.unwrap_or_else(|| panic!("{}: it waits for nothing: {:?}", self.name, self.transfer));
+        let next =
+            next.unwrap_or_else(|| panic!("{}: nothing will ever happen: {:?}", self.name, self.transfer));
         self.now = self.now.max(next);
 
         if self.answer_at.is_some_and(|at| at <= self.now) {
             self.answer_at = None;
             let now = self.now;
             if self.rng.random_bool(self.answers_lost / 2.0) {
-                return self.record_pieces(Event::Unranked);
+                return self.report(Event::Unranked);
             }
-            let there = |peer: &&Peer| peer.offered.0 <= now && now < peer.offered.1 && !peer.is_down(now);
-            let there = self.peers.iter().filter(there);
-            let ranked: Vec<_> = there.map(|peer| peer.ranked(self.plan.pieces, now)).collect();
+            let is_live =
+                |peer: &&Peer| peer.offered.start <= now && now < peer.offered.end && !peer.is_down(now);
+            let live = self.peers.iter().filter(is_live);
+            let ranked: Vec<_> = live.map(|peer| peer.ranked(self.plan.pieces, now)).collect();
             self.known_pieces.retain(|source, _| ranked.iter().all(|(one, _)| one.endpoint != *source));
             self.known_pieces.extend(known_pieces(&ranked));
-            self.record_pieces(Event::Ranked(ranked));
+            self.report(Event::Ranked(ranked));
         }
-        if self.now >= self.updated_at + TELL_EVERY {
-            self.tell_parts();
+        if self.now >= self.reported_at + REPORT_EVERY {
+            self.report_pieces();
         }
-        self.list_pieces();
+        self.receive_manifest();
         self.verify();
         self.hand_out_buffers();
         for endpoint in self.links.keys().copied().collect::<Vec<_>>() {
@@ -310,42 +330,43 @@ impl Swarm {
         self.hand_out_buffers();
     }
 
-    /// The piece list comes, or fails: then what has arrived is thrown away, and it is asked for again.
-    pub(super) fn list_pieces(&mut self) {
-        if self.list_at.is_none_or(|at| at > self.now) {
+    /// The manifest arrives, or fails. If it fails, the pieces that have arrived are dropped and it is
+    /// requested again.
+    pub(super) fn receive_manifest(&mut self) {
+        if self.manifest_at.is_none_or(|at| at > self.now) {
             return;
         }
-        self.list_at = (self.list_fails > 0).then_some(self.now + self.list_takes);
-        if self.list_at.is_some() {
-            self.list_fails -= 1;
-            for (_, piece, _, from) in std::mem::take(&mut self.verifying) {
-                self.free(usize::from(from.is_some()));
-                self.record_pieces(Event::Dropped { piece });
+        self.manifest_at = (self.manifest_fails > 0).then_some(self.now + self.manifest_takes);
+        if self.manifest_at.is_some() {
+            self.manifest_fails -= 1;
+            for Verification { piece, sender, .. } in std::mem::take(&mut self.verifying) {
+                self.free(usize::from(sender.is_some()));
+                self.report(Event::Dropped { piece });
             }
         }
     }
 
     pub(super) fn verify(&mut self) {
         let now = self.now;
-        let has_list = self.list_at.is_none();
-        let due: Vec<_> = self.verifying.extract_if(.., |one| has_list && one.0 <= now).collect();
-        for (_, piece, is_right, from) in due {
-            self.free(usize::from(from.is_some()));
+        let has_manifest = self.manifest_at.is_none();
+        let due: Vec<_> = self.verifying.extract_if(.., |one| has_manifest && one.due <= now).collect();
+        for Verification { piece, is_right, sender, .. } in due {
+            self.free(usize::from(sender.is_some()));
             if is_right {
                 assert!(self.done.insert(piece), "{}: {piece} done twice", self.name);
-                if let Some(from) = from {
+                if let Some(sender) = sender {
                     self.outcome.pauses_since_progress = 0;
-                    *self.outcome.brought.entry(from).or_default() += 1;
+                    *self.outcome.sent_right.entry(sender).or_default() += 1;
                 }
-                self.record_pieces(Event::Verified { piece });
+                self.report(Event::Verified { piece });
             } else {
-                self.outcome.wasted += if from.is_some() { self.len() } else { 0 };
-                self.record_pieces(Event::Wrong { piece, why: "wrong bytes".into() });
+                self.outcome.wasted += if sender.is_some() { self.len() } else { 0 };
+                self.report(Event::Wrong { piece, why: "wrong bytes".into() });
             }
         }
     }
 
-    /// What has happened on one connection up to now.
+    /// Reports what has happened on one connection up to now.
     pub(super) fn deliver(&mut self, endpoint: SocketAddr) {
         let (len, now, sent) = (self.len(), self.now, self.sent_by(endpoint));
         let Some(link) = self.links.get_mut(&endpoint) else { return };
@@ -360,11 +381,11 @@ impl Swarm {
         let received = Event::Received {
             source: endpoint,
             bytes: link.bytes + partial,
-            held_back: Duration::ZERO,
+            reply_delay: Duration::ZERO,
             waits_for_us,
         };
         if let Some(ends_at) = link.ends_at(sent, len).filter(|at| *at <= now) {
-            let (piece, _) = link.requested.pop_front().expect("it ends");
+            let (piece, _) = link.requested.pop_front().expect("a piece ends");
             link.free_at = ends_at;
             if let Some(known_pieces) = self.known_pieces.get_mut(&endpoint)
                 && self.rng.random_bool(link.peer.lacks)
@@ -372,39 +393,40 @@ impl Swarm {
                 *known_pieces = PieceSet::none(known_pieces.count());
                 link.has_buffer = self.buffers.is_none();
                 self.free(1);
-                return self.record_pieces(Event::Lacks { source: endpoint, piece });
+                return self.report(Event::LacksPiece { source: endpoint, piece });
             }
             link.bytes += len;
             link.has_buffer = self.buffers.is_none();
-            link.breaks_now = self.rng.random_bool(link.peer.breaks_off);
+            link.breaks_after_this = self.rng.random_bool(link.peer.breaks_off);
             let is_right = !self.rng.random_bool(link.peer.lies);
             self.sent.insert(endpoint, sent + 1);
             if self.transfer.wants(piece) {
-                // Those that arrive while some wait are verified with them, a full batch at once.
-                let fetched = || self.verifying.iter().filter(|(.., from)| from.is_some());
+                // Pieces that arrive while others wait are verified with them. A full batch is verified at
+                // once.
+                let fetched = || self.verifying.iter().filter(|one| one.sender.is_some());
                 let is_full = fetched().count() + 1 >= limits::VERIFY_BATCH;
-                let due = fetched().map(|(due, ..)| *due).min().unwrap_or(now + self.verify_takes);
-                self.verifying.push((due, piece, is_right, Some(endpoint)));
-                for (due, ..) in self.verifying.iter_mut().filter(|(.., from)| is_full && from.is_some()) {
-                    *due = now;
+                let due = fetched().map(|one| one.due).min().unwrap_or(now + self.verify_takes);
+                self.verifying.push(Verification { due, piece, is_right, sender: Some(endpoint) });
+                for one in self.verifying.iter_mut().filter(|one| is_full && one.sender.is_some()) {
+                    one.due = now;
                 }
             } else {
                 self.outcome.wasted += len;
                 self.free(1);
             }
-            self.record_pieces(received);
-            self.record_pieces(Event::Arrived { source: endpoint, piece });
+            self.report(received);
+            self.report(Event::Arrived { source: endpoint, piece });
             return;
         }
         let failure = link.fails_at().filter(|(at, _)| *at <= now);
-        self.record_pieces(received);
+        self.report(received);
         if let Some((_, why)) = failure {
-            self.record_pieces(Event::Failed { source: endpoint, why: why.to_owned(), by_digest: false });
+            self.report(Event::Failed { source: endpoint, why: why.to_owned(), sent_wrong_data: false });
         }
     }
 }
 
-/// What they tell who have a part only.
+/// The partial peers in a ranking, with their pieces.
 fn known_pieces(ranked: &[RankedSource]) -> BTreeMap<SocketAddr, PieceSet> {
     ranked.iter().filter_map(|(one, has)| Some((one.endpoint, has.clone()?))).collect()
 }

@@ -1,4 +1,4 @@
-//! Tests of the rules of the machine.
+//! The rules of the machine, one by one.
 
 mod failing;
 mod pace;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::machine::{LOOK, LOOK_AT_END, REST};
+use super::machine::{RATE_CHECK, RATE_CHECK_AT_END, REST_MAX};
 use super::*;
 use crate::logic::select::Candidate;
 use crate::rt::clock;
@@ -56,7 +56,7 @@ struct World {
 }
 
 impl World {
-    /// A machine whose sources have everything.
+    /// A machine whose sources have all pieces.
     fn new(plan: Plan, full: &[Candidate]) -> World {
         World::with(plan, full.iter().map(|one| (*one, None)).collect())
     }
@@ -66,39 +66,39 @@ impl World {
         World { transfer: Transfer::new(plan, ranked, now), now }
     }
 
-    /// Executes the actions for `time`, once a second: a search finds `found`, and a piece that is requested
-    /// from a source for which `sends` is true arrives at once. Returns all actions.
-    fn live(
+    /// Lets the machine run for `time`, one pass a second: a search finds `found`, and a piece that is
+    /// requested from a source for which `sends` is true arrives at once and is right. Returns all actions.
+    fn run_for(
         &mut self,
         time: Duration,
         found: &[RankedSource],
         sends: impl Fn(SocketAddr) -> bool,
     ) -> Vec<Action> {
-        let mut said = Vec::new();
+        let mut actions = Vec::new();
         for _ in 0..time.as_secs() {
             let mut to_do = VecDeque::from(self.actions());
             while let Some(action) = to_do.pop_front() {
                 match &action {
-                    Action::Search => to_do.extend(self.record_pieces(Event::Ranked(found.to_vec()))),
+                    Action::Search => to_do.extend(self.report(Event::Ranked(found.to_vec()))),
                     Action::Fetch { source, piece } if sends(*source) => {
                         let (source, piece) = (*source, *piece);
-                        to_do.extend(self.record_pieces(Event::Arrived { source, piece }));
-                        to_do.extend(self.record_pieces(Event::Verified { piece }));
+                        to_do.extend(self.report(Event::Arrived { source, piece }));
+                        to_do.extend(self.report(Event::Verified { piece }));
                     }
                     _ => {}
                 }
-                said.push(action);
+                actions.push(action);
             }
             self.now += Duration::from_secs(1);
         }
-        said
+        actions
     }
 
     fn actions(&mut self) -> Vec<Action> {
         self.transfer.next_actions(self.now)
     }
 
-    fn record_pieces(&mut self, event: Event) -> Vec<Action> {
+    fn report(&mut self, event: Event) -> Vec<Action> {
         self.transfer.on_event(self.now, event);
         self.actions()
     }
@@ -109,37 +109,37 @@ impl World {
     }
 
     fn arrive(&mut self, number: u16, piece: u32) -> Vec<Action> {
-        self.record_pieces(Event::Arrived { source: source(number), piece })
+        self.report(Event::Arrived { source: source(number), piece })
     }
 
     fn deliver(&mut self, number: u16, piece: u32) -> Vec<Action> {
         let mut actions = self.arrive(number, piece);
-        actions.extend(self.record_pieces(Event::Verified { piece }));
+        actions.extend(self.report(Event::Verified { piece }));
         actions
     }
 
     fn wrong(&mut self, piece: u32) -> Vec<Action> {
-        self.record_pieces(Event::Wrong { piece, why: "wrong bytes".into() })
+        self.report(Event::Wrong { piece, why: "wrong bytes".into() })
     }
 
     fn fail(&mut self, number: u16) -> Vec<Action> {
-        self.record_pieces(Event::Failed { source: source(number), why: "reset".into(), by_digest: false })
+        self.report(Event::Failed { source: source(number), why: "reset".into(), sent_wrong_data: false })
     }
 
-    fn receive(&mut self, number: u16, bytes: u64, held_back: Duration) {
+    fn receive(&mut self, number: u16, bytes: u64, reply_delay: Duration) {
         let source = source(number);
-        self.transfer.on_event(self.now, Event::Received { source, bytes, held_back, waits_for_us: false });
+        self.transfer.on_event(self.now, Event::Received { source, bytes, reply_delay, waits_for_us: false });
     }
 
-    /// Reports that `bytes` have arrived from it and that more wait for a buffer here.
-    fn wait(&mut self, number: u16, bytes: u64) -> Vec<Action> {
+    /// Reports that `bytes` have arrived from the source and that more wait for a buffer here.
+    fn report_waiting_bytes(&mut self, number: u16, bytes: u64) -> Vec<Action> {
         let source = source(number);
-        self.record_pieces(Event::Received { source, bytes, held_back: NO_TIME, waits_for_us: true })
+        self.report(Event::Received { source, bytes, reply_delay: NO_TIME, waits_for_us: true })
     }
 }
 
-/// The actions without searches, which come as time passes.
-fn no_search(mut actions: Vec<Action>) -> Vec<Action> {
+/// The actions without the searches, which come with time alone.
+fn without_search(mut actions: Vec<Action>) -> Vec<Action> {
     actions.retain(|action| *action != Action::Search);
     actions
 }
@@ -157,11 +157,11 @@ fn leave(number: u16, why: &str) -> Action {
 }
 
 /// The action that leaves a source without a fault.
-fn let_go(number: u16) -> Action {
+fn leave_without_fault(number: u16) -> Action {
     Action::Leave { source: source(number), why: None }
 }
 
-/// All of these have everything.
+/// The event that ranks these sources, which have all pieces.
 fn ranked(full: &[Candidate]) -> Event {
     Event::Ranked(full.iter().map(|one| (*one, None)).collect())
 }
@@ -177,15 +177,15 @@ fn part(number: u16, latency_ms: u64, count: u32, pieces: impl IntoIterator<Item
     (candidate(number, latency_ms, 0), Some(set(count, pieces)))
 }
 
-/// An idle source at this latency that has everything.
+/// An idle source at this latency that has all pieces.
 fn full(number: u16, latency_ms: u64) -> RankedSource {
     (candidate(number, latency_ms, 0), None)
 }
 
 fn has(number: u16, count: u32, pieces: impl IntoIterator<Item = u32>) -> Event {
-    Event::Has { source: source(number), pieces: set(count, pieces) }
+    Event::HasPieces { source: source(number), pieces: set(count, pieces) }
 }
 
 fn lacks(number: u16, piece: u32) -> Event {
-    Event::Lacks { source: source(number), piece }
+    Event::LacksPiece { source: source(number), piece }
 }

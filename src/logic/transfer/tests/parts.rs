@@ -1,4 +1,4 @@
-//! Sources that have a part only.
+//! Partial sources.
 
 use super::*;
 
@@ -7,20 +7,19 @@ fn a_partial_source_gets_requests_for_its_pieces_and_stays_while_it_may_grow() {
     let known = [full(1, 5), part(2, 0, 4, [1])];
     let mut world = World::with(plan(4), known.to_vec());
     let mut actions = world.actions();
-    // The other source gets requests for the pieces that the partial one does not have, in any order, and not
-    // for piece 1.
+    // The full source gets requests for the pieces that the partial one does not have, in any order.
     assert_eq!(actions.iter().filter(|action| matches!(action, Action::Fetch { .. })).count(), 3);
     assert!(actions.contains(&fetch(2, 1)) && !actions.contains(&fetch(1, 1)), "{actions:?}");
     actions.retain(|action| matches!(action, Action::Open(_)));
     assert_eq!(actions, [open(2), open(1)]);
     assert_eq!(world.deliver(2, 1), []);
-    // Until the peer might close the connection; nothing is wrong with it then.
-    assert_eq!(no_search(world.pass(REST - Duration::from_millis(1))), []);
+    // It stays until the peer might close the connection. Then it is left without a fault.
+    assert_eq!(without_search(world.pass(REST_MAX - Duration::from_millis(1))), []);
     world.transfer.on_event(world.now, Event::Ranked(known.to_vec()));
     let actions = world.pass(Duration::from_millis(1));
-    assert!(actions.contains(&let_go(2)), "{actions:?}");
+    assert!(actions.contains(&leave_without_fault(2)), "{actions:?}");
     assert_eq!(world.transfer.failures(), []);
-    // It has everything now.
+    // The partial source has all pieces now.
     world.transfer.on_event(world.now, ranked(&[candidate(2, 0, 0)]));
     let actions = world.fail(1);
     assert!(actions.contains(&open(2)), "{actions:?}");
@@ -30,24 +29,24 @@ fn a_partial_source_gets_requests_for_its_pieces_and_stays_while_it_may_grow() {
 fn a_partial_source_that_lacks_a_reported_piece_counts_as_empty_until_its_next_report() {
     let mut world = World::with(plan(4), vec![part(1, 0, 4, 0..4)]);
     assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
-    // Ignored: it was not requested.
-    assert_eq!(world.record_pieces(lacks(1, 3)), []);
-    assert_eq!(world.record_pieces(lacks(1, 0)), []);
+    // Piece 3 was not requested: ignored.
+    assert_eq!(world.report(lacks(1, 3)), []);
+    assert_eq!(world.report(lacks(1, 0)), []);
     assert_eq!(world.transfer.failures().len(), 1);
-    // All earlier requests count as one refusal, or the piece comes.
+    // All earlier requests count as one refusal. A piece that comes nevertheless counts.
     assert_eq!(world.deliver(1, 1), []);
-    assert_eq!(world.record_pieces(has(1, 4, 0..4)), [fetch(1, 0), fetch(1, 2)]);
-    assert_eq!(world.record_pieces(lacks(1, 0)), []);
-    assert_eq!(world.record_pieces(lacks(1, 2)), []);
-    assert_eq!(world.record_pieces(has(1, 4, [0, 3])), [fetch(1, 0), fetch(1, 3)]);
+    assert_eq!(world.report(has(1, 4, 0..4)), [fetch(1, 0), fetch(1, 2)]);
+    assert_eq!(world.report(lacks(1, 0)), []);
+    assert_eq!(world.report(lacks(1, 2)), []);
+    assert_eq!(world.report(has(1, 4, [0, 3])), [fetch(1, 0), fetch(1, 3)]);
     assert_eq!(world.deliver(1, 0), []);
-    // For the third time.
+    // The third refusal.
     let leave = leave(1, "has no piece 3, though it says so");
-    assert_eq!(world.record_pieces(lacks(1, 3)), [leave, Action::GiveUp]);
+    assert_eq!(world.report(lacks(1, 3)), [leave, Action::GiveUp]);
     assert_eq!((world.transfer.done(), world.transfer.failures().len()), (2, 2));
 }
 
-/// It costs one round trip for each report of everything, not for each piece.
+/// Each false report costs one round trip, not one for each piece.
 #[test]
 fn a_source_that_reports_all_pieces_and_has_none_gets_few_requests() {
     let count = 4096;
@@ -61,10 +60,10 @@ fn a_source_that_reports_all_pieces_and_has_none_gets_few_requests() {
                 && of == source(1)
             {
                 requested += 1;
-                actions.extend(world.record_pieces(lacks(1, piece)));
+                actions.extend(world.report(lacks(1, piece)));
             }
         }
-        actions.extend(world.record_pieces(Event::Ranked(known.clone())));
+        actions.extend(world.report(Event::Ranked(known.clone())));
     }
     assert!(requested <= 6, "{requested} pieces");
     assert_eq!(world.transfer.failures().len(), 2);
@@ -75,7 +74,7 @@ fn a_full_source_that_lacks_a_piece_has_failed() {
     let mut world = World::new(plan(2), &[candidate(1, 0, 0), candidate(2, 900, 0)]);
     assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
     let leave = leave(1, "has no piece 0, though it says so");
-    assert_eq!(world.record_pieces(lacks(1, 0)), [leave, open(2), fetch(2, 0), fetch(2, 1)]);
+    assert_eq!(world.report(lacks(1, 0)), [leave, open(2), fetch(2, 0), fetch(2, 1)]);
 }
 
 #[test]
@@ -94,48 +93,51 @@ fn the_only_source_of_a_piece_is_not_left_for_being_slow() {
         }));
         world.now += Duration::from_secs(1);
         world.receive(2, second * LEN, NO_TIME);
-        actions = world.arrive(2, requested.pop_front().expect("it always has something to send"));
+        actions = world.arrive(2, requested.pop_front().expect("a piece is always requested"));
         if actions.contains(&Action::Search) {
-            actions.extend(world.record_pieces(Event::Ranked(known.to_vec())));
+            actions.extend(world.report(Event::Ranked(known.to_vec())));
         }
     }
     world.transfer.on_event(world.now, ranked(&[candidate(1, 0, 0), candidate(2, 0, 0)]));
     let is_left =
         |action: &Action| matches!(action, Action::Leave { source: left, .. } if *left == source(1));
-    assert!(world.actions().iter().any(is_left), "the other one has everything now");
+    assert!(world.actions().iter().any(is_left), "the other source has all pieces now");
 }
 
 #[test]
-fn without_an_answer_of_discovery_the_last_ranking_stays_with_its_parts() {
+fn without_an_answer_of_discovery_the_last_ranking_stays_with_its_pieces() {
     let mut world = World::with(plan(2), vec![part(1, 0, 2, [0]), part(2, 0, 2, [1])]);
     assert_eq!(world.actions(), [open(1), open(2), fetch(1, 0), fetch(2, 1)]);
     let every = limits::ms(limits::SEARCH_AGAIN_MS);
     assert!(world.pass(every).contains(&Action::Search));
     world.receive(1, 1, NO_TIME);
     world.receive(2, 1, NO_TIME);
-    assert_eq!(world.record_pieces(Event::Unranked), []);
-    assert_eq!(world.fail(1), [leave(1, "reset")], "nobody else has piece 0");
-    assert_eq!(world.pass(every), [Action::Search], "it is tried again");
+    assert_eq!(world.report(Event::Unranked), []);
+    assert_eq!(world.fail(1), [leave(1, "reset")], "no other source has piece 0");
+    assert_eq!(world.pass(every), [Action::Search], "the machine searches again");
 }
 
 #[test]
 fn a_partial_source_without_a_missing_piece_is_not_opened_and_does_not_keep_the_round_alive() {
     let mut world = World::with(plan(2), vec![part(2, 0, 2, [])]);
-    let said = world.live(Duration::from_secs(60), &[part(2, 0, 2, [])], |_| true);
-    let (last, searches) = said.split_last().expect("an end");
-    assert!(*last == Action::GiveUp && searches.iter().all(|action| *action == Action::Search), "{said:?}");
+    let actions = world.run_for(Duration::from_secs(60), &[part(2, 0, 2, [])], |_| true);
+    let (last, searches) = actions.split_last().expect("an end");
+    assert!(
+        *last == Action::GiveUp && searches.iter().all(|action| *action == Action::Search),
+        "{actions:?}"
+    );
     let why = "has 0 of 2 pieces, none that is missing here".to_owned();
-    assert_eq!(world.transfer.failures(), [SourceFailure { source: source(2), why, by_digest: false }]);
+    assert_eq!(world.transfer.failures(), [SourceFailure { source: source(2), why, sent_wrong_data: false }]);
 }
 
 #[test]
-fn partial_sources_that_together_have_everything_suffice() {
+fn partial_sources_that_together_have_all_pieces_suffice() {
     let mut world = World::with(plan(3), vec![part(1, 0, 3, [0, 1]), part(2, 0, 3, [2])]);
     assert_eq!(world.actions(), [open(1), open(2), fetch(1, 0), fetch(1, 1), fetch(2, 2)]);
 }
 
 #[test]
-fn the_last_place_is_for_a_source_with_pieces_that_no_source_in_use_has() {
+fn the_last_source_in_use_is_one_with_pieces_that_no_other_has() {
     let near = [part(1, 0, 100, 0..50), part(2, 0, 100, 0..50)];
     let mut world = World::with(Plan { sources_max: 2, ..plan(100) }, [&near[..], &[full(3, 900)]].concat());
     let actions = world.actions();
@@ -157,16 +159,16 @@ fn a_source_without_pieces_of_its_own_makes_room_for_one_with_such_pieces() {
     let near = [part(1, 0, 100, 0..50), part(2, 1, 100, 0..40)];
     let mut world = World::with(Plan { sources_max: 2, ..plan(100) }, near.to_vec());
     assert_eq!(world.actions()[..2], [open(1), open(2)]);
-    // A source that has everything comes: no further piece is requested from the second one, and it is closed
-    // when it has sent the requested pieces.
+    // A full source comes: no further piece is requested from source 2, which is closed when it has sent the
+    // requested pieces.
     let all = [&near[..], &[full(3, 900)]].concat();
-    assert_eq!(world.record_pieces(Event::Ranked(all)), []);
+    assert_eq!(world.report(Event::Ranked(all)), []);
     let requested: Vec<u32> =
-        world.transfer.sources.wire_mut(source(2)).expect("in use").requested().collect();
+        world.transfer.sources.connection_mut(source(2)).expect("in use").requested().collect();
     assert_eq!(requested.len(), 2);
     assert_eq!(world.deliver(2, requested[0]), []);
     let actions = world.deliver(2, requested[1]);
-    assert_eq!(actions[..2], [let_go(2), open(3)]);
+    assert_eq!(actions[..2], [leave_without_fault(2), open(3)]);
     assert!(
         actions[2..]
             .iter()
@@ -177,9 +179,9 @@ fn a_source_without_pieces_of_its_own_makes_room_for_one_with_such_pieces() {
         Plan { sources_max: 2, ..plan(100) },
         vec![part(1, 0, 100, 0..50), part(2, 0, 100, 50..90), part(3, 0, 100, 90..100)],
     );
-    let actions = world.live(Duration::from_secs(1), &[], |of| of != source(1));
+    let actions = world.run_for(Duration::from_secs(1), &[], |of| of != source(1));
     assert_eq!(actions[..2], [open(1), open(2)]);
-    assert_eq!(actions.iter().filter(|action| **action == let_go(2)).count(), 1, "{actions:?}");
+    assert_eq!(actions.iter().filter(|action| **action == leave_without_fault(2)).count(), 1, "{actions:?}");
     assert!(world.transfer.done() >= 48, "{}", world.transfer.done());
 }
 
@@ -188,16 +190,16 @@ fn a_partial_source_is_awaited_while_it_grows() {
     let second = Duration::from_secs(1);
     let mut world = World::with(plan(20), vec![part(1, 0, 20, 0..10)]);
     let sends = |_: SocketAddr| true;
-    world.live(second, &[], sends);
+    world.run_for(second, &[], sends);
     assert_eq!(world.transfer.done(), 10);
     for pieces in 11..=20 {
-        // It is neither left nor blamed, and no round is counted.
-        let said = world.live(25 * second, &[part(1, 0, 20, 0..pieces - 1)], sends);
-        assert!(said.iter().all(|action| *action == Action::Search), "{said:?}");
+        // The source is neither left nor blamed, and no round ends.
+        let actions = world.run_for(25 * second, &[part(1, 0, 20, 0..pieces - 1)], sends);
+        assert!(actions.iter().all(|action| *action == Action::Search), "{actions:?}");
         assert_eq!(world.transfer.next_wake(world.now).map(|at| at <= world.now + 5 * second), Some(true));
-        // As soon as it is reported.
-        let actions = world.record_pieces(has(1, 20, 0..pieces));
-        assert_eq!(no_search(actions), [fetch(1, pieces - 1)]);
+        // A new piece is requested as soon as it is reported.
+        let actions = world.report(has(1, 20, 0..pieces));
+        assert_eq!(without_search(actions), [fetch(1, pieces - 1)]);
         world.deliver(1, pieces - 1);
     }
     assert_eq!(world.transfer.done(), 20);
@@ -205,32 +207,33 @@ fn a_partial_source_is_awaited_while_it_grows() {
 }
 
 #[test]
-fn a_partial_source_that_grows_no_more_ends_the_round_and_is_named() {
+fn a_round_ends_when_partial_sources_grow_no_more_and_the_largest_is_named() {
     let known = [part(1, 0, 4, [0, 1]), part(2, 0, 4, [0])];
     let mut world = World::with(Plan { retries: 1, ..plan(4) }, known.to_vec());
-    let mut said = world.live(Duration::from_secs(28), &known, |_| true);
-    assert!(!said.iter().any(|action| matches!(action, Action::Pause { .. })), "{said:?}");
-    said = world.live(Duration::from_secs(10), &known, |_| true);
-    // A report of fewer pieces, and then of as many again, is no growth.
-    assert!(said.iter().any(|action| matches!(action, Action::Pause { .. })), "{said:?}");
-    assert_eq!(said.last(), Some(&Action::GiveUp));
+    let mut actions = world.run_for(Duration::from_secs(28), &known, |_| true);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Pause { .. })), "{actions:?}");
+    actions = world.run_for(Duration::from_secs(10), &known, |_| true);
+    // A report of as many pieces as before is not growth.
+    assert!(actions.iter().any(|action| matches!(action, Action::Pause { .. })), "{actions:?}");
+    assert_eq!(actions.last(), Some(&Action::GiveUp));
     let why = "has 2 of 4 pieces, none that is missing here".to_owned();
-    assert_eq!(world.transfer.failures(), [SourceFailure { source: source(1), why, by_digest: false }]);
+    assert_eq!(world.transfer.failures(), [SourceFailure { source: source(1), why, sent_wrong_data: false }]);
 }
 
 #[test]
 fn partial_sources_that_go_and_come_back_have_not_grown() {
     let known = [part(1, 0, 4, [0, 1]), part(2, 0, 4, [0, 2])];
     let mut world = World::with(Plan { retries: 0, ..plan(4) }, known.to_vec());
-    let mut said = Vec::new();
+    let mut actions = Vec::new();
     for round in 0..12 {
-        said.extend(world.live(limits::ms(limits::SEARCH_AGAIN_MS), &known[round % 2..][..1], |_| true));
+        actions
+            .extend(world.run_for(limits::ms(limits::SEARCH_AGAIN_MS), &known[round % 2..][..1], |_| true));
     }
-    assert_eq!(said.last(), Some(&Action::GiveUp));
+    assert_eq!(actions.last(), Some(&Action::GiveUp));
 }
 
 #[test]
-fn while_a_partial_source_is_awaited_no_blame_is_cleared() {
+fn while_a_partial_source_is_awaited_wrong_pieces_of_others_still_count() {
     let known = [part(1, 0, 9, [0]), full(2, 900)];
     let mut world = World::with(plan(9), known.to_vec());
     world.actions();
@@ -240,8 +243,8 @@ fn while_a_partial_source_is_awaited_no_blame_is_cleared() {
     }
     world.wrong(1);
     world.wrong(2);
-    let said = world.live(Duration::from_secs(20), &known, |_| false);
-    assert!(!said.contains(&open(2)), "{said:?}");
+    let actions = world.run_for(Duration::from_secs(20), &known, |_| false);
+    assert!(!actions.contains(&open(2)), "{actions:?}");
 }
 
 #[test]
@@ -264,18 +267,19 @@ fn while_a_partial_source_grows_failed_sources_are_tried_again() {
     world.deliver(1, 0);
     assert_eq!(world.fail(2), [leave(2, "reset")]);
     assert_eq!(world.pass(limits::ms(limits::SEARCH_AGAIN_MS)), [Action::Search]);
-    assert!(world.record_pieces(Event::Ranked(known.to_vec())).contains(&open(2)));
-    assert_eq!(world.transfer.next_wake(world.now), Some(world.now + LOOK));
+    assert!(world.report(Event::Ranked(known.to_vec())).contains(&open(2)));
+    assert_eq!(world.transfer.next_wake(world.now), Some(world.now + RATE_CHECK));
 }
 
-/// A source that gets no requests after a failure must not count as one that has everything.
+/// A source that gets no requests after a failure must not count as one that has all pieces.
 #[test]
 fn a_failed_source_that_reports_everything_does_not_change_the_order_of_pieces() {
     let known = [full(1, 0), part(2, 900, 100, 0..100), part(3, 900, 100, 0..95)];
     let mut world = World::with(plan(100), known.to_vec());
-    world
-        .transfer
-        .on_event(world.now, Event::NoList { source: source(2), why: "false list".into(), by_digest: true });
+    world.transfer.on_event(
+        world.now,
+        Event::NoManifest { source: source(2), why: "false manifest".into(), sent_wrong_data: true },
+    );
     let actions = world.actions();
     let requested = actions.iter().filter_map(|action| match action {
         Action::Fetch { source: of, piece } if *of == source(1) => Some(*piece),
@@ -301,7 +305,7 @@ fn two_downloads_take_different_pieces_from_a_slow_source() {
             for (index, (world, other, requested)) in worlds.iter_mut().enumerate() {
                 world.now += Duration::from_secs(1);
                 let before: PieceSet = reported[1 - index].clone();
-                // They know each other from the first search on.
+                // The first search, after 5 s, finds the other download.
                 if second >= 5 && !world.transfer.pieces.all_done() {
                     let known = vec![full(1, 0), (candidate(*other, 0, 0), Some(before))];
                     world.transfer.on_event(world.now, Event::Ranked(known));
@@ -337,8 +341,8 @@ fn two_downloads_take_different_pieces_from_a_slow_source() {
 fn a_set_of_another_number_of_pieces_is_ignored() {
     let mut world = World::with(plan(2), vec![part(1, 0, 3, 0..3), part(2, 9, 2, [0])]);
     assert_eq!(world.actions(), [open(2), fetch(2, 0)]);
-    assert_eq!(world.record_pieces(has(2, 3, 0..3)), []);
-    assert_eq!(world.record_pieces(has(2, 2, 0..2)), [fetch(2, 1)]);
+    assert_eq!(world.report(has(2, 3, 0..3)), []);
+    assert_eq!(world.report(has(2, 2, 0..2)), [fetch(2, 1)]);
     // A full source does not have less later.
     let mut world = World::new(plan(1), &[candidate(1, 0, 0)]);
     world.transfer.on_event(world.now, has(1, 1, []));

@@ -3,18 +3,18 @@
 use super::*;
 
 #[test]
-fn no_pieces_means_no_request() {
+fn a_content_without_pieces_is_finished_at_once() {
     assert_eq!(World::new(plan(0), &[candidate(1, 0, 0)]).actions(), [Action::Finish]);
     assert_eq!(World::new(plan(0), &[]).actions(), [Action::Finish]);
 }
 
 #[test]
-fn a_file_of_one_piece_comes_from_the_best_alone() {
+fn a_content_of_one_piece_comes_from_the_best_source_alone() {
     let mut world = World::new(plan(1), &[candidate(1, 40, 0), candidate(2, 10, 2), candidate(3, 20, 2)]);
     assert_eq!(world.actions(), [open(2), fetch(2, 0)]);
     assert_eq!(world.arrive(2, 0), []);
     assert!(!world.transfer.wants(0));
-    assert_eq!(world.record_pieces(Event::Verified { piece: 0 }), [Action::Finish]);
+    assert_eq!(world.report(Event::Verified { piece: 0 }), [Action::Finish]);
     assert_eq!(world.actions(), []);
 }
 
@@ -45,12 +45,12 @@ fn the_best_sources_are_opened_up_to_the_limit() {
     let actions = world.actions();
     let expected = [open(2), open(3), fetch(2, 0), fetch(2, 1), fetch(3, 2), fetch(3, 3)];
     assert_eq!(actions, expected);
-    assert_eq!((world.transfer.on_the_wire(), world.transfer.sources_in_use()), (4, 2));
+    assert_eq!((world.transfer.in_flight(), world.transfer.sources_in_use()), (4, 2));
     assert_eq!(world.deliver(2, 0), [fetch(2, 4)]);
 }
 
 #[test]
-fn fetching_begins_at_the_first_piece_and_wraps() {
+fn requests_begin_at_the_first_piece_of_the_plan_and_wrap() {
     let mut world = World::new(Plan { first_piece: 2, ..plan(4) }, &[candidate(1, 0, 0)]);
     assert_eq!(world.actions(), [open(1), fetch(1, 2), fetch(1, 3)]);
     assert_eq!(world.deliver(1, 2), [fetch(1, 0)]);
@@ -72,26 +72,26 @@ fn a_fast_and_far_source_gets_more_requests_ahead() {
         world.now += Duration::from_secs(1);
         world.receive(1, bytes_per_s, NO_TIME);
         world.actions();
-        assert_eq!(world.transfer.on_the_wire(), depth, "{latency_ms} ms, {bytes_per_s} bytes/s");
+        assert_eq!(world.transfer.in_flight(), depth, "{latency_ms} ms, {bytes_per_s} bytes/s");
     }
 }
 
 #[test]
-fn it_searches_while_it_fetches_and_uses_new_sources() {
+fn the_machine_searches_while_it_fetches_and_uses_new_sources() {
     let every = limits::ms(limits::SEARCH_AGAIN_MS);
     let mut world = World::new(plan(100), &[candidate(1, 100, 0)]);
     world.actions();
     assert_eq!(world.pass(every - Duration::from_millis(1)), []);
     assert_eq!(world.transfer.next_wake(world.now), Some(world.now + Duration::from_millis(1)));
     assert_eq!(world.pass(Duration::from_millis(1)), [Action::Search]);
-    // Without a result there is no other search.
+    // While a search has no result there is no other one.
     world.receive(1, LEN / 2, NO_TIME);
     assert_eq!(world.pass(every), []);
     world.now += Duration::from_secs(1);
     world.receive(1, LEN, NO_TIME);
-    let actions = world.record_pieces(ranked(&[candidate(2, 0, 0)]));
+    let actions = world.report(ranked(&[candidate(2, 0, 0)]));
     assert_eq!(actions, [open(2), fetch(2, 2), fetch(2, 3)]);
-    // The first source is not in that ranking, but it works and stays in use.
+    // That ranking does not name the first source, but it works and stays in use.
     assert_eq!(world.deliver(1, 0), [fetch(1, 4)]);
     assert_eq!(world.pass(every - Duration::from_secs(1)), []);
     assert_eq!(world.pass(Duration::from_secs(1)), [Action::Search]);
@@ -102,12 +102,12 @@ fn a_ranking_replaces_the_load_and_own_transfers_do_not_count() {
     let mut world = World::new(plan(4), &[candidate(1, 0, 0), candidate(2, 500, 0)]);
     assert_eq!(world.actions(), [open(1), fetch(1, 0), fetch(1, 1)]);
     let own = Candidate { load: 3, yours: 1, ..candidate(1, 0, 0) };
-    assert_eq!(world.record_pieces(ranked(&[own, candidate(2, 50, 0)])), []);
+    assert_eq!(world.report(ranked(&[own, candidate(2, 50, 0)])), []);
     let busy = Candidate { load: 4, yours: 1, ..candidate(1, 0, 0) };
-    assert_eq!(world.record_pieces(ranked(&[busy, candidate(2, 50, 0)])), [open(2), fetch(2, 2)]);
+    assert_eq!(world.report(ranked(&[busy, candidate(2, 50, 0)])), [open(2), fetch(2, 2)]);
 }
 
-/// Would take more than an hour if each pass took time proportional to the number of pieces.
+/// If each pass took time proportional to the number of pieces, this would take more than an hour.
 #[test]
 fn the_work_for_a_piece_does_not_grow_with_the_number_of_pieces() {
     let count = 1 << 18;
@@ -117,7 +117,7 @@ fn the_work_for_a_piece_does_not_grow_with_the_number_of_pieces() {
     while let Some(action) = actions.pop_front() {
         if let Action::Fetch { source, piece } = action {
             world.transfer.on_event(world.now, Event::Arrived { source, piece });
-            actions.extend(world.record_pieces(Event::Verified { piece }));
+            actions.extend(world.report(Event::Verified { piece }));
         } else if action == Action::Finish {
             return;
         }
@@ -127,7 +127,7 @@ fn the_work_for_a_piece_does_not_grow_with_the_number_of_pieces() {
 
 /// Any sequence of events, most of them wrong, causes no panic, and done pieces stay done.
 #[test]
-fn no_sequence_of_events_makes_it_panic() {
+fn no_sequence_of_events_makes_the_machine_panic() {
     for seed in 0..2_000 {
         let mut rng = SmallRng::seed_from_u64(seed);
         let pieces = rng.random_range(0..6);
@@ -172,16 +172,16 @@ fn no_sequence_of_events_makes_it_panic() {
             };
             let event = match rng.random_range(0..15) {
                 14 => Event::Unranked,
-                13 => Event::Lacks { source, piece },
-                12 => Event::Has { source, pieces: any_set(&mut rng) },
+                13 => Event::LacksPiece { source, piece },
+                12 => Event::HasPieces { source, pieces: any_set(&mut rng) },
                 0 => Event::Ranked(any_ranked(&mut rng)),
-                1 => Event::Failed { source, why: "reset".into(), by_digest: rng.random() },
+                1 => Event::Failed { source, why: "reset".into(), sent_wrong_data: rng.random() },
                 2 | 3 => {
                     let bytes = if rng.random_ratio(1, 9) { u64::MAX } else { rng.random_range(0..4 * LEN) };
                     Event::Received {
                         source,
                         bytes,
-                        held_back: any_time(&mut rng),
+                        reply_delay: any_time(&mut rng),
                         waits_for_us: rng.random(),
                     }
                 }

@@ -8,7 +8,7 @@ use crate::node::error::CommandError;
 use crate::node::index::catalog::SharedFile;
 use crate::rt::{Stop, clock};
 use crate::store::Placed;
-use crate::transfer::Fetched;
+use crate::transfer::FetchedContent;
 use crate::types::{
     ContentKey, FileEntry, FileName, FileOrigin, Holding, Manifest, Md5Digest, Md5Origin, limits,
 };
@@ -21,7 +21,7 @@ pub(crate) struct NewFile<'a> {
     pub(crate) name: &'a FileName,
     pub(crate) content: ContentKey,
     pub(crate) placed: Placed,
-    pub(crate) fetched: &'a Fetched,
+    pub(crate) fetched: &'a FetchedContent,
     /// The MD5 of the whole file, if it was computed here.
     pub(crate) md5: Option<Md5Digest>,
     pub(crate) claims: &'a [Claim],

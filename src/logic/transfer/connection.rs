@@ -1,8 +1,8 @@
-//! The state of one source in use: requested pieces, delivery rate, and how many more pieces may be
+//! The connection to one source in use: requested pieces, delivery rate, and how many more pieces may be
 //! requested.
 //!
-//! The rate is measured on a clock that stops while no piece is requested, or while bytes wait for a free
-//! buffer here. So neither an idle source nor a busy downloader makes a source look slow.
+//! The rate is measured on the busy clock, which stops while no piece is requested and while bytes wait for a
+//! free buffer here. So a source does not look slow because it is idle, or because this node is busy.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,50 +11,54 @@ use crate::types::{Millis, limits};
 
 /// The time over which the rate is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
-/// Number of samples in a window. More would not make decisions better.
+/// Number of samples in a window. More would cost memory and make no decision better.
 const SAMPLES: u32 = 20;
-/// Requested pieces cover at least this time. After a piece arrives, the next request is sent only when the
-/// source's thread, the machine and the front of the peer have run. A ping does not show this time, which is
-/// long if many programs share a processor.
+/// The requested pieces should last for at least this time. Between the arrival of a piece and the next
+/// request, the thread of the source, the machine and a thread of the peer must run. If many programs share a
+/// processor, that takes longer than the latency.
 const TURNAROUND: Duration = Duration::from_millis(50);
-/// The current piece and the next one.
+/// At least this number of pieces is requested: the one that is arriving and the next one.
 const DEPTH_MIN: usize = 2;
 
 /// One connection to a source, from opening to end.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct Connection {
     /// In the order of the requests, with the time of each.
     requested: Vec<(u32, Instant)>,
     /// Number of pieces that have arrived.
     delivered: u64,
-    /// Number of bytes that have arrived.
+    /// Number of bytes that have arrived, as last reported.
     bytes: u64,
-    /// `bytes` when the last piece was complete, including bytes not reported yet.
+    /// Number of bytes up to the end of the last complete piece. More than `bytes` if these are not reported
+    /// yet.
     bytes_at_piece: u64,
     last_byte_at: Instant,
-    /// Replies are held back for this time on purpose, to emulate a latency.
-    held_back: Duration,
+    /// The delay of replies that emulates a latency.
+    reply_delay: Duration,
     /// Its bytes wait for a buffer here, as last reported.
     waits_for_us: bool,
-    /// Those of `bytes` that arrived in a time that does not count for the rate.
+    /// The part of `bytes` that arrived in a time that does not count for the rate.
     uncounted: u64,
-    /// How long pieces were requested before `busy_since`, without the time in which bytes waited here.
+    /// The busy clock at `busy_since`.
     busy_before: Duration,
-    /// Since when pieces are requested, or when bytes were last reported, whichever is later.
+    /// When the oldest request of now was sent, or bytes were last reported, whichever is later; `None`:
+    /// idle.
     busy_since: Option<Instant>,
+    /// Samples for the rate.
     recent: Samples,
+    /// Samples for [`Connection::crawls`].
     long: Samples,
 }
 
-impl Wire {
-    pub(super) fn new(now: Instant) -> Wire {
-        Wire {
+impl Connection {
+    pub(super) fn new(now: Instant) -> Connection {
+        Connection {
             requested: Vec::new(),
             delivered: 0,
             bytes: 0,
             bytes_at_piece: 0,
             last_byte_at: now,
-            held_back: Duration::ZERO,
+            reply_delay: Duration::ZERO,
             waits_for_us: false,
             uncounted: 0,
             busy_before: Duration::ZERO,
@@ -86,7 +90,7 @@ impl Wire {
         self.busy_since.get_or_insert(now);
     }
 
-    /// A piece is complete. Ignored if it was not requested.
+    /// Records that a piece is complete. Does nothing if it was not requested.
     pub(super) fn arrive(&mut self, now: Instant, piece: u32, piece_len_bytes: u64) {
         if self.end_request(now, piece) {
             self.delivered += 1;
@@ -94,8 +98,8 @@ impl Wire {
         }
     }
 
-    /// The source has replied to a request, with or without the piece. Returns false if the piece was not
-    /// requested.
+    /// Records that the source has replied to a request, with or without the piece. Returns false if the
+    /// piece was not requested.
     pub(super) fn end_request(&mut self, now: Instant, piece: u32) -> bool {
         let Some(index) = self.requested.iter().position(|(requested, _)| *requested == piece) else {
             return false;
@@ -109,15 +113,15 @@ impl Wire {
         true
     }
 
-    /// How long no piece has been requested from it.
+    /// How long the connection has been idle.
     pub(super) fn rest(&self, now: Instant) -> Duration {
         if self.is_idle() { now.saturating_duration_since(self.last_byte_at) } else { Duration::ZERO }
     }
 
-    /// `bytes` have arrived since it was opened. If bytes waited here at the begin or the end of the time
-    /// since the last report, that time and its bytes do not count: it is not known for how much of it they
+    /// Records that `bytes` have arrived since the connection was opened. If bytes wait here now, or did at
+    /// the last report, the time since then and its bytes do not count: nobody knows how long they have
     /// waited.
-    pub(super) fn receive(&mut self, now: Instant, bytes: u64, held_back: Duration, waits_for_us: bool) {
+    pub(super) fn receive(&mut self, now: Instant, bytes: u64, reply_delay: Duration, waits_for_us: bool) {
         let has_waited = self.waits_for_us || waits_for_us;
         let new = bytes.saturating_sub(self.bytes);
         self.bytes += new;
@@ -131,7 +135,7 @@ impl Wire {
         }
         self.busy_since = self.busy_since.map(|since| since.max(now));
         self.waits_for_us = waits_for_us;
-        self.held_back = held_back;
+        self.reply_delay = reply_delay;
         let busy = self.busy(now);
         self.recent.push(RATE_WINDOW, busy, self.counted());
         self.long.push(self.crawl_window(), busy, self.counted());
@@ -144,13 +148,13 @@ impl Wire {
             return None;
         }
         let (base_busy, base_bytes) = self.recent.base(RATE_WINDOW, self.busy(now));
-        // At least a millisecond, as a first byte alone would give any rate.
+        // At least a millisecond: after a shorter time the first bytes would give an extreme rate.
         let micros = self.busy(now).saturating_sub(base_busy).as_micros().max(1000);
         let rate = u128::from(self.counted().saturating_sub(base_bytes)) * 1_000_000 / micros;
         Some(u64::try_from(rate).unwrap_or(u64::MAX))
     }
 
-    /// How many more pieces may be requested now.
+    /// How many more pieces may be requested now: so many that the source sends without a pause.
     pub(super) fn room(&self, now: Instant, latency: Millis, piece_len_bytes: u64) -> usize {
         let way = Duration::from(latency).max(TURNAROUND);
         let under_way = u128::from(self.rate(now).unwrap_or(0)) * way.as_micros() / 1_000_000;
@@ -159,7 +163,7 @@ impl Wire {
         (pieces + 1).clamp(DEPTH_MIN, limits::PIECES_ON_THE_WIRE).saturating_sub(self.requested.len())
     }
 
-    /// True if it was too slow for a whole window in which pieces were requested.
+    /// True if the source was slower than the minimum rate for a whole window of the busy clock.
     pub(super) fn crawls(&self, now: Instant) -> bool {
         let (window, busy) = (self.crawl_window(), self.busy(now));
         let (base_busy, base_bytes) = self.long.base(window, busy);
@@ -169,8 +173,8 @@ impl Wire {
             && self.counted().saturating_sub(base_bytes) < expected
     }
 
-    /// The time until `piece` is expected to arrive; `None` if it was not requested. Before the first byte,
-    /// the time since the request.
+    /// The time until `piece` is expected to arrive; `None` if it was not requested. Before the first byte it
+    /// is expected to take as long again as since the request.
     pub(super) fn time_left(
         &self,
         now: Instant,
@@ -182,8 +186,8 @@ impl Wire {
         let Some(rate) = self.rate(now) else {
             return Some(now.saturating_duration_since(self.requested[index].1));
         };
-        let begun = self.bytes.saturating_sub(self.bytes_at_piece).min(piece_len_bytes);
-        let bytes = piece_len_bytes.saturating_mul(index as u64 + 1) - begun;
+        let arrived = self.bytes.saturating_sub(self.bytes_at_piece).min(piece_len_bytes);
+        let bytes = piece_len_bytes.saturating_mul(index as u64 + 1) - arrived;
         Some(time_for(bytes, rate).saturating_add(latency.into()))
     }
 
@@ -197,15 +201,16 @@ impl Wire {
         Some(time_for(piece_len_bytes, self.rate(now)?).saturating_add(latency.into()))
     }
 
-    /// How long a byte is overdue, without emulated latency. None is overdue while bytes wait here.
+    /// For how long a byte has been overdue. An emulated delay does not count, and no byte is overdue while
+    /// bytes wait here.
     pub(super) fn silence(&self, now: Instant) -> Duration {
         let Some((_, requested_at)) = self.requested.first().filter(|_| !self.waits_for_us) else {
             return Duration::ZERO;
         };
-        now.saturating_duration_since((*requested_at).max(self.last_byte_at)).saturating_sub(self.held_back)
+        now.saturating_duration_since((*requested_at).max(self.last_byte_at)).saturating_sub(self.reply_delay)
     }
 
-    /// The busy clock: how long pieces were requested, without the time in which bytes waited here.
+    /// The busy clock: for how long pieces were requested, without the time in which bytes waited here.
     fn busy(&self, now: Instant) -> Duration {
         let since = self.busy_since.filter(|_| !self.waits_for_us);
         self.busy_before + since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
@@ -217,7 +222,7 @@ impl Wire {
     }
 
     fn crawl_window(&self) -> Duration {
-        limits::ms(limits::SOURCE_RATE_WINDOW_MS).saturating_add(self.held_back)
+        limits::ms(limits::SOURCE_RATE_WINDOW_MS).saturating_add(self.reply_delay)
     }
 }
 
@@ -228,7 +233,7 @@ fn time_for(bytes: u64, rate: u64) -> Duration {
     }
 }
 
-/// Number of bytes at points of the busy clock, over one window.
+/// Times of the busy clock and the numbers of counted bytes then, over one window.
 #[derive(Debug)]
 struct Samples(VecDeque<(Duration, u64)>);
 
