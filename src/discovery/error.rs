@@ -1,4 +1,4 @@
-//! Why discovery gave no answer.
+//! The errors of discovery.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 /// Why a finder gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DiscoveryError {
-    /// The network or the tracker failed. Another attempt may succeed.
+    /// The tracker gave no usable answer, or the network failed. Another attempt may succeed.
     #[error("no tracker at {tracker}: {why}")]
     NoTracker {
         /// The tracker's address.

@@ -1,9 +1,8 @@
-//! Discovery: which nodes have what. The seam between a node and everything that can answer it; today a
-//! tracker.
+//! Discovery: which nodes have which content. The seam between a node and everything that can answer this
+//! question: today only a tracker.
 //!
-//! The rest of the program knows [`Finder`] for finding and [`Publisher`] for publishing. A [`Directory`]
-//! asks several finders at once and is a finder itself. What only a tracker can do stands behind
-//! [`TrackerSession`].
+//! The rest of the program finds through a [`Finder`] and publishes through a [`Publisher`]. A [`Directory`]
+//! asks several finders at once and is a finder itself. [`TrackerSession`] has what only a tracker can do.
 
 mod directory;
 mod error;

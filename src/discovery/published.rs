@@ -1,33 +1,33 @@
-//! What this node publishes: the seam to the owner of its catalog.
+//! The catalog and the state of this node, as the owner of both shows them to publishers.
 
 use std::sync::Arc;
 
 use crate::types::{ContentKey, FileEntry, FileName, NodeTraits};
 
-/// What this node publishes. Every call answers from memory.
+/// The catalog and the state of this node, to be published. Every call answers from memory.
 pub trait PublishedCatalog: Send + Sync {
     /// The version of the catalog and all of its entries.
     fn snapshot(&self) -> (u64, Vec<Arc<FileEntry>>);
 
-    /// The current version and the changes after `version`; `None` if these are not known any more.
+    /// The current version and the changes after `version`; `None` if the changes are not known any more.
     fn changes_since(&self, version: u64) -> Option<(u64, Changes)>;
 
     /// The node's load, for heartbeats.
     fn load(&self) -> u32;
 
-    /// What the node says about itself.
+    /// The traits that the node publishes with its catalog.
     fn traits(&self) -> NodeTraits;
 
-    /// Room and running downloads for replicas; `None`: the node takes no replica now.
+    /// The capacity of this node for replicas; `None`: the node accepts no replica now.
     fn replica_capacity(&self) -> Option<ReplicaCapacity>;
 }
 
-/// How much a node can still keep for other nodes.
+/// The capacity of a node for replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplicaCapacity {
     /// Bytes that are free beyond the replicas in `running`.
     pub free_bytes: u64,
-    /// Replicas that the node is fetching or is to fetch.
+    /// The contents of the replicas that the node is fetching or has agreed to fetch.
     pub running: Vec<ContentKey>,
 }
 

@@ -1,23 +1,23 @@
-//! Directories of finders in memory.
+//! A directory of finders that have their answers in memory.
 
 use super::*;
 use crate::types::{ContentId, FileEntry, FileName, Holding, Md5Digest, Md5Origin, NodeId};
 
-/// A finder that gives one answer, after a channel has delivered or closed.
-struct Fixed {
+/// A finder that always gives the same answer, once `waits_for` has delivered or closed.
+struct FixedFinder {
     name: &'static str,
     answer: Answer,
     waits_for: Option<Receiver<()>>,
 }
 
-impl Finder for Fixed {
+impl Finder for FixedFinder {
     fn name(&self) -> String {
         self.name.to_owned()
     }
 
     fn find(&self, _: &Query, _: Instant, _: &Stop) -> Answer {
         if let Some(released) = &self.waits_for {
-            let _is_released = released.recv();
+            released.recv().ok();
         }
         self.answer.clone()
     }
@@ -38,8 +38,8 @@ fn provider(node: u128, port: u16, content: u8, name: &str) -> Provider {
     Provider { node: NodeId(node), endpoint, entry, attributes: vec![] }
 }
 
-fn fixed(name: &'static str, answer: Answer) -> Arc<dyn Finder> {
-    Arc::new(Fixed { name, answer, waits_for: None })
+fn finder(name: &'static str, answer: Answer) -> Arc<dyn Finder> {
+    Arc::new(FixedFinder { name, answer, waits_for: None })
 }
 
 fn fails(finder: &str) -> DiscoveryError {
@@ -72,12 +72,12 @@ fn end(threads: &Threads, stop: &Stop) {
 }
 
 #[test]
-fn answers_are_merged_by_endpoint_content_and_name_in_the_order_of_the_finders() {
+fn answers_are_merged_by_node_endpoint_content_and_name_in_the_order_of_the_finders() {
     let first = vec![provider(1, 1, 1, "a"), provider(2, 2, 1, "a")];
     let second =
-        vec![provider(9, 2, 1, "a"), provider(2, 2, 1, "b"), provider(2, 2, 2, "a"), provider(3, 3, 1, "a")];
+        vec![provider(2, 2, 1, "a"), provider(2, 2, 1, "b"), provider(2, 2, 2, "a"), provider(3, 3, 1, "a")];
     let (answer, threads, stop) =
-        ask(vec![fixed("one", Ok(first)), fixed("two", Ok(second))], Duration::from_secs(60));
+        ask(vec![finder("one", Ok(first)), finder("two", Ok(second))], Duration::from_secs(60));
     let answer = answer.expect("answered");
     let found: Vec<_> = answer
         .providers
@@ -87,7 +87,7 @@ fn answers_are_merged_by_endpoint_content_and_name_in_the_order_of_the_finders()
     assert_eq!(
         found,
         [(1, 1, 1, "a"), (2, 2, 1, "a"), (2, 2, 1, "b"), (2, 2, 2, "a"), (3, 3, 1, "a")],
-        "of the same provider the first finder's stays"
+        "each provider once"
     );
     let reports: Vec<_> = answer.reports.iter().map(|one| (one.finder.as_str(), &one.outcome)).collect();
     assert_eq!(reports, [("one", &Ok(2)), ("two", &Ok(4))]);
@@ -95,8 +95,40 @@ fn answers_are_merged_by_endpoint_content_and_name_in_the_order_of_the_finders()
 }
 
 #[test]
+fn another_node_at_an_endpoint_and_a_larger_holding_are_not_masked_by_an_outdated_answer() {
+    let with = |node, holding| {
+        let mut provider = provider(node, 1, 1, "a");
+        provider.entry.holding = holding;
+        provider
+    };
+    let (part, more, full) = (Holding::Pieces(1), Holding::Pieces(2), Holding::Full);
+    let one = vec![with(1, part), with(2, more), with(3, full)];
+    let two = vec![with(9, part), with(1, full), with(2, part), with(3, more)];
+    let finders =
+        vec![finder("one", Ok(one)), finder("two", Ok(two)), finder("three", Ok(vec![with(2, full)]))];
+    let (answer, threads, stop) = ask(finders, Duration::from_secs(60));
+    let found: Vec<_> =
+        answer.expect("answered").providers.iter().map(|one| (one.node.0, one.entry.holding)).collect();
+    assert_eq!(found, [(1, full), (2, full), (3, full), (9, part)]);
+    end(&threads, &stop);
+}
+
+#[test]
+fn a_cancelled_finder_takes_nothing_from_the_others() {
+    let cancelled = || finder("one", Err(DiscoveryError::Cancelled));
+    let (answer, threads, stop) =
+        ask(vec![cancelled(), finder("two", Ok(vec![provider(1, 1, 1, "a")]))], Duration::from_secs(60));
+    assert_eq!(answer.expect("one has answered").providers, [provider(1, 1, 1, "a")]);
+    end(&threads, &stop);
+    let (answer, threads, stop) =
+        ask(vec![cancelled(), finder("two", Err(fails("two")))], Duration::from_secs(60));
+    assert_eq!(answer, Err(fails("two")), "the failure that says most");
+    end(&threads, &stop);
+}
+
+#[test]
 fn a_finder_that_fails_is_reported_and_takes_nothing_from_the_others() {
-    let finders = vec![fixed("one", Err(fails("one"))), fixed("two", Ok(vec![provider(1, 1, 1, "a")]))];
+    let finders = vec![finder("one", Err(fails("one"))), finder("two", Ok(vec![provider(1, 1, 1, "a")]))];
     let (answer, threads, stop) = ask(finders, Duration::from_secs(60));
     let answer = answer.expect("one has answered");
     assert_eq!(answer.providers, [provider(1, 1, 1, "a")]);
@@ -108,9 +140,12 @@ fn a_finder_that_fails_is_reported_and_takes_nothing_from_the_others() {
 #[test]
 fn a_finder_without_an_answer_by_the_deadline_is_reported_as_late() {
     let (release, released) = bounded(0);
-    let slow: Arc<dyn Finder> =
-        Arc::new(Fixed { name: "slow", answer: Ok(vec![provider(2, 2, 1, "a")]), waits_for: Some(released) });
-    let finders = vec![slow, fixed("fast", Ok(vec![provider(1, 1, 1, "a")]))];
+    let slow: Arc<dyn Finder> = Arc::new(FixedFinder {
+        name: "slow",
+        answer: Ok(vec![provider(2, 2, 1, "a")]),
+        waits_for: Some(released),
+    });
+    let finders = vec![slow, finder("fast", Ok(vec![provider(1, 1, 1, "a")]))];
     let (answer, threads, stop) = ask(finders, Duration::from_millis(50));
     let answer = answer.expect("one has answered");
     assert_eq!(answer.providers, [provider(1, 1, 1, "a")]);
@@ -123,8 +158,10 @@ fn a_finder_without_an_answer_by_the_deadline_is_reported_as_late() {
 
 #[test]
 fn the_first_failure_is_the_error_when_every_finder_fails() {
-    let (answer, threads, stop) =
-        ask(vec![fixed("one", Err(fails("one"))), fixed("two", Err(fails("two")))], Duration::from_secs(60));
+    let (answer, threads, stop) = ask(
+        vec![finder("one", Err(fails("one"))), finder("two", Err(fails("two")))],
+        Duration::from_secs(60),
+    );
     assert_eq!(answer, Err(fails("one")));
     end(&threads, &stop);
 }
@@ -132,7 +169,7 @@ fn the_first_failure_is_the_error_when_every_finder_fails() {
 #[test]
 fn an_empty_answer_is_not_a_failure() {
     let (answer, threads, stop) =
-        ask(vec![fixed("one", Ok(vec![])), fixed("two", Err(fails("two")))], Duration::from_secs(60));
+        ask(vec![finder("one", Ok(vec![])), finder("two", Err(fails("two")))], Duration::from_secs(60));
     assert_eq!(answer.expect("one has answered").providers, []);
     end(&threads, &stop);
 }
@@ -141,10 +178,10 @@ fn an_empty_answer_is_not_a_failure() {
 fn a_cancelled_find_does_not_wait_for_a_slow_finder() {
     let (release, released) = bounded(0);
     let slow: Arc<dyn Finder> =
-        Arc::new(Fixed { name: "slow", answer: Ok(vec![]), waits_for: Some(released) });
+        Arc::new(FixedFinder { name: "slow", answer: Ok(vec![]), waits_for: Some(released) });
     let (threads, stop) = (Threads::new(), Stop::new().expect("a descriptor"));
     let directory =
-        Directory::start(vec![slow, fixed("fast", Ok(vec![]))], &threads, &stop).expect("threads");
+        Directory::start(vec![slow, finder("fast", Ok(vec![]))], &threads, &stop).expect("threads");
     let cancel = Stop::new().expect("a descriptor");
     cancel.trigger();
     assert_eq!(directory.find(&query(), soon(), &cancel), Err(DiscoveryError::Cancelled));

@@ -1,9 +1,10 @@
-//! The announce thread: owns the control connection to the tracker. It registers, publishes changes, sends
-//! heartbeats and requests, and leaves.
+//! The announce thread owns the control connection to the tracker. It registers this node, publishes changes
+//! of the catalog, sends heartbeats and requests, and leaves the tracker at its end.
 //!
-//! It waits at once for its mailbox, for the end of the connection and for the next heartbeat. It opens a
-//! lost connection again after a random part of a second (with heartbeats off: at the next request), and
-//! sends the whole catalog first.
+//! One wait covers the mailbox, the end of the connection and the next heartbeat. The thread replaces a lost
+//! connection after a random part of a second, and one whose registration was refused after
+//! [`RETRY_PAUSE_MIN`] or longer; a request comes before that. With heartbeats off it connects for requests
+//! only. A new connection begins with the whole catalog.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::AsFd;
@@ -27,32 +28,32 @@ use crate::types::{
     ContentKey, Epoch, FileName, NodeSummary, Nonce, Provider, Query, ReplicationStatus, limits,
 };
 
-/// First pause before a registration that was refused or not verified is tried again. It doubles up to
-/// [`RETRY_PAUSE_MAX`].
+/// The first pause after a registration that was refused or not verified. The pause doubles with each
+/// repetition, up to [`RETRY_PAUSE_MAX`].
 const RETRY_PAUSE_MIN: Duration = Duration::from_secs(5);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// A request to the announce thread.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Publish the catalog as it is now, and reply once the tracker has it, if there is a channel.
+    /// Publish the catalog as it is now. With a channel: reply once the tracker has it.
     Publish(Option<Sender<Result<(), DiscoveryError>>>),
     Find(Query, Sender<Result<Vec<Provider>, DiscoveryError>>),
     Nodes(Sender<Result<Vec<NodeSummary>, DiscoveryError>>),
     Names(Option<FileName>, Sender<Result<NamePage, DiscoveryError>>),
     Replicate(ReplicationRequest, Sender<Result<ReplicationStatus, DiscoveryError>>),
-    /// Ask which replicas to keep.
+    /// Ask the tracker which replicas to keep.
     TakeTasks,
 }
 
-/// The thread's state.
-pub(crate) struct Announce {
+/// The state of the thread.
+pub(crate) struct AnnounceThread {
     config: TrackerClientConfig,
     catalog: Arc<dyn PublishedCatalog>,
     nonce: Arc<Mutex<Option<Nonce>>>,
     report: Box<dyn Fn(TrackerEvent) + Send>,
     mail: Mailbox<Request>,
-    /// Whether a registration is in effect; other threads read it.
+    /// The tracker offers this node, as far as is known. Other threads read it.
     is_registered: Arc<AtomicBool>,
     stop: Stop,
     rng: SmallRng,
@@ -60,34 +61,42 @@ pub(crate) struct Announce {
     /// When to connect again without a request.
     reconnect_at: Option<Instant>,
     next_heartbeat: Option<Instant>,
-    /// When to register again because the endpoint was not verified, and the pause before that.
-    verify_again: Option<(Instant, Duration)>,
+    /// The next registration, while the tracker does not offer the endpoint because it could not verify it.
+    verification: Option<VerificationRetry>,
     /// The pause after the last refusal, while the tracker refuses.
     refused_pause: Option<Duration>,
+    /// The epoch of the tracker at the last registration. A restarted tracker has another one.
     known_epoch: Option<Epoch>,
-    /// Copies that this node has requested. It repeats them to a tracker that was restarted.
+    /// Requests for copies that this node has sent. It repeats them to a restarted tracker.
     replications: BTreeMap<ContentKey, ReplicationRequest>,
     /// Requests that a restarted tracker does not have yet.
     unrepeated: VecDeque<ContentKey>,
 }
 
+/// When the node registers again so that the tracker can verify its endpoint, and the pause before that.
+#[derive(Debug, Clone, Copy)]
+struct VerificationRetry {
+    at: Instant,
+    pause: Duration,
+}
+
 /// Runs the thread until it is stopped, then leaves the tracker.
-pub(crate) fn run(mut announce: Announce) {
-    if announce.config.heartbeat.is_some() {
-        announce.reconnect_at = Some(clock::now());
+pub(crate) fn run(mut thread: AnnounceThread) {
+    if thread.config.heartbeat.is_some() {
+        thread.reconnect_at = Some(clock::now());
     }
-    while !announce.stop.is_triggered() {
-        announce.step();
-        let registration = announce.control.as_ref().and_then(Control::registration);
+    while !thread.stop.is_triggered() {
+        thread.step();
+        let registration = thread.control.as_ref().and_then(Control::registration);
         let is_in_effect = registration.is_some_and(|registration| registration.unverified.is_none());
-        announce.is_registered.store(is_in_effect, Ordering::Relaxed);
+        thread.is_registered.store(is_in_effect, Ordering::Relaxed);
     }
-    if let Some(control) = announce.control {
+    if let Some(control) = thread.control {
         control.leave();
     }
 }
 
-impl Announce {
+impl AnnounceThread {
     pub(crate) fn new(
         config: TrackerClientConfig,
         catalog: Arc<dyn PublishedCatalog>,
@@ -96,9 +105,9 @@ impl Announce {
         mail: Mailbox<Request>,
         is_registered: Arc<AtomicBool>,
         stop: Stop,
-    ) -> Announce {
+    ) -> AnnounceThread {
         let rng = SmallRng::from_os_rng();
-        Announce {
+        AnnounceThread {
             config,
             catalog,
             nonce,
@@ -110,7 +119,7 @@ impl Announce {
             control: None,
             reconnect_at: None,
             next_heartbeat: None,
-            verify_again: None,
+            verification: None,
             refused_pause: None,
             known_epoch: None,
             replications: BTreeMap::new(),
@@ -121,8 +130,8 @@ impl Announce {
     /// Waits for one event and serves it.
     fn step(&mut self) {
         if self.control.is_some() && self.next_heartbeat.is_some_and(|at| at <= clock::now()) {
-            // Before any request: many requests in a row must not delay heartbeats until this node is
-            // suspect.
+            // Before any request: if many requests in a row delayed heartbeats, the tracker would suspect
+            // this node.
             self.act_on_time();
         }
         self.mail.clear();
@@ -135,33 +144,34 @@ impl Announce {
         let Some(control) = &mut self.control else { return self.wait_without_connection() };
         let idle = clock::now() + limits::ms(limits::HEARTBEAT_MAX_MS);
         // With heartbeats off the thread acts on requests only.
-        let verify_again_at = self.verify_again.map(|(at, _)| at).filter(|_| self.config.heartbeat.is_some());
-        let deadline = [self.next_heartbeat, verify_again_at].into_iter().flatten().min().unwrap_or(idle);
+        let verify_at = self.verification.map(|retry| retry.at).filter(|_| self.config.heartbeat.is_some());
+        let deadline = [self.next_heartbeat, verify_at].into_iter().flatten().min().unwrap_or(idle);
         match control.wait(self.mail.as_fd(), deadline) {
             Ok(Woken::Mail) | Err(ClientError::Stopped) => {}
             Ok(Woken::Deadline) => self.act_on_time(),
-            // No request is open: the connection has ended, or the tracker breaks the protocol.
+            // The node awaits no reply: the connection has ended, or the tracker breaks the protocol.
             Ok(Woken::Socket) => self.lost("it closed the control connection"),
             Err(error) => self.lost(&error.to_string()),
         }
     }
 
-    /// Waits for mail. Connects when it is time to.
+    /// Waits for mail, or until the time to connect has come, and then connects.
     fn wait_without_connection(&mut self) {
         self.mail.wait(&self.stop, self.reconnect_at);
         if self.reconnect_at.is_some_and(|at| at <= clock::now()) && !self.stop.is_triggered() {
-            // A failure plans the next attempt. A request before it gets the error.
-            let _not_yet = self.connected();
+            // `connected` plans the next attempt if this one fails.
+            self.connected().ok();
         }
     }
 
     fn serve(&mut self, request: Request) {
-        // A caller that was cancelled has dropped its reply channel.
+        // Replies are dropped if the caller was cancelled: its channel is closed then.
         match request {
             Request::Publish(None) => {
                 if self.control.is_some() {
-                    // `lost` reports a failure, and the next registration publishes everything.
-                    let _published_later = self.on_control(|_| Ok(()));
+                    // `on_control` publishes first; there is nothing else to send. `lost` reports a failure,
+                    // and the next registration publishes the whole catalog.
+                    self.on_control(|_| Ok(())).ok();
                 }
             }
             Request::Publish(Some(reply)) => drop(reply.send(self.on_control(|_| Ok(())))),
@@ -175,7 +185,7 @@ impl Announce {
         }
     }
 
-    /// Sends the tracker a request for copies and remembers it.
+    /// Sends the tracker a request for copies, and remembers it for a restarted tracker.
     fn replicate(&mut self, request: ReplicationRequest) -> Result<ReplicationStatus, DiscoveryError> {
         let status = self.on_control(|control| control.replicate(&request, false))?;
         if request.copies == 0 {
@@ -194,15 +204,16 @@ impl Announce {
             Some(Err(failure)) if !matches!(failure, ControlError::Refused(_)) => {
                 self.lost(&failure.to_string())
             }
-            // It was repeated or refused, or the node has taken it back.
+            // The tracker has accepted or refused the request, or the user has taken it back.
             _ => drop(self.unrepeated.pop_front()),
         }
     }
 
-    /// Asks which replicas to keep, if this node keeps any.
+    /// Asks the tracker which replicas to keep, if this node keeps any.
     fn take_tasks(&mut self) {
-        // Read before the catalog is published. A replica that completes in between is then published while
-        // it still counts as running. In the other order the tracker would take it for a failure.
+        // Read before `on_control` publishes the catalog. A replica that completes in between is then
+        // published while it still counts as running. In the other order it would be neither, and the tracker
+        // would count a failure.
         let Some(capacity) = self.catalog.replica_capacity().filter(|_| self.control.is_some()) else {
             return;
         };
@@ -214,9 +225,9 @@ impl Announce {
         }
     }
 
-    /// Runs `request` on a control connection that is registered and up to date; opens one if there is none.
-    /// A connection that turns out to be lost is replaced once. A tracker that is too slow is not asked
-    /// again.
+    /// Runs `request` on the control connection, after all changes of the catalog are published. Connects if
+    /// there is no connection. Replaces a connection that turns out to be lost, once. A tracker that is too
+    /// slow gets no second request.
     fn on_control<T>(
         &mut self,
         request: impl Fn(&mut Control) -> Result<T, ControlError>,
@@ -244,7 +255,7 @@ impl Announce {
         let catalog = Arc::clone(&self.catalog);
         let control = self.connected()?;
         let updated = control.update(catalog.as_ref());
-        // The tracker accepts no more pages on a connection on which it has refused one.
+        // The tracker accepts no further page on a connection on which it has refused a page.
         let is_usable = updated.is_ok();
         let result = updated.and_then(|()| request(control));
         if let Err(failure) = &result
@@ -255,7 +266,7 @@ impl Announce {
         result
     }
 
-    /// The control connection; opened and registered now if there is none.
+    /// The control connection. If there is none, opens it and registers, or plans the next attempt.
     fn connected(&mut self) -> Result<&mut Control, ControlError> {
         let control = match self.control.take() {
             Some(control) => control,
@@ -290,40 +301,41 @@ impl Announce {
         let Some(Registration { endpoint, epoch, unverified, .. }) = control.registration().cloned() else {
             return control;
         };
-        match (unverified, self.verify_again) {
+        match (unverified, self.verification) {
             (None, None) => {}
             (None, Some(_)) => {
-                self.verify_again = None;
+                self.verification = None;
                 (self.report)(TrackerEvent::Verified { endpoint });
             }
             (Some(why), before) => {
                 if before.is_none() {
                     (self.report)(TrackerEvent::Unverified { endpoint, why });
                 }
-                let pause = before.map_or(RETRY_PAUSE_MIN, |(_, pause)| (pause * 2).min(RETRY_PAUSE_MAX));
-                self.verify_again = Some((now + pause, pause));
+                let pause = next_pause(before.map(|retry| retry.pause));
+                self.verification = Some(VerificationRetry { at: now + pause, pause });
             }
         }
         let is_other_tracker = self.known_epoch.replace(epoch).is_some_and(|known| known != epoch);
         if is_other_tracker {
             (self.report)(TrackerEvent::Restarted);
-            // They are repeated one by one, between heartbeats and requests.
+            // `step` repeats them one by one, between heartbeats and requests.
             self.unrepeated = self.replications.keys().copied().collect();
         }
         if self.catalog.replica_capacity().is_some() {
-            // The tracker should know soon which replicas are under way here.
+            // The tracker should learn soon which replicas this node is fetching: a heartbeat says it.
             self.next_heartbeat = self.config.heartbeat.map(|_| now);
         }
         control
     }
 
-    /// Sends the heartbeat that is due, or registers again to have the endpoint verified.
+    /// Sends the heartbeat that is due, or registers again so that the tracker can verify the endpoint.
     fn act_on_time(&mut self) {
         let now = clock::now();
-        if self.verify_again.is_some_and(|(at, _)| at <= now) {
+        if self.verification.is_some_and(|retry| retry.at <= now) {
             // The listener may have been slow, or not reachable for a while.
             self.control = None;
-            let _tried_again_later = self.connected();
+            // `connected` plans the next attempt if this one fails.
+            self.connected().ok();
         } else if self.next_heartbeat.is_some_and(|at| at <= now) {
             self.next_heartbeat = self.config.heartbeat.map(|interval| now + interval);
             let load = self.catalog.load();
@@ -348,13 +360,17 @@ impl Announce {
         self.reconnect_at = self.config.heartbeat.map(|_| clock::now() + backoff::jitter(&mut self.rng, max));
     }
 
-    /// Waits longer after each refusal: the tracker will hardly accept soon, and each attempt sends the whole
-    /// catalog.
+    /// Waits longer after each refusal: the reason of a refusal seldom ends soon, and each attempt sends the
+    /// whole catalog.
     fn plan_after_refusal(&mut self) {
-        let pause = self.refused_pause.map_or(RETRY_PAUSE_MIN, |pause| (pause * 2).min(RETRY_PAUSE_MAX));
+        let pause = next_pause(self.refused_pause);
         self.refused_pause = Some(pause);
         self.reconnect_at = self.config.heartbeat.map(|_| clock::now() + pause);
     }
+}
+
+fn next_pause(before: Option<Duration>) -> Duration {
+    before.map_or(RETRY_PAUSE_MIN, |pause| (pause * 2).min(RETRY_PAUSE_MAX))
 }
 
 #[cfg(test)]

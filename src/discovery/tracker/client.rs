@@ -1,7 +1,7 @@
 //! The handle to the announce thread: requests go in through its mailbox, each with its own reply channel.
 //!
-//! One thread owns the control connection, so that registration and requests cannot overtake each other: any
-//! request after a tracker's restart registers this node first.
+//! One thread owns the control connection, so that registration and requests cannot overtake each other: the
+//! first request after a restart of the tracker registers this node before it is sent.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
-use super::announce::{self, Announce, Request};
+use super::announce::{self, AnnounceThread, Request};
 use super::interface::{NamePage, ReplicationRequest, TrackerClientConfig, TrackerEvent, TrackerSession};
 use crate::discovery::error::DiscoveryError;
 use crate::discovery::finder::{Finder, Publisher};
@@ -20,12 +20,12 @@ use crate::discovery::published::PublishedCatalog;
 use crate::rt::{Post, Stop, Threads, clock, mailbox};
 use crate::types::{FileName, NodeSummary, Nonce, Provider, Query, ReplicationStatus};
 
-/// Requests that may wait for the announce thread.
+/// Maximum number of requests that wait for the announce thread.
 const WAITING_MAX: usize = 256;
-/// Longest wait for the announce thread, which has shorter deadlines of its own for the tracker.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum wait for a reply of the announce thread. The thread itself waits less long for the tracker.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// Cheap to clone. All clones use the same announce thread.
+/// A client of one tracker. Cheap to clone; all clones use the same announce thread.
 #[derive(Debug, Clone)]
 pub struct TrackerClient {
     tracker: SocketAddr,
@@ -54,7 +54,8 @@ impl TrackerClient {
         let tracker = config.tracker;
         let is_registered = Arc::new(AtomicBool::new(false));
         let registered = Arc::clone(&is_registered);
-        let thread = Announce::new(config, catalog, nonce, Box::new(report), mail, registered, stop.clone());
+        let thread =
+            AnnounceThread::new(config, catalog, nonce, Box::new(report), mail, registered, stop.clone());
         let (leaving, left) = bounded(0);
         threads.spawn("announce", move || {
             announce::run(thread);
@@ -76,6 +77,7 @@ impl TrackerClient {
             .map_err(|_| unavailable("too many requests are waiting for it"))?;
         let late: Receiver<Instant> = crossbeam_channel::at(deadline);
         select! {
+            // The announce thread drops the channel if it stops before it has served the request.
             recv(answer) -> result => result.unwrap_or(Err(DiscoveryError::Cancelled)),
             recv(cancel.receiver()) -> _ => Err(DiscoveryError::Cancelled),
             recv(late) -> _ => Err(unavailable("no answer in time")),
@@ -83,8 +85,8 @@ impl TrackerClient {
     }
 }
 
-fn patience() -> Instant {
-    clock::now() + PATIENCE
+fn time_limit() -> Instant {
+    clock::now() + TIME_LIMIT
 }
 
 impl Finder for TrackerClient {
@@ -99,8 +101,8 @@ impl Finder for TrackerClient {
 
 impl Publisher for TrackerClient {
     fn publish(&self) {
-        // A full mailbox means that requests wait, and each of them publishes first.
-        let _requests_wait = self.requests.send(Request::Publish(None));
+        // A full mailbox means that requests wait. Each of them publishes the catalog before it is sent.
+        self.requests.send(Request::Publish(None)).ok();
     }
 }
 
@@ -114,11 +116,11 @@ impl TrackerSession for TrackerClient {
     }
 
     fn nodes(&self, cancel: &Stop) -> Result<Vec<NodeSummary>, DiscoveryError> {
-        self.ask(Request::Nodes, patience(), cancel)
+        self.ask(Request::Nodes, time_limit(), cancel)
     }
 
     fn names(&self, after: Option<FileName>, cancel: &Stop) -> Result<NamePage, DiscoveryError> {
-        self.ask(|reply| Request::Names(after, reply), patience(), cancel)
+        self.ask(|reply| Request::Names(after, reply), time_limit(), cancel)
     }
 
     fn replicate(
@@ -126,16 +128,16 @@ impl TrackerSession for TrackerClient {
         request: ReplicationRequest,
         cancel: &Stop,
     ) -> Result<ReplicationStatus, DiscoveryError> {
-        self.ask(|reply| Request::Replicate(request, reply), patience(), cancel)
+        self.ask(|reply| Request::Replicate(request, reply), time_limit(), cancel)
     }
 
     fn request_tasks(&self) {
-        // A full mailbox means that many requests wait, and the next heartbeat asks again.
-        let _sent_later = self.requests.send(Request::TakeTasks);
+        // A full mailbox means that many requests wait. The next heartbeat asks for tasks again.
+        self.requests.send(Request::TakeTasks).ok();
     }
 
     fn wait_until_left(&self, deadline: Instant) {
-        // The channel never delivers: it disconnects, or the deadline passes.
-        let _never_delivers = self.left.recv_deadline(deadline);
+        // The channel never delivers: it disconnects, or the deadline passes. Both end the wait.
+        self.left.recv_deadline(deadline).ok();
     }
 }

@@ -1,9 +1,9 @@
 //! A control connection to the tracker: registration, updates, heartbeats and requests.
 //!
-//! Blocking calls for the announce thread, each with a deadline. After a [`ControlError`] other than
-//! `Refused` the caller drops the connection.
+//! Its calls block the announce thread, each with a deadline. After a [`ControlError`] other than `Refused`
+//! the caller drops the connection. A catalog is sent in pages: messages of limited size, the last one
+//! marked.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::types::{
     ReplicationStatus, limits, reason,
 };
 
-/// Register and update pages sent before the first of their replies is read.
+/// Number of pages that are sent before the reply to the first of them is read.
 const PAGES_AHEAD: usize = 32;
-/// Most rows of one list that are read: a hostile tracker could send pages without end.
-const ROWS_MAX: usize = limits::FIND_SKIP_MAX;
+/// Maximum length of a list: a hostile tracker could send pages without end.
+const LIST_MAX: usize = limits::FIND_SKIP_MAX;
 
 /// Why a request failed. The text follows "no tracker at …:" or "the tracker refused:".
 #[derive(Debug, Error)]
@@ -63,12 +63,12 @@ pub(crate) struct Control {
     registration: Option<Registration>,
 }
 
-/// What the tracker knows of this node.
+/// The registration of this node, as the tracker has it.
 #[derive(Debug, Clone)]
 pub(crate) struct Registration {
     /// Version of the catalog that the tracker has.
     version: u64,
-    /// What the node has last said about itself.
+    /// The traits that the tracker has.
     traits: NodeTraits,
     /// The tracker's epoch.
     pub(crate) epoch: Epoch,
@@ -111,12 +111,12 @@ impl Control {
         Ok(Control { client, registration: None })
     }
 
-    /// What the tracker knows of this node; `None` without a registration.
+    /// The registration on this connection, if there is one.
     pub(crate) fn registration(&self) -> Option<&Registration> {
         self.registration.as_ref()
     }
 
-    /// Publishes what has changed since the last update, of the node and of its catalog.
+    /// Publishes the changes of the traits and of the catalog that the tracker does not have.
     pub(crate) fn update(&mut self, catalog: &dyn PublishedCatalog) -> Result<(), ControlError> {
         let Some(registration) = &mut self.registration else { return Ok(()) };
         let traits = catalog.traits();
@@ -155,7 +155,7 @@ impl Control {
         }
     }
 
-    /// All offered holders of what `query` names.
+    /// All holders of what `query` names that the tracker offers.
     pub(crate) fn find(&mut self, query: &Query) -> Result<Vec<Provider>, ControlError> {
         self.collect(
             |rows: &[Provider]| TrackerRequest::Find { query: query.clone(), skip: rows.len() as u32 },
@@ -177,7 +177,7 @@ impl Control {
         )
     }
 
-    /// A page of names, those after `after`.
+    /// The first names after `after`; `None`: from the start.
     pub(crate) fn names(&mut self, after: Option<FileName>) -> Result<NamePage, ControlError> {
         match ask(&mut self.client, &TrackerRequest::ListFiles { after })?.1 {
             ReplyBody::Files { names, more } => Ok((names, more)),
@@ -185,7 +185,7 @@ impl Control {
         }
     }
 
-    /// Asks which replicas to keep.
+    /// Asks the tracker which replicas to keep.
     pub(crate) fn take_tasks(
         &mut self,
         capacity: &ReplicaCapacity,
@@ -198,7 +198,7 @@ impl Control {
         }
     }
 
-    /// Requests copies of a content; `again`: the request is repeated after the tracker's restart.
+    /// Requests copies of a content. `again`: an earlier run of the tracker had the request.
     pub(crate) fn replicate(
         &mut self,
         request: &ReplicationRequest,
@@ -212,22 +212,24 @@ impl Control {
         }
     }
 
-    /// Leaves the tracker, if that is possible within [`limits::LEAVE_MS`].
+    /// Leaves the tracker, and waits for its reply for at most [`limits::LEAVE_MS`].
     pub(crate) fn leave(mut self) {
         if self.registration.is_none() {
             return;
         }
-        // The node's own stop is triggered already and would end this call.
+        // The stop of this connection is triggered already and would end this call.
         let Ok(unstopped) = Stop::new() else { return };
         self.client.set_stop(unstopped);
         let deadline = clock::now() + limits::ms(limits::LEAVE_MS);
         if self.client.send(&TrackerRequest::Leave, deadline).is_ok() {
-            // Wait for the reply: a find after this node's exit must not be served before the request.
-            let _tracker_may_be_gone = self.client.receive::<TrackerReply>(deadline);
+            // Waits for the reply, so that a find after the exit of this node does not list it. The tracker
+            // may be gone.
+            self.client.receive::<TrackerReply>(deadline).ok();
         }
     }
 
-    /// Reads all pages of a list. `request` asks for those after the rows so far.
+    /// Reads all pages of a list, up to [`LIST_MAX`] rows. `request` asks for the rows after the given ones;
+    /// `page` gives the rows of a reply, and whether more follow.
     fn collect<T>(
         &mut self,
         request: impl Fn(&[T]) -> TrackerRequest,
@@ -237,16 +239,18 @@ impl Control {
         loop {
             let (_, body) = ask(&mut self.client, &request(&rows))?;
             let (next, more) = page(body).ok_or(ControlError::WrongReply)?;
-            let ended = !more || next.is_empty();
+            // A tracker that promises more rows and sends none would keep this loop alive.
+            let is_last = !more || next.is_empty();
             rows.extend(next);
-            if ended || rows.len() >= ROWS_MAX {
+            if is_last || rows.len() >= LIST_MAX {
                 return Ok(rows);
             }
         }
     }
 }
 
-/// `--advertise`, else `<ip>:<port>`, else the connection's own address and the listener's port.
+/// The endpoint to register: `advertise`, else the port of the listener at `ip`, or at the local address of
+/// the connection if `ip` is unspecified.
 fn endpoint(config: &TrackerClientConfig, client: &Client) -> SocketAddr {
     if let Some(advertised) = config.advertise {
         return advertised;
@@ -280,24 +284,24 @@ fn send_pages(
     client: &mut Client,
     pages: impl Iterator<Item = TrackerRequest>,
 ) -> Result<ReplyBody, ControlError> {
-    let mut waiting = VecDeque::new();
+    let mut awaited = 0;
     let mut last = ReplyBody::Staged;
     for page in pages {
         client.send(&page, reply_deadline())?;
-        waiting.push_back(());
-        if waiting.len() >= PAGES_AHEAD {
-            waiting.pop_front();
-            last = receive(client)?.1;
+        awaited += 1;
+        if awaited == PAGES_AHEAD {
+            awaited -= 1;
+            (_, last) = receive(client)?;
         }
     }
-    for () in waiting {
-        last = receive(client)?.1;
+    for _ in 0..awaited {
+        (_, last) = receive(client)?;
     }
     Ok(last)
 }
 
-/// Cuts `items` into pages of about [`limits::PAGE_TARGET_BYTES`]; each comes with whether it is the last.
-/// There is at least one page, which may be empty.
+/// Cuts `items` into pages of about [`limits::PAGE_TARGET_BYTES`], and tells for each whether it is the last
+/// one. There is at least one page, which may be empty. A page has at least one of the items, however long.
 fn paged<'a, T>(items: &'a [T], bytes: impl Fn(&T) -> usize + 'a) -> impl Iterator<Item = (&'a [T], bool)> {
     let mut rest = Some(items);
     std::iter::from_fn(move || {
@@ -314,7 +318,7 @@ fn paged<'a, T>(items: &'a [T], bytes: impl Fn(&T) -> usize + 'a) -> impl Iterat
     })
 }
 
-/// Bytes of an entry on the wire, or a little more.
+/// At least the number of bytes of an entry on the wire.
 fn entry_bytes(entry: &FileEntry) -> usize {
     112 + FileEntry::ATTRIBUTES_MAX_BYTES + entry.name.as_str().len()
 }

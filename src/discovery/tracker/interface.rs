@@ -1,4 +1,4 @@
-//! What a node sees of its tracker: settings, events, and the requests that only a tracker answers.
+//! A tracker as a node sees it: settings, events, and the requests that only a tracker answers.
 
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
@@ -8,10 +8,10 @@ use crate::discovery::error::DiscoveryError;
 use crate::rt::Stop;
 use crate::types::{ContentKey, FileName, NodeId, NodeSummary, ReplicaTask, ReplicationStatus};
 
-/// A page of names, and whether there are more.
+/// Some names in order, and whether more names follow.
 pub type NamePage = (Vec<FileName>, bool);
 
-/// How a node speaks to its tracker.
+/// The settings of a connection to a tracker.
 #[derive(Debug, Clone)]
 pub struct TrackerClientConfig {
     /// Where the tracker listens.
@@ -22,29 +22,29 @@ pub struct TrackerClientConfig {
     pub ip: IpAddr,
     /// Port of the node's listener.
     pub port: u16,
-    /// The endpoint to register, if it is not the node's own address and port.
+    /// The endpoint to register instead of the address of the connection and `port`.
     pub advertise: Option<SocketAddr>,
-    /// Interval of heartbeats; `None`: the node sends none.
+    /// Interval of heartbeats; `None`: the node sends no heartbeats, and connects only for requests.
     pub heartbeat: Option<Duration>,
-    /// False: the node only sends requests; it neither registers nor publishes. It sends no heartbeats then.
+    /// False: the node only sends requests. It neither registers nor publishes; `heartbeat` must be `None`.
     pub registers: bool,
 }
 
-/// What the announce thread reports to its node without a request.
+/// A report of the announce thread to its node. No request precedes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrackerEvent {
     /// The tracker was restarted, and this node is registered with it again.
     Restarted,
     /// The tracker could not call the endpoint back and does not offer it.
     Unverified {
-        /// What the node registered.
+        /// The endpoint that the node registered.
         endpoint: SocketAddr,
         /// The tracker's reason.
         why: String,
     },
-    /// The tracker offers the endpoint now, after it did not.
+    /// The tracker offers the endpoint again, after [`TrackerEvent::Unverified`].
     Verified {
-        /// What the node registered.
+        /// The endpoint that the node registered.
         endpoint: SocketAddr,
     },
     /// The control connection was lost.
@@ -52,22 +52,22 @@ pub enum TrackerEvent {
         /// The failure, for the user.
         why: String,
     },
-    /// The tracker asks this node to keep these replicas. Never empty.
+    /// The tracker asks this node to keep these replicas, at least one.
     Tasks(Vec<ReplicaTask>),
 }
 
-/// A number of live copies that a content is to have.
+/// A request for live copies of a content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicationRequest {
     /// The content.
     pub content: ContentKey,
-    /// The name that copies get.
+    /// The name of the copies.
     pub name: FileName,
-    /// 0 takes an earlier request back.
+    /// How many live copies there should be. 0 takes back an earlier request.
     pub copies: u32,
 }
 
-/// What only a tracker can do for a node.
+/// The requests that only a tracker can serve.
 pub trait TrackerSession: Debug + Send + Sync {
     /// Whether the tracker offers this node to others, as far as the node knows: it is registered, its
     /// endpoint is verified, and the control connection is open.
@@ -76,7 +76,7 @@ pub trait TrackerSession: Debug + Send + Sync {
     /// Publishes the catalog as it is now and waits for the tracker's reply, at most until `deadline`.
     ///
     /// # Errors
-    /// [`DiscoveryError`] if the tracker has not confirmed it by then.
+    /// [`DiscoveryError`] if the tracker has not confirmed the catalog by then.
     fn publish_now(&self, deadline: Instant, cancel: &Stop) -> Result<(), DiscoveryError>;
 
     /// All nodes that the tracker knows.
@@ -85,14 +85,14 @@ pub trait TrackerSession: Debug + Send + Sync {
     /// [`DiscoveryError`] if there is no answer.
     fn nodes(&self, cancel: &Stop) -> Result<Vec<NodeSummary>, DiscoveryError>;
 
-    /// A page of the names that can be downloaded, in order, those after `after`.
+    /// The first names after `after` that can be downloaded, in order; `None`: from the start.
     ///
     /// # Errors
     /// [`DiscoveryError`] if there is no answer.
     fn names(&self, after: Option<FileName>, cancel: &Stop) -> Result<NamePage, DiscoveryError>;
 
-    /// Requests copies of a content. As long as this node runs, it repeats the request to a restarted
-    /// tracker.
+    /// Requests copies of a content. This node repeats the request to a restarted tracker, unless it has
+    /// requested copies of too many contents already.
     ///
     /// # Errors
     /// [`DiscoveryError`] if there is no answer, or the tracker does not keep the request.
@@ -102,7 +102,7 @@ pub trait TrackerSession: Debug + Send + Sync {
         cancel: &Stop,
     ) -> Result<ReplicationStatus, DiscoveryError>;
 
-    /// Asks which replicas to keep; they come as [`TrackerEvent::Tasks`]. Does not wait.
+    /// Asks the tracker which replicas to keep. The answer comes as [`TrackerEvent::Tasks`]. Does not wait.
     fn request_tasks(&self);
 
     /// Waits until the announce thread, after its stop, has left the tracker; at most until `deadline`.
