@@ -9,6 +9,7 @@ mod documents;
 mod house;
 mod rules;
 mod source;
+mod supply_chain;
 mod tests;
 
 use std::fs;
@@ -141,4 +142,16 @@ fn tree_is_built_as_a_house() {
     for (rule, faults) in found {
         assert!(faults.is_empty(), "{rule}:\n{}", faults.join("\n"));
     }
+}
+
+#[test]
+fn dependencies_keep_to_the_bans_and_licences() {
+    let (rules, lock) = (read("deny.toml"), read("Cargo.lock"));
+    show(&supply_chain::banned(&rules, &supply_chain::packages(&lock)));
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.current_dir(root()).args(["metadata", "--locked", "--format-version=1", "--filter-platform"]);
+    let output = cargo.arg("x86_64-unknown-linux-gnu").output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata = serde_json::from_slice(&output.stdout).expect("JSON");
+    show(&supply_chain::unlicensed(&rules, &metadata));
 }

@@ -5,6 +5,7 @@ use crate::documents::*;
 use crate::house::*;
 use crate::rules::*;
 use crate::source::*;
+use crate::supply_chain;
 
 /// Checks at which lines, counted from 1, `rule` finds fault with a file of that path and text.
 fn check(rule: fn(&Source) -> Vec<String>, path: &str, text: &str, expected: &[usize]) {
@@ -341,4 +342,45 @@ fn doubled_types_and_full_folders_are_found() {
     assert_eq!(full_folders(&paths(FILES_IN_FOLDER_MAX + 1)).len(), 1);
     let names = unnamed_folders("| `src/a/` |", &["src/a/x.rs".to_owned(), "src/b/x.rs".to_owned()]);
     assert_eq!(names, ["ARCHITECTURE.md does not name `src/b/`"]);
+}
+
+#[test]
+fn dependencies_that_are_banned_or_have_no_allowed_licence_are_found() {
+    let rules = r#"
+        [licenses]
+        allow = ["MIT", "Zlib"]
+        [bans]
+        deny = [{ crate = "tokio", reason = "threads" }, { crate = "bincode:>=3", reason = "no code" }, { crate = "x" }]
+    "#;
+    let lock = r#"
+        [[package]]
+        name = "tokio"
+        version = "1.2.3"
+        [[package]]
+        name = "bincode"
+        version = "2.0.1"
+        [[package]]
+        name = "bincode"
+        version = "3.0.0"
+        [[package]]
+        name = "own"
+        version = "0.1.0"
+        source = "git+https://example.org/own"
+    "#;
+    let faults = supply_chain::banned(rules, &supply_chain::packages(lock));
+    let expected = [
+        "tokio 1.2.3: threads",
+        "bincode 3.0.0: no code",
+        "deny.toml: the ban of x has no reason",
+        "own: not from crates.io",
+    ];
+    assert_eq!(faults, expected);
+    let metadata = serde_json::json!({ "packages": [
+        { "name": "a", "license": "GPL-3.0 OR MIT" },
+        { "name": "b", "license": "Zlib/GPL-3.0" },
+        { "name": "c", "license": "(MIT OR GPL-3.0) AND Zlib" },
+        { "name": "d", "license": "MIT AND GPL-3.0" },
+        { "name": "e", "license": null },
+    ]});
+    assert_eq!(supply_chain::unlicensed(rules, &metadata), ["d: licence `MIT AND GPL-3.0`", "e: licence ``"]);
 }
