@@ -35,9 +35,11 @@ pub fn reason(text: &str) -> &str {
     &text[..text.floor_char_boundary(limits::REASON_MAX_BYTES)]
 }
 
-/// Returns true if a reader cannot see `c`, or if `c` changes how other text is shown: a control (C0, DEL, C1),
-/// a line or paragraph separator, a bidirectional control, a character that Unicode lets a program leave out
-/// (Default_Ignorable_Code_Point), a format control of another script, or a blank that is not a space.
+/// Returns true if a reader cannot see `c`, or if `c` changes how other text is shown.
+///
+/// These are controls (C0, DEL, C1), line and paragraph separators, bidirectional controls, characters that
+/// Unicode lets a program leave out (Default_Ignorable_Code_Point), format controls of other scripts, and the
+/// blank Braille pattern.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
