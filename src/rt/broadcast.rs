@@ -1,8 +1,8 @@
 //! `Broadcast<T>`: publishes items to any number of subscribers.
 //!
 //! The publisher never waits for a subscriber. A broadcast keeps the newest items, up to its capacity; a
-//! subscriber that falls further behind learns how many items it has missed. Invariant: items are numbered
-//! from 1 without a gap, and every subscriber gets them in that order.
+//! subscriber that reads too late learns how many items it has missed. Invariant: items are numbered from 1
+//! without a gap, and every subscriber gets the items that it does not miss in that order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,17 +28,17 @@ struct Inner<T> {
 /// The items published after a certain one.
 #[derive(Debug)]
 pub struct Batch<T> {
-    /// Number of items before `items` that are not kept any more.
+    /// Number of items between the given one and `items` that are not kept any more.
     pub missed: u64,
     /// The items with their numbers.
     pub items: Vec<(u64, Arc<T>)>,
 }
 
-/// The receiving end: gets every item that is published after it subscribed.
+/// The receiving end: gets the items that are published after it subscribed.
 #[derive(Debug)]
 pub struct Subscriber<T> {
     broadcast: Broadcast<T>,
-    /// Number of the last item received.
+    /// Number of the last item that was received or missed.
     seen: u64,
     woken: Receiver<()>,
 }
@@ -69,8 +69,8 @@ impl<T> Broadcast<T> {
         }
         inner.items.push_back(item);
         inner.last += 1;
-        // A waker holds one signal. If it is full, its subscriber is going to look anyway; if it is
-        // disconnected, its subscriber is gone.
+        // A waker holds one signal. If it is full, its subscriber has not looked since the last signal and
+        // will find this item too. If it is disconnected, its subscriber was dropped.
         inner.wakers.retain(|waker| waker.try_send(()).map_or_else(|error| error.is_full(), |()| true));
     }
 
@@ -79,7 +79,7 @@ impl<T> Broadcast<T> {
         self.0.lock().last
     }
 
-    /// The items after item `number`. A number that has not been reached yet counts as that of the last item.
+    /// The items after item `number`. A number beyond the last item counts as that of the last item.
     pub fn after(&self, number: u64) -> Batch<T> {
         let inner = self.0.lock();
         let first = inner.last + 1 - inner.items.len() as u64;
@@ -90,7 +90,7 @@ impl<T> Broadcast<T> {
         Batch { missed: first.saturating_sub(next), items: items.collect() }
     }
 
-    /// Subscribes to the items from now on.
+    /// Subscribes to the items that are published from now on.
     pub fn subscribe(&self) -> Subscriber<T> {
         let (waker, woken) = bounded(1);
         let mut inner = self.0.lock();
@@ -100,7 +100,7 @@ impl<T> Broadcast<T> {
         Subscriber { seen: inner.last, woken, broadcast: self.clone() }
     }
 
-    /// Ends the broadcast. Subscribers still receive what was published before.
+    /// Ends the broadcast. Subscribers still receive the items that were published before.
     pub fn close(&self) {
         let mut inner = self.0.lock();
         inner.is_closed = true;
@@ -109,8 +109,8 @@ impl<T> Broadcast<T> {
 }
 
 impl<T> Subscriber<T> {
-    /// Delivers a signal when [`Subscriber::catch_up`] may return items; disconnected once the broadcast is
-    /// closed.
+    /// Delivers a signal when [`Subscriber::catch_up`] may return items. It is disconnected when the
+    /// broadcast is closed.
     pub fn woken(&self) -> &Receiver<()> {
         &self.woken
     }
@@ -134,7 +134,7 @@ impl<T> Iterator for Subscriber<T> {
                 return Some(batch);
             }
             if self.woken.recv().is_err() {
-                // Items may have been published just before the end.
+                // Items may have been published between `catch_up` and the end.
                 return Some(self.catch_up()).filter(|last| !last.is_empty());
             }
         }
@@ -158,7 +158,7 @@ mod tests {
         Broadcast::new(CAPACITY as usize)
     }
 
-    /// How many were missed, and the numbers that are there. Checks that each item has its number.
+    /// The number of missed items, and the numbers of the others. Checks that each item has its number.
     fn seen(batch: &Batch<u64>) -> (u64, Vec<u64>) {
         for (number, item) in &batch.items {
             assert_eq!(**item, *number);

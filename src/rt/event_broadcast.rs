@@ -1,6 +1,6 @@
-//! The broadcast of a program's events: what the tracker or node publishes to its log, prompt and pages.
+//! The broadcast of a program's events, which its log, prompt and pages read.
 //!
-//! Each event is stamped with the wall clock when it is published.
+//! Each event gets the time of the wall clock when it is published.
 
 use super::{Broadcast, Subscriber, clock};
 use crate::proto::event::{Event, Record};
@@ -24,7 +24,7 @@ impl EventBroadcast {
         self.publish(event.at(clock::wall_ns()));
     }
 
-    /// Publishes an event of the download that is job `job` of the node.
+    /// Publishes an event that belongs to job `job` of the node.
     pub fn publish_job_event(&self, job: u64, event: Event) {
         self.publish(Record { job: Some(job), ..event.at(clock::wall_ns()) });
     }

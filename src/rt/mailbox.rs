@@ -1,4 +1,4 @@
-//! Mailboxes: bounded channels whose receiver is also a descriptor, for threads that wait on sockets.
+//! Mailboxes: bounded channels whose receiving end is also a descriptor, for threads that wait on sockets.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -46,8 +46,8 @@ impl<T> Post<T> {
     /// Gives `item` back when the mailbox is full or its owner is gone.
     pub fn send(&self, item: T) -> Result<(), T> {
         self.sender.try_send(item).map_err(TrySendError::into_inner)?;
-        // EAGAIN means a counter of 2^64 - 2: then the owner is awake already.
-        let _already_awake = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+        // This fails only if the counter is 2^64 - 2: then the descriptor is readable already.
+        rustix::io::write(&self.event, &1u64.to_ne_bytes()).ok();
         Ok(())
     }
 }
@@ -62,13 +62,15 @@ impl<T> Mailbox<T> {
     pub fn wait(&self, stop: &Stop, deadline: Option<Instant>) {
         let timeout = deadline.map(clock::timespec_until);
         let mut watched = [PollFd::new(self, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-        // After an interruption by a signal the caller looks for items, which does no harm.
-        let _ready = poll(&mut watched, timeout.as_ref());
+        // After a signal or an error of `poll` the caller looks for items too early, which does no harm.
+        poll(&mut watched, timeout.as_ref()).ok();
     }
 
-    /// Makes the descriptor unreadable until the next delivery. Call it before taking the items, never after.
+    /// Makes the descriptor unreadable until the next delivery. Call it before you take the items: after it,
+    /// an item that came between would wait without a signal.
     pub fn clear(&self) {
-        let _was_clear = rustix::io::read(&self.event, &mut [0u8; 8]);
+        // This fails if the descriptor is unreadable already.
+        rustix::io::read(&self.event, &mut [0u8; 8]).ok();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Running: the clock, stops, threads, mailboxes, the worker pool, broadcasts.
 //!
-//! Mechanism only: it knows no files, peers or decisions. Only this module reads a clock or starts a thread.
+//! This folder does not know files, peers or decisions. Only code here reads a clock or starts a thread.
 
 pub mod broadcast;
 pub mod clock;

@@ -1,15 +1,16 @@
 //! The worker pool: a few threads for tasks that block or compute long (disk, hashing, big pages).
 //!
 //! Its queue is bounded. A caller learns at once that the queue is full, so that it can answer `busy`. A task
-//! that panics ends its worker, and the end of a thread ends the process: half a pool is worse than none.
+//! that panics ends its worker. The program sees that a thread has ended, and ends too: a pool with fewer
+//! workers could stop working without a sign.
 
-use crossbeam_channel::{Sender, TrySendError, bounded, select};
+use crossbeam_channel::{Sender, bounded, select};
 
 use super::{Stop, Threads};
 
 type PoolTask = Box<dyn FnOnce() + Send>;
 
-/// The queue is full, or the pool is stopping.
+/// A task was not queued: the queue is full, or the pool has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Busy;
 
@@ -20,11 +21,11 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts `workers` threads named `name-1`, `name-2`, … in `threads`. After `stop` they finish their
-    /// current task and end.
+    /// Starts `workers` threads named `name-1`, `name-2`, … in `threads`. After `stop` each finishes its
+    /// current task and ends; tasks that wait are dropped.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn start(
         name: &str,
         workers: usize,
@@ -53,11 +54,9 @@ impl Pool {
     /// Queues `task`; never waits.
     ///
     /// # Errors
-    /// [`Busy`] if the queue is full or the workers are gone; `task` is dropped.
+    /// [`Busy`] if the queue is full or the workers have ended; `task` is dropped.
     pub fn try_run(&self, task: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
-        self.tasks.try_send(Box::new(task)).map_err(|error| match error {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => Busy,
-        })
+        self.tasks.try_send(Box::new(task)).map_err(|_| Busy)
     }
 }
 

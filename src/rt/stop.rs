@@ -1,8 +1,8 @@
-//! `Stop`: a signal that work should end, which every kind of wait can watch.
+//! `Stop`: a signal that work shall end, which every kind of wait can watch.
 //!
 //! A thread that waits on sockets watches the descriptor, a thread that waits on channels watches the
-//! receiver, and a thread that computes checks the flag. No thread polls. A child stops with its parent but
-//! can also be stopped alone (a cancelled command).
+//! receiver, and a thread that computes checks the flag. A child is triggered with its parent, but can also
+//! be triggered alone, for instance for a command that is cancelled.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
-/// A signal to end, given at most once. Cheap to clone; all clones are the same stop.
+/// A signal to end, which is triggered at most once. Cheap to clone; all clones are the same stop.
 #[derive(Debug, Clone)]
 pub struct Stop(Arc<Inner>);
 
@@ -56,14 +56,16 @@ impl Stop {
             children.retain(|known| known.strong_count() > 0);
             children.push(Arc::downgrade(&child.0));
         }
-        // The child is listed before this check. So either this check or the trigger sees the other.
+        // The child is in the list before this check. So either the trigger finds the child, or this check
+        // finds the trigger.
         if self.is_triggered() {
             child.trigger();
         }
         Ok(child)
     }
 
-    /// Wakes every waiter, now and later. A second call changes nothing.
+    /// Ends every wait that watches this stop, now and later, and triggers the children. A second call
+    /// changes nothing.
     pub fn trigger(&self) {
         if self.0.triggered.swap(true, Ordering::SeqCst) {
             return;
@@ -78,17 +80,17 @@ impl Stop {
         }
     }
 
-    /// Whether the signal was given.
+    /// Returns true if and only if the stop is triggered.
     pub fn is_triggered(&self) -> bool {
         self.0.triggered.load(Ordering::SeqCst)
     }
 
-    /// For `select!`: delivers nothing, and disconnects when triggered.
+    /// For `select!`: delivers no item, and is disconnected by the trigger.
     pub fn receiver(&self) -> &Receiver<Infallible> {
         &self.0.receiver
     }
 
-    /// Waits until triggered or until `deadline`; returns whether it was triggered.
+    /// Waits until the stop is triggered, at most until `deadline`. Returns whether it is triggered.
     pub fn wait_until(&self, deadline: Instant) -> bool {
         match self.0.receiver.recv_deadline(deadline) {
             Ok(never) => match never {},
@@ -98,8 +100,8 @@ impl Stop {
     }
 }
 
-/// The error of long work that a [`Stop`] has ended; its kind is `Interrupted`. Interruptions by the system
-/// are retried where they occur, so that no other error has this kind.
+/// The error of long work that a [`Stop`] has ended; its kind is `Interrupted`. Calls that a signal
+/// interrupts are repeated where it happens, so no other error of such work has this kind.
 pub fn interrupted() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::Interrupted, "stopped")
 }
@@ -116,7 +118,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_parent_stops_its_children_and_a_child_stops_only_itself() {
+    fn a_trigger_of_a_parent_triggers_its_children_and_that_of_a_child_only_itself() {
         let parent = Stop::new().expect("a descriptor");
         let first = parent.child().expect("a descriptor");
         let second = parent.child().expect("a descriptor");
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trigger_wakes_a_waiter() {
+    fn a_trigger_ends_a_wait() {
         let stop = Stop::new().expect("a descriptor");
         let waiter = stop.clone();
         std::thread::scope(|scope| {

@@ -1,7 +1,7 @@
-//! Named threads that are always joined.
+//! `Threads`: a group of named threads that its owner joins.
 //!
 //! Every long-lived thread is started here. Its end, expected or not, is reported on a channel, so that the
-//! owner can name it. `join` waits for all threads of a group.
+//! owner of the group can name the thread.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -43,7 +43,8 @@ impl Display for Ended {
     }
 }
 
-/// How the threads of a group have ended.
+/// The threads of a group that did not end as they should. A thread that returned an error is not among them:
+/// [`Threads::ended`] reports it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StopReport {
     /// Threads that panicked.
@@ -53,7 +54,7 @@ pub struct StopReport {
 }
 
 impl StopReport {
-    /// Whether every thread ended in order and in time.
+    /// Returns true if and only if no thread panicked and all ended in time.
     pub fn is_clean(&self) -> bool {
         self.panicked.is_empty() && self.still_running.is_empty()
     }
@@ -93,10 +94,10 @@ impl Threads {
         Threads::default()
     }
 
-    /// Starts a thread. The system shows the first 15 bytes of its name.
+    /// Starts a thread. The kernel keeps the first 15 bytes of its name.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         self.spawn_fallible(name, move || {
             work();
@@ -107,7 +108,7 @@ impl Threads {
     /// [`Threads::spawn`] for work that may fail; its error is reported together with its end.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn spawn_fallible(
         &self,
         name: &str,
@@ -124,8 +125,9 @@ impl Threads {
                 Err(_) => How::Panicked,
             };
             let end = Ended { name: owned_name, how };
-            // The group outlives its threads, unless it was dropped without a join.
-            let _group_is_dropped = ended.send(end.clone()).is_ok() && to_join.send((number, end)).is_ok();
+            // This fails only if the group was dropped without a join.
+            ended.send(end.clone()).ok();
+            to_join.send((number, end)).ok();
         })?;
         running.started += 1;
         running.threads.insert(number, (name.to_owned(), handle));
@@ -137,17 +139,19 @@ impl Threads {
         &self.ended
     }
 
-    /// Joins the threads that have ended already. Only [`Threads::ended`] reports their panics.
+    /// Joins the threads that have ended already. [`Threads::join`] does not report their panics then, but
+    /// [`Threads::ended`] does.
     pub fn reap(&self) {
         for (number, _) in self.to_join.try_iter() {
             let ended = self.running.lock().threads.remove(&number);
             if let Some((_, handle)) = ended {
-                let _panic_was_caught = handle.join();
+                // The thread has caught its panic.
+                handle.join().ok();
             }
         }
     }
 
-    /// Waits until all threads have ended, at most until `deadline`.
+    /// Waits until all threads have ended, at most until `deadline`, and joins those that have.
     pub fn join(&self, deadline: Instant) -> StopReport {
         let mut report = StopReport::default();
         let mut running = std::mem::take(&mut self.running.lock().threads);
@@ -157,9 +161,9 @@ impl Threads {
                 report.panicked.push(name);
             }
             if let Some((_, handle)) = running.remove(&number) {
-                // The thread has sent its end and is about to return: this join does not wait for its work. A
-                // panic was caught in the thread.
-                let _panic_was_caught = handle.join();
+                // The thread has sent its end and is about to return: this join does not wait for its work.
+                // The thread has caught its panic.
+                handle.join().ok();
             }
         }
         report.still_running.extend(running.into_values().map(|(name, _)| name));
@@ -174,7 +178,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn the_end_of_each_thread_is_reported_and_join_waits_for_all() {
+    fn the_end_of_a_thread_is_reported_and_join_waits_for_all_threads() {
         let threads = Threads::new();
         let stop = Stop::new().expect("a descriptor");
         let waiting = stop.clone();
@@ -188,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_threads_with_one_name_only_the_ended_one_is_joined() {
+    fn of_two_threads_with_one_name_join_reports_the_running_one_at_its_deadline() {
         let threads = Threads::new();
         let stop = Stop::new().expect("a descriptor");
         let waiting = stop.clone();
