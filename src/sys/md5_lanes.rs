@@ -1,9 +1,9 @@
-//! MD5 of many buffers at once: eight lanes of a vector register, each with its own buffer.
+//! MD5 of many buffers at once. A vector register has eight lanes; each lane processes a buffer of its own.
 //!
-//! Each step of MD5 needs the step before, so a single buffer leaves most of a core idle; eight independent
-//! buffers fill it. A lane whose buffer ends takes the next buffer. For all lengths and processors the
-//! digests are those of the `md-5` crate, which does the work where the processor has no lanes or only one
-//! buffer is left.
+//! Each step of MD5 needs the result of the step before, so a single buffer leaves most of a core idle, and
+//! eight independent buffers use it. A lane whose buffer ends takes the next buffer. For all lengths and
+//! processors the digests are those of the `md-5` crate. That crate does the work where the processor does
+//! not have these vectors, or only one buffer is left.
 
 use md5::block_api::compress;
 use md5::{Digest, Md5};
@@ -12,33 +12,34 @@ use crate::types::Md5Digest;
 
 const LANES: usize = 8;
 const BLOCK_BYTES: usize = 64;
-/// Number of blocks that the lanes process before `beside` gets their bytes.
+/// Maximum number of blocks that a lane processes before the caller's function gets their bytes.
 const STRETCH_BLOCKS: usize = 512;
 type Block = [u8; BLOCK_BYTES];
 /// The four words A, B, C, D of every lane.
 type States = [[u32; LANES]; 4];
 
+/// The first state of a buffer (RFC 1321, 3.3).
 const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
-/// MD5 of each buffer, in the order of the buffers. Any number of any lengths; fastest with 8 or more of
-/// about the same length.
+/// MD5 of each buffer, in the order of the buffers. Their number and lengths do not matter; 8 or more of
+/// about the same length are the fastest.
 ///
-/// `beside` is called with the number of a buffer and its next bytes just after MD5 has processed them, all
-/// bytes of a buffer in order. A call has at most 32 KiB, so that a second digest finds the bytes in the
-/// processor's cache.
-pub fn md5_of_many(buffers: &[&[u8]], beside: impl FnMut(usize, &[u8])) -> Vec<Md5Digest> {
+/// Calls `on_bytes` with the number of a buffer and its next bytes just after MD5 has processed them, with
+/// all bytes of a buffer in order. A call has at most 32 KiB, so that the caller can compute a second digest
+/// while the bytes are in the processor's cache.
+pub fn md5_of_many(buffers: &[&[u8]], on_bytes: impl FnMut(usize, &[u8])) -> Vec<Md5Digest> {
     match Vectors::best() {
-        Some(vectors) if buffers.len() > 1 => digest_in_lanes(vectors, buffers, beside),
-        _ => digest_one_by_one(buffers, beside),
+        Some(vectors) if buffers.len() > 1 => digest_in_lanes(vectors, buffers, on_bytes),
+        _ => digest_one_by_one(buffers, on_bytes),
     }
 }
 
-fn digest_one_by_one(buffers: &[&[u8]], mut beside: impl FnMut(usize, &[u8])) -> Vec<Md5Digest> {
+fn digest_one_by_one(buffers: &[&[u8]], mut on_bytes: impl FnMut(usize, &[u8])) -> Vec<Md5Digest> {
     let digest = |(number, buffer): (usize, &&[u8])| {
         let mut md5 = Md5::new();
         for stretch in buffer.chunks(STRETCH_BLOCKS * BLOCK_BYTES) {
             md5.update(stretch);
-            beside(number, stretch);
+            on_bytes(number, stretch);
         }
         Md5Digest(md5.finalize().into())
     };
@@ -54,9 +55,10 @@ struct Lane<'a> {
     body: &'a [Block],
     /// The last bytes, fewer than a block.
     rest: &'a [u8],
-    /// The end of the input: the last bytes, a one bit, zeros, the length in bits. One block or two.
+    /// The end of the input: the last bytes, a one bit, zeros, the length in bits (RFC 1321, 3.1 and 3.2).
+    /// One block or two.
     tail: [Block; 2],
-    /// The tail's blocks before this one are processed, or not part of it.
+    /// The first block of the tail that is not processed yet. A tail of one block is `tail[1]`.
     tail_at: usize,
 }
 
@@ -74,7 +76,7 @@ impl<'a> Lane<'a> {
         Lane { index, state: INITIAL, body, rest, tail, tail_at }
     }
 
-    /// The next blocks that lie side by side in memory; empty if and only if the buffer is processed.
+    /// The next blocks that are adjacent in memory; empty if and only if the buffer is processed.
     fn next_blocks(&self) -> &[Block] {
         if self.body.is_empty() { &self.tail[self.tail_at..] } else { self.body }
     }
@@ -103,7 +105,7 @@ impl<'a> Lane<'a> {
 fn digest_in_lanes(
     vectors: Vectors,
     buffers: &[&[u8]],
-    mut beside: impl FnMut(usize, &[u8]),
+    mut on_bytes: impl FnMut(usize, &[u8]),
 ) -> Vec<Md5Digest> {
     let mut digests = vec![Md5Digest([0; 16]); buffers.len()];
     let mut waiting = buffers.iter().enumerate().map(|(index, buffer)| Lane::new(index, buffer));
@@ -119,10 +121,10 @@ fn digest_in_lanes(
                 compress(&mut state, &only.next_blocks()[..count]);
                 only.state = state;
             }
-            live => run(vectors, live, count),
+            live => compress_lanes(vectors, live, count),
         }
         live.retain_mut(|lane| {
-            beside(lane.index, lane.advance(count));
+            on_bytes(lane.index, lane.advance(count));
             let is_done = lane.next_blocks().is_empty();
             if is_done {
                 digests[lane.index] = lane.digest();
@@ -133,8 +135,8 @@ fn digest_in_lanes(
 }
 
 /// Processes the next `count` blocks of each live lane.
-fn run(vectors: Vectors, live: &mut [Lane<'_>], count: usize) {
-    // An idle lane processes the blocks of another lane, and its result is thrown away.
+fn compress_lanes(vectors: Vectors, live: &mut [Lane<'_>], count: usize) {
+    // An idle lane processes the blocks of another lane, and its result is not used.
     let blocks = std::array::from_fn(|lane| &live.get(lane).unwrap_or(&live[0]).next_blocks()[..count]);
     let word_of = |word: usize| std::array::from_fn(|lane| live.get(lane).map_or(0, |lane| lane.state[word]));
     let mut states: States = std::array::from_fn(word_of);
@@ -154,7 +156,7 @@ use elsewhere::Vectors;
 mod elsewhere {
     use super::{Block, LANES, States};
 
-    /// Without values: this processor has no lanes.
+    /// A type without values: there is no code for vectors of this processor.
     #[derive(Debug, Clone, Copy)]
     pub(super) enum Vectors {}
 
@@ -275,8 +277,8 @@ mod x86 {
     #[inline]
     fn transpose(rows: [__m256i; LANES]) -> [__m256i; LANES] {
         let [a, b, c, d, e, f, g, h] = rows;
-        // Pairs of words of two lanes, then fours of four lanes, in each half of the registers; then the
-        // halves.
+        // First pairs of words of two lanes, then groups of four words of four lanes, in each half of the
+        // registers. Then the halves are exchanged.
         let (ab_low, ab_high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
         let (cd_low, cd_high) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
         let (ef_low, ef_high) = (_mm256_unpacklo_epi32(e, f), _mm256_unpackhi_epi32(e, f));
@@ -312,8 +314,8 @@ mod x86 {
         _mm256_add_epi32(a, b)
     }
 
-    /// Returns its argument, computed at this place: otherwise the compiler adds the constant last, where the
-    /// next step waits for it.
+    /// Returns its argument, and makes the compiler compute it at this place. Otherwise the compiler adds the
+    /// constant last, and the next step waits for that.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn ready(mut sum: __m256i) -> __m256i {
@@ -343,7 +345,7 @@ mod x86 {
         )*};
     }
 
-    /// Defines `compress` by the `rotate`, `f`, `g`, `h` and `i` of the same module.
+    /// Defines `compress`. It uses the functions `rotate`, `f`, `g`, `h` and `i` of the same module.
     macro_rules! compress {
         ($features:literal) => {
             #[target_feature(enable = $features)]
@@ -410,8 +412,8 @@ mod x86 {
         }
     }
 
-    /// AVX-512: a rotation and any mix of three words are one operation each. Each step waits for the step
-    /// before, so this saves most of the time.
+    /// AVX-512: a rotation is one operation, and so is each mix of three words. Each step waits for the step
+    /// before, so fewer operations in a row save time.
     mod avx512 {
         use super::*;
 
@@ -460,18 +462,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    type Beside<'a> = &'a mut dyn FnMut(usize, &[u8]);
-    type Implementation = Box<dyn Fn(&[&[u8]], Beside<'_>) -> Vec<Md5Digest>>;
+    type OnBytes<'a> = &'a mut dyn FnMut(usize, &[u8]);
+    type Implementation = Box<dyn Fn(&[&[u8]], OnBytes<'_>) -> Vec<Md5Digest>>;
 
     /// All implementations for this processor, with their names.
     fn implementations() -> Vec<(String, Implementation)> {
         let mut all: Vec<(_, Implementation)> = vec![
-            ("chosen".into(), Box::new(|buffers, beside| md5_of_many(buffers, beside))),
-            ("one by one".into(), Box::new(|buffers, beside| digest_one_by_one(buffers, beside))),
+            ("chosen".into(), Box::new(|buffers, on_bytes| md5_of_many(buffers, on_bytes))),
+            ("one by one".into(), Box::new(|buffers, on_bytes| digest_one_by_one(buffers, on_bytes))),
         ];
         for vectors in Vectors::all() {
             let digest: Implementation =
-                Box::new(move |buffers, beside| digest_in_lanes(vectors, buffers, beside));
+                Box::new(move |buffers, on_bytes| digest_in_lanes(vectors, buffers, on_bytes));
             all.push((format!("{vectors:?}"), digest));
         }
         all
@@ -487,7 +489,7 @@ mod tests {
                 seen[number].extend_from_slice(bytes);
             });
             assert!(digests == expected, "{name}: wrong digests for lengths {:?}", lens());
-            assert!(seen == buffers, "{name}: other bytes beside for lengths {:?}", lens());
+            assert!(seen == buffers, "{name}: other bytes passed on for lengths {:?}", lens());
         }
     }
 
@@ -534,14 +536,14 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn lanes_are_those_that_the_processor_reports() {
+    fn the_kinds_of_vectors_are_those_that_the_processor_reports() {
         let flags = std::fs::read_to_string("/proc/cpuinfo").expect("Linux");
         let has = |flag: &str| usize::from(flags.split_whitespace().any(|one| one == flag));
         assert_eq!(Vectors::all().len(), has("avx2") + has("avx512f") * has("avx512vl"));
     }
 
     #[test]
-    fn buffers_of_edge_lengths_are_digested_in_any_number() {
+    fn any_number_of_buffers_with_lengths_around_a_block_is_digested() {
         let bytes = content(1 << 20);
         let edges = [0, 1, 55, 56, 63, 64, 65, 119, 120, 127, 128, 129, 1000];
         for count in 0..=40 {
@@ -564,7 +566,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lanes_agree_with_the_reference(
+        fn digests_of_random_buffers_are_those_of_the_md5_crate(
             lens in prop::collection::vec(
                 prop_oneof![4 => 0_usize..300, 2 => 0_usize..5000, 1 => 0_usize..100_000],
                 0..=40,
