@@ -1,7 +1,7 @@
-//! `Client`: a connection for a thread that blocks: send, receive, read raw bytes, wait.
+//! `Client`: a connection for a thread that may block: it sends, receives, reads raw bytes and waits.
 //!
-//! No wait outlives its deadline, however slowly the peer sends, and a triggered [`Stop`] ends every wait at
-//! once. Invariant: after an error other than `Codec` the connection is not usable any more.
+//! Each wait ends at its deadline, however slowly the peer sends, and at once when its [`Stop`] is triggered.
+//! Invariant: after an error other than `Codec` the connection is not usable any more.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -13,26 +13,26 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::listen::{dial, dialed};
+use super::listen::{begin_dial, finish_dial};
 use crate::proto::{CodecError, Decoder, FrameError, decode, frame};
 use crate::rt::{Stop, clock};
 
-/// Most bytes read from the socket at a time while a frame is incomplete.
+/// Maximum number of bytes of one read while a frame is incomplete.
 const RECEIVE_BYTES: usize = 16 << 10;
 
-/// Why an exchange with a peer failed.
+/// Why an exchange with a peer failed, and whose fault it is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ClientError {
-    /// This program or the command ends.
+    /// No fault: the stop of the connection is triggered.
     #[error("stopped")]
     Stopped,
     /// The peer's side: its machine answers, but no program listens on the port.
     #[error("connection refused: no program listens there")]
     Refused,
-    /// The peer's or the network's fault.
+    /// The peer's or the network's fault: the deadline has passed.
     #[error("no answer in time")]
     Deadline,
-    /// The peer's side.
+    /// The peer's side: it has closed the connection.
     #[error("the other end closed the connection")]
     Closed,
     /// This node's configuration: the addresses are of different families.
@@ -45,10 +45,11 @@ pub enum ClientError {
     /// The network's fault, or this node's (`bind` is not an address of this machine, no descriptor is left).
     #[error("{0}")]
     Io(ErrorKind),
-    /// The peer's fault.
+    /// The peer's fault: its bytes are not a frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The peer's fault when receiving, this node's when sending.
+    /// A received message cannot be decoded: the peer's fault. Or a message of this program does not fit a
+    /// frame: a bug.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
@@ -58,14 +59,16 @@ impl From<io::Error> for ClientError {
         match error.kind() {
             ErrorKind::ConnectionRefused => ClientError::Refused,
             ErrorKind::BrokenPipe => ClientError::Closed,
+            // From `begin_dial`.
             ErrorKind::Unsupported => ClientError::Family,
+            // `EINVAL` of `connect`: the local address is bound to a loopback address.
             ErrorKind::InvalidInput => ClientError::Route,
             kind => ClientError::Io(kind),
         }
     }
 }
 
-/// What ended [`Client::wait`].
+/// What has ended [`Client::wait`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
     /// The descriptor of the mailbox is readable.
@@ -91,35 +94,35 @@ impl Client {
     /// Connects to `endpoint`, from `bind` unless that is `None` or unspecified.
     ///
     /// # Errors
-    /// `Stopped`, `Refused`, `Deadline` or `Io`.
+    /// `Stopped`, `Refused`, `Deadline`, `Family`, `Route` or `Io`.
     pub fn connect(
         endpoint: SocketAddr,
         bind: Option<IpAddr>,
         deadline: Instant,
         stop: &Stop,
     ) -> Result<Client, ClientError> {
-        let socket = dial(endpoint, bind)?;
+        let socket = begin_dial(endpoint, bind)?;
         wait_until_ready(&socket, PollFlags::OUT, stop, deadline)?;
-        let local = dialed(&socket)?;
+        let local = finish_dial(&socket)?;
         Ok(Client { socket, local, peer: endpoint, decoder: Decoder::new(), stop: stop.clone() })
     }
 
-    /// This program's address of the connection.
+    /// The local address of the connection.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
-    /// The peer's address of the connection.
+    /// The peer's address.
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
     }
 
-    /// From now on `stop` ends the waits, in place of the former one.
+    /// Replaces the stop that ends the waits.
     pub fn set_stop(&mut self, stop: Stop) {
         self.stop = stop;
     }
 
-    /// Sends `message` as one frame; returns when the system has taken all of it.
+    /// Sends `message` as one frame; returns when the kernel has taken all of it.
     ///
     /// # Errors
     /// `Codec` if it does not fit a frame, or the reason why it could not be sent by `deadline`.
@@ -159,7 +162,7 @@ impl Client {
     /// frame, then from the socket. `out` must not be empty.
     ///
     /// # Errors
-    /// `Closed`, `Deadline` if no byte comes by then, `Stopped` or `Io`.
+    /// `Closed`, `Deadline` if no byte comes by `deadline`, `Stopped` or `Io`.
     pub fn read_raw(&mut self, out: &mut [u8], deadline: Instant) -> Result<usize, ClientError> {
         debug_assert!(!out.is_empty(), "an empty buffer would look like the end of the connection");
         match self.decoder.take_raw(out) {
@@ -168,11 +171,11 @@ impl Client {
         }
     }
 
-    /// Waits for the connection, for `mail`, or until `deadline`. The connection comes first if both are
-    /// ready.
+    /// Waits until the connection or `mail` is ready, at most until `deadline`. If both are ready, the result
+    /// is `Socket`.
     ///
     /// # Errors
-    /// `Stopped`, or `Io` if the system cannot wait.
+    /// `Stopped`, or `Io` if `poll` fails.
     pub fn wait(&mut self, mail: BorrowedFd<'_>, deadline: Instant) -> Result<Woken, ClientError> {
         if self.decoder.waiting_bytes() > 0 {
             return Ok(Woken::Socket);
@@ -193,9 +196,10 @@ impl Client {
         })
     }
 
-    /// Reads from the socket, and waits only if no byte is there. Checks the stop each time, but the clock
-    /// only when no byte is there: bytes that have arrived are not late, even if this process was held up.
-    /// Frames and pieces are of limited length, so that a fast peer cannot pass the deadline for long.
+    /// Reads from the socket, and waits only if no byte has arrived. It always checks the stop, but the
+    /// deadline only if no byte has arrived: bytes in the socket were in time, even if this process did not
+    /// run for a while. A fast peer cannot use this to pass the deadline for long, because frames and pieces
+    /// have limited lengths.
     fn read(&mut self, out: &mut [u8], deadline: Instant) -> Result<usize, ClientError> {
         loop {
             if self.stop.is_triggered() {
@@ -223,7 +227,8 @@ impl Client {
     }
 }
 
-/// Waits until `socket` is ready for `interest`, or has failed.
+/// Waits until `socket` is ready for `interest`, or has failed. Whether it has failed, the next call on the
+/// socket reports.
 fn wait_until_ready(
     socket: &TcpStream,
     interest: PollFlags,
@@ -241,10 +246,11 @@ fn wait_until_ready(
     }
 }
 
-/// Waits until one of `watched` is ready or `deadline` has passed; their `revents` say which.
+/// Waits until one of `watched` is ready or `deadline` has passed. The `revents` of each say whether it is
+/// ready.
 ///
 /// # Errors
-/// When the system cannot wait: out of memory.
+/// When `poll` fails, for instance because the kernel is out of memory.
 pub(super) fn poll_until(watched: &mut [PollFd<'_>], deadline: Instant) -> io::Result<()> {
     loop {
         match poll(watched, Some(&clock::timespec_until(deadline))) {
@@ -267,7 +273,7 @@ mod tests {
         clock::now() + Duration::from_secs(10)
     }
 
-    /// A connection to a peer, which is the test.
+    /// A client, and the other end of its connection, which the test uses.
     fn pair() -> (Client, TcpStream, Stop) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let stop = Stop::new().expect("a descriptor");
@@ -326,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trickling_peer_does_not_outlive_the_deadline() {
+    fn a_receive_ends_at_its_deadline_although_bytes_trickle_in() {
         let (mut client, mut peer, _stop) = pair();
         let bytes = frame(&"x".repeat(100_000)).expect("fits");
         std::thread::scope(|scope| {
@@ -347,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_wakes_a_blocked_receive() {
+    fn a_stop_ends_a_blocked_receive_and_a_connect() {
         let (mut client, _peer, stop) = pair();
         std::thread::scope(|scope| {
             let receive = scope.spawn(move || client.receive::<u8>(clock::now() + Duration::from_secs(60)));
@@ -359,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_connection_is_reported_and_bind_is_used() {
+    fn a_connection_comes_from_the_bound_address_and_a_refused_one_is_reported() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let endpoint = listener.local_addr().expect("bound");
         let stop = Stop::new().expect("a descriptor");

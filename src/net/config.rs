@@ -14,18 +14,19 @@ use crate::types::limits;
 pub struct FrontConfig {
     /// Several fronts may share a listener. `None`: connections come only from `connect` and `adopt`.
     pub listener: Option<Arc<TcpListener>>,
-    /// Most connections with an incomplete request; usually [`limits::INCOMPLETE_MAX`].
+    /// Maximum number of connections with an incomplete request; usually [`limits::INCOMPLETE_MAX`].
     pub incomplete_max: usize,
     /// The same for one address; usually [`limits::INCOMPLETE_PER_ADDRESS_MAX`].
     pub incomplete_per_address_max: usize,
-    /// Most connections that are idle after a request; the one idle longest is evicted. `None`: only the
-    /// number of descriptors limits them. Usually [`limits::IDLE_MAX`].
+    /// Maximum number of connections that are idle after a request; the one idle longest is evicted. `None`:
+    /// only the number of descriptors limits them. Usually [`limits::IDLE_MAX`].
     pub idle_max: Option<usize>,
-    /// Most bytes kept for connections that do not take their replies; one address may have a share of one in
-    /// [`limits::OUTPUT_SHARE`] of them. Usually [`limits::OUTPUT_MAX_BYTES`].
+    /// Maximum number of bytes that the front keeps for connections whose peers do not read their replies.
+    /// Those of one address may have this number divided by [`limits::OUTPUT_SHARE`]. Usually
+    /// [`limits::OUTPUT_MAX_BYTES`].
     pub output_max_bytes: usize,
-    /// Most connections that are sent files at a time; the one longest without taking a byte is evicted.
-    /// Usually [`limits::FILES_SENT_MAX`].
+    /// Maximum number of connections on which files are sent at a time. Beyond it the connection is evicted
+    /// whose peer has read no byte for longest. Usually [`limits::FILES_SENT_MAX`].
     pub files_max: usize,
     /// The same for one address; usually [`limits::FILES_SENT_PER_ADDRESS_MAX`].
     pub files_per_address_max: usize,

@@ -1,7 +1,8 @@
 //! One connection of a front: its socket, its input and output, and what it waits for.
 //!
-//! What the front decides about a connection (what epoll watches, its deadline, whether it counts as
-//! incomplete) is derived here from its state after each slice, and not stored. Must never wait.
+//! The front gives each ready connection a turn, in which it does a bounded part of its work. After a turn it
+//! derives from the state here what epoll shall watch, the next deadline, and whether the connection may be
+//! evicted. These are not stored. No function here waits.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -20,9 +21,9 @@ use crate::types::limits;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConnOrigin {
     Accepted,
-    /// Opened by this front. The connection and one message must be there by `answer_by`, which is `None`
-    /// from then on.
-    Ours {
+    /// This front has opened it. It must be connected and its first message complete by `answer_by`, which is
+    /// `None` after the first message.
+    Opened {
         answer_by: Option<Instant>,
     },
 }
@@ -34,36 +35,38 @@ pub(super) struct Conn<D> {
     pub(super) origin: ConnOrigin,
     pub(super) decoder: D,
     pub(super) output: Output,
-    /// What epoll has reported since the last slice.
+    /// What epoll has reported since the last turn.
     pub(super) ready: EventFlags,
     /// What epoll watches.
     pub(super) watched: EventFlags,
-    /// It is queued for its next slice.
+    /// It is queued for its next turn.
     pub(super) scheduled: bool,
     /// The connection is not up yet.
     pub(super) connecting: bool,
-    /// The service owes an answer: no message is handed over until it releases the connection.
+    /// The service will answer the last message later. The front hands over no message until the service
+    /// releases the connection.
     pub(super) held: bool,
-    /// The decoder may hold complete messages that were not handed over.
+    /// The decoder may have complete messages that the front has not handed over yet.
     pub(super) backlog: bool,
     /// The peer has closed its sending side.
     pub(super) ended: bool,
-    /// The connection is closed for this reason once all output is sent.
+    /// The front will close the connection for this reason when all output is sent.
     pub(super) closing: Option<Closed>,
-    /// All output is sent and our sending side is closed. Until this time input is read and thrown away, so
-    /// that it does not reset the connection under the last reply.
+    /// Set while the connection lingers: all output is sent and this side has closed its sending half. Until
+    /// this time the front reads input and drops it, because unread input would reset the connection, and the
+    /// peer might lose the last reply.
     pub(super) lingers_until: Option<Instant>,
     /// The connection may be idle without a limit.
     pub(super) keep_idle: bool,
-    /// At least one message was complete.
+    /// The peer has sent a complete message: the connection counts as honest.
     pub(super) proven: bool,
     /// The rate allows no byte before this.
     pub(super) paced_until: Option<Instant>,
     /// Since when the front waits for the rest of a request.
     request_since: Option<Instant>,
-    /// When the last slice was.
+    /// When the last turn was.
     active_at: Instant,
-    /// When the peer last took a byte, or the first byte began to wait.
+    /// When the peer last took a byte, or when the first byte began to wait for it.
     taken_at: Instant,
 }
 
@@ -93,7 +96,7 @@ impl<D: Decode> Conn<D> {
         }
     }
 
-    /// Reads once into the decoder. Throws the bytes away if the connection only lingers.
+    /// Reads once into the decoder. Drops the bytes if the connection lingers.
     ///
     /// # Errors
     /// When the connection has failed.
@@ -111,7 +114,7 @@ impl<D: Decode> Conn<D> {
         Ok(())
     }
 
-    /// Whether a message may be handed over.
+    /// Returns true if and only if the front may hand a message over.
     pub(super) fn is_open_for_messages(&self) -> bool {
         !self.held
             && !self.connecting
@@ -120,7 +123,7 @@ impl<D: Decode> Conn<D> {
             && self.output.held_bytes() < limits::OUTPUT_HIGH_BYTES
     }
 
-    /// Whether the front reads from the connection.
+    /// Returns true if and only if the front reads from the connection.
     pub(super) fn wants_input(&self) -> bool {
         !self.ended && (self.lingers_until.is_some() || (self.is_open_for_messages() && !self.backlog))
     }
@@ -140,18 +143,18 @@ impl<D: Decode> Conn<D> {
     pub(super) fn record_message(&mut self) {
         self.proven = true;
         self.request_since = None;
-        if let ConnOrigin::Ours { answer_by } = &mut self.origin {
+        if let ConnOrigin::Opened { answer_by } = &mut self.origin {
             *answer_by = None;
         }
     }
 
-    /// Records that the peer took bytes, or is expected to from now on.
+    /// Records that the peer took bytes, or that its time to take bytes begins now.
     pub(super) fn record_taken(&mut self, now: Instant) {
         self.taken_at = now;
     }
 
-    /// Records the end of a slice, and since when a request is incomplete.
-    pub(super) fn record_slice(&mut self, now: Instant) {
+    /// Records the end of a turn. If a request is incomplete and was complete before, its time begins now.
+    pub(super) fn record_turn(&mut self, now: Instant) {
         self.active_at = now;
         let is_incomplete = self.decoder.waiting_bytes() > 0 || !self.proven;
         if is_incomplete && self.wants_input() && self.lingers_until.is_none() {
@@ -161,7 +164,7 @@ impl<D: Decode> Conn<D> {
         }
     }
 
-    /// What epoll should watch.
+    /// What epoll shall watch.
     pub(super) fn interest(&self) -> EventFlags {
         let mut interest = EventFlags::empty();
         interest.set(EventFlags::IN, self.wants_input());
@@ -170,13 +173,14 @@ impl<D: Decode> Conn<D> {
         interest
     }
 
-    /// Whether it has begun a request and not finished it, or lingers.
+    /// Returns true if and only if the peer has begun a request and not finished it, or the connection
+    /// lingers.
     pub(super) fn is_incomplete(&self) -> bool {
         self.origin == ConnOrigin::Accepted
             && (self.lingers_until.is_some() || (self.request_since.is_some() && self.output.is_empty()))
     }
 
-    /// Whether it waits, for a limited time, for a further request.
+    /// Returns true if and only if the connection waits, for a limited time, for a further request.
     pub(super) fn is_idle(&self) -> bool {
         self.origin == ConnOrigin::Accepted
             && self.proven
@@ -185,23 +189,26 @@ impl<D: Decode> Conn<D> {
             && !(self.held || self.keep_idle || self.lingers_until.is_some())
     }
 
-    /// Whether a file is being sent to it, which takes another descriptor.
+    /// Returns true if and only if a file is queued for the peer, which takes another descriptor.
     pub(super) fn is_sent_a_file(&self) -> bool {
         self.lingers_until.is_none() && self.output.has_file()
     }
 
-    /// Bytes in memory because the peer does not take its replies: the replies and the requests behind them.
-    /// `None` if no reply waits, and for connections of our own, which have another deadline.
+    /// Number of bytes in memory because the peer does not take its replies: the replies and the requests
+    /// behind them. `None` if no reply waits, and for a connection that this front has opened: `answer_by`
+    /// limits it.
     pub(super) fn untaken_bytes(&self) -> Option<usize> {
         let held_bytes = self.output.held_bytes();
-        let is_owed = self.origin == ConnOrigin::Accepted && held_bytes > 0;
-        is_owed.then(|| held_bytes + self.decoder.waiting_bytes())
+        let has_waiting_reply = self.origin == ConnOrigin::Accepted && held_bytes > 0;
+        has_waiting_reply.then(|| held_bytes + self.decoder.waiting_bytes())
     }
 
-    /// Has the system throw away output that the peer does not take, instead of trying for minutes.
+    /// If output is queued, makes the kernel drop what it has of it when the socket is closed. Otherwise the
+    /// kernel would keep it for minutes for a peer that does not read.
     pub(super) fn reset_if_untaken(&self) {
         if !self.output.is_empty() {
-            let _has_failed_already = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+            // This fails only if the connection has failed already.
+            SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).ok();
         }
     }
 
@@ -211,15 +218,15 @@ impl<D: Decode> Conn<D> {
             return Some((until, Closed::Ours));
         }
         let answer_by = match self.origin {
-            ConnOrigin::Ours { answer_by: Some(at) } => Some(at),
+            ConnOrigin::Opened { answer_by: Some(at) } => Some(at),
             _ => self.request_since.map(|at| at + deadlines.request),
         };
         let sends = !self.connecting && !self.output.is_empty() && self.paced_until.is_none();
         let stalled = sends.then(|| self.taken_at + deadlines.write_stall);
         let idle = self.output.is_empty() && !self.held && !self.keep_idle && answer_by.is_none();
         let idle = idle.then(|| self.active_at + deadlines.idle);
-        let deadlines = [(answer_by, Closed::Deadline), (stalled, Closed::Stalled), (idle, Closed::Deadline)];
-        deadlines.into_iter().filter_map(|(at, why)| Some((at?, why))).min_by_key(|(at, _)| *at)
+        let all = [(answer_by, Closed::Deadline), (stalled, Closed::Stalled), (idle, Closed::Deadline)];
+        all.into_iter().filter_map(|(at, why)| Some((at?, why))).min_by_key(|(at, _)| *at)
     }
 }
 
@@ -231,7 +238,7 @@ mod tests {
     use crate::rt::clock;
 
     #[test]
-    fn each_state_has_its_interest_deadline_and_incompleteness() {
+    fn each_state_of_a_connection_has_its_interest_its_deadline_and_counts_as_incomplete_or_not() {
         const IN: EventFlags = EventFlags::IN;
         const OUT: EventFlags = EventFlags::OUT;
         const NONE: EventFlags = EventFlags::empty();
@@ -339,7 +346,7 @@ mod tests {
             (
                 "being opened by this front",
                 |conn, now| {
-                    conn.origin = ConnOrigin::Ours { answer_by: Some(now + Duration::from_millis(77)) };
+                    conn.origin = ConnOrigin::Opened { answer_by: Some(now + Duration::from_millis(77)) };
                     conn.connecting = true;
                     conn.output.push_bytes(vec![0; 10]);
                 },
@@ -352,7 +359,7 @@ mod tests {
             let socket = TcpStream::connect(addr).expect("it listens");
             let mut conn = Conn::new(socket, addr, ConnOrigin::Accepted, now);
             change(&mut conn, now);
-            conn.record_slice(now);
+            conn.record_turn(now);
             let expected = due.map(|(ms, why)| (now + Duration::from_millis(ms), why));
             assert_eq!(
                 (conn.interest(), conn.due(&Deadlines::default()), conn.is_incomplete()),
@@ -361,7 +368,7 @@ mod tests {
             );
             // A further byte of the same request does not extend its deadline.
             let request_since = conn.request_since;
-            conn.record_slice(later);
+            conn.record_turn(later);
             assert_eq!(conn.request_since, request_since, "{state}");
         }
     }

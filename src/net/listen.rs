@@ -1,7 +1,7 @@
-//! Opens listeners and outgoing sockets, and raises the limit on descriptors.
+//! Sets up sockets: listeners, outgoing connections and accepted ones. Also raises the limit on descriptors.
 //!
-//! Every socket made here is non-blocking and closed on exec. Must never wait: a connection is only begun
-//! here, and the caller waits for it.
+//! Every socket made here is non-blocking and closed on exec. No function here waits: `begin_dial` begins a
+//! connection, the caller waits until the socket is writable, and `finish_dial` ends it.
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::types::limits;
 
-/// Connections that may wait to be accepted.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// Listens on `addr`; for port 0 the system chooses a port. A port can be used again although old connections
@@ -26,26 +26,26 @@ pub fn listen(addr: SocketAddr) -> Result<TcpListener, Error> {
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     if addr.ip().is_loopback() {
-        // A default that paces, such as BBR, needs a timer for every packet, which has no use within a
-        // machine. Accepted sockets inherit the algorithm. Every Linux has `reno`; where it must not be
-        // chosen, the default stays.
-        let _is_not_allowed = socket.set_tcp_congestion(b"reno");
+        // A default congestion control that paces its packets, such as BBR, sets a timer for each packet.
+        // That only costs time within a machine. Accepted sockets inherit the algorithm. Every Linux has
+        // `reno`; a machine that does not allow it keeps its default.
+        socket.set_tcp_congestion(b"reno").ok();
     }
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
 /// Begins a connection to `endpoint`, from `bind` unless that is `None` or unspecified. When the socket
-/// becomes writable, the connection is established or has failed; [`dialed`] returns which.
+/// becomes writable, the connection is established or has failed; [`finish_dial`] returns which.
 ///
 /// # Errors
-/// When the system refuses at once, for instance because no program listens there or there is no route;
+/// When the kernel refuses at once, for instance because no program listens there or there is no route;
 /// [`ErrorKind::Unsupported`] if `bind` and `endpoint` are of different families.
-pub(super) fn dial(endpoint: SocketAddr, bind: Option<IpAddr>) -> Result<TcpStream, Error> {
+pub(super) fn begin_dial(endpoint: SocketAddr, bind: Option<IpAddr>) -> Result<TcpStream, Error> {
     let socket = Socket::new(Domain::for_address(endpoint), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
-    keep_alive(&SockRef::from(&socket))?;
+    set_keepalive(&SockRef::from(&socket))?;
     if let Some(ip) = bind.filter(|ip| !ip.is_unspecified()) {
         if ip.is_ipv4() != endpoint.is_ipv4() {
             return Err(ErrorKind::Unsupported.into());
@@ -60,47 +60,47 @@ pub(super) fn dial(endpoint: SocketAddr, bind: Option<IpAddr>) -> Result<TcpStre
     Ok(socket.into())
 }
 
-/// The result of [`dial`], once the socket is writable: this program's address of the connection.
+/// Ends [`begin_dial`], once the socket is writable. Returns the local address of the connection.
 ///
 /// # Errors
 /// Why it failed; [`ErrorKind::ConnectionRefused`] if no program listens there.
-pub(super) fn dialed(socket: &TcpStream) -> Result<SocketAddr, Error> {
+pub(super) fn finish_dial(socket: &TcpStream) -> Result<SocketAddr, Error> {
     if let Some(error) = SockRef::from(socket).take_error()? {
         return Err(error);
     }
     let local = socket.local_addr()?;
-    // Without a listener, a socket that the system has given the very port of the endpoint connects to
-    // itself.
+    // A TCP self-connect: no program listens at the endpoint, and the kernel happened to choose the
+    // endpoint's port as the local port of this socket.
     if local == socket.peer_addr()? {
         return Err(ErrorKind::ConnectionRefused.into());
     }
     Ok(local)
 }
 
-/// Sets the options of an accepted connection; returns this program's address of it.
+/// Sets the options of an accepted connection; returns its local address.
 ///
 /// # Errors
-/// When the system refuses, for instance because the connection has failed already.
-pub(super) fn accepted(socket: &TcpStream) -> Result<SocketAddr, Error> {
+/// When the kernel refuses, for instance because the connection has failed already.
+pub(super) fn set_up_accepted(socket: &TcpStream) -> Result<SocketAddr, Error> {
     socket.set_nonblocking(true)?;
     socket.set_nodelay(true)?;
-    keep_alive(&SockRef::from(socket))?;
+    set_keepalive(&SockRef::from(socket))?;
     socket.local_addr()
 }
 
-/// Has the system detect that the peer's machine has disappeared. Otherwise a connection that may be idle
-/// without a limit would never end.
-fn keep_alive(socket: &SockRef<'_>) -> Result<(), Error> {
+/// Makes the kernel send keepalive probes, which detect that the peer's machine has disappeared. Without
+/// them a connection that may be idle without a limit would never end.
+fn set_keepalive(socket: &SockRef<'_>) -> Result<(), Error> {
     let interval = limits::ms(limits::KEEP_ALIVE_INTERVAL_MS);
-    let often = TcpKeepalive::new().with_time(limits::ms(limits::KEEP_ALIVE_MS)).with_interval(interval);
-    socket.set_tcp_keepalive(&often.with_retries(limits::KEEP_ALIVE_PROBES))
+    let keepalive = TcpKeepalive::new().with_time(limits::ms(limits::KEEP_ALIVE_MS)).with_interval(interval);
+    socket.set_tcp_keepalive(&keepalive.with_retries(limits::KEEP_ALIVE_PROBES))
 }
 
-/// Raises the soft limit on open files to the hard one; returns the limit (`None`: no limit). If the system
+/// Raises the soft limit on open files to the hard one; returns the limit (`None`: no limit). If the kernel
 /// refuses, the limit stays, which is not an error.
 pub fn raise_file_limit() -> Option<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _refused = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).ok();
     getrlimit(Resource::Nofile).current
 }
 
@@ -125,18 +125,18 @@ mod tests {
         rustix::event::poll(&mut [rustix::event::PollFd::new(&listener, rustix::event::PollFlags::IN)], None)
             .expect("a descriptor");
         let (socket, _) = listener.accept().expect("it has connected");
-        assert_eq!(accepted(&socket).expect("a socket"), addr);
+        assert_eq!(set_up_accepted(&socket).expect("a socket"), addr);
         let socket = SockRef::from(&socket);
         assert!(socket.keepalive().expect("a socket") && socket.tcp_nodelay().expect("a socket"));
         let plain = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let _is_not_allowed = plain.set_tcp_congestion(b"reno");
+        plain.set_tcp_congestion(b"reno").ok();
         assert_eq!(socket.tcp_congestion().expect("a socket"), plain.tcp_congestion().expect("a socket"));
     }
 
     #[test]
     fn outgoing_connections_use_keep_alive() {
         let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
-        let socket = dial(listener.local_addr().expect("bound"), None).expect("it listens");
+        let socket = begin_dial(listener.local_addr().expect("bound"), None).expect("it listens");
         let socket = SockRef::from(&socket);
         assert!(socket.keepalive().expect("a socket"));
         assert_eq!(socket.tcp_keepalive_time().expect("a socket"), limits::ms(limits::KEEP_ALIVE_MS));

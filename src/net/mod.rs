@@ -1,7 +1,8 @@
-//! Sockets: listeners, fronts (readiness loops), client connections, one request to many peers at once.
+//! Sockets: listeners, fronts, client connections, one request to many peers at once. A front is a thread
+//! that serves many connections in a loop.
 //!
-//! Mechanism only: it moves bytes, cuts messages, and enforces deadlines and limits. A `Service` decides what
-//! a request means.
+//! This folder moves bytes, cuts them into messages, and enforces deadlines and limits. What a request means,
+//! a `Service` decides.
 
 pub mod client;
 pub mod config;

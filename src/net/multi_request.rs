@@ -1,7 +1,7 @@
 //! Sends one request to each of many peers at once, on the calling thread.
 //!
-//! A slow or hostile peer does not delay the others, and all of it takes no longer than [`Timeouts`] say,
-//! except for responses that are held back to emulate a latency.
+//! A slow or hostile peer does not delay the others. The call takes no longer than its [`Timeouts`], except
+//! that it holds responses back to emulate a latency.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -11,13 +11,13 @@ use rustix::event::{PollFd, PollFlags};
 use socket2::SockRef;
 
 use super::client::{ClientError, poll_until};
-use super::listen::{dial, dialed};
+use super::listen::{begin_dial, finish_dial};
 use crate::proto::Decoder;
 use crate::rt::{Stop, clock};
 
-/// Most sockets open at once; further requests wait until one is free.
+/// Maximum number of sockets that are open at once; further requests wait until one is closed.
 const SOCKETS_MAX: usize = 256;
-/// Most bytes read from a socket at a time.
+/// Maximum number of bytes of one read.
 const READ_BYTES: usize = 16 << 10;
 
 /// A request to a peer.
@@ -27,9 +27,11 @@ pub struct Request {
     pub endpoint: SocketAddr,
     /// The message in its frame.
     pub frame: Vec<u8>,
-    /// Longest body of a response; a longer one is an error. All responses are in memory at once.
+    /// Maximum length of the body of a response; a longer one is an error. All responses are in memory at
+    /// once.
     pub response_max_bytes: usize,
-    /// Emulated latency: the call returns no sooner than this after the request was sent.
+    /// Emulated latency: if there is a response, the call returns no sooner than this after the request was
+    /// sent.
     pub hold_back: Duration,
 }
 
@@ -47,18 +49,18 @@ pub struct Timeouts {
 pub struct Response {
     /// Body of the frame.
     pub body: Vec<u8>,
-    /// Time from the sending of the request, with the connection established before, until the response was
-    /// there. Emulated latency does not count.
+    /// Time from the sending of the request, when the connection was established, until the whole response
+    /// had arrived. Emulated latency does not count.
     pub round_trip: Duration,
 }
 
 /// Sends all `requests` and returns the results in their order. Ends when each has a response or has failed,
-/// or at the end of `timeouts`; a request without a response is a [`ClientError::Deadline`] then. `hold_back`
-/// does not count towards `timeouts`.
+/// or at the end of `timeouts`; then the result of a request without a response is [`ClientError::Deadline`].
+/// `hold_back` does not count towards `timeouts`.
 ///
 /// # Errors
-/// When the system cannot wait. A triggered `stop` is not an error of the call: requests without a response
-/// are [`ClientError::Stopped`] then.
+/// When `poll` fails. A triggered `stop` is not an error of the call: the result of a request without a
+/// response is [`ClientError::Stopped`] then.
 pub fn request_all(
     requests: &[Request],
     bind: Option<IpAddr>,
@@ -71,14 +73,15 @@ pub fn request_all(
     let mut held_back_until = clock::now();
     let mut unsent = requests.iter().enumerate();
     let mut open: Vec<Exchange> = Vec::new();
-    let late = loop {
+    let reason_without_response = loop {
         for (index, request) in unsent.by_ref().take(SOCKETS_MAX - open.len()) {
-            match dial(request.endpoint, bind) {
+            match begin_dial(request.endpoint, bind) {
                 Ok(socket) => open.push(Exchange::new(index, socket, request.response_max_bytes)),
                 Err(error) => results[index] = Some(Err(error.into())),
             }
         }
         if open.is_empty() && unsent.len() == 0 {
+            // Each request has a result: this reason is not used.
             break ClientError::Deadline;
         }
         let mut watched: Vec<PollFd<'_>> =
@@ -89,8 +92,8 @@ pub fn request_all(
         if stop.is_triggered() {
             break ClientError::Stopped;
         }
-        // The clock is read before the responses: those that are there by now still count, even if this
-        // thread was held up.
+        // The clock is read before the responses: those that have arrived by now still count, even if this
+        // thread did not run for a while.
         let is_late = clock::now() >= deadline;
         let mut position = 0;
         open.retain_mut(|exchange| {
@@ -115,9 +118,9 @@ pub fn request_all(
         }
     };
     drop(open);
-    let stopped = stop.wait_until(held_back_until);
-    let missing = if stopped { ClientError::Stopped } else { late };
-    Ok(results.into_iter().map(|result| result.unwrap_or_else(|| Err(missing.clone()))).collect())
+    let is_stopped = stop.wait_until(held_back_until);
+    let reason = if is_stopped { ClientError::Stopped } else { reason_without_response };
+    Ok(results.into_iter().map(|result| result.unwrap_or_else(|| Err(reason.clone()))).collect())
 }
 
 /// The exchange with one peer.
@@ -125,8 +128,8 @@ struct Exchange {
     /// Number of the request.
     index: usize,
     socket: TcpStream,
-    connected: bool,
-    written: usize,
+    is_connected: bool,
+    written_bytes: usize,
     /// When the first byte of the request was written.
     sent: Option<Instant>,
     decoder: Decoder,
@@ -135,12 +138,12 @@ struct Exchange {
 impl Exchange {
     fn new(index: usize, socket: TcpStream, response_max_bytes: usize) -> Exchange {
         let decoder = Decoder::up_to(response_max_bytes);
-        Exchange { index, socket, connected: false, written: 0, sent: None, decoder }
+        Exchange { index, socket, is_connected: false, written_bytes: 0, sent: None, decoder }
     }
 
     /// What the exchange waits for.
     fn watched(&self, frame: &[u8]) -> PollFd<'_> {
-        let interest = if self.written < frame.len() { PollFlags::OUT } else { PollFlags::IN };
+        let interest = if self.written_bytes < frame.len() { PollFlags::OUT } else { PollFlags::IN };
         PollFd::new(&self.socket, interest)
     }
 
@@ -148,52 +151,52 @@ impl Exchange {
     fn resume(&mut self, frame: &[u8]) -> Option<Result<Response, ClientError>> {
         match self.try_resume(frame) {
             Ok(response) => Some(Ok(response)),
-            Err(Pause::Failed(error)) => Some(Err(error)),
-            Err(Pause::NotReady) => None,
+            Err(NoResponse::Failed(error)) => Some(Err(error)),
+            Err(NoResponse::NotReady) => None,
         }
     }
 
-    fn try_resume(&mut self, frame: &[u8]) -> Result<Response, Pause> {
-        if !self.connected {
-            dialed(&self.socket)?;
-            self.connected = true;
+    fn try_resume(&mut self, frame: &[u8]) -> Result<Response, NoResponse> {
+        if !self.is_connected {
+            finish_dial(&self.socket)?;
+            self.is_connected = true;
         }
         // Before the write: the response may be there when the write returns.
         let sent = *self.sent.get_or_insert_with(clock::now);
-        while self.written < frame.len() {
-            self.written += self.socket.write(&frame[self.written..])?;
+        while self.written_bytes < frame.len() {
+            self.written_bytes += self.socket.write(&frame[self.written_bytes..])?;
         }
         let mut scratch = [0; READ_BYTES];
         // This loop is bounded: the decoder refuses a response that is too long, and a complete one ends it.
         loop {
             let len = self.socket.read(&mut scratch)?;
             if len == 0 {
-                return Err(Pause::Failed(ClientError::Closed));
+                return Err(NoResponse::Failed(ClientError::Closed));
             }
             self.decoder.push(&scratch[..len]);
-            if let Some(body) = self.decoder.next().map_err(|error| Pause::Failed(error.into()))? {
+            if let Some(body) = self.decoder.next().map_err(|error| NoResponse::Failed(error.into()))? {
                 let round_trip = clock::now() - sent;
-                // The exchange is complete. A reset frees the port at once; an ordinary close would keep it
-                // for a minute.
-                let _closes_in_the_usual_way = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+                // The exchange is complete. A reset frees the local port at once; an ordinary close would
+                // keep it in `TIME_WAIT` for a minute.
+                SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).ok();
                 return Ok(Response { body: body.to_vec(), round_trip });
             }
         }
     }
 }
 
-/// Why an exchange does not continue now.
-enum Pause {
+/// Why an exchange has no response now.
+enum NoResponse {
     NotReady,
     Failed(ClientError),
 }
 
-impl From<io::Error> for Pause {
-    fn from(error: io::Error) -> Pause {
+impl From<io::Error> for NoResponse {
+    fn from(error: io::Error) -> NoResponse {
         match error.kind() {
-            // An interrupted call is repeated when the socket is reported ready again, at once.
-            ErrorKind::WouldBlock | ErrorKind::Interrupted => Pause::NotReady,
-            _ => Pause::Failed(error.into()),
+            // After an interrupted call the socket is still ready, so the next `poll` reports it at once.
+            ErrorKind::WouldBlock | ErrorKind::Interrupted => NoResponse::NotReady,
+            _ => NoResponse::Failed(error.into()),
         }
     }
 }
@@ -252,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_ends_at_its_timeout_and_a_stop_ends_it_at_once() {
+    fn without_a_response_the_call_ends_at_its_timeout_or_at_a_stop() {
         let (_silent, silence) = listener();
         let stop = Stop::new().expect("a descriptor");
         let requests = [request(silence, 1), request(silence, 2)];
@@ -307,7 +310,7 @@ mod tests {
                 let (mut peer, _) = listener.accept().expect("connected");
                 peer.write_all(b"NPR\x01\x05\0\0\0").expect("taken");
                 // Held open until the requesting end has closed.
-                let _result_does_not_matter = peer.read_to_end(&mut Vec::new());
+                peer.read_to_end(&mut Vec::new()).ok();
             });
             request_all(&[request(endpoint, 1)], None, LONG, &stop).expect("the system can wait")
         });

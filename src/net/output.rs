@@ -1,7 +1,7 @@
 //! The output queue of one connection: bytes and ranges of files, in order.
 //!
-//! Invariant: no byte is sent twice or out of order, and every byte of a file is paid for from the rate
-//! before it is sent. Must never wait: what the system does not take stays queued.
+//! Invariant: no byte is sent twice or out of order, and the token bucket grants each byte of a file before
+//! it is sent. No function here waits: bytes that the kernel does not take stay queued.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,36 +15,47 @@ use rustix::net::sockopt::set_tcp_cork;
 
 use super::rate_limit::{Grant, TokenBucket};
 
-/// Small outputs are joined up to about this size, so that many replies are one write.
+/// Replies are joined in one chunk up to this size, so that many small replies are one write.
 const JOIN_BYTES: usize = 64 << 10;
 
+/// The output queue of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     queue: VecDeque<Chunk>,
-    /// Bytes of the queue in memory.
+    /// Number of bytes in memory.
     held_bytes: usize,
     /// Number of file ranges in the queue.
     files: usize,
-    /// The system holds back bytes that do not fill a packet (`TCP_CORK`).
+    /// The kernel holds back bytes that do not fill a packet (`TCP_CORK`).
     is_corked: bool,
 }
 
 #[derive(Debug)]
 enum Chunk {
-    Bytes { bytes: Vec<u8>, sent: usize },
-    File { file: Arc<File>, range: Range<u64>, tag: u64 },
+    Bytes {
+        bytes: Vec<u8>,
+        /// Number of `bytes` that the kernel has taken.
+        sent: usize,
+    },
+    File {
+        file: Arc<File>,
+        /// The bytes that the kernel has not taken yet.
+        range: Range<u64>,
+        /// The service's number of this range.
+        tag: u64,
+    },
 }
 
-/// What one call of [`Output::send`] has achieved.
+/// The result of one call of [`Output::send`].
 #[derive(Debug, Default)]
-pub(super) struct Sent {
-    /// Bytes that the system took.
+pub(super) struct SendReport {
+    /// Number of bytes that the kernel took.
     pub(super) bytes: u64,
     /// How many of them are bytes of files.
     pub(super) file_bytes: u64,
     /// Tags of the file ranges that are sent completely.
     pub(super) finished: Vec<u64>,
-    /// The rate allows no further byte before this.
+    /// The rate allows no further byte before this instant.
     pub(super) wait_until: Option<Instant>,
 }
 
@@ -67,7 +78,7 @@ impl Output {
         self.queue.push_back(Chunk::File { file, range, tag });
     }
 
-    /// Whether a file range is queued, which keeps its file open.
+    /// Returns true if and only if a file range is queued, which keeps its file open.
     pub(super) fn has_file(&self) -> bool {
         self.files > 0
     }
@@ -76,14 +87,14 @@ impl Output {
         self.queue.is_empty()
     }
 
-    /// Bytes in memory. Bytes pushed at once are released together, when all of them are sent; file ranges
-    /// take none.
+    /// Number of bytes in memory. The bytes of a chunk are released together, when all of them are sent. File
+    /// ranges take none.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Sends at most `file_max` bytes of files, with the bytes between them, as far as the system and the
-    /// rate allow. Bytes from memory do not count, so that a file is sent in whole pages.
+    /// Sends from the queue as much as the kernel and the rate allow, but at most `file_max` bytes of files.
+    /// Bytes from memory do not count in this, so that a file is sent in whole memory pages.
     ///
     /// # Errors
     /// When the connection or a file has failed; [`ErrorKind::UnexpectedEof`] if a file has become shorter
@@ -94,12 +105,13 @@ impl Output {
         file_max: u64,
         rate: Option<&TokenBucket>,
         now: Instant,
-    ) -> io::Result<Sent> {
-        // Otherwise the header of a piece would be a packet of its own, and the end of every slice too.
+    ) -> io::Result<SendReport> {
+        // Without the cork the header of a piece would be a packet of its own, and so would the end of each
+        // turn.
         self.cork(socket, self.has_file())?;
-        let mut sent = Sent::default();
-        // Tokens are taken once per call. A connection that took them twice would always be ahead of those
-        // that are still to be served in this round.
+        let mut sent = SendReport::default();
+        // Tokens are taken once per call. A connection that took them twice would take those of the
+        // connections whose turn comes later in this round.
         let mut has_tokens = false;
         let mut file_left = file_max;
         while let Some(chunk) = self.queue.front_mut() {
@@ -107,7 +119,7 @@ impl Output {
                 Chunk::Bytes { bytes, sent: sent_bytes } => {
                     let rest = &bytes[*sent_bytes..];
                     let wanted = rest.len();
-                    let taken = not_waiting(socket.write(rest))?;
+                    let taken = bytes_of_write(socket.write(rest))?;
                     *sent_bytes += taken;
                     if *sent_bytes == bytes.len() {
                         self.held_bytes -= bytes.len();
@@ -170,8 +182,8 @@ impl Output {
     /// The unsent bytes, for a connection that moves to another front.
     ///
     /// # Panics
-    /// If a file range is queued: a service moves a connection at its first request for bytes, before it has
-    /// sent any.
+    /// If a file range is queued. That is a bug: a service moves a connection at its first request for bytes
+    /// of a file.
     pub(super) fn into_unsent(self) -> Vec<u8> {
         let mut unsent = Vec::with_capacity(self.held_bytes);
         for chunk in self.queue {
@@ -184,8 +196,8 @@ impl Output {
     }
 }
 
-/// Sends up to `len` bytes of `file` from `offset` on and advances `offset`; returns how many the system
-/// took.
+/// Sends up to `len` bytes of `file` from `offset` on and advances `offset`. Returns how many bytes the
+/// kernel took.
 fn send_range(socket: &TcpStream, file: &File, offset: &mut u64, len: u64) -> io::Result<u64> {
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     match rustix::fs::sendfile(socket, file, Some(offset), len) {
@@ -196,8 +208,8 @@ fn send_range(socket: &TcpStream, file: &File, offset: &mut u64, len: u64) -> io
     }
 }
 
-/// 0 bytes when the system would wait.
-fn not_waiting(outcome: io::Result<usize>) -> io::Result<usize> {
+/// The number of bytes of a write: 0 if the kernel takes none now.
+fn bytes_of_write(outcome: io::Result<usize>) -> io::Result<usize> {
     match outcome {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
         outcome => outcome,
@@ -211,7 +223,7 @@ mod tests {
     use crate::rt::clock;
 
     #[test]
-    fn only_sent_bytes_are_paid_for() {
+    fn tokens_for_bytes_that_are_not_sent_are_given_back() {
         let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let socket = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         socket.set_nonblocking(true).expect("a socket");
@@ -234,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_are_filled_until_the_queue_is_empty() {
+    fn the_socket_is_corked_only_while_bytes_of_a_file_can_be_sent() {
         let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let socket = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         socket.set_nonblocking(true).expect("a socket");
@@ -257,6 +269,6 @@ mod tests {
         bucket.take(u64::MAX, now);
         let sent = output.send(&socket, 1000, Some(&bucket), now).expect("it works");
         assert!(sent.wait_until.is_some() && !output.is_empty());
-        assert!(!is_corked(), "bytes that are paid for are not held back");
+        assert!(!is_corked(), "bytes that were sent before the wait are not held back");
     }
 }

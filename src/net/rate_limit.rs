@@ -1,29 +1,29 @@
-//! `TokenBucket`: limits the bytes that the process sends to its upload rate.
+//! `TokenBucket`: limits the rate of the bytes of files that the process sends.
 //!
 //! Invariant: over any span of time no more is granted than one burst plus the rate times the span. No call
-//! waits: a caller that gets nothing learns when to try again. Must never read the clock: the caller passes
-//! `now`.
+//! waits: a caller that gets nothing learns when to try again. The caller passes `now`.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 const NS_PER_S: u128 = 1_000_000_000;
-/// Smallest burst: what one slice of a connection can use.
+/// Minimum size of a burst: the bytes that the bucket grants at once when it is full.
 const BURST_MIN_BYTES: u64 = 64 << 10;
-/// A caller is to try again when this much is there, so that the rate is not spent in tiny sends ...
+/// A caller that waits tries again when this number of bytes can be granted, so that it does not wake for
+/// very few bytes. At a low rate it tries again earlier, see `WAKES_PER_S`.
 const WORTH_WAKING_BYTES: u64 = 16 << 10;
-/// ... but at least this often, so that bytes flow at a low rate too.
+/// A caller that waits tries again at least this often (but for at least one byte).
 const WAKES_PER_S: u64 = 20;
 
 /// The result of [`TokenBucket::take`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
-    /// So many bytes may be sent: at least 1 and at most the bytes requested.
+    /// This number of bytes may be sent: at least 1 and at most the number requested.
     Bytes(u64),
     /// No byte may be sent before this instant.
     WaitUntil(Instant),
-    /// There is no limit, and no byte to give back.
+    /// There is no limit: all requested bytes may be sent, and none need be given back.
     All,
 }
 
@@ -35,7 +35,8 @@ pub struct TokenBucket(Mutex<State>);
 struct State {
     /// `None`: no limit.
     rate: Option<Rate>,
-    /// When the bucket was, or will be, empty: this instant is its whole state. `None`: it is full.
+    /// The instant at which the bucket was or will be empty. Since then it fills at the rate, so this is its
+    /// whole state. `None`: it is full.
     empty_at: Option<Instant>,
 }
 
@@ -64,8 +65,8 @@ impl TokenBucket {
         TokenBucket(Mutex::new(State::new(rate_bytes_per_s)))
     }
 
-    /// Changes the rate. A caller that waits for the old rate tries again at the instant it has got, which is
-    /// at most 1 s away.
+    /// Changes the rate; the bucket is full then. A caller that waits because of the old rate still waits
+    /// until its instant, which is at most 1 s away.
     pub fn set_rate(&self, rate_bytes_per_s: Option<u64>) {
         *self.0.lock() = State::new(rate_bytes_per_s);
     }
@@ -83,12 +84,12 @@ impl TokenBucket {
         let worth_waking = WORTH_WAKING_BYTES.min(bytes_per_s / WAKES_PER_S).max(1);
         let fullest = now.checked_sub(burst).unwrap_or(now);
         let since = state.empty_at.map_or(fullest, |at| at.max(fullest));
-        let there = bytes_in(now.saturating_duration_since(since), bytes_per_s);
+        let available = bytes_in(now.saturating_duration_since(since), bytes_per_s);
         let enough = want.min(worth_waking);
-        if there < enough {
+        if available < enough {
             return Grant::WaitUntil(since + duration_of(enough, bytes_per_s));
         }
-        let granted = want.min(there);
+        let granted = want.min(available);
         state.empty_at = Some(since + duration_of(granted, bytes_per_s));
         Grant::Bytes(granted)
     }
@@ -98,7 +99,8 @@ impl TokenBucket {
         let mut state = self.0.lock();
         let Some(rate) = state.rate else { return };
         let back = Duration::from_nanos(duration_of(unsent, rate.bytes_per_s).as_nanos() as u64);
-        // Taking rounds up and this rounds down, so that giving back and taking again never gains bytes.
+        // `take` rounds the time up and this rounds it down, so that a caller that gives back and takes again
+        // never gains bytes.
         let back = back.saturating_sub(Duration::from_nanos(1));
         state.empty_at = state.empty_at.and_then(|at| at.checked_sub(back));
     }
@@ -121,7 +123,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn after_the_wait_bytes_are_granted() {
+    fn at_the_instant_of_a_wait_bytes_are_granted() {
         for rate in [1, 1000, 100 << 10, 1 << 30, u64::MAX / 2] {
             let (bucket, mut now) = (TokenBucket::new(Some(rate)), crate::rt::clock::now());
             let mut waits = 0;
@@ -155,7 +157,7 @@ mod tests {
     }
 
     proptest! {
-        /// The oracle is the definition: no span of the history holds more than burst + rate * span.
+        /// Checks the invariant for each pair of grants: no span has more bytes than burst + rate * span.
         #[test]
         fn no_pattern_of_arrivals_gets_more_than_the_budget(
             rate in 1u64..10_000_000,
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_may_change_at_any_time() {
+    fn a_changed_rate_holds_from_the_next_grant_on() {
         let (bucket, now) = (TokenBucket::new(None), crate::rt::clock::now());
         assert_eq!((bucket.take(u64::MAX, now), bucket.rate_bytes_per_s()), (Grant::All, None));
         bucket.set_rate(Some(1000));

@@ -1,7 +1,7 @@
-//! `Service`: the program that a front calls, and `ConnActions`: how a service acts on connections.
+//! `Service`: what a front calls for each message, and `ConnActions`: how a service acts on connections.
 //!
-//! A service is a function of messages and events: it never touches a socket and never blocks. It acts by
-//! queueing commands, which the front runs as soon as the call returns.
+//! A service never touches a socket and never blocks. To act on a connection it queues a command, which the
+//! front runs as soon as the call returns.
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -23,27 +23,28 @@ pub enum NextRead {
     /// Hand over no further message until [`ConnActions::release`]: the answer to this one comes later, and
     /// answers must be in order.
     Hold,
-    /// Close once everything queued has been sent.
+    /// Close the connection when all queued output has been sent.
     Close,
 }
 
 /// Why a connection has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Closed {
-    /// The peer closed it in order.
+    /// The peer has closed it without an error.
     Peer,
-    /// Reset, unreachable, or another socket error. `UnexpectedEof`: a file that was being sent has become
-    /// shorter.
+    /// It was reset, its peer is unreachable, or another error of the socket. `UnexpectedEof`: a file that
+    /// was being sent has become shorter.
     Error(std::io::ErrorKind),
     /// An outgoing connection was refused: no program listens there.
     Refused,
-    /// A request was not complete, an answer not there or a connection not established in time.
+    /// A request, an answer or the connection itself was not complete in time, or the connection was idle for
+    /// too long.
     Deadline,
     /// The peer took no byte of a waiting reply for too long.
     Stalled,
     /// The bytes were not messages; see [`Service::malformed_reply`].
     Malformed,
-    /// A limit on connections was reached, and this one was the oldest or longest without progress.
+    /// The front had too many connections of one group; see `net/front/eviction.rs`.
     Evicted,
     /// The service closed it, or the front stops.
     Ours,
@@ -62,7 +63,7 @@ pub struct DetachedConn<D = Decoder> {
     pub unsent: Vec<u8>,
 }
 
-/// The program behind a front.
+/// What a front calls. One service serves the connections of one front, on the front's thread.
 pub trait Service {
     /// State that the service keeps for each connection.
     type Session;
@@ -71,7 +72,7 @@ pub trait Service {
     /// Decoder that cuts the bytes of a connection into messages.
     type Decoder: Decode;
 
-    /// A connection was accepted; returns its session. `local` is this program's address of it.
+    /// A connection was accepted; returns its session. `local` is its local address.
     fn accepted(&mut self, peer: SocketAddr, local: SocketAddr) -> Self::Session;
 
     /// A message has arrived, on an accepted connection or one opened with [`ConnActions::connect`].
@@ -83,17 +84,17 @@ pub trait Service {
         actions: &mut ConnActions<Self::Session, Self::Decoder>,
     ) -> NextRead;
 
-    /// The bytes on an accepted connection are no message. The returned bytes are sent before the front
-    /// closes the connection.
+    /// The bytes on an accepted connection are not a message. The front sends the returned bytes and closes
+    /// the connection.
     fn malformed_reply(&mut self, error: &<Self::Decoder as Decode>::Error) -> Option<Vec<u8>>;
 
     /// An event came through the mailbox.
     fn event(&mut self, event: Self::Event, actions: &mut ConnActions<Self::Session, Self::Decoder>);
 
-    /// The system has taken `_bytes` bytes of queued file ranges.
+    /// The kernel has taken `_bytes` bytes of queued file ranges.
     fn file_sent(&mut self, _session: &mut Self::Session, _bytes: u64) {}
 
-    /// The system has taken the last byte of the file range queued with `tag`.
+    /// The kernel has taken the last byte of the file range that was queued with `tag`.
     fn sent(
         &mut self,
         id: ConnId,
@@ -102,7 +103,8 @@ pub trait Service {
         actions: &mut ConnActions<Self::Session, Self::Decoder>,
     );
 
-    /// A connection has ended. Called exactly once for each session, except those handed over.
+    /// A connection has ended. The front calls this exactly once for each session, but not for one that it
+    /// hands over to another front.
     fn closed(
         &mut self,
         id: ConnId,
@@ -112,13 +114,13 @@ pub trait Service {
     );
 }
 
-/// The acts of a service on the connections of its front. Commands for a closed connection are ignored.
+/// Queues the commands of a service for its front. The front ignores commands for a closed connection.
 #[derive(Debug)]
 pub struct ConnActions<S, D: Decode = Decoder> {
     commands: Vec<ConnCommand<S, D>>,
 }
 
-/// A queued act; see the methods of [`ConnActions`].
+/// A queued command; see the methods of [`ConnActions`].
 pub(super) enum ConnCommand<S, D: Decode> {
     Send { to: ConnId, bytes: Vec<u8> },
     SendFile { to: ConnId, file: Arc<File>, range: Range<u64>, tag: u64 },
@@ -157,9 +159,9 @@ impl<S, D: Decode> ConnActions<S, D> {
         self.commands.push(ConnCommand::Send { to, bytes });
     }
 
-    /// Queues a range of a file, which the system sends without copying it through this process. At its end
-    /// [`Service::sent`] is called with `tag`. If the file is shorter than the range, the connection is
-    /// closed.
+    /// Queues a range of a file, which the kernel sends without copying it through this process. When all of
+    /// it is sent, the front calls [`Service::sent`] with `tag`. If the file is shorter than the range, the
+    /// front closes the connection.
     pub fn send_file(&mut self, to: ConnId, file: Arc<File>, range: Range<u64>, tag: u64) {
         self.commands.push(ConnCommand::SendFile { to, file, range, tag });
     }
@@ -169,7 +171,7 @@ impl<S, D: Decode> ConnActions<S, D> {
         self.commands.push(ConnCommand::Release { conn });
     }
 
-    /// Closes the connection once all queued output is sent.
+    /// Closes the connection when all queued output is sent.
     pub fn close(&mut self, conn: ConnId) {
         self.commands.push(ConnCommand::Close { conn });
     }
@@ -180,8 +182,8 @@ impl<S, D: Decode> ConnActions<S, D> {
         self.commands.push(ConnCommand::KeepIdle { conn, forever });
     }
 
-    /// Opens a connection, from `bind` if given, sends `first` and waits for one message. `deadline` is the
-    /// time for all of this. [`Service::closed`] reports a failure.
+    /// Opens a connection, from `bind` if given, and sends `first`. The connection must be established and
+    /// its first message complete within `deadline`. [`Service::closed`] reports a failure.
     pub fn connect(
         &mut self,
         endpoint: SocketAddr,
@@ -205,7 +207,7 @@ impl<S, D: Decode> ConnActions<S, D> {
         self.commands.push(ConnCommand::Adopt { detached, session, message });
     }
 
-    /// The queued commands; none is queued then.
+    /// Removes and returns the queued commands.
     pub(super) fn take(&mut self) -> Vec<ConnCommand<S, D>> {
         std::mem::take(&mut self.commands)
     }

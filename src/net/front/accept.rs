@@ -1,4 +1,5 @@
-//! Accepts connections. Without free descriptors it turns clients away and pauses, instead of spinning.
+//! Accepts connections. Without a free descriptor it closes one waiting connection and pauses: the listener
+//! would be reported ready again and again.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,9 +14,9 @@ use crate::net::listen;
 use crate::net::service::Service;
 use crate::rt::clock;
 
-/// Most connections accepted in one round.
+/// Maximum number of connections that are accepted in one round of the loop.
 const ACCEPTED_MAX: usize = 64;
-/// Pause of accepting after the system was out of descriptors or memory.
+/// Pause of accepting after a lack of descriptors or memory.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 impl<S: Service> Front<S> {
@@ -23,7 +24,7 @@ impl<S: Service> Front<S> {
         let Some(listener) = self.config.listener.clone() else { return };
         for _ in 0..ACCEPTED_MAX {
             match listener.accept() {
-                // A connection that cannot be set up has just failed, or the system is out of resources. It
+                // A connection that cannot be set up has failed just now, or the kernel is out of memory. It
                 // is dropped; the next one may succeed.
                 Ok((socket, peer)) => drop(self.admit(socket, peer)),
                 Err(error) => match error.kind() {
@@ -35,20 +36,22 @@ impl<S: Service> Front<S> {
         }
     }
 
-    /// Pauses accepting after a failure, usually a lack of descriptors or memory. Without a descriptor, one
-    /// waiting client is turned away first, so that it does not wait in vain.
+    /// Pauses accepting after a failure, usually a lack of descriptors or memory. Without a descriptor it
+    /// first closes the connection of one waiting client with the help of the spare descriptor, so that this
+    /// client does not wait for an answer.
     fn pause_listener(&mut self, listener: &TcpListener, error: &io::Error) {
         if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
-            drop(self.spare.take());
+            drop(self.spare_descriptor.take());
             drop(listener.accept());
-            self.spare = open_spare();
+            self.spare_descriptor = open_spare();
         }
-        let _was_not_watched = epoll::delete(&self.epoll, listener);
-        self.timers.set(Timer::Listener, Some(clock::now() + ACCEPT_PAUSE));
+        // This fails only if the listener is not watched.
+        epoll::delete(&self.epoll, listener).ok();
+        self.timers.set(Timer::Accept, Some(clock::now() + ACCEPT_PAUSE));
     }
 
     fn admit(&mut self, socket: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        let local = listen::accepted(&socket)?;
+        let local = listen::set_up_accepted(&socket)?;
         let session = self.service.accepted(peer, local);
         let id = self.new_id();
         self.insert(id, Conn::new(socket, peer, ConnOrigin::Accepted, clock::now()), session);

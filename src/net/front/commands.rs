@@ -1,14 +1,14 @@
 //! Runs the commands that a service has queued in its [`crate::net::ConnActions`].
 //!
 //! Invariant: commands run in the order in which they were queued, right after the call that queued them;
-//! commands for a closed connection are ignored. Must never send or read here: the effect of a command shows
-//! in the connection's next slice.
+//! commands for a closed connection are ignored. No command sends or reads: it changes the state of a
+//! connection, and the next turn of the connection acts on it.
 
 use std::borrow::Borrow;
 
-use super::state::{Entry, Front, failure};
+use super::state::{ConnEntry, Front, close_reason};
 use crate::net::conn::{Conn, ConnOrigin};
-use crate::net::listen::dial;
+use crate::net::listen::begin_dial;
 use crate::net::service::{Closed, ConnCommand, ConnId, DetachedConn, Service};
 use crate::proto::Decode;
 use crate::rt::clock;
@@ -40,21 +40,22 @@ impl<S: Service> Front<S> {
             ConnCommand::KeepIdle { conn, forever } => self.change(conn, |conn| conn.keep_idle = forever),
             ConnCommand::Connect { endpoint, bind, session, first, deadline } => {
                 let (id, now) = (self.new_id(), clock::now());
-                match dial(endpoint, bind) {
+                match begin_dial(endpoint, bind) {
                     Ok(socket) => {
-                        let origin = ConnOrigin::Ours { answer_by: Some(now + deadline) };
+                        let origin = ConnOrigin::Opened { answer_by: Some(now + deadline) };
                         let mut conn = Conn::new(socket, endpoint, origin, now);
                         conn.connecting = true;
                         conn.output.push_bytes(first);
                         self.insert(id, conn, session);
                         self.schedule(id);
                     }
-                    Err(error) => self.service.closed(id, session, &failure(&error), &mut self.actions),
+                    Err(error) => self.service.closed(id, session, &close_reason(&error), &mut self.actions),
                 }
             }
             ConnCommand::HandOver { conn, to } => {
+                // A connection without a session lingers: it is not handed over.
                 if self.conns.get(&conn).is_some_and(|entry| entry.session.is_some())
-                    && let Some(Entry { conn, .. }) = self.remove(conn)
+                    && let Some(ConnEntry { conn, .. }) = self.remove(conn)
                 {
                     let Conn { socket, peer, decoder, output, .. } = conn;
                     to(DetachedConn { socket, peer, decoder, unsent: output.into_unsent() });
@@ -75,9 +76,9 @@ impl<S: Service> Front<S> {
         });
     }
 
-    /// Changes a connection that has a session; its next slice derives what follows.
+    /// Changes a connection that has a session, and queues it for a turn.
     fn change(&mut self, id: ConnId, change: impl FnOnce(&mut Conn<S::Decoder>)) {
-        if let Some(Entry { conn, session: Some(_) }) = self.conns.get_mut(&id) {
+        if let Some(ConnEntry { conn, session: Some(_) }) = self.conns.get_mut(&id) {
             change(conn);
             self.schedule(id);
         }
@@ -92,10 +93,11 @@ impl<S: Service> Front<S> {
         let id = self.new_id();
         let mut conn = Conn::new(detached.socket, detached.peer, ConnOrigin::Accepted, clock::now());
         conn.decoder = detached.decoder;
+        // The decoder may have complete messages after the one that caused the move.
         conn.backlog = true;
         conn.output.push_bytes(detached.unsent);
         self.insert(id, conn, session);
-        let Some(Entry { conn, session: Some(session) }) = self.conns.get_mut(&id) else { return };
+        let Some(ConnEntry { conn, session: Some(session) }) = self.conns.get_mut(&id) else { return };
         let next = self.service.message(id, session, message, &mut self.actions);
         conn.record_message();
         conn.apply(next);

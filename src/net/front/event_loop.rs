@@ -7,21 +7,21 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 
 use super::accept::ACCEPT_PAUSE;
-use super::state::{Entry, Front, LISTENER, MAILBOX, STOP, Timer, watch_listener};
+use super::state::{ConnEntry, Front, LISTENER, MAILBOX, STOP, Timer, watch_listener};
 use crate::net::config::FrontConfig;
 use crate::net::service::{Closed, ConnId, Service};
 use crate::rt::{Mailbox, Stop, clock};
 
-/// Most events of epoll taken in one round.
+/// Maximum number of events that one round takes from epoll.
 const READY_MAX: usize = 256;
-/// Most events taken from the mailbox in one round.
+/// Maximum number of events that one round takes from the mailbox.
 const MAIL_MAX: usize = 256;
 
-/// Runs a front on this thread until `stop` is triggered. Then it sends once what the system takes without
+/// Runs a front on this thread until `stop` is triggered. Then it sends once what the kernel takes without
 /// waiting, and closes all connections.
 ///
 /// # Errors
-/// When the system gives no descriptors at the start, or cannot wait.
+/// When the process has no descriptor left at the start, or epoll fails.
 pub fn run<S: Service>(
     service: S,
     config: FrontConfig,
@@ -38,7 +38,7 @@ impl<S: Service> Front<S> {
     fn serve(&mut self) -> io::Result<()> {
         let mut events = Vec::with_capacity(READY_MAX);
         while !self.stop.is_triggered() {
-            let timeout = if self.scheduled.is_empty() && !self.has_mail_left {
+            let timeout = if self.scheduled.is_empty() && !self.has_more_mail {
                 self.timers.next().map(clock::timespec_until)
             } else {
                 Some(Timespec::default())
@@ -48,7 +48,7 @@ impl<S: Service> Front<S> {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            let mut has_mail = std::mem::take(&mut self.has_mail_left);
+            let mut has_mail = std::mem::take(&mut self.has_more_mail);
             for event in &events {
                 let (flags, data) = (event.flags, event.data);
                 match data.u64() {
@@ -66,9 +66,10 @@ impl<S: Service> Front<S> {
             if has_mail {
                 self.handle_mail();
             }
+            // A connection that is queued again during this round gets its next turn in the next round.
             for _ in 0..self.scheduled.len() {
                 if let Some(id) = self.scheduled.pop_front() {
-                    self.run_slice(id);
+                    self.run_turn(id);
                 }
             }
             self.expire();
@@ -84,16 +85,16 @@ impl<S: Service> Front<S> {
             self.service.event(event, &mut self.actions);
             self.run_commands();
         }
-        self.has_mail_left = true;
+        self.has_more_mail = true;
     }
 
-    /// Closes connections that have run out of time, and resumes what waited for a timer.
+    /// Closes connections whose deadline has passed, and continues sends and accepts whose pause is over.
     fn expire(&mut self) {
         let now = clock::now();
         while let Some(timer) = self.timers.pop(now) {
             match timer {
                 Timer::Deadline(id) => {
-                    let Some(Entry { conn, .. }) = self.conns.get(&id) else { continue };
+                    let Some(ConnEntry { conn, .. }) = self.conns.get(&id) else { continue };
                     match conn.due(&self.config.deadlines) {
                         Some((at, why)) if at <= now => self.close(id, &why),
                         due => self.timers.set(timer, due.map(|(at, _)| at)),
@@ -106,18 +107,18 @@ impl<S: Service> Front<S> {
                         self.schedule(id);
                     }
                 }
-                Timer::Listener => {
+                Timer::Accept => {
                     if let Some(listener) = &self.config.listener
                         && watch_listener(&self.epoll, listener).is_err()
                     {
-                        self.timers.set(Timer::Listener, Some(now + ACCEPT_PAUSE));
+                        self.timers.set(Timer::Accept, Some(now + ACCEPT_PAUSE));
                     }
                 }
             }
         }
     }
 
-    /// Sends once what the system takes without waiting, and closes every connection.
+    /// Sends once what the kernel takes without waiting, and closes every connection.
     fn close_all(&mut self) {
         for id in self.ids() {
             self.send_some(id);

@@ -1,9 +1,10 @@
 //! Eviction: which connection is closed when too many occupy a front.
 //!
-//! There are four groups: connections with an incomplete request, connections that do not take their replies,
-//! connections that are sent a file, and idle connections. Each group is limited in number or bytes,
-//! altogether and per address. Invariant: no group exceeds its limits; the oldest member is closed first, so
-//! that a new, honest request is always admitted.
+//! There are four groups: connections with an incomplete request, connections whose peers do not take their
+//! replies, connections on which a file is sent, and idle connections. Each group has a limit of its number
+//! or its bytes, and all but the idle ones have a further limit per address. Invariant: after each turn no
+//! group exceeds its limits. The oldest member is closed first, so that a new, honest request is always
+//! admitted.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -14,14 +15,14 @@ use crate::net::service::ConnId;
 use crate::proto::Decode;
 use crate::types::limits;
 
-/// The connections of a front that may have to be closed in favour of others.
+/// The connections of a front that may be closed in favour of others.
 #[derive(Debug)]
 pub(super) struct EvictionPolicy {
     /// Connections with an incomplete request, by when it began.
     incomplete: Occupants,
-    /// Connections that do not take their replies, by when they last took a byte.
+    /// Connections whose peers do not take their replies, by when the peer last took a byte.
     untaken: Occupants,
-    /// Connections that are sent files, by when they last took a byte.
+    /// Connections on which files are sent, by when the peer last took a byte.
     sent_files: Occupants,
     /// Idle connections, by when their last request was; `None` if they are not limited.
     idle: Option<Occupants>,
@@ -41,13 +42,14 @@ impl EvictionPolicy {
             untaken: Occupants::new(bytes(output_max_bytes), bytes(output_max_bytes / limits::OUTPUT_SHARE)),
             sent_files: Occupants::new(files(config.files_max), files(config.files_per_address_max)),
             idle: config.idle_max.map(|count_max| {
-                let most = Cap { count_max, bytes_max: usize::MAX };
-                Occupants::new(most, most)
+                let cap = Cap { count_max, bytes_max: usize::MAX };
+                Occupants::new(cap, cap)
             }),
         }
     }
 
-    /// Records what `conn` occupies after its slice. The caller closes each [`EvictionPolicy::victim`] then.
+    /// Records which groups `conn` belongs to after its turn. Then the caller closes each
+    /// [`EvictionPolicy::victim`].
     pub(super) fn observe<D: Decode>(&mut self, id: ConnId, conn: &Conn<D>) {
         let address = conn.peer.ip();
         if conn.is_incomplete() {
@@ -65,7 +67,7 @@ impl EvictionPolicy {
             self.sent_files.remove(id);
         }
         if let Some(idle) = &mut self.idle {
-            // Removed first: each slice makes it the youngest again.
+            // It is removed first, so that each turn makes it the youngest again.
             idle.remove(id);
             if conn.is_idle() {
                 idle.set(id, address, 0);
@@ -73,8 +75,8 @@ impl EvictionPolicy {
         }
     }
 
-    /// Records that the peer has taken bytes of its replies: with the rest the connection is the youngest
-    /// again.
+    /// Records that the peer has taken bytes of its replies. If it has more to take, the next
+    /// [`EvictionPolicy::observe`] makes the connection the youngest again.
     pub(super) fn record_taken(&mut self, id: ConnId) {
         self.untaken.remove(id);
         self.sent_files.remove(id);
@@ -89,7 +91,7 @@ impl EvictionPolicy {
         }
     }
 
-    /// The connection to close after a change for `address`. Call again until there is none.
+    /// The connection to close after a change for `address`. The caller asks again until there is none.
     pub(super) fn victim(&self, address: IpAddr) -> Option<ConnId> {
         let idle = || self.idle.as_ref().and_then(|idle| idle.victim(address));
         let sent_a_file = || self.sent_files.victim(address);
@@ -108,33 +110,35 @@ struct Cap {
     bytes_max: usize,
 }
 
+/// The connections of one group. A connection in a group is an occupant.
 #[derive(Debug)]
 struct Occupants {
     in_all_max: Cap,
     per_address_max: Cap,
-    all: Group,
-    by_address: HashMap<IpAddr, Group>,
-    known: HashMap<ConnId, Begun>,
+    all: ByAge,
+    by_address: HashMap<IpAddr, ByAge>,
+    known: HashMap<ConnId, Occupant>,
     begun_count: u64,
 }
 
 /// The occupants of one address, or all.
 #[derive(Debug, Default)]
-struct Group {
-    /// By age: numbers are given in the order in which occupants begin.
+struct ByAge {
+    /// The oldest first: numbers count up in the order in which occupants begin.
     by_age: BTreeSet<(u64, ConnId)>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Begun {
+struct Occupant {
+    /// It is the `number`-th occupant since the start.
     number: u64,
     address: IpAddr,
     bytes: usize,
 }
 
-impl Group {
-    /// The oldest one if the group exceeds `cap`.
+impl ByAge {
+    /// The oldest occupant if they exceed `cap`.
     fn victim(&self, cap: Cap) -> Option<ConnId> {
         let is_full = self.by_age.len() > cap.count_max || self.bytes > cap.bytes_max;
         self.by_age.first().filter(|_| is_full).map(|(_, conn)| *conn)
@@ -146,7 +150,7 @@ impl Occupants {
         Occupants {
             in_all_max,
             per_address_max,
-            all: Group::default(),
+            all: ByAge::default(),
             by_address: HashMap::new(),
             known: HashMap::new(),
             begun_count: 0,
@@ -158,36 +162,36 @@ impl Occupants {
     fn set(&mut self, conn: ConnId, address: IpAddr, bytes: usize) {
         let address = address.to_canonical();
         let of_address = self.by_address.entry(address).or_default();
-        let begun = self.known.entry(conn).or_insert_with(|| {
+        let occupant = self.known.entry(conn).or_insert_with(|| {
             self.begun_count += 1;
             let key = (self.begun_count, conn);
             self.all.by_age.insert(key);
             of_address.by_age.insert(key);
-            Begun { number: key.0, address, bytes: 0 }
+            Occupant { number: key.0, address, bytes: 0 }
         });
         for group in [&mut self.all, of_address] {
-            group.bytes = group.bytes - begun.bytes + bytes;
+            group.bytes = group.bytes - occupant.bytes + bytes;
         }
-        begun.bytes = bytes;
+        occupant.bytes = bytes;
     }
 
     /// Records that `conn` occupies nothing, or is closed.
     fn remove(&mut self, conn: ConnId) {
-        let Some(begun) = self.known.remove(&conn) else { return };
-        let key = (begun.number, conn);
-        self.all.bytes -= begun.bytes;
+        let Some(occupant) = self.known.remove(&conn) else { return };
+        let key = (occupant.number, conn);
+        self.all.bytes -= occupant.bytes;
         self.all.by_age.remove(&key);
-        if let Some(of_address) = self.by_address.get_mut(&begun.address) {
-            of_address.bytes -= begun.bytes;
+        if let Some(of_address) = self.by_address.get_mut(&occupant.address) {
+            of_address.bytes -= occupant.bytes;
             of_address.by_age.remove(&key);
             if of_address.by_age.is_empty() {
-                self.by_address.remove(&begun.address);
+                self.by_address.remove(&occupant.address);
             }
         }
     }
 
-    /// The occupant to close because limits are exceeded after a `set` for `address`. Call again until there
-    /// is none.
+    /// The occupant to close because a limit is exceeded after a `set` for `address`. The caller asks again
+    /// until there is none.
     fn victim(&self, address: IpAddr) -> Option<ConnId> {
         let of_address = self.by_address.get(&address.to_canonical());
         of_address
@@ -209,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_is_evicted_first_altogether_and_per_address() {
+    fn beyond_the_number_in_all_or_per_address_the_oldest_is_evicted_first() {
         let (near, far) = (address("127.0.0.1"), address("10.0.0.1"));
         let mut occupants = Occupants::new(at_most(3, 1000), at_most(2, 1000));
         occupants.set(ConnId(1), near, 0);
@@ -232,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_limited_altogether_and_per_address() {
+    fn beyond_the_bytes_in_all_or_per_address_the_oldest_is_evicted_first() {
         let (near, far) = (address("127.0.0.1"), address("10.0.0.1"));
         let mut occupants = Occupants::new(at_most(1000, 100), at_most(1000, 60));
         occupants.set(ConnId(1), near, 50);

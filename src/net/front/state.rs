@@ -15,11 +15,11 @@ use crate::net::conn::Conn;
 use crate::net::service::{Closed, ConnActions, ConnId, Service};
 use crate::rt::{Mailbox, Stop};
 
-/// Most bytes read from one connection in one slice; one buffer of this size serves all connections.
+/// Maximum number of bytes that one turn reads; one buffer of this size serves all connections.
 const READ_MAX_BYTES: usize = 64 << 10;
 
-// What epoll reports for descriptors that are no connection. Ids of connections count up from 1 and never get
-// here.
+// What epoll reports for descriptors that are not connections. Ids of connections count up from 1 and do not
+// reach these numbers.
 pub(super) const LISTENER: u64 = u64::MAX;
 pub(super) const MAILBOX: u64 = u64::MAX - 1;
 pub(super) const STOP: u64 = u64::MAX - 2;
@@ -27,40 +27,43 @@ pub(super) const STOP: u64 = u64::MAX - 2;
 /// What the timers wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Timer {
-    /// A connection may have run out of time.
+    /// The deadline of a connection may have passed.
     Deadline(ConnId),
     /// The rate allows a connection to send again.
     Pace(ConnId),
-    /// Accepting starts again after a pause.
-    Listener,
+    /// The front accepts connections again after a pause.
+    Accept,
 }
 
 /// A connection with its session.
-pub(super) struct Entry<T, D> {
+pub(super) struct ConnEntry<T, D> {
     pub(super) conn: Conn<D>,
-    /// `None` while the connection only lingers.
+    /// `None` while the connection lingers: the session has ended, and the front only reads and drops input.
     pub(super) session: Option<T>,
 }
 
+/// The state of a front thread.
 pub(super) struct Front<S: Service> {
     pub(super) service: S,
     pub(super) config: FrontConfig,
     pub(super) mailbox: Mailbox<S::Event>,
     pub(super) stop: Stop,
     pub(super) epoll: OwnedFd,
-    pub(super) conns: HashMap<ConnId, Entry<S::Session, S::Decoder>>,
+    pub(super) conns: HashMap<ConnId, ConnEntry<S::Session, S::Decoder>>,
     next_id: u64,
-    /// Connections that wait for their next slice, whether or not the system reports them.
+    /// Connections that get a turn in the next round, even if epoll does not report them.
     pub(super) scheduled: VecDeque<ConnId>,
     pub(super) timers: Timers<Timer>,
     pub(super) eviction: EvictionPolicy,
     pub(super) actions: ConnActions<S::Session, S::Decoder>,
     /// Bytes are read into this before a decoder gets them.
     pub(super) scratch: Vec<u8>,
-    /// A descriptor in reserve: released for a moment when no other is left, to accept and close the
-    /// connection of a client that would otherwise wait in vain.
-    pub(super) spare: Option<File>,
-    pub(super) has_mail_left: bool,
+    /// A descriptor in reserve. When no other is left, the front closes it for a moment to accept and close
+    /// the connection of a client, which would otherwise wait without an answer. `None`: it could not be
+    /// opened again.
+    pub(super) spare_descriptor: Option<File>,
+    /// The mailbox may have more items than one round takes.
+    pub(super) has_more_mail: bool,
 }
 
 impl<S: Service> Front<S> {
@@ -91,8 +94,8 @@ impl<S: Service> Front<S> {
             eviction,
             actions: ConnActions::default(),
             scratch: vec![0; READ_MAX_BYTES],
-            spare: open_spare(),
-            has_mail_left: false,
+            spare_descriptor: open_spare(),
+            has_more_mail: false,
         })
     }
 
@@ -109,8 +112,8 @@ impl<S: Service> Front<S> {
     }
 }
 
-/// The reason that a failed connection is closed with.
-pub(super) fn failure(error: &io::Error) -> Closed {
+/// The reason with which a connection is closed that has failed with `error`.
+pub(super) fn close_reason(error: &io::Error) -> Closed {
     match error.kind() {
         ErrorKind::ConnectionRefused => Closed::Refused,
         kind => Closed::Error(kind),

@@ -1,24 +1,26 @@
-//! Timers: one deadline for each of many keys, in a heap. Outdated heap entries are skipped when they come
-//! up.
+//! Timers: one deadline for each of many keys, in a heap. An entry of the heap can be outdated; it is skipped
+//! when its instant comes.
 //!
-//! Moving a deadline to later, which happens with every byte, needs no heap operation. Invariants: each key
-//! with a deadline has an entry that is not later than the deadline; at most about half of the entries are
-//! outdated.
+//! A deadline moves to later with every turn of a connection. That needs no heap operation: the entry stays
+//! and is entered again when its instant comes. Invariants: each key with a deadline has an entry that is not
+//! later than the deadline; beyond `CLEAN_UP_MIN` entries at most about half are outdated.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::Hash;
 use std::time::Instant;
 
-/// Fewest entries worth cleaning up.
+/// A heap with at most this many outdated entries is not cleaned up.
 const CLEAN_UP_MIN: usize = 64;
 
+/// The deadlines of many keys.
 #[derive(Debug)]
 pub(super) struct Timers<K> {
-    /// Instant, number and key. The number keeps equal instants in the order in which they were set, so that
-    /// no key is always first.
+    /// Instant, number and key. Entries with equal instants are in the order of their numbers, that is in the
+    /// order in which they were set, so that no key is always first.
     heap: BinaryHeap<Reverse<(Instant, u64, K)>>,
     keys: HashMap<K, Due>,
+    /// Number of entries that were made.
     set_count: u64,
 }
 
@@ -26,7 +28,7 @@ pub(super) struct Timers<K> {
 struct Due {
     /// The deadline.
     at: Instant,
-    /// The earliest entry of this key.
+    /// Instant of the earliest entry of this key. Other entries of the key are outdated.
     entry: Instant,
 }
 
@@ -50,7 +52,7 @@ impl<K: Copy + Ord + Hash> Timers<K> {
         }
     }
 
-    /// No key is due before this instant. It may be earlier than the first deadline.
+    /// The instant of the first entry; no deadline is before it. The first deadline may be later.
     pub(super) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, ..))| *at)
     }
@@ -98,7 +100,7 @@ mod tests {
     proptest! {
         /// The oracle is a map that is searched completely.
         #[test]
-        fn due_keys_are_those_of_a_plain_search(
+        fn due_keys_are_those_of_a_search_through_all_deadlines(
             steps in prop::collection::vec((0u8..4, 0u64..6, 0u64..50), 1..400),
         ) {
             let start = crate::rt::clock::now();
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_deadlines_are_due_in_the_order_they_were_set() {
+    fn keys_with_equal_deadlines_are_due_in_the_order_in_which_they_were_set() {
         let (mut timers, now) = (Timers::new(), crate::rt::clock::now());
         for key in [3, 1, 2] {
             timers.set(key, Some(now));

@@ -53,7 +53,7 @@ fn a_file_shorter_than_promised_ends_the_connection() {
 }
 
 #[test]
-fn a_rate_limited_upload_sleeps_between_slices_while_others_are_answered() {
+fn a_rate_limited_upload_sleeps_between_turns_while_others_are_answered() {
     let file = noise((64 << 10) + 3000);
     // A full burst at once, then 10 kB/s: the front has 300 ms in which it could spin.
     let rate = Some(Arc::new(TokenBucket::new(Some(10_000))));

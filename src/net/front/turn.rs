@@ -1,25 +1,25 @@
-//! The slice of a connection: reads, hands messages to the service, sends, and derives what follows.
+//! The turn of a connection: reads, hands messages to the service, sends, and derives what follows.
 
 use std::net::Shutdown;
 use std::time::Duration;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-use super::state::{Entry, Front, Timer, failure};
+use super::state::{ConnEntry, Front, Timer, close_reason};
 use crate::net::conn::ConnOrigin;
-use crate::net::listen::dialed;
+use crate::net::listen::finish_dial;
 use crate::net::service::{Closed, ConnId, Service};
 use crate::proto::Decode;
 use crate::rt::clock;
 use crate::types::limits;
 
-/// Most messages handed over from one connection in one slice.
+/// Maximum number of messages that are handed over from one connection in one turn.
 const MESSAGES_MAX: usize = 64;
-/// After this time a slice hands over no further message: some requests cost far more than others.
+/// After this time a turn hands over no further message: some requests take far longer than others.
 const MESSAGES_TIME: Duration = Duration::from_millis(2);
 
 impl<S: Service> Front<S> {
-    /// Queues the connection for its next slice, unless it is queued already.
+    /// Queues the connection for its next turn, unless it is queued already.
     pub(super) fn schedule(&mut self, id: ConnId) {
         if let Some(entry) = self.conns.get_mut(&id)
             && !entry.conn.scheduled
@@ -29,21 +29,21 @@ impl<S: Service> Front<S> {
         }
     }
 
-    pub(super) fn run_slice(&mut self, id: ConnId) {
+    pub(super) fn run_turn(&mut self, id: ConnId) {
         self.receive(id);
         self.hand_over_messages(id);
         self.send_some(id);
         self.settle(id);
     }
 
-    /// Finds out about failures, and reads once if there is something to read.
+    /// Notices a failure or the end of a dial, and reads once if there is something to read.
     fn receive(&mut self, id: ConnId) {
-        let Some(Entry { conn, .. }) = self.conns.get_mut(&id) else { return };
+        let Some(ConnEntry { conn, .. }) = self.conns.get_mut(&id) else { return };
         let ready = std::mem::replace(&mut conn.ready, EventFlags::empty());
         let mut outcome = Ok(());
         if conn.connecting {
             if ready.intersects(EventFlags::OUT | EventFlags::ERR | EventFlags::HUP) {
-                outcome = dialed(&conn.socket).map(|_local| conn.connecting = false);
+                outcome = finish_dial(&conn.socket).map(|_local| conn.connecting = false);
             }
         } else if ready.intersects(EventFlags::ERR | EventFlags::HUP) {
             match conn.socket.take_error() {
@@ -54,18 +54,18 @@ impl<S: Service> Front<S> {
             outcome = conn.read(&mut self.scratch);
         }
         if let Err(error) = outcome {
-            self.close(id, &failure(&error));
+            self.close(id, &close_reason(&error));
         }
     }
 
-    /// Hands complete messages to the service, up to the bounds of a slice.
+    /// Hands complete messages to the service, up to the limits of a turn.
     fn hand_over_messages(&mut self, id: ConnId) {
         let until = clock::now() + MESSAGES_TIME;
         for number in 0..MESSAGES_MAX {
             if number > 0 && clock::now() >= until {
                 return;
             }
-            let Some(Entry { conn, session: Some(session) }) = self.conns.get_mut(&id) else { return };
+            let Some(ConnEntry { conn, session: Some(session) }) = self.conns.get_mut(&id) else { return };
             if !conn.backlog || !conn.is_open_for_messages() {
                 return;
             }
@@ -91,9 +91,9 @@ impl<S: Service> Front<S> {
         }
     }
 
-    /// Sends what is queued, up to the bounds of a slice.
+    /// Sends what is queued, up to the limits of a turn.
     pub(super) fn send_some(&mut self, id: ConnId) {
-        let Some(Entry { conn, session: Some(session) }) = self.conns.get_mut(&id) else { return };
+        let Some(ConnEntry { conn, session: Some(session) }) = self.conns.get_mut(&id) else { return };
         if conn.connecting || conn.paced_until.is_some() || conn.output.is_empty() {
             return;
         }
@@ -116,19 +116,20 @@ impl<S: Service> Front<S> {
                 }
                 self.run_commands();
             }
-            Err(error) => self.close(id, &failure(&error)),
+            Err(error) => self.close(id, &close_reason(&error)),
         }
     }
 
-    /// Derives from a connection's state whether it ends, what epoll watches, when its deadline is, and which
-    /// connections are evicted.
+    /// Ends a turn: derives from the connection's state whether it is closed, what epoll watches and when its
+    /// deadline is, and closes the connections that are evicted.
     pub(super) fn settle(&mut self, id: ConnId) {
-        let Some(Entry { conn, session }) = self.conns.get_mut(&id) else { return };
+        let Some(ConnEntry { conn, session }) = self.conns.get_mut(&id) else { return };
         let now = clock::now();
         conn.scheduled = false;
         if conn.output.is_empty() {
             match conn.closing.clone() {
-                // The end of the stream is only read once nothing is held and every message was handed over.
+                // The end of the stream is read only when every message was handed over and none is held, so
+                // no answer is missing.
                 None if conn.ended => return self.close(id, &Closed::Peer),
                 Some(why) if session.is_some() => return self.finish(id, &why),
                 _ if conn.lingers_until.is_some() && conn.ended => {
@@ -137,7 +138,7 @@ impl<S: Service> Front<S> {
                 _ => {}
             }
         }
-        conn.record_slice(now);
+        conn.record_turn(now);
         if conn.backlog && conn.is_open_for_messages() {
             conn.scheduled = true;
             self.scheduled.push_back(id);
@@ -145,7 +146,7 @@ impl<S: Service> Front<S> {
         let interest = conn.interest();
         if interest != conn.watched {
             if let Err(error) = epoll::modify(&self.epoll, &conn.socket, EventData::new_u64(id.0), interest) {
-                return self.close(id, &failure(&error.into()));
+                return self.close(id, &close_reason(&error.into()));
             }
             conn.watched = interest;
         }
@@ -157,10 +158,11 @@ impl<S: Service> Front<S> {
         }
     }
 
-    /// Ends the session of a connection whose output is sent. Closes the connection too, unless unread input
-    /// could still reset it under the last reply: then it lingers.
+    /// Ends the session of a connection whose output is sent. The peer of an accepted connection may still
+    /// send input, which would reset the connection before the peer has the last reply: then the connection
+    /// lingers. Otherwise it is closed.
     fn finish(&mut self, id: ConnId, why: &Closed) {
-        let Some(Entry { conn, session }) = self.conns.get_mut(&id) else { return };
+        let Some(ConnEntry { conn, session }) = self.conns.get_mut(&id) else { return };
         let lingers = conn.origin == ConnOrigin::Accepted && !conn.ended;
         if !lingers || conn.socket.shutdown(Shutdown::Write).is_err() {
             return self.close(id, why);
