@@ -1,9 +1,9 @@
 //! The encoding of frame bodies: bincode 2, little endian, fixed-width integers. Only this file names
 //! bincode.
 //!
-//! Decoding is strict: a body is one value and nothing more. The limit prevents the allocation of a claimed
-//! length: sequences grow with the received bytes and not with the claimed count. No wire type is zero-sized
-//! or recursive.
+//! Decoding is strict: a body is one value and nothing more. A claimed length beyond the limit is refused,
+//! and a sequence grows with the received bytes, not with the claimed number of elements. No wire type is
+//! zero-sized or recursive: a small body cannot become a large value.
 
 use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian};
 use bincode::error::DecodeError;
@@ -17,16 +17,16 @@ type Strict = Configuration<LittleEndian, Fixint, Limit<{ limits::FRAME_MAX_BYTE
 
 const CONFIG: Strict = config::legacy().with_limit::<{ limits::FRAME_MAX_BYTES }>();
 
-/// Why bytes are no message, or a message is too large for the wire.
+/// Why bytes are not a message, or a message is too large for the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CodecError {
-    /// The peer's fault: the bytes are no value of the expected type.
+    /// The peer's fault: the bytes are not a value of the expected type.
     #[error("not a message of this protocol version: {0}")]
     Malformed(String),
     /// The peer's fault: bytes are left after the value.
     #[error("{0} bytes after the end of the message")]
     Trailing(usize),
-    /// An error of this program: the value is longer than a frame may be.
+    /// A bug of this program: the value is longer than a frame may be.
     #[error("message of {0} bytes: at most {max} fit a frame", max = limits::FRAME_MAX_BYTES)]
     TooLong(usize),
 }
@@ -34,7 +34,8 @@ pub enum CodecError {
 /// Encodes `message` as a frame body.
 ///
 /// # Errors
-/// [`CodecError::TooLong`] if the body would be longer than [`limits::FRAME_MAX_BYTES`].
+/// [`CodecError::TooLong`] if the body would be longer than [`limits::FRAME_MAX_BYTES`];
+/// [`CodecError::Malformed`] if the type has no encoding, a bug.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
     let body = bincode::serde::encode_to_vec(message, CONFIG)
         .map_err(|error| CodecError::Malformed(error.to_string()))?;
@@ -50,7 +51,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
 /// [`CodecError::Malformed`] or [`CodecError::Trailing`]; both are the peer's fault.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
     let (message, used) = bincode::serde::decode_from_slice(body, CONFIG)
-        .map_err(|error| CodecError::Malformed(reason(error)))?;
+        .map_err(|error| CodecError::Malformed(error_text(error)))?;
     match body.len() - used {
         0 => Ok(message),
         left => Err(CodecError::Trailing(left)),
@@ -58,7 +59,7 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
 }
 
 /// The text of a decoding error. bincode wraps the texts of serde in a form that prints as Rust source.
-fn reason(error: DecodeError) -> String {
+fn error_text(error: DecodeError) -> String {
     match error {
         DecodeError::OtherString(text) => text,
         error => error.to_string(),

@@ -1,4 +1,5 @@
-//! The seam between a connection and its protocol: whatever cuts a byte stream into messages.
+//! `Decode`: the trait of the decoders that cut a byte stream into messages. It separates a front from the
+//! protocols that it serves.
 
 use std::fmt::{Debug, Display};
 
@@ -7,7 +8,7 @@ use std::fmt::{Debug, Display};
 pub trait Decode: Default + Debug + Send + 'static {
     /// A message, borrowed from the decoder.
     type Message: ToOwned + ?Sized + 'static;
-    /// Why the bytes are no message. The stream cannot be read further then.
+    /// Why the bytes are not a message. The stream cannot be read further then.
     type Error: Display;
 
     /// Appends received bytes.
@@ -17,7 +18,7 @@ pub trait Decode: Default + Debug + Send + 'static {
     /// memory.
     ///
     /// # Errors
-    /// As soon as a byte shows that the stream has no acceptable message.
+    /// As soon as a byte shows that no acceptable message comes next.
     fn next(&mut self) -> Result<Option<&Self::Message>, Self::Error>;
 
     /// Number of received bytes that are not part of a returned message.

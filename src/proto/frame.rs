@@ -1,7 +1,8 @@
-//! The envelope: 4 bytes magic and version, a little-endian `u32` body length, the body.
+//! The frame around a message: 4 bytes magic and version, the length of the body as a little-endian `u32`,
+//! the body.
 //!
-//! The decoder refuses a length before it allocates anything for it. Between frames a connection may carry
-//! raw file bytes; the decoder then hands out those that it has received already.
+//! The decoder refuses a length before it allocates memory for it. Between frames a connection may carry raw
+//! bytes of a file; `take_raw` returns those that the decoder has received already.
 
 use serde::Serialize;
 use thiserror::Error;
@@ -22,14 +23,14 @@ pub enum FrameError {
     #[error("not a nearpeer connection: it begins with the bytes {0:02x?}")]
     Magic([u8; 4]),
     /// It is of another version of the protocol.
-    #[error("protocol version {0} is not spoken here, only version 1")]
+    #[error("protocol version {0} is not supported, only version 1")]
     Version(u8),
     /// The frame is longer than allowed.
     #[error("frame of {claimed} bytes: at most {max} are allowed")]
     TooLong {
         /// The length in the header.
         claimed: u32,
-        /// The longest allowed body.
+        /// The maximum length of the body.
         max: usize,
     },
     /// The frame has no body.
@@ -37,7 +38,7 @@ pub enum FrameError {
     Empty,
 }
 
-/// Encodes `message` and puts it into its envelope.
+/// Encodes `message` as a frame.
 ///
 /// # Errors
 /// [`CodecError::TooLong`] if it does not fit a frame.
@@ -71,7 +72,7 @@ impl Decoder {
         Decoder::up_to(limits::FRAME_MAX_BYTES)
     }
 
-    /// A decoder that accepts bodies of at most so many bytes, fewer than [`limits::FRAME_MAX_BYTES`].
+    /// A decoder that accepts bodies of at most `body_max_bytes` and at most [`limits::FRAME_MAX_BYTES`].
     pub fn up_to(body_max_bytes: usize) -> Decoder {
         Decoder { bytes: Vec::new(), taken: 0, body_max_bytes: body_max_bytes.min(limits::FRAME_MAX_BYTES) }
     }
@@ -88,8 +89,8 @@ impl Decoder {
     /// The body of the next complete frame; `None`: more bytes are needed.
     ///
     /// # Errors
-    /// As soon as the header shows that this is no acceptable frame. A wrong byte of the magic is refused at
-    /// once.
+    /// [`FrameError`] as soon as the header shows that this is not an acceptable frame: a wrong first byte is
+    /// enough.
     #[allow(clippy::should_implement_trait, reason = "an iterator could not borrow from itself")]
     pub fn next(&mut self) -> Result<Option<&[u8]>, FrameError> {
         if self.taken == self.bytes.len() {
@@ -98,12 +99,12 @@ impl Decoder {
             return Ok(None);
         }
         let waiting = &self.bytes[self.taken..];
-        let seen = waiting.len().min(MAGIC.len());
-        if waiting[..seen] != MAGIC[..seen] {
+        let magic_len = waiting.len().min(MAGIC.len());
+        if waiting[..magic_len] != MAGIC[..magic_len] {
             let mut start = [0; 4];
-            start[..seen].copy_from_slice(&waiting[..seen]);
+            start[..magic_len].copy_from_slice(&waiting[..magic_len]);
             return Err(match start {
-                [b'N', b'P', b'R', version] if seen == 4 => FrameError::Version(version),
+                [b'N', b'P', b'R', version] if magic_len == 4 => FrameError::Version(version),
                 _ => FrameError::Magic(start),
             });
         }
@@ -129,8 +130,8 @@ impl Decoder {
         self.bytes.len() - self.taken
     }
 
-    /// Moves up to `out.len()` waiting bytes into `out` as raw bytes (file content after a header frame).
-    /// Returns how many.
+    /// Moves up to `out.len()` waiting bytes into `out` as raw bytes: the bytes of a piece after the frame
+    /// that announces it. Returns how many.
     pub fn take_raw(&mut self, out: &mut [u8]) -> usize {
         let len = out.len().min(self.waiting_bytes());
         out[..len].copy_from_slice(&self.bytes[self.taken..self.taken + len]);
@@ -162,7 +163,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn lengths_at_the_limit_are_accepted_and_beyond_it_refused_at_once() {
+    fn a_length_up_to_the_limit_is_accepted_and_a_longer_one_is_refused_at_the_header() {
         let most = limits::FRAME_MAX_BYTES;
         for (max, claimed, is_accepted) in [
             (most, 1, true),
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_frame_are_refused_at_the_first_wrong_byte() {
+    fn bytes_that_are_not_a_frame_are_refused_at_the_first_wrong_byte() {
         for (start, expected) in [
             (&b"G"[..], FrameError::Magic([b'G', 0, 0, 0])),
             (b"GET / HTTP/1.1", FrameError::Magic(*b"GET ")),

@@ -1,7 +1,7 @@
-//! The conversation with a node's listener: each request has exactly one reply, in order.
+//! Messages to a node's listener and its replies: each request has exactly one reply, in order.
 //!
 //! The control front answers `Identify`, `Load`, `Manifest` and `Have` from memory. The first `Piece` moves
-//! the connection to an upload front, where it stays. After a `Piece` reply that many raw bytes of the file
+//! the connection to an upload front, where it stays. After a `Piece` reply the raw bytes of the piece
 //! follow.
 
 use serde::{Deserialize, Serialize};
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::frame::frame;
 use crate::types::{ContentKey, Geometry, NodeId, Nonce, PieceDigests, PieceSet, Printable, limits, reason};
 
-/// Bytes of the number of a variant.
+/// Size of the number of a variant on the wire.
 const ENUM_BYTES: usize = 4;
-/// Bytes of the length of a list or a text.
+/// Size of the length of a list or a text on the wire.
 const LENGTH_BYTES: usize = 8;
 
 /// A request to a node's listener.
@@ -19,14 +19,14 @@ const LENGTH_BYTES: usize = 8;
 pub enum PeerRequest {
     /// Asks for the node's id. Trackers send it as a call-back.
     Identify,
-    /// Asks for the node's load, and for the requester's own part of it.
+    /// Asks for the node's load, and for the requester's part of it.
     Load {
         /// Id of the requester.
         asker: NodeId,
         /// The content that the requester may be transferring.
         content: Option<ContentKey>,
     },
-    /// Asks for the digests of pieces, as many as fit a reply.
+    /// Asks for a page of the manifest: the digests of as many pieces as fit a reply.
     Manifest {
         /// The content.
         content: ContentKey,
@@ -94,11 +94,11 @@ pub enum PeerReply {
 /// Why a node does not carry a request out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerRefusal {
-    /// The bytes are no request of this protocol version. The node closes the connection.
+    /// The bytes are not a request of this protocol version. The node closes the connection.
     Malformed(String),
-    /// The node does not share this content (any more).
+    /// The node does not share this content, or not any more.
     NotShared,
-    /// The file is not the published one. The node scans it again.
+    /// The file has changed since it was published. The node scans it again.
     Changed,
     /// The content has no such piece.
     NoSuchPiece,
@@ -109,12 +109,12 @@ pub enum PeerRefusal {
 }
 
 impl PeerRequest {
-    /// The request in its envelope.
+    /// The request as a frame.
     pub fn framed(&self) -> Vec<u8> {
         frame(self).expect("a request has a few fields of fixed size")
     }
 
-    /// Longest body of a useful reply to this request. A refusal is always possible.
+    /// Maximum length of the body of a reply to this request, a refusal included.
     pub fn reply_max_bytes(&self) -> usize {
         let refused = 2 * ENUM_BYTES + LENGTH_BYTES + limits::REASON_MAX_BYTES;
         match self {
@@ -131,14 +131,16 @@ impl PeerRequest {
 }
 
 impl PeerReply {
-    /// Most piece digests in one `Manifest`: about [`limits::PAGE_TARGET_BYTES`], so that a peer that reads
-    /// no replies occupies little memory here.
+    /// Maximum number of pieces in one `Manifest`, with 48 bytes each: about [`limits::PAGE_TARGET_BYTES`],
+    /// so that a peer that reads no replies occupies little memory of the node.
     pub const MANIFEST_PAGE_PIECES: usize = limits::PAGE_TARGET_BYTES / 48;
 
-    /// Longest bitmap in a `Have`: enough for 2 TiB. A node does not offer pieces of larger partial files.
+    /// Maximum length of the bitmap in a `Have`: enough for 2 TiB. A node does not offer pieces of larger
+    /// partial files.
     pub const HAVE_MAX_BYTES: usize = limits::PAGE_TARGET_BYTES;
 
-    /// The reply about the pieces of a content.
+    /// The reply to a `Have` for a content of which the node has `pieces`: a refusal if the bitmap is too
+    /// long.
     pub fn have(pieces: &PieceSet) -> PeerReply {
         let pieces = pieces.to_bytes();
         if pieces.len() <= PeerReply::HAVE_MAX_BYTES {
@@ -148,15 +150,15 @@ impl PeerReply {
         }
     }
 
-    /// The reply in its envelope.
+    /// The reply as a frame.
     ///
     /// # Panics
-    /// If a manifest page or a reason exceeds its limit; the code that makes it must cut it.
+    /// If a manifest page or a reason is too long for a frame: a bug, the code that makes it must cut it.
     pub fn framed(&self) -> Vec<u8> {
         frame(self).expect("manifest pages and reasons are cut to fit")
     }
 
-    /// The reply to bytes that are no request.
+    /// The reply to bytes that are not a request.
     pub fn malformed(why: &str) -> PeerReply {
         PeerReply::Refused(PeerRefusal::Malformed(reason(why).to_owned()))
     }
@@ -184,7 +186,7 @@ mod tests {
     use crate::types::ContentId;
 
     #[test]
-    fn a_bitmap_is_sent_only_if_it_is_far_smaller_than_a_frame() {
+    fn a_bitmap_that_is_too_long_is_not_sent() {
         let most = 8 * PeerReply::HAVE_MAX_BYTES as u32;
         let largest = PeerReply::have(&PieceSet::all(most));
         assert!(largest.framed().len() < limits::FRAME_MAX_BYTES / 8);
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn no_reply_is_longer_than_its_request_allows() {
+    fn no_reply_is_longer_than_the_maximum_of_its_request() {
         // A content with pieces of 4 MiB, if they are more than 4096.
         let content =
             |pieces: u32| ContentKey { size_bytes: u64::from(pieces) << 22, id: ContentId([0; 32]) };
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_explanation_is_shown_cut_and_escaped() {
+    fn the_reason_of_a_refusal_is_shown_cut_and_escaped() {
         for refusal in [PeerRefusal::Malformed, PeerRefusal::Unreadable] {
             let shown = refusal("ü\n".repeat(100_000)).to_string();
             assert!(

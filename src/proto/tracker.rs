@@ -1,4 +1,4 @@
-//! The conversation between a node and a tracker: each request has exactly one reply, in order.
+//! Messages of a node to a tracker and the replies: each request has exactly one reply, in order.
 //!
 //! `Hello` makes a connection the node's control connection. `Register`, `Update`, `Heartbeat`, `Leave`,
 //! `Describe` and `TakeTasks` are accepted only on such a connection and speak for its node. `Find`,
@@ -18,15 +18,15 @@ use crate::types::{
 pub enum TrackerRequest {
     /// Makes the connection a control connection.
     Hello(Hello),
-    /// A page of the whole catalog. Pages are staged. The last one replaces at once everything that this node
-    /// or this endpoint had.
+    /// A page of the whole catalog. The tracker stages pages: it keeps them without effect until the last
+    /// one. Then the new catalog replaces at once all that this node or this endpoint had.
     Register {
         /// Entries of the catalog.
         entries: Vec<FileEntry>,
         /// Whether this is the last page.
         last: bool,
     },
-    /// A page of changes to a registered catalog; pages are staged too.
+    /// A page of changes to a registered catalog. The tracker stages these pages too.
     Update {
         /// Names that are no longer in the catalog.
         removed: Vec<FileName>,
@@ -35,49 +35,49 @@ pub enum TrackerRequest {
         /// Whether this is the last page.
         last: bool,
     },
-    /// A sign of life.
+    /// Says that the node is alive, and its load.
     Heartbeat {
         /// The node's load: transfers that it takes part in.
         load: u32,
     },
     /// Ends the registration.
     Leave,
-    /// Live full or partial holders.
+    /// Asks for the live holders of a content, whole or in part.
     Find {
         /// What they must have.
         query: Query,
         /// Rows to skip: those of earlier pages.
         skip: u32,
     },
-    /// All nodes.
+    /// Asks for the list of all nodes.
     ListNodes {
         /// Rows to skip: those of earlier pages.
         skip: u32,
     },
-    /// Names with at least one live holder, in order.
+    /// Asks for the names with at least one live holder, in order.
     ListFiles {
         /// The last name of the page before.
         after: Option<FileName>,
     },
-    /// What the node says about itself, in place of everything that it said before.
+    /// Replaces all attributes that the node gave before.
     Describe {
         /// The node's attributes.
         attributes: Vec<Attribute>,
     },
-    /// Requests live copies of a content.
+    /// Requests that a number of live nodes have a content.
     Replicate {
         /// The content.
         content: ContentKey,
         /// The name that copies get.
         name: FileName,
-        /// Number of copies; 0 takes an earlier request back.
+        /// Number of copies; 0 withdraws an earlier request.
         copies: u32,
-        /// Whether the node repeats a request to a tracker that was restarted.
+        /// True if the node repeats a request, to a tracker that was restarted.
         again: bool,
     },
     /// Asks for replicas to fetch.
     TakeTasks {
-        /// Bytes that are free beyond `running`.
+        /// Space for further replicas: what is free when those in `running` are complete.
         room_bytes: u64,
         /// Replicas that the node is fetching.
         running: Vec<ContentKey>,
@@ -89,7 +89,8 @@ pub enum TrackerRequest {
 pub struct Hello {
     /// The node's id.
     pub node: NodeId,
-    /// Address of the node's listener. It is listed as live once a call-back has verified it.
+    /// Address of the node's listener. The tracker offers the node's files after a call-back has verified
+    /// that the node listens there.
     pub endpoint: SocketAddr,
     /// Interval of the heartbeats that follow, in milliseconds; 0: the node sends none.
     pub heartbeat_ms: u32,
@@ -111,14 +112,15 @@ pub struct TrackerReply {
 pub enum ReplyBody {
     /// To `Hello`.
     Welcome {
-        /// What the listener must show when the tracker calls it back.
+        /// The nonce that the listener must return when the tracker calls it back.
         nonce: Nonce,
     },
     /// To a page that is not the last.
     Staged,
     /// To the last page of `Register`: the registration is in effect.
     Registered {
-        /// Why the endpoint is not offered; `None`: it is.
+        /// Why the endpoint is not verified, so that the tracker does not offer the node's files; `None`: it
+        /// is verified.
         unproved: Option<String>,
     },
     /// To the last page of `Update`: the update is in effect.
@@ -164,9 +166,9 @@ pub enum ReplyBody {
 /// Why a tracker does not carry a request out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TrackerRefusal {
-    /// The bytes are no request of this protocol version. The tracker closes the connection.
+    /// The bytes are not a request of this protocol version. The tracker closes the connection.
     Malformed(String),
-    /// The request needs a registration that this connection does not have (any more).
+    /// The request needs a registration that this connection does not have, or not any more.
     NotRegistered,
     /// The request exceeds a limit of the tracker; the text names it.
     Limit(String),

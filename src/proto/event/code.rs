@@ -1,4 +1,4 @@
-//! Error codes: the reason of a failure as a word that never changes, and the exit code that belongs to it.
+//! Error codes: the reason of a failure as a word for programs, and the exit code that belongs to it.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,9 @@ pub enum ErrorCode {
     Usage,
     /// No node has the file.
     NotFound,
-    /// No tracker is reachable, or it refuses this node.
+    /// No tracker answers, or it refuses this node.
     NoTracker,
-    /// Holders are known, but none of them could deliver.
+    /// Holders are known, but none of them answered or delivered.
     SourcesFailed,
     /// A peer cannot be reached, or the program cannot listen on an address.
     Network,
@@ -22,7 +22,7 @@ pub enum ErrorCode {
     TimedOut,
     /// The command was cancelled before its end.
     Interrupted,
-    /// Bytes or a digest that do not match.
+    /// Bytes do not match their digest.
     Digest,
     /// The disk is full.
     NoSpace,

@@ -7,23 +7,27 @@ use serde::{Deserialize, Serialize};
 use super::code::ErrorCode;
 use crate::types::{ContentId, ContentKey, FileName, Md5Digest, Ranked};
 
-/// What happens in a download of the file `name`. `b3` is the BLAKE3 of the content, `size_bytes` its size.
+/// An event of a download of the file `name`. `b3` is the BLAKE3 of the content, `size_bytes` its size.
+/// Events that do not belong to one download are in [`Event`](super::Event).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "variants describe their fields; units are in the names")]
 pub enum DownloadEvent {
     /// The sources are ranked, best first, before the first byte is fetched.
     Ranked { name: FileName, b3: ContentId, ranking: Vec<Ranked>, size_bytes: u64 },
-    /// Several contents have the name. The download takes this one, as strictly more live nodes have all of
-    /// it (`holders`) than of each of the `others` other contents.
+    /// Several contents have the name. The download takes this one, because more live nodes have the whole of
+    /// it (`holders`) than of any of the `others` other contents.
     Chose { name: FileName, b3: ContentId, holders: u64, others: u64, size_bytes: u64 },
-    /// The download waits: another one fetches the same content, or as many as allowed are running.
+    /// The download waits: another download fetches the same content, or as many downloads as allowed are
+    /// running.
     Waiting { name: FileName },
-    /// An earlier download has left `marked_bytes`. They are verified again while the rest is fetched.
+    /// The download resumes a partial file with `marked_bytes`. They are verified again while the rest is
+    /// fetched.
     Resumed { name: FileName, marked_bytes: u64 },
-    /// The download fetches from this source too; it has `sources` sources now.
+    /// The download begins to fetch from this source; it has `sources` sources now.
     Source { name: FileName, addr: SocketAddr, sources: u64 },
-    /// The download has left a source and has `sources` sources now. Without `why` the source has no fault.
+    /// The download has left a source and has `sources` sources now. `why` is `null` if the source is not to
+    /// blame.
     Left { name: FileName, addr: SocketAddr, sources: u64, why: Option<String> },
     /// `done_bytes` are verified and written; `fetched_bytes` of them came from sources in this run. Rate and
     /// time left count fetched bytes only, and are `null` while they are not known.
@@ -36,7 +40,7 @@ pub enum DownloadEvent {
         sources: u64,
         total_bytes: u64,
     },
-    /// All sources have failed. Round `round` of `of` begins after a pause.
+    /// All sources have failed. After a pause the download tries them again: round `round` of `of`.
     Retry { name: FileName, of: u32, pause_ms: u64, round: u32 },
     /// The download hashes the whole file.
     Hashing { name: FileName },
@@ -52,7 +56,7 @@ pub enum DownloadEvent {
     Failed { name: FileName, why: String, code: ErrorCode, exit_code: u8 },
 }
 
-/// How a download has ended well.
+/// How a successful download has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
@@ -60,7 +64,7 @@ pub enum Outcome {
     AlreadyHere,
     /// The content is fetched, verified and in place.
     Fetched {
-        /// All sources that bytes came from, in the order of their first use.
+        /// All sources of bytes, in the order of their first use.
         #[serde(rename = "from")]
         sources: Vec<SocketAddr>,
         /// MD5 of the whole file; `null` if this node did not compute it.

@@ -25,20 +25,21 @@ pub struct EventHolder {
     pub have_pieces: u32,
     /// Pieces of the content.
     pub total_pieces: u32,
-    /// Latency from this node. `null` for the own node, as are the next three fields.
+    /// Latency from this node. This field and the next three are `null` where they are not known, and for
+    /// this node itself.
     pub latency_ms: Option<Millis>,
     /// Where the latency comes from.
     pub latency_from: Option<LatencyOrigin>,
-    /// Number of uploads that it serves now.
+    /// Number of transfers that it takes part in.
     pub load: Option<u32>,
-    /// latency + `load_weight` * load.
+    /// latency + weight of the load * load; the least score is the best.
     pub score_ms: Option<Millis>,
-    /// True if and only if `download` would begin with it.
+    /// True if and only if `download` would begin with this holder.
     pub chosen: bool,
 }
 
 impl EventHolder {
-    /// A holder of which only its catalog entry is known: no latency, load or score.
+    /// A holder of which only the catalog entry and the address are known: no latency, load or score.
     pub fn of(entry: &FileEntry, addr: SocketAddr) -> EventHolder {
         let total_pieces = Geometry::of(entry.size_bytes).count().unwrap_or(u32::MAX);
         let (state, have_pieces) = match entry.holding {

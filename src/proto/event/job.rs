@@ -1,4 +1,4 @@
-//! Downloads of a node as jobs.
+//! The state and the origin of a job, as events show them.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
-    /// It waits for a thread.
+    /// It waits until a thread for background downloads is free.
     Queued,
     /// It runs.
     Running,

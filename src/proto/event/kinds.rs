@@ -1,4 +1,4 @@
-//! All events.
+//! `Event`: all events. Those of one download are in `download.rs`.
 
 use std::net::SocketAddr;
 
@@ -11,8 +11,8 @@ use super::job::{JobSource, JobState};
 use super::node::{NodeState, Service};
 use crate::types::{ContentId, FileName, FileOrigin, Md5Digest, Millis, NodeSummary};
 
-/// Something that happened, or one line of a result. Names and texts are unescaped here; the line of a
-/// [`Record`](super::Record) escapes them.
+/// A fact that a program publishes, or one line of the result of a command. Names and texts are not escaped
+/// here; the line of a [`Record`](super::Record) escapes them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "variants describe their fields; units are in the names")]
@@ -25,18 +25,18 @@ pub enum Event {
     },
     /// A node is registered; `files` is `null` while its first scan runs.
     Ready { files: Option<u64> },
-    /// Something that the user should know and that is no result of a command.
+    /// A text for the user that is not the result of a command.
     Notice { level: Level, text: String },
-    /// This reader did not get `count` events: it was too slow, or could not be written to.
+    /// This reader did not get `count` events: it was too slow, or they could not be written.
     Missed { count: u64 },
     /// A command has failed. `exit_code` is what its program exits with if nothing else fails later.
     Error { why: String, code: ErrorCode, exit_code: u8 },
-    /// A program or a request has ended. No event follows.
+    /// A program, or a command of the local socket, has ended. No event follows.
     End { exit_code: u8, code: Option<ErrorCode> },
 
     /// Result of `find`; `rows` of `found` follow.
     Find { query: String, rows: u64 },
-    /// A holder.
+    /// A row of `find`: a holder.
     Found(EventHolder),
     /// A known holder that did not answer.
     Silent { addr: SocketAddr, why: String },
@@ -51,19 +51,21 @@ pub enum Event {
         #[serde(rename = "meant")]
         resolved: bool,
     },
-    /// A holder and the parts of its score: latency + `load_weight_ms` * load. `place` counts from 1 and is
-    /// `null` for the own node.
+    /// A row of `sources`: a holder and the parts of its score, latency + `load_weight_ms` * load. `place`
+    /// counts from 1 and is `null` for this node itself.
     Candidate {
         place: Option<u64>,
         load_weight_ms: Millis,
         #[serde(flatten)]
         holder: EventHolder,
     },
-    /// A user of this program has searched and got `rows` rows. A download would begin with `addr`.
+    /// A user of this program has run a find of `query`, and got `rows` rows. A download would begin with
+    /// `addr`.
     Searched { query: String, rows: u64, addr: Option<SocketAddr>, score_ms: Option<Millis>, took_us: u64 },
     /// Load of a node.
     Load { addr: SocketAddr, load: u32 },
-    /// A file of the own share. Digests are `null` where they are not computed, `kind` where it is unknown.
+    /// A file of this node's share. Digests are `null` where they are not computed, `kind` where it is
+    /// unknown.
     File {
         name: FileName,
         size_bytes: u64,
@@ -75,7 +77,7 @@ pub enum Event {
     Name { name: FileName },
     /// A node as the tracker knows it. `load` is that of its last heartbeat.
     Node { addr: SocketAddr, state: NodeState, files: u32, load: Option<u32> },
-    /// Changes that a scan of the own share has found.
+    /// Changes that a scan of this node's share has found; `files` is the number of files now.
     Updated { files: u64, added: u64, removed: u64, changed: u64 },
     /// One counter of `stats`; `null` where it is not known. The unit is in its name.
     Stat { name: String, value: Option<u64> },
@@ -89,8 +91,8 @@ pub enum Event {
     },
     /// The upload rate in force; `null`: no limit.
     Limit { max_upload_bytes_per_s: Option<u64> },
-    /// Replicas of a content: how many nodes shall have it, have it, had it a moment ago, and fetch it.
-    /// `shortfall` says why there will be fewer than `wanted`.
+    /// Copies of a content: number of nodes that shall have it (`wanted`), have it, had it a moment ago, and
+    /// fetch it. `shortfall` says why there will be fewer than `wanted`.
     Replication {
         name: FileName,
         size_bytes: u64,
@@ -112,10 +114,10 @@ pub enum Event {
         total_bytes: Option<u64>,
         why: Option<String>,
     },
-    /// Text for people.
+    /// The text of `help`.
     Help { text: String },
 
-    /// Something that happens in a download.
+    /// An event of a download.
     #[serde(untagged)]
     Download(DownloadEvent),
 }
@@ -124,13 +126,13 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Everything is in order.
+    /// A fact that needs no action.
     Info,
-    /// Something is wrong and the program continues.
+    /// A fault. The program continues.
     Warning,
 }
 
-/// How a file compares with what is published under its name.
+/// How a local file compares with the contents that nodes publish under its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyState {
@@ -138,7 +140,7 @@ pub enum VerifyState {
     Ok,
     /// Nodes publish only other contents under this name.
     Differs,
-    /// No node that answers publishes the name.
+    /// No node that answers publishes a content under this name.
     Unknown,
     /// The file does not exist or cannot be read.
     Unreadable,
@@ -163,12 +165,12 @@ impl From<DownloadEvent> for Event {
 }
 
 impl Event {
-    /// A notice that is no warning.
+    /// A notice of level `Info`.
     pub fn info(text: impl Into<String>) -> Event {
         Event::Notice { level: Level::Info, text: text.into() }
     }
 
-    /// A warning.
+    /// A notice of level `Warning`.
     pub fn warning(text: impl Into<String>) -> Event {
         Event::Notice { level: Level::Warning, text: text.into() }
     }
@@ -184,7 +186,7 @@ impl Event {
         Event::Node { addr, state: NodeState::Gone, files: 0, load: None }
     }
 
-    /// The counter `name`.
+    /// The value of the counter `name`.
     pub fn stat(name: &str, value: usize) -> Event {
         Event::Stat { name: name.to_owned(), value: u64::try_from(value).ok() }
     }

@@ -2,9 +2,9 @@
 //! `docs/events.schema.json` is the schema.
 //!
 //! The same events go to `--json`, to `--progress json`, to the log, to clients of a node's local socket and
-//! to the web. A line begins with `{"event":"`. Names of fields contain the units. A line holds no character
-//! that controls a terminal. Fields and events may be added, never renamed. This module is pure: it reads no
-//! clock and does not know where an event comes from.
+//! to the web. A line begins with `{"event":"`. Names of fields contain the units. A line has no character
+//! that controls a terminal. Fields and events may be added, but a name never changes. A reader must skip
+//! fields and events that it does not know. No code here reads a clock or knows where an event comes from.
 
 mod code;
 mod download;

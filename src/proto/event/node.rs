@@ -26,15 +26,15 @@ impl Display for NodeState {
     }
 }
 
-/// What listens on an address.
+/// The service that listens on an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Service {
-    /// A tracker.
+    /// The tracker's native protocol.
     Tracker,
-    /// A node.
+    /// The node's native protocol.
     Node,
-    /// The web pages of a tracker or node.
+    /// The web server of a tracker or node.
     Pages,
 }
 

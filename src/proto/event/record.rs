@@ -25,15 +25,15 @@ pub struct Record {
     pub ts: String,
 }
 
-/// Nanoseconds since 1970 as an RFC 3339 time in UTC with milliseconds: `1994-11-06T08:49:37.000Z`. Times
-/// before 1970 give 1970.
+/// Writes a time, in nanoseconds since 1970, by RFC 3339 in UTC with milliseconds:
+/// `1994-11-06T08:49:37.000Z`. A time before 1970 becomes 1970.
 pub fn rfc3339(wall_ns: i64) -> String {
     let since_1970 = Duration::from_nanos(u64::try_from(wall_ns).unwrap_or(0));
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since_1970).to_string()
 }
 
 impl Event {
-    /// The event as published at `wall_ns`, nanoseconds since 1970.
+    /// The record of this event, published at `wall_ns` nanoseconds since 1970.
     pub fn at(self, wall_ns: i64) -> Record {
         Record { event: self, job: None, ts: rfc3339(wall_ns) }
     }
@@ -43,12 +43,13 @@ impl Record {
     /// The record as one line of JSON, without a newline.
     pub fn to_line(&self) -> String {
         let text = serde_json::to_string(self).expect("keys are strings and numbers finite");
-        // JSON allows characters in strings that control a terminal. Outside of strings there are none.
+        // serde_json leaves some characters in strings that control a terminal. An escape can replace them,
+        // because they occur in strings only.
         let mut line = String::with_capacity(text.len());
         for c in text.chars() {
             if is_unsafe(c) {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    let _always_fits = write!(line, "\\u{unit:04x}");
+                    write!(line, "\\u{unit:04x}").expect("a string takes any text");
                 }
             } else {
                 line.push(c);
@@ -62,7 +63,7 @@ impl Record {
     /// Reads a line that [`Record::to_line`] has written. Unknown fields are skipped.
     ///
     /// # Errors
-    /// When the line is no event, or one that this version does not know.
+    /// When the line is not an event, or is an event that this version does not know.
     pub fn from_line(line: &str) -> Result<Record, serde_json::Error> {
         serde_json::from_str(line)
     }

@@ -1,4 +1,4 @@
-//! Tests of events: each is a line that can be read back, fits the schema, and has no control characters.
+//! Tests of events: the line of each event can be read back, fits the schema, and has no control characters.
 
 use std::net::SocketAddr;
 
@@ -35,7 +35,26 @@ fn holder() -> EventHolder {
     }
 }
 
-/// One of each.
+/// Makes a list of the variants of an enum, and a function that returns the variant of a value. The function
+/// does not compile while a variant is not listed.
+macro_rules! variants {
+    ($list:ident, $variant_of:ident, $enum:ident: $($variant:ident)*) => {
+        const $list: &[&str] = &[$(stringify!($variant)),*];
+
+        fn $variant_of(event: &$enum) -> &'static str {
+            match event {
+                $($enum::$variant { .. } => stringify!($variant),)*
+            }
+        }
+    };
+}
+
+variants!(EVENTS, variant_of, Event: Listening Ready Notice Missed Error End Find Found Silent Content Candidate
+    Searched Load File Name Node Updated Stat Verified Limit Replication Job Help Download);
+variants!(DOWNLOAD_EVENTS, download_variant_of, DownloadEvent: Ranked Chose Waiting Resumed Source Left Bytes
+    Retry Hashing Done Failed);
+
+/// At least one event of each variant.
 fn samples() -> Vec<Event> {
     let (b3, why) = (ContentId([0xcd; 32]), "why".to_owned());
     let content = ContentKey { size_bytes: 7, id: b3 };
@@ -144,7 +163,20 @@ fn samples() -> Vec<Event> {
 }
 
 #[test]
-fn each_event_is_a_line_that_is_read_back() {
+fn each_variant_has_a_sample() {
+    let samples = samples();
+    for variant in EVENTS {
+        assert!(samples.iter().any(|event| variant_of(event) == *variant), "no sample of {variant}");
+    }
+    let downloads: Vec<_> = samples.iter().filter_map(Event::as_download).collect();
+    for variant in DOWNLOAD_EVENTS {
+        let has_variant = downloads.iter().any(|event| download_variant_of(event) == *variant);
+        assert!(has_variant, "no sample of {variant}");
+    }
+}
+
+#[test]
+fn the_line_of_each_event_is_read_back() {
     for event in samples() {
         let record = event.at(1_700_000_000_123_456_789);
         let line = record.to_line();
@@ -169,7 +201,7 @@ fn the_schema_has_each_event_and_no_other() {
 }
 
 #[test]
-fn the_schema_refuses_what_is_no_event() {
+fn the_schema_refuses_lines_that_are_not_events() {
     let ts = r#""ts":"2023-11-14T22:13:20.123Z""#;
     for line in [
         format!(r#"{{"event":"nonsense",{ts}}}"#),
@@ -184,7 +216,7 @@ fn the_schema_refuses_what_is_no_event() {
 }
 
 #[test]
-fn names_are_escaped_and_come_back_as_they_are() {
+fn names_in_a_line_are_escaped_and_are_read_back_unchanged() {
     for text in ["it's \"quoted\"", "back\\slash", "größe 文件", "abc\u{202e}gpj.exe", "tag\u{e0041}s"] {
         let event = Event::from(DownloadEvent::Hashing { name: FileName::new(text).expect("a name") });
         let line = event.clone().at(0).to_line();

@@ -1,38 +1,38 @@
-//! Which bytes of a representation a request is to get: its conditions, then its range (RFC 9110, sections
-//! 13.2.2 and 14.2).
+//! Selects the answer to a request for a representation, such as a file: first by the conditions of the
+//! request, then by its range (RFC 9110, sections 13.2.2 and 14.2).
 
 use std::ops::Range;
 
 use super::date::HttpDate;
 use super::request::{Method, Request};
 
-/// By what a representation is told from an older one.
+/// What distinguishes a representation from an older one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validators {
-    /// Strong, with its quotes.
+    /// The entity tag: a strong one, with its quotes.
     pub etag: String,
     /// When the content changed last, if known.
     pub modified: Option<HttpDate>,
 }
 
-/// What a request for a representation comes down to.
+/// The answer to a request for a representation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     /// 200: all of it.
     Whole,
     /// 206: these bytes, at least one.
     Part(Range<u64>),
-    /// 304: the asker has it already.
+    /// 304: the client has it already.
     NotModified,
-    /// 412: it is not the one that the asker means.
+    /// 412: it is not the one that the client expects.
     PreconditionFailed,
-    /// 416: it has no such bytes.
+    /// 416: it has none of the requested bytes.
     Unsatisfiable,
 }
 
-/// What `request`, a `GET` or `HEAD` for a representation of `size_bytes`, is to get. One range is honoured;
-/// several are answered with the whole, as is a range that is no range. A date proves less than an entity
-/// tag: `If-Range` with one does not hold.
+/// The answer to `request`, a `GET` or `HEAD` for a representation of `size_bytes`. Several ranges, or a text
+/// that is not a range, get the whole. So does an `If-Range` with a date: a date can be equal although the
+/// content has changed.
 pub fn select(request: &Request, size_bytes: u64, validators: &Validators) -> Selection {
     let Validators { etag, modified } = validators;
     let date = |name: &str| request.header(name).and_then(HttpDate::parse);
@@ -46,8 +46,9 @@ pub fn select(request: &Request, size_bytes: u64, validators: &Validators) -> Se
         return Selection::PreconditionFailed;
     }
     if request.list("if-none-match").next().is_some() {
-        let is_it = |tag: &str| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag;
-        if request.list("if-none-match").any(is_it) {
+        // Here a weak tag counts as equal too (RFC 9110, section 13.1.2).
+        let matches = |tag: &str| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag;
+        if request.list("if-none-match").any(matches) {
             return Selection::NotModified;
         }
     } else if let (Some(since), Some(modified)) = (date("if-modified-since"), modified)
@@ -56,16 +57,18 @@ pub fn select(request: &Request, size_bytes: u64, validators: &Validators) -> Se
         return Selection::NotModified;
     }
     match request.header("range") {
+        // A range has a meaning for `GET` only.
         Some(range)
             if request.method == Method::Get && request.header("if-range").is_none_or(|tag| tag == etag) =>
         {
-            part(range, size_bytes)
+            select_range(range, size_bytes)
         }
         _ => Selection::Whole,
     }
 }
 
-fn part(range: &str, size_bytes: u64) -> Selection {
+/// The answer to a header `Range`.
+fn select_range(range: &str, size_bytes: u64) -> Selection {
     let Some(spec) = range.strip_prefix("bytes=").map(str::trim) else { return Selection::Whole };
     let Some((first, last)) = spec.split_once('-') else { return Selection::Whole };
     let (Some(first), Some(last)) = (position(first), position(last)) else { return Selection::Whole };
@@ -78,7 +81,8 @@ fn part(range: &str, size_bytes: u64) -> Selection {
     if range.is_empty() { Selection::Unsatisfiable } else { Selection::Part(range) }
 }
 
-/// `Some(None)`: nothing is given; `None`: it is no number. What does not fit is as far away as can be.
+/// A position in a range. `Some(None)`: there are no digits; `None`: it is not a number. A number that does
+/// not fit 64 bits becomes the largest one, which is beyond the end of each file.
 fn position(digits: &str) -> Option<Option<u64>> {
     if digits.is_empty() {
         return Some(None);
@@ -104,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn one_range_gives_a_part_and_what_is_no_range_the_whole() {
+    fn one_range_gets_a_part_and_any_other_text_the_whole() {
         for (range, size_bytes, expected) in [
             ("bytes=0-0", 10, Selection::Part(0..1)),
             ("bytes=2-5", 10, Selection::Part(2..6)),
@@ -132,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_come_before_ranges_and_tags_before_dates() {
+    fn conditions_are_checked_before_the_range_and_tags_before_dates() {
         let not_modified = Selection::NotModified;
         for (headers, expected) in [
             ("If-None-Match: \"tag\"".to_owned(), not_modified.clone()),

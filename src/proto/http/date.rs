@@ -1,8 +1,8 @@
 //! Dates in headers, from and to seconds since 1970.
 //!
 //! Headers have one form, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7). The two obsolete forms
-//! are not read: a condition with such a date does not hold. That costs a transfer and never gives a wrong
-//! one.
+//! are not read: a condition with such a date is ignored. Then a client may get a file that it has already,
+//! but never a wrong one.
 
 use std::fmt::{self, Display};
 use std::time::{Duration, SystemTime};
@@ -10,19 +10,19 @@ use std::time::{Duration, SystemTime};
 /// The last second of the year 9999. The form has no room for later dates.
 const LAST_S: i64 = 253_402_300_799;
 
-/// A date as headers have it, exact to the second, between the years 1970 and 9999.
+/// A date of a header: a whole second in the years 1970 to 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HttpDate {
     seconds: i64,
 }
 
 impl HttpDate {
-    /// The nearest date that can be written. `seconds`: since 1970, UTC.
+    /// The date that is `seconds` after 1970, UTC, or the nearest one that a header can have.
     pub fn from_seconds(seconds: i64) -> HttpDate {
         HttpDate { seconds: seconds.clamp(0, LAST_S) }
     }
 
-    /// Nanoseconds since 1970, rounded down to a second.
+    /// As [`HttpDate::from_seconds`], from nanoseconds, rounded down to a second.
     pub fn from_ns(ns: i64) -> HttpDate {
         HttpDate::from_seconds(ns.div_euclid(1_000_000_000))
     }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_dates() {
+    fn known_dates_are_written_and_read() {
         for (seconds, text) in [
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_and_impossible_dates_are_none() {
+    fn other_forms_and_impossible_dates_are_refused() {
         for text in [
             "",
             "Sunday, 06-Nov-94 08:49:37 GMT",

@@ -1,33 +1,34 @@
-//! Cuts a byte stream into requests, however it was split on the way.
+//! Cuts a byte stream into requests, however the stream was split on the way.
 //!
-//! Looks at each byte of a head once, in order, and refuses at the first that makes the head inacceptable, so
-//! that the outcome does not depend on the split. Invariant: at most a head and a body at their limits are
-//! kept before a request is handed out, besides what was pushed at once.
+//! The decoder checks each byte of a head once, in order, and refuses the head at the first byte that makes
+//! it unacceptable. So the result does not depend on the split. Invariant: before a request is returned, the
+//! decoder keeps at most one head and one body at their limits, and the bytes of the last push.
 
 use super::error::RequestError;
 use super::request::{Request, method_of};
 use crate::proto::Decode;
 use crate::types::limits;
 
-/// Room in the first line beside the target: the method, two spaces, the version.
+/// Maximum length of the first line without the target: the method, two spaces, the version.
 const LINE_REST_BYTES: usize = 32;
 
 /// Cuts requests out of a stream of bytes.
 #[derive(Debug, Default)]
 pub struct RequestDecoder {
     bytes: Vec<u8>,
-    /// Bytes at the front that were handed out already.
+    /// Number of bytes at the front that belong to returned requests.
     taken: usize,
-    /// Bytes behind them that were looked at and are all right so far.
+    /// Number of bytes after them that are checked and acceptable.
     scanned: usize,
     /// The first line of the head is complete.
     has_line: bool,
-    /// The head is complete: the request without its body, and the lengths of both.
+    /// The next request, if its head is complete and its body is not.
     awaiting: Option<Awaiting>,
-    /// Handed out last.
+    /// The request that was returned last: the caller borrows it.
     current: Option<Request>,
 }
 
+/// A request without its body, and the lengths of both.
 #[derive(Debug)]
 struct Awaiting {
     request: Request,
@@ -41,7 +42,7 @@ impl RequestDecoder {
         RequestDecoder::default()
     }
 
-    /// Takes in what was received.
+    /// Appends received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.taken > 0 {
             self.bytes.drain(..self.taken);
@@ -50,14 +51,14 @@ impl RequestDecoder {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next complete request, or `None` until more bytes have come.
+    /// The next complete request; `None`: more bytes are needed.
     ///
     /// # Errors
-    /// As soon as a byte shows that this is no acceptable request, without waiting for the rest of it.
+    /// As soon as a byte shows that the request is not acceptable, without waiting for the rest of it.
     #[allow(clippy::should_implement_trait, reason = "an iterator could not borrow from itself")]
     pub fn next(&mut self) -> Result<Option<&Request>, RequestError> {
         if self.taken == self.bytes.len() {
-            // A connection that rests keeps nothing, however long its last request was.
+            // An idle connection keeps no memory, however long its last request was.
             *self = RequestDecoder::new();
             return Ok(None);
         }
@@ -67,9 +68,9 @@ impl RequestDecoder {
             let (request, body_bytes) = Request::from_head(head)?;
             self.awaiting = Some(Awaiting { request, head_bytes, body_bytes });
         }
-        let there = self.bytes.len() - self.taken;
-        let whole = self.awaiting.take_if(|one| there >= one.head_bytes + one.body_bytes);
-        let Some(Awaiting { mut request, head_bytes, body_bytes }) = whole else { return Ok(None) };
+        let waiting_bytes = self.waiting_bytes();
+        let complete = self.awaiting.take_if(|next| waiting_bytes >= next.head_bytes + next.body_bytes);
+        let Some(Awaiting { mut request, head_bytes, body_bytes }) = complete else { return Ok(None) };
         let body_at = self.taken + head_bytes;
         request.body = self.bytes[body_at..body_at + body_bytes].to_vec();
         self.taken = body_at + body_bytes;
@@ -77,12 +78,13 @@ impl RequestDecoder {
         Ok(Some(self.current.insert(request)))
     }
 
-    /// Number of bytes taken in and not yet handed out.
+    /// Number of received bytes that are not part of a returned request.
     pub fn waiting_bytes(&self) -> usize {
         self.bytes.len() - self.taken
     }
 
-    /// Looks at what has come since the last time; the length of the head once its last line is there.
+    /// Checks the bytes of a head that have come since the last call. Returns the length of the head when its
+    /// last line is complete.
     fn scan(&mut self) -> Result<Option<usize>, RequestError> {
         let waiting = &self.bytes[self.taken..];
         for at in self.scanned..waiting.len() {
@@ -92,9 +94,9 @@ impl RequestDecoder {
             if !self.has_line && at >= limits::HTTP_TARGET_MAX_BYTES + LINE_REST_BYTES {
                 return Err(RequestError::TargetTooLong);
             }
-            let is_behind_return = at > 0 && waiting[at - 1] == b'\r';
+            let is_after_cr = at > 0 && waiting[at - 1] == b'\r';
             match waiting[at] {
-                b'\n' if !is_behind_return => {
+                b'\n' if !is_after_cr => {
                     return Err(RequestError::Malformed("a line does not end with CR LF"));
                 }
                 b'\n' if !self.has_line => {
@@ -103,7 +105,7 @@ impl RequestDecoder {
                 }
                 b'\n' if waiting[..at - 1].ends_with(b"\r\n") => return Ok(Some(at + 1)),
                 b'\n' => {}
-                _ if is_behind_return => return Err(RequestError::Malformed("CR without LF")),
+                _ if is_after_cr => return Err(RequestError::Malformed("CR without LF")),
                 b'\r' | b'\t' => {}
                 byte if byte.is_ascii_control() => {
                     return Err(RequestError::Malformed("a control character"));
@@ -116,8 +118,8 @@ impl RequestDecoder {
     }
 }
 
-/// Method, target and version of the first line as soon as it is there: who speaks an older or a newer HTTP
-/// sends nothing more.
+/// Checks method, target and version when the first line is complete. A client of another HTTP version may
+/// send nothing after it, and must get an answer.
 fn check_line(line: &[u8]) -> Result<(), RequestError> {
     let parts: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
     let [method, target, version] = parts[..] else {
@@ -162,7 +164,8 @@ mod tests {
 
     type Decoded = (Vec<Request>, Option<RequestError>);
 
-    /// What comes out of `stream`, pushed in parts of these lengths in turn.
+    /// The requests of `stream`, and the error after them. The stream is pushed in parts whose lengths are
+    /// `cuts` again and again.
     fn decode(stream: &[u8], cuts: &[usize]) -> Decoded {
         let mut decoder = RequestDecoder::new();
         let (mut got, mut rest) = (Vec::new(), stream);
@@ -192,9 +195,8 @@ mod tests {
         }
     }
 
-    /// The status of each refusal, however little of it has come.
     #[test]
-    fn what_could_be_read_in_two_ways_is_refused_with_its_status() {
+    fn a_malformed_or_ambiguous_request_is_refused_with_its_status_for_every_cut_of_the_stream() {
         let host = "Host: a\r\n";
         let target = |len: usize| format!("GET /{} HTTP/1.1\r\n", "x".repeat(len - 1));
         let header = |len: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(len));
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_within_the_limits_is_taken() {
+    fn a_request_at_its_limits_is_accepted() {
         let target = format!("/{}", "x".repeat(limits::HTTP_TARGET_MAX_BYTES - 1));
         assert_eq!(
             one(&format!("DELETE {target} HTTP/1.1\r\nHost: a\r\n\r\n")).map(|one| one.path),
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_tells_what_its_answer_has_to_go_by() {
+    fn method_path_version_and_headers_of_a_request_are_read() {
         let text = "GET /a%20b?q=1 HTTP/1.1\r\nHost: [::1]:80\r\nAccept: application/json;q=0.9\r\nX: \u{e4}\r\n\r\n";
         let request = one(text).expect("a request");
         assert_eq!(
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decoder_at_rest_keeps_no_memory() {
+    fn a_decoder_without_waiting_bytes_keeps_no_memory() {
         let mut decoder = RequestDecoder::new();
         decoder.push(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n");
         assert_eq!(decoder.next(), Ok(None));

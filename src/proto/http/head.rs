@@ -1,7 +1,7 @@
-//! Heads of answers: status, headers, and how the end of the body is told.
+//! Heads of answers: the status, the headers, and how the client knows where the body ends.
 //!
-//! Invariant: a header value has no control character, so that no text of others can end a line. Every head
-//! says how long its body is and whether the connection goes on.
+//! Invariant: a header value has no control character, so no foreign text can end a line. Every head says
+//! how long its body is and whether the connection may serve a further request.
 
 use std::fmt::{Display, Write as _};
 
@@ -14,17 +14,19 @@ use super::request::{Manner, Version};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderValue(String);
 
-/// Our fault, or that of a text of others that was not escaped.
+/// A text cannot be a header value: a bug, such as a foreign text that was not escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a header value: it has a control character or one beyond ASCII")]
 pub struct BadHeaderValue;
 
 impl HeaderValue {
+    /// Checks `text` and makes it a header value.
+    ///
     /// # Errors
-    /// [`BadHeaderValue`] for any character but visible ASCII and spaces between them.
+    /// [`BadHeaderValue`] for each character that is neither visible ASCII nor a space.
     pub fn new(text: String) -> Result<HeaderValue, BadHeaderValue> {
-        let is_good = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-        if is_good { Ok(HeaderValue(text)) } else { Err(BadHeaderValue) }
+        let is_allowed = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        if is_allowed { Ok(HeaderValue(text)) } else { Err(BadHeaderValue) }
     }
 
     /// The text of the value.
@@ -35,7 +37,7 @@ impl HeaderValue {
 
 impl From<&'static str> for HeaderValue {
     /// # Panics
-    /// If the program's own text is no header value.
+    /// If `text` is not a header value: a bug.
     fn from(text: &'static str) -> HeaderValue {
         HeaderValue::new(text.to_owned()).expect("a text of this program is written to be a header value")
     }
@@ -53,14 +55,14 @@ impl From<u64> for HeaderValue {
     }
 }
 
-/// How the other end knows where the body ends.
+/// How the client knows where the body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// So many bytes follow; they are announced, and not sent, in the answer to `HEAD`. With status 304
-    /// nothing follows and nothing is announced.
+    /// The body has this number of bytes. An answer to `HEAD` gives the number without a body. An answer with
+    /// status 304 has neither.
     Length(u64),
-    /// Chunks follow, as [`chunk`] makes them, until the connection ends; to HTTP/1.0, which knows none, the
-    /// bytes as they are.
+    /// Chunks follow, as [`chunk`] makes them, until the connection ends. HTTP/1.0 has no chunks: the bytes
+    /// follow as they are.
     Stream,
 }
 
@@ -87,18 +89,17 @@ impl Head {
         Head { status, ..self }
     }
 
-    /// With one more header.
+    /// Adds a header.
     pub fn with(mut self, name: &'static str, value: impl Into<HeaderValue>) -> Head {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// The bytes before the body. `date` is now.
+    /// The bytes before the body. `date` is the present time.
     pub fn write(&self, manner: Manner, framing: Framing, date: HttpDate) -> Vec<u8> {
         let mut text = String::with_capacity(512);
         let mut line = |name: &str, value: &dyn Display| {
-            // Writing into a string cannot fail.
-            let _always_ok = write!(text, "{name}{value}\r\n");
+            write!(text, "{name}{value}\r\n").expect("a string takes any text");
         };
         line("HTTP/1.1 ", &format_args!("{} {}", self.status, reason_phrase(self.status)));
         line("Date: ", &date);
@@ -123,11 +124,11 @@ impl Head {
 
 /// `body`, not empty, as one chunk (RFC 9112, section 7.1).
 pub fn chunk(body: &[u8]) -> Vec<u8> {
-    debug_assert!(!body.is_empty(), "an empty chunk is the last one");
+    debug_assert!(!body.is_empty(), "an empty chunk would end the body");
     [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat()
 }
 
-/// The words of a status that is used here.
+/// The reason phrase of a status that this program uses.
 pub fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_that_could_end_a_line_is_refused() {
+    fn a_value_with_a_control_character_or_beyond_ascii_is_refused() {
         for text in ["a\r\nX: y", "a\n", "\r", "a\0", "\t", "größe", "\u{7f}"] {
             assert_eq!(HeaderValue::new(text.to_owned()), Err(BadHeaderValue), "{text:?}");
         }
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_tells_the_length_of_its_body_and_whether_the_connection_goes_on() {
+    fn a_head_says_how_long_its_body_is_and_whether_the_connection_is_kept() {
         let head = Head::new(200).with("Content-Type", "text/plain").with("Age", 7);
         let start = "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/plain\r\nAge: 7\r\n";
         for (version, keep_alive, framing, rest) in [

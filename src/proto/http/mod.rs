@@ -1,9 +1,9 @@
-//! HTTP/1.0 and 1.1 as this program serves it: bytes to checked requests, answers to bytes. No socket, no
-//! clock, no file.
+//! HTTP/1.0 and 1.1 for a server: bytes to checked requests, and heads of answers to bytes. No code here has
+//! a socket, a clock or a file.
 //!
-//! Strict on what comes in: whatever two programs could read differently is refused with the right status and
-//! ends the connection; nothing is repaired. Follows RFC 9110 (meaning), RFC 9112 (syntax), RFC 8187 (names
-//! in headers).
+//! The decoder is strict: a request that two programs could read differently is refused with a fitting
+//! status, and the connection ends. It repairs nothing. Source: RFC 9110 (semantics), RFC 9112 (syntax), RFC
+//! 8187 (file names in headers).
 
 mod conditions;
 mod date;

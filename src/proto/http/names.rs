@@ -1,33 +1,33 @@
-//! File names in URLs and in headers: escaped so that nothing in them steers whoever reads them.
+//! File names in URLs and in headers: escaped, so that no character of them has a meaning there.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::head::HeaderValue;
 
-/// What stands for itself everywhere (RFC 3986, "unreserved").
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same, and the separator of names.
-const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
+/// The characters that are escaped in the value of a parameter: all but the "unreserved" ones of RFC 3986.
+const ESCAPED_IN_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The characters that are escaped in a path: the same without `/`.
+const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED_IN_VALUE.remove(b'/');
 
 /// `text` as part of a path: everything but unreserved characters and `/` is escaped.
 pub fn escape_path(text: &str) -> String {
-    utf8_percent_encode(text, PATH).to_string()
+    utf8_percent_encode(text, ESCAPED_IN_PATH).to_string()
 }
 
 /// `text` as the value of a parameter: everything but unreserved characters is escaped.
 pub fn escape_value(text: &str) -> String {
-    utf8_percent_encode(text, UNRESERVED).to_string()
+    utf8_percent_encode(text, ESCAPED_IN_VALUE).to_string()
 }
 
-/// `Content-Disposition` for a download of the file called `name`, of which the last component counts. An
-/// ASCII form for old programs comes first, the exact one in the form of RFC 8187 behind it (RFC 6266,
+/// The value of `Content-Disposition` for a download of the file `name`: only the last component is used.
+/// First comes an ASCII form for old programs, then the exact name in the form of RFC 8187 (RFC 6266,
 /// appendix D).
 pub fn content_disposition(name: &str) -> HeaderValue {
     let last = name.rsplit('/').next().unwrap_or_default();
     let plain: String = last
         .chars()
         .map(|c| match c {
-            // What some programs take for a separator, a quote, an escape or a variable.
+            // Some programs read these as a separator, a quote, an escape or a variable.
             '"' | '\\' | '%' | '/' | ':' | '*' | '?' | '<' | '>' | '|' | ';' | '$' | '`' => '_',
             ' '..='~' => c,
             _ => '_',
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_inert_in_a_header_and_exact_in_its_second_form() {
+    fn a_name_in_a_header_has_a_harmless_form_and_an_exact_one() {
         for (name, plain, exact) in [
             ("a.bin", "a.bin", "a.bin"),
             ("dir/a b.bin", "a b.bin", "a%20b.bin"),
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_steers_is_left_in_a_url() {
+    fn characters_with_a_meaning_in_a_url_are_escaped() {
         assert_eq!(escape_path("a/b c?d#e&f\"<>'%"), "a/b%20c%3Fd%23e%26f%22%3C%3E%27%25");
         assert_eq!(escape_value("a/b+c"), "a%2Fb%2Bc");
     }

@@ -1,15 +1,16 @@
-//! A request whose head was checked, and what its answer has to go by.
+//! `Request`: a checked request, and what the form of its answer depends on.
 
 use super::error::RequestError;
 use super::target::{self, Parameters};
 use crate::types::limits;
 
-/// The methods that are served. There is no `OPTIONS`: nothing here may be asked from the pages of others.
+/// The methods that this program serves. `OPTIONS` is not among them: it would serve pages of other sites,
+/// which must not use this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// Reads.
     Get,
-    /// Reads the head alone.
+    /// Reads the head of the answer only.
     Head,
     /// Changes something.
     Post,
@@ -47,29 +48,29 @@ pub struct Manner {
 }
 
 impl Manner {
-    /// For an answer to what was no request: the connection ends with it.
+    /// For an answer to bytes that are not a request: the connection ends with it.
     pub const LAST: Manner = Manner { version: Version::Http11, is_head: false, keep_alive: false };
 }
 
-/// A whole request. Every header that has one meaning is there at most once.
+/// A complete request. It has each header of `SINGLE` at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// Begins with `/`; escapes undone, no control characters, otherwise as it was sent.
+    /// The path, without escapes. It begins with `/` and has no control characters.
     pub path: String,
     /// The parameters of the target.
     pub query: Parameters,
-    /// How the answer must be written.
+    /// What the form of the answer depends on.
     pub manner: Manner,
-    /// Names in lower case, values without blanks around them, in the order sent.
+    /// Names in lower case, values without spaces around them, in the order sent.
     headers: Vec<(String, Vec<u8>)>,
     /// The body; empty if there is none.
     pub body: Vec<u8>,
 }
 
-/// Headers that have one meaning; a second line, or bytes beyond ASCII, would be read differently by
-/// different programs.
+/// Headers with a single value. Programs would read a second line, or bytes beyond ASCII, differently: such a
+/// request is refused.
 const SINGLE: [&str; 17] = [
     "authorization",
     "content-encoding",
@@ -91,8 +92,9 @@ const SINGLE: [&str; 17] = [
 ];
 
 impl Request {
-    /// Checks a head that is complete, ends with an empty line and has neither bare line ends nor control
-    /// characters. Returns the request without its body and how many bytes that has.
+    /// Reads a complete head. It ends with an empty line, and the decoder has checked that it has neither
+    /// bare line ends nor control characters. Returns the request without its body, and the length of the
+    /// body.
     pub(super) fn from_head(head: &[u8]) -> Result<(Request, usize), RequestError> {
         let mut lines = [httparse::EMPTY_HEADER; limits::HTTP_HEADERS_MAX];
         let mut parsed = httparse::Request::new(&mut lines);
@@ -128,34 +130,34 @@ impl Request {
         Ok((request, body_bytes))
     }
 
-    /// The value of a header that has one meaning; `name` in lower case.
+    /// The value of a header of `SINGLE`; `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         debug_assert!(SINGLE.contains(&name), "`{name}` may be sent in several lines");
         self.values(name).next()
     }
 
-    /// The elements of a header that is a list, however many lines it was sent in; `name` in lower case.
-    /// Elements that are not ASCII are left out. Quotes are not looked at: no list that is read here has a
-    /// `,` in them.
+    /// The elements of a header that is a list, from all of its lines; `name` is in lower case. Lines that
+    /// are not ASCII are left out. A `,` in quotes separates elements too: no list that this program reads
+    /// has one.
     pub fn list(&self, name: &str) -> impl Iterator<Item = &str> {
         self.values(name).flat_map(|value| value.split(',')).map(str::trim).filter(|one| !one.is_empty())
     }
 
-    /// The value of the parameter `name` in the target; empty where it has none.
+    /// The value of the parameter `name` in the target: empty if it has no `=`, `None` if there is no such
+    /// parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns true if and only if the answer should rather be JSON than a page: that is asked for by name,
-    /// and no page is.
+    /// Returns true if and only if the header `Accept` names JSON and does not name HTML.
     pub fn prefers_json(&self) -> bool {
-        let asks_for = |kind: &str| {
+        let accepts = |kind: &str| {
             self.list("accept").any(|one| one.split(';').next().is_some_and(|one| one.trim() == kind))
         };
-        asks_for("application/json") && !asks_for("text/html")
+        accepts("application/json") && !accepts("text/html")
     }
 
-    /// Host name or address, without the port.
+    /// Host name or address in the header `Host`, without the port.
     pub fn host(&self) -> Option<&str> {
         self.header("host").map(without_port)
     }
@@ -184,7 +186,8 @@ impl Request {
         Ok(())
     }
 
-    /// A host name, IPv4 address or IPv6 address in brackets, and possibly a port.
+    /// Checks that the header `Host` is a host name, an IPv4 address or an IPv6 address in brackets, and
+    /// possibly a port. HTTP/1.0 needs no such header.
     fn check_host(&self) -> Result<(), RequestError> {
         let Some(host) = self.header("host") else {
             return match self.manner.version {
@@ -194,11 +197,11 @@ impl Request {
         };
         let name = without_port(host);
         let port = host.strip_prefix(name).and_then(|rest| rest.strip_prefix(':'));
-        let port_is_good = port.is_none_or(|port| {
+        let is_port = port.is_none_or(|port| {
             !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
         });
         let inner = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let name_is_good = match inner {
+        let is_host = match inner {
             Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
             None => {
                 let is_of_name =
@@ -206,19 +209,20 @@ impl Request {
                 !name.is_empty() && name.len() <= 255 && name.bytes().all(is_of_name)
             }
         };
-        if name_is_good && port_is_good {
+        if is_host && is_port {
             Ok(())
         } else {
-            Err(RequestError::Malformed("the header Host is no host and port"))
+            Err(RequestError::Malformed("the header Host is not a host and port"))
         }
     }
 
+    /// The length of the body.
     fn body_bytes(&self) -> Result<usize, RequestError> {
         let Some(text) = self.header("content-length") else { return Ok(0) };
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(RequestError::Malformed("the header Content-Length is no number"));
+            return Err(RequestError::Malformed("the header Content-Length is not a number"));
         }
-        // What does not fit is too long in any case.
+        // A number that does not fit 64 bits is too long anyway.
         let claimed: u64 = text.parse().unwrap_or(u64::MAX);
         match usize::try_from(claimed) {
             Ok(bytes) if bytes <= limits::HTTP_BODY_MAX_BYTES => Ok(bytes),
@@ -232,7 +236,7 @@ impl Request {
     }
 }
 
-/// The method with this name. Names are compared as they are: case counts.
+/// The method with this name. The case of letters counts.
 pub(super) fn method_of(name: &[u8]) -> Result<Method, RequestError> {
     match name {
         b"GET" => Ok(Method::Get),

@@ -1,8 +1,8 @@
-//! The one way in which a target becomes a path and parameters, and a form becomes parameters.
+//! Reads the target of a request as a path and parameters, and a form as parameters.
 //!
-//! Escapes are undone exactly once, after the text was cut at `?`, `&` and `=`; what comes out is UTF-8
-//! without control characters, or the target is refused. Dots and empty segments are left as they are:
-//! nothing here is a path of the file system.
+//! Escapes are replaced exactly once, after the text was cut at `?`, `&` and `=`. The result is UTF-8 without
+//! control characters, or the target is refused. Dots and empty segments stay as they are: a path here is
+//! not a path of the file system.
 
 use std::borrow::Cow;
 
@@ -16,16 +16,16 @@ pub enum BadTarget {
     /// The target does not begin with `/`.
     #[error("it must begin with `/`")]
     Form,
-    /// A character is not escaped that must be.
+    /// A character that must be escaped is not.
     #[error("it contains a character that must be escaped")]
     Unescaped,
     /// A `%` is not followed by two hex digits.
     #[error("`%` is not followed by two hex digits")]
     Escape,
-    /// The unescaped bytes are not UTF-8.
+    /// The bytes are not UTF-8 when the escapes are replaced.
     #[error("its escapes are not UTF-8")]
     Utf8,
-    /// The unescaped text has a control character.
+    /// The text has a control character when the escapes are replaced.
     #[error("it contains a control character")]
     Control,
     /// A parameter occurs twice.
@@ -36,7 +36,7 @@ pub enum BadTarget {
 /// Names and values in the order given, no name twice.
 pub type Parameters = Vec<(String, String)>;
 
-/// Path and parameters of a target in origin form.
+/// Path and parameters of a target in origin form (RFC 9112, section 3.2.1).
 ///
 /// # Errors
 /// [`BadTarget`]; nothing is repaired.
@@ -55,7 +55,7 @@ pub(super) fn parse(target: &str) -> Result<(String, Parameters), BadTarget> {
 /// `&` is none.
 ///
 /// # Errors
-/// [`BadTarget`]; a name that is given twice is refused, as who reads it might take the one or the other.
+/// [`BadTarget`]; a name that is given twice is refused, because programs read it differently.
 pub fn parameters(text: &str) -> Result<Parameters, BadTarget> {
     let mut parameters = Parameters::new();
     for part in text.split('&').filter(|part| !part.is_empty()) {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_undone_once_and_after_the_cuts() {
+    fn escapes_are_replaced_once_and_after_the_cuts() {
         check("/", Ok(("/", &[])));
         check("/a%20b", Ok(("/a b", &[])));
         check("/a+b", Ok(("/a+b", &[])));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_refused() {
+    fn a_malformed_or_ambiguous_target_is_refused() {
         for (target, error) in [
             ("", BadTarget::Form),
             ("*", BadTarget::Form),
@@ -158,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_escaped_comes_back(path in "[^\\p{Cc}]{0,40}", value in "[^\\p{Cc}]{0,40}") {
+        fn an_escaped_text_is_read_back_unchanged(path in "[^\\p{Cc}]{0,40}", value in "[^\\p{Cc}]{0,40}") {
             let target = format!("/{}?q={}", super::super::escape_path(&path), super::super::escape_value(&value));
             prop_assert_eq!(parse(&target), Ok((format!("/{path}"), vec![("q".to_owned(), value)])));
         }

@@ -1,4 +1,4 @@
-//! Validation of lines against `docs/events.schema.json`, for tests.
+//! For tests: checks lines against `docs/events.schema.json`. Every record that a test writes is checked.
 
 use std::sync::LazyLock;
 
