@@ -16,21 +16,21 @@ pub struct TrackerConfig {
     pub listen: SocketAddr,
     /// Number of front threads; at least 1.
     pub fronts: usize,
-    /// Most incomplete requests of one front.
+    /// Maximum number of connections of one front with an incomplete request.
     pub incomplete_max: usize,
-    /// Most incomplete requests of one front and one address.
+    /// Maximum number of these connections from one address.
     pub incomplete_per_address_max: usize,
     /// How long a connection may keep a front waiting.
     pub deadlines: Deadlines,
-    /// Interval of the sweep, which looks for missed heartbeats and calls suspects back.
+    /// Interval at which the thread `expiry` looks for missed heartbeats, due call-backs and missing copies.
     pub sweep: Duration,
-    /// Live copies that every content is to have on nodes that keep replicas; 0: the tracker copies only what
-    /// a user requests.
+    /// Number of live copies that every content shall have on nodes that keep replicas; 0: only contents for
+    /// which a user requests copies.
     pub replicas: u32,
-    /// How long a node has to come back before other nodes take its place. For as long after the start the
-    /// tracker copies only what a user requests.
+    /// How long a lost node has to come back before other nodes take its place. For the same time after its
+    /// start the tracker makes only the copies that users request.
     pub replica_grace: Duration,
-    /// Receives what happens: nodes that come, become suspect, and go.
+    /// Where the tracker publishes its events: nodes that come, become suspect, and go.
     pub events: EventBroadcast,
 }
 
@@ -69,7 +69,7 @@ pub enum TrackerStartError {
         /// The error of the system.
         why: String,
     },
-    /// The system refuses a thread or a descriptor.
+    /// The system has no thread or descriptor left.
     #[error("the system gives no more threads or descriptors: {0}")]
     System(#[from] std::io::Error),
 }

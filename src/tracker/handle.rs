@@ -1,4 +1,4 @@
-//! The handle of a running tracker: starts its threads and stops them.
+//! `Tracker`: the handle of a running tracker. It starts the threads and stops them.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ impl Tracker {
     /// Binds the listener and starts the threads.
     ///
     /// # Errors
-    /// [`TrackerStartError`]; nothing is left running then.
+    /// [`TrackerStartError`]; no thread is left then.
     pub fn start(config: &TrackerConfig) -> Result<Tracker, TrackerStartError> {
         let listener = Arc::new(listen(config.listen).map_err(|error| listen_error(config.listen, &error))?);
         let addr = listener.local_addr()?;
@@ -86,8 +86,8 @@ impl Tracker {
 
 impl Drop for Tracker {
     fn drop(&mut self) {
-        // After `stop` nothing is left to end. A start that failed halfway has left threads.
-        let _report = self.end();
+        // For a start that failed halfway. After `stop` there is no thread left. Nobody waits for the report.
+        self.end();
     }
 }
 

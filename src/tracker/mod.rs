@@ -1,8 +1,8 @@
-//! The tracker: knows which node has which file and which nodes are alive. Its state is soft: nodes bring
-//! back everything that a restart loses.
+//! The tracker: knows which node has which file and which nodes are alive. It keeps everything in memory:
+//! after a restart the nodes register again.
 //!
-//! The front threads are its thread pool: every request is answered in place, from memory. The thread `sweep`
-//! lets time pass.
+//! A front is a thread that serves connections and answers each request from memory. The thread `expiry` does
+//! what depends on the time alone: it finds suspects and missing copies.
 
 mod config;
 mod expiry;
@@ -15,5 +15,5 @@ mod view;
 
 pub use config::{TrackerConfig, TrackerStartError};
 pub use handle::Tracker;
-pub use stats::{DURATION_BOUNDS_S, Finds, RecentFind, TrackerStats, Via};
+pub use stats::{DURATION_BOUNDS_S, FindCounts, Finds, RecentFind, TrackerStats, Via};
 pub use view::{Counts, HolderRow, KnownNode, View};

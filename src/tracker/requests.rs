@@ -1,14 +1,14 @@
-//! What the tracker answers to each request of a node.
+//! What the tracker answers to each request of a peer.
 //!
-//! Translates a request into calls of the registry and their results into a reply. The registry's lock is
-//! held for these calls only.
+//! A method translates a request into calls of the registry, and their results into a reply. It holds the
+//! registry's lock for these calls and while it copies one page of rows out of the registry.
 
 use std::time::{Duration, Instant};
 
 use rand::Rng;
 
 use super::service::{Requester, Session, TrackerService};
-use super::stats::Via;
+use super::stats::{RecordedFind, Via};
 use crate::logic::registry::{Reachability, RegistryError, SessionId};
 use crate::net::{ConnActions, ConnId};
 use crate::proto::peer::PeerRequest;
@@ -17,7 +17,10 @@ use crate::rt::clock;
 use crate::types::{Attribute, FileEntry, FileName, NodeTraits, Nonce, Query, limits};
 
 impl TrackerService {
-    /// The reply to a request. `None`: a call-back is under way, and its outcome decides the reply.
+    /// The reply to a request. `None`: a call-back has begun, and its outcome decides the reply.
+    ///
+    /// # Errors
+    /// [`RegistryError`] if the registry refuses the request.
     pub(super) fn answer(
         &mut self,
         conn: ConnId,
@@ -38,7 +41,7 @@ impl TrackerService {
                 ReplyBody::Staged
             }
             TrackerRequest::Update { removed, added, last } => {
-                self.update(session, (removed, added), last, now)?
+                self.update(session, removed, added, last, now)?
             }
             TrackerRequest::Heartbeat { load } => {
                 registry.write().heartbeat(session, load, now)?;
@@ -54,13 +57,13 @@ impl TrackerService {
             TrackerRequest::Find { query, skip } => self.find(requester, &query, skip, now)?,
             TrackerRequest::ListNodes { skip } => {
                 let registry = registry.read();
-                let (nodes, more) = page(registry.nodes(skip as usize), |_| 72 + NodeTraits::WIRE_MAX_BYTES);
+                let (nodes, more) = page(registry.nodes(skip as usize), |_| NODE_ROW_BYTES);
                 ReplyBody::Nodes { nodes, more }
             }
             TrackerRequest::ListFiles { after } => {
                 let registry = registry.read();
                 let (names, more) =
-                    page(registry.files_after(after.as_ref()), |name: &FileName| 8 + name.as_str().len());
+                    page(registry.files_after(after.as_ref()), |name: &FileName| name_bytes(name));
                 ReplyBody::Files { names, more }
             }
             TrackerRequest::Describe { attributes } => match traits(&attributes) {
@@ -91,7 +94,8 @@ impl TrackerService {
         Ok(ReplyBody::Welcome { nonce })
     }
 
-    /// Commits a registration whose last page is staged, or calls the listener back first.
+    /// Ends a registration whose last page is staged: puts it in effect if its endpoint was verified just
+    /// now, else calls the endpoint's listener back first.
     fn register(
         &self,
         conn: ConnId,
@@ -103,7 +107,7 @@ impl TrackerService {
         let Some(claim) = registry.begin_call_back(session, from, now)? else {
             registry.commit_register(session, Reachability::Verified, now)?;
             drop(registry);
-            self.shared.record_announce();
+            self.shared.record_publication();
             return Ok(Some(ReplyBody::Registered { unproved: None }));
         };
         drop(registry);
@@ -116,7 +120,8 @@ impl TrackerService {
     fn update(
         &self,
         session: SessionId,
-        (removed, added): (Vec<FileName>, Vec<FileEntry>),
+        removed: Vec<FileName>,
+        added: Vec<FileEntry>,
         is_last: bool,
         now: Instant,
     ) -> Result<ReplyBody, RegistryError> {
@@ -127,7 +132,7 @@ impl TrackerService {
         }
         registry.commit_update(session, now)?;
         drop(registry);
-        self.shared.record_announce();
+        self.shared.record_publication();
         Ok(ReplyBody::Updated)
     }
 
@@ -139,12 +144,12 @@ impl TrackerService {
         now: Instant,
     ) -> Result<ReplyBody, RegistryError> {
         let (providers, more) = page(self.shared.registry.read().find(query, skip as usize)?, |provider| {
-            160 + NodeTraits::WIRE_MAX_BYTES
-                + FileEntry::ATTRIBUTES_MAX_BYTES
-                + provider.entry.name.as_str().len()
+            PROVIDER_ROW_BYTES + name_bytes(&provider.entry.name)
         });
+        // A request for a further page belongs to a find that was counted with its first page.
         if skip == 0 {
-            self.shared.record_find((query, requester.from, Via::Native), (&providers, more), now);
+            let find = RecordedFind { query, requester: requester.from, via: Via::Native };
+            self.shared.record_find(find, &providers, more, now);
         }
         Ok(ReplyBody::Providers { providers, more })
     }
@@ -161,13 +166,25 @@ fn too_many_attributes() -> ReplyBody {
     ReplyBody::Refused(TrackerRefusal::Limit(why.into()))
 }
 
-/// As many of `items` as fit a page, at least one, and whether there are more.
+/// Maximum size of a row of the list of nodes on the wire, for rows without a text: a little more than its
+/// fields and the lengths of its lists.
+const NODE_ROW_BYTES: usize = 72 + NodeTraits::WIRE_MAX_BYTES;
+/// The same for a provider, without its name.
+const PROVIDER_ROW_BYTES: usize = 152 + NodeTraits::WIRE_MAX_BYTES + FileEntry::ATTRIBUTES_MAX_BYTES;
+
+/// Size of a name on the wire: its length and its bytes.
+fn name_bytes(name: &FileName) -> usize {
+    8 + name.as_str().len()
+}
+
+/// The first page of `items`: as many as fit it, at least one. Also returns whether there are more items.
+/// `bytes` gives the size of an item on the wire.
 fn page<T>(items: impl Iterator<Item = T>, bytes: impl Fn(&T) -> usize) -> (Vec<T>, bool) {
-    let mut total = 0;
+    let mut total_bytes = 0;
     let mut page = Vec::new();
     for item in items {
-        total += bytes(&item);
-        if total > limits::PAGE_TARGET_BYTES && !page.is_empty() {
+        total_bytes += bytes(&item);
+        if total_bytes > limits::PAGE_TARGET_BYTES && !page.is_empty() {
             return (page, true);
         }
         page.push(item);

@@ -1,7 +1,8 @@
-//! The service of a front thread: translates between messages and the registry.
+//! The service of a front thread: what happens on its connections. `requests.rs` has the reply to each
+//! request.
 //!
-//! It decides nothing and keeps only what a connection is for. It takes the registry's lock for one call and
-//! never holds it while it builds a reply from more than that call returned.
+//! The registry decides; the service keeps only what each connection is for. It never holds the registry's
+//! lock while it waits.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::proto::{CodecError, Decoder, FrameError, decode, frame};
 use crate::rt::clock;
 use crate::types::{limits, reason};
 
-/// A suspect to call back.
+/// Mail to a front: it shall call this suspect back.
 #[derive(Debug)]
 pub(super) struct CallSuspect(pub(super) CallBack);
 
@@ -37,9 +38,10 @@ pub(super) struct Requester {
 pub(super) enum Session {
     /// A peer sends requests. The registry knows the session only after a hello.
     Requester { requester: Requester, said_hello: bool },
-    /// The tracker asks a listener whether it belongs to the control connection `control` of this front.
+    /// A call-back that verifies an endpoint: the tracker asks the listener whether it belongs to the control
+    /// connection `control` of this front. `answered`: the reply has arrived.
     VerifyCall { control: ConnId, session: SessionId, claim: Claim, from: IpAddr, answered: bool },
-    /// The tracker asks a suspect whether it is still there.
+    /// A call-back to a suspect: the tracker asks whether it is still there.
     SuspectCall { call_back: CallBack, answered: bool },
 }
 
@@ -58,15 +60,15 @@ impl TrackerService {
     fn reply(&self, body: ReplyBody) -> Vec<u8> {
         let reply = TrackerReply { epoch: self.shared.epoch, body };
         frame(&reply).unwrap_or_else(|error: CodecError| {
-            // Pages are far smaller than a frame may be.
-            unreachable!("a reply fits its frame: {error}")
+            unreachable!("a page is far smaller than a frame may be: {error}")
         })
     }
 
     fn refuse(&self, conn: ConnId, error: &RegistryError, actions: &mut ConnActions<Session>) {
         let refusal = match error {
             RegistryError::NotRegistered => {
-                // Its registration may have been replaced or forgotten.
+                // The connection may have been that of a registered node. Without a registration it may not
+                // be idle without a limit.
                 actions.keep_idle(conn, false);
                 TrackerRefusal::NotRegistered
             }
@@ -79,7 +81,8 @@ impl TrackerService {
         self.reply(ReplyBody::Refused(TrackerRefusal::Malformed(reason(why).to_owned())))
     }
 
-    /// Puts a registration in effect, verified or not, and answers the control connection that waits for it.
+    /// Ends the call-back to `endpoint` that `from` caused: puts the registration in effect and answers the
+    /// control connection that waits for it. `unproved` says why the endpoint is not verified.
     fn conclude(
         &mut self,
         control: ConnId,
@@ -89,14 +92,14 @@ impl TrackerService {
         actions: &mut ConnActions<Session>,
     ) {
         let reachability = if unproved.is_none() { Reachability::Verified } else { Reachability::Unverified };
-        let committed = {
+        let outcome = {
             let mut registry = self.shared.registry.write();
             registry.end_call_back(endpoint, from);
             registry.commit_register(session, reachability, clock::now())
         };
-        match committed {
+        match outcome {
             Ok(()) => {
-                self.shared.record_announce();
+                self.shared.record_publication();
                 actions.keep_idle(control, true);
                 actions.send(control, self.reply(ReplyBody::Registered { unproved }));
             }
@@ -144,16 +147,16 @@ impl Service for TrackerService {
             Session::VerifyCall { control, session, claim, from, answered } => {
                 *answered = true;
                 let unproved = match decode(body) {
-                    Ok(PeerReply::Identity { node: there, nonce: shown })
-                        if there == claim.node && shown == Some(claim.nonce) =>
+                    Ok(PeerReply::Identity { node, nonce })
+                        if node == claim.node && nonce == Some(claim.nonce) =>
                     {
                         None
                     }
                     Ok(PeerReply::Identity { .. }) => Some("another node answers there"),
                     _ => Some("what answers there is not a node"),
                 };
-                let call = (claim.endpoint, *from);
-                self.conclude(*control, *session, call, unproved.map(str::to_owned), actions);
+                let unproved = unproved.map(str::to_owned);
+                self.conclude(*control, *session, (claim.endpoint, *from), unproved, actions);
                 NextRead::Close
             }
             Session::SuspectCall { call_back, answered } => {
@@ -206,13 +209,14 @@ impl Service for TrackerService {
     }
 }
 
-/// Why a call-back got no answer, for the owner of the node.
+/// Why a call-back got no answer. The user of the node reads it.
 fn call_failure(why: &Closed) -> String {
     match why {
         Closed::Refused => "connection refused".into(),
         Closed::Deadline => format!("no answer within {} ms", limits::CALL_BACK_DEADLINE_MS),
         Closed::Error(kind) => kind.to_string(),
         Closed::Malformed => "what answers there is not a node".into(),
+        // The node has closed it, or this front ends.
         _ => "the connection was closed".into(),
     }
 }
@@ -306,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_may_be_idle_only_while_it_is_registered() {
+    fn a_control_connection_may_be_idle_without_a_limit_only_while_its_node_is_registered() {
         let tracker = tracker(Duration::from_millis(200));
         let mut stays = registered(&tracker, NodeId(1), &listener());
         let mut leaves = registered(&tracker, NodeId(2), &listener());
@@ -347,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_connection_without_a_hello_does_not_wait_for_the_registry() {
+    fn the_end_of_a_connection_without_a_hello_does_not_take_the_write_lock_of_the_registry() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let shared = Arc::new(Shared::new(addr, Limits::default(), EventBroadcast::default()));
         let (mut service, mut actions) = (TrackerService::new(Arc::clone(&shared)), ConnActions::default());

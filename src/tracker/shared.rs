@@ -1,6 +1,6 @@
 //! The state that all threads of a tracker share.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
@@ -9,13 +9,13 @@ use parking_lot::{Mutex, RwLock};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::stats::{TrackerStats, Via};
+use super::stats::{RecordedFind, TrackerStats};
 use crate::logic::registry::{Limits, Registry};
 use crate::rt::{EventBroadcast, clock};
-use crate::types::{Epoch, Provider, Query};
+use crate::types::{Epoch, Provider};
 
 /// What all threads share. A thread holds the lock of the registry for one look-up or one change, and never
-/// while it sends.
+/// while it sends or waits. No thread holds two locks.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) addr: SocketAddr,
@@ -23,10 +23,11 @@ pub(super) struct Shared {
     pub(super) epoch: Epoch,
     pub(super) registry: RwLock<Registry>,
     pub(super) events: EventBroadcast,
+    /// Number of the next connection: all fronts take theirs here.
     pub(super) next_session: AtomicU64,
     /// Counters and the last finds.
     pub(super) stats: Mutex<TrackerStats>,
-    /// Holds one item after a change, until a reader takes it out.
+    /// Holds one item after a change, until a reader of changes takes it out.
     pub(super) changed: (Sender<()>, Receiver<()>),
 }
 
@@ -45,27 +46,29 @@ impl Shared {
         }
     }
 
-    /// Records a find that `began` then, and the first page of its answer.
+    /// Records a find that began at `began`, and the first page of its answer.
     pub(super) fn record_find(
         &self,
-        find: (&Query, IpAddr, Via),
-        answer: (&[Provider], bool),
+        find: RecordedFind<'_>,
+        providers: &[Provider],
+        more: bool,
         began: Instant,
     ) {
         let now = clock::now();
-        let when = (clock::wall_ns(), now.saturating_duration_since(began));
-        self.stats.lock().found(find, answer, when, now);
+        let duration = now.saturating_duration_since(began);
+        self.stats.lock().record_find(find, providers, more, duration, now, clock::wall_ns());
         self.record_change();
     }
 
     /// Records that a registration or an update is in effect.
-    pub(super) fn record_announce(&self) {
-        self.stats.lock().announces += 1;
+    pub(super) fn record_publication(&self) {
+        self.stats.lock().publications += 1;
         self.record_change();
     }
 
     /// Wakes a reader of changes.
     pub(super) fn record_change(&self) {
-        let _is_full = self.changed.0.try_send(());
+        // If the channel is full, the reader has not read an earlier change yet and will see this one too.
+        self.changed.0.try_send(()).ok();
     }
 }

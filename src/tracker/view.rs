@@ -1,7 +1,7 @@
-//! Read access to the state of a running tracker, for other threads than its fronts.
+//! `View`: read access to the state of a running tracker, for threads that are not its own.
 //!
-//! Each answer takes the registry's lock once, for one look-up of bounded size. The only change through this
-//! file is the count of finds.
+//! Each method takes the registry's lock once. The rows and names that it returns or skips are bounded by an
+//! argument or a limit. The only change is that a find is counted.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::shared::Shared;
-use super::stats::{Finds, TrackerStats, Via};
+use super::stats::{Finds, RecordedFind, TrackerStats, Via};
 use crate::logic::registry::RegistryError;
 use crate::rt::{EventBroadcast, clock};
 use crate::types::{Epoch, FileName, Liveness, NodeSummary, Provider, Query, limits};
@@ -19,12 +19,12 @@ use crate::types::{Epoch, FileName, Liveness, NodeSummary, Provider, Query, limi
 #[derive(Debug, Clone)]
 pub struct View(Arc<Shared>);
 
-/// A source and its node.
+/// A holder and its node.
 #[derive(Debug, Clone)]
 pub struct HolderRow {
     /// As a find returns it.
     pub provider: Provider,
-    /// `None` if the node has gone since.
+    /// The row of its node in the list of nodes. `None` if no node is listed at its address.
     pub node: Option<NodeSummary>,
 }
 
@@ -74,8 +74,8 @@ impl View {
         clock::now().saturating_duration_since(self.0.started)
     }
 
-    /// The first `max` holders that a find returns, and whether there are more. Counts as a find by HTTP of
-    /// `requester`.
+    /// The first `max` holders that a find returns, and whether there are more. Counts as a find of
+    /// `requester` by the protocol `via`.
     ///
     /// # Errors
     /// [`RegistryError`] if the registry refuses the query.
@@ -84,6 +84,7 @@ impl View {
         query: &Query,
         max: usize,
         requester: IpAddr,
+        via: Via,
     ) -> Result<(Vec<HolderRow>, bool), RegistryError> {
         let began = clock::now();
         let mut providers: Vec<Provider> = Vec::new();
@@ -94,7 +95,7 @@ impl View {
         };
         let more = providers.len() > max;
         providers.truncate(max);
-        self.0.record_find((query, requester, Via::Http), (&providers, more), began);
+        self.0.record_find(RecordedFind { query, requester, via }, &providers, more, began);
         let holders = providers.into_iter().zip(nodes).map(|(provider, node)| HolderRow { provider, node });
         Ok((holders.collect(), more))
     }
@@ -122,7 +123,8 @@ impl View {
     /// The first `max` names with a live holder that begin with `prefix` and come after `after`, in order,
     /// and whether there are more.
     pub fn names(&self, prefix: &str, after: Option<&FileName>, max: usize) -> (Vec<FileName>, bool) {
-        // The last name that can come before all names with the prefix.
+        // The registry lists the names after a name. A prefix such as `dir/` is not a name itself, but `dir`
+        // is, and comes before all names with the prefix.
         let first = match prefix.strip_suffix('/').unwrap_or(prefix) {
             "" if prefix.is_empty() => None,
             text => match FileName::new(text) {
@@ -134,11 +136,13 @@ impl View {
         let start = after.cloned().or(first);
         let mut names = Vec::new();
         let registry = self.0.registry.read();
+        // The prefix can be the whole name of a file, which is not after itself.
         let exact = start.clone().filter(|name| after.is_none() && name.as_str() == prefix);
         let exact = exact.filter(|name| {
             registry.find(&Query::Name(name.clone()), 0).is_ok_and(|mut found| found.next().is_some())
         });
         let later = registry.files_after(start.as_ref()).take(limits::PASSED_OVER_MAX);
+        // Names between `dir` and `dir/`, such as `dir-2`.
         let later = later.skip_while(|name| name.as_str() < prefix);
         let with_prefix = later.take_while(|name| name.as_str().starts_with(prefix));
         names.extend(exact.into_iter().chain(with_prefix).take(max.saturating_add(1)));

@@ -418,9 +418,9 @@ impl<'a> Session<'a> {
             let tally = tracker.stats();
             stats.extend([
                 stat("files", Some(tracker.counts().files as u64)),
-                stat("announces", Some(tally.announces)),
+                stat("announces", Some(tally.publications)),
                 stat("finds", Some(tally.finds.total())),
-                stat("finds_found", Some(tally.finds.found.iter().sum())),
+                stat("finds_found", Some(tally.finds.with_rows())),
             ]);
         }
         Ok(self.sink.write(stats)?)

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::context::{TrackerSite, peer_row};
 use crate::logic::rate_history::SLOT;
@@ -91,14 +91,16 @@ impl TrackerSite {
     pub(super) fn stats(&self) -> Answer {
         let mut tally = self.view.stats();
         let history = tally.history.sums(clock::now());
-        let [native_found, http_found] = tally.finds.found;
-        let [native_none, http_none] = tally.finds.none;
+        let finds: Map<String, Value> = Via::ALL
+            .into_iter()
+            .map(|via| (via, tally.finds.of(via)))
+            .map(|(via, counts)| {
+                (via.as_str().to_owned(), json!({ "found": counts.with_rows, "none": counts.empty }))
+            })
+            .collect();
         let stats = json!({
-            "finds": {
-                "native": { "found": native_found, "none": native_none },
-                "http": { "found": http_found, "none": http_none },
-            },
-            "announces": tally.announces,
+            "finds": finds,
+            "announces": tally.publications,
             "history": { "slot_ms": SLOT.as_millis() as u64, "finds": history },
             "recent": tally.recent.iter().map(recent).collect::<Vec<_>>(),
         });
@@ -120,7 +122,7 @@ fn recent(find: &RecentFind) -> Value {
         "id": find.number,
         "ts": rfc3339(find.at_ns),
         "asker": find.requester.to_string(),
-        "via": match find.via { Via::Native => "native", Via::Http => "http" },
+        "via": find.via.as_str(),
         "more": find.more,
         "sources": find.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });

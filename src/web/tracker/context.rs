@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::logic::select::{Choice, choose_content, votes};
 use crate::proto::event::{EventHolder, HolderState};
-use crate::tracker::{HolderRow, KnownNode, View};
+use crate::tracker::{HolderRow, KnownNode, Via, View};
 use crate::types::{ContentKey, Query};
 use crate::web::view::page::{Figure, Frame};
 use crate::web::view::peers::PeerRow;
@@ -55,7 +55,7 @@ impl TrackerSite {
         rows_max: usize,
         asker: IpAddr,
     ) -> Result<(Vec<FoundContent>, bool), String> {
-        let result = self.view.find(query, rows_max, asker);
+        let result = self.view.find(query, rows_max, asker, Via::Http);
         let (holders, more) = result.map_err(|error| error.to_string())?;
         let mut contents: Vec<FoundContent> = Vec::new();
         let resolved = resolve(&holders);

@@ -2,7 +2,7 @@
 
 use super::context::TrackerSite;
 use crate::proto::http::Request;
-use crate::tracker::DURATION_BOUNDS_S;
+use crate::tracker::{DURATION_BOUNDS_S, Via};
 use crate::web::service::response::Answer;
 use crate::web::view::metrics::Families;
 
@@ -17,13 +17,13 @@ impl TrackerSite {
         let requests = counts.replica_requests as f64;
         families.gauge("nearpeer_replica_wishes", "Contents of which copies are wished for", requests);
         families.gauge("nearpeer_replica_tasks", "Copies that nodes are making", counts.replica_tasks as f64);
-        families.counter("nearpeer_announces", "Registrations and updates in effect", tally.announces);
-        let mut finds = Vec::new();
-        for (result, [native, http]) in [("found", tally.finds.found), ("none", tally.finds.none)] {
-            for (via, number) in [("native", native), ("http", http)] {
-                finds.push((vec![("result", result.to_owned()), ("via", via.to_owned())], number as f64));
-            }
-        }
+        families.counter("nearpeer_announces", "Registrations and updates in effect", tally.publications);
+        let row = |result: &str, via: Via, number: u64| {
+            (vec![("result", result.to_owned()), ("via", via.as_str().to_owned())], number as f64)
+        };
+        let found = Via::ALL.map(|via| row("found", via, tally.finds.of(via).with_rows));
+        let none = Via::ALL.map(|via| row("none", via, tally.finds.of(via).empty));
+        let finds = found.into_iter().chain(none).collect();
         families.counters("nearpeer_find_requests", "Finds answered", finds);
         let bounds = DURATION_BOUNDS_S.iter().copied().chain([f64::INFINITY]);
         let buckets = bounds.zip(tally.durations).collect();

@@ -99,8 +99,8 @@ impl TrackerSite {
             div #stats data-live {
                 dl.facts {
                     div { dt { "Finds" } dd { (tally.finds.total()) } }
-                    div { dt { "of them found" } dd { (tally.finds.found.iter().sum::<u64>()) } }
-                    div { dt { "Registrations, updates" } dd { (tally.announces) } }
+                    div { dt { "of them found" } dd { (tally.finds.with_rows()) } }
+                    div { dt { "Registrations, updates" } dd { (tally.publications) } }
                     div { dt { "Live nodes" } dd { (counts.live) } }
                     div { dt { "Files" } dd { (counts.files) } }
                     div { dt { "Up for" } dd { (span(self.view.uptime())) } }
