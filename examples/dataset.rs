@@ -28,7 +28,7 @@ fn run(arguments: &[String]) -> Result<String, Box<dyn std::error::Error>> {
     };
     let peer = more.first().map_or("peer", String::as_str);
     let seed = more.get(1).map_or(Ok(0), |seed| seed.parse())?;
-    let dataset = Dataset { spec: spec.parse()?, peer: peer.to_owned(), seed };
+    let dataset = Dataset { spec: spec.parse()?, prefix: peer.to_owned(), seed };
     let folders = ShareFolders::open(dir, Layout::Flat, None, Arc::new(RealDisk))?;
     Ok(match generate(&folders, &dataset, &Stop::new()?)? {
         Some(done) => format!("{}: generated {} files, {} bytes", dir.display(), done.files, done.bytes),

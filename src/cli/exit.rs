@@ -89,7 +89,7 @@ pub fn share_code(error: &ShareError) -> ErrorCode {
 /// The code of a data set that cannot be generated.
 pub fn dataset_error_code(error: &DatasetError) -> ErrorCode {
     match error {
-        DatasetError::Peer(_) => ErrorCode::Usage,
+        DatasetError::Prefix(_) => ErrorCode::Usage,
         DatasetError::NoSpace { .. } => ErrorCode::NoSpace,
         DatasetError::Look(_) | DatasetError::Disk { .. } => ErrorCode::LocalIo,
         DatasetError::Stopped => ErrorCode::Interrupted,

@@ -1,8 +1,10 @@
-//! Writes a generated data set into an empty share: pseudo-random files that anybody can write again.
+//! Writes a generated data set into an empty share: pseudo-random files that every user can make again from
+//! the same seed and names.
 //!
-//! A file is written under a hidden name and renamed when it is whole and synced, so that whatever ends the
-//! program no half file is shared. A mark in `.nearpeer/` tells of a data set that is not complete, which the
-//! next call completes; what stands at a name is never replaced. Memory does not grow with the files.
+//! A file is written under a hidden name and renamed when it is whole and synced. So an incomplete file is
+//! never shared, whatever ends the program. While a data set is not complete, there is a mark in
+//! `.nearpeer/`; the next call completes the data set. An entry that exists at a name is never replaced.
+//! Memory does not grow with the files.
 //!
 //! The bytes of a file are the extendable output of BLAKE3, keyed for this use, over the seed (8 bytes,
 //! little endian) and the name: <https://github.com/BLAKE3-team/BLAKE3-specs>, sections 2.3 and 2.6.
@@ -24,37 +26,38 @@ use crate::rt::Stop;
 use crate::types::{DatasetSpec, FileName, FileOrigin, Printable};
 
 const CONTEXT: &str = "nearpeer 2026 generated data set";
-/// Among the parts, whose names begin with a content id.
+/// The mark: an empty file in the directory of the partial files, whose names begin with a content id.
 const MARK: &str = "dataset";
+/// The file that is being written, in the same directory.
 const TEMPORARY: &str = "dataset.tmp";
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// What is to be generated.
+/// A data set to generate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
     /// Number and sizes of the files.
     pub spec: DatasetSpec,
-    /// How the names begin.
-    pub peer: String,
+    /// How the names of the files begin: [`DatasetSpec::files`].
+    pub prefix: String,
     /// Equal seeds and names make equal files.
     pub seed: u64,
 }
 
-/// What was written.
+/// The files that one call has written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Generated {
     /// Number of files.
     pub files: usize,
-    /// Their bytes altogether.
+    /// The sum of their sizes.
     pub bytes: u64,
 }
 
-/// Why a data set is not there, or not complete. Our side's fault, or the user's.
+/// Why a data set is not written, or not complete. The fault is this node's or its user's.
 #[derive(Debug, Error)]
 pub enum DatasetError {
-    /// No file name can begin so.
+    /// No file name can begin with this prefix.
     #[error("`{0}` cannot begin the name of a file: give another one")]
-    Peer(String),
+    Prefix(String),
     /// The disk is too full.
     #[error("the data set needs {needed_bytes} bytes and {free_bytes} are free: free some, or generate less")]
     NoSpace {
@@ -63,8 +66,8 @@ pub enum DatasetError {
         /// Free space.
         free_bytes: u64,
     },
-    /// The share cannot be read.
-    #[error("the share cannot be looked at: {0}")]
+    /// The share cannot be read, or its folder of local files cannot be created.
+    #[error("the share cannot be read: {0}")]
     Look(std::io::Error),
     /// A file cannot be written.
     #[error("the data set cannot be written: cannot {op}: {errno}")]
@@ -79,19 +82,19 @@ pub enum DatasetError {
     Stopped,
 }
 
-/// Writes the data set among the local files, if there is no visible file in any folder of the node, or
-/// completes one that was begun. `None`: there is something else already, and nothing was done.
+/// Writes the data set among the local files if no folder of the node has a visible file, or if an earlier
+/// call has begun a data set. Otherwise returns `None` and writes nothing.
 ///
 /// # Errors
-/// [`DatasetError`]. The space is looked at before anything is written. The files written so far stay, and
-/// are whole.
+/// [`DatasetError`]. The free space is checked before a file is written. Files that are written before the
+/// error stay, and are whole.
 pub fn generate(
     folders: &ShareFolders,
     dataset: &Dataset,
     stop: &Stop,
 ) -> Result<Option<Generated>, DatasetError> {
-    let names = dataset.spec.names(&dataset.peer);
-    let names = names.ok_or_else(|| DatasetError::Peer(Printable(&dataset.peer).to_string()))?;
+    let files = dataset.spec.files(&dataset.prefix);
+    let files = files.ok_or_else(|| DatasetError::Prefix(Printable(&dataset.prefix).to_string()))?;
     let share = folders
         .target(FileOrigin::Local)
         .map_err(|error| DatasetError::Look(std::io::Error::other(error)))?;
@@ -100,7 +103,7 @@ pub fn generate(
         return Ok(None);
     }
     let mut missing = Vec::new();
-    for (name, size_bytes) in names {
+    for (name, size_bytes) in files {
         if share.path_entry(&name).map_err(DatasetError::Look)? == PathEntry::Nothing {
             missing.push((name, size_bytes));
         }
@@ -121,6 +124,7 @@ pub fn generate(
     Ok(Some(generated))
 }
 
+/// Returns true if and only if a folder has a visible file.
 fn has_files(folders: &ShareFolders, stop: &Stop) -> Result<bool, DatasetError> {
     for (_, folder) in folders.shared() {
         let mut files = 0;
@@ -135,11 +139,12 @@ fn has_files(folders: &ShareFolders, stop: &Stop) -> Result<bool, DatasetError> 
     Ok(false)
 }
 
+/// Makes an error of the system in operation `op` a [`DatasetError`].
 fn failed(op: Op) -> impl Fn(Errno) -> DatasetError {
     move |errno| DatasetError::Disk { op, errno }
 }
 
-/// Writes into a share that bears the mark.
+/// Writes the files of a data set into a share that has the mark.
 struct Writer<'a> {
     share: &'a Share,
     partials_dir: OwnedFd,
@@ -169,8 +174,8 @@ impl<'a> Writer<'a> {
             disk.rename_no_replace(from, to).map_err(failed(Op::RenameNoReplace))
         });
         if written.is_err() {
-            // The next call removes it otherwise.
-            let _hidden = self.remove(TEMPORARY);
+            // If this fails too, the file is hidden, and the next call removes it.
+            self.remove(TEMPORARY).ok();
         }
         written
     }
@@ -199,7 +204,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The names are durable before the mark is gone.
+    /// Removes the mark. First it makes the names of the files durable.
     fn finish(&self) -> Result<(), DatasetError> {
         retry_on_intr(|| self.share.disk().sync_dir(self.share.as_fd())).map_err(failed(Op::SyncDir))?;
         self.remove(MARK)?;
@@ -229,7 +234,7 @@ mod tests {
     use std::sync::Arc;
 
     fn dataset(spec: &str, seed: u64) -> Dataset {
-        Dataset { spec: spec.parse().expect(spec), peer: "p".into(), seed }
+        Dataset { spec: spec.parse().expect(spec), prefix: "p".into(), seed }
     }
 
     fn generate_on(
@@ -256,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_makes_the_same_files_and_another_one_others() {
+    fn equal_seeds_make_equal_files_and_another_seed_makes_other_files() {
         let [one, same, other] = [1, 1, 2].map(|seed| {
             let dir = tempfile::tempdir().expect("a directory");
             let done = generated(dir.path(), Layout::Flat, &dataset("3x1KiB,1x2MiB,1x1", seed));
@@ -269,7 +274,7 @@ mod tests {
         assert!(one == same, "reproducible");
         assert!(one.keys().eq(other.keys()) && one != other);
         assert_ne!(one["p_1KiB_0001.bin"], one["p_1KiB_0002.bin"]);
-        // What others have generated is known to be this for ever.
+        // The bytes of a name and a seed must never change: data sets are compared between machines.
         let known = blake3::Hasher::new_derive_key("nearpeer 2026 generated data set")
             .update(&1u64.to_le_bytes())
             .update(b"p_1KiB_0003.bin")
@@ -278,16 +283,16 @@ mod tests {
     }
 
     #[test]
-    fn only_an_empty_share_is_filled_whatever_its_layout() {
+    fn a_data_set_is_written_only_into_a_share_without_visible_files_in_each_layout() {
         for layout in [Layout::Flat, Layout::Split] {
-            for kind in FileOrigin::ALL {
+            for origin in FileOrigin::ALL {
                 let dir = tempfile::tempdir().expect("a directory");
-                let folder = dir.path().join(layout.folder(kind));
+                let folder = dir.path().join(layout.folder(origin));
                 fs::create_dir_all(folder.join("sub")).expect("made");
-                fs::write(folder.join(".hidden"), b"nobody's business").expect("written");
+                fs::write(folder.join(".hidden"), b"hidden").expect("written");
                 fs::write(folder.join("sub/f"), b"there").expect("written");
                 let dataset = dataset("2x1KiB", 1);
-                assert_eq!(generated(dir.path(), layout, &dataset), None, "{layout} {kind}");
+                assert_eq!(generated(dir.path(), layout, &dataset), None, "{layout} {origin}");
                 fs::remove_file(folder.join("sub/f")).expect("removed");
                 assert_eq!(generated(dir.path(), layout, &dataset).map(|done| done.files), Some(2));
                 assert!(dir.path().join(layout.folder(FileOrigin::Local)).join("p_1KiB_0002.bin").is_file());
@@ -297,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn whenever_it_is_killed_only_whole_files_are_there_and_the_next_call_completes_them() {
+    fn after_a_failure_at_any_disk_call_only_whole_files_exist_and_the_next_call_writes_the_others() {
         let dataset = dataset("2x1KiB,1x2MiB", 1);
         let whole = tempfile::tempdir().expect("a directory");
         let recorded = Arc::new(FaultyDisk::new());
@@ -326,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_where_there_is_no_room() {
+    fn without_enough_space_or_with_a_bad_prefix_nothing_is_written() {
         let dir = tempfile::tempdir().expect("a directory");
         let disk = Arc::new(FaultyDisk::new().claim_free_bytes(3000));
         let done = generate_on(dir.path(), Layout::Flat, &dataset("3x1KiB", 1), disk);
@@ -339,7 +344,7 @@ mod tests {
             generate_on(
                 dir.path(),
                 Layout::Flat,
-                &Dataset { peer: ".p".into(), ..dataset("1x1", 1) },
+                &Dataset { prefix: ".p".into(), ..dataset("1x1", 1) },
                 Arc::new(RealDisk)
             )
             .is_err()
@@ -347,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn it_can_be_stopped_between_two_chunks() {
+    fn a_stop_ends_the_writing_and_leaves_no_incomplete_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let folders =
             ShareFolders::open(dir.path(), Layout::Flat, None, Arc::new(RealDisk)).expect("folders");

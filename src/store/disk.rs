@@ -1,7 +1,7 @@
-//! `Disk`: the operations of a download on the disk, as a trait in which tests inject faults.
+//! `Disk`: the disk operations of downloads, as a trait in which tests inject faults.
 //!
-//! Names are single components of an open directory, never paths. An implementation does one system call and
-//! returns its error; the caller decides what to do. `FaultyDisk` fails on command, for tests of full or
+//! A name is a single component in an open directory, never a path. An operation returns the error of the
+//! system unchanged; the caller decides what to do. `FaultyDisk` fails on command, for tests of full or
 //! broken disks.
 
 use std::fmt::{self, Debug, Display};
@@ -16,7 +16,7 @@ use rustix::io::{Errno, Result, retry_on_intr};
 use super::{openat, xattr};
 use crate::types::ContentId;
 
-/// Kinds of disk operations; their texts complete "cannot ...".
+/// Kinds of disk operations. `Display` gives the words that follow "cannot" in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Reads the free space.
@@ -39,9 +39,9 @@ pub enum Op {
     Mark,
     /// Syncs a file.
     SyncFile,
-    /// Renames without replacing.
+    /// Renames a file unless the new name exists.
     RenameNoReplace,
-    /// Renames.
+    /// Renames a file, and replaces a file of the new name.
     Rename,
     /// Gives a file a second name.
     Link,
@@ -75,7 +75,7 @@ impl Display for Op {
     }
 }
 
-/// Disk operations. Only those that say so may be interrupted by a signal.
+/// Disk operations. Only those that say so may return `INTR`, when a signal has interrupted them.
 ///
 /// # Errors
 /// The error of the system, unchanged.
@@ -99,11 +99,11 @@ pub trait Disk: Debug + Send + Sync {
     /// The first range of data at or after `from`; `None` if only a hole follows. A file system without holes
     /// reports all as data; others are exact to a block. Moves the file's position.
     fn next_data(&self, file: &File, from: u64) -> Result<Option<Range<u64>>>;
-    /// Marks the file as a download of `content`. Not every file system can (`OPNOTSUPP`).
+    /// Marks the file as a download of `content`. Not every file system supports marks (`OPNOTSUPP`).
     fn mark(&self, file: &File, content: ContentId) -> Result<()>;
     /// Returns when the bytes and length of the file are on the device. After a failure they count as lost.
     fn sync_file(&self, file: &File) -> Result<()>;
-    /// Renames unless the new name exists. Not every file system can (`INVAL`).
+    /// Renames unless the new name exists (`EXIST`). Not every file system supports this (`INVAL`).
     fn rename_no_replace(&self, from: At<'_>, to: At<'_>) -> Result<()>;
     /// Renames in one step, and replaces a file of the new name.
     fn rename(&self, from: At<'_>, to: At<'_>) -> Result<()>;
@@ -117,7 +117,7 @@ pub trait Disk: Debug + Send + Sync {
     fn remove_dir(&self, at: At<'_>) -> Result<()>;
 }
 
-/// A name in an open directory.
+/// A name in an open directory: where a file is or shall be.
 #[derive(Debug, Clone, Copy)]
 pub struct At<'a> {
     /// The directory.
@@ -202,7 +202,7 @@ impl Disk for RealDisk {
     }
 }
 
-/// The system's disk with faults on command. It records every call; calls of a kind are numbered from 1.
+/// The system's disk with injected faults. It records every call. Calls of a kind are numbered from 1.
 #[derive(Debug, Default)]
 pub struct FaultyDisk {
     script: Mutex<Script>,

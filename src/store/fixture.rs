@@ -12,7 +12,7 @@ pub(super) fn share() -> (TempDir, Arc<Share>) {
     share_on(Arc::new(RealDisk))
 }
 
-/// An empty share on a disk of one's choice.
+/// An empty share on `disk`.
 pub(super) fn share_on(disk: Arc<dyn Disk>) -> (TempDir, Arc<Share>) {
     let dir = tempfile::tempdir().expect("a directory");
     let share = Share::open(dir.path(), disk).expect("a share");

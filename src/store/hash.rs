@@ -1,7 +1,7 @@
-//! Digests of the share's files.
+//! Hashes the files of a share.
 //!
-//! Reads a file once, with a few pieces in memory. Returns digests only of files that did not change
-//! meanwhile.
+//! Reads a file once, with a few pieces in memory. Returns digests only of a file that did not change while
+//! it was read.
 
 use std::fs::File;
 use std::io;
@@ -17,12 +17,13 @@ use super::xattr;
 use crate::rt::{Stop, clock, stop};
 use crate::types::{ContentId, FileName, Geometry, Manifest, Md5Digest};
 
-/// How often a file that changes meanwhile is hashed before it is left for the next scan.
+/// Number of attempts to hash a file that changes while it is read. After them the next scan tries again.
 const ATTEMPTS: u32 = 3;
-/// Grain of the coarsest file times in use (FAT: 2 s).
+/// The coarsest resolution of file times in use (FAT: 2 s). A file that is this new can change again without
+/// a change of its times.
 const RACY_NS: u64 = 2_000_000_000;
 const READ_BYTES: usize = 256 << 10;
-/// Most bytes of pieces that are hashed side by side: 8 pieces of a file of up to 4 GiB, fewer of a larger
+/// Maximum size of the pieces that are hashed together: 8 pieces of a file of up to 4 GiB, fewer of a larger
 /// one. Each worker needs this memory.
 const BATCH_MAX_BYTES: u64 = 8 << 20;
 const _: () =
@@ -37,8 +38,8 @@ pub struct Hashed {
     pub md5: Md5Digest,
     /// Stamp of the file, which was the same before and after the hashing.
     pub stamp: FileStamp,
-    /// The file was changed within 2 s of the hashing: an equal stamp later does not prove that it is
-    /// unchanged.
+    /// The last change of the file was less than 2 s before the hashing: an equal stamp later does not prove
+    /// that it is unchanged.
     pub racy: bool,
     /// The content that the file was downloaded as; it may have changed since.
     pub mark: Option<ContentId>,
@@ -51,13 +52,13 @@ pub enum HashError {
     #[error("cannot read it: {0}")]
     Io(#[from] io::Error),
     /// It changed during every attempt.
-    #[error("it keeps changing: it is published when it stands still")]
+    #[error("it keeps changing: it is published when it does not change any more")]
     Changing,
     /// It would have too many pieces.
     #[error("its size of {0} bytes is above what can be shared")]
     TooLarge(u64),
     /// It is a replica whose content has changed.
-    #[error("it is not the copy any more that was kept for others: remove it to have it fetched again")]
+    #[error("this copy, kept for other nodes, has changed: remove it, then it can be fetched again")]
     Spoiled,
     /// A stop has ended the hashing.
     #[error("stopped")]
@@ -65,15 +66,17 @@ pub enum HashError {
 }
 
 impl HashError {
-    /// Whether this process lacks a descriptor or memory, which says nothing about the file.
+    /// Returns true if and only if this process lacks a descriptor or memory: then the file may be all right.
     pub fn is_shortage(&self) -> bool {
         matches!(self, HashError::Io(error) if is_shortage(error))
     }
 
-    /// Whether there is no file to share at the name, or the hashing was stopped: the user needs no notice.
+    /// Returns true if and only if there is no file to share at the name, or the hashing was stopped: then
+    /// the user needs no notice.
     pub fn is_absence(&self) -> bool {
         match self {
             HashError::Io(error) => {
+                // `InvalidInput`: the entry is not a regular file.
                 matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput)
             }
             HashError::Stopped => true,
@@ -82,12 +85,12 @@ impl HashError {
     }
 }
 
-/// Whether the process or the system lacks a descriptor or memory.
+/// Returns true if and only if the process or the system lacks a descriptor or memory.
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
-/// Hashes a file. Needs memory of at most 8 MiB, and of at most its size.
+/// Hashes a file. The buffer takes 8 MiB, or the size of a smaller file.
 ///
 /// # Errors
 /// [`HashError`]; `stop` is checked once for each piece.
@@ -112,7 +115,8 @@ fn hash_opened(mut open: impl FnMut() -> io::Result<OpenFile>, stop: &Stop) -> R
     Err(HashError::Changing)
 }
 
-/// Whether the times of the file are so near to `now_ns` that a later change might get the same times.
+/// Returns true if and only if a time of the file is so near to `now_ns` that a later change might get the
+/// same times.
 fn is_racy(stamp: &FileStamp, now_ns: i64) -> bool {
     [stamp.mtime_ns, stamp.ctime_ns].iter().any(|ns| ns.abs_diff(now_ns) < RACY_NS)
 }
@@ -142,6 +146,7 @@ fn hash_pieces(
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
+            // The MD5 of a single piece is that of the file: it is computed once.
             if count > 1 {
                 whole.update(&*piece);
             }
@@ -160,7 +165,7 @@ fn hash_pieces(
 /// MD5 of the first `size_bytes` bytes of a file.
 ///
 /// # Errors
-/// What the system says; `UnexpectedEof` if the file is shorter; `Interrupted` when `stop` was triggered.
+/// The error of the system; `UnexpectedEof` if the file is shorter; `Interrupted` when `stop` was triggered.
 pub fn whole_md5(file: &File, size_bytes: u64, stop: &Stop) -> io::Result<Md5Digest> {
     md5_of_reads(size_bytes, stop, |offset, out| file.read_exact_at(out, offset))
 }
@@ -203,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_right_for_files_of_all_kinds_of_size() {
+    fn the_digests_of_files_of_each_kind_of_size_are_right() {
         let (dir, share) = fixture::share();
         let stop = Stop::new().expect("a descriptor");
         let name = FileName::new("f").expect("a name");
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changing_file_is_hashed_again_and_given_up_after_some_attempts() {
+    fn a_file_that_changes_is_hashed_again_and_refused_after_the_last_attempt() {
         let shrink: fn(&File) = |file| {
             let len = file.metadata().expect("its length").len();
             file.set_len(len - 1).expect("shortened");
@@ -279,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn times_within_two_seconds_are_racy() {
+    fn a_file_with_a_time_within_two_seconds_is_racy() {
         for (mtime_ns, ctime_ns, now_ns, racy) in [
             (0, 0, 1_999_999_999, true),
             (0, 0, 2_000_000_000, false),

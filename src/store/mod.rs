@@ -1,8 +1,8 @@
 //! Files: the folders of a node, their files and digests, downloads in progress.
 //!
-//! Mechanism only: it knows no peers or decisions. Every file is opened beneath the open handle of the
-//! share's directory and never through a symbolic link. All changes of a download go through [`Disk`], so
-//! that tests can inject every fault.
+//! This folder does not know peers or decisions. Every file is opened beneath the open handle of the share's
+//! directory and never through a symbolic link. All changes of a download go through [`Disk`], so that tests
+//! can inject every fault.
 
 pub mod dataset;
 pub mod disk;
@@ -23,8 +23,8 @@ pub use dataset::{Dataset, DatasetError, Generated, generate};
 pub use disk::{Disk, FaultyDisk, Op, RealDisk};
 pub use hash::{HashError, Hashed, hash_file, is_shortage, whole_md5};
 pub use partial::{
-    Opened, Partial, PartialError, Placed, Record, Swept, quarantine, remove_all, remove_empty_directory,
-    resumable, resumable_record, sweep, take_over,
+    Opened, Partial, PartialError, Placed, Record, SweepReport, quarantine, remove_all,
+    remove_empty_directory, resumable, resumable_record, sweep, take_over,
 };
 pub use scan::{FoundFile, walk};
 pub use share::{FileStamp, OpenFile, PathEntry, Share, ShareError};

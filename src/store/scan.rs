@@ -1,7 +1,7 @@
 //! `walk`: finds the regular files of a share.
 //!
 //! Never follows a symbolic link, never opens a hidden entry, never waits for a FIFO. One directory is open
-//! at a time, however deep the tree is. Entries that vanish meanwhile are ignored.
+//! at a time, however deep the tree is. Entries that vanish during the walk are ignored.
 
 use std::io;
 
@@ -23,8 +23,8 @@ pub struct FoundFile {
 }
 
 /// Calls `found` for each file of the share, in no order, and `warn` with an escaped text for each entry that
-/// is skipped for a reason that the user should know. Hidden entries, symbolic links, FIFOs, sockets and
-/// devices are skipped without a warning.
+/// is skipped for a reason that the user should know, such as its name or its permissions. Hidden entries,
+/// symbolic links, FIFOs, sockets and devices are skipped without a warning.
 ///
 /// # Errors
 /// When the share's root cannot be read, when the system fails below it (a lack of permission is only a
@@ -35,25 +35,25 @@ pub fn walk(
     found: &mut dyn FnMut(FoundFile),
     warn: &mut dyn FnMut(String),
 ) -> io::Result<()> {
-    // Directories to be read. The depth of a name is limited, so that this ends even if mounts form a circle.
+    // Directories to read. The depth of a name is limited, so the walk ends even if mounts form a circle.
     let mut pending = Vec::new();
     read_dir(share, None, stop, &mut pending, found, warn)?;
     while let Some(dir) = pending.pop() {
         match read_dir(share, Some(&dir), stop, &mut pending, found, warn) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-            Err(error) if vanished(&error) => {}
+            Err(error) if has_vanished(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 warn(format!("skipped directory `{dir}`: {error}"));
             }
-            Err(error) => return Err(at(&dir, &error)),
+            Err(error) => return Err(with_name(&dir, &error)),
         }
     }
     Ok(())
 }
 
-/// An error of the system at `name`, after which the files found are incomplete.
-fn at(name: &FileName, error: &io::Error) -> io::Error {
+/// The error with the name at which it occurred.
+fn with_name(name: &FileName, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("`{name}`: {error}"))
 }
 
@@ -77,12 +77,13 @@ fn read_dir(
             continue;
         }
         let kind = match entry.file_type() {
+            // Some file systems do not store the type in the directory.
             FileType::Unknown => {
                 match rustix::fs::statat(dir.fd()?, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(stat) => FileType::from_raw_mode(stat.st_mode),
                     Err(Errno::NOENT) => continue,
                     Err(errno) => {
-                        warn(format!("skipped `{}`: {errno}", shown(path, raw)));
+                        warn(format!("skipped `{}`: {errno}", escaped_path(path, raw)));
                         continue;
                     }
                 }
@@ -93,7 +94,7 @@ fn read_dir(
             continue;
         }
         let Ok(component) = std::str::from_utf8(raw) else {
-            warn(format!("skipped `{}`: its name is not UTF-8", shown(path, raw)));
+            warn(format!("skipped `{}`: its name is not UTF-8", escaped_path(path, raw)));
             continue;
         };
         let text = path.map_or_else(|| component.to_owned(), |dir| format!("{}/{component}", dir.as_str()));
@@ -111,25 +112,25 @@ fn read_dir(
         match open_regular(dir.fd()?, component) {
             Ok(open) => found(FoundFile { name, stamp: open.stamp }),
             // The file has vanished or was replaced by another kind of entry since the directory was read.
-            Err(error) if vanished(&error) || error.kind() == io::ErrorKind::InvalidInput => {}
+            Err(error) if has_vanished(&error) || error.kind() == io::ErrorKind::InvalidInput => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 warn(format!("skipped `{name}`: {error}"));
             }
-            Err(error) => return Err(at(&name, &error)),
+            Err(error) => return Err(with_name(&name, &error)),
         }
     }
     Ok(())
 }
 
-/// Whether an entry has vanished or was replaced.
-fn vanished(error: &io::Error) -> bool {
+/// Returns true if and only if the error says that an entry has vanished or was replaced.
+fn has_vanished(error: &io::Error) -> bool {
     [Errno::NOENT, Errno::NOTDIR, Errno::LOOP]
         .map(|errno| Some(errno.raw_os_error()))
         .contains(&error.raw_os_error())
 }
 
 /// The escaped path of an entry whose name may be any bytes.
-fn shown(path: Option<&FileName>, raw: &[u8]) -> String {
+fn escaped_path(path: Option<&FileName>, raw: &[u8]) -> String {
     let component = String::from_utf8_lossy(raw);
     let component = Printable(&component);
     path.map_or_else(|| component.to_string(), |dir| format!("{dir}/{component}"))
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_deeper_than_names_may_be_is_left_there_with_a_warning() {
+    fn entries_deeper_than_a_name_may_be_are_skipped_with_a_warning() {
         let (dir, share) = fixture::share();
         let deepest = vec!["d"; limits::NAME_MAX_DEPTH - 1].join("/");
         fs::create_dir_all(dir.path().join(&deepest).join("d/d/d")).expect("made");
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_vanish_during_the_walk_are_no_error() {
+    fn entries_that_vanish_during_the_walk_are_ignored() {
         let (dir, share) = fixture::share();
         for name in ["x", "y", "z"] {
             fs::create_dir(dir.path().join(name)).expect("made");
@@ -248,8 +249,8 @@ mod tests {
         let (mut found, mut warnings) = (Vec::new(), Vec::new());
         let mut remove_all_others = |file: FoundFile| {
             for name in ["x", "y", "z"] {
-                let _gone_already = fs::remove_dir_all(dir.path().join(name));
-                let _gone_already = fs::remove_file(dir.path().join(format!("{name}-file")));
+                fs::remove_dir_all(dir.path().join(name)).ok();
+                fs::remove_file(dir.path().join(format!("{name}-file"))).ok();
             }
             found.push(file);
         };

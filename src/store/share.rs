@@ -1,7 +1,7 @@
 //! `Share`: the open handle of a directory that a node shares.
 //!
-//! Holds a lock that keeps other nodes out. Every file of the share is opened beneath this handle: if the
-//! directory is renamed or removed meanwhile, operations fail and create no file elsewhere.
+//! The handle of a node has a lock that keeps other nodes out. Every file is opened beneath the handle. So a
+//! renamed directory stays the share, and after its removal operations fail and create no file elsewhere.
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
@@ -22,22 +22,24 @@ use super::names::PARTIALS_DIR;
 use super::openat;
 use crate::types::{ContentId, FileName, path_text};
 
-/// How often locking a directory is tried ...
+/// Number of attempts to lock a directory.
 const LOCK_TRIES: u32 = 20;
-/// ... with this pause.
+/// Pause between two of them.
 const LOCK_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
-/// An opened and locked share directory.
+/// An open directory. Only [`Share::open`] and [`Share::locked`] return a locked one.
 #[derive(Debug)]
 pub struct Share {
     dir: OwnedFd,
     /// Its path as it was given, escaped. Only for messages.
-    shown: String,
+    path_text: String,
     disk: Arc<dyn Disk>,
-    /// Name of the directory of the partial files, and whether it must belong to this user.
-    partials_dir: (String, bool),
-    /// Contents whose partial file a download of this process uses. No other download may write to it, not
-    /// even one of the same id with another size, which a dishonest peer has published.
+    /// Name of the directory of the partial files.
+    partials_dir: String,
+    /// The directory of the partial files must belong to this user.
+    has_private_partials: bool,
+    /// Contents whose partial file a download of this process uses. No other download may write to it. The
+    /// key is the id alone: a dishonest peer may publish the same id with another size.
     pub(super) partials_in_use: Mutex<HashSet<ContentId>>,
 }
 
@@ -115,9 +117,8 @@ impl Share {
     }
 
     fn at(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
-        let shown = path_text(path);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Share::opened(rustix::fs::open(path, flags, Mode::empty()), shown, disk)
+        Share::from_handle(rustix::fs::open(path, flags, Mode::empty()), path_text(path), disk)
     }
 
     /// Opens the directory at `path` beneath this one, through directories only. Does not lock it.
@@ -125,17 +126,17 @@ impl Share {
     /// # Errors
     /// As of [`Share::open`].
     pub(super) fn open_beneath(&self, path: &str) -> Result<Share, ShareError> {
-        let shown = format!("{}/{path}", self.shown);
-        Share::opened(openat::open_dir(self, path), shown, Arc::clone(&self.disk))
+        let path_text = format!("{}/{path}", self.path_text);
+        Share::from_handle(openat::open_dir(self, path), path_text, Arc::clone(&self.disk))
     }
 
-    /// [`Share::open_beneath`] that creates missing directories durably.
+    /// As [`Share::open_beneath`], but creates missing directories durably.
     ///
     /// # Errors
     /// As of [`Share::open`].
     pub(super) fn make_beneath(&self, path: &str) -> Result<Share, ShareError> {
         let io = |errno: Errno| ShareError::Io {
-            path: self.shown.clone(),
+            path: self.path_text.clone(),
             why: format!("cannot make `{path}` in it: {errno}"),
         };
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
@@ -161,50 +162,58 @@ impl Share {
     /// # Errors
     /// [`ShareError::InUse`] and [`ShareError::Io`].
     pub(super) fn locked(self) -> Result<Share, ShareError> {
-        // A guest holds a lock for a moment, see [`Share::open_as_guest`].
+        // A starting guest has a lock for a moment, see [`Share::open_as_guest`]. It must not keep a node
+        // out.
         for _ in 1..LOCK_TRIES {
             match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) => {}
                 _ => break,
             }
-            let _is_only_a_pause = rustix::event::poll(&mut [], Some(&LOCK_PAUSE));
+            // A poll of nothing is a pause.
+            rustix::event::poll(&mut [], Some(&LOCK_PAUSE)).ok();
         }
-        self.locked_as(FlockOperation::NonBlockingLockExclusive)
+        self.lock(FlockOperation::NonBlockingLockExclusive)
     }
 
-    fn locked_as(self, lock: FlockOperation) -> Result<Share, ShareError> {
-        match rustix::fs::flock(&self.dir, lock) {
+    fn lock(self, operation: FlockOperation) -> Result<Share, ShareError> {
+        match rustix::fs::flock(&self.dir, operation) {
             Ok(()) => Ok(self),
-            Err(Errno::WOULDBLOCK) => Err(ShareError::InUse { path: self.shown }),
-            Err(errno) => Err(ShareError::Io { path: self.shown, why: format!("cannot lock it: {errno}") }),
+            Err(Errno::WOULDBLOCK) => Err(ShareError::InUse { path: self.path_text }),
+            Err(errno) => {
+                Err(ShareError::Io { path: self.path_text, why: format!("cannot lock it: {errno}") })
+            }
         }
     }
 
-    fn opened(
+    fn from_handle(
         dir: rustix::io::Result<OwnedFd>,
-        shown: String,
+        path_text: String,
         disk: Arc<dyn Disk>,
     ) -> Result<Share, ShareError> {
         match dir {
-            Ok(dir) => {
-                let partials_dir = (PARTIALS_DIR.to_owned(), false);
-                Ok(Share { dir, shown, disk, partials_dir, partials_in_use: Mutex::default() })
-            }
+            Ok(dir) => Ok(Share {
+                dir,
+                path_text,
+                disk,
+                partials_dir: PARTIALS_DIR.to_owned(),
+                has_private_partials: false,
+                partials_in_use: Mutex::default(),
+            }),
             Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL)) => {
-                Err(ShareError::NoSuchDirectory { path: shown, why: errno.to_string() })
+                Err(ShareError::NoSuchDirectory { path: path_text, why: errno.to_string() })
             }
-            Err(errno) => Err(ShareError::Io { path: shown, why: errno.to_string() }),
+            Err(errno) => Err(ShareError::Io { path: path_text, why: errno.to_string() }),
         }
     }
 
-    /// Whether `path` beneath this directory leads to `other`, through no link.
+    /// Returns true if and only if `path` beneath this directory leads to `other`, without a link on the way.
     pub(super) fn has_beneath(&self, path: &str, other: &Share) -> bool {
         let found = openat::look(self, path).and_then(rustix::fs::fstat);
         let (Ok(found), Ok(other)) = (found, rustix::fs::fstat(&other.dir)) else { return false };
         (found.st_dev, found.st_ino) == (other.st_dev, other.st_ino)
     }
 
-    /// Whether this is the directory at `path`.
+    /// Returns true if and only if this is the directory at `path`.
     pub(super) fn is_directory(&self, path: &Path) -> bool {
         let (Ok(own), Ok(other)) = (rustix::fs::fstat(&self.dir), rustix::fs::stat(path)) else {
             return false;
@@ -212,7 +221,7 @@ impl Share {
         (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
     }
 
-    /// [`Share::open`] for a caller that only reads: takes no lock and ignores those of others.
+    /// As [`Share::open`], for a caller that only reads: takes no lock and ignores those of other processes.
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, or it cannot be read.
@@ -220,37 +229,40 @@ impl Share {
         Share::at(path, disk)
     }
 
-    /// The same share with a directory of partial files of this user: in a directory where every user may
-    /// create files, no other user can put files into it.
+    /// The same share with a directory of partial files that belongs to this user, and has the user's id in
+    /// its name. In a share where every user may create files, no other user can then put partial files in
+    /// it.
     pub(super) fn with_private_partials(self) -> Share {
-        let name = format!("{PARTIALS_DIR}-{}", rustix::process::geteuid().as_raw());
-        Share { partials_dir: (name, true), ..self }
+        let partials_dir = format!("{PARTIALS_DIR}-{}", rustix::process::geteuid().as_raw());
+        Share { partials_dir, has_private_partials: true, ..self }
     }
 
     /// Name of the directory of the partial files.
     pub(super) fn partials_dir(&self) -> &str {
-        &self.partials_dir.0
+        &self.partials_dir
     }
 
-    /// Whether partial files may be in this directory.
+    /// Returns true if and only if partial files may be in this directory.
     pub(super) fn trusts(&self, partials_dir: &OwnedFd) -> bool {
         let is_own = |stat: rustix::fs::Stat| stat.st_uid == rustix::process::geteuid().as_raw();
-        !self.partials_dir.1 || rustix::fs::fstat(partials_dir).is_ok_and(is_own)
+        !self.has_private_partials || rustix::fs::fstat(partials_dir).is_ok_and(is_own)
     }
 
-    /// [`Share::open`] for a guest, which only lists and downloads: it keeps no other process out. Several
-    /// guests may use the directory at once, and a node may begin to share it meanwhile: each partial file
-    /// has its own lock.
+    /// As [`Share::open`], for a guest, which only lists and downloads: it keeps no other process out.
+    /// Several guests may use the directory at once, and a node may begin to share it: each partial file has
+    /// its own lock.
     ///
     /// # Errors
-    /// [`ShareError`]; `InUse` if a node shares the directory now: the command should go to that node.
+    /// [`ShareError`]; `InUse` if a node shares the directory now: then that node can run the command.
     pub fn open_as_guest(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
-        let share = Share::at(path, disk)?.locked_as(FlockOperation::NonBlockingLockShared)?;
-        share.locked_as(FlockOperation::Unlock)
+        // A shared lock is possible only while no node has the lock.
+        let share = Share::at(path, disk)?.lock(FlockOperation::NonBlockingLockShared)?;
+        share.lock(FlockOperation::Unlock)
     }
 
-    /// Whether files can be created in the root now. A share that is not writable only serves files.
-    pub fn writable(&self) -> bool {
+    /// Returns true if and only if files can be created in the root now. A share that is not writable only
+    /// serves files.
+    pub fn is_writable(&self) -> bool {
         let access = Access::WRITE_OK | Access::EXEC_OK;
         rustix::fs::accessat(&self.dir, ".", access, AtFlags::empty()).is_ok()
     }
@@ -258,8 +270,8 @@ impl Share {
     /// Opens a regular file for reading.
     ///
     /// # Errors
-    /// `NotFound`, `PermissionDenied` and so on; `InvalidInput` for entries that are no regular file or are
-    /// behind a symbolic link.
+    /// The error of the system, such as `NotFound`; `InvalidInput` for an entry that is not a regular file
+    /// or is behind a symbolic link.
     pub fn open_file(&self, name: &FileName) -> io::Result<OpenFile> {
         open_regular(&self.dir, name.as_str())
     }
@@ -267,7 +279,7 @@ impl Share {
     /// The entry at `name`, which is not opened.
     ///
     /// # Errors
-    /// When the system does not report it, such as for lack of permission.
+    /// When the system does not report the entry, for instance without permission.
     pub fn path_entry(&self, name: &FileName) -> io::Result<PathEntry> {
         path_entry(&self.dir, name.as_str())
     }
@@ -304,8 +316,8 @@ impl FileStamp {
     }
 }
 
-/// Opens the regular file at `path` beneath `dir`. Does not wait for FIFOs. Links, directories and devices
-/// are `InvalidInput`.
+/// Opens the regular file at `path` beneath `dir`. Does not wait for FIFOs. The error for a link, a
+/// directory or a device is `InvalidInput`.
 pub(super) fn open_regular(dir: impl AsFd, path: &str) -> io::Result<OpenFile> {
     let not_regular = |what| io::Error::new(io::ErrorKind::InvalidInput, format!("is {what}, not a file"));
     let file = match openat::open(dir, path, OFlags::RDONLY, Mode::empty()) {
@@ -393,9 +405,9 @@ mod tests {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o555)).expect("permissions");
         let share = Share::open(dir.path(), Arc::new(RealDisk)).expect("opened and locked");
         // Root may write everywhere.
-        assert_eq!(share.writable(), rustix::process::getuid().is_root());
+        assert_eq!(share.is_writable(), rustix::process::getuid().is_root());
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
-        assert!(share.writable());
+        assert!(share.is_writable());
     }
 
     #[test]

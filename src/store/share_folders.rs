@@ -1,14 +1,16 @@
-//! `ShareFolders`: the folders of a node's files: one share, or a share for each kind of file, and perhaps a
-//! separate directory for downloads.
+//! `ShareFolders`: the folders of a node's files, one for each origin, or one for several origins (see
+//! [`Layout`]). There may be a separate directory for downloads.
 //!
-//! Each folder is a [`Share`] with its own handle, lock and partial files. So a file is never read or placed
-//! outside the folder of its kind, and a partial file is on the file system of its target. If several folders
-//! have a file of one name, the first folder hides the others. A folder that is removed or replaced while the
-//! node runs is opened again by the next scan, and created again by the next file placed in it.
+//! Each folder is a [`Share`] with its own handle and partial files. So a file is never read or placed
+//! outside the folder of its origin, and a partial file is on the file system of its target. If several
+//! folders have a file of one name, the file of the first folder is published. If a folder is removed or
+//! replaced while the node runs, the next scan opens it again, and the next file that is placed in it
+//! creates it again.
 //!
 //! Invariant: no two folders are the same directory, except that in the flat layout local and downloaded
 //! files share a folder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -28,29 +30,29 @@ pub struct ShareFolders {
     layout: Layout,
     /// The directory that the user has named. Locked in every layout.
     base: Arc<Share>,
-    /// The folder of each kind that exists, in the order of the kinds. In the flat layout the folder of
-    /// replicas is created with the first replica.
-    held: Mutex<[Option<Arc<Share>>; 3]>,
-    saved: Option<Saved>,
+    /// The folder of each origin, if it exists. In the flat layout the folder of replicas is created with the
+    /// first replica.
+    held: Mutex<BTreeMap<FileOrigin, Arc<Share>>>,
+    save_dir: Option<SaveDir>,
     /// The folders are open for reading only: no file can be placed.
     is_read_only: bool,
 }
 
 /// A separate directory for downloads.
 #[derive(Debug)]
-struct Saved {
+struct SaveDir {
     share: Arc<Share>,
-    /// Its path beneath the base, if it is there.
+    /// Its path beneath the base, if it is beneath the base.
     beneath: Option<String>,
-    /// The name that every download gets there.
+    /// The name that every download gets there; `None`: its own.
     name: Option<FileName>,
 }
 
 /// The file that is published under a name.
 #[derive(Debug)]
 pub struct Visible {
-    /// The kind of its folder, see [`Layout::unmarked`].
-    pub kind: FileOrigin,
+    /// The origin of its folder, see [`Layout::unmarked`].
+    pub origin: FileOrigin,
     /// Its folder.
     pub share: Arc<Share>,
     /// Its stamp.
@@ -71,15 +73,15 @@ impl ShareFolders {
     ) -> Result<ShareFolders, ShareError> {
         let base = Arc::new(Share::open(path, Arc::clone(&disk))?);
         let mut folders =
-            ShareFolders { layout, base, held: Mutex::default(), saved: None, is_read_only: false };
-        for kind in FileOrigin::ALL {
-            match (layout, kind) {
-                // An error is reported when the folder is needed.
-                (Layout::Flat, FileOrigin::Replicated) => _ = folders.renewed(kind, false),
-                _ => _ = folders.renewed(kind, true)?,
+            ShareFolders { layout, base, held: Mutex::default(), save_dir: None, is_read_only: false };
+        for origin in FileOrigin::ALL {
+            match (layout, origin) {
+                // Most nodes keep no replicas. An error is reported when the folder is needed.
+                (Layout::Flat, FileOrigin::Replicated) => _ = folders.renew_folder(origin, false),
+                _ => _ = folders.renew_folder(origin, true)?,
             }
         }
-        folders.saved = save_dir.map(|dir| folders.open_saved(path, dir, disk)).transpose()?.flatten();
+        folders.save_dir = save_dir.map(|dir| folders.open_save_dir(path, dir, disk)).transpose()?.flatten();
         Ok(folders)
     }
 
@@ -116,47 +118,55 @@ impl ShareFolders {
         disk: Arc<dyn Disk>,
     ) -> Result<ShareFolders, ShareError> {
         let base = Arc::new(Share::open_read_only(path, disk)?);
-        let folder_in = |layout: Layout, kind| match layout.folder(kind) {
+        let folder_in = |layout: Layout, origin| match layout.folder(origin) {
             "." => Some(Arc::clone(&base)),
             folder => base.open_beneath(folder).ok().map(Arc::new),
         };
-        let is_split = || FileOrigin::ALL.into_iter().all(|kind| folder_in(Layout::Split, kind).is_some());
+        let is_split =
+            || FileOrigin::ALL.into_iter().all(|origin| folder_in(Layout::Split, origin).is_some());
         let layout = layout.unwrap_or_else(|| if is_split() { Layout::Split } else { Layout::Flat });
-        let held = Mutex::new(FileOrigin::ALL.map(|kind| folder_in(layout, kind)));
-        Ok(ShareFolders { layout, base, held, saved: None, is_read_only: true })
+        let folders =
+            FileOrigin::ALL.into_iter().filter_map(|origin| Some((origin, folder_in(layout, origin)?)));
+        let held = Mutex::new(folders.collect());
+        Ok(ShareFolders { layout, base, held, save_dir: None, is_read_only: true })
     }
 
-    /// The kind of a file in the folder of `kind` when it was placed. Does not check whether it has changed
+    /// The origin that a file in the folder of `origin` had when it was placed. The file may have changed
     /// since.
-    pub fn kind_once(&self, kind: FileOrigin, share: &Share, name: &FileName) -> FileOrigin {
+    pub fn origin_when_placed(&self, origin: FileOrigin, share: &Share, name: &FileName) -> FileOrigin {
         let is_marked = share.open_file(name).is_ok_and(|open| xattr::of(&open.file).is_some());
-        if is_marked { self.layout.marked(kind) } else { kind }
+        if is_marked { self.layout.marked(origin) } else { origin }
     }
 
-    /// Folders that share no file: downloads are in a separate directory.
+    /// The folders of a guest, which shares no file: `base` is its separate directory for downloads.
     fn of_guest(base: Share, name: Option<FileName>) -> ShareFolders {
         let base = Arc::new(base);
-        let saved = Some(Saved { share: Arc::clone(&base), beneath: None, name });
-        ShareFolders { layout: Layout::Flat, base, held: Mutex::default(), saved, is_read_only: false }
+        let save_dir = Some(SaveDir { share: Arc::clone(&base), beneath: None, name });
+        ShareFolders { layout: Layout::Flat, base, held: Mutex::default(), save_dir, is_read_only: false }
     }
 
     /// Opens the separate directory for downloads. `None` if it is the folder of downloads anyway.
-    fn open_saved(&self, path: &Path, dir: &Path, disk: Arc<dyn Disk>) -> Result<Option<Saved>, ShareError> {
-        let shown = || path_text(dir);
-        let io = |error: io::Error| ShareError::Io { path: shown(), why: error.to_string() };
+    fn open_save_dir(
+        &self,
+        path: &Path,
+        dir: &Path,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Option<SaveDir>, ShareError> {
+        let escaped = || path_text(dir);
+        let io = |error: io::Error| ShareError::Io { path: escaped(), why: error.to_string() };
         let is_folder = |folder: &Arc<Share>| folder.is_directory(dir);
         if self.of(FileOrigin::Downloaded).as_ref().is_some_and(is_folder) {
             return Ok(None);
         }
-        let own = FileOrigin::ALL.into_iter().filter_map(|kind| self.of(kind));
-        if own.chain([Arc::clone(&self.base)]).any(|folder| is_folder(&folder)) {
+        let folders = FileOrigin::ALL.into_iter().filter_map(|origin| self.of(origin));
+        if folders.chain([Arc::clone(&self.base)]).any(|folder| is_folder(&folder)) {
             let why = "the share has it for other files: save downloads in another directory".into();
-            return Err(ShareError::Io { path: shown(), why });
+            return Err(ShareError::Io { path: escaped(), why });
         }
         let share = Arc::new(Share::open(dir, disk)?);
         let (real, base) = (fs::canonicalize(dir).map_err(io)?, fs::canonicalize(path).map_err(io)?);
         let beneath = real.strip_prefix(base).ok().and_then(|beneath| beneath.to_str().map(str::to_owned));
-        Ok(Some(Saved { share, beneath, name: None }))
+        Ok(Some(SaveDir { share, beneath, name: None }))
     }
 
     /// The directory that the user has named.
@@ -169,42 +179,48 @@ impl ShareFolders {
         self.layout
     }
 
-    /// The folders whose files are published, in order of precedence, each with the kind of its files without
-    /// a mark.
+    /// The folders whose files are published, in order of precedence, each with the origin of its unmarked
+    /// files.
     pub fn shared(&self) -> Vec<(FileOrigin, Arc<Share>)> {
-        let kinds = FileOrigin::ALL.into_iter().filter(|kind| self.layout.unmarked(*kind) == *kind);
-        kinds.filter_map(|kind| self.of(kind).map(|share| (kind, share))).collect()
+        // A folder of two origins is listed once.
+        let origins = FileOrigin::ALL.into_iter().filter(|origin| self.layout.unmarked(*origin) == *origin);
+        origins.filter_map(|origin| self.of(origin).map(|share| (origin, share))).collect()
     }
 
-    /// The folder of published files of this kind; `None` if it does not exist yet.
-    pub fn of(&self, kind: FileOrigin) -> Option<Arc<Share>> {
-        self.held.lock()[kind as usize].clone()
+    /// The folder of published files of this origin; `None` if it does not exist yet.
+    pub fn of(&self, origin: FileOrigin) -> Option<Arc<Share>> {
+        self.held.lock().get(&origin).cloned()
     }
 
-    /// Opens folders that were removed or replaced again. Returns the errors of folders that cannot be used;
+    /// Opens folders again that were removed or replaced. Returns the errors of folders that cannot be used;
     /// these are left out until they can be used.
     pub fn renew(&self) -> Vec<ShareError> {
-        FileOrigin::ALL.into_iter().filter_map(|kind| self.renewed(kind, false).err()).collect()
+        FileOrigin::ALL.into_iter().filter_map(|origin| self.renew_folder(origin, false).err()).collect()
     }
 
-    /// Opens the folder of this kind as it is now. If it is missing, it is created or the result is `None`.
-    fn renewed(&self, kind: FileOrigin, make: bool) -> Result<Option<Arc<Share>>, ShareError> {
-        let renewed = self.reopened(kind, make);
-        self.held.lock()[kind as usize] = renewed.as_ref().ok().cloned().flatten();
-        renewed
+    /// Opens the folder of this origin as it is now. If it is missing, it is created (`create`), or the
+    /// result is `None`.
+    fn renew_folder(&self, origin: FileOrigin, create: bool) -> Result<Option<Arc<Share>>, ShareError> {
+        let opened = self.reopen(origin, create);
+        let mut held = self.held.lock();
+        match &opened {
+            Ok(Some(folder)) => _ = held.insert(origin, Arc::clone(folder)),
+            Ok(None) | Err(_) => _ = held.remove(&origin),
+        }
+        opened
     }
 
-    fn reopened(&self, kind: FileOrigin, make: bool) -> Result<Option<Arc<Share>>, ShareError> {
-        let path = self.layout.folder(kind);
+    fn reopen(&self, origin: FileOrigin, create: bool) -> Result<Option<Arc<Share>>, ShareError> {
+        let path = self.layout.folder(origin);
         if path == "." {
             return Ok(Some(Arc::clone(&self.base)));
         }
-        let held = self.of(kind).filter(|share| self.base.has_beneath(path, share));
+        let held = self.of(origin).filter(|share| self.base.has_beneath(path, share));
         if held.is_some() {
             return Ok(held);
         }
-        let opened = match if make { self.base.make_beneath(path) } else { self.base.open_beneath(path) } {
-            Err(ShareError::NoSuchDirectory { .. }) if !make => return Ok(None),
+        let opened = match if create { self.base.make_beneath(path) } else { self.base.open_beneath(path) } {
+            Err(ShareError::NoSuchDirectory { .. }) if !create => return Ok(None),
             opened => opened?,
         };
         Ok(Some(Arc::new(match self.layout {
@@ -214,25 +230,28 @@ impl ShareFolders {
         })))
     }
 
-    /// The folder in which fetched files of this kind are placed. Creates it if it is missing.
+    /// The folder in which fetched files of this origin are placed. Creates it if it is missing.
     ///
     /// # Errors
     /// [`ShareError`]: it cannot be created or locked, or is open for reading only.
-    pub fn target(&self, kind: FileOrigin) -> Result<Arc<Share>, ShareError> {
+    pub fn target(&self, origin: FileOrigin) -> Result<Arc<Share>, ShareError> {
         if self.is_read_only {
-            let path = self.layout.folder(kind).to_owned();
+            let path = self.layout.folder(origin).to_owned();
             return Err(ShareError::Io { path, why: "it is open for reading only".into() });
         }
-        match &self.saved {
-            Some(saved) if kind == FileOrigin::Downloaded => Ok(Arc::clone(&saved.share)),
-            _ => self.renewed(kind, true).map(|folder| folder.unwrap_or_else(|| Arc::clone(&self.base))),
+        match &self.save_dir {
+            Some(save_dir) if origin == FileOrigin::Downloaded => Ok(Arc::clone(&save_dir.share)),
+            _ => {
+                let folder = self.renew_folder(origin, true)?;
+                Ok(folder.unwrap_or_else(|| Arc::clone(&self.base)))
+            }
         }
     }
 
-    /// The folder of downloads, as it was last opened.
+    /// The folder in which downloads are placed, as it was last opened.
     pub fn downloads(&self) -> Arc<Share> {
-        let saved = self.saved.as_ref().map(|saved| Arc::clone(&saved.share));
-        saved.or_else(|| self.of(FileOrigin::Downloaded)).unwrap_or_else(|| Arc::clone(&self.base))
+        let save_dir = self.save_dir.as_ref().map(|save_dir| Arc::clone(&save_dir.share));
+        save_dir.or_else(|| self.of(FileOrigin::Downloaded)).unwrap_or_else(|| Arc::clone(&self.base))
     }
 
     /// The existing folders in which fetched files are placed: those with partial files.
@@ -240,41 +259,41 @@ impl ShareFolders {
         [Some(self.downloads()), self.of(FileOrigin::Replicated)].into_iter().flatten().collect()
     }
 
-    /// Whether files of this kind are placed in a separate directory that is no shared folder, as downloads
-    /// of a guest are.
-    pub fn saves_apart(&self, kind: FileOrigin) -> bool {
-        kind == FileOrigin::Downloaded && self.saved.is_some()
+    /// Returns true if and only if files of this origin are placed in a separate directory, as downloads of a
+    /// guest are.
+    pub fn saves_apart(&self, origin: FileOrigin) -> bool {
+        origin == FileOrigin::Downloaded && self.save_dir.is_some()
     }
 
     /// The name in the target folder of a file that is fetched as `name`.
-    pub fn placed_as<'a>(&'a self, kind: FileOrigin, name: &'a FileName) -> &'a FileName {
-        let saved = self.saved.as_ref().filter(|_| kind == FileOrigin::Downloaded);
-        saved.and_then(|saved| saved.name.as_ref()).unwrap_or(name)
+    pub fn placed_as<'a>(&'a self, origin: FileOrigin, name: &'a FileName) -> &'a FileName {
+        let save_dir = self.save_dir.as_ref().filter(|_| origin == FileOrigin::Downloaded);
+        save_dir.and_then(|save_dir| save_dir.name.as_ref()).unwrap_or(name)
     }
 
-    /// The kind and name under which a file is published that is placed as `name` in the target of its kind;
-    /// `None` if it is not published.
-    pub fn published(&self, kind: FileOrigin, name: &FileName) -> Option<(FileOrigin, FileName)> {
-        match self.saved.as_ref().filter(|_| kind == FileOrigin::Downloaded) {
-            None => Some((kind, name.clone())),
-            Some(saved) => {
-                let beneath = saved.beneath.as_ref()?;
+    /// The origin and the name under which a file is published that is placed as `name` in the target of its
+    /// origin; `None` if it is not published.
+    pub fn published(&self, origin: FileOrigin, name: &FileName) -> Option<(FileOrigin, FileName)> {
+        match self.save_dir.as_ref().filter(|_| origin == FileOrigin::Downloaded) {
+            None => Some((origin, name.clone())),
+            Some(save_dir) => {
+                let beneath = save_dir.beneath.as_ref()?;
                 let (folder, name) = self.layout.published(&format!("{beneath}/{}", name.as_str()))?;
                 Some((self.layout.marked(folder), name))
             }
         }
     }
 
-    /// The file that is published under `name`: that of the first folder which has one.
+    /// The file that is published under `name`: that of the first folder that has one.
     ///
     /// # Errors
-    /// As of [`Share::open_file`]. An error of an earlier folder hides the file of a later one, except if the
-    /// earlier folder has no file.
+    /// As [`Share::open_file`]. If a folder has an entry that cannot be read, the later folders are not
+    /// searched: their file is not the one that is published.
     pub fn visible(&self, name: &FileName) -> io::Result<Visible> {
         let mut absent = io::Error::from(ErrorKind::NotFound);
-        for (kind, share) in self.shared() {
+        for (origin, share) in self.shared() {
             match share.open_file(name) {
-                Ok(open) => return Ok(Visible { kind, share, stamp: open.stamp }),
+                Ok(open) => return Ok(Visible { origin, share, stamp: open.stamp }),
                 Err(error) if is_absence(&error) => absent = error,
                 Err(error) => return Err(error),
             }
@@ -282,19 +301,20 @@ impl ShareFolders {
         Err(absent)
     }
 
-    /// The kind of a file that was hashed in the folder of `kind`.
+    /// The origin of a file that was hashed in the folder of `origin`.
     ///
     /// # Errors
     /// [`HashError::Spoiled`] if it is a replica whose content has changed: it must not be published.
-    pub fn kind_of(&self, kind: FileOrigin, hashed: &Hashed) -> Result<FileOrigin, HashError> {
+    pub fn origin_of(&self, origin: FileOrigin, hashed: &Hashed) -> Result<FileOrigin, HashError> {
         match hashed.mark {
-            Some(mark) if mark == hashed.manifest.key().id => Ok(self.layout.marked(kind)),
-            Some(_) if kind == FileOrigin::Replicated => Err(HashError::Spoiled),
-            _ => Ok(kind),
+            Some(mark) if mark == hashed.manifest.key().id => Ok(self.layout.marked(origin)),
+            Some(_) if origin == FileOrigin::Replicated => Err(HashError::Spoiled),
+            _ => Ok(origin),
         }
     }
 }
 
+/// Returns true if and only if the folder has no regular file at the name.
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput)
 }

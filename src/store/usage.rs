@@ -1,7 +1,7 @@
-//! `Usage`: the disk space of a folder: its files, its partial files, and the free space.
+//! `Usage`: the size of a folder's files, the disk space of its partial files, and the free space.
 //!
-//! Counts on each call and stores nothing. Files count with their size, as after a copy; partial files count
-//! with the space that they take on the disk.
+//! Each call counts again. A file counts with its size, even if it is sparse: a copy of it takes that space.
+//! A partial file counts with the space that it takes on the disk.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -23,8 +23,9 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The usage of `folder`. No download may run there: partial files that cannot be resumed are removed
-    /// first. `folder` may be missing. The free space is that of `base`, which is on the same file system.
+    /// The usage of `folder`; `None`: the folder does not exist yet. Removes partial files that cannot be
+    /// resumed first, so no download may run in it. The free space is that of `base`, which is on the same
+    /// file system.
     ///
     /// # Errors
     /// When a directory or file cannot be read; `Interrupted` when `stop` was triggered.

@@ -1,42 +1,44 @@
-//! Digests of many pieces at once, in one pass: a stretch of each piece goes through the lanes of MD5 and
-//! then, while it is still in the processor's cache, through BLAKE3.
+//! Verifies and hashes many pieces at once, in one pass. A few KiB of each piece go through MD5, eight pieces
+//! side by side, and then, while they are in the processor's cache, through BLAKE3.
 //!
 //! Verdicts equal those of [`Manifest::check`] for each piece, and digests those of [`PieceDigests::of`].
-//! Reads no file.
+//! No function here reads a file.
 
 use crate::sys::md5_of_many;
-use crate::types::{Geometry, Manifest, PieceDigests, Subtree, WrongPiece};
+use crate::types::{Geometry, Manifest, PieceDigests, PieceError, SubtreeHasher};
 
-/// Checks pieces (index, bytes) by length, BLAKE3 and MD5; returns a verdict for each, in their order. Any
-/// number in any order; fastest with 8 or more of the same length.
+/// Checks pieces (index, bytes) by length, BLAKE3 and MD5; returns a verdict for each, in their order. The
+/// number and the order do not matter; 8 or more pieces of the same length are the fastest.
 ///
-/// [`WrongPiece`] says what is wrong with a piece, and whose fault it is.
-pub fn verify(manifest: &Manifest, pieces: &[(u32, &[u8])]) -> Vec<Result<(), WrongPiece>> {
-    // A piece of another length has no place in the tree.
+/// [`PieceError`] says what is wrong with a piece, and whose fault it is.
+pub fn verify(manifest: &Manifest, pieces: &[(u32, &[u8])]) -> Vec<Result<(), PieceError>> {
+    // A piece of another length or number has no place in the tree: it cannot be hashed.
     let fit = |(index, bytes): &&(u32, &[u8])| manifest.check_len(*index, bytes.len() as u64).is_ok();
     let fitting: Vec<(u32, &[u8])> = pieces.iter().filter(fit).copied().collect();
-    let mut found = digests(&manifest.geometry(), &fitting).into_iter();
+    let mut computed = digests(&manifest.geometry(), &fitting).into_iter();
     let verdict = |(index, bytes): &(u32, &[u8])| {
         manifest.check_len(*index, bytes.len() as u64)?;
-        found.next().map_or(Err(WrongPiece::Length(*index)), |found| manifest.check_digests(*index, &found))
+        let digests = computed.next().expect("each piece of the right length was hashed");
+        manifest.check_digests(*index, &digests)
     };
     pieces.iter().map(verdict).collect()
 }
 
-/// Digests of consecutive pieces of a file with this geometry, from piece `first_index` on. Each piece must
-/// be complete.
+/// The digests of consecutive pieces of a file with this geometry, the first of which is piece `first_index`.
+/// Each piece must be complete.
 pub fn piece_digests(geometry: &Geometry, first_index: u32, pieces: &[&[u8]]) -> Vec<PieceDigests> {
     let numbered: Vec<(u32, &[u8])> = (first_index..).zip(pieces.iter().copied()).collect();
     digests(geometry, &numbered)
 }
 
 fn digests(geometry: &Geometry, pieces: &[(u32, &[u8])]) -> Vec<PieceDigests> {
-    let mut subtrees: Vec<Subtree> = pieces.iter().map(|(index, _)| Subtree::new(geometry, *index)).collect();
+    let mut hashers: Vec<SubtreeHasher> =
+        pieces.iter().map(|(index, _)| SubtreeHasher::new(geometry, *index)).collect();
     let bytes: Vec<&[u8]> = pieces.iter().map(|(_, bytes)| *bytes).collect();
-    let md5s = md5_of_many(&bytes, |number, stretch| subtrees[number].update(stretch));
+    let md5s = md5_of_many(&bytes, |number, stretch| hashers[number].update(stretch));
     md5s.into_iter()
-        .zip(&subtrees)
-        .map(|(md5, subtree)| PieceDigests { md5, subtree: subtree.value() })
+        .zip(&hashers)
+        .map(|(md5, hasher)| PieceDigests { md5, subtree: hasher.value() })
         .collect()
 }
 
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_reported_for_its_piece() {
+    fn each_wrong_piece_gets_its_own_verdict() {
         let bytes = content(3 * PIECE + 5);
         let honest = hashed(&bytes);
         let mut listed = honest.pieces().to_vec();
@@ -141,11 +143,11 @@ mod tests {
             [(3, piece(3)), (1, piece(0)), (2, piece(2)), (0, piece(3)), (0, piece(0)), (4, piece(3))];
         let expected = [
             Ok(()),
-            Err(WrongPiece::Bytes(1)),
-            Err(WrongPiece::Md5(2)),
-            Err(WrongPiece::Length(0)),
+            Err(PieceError::Bytes(1)),
+            Err(PieceError::Md5(2)),
+            Err(PieceError::Length(0)),
             Ok(()),
-            Err(WrongPiece::Length(4)),
+            Err(PieceError::Length(4)),
         ];
         assert_eq!(verify(&manifest, &pieces), expected);
         assert_eq!(verify(&manifest, &[]), []);

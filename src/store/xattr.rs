@@ -2,8 +2,8 @@
 //!
 //! In the flat layout only the mark distinguishes downloaded files from local ones. It moves with the file
 //! and is removed with it, so it needs no limit and no cleaning. It counts only while the file has that
-//! content: a changed download is local, and a changed replica is not published. A file system without
-//! extended attributes keeps no mark; downloads on it are local after a restart.
+//! content: a changed download is a local file, and a changed replica is not published. A file system
+//! without extended attributes keeps no mark; after a restart its downloads count as local.
 
 use std::fs::File;
 
@@ -21,7 +21,7 @@ pub(super) fn write(file: &File, content: ContentId) -> Result<()> {
 
 /// The content that `file` was downloaded as; it may have changed since.
 pub(super) fn of(file: &File) -> Option<ContentId> {
-    // A longer value is an error.
+    // For a longer value the call fails: it is not a mark.
     let mut value = [0; 32];
     matches!(fgetxattr(file, ATTRIBUTE, &mut value[..]), Ok(32)).then_some(ContentId(value))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::store::verify::verify;
-use crate::types::{ContentKey, Geometry, Manifest, Md5Digest, PieceDigests, WrongPiece};
+use crate::types::{ContentKey, Geometry, Manifest, Md5Digest, PieceDigests, PieceError};
 
 /// The digests of all pieces of one content.
 ///
@@ -25,7 +25,7 @@ pub enum PieceCheck {
 impl PieceCheck {
     /// Checks pieces, given as (index, bytes), and returns a verdict for each, in their order. Takes any
     /// number of pieces in any order. 8 or more of one length are fastest: so many lanes has the digest.
-    pub fn verify(&self, pieces: &[(u32, &[u8])]) -> Vec<Result<(), WrongPiece>> {
+    pub fn verify(&self, pieces: &[(u32, &[u8])]) -> Vec<Result<(), PieceError>> {
         match self {
             PieceCheck::Native(manifest) => verify(manifest, pieces),
             PieceCheck::Single { content, md5 } => {
@@ -40,15 +40,15 @@ fn check_single(
     md5: Option<Md5Digest>,
     index: u32,
     bytes: &[u8],
-) -> Result<(), WrongPiece> {
+) -> Result<(), PieceError> {
     if index != 0 || bytes.is_empty() || bytes.len() as u64 != content.size_bytes {
-        return Err(WrongPiece::Length(index));
+        return Err(PieceError::Length(index));
     }
     let actual = PieceDigests::of(&Geometry::of(content.size_bytes), index, bytes);
     if actual.subtree != content.id.0 {
-        Err(WrongPiece::Bytes(index))
+        Err(PieceError::Bytes(index))
     } else if md5.is_some_and(|md5| md5 != actual.md5) {
-        Err(WrongPiece::Md5(index))
+        Err(PieceError::Md5(index))
     } else {
         Ok(())
     }

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::piece_check::PieceCheck;
 use super::source::{Buffer, Buffers};
 use crate::store::Partial;
-use crate::types::{Geometry, WrongPiece, limits};
+use crate::types::{Geometry, PieceError, limits};
 
 /// A piece that is to be verified.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) struct CheckedPiece {
     pub(super) piece: UncheckedPiece,
-    pub(super) verdict: Result<(), WrongPiece>,
+    pub(super) verdict: Result<(), PieceError>,
 }
 
 /// The pieces that wait for verification.
@@ -168,7 +168,7 @@ pub(super) fn run(
         let checked = pieces.into_iter().zip(verdicts).map(|(piece, verdict)| {
             // Whatever the buffer held before: a piece that cannot be read back is not in the partial file.
             let is_unreadable = unreadable.contains(&piece.piece);
-            let verdict = if is_unreadable { Err(WrongPiece::Bytes(piece.piece)) } else { verdict };
+            let verdict = if is_unreadable { Err(PieceError::Bytes(piece.piece)) } else { verdict };
             CheckedPiece { piece, verdict }
         });
         if !deliver(checked.collect()) {
@@ -305,7 +305,7 @@ mod tests {
             verdicts.extend(checked.into_iter().map(|one| one.verdict));
             true
         });
-        assert_eq!(verdicts, [Err(WrongPiece::Bytes(PIECES - 1))]);
+        assert_eq!(verdicts, [Err(PieceError::Bytes(PIECES - 1))]);
         partial.discard().expect("removed");
     }
 }

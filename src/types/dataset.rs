@@ -1,8 +1,8 @@
-//! `DatasetSpec`: number, sizes and names of the files of a generated data set.
+//! `DatasetSpec`: the number, sizes and names of the files of a generated data set.
 //!
-//! Its text form is like `20x64KiB,4x8MiB`: any number of parts `COUNTxSIZE`. A size is a number with a unit
-//! as in 512, 10k, 64KiB or 1.5GB. The whole is limited to what one node may publish, so that no other limit
-//! is needed.
+//! Its text form is like `20x64KiB,4x8MiB`: one or more parts `COUNTxSIZE`. A size is a number with a unit
+//! as in 512, 10k, 64KiB or 1.5GB. Invariant: a node may share all its files, and the sum of the sizes fits
+//! an `i64`.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -15,18 +15,18 @@ use super::limits;
 use super::name::FileName;
 use super::printable::Printable;
 
-/// Number of files of each size. At least one file, at most [`limits::FILES_PER_NODE_MAX`].
+/// The files of a data set: at least one, at most [`limits::FILES_PER_NODE_MAX`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetSpec {
-    /// Files of each size in bytes.
+    /// The number of files by their size in bytes.
     counts: BTreeMap<u64, usize>,
 }
 
-/// Why a text describes no data set. The shown text is escaped.
+/// Why a text does not describe a data set. The text in it is escaped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DatasetSpecError {
     /// The part has another form.
-    #[error("part {number} of the data set, `{part}`, is no COUNTxSIZE: write it as in 20x64KiB")]
+    #[error("part {number} of the data set, `{part}`, is not COUNTxSIZE: write it as in 20x64KiB")]
     Form {
         /// Number of the part, from 1.
         number: usize,
@@ -35,7 +35,7 @@ pub enum DatasetSpecError {
     },
     /// The count is not allowed.
     #[error(
-        "part {number} of the data set, `{part}`: `{count}` is no number of files: give 1 to {max}",
+        "part {number} of the data set, `{part}`: `{count}` is not a number of files: give 1 to {max}",
         max = limits::FILES_PER_NODE_MAX
     )]
     Count {
@@ -48,8 +48,8 @@ pub enum DatasetSpecError {
     },
     /// The size is not allowed.
     #[error(
-        "part {number} of the data set, `{part}`: `{size}` is no size that a file can have: write it as in \
-         512, 64KiB or 8MiB"
+        "part {number} of the data set, `{part}`: `{size}` is not a size that a file can have: write it as \
+         in 512, 64KiB or 8MiB"
     )]
     Size {
         /// Number of the part, from 1.
@@ -59,7 +59,7 @@ pub enum DatasetSpecError {
         /// Its size.
         size: String,
     },
-    /// There are too many files.
+    /// With this part there are too many files.
     #[error(
         "part {number} of the data set, `{part}`: that makes more than {max} files, which no node can share",
         max = limits::FILES_PER_NODE_MAX
@@ -70,7 +70,7 @@ pub enum DatasetSpecError {
         /// The part.
         part: String,
     },
-    /// There are too many bytes.
+    /// With this part the sum of the sizes does not fit an `i64`.
     #[error("part {number} of the data set, `{part}`: that makes more bytes than any disk has")]
     TooLarge {
         /// Number of the part, from 1.
@@ -81,28 +81,30 @@ pub enum DatasetSpecError {
 }
 
 impl DatasetSpec {
-    /// Names and sizes in bytes of the files of `peer`, smallest first: `PEER_SIZE_NUMBER.bin`, as in
-    /// `alpha_64KiB_0001.bin`. `None` if `peer` cannot begin a file name of one component.
-    pub fn names(&self, peer: &str) -> Option<impl Iterator<Item = (FileName, u64)> + '_> {
-        // If the longest possible name is valid, all are.
-        let longest = name(peer, u64::MAX, limits::FILES_PER_NODE_MAX)?;
+    /// The name and the size in bytes of each file, the smallest file first. A name is
+    /// `PREFIX_SIZE_NUMBER.bin`, as in `alpha_64KiB_0001.bin`. `None` if `prefix` cannot begin a file name of
+    /// one component.
+    pub fn files(&self, prefix: &str) -> Option<impl Iterator<Item = (FileName, u64)> + '_> {
+        let longest = name(prefix, u64::MAX, limits::FILES_PER_NODE_MAX)?;
         if longest.as_str().contains('/') {
             return None;
         }
-        let peer = peer.to_owned();
+        let prefix = prefix.to_owned();
         Some(self.counts.iter().flat_map(move |(size_bytes, count)| {
-            let peer = peer.clone();
-            (1..=*count).filter_map(move |number| Some((name(&peer, *size_bytes, number)?, *size_bytes)))
+            let prefix = prefix.clone();
+            // Nothing is left out: only the length of a name depends on size and number, and the longest name
+            // is valid.
+            (1..=*count).filter_map(move |number| Some((name(&prefix, *size_bytes, number)?, *size_bytes)))
         }))
     }
 }
 
-fn name(peer: &str, size_bytes: u64, number: usize) -> Option<FileName> {
-    FileName::new(&format!("{peer}_{}_{number:04}.bin", short(size_bytes))).ok()
+fn name(prefix: &str, size_bytes: u64, number: usize) -> Option<FileName> {
+    FileName::new(&format!("{prefix}_{}_{number:04}.bin", size_text(size_bytes))).ok()
 }
 
-/// A size in the largest binary unit of which it is a whole number, without a space: `64KiB`, `1000B`.
-fn short(size_bytes: u64) -> String {
+/// A size as a whole number of the largest possible binary unit, without a space: `64KiB`, `1000B`.
+fn size_text(size_bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     let fits = |(shift, _): &&(u32, &str)| size_bytes > 0 && size_bytes.trailing_zeros() >= *shift;
     match units.iter().find(fits) {
@@ -119,29 +121,35 @@ impl FromStr for DatasetSpec {
         let (mut files, mut total_bytes) = (0, 0u64);
         for (number, part) in text.split(',').enumerate() {
             let (number, part) = (number + 1, part.trim());
-            let shown = |text: &str| Printable(text).to_string();
+            let escaped = |text: &str| Printable(text).to_string();
             let Some((count, size)) = part.split_once(['x', 'X']) else {
-                return Err(DatasetSpecError::Form { number, part: shown(part) });
+                return Err(DatasetSpecError::Form { number, part: escaped(part) });
             };
             let (count, size) = (count.trim(), size.trim());
             let count: usize = match count.parse() {
                 Ok(parsed) if parsed > 0 => parsed,
                 _ => {
-                    return Err(DatasetSpecError::Count { number, part: shown(part), count: shown(count) });
+                    return Err(DatasetSpecError::Count {
+                        number,
+                        part: escaped(part),
+                        count: escaped(count),
+                    });
                 }
             };
-            let is_size = |size_bytes: &u64| Geometry::of(*size_bytes).count().is_some();
-            let size_bytes = size.parse().ok().map(|ByteSize(size_bytes)| size_bytes).filter(is_size);
+            // A larger file has more pieces than a number of 32 bits can count.
+            let can_be_shared = |size_bytes: &u64| Geometry::of(*size_bytes).count().is_some();
+            let size_bytes = size.parse().ok().map(|ByteSize(size_bytes)| size_bytes).filter(can_be_shared);
             let Some(size_bytes) = size_bytes else {
-                return Err(DatasetSpecError::Size { number, part: shown(part), size: shown(size) });
+                return Err(DatasetSpecError::Size { number, part: escaped(part), size: escaped(size) });
             };
+            // The `min` keeps the sum from overflowing.
             files += count.min(limits::FILES_PER_NODE_MAX + 1);
             if files > limits::FILES_PER_NODE_MAX {
-                return Err(DatasetSpecError::TooMany { number, part: shown(part) });
+                return Err(DatasetSpecError::TooMany { number, part: escaped(part) });
             }
             let total = size_bytes.checked_mul(count as u64).and_then(|bytes| total_bytes.checked_add(bytes));
             let Some(total) = total.filter(|total| i64::try_from(*total).is_ok()) else {
-                return Err(DatasetSpecError::TooLarge { number, part: shown(part) });
+                return Err(DatasetSpecError::TooLarge { number, part: escaped(part) });
             };
             total_bytes = total;
             *counts.entry(size_bytes).or_default() += count;
@@ -155,19 +163,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn names(text: &str, peer: &str) -> Vec<(String, u64)> {
+    fn files(text: &str, prefix: &str) -> Vec<(String, u64)> {
         let spec: DatasetSpec = text.parse().expect(text);
-        let names = spec.names(peer).expect("a peer");
-        let names: Vec<_> = names.map(|(name, size_bytes)| (name.as_str().to_owned(), size_bytes)).collect();
-        names
+        let files = spec.files(prefix).expect("a valid prefix");
+        let files: Vec<_> = files.map(|(name, size_bytes)| (name.as_str().to_owned(), size_bytes)).collect();
+        files
     }
 
     #[test]
-    fn each_file_has_a_name_with_peer_size_and_number() {
+    fn the_name_of_each_file_has_prefix_size_and_number() {
         let check = |text: &str, expected: &[(&str, u64)]| {
             let expected: Vec<_> =
                 expected.iter().map(|(name, size_bytes)| ((*name).to_owned(), *size_bytes)).collect();
-            assert_eq!(names(text, "p"), expected, "{text}");
+            assert_eq!(files(text, "p"), expected, "{text}");
         };
         check("1x64KiB", &[("p_64KiB_0001.bin", 65536)]);
         check("2x1k", &[("p_1000B_0001.bin", 1000), ("p_1000B_0002.bin", 1000)]);
@@ -175,7 +183,7 @@ mod tests {
         check("1x1.5MiB,1x3MiB", &[("p_1536KiB_0001.bin", 3 << 19), ("p_3MiB_0001.bin", 3 << 20)]);
         // The numbers of one size continue over two parts.
         check("1x1KiB,1x1024", &[("p_1KiB_0001.bin", 1024), ("p_1KiB_0002.bin", 1024)]);
-        assert_eq!(names("10000x1", "größe").last().expect("the last").0, "größe_1B_10000.bin");
+        assert_eq!(files("10000x1", "größe").last().expect("the last").0, "größe_1B_10000.bin");
     }
 
     #[test]
@@ -185,27 +193,27 @@ mod tests {
             assert!(error.starts_with(&format!("part {number} of the data set, `")), "{error}");
             assert!(error.contains(said), "{error} lacks {said}");
         };
-        check("", 1, "``, is no COUNTxSIZE");
-        check("2x1KiB,", 2, "``, is no COUNTxSIZE");
-        check("64KiB", 1, "`64KiB`, is no COUNTxSIZE");
-        check("0x1KiB", 1, "`0` is no number of files");
-        check("1x1KiB,-1x1KiB", 2, "`-1` is no number of files");
-        check("1.5x1KiB", 1, "`1.5` is no number");
-        check("99999999999999999999x1", 1, "is no number");
-        check("1x", 1, "`` is no size");
-        check("1x64KiC", 1, "`64KiC` is no size");
-        check("1x-5", 1, "`-5` is no size");
-        check("1x15PiB,1x17PiB", 2, "`17PiB` is no size");
+        check("", 1, "``, is not COUNTxSIZE");
+        check("2x1KiB,", 2, "``, is not COUNTxSIZE");
+        check("64KiB", 1, "`64KiB`, is not COUNTxSIZE");
+        check("0x1KiB", 1, "`0` is not a number of files");
+        check("1x1KiB,-1x1KiB", 2, "`-1` is not a number of files");
+        check("1.5x1KiB", 1, "`1.5` is not a number");
+        check("99999999999999999999x1", 1, "is not a number");
+        check("1x", 1, "`` is not a size");
+        check("1x64KiC", 1, "`64KiC` is not a size");
+        check("1x-5", 1, "`-5` is not a size");
+        check("1x15PiB,1x17PiB", 2, "`17PiB` is not a size");
         check("400000x1,100001x2", 2, "more than 500000 files");
         check("500x15PiB,47x15PiB", 2, "more bytes than any disk has");
-        check("1x\u{1b}[2J", 1, "`\\u{1b}[2J` is no size");
+        check("1x\u{1b}[2J", 1, "`\\u{1b}[2J` is not a size");
     }
 
     #[test]
-    fn a_peer_must_be_a_name() {
+    fn a_prefix_that_cannot_begin_a_file_name_is_refused() {
         let spec: DatasetSpec = "1x1".parse().expect("a data set");
-        for peer in [".hidden", "a/b", "a\nb", "../a", &"x".repeat(250)] {
-            assert!(spec.names(peer).is_none(), "{peer:?}");
+        for prefix in [".hidden", "a/b", "a\nb", "../a", &"x".repeat(250)] {
+            assert!(spec.files(prefix).is_none(), "{prefix:?}");
         }
     }
 
@@ -218,7 +226,7 @@ mod tests {
                 let bytes = |(size, count): (&u64, &usize)| u128::from(*size) * *count as u128;
                 let total_bytes = spec.counts.iter().map(bytes).sum::<u128>();
                 prop_assert!(i64::try_from(total_bytes).is_ok());
-                prop_assert!(spec.names("p").expect("a peer").take(100).count() > 0);
+                prop_assert!(spec.files("p").expect("a valid prefix").take(100).count() > 0);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Identities of nodes and trackers, and the number that verifies an endpoint.
+//! Identities of nodes and trackers, and the nonce with which a tracker verifies a node's address.
 
 use std::fmt::{self, Display};
 
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u128);
 
-/// Identity of a tracker for as long as its process runs. A tracker with another epoch has forgotten
-/// everything.
+/// Identity of a tracker for as long as its process runs: 64 random bits drawn at each start, which have no
+/// order. A tracker whose epoch is another one than before has forgotten all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
-/// A number that a tracker sends on a control connection. It must come back from the listener whose address
-/// that connection claims.
+/// A random number that a tracker sends on a control connection. The listener whose address that connection
+/// claims must send it back: so the tracker knows that both belong to one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Nonce(pub u64);
 

@@ -1,7 +1,7 @@
 //! `Millis`: fixed-point milliseconds, the unit of latency and of score.
 //!
-//! Whole microseconds inside, so that sums and comparisons are exact and the order of sources is the same on
-//! every machine. There is no NaN, no negative value and no overflow (sums saturate).
+//! A value is a whole number of microseconds, so that sums and comparisons are exact and the order of sources
+//! is the same on every machine. There is no NaN, no negative value and no overflow (sums saturate).
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::printable::Printable;
 
-/// A number of milliseconds with a resolution of 0.001; printed with at most 3 decimals and no trailing
+/// A number of milliseconds with a resolution of 0.001. `Display` writes at most 3 decimals and no trailing
 /// zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Millis {
@@ -25,17 +25,17 @@ pub struct Millis {
 pub struct MillisError(String);
 
 impl Millis {
-    /// No time.
+    /// 0 ms.
     pub const ZERO: Millis = Millis { micros: 0 };
     /// The longest time that can be read from text: one hour.
     pub const MAX_INPUT: Millis = Millis::from_ms(3_600_000);
 
-    /// So many whole milliseconds; saturates.
+    /// `ms` milliseconds; saturates.
     pub const fn from_ms(ms: u64) -> Millis {
         Millis { micros: ms.saturating_mul(1000) }
     }
 
-    /// So many microseconds.
+    /// `micros` microseconds.
     pub const fn from_micros(micros: u64) -> Millis {
         Millis { micros }
     }
@@ -98,7 +98,7 @@ impl Serialize for Millis {
     }
 }
 
-/// Saturates; what is not a number is 0.
+/// A negative number becomes 0, and a number that is too large becomes the largest value.
 impl<'de> Deserialize<'de> for Millis {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Millis, D::Error> {
         let ms = f64::deserialize(from)?;
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_latency_is_refused() {
+    fn a_text_that_is_not_a_number_of_milliseconds_is_refused() {
         for text in [
             "",
             "-1",

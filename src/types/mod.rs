@@ -1,7 +1,7 @@
-//! The vocabulary: names, digests, addresses, units, limits, catalog entries, geometry of pieces.
+//! The vocabulary: names, digests, identities, units, limits, catalog entries, geometry of pieces.
 //!
-//! Plain values that are valid by construction. Nothing here opens, sends, waits or prints. All other code
-//! may rely on a value of these types having been checked.
+//! `FileName`, `Manifest`, `PieceSet` and the like check their input when they are made, so all other code
+//! may rely on a value of these types. Nothing here opens a file, sends, waits or prints.
 
 pub mod catalog;
 pub mod content;
@@ -19,7 +19,7 @@ pub use catalog::{
 };
 pub use content::{
     Checksum, ChecksumError, ContentId, ContentKey, ContentPrefix, Geometry, Manifest, ManifestError,
-    Md5Digest, PieceDigests, PieceSet, Subtree, WrongPiece,
+    Md5Digest, PieceDigests, PieceError, PieceSet, SubtreeHasher,
 };
 pub use dataset::{DatasetSpec, DatasetSpecError};
 pub use ids::{Epoch, NodeId, Nonce};

@@ -14,12 +14,13 @@ use super::printable::Printable;
 
 /// Name of a file in a share: relative, `/` between components, at most [`limits::NAME_MAX_BYTES`] bytes, at
 /// most [`limits::NAME_MAX_DEPTH`] components of at most 255 bytes each. No component is empty or begins with
-/// a dot, and there is no control character anywhere. Cloning is cheap. `Display` shows the escaped form.
+/// a dot. No character is a control character or a line separator. Cloning is cheap. `Display` shows the
+/// escaped form.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileName(Arc<str>);
 
-/// Why a text is not a file name. The shown text is escaped.
+/// Why a text is not a file name. The text in it is cut and escaped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NameError {
     /// It is empty.
@@ -45,7 +46,7 @@ pub enum NameError {
         "file name `{0}` has a component that begins with a dot: hidden files, `.` and `..` are not shared"
     )]
     Dot(String),
-    /// It has a control character.
+    /// It has a control character or a Unicode line separator, which some programs take for a line end.
     #[error("file name `{0}` contains a control character")]
     Control(String),
 }
@@ -56,7 +57,8 @@ impl FileName {
     /// # Errors
     /// The first rule that `text` breaks. Nothing is repaired: a name is accepted unchanged or refused.
     pub fn new(text: &str) -> Result<FileName, NameError> {
-        let shown = || Printable(&text[..text.floor_char_boundary(120)]).to_string();
+        // A message has room for the beginning of a long text only.
+        let escaped = || Printable(&text[..text.floor_char_boundary(120)]).to_string();
         if text.is_empty() {
             return Err(NameError::Empty);
         }
@@ -64,23 +66,23 @@ impl FileName {
             return Err(NameError::TooLong(text.len()));
         }
         if text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
-            return Err(NameError::Control(shown()));
+            return Err(NameError::Control(escaped()));
         }
         if text.starts_with('/') {
-            return Err(NameError::Absolute(shown()));
+            return Err(NameError::Absolute(escaped()));
         }
         if text.split('/').count() > limits::NAME_MAX_DEPTH {
-            return Err(NameError::TooDeep(shown()));
+            return Err(NameError::TooDeep(escaped()));
         }
         for component in text.split('/') {
             if component.is_empty() {
-                return Err(NameError::EmptyComponent(shown()));
+                return Err(NameError::EmptyComponent(escaped()));
             }
             if component.starts_with('.') {
-                return Err(NameError::Dot(shown()));
+                return Err(NameError::Dot(escaped()));
             }
             if component.len() > limits::NAME_COMPONENT_MAX_BYTES {
-                return Err(NameError::ComponentTooLong(shown()));
+                return Err(NameError::ComponentTooLong(escaped()));
             }
         }
         Ok(FileName(Arc::from(text)))

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use super::limits;
 
-/// Shows a string with every character escaped that could control a terminal, fake a line or hide text.
+/// A string that `Display` shows with every character escaped that could control a terminal, fake a line or
+/// hide text.
 #[derive(Debug, Clone, Copy)]
 pub struct Printable<'a>(pub &'a str);
 
@@ -25,12 +26,13 @@ impl Display for Printable<'_> {
     }
 }
 
-/// A path as messages show it: escaped, and with U+FFFD for what is not UTF-8.
+/// A path as messages show it: escaped, and with U+FFFD for bytes that are not UTF-8.
 pub fn path_text(path: &Path) -> String {
     Printable(&path.to_string_lossy()).to_string()
 }
 
-/// `text`, cut to the longest allowed reason ([`limits::REASON_MAX_BYTES`]) at the end of a character.
+/// The beginning of `text` that an error reply may carry as its reason: at most
+/// [`limits::REASON_MAX_BYTES`], cut between two characters. It is not escaped.
 pub fn reason(text: &str) -> &str {
     &text[..text.floor_char_boundary(limits::REASON_MAX_BYTES)]
 }

@@ -1,4 +1,4 @@
-//! What is known of a holder of a content when sources are ranked, and the score that it gets.
+//! A ranked holder: its latency, its load, and the score that follows from both.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ pub enum LatencyOrigin {
     Table,
     /// The latency file does not have the pair.
     Default,
-    /// Round trip of the load probe.
+    /// The node has measured the round trip of its request for the load.
     Measured,
 }
 
@@ -30,7 +30,7 @@ impl LatencyOrigin {
     }
 }
 
-/// A candidate and its score. As JSON it is a row of the event `ranked`.
+/// A holder and its score. As JSON it is an element of `ranking` in the event `ranked`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ranked {
     /// Address that the holder serves at.
@@ -42,11 +42,11 @@ pub struct Ranked {
     /// Where `latency` comes from.
     #[serde(rename = "latency_from")]
     pub latency_origin: LatencyOrigin,
-    /// Number of uploads that the holder serves now.
+    /// The holder's load: number of transfers that it takes part in.
     pub load: u32,
     /// latency + weight * (load - yours). The least score is the best.
     #[serde(rename = "score_ms")]
     pub score: Millis,
-    /// This node's own transfers of the content that `load` counts: 0 or 1.
+    /// Number of transfers in `load` that belong to this node's download of the content: 0 or 1.
     pub yours: u32,
 }

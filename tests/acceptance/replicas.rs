@@ -305,9 +305,7 @@ fn a_damaged_copy_is_not_published_now_or_after_a_restart() {
         ran.code
     };
     assert_ne!(download_code(&world), 0);
-    keeper
-        .process
-        .expect_stderr("`data.bin` is not shared: it is not the copy any more that was kept for others");
+    keeper.process.expect_stderr("`data.bin` is not shared: this copy, kept for other nodes, has changed");
     expect_holders(&mut world, "data.bin", 0);
     keeper.restart();
     assert_eq!((holders(&world, "data.bin"), download_code(&world)), (vec![], 3));

@@ -325,7 +325,7 @@ fn a_record_that_is_torn_foreign_or_flipped_falls_back_to_the_right_file() {
             let spec = NodeSpec::new().port(0).share(&share);
             let ran = world.run(&spec, &format!("download {NAME}\n"));
             assert_eq!(ran.code, 10, "{ran:#?}");
-            assert!(ran.err.contains("a directory stands among the files of `.nearpeer`"), "{ran:#?}");
+            assert!(ran.err.contains("a directory in `.nearpeer` has a name"), "{ran:#?}");
             assert!(path.is_dir() && !share.join(NAME).exists(), "{ran:#?}");
             fs::remove_dir(&path).expect("empty");
             download(&world, &share, &bytes);

@@ -267,7 +267,7 @@ impl Runner<'_> {
         let prefix = args.id.clone().or_else(|| Some(args.dir.file_name()?.to_str()?.to_owned()));
         // A path such as `..` has no name.
         let prefix = prefix.unwrap_or_else(|| "node".to_owned());
-        let dataset = Dataset { spec: spec.clone(), peer: prefix, seed: 0 };
+        let dataset = Dataset { spec: spec.clone(), prefix, seed: 0 };
         match store::generate(&folders, &dataset, program.signals.leaving()) {
             Ok(None) => Ok(()),
             Ok(Some(Generated { files, bytes })) => {

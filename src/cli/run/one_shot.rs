@@ -200,7 +200,7 @@ fn list_directory(
         Err(exit) => return exit,
     };
     let listed = files.into_iter().filter_map(|(name, FolderFile { origin, share, size_bytes })| {
-        let origin = folders.kind_once(origin, &share, &name);
+        let origin = folders.origin_when_placed(origin, &share, &name);
         let is_wanted = wanted.is_none_or(|wanted| wanted == origin);
         let kind = Some(origin);
         is_wanted.then_some(Event::File { name, size_bytes, md5: None, b3: None, kind })

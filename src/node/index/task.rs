@@ -48,11 +48,11 @@ fn look(
         Err(error) => return Look::Failed(error.into()),
     };
     if known.is_some_and(|(kind, stamp)| {
-        (folders.layout().unmarked(kind), stamp) == (visible.kind, visible.stamp)
+        (folders.layout().unmarked(kind), stamp) == (visible.origin, visible.stamp)
     }) {
         return Look::Unchanged;
     }
     let hashed = hash_file(&visible.share, name, stop)
-        .and_then(|hashed| Ok(Look::Hashed(folders.kind_of(visible.kind, &hashed)?, hashed)));
+        .and_then(|hashed| Ok(Look::Hashed(folders.origin_of(visible.origin, &hashed)?, hashed)));
     hashed.unwrap_or_else(Look::Failed)
 }

@@ -15,6 +15,6 @@ pub(in crate::store) fn open_partials_dir(share: &Share) -> Result<OwnedFd, (Op,
         Err(errno) => return Err((Op::MakeDir, errno)),
     }
     let opened = openat::open_dir(share, share.partials_dir()).map_err(|errno| (Op::MakeDir, errno))?;
-    // A directory of another user is not used.
+    // `NOTDIR` for a directory of another user: the message says what to do.
     if share.trusts(&opened) { Ok(opened) } else { Err((Op::MakeDir, Errno::NOTDIR)) }
 }

@@ -14,7 +14,7 @@ use crate::types::{ContentId, ContentKey, FileName};
 /// Why a partial file cannot be used. The fault is this node's: no peer caused it and no other source helps.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PartialError {
-    /// The disk or the quota is too small.
+    /// The file system is too full, or the user's disk quota is used up.
     #[error("{needed_bytes} bytes are needed and {free_bytes} are free: {errno}")]
     NoSpace {
         /// Bytes that the content still takes.
@@ -32,7 +32,7 @@ pub enum PartialError {
         /// The error of the system.
         errno: Errno,
     },
-    /// An entry at the name, or on the way to it, is in the way.
+    /// There is another entry at the name, or a file in place of a directory above it.
     #[error("`{name}` is {what} here already: it is not replaced")]
     Exists {
         /// The final name.
@@ -47,7 +47,7 @@ pub enum PartialError {
     #[error("`{0}` is not a directory of this user's: remove it")]
     PartialsDirectory(String),
     /// A directory has the name of a partial file or its record.
-    #[error("a directory stands among the files of `.nearpeer` that begin with `{0}`: remove it")]
+    #[error("a directory in `.nearpeer` has a name that begins with `{0}`: remove it")]
     DirectoryInTheWay(ContentId),
     /// Another program has changed the partial file.
     #[error("another program has removed or cut the partial file in `.nearpeer`: download it again")]
@@ -63,7 +63,7 @@ pub enum PartialError {
         /// The error of the system.
         errno: Errno,
     },
-    /// The final name cannot be examined.
+    /// The system does not say what is at the final name.
     #[error("cannot look at `{name}`: {why}")]
     Look {
         /// The final name.
@@ -73,7 +73,8 @@ pub enum PartialError {
     },
 }
 
-/// Makes an error of the system one that the user can act on. `file` is the partial file, if it is open.
+/// Makes an error of the system a [`PartialError`], whose message says what the user can do. `file` is the
+/// partial file, if it is open.
 pub(super) fn fault(
     share: &Share,
     key: ContentKey,

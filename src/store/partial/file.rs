@@ -20,33 +20,33 @@ use crate::store::hash::md5_of_reads;
 use crate::store::share::Share;
 use crate::types::{ContentId, ContentKey, Geometry, Md5Digest};
 
-/// How often the directory is opened. Another process may remove it while it is empty.
+/// Number of attempts to open a partial file. Another process may remove the directory while it is empty.
 const PARTIALS_DIR_TRIES: u32 = 8;
 
-/// What a download begins with.
+/// The partial file with which a download begins.
 #[derive(Debug)]
 pub struct Opened {
     /// The partial file.
     pub partial: Partial,
-    /// Pieces that are probably there, in order. They must be verified before they count.
+    /// Pieces that the file probably has, in order. They must be verified before they count.
     pub marked: Vec<u32>,
     /// The record of an earlier download, if there is a valid one.
     pub record: Option<Record>,
 }
 
-/// An open partial file. Without a decision (`keep`, `quarantine`, `discard`, `place`) a drop keeps it,
-/// unless it is empty, as if the process had been killed: neither a panic nor an early return loses
-/// gigabytes.
+/// An open partial file. Its owner ends it with `keep`, `quarantine`, `discard` or `place`. If it is dropped
+/// without one of them, as after a panic, the file stays unless it is empty or its sync has failed.
 #[derive(Debug)]
 pub struct Partial {
     pub(super) claim: Claim,
+    /// Keeps other processes out until the drop.
     _lock: Lock,
     pub(super) partials_dir: OwnedFd,
     pub(super) file: Arc<File>,
-    /// Set once a sync has failed. The system then regards lost bytes as written, and a second sync would
-    /// succeed. So the bytes of this file cannot be trusted any more.
+    /// Set when a sync has failed. The kernel may have lost bytes then, and a second sync would succeed all
+    /// the same. So the bytes of this file cannot be trusted any more.
     pub(super) sync_failed: Option<Errno>,
-    /// The decision is made: a drop does nothing.
+    /// The owner has ended the file: a drop does nothing.
     pub(super) settled: bool,
 }
 
@@ -55,8 +55,8 @@ impl Partial {
     /// has the full length of the content; holes take no space.
     ///
     /// # Errors
-    /// [`PartialError`]. The free space is checked before a file is created, so that a size invented by a
-    /// peer costs nothing. An existing partial file stays then.
+    /// [`PartialError`]; an existing partial file stays then. The free space is checked before a file is
+    /// created, so that a size that a peer has invented costs nothing.
     pub fn open(share: &Arc<Share>, key: ContentKey) -> Result<Opened, PartialError> {
         let gone = PartialError::Disk { op: Op::Create, errno: Errno::NOENT };
         // A guest that ends may remove the empty directory between its creation and the next call.
@@ -75,13 +75,13 @@ impl Partial {
         })?;
         let left_over =
             open_left_over(disk, &partials_dir, key.id).map_err(|(op, errno)| fault(op)(errno))?;
-        let lock = |file: File| {
+        let acquire = |file: File| {
             let lock = Lock::acquire(file, &partials_dir, &LeftoverPart::Partial.name(key.id))
                 .map_err(fault(Op::Open))?;
             lock.ok_or(PartialError::InProgress)
         };
-        // The lock comes before any change.
-        let left_over = left_over.map(lock).transpose()?;
+        // The lock comes before the first change: another process may use the file.
+        let left_over = left_over.map(acquire).transpose()?;
         if let Some(Lock(file)) = left_over.as_ref().filter(|left| len_bytes(&left.0) > key.size_bytes) {
             disk.set_len(file, key.size_bytes).map_err(fault(Op::SetLen))?;
         }
@@ -94,7 +94,7 @@ impl Partial {
         let is_new = left_over.is_none();
         let lock = match left_over {
             Some(locked) => locked,
-            None => lock(
+            None => acquire(
                 disk.create(partials_dir.as_fd(), &LeftoverPart::Partial.name(key.id))
                     .map_err(fault(Op::Create))?,
             )?,
@@ -109,6 +109,7 @@ impl Partial {
         } else {
             (partial.marked(), record::read(disk, &partial.partials_dir, key.id).ok().flatten())
         };
+        // The name of a record has the id only: its content may have another size.
         Ok(Opened { partial, marked, record: record.filter(|record| record.key == key) })
     }
 
@@ -133,7 +134,7 @@ impl Partial {
         read_exact(self.disk(), &self.file, offset, out)
     }
 
-    /// The open file, for reading, also after it was placed or removed.
+    /// The open file, for reading. It can still be read after it was placed or removed.
     pub fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }
@@ -148,13 +149,13 @@ impl Partial {
     /// If the record is that of another content: a bug.
     pub fn write_record(&self, record: &Record) -> Result<(), PartialError> {
         let keys = [record.key, record.manifest.key()];
-        assert_eq!(keys, [self.claim.key; 2], "a record lies beside its own part");
+        assert_eq!(keys, [self.claim.key; 2], "a record is of the same content as its partial file");
         record::write(self.disk(), &self.partials_dir, record).map_err(|(op, errno)| self.fault(op, errno))
     }
 
-    /// Marks the file as downloaded, if the file system keeps such marks.
+    /// Marks the file as downloaded, if the file system supports marks.
     pub fn mark(&self) {
-        let _not_kept = self.disk().mark(&self.file, self.id());
+        self.disk().mark(&self.file, self.id()).ok();
     }
 
     /// MD5 of the whole content, read from the file.
@@ -191,6 +192,7 @@ impl Partial {
         self.remove(&LeftoverPart::ALL).map_err(|errno| self.fault(Op::Unlink, errno))
     }
 
+    /// Makes the bytes of the file durable. After a failure it never succeeds.
     pub(super) fn sync(&mut self) -> Result<(), PartialError> {
         if self.sync_failed.is_none() {
             self.sync_failed = retry_on_intr(|| self.disk().sync_file(&self.file)).err();
@@ -207,6 +209,7 @@ impl Partial {
         loop {
             match self.disk().next_data(&self.file, from) {
                 Ok(None) => return marked,
+                // `end > from`: each range must be a step forward, or this loop would not end.
                 Ok(Some(data)) if data.end > from => {
                     let first = data.start.div_ceil(geometry.piece_len_bytes());
                     let whole = (first..=u64::from(u32::MAX)).map(|index| index as u32);
@@ -218,21 +221,23 @@ impl Partial {
         }
     }
 
-    /// Removes a file whose sync has failed, or empties it if it cannot be removed. Returns whether the sync
-    /// has failed.
+    /// Removes the file if its sync has failed, or empties it if it cannot be removed. Returns whether the
+    /// sync has failed.
     fn remove_distrusted(&self) -> bool {
         let is_distrusted = self.sync_failed.is_some();
         if is_distrusted && self.remove(&LeftoverPart::ALL).is_err() {
-            let _has_failed_too = self.disk().set_len(&self.file, 0);
+            // There is nothing to do if this fails too: marked pieces are verified again.
+            self.disk().set_len(&self.file, 0).ok();
         }
         is_distrusted
     }
 
-    /// Removes a file without data; returns whether it had none.
+    /// Removes the file if it has no data; returns whether it has none.
     fn remove_empty(&self) -> bool {
         let is_empty = matches!(self.disk().next_data(&self.file, 0), Ok(None));
         if is_empty {
-            let _swept_later = self.remove(&LeftoverPart::ALL);
+            // What stays after an error, the next start of a node removes.
+            self.remove(&LeftoverPart::ALL).ok();
         }
         is_empty
     }

@@ -13,7 +13,7 @@ use crate::store::disk::Disk;
 /// The unit in which the system counts what a file takes on the disk.
 const BLOCK_BYTES: u64 = 512;
 
-/// Whether `name` in `dir` is the open `file`.
+/// Returns true if and only if `name` in `dir` is the open `file`.
 pub(super) fn leads_to(dir: &OwnedFd, name: &str, file: &File) -> bool {
     let named = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
     let (Ok(named), Ok(opened)) = (named, rustix::fs::fstat(file)) else { return false };
@@ -30,6 +30,7 @@ pub(super) fn allocated_bytes(file: &File) -> u64 {
     file.metadata().map_or(0, |metadata| metadata.blocks().saturating_mul(BLOCK_BYTES))
 }
 
+/// Writes all of `bytes` at `offset`.
 pub(in crate::store) fn write_all(
     disk: &dyn Disk,
     file: &File,
@@ -39,6 +40,7 @@ pub(in crate::store) fn write_all(
     let (mut offset, mut left) = (offset, bytes);
     while !left.is_empty() {
         let written = retry_on_intr(|| disk.write_at(file, offset, left))?;
+        // Without this a disk that takes no byte would keep the loop running.
         if written == 0 {
             return Err(Errno::IO);
         }
@@ -48,6 +50,7 @@ pub(in crate::store) fn write_all(
     Ok(())
 }
 
+/// Fills `out` with the bytes at `offset`; `UnexpectedEof` beyond the end.
 pub(super) fn read_exact(disk: &dyn Disk, file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
     let (mut offset, mut left) = (offset, out);
     while !left.is_empty() {

@@ -11,16 +11,17 @@ use rustix::io::Errno;
 use crate::store::disk::{At, Disk, Op};
 use crate::types::{ContentId, ContentPrefix};
 
-/// The files that may exist for a content.
+/// The kinds of files that may exist for a content in the directory of the partial files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LeftoverPart {
-    /// The partial file.
+    /// `.part`: the partial file.
     Partial,
-    /// The record of a download that a restarted node resumes.
+    /// `.resume`: the record of a download that a restarted node resumes.
     Resumable,
-    /// The record of a download that a restarted node does not resume; a new request for its content does.
+    /// `.kept`: the record of a download that only a new request for its content resumes, not a restarted
+    /// node.
     Quarantined,
-    /// A record that is being written.
+    /// `.tmp`: a record that is being written.
     Temporary,
 }
 
@@ -39,9 +40,9 @@ impl LeftoverPart {
     }
 }
 
-/// Opens the partial file of a content, if it exists. An entry that is not an ordinary file with one name is
-/// removed: no download has made it, or the partial file was linked to its final name, and a write would
-/// change that file.
+/// Opens the partial file of a content, if it exists. Removes an entry that is not an ordinary file with one
+/// name: either no download has made it, or it was linked to its final name, and a write would change the
+/// file there.
 pub(super) fn open_left_over(
     disk: &dyn Disk,
     dir: &OwnedFd,
@@ -61,10 +62,10 @@ pub(super) fn open_left_over(
     Ok(None)
 }
 
-/// The files that exist for each content. Files of other names are ignored.
+/// The files that exist for each content. Files with other names are ignored.
 pub(super) fn left_overs(dir: &OwnedFd) -> BTreeMap<ContentId, Vec<LeftoverPart>> {
     let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    // Entries that cannot be listed are found at the next start.
+    // Entries that cannot be listed now are found at the next start of a node.
     for entry in Dir::read_from(dir).into_iter().flatten().flatten() {
         if let Some((id, kind)) = entry.file_name().to_str().ok().and_then(parse) {
             found.entry(id).or_default().push(kind);

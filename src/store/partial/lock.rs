@@ -1,4 +1,5 @@
-//! Claims and locks: one download at a time uses a partial file, in this process and among all processes.
+//! `Claim` and `Lock`: one download at a time uses a partial file, in this process (claim) and among all
+//! processes (lock).
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -25,7 +26,8 @@ pub(super) struct Claim {
 pub(super) struct Lock(pub(super) Arc<File>);
 
 impl Lock {
-    /// `None`: another process has the file, or has just placed or removed it.
+    /// Locks `file`, which was opened as `name` in `dir`. `None`: another process has the lock, or has just
+    /// placed or removed the file.
     pub(super) fn acquire(file: File, dir: &OwnedFd, name: &str) -> rustix::io::Result<Option<Lock>> {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -37,22 +39,26 @@ impl Lock {
         Ok(leads_to(dir, name, &lock.0).then_some(lock))
     }
 
-    /// Whether another download, usually of another process, has the file.
+    /// Returns true if and only if another download, usually of another process, has locked the file.
     pub(super) fn is_taken(file: &File) -> bool {
-        let tried = flock(file, FlockOperation::NonBlockingLockShared);
-        let _not_locked = tried.and_then(|()| flock(file, FlockOperation::Unlock));
-        tried == Err(Errno::WOULDBLOCK)
+        let attempt = flock(file, FlockOperation::NonBlockingLockShared);
+        attempt.and_then(|()| flock(file, FlockOperation::Unlock)).ok();
+        attempt == Err(Errno::WOULDBLOCK)
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // An upload that still reads the file shares this lock, so closing does not release it.
-        let _unlocked_when_closed = flock(&*self.0, FlockOperation::Unlock);
+        // An upload that still reads the file has the same open file, so a close alone does not unlock it.
+        flock(&*self.0, FlockOperation::Unlock).ok();
     }
 }
 
 impl Claim {
+    /// Claims the partial file of `key`.
+    ///
+    /// # Errors
+    /// [`PartialError::InProgress`] if another download of this process has claimed it.
     pub(super) fn acquire(share: &Arc<Share>, key: ContentKey) -> Result<Claim, PartialError> {
         let is_free = share.partials_in_use.lock().insert(key.id);
         is_free.then(|| Claim { share: Arc::clone(share), key }).ok_or(PartialError::InProgress)

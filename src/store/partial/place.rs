@@ -1,8 +1,8 @@
 //! Placement: a partial file becomes a file of the share. It is synced, renamed in one step, and its
 //! directories are synced, in this order.
 //!
-//! After any failure the final name holds what it held before, or the whole content. A complete file of
-//! another folder gets its new name in the same way.
+//! After any failure the final name holds what it held before, or the whole content. `take_over` moves a
+//! complete file of another folder in the same way.
 
 use std::io;
 use std::mem;
@@ -27,25 +27,25 @@ pub struct Placed {
 }
 
 /// Directories that a placement has created: the handle of the parent and the name, outermost first.
-type Made<'a> = Vec<(OwnedFd, &'a str)>;
+type CreatedDirs<'a> = Vec<(OwnedFd, &'a str)>;
 
 impl Partial {
     /// Makes the partial file the file `name`, and creates the directories above it. Only an ordinary file is
     /// replaced, and only with `force`.
     ///
     /// # Errors
-    /// [`PartialError`] and the partial file, which the caller keeps or discards. Created directories are
-    /// removed again and the name is as before, with one exception: if a file was replaced and then the
-    /// directory could not be synced, the new content stays at the name.
+    /// [`PartialError`] and the partial file, which the caller keeps or discards. The name and the
+    /// directories are as before then, as far as the disk works, with one exception: if a file was replaced
+    /// and then a directory could not be synced, the new content stays at the name.
     #[allow(clippy::result_large_err, reason = "once a download, and the caller needs the partial file back")]
     pub fn place(mut self, name: &FileName, force: bool) -> Result<Placed, (Partial, PartialError)> {
-        let mut made = Made::new();
+        let mut made = CreatedDirs::new();
         let placed = self.sync().and_then(|()| self.place_synced(name, force, &mut made));
         match placed {
             Ok(placed) => {
                 self.settled = true;
-                // A record without its partial file is harmless: the next start removes it.
-                let _swept_later = self.remove(&[LeftoverPart::Resumable, LeftoverPart::Quarantined]);
+                // A record that stays has no partial file: the next start of a node removes it.
+                self.remove(&[LeftoverPart::Resumable, LeftoverPart::Quarantined]).ok();
                 Ok(placed)
             }
             Err(error) => {
@@ -59,7 +59,7 @@ impl Partial {
         &self,
         name: &'a FileName,
         force: bool,
-        made: &mut Made<'a>,
+        made: &mut CreatedDirs<'a>,
     ) -> Result<Placed, PartialError> {
         let part_name = LeftoverPart::Partial.name(self.id());
         if !self.is_untouched(&part_name) {
@@ -73,8 +73,8 @@ impl Partial {
         Ok(Placed { stamp })
     }
 
-    /// Whether the name still leads to the file that was written, at its full length. Writes of other
-    /// programs into it cannot be detected.
+    /// Returns true if and only if the name still leads to the file that was written, at its full length.
+    /// Writes of other programs into it cannot be detected.
     fn is_untouched(&self, part_name: &str) -> bool {
         leads_to(&self.partials_dir, part_name, &self.file)
             && len_bytes(&self.file) == self.claim.key.size_bytes
@@ -97,7 +97,7 @@ impl<'a> Placing<'_, 'a> {
         &self,
         from_dir: &OwnedFd,
         from_name: &str,
-        made: &mut Made<'a>,
+        made: &mut CreatedDirs<'a>,
     ) -> Result<(), PartialError> {
         let &Placing { share, name, force, fault } = self;
         let disk = share.disk();
@@ -128,9 +128,9 @@ impl<'a> Placing<'_, 'a> {
         for synced in [&dir].into_iter().chain(parents).chain([from_dir]) {
             if let Err(errno) = retry_on_intr(|| disk.sync_dir(synced.as_fd())) {
                 if !replace {
-                    // If this fails too, the file stays. It is complete but might not survive a power
-                    // failure, and the caller gets the error.
-                    let _stays = move_no_replace(disk, target, from);
+                    // If this fails too, the file stays at its name. It is complete, but might not survive a
+                    // power failure, and the caller gets the error.
+                    move_no_replace(disk, target, from).ok();
                 }
                 return Err(fault(Op::SyncDir, errno));
             }
@@ -139,7 +139,11 @@ impl<'a> Placing<'_, 'a> {
     }
 
     /// Opens the directory of `name`, and creates missing directories on the way.
-    fn open_parents(&self, parents: Option<&'a str>, made: &mut Made<'a>) -> Result<OwnedFd, PartialError> {
+    fn open_parents(
+        &self,
+        parents: Option<&'a str>,
+        made: &mut CreatedDirs<'a>,
+    ) -> Result<OwnedFd, PartialError> {
         let failed = |op| {
             move |errno| match errno {
                 Errno::LOOP | Errno::NOTDIR => PartialError::Exists {
@@ -161,7 +165,8 @@ impl<'a> Placing<'_, 'a> {
                 };
                 next = openat::open_dir(&dir, component);
                 if is_new && next.is_err() {
-                    let _in_use = self.share.disk().remove_dir(At { dir: dir.as_fd(), name: component });
+                    // It is not in `made` yet.
+                    self.share.disk().remove_dir(At { dir: dir.as_fd(), name: component }).ok();
                 }
             }
             let parent = mem::replace(&mut dir, next.map_err(failed(Op::MakeDir))?);
@@ -182,18 +187,18 @@ fn split(name: &FileName) -> (Option<&str>, &str) {
 }
 
 /// Removes the directories that a failed placement has created.
-fn remove_made(share: &Share, made: &Made<'_>) {
+fn remove_made(share: &Share, made: &CreatedDirs<'_>) {
     for (parent, name) in made.iter().rev() {
-        // This fails if another program has created an entry in it meanwhile. Then the directory stays.
-        let _in_use = share.disk().remove_dir(At { dir: parent.as_fd(), name });
+        // This fails if another program has created an entry in it. Then the directory stays.
+        share.disk().remove_dir(At { dir: parent.as_fd(), name }).ok();
     }
 }
 
-/// Moves the complete file `name` from the folder `from` to the folder `to`, as a download: marks it, syncs
-/// it and renames it in one step. `stamp` is that of the file when it had content `key`.
+/// Moves the complete file `name` from the folder `from` to the folder `to`, as if it were downloaded: marks
+/// it, syncs it and renames it in one step. `stamp` is that of the file when it had content `key`.
 ///
 /// # Errors
-/// [`PartialError`]: the file stays in `from`, and no file was replaced.
+/// [`PartialError`]; the file stays in `from` if the disk lets it be moved back, and no file was replaced.
 pub fn take_over(
     from: &Share,
     to: &Share,
@@ -210,9 +215,10 @@ pub fn take_over(
         return Err(look(io::Error::other("it has changed")));
     }
     let file = open.file;
-    let _not_kept = to.disk().mark(&file, key.id);
+    // Not every file system supports marks.
+    to.disk().mark(&file, key.id).ok();
     retry_on_intr(|| to.disk().sync_file(&file)).map_err(|errno| fault(Op::SyncFile, errno))?;
-    let mut made = Made::new();
+    let mut made = CreatedDirs::new();
     let placing = Placing { share: to, name, force: false, fault: &fault };
     if let Err(error) = placing.move_from(&dir, last, &mut made) {
         remove_made(to, &made);
@@ -221,13 +227,15 @@ pub fn take_over(
     FileStamp::of(&file).map(|stamp| Placed { stamp }).map_err(look)
 }
 
-/// Renames without replacing, or links and unlinks if the file system has no such renaming.
+/// Renames without replacing. If the file system does not support that, gives the file its second name and
+/// removes the first.
 fn move_no_replace(disk: &dyn Disk, from: At<'_>, to: At<'_>) -> Result<(), (Op, Errno)> {
     match disk.rename_no_replace(from, to) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             disk.link(from, to).map_err(|errno| (Op::Link, errno))?;
             disk.unlink(from).map_err(|errno| {
-                let _stays = disk.unlink(to);
+                // The file shall have its old name only. If this fails, it has both.
+                disk.unlink(to).ok();
                 (Op::Unlink, errno)
             })
         }

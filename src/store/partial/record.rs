@@ -1,7 +1,7 @@
 //! The record beside a partial file: the request of the download, and the manifest of its content.
 //!
-//! A record is input that must be checked. A record that is incomplete, damaged, of another version or of
-//! another content, or whose manifest does not match the content id, counts as no record; it never stops a
+//! A record is input that must be checked. A record is ignored if it is incomplete, damaged, of another
+//! version or of another content, or if its manifest does not match the content id: it never stops a
 //! download. A record is written under a temporary name, synced, and renamed, so that a name holds a whole
 //! record or none.
 //!
@@ -32,17 +32,17 @@ const MAGIC: &[u8; 16] = b"nearpeer resume\x01";
 const PREFIX_BYTES: usize = 16 + 8 + 32 + 4;
 const PIECE_BYTES: usize = 48;
 const DIGEST_BYTES: usize = 32;
-/// The name, its length, a checksum as text, the flags.
+/// Maximum size of the request: the name, its length, a checksum as text, the flags.
 const REQUEST_MAX_BYTES: u32 = limits::NAME_MAX_BYTES as u32 + 128;
 
-/// The request of a download, and the manifest of its content.
+/// What a node needs to resume a download: its request, and the manifest of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The final name.
     pub name: FileName,
     /// The content.
     pub key: ContentKey,
-    /// The checksum of the request.
+    /// The checksum that the user gave.
     pub checksum: Option<Checksum>,
     /// Whether the whole file is read back and verified before it is placed.
     pub verify_whole: bool,
@@ -169,19 +169,19 @@ pub(super) fn write(disk: &dyn Disk, dir: &OwnedFd, record: &Record) -> Result<(
             disk.rename(temporary, At { dir: dir.as_fd(), name: &resumable }).map_err(failed(Op::Rename))
         });
     if let Err(error) = written {
-        let _swept_later = disk.unlink(temporary);
+        // If it stays, the next start of a node removes it.
+        disk.unlink(temporary).ok();
         return Err(error);
     }
-    // If this fails, the resumable record counts anyway.
-    let _outdated =
-        disk.unlink(At { dir: dir.as_fd(), name: &LeftoverPart::Quarantined.name(record.key.id) });
+    // An older record. If it stays, the new one counts all the same.
+    disk.unlink(At { dir: dir.as_fd(), name: &LeftoverPart::Quarantined.name(record.key.id) }).ok();
     disk.sync_dir(dir.as_fd()).map_err(failed(Op::SyncDir))
 }
 
 /// The record of a content: the resumable one, else the quarantined one.
 ///
 /// # Errors
-/// When the file exists and cannot be read.
+/// When a file of one of these names exists and cannot be read.
 pub(super) fn read(disk: &dyn Disk, dir: &OwnedFd, id: ContentId) -> io::Result<Option<Record>> {
     match read_one(disk, dir, id, LeftoverPart::Resumable)? {
         Some(record) => Ok(Some(record)),
@@ -189,7 +189,7 @@ pub(super) fn read(disk: &dyn Disk, dir: &OwnedFd, id: ContentId) -> io::Result<
     }
 }
 
-/// The record of a content and of this kind. `None` too for a file that is not such a record.
+/// The record of a content and of this kind. `None` if there is none, or the file is not such a record.
 pub(super) fn read_one(
     disk: &dyn Disk,
     dir: &OwnedFd,
@@ -209,7 +209,7 @@ pub(super) fn read_one(
     Ok(bytes.and_then(|bytes| decode(&bytes)).filter(|record| record.key.id == id))
 }
 
-/// All bytes of a file, if it has the length that its beginning gives.
+/// All bytes of a file. `None` if it does not have the length that its beginning gives.
 fn read_bytes(disk: &dyn Disk, file: &File) -> io::Result<Option<Vec<u8>>> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_layout_is_the_documented_one() {
+    fn a_record_has_the_documented_layout() {
         let bytes = encode(&record("f", None, (true, false)));
         let id = record("f", None, (true, false)).key.id.0;
         let request: &[u8] = &[1, 0, 0, 0, 0, 0, 0, 0, b'f', 0, 1, 0];
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn every_prefix_and_every_flipped_bit_is_refused() {
+    fn a_record_that_is_cut_or_has_a_flipped_bit_is_refused() {
         let whole = encode(&record("a/b", Some("md5=d41d8cd98f00b204e9800998ecf8427e"), (false, true)));
         for len in 0..whole.len() {
             assert_eq!(decode(&whole[..len]), None, "the first {len} bytes");
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_with_a_right_digest_are_still_checked_as_a_record() {
+    fn a_wrong_record_with_a_right_digest_is_refused() {
         let whole = encode(&record("a/b", Some("b3=af1349b9f5f9a1a6a"), (false, true)));
         let body = &whole[..whole.len() - DIGEST_BYTES];
         for len in 0..body.len() {
@@ -333,7 +333,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_do_no_harm(
+        fn arbitrary_bytes_are_refused_or_give_a_consistent_record(
             body in proptest::collection::vec(any::<u8>(), 0..300),
             kept in 0..60usize,
         ) {

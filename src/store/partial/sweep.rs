@@ -1,7 +1,7 @@
-//! Resumable, quarantined and outdated partial files: lists, marks and removes them.
+//! Lists, quarantines and removes the partial files that downloads have left.
 //!
-//! For the start of a node, before its first download. Partial files that another process uses are left
-//! alone, and so are those that cannot be examined.
+//! A node sweeps when it starts, before its first download: it removes files that no download can use.
+//! Partial files that another process uses stay, and so do files that cannot be examined.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,17 +14,17 @@ use crate::store::openat;
 use crate::store::share::Share;
 use crate::types::{ContentId, ContentKey, FileName};
 
-/// The partial files that stay.
+/// The partial files that stay after a sweep, without those that another process uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
+pub struct SweepReport {
     /// Their number.
     pub files: usize,
     /// Their disk space.
     pub allocated_bytes: u64,
 }
 
-/// The downloads that a restarted node resumes, in order of name. Quarantined and running ones are not among
-/// them.
+/// The downloads that a restarted node resumes, in order of name. Quarantined and running downloads are not
+/// among them.
 pub fn resumable(share: &Share) -> Vec<(FileName, ContentKey)> {
     let Ok(dir) = openat::open_dir(share, share.partials_dir()) else { return Vec::new() };
     let ids = left_overs(&dir).into_keys();
@@ -35,7 +35,7 @@ pub fn resumable(share: &Share) -> Vec<(FileName, ContentKey)> {
     resumable
 }
 
-/// The record of the download of this content, if it is still one of the [`resumable`] ones.
+/// The record of the download of this content, if it is still [`resumable`].
 pub fn resumable_record(share: &Share, key: ContentKey) -> Option<Record> {
     let dir = openat::open_dir(share, share.partials_dir()).ok()?;
     read_resumable(share, &dir, key.id).filter(|record| record.key == key)
@@ -59,16 +59,17 @@ pub fn quarantine(share: &Share, key: ContentKey) {
     let (resumable, quarantined) =
         (LeftoverPart::Resumable.name(key.id), LeftoverPart::Quarantined.name(key.id));
     let at = |name| At { dir: dir.as_fd(), name };
-    // `NOENT`: there is no such record. After another error it stays resumable, which costs the next start a
-    // try.
+    // `NOENT`: there is no such record. After another error it stays resumable, and the next start tries the
+    // download once more.
     let renamed = share.disk().rename(at(&resumable), at(&quarantined));
-    let _stays_resumable = renamed.and_then(|()| share.disk().sync_dir(dir.as_fd()));
+    renamed.and_then(|()| share.disk().sync_dir(dir.as_fd())).ok();
 }
 
-/// Removes partial files without a record, records without a partial file, and incomplete records.
-pub fn sweep(share: &Share) -> Swept {
-    let mut swept = Swept::default();
-    let Ok(dir) = openat::open_dir(share, share.partials_dir()) else { return swept };
+/// Removes partial files without a record, records without a partial file, and incomplete records. Reports
+/// the files that stay.
+pub fn sweep(share: &Share) -> SweepReport {
+    let mut report = SweepReport::default();
+    let Ok(dir) = openat::open_dir(share, share.partials_dir()) else { return report };
     let disk = share.disk();
     for (id, kinds) in left_overs(&dir) {
         let Ok(partial) = open_left_over(disk, &dir, id) else { continue };
@@ -77,19 +78,19 @@ pub fn sweep(share: &Share) -> Swept {
         }
         // A file that cannot be removed is hidden, and the next start tries again.
         let remove = |kind: &LeftoverPart| {
-            let _stays = disk.unlink(At { dir: dir.as_fd(), name: &kind.name(id) });
+            disk.unlink(At { dir: dir.as_fd(), name: &kind.name(id) }).ok();
         };
         kinds.iter().filter(|kind| **kind == LeftoverPart::Temporary).for_each(remove);
         let Ok(record) = record::read(disk, &dir, id) else { continue };
         match (record, partial) {
             (Some(_), Some(partial)) => {
-                swept.files += 1;
-                swept.allocated_bytes += allocated_bytes(&partial);
+                report.files += 1;
+                report.allocated_bytes += allocated_bytes(&partial);
             }
             _ => kinds.iter().for_each(remove),
         }
     }
-    swept
+    report
 }
 
 /// Removes all partial files and their records, except those of running downloads.
@@ -100,7 +101,7 @@ pub fn remove_all(share: &Share) {
             .is_ok_and(|partial| !partial.as_ref().is_some_and(Lock::is_taken))
         {
             for kind in kinds {
-                let _stays = share.disk().unlink(At { dir: dir.as_fd(), name: &kind.name(id) });
+                share.disk().unlink(At { dir: dir.as_fd(), name: &kind.name(id) }).ok();
             }
         }
     }
@@ -108,6 +109,6 @@ pub fn remove_all(share: &Share) {
 
 /// Removes the directory of the partial files if it is empty, so that a guest leaves no trace.
 pub fn remove_empty_directory(share: &Share) {
-    // Usually `NOTEMPTY`: a download may be resumed from its files.
-    let _in_use = share.disk().remove_dir(At { dir: share.as_fd(), name: share.partials_dir() });
+    // `NOTEMPTY` is usual: a download may be resumed from its files.
+    share.disk().remove_dir(At { dir: share.as_fd(), name: share.partials_dir() }).ok();
 }

@@ -21,25 +21,25 @@ fn made(layout: Layout) -> (TempDir, ShareFolders) {
     (dir, folders)
 }
 
-/// Downloads `bytes` as a file of this kind.
-fn place(folders: &ShareFolders, kind: FileOrigin, file: &str, bytes: &[u8]) {
+/// Downloads `bytes` as a file of this origin.
+fn place(folders: &ShareFolders, origin: FileOrigin, file: &str, bytes: &[u8]) {
     let key = ContentKey { size_bytes: bytes.len() as u64, id: ContentId(*blake3::hash(bytes).as_bytes()) };
     let partial =
-        Partial::open(&folders.target(kind).expect("a folder"), key).expect("a partial file").partial;
+        Partial::open(&folders.target(origin).expect("a folder"), key).expect("a partial file").partial;
     partial.write_piece(0, bytes).expect("written");
     partial.mark();
     partial.place(&name(file), false).map_err(|(_, error)| error).expect("placed");
 }
 
-/// The kind under which a name is published.
-fn kind(folders: &ShareFolders, file: &str) -> FileOrigin {
+/// The origin under which a name is published.
+fn origin(folders: &ShareFolders, file: &str) -> FileOrigin {
     let visible = folders.visible(&name(file)).expect(file);
     let hashed = hash_file(&visible.share, &name(file), &Stop::new().expect("a descriptor"));
-    folders.kind_of(visible.kind, &hashed.expect("hashed")).expect("not a changed replica")
+    folders.origin_of(visible.origin, &hashed.expect("hashed")).expect("not a changed replica")
 }
 
 #[test]
-fn a_fetched_file_is_placed_in_the_folder_of_its_kind() {
+fn a_fetched_file_is_placed_in_the_folder_of_its_origin() {
     for (layout, paths) in
         [(Layout::Flat, ["d", ".nearpeer/replicas/r"]), (Layout::Split, ["downloaded/d", "replicated/r"])]
     {
@@ -50,10 +50,10 @@ fn a_fetched_file_is_placed_in_the_folder_of_its_kind() {
             assert!(dir.path().join(path).is_file(), "{path}");
         }
         drop(folders);
-        // The kinds are known from the disk alone.
+        // The origins are known from the disk alone.
         let folders = open(dir.path(), layout, None).expect("folders");
         assert_eq!(
-            (kind(&folders, "d"), kind(&folders, "r")),
+            (origin(&folders, "d"), origin(&folders, "r")),
             (FileOrigin::Downloaded, FileOrigin::Replicated)
         );
     }
@@ -66,9 +66,9 @@ fn a_changed_download_is_local() {
     place(&folders, FileOrigin::Downloaded, "b", b"downloaded too");
     fs::write(dir.path().join("a"), b"changed").expect("written");
     fs::rename(dir.path().join("b"), dir.path().join("c")).expect("renamed");
-    assert_eq!((kind(&folders, "a"), kind(&folders, "c")), (FileOrigin::Local, FileOrigin::Downloaded));
+    assert_eq!((origin(&folders, "a"), origin(&folders, "c")), (FileOrigin::Local, FileOrigin::Downloaded));
     fs::write(dir.path().join("a"), b"downloaded").expect("written");
-    assert_eq!(kind(&folders, "a"), FileOrigin::Downloaded, "it has the downloaded content again");
+    assert_eq!(origin(&folders, "a"), FileOrigin::Downloaded, "it has the downloaded content again");
 }
 
 #[test]
@@ -76,33 +76,33 @@ fn a_changed_replica_is_not_published() {
     for layout in [Layout::Flat, Layout::Split] {
         let (dir, folders) = made(layout);
         place(&folders, FileOrigin::Replicated, "r", b"replica");
-        assert_eq!(kind(&folders, "r"), FileOrigin::Replicated);
+        assert_eq!(origin(&folders, "r"), FileOrigin::Replicated);
         let path = dir.path().join(layout.folder(FileOrigin::Replicated)).join("r");
         fs::write(&path, b"rotten!").expect("written");
         let visible = folders.visible(&name("r")).expect("there");
         let hashed =
             hash_file(&visible.share, &name("r"), &Stop::new().expect("a descriptor")).expect("hashed");
-        assert!(matches!(folders.kind_of(visible.kind, &hashed), Err(HashError::Spoiled)));
+        assert!(matches!(folders.origin_of(visible.origin, &hashed), Err(HashError::Spoiled)));
         fs::write(&path, b"replica").expect("written");
-        assert_eq!(kind(&folders, "r"), FileOrigin::Replicated, "repaired");
+        assert_eq!(origin(&folders, "r"), FileOrigin::Replicated, "repaired");
     }
 }
 
 #[test]
-fn of_files_with_one_name_the_file_of_the_first_kind_is_published() {
+fn of_files_with_one_name_the_file_of_the_first_origin_is_published() {
     let (dir, folders) = made(Layout::Split);
     for folder in ["shared", "downloaded", "replicated"] {
         fs::write(dir.path().join(folder).join("f"), folder).expect("written");
     }
     for first in FileOrigin::ALL {
-        assert_eq!(kind(&folders, "f"), first);
+        assert_eq!(origin(&folders, "f"), first);
         fs::remove_file(dir.path().join(Layout::Split.folder(first)).join("f")).expect("removed");
     }
     assert_eq!(folders.visible(&name("f")).expect_err("gone").kind(), ErrorKind::NotFound);
     // A directory hides no file.
     fs::create_dir(dir.path().join("shared/f")).expect("made");
     fs::write(dir.path().join("replicated/f"), b"r").expect("written");
-    assert_eq!(kind(&folders, "f"), FileOrigin::Replicated);
+    assert_eq!(origin(&folders, "f"), FileOrigin::Replicated);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_removed_or_replaced_folder_is_opened_again() {
         fs::create_dir(&path).expect("made");
         fs::write(path.join("other"), b"other").expect("written");
         assert!(folders.renew().is_empty());
-        assert_eq!(kind(&folders, "other"), FileOrigin::Replicated);
+        assert_eq!(origin(&folders, "other"), FileOrigin::Replicated);
         assert!(folders.visible(&name("new")).is_err());
         // A link in its place.
         fs::remove_dir_all(&path).expect("removed");
@@ -160,11 +160,11 @@ fn every_folder_is_locked_by_one_node() {
 #[test]
 fn a_folder_that_is_a_link_or_a_file_is_refused() {
     let outside = tempfile::tempdir().expect("a directory");
-    for (folder, kind) in [("shared", FileOrigin::Local), ("downloaded", FileOrigin::Downloaded)] {
+    for (folder, origin) in [("shared", FileOrigin::Local), ("downloaded", FileOrigin::Downloaded)] {
         let dir = tempfile::tempdir().expect("a directory");
         symlink(outside.path(), dir.path().join(folder)).expect("linked");
         let error = open(dir.path(), Layout::Split, None).expect_err("a link").to_string();
-        assert!(error.contains(Layout::Split.folder(kind)), "{error}");
+        assert!(error.contains(Layout::Split.folder(origin)), "{error}");
     }
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("shared"), b"").expect("written");
@@ -186,14 +186,14 @@ fn downloads_in_a_separate_directory_are_shared_only_within_the_share() {
         place(&folders, FileOrigin::Downloaded, "sub/d", b"downloaded");
         assert!(save_dir.join("sub/d").is_file() && !dir.path().join("sub").exists());
         let published = folders.published(FileOrigin::Downloaded, &name("sub/d"));
-        let expected = expected.map(|(kind, file)| (kind, name(file)));
+        let expected = expected.map(|(origin, file)| (origin, name(file)));
         assert_eq!(published, expected, "{layout} {inside:?}");
         if let Some((published, file)) = expected {
-            assert_eq!(kind(&folders, file.as_str()), published);
+            assert_eq!(origin(&folders, file.as_str()), published);
         }
         // Replicas are not placed there.
         place(&folders, FileOrigin::Replicated, "r", b"replica");
-        assert_eq!(kind(&folders, "r"), FileOrigin::Replicated);
+        assert_eq!(origin(&folders, "r"), FileOrigin::Replicated);
         assert!(folders.saves_apart(FileOrigin::Downloaded) && !folders.saves_apart(FileOrigin::Replicated));
     };
     check(Layout::Flat, None, None);

@@ -11,7 +11,7 @@ use crate::rt::clock;
 use crate::transfer::piece_check::PieceCheck;
 use crate::transfer::source::SourceReport;
 use crate::transfer::verifier::{CheckedPiece, UncheckedPiece};
-use crate::types::WrongPiece;
+use crate::types::PieceError;
 
 impl Driver<'_> {
     pub(super) fn apply_report(run: &mut Run, source: SocketAddr, report: SourceReport, now: Instant) {
@@ -62,18 +62,18 @@ impl Driver<'_> {
         match verdict {
             // The MD5 of a content of one piece comes from the sender of the piece, who therefore is to
             // blame.
-            Err(WrongPiece::Md5(_)) if source.is_some() && is_whole_content => {
+            Err(PieceError::Md5(_)) if source.is_some() && is_whole_content => {
                 let why = "the md5 it publishes is not that of the bytes it sends".to_owned();
                 run.transfer.on_event(clock::now(), Event::Wrong { piece, why });
                 return Ok(());
             }
-            Err(WrongPiece::Bytes(_) | WrongPiece::Length(_)) => {
-                let why = WrongPiece::Bytes(piece).to_string();
+            Err(PieceError::Bytes(_) | PieceError::Length(_)) => {
+                let why = PieceError::Bytes(piece).to_string();
                 run.transfer.on_event(clock::now(), Event::Wrong { piece, why });
                 return Ok(());
             }
             // The bytes are right: the manifest is to blame, not the sender.
-            Err(WrongPiece::Md5(_)) => self.warn_of_wrong_md5(run, piece),
+            Err(PieceError::Md5(_)) => self.warn_of_wrong_md5(run, piece),
             Ok(()) => {}
         }
         // A piece without a source is in the partial file already.

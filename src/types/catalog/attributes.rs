@@ -1,13 +1,14 @@
 //! Optional properties of nodes and files, and their form on the wire: tagged [`Attribute`]s.
 //!
 //! A reader skips tags that it does not know and values that do not fit their tag, so that nodes of later
-//! versions are understood as far as possible. Nothing here fails. Invariant: [`NodeTraits::of`] reads back
-//! what [`NodeTraits::to_attributes`] writes, and that is bounded ([`Attribute::are_bounded`]).
+//! versions are understood as far as possible. No function here returns an error. Invariant:
+//! [`NodeTraits::of`] reads back what [`NodeTraits::to_attributes`] writes, and every list that is written
+//! here is within the limits ([`Attribute::are_bounded`]).
 //!
 //! | Tag | Of | Value |
 //! |---:|---|---|
 //! | 1 | node | port of its HTTP server at the address of its endpoint, u16 little endian, not 0 |
-//! | 2 | node | most bytes of replicas that it keeps, u64 little endian; all ones: no limit of its own |
+//! | 2 | node | maximum size in bytes of all replicas that it keeps, u64 little endian; all ones: no limit |
 //! | 3 | file | a replica: kept because a tracker asked for it; empty |
 
 use serde::{Deserialize, Serialize};
@@ -18,18 +19,18 @@ const HTTP_PORT: u16 = 1;
 const REPLICA_QUOTA: u16 = 2;
 pub(super) const REPLICA: u16 = 3;
 
-/// A tagged value of a node or of a catalog entry. A reader skips tags that it does not know. At most
-/// [`limits::ATTRIBUTES_MAX`] an owner.
+/// A tagged value of a node or of a catalog entry. A reader skips tags that it does not know. A node or entry
+/// has at most [`limits::ATTRIBUTES_MAX`] of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attribute {
-    /// What the value means; see the table above.
+    /// What the value means; see the table in `types/catalog/attributes.rs`.
     pub tag: u16,
     /// At most [`limits::ATTRIBUTE_MAX_BYTES`].
     pub value: Vec<u8>,
 }
 
 impl Attribute {
-    /// Returns true if and only if an owner may carry these: not too many, none too long.
+    /// Returns true if and only if a node or entry may have these: not too many, none too long.
     pub fn are_bounded(attributes: &[Attribute]) -> bool {
         attributes.len() <= limits::ATTRIBUTES_MAX
             && attributes.iter().all(|attribute| attribute.value.len() <= limits::ATTRIBUTE_MAX_BYTES)
@@ -41,14 +42,13 @@ impl Attribute {
 pub struct NodeTraits {
     /// Port of its HTTP server, at the address of its endpoint. Never 0.
     pub http_port: Option<u16>,
-    /// Most bytes of the replicas that it keeps for other nodes ([`u64::MAX`]: no limit of its own). `None`:
-    /// it keeps none.
+    /// Maximum size of all replicas that it keeps ([`u64::MAX`]: no limit). `None`: it keeps none.
     pub replica_quota_bytes: Option<u64>,
 }
 
 impl NodeTraits {
-    /// What these attributes say, as far as this version knows the tags. Of two with the same tag the last
-    /// counts.
+    /// What these attributes say, as far as this version knows the tags. If a tag occurs twice, its last
+    /// value counts.
     pub fn of(attributes: &[Attribute]) -> NodeTraits {
         let mut traits = NodeTraits::default();
         for Attribute { tag, value } in attributes {
@@ -75,7 +75,8 @@ impl NodeTraits {
         port.into_iter().chain(quota).collect()
     }
 
-    /// Most bytes of [`NodeTraits::to_attributes`] on the wire, without the length of the list.
+    /// Maximum size of [`NodeTraits::to_attributes`] on the wire, without the length of the list: tag and
+    /// length take 10 bytes, then comes the value.
     pub const WIRE_MAX_BYTES: usize = (10 + 2) + (10 + 8);
 }
 
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_tags_and_unfit_values_are_skipped() {
+    fn unknown_tags_and_values_of_another_length_are_skipped() {
         let check = |list: &[(u16, &[u8])], expected: NodeTraits| {
             let list: Vec<_> =
                 list.iter().map(|(tag, value)| Attribute { tag: *tag, value: value.to_vec() }).collect();

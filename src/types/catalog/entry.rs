@@ -1,4 +1,4 @@
-//! What nodes publish and what they get back: catalog entries, providers, the list of nodes.
+//! What nodes publish and what trackers answer: catalog entries, providers, rows of the list of nodes.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::types::name::FileName;
 pub enum Md5Origin {
     /// The publisher has hashed its copy.
     Computed,
-    /// The publisher has it from another publisher and has not computed it yet.
+    /// The publisher repeats what another publisher says, and has not hashed the whole content itself.
     Claimed,
 }
 
@@ -24,7 +24,7 @@ pub enum Md5Origin {
 pub enum Holding {
     /// The whole content.
     Full,
-    /// So many verified pieces, fewer than all.
+    /// A part: this number of verified pieces, fewer than all.
     Pieces(u32),
 }
 
@@ -60,17 +60,18 @@ impl FileEntry {
         is_replica.then(|| Attribute { tag: REPLICA, value: Vec::new() }).into_iter().collect()
     }
 
-    /// Returns true if and only if its publisher says that it keeps it because a tracker asked for it.
+    /// Returns true if and only if the publisher says that it keeps the file because a tracker asked for it.
     pub fn is_replica(&self) -> bool {
         self.attributes.iter().any(|attribute| attribute.tag == REPLICA)
     }
 
-    /// Most bytes of [`FileEntry::attributes_of`] on the wire, without the length of the list.
+    /// Maximum size of [`FileEntry::attributes_of`] on the wire, without the length of the list: one tag and
+    /// the length of an empty value.
     pub const ATTRIBUTES_MAX_BYTES: usize = 10;
 }
 
 /// Number of different holders that have the whole content. A holder that has it under several names counts
-/// once. `holders`: what identifies a holder (its node id or its endpoint), and how much it has.
+/// once. Each item of `holders` identifies a holder (by node id or endpoint) and says how much it has.
 pub fn full_holders<H: Ord>(holders: impl IntoIterator<Item = (H, Holding)>) -> usize {
     let full = holders.into_iter().filter(|(_, holding)| *holding == Holding::Full);
     full.map(|(holder, _)| holder).collect::<BTreeSet<_>>().len()
@@ -85,7 +86,7 @@ pub struct Provider {
     pub endpoint: SocketAddr,
     /// The node's catalog entry of the file.
     pub entry: FileEntry,
-    /// Optional properties of the node, as far as its tracker knows them.
+    /// Optional properties of the node: those that its tracker knows.
     pub attributes: Vec<Attribute>,
 }
 
@@ -102,9 +103,11 @@ impl Provider {
 pub enum Liveness {
     /// The tracker offers its files.
     Live,
-    /// Its control connection ended or its heartbeats stopped. The tracker does not offer its files.
+    /// Its control connection ended or its heartbeats stopped, and it has not answered a call-back since. The
+    /// tracker does not offer its files.
     Suspect,
-    /// The tracker could not call its endpoint back and never offers its files.
+    /// The node did not answer the call-back to the endpoint that it gave. The tracker does not offer its
+    /// files.
     Unproved,
 }
 
@@ -119,9 +122,9 @@ pub struct NodeSummary {
     pub liveness: Liveness,
     /// Number of files that it has whole.
     pub files: u32,
-    /// Load in its last heartbeat.
+    /// Load in its last heartbeat; `None` before the first one.
     pub load: Option<u32>,
-    /// Optional properties of the node, as far as its tracker knows them.
+    /// Optional properties of the node: those that its tracker knows.
     pub attributes: Vec<Attribute>,
 }
 
@@ -147,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_holder_counts_once_under_however_many_names_and_only_with_the_whole_content() {
+    fn a_full_holder_counts_once_under_any_number_of_names_and_a_partial_holder_does_not_count() {
         let holders = [(1, Holding::Full), (2, Holding::Pieces(3)), (1, Holding::Full), (3, Holding::Full)];
         assert_eq!(full_holders(holders), 2);
         assert_eq!(full_holders([(1, Holding::Pieces(0))]), 0);

@@ -1,7 +1,7 @@
-//! Origins of a node's own files, and the folder of each in its directory.
+//! Origins of a node's own files, and the folder of each origin in the share.
 //!
-//! The mapping between (origin, name) and a path beneath the share, as plain text. It opens nothing: the
-//! caller opens the path beneath the share's handle.
+//! Maps an origin and a name to a path beneath the share, and back. Paths are plain text here: the caller
+//! opens them beneath the share's handle.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -12,8 +12,8 @@ use thiserror::Error;
 use crate::types::name::FileName;
 use crate::types::printable::Printable;
 
-/// How a file came into the share. In order of precedence: of two files with one name, the node publishes the
-/// lesser origin.
+/// How a file came into the share. The variants are in order of precedence: if two files have one name, the
+/// node publishes the one whose origin is listed first here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileOrigin {
@@ -31,7 +31,7 @@ pub enum Layout {
     /// Local and downloaded files are together at the root; replicas are hidden.
     #[default]
     Flat,
-    /// A folder for each origin.
+    /// Each origin has a folder of its own.
     Split,
 }
 
@@ -47,6 +47,7 @@ impl FileOrigin {
     /// All origins, in order of precedence.
     pub const ALL: [FileOrigin; 3] = [FileOrigin::Local, FileOrigin::Downloaded, FileOrigin::Replicated];
 
+    /// The word for it in commands, output and events.
     fn word(self) -> &'static str {
         match self {
             FileOrigin::Local => "local",
@@ -60,8 +61,8 @@ impl Layout {
     const ALL: [Layout; 2] = [Layout::Flat, Layout::Split];
 
     /// The folder of files of this origin, as a path beneath the share; `.` is the share's own directory.
-    pub fn folder(self, kind: FileOrigin) -> &'static str {
-        match (self, kind) {
+    pub fn folder(self, origin: FileOrigin) -> &'static str {
+        match (self, origin) {
             (Layout::Flat, FileOrigin::Local | FileOrigin::Downloaded) => ".",
             (Layout::Flat, FileOrigin::Replicated) => ".nearpeer/replicas",
             (Layout::Split, FileOrigin::Local) => "shared",
@@ -70,41 +71,42 @@ impl Layout {
         }
     }
 
-    /// The origin of a file without a mark in the folder of `kind`. In the flat layout such a file counts as
-    /// local even if it was downloaded.
-    pub fn unmarked(self, kind: FileOrigin) -> FileOrigin {
-        match (self, kind) {
+    /// The origin of a file without the mark of a download (see `store/xattr.rs`) in the folder of `origin`.
+    /// In the flat layout such a file counts as local even if it was downloaded.
+    pub fn unmarked(self, origin: FileOrigin) -> FileOrigin {
+        match (self, origin) {
             (Layout::Flat, FileOrigin::Downloaded) => FileOrigin::Local,
-            (_, kind) => kind,
+            (_, origin) => origin,
         }
     }
 
-    /// The origin of a file in the folder of `kind` that is marked as downloaded. A folder of its own counts
-    /// more than the mark.
-    pub fn marked(self, kind: FileOrigin) -> FileOrigin {
-        match (self, kind) {
+    /// The origin of a file with the mark of a download in the folder of `origin`. The mark decides only
+    /// where local and downloaded files are in one folder.
+    pub fn marked(self, origin: FileOrigin) -> FileOrigin {
+        match (self, origin) {
             (Layout::Flat, FileOrigin::Local) => FileOrigin::Downloaded,
-            (_, kind) => kind,
+            (_, origin) => origin,
         }
     }
 
     /// The path of a file beneath the share.
-    pub fn path(self, kind: FileOrigin, name: &FileName) -> String {
-        match self.folder(kind) {
+    pub fn path(self, origin: FileOrigin, name: &FileName) -> String {
+        match self.folder(origin) {
             "." => name.as_str().to_owned(),
             folder => format!("{folder}/{}", name.as_str()),
         }
     }
 
-    /// The origin (without a mark) and name under which the file at `path` beneath the share is published;
-    /// `None` if it is not published.
+    /// The origin that an unmarked file at `path` beneath the share has, and the name under which it is
+    /// published; `None` if no published file can be there.
     pub fn published(self, path: &str) -> Option<(FileOrigin, FileName)> {
-        FileOrigin::ALL.into_iter().filter(|kind| self.unmarked(*kind) == *kind).find_map(|kind| {
-            let name = match self.folder(kind) {
+        // Origins that share a folder are tried once.
+        FileOrigin::ALL.into_iter().filter(|origin| self.unmarked(*origin) == *origin).find_map(|origin| {
+            let name = match self.folder(origin) {
                 "." => path,
                 folder => path.strip_prefix(folder)?.strip_prefix('/')?,
             };
-            FileName::new(name).ok().map(|name| (kind, name))
+            FileName::new(name).ok().map(|name| (origin, name))
         })
     }
 
@@ -132,8 +134,8 @@ impl FromStr for FileOrigin {
     type Err = WordError;
 
     fn from_str(text: &str) -> Result<FileOrigin, WordError> {
-        let kind = FileOrigin::ALL.into_iter().find(|kind| kind.word() == text);
-        kind.ok_or_else(|| WordError {
+        let origin = FileOrigin::ALL.into_iter().find(|origin| origin.word() == text);
+        origin.ok_or_else(|| WordError {
             text: Printable(text).to_string(),
             words: "local, downloaded, replicated",
         })
@@ -156,7 +158,7 @@ mod tests {
     #[test]
     fn each_origin_has_its_folder() {
         let name = FileName::new("a/b").expect("a name");
-        for (layout, kind, path) in [
+        for (layout, origin, path) in [
             (Layout::Flat, FileOrigin::Local, "a/b"),
             (Layout::Flat, FileOrigin::Downloaded, "a/b"),
             (Layout::Flat, FileOrigin::Replicated, ".nearpeer/replicas/a/b"),
@@ -164,15 +166,15 @@ mod tests {
             (Layout::Split, FileOrigin::Downloaded, "downloaded/a/b"),
             (Layout::Split, FileOrigin::Replicated, "replicated/a/b"),
         ] {
-            assert_eq!(layout.path(kind, &name), path);
-            assert_eq!(layout.published(path), Some((layout.unmarked(kind), name.clone())), "{path}");
+            assert_eq!(layout.path(origin, &name), path);
+            assert_eq!(layout.published(path), Some((layout.unmarked(origin), name.clone())), "{path}");
         }
     }
 
     #[test]
-    fn a_path_is_published_by_its_folder() {
+    fn a_path_gives_origin_and_name_only_in_a_folder_of_published_files() {
         let check = |layout: Layout, path: &str, expected: Option<(FileOrigin, &str)>| {
-            let expected = expected.map(|(kind, name)| (kind, FileName::new(name).expect("a name")));
+            let expected = expected.map(|(origin, name)| (origin, FileName::new(name).expect("a name")));
             assert_eq!(layout.published(path), expected, "{layout} {path}");
         };
         check(Layout::Flat, "shared/a", Some((FileOrigin::Local, "shared/a")));
@@ -192,8 +194,8 @@ mod tests {
 
     #[test]
     fn words_are_read_in_the_form_in_which_they_are_shown() {
-        for kind in FileOrigin::ALL {
-            assert_eq!(kind.to_string().parse(), Ok(kind));
+        for origin in FileOrigin::ALL {
+            assert_eq!(origin.to_string().parse(), Ok(origin));
         }
         for layout in Layout::ALL {
             assert_eq!(layout.to_string().parse(), Ok(layout));

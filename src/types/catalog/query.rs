@@ -1,4 +1,4 @@
-//! What a search looks for, and how it is typed.
+//! `Query`: what a find looks for, and how a user types it.
 
 use std::fmt::{self, Display};
 
@@ -23,7 +23,7 @@ pub enum Query {
 /// Why a word is not a query.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum QueryError {
-    /// It begins like a digest and is not one.
+    /// It begins with `md5=` or `b3=`, and no digest follows.
     #[error(transparent)]
     Checksum(#[from] ChecksumError),
     /// It is not a file name.
@@ -33,7 +33,7 @@ pub enum QueryError {
 
 impl Query {
     /// Reads a word that a user typed: `md5=` or `b3=` and a digest, or a file name. Use [`FileName::new`]
-    /// for a word that is a file name in any case.
+    /// for a word that must be a file name, even if it begins with `md5=`.
     ///
     /// # Errors
     /// [`QueryError`].

@@ -1,4 +1,4 @@
-//! Replication in messages: what a tracker asks a node to keep, and the state of a content's copies.
+//! Replication in messages: what a tracker asks a node to keep, and how many copies a content has.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,19 +14,19 @@ pub struct ReplicaTask {
     pub name: FileName,
 }
 
-/// How many copies of a content exist, how many are to come, and why there are not more. All are numbers of
-/// nodes.
+/// How many copies of a content exist, how many are to come, and why there are not more. Each field is a
+/// number of nodes. A node is willing if it keeps replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct ReplicationStatus {
-    /// Live nodes that are to have all of it.
+    /// Live nodes that shall have the whole content.
     pub wanted: u32,
-    /// Live nodes that have all of it.
+    /// Live nodes that have the whole content.
     pub copies: u32,
     /// Nodes that had it a moment ago. They have some time to come back before other nodes take their place.
     pub awaited: u32,
-    /// Nodes that got the task earlier and are not done.
+    /// Nodes that got the task of a copy earlier and have not finished it.
     pub under_way: u32,
-    /// Nodes that got the task now.
+    /// Nodes that got the task of a copy with this answer.
     pub given: u32,
     /// Willing nodes whose quota or disk has no room for it.
     pub no_room: u32,
@@ -37,14 +37,14 @@ pub struct ReplicationStatus {
 }
 
 impl ReplicationStatus {
-    /// Wanted copies that neither exist nor are under way: there are too few willing and able nodes.
+    /// Number of wanted copies that do not exist, are not awaited and are not being made.
     pub fn missing(&self) -> u32 {
         [self.copies, self.awaited, self.under_way, self.given]
             .iter()
             .fold(self.wanted, |left, one| left.saturating_sub(*one))
     }
 
-    /// Why there will not be as many copies as are wanted; `None`: there will, as far as the tracker knows.
+    /// Why there will be fewer copies than are wanted; `None` if no copy is [missing](Self::missing).
     pub fn shortfall(&self) -> Option<String> {
         let missing = self.missing();
         if missing == 0 {
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shortfall_is_explained() {
+    fn a_shortfall_names_the_missing_copies_and_the_reasons() {
         let check = |status: ReplicationStatus, expected: Option<&str>| {
             assert_eq!(status.shortfall().as_deref(), expected, "{status:?}");
         };

@@ -19,12 +19,12 @@ pub struct ContentPrefix {
     digits: u8,
 }
 
-/// A digest that content must have.
+/// A digest that a content must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Checksum {
-    /// This MD5.
+    /// Its MD5 must be this one.
     Md5(Md5Digest),
-    /// A BLAKE3 that begins with these digits.
+    /// Its id must begin with these digits.
     Content(ContentPrefix),
 }
 
@@ -34,7 +34,7 @@ pub enum Checksum {
 pub struct ChecksumError(String);
 
 impl ContentPrefix {
-    /// The fewest digits that are accepted: 64 bits do not match by chance.
+    /// Minimum number of digits: 64 bits do not match by chance.
     pub const MIN_DIGITS: usize = 16;
 
     /// Reads 16 to 64 hex digits of either case. Anything else is `None`.
@@ -50,16 +50,16 @@ impl ContentPrefix {
         Some(ContentPrefix { padded: ContentId(bytes), digits: text.len() as u8 })
     }
 
-    /// The smallest content id with this prefix. All ids with this prefix follow it in order without a gap.
+    /// The smallest content id with this prefix. In the order of ids, all others with this prefix come next.
     pub fn first(&self) -> ContentId {
         self.padded
     }
 
     /// Returns true if and only if `id` begins with these digits.
     pub fn matches(&self, id: &ContentId) -> bool {
-        let whole = usize::from(self.digits / 2);
-        id.0[..whole] == self.padded.0[..whole]
-            && (self.digits.is_multiple_of(2) || id.0[whole] >> 4 == self.padded.0[whole] >> 4)
+        let whole_bytes = usize::from(self.digits / 2);
+        id.0[..whole_bytes] == self.padded.0[..whole_bytes]
+            && (self.digits.is_multiple_of(2) || id.0[whole_bytes] >> 4 == self.padded.0[whole_bytes] >> 4)
     }
 }
 
@@ -74,8 +74,9 @@ impl TryFrom<(ContentId, u8)> for ContentPrefix {
 
     fn try_from((id, digits): (ContentId, u8)) -> Result<ContentPrefix, ChecksumError> {
         let hex = id.to_string();
-        let kept = hex.get(..usize::from(digits)).ok_or_else(|| ChecksumError(hex.clone()))?;
-        ContentPrefix::from_hex(kept)
+        let given = hex.get(..usize::from(digits)).ok_or_else(|| ChecksumError(hex.clone()))?;
+        // Bytes beyond the digits must be 0: equal prefixes have one form.
+        ContentPrefix::from_hex(given)
             .filter(|prefix| prefix.padded == id)
             .ok_or_else(|| ChecksumError(hex.clone()))
     }
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_checksum_is_refused_and_shown() {
+    fn a_text_that_is_not_a_checksum_is_refused_and_named() {
         for text in [
             "",
             "md5=",

@@ -1,4 +1,4 @@
-//! Digests: MD5 and BLAKE3 values, their text form, and the key of a content.
+//! Digests: MD5 and BLAKE3 values and their text form; the identity of a content.
 
 use std::fmt::{self, Debug, Display};
 
@@ -6,16 +6,16 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// MD5 (RFC 1321) of a whole file or of one piece; printed as 32 lower-case hex digits, as `md5sum` does. It
-/// detects accidents and not forgery.
+/// detects damage, but a forger can make other bytes with the same MD5.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Md5Digest(pub [u8; 16]);
 
-/// BLAKE3 of a whole file, printed as `b3sum` does: 64 lower-case hex digits. It identifies content and
-/// cannot be forged.
+/// BLAKE3 of a whole file, printed as `b3sum` does: 64 lower-case hex digits. It identifies a content: nobody
+/// can make other bytes with the same BLAKE3.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentId(pub [u8; 32]);
 
-/// The identity of content: size and BLAKE3. A name is only a label.
+/// The identity of a content: size and BLAKE3. A name is only a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContentKey {
     /// Number of bytes.

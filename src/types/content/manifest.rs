@@ -1,8 +1,9 @@
-//! `Manifest`: the digests of all pieces of one content, which cannot be forged.
+//! `Manifest`: the digests of all pieces of one content.
 //!
-//! It is accepted only if its BLAKE3 subtree values merge to the content id, so each piece can be checked
-//! alone when it is complete. The tree is BLAKE3's own (<https://github.com/BLAKE3-team/BLAKE3-specs>,
-//! section 2.1; `blake3::hazmat`): a piece begins at a multiple of a power of two of at least 1 MiB, hence is
+//! A manifest is accepted only if its BLAKE3 subtree values merge to the content id. So these values cannot
+//! be forged, and each piece can be checked alone when it is complete. The MD5 values can be wrong: only the
+//! bytes of a piece show it. The tree is BLAKE3's own (<https://github.com/BLAKE3-team/BLAKE3-specs>,
+//! section 2.1; `blake3::hazmat`). The length of a piece is a power of two of at least 1 MiB, so a piece is
 //! a whole subtree.
 
 use blake3::hazmat::{HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
@@ -12,18 +13,19 @@ use thiserror::Error;
 use super::digest::{ContentId, ContentKey, Md5Digest, PieceDigests};
 use super::pieces::Geometry;
 
-/// An accepted manifest. 48 bytes a piece.
+/// An accepted manifest. It takes 48 bytes for each piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     key: ContentKey,
-    pieces: Vec<PieceDigests>,
+    /// In the order of the pieces.
+    digests: Vec<PieceDigests>,
 }
 
-/// Why a list of digests is not the manifest of its content. A fault of its sender.
+/// Why a list of digests is not the manifest of its content. Its sender is to blame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ManifestError {
     /// The number of pieces does not fit the size.
-    #[error("manifest of {got} pieces where the size gives {expected}")]
+    #[error("manifest with {got} pieces, but a content of this size has {expected}")]
     Count {
         /// Number of pieces in the manifest.
         got: usize,
@@ -35,52 +37,52 @@ pub enum ManifestError {
     Forged,
 }
 
-/// Why bytes are not the piece that they should be.
+/// Why a piece does not agree with the manifest, with the number of the piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum WrongPiece {
+pub enum PieceError {
     /// The bytes are not those of the content: the sender lied, or bits flipped on the way.
     #[error("piece {0}: wrong bytes")]
     Bytes(u32),
     /// The bytes are right and the MD5 in the manifest is not: the publisher of the MD5 lied.
     #[error("piece {0}: right bytes, but the md5 published for them is wrong")]
     Md5(u32),
-    /// There is no such piece, or it has another length.
-    #[error("piece {0}: wrong length")]
+    /// The content has no piece of this number, or the piece has another length.
+    #[error("piece {0}: wrong length or number")]
     Length(u32),
 }
 
 impl PieceDigests {
     /// Digests of piece `index` of a file cut by `geometry`. `bytes` must be the whole piece.
     pub fn of(geometry: &Geometry, index: u32, bytes: &[u8]) -> PieceDigests {
-        let mut subtree = Subtree::new(geometry, index);
-        subtree.update(bytes);
-        PieceDigests { md5: Md5Digest(Md5::digest(bytes).into()), subtree: subtree.value() }
+        let mut hasher = SubtreeHasher::new(geometry, index);
+        hasher.update(bytes);
+        PieceDigests { md5: Md5Digest(Md5::digest(bytes).into()), subtree: hasher.value() }
     }
 }
 
-/// BLAKE3 subtree value of a piece, computed step by step: its chaining value at its place in the file, or
+/// Computes the BLAKE3 subtree value of a piece step by step: its chaining value at its place in the file, or
 /// the hash of the file if it is the only piece.
 #[derive(Debug)]
-pub struct Subtree {
+pub struct SubtreeHasher {
     hasher: blake3::Hasher,
     is_root: bool,
 }
 
-impl Subtree {
-    /// The value of piece `index`, which must exist, of a file cut by `geometry`.
-    pub fn new(geometry: &Geometry, index: u32) -> Subtree {
+impl SubtreeHasher {
+    /// A hasher without bytes for piece `index`, which must exist, of a file cut by `geometry`.
+    pub fn new(geometry: &Geometry, index: u32) -> SubtreeHasher {
         let mut hasher = blake3::Hasher::new();
         let is_root = geometry.size_bytes() <= geometry.piece_len_bytes();
         if !is_root {
             hasher.set_input_offset(u64::from(index) * geometry.piece_len_bytes());
         }
-        Subtree { hasher, is_root }
+        SubtreeHasher { hasher, is_root }
     }
 
     /// Adds the next bytes of the piece.
     ///
     /// # Panics
-    /// If they are more than a piece.
+    /// Possibly, if more bytes are added than the piece has: a bug of the caller.
     pub fn update(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
     }
@@ -95,56 +97,57 @@ impl Subtree {
 }
 
 impl Manifest {
-    /// The manifest of `key` with these digests, in the order of the pieces.
+    /// The manifest of content `key`, if `digests`, in the order of the pieces, are that.
     ///
     /// # Errors
-    /// [`ManifestError`] unless their number is that of the pieces and they merge to the content id.
-    pub fn accept(key: ContentKey, pieces: Vec<PieceDigests>) -> Result<Manifest, ManifestError> {
+    /// [`ManifestError`] unless there is one line for each piece and the lines merge to the content id.
+    pub fn accept(key: ContentKey, digests: Vec<PieceDigests>) -> Result<Manifest, ManifestError> {
         let geometry = Geometry::of(key.size_bytes);
         let expected = key.size_bytes.div_ceil(geometry.piece_len_bytes());
-        if pieces.len() as u64 != expected {
-            return Err(ManifestError::Count { got: pieces.len(), expected });
+        if digests.len() as u64 != expected {
+            return Err(ManifestError::Count { got: digests.len(), expected });
         }
-        if merged(&geometry, &pieces) != key.id {
+        if merge(&geometry, &digests) != key.id {
             return Err(ManifestError::Forged);
         }
-        Ok(Manifest { key, pieces })
+        Ok(Manifest { key, digests })
     }
 
-    /// The manifest of a file that was just hashed here. It gives the content id.
+    /// The manifest of a file that this program has hashed. The content id follows from the digests.
     ///
     /// # Panics
     /// If the number of digests is not that of the pieces: a bug of the caller.
-    pub fn of_hashed(size_bytes: u64, pieces: Vec<PieceDigests>) -> Manifest {
+    pub fn of_hashed(size_bytes: u64, digests: Vec<PieceDigests>) -> Manifest {
         let geometry = Geometry::of(size_bytes);
         assert_eq!(
             geometry.count().map(|count| count as usize),
-            Some(pieces.len()),
+            Some(digests.len()),
             "every piece was hashed"
         );
-        let id = merged(&geometry, &pieces);
-        Manifest { key: ContentKey { size_bytes, id }, pieces }
+        let id = merge(&geometry, &digests);
+        Manifest { key: ContentKey { size_bytes, id }, digests }
     }
 
     /// The manifest of a content of at most one piece, which no peer has to send: the subtree value is the
-    /// content id and the MD5 is that of the file. `None` for larger contents.
+    /// content id and the MD5 is that of the file. `None` for a content with more pieces, and for a content
+    /// of 0 bytes whose id is not that of the empty file.
     pub fn of_single(key: ContentKey, md5: Md5Digest) -> Option<Manifest> {
-        let pieces = match Geometry::of(key.size_bytes).count() {
+        let digests = match Geometry::of(key.size_bytes).count() {
             Some(0) => Vec::new(),
             Some(1) => vec![PieceDigests { md5, subtree: key.id.0 }],
             _ => return None,
         };
-        Manifest::accept(key, pieces).ok()
+        Manifest::accept(key, digests).ok()
     }
 
-    /// The content that the manifest is of.
+    /// The content.
     pub fn key(&self) -> ContentKey {
         self.key
     }
 
     /// The digests of all pieces, in order.
     pub fn pieces(&self) -> &[PieceDigests] {
-        &self.pieces
+        &self.digests
     }
 
     /// How the content is cut into pieces.
@@ -152,12 +155,13 @@ impl Manifest {
         Geometry::of(self.key.size_bytes)
     }
 
-    /// Checks piece `index` by length, BLAKE3 and MD5: the reference for the tests of `store::verify`.
+    /// Checks piece `index` by length, BLAKE3 and MD5, in this order. The tests of `store::verify` compare
+    /// its verdicts with these.
     ///
     /// # Errors
-    /// [`WrongPiece`] says which of them is wrong, and so who is to blame.
+    /// [`PieceError`] for the first that is wrong.
     #[cfg(test)]
-    pub(crate) fn check(&self, index: u32, bytes: &[u8]) -> Result<(), WrongPiece> {
+    pub(crate) fn check(&self, index: u32, bytes: &[u8]) -> Result<(), PieceError> {
         self.check_len(index, bytes.len() as u64)?;
         self.check_digests(index, &PieceDigests::of(&self.geometry(), index, bytes))
     }
@@ -165,33 +169,33 @@ impl Manifest {
     /// Checks that piece `index` exists and has this length.
     ///
     /// # Errors
-    /// [`WrongPiece::Length`].
-    pub fn check_len(&self, index: u32, len_bytes: u64) -> Result<(), WrongPiece> {
+    /// [`PieceError::Length`].
+    pub fn check_len(&self, index: u32, len_bytes: u64) -> Result<(), PieceError> {
         if self.geometry().len_bytes(index) == Some(len_bytes) {
             Ok(())
         } else {
-            Err(WrongPiece::Length(index))
+            Err(PieceError::Length(index))
         }
     }
 
-    /// Checks the digests of bytes that arrived as piece `index`. BLAKE3 comes first: wrong bytes are no
-    /// fault of the manifest.
+    /// Checks the digests of bytes that arrived as piece `index`. BLAKE3 comes first: wrong bytes are not the
+    /// fault of the manifest's author.
     ///
     /// # Errors
-    /// [`WrongPiece`] says which digest is wrong, and so who is to blame.
-    pub fn check_digests(&self, index: u32, found: &PieceDigests) -> Result<(), WrongPiece> {
-        match self.pieces.get(index as usize) {
-            None => Err(WrongPiece::Length(index)),
-            Some(listed) if listed.subtree != found.subtree => Err(WrongPiece::Bytes(index)),
-            Some(listed) if listed.md5 != found.md5 => Err(WrongPiece::Md5(index)),
+    /// [`PieceError`] says which digest is wrong, and so who is to blame.
+    pub fn check_digests(&self, index: u32, computed: &PieceDigests) -> Result<(), PieceError> {
+        match self.digests.get(index as usize) {
+            None => Err(PieceError::Length(index)),
+            Some(listed) if listed.subtree != computed.subtree => Err(PieceError::Bytes(index)),
+            Some(listed) if listed.md5 != computed.md5 => Err(PieceError::Md5(index)),
             Some(_) => Ok(()),
         }
     }
 }
 
 /// The content id that the subtree values of all pieces give.
-fn merged(geometry: &Geometry, pieces: &[PieceDigests]) -> ContentId {
-    match pieces {
+fn merge(geometry: &Geometry, digests: &[PieceDigests]) -> ContentId {
+    match digests {
         [] => ContentId(*blake3::hash(b"").as_bytes()),
         [only] => ContentId(only.subtree),
         many => {
@@ -201,11 +205,11 @@ fn merged(geometry: &Geometry, pieces: &[PieceDigests]) -> ContentId {
     }
 }
 
-/// Chaining values of the left and the right half of the subtree over `len_bytes` bytes. Recursion depth:
-/// log2 of the number of pieces, at most 32.
-fn halves(piece_len_bytes: u64, len_bytes: u64, pieces: &[PieceDigests]) -> ([u8; 32], [u8; 32]) {
+/// Chaining values of the left and the right part of the tree over `len_bytes` bytes, at least two pieces.
+/// The recursion is as deep as the tree: at most 32 levels.
+fn halves(piece_len_bytes: u64, len_bytes: u64, digests: &[PieceDigests]) -> ([u8; 32], [u8; 32]) {
     let left_len = left_subtree_len(len_bytes);
-    let (left, right) = pieces.split_at((left_len / piece_len_bytes) as usize);
+    let (left, right) = digests.split_at((left_len / piece_len_bytes) as usize);
     let value = |len, part: &[PieceDigests]| match part {
         [only] => only.subtree,
         part => {
@@ -262,9 +266,9 @@ mod tests {
         let accepted = Manifest::accept(honest.key(), wrong_md5).expect("md5 is not part of the tree");
         let piece = |index: usize| &bytes[index << 20..bytes.len().min((index + 1) << 20)];
         assert_eq!(accepted.check(0, piece(0)), Ok(()));
-        assert_eq!(accepted.check(1, piece(1)), Err(WrongPiece::Md5(1)));
-        assert_eq!(accepted.check(1, piece(0)), Err(WrongPiece::Bytes(1)));
-        assert_eq!(accepted.check(2, piece(1)), Err(WrongPiece::Length(2)));
-        assert_eq!(accepted.check(3, piece(1)), Err(WrongPiece::Length(3)));
+        assert_eq!(accepted.check(1, piece(1)), Err(PieceError::Md5(1)));
+        assert_eq!(accepted.check(1, piece(0)), Err(PieceError::Bytes(1)));
+        assert_eq!(accepted.check(2, piece(1)), Err(PieceError::Length(2)));
+        assert_eq!(accepted.check(3, piece(1)), Err(PieceError::Length(3)));
     }
 }

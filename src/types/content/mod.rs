@@ -9,6 +9,6 @@ mod pieces;
 pub use checksum::{Checksum, ChecksumError, ContentPrefix};
 pub(crate) use digest::hex_value;
 pub use digest::{ContentId, ContentKey, Md5Digest, PieceDigests};
-pub use manifest::{Manifest, ManifestError, Subtree, WrongPiece};
+pub use manifest::{Manifest, ManifestError, PieceError, SubtreeHasher};
 pub use piece_set::PieceSet;
 pub use pieces::Geometry;

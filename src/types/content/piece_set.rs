@@ -1,5 +1,5 @@
-//! A set of pieces of one content: the pieces that a partial holder has, or those missing in a download. One
-//! bit a piece.
+//! A set of pieces of one content: the pieces that a partial holder has, or those missing in a download. A
+//! piece takes one bit.
 //!
 //! Invariant: no bit at or above `count` is set, and `len` is the number of set bits.
 
@@ -30,8 +30,8 @@ impl PieceSet {
         PieceSet { words, count, len: count as usize }
     }
 
-    /// A set in its wire format: `count / 8` bytes, rounded up. Piece 0 is the highest bit of the first byte;
-    /// bits beyond the last piece are 0. `None` if the bytes have another length or such a bit is 1.
+    /// Reads a set in its wire format: `count / 8` bytes, rounded up. Piece 0 is the highest bit of the first
+    /// byte; bits beyond the last piece are 0. `None` if the bytes have another length or such a bit is 1.
     pub fn from_bytes(count: u32, bytes: &[u8]) -> Option<PieceSet> {
         if bytes.len() != (count as usize).div_ceil(8) {
             return None;
@@ -64,12 +64,12 @@ impl PieceSet {
         self.len
     }
 
-    /// Whether the set has no piece.
+    /// Returns true if and only if the set has no piece.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Whether the set has `piece`.
+    /// Returns true if and only if `piece` is in the set.
     pub fn contains(&self, piece: u32) -> bool {
         piece < self.count && self.words[piece as usize / WORD] & bit(piece) != 0
     }
@@ -91,23 +91,23 @@ impl PieceSet {
         self.len = self.words.iter().map(|word| word.count_ones() as usize).sum();
     }
 
-    /// Number of pieces in both sets.
+    /// Number of pieces that are in both sets, which are of the same content.
     pub fn common(&self, other: &PieceSet) -> usize {
         self.words.iter().zip(&other.words).map(|(a, b)| (a & b).count_ones() as usize).sum()
     }
 
-    /// The first piece at or after `from`; from the beginning if there is none.
+    /// The first piece of the set at or after `from`, else its first piece; `None` if the set is empty. A
+    /// `from` beyond the last piece begins again at 0.
     pub fn next(&self, from: u32) -> Option<u32> {
         self.next_where(from, |index| self.words[index])
     }
 
-    /// The first piece at or after `from` that is in `other` too, a set of the same content; from the
-    /// beginning if there is none.
+    /// As [`PieceSet::next`], for the pieces that are in `other` too, a set of the same content.
     pub fn next_in(&self, other: &PieceSet, from: u32) -> Option<u32> {
         self.next_where(from, |index| self.words[index] & other.words[index])
     }
 
-    /// The pieces that are not in `other`, a set of the same content.
+    /// The pieces of this set that are not in `other`, a set of the same content.
     pub fn without(&self, other: &PieceSet) -> PieceSet {
         let words: Vec<u64> =
             self.words.iter().zip(&other.words).map(|(word, other)| word & !other).collect();
@@ -115,7 +115,8 @@ impl PieceSet {
         PieceSet { words, count: self.count, len }
     }
 
-    /// The piece with `before` pieces of this set before it.
+    /// The piece that has `before` pieces of this set before it; `None` if the set has no more pieces than
+    /// that.
     pub fn nth(&self, before: usize) -> Option<u32> {
         let mut before = before;
         for (index, word) in self.words.iter().enumerate() {
@@ -134,17 +135,18 @@ impl PieceSet {
             return None;
         }
         let from = from % self.count;
-        let (home, ahead) = (from as usize / WORD, u64::MAX >> (from as usize % WORD));
+        let (start, from_here_on) = (from as usize / WORD, u64::MAX >> (from as usize % WORD));
         let in_word =
             |index: usize, bits: u64| (bits != 0).then(|| (index * WORD) as u32 + bits.leading_zeros());
-        in_word(home, word(home) & ahead)
+        in_word(start, word(start) & from_here_on)
             .or_else(|| {
-                (home + 1..self.words.len()).chain(0..home).find_map(|index| in_word(index, word(index)))
+                (start + 1..self.words.len()).chain(0..start).find_map(|index| in_word(index, word(index)))
             })
-            .or_else(|| in_word(home, word(home) & !ahead))
+            .or_else(|| in_word(start, word(start) & !from_here_on))
     }
 }
 
+/// The bit of a piece in its word.
 fn bit(piece: u32) -> u64 {
     1 << (WORD - 1 - piece as usize % WORD)
 }
@@ -157,7 +159,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn piece_0_is_the_highest_bit_and_nothing_is_beyond_the_end() {
+    fn piece_0_is_the_highest_bit_and_bits_beyond_the_last_piece_are_refused() {
         let mut set = PieceSet::none(9);
         for piece in [0, 6, 8, 9, u32::MAX] {
             set.set(piece, true);
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn it_behaves_like_a_set_of_numbers() {
+    fn a_piece_set_behaves_like_a_set_of_numbers() {
         let mut rng = SmallRng::seed_from_u64(5);
         for round in 0..300 {
             let count = rng.random_range(1..300);

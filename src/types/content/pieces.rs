@@ -1,5 +1,5 @@
-//! Geometry of pieces: how a file is cut. For nearpeer's own contents it follows from the size alone, so that
-//! all nodes cut alike; for contents of other systems the piece length is given.
+//! Geometry of pieces: how a file is cut. For nearpeer's own contents the piece length follows from the size
+//! alone, so that all nodes cut alike; for contents of other systems the caller gives it.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ const GIB: u64 = 1 << 30;
 const SMALL_MAX_BYTES: u64 = 4 * GIB;
 const MEDIUM_MAX_BYTES: u64 = 16 * GIB;
 
-/// The cut of one file: all pieces have `piece_len_bytes`, except the last one, which has the rest. A file of
+/// How one file is cut: all pieces have `piece_len_bytes`, except the last one, which has the rest. A file of
 /// 0 bytes has no pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
@@ -47,7 +47,7 @@ impl Geometry {
         self.piece_len_bytes
     }
 
-    /// Number of pieces; `None` if it needs more than 32 bits. In the native cut that is a file above 16 PiB.
+    /// Number of pieces; `None` if it needs more than 32 bits: with the native cut for a file above 16 PiB.
     pub fn count(&self) -> Option<u32> {
         u32::try_from(self.size_bytes.div_ceil(self.piece_len_bytes)).ok()
     }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_at_the_edges_are_cut_as_the_design_says() {
+    fn sizes_at_each_limit_are_cut_into_pieces_of_1_2_or_4_mib() {
         for (size, len, count, last) in [
             (0, MIB, 0, None),
             (1, MIB, 1, Some(1)),

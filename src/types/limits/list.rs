@@ -3,7 +3,7 @@
 use super::table::Limit;
 use super::{http, node, prompt, tracker, transfer, wire};
 
-/// Name, value and unit of every limit, related ones side by side.
+/// Name, value and unit of every limit. Related limits stand together.
 pub fn all() -> Vec<Limit> {
     [
         wire::messages(),

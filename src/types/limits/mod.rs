@@ -1,8 +1,8 @@
 //! Every constant limit of the programs; `--print-limits` shows them.
 //!
-//! Each room of the program has its limits in one file. Whatever a peer can make the program keep is bounded
-//! by one of them. Times are limits too. The constants are used as `limits::NAME`, whatever file declares
-//! them.
+//! Each file here has the limits of one part of the programs. Everything that a peer can make a program keep
+//! is bounded by one of them. Times are limits too. Code uses a constant as `limits::NAME`, whichever file
+//! declares it. To add a limit, add its lines to one of the files.
 
 mod http;
 mod list;

@@ -4,7 +4,7 @@ use super::table::limits;
 
 limits! {
     latency_file {
-        /// Longest latency file: every pair of 512 nodes.
+        /// Maximum number of lines of a latency file: one for each ordered pair of 512 nodes.
         LATENCY_LINES_MAX: usize = 1 << 18, "lines";
     }
 
@@ -20,18 +20,19 @@ limits! {
     }
 
     probes {
-        /// Most candidates probed for one find.
+        /// Maximum number of holders that a node probes for one find. A probe asks a holder for its load.
         PROBE_CANDIDATES_MAX: usize = 256, "candidates";
-        /// A probe round without an answer ends after this long.
+        /// A node waits this long for the first answer to the probes of a find.
         PROBE_SILENCE_MS: u64 = 3_000, "ms";
-        /// A probe round ends this long after the first answer.
+        /// After the first answer a node waits this long for the other answers.
         PROBE_AFTER_FIRST_MS: u64 = 300, "ms";
     }
 
     start_and_stop {
-        /// A node reports that it listens after this long, even if its first scan is not done.
+        /// A node that starts waits this long for its first scan. Then it reports itself ready without the
+        /// number of its files.
         START_SCAN_WAIT_MS: u64 = 2_000, "ms";
-        /// A finished download waits this long for the tracker before it is reported.
+        /// A finished download waits this long for the tracker to learn of the file. Then it is reported.
         OFFER_WAIT_MS: u64 = 1_000, "ms";
         /// A stop takes at most this long.
         STOP_DEADLINE_MS: u64 = 5_000, "ms";

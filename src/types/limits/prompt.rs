@@ -4,37 +4,38 @@ use super::table::limits;
 
 limits! {
     input {
-        /// Longest line read from a prompt or a pipe.
+        /// Maximum length of a line that a prompt or a pipe reads.
         LINE_MAX_BYTES: usize = 64 << 10, "bytes";
-        /// Longest time of `--timeout`.
+        /// Largest value of `--timeout`.
         TIMEOUT_MAX_MS: u64 = 86_400_000_000, "ms";
-        /// Longest file with a token.
+        /// Maximum length of a file with a token.
         TOKEN_FILE_MAX_BYTES: u64 = 4096, "bytes";
     }
 
     files_and_local_socket {
-        /// Longest configuration file.
+        /// Maximum length of a configuration file.
         CONFIG_MAX_BYTES: u64 = 1 << 20, "bytes";
-        /// Lines of a prompt that are kept for the next start.
+        /// Number of the last lines of a prompt that are kept for the next start.
         HISTORY_LINES_MAX: usize = 1000, "lines";
-        /// Only so many bytes at the end of a history file are read.
+        /// A prompt reads at most this much of a history file, from its end.
         HISTORY_MAX_BYTES: u64 = 16 << 20, "bytes";
-        /// Longest line of an answer on the local socket of a node.
+        /// Maximum length of a line of an answer on the local socket of a node.
         HANDOFF_LINE_MAX_BYTES: usize = 1 << 20, "bytes";
-        /// Downloads that a node runs at once for commands on its local socket, waiting ones included.
+        /// Maximum number of `download` commands of the local socket that a node runs at once, including
+        /// downloads that wait for other downloads.
         HANDOFF_DOWNLOADS_AT_ONCE: usize = 8, "commands";
-        /// Other commands of the local socket that a node runs at once.
+        /// Maximum number of other commands of the local socket that a node runs at once.
         HANDOFF_AT_ONCE: usize = 4, "commands";
-        /// Most commands of either kind that wait.
+        /// Maximum number of commands that wait: of `download` commands, and of the others.
         HANDOFF_QUEUE_MAX: usize = 16, "commands";
-        /// Most connections that have not sent their command yet.
+        /// Maximum number of connections that have not sent their command yet.
         HANDOFF_READING_MAX: usize = 16, "connections";
         /// A connection must send its command within this time.
         HANDOFF_REQUEST_MS: u64 = 5_000, "ms";
-        /// A connection is closed if its peer reads no byte of an answer for this long.
+        /// The node closes a connection whose client reads no byte of an answer for this long.
         HANDOFF_STALL_MS: u64 = 5_000, "ms";
-        /// Longest line at a prompt with editing, which redraws the whole line when it reaches the edge of
-        /// the terminal.
+        /// Maximum length of a line at a prompt with editing, which redraws the whole line when it reaches
+        /// the edge of the terminal.
         PROMPT_LINE_MAX_BYTES: usize = 16 << 10, "bytes";
     }
 }

@@ -4,32 +4,36 @@ use super::table::limits;
 
 limits! {
     catalogs {
-        /// Most files that one node may publish.
+        /// Maximum number of files that one node may publish.
         FILES_PER_NODE_MAX: usize = 500_000, "files";
-        /// Most files that a tracker keeps, staged pages included.
+        /// Maximum number of files that a tracker keeps, staged pages included. A page is a part of a
+        /// catalog or of its changes in one message. It is staged, that is kept without effect, until the
+        /// last page arrives.
         FILES_MAX: usize = 4_000_000, "files";
-        /// Most bytes of names that one node may publish. An update may remove as many again.
+        /// Maximum size of all names that one node may publish. The names that one update removes have the
+        /// same limit.
         NAMES_PER_NODE_MAX_BYTES: usize = 64 << 20, "bytes";
-        /// Most bytes of names that a tracker keeps, staged pages included. A name of several nodes counts
-        /// for each.
+        /// Maximum size of all names that a tracker keeps, staged pages included. A name that several nodes
+        /// publish counts for each.
         NAMES_MAX_BYTES: usize = 512 << 20, "bytes";
-        /// Most lines of staged pages, removals included: a quarter of [`FILES_MAX`]. Beyond it the oldest
-        /// staging is dropped.
+        /// Maximum number of added and removed files in all staged pages: a quarter of [`FILES_MAX`]. Beyond
+        /// it the tracker drops the staged pages of the session that began first.
         STAGED_MAX: usize = FILES_MAX / 4, "lines";
-        /// Most bytes of names in staged pages: a quarter of [`NAMES_MAX_BYTES`]. Beyond it the oldest
-        /// staging is dropped.
+        /// Maximum size of all names in staged pages: a quarter of [`NAMES_MAX_BYTES`]. Beyond it the tracker
+        /// does the same.
         STAGED_NAMES_MAX_BYTES: usize = NAMES_MAX_BYTES / 4, "bytes";
-        /// Most nodes that a tracker keeps.
+        /// Maximum number of nodes that a tracker keeps.
         NODES_MAX: usize = 20_000, "nodes";
 
-        /// Most rows of an answer to a find that a node may skip.
+        /// Maximum number of rows of an answer to a find that a node may skip.
         FIND_SKIP_MAX: usize = 100_000, "rows";
-        /// Most names under which one node is offered for one content.
+        /// Maximum number of rows for one node and one content, which differ in the name.
         NAMES_PER_CONTENT_MAX: u32 = 16, "names";
     }
 
     liveness {
-        /// A tracker waits this long for a node's listener to answer a call-back.
+        /// A tracker waits this long for a node's listener to answer a call-back. In a call-back the tracker
+        /// connects to the address that a node has given, and asks for the node's id.
         CALL_BACK_DEADLINE_MS: u64 = 1_000, "ms";
         /// A control connection causes at most one call-back in this time.
         CALL_BACK_EVERY_MS: u64 = 1_000, "ms";
@@ -37,7 +41,7 @@ limits! {
         SUSPECT_CALL_BACK_MS: u64 = 5_000, "ms";
         /// A suspect that is silent for this long is forgotten.
         SUSPECT_EXPIRY_MS: u64 = 600_000, "ms";
-        /// Heartbeats missed before a node is suspect.
+        /// A node becomes suspect after this many intervals of its heartbeat without a message.
         HEARTBEATS_MISSED_MAX: u32 = 2, "heartbeats";
         /// Shortest heartbeat interval.
         HEARTBEAT_MIN_MS: u64 = 100, "ms";
@@ -46,27 +50,28 @@ limits! {
     }
 
     replicas {
-        /// Most copies of a content that a node may request.
+        /// Maximum number of copies of a content that a node may request.
         REPLICA_COPIES_MAX: u32 = 100, "copies";
-        /// Most contents with a replication request of their own at a tracker.
+        /// Maximum number of contents with a replication request of their own at a tracker.
         REPLICA_REQUESTS_MAX: usize = 10_000, "contents";
-        /// Most replicas that a node is to fetch at a time.
+        /// Maximum number of replicas that a tracker lets one node fetch at a time.
         REPLICA_TASKS_MAX: usize = 5, "tasks";
-        /// A node that has gone has this long to come back before other nodes take its place. All nodes have
-        /// as long after a tracker's start.
+        /// A node that has gone has this long to come back before other nodes take its place. After a
+        /// tracker's start all nodes have this time.
         REPLICA_GRACE_MS: u64 = 30_000, "ms";
-        /// Shortest such time that a user may set.
+        /// Smallest value of that time which a user may set.
         REPLICA_GRACE_MIN_MS: u64 = 1_000, "ms";
-        /// Longest such time that a user may set.
+        /// Largest value of that time which a user may set.
         REPLICA_GRACE_MAX_MS: u64 = 86_400_000, "ms";
         /// A node that failed to fetch a replica gets the task again after this long, and after twice as long
         /// for each further failure.
         REPLICA_RETRY_MS: u64 = 60_000, "ms";
-        /// Shortest time between the beginnings of two rounds in which a tracker looks at all copies.
+        /// Minimum time between the beginnings of two rounds. In a round a tracker looks at all copies.
         REPLICA_ROUND_MS: u64 = 1_000, "ms";
-        /// Most copies and nodes that a tracker looks at in one pass.
+        /// Maximum number of copies and nodes that a tracker looks at before it serves requests again.
         REPLICA_STEP: usize = 10_000, "copies";
-        /// Most lost copies that a tracker remembers one by one. Beyond it the tracker waits for all nodes.
+        /// Maximum number of lost copies that a tracker remembers one by one. Beyond it the tracker waits for
+        /// all nodes.
         REPLICA_LOSSES_MAX: usize = 4_000_000, "copies";
     }
 }

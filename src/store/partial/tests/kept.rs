@@ -39,7 +39,7 @@ fn guests_and_a_starting_node_leave_partial_files_in_use_alone() {
     let in_use =
         Share::open_as_guest(dir.path(), Arc::new(RealDisk)).map(drop).expect_err("a node shares it");
     assert!(matches!(in_use, crate::store::ShareError::InUse { .. }), "{in_use}");
-    assert_eq!((sweep(&node), resumable(&node)), (Swept::default(), vec![]));
+    assert_eq!((sweep(&node), resumable(&node)), (SweepReport::default(), vec![]));
     assert_eq!(left(&dir), [".part", ".resume"], "without a lock, sweep could remove them");
     partial.keep();
     assert_eq!(resumable(&node).len(), 1);
@@ -212,7 +212,7 @@ fn files_that_cannot_be_examined_are_not_swept() {
         assert_eq!(left(&dir), [".part", ".resume"], "{op:?}");
     }
     let (dir, share) = fixture::share();
-    assert_eq!((sweep(&share), resumable(&share)), (Swept::default(), Vec::new()));
+    assert_eq!((sweep(&share), resumable(&share)), (SweepReport::default(), Vec::new()));
     assert!(tree(dir.path()).is_empty() && !dir.path().join(PARTIALS_DIR).exists());
 }
 

@@ -10,7 +10,7 @@ use super::io::allocated_bytes;
 use super::leftover::LeftoverPart;
 use super::place::{Placed, take_over};
 use super::record::Record;
-use super::sweep::{Swept, quarantine, remove_all, resumable, resumable_record, sweep};
+use super::sweep::{SweepReport, quarantine, remove_all, resumable, resumable_record, sweep};
 use crate::rt::Stop;
 use crate::store::disk::Op;
 use crate::store::names::PARTIALS_DIR;
