@@ -43,9 +43,9 @@ limits! {
         SUSPECT_EXPIRY_MS: u64 = 600_000, "ms";
         /// A node becomes suspect after this many intervals of its heartbeat without a message.
         HEARTBEATS_MISSED_MAX: u32 = 2, "heartbeats";
-        /// Shortest heartbeat interval.
+        /// Smallest value of the heartbeat interval.
         HEARTBEAT_MIN_MS: u64 = 100, "ms";
-        /// Longest heartbeat interval.
+        /// Largest value of the heartbeat interval.
         HEARTBEAT_MAX_MS: u64 = 3_600_000, "ms";
     }
 
