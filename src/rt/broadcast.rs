@@ -10,6 +10,8 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
+use super::clock;
+
 /// The publishing end. Cheap to clone; all clones are the same broadcast.
 #[derive(Debug)]
 pub struct Broadcast<T>(Arc<Mutex<Inner<T>>>);
@@ -20,6 +22,8 @@ struct Inner<T> {
     items: VecDeque<Arc<T>>,
     capacity: usize,
     last: u64,
+    /// When the broadcast began, in nanoseconds since 1970. It tells the numbers of two runs apart.
+    run: u64,
     /// One for each subscriber.
     wakers: Vec<Sender<()>>,
     is_closed: bool,
@@ -53,7 +57,9 @@ impl<T> Broadcast<T> {
     /// A broadcast that keeps the last `capacity` items (at least 1).
     pub fn new(capacity: usize) -> Broadcast<T> {
         let capacity = capacity.max(1);
-        let inner = Inner { items: VecDeque::new(), capacity, last: 0, wakers: Vec::new(), is_closed: false };
+        let run = clock::wall_ns().unsigned_abs();
+        let (items, wakers) = (VecDeque::new(), Vec::new());
+        let inner = Inner { items, capacity, last: 0, run, wakers, is_closed: false };
         Broadcast(Arc::new(Mutex::new(inner)))
     }
 
@@ -72,6 +78,11 @@ impl<T> Broadcast<T> {
         // A waker holds one signal. If it is full, its subscriber has not looked since the last signal and
         // will find this item too. If it is disconnected, its subscriber was dropped.
         inner.wakers.retain(|waker| waker.try_send(()).map_or_else(|error| error.is_full(), |()| true));
+    }
+
+    /// A number that another run of the program does not have.
+    pub fn run(&self) -> u64 {
+        self.0.lock().run
     }
 
     /// The number of the last item; 0 before the first.

@@ -11,7 +11,7 @@ use crate::assert_clear;
 use crate::support::content::noise;
 use crate::support::raw;
 use crate::support::rows::downloaded_row;
-use crate::support::world::{NodeSpec, World, assert_only, tree};
+use crate::support::world::{Node, NodeSpec, World, assert_only, tree};
 use crate::support::{DEADLINE, skipped};
 
 #[test]
@@ -170,4 +170,41 @@ fn a_limit_on_the_size_of_files_is_an_error_and_the_node_keeps_running() {
     assert_clear(&requester.process.expect_stderr("no space left"), &["a.bin"]);
     assert_eq!(downloaded_row(&requester.command("download small")[0], "small").sources.len(), 1);
     assert_only(&requester.share, &["small"]);
+}
+
+#[test]
+fn a_log_that_is_truncated_before_the_disk_is_full_keeps_whole_lines_only() {
+    let world = World::new().tracker();
+    let disk = world.directory();
+    let _mounted = match mount_tmpfs(&disk, "size=256k") {
+        Ok(mounted) => mounted,
+        Err(why) => {
+            let name = "a_log_that_is_truncated_before_the_disk_is_full_keeps_whole_lines_only";
+            return skipped(name, &format!("no tmpfs: {why}"));
+        }
+    };
+    let log = disk.join("log");
+    let mut node = world.start(NodeSpec::new().flags(&["--log", &log.display().to_string()]));
+    let find_and_log = |node: &mut Node, word: &str| {
+        let until = std::time::Instant::now() + DEADLINE;
+        node.command(&format!("find {word}"));
+        while !String::from_utf8_lossy(&fs::read(&log).expect("a log")).contains(word) {
+            assert!(std::time::Instant::now() < until, "{word} is not in the log");
+            node.command(&format!("find {word}"));
+        }
+    };
+    (0..20).for_each(|number| drop(node.command(&format!("find before{number}"))));
+    find_and_log(&mut node, "before20");
+    fs::File::create(&log).expect("truncated");
+    let fill = disk.join("fill");
+    let mut filled = fs::File::create(&fill).expect("a file");
+    while std::io::Write::write_all(&mut filled, &[1; 1024]).is_ok() {}
+    drop(filled);
+    (0..40).for_each(|number| drop(node.command(&format!("find full{number}"))));
+    node.process.expect_stderr("cannot be written");
+    fs::remove_file(&fill).expect("removed");
+    find_and_log(&mut node, "free");
+    let text = String::from_utf8(fs::read(&log).expect("a log")).expect("text");
+    assert!(text.ends_with('\n') && text.lines().all(|line| line.starts_with('{')), "{text:?}");
+    assert!(text.contains("\"event\":\"missed\""), "{text}");
 }

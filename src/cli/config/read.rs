@@ -23,7 +23,7 @@ pub struct CommandLine {
 }
 
 /// Reads a command line together with the values of `environment` and of a file. The first word is the
-/// program's name.
+/// program's name. An empty variable of the environment counts as unset.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -33,6 +33,8 @@ pub fn read(
     arguments: impl IntoIterator<Item = OsString>,
     environment: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<CommandLine, Refusal> {
+    let environment: &dyn Fn(&str) -> Option<OsString> =
+        &|name| environment(name).filter(|value| !value.is_empty());
     let typed: Vec<OsString> = arguments.into_iter().collect();
     let as_typed = || {
         let result = command.clone().try_get_matches_from(&typed);

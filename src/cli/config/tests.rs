@@ -87,6 +87,26 @@ fn a_flag_wins_over_environment_file_and_default_in_this_order() {
 }
 
 #[test]
+fn an_empty_variable_is_unset() {
+    let names = [
+        "NEARPEER_RETRIES",
+        "NEARPEER_HEADLESS",
+        "NEARPEER_TRACKER",
+        "NEARPEER_MAX_UPLOAD",
+        "NEARPEER_LOG",
+        "NEARPEER_LATENCY_FILE",
+        "NEARPEER_SAVE_DIR",
+        "NEARPEER_CONFIG",
+        "NEARPEER_PORT",
+    ];
+    let case = Case::new().file("n.toml", "retries = 1\nheadless = true\n");
+    let case = names.into_iter().fold(case, |case, name| case.environment(name, ""));
+    let args = case.share("node ::1 0 d -c @/n.toml");
+    assert_eq!((args.retries, args.headless, args.port), (1, true, 0));
+    assert_eq!(case.share("node ::1 0 d").retries, 4);
+}
+
+#[test]
 fn the_file_of_the_user_is_read_if_there_is_one() {
     let case = Case::new().environment("XDG_CONFIG_HOME", "@");
     assert_eq!(case.share("node ::1 0 d").retries, 4);

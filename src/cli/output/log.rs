@@ -34,8 +34,6 @@ pub struct LogError {
 struct Log {
     path: PathBuf,
     file: File,
-    /// Bytes of whole lines in the file.
-    len_bytes: u64,
     /// Maximum size of the file.
     max_bytes: u64,
     /// Events that could not be written.
@@ -57,9 +55,8 @@ pub(crate) fn start(args: &LogArgs, feed: &EventBroadcast, threads: &Threads) ->
 impl Log {
     fn open(path: &Path, max_bytes: u64) -> io::Result<Log> {
         let file = open_and_lock(path)?;
-        let len_bytes = end_of_lines(&file)?;
-        file.set_len(len_bytes)?;
-        Ok(Log { path: path.to_owned(), file, len_bytes, max_bytes, missed: 0 })
+        file.set_len(end_of_lines(&file)?)?;
+        Ok(Log { path: path.to_owned(), file, max_bytes, missed: 0 })
     }
 
     fn run(&mut self, subscriber: EventSubscriber) {
@@ -98,12 +95,13 @@ impl Log {
             block.push('\n');
         }
         self.rotate_if_due(block.len() as u64)?;
+        // The length is looked up each time, because other programs may truncate the file.
+        let before_bytes = self.file.metadata()?.len();
         if let Err(error) = self.file.write_all(block.as_bytes()) {
             // The disk may have taken a part of the block, which may end within a line.
-            self.file.set_len(self.len_bytes)?;
+            self.file.set_len(end_of_lines(&self.file)?.min(before_bytes))?;
             return Err(error);
         }
-        self.len_bytes += block.len() as u64;
         Ok(())
     }
 
@@ -111,7 +109,7 @@ impl Log {
         let ours = self.file.metadata()?;
         let is_in_place = fs::metadata(&self.path)
             .is_ok_and(|at_path| (at_path.dev(), at_path.ino()) == (ours.dev(), ours.ino()));
-        let is_full = self.len_bytes > 0 && self.len_bytes + more_bytes > self.max_bytes;
+        let is_full = ours.len() > 0 && ours.len() + more_bytes > self.max_bytes;
         if is_in_place && is_full {
             let mut previous = OsString::from(&self.path);
             previous.push(".1");

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::access::{AccessControl, ConnAddrs};
+use super::event_id::EventId;
 use super::response::{Answer, FileReply, Problem, Reply, ResponseBody, date_now, stream_head};
 use crate::net::{Closed, ConnId, DetachedConn, NextRead, Service};
 use crate::proto::event::{Event, Record};
@@ -159,7 +160,7 @@ impl<S: Site> HttpService<S> {
         &mut self,
         id: ConnId,
         session: &mut Session,
-        after_event: Option<u64>,
+        after: Option<EventId>,
         actions: &mut WebActions,
     ) -> NextRead {
         if session.manner.is_head {
@@ -172,7 +173,8 @@ impl<S: Site> HttpService<S> {
         // The stream ends with the connection.
         session.manner.keep_alive = false;
         actions.send(id, stream_head().write(session.manner, Framing::Stream, date_now()));
-        let seen = after_event.unwrap_or_else(|| self.site.feed().last());
+        let feed = self.site.feed();
+        let seen = after.map_or(feed.last(), |id| id.number_in(feed.run(), feed.last()));
         let mut stream = Stream { manner: session.manner, seen };
         let figures = figures_text(&*self.site);
         let first = stream.catch_up(self.site.feed()) + &figures;
@@ -338,7 +340,7 @@ impl Stream {
             text.push_str(&event_text(None, &missed));
         }
         for (number, record) in since.items {
-            text.push_str(&event_text(Some(number), &record));
+            text.push_str(&event_text(Some(EventId::new(feed.run(), number)), &record));
             self.seen = number;
         }
         text
@@ -351,8 +353,8 @@ pub(crate) fn figures_text(site: &impl Site) -> String {
     site.figures().into_iter().map(|figure| event_text(None, &figure.at(now_ns))).collect()
 }
 
-fn event_text(number: Option<u64>, record: &Record) -> String {
-    let id = number.map(|number| format!("id: {number}\n")).unwrap_or_default();
+fn event_text(id: Option<EventId>, record: &Record) -> String {
+    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     format!("{id}data: {}\n\n", record.to_line())
 }
 

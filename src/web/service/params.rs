@@ -88,12 +88,12 @@ pub(crate) fn names(request: &Request) -> Result<NamePageRequest<'_>, Problem> {
 
 /// A stream of events: after the event that `Last-Event-ID` or `after` names, else from now on.
 pub(crate) fn events(request: &Request) -> Reply {
-    let number = request.header("last-event-id").or_else(|| request.parameter("after"));
-    match number.map(str::parse).transpose() {
+    let id = request.header("last-event-id").or_else(|| request.parameter("after"));
+    match id.map(str::parse).transpose() {
         Ok(after) => Reply::Events { after },
         Err(_) => Reply::Now(
             Problem::bad_request(
-                "this is not the number of an event",
+                "this is not the id of an event",
                 "give the `id` of the last event that you have",
             )
             .json(),

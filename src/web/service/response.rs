@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::access::Refusal;
+use super::event_id::EventId;
 use crate::proto::event::{ErrorCode, Event};
 use crate::proto::http::{Framing, Head, HeaderValue, HttpDate, Manner, RequestError};
 use crate::rt::clock;
@@ -39,9 +40,9 @@ pub(crate) enum Reply {
     Now(Answer),
     /// The connection becomes a stream of events.
     Events {
-        /// The stream begins after the event with this number, if the server still keeps the next one.
-        /// `None`: the stream begins now.
-        after: Option<u64>,
+        /// The stream begins after this event, if the server still keeps the next one. `None`: the stream
+        /// begins now.
+        after: Option<EventId>,
     },
     /// A worker makes the answer, because that asks peers or takes time.
     OnWorker(Box<dyn FnOnce() -> Answer + Send>),

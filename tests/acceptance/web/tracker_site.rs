@@ -150,12 +150,14 @@ fn the_event_stream_reports_changes_and_ends_with_the_server() {
     let added = swarm.add(&[("a", b"a")], &crate::web::swarm::loopback());
     let node = swarm.member(added).addr();
     let is_node = |streamed: &Event, expected: &str| matches!(streamed, Event::Node { addr, state, .. } if *addr == node && state.to_string() == expected);
-    let mut number = 0;
+    let (mut before_last, mut last) = (String::new(), String::new());
     for expected in ["live", "gone"] {
         loop {
             let (id, streamed) = event(&mut stream);
+            if let Some(id) = id {
+                before_last = std::mem::replace(&mut last, id);
+            }
             if is_node(&streamed, expected) {
-                number = id.expect("events are numbered");
                 break;
             }
         }
@@ -165,25 +167,33 @@ fn the_event_stream_reports_changes_and_ends_with_the_server() {
         }
     }
     // A client that was cut off continues after its last event.
-    let mut again = Client::connect(swarm.web());
-    again.request("GET /api/v1/events", &format!("Last-Event-ID: {}\r\n", number - 1), "");
-    assert_eq!(again.answer(false).expect("a head").status, 200);
-    let (id, streamed) = event(&mut again);
-    assert!(id == Some(number) && is_node(&streamed, "gone"), "{streamed:?}");
+    let first_after = |id: &str| {
+        let mut again = Client::connect(swarm.web());
+        again.request("GET /api/v1/events", &format!("Last-Event-ID: {id}\r\n"), "");
+        assert_eq!(again.answer(false).expect("a head").status, 200);
+        event(&mut again)
+    };
+    let (id, streamed) = first_after(&before_last);
+    assert!(id.as_deref() == Some(&last) && is_node(&streamed, "gone"), "{streamed:?}");
+    // An event of a former run, which counted further, came before all events of this run.
+    let (run, _) = last.split_once('-').expect("a run and a number");
+    for former in ["1f-1000", "1f-1", "1000"] {
+        assert_eq!(first_after(former).0, Some(format!("{run}-1")), "{former}");
+    }
     assert_eq!(get(swarm.web(), "/api/v1/events?after=x").status, 400);
     swarm.stop();
     stream.rest();
 }
 
-/// The next event of a stream, and its number.
-fn event(stream: &mut Client) -> (Option<u64>, Event) {
+/// The next event of a stream, and its id.
+fn event(stream: &mut Client) -> (Option<String>, Event) {
     let text = stream.until(b"\n\n");
     let text = std::str::from_utf8(&text).expect("text");
     // The lines before it are the frame of a chunk, or a line without an event.
-    let number = text.split_once("id: ").map(|(_, rest)| rest.lines().next().expect("a line"));
+    let id = text.split_once("id: ").map(|(_, rest)| rest.lines().next().expect("a line").to_owned());
     let Some((_, data)) = text.split_once("data: ") else { return event(stream) };
     let record = Record::from_line(data.trim_end()).expect("an event");
-    (number.map(|number| number.parse().expect("a number")), record.event)
+    (id, record.event)
 }
 
 /// Parses both text formats strictly: every sample belongs to the family described before it.

@@ -65,7 +65,7 @@ macro_rules! not_on_the_wire {
     };
 }
 
-impl<'a> ser::Serializer for &'a mut Writer {
+impl ser::Serializer for &mut Writer {
     type Ok = ();
     type Error = FormatError;
     type SerializeSeq = Self;
