@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::{Errno, retry_on_intr};
 
@@ -48,6 +49,7 @@ pub struct Partial {
     pub(super) sync_failed: Option<Errno>,
     /// The owner has ended the file: a drop does nothing.
     pub(super) settled: bool,
+    quarantine_on_drop: AtomicBool,
 }
 
 impl Partial {
@@ -100,7 +102,16 @@ impl Partial {
             )?,
         };
         let file = Arc::clone(&lock.0);
-        let partial = Partial { claim, _lock: lock, partials_dir, file, sync_failed: None, settled: false };
+        let quarantine_on_drop = AtomicBool::new(false);
+        let partial = Partial {
+            claim,
+            _lock: lock,
+            partials_dir,
+            file,
+            sync_failed: None,
+            settled: false,
+            quarantine_on_drop,
+        };
         if is_new || len_bytes(&partial.file) < key.size_bytes {
             disk.set_len(&partial.file, key.size_bytes).map_err(fault(Op::SetLen))?;
         }
@@ -175,12 +186,13 @@ impl Partial {
 
     /// Keeps the file and its record for the next request for the content; a restarted node does not resume
     /// the download. A file that is empty or whose sync has failed is removed.
-    pub fn quarantine(mut self) {
-        self.settled = true;
-        if self.remove_distrusted() || self.remove_empty() {
-            return;
-        }
-        quarantine(&self.claim.share, self.claim.key);
+    pub fn quarantine(self) {
+        self.quarantine_on_drop();
+    }
+
+    /// [`Partial::quarantine`] as soon as the value is dropped: for a file that other threads still use.
+    pub fn quarantine_on_drop(&self) {
+        self.quarantine_on_drop.store(true, Ordering::Relaxed);
     }
 
     /// Removes the file and its record.
@@ -269,8 +281,11 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.settled && !self.remove_distrusted() {
-            self.remove_empty();
+        if self.settled || self.remove_distrusted() || self.remove_empty() {
+            return;
+        }
+        if *self.quarantine_on_drop.get_mut() {
+            quarantine(&self.claim.share, self.claim.key);
         }
     }
 }
