@@ -18,8 +18,8 @@ pub struct NodeConfig {
     pub share: PathBuf,
     /// Where files of each kind are in the shared directory.
     pub layout: Layout,
-    /// Directory for downloads instead of the shared one. They are shared only if it lies within the shared
-    /// directory, under their names there.
+    /// Directory for downloads instead of the shared one. Only if this directory lies within the shared one,
+    /// the downloads are shared, under the names that they have in the shared one.
     pub save_dir: Option<PathBuf>,
     /// Address of the tracker.
     pub tracker: SocketAddr,
@@ -31,16 +31,16 @@ pub struct NodeConfig {
     pub default_latency: Millis,
     /// What one unit of load weighs against latency.
     pub load_weight: Millis,
-    /// Delay replies of peers as the latency file says.
+    /// Count a reply of a peer as arrived only after the latency of the latency file.
     pub emulate_latency: bool,
-    /// Rounds in which all sources are asked again after each has failed.
+    /// Number of further rounds after all sources have failed.
     pub retries: u32,
     /// Interval of heartbeats. `None`: the node sends none, and reconnects only for a command.
     pub heartbeat: Option<Duration>,
     /// Limit of all uploads together, in bytes per second; `None` for no limit.
     pub max_upload: Option<u64>,
-    /// [`wait_ready`](crate::node::Node::wait_ready) waits for a tracker that is not there. Otherwise it
-    /// fails.
+    /// If the tracker cannot be reached, [`wait_ready`](crate::node::Node::wait_ready) waits for it instead
+    /// of failing.
     pub wait_for_tracker: bool,
     /// Whether the node registers with the tracker.
     pub membership: Membership,
@@ -49,8 +49,8 @@ pub struct NodeConfig {
     /// Keep replicas of other nodes' files when the tracker assigns them. It assigns none to a node without
     /// heartbeats.
     pub accept_replicas: bool,
-    /// Limit of the size of all replicas in bytes, those under way included; `None`: the free space of the
-    /// disk.
+    /// Limit of the size of all replicas in bytes, with those that are being fetched; `None`: only the free
+    /// space of the disk limits them.
     pub replica_quota: Option<u64>,
     /// Where events of the node are published.
     pub events: EventBroadcast,
@@ -83,10 +83,10 @@ impl NodeConfig {
         }
     }
 
-    /// What the tracker learns about the node at its start.
+    /// What the node tells the tracker about itself when it starts.
     pub(super) fn traits(&self) -> NodeTraits {
         let is_member = self.membership == Membership::Member;
-        // The tracker assigns replicas in its replies to heartbeats.
+        // Without heartbeats the tracker assigns no replicas.
         let keeps_replicas = self.accept_replicas && self.heartbeat.is_some() && is_member;
         let quota = self.replica_quota.unwrap_or(u64::MAX);
         NodeTraits { http_port: None, replica_quota_bytes: keeps_replicas.then_some(quota) }
@@ -98,9 +98,9 @@ impl NodeConfig {
 pub enum Membership {
     /// The node listens, registers, locks its directory and shares the files in it.
     Member,
-    /// The node only finds and downloads: it has no listener, no registration and no lock on the directory,
-    /// and reads nothing of it but the place of a download. Its port only selects its row of the latency
-    /// file.
+    /// The node only finds and downloads: it has no listener, no registration and no lock on the directory.
+    /// It reads nothing of the directory except the place of a download and the partial files. Its port only
+    /// selects its row of the latency file.
     Guest(GuestFolder),
 }
 

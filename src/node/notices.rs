@@ -1,4 +1,4 @@
-//! Notices: texts for the user about what happens in a node, published as events.
+//! Notices: texts that tell the user what happens in a node. They are published as events.
 
 use crate::proto::event::Event;
 use crate::rt::EventBroadcast;
@@ -17,7 +17,7 @@ impl Notices {
         self.0.publish_event(Event::warning(text));
     }
 
-    /// Tells the user about an event that needs no action.
+    /// Tells the user about something that needs no action.
     pub(crate) fn inform(&self, text: String) {
         self.0.publish_event(Event::info(text));
     }

@@ -1,4 +1,4 @@
-//! Values that commands take and return: requests, and reports of their results.
+//! The values that commands take and return: requests and reports.
 
 use std::net::SocketAddr;
 
@@ -10,12 +10,12 @@ use crate::types::{
 /// Result of waiting for a node to be ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ready {
-    /// Registered, and the first scan is published.
+    /// The node is registered, and the result of the first scan is published.
     Complete {
         /// Number of shared files.
         files: usize,
     },
-    /// Registered, but the first scan is not over; a notice tells when it is.
+    /// The node is registered, but the first scan is not over. A notice tells its end.
     Scanning,
 }
 
@@ -26,7 +26,7 @@ pub struct ScanSummary {
     pub files: usize,
     /// Number of new files.
     pub added: usize,
-    /// Number of files that were removed.
+    /// Number of files that are not shared any more.
     pub removed: usize,
     /// Number of files with a new content.
     pub changed: usize,
@@ -37,10 +37,10 @@ pub struct ScanSummary {
 pub struct FindReport {
     /// Contents, most live full holders first.
     pub groups: Vec<FoundGroup>,
-    /// Holders that did not answer the load probe, and why.
+    /// Holders without a valid answer to the probe, and why.
     pub silent: Vec<(SocketAddr, String)>,
-    /// The content that a download would fetch. `None` if several contents have equally many holders, or if
-    /// no other node has any.
+    /// The content that the name means for a download. `None` if no other node has any, or if no content has
+    /// more full holders than each other one and the own node has none of them.
     pub resolved: Option<ResolvedContent>,
 }
 
@@ -58,7 +58,7 @@ pub struct ResolvedContent {
 pub struct FoundGroup {
     /// The content.
     pub key: ContentKey,
-    /// The holders, best score first; the own node last.
+    /// The full holders, then the partial ones, each kind with the best score first; the own node last.
     pub rows: Vec<FoundRow>,
 }
 
@@ -71,14 +71,14 @@ pub struct FoundRow {
     pub http: Option<SocketAddr>,
     /// The file as the holder publishes it.
     pub entry: FileEntry,
-    /// Score and what it is made of; `None` for the own node.
+    /// The score, with the latency and load that it is computed from; `None` for the own node.
     pub rating: Option<Ranked>,
 }
 
 /// A published file of the own node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnFile {
-    /// Where the file comes from.
+    /// Whether the file is local, downloaded or a replica.
     pub kind: FileOrigin,
     /// The file as it is published.
     pub entry: FileEntry,
@@ -89,9 +89,10 @@ pub struct OwnFile {
 pub struct DownloadRequest {
     /// Name of the file, here and at its holders.
     pub name: FileName,
-    /// Digest of the content, where the name may have several.
+    /// Digest that selects one of the contents that the name may mean.
     pub checksum: Option<Checksum>,
-    /// Compute the MD5 of the whole file before it is placed.
+    /// Compute the MD5 of the whole file before it is placed. Other reasons for this are in
+    /// `download/check.rs`.
     pub verify_whole: bool,
     /// Replace a file of the same name.
     pub force: bool,
@@ -100,7 +101,7 @@ pub struct DownloadRequest {
 /// What a node uploads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Uploads {
-    /// Bytes of completely sent pieces since the start of the node.
+    /// Bytes of completely sent pieces and of files over HTTP since the start of the node.
     pub sent_bytes: u64,
     /// Number of peers with an upload under way.
     pub peers: usize,
@@ -113,7 +114,7 @@ pub struct ReplicationReport {
     pub name: FileName,
     /// The content.
     pub key: ContentKey,
-    /// Number of copies; [`ReplicationStatus::shortfall`] tells why there will not be more.
+    /// Numbers of wanted and present copies. [`ReplicationStatus::shortfall`] tells why copies are missing.
     pub status: ReplicationStatus,
 }
 
@@ -135,14 +136,14 @@ pub struct Variant {
     pub key: ContentKey,
     /// MD5 of the whole file, as a holder publishes it.
     pub md5: Md5Digest,
-    /// Number of holders that answer and have all of it.
+    /// Number of nodes that answer and have the whole content.
     pub live_full_holders: usize,
 }
 
-/// A source that failed.
+/// A holder or source that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// Address of the source.
+    /// Its address.
     pub endpoint: SocketAddr,
     /// The reason.
     pub why: String,

@@ -1,8 +1,8 @@
-//! State that all threads of a node share: identity, catalog, unfinished downloads, load. The fronts answer
-//! requests from it.
+//! The state that all threads of a node share: identity, catalog, served partial files, load. The fronts
+//! answer requests from it.
 //!
-//! Each field has its own lock. A thread holds at most one of them, for a look-up, and never while it sends,
-//! waits or uses a file. The indexer alone writes the catalog.
+//! Each field that changes is atomic or has its own lock. A thread holds at most one of these locks, and only
+//! briefly: never while it sends, waits or uses a file. Only the indexer writes the catalog.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -19,17 +19,17 @@ use crate::types::{FileEntry, NodeId, NodeTraits, Nonce};
 #[derive(Debug)]
 pub(crate) struct NodeState {
     pub(crate) node: NodeId,
-    /// The nonce for the tracker's call-back, which the announce thread sets.
+    /// The nonce that the tracker expects when it calls this node's listener. The announce thread sets it.
     pub(crate) nonce: Arc<Mutex<Option<Nonce>>>,
     pub(crate) catalog: RwLock<Catalog>,
     pub(crate) replicas: Replicas,
-    /// What the tracker knows about this node.
+    /// What this node tells the tracker about itself.
     pub(crate) traits: Mutex<NodeTraits>,
     pub(crate) partials: Mutex<Partials>,
     pub(crate) load_counter: Mutex<LoadCounter>,
     /// Whether the first scan is over.
     pub(crate) is_scanned: AtomicBool,
-    /// Bytes of completely sent pieces since the start.
+    /// Bytes of completely sent pieces and of files over HTTP since the start.
     pub(crate) sent_bytes: AtomicU64,
 }
 

@@ -1,13 +1,13 @@
-//! Counters since the start of a node, shown by `stats`. They cover commands of all users.
+//! Counters since the start of a node, for the command `stats`. They cover finds and jobs of all users.
 //!
-//! Pure: durations and sizes come in. Values are whole numbers with their unit in the name; a value without a
-//! sample is absent.
+//! They measure nothing: callers give durations and sizes. The values are whole numbers with the unit in
+//! their names; a value without a sample is absent.
 
 use std::time::Duration;
 
 use crate::proto::event::Event;
 
-/// Counters of successful finds and downloads.
+/// Counters of successful finds, and of downloads that fetched a file.
 #[derive(Debug, Clone, Default)]
 pub struct NodeStats {
     find_us: Samples,
@@ -21,8 +21,8 @@ struct Samples {
     count: u64,
     sum: f64,
     sum_of_squares: f64,
-    least: u64,
-    most: u64,
+    min: u64,
+    max: u64,
 }
 
 impl NodeStats {
@@ -34,8 +34,8 @@ impl NodeStats {
     /// Records a download of a file of `bytes` that took `elapsed`.
     pub fn record_download(&mut self, bytes: u64, elapsed: Duration) {
         self.download_bytes = self.download_bytes.saturating_add(bytes);
-        let per_s = u128::from(bytes) * 1_000_000 / elapsed.as_micros().max(1);
-        self.download_bytes_per_s.observe(u64::try_from(per_s).unwrap_or(u64::MAX));
+        let bytes_per_s = u128::from(bytes) * 1_000_000 / elapsed.as_micros().max(1);
+        self.download_bytes_per_s.observe(u64::try_from(bytes_per_s).unwrap_or(u64::MAX));
     }
 
     /// The counters as events, one for each line of `stats`.
@@ -54,29 +54,30 @@ fn stat(name: &str, value: Option<u64>) -> Event {
 
 impl Samples {
     fn observe(&mut self, value: u64) {
-        (self.least, self.most) = match self.count {
+        (self.min, self.max) = match self.count {
             0 => (value, value),
-            _ => (self.least.min(value), self.most.max(value)),
+            _ => (self.min.min(value), self.max.max(value)),
         };
         self.count += 1;
         self.sum += value as f64;
         self.sum_of_squares += (value as f64).powi(2);
     }
 
-    fn events(&self, counted: &str, what: &str, unit: &str) -> Vec<Event> {
-        let any = |value: u64| (self.count > 0).then_some(value);
+    /// The count as `plural`, and values as `singular`, a word for the value, and `unit`.
+    fn events(&self, plural: &str, singular: &str, unit: &str) -> Vec<Event> {
+        let if_any = |value: u64| (self.count > 0).then_some(value);
         let count = self.count.max(1) as f64;
         let mean = self.sum / count;
-        // Rounding may make it negative.
+        // Rounding errors may make the variance negative.
         let deviation = (self.sum_of_squares / count - mean.powi(2)).max(0.0).sqrt();
-        let mut events = vec![stat(counted, Some(self.count))];
+        let mut events = vec![stat(plural, Some(self.count))];
         let values = [
             ("mean", mean.round() as u64),
             ("stdev", deviation.round() as u64),
-            ("min", self.least),
-            ("max", self.most),
+            ("min", self.min),
+            ("max", self.max),
         ];
-        events.extend(values.map(|(which, value)| stat(&format!("{what}_{which}_{unit}"), any(value))));
+        events.extend(values.map(|(word, value)| stat(&format!("{singular}_{word}_{unit}"), if_any(value))));
         events
     }
 }

@@ -1,8 +1,8 @@
-//! The thread `replicas`: fetches the copies that the tracker assigns to this node, one after the other,
-//! through the same downloads as commands of users.
+//! The thread `replicas`: fetches the replicas that the tracker assigns to this node, one after the other, as
+//! downloads.
 //!
-//! Only a node that keeps replicas ever asks for tasks. The thread never removes a file and never replaces a
-//! file of the user.
+//! Only a node that keeps replicas has this thread, and so asks the tracker for tasks. The thread never
+//! removes or replaces a file; it removes partial files of replicas only.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -18,25 +18,25 @@ use crate::rt::{Stop, clock};
 use crate::store::{self, ShareFolders, Usage};
 use crate::types::FileOrigin;
 
-/// Pause after a failed task.
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// A task that fails at once must not be repeated in a tight loop.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Fetches the assigned replicas until stopped.
+/// Fetches the assigned replicas until `stop` is triggered.
 pub(crate) fn run(downloader: &Downloader, folders: &ShareFolders, stop: &Stop) {
     let context = downloader.context();
     let replicas = &context.state.replicas;
     // Own files must be published before the first request for tasks, or the tracker might assign one of
     // them.
     if context.indexer.rescan(stop) == Err(CommandError::Cancelled) {
-        return wait_for(stop);
+        return wait_until_stopped(stop);
     }
     replicas.record_usage(measure(context, folders, stop));
     let (mut kept, mut kept_bytes) = (0, 0u64);
     loop {
-        if replicas.must_measure_again() {
+        if replicas.take_measurement_request() {
             replicas.record_usage(measure(context, folders, stop));
         }
-        let Some(task) = replicas.first() else {
+        let Some(task) = replicas.first_task() else {
             if kept > 0 {
                 let text = format!("{kept} more files, {kept_bytes} bytes, are kept here for others");
                 context.notices.inform(text);
@@ -59,8 +59,7 @@ pub(crate) fn run(downloader: &Downloader, folders: &ShareFolders, stop: &Stop) 
             Err(error) => {
                 context.notices.warn(format!("no copy of `{}` is kept here for others: {error}", task.name));
                 replicas.record_failed(measure(context, folders, stop));
-                // A task that fails at once must not be repeated in a tight loop.
-                if stop.wait_until(clock::now() + AFTER_FAILURE) {
+                if stop.wait_until(clock::now() + FAILURE_PAUSE) {
                     return;
                 }
             }
@@ -68,32 +67,35 @@ pub(crate) fn run(downloader: &Downloader, folders: &ShareFolders, stop: &Stop) 
     }
 }
 
-/// Waits for the stop, as a thread of a node does not end before the node does.
-fn wait_for(stop: &Stop) {
-    let _delivers_nothing = stop.receiver().recv();
+/// Waits until `stop` is triggered: a thread that ends before the node counts as failed.
+fn wait_until_stopped(stop: &Stop) {
+    // The channel delivers nothing: it disconnects at the stop.
+    stop.receiver().recv().ok();
 }
 
-/// Measures replicas and free space. Partial files of failed tasks stay for another task with the content;
-/// they are removed if they are larger than the room.
+/// Measures replicas and free space. The partial files of failed tasks stay for another task with the
+/// content, unless they together are larger than the room: then all of them are removed.
 fn measure(context: &Context, folders: &ShareFolders, stop: &Stop) -> Usage {
     let folder = folders.of(FileOrigin::Replicated);
-    let measured = || Usage::of(folder.as_deref(), folders.base(), stop);
-    let usage = measured().and_then(|usage| {
+    let measure = || Usage::of(folder.as_deref(), folders.base(), stop);
+    let usage = measure().and_then(|usage| {
         let quota_bytes = context.state.replicas.quota_bytes();
         match folder.as_deref().filter(|_| usage.partial_bytes > room(&usage, quota_bytes)) {
             Some(folder) => {
                 store::remove_all(folder);
-                measured()
+                measure()
             }
             None => Ok(usage),
         }
     });
     usage.unwrap_or_else(|error| {
+        // `Interrupted`: the node stops.
         if error.kind() != ErrorKind::Interrupted {
             context
                 .notices
                 .warn(format!("nothing more is kept here for others: the room cannot be measured: {error}"));
         }
+        // Such a usage leaves no room, so no further task is accepted.
         Usage { used_bytes: u64::MAX, partial_bytes: 0, free_bytes: 0 }
     })
 }

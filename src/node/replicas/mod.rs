@@ -1,4 +1,4 @@
-//! Replicas: the copies that this node keeps for others, and its requests for copies of a content.
+//! Replicas: the copies that this node keeps for other nodes, and its requests for copies of a content.
 
 pub(super) mod keeper;
 pub(super) mod quota;

@@ -1,8 +1,8 @@
-//! Replica tasks of this node and the room for more of them.
+//! The replica tasks of this node, and the room for more of them.
 //!
-//! A task is accepted under the lock that also says what is under way, so that the tracker is never told that
-//! an accepted task is not under way. Invariant: replicas on the disk and accepted tasks together are at most
-//! the quota; a task beyond it is refused before a byte is fetched.
+//! One lock guards both, so that the tracker never learns a list of running tasks without a task that was
+//! just accepted. Invariant: a task is accepted only if its size fits into the quota together with the
+//! replicas on the disk and the accepted tasks; any other task is refused before a byte is fetched.
 
 use std::collections::VecDeque;
 
@@ -19,30 +19,31 @@ pub(crate) struct Replicas {
     /// `None`: the node keeps no replicas.
     quota_bytes: Option<u64>,
     state: Mutex<State>,
+    /// Wakes the thread `replicas`.
     wake: (Sender<()>, Receiver<()>),
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Bytes of replicas and free bytes at the last measurement; `None` before the first one, when no task is
-    /// accepted.
-    measured: Option<Usage>,
+    /// The last measurement, with the replicas fetched since; `None` before the first one.
+    usage: Option<Usage>,
     /// The user may have added or removed files since the measurement.
     is_stale: bool,
-    /// The first task is under way.
+    /// The accepted tasks. The thread `replicas` fetches the first one.
     tasks: VecDeque<ReplicaTask>,
 }
 
 impl State {
     /// Bytes of room beyond the accepted tasks; 0 before the first measurement.
     fn room_bytes(&self, quota_bytes: u64) -> u64 {
-        let Some(usage) = self.measured else { return 0 };
+        let Some(usage) = self.usage else { return 0 };
         let tasks = self.tasks.iter().fold(0u64, |sum, task| sum.saturating_add(task.content.size_bytes));
         room(&usage, quota_bytes).saturating_sub(tasks)
     }
 }
 
-/// Bytes of room. Partial files count like files; that of the task under way counts twice meanwhile.
+/// Bytes of room. Partial files count like files. So the task that is being fetched counts twice, with its
+/// partial file and with its size, which only leaves less room.
 pub(super) fn room(usage: &Usage, quota_bytes: u64) -> u64 {
     let taken = usage.used_bytes.saturating_add(usage.partial_bytes);
     quota_bytes.saturating_sub(taken).min(usage.free_bytes)
@@ -58,15 +59,16 @@ impl Replicas {
         self.quota_bytes.is_some()
     }
 
-    /// See [`crate::discovery::PublishedCatalog::replica_capacity`].
+    /// The room and the accepted tasks, for the tracker; `None`: this node takes no replica now.
     pub(crate) fn capacity(&self) -> Option<ReplicaCapacity> {
         let (quota_bytes, state) = (self.quota_bytes?, self.state.lock());
-        state.measured?;
+        state.usage?;
         let running = state.tasks.iter().map(|task| task.content).collect();
         Some(ReplicaCapacity { free_bytes: state.room_bytes(quota_bytes), running })
     }
 
-    /// Accepts tasks as far as there is room; returns the refused ones.
+    /// Accepts tasks while there is room; returns the refused ones. None has room before the first
+    /// measurement.
     pub(crate) fn accept(&self, tasks: Vec<ReplicaTask>) -> Vec<ReplicaTask> {
         let quota_bytes = self.quota_bytes();
         let mut refused = Vec::new();
@@ -76,7 +78,7 @@ impl Replicas {
                 let is_known = state.tasks.iter().any(|known| known.content == task.content);
                 let has_room = task.content.size_bytes <= state.room_bytes(quota_bytes)
                     && state.tasks.len() < limits::REPLICA_TASKS_MAX
-                    && state.measured.is_some();
+                    && state.usage.is_some();
                 if !is_known && has_room {
                     state.tasks.push_back(task);
                 } else if !is_known {
@@ -86,19 +88,23 @@ impl Replicas {
             !state.tasks.is_empty()
         };
         if has_work {
-            // The channel is full if the thread was woken and has not looked yet.
-            let _awake_already = self.wake.0.try_send(());
+            self.wake_thread();
         }
         refused
     }
 
     /// Requests a new measurement, as the user may have removed files. Does not wait.
-    pub(crate) fn measure_again(&self) {
+    pub(crate) fn request_measurement(&self) {
         self.state.lock().is_stale = true;
-        let _awake_already = self.wake.0.try_send(());
+        self.wake_thread();
     }
 
-    /// 0 if this node keeps no replicas.
+    fn wake_thread(&self) {
+        // A full channel: the thread is being woken already.
+        self.wake.0.try_send(()).ok();
+    }
+
+    /// The quota; 0 if this node keeps no replicas.
     pub(super) fn quota_bytes(&self) -> u64 {
         self.quota_bytes.unwrap_or(0)
     }
@@ -109,26 +115,26 @@ impl Replicas {
     }
 
     /// Returns true if and only if a measurement was requested since the last call.
-    pub(super) fn must_measure_again(&self) -> bool {
+    pub(super) fn take_measurement_request(&self) -> bool {
         std::mem::take(&mut self.state.lock().is_stale)
     }
 
     /// Records a measurement.
     pub(super) fn record_usage(&self, usage: Usage) {
-        self.state.lock().measured = Some(usage);
+        self.state.lock().usage = Some(usage);
     }
 
     /// The task to fetch next.
-    pub(super) fn first(&self) -> Option<ReplicaTask> {
+    pub(super) fn first_task(&self) -> Option<ReplicaTask> {
         self.state.lock().tasks.front().cloned()
     }
 
-    /// Removes the first task, which succeeded. If a file was `fetched`, it counts as used.
-    pub(super) fn record_done(&self, fetched: bool) {
+    /// Removes the first task, which succeeded. With `is_fetched` there is a new file, which takes room.
+    pub(super) fn record_done(&self, is_fetched: bool) {
         let mut state = self.state.lock();
         let size_bytes =
-            state.tasks.pop_front().filter(|_| fetched).map_or(0, |task| task.content.size_bytes);
-        if let Some(usage) = &mut state.measured {
+            state.tasks.pop_front().filter(|_| is_fetched).map_or(0, |task| task.content.size_bytes);
+        if let Some(usage) = &mut state.usage {
             usage.used_bytes = usage.used_bytes.saturating_add(size_bytes);
             usage.free_bytes = usage.free_bytes.saturating_sub(size_bytes);
         }
@@ -138,7 +144,7 @@ impl Replicas {
     pub(super) fn record_failed(&self, usage: Usage) {
         let mut state = self.state.lock();
         state.tasks.pop_front();
-        state.measured = Some(usage);
+        state.usage = Some(usage);
     }
 }
 
@@ -172,7 +178,7 @@ mod tests {
         assert_eq!(replicas.accept(vec![task(1, 50)]), [], "it is accepted already");
         assert_eq!(replicas.accept(vec![task(4, 1)]), [task(4, 1)]);
         replicas.record_done(true);
-        assert_eq!((room_of(&replicas), replicas.first()), (Some(0), Some(task(3, 10))));
+        assert_eq!((room_of(&replicas), replicas.first_task()), (Some(0), Some(task(3, 10))));
         replicas.record_failed(usage(90, 950));
         assert_eq!(room_of(&replicas), Some(10));
         // The disk may have less room than the quota, and the user may have added files.
@@ -183,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn at_most_five_tasks_are_accepted_and_none_without_a_quota() {
+    fn tasks_are_accepted_up_to_their_maximum_number_and_none_without_a_quota() {
         let replicas = Replicas::new(Some(u64::MAX));
         replicas.record_usage(usage(0, u64::MAX));
         let tasks: Vec<_> = (0..9).map(|number| task(number, 1)).collect();
@@ -194,6 +200,6 @@ mod tests {
             (without_quota.capacity(), without_quota.accept(vec![task(1, 1)])),
             (None, vec![task(1, 1)])
         );
-        assert_eq!(without_quota.first(), None);
+        assert_eq!(without_quota.first_task(), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The command `replicate`: resolves the content and requests copies of it.
 //!
-//! No holder is probed and nothing is fetched: the tracker alone says which nodes are live. If a query names
-//! several contents, the same rule as for downloads decides.
+//! It probes no holder and fetches nothing: the tracker says which nodes are live. If a query names several
+//! contents, they are chosen from as in a download.
 
 use crate::discovery::ReplicationRequest;
 use crate::logic::select::{Choice, choose_content, votes};
@@ -27,30 +27,31 @@ pub(crate) fn replicate(
     Ok(ReplicationReport { name, key: content, status })
 }
 
-/// The content that the query names, and its name: the name in the query, else one that a holder publishes.
+/// The content that the query names, and a name for its copies: the name in the query, else one that a holder
+/// publishes.
 fn resolve(query: &Query, providers: &[Provider]) -> Result<(ContentKey, FileName), DownloadError> {
     let votes: Vec<_> = votes(providers.iter()).into_iter().filter(|(_, votes)| *votes > 0).collect();
-    // The holder whose name and MD5 are reported: one with a replica only if there is no other.
-    let holder = |key: &ContentKey| {
+    // The holder whose name and MD5 are reported. It holds a replica only if no other holder has the content.
+    let reported_holder = |key: &ContentKey| {
         let full =
             providers.iter().filter(|one| one.entry.holding == Holding::Full && one.entry.key() == *key);
         full.min_by_key(|one| one.entry.is_replica()).expect("only full holders vote")
     };
-    let named = |key: &ContentKey| match query {
+    let name_of = |key: &ContentKey| match query {
         Query::Name(name) => name.clone(),
-        Query::Md5(_) | Query::Content(_) => holder(key).entry.name.clone(),
+        Query::Md5(_) | Query::Content(_) => reported_holder(key).entry.name.clone(),
     };
     let Some((first, _)) = votes.first() else { return Err(DownloadError::NotFound(query.to_string())) };
     match choose_content(&votes) {
-        Choice::One(key) | Choice::Majority { key, .. } => Ok((key, named(&key))),
+        Choice::One(key) | Choice::Majority { key, .. } => Ok((key, name_of(&key))),
         Choice::Ambiguous => {
             let variant = |(key, votes): &(ContentKey, usize)| Variant {
                 key: *key,
-                md5: holder(key).entry.md5,
+                md5: reported_holder(key).entry.md5,
                 live_full_holders: *votes,
             };
             Err(DownloadError::Ambiguous {
-                name: named(first),
+                name: name_of(first),
                 variants: votes.iter().map(variant).collect(),
             })
         }
