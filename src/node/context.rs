@@ -1,4 +1,4 @@
-//! What the commands of a running node work with. It knows no job and no thread.
+//! The parts of a running node that its commands use. No job and no thread is among them.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::notices::Notices;
 use super::state::NodeState;
 use crate::discovery::{Directory, TrackerSession};
 
-/// Parts that the commands of a node share. Each room of the node uses only some of them.
+/// Parts that the commands and downloads of a node share. Each folder of `node` uses only some of them.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) state: Arc<NodeState>,

@@ -1,7 +1,7 @@
 //! Why a node cannot start, and why commands and downloads fail.
 //!
-//! The variants tell whose fault an error is: `System` that of the operating system, `Bug` that of this
-//! program; those with an endpoint or a tracker that of another program or of the network.
+//! The variants tell where the fault is: `System` is a fault of the operating system, `Bug` of this program.
+//! A variant with an endpoint or a tracker is a fault of another program or of the network.
 
 use std::net::SocketAddr;
 
@@ -55,14 +55,14 @@ pub enum CommandError {
     NoAnswer { finder: String, why: String },
     #[error("{endpoint} cannot be reached: {why}")]
     Unreachable { endpoint: SocketAddr, why: String },
-    /// The tracker knows holders, but none of them answered. Each with the reason.
+    /// Holders are known, but none of them gave a valid answer. Contains each with its reason.
     #[error("none of {} holders answered", .0.len())]
     NoneAnswered(Vec<(SocketAddr, String)>),
     #[error("latency file {path}: {why}")]
     Latency { path: String, why: String },
     #[error("cannot read the share: {0}")]
     Share(String),
-    /// The operating system refuses a thread, a descriptor or memory.
+    /// The operating system refuses a thread, a descriptor or a socket.
     #[error("the system gives no more threads or descriptors: {0}")]
     System(String),
     /// An invariant of this program is broken.
@@ -83,7 +83,7 @@ impl From<DiscoveryError> for CommandError {
     }
 }
 
-/// Why a download failed. No file of the user has changed.
+/// Why a download failed. No file of the user has changed, with one exception, see `Disk`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[expect(missing_docs, reason = "each variant has its text")]
 pub enum DownloadError {
@@ -106,14 +106,16 @@ pub enum DownloadError {
     AllFailed {
         name: FileName,
         attempts: Vec<Attempt>,
-        /// Every failure was a digest that did not match.
+        /// Every source failed because a digest did not match.
         all_by_digest: bool,
     },
     #[error("`{name}`: no content has {checksum}: nothing was put in place")]
     Checksum { name: FileName, checksum: String },
     #[error("`{name}`: no space left: {why}")]
     NoSpace { name: FileName, why: String },
-    #[error("`{name}`: cannot write: {why}")]
+    /// A file or folder of this node cannot be read or written. If a file was replaced and then its directory
+    /// could not be synced, the new file stays.
+    #[error("`{name}`: cannot read or write the file: {why}")]
     Disk { name: FileName, why: String },
 }
 

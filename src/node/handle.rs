@@ -1,6 +1,6 @@
 //! The handle of a running node, with one method for each command.
 //!
-//! A command runs on the thread of its caller, which `cancel` ends.
+//! A command runs on the thread of its caller. A trigger of `cancel` ends the command.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::context::Context;
 use super::error::{CommandError, DownloadError};
 use super::events;
 use super::find::{probe, search};
-use super::jobs::{Job, JobError, JobEvent, JobId, Jobs, Watching};
+use super::jobs::{Job, JobError, JobEvent, JobId, Jobs, WatcherGuard};
 use super::replicas::request;
 use super::report::{
     DownloadRequest, Downloaded, FindReport, OwnFile, Ready, ReplicationReport, ScanSummary,
@@ -23,8 +23,8 @@ use super::serve::meter::UploadMeter;
 use super::serve::reader::ShareReader;
 use super::serve::shared_files::SharedFiles;
 use super::stats::NodeStats;
-use super::threads::running::Running;
-use crate::discovery::{NamePage, Publisher};
+use super::threads::node_threads::NodeThreads;
+use crate::discovery::{DiscoveryError, NamePage, Publisher};
 use crate::net::TokenBucket;
 use crate::proto::event::DownloadEvent;
 use crate::rt::{Ended, EventBroadcast, Pool, Stop, StopReport, clock};
@@ -40,8 +40,8 @@ pub struct Node {
     pub(super) context: Arc<Context>,
     pub(super) events: EventBroadcast,
     pub(super) jobs: Jobs,
-    /// Publishes the events of jobs.
-    pub(super) _published: Watching,
+    /// Keeps the watcher that publishes the events of jobs.
+    pub(super) _job_publisher: WatcherGuard,
     pub(super) stats: Arc<Mutex<NodeStats>>,
     /// Limits the bytes of files that are sent per second.
     pub(super) upload_rate: Arc<TokenBucket>,
@@ -51,10 +51,10 @@ pub struct Node {
     pub(super) wait_for_tracker: bool,
     pub(super) publisher: Arc<dyn Publisher>,
     pub(super) reader: ShareReader,
-    /// The directory of a guest's downloads. The empty directory of partial files in it is removed at the
-    /// end.
+    /// The directory of a guest's downloads. Its directory of partial files is removed at the stop, if it is
+    /// empty.
     pub(super) guest_folder: Option<Arc<Share>>,
-    pub(super) running: Running,
+    pub(super) threads: NodeThreads,
 }
 
 impl Node {
@@ -63,12 +63,13 @@ impl Node {
         self.addr
     }
 
-    /// Waits until the node is registered and its first scan is published. It waits for the scan at most 2 s
-    /// from the start; a notice tells the end of a longer scan.
+    /// Waits until the node is registered and its first scan is published. Waits for the scan at most 2 s
+    /// from the start; a notice tells the end of a longer scan. Only the first call gets the result of the
+    /// scan: a further one returns [`Ready::Scanning`].
     ///
     /// # Errors
-    /// [`CommandError::NoTracker`], unless the node is configured to wait for the tracker;
-    /// [`CommandError::Cancelled`].
+    /// [`CommandError::NoTracker`] and [`CommandError::TrackerRefused`], unless the node is configured to
+    /// wait for the tracker; [`CommandError::Cancelled`].
     pub fn wait_ready(&self, cancel: &Stop) -> Result<Ready, CommandError> {
         let timeout = at(self.started_at + limits::ms(limits::START_SCAN_WAIT_MS));
         let scanned = select! {
@@ -81,6 +82,7 @@ impl Node {
             let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
             match self.context.tracker.publish_now(deadline, cancel) {
                 Ok(()) => break,
+                Err(DiscoveryError::Cancelled) => return Err(CommandError::Cancelled),
                 Err(error) if !self.wait_for_tracker => return Err(error.into()),
                 Err(error) => {
                     if last_error.as_ref() != Some(&error) {
@@ -102,25 +104,29 @@ impl Node {
     /// Scans the shared directory again and publishes the changes.
     ///
     /// # Errors
-    /// [`CommandError::Share`], [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
+    /// [`CommandError::Share`], [`CommandError::NoTracker`], [`CommandError::TrackerRefused`] or
+    /// [`CommandError::Cancelled`].
     pub fn update_list(&self, cancel: &Stop) -> Result<ScanSummary, CommandError> {
         let summary = self.context.indexer.rescan(cancel)?;
         let deadline = clock::now() + limits::ms(limits::TRACKER_REPLY_MS);
         self.context.tracker.publish_now(deadline, cancel)?;
-        self.context.state.replicas.measure_again();
+        // The user may have removed files, so that there is room for more replicas.
+        self.context.state.replicas.request_measurement();
         Ok(summary)
     }
 
-    /// Finds the live holders of what `query` names, and ranks them. The report is empty if there are none.
+    /// Finds the live holders of what `query` names, and ranks them. The report is empty if no holder is
+    /// known.
     ///
     /// # Errors
-    /// [`CommandError`]; `NoneAnswered` if the tracker knows holders and none of them answered.
+    /// [`CommandError`]; `NoneAnswered` if holders are known, none of them answered and this node has no such
+    /// file.
     pub fn find(&self, query: &Query, cancel: &Stop) -> Result<FindReport, CommandError> {
         let started_at = clock::now();
         let report = search::find(&self.context, query, cancel)?;
         let elapsed = clock::now().saturating_duration_since(started_at);
         self.stats.lock().record_find(elapsed);
-        self.events.publish_event(events::searched(query, &report, elapsed));
+        self.events.publish_event(events::search_event(query, &report, elapsed));
         Ok(report)
     }
 
@@ -132,7 +138,7 @@ impl Node {
     /// Downloads a file on this thread and places it in the directory of downloads.
     ///
     /// # Errors
-    /// [`DownloadError`]; no file of the user has changed then.
+    /// [`DownloadError`].
     pub fn download(
         &self,
         request: &DownloadRequest,
@@ -180,8 +186,8 @@ impl Node {
     }
 
     /// Calls `watcher` for each event of each download until the result is dropped. `watcher` runs on the
-    /// thread of the download and must not wait.
-    pub fn watch(&self, watcher: impl Fn(&JobEvent<'_>) + Send + Sync + 'static) -> Watching {
+    /// thread of the download or of a command about it, and must not wait.
+    pub fn watch(&self, watcher: impl Fn(&JobEvent<'_>) + Send + Sync + 'static) -> WatcherGuard {
         self.jobs.watch(watcher)
     }
 
@@ -190,9 +196,9 @@ impl Node {
     /// while this node runs. Does not wait for the copies.
     ///
     /// # Errors
-    /// [`DownloadError::NotFound`] if no live node has all of the content, [`DownloadError::Ambiguous`] if
-    /// the query names several contents with equally many holders, [`DownloadError::Command`] if the tracker
-    /// does not answer or refuses.
+    /// [`DownloadError::NotFound`] if no live node has the whole content, [`DownloadError::Ambiguous`] if the
+    /// query names several contents and none has more holders than each other one, [`DownloadError::Command`]
+    /// if the tracker does not answer or refuses, and after a cancel.
     pub fn replicate(
         &self,
         query: &Query,
@@ -202,10 +208,10 @@ impl Node {
         request::replicate(&self.context, query, copies, cancel)
     }
 
-    /// Ends resumed downloads of `name` and marks unfinished ones, so that a restarted node does not resume
-    /// them. What was fetched is kept for the next download of the content.
-    pub fn set_aside(&self, name: &FileName) {
-        self.jobs.set_aside(name);
+    /// Quarantines the unfinished downloads of `name`, so that a restarted node does not resume them, and
+    /// ends the jobs that resume them now. What was fetched is kept for the next download of the content.
+    pub fn quarantine(&self, name: &FileName) {
+        self.jobs.quarantine(name);
     }
 
     /// The load of the node at `endpoint`.
@@ -228,42 +234,44 @@ impl Node {
     /// All nodes that the tracker knows.
     ///
     /// # Errors
-    /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
+    /// [`CommandError::NoTracker`], [`CommandError::TrackerRefused`] or [`CommandError::Cancelled`].
     pub fn nodes(&self, cancel: &Stop) -> Result<Vec<NodeSummary>, CommandError> {
         Ok(self.context.tracker.nodes(cancel)?)
     }
 
-    /// A page of the names with live holders at the tracker, in order, beginning after `after`.
+    /// One reply of the tracker with a part of the names that can be downloaded, in order, those after
+    /// `after`.
     ///
     /// # Errors
-    /// [`CommandError::NoTracker`] or [`CommandError::Cancelled`].
+    /// [`CommandError::NoTracker`], [`CommandError::TrackerRefused`] or [`CommandError::Cancelled`].
     pub fn swarm_names(&self, after: Option<FileName>, cancel: &Stop) -> Result<NamePage, CommandError> {
         Ok(self.context.tracker.names(after, cancel)?)
     }
 
-    /// Publishes that this node has an HTTP server at `port` of its address, so that others can link to it; 0
-    /// or `None`: that it has none. Does not wait. Call it when the server is bound, and again when it has
-    /// ended.
+    /// Publishes that this node has an HTTP server at `port` of its address, so that other nodes' pages can
+    /// link to it. With 0 or `None` it publishes that there is no server. Does not wait. Call it when the
+    /// server is bound, and again when it has ended.
     pub fn announce_http(&self, port: Option<u16>) {
         self.context.state.traits.lock().http_port = port.filter(|port| *port != 0);
         self.publisher.publish();
     }
 
-    /// Names for completion, brought up to date by [`Node::refresh_names`].
+    /// Names for completion. [`Node::refresh_names`] updates them.
     pub fn known_names(&self) -> KnownNames {
         self.known_names.clone()
     }
 
-    /// Has a worker read names from the tracker. Does not wait.
+    /// Requests that a worker reads names from the tracker. Does not wait. A busy pool drops the request.
     pub fn refresh_names(&self) {
-        let Some(refreshing) = self.known_names.refreshing() else { return };
-        let (context, stop) = (Arc::clone(&self.context), self.running.commands.clone());
-        let _pool_is_busy = self.pool.try_run(move || {
-            // One page is enough for completion.
+        let Some(permit) = self.known_names.refresh_permit() else { return };
+        let (context, stop) = (Arc::clone(&self.context), self.threads.commands.clone());
+        let read_names = move || {
+            // The first page is enough for completion.
             if let Ok((names, _)) = context.tracker.names(None, &stop) {
-                refreshing.apply(names);
+                permit.set_names(names);
             }
-        });
+        };
+        self.pool.try_run(read_names).ok();
     }
 
     /// The shared files, for other protocols.
@@ -273,7 +281,7 @@ impl Node {
         SharedFiles::new(Arc::clone(state), reader, Arc::clone(tracker), rate)
     }
 
-    /// Bytes that downloads have fetched since the start, repetitions included.
+    /// Bytes that jobs have fetched since the start. A piece that was fetched twice counts twice.
     pub fn fetched_bytes(&self) -> u64 {
         self.jobs.fetched_bytes()
     }
@@ -303,18 +311,18 @@ impl Node {
         self.upload_rate.rate_bytes_per_s()
     }
 
-    /// Changes that limit, for uploads under way too.
+    /// Changes the limit of all uploads together. It also applies to uploads that have begun.
     pub fn set_max_upload(&self, rate_bytes_per_s: Option<u64>) {
         self.upload_rate.set_rate(rate_bytes_per_s);
     }
 
-    /// Delivers each thread that ends. A thread that ends before `stop` has failed.
+    /// Delivers the end of each thread. A thread that ends before [`Node::stop`] has failed.
     pub fn ended(&self) -> &Receiver<Ended> {
-        self.running.threads.ended()
+        self.threads.group.ended()
     }
 
-    /// Leaves the tracker, ends transfers and joins all threads, in at most 5 s. Afterwards the node does
-    /// nothing, but holds the lock of the directory until it is dropped.
+    /// Leaves the tracker, ends transfers and joins all threads, in at most 5 s. The report names threads
+    /// that did not end in time. The node holds the lock of the directory until it is dropped.
     pub fn stop(&self) -> StopReport {
         self.stop_by(clock::now() + limits::ms(limits::STOP_DEADLINE_MS))
     }
@@ -322,7 +330,7 @@ impl Node {
     /// [`Node::stop`] with a deadline of the caller.
     pub fn stop_by(&self, deadline: Instant) -> StopReport {
         let wait_until_left = || self.context.tracker.wait_until_left(deadline);
-        let report = self.running.stop(deadline, wait_until_left);
+        let report = self.threads.stop(deadline, wait_until_left);
         if let Some(folder) = &self.guest_folder {
             store::remove_empty_directory(folder);
         }
@@ -353,11 +361,31 @@ mod tests {
         Membership::Guest(GuestFolder::Share)
     }
 
-    fn started(share: &Path, tracker: &Tracker, membership: Membership) -> Result<Node, NodeStartError> {
+    fn start(share: &Path, tracker: &Tracker, membership: Membership) -> Result<Node, NodeStartError> {
         let config = NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr());
         let node = Node::start(NodeConfig { membership, ..config })?;
         node.wait_published();
         Ok(node)
+    }
+
+    #[test]
+    fn a_cancel_while_the_node_waits_for_its_tracker_is_not_reported_as_a_fault_of_the_tracker() {
+        let share = tempfile::tempdir().expect("a directory");
+        let config = NodeConfig::new([127, 0, 0, 1].into(), share.path(), ([127, 0, 0, 1], 1).into());
+        let membership = Membership::Guest(GuestFolder::Nowhere);
+        let node =
+            Node::start(NodeConfig { wait_for_tracker: true, membership, ..config }).expect("it starts");
+        let mut events = node.events().subscribe();
+        let cancel = Stop::new().expect("a descriptor");
+        cancel.trigger();
+        // Which of two ready channels `select!` takes is random: several calls go both ways.
+        for _ in 0..20 {
+            assert_eq!(node.wait_ready(&cancel), Err(CommandError::Cancelled));
+        }
+        assert!(node.stop().is_clean());
+        let texts: Vec<_> =
+            events.catch_up().items.iter().map(|(_, record)| format!("{:?}", record.event)).collect();
+        assert!(!texts.iter().any(|text| text.contains("cancelled")), "{texts:?}");
     }
 
     #[test]
@@ -367,9 +395,9 @@ mod tests {
         fs::write(from.path().join("a"), vec![7; (2 << 20) + 1]).expect("written");
         fs::write(to.path().join("own"), "not shared").expect("written");
         let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
-        let member = started(from.path(), &tracker, Membership::Member).expect("it starts");
+        let member = start(from.path(), &tracker, Membership::Member).expect("it starts");
         let guests =
-            [(); 2].map(|()| started(to.path(), &tracker, guest()).expect("several guests of one directory"));
+            [(); 2].map(|()| start(to.path(), &tracker, guest()).expect("several guests of one directory"));
         let stop = Stop::new().expect("a descriptor");
         for guest in &guests {
             let name = FileName::new("a").expect("a name");
@@ -383,9 +411,9 @@ mod tests {
         let known: Vec<_> =
             member.nodes(&stop).expect("listed").into_iter().map(|node| node.endpoint).collect();
         assert_eq!(known, [member.addr()]);
-        let in_use = started(from.path(), &tracker, guest()).map(drop).expect_err("a node shares it");
+        let in_use = start(from.path(), &tracker, guest()).map(drop).expect_err("a node shares it");
         assert!(matches!(in_use, NodeStartError::ShareInUse { .. }), "{in_use}");
-        let member_too = started(to.path(), &tracker, Membership::Member).expect("guests do not lock");
+        let member_too = start(to.path(), &tracker, Membership::Member).expect("guests do not lock");
         let reports = guests.into_iter().chain([member_too, member]).map(|node| node.stop());
         for report in reports.collect::<Vec<_>>().into_iter().chain([tracker.stop()]) {
             assert!(report.is_clean(), "{report:?}");

@@ -1,7 +1,7 @@
 //! The node: shares one directory, answers peers, finds files and downloads them.
 //!
-//! `Node::start` returns the handle of a running node, through which commands run; `stop` leaves no thread,
-//! descriptor or temporary file behind. Nothing here prints: what happens is published as events.
+//! `Node::start` returns the handle of a running node, which has a method for each command. After
+//! `Node::stop` no thread is left. This module prints nothing: it publishes what happens as events.
 
 mod completion_names;
 mod config;
@@ -27,7 +27,9 @@ pub use config::{GuestFolder, LatencySource, Membership, NodeConfig};
 pub use error::{CommandError, DownloadError, NodeStartError};
 pub use find::latency::open_latency_file;
 pub use handle::Node;
-pub use jobs::{DownloadResult, Job, JobChange, JobError, JobEvent, JobId, JobSource, JobState, Watching};
+pub use jobs::{
+    DownloadResult, Job, JobChange, JobError, JobEvent, JobId, JobSource, JobState, WatcherGuard,
+};
 pub use report::{
     Attempt, DownloadRequest, Downloaded, FindReport, FoundGroup, FoundRow, Outcome, OwnFile, Ready,
     ReplicationReport, ResolvedContent, ScanSummary, Uploads, Variant,

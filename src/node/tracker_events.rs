@@ -1,4 +1,4 @@
-//! Handles unrequested events of the tracker and of the connection to it: notices for the user, and replica
+//! Handles the events that the announce thread reports: makes them notices for the user, and accepts replica
 //! tasks.
 
 use std::sync::Arc;
@@ -20,8 +20,8 @@ pub(super) fn handler(state: Arc<NodeState>, notices: Notices) -> impl Fn(Tracke
              check --advertise and the firewall"
         )),
         TrackerEvent::Tasks(tasks) => {
-            // The tracker learns about refused tasks from the list of running ones, which does not have them.
-            let _refused = state.replicas.accept(tasks);
+            // The tracker learns which tasks were refused from the list of running tasks, which lacks them.
+            state.replicas.accept(tasks);
         }
         TrackerEvent::Lost { why } => notices.warn(format!("the tracker is lost: {why}")),
     }

@@ -66,7 +66,7 @@ fn a_file_replaced_since_it_was_published_is_fetched_as_what_it_is_now() {
     holder.write("a.txt", b"quite new");
     let ran = world.run(&NodeSpec::new().flags(&["--retries", "3"]), "download a.txt\n");
     assert_eq!(ran.code, 0, "{ran:#?}");
-    assert_clear(&ran.err, &["a.txt", "has changed there", "beginning anew"]);
+    assert_clear(&ran.err, &["a.txt", "has changed there", "beginning again"]);
     assert_eq!(fs::read(ran.share.join("a.txt")).expect("in place"), b"quite new");
 }
 

@@ -218,7 +218,7 @@ impl<'a> Session<'a> {
                 let id = self.node.start_download(download.request()).map_err(Failure::Job)?;
                 self.show_job(id)?;
             }
-            PromptCommand::Jobs => self.sink.write(self.node.jobs().iter().map(events::job))?,
+            PromptCommand::Jobs => self.sink.write(self.node.jobs().iter().map(events::job_event))?,
             PromptCommand::Cancel(job) => self.stop_job(job.id, Node::cancel)?,
             PromptCommand::Pause(job) => self.stop_job(job.id, Node::pause)?,
             PromptCommand::Resume(job) => {
@@ -244,18 +244,18 @@ impl<'a> Session<'a> {
         match command {
             Command::Updatelist => {
                 let scan = self.node.update_list(cancel)?;
-                self.sink.write([events::updated(&scan)])?;
+                self.sink.write([events::update_event(&scan)])?;
             }
             Command::Find(query) => {
                 let report = self.node.find(&query.0, cancel)?;
-                self.sink.write(events::found(&query.0, &report))?;
+                self.sink.write(events::find_events(&query.0, &report))?;
                 return Ok(exit_of(&report));
             }
             Command::Sources(query) => {
                 let report = self.node.find(&query.0, cancel)?;
-                let mut explained = events::explained(&report, self.load_weight);
+                let mut explained = events::sources_events(&report, self.load_weight);
                 if report.groups.is_empty() {
-                    explained.extend(events::found(&query.0, &FindReport::default()));
+                    explained.extend(events::find_events(&query.0, &FindReport::default()));
                 }
                 self.sink.write(explained)?;
                 return Ok(exit_of(&report));
@@ -270,7 +270,7 @@ impl<'a> Session<'a> {
                 ListScope::Own(origin) => {
                     let files = self.node.files();
                     let listed = files.iter().filter(|file| origin.is_none_or(|origin| origin == file.kind));
-                    self.sink.write(listed.map(events::file))?;
+                    self.sink.write(listed.map(events::file_event))?;
                 }
                 ListScope::Swarm => self.list_swarm(cancel)?,
             },
@@ -286,7 +286,7 @@ impl<'a> Session<'a> {
     fn replicate(&mut self, query: &Query, copies: u32, cancel: &Stop) -> Result<Exit, Failure> {
         match self.node.replicate(query, copies, cancel) {
             Ok(report) => {
-                let event = events::replication(&report);
+                let event = events::replication_event(&report);
                 let shortfall = report.status.shortfall();
                 self.sink.write([event])?;
                 self.sink.explain(shortfall.as_deref());
@@ -323,7 +323,7 @@ impl<'a> Session<'a> {
     /// Shows a job, if the node still lists it.
     fn show_job(&mut self, id: JobId) -> Result<(), WriteEnd> {
         let job = self.node.jobs().into_iter().find(|job| job.id == id);
-        self.sink.write(job.iter().map(events::job))
+        self.sink.write(job.iter().map(events::job_event))
     }
 
     fn download(&mut self, request: &DownloadRequest, cancel: &Stop) -> Result<(), Failure> {
@@ -340,7 +340,7 @@ impl<'a> Session<'a> {
         });
         let is_cancelled = result == Err(DownloadError::Command(CommandError::Cancelled));
         if is_cancelled && self.is_unwanted(&download_cancel) {
-            self.node.set_aside(&request.name);
+            self.node.quarantine(&request.name);
         }
         if let Some(end) = write_end {
             return Err(end.into());
@@ -348,7 +348,7 @@ impl<'a> Session<'a> {
         let now = clock::now();
         match result {
             Ok(done) => {
-                let done = pacing.pass(events::done(&done), now);
+                let done = pacing.pass(events::done_event(&done), now);
                 Ok(self.sink.write(done.into_iter().map(Event::Download))?)
             }
             Err(error) => {

@@ -1,4 +1,4 @@
-//! The whole-file MD5: who claims which, whether it is computed, and who claimed a wrong one.
+//! The whole-file MD5: which holder claims which, whether it is computed, and which claims are wrong.
 
 use std::net::SocketAddr;
 
@@ -7,12 +7,12 @@ use crate::node::report::DownloadRequest;
 use crate::transfer::FetchedContent;
 use crate::types::{Checksum, FileName, Geometry, Holding, Md5Digest, Provider};
 
-/// A whole-file MD5 that a node publishes.
+/// The MD5 of the whole file, as one holder publishes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Claim {
     pub(super) endpoint: SocketAddr,
     pub(super) md5: Md5Digest,
-    /// A partial holder passes on what others claim, and cannot compute it.
+    /// The holder is a partial one: it passes on what other holders claim, and cannot compute the MD5.
     pub(super) is_passed_on: bool,
 }
 
@@ -29,14 +29,18 @@ pub(super) fn claims<'a>(providers: impl Iterator<Item = &'a Provider>) -> Vec<C
     claims
 }
 
-/// True if the whole-file MD5 has to be computed: it is requested, a piece MD5 was wrong, or the file is so
-/// small that it costs nothing.
-pub(super) fn is_wanted(request: &DownloadRequest, fetched: &FetchedContent, geometry: &Geometry) -> bool {
+/// True if the whole-file MD5 has to be computed: the user requests the check or a checksum, a piece MD5 was
+/// not checked or was wrong, or the file is so small that it costs nothing.
+pub(super) fn is_md5_needed(
+    request: &DownloadRequest,
+    fetched: &FetchedContent,
+    geometry: &Geometry,
+) -> bool {
     let is_small = geometry.count().is_some_and(|pieces| pieces <= 1);
     request.verify_whole || request.checksum.is_some() || !fetched.piece_md5s_hold || is_small
 }
 
-/// True if `md5` is the requested MD5, or a claimed one where none is requested.
+/// True if `md5` is the requested MD5, or any of the claimed ones where no MD5 is requested.
 pub(super) fn is_right(request: &DownloadRequest, claims: &[Claim], md5: Md5Digest) -> bool {
     match request.checksum {
         Some(Checksum::Md5(requested)) => md5 == requested,

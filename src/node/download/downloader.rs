@@ -1,12 +1,12 @@
-//! Attempts of one download: which contents are tried, in which order, and how often.
+//! Runs the downloads of a node. One attempt tries the contents that a name may mean, one after the other.
 
 use std::sync::Arc;
 
 use super::content::ContentDownload;
-use super::error::Failed;
+use super::error::AttemptError;
 use super::file::target::Target;
 use super::progress::DownloadEvents;
-use super::resolve::{self, ContentCandidates};
+use super::resolve::{ContentCandidates, Resolution};
 use super::slots::DownloadSlots;
 use super::task::DownloadTask;
 use crate::node::context::Context;
@@ -40,8 +40,8 @@ impl Downloader {
         self.folders.as_ref().map(|folders| folders.downloads())
     }
 
-    /// Runs a download to its end. If the name comes to mean another content meanwhile the download begins
-    /// again, as often as rounds are repeated.
+    /// Runs a download to its end. If the name means another content meanwhile the download begins again, at
+    /// most `retries` times.
     pub(crate) fn download(
         &self,
         request: &DownloadRequest,
@@ -52,20 +52,21 @@ impl Downloader {
         let task = self.task(request, FileOrigin::Downloaded, None, cancel)?;
         for _ in 0..self.context.peers.retries {
             match attempt(&task, events) {
-                Err(Failed::Replaced(_)) => {
+                Err(AttemptError::Replaced(_)) => {
                     let text =
-                        format!("`{}` has other content at its holders now: beginning anew", request.name);
+                        format!("`{}` has other content at its holders now: beginning again", request.name);
                     self.context.notices.warn(text);
                 }
-                Err(Failed::For(error)) => return Err(error),
+                Err(AttemptError::Final(error)) => return Err(error),
                 Ok(downloaded) => return Ok(downloaded),
             }
         }
-        attempt(&task, events).map_err(Failed::into_error)
+        // The last attempt: a further `Replaced` is an error.
+        attempt(&task, events).map_err(AttemptError::into_error)
     }
 
-    /// Resumes a download of `content` that was interrupted. Its partial file stays to be resumed if it fails
-    /// for want of sources or space.
+    /// Resumes a download of `content` that was interrupted. If it fails because sources or space are
+    /// missing, it can be resumed again.
     pub(crate) fn resume(
         &self,
         request: &DownloadRequest,
@@ -75,11 +76,11 @@ impl Downloader {
     ) -> Result<Downloaded, DownloadError> {
         let events = &mut DownloadEvents::new(&request.name, publish);
         let task = self.task(request, FileOrigin::Downloaded, Some(content), cancel)?;
-        attempt(&task, events).map_err(Failed::into_error)
+        attempt(&task, events).map_err(AttemptError::into_error)
     }
 
-    /// Fetches a replica, in one attempt. The tracker assigns it again if the attempt fails; what was fetched
-    /// stays until then.
+    /// Fetches a replica, in one attempt. If it fails the tracker assigns the replica again. The partial file
+    /// stays for that, see [`disposition`](super::file::disposition::disposition).
     pub(crate) fn keep_replica(
         &self,
         replica: &ReplicaTask,
@@ -90,7 +91,7 @@ impl Downloader {
         let task = self.task(&request, FileOrigin::Replicated, Some(replica.content), cancel)?;
         attempt(&task, &mut DownloadEvents::new(&request.name, &mut |_| {}))
             .map(|done| done.outcome)
-            .map_err(Failed::into_error)
+            .map_err(AttemptError::into_error)
     }
 
     fn task<'a>(
@@ -106,33 +107,35 @@ impl Downloader {
     }
 }
 
-fn attempt(task: &DownloadTask<'_>, events: &mut DownloadEvents<'_>) -> Result<Downloaded, Failed> {
+fn attempt(task: &DownloadTask<'_>, events: &mut DownloadEvents<'_>) -> Result<Downloaded, AttemptError> {
     let &DownloadTask { context, folders, request, cancel, .. } = task;
-    let target = Target::of(folders, task.kind, &request.name)?;
-    let own = target.own(context, cancel)?;
+    let target = Target::new(folders, task.kind, &request.name)?;
+    let own = target.find_own_file(context, cancel)?;
     let contents = match ContentCandidates::find(context, request, task.only, own.as_deref(), cancel, events)?
     {
-        resolve::SearchOutcome::AlreadyHere(key) => {
+        Resolution::OwnFile(key) => {
             if let Some(replica) = own.filter(|own| !target.is_in_place(own)) {
                 target.take_over(context, &replica)?;
             }
             return Ok(Downloaded { name: request.name.clone(), key, outcome: Outcome::AlreadyHere });
         }
-        resolve::SearchOutcome::Contents(contents) => contents,
+        Resolution::Contents(contents) => contents,
     };
     target.refuse_to_overwrite(request.force)?;
-    let mut failed = None;
+    let mut sources_failed = None;
     for candidates in contents {
         let key = candidates.key;
         match ContentDownload::new(task, &target, &candidates).run(events) {
             Ok(Some(outcome)) => return Ok(Downloaded { name: request.name.clone(), key, outcome }),
+            // Its MD5 is the wrong one: the next content may have the right one.
             Ok(None) => {}
             // The holders of another content that claims the same MD5 may succeed.
-            Err(error @ Failed::For(DownloadError::AllFailed { .. })) => failed = Some(error),
+            Err(error @ AttemptError::Final(DownloadError::AllFailed { .. })) => sources_failed = Some(error),
             Err(error) => return Err(error),
         }
     }
-    if let Some(error) = failed {
+    // Such a content could have had the right MD5, so `Checksum` would claim too much.
+    if let Some(error) = sources_failed {
         return Err(error);
     }
     let checksum =

@@ -1,4 +1,4 @@
-//! How errors of the floors below become errors of a download.
+//! Makes errors of discovery, disk and transfer the errors of a download.
 
 use crate::logic::transfer::SourceFailure;
 use crate::node::error::{CommandError, DownloadError};
@@ -9,36 +9,37 @@ use crate::types::FileName;
 
 /// Why one attempt has failed.
 #[derive(Debug)]
-pub(super) enum Failed {
-    For(DownloadError),
-    /// The content is gone and the name means another content now. Contains the error for the case that this
-    /// was the last attempt.
+pub(super) enum AttemptError {
+    /// A further attempt is of no use.
+    Final(DownloadError),
+    /// The name means another content now, and the holders of the old one do not cover it. Contains the error
+    /// for the case that this was the last attempt.
     Replaced(DownloadError),
 }
 
-impl Failed {
-    pub(super) fn of_transfer(name: &FileName, error: TransferError) -> Failed {
-        Failed::For(match error {
+impl AttemptError {
+    pub(super) fn from_transfer(name: &FileName, error: TransferError) -> AttemptError {
+        AttemptError::Final(match error {
             TransferError::Cancelled => CommandError::Cancelled.into(),
             TransferError::Disk(error) => disk_error(name, &error),
             TransferError::Read(error) => read_error(name, &error),
             TransferError::System(error) => CommandError::System(error.to_string()).into(),
             TransferError::Bug(what) => CommandError::Bug(what).into(),
             TransferError::AllFailed(failures) => all_failed(name, failures),
-            TransferError::Replaced(failures) => return Failed::Replaced(all_failed(name, failures)),
+            TransferError::Replaced(failures) => return AttemptError::Replaced(all_failed(name, failures)),
         })
     }
 
     pub(super) fn into_error(self) -> DownloadError {
         match self {
-            Failed::For(error) | Failed::Replaced(error) => error,
+            AttemptError::Final(error) | AttemptError::Replaced(error) => error,
         }
     }
 }
 
-impl<E: Into<DownloadError>> From<E> for Failed {
-    fn from(error: E) -> Failed {
-        Failed::For(error.into())
+impl<E: Into<DownloadError>> From<E> for AttemptError {
+    fn from(error: E) -> AttemptError {
+        AttemptError::Final(error.into())
     }
 }
 
@@ -46,6 +47,7 @@ impl From<SearchError> for DownloadError {
     fn from(error: SearchError) -> DownloadError {
         DownloadError::Command(match error {
             SearchError::Cancelled => CommandError::Cancelled,
+            // Discovery is not asked where this conversion is used.
             SearchError::NoAnswer(why) => CommandError::System(why),
             SearchError::System(error) => CommandError::System(error.to_string()),
         })
@@ -58,13 +60,13 @@ fn all_failed(name: &FileName, failures: Vec<SourceFailure>) -> DownloadError {
         all_by_digest: !failures.is_empty() && failures.iter().all(|failure| failure.sent_wrong_data),
         attempts: failures
             .into_iter()
-            // Texts of peers in it were made printable where they arrived.
+            // `why` may quote a peer. The text was made printable where it arrived.
             .map(|failure| Attempt { endpoint: failure.source, why: failure.why })
             .collect(),
     }
 }
 
-/// The error for a partial file that cannot be written or placed.
+/// The error for a partial file that cannot be opened, written or placed.
 pub(super) fn disk_error(name: &FileName, error: &PartialError) -> DownloadError {
     let name = name.clone();
     match error {

@@ -2,11 +2,11 @@
 //! it.
 //!
 //! Nothing appears under the name before every byte is verified and durable, and no file of the user is
-//! touched without `force`. How the bytes come here is the task of [`crate::transfer`].
+//! replaced without `force`. [`crate::transfer`] fetches the bytes.
 
-mod attempt;
 mod check;
 mod content;
+mod downloader;
 mod error;
 mod file;
 mod ports;
@@ -17,4 +17,4 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attempt::Downloader;
+pub(crate) use downloader::Downloader;

@@ -1,4 +1,4 @@
-//! What a download needs of the node: implements the traits of [`crate::transfer`].
+//! Implements for the node the traits through which [`crate::transfer`] uses it.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::rt::Stop;
 use crate::transfer::{HolderSearch, Notices, PieceOffer, ReplyDelays, SearchError, TransferConfig};
 use crate::types::{ContentKey, FileEntry, Manifest, Provider, Query};
 
-/// The settings of a download that begins now.
+/// The settings of a download that begins now. They keep the latencies of this moment.
 pub(super) fn config(context: &Context) -> TransferConfig {
     let peers = &context.peers;
     TransferConfig {
@@ -69,9 +69,9 @@ impl PieceOffer for Context {
     }
 
     fn end(&self, content: &ContentKey) {
-        let part = self.state.partials.lock().end(content);
-        // The file is closed here, without the lock.
-        drop(part);
+        let removed = self.state.partials.lock().end(content);
+        // This may close the file, which may take long: so it happens without the lock.
+        drop(removed);
         self.indexer.end_partial(*content);
     }
 }

@@ -11,7 +11,7 @@ use crate::types::FileName;
 pub(super) struct DownloadEvents<'a> {
     /// Makes the events.
     pub(super) reporter: DownloadReporter,
-    /// Takes the events. It must not wait.
+    /// Receives the events. It must not wait.
     pub(super) publish: &'a mut dyn FnMut(DownloadEvent),
 }
 
@@ -21,8 +21,8 @@ impl DownloadEvents<'_> {
         DownloadEvents { reporter: DownloadReporter::new(name.clone()), publish }
     }
 
-    /// Publishes the event that `report` makes at the present time.
-    pub(super) fn publish(&mut self, report: impl FnOnce(&mut DownloadReporter, Instant) -> DownloadEvent) {
-        (self.publish)(report(&mut self.reporter, clock::now()));
+    /// Publishes the event that `make` returns for the present time.
+    pub(super) fn publish(&mut self, make: impl FnOnce(&mut DownloadReporter, Instant) -> DownloadEvent) {
+        (self.publish)(make(&mut self.reporter, clock::now()));
     }
 }

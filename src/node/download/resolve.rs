@@ -1,4 +1,4 @@
-//! Which content a download fetches and who holds it, from a name, an optional checksum, and the own files.
+//! Resolves the name of a download, with its checksum and the own file, to contents and their holders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::logic::backoff::retry_pause;
 use crate::logic::select::{Choice, LiveHolder, votes};
 use crate::node::context::Context;
 use crate::node::error::{CommandError, DownloadError};
-use crate::node::find::probe::{Probed, probe};
+use crate::node::find::probe::{ProbeReport, probe};
 use crate::node::find::search;
 use crate::node::index::catalog::SharedFile;
 use crate::node::report::{Attempt, DownloadRequest, Variant};
@@ -20,28 +20,29 @@ pub(super) struct ContentCandidates {
     pub(super) key: ContentKey,
     /// Holders that answered the probe.
     pub(super) live: Vec<LiveHolder>,
-    /// All known holders.
+    /// All known holders, also those that did not answer.
     pub(super) providers: Vec<Provider>,
 }
 
-/// The result of the search for something to download.
+/// What a name means for a download.
 #[derive(Debug)]
-pub(super) enum SearchOutcome {
-    /// The own file of that name is the requested content.
-    AlreadyHere(ContentKey),
-    /// To be tried in this order; never empty.
+pub(super) enum Resolution {
+    /// The own file of that name has the requested content.
+    OwnFile(ContentKey),
+    /// The contents to try, in this order; never empty.
     Contents(Vec<ContentCandidates>),
 }
 
 impl ContentCandidates {
-    /// The MD5 of the whole file as a holder claims it; a full holder if there is one.
+    /// The MD5 of the whole file as a holder claims it, a full holder if there is one. `None`: no holder is
+    /// known.
     pub(super) fn claimed_md5(&self) -> Option<Md5Digest> {
         let full = self.providers.iter().find(|one| one.entry.holding == Holding::Full);
         full.or(self.providers.first()).map(|one| one.entry.md5)
     }
 
     /// Finds the holders of the requested name, or of the content `only` under any name; probes them and
-    /// chooses the content. While holders are known and none answers, it repeats in rounds.
+    /// chooses the content. If none of the known holders answers, it tries again in further rounds.
     pub(super) fn find(
         context: &Context,
         request: &DownloadRequest,
@@ -49,7 +50,7 @@ impl ContentCandidates {
         own: Option<&SharedFile>,
         cancel: &Stop,
         events: &mut DownloadEvents<'_>,
-    ) -> Result<SearchOutcome, DownloadError> {
+    ) -> Result<Resolution, DownloadError> {
         let query = only
             .map_or_else(|| Query::Name(request.name.clone()), |content| Query::Content(content.id.into()));
         let mut round = 0;
@@ -57,54 +58,43 @@ impl ContentCandidates {
             let providers = search::providers(context, &query, cancel)?;
             let own_fits = own.filter(|own| {
                 only.is_none_or(|content| own.entry.key() == content)
-                    && request.checksum.is_none_or(|wanted| fits(wanted, &own.entry))
+                    && request.checksum.is_none_or(|checksum| fits(checksum, &own.entry))
             });
+            // A later round that finds no holder goes on: the holders of an earlier round may come back.
             if providers.is_empty() && round == 0 {
                 return match own_fits {
-                    Some(own) => Ok(SearchOutcome::AlreadyHere(own.entry.key())),
+                    Some(own) => Ok(Resolution::OwnFile(own.entry.key())),
                     None => Err(DownloadError::NotFound(request.name.as_str().into())),
                 };
             }
             let any_known = !providers.is_empty();
             let wanted = match only {
                 Some(content) => providers.into_iter().filter(|one| one.entry.key() == content).collect(),
-                None => wanted(providers, request.checksum),
+                None => with_checksum(providers, request.checksum),
             };
             if wanted.is_empty() && any_known {
                 return match own_fits {
-                    Some(own) => Ok(SearchOutcome::AlreadyHere(own.entry.key())),
+                    Some(own) => Ok(Resolution::OwnFile(own.entry.key())),
                     None => Err(no_match(request)),
                 };
             }
-            let namesakes = wanted.len();
             let mut holders = wanted.clone();
             if only.is_none() {
                 holders.extend(under_other_names(context, &wanted, cancel)?);
             }
             let probed = probe(&context.peers, holders.clone(), cancel)?;
-            probed.warn(&context.notices);
-            let Probed { live, silent, .. } = probed;
+            probed.warn_if_too_many(&context.notices);
+            let ProbeReport { live, silent, .. } = probed;
             if !live.is_empty() {
-                let is_namesake = |holder: &LiveHolder| holders[..namesakes].contains(&holder.provider);
-                let (mut named, mut others): (Vec<_>, Vec<_>) = live.into_iter().partition(is_namesake);
-                if named.is_empty() {
-                    std::mem::swap(&mut named, &mut others);
-                }
-                // Only holders that publish the name decide what it means.
-                let mut found = choose(request, own_fits, by_content(named, &holders), events)?;
-                if let SearchOutcome::Contents(contents) = &mut found {
-                    for candidates in contents {
-                        let is_same = |other: &&LiveHolder| other.provider.entry.key() == candidates.key;
-                        candidates.live.extend(others.iter().filter(is_same).cloned());
-                    }
-                }
-                return Ok(found);
+                let has_name = |holder: &LiveHolder| wanted.contains(&holder.provider);
+                let (named, others): (Vec<_>, Vec<_>) = live.into_iter().partition(has_name);
+                return choose_among_live(request, own_fits, (named, others), &holders, events);
             }
             // No holder answers, but the own copy is one of the requested contents.
             if let Some(own) =
                 own_fits.filter(|own| wanted.iter().any(|one| one.entry.key() == own.entry.key()))
             {
-                return Ok(SearchOutcome::AlreadyHere(own.entry.key()));
+                return Ok(Resolution::OwnFile(own.entry.key()));
             }
             if round == context.peers.retries {
                 let attempts = silent.into_iter().map(|(endpoint, why)| Attempt { endpoint, why }).collect();
@@ -124,27 +114,27 @@ impl ContentCandidates {
     }
 }
 
-/// Holders of the same contents under other names: more sources. If the name means many contents they are
-/// left out; the running download searches for holders in any case.
+/// Holders of the same contents under other names: more sources. If the name means many contents the result
+/// is empty: each content would take a request to the tracker, and the running download searches again.
 fn under_other_names(
     context: &Context,
-    namesakes: &[Provider],
+    with_name: &[Provider],
     cancel: &Stop,
 ) -> Result<Vec<Provider>, CommandError> {
-    let keys: BTreeSet<_> = namesakes.iter().map(|one| one.entry.key()).collect();
+    let keys: BTreeSet<_> = with_name.iter().map(|one| one.entry.key()).collect();
     let mut others = Vec::new();
     if keys.len() <= limits::CONTENTS_LOOKED_UP_MAX {
         for key in keys {
             match search::providers(context, &Query::Content(key.id.into()), cancel) {
                 Ok(holders) => others.extend(holders.into_iter().filter(|one| one.entry.key() == key)),
                 Err(CommandError::Cancelled) => return Err(CommandError::Cancelled),
-                // The holders under this name are known.
+                // The download can begin with the holders that are known.
                 Err(_) => {}
             }
         }
     }
     let is_known = |other: &Provider| {
-        namesakes.iter().any(|one| (one.endpoint, one.entry.key()) == (other.endpoint, other.entry.key()))
+        with_name.iter().any(|one| (one.endpoint, one.entry.key()) == (other.endpoint, other.entry.key()))
     };
     others.retain(|other| !is_known(other));
     Ok(others)
@@ -155,23 +145,24 @@ fn no_match(request: &DownloadRequest) -> DownloadError {
     DownloadError::Checksum { name: request.name.clone(), checksum }
 }
 
-/// Returns true if and only if `entry` has, or claims, the checksum.
-fn fits(wanted: Checksum, entry: &FileEntry) -> bool {
-    match wanted {
+/// Returns true if and only if `entry` claims the MD5, or has a content with the BLAKE3 prefix.
+fn fits(checksum: Checksum, entry: &FileEntry) -> bool {
+    match checksum {
         Checksum::Md5(md5) => entry.md5 == md5,
         Checksum::Content(prefix) => prefix.matches(&entry.content),
     }
 }
 
-/// The holders of the contents that the checksum names. An MD5 names every content for which a holder claims
-/// it.
-fn wanted(providers: Vec<Provider>, checksum: Option<Checksum>) -> Vec<Provider> {
+/// The holders of the contents that the checksum names. An MD5 names every content for which any holder
+/// claims it.
+fn with_checksum(providers: Vec<Provider>, checksum: Option<Checksum>) -> Vec<Provider> {
     let Some(checksum) = checksum else { return providers };
     let keys: Vec<_> =
         providers.iter().filter(|one| fits(checksum, &one.entry)).map(|one| one.entry.key()).collect();
     providers.into_iter().filter(|one| keys.contains(&one.entry.key())).collect()
 }
 
+/// Groups the live holders by content, the content with most votes first, as `find` shows them.
 fn by_content(live: Vec<LiveHolder>, providers: &[Provider]) -> Vec<ContentCandidates> {
     let mut contents: BTreeMap<ContentKey, ContentCandidates> = BTreeMap::new();
     for holder in live {
@@ -189,19 +180,43 @@ fn by_content(live: Vec<LiveHolder>, providers: &[Provider]) -> Vec<ContentCandi
     contents
 }
 
+/// Chooses among the contents of the live holders, with and without the name. Only holders that publish the
+/// name decide what it means; the others are further sources.
+fn choose_among_live(
+    request: &DownloadRequest,
+    own: Option<&SharedFile>,
+    (mut named, mut others): (Vec<LiveHolder>, Vec<LiveHolder>),
+    providers: &[Provider],
+    events: &mut DownloadEvents<'_>,
+) -> Result<Resolution, DownloadError> {
+    // Of the holders with the name none answers: those under other names have the same contents.
+    if named.is_empty() {
+        std::mem::swap(&mut named, &mut others);
+    }
+    let mut resolution = choose(request, own, by_content(named, providers), events)?;
+    if let Resolution::Contents(contents) = &mut resolution {
+        for candidates in contents {
+            let is_same = |other: &&LiveHolder| other.provider.entry.key() == candidates.key;
+            candidates.live.extend(others.iter().filter(is_same).cloned());
+        }
+    }
+    Ok(resolution)
+}
+
+/// Chooses the contents to try. If the own file has a chosen content, that file is the result.
 fn choose(
     request: &DownloadRequest,
     own: Option<&SharedFile>,
     mut contents: Vec<ContentCandidates>,
     events: &mut DownloadEvents<'_>,
-) -> Result<SearchOutcome, DownloadError> {
+) -> Result<Resolution, DownloadError> {
     let own_key = own.map(|own| own.entry.key());
     let is_own = |key: ContentKey| own_key == Some(key);
     if let Some(Checksum::Md5(_)) = request.checksum {
-        // Each content that claims the MD5 is tried, in the order in which `find` shows them.
+        // A claim of an MD5 may be false, so each content for which it is claimed is tried.
         return match contents.iter().find(|one| is_own(one.key)) {
-            Some(own) => Ok(SearchOutcome::AlreadyHere(own.key)),
-            None => Ok(SearchOutcome::Contents(contents)),
+            Some(own) => Ok(Resolution::OwnFile(own.key)),
+            None => Ok(Resolution::Contents(contents)),
         };
     }
     let chosen = match search::choice(contents.iter().map(|one| (one.key, one.live.as_slice()))) {
@@ -210,6 +225,7 @@ fn choose(
             events.publish(|reporter, _| reporter.chose(key, holders, others));
             key
         }
+        // The user has one of these contents under the name already.
         Choice::Ambiguous => match own_key.filter(|own| contents.iter().any(|one| one.key == *own)) {
             Some(own) => own,
             None => {
@@ -221,12 +237,13 @@ fn choose(
         },
     };
     if is_own(chosen) {
-        return Ok(SearchOutcome::AlreadyHere(chosen));
+        return Ok(Resolution::OwnFile(chosen));
     }
     contents.retain(|one| one.key == chosen);
-    Ok(SearchOutcome::Contents(contents))
+    Ok(Resolution::Contents(contents))
 }
 
+/// The contents that the user can choose from.
 fn variants(contents: &[ContentCandidates]) -> Vec<Variant> {
     let variant = |one: &ContentCandidates| {
         let md5 = one.live.first().map(|holder| holder.provider.entry.md5)?;

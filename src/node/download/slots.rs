@@ -1,4 +1,4 @@
-//! Admission of downloads: one per content, at most [`limits::DOWNLOADS_AT_ONCE`] altogether.
+//! Admission of downloads: one for each content, and at most [`limits::DOWNLOADS_AT_ONCE`] at a time.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -15,30 +15,31 @@ use crate::types::{ContentKey, limits};
 pub(crate) struct DownloadSlots {
     /// Contents that are being downloaded; each receiver disconnects when the download ends.
     running: Mutex<HashMap<ContentKey, Receiver<Infallible>>>,
-    slots: (Sender<()>, Receiver<()>),
+    /// Each running download has put one item into this channel; a full channel makes further ones wait.
+    taken: (Sender<()>, Receiver<()>),
 }
 
-/// The slot of one download; released when dropped.
+/// Admission of one download. Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot<'a> {
     slots: &'a DownloadSlots,
     content: ContentKey,
-    /// Other downloads of the content wait for this to be dropped, after the content was removed from
-    /// `running`.
-    ended: Option<Sender<Infallible>>,
-    has_slot: bool,
+    /// Never sends. Its drop wakes the other downloads of the content.
+    running: Option<Sender<Infallible>>,
+    /// It has put an item into `taken`.
+    is_counted: bool,
     /// True if another download of the content had to end first. It may have placed the content.
     pub(crate) has_waited: bool,
 }
 
 impl Default for DownloadSlots {
     fn default() -> DownloadSlots {
-        DownloadSlots { running: Mutex::default(), slots: bounded(limits::DOWNLOADS_AT_ONCE) }
+        DownloadSlots { running: Mutex::default(), taken: bounded(limits::DOWNLOADS_AT_ONCE) }
     }
 }
 
 impl DownloadSlots {
-    /// Waits for a slot for a download of `content`. Calls `waits` each time before it blocks.
+    /// Waits for a slot for a download of `content`. Calls `on_wait` each time before it waits.
     ///
     /// # Errors
     /// [`CommandError::Cancelled`] when `cancel` is triggered.
@@ -46,34 +47,35 @@ impl DownloadSlots {
         &self,
         content: ContentKey,
         cancel: &Stop,
-        waits: &mut dyn FnMut(),
+        on_wait: &mut dyn FnMut(),
     ) -> Result<Slot<'_>, CommandError> {
         let mut has_waited = false;
-        let ended = loop {
-            let running = {
+        let running = loop {
+            let other = {
                 let mut running = self.running.lock();
                 match running.get(&content) {
                     Some(other) => other.clone(),
                     None => {
-                        let (ended, receiver) = bounded(0);
+                        let (sender, receiver) = bounded(0);
                         running.insert(content, receiver);
-                        break ended;
+                        break sender;
                     }
                 }
             };
             has_waited = true;
-            waits();
+            on_wait();
             select! {
-                recv(running) -> _ => {}
+                // Disconnected: the other download has ended.
+                recv(other) -> _ => {}
                 recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
             }
         };
-        let mut slot = Slot { slots: self, content, ended: Some(ended), has_slot: false, has_waited };
-        if self.slots.0.is_full() {
-            waits();
+        let mut slot = Slot { slots: self, content, running: Some(running), is_counted: false, has_waited };
+        if self.taken.0.is_full() {
+            on_wait();
         }
         select! {
-            send(self.slots.0, ()) -> _ => slot.has_slot = true,
+            send(self.taken.0, ()) -> _ => slot.is_counted = true,
             recv(cancel.receiver()) -> _ => return Err(CommandError::Cancelled),
         }
         Ok(slot)
@@ -82,11 +84,12 @@ impl DownloadSlots {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        if self.has_slot {
-            let _taken_back = self.slots.slots.1.try_recv();
+        if self.is_counted {
+            let _own_item = self.slots.taken.1.try_recv();
         }
+        // The entry goes first: a download that wakes must not find it again.
         self.slots.running.lock().remove(&self.content);
-        drop(self.ended.take());
+        drop(self.running.take());
     }
 }
 
@@ -115,8 +118,8 @@ mod tests {
                     }
                 });
             }
-            let held = slots.acquire(content(2), &stop, &mut || {}).expect("another content is free");
-            assert!(!held.has_waited);
+            let slot = slots.acquire(content(2), &stop, &mut || {}).expect("another content is free");
+            assert!(!slot.has_waited);
         });
         assert!(slots.running.lock().is_empty());
     }
@@ -127,9 +130,9 @@ mod tests {
         let first = slots.acquire(content(1), &stop, &mut || {}).expect("free");
         let cancel = stop.child().expect("a descriptor");
         cancel.trigger();
-        let mut notices = 0;
-        let waited = slots.acquire(content(1), &cancel, &mut || notices += 1).map(drop);
-        assert_eq!((waited, notices), (Err(CommandError::Cancelled), 1));
+        let mut waits = 0;
+        let acquired = slots.acquire(content(1), &cancel, &mut || waits += 1).map(drop);
+        assert_eq!((acquired, waits), (Err(CommandError::Cancelled), 1));
         drop(first);
         assert!(slots.acquire(content(1), &stop, &mut || {}).is_ok_and(|slot| !slot.has_waited));
     }

@@ -1,4 +1,4 @@
-//! What a download is to do, and with which parts of the node.
+//! What a download has to do, and the parts of the node that it uses.
 
 use std::sync::Arc;
 
@@ -15,15 +15,16 @@ pub(super) struct DownloadTask<'a> {
     pub(super) folders: &'a Arc<ShareFolders>,
     pub(super) slots: &'a DownloadSlots,
     pub(super) request: &'a DownloadRequest,
-    /// What the file is in the share afterwards.
+    /// The kind of the file after it was placed.
     pub(super) kind: FileOrigin,
-    /// Only this content is fetched, whatever the name means now; `None`: what the name means.
+    /// The download fetches only this content, whatever the name means; `None`: what the name means now.
     pub(super) only: Option<ContentKey>,
     pub(super) cancel: &'a Stop,
 }
 
 impl DownloadTask<'_> {
-    /// True if no user waits for the download: it is a resumed one or a replica, and is tried again.
+    /// True if no user waits for the download: it is resumed or a replica, and the node tries it again. Only
+    /// such downloads have `only`.
     pub(super) fn is_unattended(&self) -> bool {
         self.only.is_some()
     }

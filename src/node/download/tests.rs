@@ -13,7 +13,7 @@ use std::path::Path;
 
 use crate::types::FileName;
 
-fn node(share: &Path, tracker: &Tracker) -> Node {
+fn start_node(share: &Path, tracker: &Tracker) -> Node {
     let config = NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr());
     let node = Node::start(NodeConfig { heartbeat: None, retries: 0, ..config });
     let node = node.expect("it starts");
@@ -21,9 +21,9 @@ fn node(share: &Path, tracker: &Tracker) -> Node {
     node
 }
 
-/// Downloads a file of two pieces, cancelled at the first event for which `when` is true. Returns the result
-/// and the number of files in `.nearpeer` afterwards.
-fn cancelled(
+/// Downloads a file of two pieces, and cancels the download at the first event for which `when` is true.
+/// Returns the result and the number of files that are in `.nearpeer` after that.
+fn download_and_cancel(
     asker: &Node,
     share: &Path,
     verify_whole: bool,
@@ -45,19 +45,19 @@ fn a_cancel_at_the_end_loses_neither_the_partial_file_nor_the_placed_one() {
     let (from, to) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     fs::write(from.path().join("a"), vec![7; (1 << 20) + 1]).expect("written");
     let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
-    let (holder, asker) = (node(from.path(), &tracker), node(to.path(), &tracker));
+    let (holder, asker) = (start_node(from.path(), &tracker), start_node(to.path(), &tracker));
     let hashing = |event: &DownloadEvent| matches!(event, DownloadEvent::Hashing { .. });
-    let (done, parts) = cancelled(&asker, to.path(), true, hashing);
+    let (done, left_files) = download_and_cancel(&asker, to.path(), true, hashing);
     // The partial file and its record.
-    assert_eq!((done, parts), (Err(CommandError::Cancelled.into()), 2));
+    assert_eq!((done, left_files), (Err(CommandError::Cancelled.into()), 2));
     let last = |event: &DownloadEvent| {
         let DownloadEvent::Bytes { done_bytes, total_bytes, .. } = event else { return false };
         done_bytes == total_bytes
     };
     // An error that occurs at random shows in one of several runs.
     for _ in 0..8 {
-        let (done, parts) = cancelled(&asker, to.path(), false, last);
-        assert!(done.is_ok() && parts == 0, "{done:?}");
+        let (done, left_files) = download_and_cancel(&asker, to.path(), false, last);
+        assert!(done.is_ok() && left_files == 0, "{done:?}");
         assert_eq!(asker.files().len(), 1, "in place and not shared");
         fs::remove_file(to.path().join("a")).expect("in place");
         asker.update_list(&Stop::new().expect("a descriptor")).expect("scanned");

@@ -1,4 +1,4 @@
-//! Errors of a node as error codes.
+//! The error code of each error of a node.
 
 use crate::node::error::{CommandError, DownloadError, NodeStartError};
 use crate::proto::event::ErrorCode;

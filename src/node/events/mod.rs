@@ -1,4 +1,4 @@
-//! Events of a node: its reports and errors as events, and the publication of what happens in its downloads.
+//! Events of a node: makes its reports and errors events, and publishes the changes of its jobs.
 
 mod codes;
 mod publisher;
@@ -7,5 +7,8 @@ mod reports;
 mod tests;
 
 pub(super) use publisher::publish_jobs;
-pub(super) use reports::searched;
-pub use reports::{done, explained, file, found, holder, job, replication, silent, updated};
+pub(super) use reports::search_event;
+pub use reports::{
+    done_event, event_holder, file_event, find_events, job_event, replication_event, silent_events,
+    sources_events, update_event,
+};

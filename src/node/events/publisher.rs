@@ -1,4 +1,4 @@
-//! Publishes what happens in the downloads of a node.
+//! Publishes the changes of a node's jobs as events.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,11 @@ use crate::node::jobs::{JobChange, JobEvent, JobId, JobState};
 use crate::proto::event::Event;
 use crate::rt::{EventBroadcast, clock};
 
-/// Watches the jobs of a node and publishes their states, their progress and their ends. It runs on the
-/// threads of the jobs and never waits.
+/// Returns a watcher of jobs that publishes their states, their progress and their ends. It never waits.
 pub(crate) fn publish_jobs(broadcast: EventBroadcast) -> impl Fn(&JobEvent<'_>) + Send + Sync + 'static {
     let pacings: Mutex<HashMap<JobId, BytesPacing>> = Mutex::default();
     move |job| {
-        let events = match reports::job_event(job) {
+        let events = match reports::job_change_event(job) {
             Event::Download(event) => {
                 let mut pacings = pacings.lock();
                 let is_end = event.is_end();
@@ -27,6 +26,7 @@ pub(crate) fn publish_jobs(broadcast: EventBroadcast) -> impl Fn(&JobEvent<'_>) 
             }
             event => vec![event],
         };
+        // A cancelled job has no end event of its download.
         if matches!(job.change, JobChange::State(JobState::Cancelled)) {
             pacings.lock().remove(&job.id);
         }

@@ -42,7 +42,10 @@ fn the_end_of_a_download_has_content_and_outcome() {
     for outcome in [Outcome::Fetched { md5: None, pieces: 10, sources }, Outcome::AlreadyHere] {
         let downloaded = Downloaded { name: name("a.bin"), key: key(0xcd), outcome: outcome.clone() };
         let (b3, size_bytes) = (key(0xcd).id, 7);
-        assert_eq!(done(&downloaded), DownloadEvent::Done { name: name("a.bin"), b3, size_bytes, outcome });
+        assert_eq!(
+            done_event(&downloaded),
+            DownloadEvent::Done { name: name("a.bin"), b3, size_bytes, outcome }
+        );
     }
 }
 
@@ -68,10 +71,11 @@ fn check_chosen(groups: Vec<FoundGroup>, resolved: Option<(u8, u16)>, expected: 
     let resolved = resolved
         .map(|(content, port)| ResolvedContent { key: group(content, vec![]).key, first: addr(port) });
     let report = FindReport { groups, silent: vec![], resolved };
-    let chosen = found(&Query::Name(name("a.bin")), &report).into_iter().filter_map(|event| match event {
-        Event::Found(holder) => holder.chosen.then_some(holder.addr.port()),
-        _ => None,
-    });
+    let chosen =
+        find_events(&Query::Name(name("a.bin")), &report).into_iter().filter_map(|event| match event {
+            Event::Found(holder) => holder.chosen.then_some(holder.addr.port()),
+            _ => None,
+        });
     assert_eq!(chosen.collect::<Vec<_>>(), expected);
 }
 
@@ -99,7 +103,7 @@ fn silent_holders_come_before_rows_and_each_row_has_its_place() {
         silent: vec![(addr(9), "closed".into())],
         resolved: Some(ResolvedContent { key: group(1, vec![]).key, first: addr(2) }),
     };
-    let events = found(&Query::Name(name("a.bin")), &report);
+    let events = find_events(&Query::Name(name("a.bin")), &report);
     assert_eq!(events[0], Event::Silent { addr: addr(9), why: "closed".into() });
     assert_eq!(events[1], Event::Find { query: "a.bin".into(), rows: 3 });
     let seen: Vec<_> = events[2..]
@@ -115,7 +119,7 @@ fn silent_holders_come_before_rows_and_each_row_has_its_place() {
         (HolderState::Own, 3, None),
     ];
     assert_eq!(seen, expected);
-    let places: Vec<_> = explained(&report, Millis::from_ms(10))
+    let places: Vec<_> = sources_events(&report, Millis::from_ms(10))
         .into_iter()
         .filter_map(|event| match event {
             Event::Candidate { place, load_weight_ms, holder } => {

@@ -1,4 +1,4 @@
-//! The latency file of a node: read at the start, and again before a command if it has changed.
+//! The latency file of a node: read at the start, and again before a probe if it has changed.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
@@ -12,15 +12,17 @@ use crate::logic::latency::LatencyTable;
 use crate::node::config::LatencySource;
 use crate::types::{LatencyOrigin, Millis, path_text};
 
-/// Longest latency file that is read.
+/// A longer latency file is refused.
 const FILE_MAX_BYTES: u64 = 64 << 20;
 
 /// Latencies from this node to others.
 #[derive(Debug)]
 pub(crate) struct Latencies {
-    /// This node, as the table names it.
+    /// The address of this node in the file.
     own: SocketAddr,
+    /// For pairs of nodes that the file does not have.
     default: Millis,
+    /// `None`: latencies are measured.
     file: Option<LatencyFile>,
 }
 
@@ -31,7 +33,7 @@ struct LatencyFile {
     stamp: Stamp,
 }
 
-/// What shows that a file has changed.
+/// A file has changed when one of these values has.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     len_bytes: u64,
@@ -39,7 +41,7 @@ struct Stamp {
     inode: u64,
 }
 
-/// A latency file that cannot be used. Text: path and reason.
+/// Why a latency file cannot be used. Both fields are for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LatencyFileError {
     pub(crate) path: String,
@@ -47,7 +49,8 @@ pub(crate) struct LatencyFileError {
 }
 
 impl Latencies {
-    /// Reads the latency file, if `source` is one. `own` is the address of this node in it.
+    /// Reads the latency file, if `source` is one. `own` is the address of this node in it, `default` the
+    /// latency of pairs that it does not have.
     pub(crate) fn new(
         own: SocketAddr,
         default: Millis,
@@ -60,8 +63,8 @@ impl Latencies {
         Ok(Latencies { own, default, file })
     }
 
-    /// The latencies, read again; `None` if the file has not changed.
-    pub(crate) fn refreshed(&self) -> Result<Option<Latencies>, LatencyFileError> {
+    /// Reads the file again; `None` if it has not changed, or if there is none.
+    pub(crate) fn read_if_changed(&self) -> Result<Option<Latencies>, LatencyFileError> {
         let Some(file) = &self.file else { return Ok(None) };
         if Stamp::of(&file.path)? == file.stamp {
             return Ok(None);
@@ -73,7 +76,7 @@ impl Latencies {
         }))
     }
 
-    /// Latency to `peer` from the file, if there is one, else as `measured`.
+    /// Latency to `peer`: without a file `measured`, else that of the file or its default.
     pub(crate) fn of(&self, peer: SocketAddr, measured: Duration) -> (Millis, LatencyOrigin) {
         match &self.file {
             None => (Millis::from(measured), LatencyOrigin::Measured),
@@ -84,7 +87,7 @@ impl Latencies {
         }
     }
 
-    /// Latency to emulate for `peer`: that of the file, or none if there is no file.
+    /// Latency to emulate for `peer`: that of the file or its default; zero without a file.
     pub(crate) fn emulated(&self, peer: SocketAddr) -> Duration {
         match &self.file {
             None => Duration::ZERO,
@@ -104,7 +107,7 @@ impl Stamp {
 
 impl LatencyFile {
     fn read(path: &Path) -> Result<LatencyFile, LatencyFileError> {
-        // Taken before the text is read: a change in between is noticed the next time.
+        // The stamp is taken before the text is read. So the next probe notices a change in between.
         let stamp = Stamp::of(path)?;
         if stamp.len_bytes > FILE_MAX_BYTES {
             return Err(fault(path, format!("has {} bytes, more than {FILE_MAX_BYTES}", stamp.len_bytes)));

@@ -1,4 +1,4 @@
-//! Search: asks discovery, probes the holders, and ranks them.
+//! Search: asks discovery for holders, probes them, and ranks those that answer.
 
 pub(super) mod latency;
 pub(super) mod peers;

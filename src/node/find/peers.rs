@@ -1,4 +1,4 @@
-//! How this node sends requests to its peers: from which address, with which latencies, how often.
+//! The settings with which this node sends requests to its peers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use crate::types::{Millis, NodeId};
 pub(crate) struct Peers {
     /// This node.
     pub(crate) node: NodeId,
-    /// Outgoing connections are bound to it, unless it is unspecified.
+    /// The local address of outgoing connections; unspecified for any.
     pub(crate) ip: IpAddr,
     /// Where peers reach this node, as far as it knows.
     pub(crate) endpoint: SocketAddr,
     pub(crate) latencies: Mutex<Arc<Latencies>>,
-    /// Replies count as arrived no sooner than the latency table says.
+    /// A reply counts as arrived only after the latency that the latency file gives for its peer.
     pub(crate) emulate_latency: bool,
     /// What one unit of load weighs against latency.
     pub(crate) load_weight: Millis,
-    /// Rounds in which all sources are asked again after each has failed.
+    /// Number of further rounds after all sources have failed.
     pub(crate) retries: u32,
     pub(crate) notices: Notices,
 }
@@ -34,11 +34,11 @@ impl Peers {
         Arc::clone(&self.latencies.lock())
     }
 
-    /// The latencies, read again if their file has changed. If the file has become unusable, the user is
-    /// warned and the old table stays.
-    pub(crate) fn refreshed_latencies(&self) -> Arc<Latencies> {
+    /// Reads the latency file again if it has changed, and returns the latencies. If the file has become
+    /// unusable, the user is warned and the old latencies stay.
+    pub(crate) fn refresh_latencies(&self) -> Arc<Latencies> {
         let current = self.latencies();
-        match current.refreshed() {
+        match current.read_if_changed() {
             Ok(None) => current,
             Ok(Some(newer)) => {
                 let newer = Arc::new(newer);
@@ -53,7 +53,7 @@ impl Peers {
         }
     }
 
-    /// The latencies to emulate; `None` if replies count as they arrive.
+    /// The latencies to emulate; `None`: this node emulates none.
     pub(crate) fn emulated(&self) -> Option<Arc<Latencies>> {
         self.emulate_latency.then(|| self.latencies())
     }

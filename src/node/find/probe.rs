@@ -1,4 +1,4 @@
-//! Probe: requests the load of all holders at once, and measures the round trip to each.
+//! The probe: requests the load of many holders at once, and measures the round trip to each.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,37 +23,38 @@ use crate::types::{ContentKey, Holding, NodeId, Provider, limits};
 
 /// Result of a probe.
 #[derive(Debug, Default)]
-pub(crate) struct Probed {
+pub(crate) struct ProbeReport {
     pub(crate) live: Vec<LiveHolder>,
-    /// Holders that did not answer, and why.
+    /// Holders without a valid answer, and why.
     pub(crate) silent: Vec<(SocketAddr, String)>,
-    /// Number of known holders, if not all of them were probed.
-    known_of_many: Option<usize>,
+    /// Number of known holders, if they are more than may be probed.
+    known_if_too_many: Option<usize>,
 }
 
-impl Probed {
+impl ProbeReport {
     /// Warns the user if not all holders were probed.
-    pub(crate) fn warn(&self, notices: &Notices) {
-        if let Some(known) = self.known_of_many {
+    pub(crate) fn warn_if_too_many(&self, notices: &Notices) {
+        if let Some(known) = self.known_if_too_many {
             let max = limits::PROBE_CANDIDATES_MAX;
             notices.warn(format!("{known} holders are known: {max} of them are asked, full holders first"));
         }
     }
 }
 
-/// Requests the load of `providers`, of each endpoint once for each content, and of at most
-/// [`limits::PROBE_CANDIDATES_MAX`] providers.
+/// Requests the load of `providers`, or of [`limits::PROBE_CANDIDATES_MAX`] of them. An endpoint with several
+/// names of a content gets one request for it.
 pub(crate) fn probe(
     peers: &Peers,
     mut providers: Vec<Provider>,
     cancel: &Stop,
-) -> Result<Probed, CommandError> {
-    let mut probed = Probed::default();
+) -> Result<ProbeReport, CommandError> {
+    let mut probed = ProbeReport::default();
     if providers.len() > limits::PROBE_CANDIDATES_MAX {
-        probed.known_of_many = Some(providers.len());
+        probed.known_if_too_many = Some(providers.len());
         sample(&mut providers, &mut SmallRng::from_os_rng());
     }
-    let latencies = peers.refreshed_latencies();
+    let latencies = peers.refresh_latencies();
+    // The index of the request for each endpoint and content.
     let mut requested: BTreeMap<(SocketAddr, ContentKey), usize> = BTreeMap::new();
     let mut requests = Vec::new();
     for provider in &providers {
@@ -68,11 +69,11 @@ pub(crate) fn probe(
             requests.len() - 1
         });
     }
-    let answers = ask_with_timeouts(peers, &requests, limits::PROBE_SILENCE_MS, cancel)?;
+    let answers = request_loads(peers, &requests, cancel)?;
     for provider in providers {
         let index = requested[&(provider.endpoint, provider.entry.key())];
         match load_from(&answers[index]) {
-            // This is the own node under another address.
+            // The own node answers at this address: it is no source.
             Ok((node, ..)) if node == peers.node => {}
             Ok((node, ..)) if node != provider.node => {
                 probed.silent.push((provider.endpoint, "another node answers there".into()));
@@ -85,6 +86,8 @@ pub(crate) fn probe(
                     latency,
                     latency_origin,
                     load,
+                    // A peer has at most one transfer of a content to this node. A larger number would make
+                    // its score too low.
                     yours: u32::from(yours.min(1)),
                 };
                 probed.live.push(LiveHolder { provider, candidate });
@@ -92,6 +95,7 @@ pub(crate) fn probe(
             Err(why) => probed.silent.push((provider.endpoint, why)),
         }
     }
+    // A holder with several names of a content is listed once.
     probed.silent.sort();
     probed.silent.dedup();
     Ok(probed)
@@ -115,14 +119,15 @@ fn request_to(endpoint: SocketAddr, request: &PeerRequest, emulated: Option<&Arc
     }
 }
 
-fn ask_with_timeouts(
+fn request_loads(
     peers: &Peers,
     requests: &[Request],
-    silence_ms: u64,
     cancel: &Stop,
 ) -> Result<Vec<Result<Response, ClientError>>, CommandError> {
-    let timeouts =
-        Timeouts { silence: limits::ms(silence_ms), after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS) };
+    let timeouts = Timeouts {
+        silence: limits::ms(limits::PROBE_SILENCE_MS),
+        after_first: limits::ms(limits::PROBE_AFTER_FIRST_MS),
+    };
     let answers = request_all(requests, Some(peers.ip), timeouts, cancel)
         .map_err(|error| CommandError::System(error.to_string()))?;
     if cancel.is_triggered() { Err(CommandError::Cancelled) } else { Ok(answers) }
@@ -139,14 +144,17 @@ fn load_from(answer: &Result<Response, ClientError>) -> Result<(NodeId, u32, u8)
     }
 }
 
-/// The load of the node at `endpoint`, as `getload` shows it.
+/// Requests the load of the node at `endpoint`, for the command `getload`.
+///
+/// # Errors
+/// [`CommandError::Unreachable`], also if the reply is not valid, or [`CommandError::Cancelled`].
 pub(crate) fn load_of(peers: &Peers, endpoint: SocketAddr, cancel: &Stop) -> Result<u32, CommandError> {
     let request = PeerRequest::Load { asker: peers.node, content: None };
-    let question = request_to(endpoint, &request, None);
+    let load_request = request_to(endpoint, &request, None);
     let silence = limits::ms(limits::PROBE_SILENCE_MS);
     let unreachable = |why: String| CommandError::Unreachable { endpoint, why };
     let answers =
-        request_all(&[question], Some(peers.ip), Timeouts { silence, after_first: silence }, cancel)
+        request_all(&[load_request], Some(peers.ip), Timeouts { silence, after_first: silence }, cancel)
             .map_err(|error| unreachable(error.to_string()))?;
     match load_from(&answers[0]) {
         Ok((_, load, _)) => Ok(load),

@@ -1,10 +1,10 @@
-//! Search: discovery names holders, all of them are probed at once, and those that answer are ranked.
+//! The search: asks discovery for holders, probes them at once, and ranks those that answer.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::probe::{Probed, probe};
+use super::probe::{ProbeReport, probe};
 use crate::logic::select::{Candidate, Choice, LiveHolder, choose_content, rank, votes};
 use crate::node::context::Context;
 use crate::node::error::CommandError;
@@ -13,7 +13,7 @@ use crate::node::state::NodeState;
 use crate::rt::Stop;
 use crate::types::{self, ContentKey, FileEntry, Geometry, Holding, Millis, Provider, Query, Ranked};
 
-/// Holders of what `query` names according to discovery, without the own node.
+/// Asks discovery for the holders of what `query` names. The result does not contain the own node.
 pub(crate) fn providers(
     context: &Context,
     query: &Query,
@@ -34,12 +34,12 @@ pub(crate) fn find(context: &Context, query: &Query, cancel: &Stop) -> Result<Fi
     let providers = context.directory.providers(query, cancel)?;
     let (own, others): (Vec<_>, Vec<_>) =
         providers.into_iter().partition(|one| one.node == context.peers.node);
-    // The tracker knows the address at which it reached this node; the own configuration may be wrong.
+    // The tracker has reached this node at the address that it returns; the configured one may be wrong.
     let own_endpoint = own.first().map_or(context.peers.endpoint, |one| one.endpoint);
     let any_known = !others.is_empty();
     let probed = probe(&context.peers, others, cancel)?;
-    probed.warn(&context.notices);
-    let Probed { live, silent, .. } = probed;
+    probed.warn_if_too_many(&context.notices);
+    let ProbeReport { live, silent, .. } = probed;
     let own = own_entries(&context.state, query);
     if live.is_empty() && own.is_empty() && any_known {
         return Err(CommandError::NoneAnswered(silent));
@@ -59,8 +59,8 @@ fn own_entries(state: &NodeState, query: &Query) -> Vec<Arc<FileEntry>> {
     }
 }
 
-/// Groups the holders by content. Contents with most live full holders come first; within a content full
-/// holders come first, each kind by score, and the own node last.
+/// Groups the holders by content. Contents with most votes come first; within a content full holders by
+/// score, then partial holders by score, then the own node.
 fn report(
     live: Vec<LiveHolder>,
     own: Vec<Arc<FileEntry>>,
@@ -80,7 +80,7 @@ fn report(
     let votes = votes(held().flat_map(|(_, holders)| holders).map(|holder| &holder.provider));
     let resolved = match choice(held()) {
         Choice::One(key) | Choice::Majority { key, .. } => Some(key),
-        // A content that the own node has is as good as any.
+        // As in a download: the user has one of these contents already.
         Choice::Ambiguous => own_keys.iter().copied().find(|own| !by_content[own].0.is_empty()),
     };
     let mut groups: Vec<(usize, FoundGroup)> = by_content
@@ -106,8 +106,8 @@ fn report(
     FindReport { groups, silent, resolved }
 }
 
-/// Which of these contents a name means; each comes with its live holders. Contents that no other node has
-/// are not among the choices.
+/// Which of these contents a name means; each comes with its live holders. A content without any is not
+/// chosen.
 pub(crate) fn choice<'a>(contents: impl Iterator<Item = (ContentKey, &'a [LiveHolder])>) -> Choice {
     let votes = votes(contents.flat_map(|(_, holders)| holders).map(|holder| &holder.provider));
     choose_content(&votes.into_iter().collect::<Vec<_>>())
@@ -119,7 +119,7 @@ pub(crate) fn full_holders(holders: &[LiveHolder]) -> usize {
 }
 
 /// Rows in order of score, with partial holders last. A node that has the content under several names has a
-/// row for each. The load is shown as the node reports it, own transfers included.
+/// row for each. The user sees the load as the node reports it, so the transfers of this node count too.
 fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
     let candidates: Vec<_> =
         holders.iter().map(|holder| Candidate { yours: 0, ..holder.candidate }).collect();
@@ -136,9 +136,9 @@ fn rated_rows(holders: Vec<LiveHolder>, weight: Millis) -> Vec<FoundRow> {
             (place, FoundRow { endpoint, http, entry: holder.provider.entry, rating })
         })
         .collect();
-    let is_part = |row: &FoundRow| row.entry.holding != Holding::Full;
+    let is_partial = |row: &FoundRow| row.entry.holding != Holding::Full;
     rows.sort_by(|(a_place, a), (b_place, b)| {
-        (is_part(a), a_place, &a.entry.name).cmp(&(is_part(b), b_place, &b.entry.name))
+        (is_partial(a), a_place, &a.entry.name).cmp(&(is_partial(b), b_place, &b.entry.name))
     });
     rows.into_iter().map(|(_, row)| row).collect()
 }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_resolved_content_and_first_source_are_those_of_a_download() {
+    fn find_resolves_a_name_to_the_content_and_the_best_source() {
         let holder = |port: u16, content: u8, latency_ms, holding, is_replica| {
             let mut provider = provider(port, holding);
             provider.entry.content = ContentId([content; 32]);

@@ -1,10 +1,10 @@
-//! The catalog of the shared files: what is published, and what serving it needs. A plain structure without a
-//! lock; the indexer alone changes it.
+//! The catalog: the published files, and what the node needs to serve them. A plain structure without a lock;
+//! only the indexer changes it.
 //!
-//! Contents under download are published too, but are not files: only [`Catalog::published`] and
-//! [`Catalog::changes_since`] show them, and a file of the same name hides them.
+//! Partial files with verified pieces are published too, as partial entries. They do not count as files: only
+//! [`Catalog::published`] and [`Catalog::changes_since`] return them, and a file of the same name hides them.
 //!
-//! Invariant: `by_content` lists exactly the names in `files`, and `journal` has the name of every change of
+//! Invariant: `by_content` lists exactly the names in `files`, and `journal` has the name of every change in
 //! the last `JOURNAL_MAX` versions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -24,13 +24,14 @@ const JOURNAL_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct SharedFile {
     pub(crate) entry: Arc<FileEntry>,
+    /// Its origin. The kind of the folder says it, or a mark of the file.
     pub(crate) kind: FileOrigin,
     pub(crate) manifest: Arc<Manifest>,
     /// The stamp of the file when it was hashed; the file is served only while it has this stamp.
     pub(crate) stamp: FileStamp,
     /// The file was modified so shortly before it was hashed that an equal stamp proves nothing.
     pub(crate) racy: bool,
-    /// Holders and the MD5 that each of them publishes, kept until it is computed here.
+    /// Full holders and the MD5 that each of them claims, until this node has computed the MD5.
     pub(crate) claimants: Vec<(SocketAddr, Md5Digest)>,
 }
 
@@ -59,15 +60,16 @@ impl SharedFile {
     }
 }
 
-/// Files and contents under download, by name.
+/// Files and partial entries, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     files: BTreeMap<FileName, Arc<SharedFile>>,
     by_content: HashMap<ContentKey, BTreeSet<FileName>>,
-    /// Contents under download of which some pieces are here, under the requested names.
+    /// The partial entries, under the names of their downloads.
     partials: BTreeMap<FileName, Arc<FileEntry>>,
+    /// Number of changes.
     version: u64,
-    /// Changed names, each with whether it was published before.
+    /// Changed names, the last one last, each with true if it was published before the change.
     journal: VecDeque<(FileName, bool)>,
 }
 
@@ -96,39 +98,39 @@ impl Catalog {
     }
 
     /// Files whose names begin with `prefix` and come after `after`, in order of names.
-    pub(crate) fn files_with(
+    pub(crate) fn files_with_prefix(
         &self,
         prefix: &str,
         after: Option<&FileName>,
     ) -> impl Iterator<Item = &Arc<SharedFile>> {
         let start = match after.map(FileName::as_str) {
             Some(after) if after >= prefix => Bound::Excluded(after),
+            // No name with the prefix is before the prefix itself.
             _ => Bound::Included(prefix),
         };
-        let from_there = self.files.range::<str, _>((start, Bound::Unbounded));
-        from_there.map(|(_, file)| file).take_while(move |file| file.entry.name.as_str().starts_with(prefix))
+        let from_start = self.files.range::<str, _>((start, Bound::Unbounded));
+        from_start.map(|(_, file)| file).take_while(move |file| file.entry.name.as_str().starts_with(prefix))
     }
 
-    /// What is published: the files, and the contents under download.
+    /// What is published: the files, and the partial entries that no file hides.
     pub(crate) fn published(&self) -> impl Iterator<Item = &Arc<FileEntry>> {
         let partials = self.partials.iter().filter(|(name, _)| !self.files.contains_key(*name));
         self.entries().chain(partials.map(|(_, entry)| entry))
     }
 
-    /// Records that some pieces of a content are here. Ignored if a file has the content, or if another
-    /// content is under download with that name. Returns true if and only if what is published changes.
+    /// Adds or replaces a partial entry. Ignored if a file has the content, or if the name has the partial
+    /// entry of another content. Returns true if and only if what is published changes.
     pub(crate) fn set_partial(&mut self, entry: FileEntry) -> bool {
-        let is_free = self.partials.get(&entry.name).is_none_or(|other| other.key() == entry.key());
-        if !is_free || self.by_content.contains_key(&entry.key()) {
+        let is_name_free = self.partials.get(&entry.name).is_none_or(|other| other.key() == entry.key());
+        if !is_name_free || self.by_content.contains_key(&entry.key()) {
             return false;
         }
         let name = entry.name.clone();
-        let was_there = self.partials.insert(name.clone(), Arc::new(entry)).is_some();
-        self.record_unless_hidden(name, was_there)
+        let was_published = self.partials.insert(name.clone(), Arc::new(entry)).is_some();
+        self.record_unless_hidden(name, was_published)
     }
 
-    /// Records that the download of a content has ended. Returns true if and only if what is published
-    /// changes.
+    /// Removes the partial entry of a content. Returns true if and only if what is published changes.
     pub(crate) fn remove_partial(&mut self, key: &ContentKey) -> bool {
         let name = self.partials.values().find(|entry| entry.key() == *key).map(|entry| entry.name.clone());
         let Some(name) = name else { return false };
@@ -136,11 +138,12 @@ impl Catalog {
         self.record_unless_hidden(name, true)
     }
 
-    /// Records a change of the content under download with `name`, unless a file of that name hides it.
-    fn record_unless_hidden(&mut self, name: FileName, was_there: bool) -> bool {
+    /// Records a change of the partial entry `name`, unless a file of that name hides it. Returns true if and
+    /// only if no file does.
+    fn record_unless_hidden(&mut self, name: FileName, was_published: bool) -> bool {
         let is_visible = !self.files.contains_key(&name);
         if is_visible {
-            self.record(name, was_there);
+            self.record(name, was_published);
         }
         is_visible
     }
@@ -158,12 +161,12 @@ impl Catalog {
             self.unlist(&replaced.entry.key(), &name);
         }
         self.by_content.entry(key).or_default().insert(name.clone());
-        let was_there = replaced.is_some() || self.partials.contains_key(&name);
-        self.record(name, was_there);
+        let was_published = replaced.is_some() || self.partials.contains_key(&name);
+        self.record(name, was_published);
         replaced
     }
 
-    /// Removes `name`; returns true if and only if it was there.
+    /// Removes the file `name`; returns true if and only if there was one.
     pub(crate) fn remove(&mut self, name: &FileName) -> bool {
         let Some(removed) = self.files.remove(name) else { return false };
         self.unlist(&removed.entry.key(), name);
@@ -175,19 +178,20 @@ impl Catalog {
         self.version
     }
 
-    /// See [`crate::discovery::PublishedCatalog::changes_since`].
+    /// The changes after `version`; `None` if the journal does not have all of them.
     pub(crate) fn changes_since(&self, version: u64) -> Option<Changes> {
         let behind = usize::try_from(self.version.checked_sub(version)?).ok()?;
         let start = self.journal.len().checked_sub(behind)?;
         let mut names: HashMap<&FileName, bool> = HashMap::new();
-        for (name, was_there) in self.journal.range(start..) {
-            names.entry(name).or_insert(*was_there);
+        for (name, was_published) in self.journal.range(start..) {
+            // The first change of a name says whether the name was published at `version`.
+            names.entry(name).or_insert(*was_published);
         }
         let mut changes = Changes::default();
-        for (name, was_there) in names {
+        for (name, was_published) in names {
             match self.files.get(name).map(|file| &file.entry).or(self.partials.get(name)) {
                 Some(entry) => changes.added.push(Arc::clone(entry)),
-                None if was_there => changes.removed.push(name.clone()),
+                None if was_published => changes.removed.push(name.clone()),
                 // It was added and removed in between.
                 None => {}
             }
@@ -195,6 +199,7 @@ impl Catalog {
         Some(changes)
     }
 
+    /// Removes a name of a file from `by_content`.
     fn unlist(&mut self, key: &ContentKey, name: &FileName) {
         if let Some(names) = self.by_content.get_mut(key) {
             names.remove(name);
@@ -204,9 +209,9 @@ impl Catalog {
         }
     }
 
-    fn record(&mut self, name: FileName, was_there: bool) {
+    fn record(&mut self, name: FileName, was_published: bool) {
         self.version += 1;
-        self.journal.push_back((name, was_there));
+        self.journal.push_back((name, was_published));
         if self.journal.len() > JOURNAL_MAX {
             self.journal.pop_front();
         }
@@ -256,8 +261,10 @@ mod tests {
         }
         let check = |prefix: &str, after: &str, expected: &[&str]| {
             let after = FileName::new(after).ok();
-            let found: Vec<_> =
-                catalog.files_with(prefix, after.as_ref()).map(|file| file.entry.name.as_str()).collect();
+            let found: Vec<_> = catalog
+                .files_with_prefix(prefix, after.as_ref())
+                .map(|file| file.entry.name.as_str())
+                .collect();
             assert_eq!(found, expected, "{prefix} after {after:?}");
         };
         check("", "", &["a", "a/b", "a/c", "a0", "b"]);
@@ -275,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_under_download_is_published_but_is_not_a_file() {
+    fn a_partial_entry_is_published_but_is_not_a_file() {
         let mut catalog = Catalog::default();
         let published = |catalog: &Catalog| -> Vec<_> {
             catalog.published().map(|entry| (entry.name.to_string(), entry.holding)).collect()
@@ -298,12 +305,14 @@ mod tests {
         assert_eq!(changes.added[0].holding, Holding::Full);
         let hidden_since = catalog.version();
         assert!(!catalog.set_partial(partial("a", b"1", 2)), "a file hides it");
-        assert!(!catalog.remove_partial(&key) && !catalog.set_partial(partial("a", b"1", 2)));
+        assert!(!catalog.remove_partial(&key), "a file hides it");
+        assert!(!catalog.set_partial(partial("a", b"1", 2)), "a file hides it");
         assert_eq!(catalog.version(), hidden_since);
         catalog.remove(&name);
         let changes = catalog.changes_since(version).expect("known");
         assert_eq!((changes.added[0].holding, changes.removed.len()), (Holding::Pieces(2), 0));
-        assert!(catalog.remove_partial(&key) && !catalog.remove_partial(&key));
+        assert!(catalog.remove_partial(&key));
+        assert!(!catalog.remove_partial(&key), "it is removed already");
         let changes = catalog.changes_since(version).expect("known");
         assert_eq!(names(&changes), (vec![], vec!["a".into()]));
     }

@@ -1,4 +1,4 @@
-//! Events that the indexer thread handles.
+//! Events that the thread `indexer` handles.
 
 use std::sync::Arc;
 
@@ -14,34 +14,34 @@ use crate::types::{ContentKey, FileEntry, FileName, FileOrigin, Md5Digest};
 /// An event for the indexer.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// Scan the shared directory; reply when done.
+    /// A request to scan the shared directory. The reply comes at the end of the scan.
     Rescan(Sender<Result<ScanSummary, String>>),
-    /// A walk has found a file in the folder of that kind.
+    /// The walk of a scan has found a file in the folder of that kind.
     Found(FileOrigin, FoundFile),
-    /// A walk skips something, for the given reason.
+    /// The walk skips a file or directory. Contains the notice for the user.
     Skipped(String),
-    /// A walk has ended.
+    /// The walk has ended; an error says why it is incomplete.
     WalkEnded(Result<(), String>),
-    /// Compare one name with the disk, and reply with what the catalog has then.
+    /// A request to compare one name with the disk. The reply is the catalog's file after that.
     Check { name: FileName, reply: Sender<Option<Arc<SharedFile>>> },
-    /// A file may not be as it was when it was hashed.
+    /// A file may have changed since it was hashed.
     LookAgain { name: FileName },
-    /// A worker has hashed a file, or found it unchanged.
-    Looked { name: FileName, outcome: Look },
-    /// Some pieces of a content under download are here.
+    /// A worker has looked at a name: it has hashed the file, or found it unchanged.
+    Looked { name: FileName, outcome: LookOutcome },
+    /// A partial file has verified pieces, which other nodes may fetch.
     Partial(FileEntry),
-    /// The download of a content has ended.
+    /// The download of a content has ended: its partial file is not published any more.
     PartialEnded(ContentKey),
-    /// A downloaded file is in place.
+    /// A download has placed a file.
     Placed { file: SharedFile, reply: Sender<()> },
-    /// The MD5 of a whole file, known before only from holders, has been computed.
+    /// A worker has computed the MD5 of a whole file, of which only a claim was known before.
     Md5 { name: FileName, stamp: FileStamp, md5: Md5Digest },
 }
 
 /// What a worker found under a name.
 #[derive(Debug)]
-pub(crate) enum Look {
-    /// The file is as the catalog has it.
+pub(crate) enum LookOutcome {
+    /// The file is unchanged since it was hashed.
     Unchanged,
     /// A file of that kind, hashed.
     Hashed(FileOrigin, Hashed),

@@ -1,4 +1,4 @@
-//! Requests to the indexer thread from other threads.
+//! The handle through which other threads send events to the thread `indexer`.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use crate::node::report::ScanSummary;
 use crate::rt::Stop;
 use crate::types::{ContentKey, FileEntry, FileName, Printable};
 
-/// Events that may wait for the indexer. A sender waits when the queue is full; the indexer never waits.
+/// Events that may wait for the indexer. A sender waits while the queue is full; the indexer itself never
+/// sends.
 const EVENTS_MAX: usize = 1024;
 
 /// Sends events to the indexer thread. Cheap to clone.
@@ -19,7 +20,7 @@ const EVENTS_MAX: usize = 1024;
 pub(crate) struct IndexerHandle(Sender<Event>);
 
 impl IndexerHandle {
-    /// A new queue: its sending side, and what the indexer receives from it.
+    /// A new queue: the handle that sends, and both ends for the indexer, whose workers send too.
     pub(crate) fn channel() -> (IndexerHandle, (Sender<Event>, Receiver<Event>)) {
         let (sender, receiver) = bounded(EVENTS_MAX);
         (IndexerHandle(sender.clone()), (sender, receiver))
@@ -28,16 +29,17 @@ impl IndexerHandle {
     /// Scans the share and waits for the end of the scan.
     ///
     /// # Errors
-    /// [`CommandError::Share`], or [`CommandError::Cancelled`].
+    /// [`CommandError::Share`] if the share cannot be scanned; [`CommandError::Cancelled`], also when the
+    /// indexer has ended.
     pub(crate) fn rescan(&self, cancel: &Stop) -> Result<ScanSummary, CommandError> {
         let scanned = self.ask(Event::Rescan, cancel)?;
         scanned.map_err(|why| CommandError::Share(Printable(&why).to_string()))
     }
 
-    /// The shared file called `name`, compared with the disk just now; `None` if there is none.
+    /// Compares the name with the disk, and returns the shared file called `name`; `None` if there is none.
     ///
     /// # Errors
-    /// [`CommandError::Cancelled`].
+    /// [`CommandError::Cancelled`], also when the indexer has ended.
     pub(crate) fn checked_file(
         &self,
         name: &FileName,
@@ -46,24 +48,24 @@ impl IndexerHandle {
         self.ask(|reply| Event::Check { name: name.clone(), reply }, cancel)
     }
 
-    /// Has the indexer compare a file with the catalog. Does not wait: the request is dropped while the queue
-    /// is full, as the indexer is busy with such work then.
+    /// Requests that the indexer compares a file with the catalog. Does not wait: while the queue is full the
+    /// request is dropped, and the next reader of the file or the next scan finds the change.
     pub(crate) fn look_again(&self, name: FileName) {
-        let _indexer_is_busy = self.0.try_send(Event::LookAgain { name });
+        self.0.try_send(Event::LookAgain { name }).ok();
     }
 
-    /// Publishes that some pieces of a content are here.
+    /// Publishes a partial file with the present number of its pieces. Ignored when the indexer has ended.
     pub(crate) fn set_partial(&self, entry: FileEntry) {
-        let _indexer_has_ended = self.0.send(Event::Partial(entry));
+        self.0.send(Event::Partial(entry)).ok();
     }
 
-    /// Ends the publication of a partial content.
+    /// Ends the publication of a partial file. Ignored when the indexer has ended.
     pub(crate) fn end_partial(&self, content: ContentKey) {
-        let _indexer_has_ended = self.0.send(Event::PartialEnded(content));
+        self.0.send(Event::PartialEnded(content)).ok();
     }
 
-    /// Adds a placed file to the catalog and waits until it is there. A cancelled command waits too, as the
-    /// file is in place already.
+    /// Adds a placed file to the catalog and waits until the indexer has done it. A cancel does not end this
+    /// wait, as the file is in place already.
     ///
     /// # Errors
     /// [`CommandError::Cancelled`] when the indexer has ended.

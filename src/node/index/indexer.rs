@@ -1,8 +1,9 @@
-//! The indexer thread, which owns the catalog of the node. Scans, hashes and finished downloads reach it as
-//! events, and it alone writes the catalog.
+//! The thread `indexer`, the only one that writes the catalog. What the walk of a scan finds, what workers
+//! hash and what downloads place reach it as events.
 //!
-//! It never blocks: file work goes to the worker pool. One worker at a time hashes a name. A scan is done
-//! when its walk has ended and every file that it found is hashed.
+//! It uses no file: workers of the pool do that. They *look* at a name: one worker at a time hashes the file
+//! there, or finds it unchanged. A scan is done when its walk has ended and a worker has looked at every file
+//! that is new or has changed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select};
 
 use super::catalog::SharedFile;
-use super::event::{Event, Look};
+use super::event::{Event, LookOutcome};
 use super::task::Task;
 use crate::discovery::Publisher;
 use crate::node::report::ScanSummary;
@@ -26,28 +27,30 @@ use crate::types::{FileEntry, FileName, FileOrigin, Md5Digest, Md5Origin, Printa
 
 /// Tasks in the worker pool at a time; more would only wait there.
 const IN_FLIGHT_MAX: usize = 4;
-/// Interval at which a running scan publishes what it has found.
+/// Shortest time between two publications while a scan runs.
 const PUBLISH_EVERY: Duration = Duration::from_millis(500);
 
 /// State of a look at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Looking {
+enum LookState {
     Queued,
     /// A worker looks at it.
     Running,
-    /// A worker looks at it, and another look was requested since: the result may be stale.
+    /// A worker looks at it. A second look was requested meanwhile, as the result of the first may be stale.
     RunningStale,
 }
 
 #[derive(Debug, Default)]
 struct Scan {
-    walking: bool,
+    is_walking: bool,
     /// Names that the walk has found and no worker has looked at yet.
     waiting: HashSet<FileName>,
-    /// Names on the disk, each with the kind of the first folder that has it.
+    /// Names on the disk, each with the kind of the first folder that has it. Other names are removed from
+    /// the catalog at the end.
     seen: HashMap<FileName, FileOrigin>,
     summary: ScanSummary,
-    failed: Option<String>,
+    /// Why the scan is incomplete; `None` so far.
+    failure: Option<String>,
     replies: Vec<Sender<Result<ScanSummary, String>>>,
 }
 
@@ -56,10 +59,13 @@ struct State {
     scan: Option<Scan>,
     /// Replies to requests for another scan after the current one.
     next_scan: Vec<Sender<Result<ScanSummary, String>>>,
+    /// Tasks that wait for the pool.
     tasks: VecDeque<Task>,
+    /// Number of tasks in the pool.
     in_flight: usize,
     /// Names with a look that is queued or running.
-    looking: HashMap<FileName, Looking>,
+    looks: HashMap<FileName, LookState>,
+    /// Requests that the end of a look answers.
     checks: HashMap<FileName, Vec<Sender<Option<Arc<SharedFile>>>>>,
     published_at: Option<Instant>,
 }
@@ -76,8 +82,8 @@ pub(crate) struct IndexerParts {
     pub(crate) folders: Arc<ShareFolders>,
     pub(crate) publisher: Arc<dyn Publisher>,
     pub(crate) pool: Pool,
-    pub(crate) feed: EventBroadcast,
-    /// Workers send their results through the sender.
+    pub(crate) broadcast: EventBroadcast,
+    /// The queue of the indexer. Workers send their results through clones of the sender.
     pub(crate) events: (Sender<Event>, Receiver<Event>),
     /// Receives the result of the first scan; `None`: there is a scan only on request.
     pub(crate) first_scan: Option<Sender<ScanSummary>>,
@@ -113,12 +119,12 @@ impl Indexer {
                 Some(_) => self.state.next_scan.push(reply),
                 None => self.begin_scan(vec![reply]),
             },
-            Event::Found(kind, found) => self.found(kind, found),
+            Event::Found(kind, file) => self.apply_found(kind, file),
             Event::Skipped(why) => self.warn(why),
             Event::WalkEnded(result) => {
                 if let Some(scan) = &mut self.state.scan {
-                    scan.walking = false;
-                    scan.failed = scan.failed.take().or(result.err());
+                    scan.is_walking = false;
+                    scan.failure = scan.failure.take().or(result.err());
                 }
             }
             Event::Check { name, reply } => {
@@ -128,16 +134,17 @@ impl Indexer {
             Event::LookAgain { name } => self.look(name),
             Event::Looked { name, outcome } => {
                 self.state.in_flight -= 1;
-                if self.state.looking.remove(&name) == Some(Looking::RunningStale) {
+                if self.state.looks.remove(&name) == Some(LookState::RunningStale) {
                     return self.look(name);
                 }
-                self.looked(&name, outcome);
+                self.apply_look(&name, outcome);
                 if let Some(scan) = &mut self.state.scan {
                     scan.waiting.remove(&name);
                 }
-                let now_shared = self.parts.state.catalog.read().get(&name).cloned();
+                let file = self.shared_file(&name);
                 for reply in self.state.checks.remove(&name).unwrap_or_default() {
-                    let _requester_may_have_gone = reply.send(now_shared.clone());
+                    // An error: the requester waits no longer.
+                    reply.send(file.clone()).ok();
                 }
             }
             Event::Partial(entry) => {
@@ -151,44 +158,47 @@ impl Indexer {
                 }
             }
             Event::Placed { file, reply } => {
-                self.placed(file);
-                let _requester_may_have_gone = reply.send(());
+                self.add_placed(file);
+                // An error: the requester waits no longer.
+                reply.send(()).ok();
                 self.parts.publisher.publish();
             }
             Event::Md5 { name, stamp, md5 } => {
                 self.state.in_flight -= 1;
-                self.md5_computed(&name, &stamp, md5);
+                self.apply_md5(&name, &stamp, md5);
             }
         }
     }
 
     fn begin_scan(&mut self, replies: Vec<Sender<Result<ScanSummary, String>>>) {
-        self.state.scan = Some(Scan { walking: true, replies, ..Scan::default() });
+        self.state.scan = Some(Scan { is_walking: true, replies, ..Scan::default() });
         let (folders, to_indexer, stop) = self.for_worker();
-        let walking = self.parts.pool.try_run(move || {
-            let mut skipped = |why| report(&to_indexer, &stop, Event::Skipped(why));
+        let queued = self.parts.pool.try_run(move || {
+            let mut skipped = |why| send(&to_indexer, &stop, Event::Skipped(why));
             folders.renew().into_iter().for_each(|error| skipped(error.to_string()));
             let result = folders.shared().into_iter().try_for_each(|(kind, folder)| {
-                let mut found = |file| report(&to_indexer, &stop, Event::Found(kind, file));
+                let mut found = |file| send(&to_indexer, &stop, Event::Found(kind, file));
                 walk(&folder, &stop, &mut found, &mut skipped).map_err(|error| error.to_string())
             });
-            report(&to_indexer, &stop, Event::WalkEnded(result));
+            send(&to_indexer, &stop, Event::WalkEnded(result));
         });
-        if walking.is_err()
+        if queued.is_err()
             && let Some(scan) = &mut self.state.scan
         {
-            scan.walking = false;
-            scan.failed = Some("too much is being hashed already".into());
+            scan.is_walking = false;
+            scan.failure = Some("too much is being hashed already".into());
         }
     }
 
-    /// Adds a downloaded file. If a file of an earlier kind has the same name, that one stays published.
-    fn placed(&mut self, file: SharedFile) {
+    /// Adds a file that a download has placed. If a file of an earlier kind has the same name, the earlier
+    /// one stays published.
+    fn add_placed(&mut self, file: SharedFile) {
         let (name, kind) = (file.entry.name.clone(), self.folder_kind(file.kind));
-        let shared = self.parts.state.catalog.read().get(&name).map(|file| self.folder_kind(file.kind));
+        let published = self.shared_file(&name).map(|file| self.folder_kind(file.kind));
         self.parts.state.catalog.write().remove_partial(&file.entry.key());
-        if shared.is_some_and(|first| first < kind) {
+        if published.is_some_and(|published| published < kind) {
             self.warn_hidden(&name, kind);
+            // The user may have removed the published file: a look shows it.
             return self.look(name);
         }
         self.record_seen(&name, kind);
@@ -218,11 +228,11 @@ impl Indexer {
         self.parts.folders.layout().unmarked(kind)
     }
 
-    fn found(&mut self, kind: FileOrigin, found: FoundFile) {
+    fn apply_found(&mut self, kind: FileOrigin, found: FoundFile) {
         let Some(scan) = &mut self.state.scan else { return };
         if scan.seen.len() >= limits::FILES_PER_NODE_MAX {
-            if scan.failed.is_none() {
-                scan.failed = Some(format!("more than {} files", limits::FILES_PER_NODE_MAX));
+            if scan.failure.is_none() {
+                scan.failure = Some(format!("more than {} files", limits::FILES_PER_NODE_MAX));
             }
             return;
         }
@@ -243,7 +253,9 @@ impl Indexer {
         }
     }
 
+    /// Requests a look, which hashes the file unless it is unchanged.
     fn look(&mut self, name: FileName) {
+        // An equal stamp of a racy file proves nothing, so a racy file is always hashed.
         let known = {
             let catalog = self.parts.state.catalog.read();
             catalog.get(&name).filter(|file| !file.racy).map(|file| (file.kind, file.stamp))
@@ -251,23 +263,25 @@ impl Indexer {
         self.look_from(name, known);
     }
 
+    /// Requests a look, which hashes the file unless it is as `known`.
     fn look_from(&mut self, name: FileName, known: Option<(FileOrigin, FileStamp)>) {
-        match self.state.looking.get_mut(&name) {
+        match self.state.looks.get_mut(&name) {
             None => {
-                self.state.looking.insert(name.clone(), Looking::Queued);
+                self.state.looks.insert(name.clone(), LookState::Queued);
                 self.state.tasks.push_back(Task::Look { name, known });
             }
-            Some(Looking::Queued) => {}
-            Some(looking) => *looking = Looking::RunningStale,
+            // The queued look is still to come, so it sees the present state.
+            Some(LookState::Queued) => {}
+            Some(state) => *state = LookState::RunningStale,
         }
     }
 
     fn feed_pool(&mut self) {
         while let Some(task) = self.next_task() {
             let (folders, to_indexer, stop) = self.for_worker();
-            let run = move || report(&to_indexer, &stop, task.run(&folders, &stop));
+            let run = move || send(&to_indexer, &stop, task.run(&folders, &stop));
             if self.parts.pool.try_run(run).is_err() {
-                // Only a stopping pool refuses so few tasks.
+                // The queue of the pool is longer than `IN_FLIGHT_MAX`: only a stopping pool refuses.
                 return;
             }
         }
@@ -280,32 +294,33 @@ impl Indexer {
         }
         let task = self.state.tasks.pop_front()?;
         if let Task::Look { name, .. } = &task {
-            self.state.looking.insert(name.clone(), Looking::Running);
+            self.state.looks.insert(name.clone(), LookState::Running);
         }
         self.state.in_flight += 1;
         Some(task)
     }
 
-    fn shared(&self, name: &FileName) -> Option<Arc<SharedFile>> {
+    fn shared_file(&self, name: &FileName) -> Option<Arc<SharedFile>> {
         self.parts.state.catalog.read().get(name).cloned()
     }
 
-    fn looked(&mut self, name: &FileName, outcome: Look) {
-        // The file exists, even if the walk has missed it.
-        let known = self.shared(name).map(|file| self.folder_kind(file.kind));
+    /// Changes the catalog as a worker has seen the file.
+    fn apply_look(&mut self, name: &FileName, outcome: LookOutcome) {
+        // Such a file exists even if the walk has missed it: the end of the scan must not remove it.
+        let known = self.shared_file(name).map(|file| self.folder_kind(file.kind));
         match (&outcome, known) {
-            (Look::Hashed(kind, _), _) => self.record_seen(name, self.folder_kind(*kind)),
-            (Look::Unchanged, Some(kind)) => self.record_seen(name, kind),
-            (Look::Failed(error), Some(kind)) if error.is_shortage() => self.record_seen(name, kind),
+            (LookOutcome::Hashed(kind, _), _) => self.record_seen(name, self.folder_kind(*kind)),
+            (LookOutcome::Unchanged, Some(kind)) => self.record_seen(name, kind),
+            (LookOutcome::Failed(error), Some(kind)) if error.is_shortage() => self.record_seen(name, kind),
             _ => {}
         }
         match outcome {
-            Look::Unchanged => {}
+            LookOutcome::Unchanged => {}
             // A lack of descriptors says nothing about the file: it stays published.
-            Look::Failed(error) if error.is_shortage() && known.is_some() => {
+            LookOutcome::Failed(error) if error.is_shortage() && known.is_some() => {
                 self.warn(format!("`{name}` stays shared without a check: {error}"));
             }
-            Look::Hashed(kind, hashed) => {
+            LookOutcome::Hashed(kind, hashed) => {
                 let key = hashed.manifest.key();
                 let file = SharedFile::hashed(name, kind, hashed);
                 let replaced = self.parts.state.catalog.write().insert(file);
@@ -318,7 +333,7 @@ impl Indexer {
                 }
                 self.publish();
             }
-            Look::Failed(error) => {
+            LookOutcome::Failed(error) => {
                 let was_shared = self.parts.state.catalog.write().remove(name);
                 if was_shared && let Some(scan) = &mut self.state.scan {
                     scan.summary.removed += 1;
@@ -333,11 +348,11 @@ impl Indexer {
         }
     }
 
-    /// The computed MD5 replaces the claimed one; a warning names each holder that claimed another one.
-    fn md5_computed(&mut self, name: &FileName, stamp: &FileStamp, md5: Md5Digest) {
-        let shared = self.parts.state.catalog.read().get(name).cloned();
-        let Some(file) =
-            shared.filter(|file| file.stamp == *stamp && file.entry.md5_origin == Md5Origin::Claimed)
+    /// Replaces a claimed MD5 by the computed one; a warning names each holder that claimed another one.
+    fn apply_md5(&mut self, name: &FileName, stamp: &FileStamp, md5: Md5Digest) {
+        let Some(file) = self
+            .shared_file(name)
+            .filter(|file| file.stamp == *stamp && file.entry.md5_origin == Md5Origin::Claimed)
         else {
             return;
         };
@@ -373,10 +388,12 @@ impl Indexer {
             // The walk may be incomplete.
             return;
         }
-        let Some(mut scan) = self.state.scan.take_if(|scan| !scan.walking && scan.waiting.is_empty()) else {
+        let Some(mut scan) = self.state.scan.take_if(|scan| !scan.is_walking && scan.waiting.is_empty())
+        else {
             return;
         };
-        if scan.failed.is_none() {
+        // An incomplete scan says nothing about the names that it has not seen.
+        if scan.failure.is_none() {
             let mut catalog = self.parts.state.catalog.write();
             let gone: Vec<_> =
                 catalog.names().filter(|name| !scan.seen.contains_key(*name)).cloned().collect();
@@ -387,42 +404,44 @@ impl Indexer {
         }
         scan.summary.files = self.parts.state.catalog.read().len();
         self.parts.publisher.publish();
-        let result = scan.failed.map_or(Ok(scan.summary), Err);
+        let result = scan.failure.map_or(Ok(scan.summary), Err);
         if let Some(first_scan) = self.parts.first_scan.take() {
             if result.is_ok() {
                 self.inform(format!("ready: {} files", scan.summary.files));
             }
             self.parts.state.is_scanned.store(true, Ordering::Relaxed);
-            let _node_may_have_gone = first_scan.send(scan.summary);
+            // An error: the node is being dropped.
+            first_scan.send(scan.summary).ok();
         }
         if let (Err(why), true) = (&result, scan.replies.is_empty()) {
             self.warn(format!("the shared directory cannot be scanned: {}", Printable(why)));
         }
         for reply in scan.replies {
-            let _requester_may_have_gone = reply.send(result.clone());
+            // An error: the requester waits no longer.
+            reply.send(result.clone()).ok();
         }
-        let waiting = std::mem::take(&mut self.state.next_scan);
-        if !waiting.is_empty() {
-            self.begin_scan(waiting);
+        let replies = std::mem::take(&mut self.state.next_scan);
+        if !replies.is_empty() {
+            self.begin_scan(replies);
         }
     }
 
-    /// What the closure of a worker needs.
+    /// Clones for the closure that a worker runs.
     fn for_worker(&self) -> (Arc<ShareFolders>, Sender<Event>, Stop) {
         (Arc::clone(&self.parts.folders), self.parts.events.0.clone(), self.parts.stop.clone())
     }
 
     fn warn(&self, text: String) {
-        self.parts.feed.publish_event(event::Event::warning(text));
+        self.parts.broadcast.publish_event(event::Event::warning(text));
     }
 
     fn inform(&self, text: String) {
-        self.parts.feed.publish_event(event::Event::info(text));
+        self.parts.broadcast.publish_event(event::Event::info(text));
     }
 }
 
-/// Sends an event to the indexer. It waits while the queue is full; a stop ends the wait.
-fn report(to_indexer: &Sender<Event>, stop: &Stop, event: Event) {
+/// Sends an event to the indexer, from a worker. Waits while the queue is full; a stop ends the wait.
+fn send(to_indexer: &Sender<Event>, stop: &Stop, event: Event) {
     select! {
         send(to_indexer, event) -> _ => {}
         recv(stop.receiver()) -> _ => {}

@@ -1,4 +1,4 @@
-//! The index of the shared files: the catalog, and the indexer thread, which alone changes it.
+//! The index of the shared files: the catalog, and the thread `indexer`, the only one that changes it.
 
 pub(super) mod catalog;
 mod event;

@@ -1,9 +1,9 @@
-//! Work that the indexer gives to the worker pool: hash a file, compute the MD5 of a whole file. The result
-//! is an event for the indexer.
+//! Work that the indexer gives to the worker pool: look at a name, compute the MD5 of a whole file. The
+//! result is an event for the indexer.
 
 use std::io::ErrorKind;
 
-use super::event::{Event, Look};
+use super::event::{Event, LookOutcome};
 use crate::rt::Stop;
 use crate::store::ShareFolders;
 use crate::store::hash::{hash_file, whole_md5};
@@ -13,9 +13,9 @@ use crate::types::{FileName, FileOrigin};
 /// Work for a worker.
 #[derive(Debug)]
 pub(crate) enum Task {
-    /// Hash the file that is published under the name, unless it is unchanged since it was `known`.
+    /// Hash the file under the name. With `known` the file is not hashed if it still has this kind and stamp.
     Look { name: FileName, known: Option<(FileOrigin, FileStamp)> },
-    /// Compute the MD5 of a whole file of that kind, which had this stamp.
+    /// Compute the MD5 of a whole file of that kind, which had this stamp when it was placed.
     Md5 { name: FileName, kind: FileOrigin, stamp: FileStamp },
 }
 
@@ -29,7 +29,7 @@ impl Task {
                 let opened = folder.and_then(|folder| folder.open_file(&name));
                 match opened.and_then(|open| whole_md5(&open.file, stamp.size_bytes, stop)) {
                     Ok(md5) => Event::Md5 { name, stamp, md5 },
-                    // The file has become unreadable: find out what is there now.
+                    // The file cannot be read any more: the outcome says what is there now.
                     Err(_) => Event::Looked { outcome: look(folders, &name, None, stop), name },
                 }
             }
@@ -42,17 +42,17 @@ fn look(
     name: &FileName,
     known: Option<(FileOrigin, FileStamp)>,
     stop: &Stop,
-) -> Look {
+) -> LookOutcome {
     let visible = match folders.visible(name) {
         Ok(visible) => visible,
-        Err(error) => return Look::Failed(error.into()),
+        Err(error) => return LookOutcome::Failed(error.into()),
     };
     if known.is_some_and(|(kind, stamp)| {
         (folders.layout().unmarked(kind), stamp) == (visible.origin, visible.stamp)
     }) {
-        return Look::Unchanged;
+        return LookOutcome::Unchanged;
     }
     let hashed = hash_file(&visible.share, name, stop)
-        .and_then(|hashed| Ok(Look::Hashed(folders.origin_of(visible.origin, &hashed)?, hashed)));
-    hashed.unwrap_or_else(Look::Failed)
+        .and_then(|hashed| Ok(LookOutcome::Hashed(folders.origin_of(visible.origin, &hashed)?, hashed)));
+    hashed.unwrap_or_else(LookOutcome::Failed)
 }

@@ -18,7 +18,7 @@ impl std::fmt::Display for JobId {
     }
 }
 
-/// Result of a download: a file in place, or an error.
+/// Result of a download.
 pub type DownloadResult = Result<Downloaded, DownloadError>;
 
 /// Snapshot of a job.
@@ -28,7 +28,7 @@ pub struct Job {
     pub id: JobId,
     /// What it downloads.
     pub request: DownloadRequest,
-    /// Where it comes from.
+    /// Who or what has started it.
     pub source: JobSource,
     /// Its state now.
     pub state: JobState,
@@ -59,16 +59,16 @@ pub struct JobEvent<'a> {
     pub id: JobId,
     /// What the job downloads.
     pub request: &'a DownloadRequest,
-    /// Where the job comes from.
+    /// Who or what has started the job.
     pub source: JobSource,
     /// What changed.
     pub change: JobChange<'a>,
 }
 
-/// The new state of a job, its end, or progress of its run.
+/// A change of a job.
 #[derive(Debug, Clone, Copy)]
 pub enum JobChange<'a> {
-    /// The new state, neither done nor failed.
+    /// The job has this state, which is neither done nor failed.
     State(JobState),
     /// The job is done or has failed.
     Ended(&'a DownloadResult),

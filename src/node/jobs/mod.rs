@@ -1,6 +1,6 @@
 //! The downloads of a node as jobs: where each comes from, how far it is, and what may be done to it.
 //!
-//! Every download but that of a replica is a job. [`table`] keeps the states of all jobs, [`runner`] runs
+//! Every download except that of a replica is a job. [`table`] keeps the states of all jobs, [`runner`] runs
 //! them on threads and calls watchers, [`resume`] adds the jobs that a former run of the node left
 //! unfinished.
 
@@ -13,6 +13,6 @@ mod tests;
 mod unfinished;
 
 pub use job::{DownloadResult, Job, JobChange, JobError, JobEvent, JobId, JobSource, JobState};
-pub use runner::Watching;
+pub use runner::WatcherGuard;
 
 pub(super) use runner::Jobs;

@@ -1,9 +1,9 @@
 //! Resumes the downloads that a former run of the node left unfinished.
 //!
-//! Unfinished downloads are read from the records in the directory of downloads before each round, so that
-//! other downloads of the content and cancels count. Sources may come back later: rounds are repeated, with
-//! growing pauses, until nothing is left. Replica downloads are not resumed: the tracker assigns them again,
-//! and the pieces that are here are used then.
+//! The thread `resume` tries all of them in rounds, with growing pauses, as sources may come back later. It
+//! reads the records in the directory of downloads before each round, so that it notices downloads that other
+//! jobs have finished and users have cancelled. It resumes no replicas: the tracker assigns them again, and
+//! their pieces are used then.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,23 +23,23 @@ use crate::types::{ContentKey, FileName};
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Removes remains that no download can use, and publishes how many unfinished downloads stay.
+/// Removes partial files and records that no download can use, and publishes how many others stay.
 pub(crate) fn clean_up(folders: &ShareFolders, notices: &Notices) {
     for swept in folders.targets().iter().map(|folder| store::sweep(folder)) {
         if swept.files == 0 {
             continue;
         }
-        let (parts, mib) = (swept.files, swept.allocated_bytes >> 20);
+        let (files, mib) = (swept.files, swept.allocated_bytes >> 20);
         notices.inform(format!(
-            "unfinished downloads in .nearpeer: {parts}, {mib} MiB; the next `download` of each resumes it"
+            "unfinished downloads in .nearpeer: {files}, {mib} MiB; the next `download` of each resumes it"
         ));
     }
 }
 
-/// Runs until nothing is unfinished, then waits for `stop`, as a thread of a node does not end before the
-/// node does.
+/// Tries the unfinished downloads until none is left. Then it waits for `stop`: a thread that ends before the
+/// node counts as failed.
 pub(crate) fn run(jobs: &Jobs, folders: &ShareFolders, stop: &Stop) {
-    let mut resumer = Resumer { jobs, folders, stop, ids: HashMap::new(), reasons: HashMap::new() };
+    let mut resumer = Resumer { jobs, folders, stop, job_ids: HashMap::new(), reasons: HashMap::new() };
     let mut pause = FIRST_PAUSE;
     while !stop.is_triggered() {
         let unfinished = store::resumable(&resumer.downloads());
@@ -52,15 +52,15 @@ pub(crate) fn run(jobs: &Jobs, folders: &ShareFolders, stop: &Stop) {
         stop.wait_until(clock::now() + pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    // Delivers nothing: ends when the node does.
-    let _stopped = stop.receiver().recv();
+    // The channel delivers nothing: it disconnects at the stop.
+    stop.receiver().recv().ok();
 }
 
 struct Resumer<'a> {
     jobs: &'a Jobs,
     folders: &'a ShareFolders,
     stop: &'a Stop,
-    ids: HashMap<ContentKey, JobId>,
+    job_ids: HashMap<ContentKey, JobId>,
     /// The last published reason why a download could not be resumed.
     reasons: HashMap<FileName, String>,
 }
@@ -70,13 +70,13 @@ impl Resumer<'_> {
         self.folders.downloads()
     }
 
-    /// Tries to finish one download, and publishes the result.
+    /// Tries once to finish a download, and publishes the result.
     fn try_once(&mut self, name: &FileName, content: ContentKey) {
         let notices = &self.jobs.context().notices;
-        let Some(id) = self.job_of(name, content) else { return };
+        let Some(id) = self.find_or_add_job(name, content) else { return };
         let error = match self.run_job(id, name, content) {
             None | Some(Err(DownloadError::Command(CommandError::Cancelled))) => return,
-            Some(Ok(done)) => return notices.inform(complete(&done)),
+            Some(Ok(done)) => return notices.inform(completion_text(&done)),
             Some(Err(error)) => error,
         };
         if !may_succeed_later(&error) {
@@ -84,6 +84,7 @@ impl Resumer<'_> {
             notices.warn(format!("`{name}` is unfinished and left to the next `download`: {error}"));
             return;
         }
+        // The user learns each reason once, not in each round.
         let why = error.to_string();
         if self.reasons.get(name) != Some(&why) {
             notices.warn(format!("`{name}` is unfinished, and tried again by itself: {why}"));
@@ -91,20 +92,20 @@ impl Resumer<'_> {
         }
     }
 
-    /// The job of an unfinished download, added the first time. `None`: the download must not be resumed any
-    /// more.
-    fn job_of(&mut self, name: &FileName, content: ContentKey) -> Option<JobId> {
-        if let Some(id) = self.ids.get(&content) {
+    /// The job of an unfinished download. The first call adds it. `None`: the download must not be resumed
+    /// any more.
+    fn find_or_add_job(&mut self, name: &FileName, content: ContentKey) -> Option<JobId> {
+        if let Some(id) = self.job_ids.get(&content) {
             return Some(*id);
         }
         let record = unfinished::record_of(&self.downloads(), name, content)?;
         let id = self.jobs.add(unfinished::request_of(record), JobSource::Resumed).ok()?;
-        self.ids.insert(content, id);
+        self.job_ids.insert(content, id);
         Some(id)
     }
 
-    /// Runs the job once. `None`: it must not be resumed any more, as other jobs may have run for hours since
-    /// it was listed.
+    /// Runs the job once. `None`: the job must not run now. Other jobs may have run for hours since the job
+    /// was listed, and a user may have paused or cancelled it.
     fn run_job(
         &self,
         id: JobId,
@@ -119,8 +120,8 @@ impl Resumer<'_> {
                 self.jobs.context().notices.inform(text);
             }
         };
-        // The record is read after the job has begun. A command that sets it aside renames the record first
-        // and ends the job then, so that one of the two threads notices the other.
+        // This thread begins the job and then reads the record. A command that quarantines the download
+        // renames the record and then ends the job. So one of the two threads notices the other.
         let job = |_: &DownloadRequest, cancel: &Stop, progress: &mut dyn FnMut(DownloadEvent)| {
             let record = unfinished::record_of(&self.downloads(), name, content);
             let record = record.ok_or(CommandError::Cancelled)?;
@@ -130,7 +131,7 @@ impl Resumer<'_> {
         if let Ok(Downloaded { outcome: Outcome::AlreadyHere, .. }) = &done
             && let Ok(left) = Partial::open(&self.downloads(), content)
         {
-            // The same content has come into place in another way: the partial file is of no use.
+            // Another download or program has put the content in place: the partial file is of no use.
             let _stays = left.partial.discard();
         }
         Some(done)
@@ -148,7 +149,7 @@ fn may_succeed_later(error: &DownloadError) -> bool {
     )
 }
 
-fn complete(done: &Downloaded) -> String {
+fn completion_text(done: &Downloaded) -> String {
     let Downloaded { name, key, outcome } = done;
     let from = match outcome {
         Outcome::AlreadyHere => "already here".to_owned(),

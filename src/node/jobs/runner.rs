@@ -1,8 +1,8 @@
-//! Runs jobs on threads and calls the watchers of jobs.
+//! Runs jobs and calls their watchers.
 //!
 //! A job runs on the thread of its caller, on the thread `resume`, or, if no caller waits for it, on one of
-//! the threads `download-1` and `download-2`. Watchers are called on the thread of the job or of a command
-//! about it.
+//! the pool's threads `download-1`, `download-2` and so on. Watchers are called on the thread that runs the
+//! job or executes a command about it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::{Mutex, RwLock};
 
 use super::job::{DownloadResult, Job, JobChange, JobError, JobEvent, JobId, JobSource, JobState};
-use super::table::{JobTable, Next};
+use super::table::{JobTable, NextStep};
 use super::unfinished;
 use crate::node::context::Context;
 use crate::node::download::Downloader;
@@ -24,19 +24,19 @@ use crate::types::{FileName, limits};
 
 type Watcher = Arc<dyn Fn(&JobEvent<'_>) + Send + Sync>;
 
-/// Registration of a watcher, which is called no more once this is dropped.
-pub struct Watching {
+/// Registration of a watcher. When it is dropped, the watcher gets no further events.
+pub struct WatcherGuard {
     shared: Weak<Shared>,
     number: u64,
 }
 
-impl std::fmt::Debug for Watching {
+impl std::fmt::Debug for WatcherGuard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Watching({})", self.number)
+        write!(f, "WatcherGuard({})", self.number)
     }
 }
 
-impl Drop for Watching {
+impl Drop for WatcherGuard {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
             shared.watchers.write().retain(|(number, _)| *number != self.number);
@@ -50,6 +50,7 @@ pub(crate) struct Jobs {
     shared: Arc<Shared>,
     /// Runs the jobs that no caller waits for.
     pool: Pool,
+    /// Ends the jobs of the pool.
     commands: Stop,
 }
 
@@ -57,8 +58,8 @@ struct Shared {
     downloader: Arc<Downloader>,
     stats: Arc<Mutex<NodeStats>>,
     table: Mutex<JobTable>,
-    /// Wakes the caller of a foreground job that is paused.
-    paused: Mutex<HashMap<JobId, Sender<()>>>,
+    /// One for each foreground job: wakes its caller, which waits while the job is paused.
+    callers: Mutex<HashMap<JobId, Sender<()>>>,
     watchers: RwLock<Vec<(u64, Watcher)>>,
 }
 
@@ -81,12 +82,14 @@ impl Jobs {
         commands: &Stop,
     ) -> std::io::Result<Jobs> {
         let at_once = limits::DOWNLOADS_AT_ONCE;
-        let pool = Pool::start("download", at_once, 2 * limits::JOBS_MAX, threads, commands)?;
+        // Longer than the table of jobs, so that a full queue has a run for every job: see `queue_run`.
+        let queue_max = 2 * limits::JOBS_MAX;
+        let pool = Pool::start("download", at_once, queue_max, threads, commands)?;
         let shared = Shared {
             downloader,
             stats,
             table: Mutex::default(),
-            paused: Mutex::default(),
+            callers: Mutex::default(),
             watchers: RwLock::default(),
         };
         Ok(Jobs { shared: Arc::new(shared), pool, commands: commands.clone() })
@@ -100,12 +103,12 @@ impl Jobs {
         &self.shared.downloader
     }
 
-    /// Has `watcher` called with every event of every job until the result is dropped. It must not wait.
-    pub(crate) fn watch(&self, watcher: impl Fn(&JobEvent<'_>) + Send + Sync + 'static) -> Watching {
+    /// Calls `watcher` with every event of every job until the result is dropped. `watcher` must not wait.
+    pub(crate) fn watch(&self, watcher: impl Fn(&JobEvent<'_>) + Send + Sync + 'static) -> WatcherGuard {
         let mut watchers = self.shared.watchers.write();
         let number = watchers.last().map_or(0, |(number, _)| number + 1);
         watchers.push((number, Arc::new(watcher)));
-        Watching { shared: Arc::downgrade(&self.shared), number }
+        WatcherGuard { shared: Arc::downgrade(&self.shared), number }
     }
 
     /// All jobs, oldest first; of the ended ones the last [`limits::JOBS_ENDED_MAX`].
@@ -120,54 +123,53 @@ impl Jobs {
 
     pub(crate) fn pause(&self, id: JobId) -> Result<(), JobError> {
         let next = self.shared.table.lock().pause(id)?;
-        self.end_run(id, next);
+        self.stop_run(id, next);
         Ok(())
     }
 
     pub(crate) fn cancel(&self, id: JobId) -> Result<(), JobError> {
         let next = self.shared.table.lock().cancel(id)?;
-        self.end_run(id, next);
+        self.stop_run(id, next);
         Ok(())
     }
 
-    fn end_run(&self, id: JobId, next: Next) {
-        if let Next::Stop(stop) = next {
+    /// Does what the table requires after a pause or a cancel.
+    fn stop_run(&self, id: JobId, next: NextStep) {
+        if let NextStep::Stop(stop) = next {
             // The thread of the run publishes the new state.
             return stop.trigger();
         }
         if let Some(job) = self.shared.job(id) {
-            self.set_aside_records(&job.request.name);
+            self.shared.quarantine(&job.request.name);
         }
         self.shared.publish_state(id);
-        // The caller of a paused job returns when the job was cancelled.
-        self.shared.wake(id);
+        // If this was a cancel, the caller of a paused job returns.
+        self.shared.wake_caller(id);
     }
 
     pub(crate) fn resume(&self, id: JobId) -> Result<(), JobError> {
         let next = self.shared.table.lock().resume(id)?;
         match next {
-            Next::Run(JobSource::Foreground) => {
+            NextStep::Run(JobSource::Foreground) => {
                 self.shared.publish_state(id);
-                self.shared.wake(id);
+                self.shared.wake_caller(id);
             }
-            Next::Run(JobSource::Background | JobSource::Resumed) => self.queue(id),
-            Next::Nothing | Next::Stop(_) => {}
+            NextStep::Run(JobSource::Background | JobSource::Resumed) => self.queue(id),
+            NextStep::Nothing | NextStep::Stop(_) => {}
         }
         Ok(())
     }
 
-    /// Ends the resumed jobs of `name`, and marks its unfinished downloads, so that a restarted node does not
-    /// resume them.
-    pub(crate) fn set_aside(&self, name: &FileName) {
-        self.set_aside_records(name);
-        let resumed = self.shared.table.lock().resumed(name);
+    /// Quarantines the unfinished downloads of `name`, so that a restarted node does not resume them, and
+    /// cancels the jobs that resume them now.
+    pub(crate) fn quarantine(&self, name: &FileName) {
+        // In this order: see `resume.rs`.
+        self.shared.quarantine(name);
+        let resumed = self.shared.table.lock().resumed_ids(name);
         for id in resumed {
-            let _has_ended_meanwhile = self.cancel(id);
+            // An error: the job has ended meanwhile.
+            self.cancel(id).ok();
         }
-    }
-
-    fn set_aside_records(&self, name: &FileName) {
-        self.shared.set_aside_records(name);
     }
 
     /// Adds a background job, which runs as soon as a thread is free.
@@ -185,18 +187,18 @@ impl Jobs {
         self.queue_run();
     }
 
-    /// Has a thread of the pool run one more background job. The pool's queue is longer than the table of
-    /// jobs: when it is full, it has a run for every job. A run that finds no job does nothing.
+    /// Queues one more run of a background job for the pool. A run that finds no job does nothing.
     fn queue_run(&self) {
         let jobs = self.clone();
-        let _enough_are_queued = self.pool.try_run(move || jobs.run_next());
+        // An error: the queue is full, so it has a run for every job; or the node stops.
+        self.pool.try_run(move || jobs.run_next()).ok();
     }
 
     /// Runs the oldest background job, if there is one.
     fn run_next(&self) {
         let commands = &self.commands;
         let Ok(stop) = commands.child() else {
-            // Out of descriptors: other downloads give theirs back when they end.
+            // No descriptor is left. Other downloads return theirs when they end: try again after a pause.
             if !commands.wait_until(clock::now() + limits::ms(limits::RECONNECT_JITTER_MS)) {
                 self.queue_run();
             }
@@ -204,7 +206,7 @@ impl Jobs {
         };
         let Some((id, request)) = self.shared.table.lock().begin_next(&stop) else { return };
         let run = Run { id, request, stop, cancel: commands };
-        // The result is in the table.
+        // The table has the result, and nobody waits for it.
         let _result = self.shared.run(run, self.download(), &mut |_| {}, |_| false);
     }
 
@@ -227,8 +229,8 @@ impl Jobs {
     ) -> DownloadResult {
         let id = self.add(request.clone(), JobSource::Foreground)?;
         let (wake, woken) = bounded(1);
-        self.shared.paused.lock().insert(id, wake);
-        let _registration = PausedCaller { shared: &self.shared, id };
+        self.shared.callers.lock().insert(id, wake);
+        let _registration = CallerGuard { shared: &self.shared, id };
         loop {
             match self.run_once(id, cancel, self.download(), progress, |_| false) {
                 Some(result) => return result,
@@ -247,12 +249,14 @@ impl Jobs {
             match self.shared.job(id).map(|job| job.state) {
                 Some(JobState::Paused) => {}
                 Some(JobState::Queued) => return Ok(()),
+                // Another thread has cancelled the job.
                 _ => return Err(CommandError::Cancelled.into()),
             }
             select! {
                 recv(woken) -> _ => {}
                 recv(cancel.receiver()) -> _ => {
-                    let _ended = self.shared.table.lock().cancel(id);
+                    // An error: another thread has cancelled it first.
+                    self.shared.table.lock().cancel(id).ok();
                     self.shared.publish_state(id);
                     return Err(CommandError::Cancelled.into());
                 }
@@ -260,21 +264,22 @@ impl Jobs {
         }
     }
 
-    /// Adds a job that runs on the thread of its caller.
+    /// Adds a job that runs on the thread of its caller. The table limits only background jobs.
     pub(super) fn add(&self, request: DownloadRequest, source: JobSource) -> Result<JobId, CommandError> {
         let added = self.shared.table.lock().add(request, source);
         added.map_err(|_| CommandError::Bug("a job that runs on the thread of its caller was refused"))
     }
 
-    /// Runs `job` once, on this thread, until it ends or is stopped. `None`: it was paused, or it must not
-    /// run. After a failure for which `again` returns true the job is queued again.
+    /// Runs the job once, on this thread, until it ends or is stopped. `download` does its work. `None`: the
+    /// job was paused, or it must not run. If `may_retry` returns true for its failure, the job is queued
+    /// again.
     pub(super) fn run_once(
         &self,
         id: JobId,
         cancel: &Stop,
-        job: impl FnOnce(&DownloadRequest, &Stop, &mut dyn FnMut(DownloadEvent)) -> DownloadResult,
+        download: impl FnOnce(&DownloadRequest, &Stop, &mut dyn FnMut(DownloadEvent)) -> DownloadResult,
         progress: &mut dyn FnMut(DownloadEvent),
-        again: impl FnOnce(&DownloadError) -> bool,
+        may_retry: impl FnOnce(&DownloadError) -> bool,
     ) -> Option<DownloadResult> {
         let stop = match cancel.child() {
             Ok(stop) => stop,
@@ -286,7 +291,7 @@ impl Jobs {
             }
         };
         let request = self.shared.table.lock().begin(id, &stop)?;
-        self.shared.run(Run { id, request, stop, cancel }, job, progress, again)
+        self.shared.run(Run { id, request, stop, cancel }, download, progress, may_retry)
     }
 }
 
@@ -294,9 +299,9 @@ impl Jobs {
 struct Run<'a> {
     id: JobId,
     request: DownloadRequest,
-    /// Ends this run.
+    /// Ends only this run. A pause or a cancel of the job triggers it.
     stop: Stop,
-    /// Ends this run and all others.
+    /// The parent of `stop`: the caller's stop, or the one of all jobs without a caller.
     cancel: &'a Stop,
 }
 
@@ -305,15 +310,15 @@ impl Shared {
     fn run(
         &self,
         run: Run<'_>,
-        job: impl FnOnce(&DownloadRequest, &Stop, &mut dyn FnMut(DownloadEvent)) -> DownloadResult,
+        download: impl FnOnce(&DownloadRequest, &Stop, &mut dyn FnMut(DownloadEvent)) -> DownloadResult,
         progress: &mut dyn FnMut(DownloadEvent),
-        again: impl FnOnce(&DownloadError) -> bool,
+        may_retry: impl FnOnce(&DownloadError) -> bool,
     ) -> Option<DownloadResult> {
         let Run { id, request, stop, cancel } = run;
         self.publish_state(id);
         let source = self.job(id).map_or(JobSource::Foreground, |job| job.source);
         let started_at = clock::now();
-        let result = job(&request, &stop, &mut |event| {
+        let result = download(&request, &stop, &mut |event| {
             self.table.lock().apply(id, &event, clock::now());
             self.publish(&JobEvent { id, request: &request, source, change: JobChange::Progress(&event) });
             progress(event);
@@ -323,11 +328,11 @@ impl Shared {
             self.stats.lock().record_download(key.size_bytes, elapsed);
         }
         let by_command = stop.is_triggered() && !cancel.is_triggered();
-        let again = result.as_ref().is_err_and(again);
-        let state = self.table.lock().end(id, &result, again);
+        let retry = result.as_ref().is_err_and(may_retry);
+        let state = self.table.lock().end(id, &result, retry);
         if by_command && matches!(state, JobState::Paused | JobState::Cancelled) {
-            // The download may have written its record again since the command.
-            self.set_aside_records(&request.name);
+            // The user does not want the rest after a restart. A run that ends otherwise stays resumable.
+            self.quarantine(&request.name);
         }
         let change = match state {
             JobState::Done | JobState::Failed => JobChange::Ended(&result),
@@ -341,15 +346,16 @@ impl Shared {
         self.table.lock().get(id).cloned()
     }
 
-    fn set_aside_records(&self, name: &FileName) {
+    fn quarantine(&self, name: &FileName) {
         if let Some(downloads) = self.downloader.downloads_folder() {
-            unfinished::set_aside(&downloads, name);
+            unfinished::quarantine(&downloads, name);
         }
     }
 
-    fn wake(&self, id: JobId) {
-        if let Some(wake) = self.paused.lock().get(&id) {
-            let _is_awake_already = wake.try_send(());
+    fn wake_caller(&self, id: JobId) {
+        if let Some(wake) = self.callers.lock().get(&id) {
+            // A full channel: the caller is being woken already.
+            wake.try_send(()).ok();
         }
     }
 
@@ -361,7 +367,7 @@ impl Shared {
     }
 
     fn publish(&self, event: &JobEvent<'_>) {
-        // Without the lock: a watcher may list the jobs, or end its registration.
+        // The lock is released before the calls: a watcher may end its registration.
         let watchers: Vec<Watcher> =
             self.watchers.read().iter().map(|(_, watcher)| Arc::clone(watcher)).collect();
         for watcher in watchers {
@@ -370,14 +376,14 @@ impl Shared {
     }
 }
 
-/// Registration of the caller of a foreground job, which ends when this is dropped.
-struct PausedCaller<'a> {
+/// Registration of the caller of a foreground job in `callers`. Ends when dropped.
+struct CallerGuard<'a> {
     shared: &'a Shared,
     id: JobId,
 }
 
-impl Drop for PausedCaller<'_> {
+impl Drop for CallerGuard<'_> {
     fn drop(&mut self) {
-        self.shared.paused.lock().remove(&self.id);
+        self.shared.callers.lock().remove(&self.id);
     }
 }

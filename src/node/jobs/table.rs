@@ -1,4 +1,4 @@
-//! Table of the states of all jobs and of the transitions between them. It runs nothing.
+//! The table of all jobs, their states, and the transitions between the states. It runs nothing.
 //!
 //! Invariant: a job ends in exactly one of `Done`, `Failed` and `Cancelled`, and an ended job never runs
 //! again. The last [`limits::JOBS_ENDED_MAX`] ended jobs stay in the table, so that a user can list them.
@@ -22,10 +22,10 @@ enum JobCommand {
 
 /// What the caller must do after a command.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum NextStep {
     /// The job has the right state already.
     Nothing,
-    /// Trigger this; the thread of the run publishes how it ended.
+    /// Trigger this stop. The thread of the run then publishes how the run ended.
     Stop(Stop),
     /// Run the job again, on a thread for jobs of this source.
     Run(JobSource),
@@ -34,14 +34,15 @@ pub(super) enum Next {
 #[derive(Debug, Default)]
 pub(super) struct JobTable {
     jobs: BTreeMap<JobId, Entry>,
-    last: u64,
-    /// Fetched by all runs together.
+    last_id: u64,
+    /// Bytes that all runs together have fetched.
     fetched_bytes: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     job: Job,
+    /// A command that takes effect when the current run ends.
     command: Option<JobCommand>,
     /// Ends the current run.
     stop: Option<Stop>,
@@ -58,19 +59,20 @@ impl JobTable {
         if unfinished >= limits::JOBS_MAX && source == JobSource::Background {
             return Err(JobError::TooMany { max: limits::JOBS_MAX });
         }
-        let ended: Vec<_> = self.ended().collect();
+        let ended: Vec<_> = self.ended_ids().collect();
+        // The new job will be the next to end: it gets the place of the oldest ended one.
         for id in ended.iter().take((ended.len() + 1).saturating_sub(limits::JOBS_ENDED_MAX)) {
             self.jobs.remove(id);
         }
-        self.last += 1;
-        let id = JobId(self.last);
+        self.last_id += 1;
+        let id = JobId(self.last_id);
         let (state, progress) = (JobState::Queued, DownloadProgress::default());
         let job = Job { id, request, source, state, result: None, progress };
         self.jobs.insert(id, Entry { job, command: None, stop: None });
         Ok(id)
     }
 
-    fn ended(&self) -> impl Iterator<Item = JobId> + '_ {
+    fn ended_ids(&self) -> impl Iterator<Item = JobId> + '_ {
         self.jobs.iter().filter(|(_, entry)| entry.job.state.has_ended()).map(|(id, _)| *id)
     }
 
@@ -94,7 +96,7 @@ impl JobTable {
         if let Some(entry) = self.jobs.get_mut(&id) {
             let before = entry.job.progress.fetched_bytes;
             entry.job.progress.apply(event, now);
-            // A smaller count belongs to another run or another content, and began at 0.
+            // Each run and each content counts from 0: a smaller number belongs to a new one.
             let after = entry.job.progress.fetched_bytes;
             self.fetched_bytes += if after < before { after } else { after - before };
         }
@@ -106,8 +108,8 @@ impl JobTable {
     }
 
     /// Records that a run ended with `result`, and returns the new state. A command that came too late
-    /// changes nothing. With `again` a failure is not final: the job is queued.
-    pub(super) fn end(&mut self, id: JobId, result: &DownloadResult, again: bool) -> JobState {
+    /// changes nothing. With `retry` a failure is not final: the job is queued.
+    pub(super) fn end(&mut self, id: JobId, result: &DownloadResult, retry: bool) -> JobState {
         let Some(entry) = self.jobs.get_mut(&id) else { return JobState::Cancelled };
         entry.stop = None;
         entry.job.state = match (result, entry.command.take()) {
@@ -117,8 +119,8 @@ impl JobTable {
             }
             (Err(DownloadError::Command(CommandError::Cancelled)), _) => JobState::Cancelled,
             // A job that was cancelled while it failed is not tried again.
-            (Err(_), None) if again => JobState::Queued,
-            (Err(_), Some(JobCommand::Pause)) if again => JobState::Paused,
+            (Err(_), None) if retry => JobState::Queued,
+            (Err(_), Some(JobCommand::Pause)) if retry => JobState::Paused,
             (Err(_), _) => JobState::Failed,
         };
         let has_result = matches!(entry.job.state, JobState::Done | JobState::Failed);
@@ -130,19 +132,19 @@ impl JobTable {
     ///
     /// # Errors
     /// [`JobError`]; the job is unchanged then.
-    pub(super) fn pause(&mut self, id: JobId) -> Result<Next, JobError> {
+    pub(super) fn pause(&mut self, id: JobId) -> Result<NextStep, JobError> {
         let entry = self.jobs.get_mut(&id).ok_or(JobError::NoSuch(id))?;
         match (&entry.job.state, &entry.stop) {
             (JobState::Running, Some(stop)) => {
                 // A pause does not revoke a cancel.
                 entry.command.get_or_insert(JobCommand::Pause);
-                Ok(Next::Stop(stop.clone()))
+                Ok(NextStep::Stop(stop.clone()))
             }
             (JobState::Queued, _) => {
                 entry.job.state = JobState::Paused;
-                Ok(Next::Nothing)
+                Ok(NextStep::Nothing)
             }
-            (JobState::Paused, _) => Ok(Next::Nothing),
+            (JobState::Paused, _) => Ok(NextStep::Nothing),
             _ => Err(JobError::Ended(id)),
         }
     }
@@ -151,20 +153,20 @@ impl JobTable {
     ///
     /// # Errors
     /// [`JobError`]; the job is unchanged then.
-    pub(super) fn resume(&mut self, id: JobId) -> Result<Next, JobError> {
+    pub(super) fn resume(&mut self, id: JobId) -> Result<NextStep, JobError> {
         let entry = self.jobs.get_mut(&id).ok_or(JobError::NoSuch(id))?;
         match &entry.job.state {
             JobState::Paused => {
                 entry.job.state = JobState::Queued;
                 if entry.job.source == JobSource::Resumed {
-                    // From now on it runs by a command of a user.
+                    // A user has resumed it: the pool runs it, and the thread `resume` no longer does.
                     entry.job.source = JobSource::Background;
                 }
-                Ok(Next::Run(entry.job.source))
+                Ok(NextStep::Run(entry.job.source))
             }
             // The run has not stopped yet.
             JobState::Running if entry.command == Some(JobCommand::Pause) => Err(JobError::Pausing(id)),
-            JobState::Running | JobState::Queued => Ok(Next::Nothing),
+            JobState::Running | JobState::Queued => Ok(NextStep::Nothing),
             _ => Err(JobError::Ended(id)),
         }
     }
@@ -173,23 +175,23 @@ impl JobTable {
     ///
     /// # Errors
     /// [`JobError`]; the job is unchanged then.
-    pub(super) fn cancel(&mut self, id: JobId) -> Result<Next, JobError> {
+    pub(super) fn cancel(&mut self, id: JobId) -> Result<NextStep, JobError> {
         let entry = self.jobs.get_mut(&id).ok_or(JobError::NoSuch(id))?;
         match (&entry.job.state, &entry.stop) {
             (JobState::Running, Some(stop)) => {
                 entry.command = Some(JobCommand::Cancel);
-                Ok(Next::Stop(stop.clone()))
+                Ok(NextStep::Stop(stop.clone()))
             }
             (JobState::Queued | JobState::Paused, _) => {
                 entry.job.state = JobState::Cancelled;
-                Ok(Next::Nothing)
+                Ok(NextStep::Nothing)
             }
             _ => Err(JobError::Ended(id)),
         }
     }
 
-    /// Resumed jobs of `name` that have not ended.
-    pub(super) fn resumed(&self, name: &FileName) -> Vec<JobId> {
+    /// Jobs of `name` that the thread `resume` runs and that have not ended.
+    pub(super) fn resumed_ids(&self, name: &FileName) -> Vec<JobId> {
         let is_resumed = |job: &Job| {
             job.source == JobSource::Resumed && !job.state.has_ended() && job.request.name == *name
         };
@@ -243,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_command_to_a_running_job_takes_effect_when_its_run_ends() {
-        type Command = fn(&mut JobTable, JobId) -> Result<Next, JobError>;
+        type Command = fn(&mut JobTable, JobId) -> Result<NextStep, JobError>;
         let table: [(&[Command], DownloadResult, &str); 9] = [
             (&[], done(), "done"),
             (&[], failed(), "failed"),
@@ -259,7 +261,7 @@ mod tests {
             let (mut table, id, stop) = running();
             for command in commands {
                 match command(&mut table, id) {
-                    Ok(Next::Stop(stop)) => stop.trigger(),
+                    Ok(NextStep::Stop(stop)) => stop.trigger(),
                     next => panic!("row {number}: {next:?}"),
                 }
             }
@@ -275,8 +277,8 @@ mod tests {
         assert_eq!(table.resume(id).err(), Some(JobError::Pausing(id)));
         table.end(id, &cancelled(), false);
         assert_eq!(table.begin(id, &stop), None, "it is paused");
-        assert!(matches!(table.resume(id), Ok(Next::Run(JobSource::Background))));
-        assert!(matches!(table.resume(id), Ok(Next::Nothing)), "it is queued already");
+        assert!(matches!(table.resume(id), Ok(NextStep::Run(JobSource::Background))));
+        assert!(matches!(table.resume(id), Ok(NextStep::Nothing)), "it is queued already");
         assert!(table.begin(id, &stop).is_some());
         table.end(id, &done(), false);
         for command in [JobTable::pause, JobTable::resume, JobTable::cancel] {
@@ -293,8 +295,8 @@ mod tests {
     fn a_queued_job_is_cancelled_at_once_and_never_runs() {
         let (mut table, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
         let id = table.add(request("a"), JobSource::Background).expect("there is room");
-        assert!(matches!(table.pause(id), Ok(Next::Nothing)));
-        assert!(matches!(table.cancel(id), Ok(Next::Nothing)));
+        assert!(matches!(table.pause(id), Ok(NextStep::Nothing)));
+        assert!(matches!(table.cancel(id), Ok(NextStep::Nothing)));
         assert_eq!((table.begin(id, &stop), table.all()[0].state.as_str()), (None, "cancelled"));
     }
 
@@ -306,17 +308,17 @@ mod tests {
             assert!(table.begin(id, &stop).is_some());
             assert_eq!(table.end(id, &failed(), true), JobState::Queued, "no failure is published");
         }
-        assert_eq!(table.resumed(&request("a").name), [id]);
-        assert_eq!(table.resumed(&request("b").name), []);
+        assert_eq!(table.resumed_ids(&request("a").name), [id]);
+        assert_eq!(table.resumed_ids(&request("b").name), []);
         table.pause(id).expect("queued");
         assert_eq!(table.begin(id, &stop), None, "still paused");
-        assert!(matches!(table.resume(id), Ok(Next::Run(JobSource::Background))));
-        assert_eq!(table.resumed(&request("a").name), [], "a user has resumed it");
+        assert!(matches!(table.resume(id), Ok(NextStep::Run(JobSource::Background))));
+        assert_eq!(table.resumed_ids(&request("a").name), [], "a user has resumed it");
     }
 
     #[test]
-    fn a_command_outlives_a_failure_that_would_be_tried_again() {
-        type Command = fn(&mut JobTable, JobId) -> Result<Next, JobError>;
+    fn a_pause_or_cancel_of_a_running_job_prevents_the_retry_of_a_failed_run() {
+        type Command = fn(&mut JobTable, JobId) -> Result<NextStep, JobError>;
         for (command, expected) in [(JobTable::pause as Command, "paused"), (JobTable::cancel, "failed")] {
             let (mut table, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
             let id = table.add(request("a"), JobSource::Resumed).expect("there is room");
@@ -327,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn background_jobs_begin_in_order_without_cancelled_and_paused_ones() {
+    fn queued_background_jobs_begin_oldest_first() {
         let (mut table, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| {
             let source = if name == "a" { JobSource::Foreground } else { JobSource::Background };
@@ -354,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_bounded() {
+    fn ended_jobs_and_unfinished_background_jobs_are_limited_in_number() {
         let (mut table, stop) = (JobTable::default(), Stop::new().expect("a descriptor"));
         for _ in 0..limits::JOBS_ENDED_MAX * 2 {
             let id = table.add(request("a"), JobSource::Background).expect("there is room");

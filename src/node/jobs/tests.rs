@@ -27,17 +27,17 @@ struct Scene {
     to: TempDir,
 }
 
-fn started(share: &Path, tracker: &Tracker, max_upload: Option<u64>, resume: bool) -> Node {
+fn start(share: &Path, tracker: &Tracker, max_upload: Option<u64>, resume: bool) -> Node {
     let config = NodeConfig::new([127, 0, 0, 1].into(), share, tracker.addr());
     let node = Node::start(NodeConfig { max_upload, resume, ..config }).expect("it starts");
     node.wait_published();
     node
 }
 
-/// Every state by its word, and each `bytes` before the last.
-fn watched(node: &Node) -> Receiver<(JobId, String)> {
+/// Receives the word of each new state, and `bytes` for each progress before the last.
+fn watch(node: &Node) -> Receiver<(JobId, String)> {
     let (sender, events) = unbounded();
-    let watching = node.watch(move |event| {
+    let guard = node.watch(move |event| {
         let word = match event.change {
             JobChange::State(state) => state.as_str(),
             JobChange::Ended(Ok(_)) => "done",
@@ -49,10 +49,11 @@ fn watched(node: &Node) -> Receiver<(JobId, String)> {
             }
             JobChange::Progress(_) => return,
         };
-        let _test_may_be_over = sender.send((event.id, word.to_owned()));
+        // An error: the test is over.
+        sender.send((event.id, word.to_owned())).ok();
     });
-    // It watches as long as the node runs.
-    std::mem::forget(watching);
+    // The watcher stays as long as the node runs.
+    std::mem::forget(guard);
     events
 }
 
@@ -63,9 +64,9 @@ impl Scene {
         let bytes: Vec<u8> = (0..BYTES).map(|i| (i.wrapping_mul(2654435761) >> 13) as u8 | 1).collect();
         fs::write(from.path().join("a"), bytes).expect("written");
         let tracker = Tracker::start(&TrackerConfig::default()).expect("it starts");
-        let source = started(from.path(), &tracker, Some(4 << 20), false);
-        let node = started(to.path(), &tracker, None, false);
-        let events = watched(&node);
+        let source = start(from.path(), &tracker, Some(4 << 20), false);
+        let node = start(to.path(), &tracker, None, false);
+        let events = watch(&node);
         Scene { node, events, source, tracker, from, to }
     }
 
@@ -89,7 +90,7 @@ impl Scene {
     }
 
     /// Whether a restarted node would resume a download.
-    fn is_wanted(&self) -> bool {
+    fn has_resumable_record(&self) -> bool {
         fs::read_dir(self.to.path().join(".nearpeer")).is_ok_and(|mut left| {
             left.any(|entry| {
                 entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "resume"))
@@ -115,7 +116,7 @@ fn a_background_download_is_paused_resumed_and_done() {
     scene.wait(id, "bytes");
     scene.node.pause(id).expect("it runs");
     scene.wait(id, "paused");
-    assert!(!scene.is_wanted(), "a restarted node must not resume it");
+    assert!(!scene.has_resumable_record(), "a restarted node must not resume it");
     assert_eq!(scene.node.load_of(scene.node.addr(), &Stop::new().expect("a descriptor")), Ok(0));
     scene.node.resume(id).expect("it is paused");
     scene.wait(id, "done");
@@ -149,7 +150,7 @@ fn the_caller_of_a_foreground_download_waits_through_its_pauses() {
         let result = waiting.join().expect("no panic");
         assert_eq!(result, Err(CommandError::Cancelled.into()));
     });
-    assert_eq!((scene.state(id), scene.is_wanted()), (JobState::Cancelled, false));
+    assert_eq!((scene.state(id), scene.has_resumable_record()), (JobState::Cancelled, false));
     scene.end();
 }
 
@@ -160,15 +161,15 @@ fn a_stopped_download_is_resumed_after_a_restart_and_a_cancelled_one_is_not() {
     scene.wait(first, "bytes");
     scene.node.cancel(first).expect("it runs");
     scene.wait(first, "cancelled");
-    assert!(!scene.is_wanted());
+    assert!(!scene.has_resumable_record());
     let second = scene.node.start_download(request()).expect("there is room");
     scene.wait(second, "bytes");
     let Scene { node, source, tracker, from, to, .. } = scene;
     assert!(node.stop().is_clean());
     drop(node);
     // The second download was not cancelled: the restarted node resumes it as a job.
-    let node = started(to.path(), &tracker, None, true);
-    let events = watched(&node);
+    let node = start(to.path(), &tracker, None, true);
+    let events = watch(&node);
     let scene = Scene { node, events, source, tracker, from, to };
     let deadline = clock::now() + DEADLINE;
     while !scene.node.jobs().iter().any(|job| job.state == JobState::Done) {

@@ -1,11 +1,11 @@
-//! Unfinished downloads as the directory of downloads records them.
+//! Reads and quarantines the records of unfinished downloads in the directory of downloads.
 
 use crate::node::report::DownloadRequest;
 use crate::store::{self, Record, Share};
 use crate::types::{ContentKey, FileName};
 
-/// The record of the unfinished download of `content` under `name`; `None` if a restarted node is not to
-/// resume it.
+/// The record of the unfinished download of `content` under `name`; `None` if there is none or it is
+/// quarantined.
 pub(super) fn record_of(downloads: &Share, name: &FileName, content: ContentKey) -> Option<Record> {
     store::resumable_record(downloads, content).filter(|record| record.name == *name)
 }
@@ -17,9 +17,9 @@ pub(super) fn request_of(record: Record) -> DownloadRequest {
     DownloadRequest { name, checksum, verify_whole, force: false }
 }
 
-/// Marks the unfinished downloads of `name`, so that a restarted node does not resume them. What was fetched
+/// Quarantines the unfinished downloads of `name`: a restarted node does not resume them. What was fetched
 /// stays for the next download of the content.
-pub(super) fn set_aside(downloads: &Share, name: &FileName) {
+pub(super) fn quarantine(downloads: &Share, name: &FileName) {
     let unfinished = store::resumable(downloads);
     for (_, content) in unfinished.iter().filter(|(unfinished, _)| unfinished == name) {
         store::quarantine(downloads, *content);

@@ -1,7 +1,7 @@
-//! The service of the control front: replies about identity, load and pieces. They come from memory and never
-//! wait for an upload.
+//! The service of the control front: replies about identity, load, manifests and available pieces. It reads
+//! them from memory, so that they never wait for an upload.
 //!
-//! The first request for bytes moves its connection to an upload front.
+//! The first request for the bytes of a piece moves its connection to an upload front.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,9 +25,10 @@ pub(crate) struct Control {
 }
 
 impl Control {
+    /// One reply with the part of the manifest that begins at `first_piece`.
     fn manifest_page(&self, content: &ContentKey, first_piece: u32) -> PeerReply {
         let partial = self.state.partials.lock().manifest(content);
-        let Some(manifest) = self.shared(content).or(partial) else {
+        let Some(manifest) = self.shared_manifest(content).or(partial) else {
             return PeerReply::Refused(PeerRefusal::NotShared);
         };
         let pieces = manifest.pieces();
@@ -40,15 +41,17 @@ impl Control {
         }
     }
 
+    /// The reply that says which pieces of the content this node has.
     fn have(&self, content: &ContentKey) -> PeerReply {
-        let partial = self.state.partials.lock().has(content);
-        let all = self.shared(content).map(|manifest| PieceSet::all(manifest.pieces().len() as u32));
+        let partial = self.state.partials.lock().pieces(content);
+        let all = self.shared_manifest(content).map(|manifest| PieceSet::all(manifest.pieces().len() as u32));
         all.or(partial).map_or(PeerReply::Refused(PeerRefusal::NotShared), |has| PeerReply::have(&has))
     }
 
-    /// The manifest of a shared file. To be read after that of the partial file: a download that ends adds
-    /// its file to the catalog before it removes the partial file.
-    fn shared(&self, content: &ContentKey) -> Option<Arc<Manifest>> {
+    /// The manifest of a shared file. Read it after the manifest of the partial file: a download that ends
+    /// adds its file to the catalog first and removes the partial file then. The other order could find
+    /// neither.
+    fn shared_manifest(&self, content: &ContentKey) -> Option<Arc<Manifest>> {
         self.state.catalog.read().by_content(content).map(|file| Arc::clone(&file.manifest))
     }
 
@@ -56,7 +59,7 @@ impl Control {
         let front = self.upload_fronts[self.next_upload_front].clone();
         self.next_upload_front = (self.next_upload_front + 1) % self.upload_fronts.len();
         let body = body.to_vec();
-        // A full mailbox drops the connection: the requester uses its next source.
+        // If the mailbox is full the connection is closed, and the requester uses another source.
         actions.hand_over(id, move |parts| drop(front.send(upload::Event::Moved { parts, body })));
     }
 }

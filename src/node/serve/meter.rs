@@ -1,4 +1,4 @@
-//! The meter of the uploads of a node.
+//! The meter of a node's uploads.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ impl UploadMeter {
         UploadMeter(state)
     }
 
-    /// The uploads now, read from memory.
+    /// The uploads at this moment. Does not wait.
     pub fn now(&self) -> Uploads {
         let peers = self.0.load_counter.lock().requesters();
         Uploads { sent_bytes: self.0.sent_bytes.load(Ordering::Relaxed), peers }

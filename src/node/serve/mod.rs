@@ -1,4 +1,4 @@
-//! What the node serves: replies from memory, pieces of files, and whole files for other protocols.
+//! What the node serves: replies from memory, pieces of files, and whole files over other protocols.
 
 pub(super) mod control;
 pub(super) mod meter;

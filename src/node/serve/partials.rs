@@ -1,10 +1,9 @@
-//! Contents under download, as far as the node can send them: their manifests, open partial files, and
-//! pieces.
+//! The open partial files that this node serves: their manifests and their verified pieces.
 //!
 //! A plain structure; downloads write it and fronts read it, both through [`crate::node::state::NodeState`].
-//! Only a verified and written piece may be added. A partial file needs no stamp: its download alone writes
-//! to it, this node has verified what is in it, and the requester verifies each piece again. The structure
-//! never closes a file: the caller that removes a content does, without the lock.
+//! Only a verified and written piece may be added. A partial file needs no stamp: only its download writes to
+//! it, this node has verified the pieces in it, and the requester verifies each piece again. The structure
+//! never closes a file: the caller of [`Partials::end`] does, without the lock.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,25 +11,26 @@ use std::sync::Arc;
 
 use crate::types::{ContentKey, Manifest, PieceSet};
 
-/// One content under download.
+/// A partial file that is served.
 #[derive(Debug)]
-pub(crate) struct PartialContent {
-    /// `None` if the manifest has proved false: a peer would blame this node for it. The pieces stay right.
+pub(crate) struct ServedPartial {
+    /// `None` if an MD5 in it was wrong: peers would blame this node for it. The pieces are right.
     manifest: Option<Arc<Manifest>>,
     /// Stays valid when the file is renamed to its place.
     file: Arc<File>,
-    has: PieceSet,
+    /// The verified and written pieces.
+    pieces: PieceSet,
 }
 
-/// All contents under download of which some pieces are here.
+/// All partial files that are served, by content.
 #[derive(Debug, Default)]
-pub(crate) struct Partials(HashMap<ContentKey, PartialContent>);
+pub(crate) struct Partials(HashMap<ContentKey, ServedPartial>);
 
 impl Partials {
-    /// Adds the content of `manifest`, without a piece so far, which will be in `file`.
+    /// Adds `file`, the partial file of the content of `manifest`, without any piece so far.
     pub(crate) fn begin(&mut self, manifest: Arc<Manifest>, file: Arc<File>) {
-        let has = PieceSet::none(manifest.pieces().len() as u32);
-        self.0.insert(manifest.key(), PartialContent { manifest: Some(manifest), file, has });
+        let pieces = PieceSet::none(manifest.pieces().len() as u32);
+        self.0.insert(manifest.key(), ServedPartial { manifest: Some(manifest), file, pieces });
     }
 
     /// Stops sending the manifest to peers.
@@ -43,14 +43,14 @@ impl Partials {
     /// Adds a verified and written piece; returns the number of pieces. Ignored for an unknown content.
     pub(crate) fn add(&mut self, content: &ContentKey, piece: u32) -> usize {
         let Some(partial) = self.0.get_mut(content) else { return 0 };
-        partial.has.set(piece, true);
-        partial.has.len()
+        partial.pieces.set(piece, true);
+        partial.pieces.len()
     }
 
-    /// Removes the content. Pieces under way are still sent. The caller drops the result without the lock:
-    /// closing a file that has no name any more may take long.
+    /// Removes the content. Pieces that are being sent are still sent. The caller drops the result without
+    /// the lock: it may take long to close a file that has no name any more.
     #[must_use]
-    pub(crate) fn end(&mut self, content: &ContentKey) -> Option<PartialContent> {
+    pub(crate) fn end(&mut self, content: &ContentKey) -> Option<ServedPartial> {
         self.0.remove(content)
     }
 
@@ -58,13 +58,13 @@ impl Partials {
         self.0.get(content).and_then(|partial| partial.manifest.clone())
     }
 
-    pub(crate) fn has(&self, content: &ContentKey) -> Option<PieceSet> {
-        self.0.get(content).map(|partial| partial.has.clone())
+    pub(crate) fn pieces(&self, content: &ContentKey) -> Option<PieceSet> {
+        self.0.get(content).map(|partial| partial.pieces.clone())
     }
 
     /// The open partial file, and whether `piece` may be sent from it.
     pub(crate) fn file(&self, content: &ContentKey, piece: u32) -> Option<(Arc<File>, bool)> {
-        self.0.get(content).map(|partial| (Arc::clone(&partial.file), partial.has.contains(piece)))
+        self.0.get(content).map(|partial| (Arc::clone(&partial.file), partial.pieces.contains(piece)))
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
         partials.withhold_manifest(&content);
         assert_eq!((partials.manifest(&content), is_served(&partials, 1)), (None, Some(true)));
         let ended = partials.end(&content).expect("it was there");
-        assert_eq!((is_served(&partials, 1), partials.has(&content)), (None, None));
+        assert_eq!((is_served(&partials, 1), partials.pieces(&content)), (None, None));
         assert_eq!(Arc::strong_count(&file), 2, "the caller closes it");
         drop(ended);
         assert_eq!(Arc::strong_count(&file), 1);

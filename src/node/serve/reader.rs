@@ -21,18 +21,19 @@ impl ShareReader {
     /// Opens a shared file.
     ///
     /// # Errors
-    /// [`PeerRefusal`]: it is gone, has changed, or cannot be read.
+    /// [`PeerRefusal`]: it is gone or has changed, it cannot be read, or this node has no descriptor left.
     pub(super) fn open(&self, source: &SharedFile) -> Result<File, PeerRefusal> {
         let folder = self.folders.as_ref().and_then(|folders| folders.of(source.kind));
         let folder = folder.ok_or(PeerRefusal::NotShared)?;
         let opened = folder.open_file(&source.entry.name);
-        opened.map(|open| open.file).map_err(|error| self.unreadable(source, &error))
+        opened.map(|open| open.file).map_err(|error| self.refusal_for(source, &error))
     }
 
     /// Checks that the open file of `source` has the stamp that it had when it was hashed.
     ///
     /// # Errors
-    /// [`PeerRefusal`]; the indexer compares the file with the catalog then.
+    /// [`PeerRefusal`]. If the file has changed or cannot be examined, the indexer compares it with the
+    /// catalog.
     pub(super) fn check(&self, source: &SharedFile, file: &File) -> Result<(), PeerRefusal> {
         match FileStamp::of(file) {
             Ok(stamp) if stamp == source.stamp => Ok(()),
@@ -40,11 +41,13 @@ impl ShareReader {
                 self.look_again(source);
                 Err(PeerRefusal::Changed)
             }
-            Err(error) => Err(self.unreadable(source, &error)),
+            Err(error) => Err(self.refusal_for(source, &error)),
         }
     }
 
-    fn unreadable(&self, source: &SharedFile, error: &std::io::Error) -> PeerRefusal {
+    /// The refusal for a file that cannot be opened or examined.
+    fn refusal_for(&self, source: &SharedFile, error: &std::io::Error) -> PeerRefusal {
+        // A shortage of descriptors or memory says nothing about the file.
         if is_shortage(error) {
             return PeerRefusal::Busy;
         }
@@ -56,7 +59,7 @@ impl ShareReader {
         }
     }
 
-    /// Requests that the indexer compares the file with the catalog.
+    /// Requests that the indexer compares the file with the catalog. Does not wait.
     fn look_again(&self, source: &SharedFile) {
         self.indexer.look_again(source.entry.name.clone());
     }

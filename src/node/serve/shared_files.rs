@@ -1,7 +1,8 @@
-//! The shared files for other protocols: looked up, opened, and counted as load while they are sent.
+//! The shared files for other protocols: looks them up, opens them, and counts them as load while they are
+//! sent.
 //!
 //! The rules are those for pieces: a file is sent only while it is as it was hashed, each byte counts against
-//! the upload limit of the node, and each upload ends exactly once.
+//! the upload limit of the node, and each upload counts as load until it ends.
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -27,7 +28,7 @@ pub struct SharedFiles {
     rate: Arc<TokenBucket>,
 }
 
-/// An open file that was as it was hashed when it was opened.
+/// An open file. When it was opened it was unchanged since it was hashed.
 #[derive(Debug)]
 pub struct OpenSharedFile {
     /// The file, open for reading.
@@ -60,7 +61,7 @@ impl SharedFiles {
         &self.rate
     }
 
-    /// Why peers cannot find the shared files now; `None` if they can.
+    /// The reason why peers cannot find all shared files now; `None` if they can.
     pub fn why_not_ready(&self) -> Option<&'static str> {
         if !self.state.is_scanned.load(Ordering::Relaxed) {
             return Some("the first scan of the shared directory is not over");
@@ -81,7 +82,7 @@ impl SharedFiles {
         let catalog = self.state.catalog.read();
         let own = |file: &Arc<SharedFile>| OwnFile { kind: file.kind, entry: FileEntry::clone(&file.entry) };
         let mut files: Vec<_> =
-            catalog.files_with(prefix, after).take(max.saturating_add(1)).map(own).collect();
+            catalog.files_with_prefix(prefix, after).take(max.saturating_add(1)).map(own).collect();
         let more = files.len() > max;
         files.truncate(max);
         (files, more)
@@ -102,10 +103,11 @@ impl SharedFiles {
         self.state.load_counter.lock().load()
     }
 
-    /// Opens the shared file called `name`. May wait for a disk.
+    /// Opens the shared file called `name`. May wait for the disk.
     ///
     /// # Errors
-    /// [`PeerRefusal`]; `Changed` if it is not as it was hashed, and the indexer looks at it again then.
+    /// [`PeerRefusal`]; `Changed` if the file has changed since it was hashed or is gone. The indexer
+    /// compares it with the catalog then.
     pub fn open(&self, name: &FileName) -> Result<OpenSharedFile, PeerRefusal> {
         let shared = self.state.catalog.read().get(name).cloned().ok_or(PeerRefusal::NotShared)?;
         let file = Arc::new(self.reader.open(&shared)?);
@@ -121,7 +123,7 @@ impl OpenSharedFile {
     }
 
     /// Begins an upload to the HTTP client at `peer`. All connections of one address count as one transfer,
-    /// as those of one node do.
+    /// as all connections of one node do.
     pub fn begin(self, peer: IpAddr) -> UploadGuard {
         let (requester, content) = (Requester::Http(peer.to_canonical()), self.shared.entry.key());
         self.state.load_counter.lock().upload_began(requester, content);
@@ -130,7 +132,7 @@ impl OpenSharedFile {
 }
 
 impl UploadGuard {
-    /// Returns true if and only if the file is still as it was hashed.
+    /// Returns true if and only if the file is unchanged since it was hashed.
     pub fn is_unchanged(&self) -> bool {
         self.open.reader.check(&self.open.shared, &self.open.file).is_ok()
     }

@@ -1,9 +1,9 @@
-//! The service of an upload front: pieces of shared files, straight from the page cache.
+//! The service of an upload front: sends pieces of shared files and of partial files, straight from the page
+//! cache.
 //!
-//! A connection has one transfer at a time, which counts as load from its first request until the last
-//! requested byte is sent or the connection ends. A file is opened once for a transfer and sent only while it
-//! is as it was hashed. Verified pieces of a content under download are sent from the partial file, and from
-//! the file once it is in place.
+//! A connection has one transfer at a time. The transfer counts as load while a requested piece is not sent
+//! completely. A shared file is opened once for a transfer, and sent only while it is unchanged since it was
+//! hashed. A partial file is looked up for each piece.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -36,28 +36,29 @@ pub(crate) struct Upload {
 /// State of an upload connection.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
-    transfer: Option<UploadSession>,
+    transfer: Option<Transfer>,
 }
 
+/// The upload of one content to one requester.
 #[derive(Debug)]
-struct UploadSession {
+struct Transfer {
     requester: NodeId,
     content: ContentKey,
-    /// The shared file that `file` is; `None`: `file` is a partial file.
-    source: Option<Arc<SharedFile>>,
+    /// The catalog's entry of `file`; `None`: `file` is a partial file.
+    shared: Option<Arc<SharedFile>>,
     file: Arc<File>,
     /// Number of requested pieces that are not sent yet. While it is not 0 the transfer counts as load.
     outstanding: usize,
 }
 
 impl Upload {
-    /// Ensures that the transfer of the session is of `content` for `requester`, and that its file is open,
+    /// Ensures that the session's transfer is of `content` for `requester`, and that its file is open, is
     /// unchanged and has `piece`.
-    fn transfer<'a>(
+    fn ensure_transfer<'a>(
         &self,
         session: &'a mut Session,
         (requester, content, piece): (NodeId, ContentKey, u32),
-    ) -> Result<&'a mut UploadSession, PeerRefusal> {
+    ) -> Result<&'a mut Transfer, PeerRefusal> {
         if let Some(current) = &session.transfer
             && (current.requester, current.content) != (requester, content)
         {
@@ -67,22 +68,23 @@ impl Upload {
             session.transfer = None;
         }
         // A partial file is looked up each time, as it gains pieces and becomes a shared file.
-        let shared = session.transfer.as_ref().and_then(|transfer| {
-            Some((Some(Arc::clone(transfer.source.as_ref()?)), Arc::clone(&transfer.file)))
+        let open_before = session.transfer.as_ref().and_then(|transfer| {
+            Some((Some(Arc::clone(transfer.shared.as_ref()?)), Arc::clone(&transfer.file)))
         });
-        let opened = shared.map_or_else(|| self.open(&content, piece), Ok);
+        let opened = open_before.map_or_else(|| self.open(&content, piece), Ok);
         let refusal = match opened {
-            Ok((source, file)) => match self.check(source.as_deref(), &file) {
+            Ok((shared, file)) => match self.check(shared.as_deref(), &file) {
                 Ok(()) => {
                     let outstanding = session.transfer.take().map_or(0, |transfer| transfer.outstanding);
-                    let transfer = UploadSession { requester, content, source, file, outstanding };
+                    let transfer = Transfer { requester, content, shared, file, outstanding };
                     return Ok(session.transfer.insert(transfer));
                 }
                 Err(refusal) => refusal,
             },
             Err(refusal) => refusal,
         };
-        // A transfer with unsent pieces still counts; otherwise the next request looks the content up again.
+        // A transfer with unsent pieces still counts as load. Any other is dropped, so that the next request
+        // looks the content up again.
         session.transfer = session.transfer.take().filter(|transfer| transfer.outstanding > 0);
         Err(refusal)
     }
@@ -93,14 +95,14 @@ impl Upload {
         content: &ContentKey,
         piece: u32,
     ) -> Result<(Option<Arc<SharedFile>>, Arc<File>), PeerRefusal> {
-        // In this order: a download that ends adds its file to the catalog before it removes the partial
-        // file.
+        // In this order: a download that ends adds its file to the catalog first and removes the partial file
+        // then. The other order could find neither.
         let partial = self.state.partials.lock().file(content, piece);
         let shared = self.state.catalog.read().by_content(content).cloned();
         match (shared, partial) {
-            (Some(source), _) => {
-                let file = self.reader.open(&source)?;
-                Ok((Some(source), Arc::new(file)))
+            (Some(shared), _) => {
+                let file = self.reader.open(&shared)?;
+                Ok((Some(shared), Arc::new(file)))
             }
             (None, Some((file, true))) => Ok((None, file)),
             (None, Some((_, false))) => Err(PeerRefusal::NoSuchPiece),
@@ -109,18 +111,19 @@ impl Upload {
     }
 
     /// Checks that a shared file is unchanged. A partial file needs no check, see `partials.rs`.
-    fn check(&self, source: Option<&SharedFile>, file: &File) -> Result<(), PeerRefusal> {
-        source.map_or(Ok(()), |source| self.reader.check(source, file))
+    fn check(&self, shared: Option<&SharedFile>, file: &File) -> Result<(), PeerRefusal> {
+        shared.map_or(Ok(()), |shared| self.reader.check(shared, file))
     }
 
-    fn answer(
+    /// Queues the reply to a request for a piece.
+    fn send_piece(
         &self,
         id: ConnId,
         session: &mut Session,
         (requester, content, piece): (NodeId, ContentKey, u32),
         actions: &mut ConnActions<Session>,
     ) -> Result<(), PeerRefusal> {
-        let transfer = self.transfer(session, (requester, content, piece))?;
+        let transfer = self.ensure_transfer(session, (requester, content, piece))?;
         let range = Geometry::of(content.size_bytes).range(piece).ok_or(PeerRefusal::NoSuchPiece)?;
         if transfer.outstanding >= limits::PIECE_REQUESTS_MAX {
             return Err(PeerRefusal::Busy);
@@ -164,7 +167,7 @@ impl Service for Upload {
                 return NextRead::Close;
             }
         };
-        if let Err(why) = self.answer(id, session, request, actions) {
+        if let Err(why) = self.send_piece(id, session, request, actions) {
             actions.send(id, PeerReply::Refused(why).framed());
         }
         NextRead::Next
@@ -191,7 +194,7 @@ impl Service for Upload {
                 .load_counter
                 .lock()
                 .upload_ended(Requester::Node(transfer.requester), transfer.content);
-            if transfer.source.is_none() {
+            if transfer.shared.is_none() {
                 // An open partial file would keep its space on the disk after it is removed. It is looked up
                 // for each piece anyway.
                 session.transfer = None;

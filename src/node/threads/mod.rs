@@ -1,4 +1,4 @@
 //! The threads of a node: how they start, and in which order they stop.
 
-pub(super) mod running;
+pub(super) mod node_threads;
 mod start;

@@ -1,4 +1,4 @@
-//! The threads of a running node, and the order in which they stop.
+//! The threads of a node, and the order in which they stop.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::node::serve::upload::Upload;
 use crate::rt::{Stop, StopReport, Threads, clock, mailbox};
 use crate::types::limits;
 
-/// Threads that send files.
+/// Number of threads that send files.
 const UPLOAD_FRONTS: usize = 2;
 
-/// The threads of a node and their three stops. When dropped, it stops and joins the threads, so that a start
-/// that fails halfway leaves nothing behind.
+/// The threads of a node and their three stops. The drop stops and joins the threads, so that a failed start
+/// leaves none behind.
 #[derive(Debug)]
-pub(crate) struct Running {
-    pub(crate) threads: Threads,
+pub(crate) struct NodeThreads {
+    pub(crate) group: Threads,
     /// Ends commands and jobs.
     pub(crate) commands: Stop,
     /// Ends the announce thread.
@@ -26,10 +26,10 @@ pub(crate) struct Running {
     pub(crate) rest: Stop,
 }
 
-impl Running {
-    pub(crate) fn new() -> std::io::Result<Running> {
+impl NodeThreads {
+    pub(crate) fn new() -> std::io::Result<NodeThreads> {
         let (commands, announce, rest) = (Stop::new()?, Stop::new()?, Stop::new()?);
-        Ok(Running { threads: Threads::new(), commands, announce, rest })
+        Ok(NodeThreads { group: Threads::new(), commands, announce, rest })
     }
 
     /// Starts the control front and the upload fronts.
@@ -46,31 +46,32 @@ impl Running {
             let (upload, stop) = (upload.clone(), self.rest.clone());
             let config = FrontConfig { rate: Some(Arc::clone(rate)), ..FrontConfig::default() };
             let name = format!("upload-{number}");
-            self.threads.spawn_fallible(&name, move || front::run(upload, config, mail, stop))?;
+            self.group.spawn_fallible(&name, move || front::run(upload, config, mail, stop))?;
         }
+        // No thread sends to the control front.
         let (_, mail) = mailbox(1)?;
         let control = Control { state: Arc::clone(&upload.state), upload_fronts, next_upload_front: 0 };
         let config = FrontConfig { listener: Some(listener), ..FrontConfig::default() };
         let stop = self.rest.clone();
-        self.threads.spawn_fallible("control", move || front::run(control, config, mail, stop))
+        self.group.spawn_fallible("control", move || front::run(control, config, mail, stop))
     }
 
-    /// Stops all threads: commands first, then the announce thread, then the fronts. In between,
-    /// `wait_until_left` waits until the tracker knows that this node has left, so that it names this node to
-    /// no other while the fronts end.
+    /// Stops all threads: commands and jobs first, then the announce thread, then the others.
+    /// `wait_until_left` waits until the tracker knows that this node has left: so the tracker does not name
+    /// this node to others while its fronts end.
     pub(crate) fn stop(&self, deadline: Instant, wait_until_left: impl FnOnce()) -> StopReport {
         self.commands.trigger();
         self.announce.trigger();
         wait_until_left();
         self.rest.trigger();
-        self.threads.join(deadline)
+        self.group.join(deadline)
     }
 }
 
-impl Drop for Running {
+impl Drop for NodeThreads {
     fn drop(&mut self) {
-        // After a regular stop no thread is left.
+        // After `Node::stop` usually no thread is left, and this returns at once.
         let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
-        let _no_caller_needs_it = self.stop(deadline, || {});
+        self.stop(deadline, || {});
     }
 }

@@ -1,6 +1,6 @@
 //! The start of a node: one function for each group of threads.
 //!
-//! A start that fails halfway leaves nothing behind: what was started ends when [`Running`] is dropped.
+//! A failed start leaves no thread behind: the drop of [`NodeThreads`] ends those that were started.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::running::Running;
+use super::node_threads::NodeThreads;
 use crate::discovery::{Directory, Finder, Publisher, TrackerClient, TrackerClientConfig};
 use crate::net::{TokenBucket, listen};
 use crate::node::completion_names::KnownNames;
@@ -36,12 +36,12 @@ use crate::rt::{Pool, clock};
 use crate::store::{Disk, RealDisk, ShareFolders};
 use crate::types::{NodeId, limits};
 
-/// Threads that scan, hash and verify whole files.
+/// Number of threads for scans, hashes and the names for completion.
 const WORKERS: usize = 2;
 
 impl Node {
-    /// Binds the listener, locks the directory and starts the threads. Does not wait for the tracker or the
-    /// scan. A [`Membership::Guest`] does not bind, lock or scan.
+    /// Binds the listener, locks the directory and starts the threads. Waits neither for the tracker nor for
+    /// the scan. A [`Membership::Guest`] binds, locks and scans nothing.
     ///
     /// # Errors
     /// [`NodeStartError`]; no thread is left then.
@@ -54,28 +54,28 @@ impl Node {
     /// # Errors
     /// [`NodeStartError`]; no thread is left then.
     pub fn start_on(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Node, NodeStartError> {
-        let (folders, listener) = open(&config, disk)?;
+        let (folders, listener) = open_folders_and_listener(&config, disk)?;
         let bind = SocketAddr::new(config.ip, config.port);
         let addr = listener.as_ref().map_or(Ok(bind), |listener| listener.local_addr())?;
         let own_addr = SocketAddr::new(config.ip, addr.port());
         let latencies = Latencies::new(own_addr, config.default_latency, &config.latency)
             .map_err(|error| NodeStartError::Latency { path: error.path, why: error.why })?;
         let state = NodeState::new(NodeId(SmallRng::from_os_rng().random()), config.traits());
-        let running = Running::new()?;
-        let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, &running.threads, &running.rest)?;
+        let threads = NodeThreads::new()?;
+        let pool = Pool::start("worker", WORKERS, limits::POOL_QUEUE_MAX, &threads.group, &threads.rest)?;
         let notices = Notices::new(config.events.clone());
         let folders = folders.map(Arc::new);
-        let start = Start { folders, state: Arc::new(state), config, running, pool, notices };
+        let start = StartingNode { folders, state: Arc::new(state), config, threads, pool, notices };
 
-        let tracker = Arc::new(start.announce(addr.port())?);
+        let tracker = Arc::new(start.start_announce(addr.port())?);
         let finders = vec![Arc::clone(&tracker) as Arc<dyn Finder>];
-        let directory = Directory::start(finders, &start.running.threads, &start.running.commands)?;
+        let directory = Directory::start(finders, &start.threads.group, &start.threads.commands)?;
         let publisher: Arc<dyn Publisher> = Arc::clone(&tracker) as _;
-        let (indexer, first_scan) = start.indexer(Arc::clone(&publisher))?;
+        let (indexer, first_scan) = start.start_indexer(Arc::clone(&publisher))?;
         let reader = ShareReader { folders: start.folders.clone(), indexer: indexer.clone() };
         let upload_rate = Arc::new(TokenBucket::new(start.config.max_upload));
         if let Some(listener) = listener {
-            start.fronts(listener, reader.clone(), &upload_rate)?;
+            start.start_fronts(listener, reader.clone(), &upload_rate)?;
         }
         let context = Arc::new(Context {
             state: Arc::clone(&start.state),
@@ -90,14 +90,14 @@ impl Node {
         let jobs = Jobs::start(
             Arc::clone(&downloader),
             Arc::clone(&stats),
-            &start.running.threads,
-            &start.running.commands,
+            &start.threads.group,
+            &start.threads.commands,
         )?;
-        let published = jobs.watch(events::publish_jobs(start.config.events.clone()));
-        start.resume(&jobs)?;
-        start.replicas(downloader)?;
+        let job_publisher = jobs.watch(events::publish_jobs(start.config.events.clone()));
+        start.start_resume(&jobs)?;
+        start.start_replicas(downloader)?;
 
-        let Start { config, state, folders, running, pool, .. } = start;
+        let StartingNode { config, state, folders, threads, pool, .. } = start;
         let is_guest = config.membership != Membership::Member;
         Ok(Node {
             addr,
@@ -105,7 +105,7 @@ impl Node {
             context,
             events: config.events,
             jobs,
-            _published: published,
+            _job_publisher: job_publisher,
             stats,
             upload_rate,
             pool,
@@ -115,13 +115,13 @@ impl Node {
             publisher,
             reader,
             guest_folder: folders.filter(|_| is_guest).map(|folders| folders.downloads()),
-            running,
+            threads,
         })
     }
 }
 
 /// Opens the directories, and binds the listener of a member.
-fn open(
+fn open_folders_and_listener(
     config: &NodeConfig,
     disk: Arc<dyn Disk>,
 ) -> Result<(Option<ShareFolders>, Option<Arc<TcpListener>>), NodeStartError> {
@@ -142,23 +142,23 @@ fn open(
 }
 
 /// Parts of a starting node that its threads need.
-struct Start {
+struct StartingNode {
     config: NodeConfig,
     state: Arc<NodeState>,
     /// `None`: this node has no directory.
     folders: Option<Arc<ShareFolders>>,
-    running: Running,
+    threads: NodeThreads,
     pool: Pool,
     notices: Notices,
 }
 
-impl Start {
+impl StartingNode {
     fn is_member(&self) -> bool {
         self.config.membership == Membership::Member
     }
 
     /// Starts the announce thread, which talks to the tracker.
-    fn announce(&self, port: u16) -> Result<TrackerClient, NodeStartError> {
+    fn start_announce(&self, port: u16) -> Result<TrackerClient, NodeStartError> {
         let config = &self.config;
         let client_config = TrackerClientConfig {
             tracker: config.tracker,
@@ -172,46 +172,46 @@ impl Start {
         let on_event = tracker_events::handler(Arc::clone(&self.state), self.notices.clone());
         let nonce = Arc::clone(&self.state.nonce);
         let catalog = Arc::clone(&self.state);
-        let Running { threads, announce, .. } = &self.running;
-        Ok(TrackerClient::start(client_config, catalog, nonce, on_event, threads, announce)?)
+        let NodeThreads { group, announce, .. } = &self.threads;
+        Ok(TrackerClient::start(client_config, catalog, nonce, on_event, group, announce)?)
     }
 
     /// Starts the indexer thread. The receiver delivers the result of the first scan.
-    fn indexer(
+    fn start_indexer(
         &self,
         publisher: Arc<dyn Publisher>,
     ) -> Result<(IndexerHandle, Receiver<ScanSummary>), NodeStartError> {
         let (handle, events) = IndexerHandle::channel();
         let (scanned, first_scan) = bounded(1);
         if !self.is_member() {
-            // A guest has no first scan to wait for.
-            let _has_room = scanned.try_send(ScanSummary::default());
+            // A guest scans nothing: `wait_ready` gets an empty result at once.
+            scanned.try_send(ScanSummary::default()).ok();
         }
-        // Without a directory there is nothing to index: the queue is closed then.
+        // Without a directory there is nothing to index. The drop of `events` closes the queue.
         let Some(folders) = self.folders.clone() else { return Ok((handle, first_scan)) };
         let indexer = Indexer::new(IndexerParts {
             state: Arc::clone(&self.state),
             folders,
             publisher,
             pool: self.pool.clone(),
-            feed: self.config.events.clone(),
+            broadcast: self.config.events.clone(),
             events,
             first_scan: self.is_member().then_some(scanned),
-            stop: self.running.rest.clone(),
+            stop: self.threads.rest.clone(),
         });
-        self.running.threads.spawn("indexer", move || indexer.run())?;
+        self.threads.group.spawn("indexer", move || indexer.run())?;
         Ok((handle, first_scan))
     }
 
     /// Starts the fronts, which serve peers.
-    fn fronts(
+    fn start_fronts(
         &self,
         listener: Arc<TcpListener>,
         reader: ShareReader,
         upload_rate: &Arc<TokenBucket>,
     ) -> Result<(), NodeStartError> {
         let upload = Upload { state: Arc::clone(&self.state), reader };
-        Ok(self.running.serve_peers(listener, &upload, upload_rate)?)
+        Ok(self.threads.serve_peers(listener, &upload, upload_rate)?)
     }
 
     fn peers(&self, own_addr: SocketAddr, latencies: Latencies) -> Peers {
@@ -228,22 +228,23 @@ impl Start {
         }
     }
 
-    /// Cleans up after former runs of a member, and starts the thread that resumes unfinished downloads.
-    fn resume(&self, jobs: &Jobs) -> Result<(), NodeStartError> {
+    /// Cleans up after former runs of a member, and starts the thread that resumes unfinished downloads, if
+    /// the node is configured to.
+    fn start_resume(&self, jobs: &Jobs) -> Result<(), NodeStartError> {
         let Some(folders) = self.folders.clone().filter(|_| self.is_member()) else { return Ok(()) };
         resume::clean_up(&folders, &self.notices);
         if self.config.resume {
-            let (jobs, stop) = (jobs.clone(), self.running.commands.clone());
-            self.running.threads.spawn("resume", move || resume::run(&jobs, &folders, &stop))?;
+            let (jobs, stop) = (jobs.clone(), self.threads.commands.clone());
+            self.threads.group.spawn("resume", move || resume::run(&jobs, &folders, &stop))?;
         }
         Ok(())
     }
 
     /// Starts the thread that fetches replicas, if this node keeps them.
-    fn replicas(&self, downloader: Arc<Downloader>) -> Result<(), NodeStartError> {
+    fn start_replicas(&self, downloader: Arc<Downloader>) -> Result<(), NodeStartError> {
         if let Some(folders) = self.folders.clone().filter(|_| self.state.replicas.are_kept()) {
-            let stop = self.running.commands.clone();
-            self.running.threads.spawn("replicas", move || keeper::run(&downloader, &folders, &stop))?;
+            let stop = self.threads.commands.clone();
+            self.threads.group.spawn("replicas", move || keeper::run(&downloader, &folders, &stop))?;
         } else if self.config.accept_replicas {
             self.notices.warn("no replicas are kept: without heartbeats the tracker assigns none".into());
         }

@@ -132,7 +132,7 @@ impl NodeSite {
 }
 
 fn file(file: &OwnFile) -> Value {
-    event_json(&events::file(file), json!({ "modified": rfc3339(file.entry.mtime_ns) }))
+    event_json(&events::file_event(file), json!({ "modified": rfc3339(file.entry.mtime_ns) }))
 }
 
 fn job(job: &Job) -> Value {
@@ -145,5 +145,5 @@ fn job(job: &Job) -> Value {
         "eta_ms": time_left.map(|time| time.as_millis() as u64),
         "sources": figures.sources(),
     });
-    event_json(&events::job(job), more)
+    event_json(&events::job_event(job), more)
 }

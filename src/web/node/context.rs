@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 
 use super::past::Past;
 use crate::node::{
-    CommandError, FindReport, FoundGroup, FoundRow, JobChange, JobState, Node, SharedFiles, Watching, events,
+    CommandError, FindReport, FoundGroup, FoundRow, JobChange, JobState, Node, SharedFiles, WatcherGuard,
+    events,
 };
 use crate::proto::event::HolderState;
 use crate::rt::Stop;
@@ -29,7 +30,7 @@ pub(super) const PAGES: [(&str, &str); 5] = [
 /// The site of a node. The two guards end with the server.
 pub(super) struct NodeSite {
     pub(super) view: Arc<NodeView>,
-    pub(super) _job_watch: Watching,
+    pub(super) _job_watch: WatcherGuard,
     pub(super) _port_announcement: HttpPortAnnouncement,
 }
 
@@ -119,7 +120,7 @@ impl NodeView {
 fn contents_of(report: FindReport) -> Vec<FoundContent> {
     let content = |FoundGroup { key, rows }: FoundGroup| {
         let rows = rows.into_iter().map(|row| {
-            let holder = events::holder(&row, report.resolved);
+            let holder = events::event_holder(&row, report.resolved);
             let FoundRow { http, entry, .. } = row;
             let own_link = || (holder.state == HolderState::Own).then(|| file_path(&holder.name));
             let link = http.map(|http| file_link(http, &holder.name)).or_else(own_link);

@@ -137,14 +137,14 @@ impl NodeView {
 
     fn update_list(&self) -> Answer {
         match self.node.update_list(&self.stop) {
-            Ok(summary) => Answer::json(200, &event_json(&events::updated(&summary), json!({}))),
+            Ok(summary) => Answer::json(200, &event_json(&events::update_event(&summary), json!({}))),
             Err(error) => problem_of(&error).json(),
         }
     }
 
     fn replicate(&self, query: &Query, copies: u32) -> Answer {
         match self.node.replicate(query, copies, &self.stop) {
-            Ok(report) => Answer::json(200, &event_json(&events::replication(&report), json!({}))),
+            Ok(report) => Answer::json(200, &event_json(&events::replication_event(&report), json!({}))),
             Err(DownloadError::Command(error)) => problem_of(&error).json(),
             Err(error) => {
                 let (status, hint) = match &error {

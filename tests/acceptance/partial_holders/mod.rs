@@ -264,7 +264,7 @@ fn two_downloaders_of_a_replaced_file_both_start_again() {
     link.set(Direction::ToClient, Fault::default());
     for requester in &requesters {
         downloaded_row(&requester.process.expect_stdout("downloaded "), NAME);
-        requester.process.expect_stderr("beginning anew");
+        requester.process.expect_stderr("beginning again");
         assert!(requester.read(NAME).as_ref() == Some(&newer));
         assert_only(&requester.share, &[NAME]);
     }

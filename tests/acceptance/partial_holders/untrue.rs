@@ -78,7 +78,7 @@ fn a_partial_holder_with_false_claims_does_not_delay_the_download_of_a_replaced_
     assert_eq!(seed.command("updatelist").len(), 1);
     link.set(Direction::ToClient, Fault::default());
     downloaded_row(&requester.process.expect_stdout("downloaded "), NAME);
-    requester.process.expect_stderr("beginning anew");
+    requester.process.expect_stderr("beginning again");
     assert!(evil.requests() > 0, "it got no request");
     assert!(requester.read(NAME).as_ref() == Some(&newer));
 }

@@ -1,29 +1,32 @@
-//! What happens to the partial file of a download that failed.
+//! Which failed downloads a restarted node resumes, and which partial files are removed.
 
 use crate::store::PartialError;
 use crate::transfer::TransferError;
 
-/// What happens to a partial file.
+/// What happens to the partial file of a failed download, and to the record beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disposition {
-    /// It stays, and a restarted node resumes the download.
-    Keep,
-    /// It stays for the next download of the content. A restarted node does not resume it.
+    /// It stays, and its record keeps the ending `.resume`: a restarted node resumes the download.
+    KeepResumable,
+    /// It stays for the next download of the content. Its record gets the ending `.kept`: a restarted node
+    /// does not resume the download.
     Quarantine,
-    /// It is removed.
+    /// It is removed, and its record too.
     Discard,
 }
 
-/// What happens to the partial file after this error. `is_unattended`: no user waits for the download, and it
-/// is tried again.
+/// What happens to the partial file after this error. `is_unattended`: no user waits for the download, and
+/// the node tries it again by itself.
 pub(crate) fn disposition(error: &TransferError, is_unattended: bool) -> Disposition {
     match error {
-        TransferError::Cancelled => Disposition::Keep,
-        // Sources may come, or space.
+        // The node stops, or a user ends the run. After the commands `pause` and `cancel` the thread of the
+        // job quarantines the file.
+        TransferError::Cancelled => Disposition::KeepResumable,
+        // Sources may come, or the user may free space.
         TransferError::AllFailed(_) | TransferError::Disk(PartialError::NoSpace { .. }) if is_unattended => {
-            Disposition::Keep
+            Disposition::KeepResumable
         }
-        // No node has this content any more.
+        // No node has the whole content, and the known partial holders do not cover it.
         TransferError::Replaced(_) => Disposition::Discard,
         TransferError::AllFailed(_)
         | TransferError::Disk(_)
@@ -39,7 +42,7 @@ mod tests {
     use rustix::io::Errno;
 
     #[test]
-    fn the_partial_file_of_a_failed_download_is_kept_quarantined_or_discarded() {
+    fn each_error_of_a_transfer_keeps_quarantines_or_discards_the_partial_file() {
         let no_space = || {
             TransferError::Disk(PartialError::NoSpace { needed_bytes: 2, free_bytes: 1, errno: Errno::NOSPC })
         };
@@ -47,11 +50,11 @@ mod tests {
         let system = || TransferError::System(std::io::Error::other("no descriptor"));
         let unreadable = || TransferError::Read(std::io::Error::other("no such device"));
         let bug = || TransferError::Bug("a panic");
-        use Disposition::{Discard, Keep, Quarantine};
+        use Disposition::{Discard, KeepResumable, Quarantine};
         for (error, unattended, attended) in [
-            (TransferError::Cancelled, Keep, Keep),
-            (TransferError::AllFailed(Vec::new()), Keep, Quarantine),
-            (no_space(), Keep, Quarantine),
+            (TransferError::Cancelled, KeepResumable, KeepResumable),
+            (TransferError::AllFailed(Vec::new()), KeepResumable, Quarantine),
+            (no_space(), KeepResumable, Quarantine),
             (touched(), Quarantine, Quarantine),
             (TransferError::Replaced(Vec::new()), Discard, Discard),
             (unreadable(), Quarantine, Quarantine),

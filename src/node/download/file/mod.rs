@@ -1,6 +1,6 @@
-//! The file of a download: where it goes, its partial file, and how that becomes a file in the share.
+//! The file of a download: its target, its partial file, and how the partial file becomes a shared file.
 
+pub(super) mod announced_partial;
 pub(super) mod disposition;
-pub(super) mod partial_file;
 pub(super) mod place;
 pub(super) mod target;

@@ -16,14 +16,16 @@ use crate::types::{
 /// A file in place that is to be published.
 #[derive(Debug)]
 pub(crate) struct NewFile<'a> {
+    /// The kind that it is published with.
     pub(crate) kind: FileOrigin,
-    /// The published name.
+    /// The name that it is published with.
     pub(crate) name: &'a FileName,
     pub(crate) content: ContentKey,
     pub(crate) placed: Placed,
     pub(crate) fetched: &'a FetchedContent,
-    /// The MD5 of the whole file, if it was computed here.
+    /// The MD5 of the whole file, if this node has computed it.
     pub(crate) md5: Option<Md5Digest>,
+    /// The MD5s that holders publish for the content.
     pub(crate) claims: &'a [Claim],
 }
 
@@ -31,7 +33,8 @@ impl NewFile<'_> {
     /// Puts the file into the catalog and waits, for a limited time, until the tracker knows it.
     pub(crate) fn publish(self, context: &Context, cancel: &Stop) {
         if self.add_to_catalog(context, cancel).is_err() {
-            // The node stops, or the file has to be hashed first. The next scan finds it.
+            // The node stops, or the caller cancelled while the file was hashed. The next scan finds the
+            // file.
             return;
         }
         let deadline = clock::now() + limits::ms(limits::OFFER_WAIT_MS);
@@ -43,18 +46,18 @@ impl NewFile<'_> {
     fn add_to_catalog(&self, context: &Context, cancel: &Stop) -> Result<(), CommandError> {
         match self.shared_file() {
             Some(file) => context.indexer.add_placed(file),
-            // Without a true manifest the file cannot be served before it is hashed.
+            // Without a right manifest the node cannot serve the file, so the indexer hashes the file first.
             None => context.indexer.checked_file(self.name, cancel).map(drop),
         }
     }
 
-    /// The catalog's entry. `None` if that takes hashing the file: its manifest was false, or no MD5 is
-    /// known.
+    /// The file as the catalog has it. `None` if the file must be hashed first: the manifest contains a wrong
+    /// MD5, or no MD5 of the whole file is known.
     fn shared_file(&self) -> Option<SharedFile> {
-        let first = self.fetched.sources.first();
-        let claims = || self.claims.iter();
-        let claimed = claims().find(|claim| Some(&claim.endpoint) == first).or(self.claims.first());
-        let md5 = self.md5.or(claimed.map(|claim| claim.md5))?;
+        let first_source = self.fetched.sources.first();
+        let of_first_source = self.claims.iter().find(|claim| Some(&claim.endpoint) == first_source);
+        let claim = of_first_source.or(self.claims.first());
+        let md5 = self.md5.or(claim.map(|claim| claim.md5))?;
         let manifest = match &self.fetched.manifest {
             Some(manifest) => Arc::clone(manifest),
             None => Arc::new(Manifest::of_single(self.content, md5)?),
@@ -69,14 +72,15 @@ impl NewFile<'_> {
             holding: Holding::Full,
             attributes: FileEntry::attributes_of(self.kind == FileOrigin::Replicated),
         };
-        let own_claims = claims().filter(|claim| !claim.is_passed_on);
+        // A partial holder passes on the claim of another node: a false one is not its fault.
+        let to_blame = self.claims.iter().filter(|claim| !claim.is_passed_on);
         Some(SharedFile {
             entry: Arc::new(entry),
             kind: self.kind,
             manifest,
             stamp: self.placed.stamp,
             racy: false,
-            claimants: own_claims.map(|claim| (claim.endpoint, claim.md5)).collect(),
+            claimants: to_blame.map(|claim| (claim.endpoint, claim.md5)).collect(),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Where a download is placed, under which name it is published, and what is there already.
+//! Where a download is placed, under which name it is published, and which own file makes it unnecessary.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::rt::Stop;
 use crate::store::{self, HashError, PathEntry, Share, ShareFolders, hash_file};
 use crate::types::{FileEntry, FileName, FileOrigin};
 
-/// A kind of file, a name, and the folder of that kind.
+/// The place of a download: the folder of its kind, and its name there.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) kind: FileOrigin,
@@ -23,12 +23,19 @@ pub(crate) struct Target {
     pub(crate) shared_as: Option<(FileOrigin, FileName)>,
 }
 
+/// A folder in which a file of the target's name matters.
+struct Rival {
+    folder: Arc<Share>,
+    /// The file would be placed in this folder.
+    is_target: bool,
+}
+
 impl Target {
-    /// The target of a file of this kind.
+    /// The target of a download of this kind that was requested as `name`.
     ///
     /// # Errors
-    /// [`DownloadError::Disk`] if its folder cannot be made.
-    pub(crate) fn of(
+    /// [`DownloadError::Disk`] if its folder cannot be opened or created.
+    pub(crate) fn new(
         folders: &Arc<ShareFolders>,
         kind: FileOrigin,
         name: &FileName,
@@ -41,32 +48,33 @@ impl Target {
         Ok(Target { kind, name, folders: Arc::clone(folders), folder, shared_as })
     }
 
-    /// The own file of that name that makes a download of its content unnecessary: a file at the target, one
-    /// that is published instead of it, or a replica that the target can take over.
+    /// Finds the own file that makes a download of its content unnecessary: a file at the target, a file of
+    /// that name which is published instead of it, or a replica that can be moved to the target.
     ///
     /// # Errors
     /// [`DownloadError::Disk`] if it cannot be read, [`CommandError::Cancelled`].
-    pub(crate) fn own(
+    pub(crate) fn find_own_file(
         &self,
         context: &Context,
         cancel: &Stop,
     ) -> Result<Option<Arc<SharedFile>>, DownloadError> {
-        let mut is_here = false;
-        for (_, folder) in self.rivals() {
-            is_here |= matches!(self.standing_in(&folder)?, PathEntry::File(_));
+        let mut is_on_disk = false;
+        for rival in self.rivals() {
+            is_on_disk |= matches!(self.entry_in(&rival.folder)?, PathEntry::File(_));
         }
         let Some((_, name)) = &self.shared_as else {
-            return if is_here { self.hashed(cancel) } else { Ok(None) };
+            return if is_on_disk { self.hash_target(cancel) } else { Ok(None) };
         };
-        // A file that was removed by another program stays in the catalog until the next scan.
-        if !is_here && context.state.catalog.read().get(name).is_none() {
+        // A replica lies in none of the rivals of a download, so the catalog is asked too.
+        if !is_on_disk && context.state.catalog.read().get(name).is_none() {
             return Ok(None);
         }
         let own = context.indexer.checked_file(name, cancel)?;
-        Ok(own.filter(|own| is_here && self.is_in_place(own) || self.can_take_over(own)))
+        Ok(own.filter(|own| (is_on_disk && self.is_in_place(own)) || self.can_take_over(own)))
     }
 
-    /// Returns true if and only if `own` needs no change to be the requested file.
+    /// Returns true if and only if the file need not be moved to be the requested file: its kind is that of
+    /// the target, or one that is published before it.
     pub(crate) fn is_in_place(&self, own: &SharedFile) -> bool {
         let layout = self.folders.layout();
         layout.unmarked(own.kind) <= layout.unmarked(self.kind)
@@ -77,10 +85,11 @@ impl Target {
             && !self.folders.saves_apart(self.kind)
     }
 
-    /// Moves the own replica to the target. It is a file of the user then, and stays shared.
+    /// Moves the replica `own` to the target. It is a file of the user then, and stays shared.
     ///
     /// # Errors
-    /// [`DownloadError`]; the replica is where it was.
+    /// [`DownloadError::Disk`], [`DownloadError::NoSpace`] or [`DownloadError::Exists`] if the replica cannot
+    /// be moved; [`CommandError::Cancelled`] if the node stops after the move.
     pub(crate) fn take_over(&self, context: &Context, own: &SharedFile) -> Result<(), DownloadError> {
         let replicas = self.folders.of(FileOrigin::Replicated);
         let replicas = replicas.ok_or_else(|| read_error(&self.name, &ErrorKind::NotFound.into()))?;
@@ -101,15 +110,15 @@ impl Target {
         Ok(context.indexer.add_placed(file)?)
     }
 
-    /// Refuses a download that could not be placed, before anything is fetched; placing checks the target
-    /// again. With `force` a file at the target may be replaced, and a downloaded file may be hidden by a
-    /// file that is published instead of it. A replica is never in the way.
+    /// Refuses a download that could not be placed, before anything is fetched; `Partial::place` checks the
+    /// target again. With `force` a file at the target may be replaced, and a downloaded file may be hidden
+    /// by a file that is published instead of it. A replica is never in the way.
     ///
     /// # Errors
     /// [`DownloadError::Exists`] and [`DownloadError::Disk`].
     pub(crate) fn refuse_to_overwrite(&self, force: bool) -> Result<(), DownloadError> {
-        for (is_target, folder) in self.rivals() {
-            let is_free = match self.standing_in(&folder)? {
+        for Rival { is_target, folder } in self.rivals() {
+            let is_free = match self.entry_in(&folder)? {
                 PathEntry::Nothing => true,
                 PathEntry::File(_) => force && (is_target || self.kind != FileOrigin::Replicated),
                 PathEntry::Other(_) => !is_target,
@@ -121,22 +130,23 @@ impl Target {
         Ok(())
     }
 
-    /// The folders in which a file of this name is in the way, each with true if it is the target's.
-    fn rivals(&self) -> Vec<(bool, Arc<Share>)> {
+    /// The folder of the target, and the folders whose files are published before those of the target.
+    fn rivals(&self) -> Vec<Rival> {
         if self.folders.saves_apart(self.kind) {
-            return vec![(true, Arc::clone(&self.folder))];
+            return vec![Rival { folder: Arc::clone(&self.folder), is_target: true }];
         }
         let target = self.folders.layout().unmarked(self.kind);
         let shared = self.folders.shared().into_iter().filter(|(kind, _)| *kind <= target);
-        shared.map(|(kind, folder)| (kind == target, folder)).collect()
+        shared.map(|(kind, folder)| Rival { folder, is_target: kind == target }).collect()
     }
 
-    fn standing_in(&self, folder: &Share) -> Result<PathEntry, DownloadError> {
+    fn entry_in(&self, folder: &Share) -> Result<PathEntry, DownloadError> {
         folder.path_entry(&self.name).map_err(|error| read_error(&self.name, &error))
     }
 
-    /// The file at the target, which is in no catalog. `None`: it cannot be the requested file.
-    fn hashed(&self, cancel: &Stop) -> Result<Option<Arc<SharedFile>>, DownloadError> {
+    /// Hashes the file at the target, which the catalog does not have. `None`: it changes while it is read,
+    /// is too large or is a spoiled replica, so it cannot be the requested file.
+    fn hash_target(&self, cancel: &Stop) -> Result<Option<Arc<SharedFile>>, DownloadError> {
         match hash_file(&self.folder, &self.name, cancel) {
             Ok(hashed) => Ok(Some(Arc::new(SharedFile::hashed(&self.name, self.kind, hashed)))),
             Err(HashError::Stopped) => Err(CommandError::Cancelled.into()),

@@ -282,7 +282,11 @@ fn downloads_go_to_their_own_directory_and_are_shared_only_within_the_share() {
         };
         assert_eq!(kinds(&node), expected);
         assert_eq!(world.holders(&node, "sub/large"), 1);
-        assert_eq!(fs::read_dir(save_dir.join(".nearpeer")).expect("made").count(), 0, "no part is left");
+        assert_eq!(
+            fs::read_dir(save_dir.join(".nearpeer")).expect("made").count(),
+            0,
+            "no partial file is left"
+        );
         assert!(!share.path().join(".nearpeer").exists());
         end(node);
         let node = start(config);

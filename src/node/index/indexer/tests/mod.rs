@@ -30,7 +30,7 @@ fn indexer_with(layout: Layout) -> (Indexer, tempfile::TempDir) {
         folders: Arc::new(folders),
         publisher: Arc::new(NoPublisher),
         pool: Pool::start("none", 0, 10, &Threads::new(), &stop).expect("no thread"),
-        feed: EventBroadcast::default(),
+        broadcast: EventBroadcast::default(),
         events: bounded(10),
         first_scan: Some(bounded(1).0),
         stop,
@@ -39,10 +39,10 @@ fn indexer_with(layout: Layout) -> (Indexer, tempfile::TempDir) {
 }
 
 #[test]
-fn a_file_that_the_walk_missed_stays_if_a_look_found_it() {
+fn a_file_that_the_walk_missed_stays_published_if_a_look_found_it() {
     let (mut indexer, _dir) = indexer();
     let name = FileName::new("a").expect("a name");
-    indexer.state.scan = Some(Scan { walking: true, ..Scan::default() });
+    indexer.state.scan = Some(Scan { is_walking: true, ..Scan::default() });
     indexer.look(name.clone());
     run_task(&mut indexer);
     indexer.handle(Event::WalkEnded(Ok(())));
@@ -62,9 +62,9 @@ fn a_shared_file_stays_published_when_descriptors_run_out() {
     {
         indexer.look(name.clone());
         take_task(&mut indexer);
-        let outcome = Look::Failed(HashError::Io(errno.into()));
+        let outcome = LookOutcome::Failed(HashError::Io(errno.into()));
         indexer.handle(Event::Looked { name: name.clone(), outcome });
-        assert_eq!(indexer.shared(&name).is_some(), stays, "{errno}");
+        assert_eq!(indexer.shared_file(&name).is_some(), stays, "{errno}");
     }
 }
 
@@ -87,13 +87,13 @@ fn a_file_that_changes_during_a_look_is_looked_at_again() {
 /// Kind and size of the file that is published as `a`.
 fn published(indexer: &Indexer) -> Option<(FileOrigin, u64)> {
     let name = FileName::new("a").expect("a name");
-    indexer.shared(&name).map(|file| (file.kind, file.entry.size_bytes))
+    indexer.shared_file(&name).map(|file| (file.kind, file.entry.size_bytes))
 }
 
 /// Runs a whole scan on this thread; returns its warnings.
-fn scanned(indexer: &mut Indexer) -> Vec<String> {
-    let mut notices = indexer.parts.feed.subscribe();
-    indexer.state.scan = Some(Scan { walking: true, ..Scan::default() });
+fn scan(indexer: &mut Indexer) -> Vec<String> {
+    let mut notices = indexer.parts.broadcast.subscribe();
+    indexer.state.scan = Some(Scan { is_walking: true, ..Scan::default() });
     for (kind, folder) in indexer.parts.folders.shared() {
         let stop = indexer.parts.stop.clone();
         walk(&folder, &stop, &mut |file| indexer.handle(Event::Found(kind, file)), &mut |_| ())
@@ -122,18 +122,18 @@ fn of_two_files_with_one_name_the_first_kind_is_published_with_a_warning() {
         std::fs::write(path(kind), bytes).expect("written");
     }
     let hidden = |kind: &str| format!("`{kind}/a` is not shared: another file of yours is `a`");
-    assert_eq!(scanned(&mut indexer), [hidden("downloaded"), hidden("replicated")]);
+    assert_eq!(scan(&mut indexer), [hidden("downloaded"), hidden("replicated")]);
     assert_eq!(published(&indexer), Some((FileOrigin::Local, 1)));
     std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
-    assert_eq!(scanned(&mut indexer), [hidden("replicated")]);
+    assert_eq!(scan(&mut indexer), [hidden("replicated")]);
     assert_eq!(published(&indexer), Some((FileOrigin::Downloaded, 2)));
     std::fs::rename(path(FileOrigin::Downloaded), path(FileOrigin::Local)).expect("renamed");
-    assert_eq!(scanned(&mut indexer), [hidden("replicated")]);
+    assert_eq!(scan(&mut indexer), [hidden("replicated")]);
     assert_eq!(published(&indexer), Some((FileOrigin::Local, 2)));
     std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
-    assert_eq!((scanned(&mut indexer), published(&indexer)), (vec![], Some((FileOrigin::Replicated, 3))));
+    assert_eq!((scan(&mut indexer), published(&indexer)), (vec![], Some((FileOrigin::Replicated, 3))));
     std::fs::remove_file(path(FileOrigin::Replicated)).expect("removed");
-    assert_eq!((scanned(&mut indexer), published(&indexer)), (vec![], None));
+    assert_eq!((scan(&mut indexer), published(&indexer)), (vec![], None));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_placed_file_does_not_replace_a_published_file_of_an_earlier_kind() {
     let (mut indexer, dir) = indexer_with(Layout::Split);
     let path = |kind: FileOrigin| dir.path().join(Layout::Split.folder(kind)).join("a");
     std::fs::write(path(FileOrigin::Local), "1").expect("written");
-    scanned(&mut indexer);
+    scan(&mut indexer);
     let place = |indexer: &mut Indexer, kind: FileOrigin| {
         let name = FileName::new("a").expect("a name");
         std::fs::write(path(kind), "22").expect("written");
@@ -153,7 +153,7 @@ fn a_placed_file_does_not_replace_a_published_file_of_an_earlier_kind() {
     };
     place(&mut indexer, FileOrigin::Replicated);
     assert_eq!(published(&indexer), Some((FileOrigin::Local, 1)));
-    // The user may have removed the published file.
+    // The look that follows notices that the user has removed the published file.
     std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
     run_task(&mut indexer);
     assert_eq!(published(&indexer), Some((FileOrigin::Replicated, 2)));
