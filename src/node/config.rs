@@ -16,7 +16,7 @@ pub struct NodeConfig {
     pub port: u16,
     /// The shared directory.
     pub share: PathBuf,
-    /// Where files of each kind are in the shared directory.
+    /// Where files of each origin are in the shared directory.
     pub layout: Layout,
     /// Directory for downloads instead of the shared one. Only if this directory lies within the shared one,
     /// the downloads are shared, under the names that they have in the shared one.

@@ -227,7 +227,7 @@ impl Node {
         let catalog = self.context.state.catalog.read();
         catalog
             .files()
-            .map(|file| OwnFile { kind: file.kind, entry: FileEntry::clone(&file.entry) })
+            .map(|file| OwnFile { origin: file.origin, entry: FileEntry::clone(&file.entry) })
             .collect()
     }
 

@@ -79,7 +79,7 @@ pub struct FoundRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnFile {
     /// Whether the file is local, downloaded or a replica.
-    pub kind: FileOrigin,
+    pub origin: FileOrigin,
     /// The file as it is published.
     pub entry: FileEntry,
 }

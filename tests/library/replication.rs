@@ -127,7 +127,7 @@ fn comes_true(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
 
 /// The replicas of a node that shares the directory: names and bytes.
 fn replicas(node: &Node) -> Vec<(String, u64)> {
-    let kept = node.files().into_iter().filter(|file| file.kind == FileOrigin::Replicated);
+    let kept = node.files().into_iter().filter(|file| file.origin == FileOrigin::Replicated);
     kept.map(|file| (file.entry.name.to_string(), file.entry.size_bytes)).collect()
 }
 

@@ -269,7 +269,8 @@ impl<'a> Session<'a> {
             Command::List(list) => match list.scope() {
                 ListScope::Own(origin) => {
                     let files = self.node.files();
-                    let listed = files.iter().filter(|file| origin.is_none_or(|origin| origin == file.kind));
+                    let listed =
+                        files.iter().filter(|file| origin.is_none_or(|origin| origin == file.origin));
                     self.sink.write(listed.map(events::file_event))?;
                 }
                 ListScope::Swarm => self.list_swarm(cancel)?,

@@ -197,9 +197,9 @@ impl<'a> ContentDownload<'a> {
         // The announcer lives to the end of this function: other nodes get pieces until the file is in the
         // catalog.
         let (placed, _announcer) = placed.map_err(|error| disk_error(&target.name, &error))?;
-        if let Some((kind, name)) = &target.shared_as {
+        if let Some((origin, name)) = &target.shared_as {
             let (fetched, claims) = (&fetched, claims.as_slice());
-            let file = NewFile { kind: *kind, name, content: self.content, placed, fetched, md5, claims };
+            let file = NewFile { origin: *origin, name, content: self.content, placed, fetched, md5, claims };
             file.publish(context, cancel);
         }
         let pieces = self.geometry.count().unwrap_or(0);

@@ -97,19 +97,19 @@ impl Downloader {
     fn task<'a>(
         &'a self,
         request: &'a DownloadRequest,
-        kind: FileOrigin,
+        origin: FileOrigin,
         only: Option<ContentKey>,
         cancel: &'a Stop,
     ) -> Result<DownloadTask<'a>, DownloadError> {
         let Downloader { context, folders, slots } = self;
         let folders = folders.as_ref().ok_or(DownloadError::NoDirectory)?;
-        Ok(DownloadTask { context, folders, slots, request, kind, only, cancel })
+        Ok(DownloadTask { context, folders, slots, request, origin, only, cancel })
     }
 }
 
 fn attempt(task: &DownloadTask<'_>, events: &mut DownloadEvents<'_>) -> Result<Downloaded, AttemptError> {
     let &DownloadTask { context, folders, request, cancel, .. } = task;
-    let target = Target::new(folders, task.kind, &request.name)?;
+    let target = Target::new(folders, task.origin, &request.name)?;
     let own = target.find_own_file(context, cancel)?;
     let contents = match ContentCandidates::find(context, request, task.only, own.as_deref(), cancel, events)?
     {

@@ -15,8 +15,8 @@ pub(super) struct DownloadTask<'a> {
     pub(super) folders: &'a Arc<ShareFolders>,
     pub(super) slots: &'a DownloadSlots,
     pub(super) request: &'a DownloadRequest,
-    /// The kind of the file after it was placed.
-    pub(super) kind: FileOrigin,
+    /// The origin of the file after it was placed.
+    pub(super) origin: FileOrigin,
     /// The download fetches only this content, whatever the name means; `None`: what the name means now.
     pub(super) only: Option<ContentKey>,
     pub(super) cancel: &'a Stop,

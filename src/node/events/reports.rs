@@ -80,7 +80,7 @@ pub fn file_event(file: &OwnFile) -> Event {
         size_bytes: entry.size_bytes,
         md5: Some(entry.md5),
         b3: Some(entry.content),
-        kind: Some(file.kind),
+        kind: Some(file.origin),
     }
 }
 

@@ -24,8 +24,8 @@ const JOURNAL_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct SharedFile {
     pub(crate) entry: Arc<FileEntry>,
-    /// Its origin. The kind of the folder says it, or a mark of the file.
-    pub(crate) kind: FileOrigin,
+    /// The origin of its folder, or the one that a mark of the file gives.
+    pub(crate) origin: FileOrigin,
     pub(crate) manifest: Arc<Manifest>,
     /// The stamp of the file when it was hashed; the file is served only while it has this stamp.
     pub(crate) stamp: FileStamp,
@@ -37,7 +37,7 @@ pub(crate) struct SharedFile {
 
 impl SharedFile {
     /// A file that this node has just hashed.
-    pub(crate) fn hashed(name: &FileName, kind: FileOrigin, hashed: Hashed) -> SharedFile {
+    pub(crate) fn hashed(name: &FileName, origin: FileOrigin, hashed: Hashed) -> SharedFile {
         let ContentKey { size_bytes, id } = hashed.manifest.key();
         let entry = FileEntry {
             name: name.clone(),
@@ -47,11 +47,11 @@ impl SharedFile {
             md5: hashed.md5,
             md5_origin: Md5Origin::Computed,
             holding: Holding::Full,
-            attributes: FileEntry::attributes_of(kind == FileOrigin::Replicated),
+            attributes: FileEntry::attributes_of(origin == FileOrigin::Replicated),
         };
         SharedFile {
             entry: Arc::new(entry),
-            kind,
+            origin,
             manifest: Arc::new(hashed.manifest),
             stamp: hashed.stamp,
             racy: hashed.racy,

@@ -16,7 +16,7 @@ use crate::types::{ContentKey, FileEntry, FileName, FileOrigin, Md5Digest};
 pub(crate) enum Event {
     /// A request to scan the shared directory. The reply comes at the end of the scan.
     Rescan(Sender<Result<ScanSummary, String>>),
-    /// The walk of a scan has found a file in the folder of that kind.
+    /// The walk of a scan has found a file in the folder of this origin.
     Found(FileOrigin, FoundFile),
     /// The walk skips a file or directory. Contains the notice for the user.
     Skipped(String),
@@ -43,7 +43,7 @@ pub(crate) enum Event {
 pub(crate) enum LookOutcome {
     /// The file is unchanged since it was hashed.
     Unchanged,
-    /// A file of that kind, hashed.
+    /// A hashed file and its origin.
     Hashed(FileOrigin, Hashed),
     /// No file can be published under the name.
     Failed(HashError),

@@ -45,7 +45,7 @@ struct Scan {
     is_walking: bool,
     /// Names that the walk has found and no worker has looked at yet.
     waiting: HashSet<FileName>,
-    /// Names on the disk, each with the kind of the first folder that has it. Other names are removed from
+    /// Names on the disk, each with the origin of the first folder that has it. Other names are removed from
     /// the catalog at the end.
     seen: HashMap<FileName, FileOrigin>,
     summary: ScanSummary,
@@ -119,7 +119,7 @@ impl Indexer {
                 Some(_) => self.state.next_scan.push(reply),
                 None => self.begin_scan(vec![reply]),
             },
-            Event::Found(kind, file) => self.apply_found(kind, file),
+            Event::Found(origin, file) => self.apply_found(origin, file),
             Event::Skipped(why) => self.warn(why),
             Event::WalkEnded(result) => {
                 if let Some(scan) = &mut self.state.scan {
@@ -176,8 +176,8 @@ impl Indexer {
         let queued = self.parts.pool.try_run(move || {
             let mut skipped = |why| send(&to_indexer, &stop, Event::Skipped(why));
             folders.renew().into_iter().for_each(|error| skipped(error.to_string()));
-            let result = folders.shared().into_iter().try_for_each(|(kind, folder)| {
-                let mut found = |file| send(&to_indexer, &stop, Event::Found(kind, file));
+            let result = folders.shared().into_iter().try_for_each(|(origin, folder)| {
+                let mut found = |file| send(&to_indexer, &stop, Event::Found(origin, file));
                 walk(&folder, &stop, &mut found, &mut skipped).map_err(|error| error.to_string())
             });
             send(&to_indexer, &stop, Event::WalkEnded(result));
@@ -190,45 +190,45 @@ impl Indexer {
         }
     }
 
-    /// Adds a file that a download has placed. If a file of an earlier kind has the same name, the earlier
+    /// Adds a file that a download has placed. If a file of an earlier origin has the same name, the earlier
     /// one stays published.
     fn add_placed(&mut self, file: SharedFile) {
-        let (name, kind) = (file.entry.name.clone(), self.folder_kind(file.kind));
-        let published = self.shared_file(&name).map(|file| self.folder_kind(file.kind));
+        let (name, origin) = (file.entry.name.clone(), self.folder_origin(file.origin));
+        let published = self.shared_file(&name).map(|file| self.folder_origin(file.origin));
         self.parts.state.catalog.write().remove_partial(&file.entry.key());
-        if published.is_some_and(|published| published < kind) {
-            self.warn_hidden(&name, kind);
+        if published.is_some_and(|published| published < origin) {
+            self.warn_hidden(&name, origin);
             // The user may have removed the published file: a look shows it.
             return self.look(name);
         }
-        self.record_seen(&name, kind);
+        self.record_seen(&name, origin);
         if file.entry.md5_origin == Md5Origin::Claimed {
-            self.state.tasks.push_back(Task::Md5 { name, kind: file.kind, stamp: file.stamp });
+            self.state.tasks.push_back(Task::Md5 { name, origin: file.origin, stamp: file.stamp });
         }
         self.parts.state.catalog.write().insert(file);
     }
 
-    /// Warns that a file is not published because a file of an earlier kind has the same name.
-    fn warn_hidden(&mut self, name: &FileName, kind: FileOrigin) {
-        let path = self.parts.folders.layout().path(kind, name);
+    /// Warns that a file is not published because a file of an earlier origin has the same name.
+    fn warn_hidden(&mut self, name: &FileName, origin: FileOrigin) {
+        let path = self.parts.folders.layout().path(origin, name);
         let path = Printable(&path);
         self.warn(format!("`{path}` is not shared: another file of yours is `{name}`"));
     }
 
     /// Records that the name is on the disk.
-    fn record_seen(&mut self, name: &FileName, kind: FileOrigin) {
+    fn record_seen(&mut self, name: &FileName, origin: FileOrigin) {
         if let Some(scan) = &mut self.state.scan {
-            let first = scan.seen.entry(name.clone()).or_insert(kind);
-            *first = kind.min(*first);
+            let first = scan.seen.entry(name.clone()).or_insert(origin);
+            *first = origin.min(*first);
         }
     }
 
-    /// The kind by which the indexer orders files: kinds that share a folder count as one.
-    fn folder_kind(&self, kind: FileOrigin) -> FileOrigin {
-        self.parts.folders.layout().unmarked(kind)
+    /// The origin by which the indexer orders files: origins that share a folder count as one.
+    fn folder_origin(&self, origin: FileOrigin) -> FileOrigin {
+        self.parts.folders.layout().unmarked(origin)
     }
 
-    fn apply_found(&mut self, kind: FileOrigin, found: FoundFile) {
+    fn apply_found(&mut self, origin: FileOrigin, found: FoundFile) {
         let Some(scan) = &mut self.state.scan else { return };
         if scan.seen.len() >= limits::FILES_PER_NODE_MAX {
             if scan.failure.is_none() {
@@ -236,15 +236,15 @@ impl Indexer {
             }
             return;
         }
-        if scan.seen.get(&found.name).is_some_and(|first| *first < kind) {
-            return self.warn_hidden(&found.name, kind);
+        if scan.seen.get(&found.name).is_some_and(|first| *first < origin) {
+            return self.warn_hidden(&found.name, origin);
         }
-        scan.seen.insert(found.name.clone(), kind);
+        scan.seen.insert(found.name.clone(), origin);
         let layout = self.parts.folders.layout();
         let is_known = {
             let catalog = self.parts.state.catalog.read();
             catalog.get(&found.name).is_some_and(|file| {
-                (layout.unmarked(file.kind), file.stamp) == (kind, found.stamp) && !file.racy
+                (layout.unmarked(file.origin), file.stamp) == (origin, found.stamp) && !file.racy
             })
         };
         if !is_known {
@@ -258,7 +258,7 @@ impl Indexer {
         // An equal stamp of a racy file proves nothing, so a racy file is always hashed.
         let known = {
             let catalog = self.parts.state.catalog.read();
-            catalog.get(&name).filter(|file| !file.racy).map(|file| (file.kind, file.stamp))
+            catalog.get(&name).filter(|file| !file.racy).map(|file| (file.origin, file.stamp))
         };
         self.look_from(name, known);
     }
@@ -307,11 +307,13 @@ impl Indexer {
     /// Changes the catalog as a worker has seen the file.
     fn apply_look(&mut self, name: &FileName, outcome: LookOutcome) {
         // Such a file exists even if the walk has missed it: the end of the scan must not remove it.
-        let known = self.shared_file(name).map(|file| self.folder_kind(file.kind));
+        let known = self.shared_file(name).map(|file| self.folder_origin(file.origin));
         match (&outcome, known) {
-            (LookOutcome::Hashed(kind, _), _) => self.record_seen(name, self.folder_kind(*kind)),
-            (LookOutcome::Unchanged, Some(kind)) => self.record_seen(name, kind),
-            (LookOutcome::Failed(error), Some(kind)) if error.is_shortage() => self.record_seen(name, kind),
+            (LookOutcome::Hashed(origin, _), _) => self.record_seen(name, self.folder_origin(*origin)),
+            (LookOutcome::Unchanged, Some(origin)) => self.record_seen(name, origin),
+            (LookOutcome::Failed(error), Some(origin)) if error.is_shortage() => {
+                self.record_seen(name, origin)
+            }
             _ => {}
         }
         match outcome {
@@ -320,9 +322,9 @@ impl Indexer {
             LookOutcome::Failed(error) if error.is_shortage() && known.is_some() => {
                 self.warn(format!("`{name}` stays shared without a check: {error}"));
             }
-            LookOutcome::Hashed(kind, hashed) => {
+            LookOutcome::Hashed(origin, hashed) => {
                 let key = hashed.manifest.key();
-                let file = SharedFile::hashed(name, kind, hashed);
+                let file = SharedFile::hashed(name, origin, hashed);
                 let replaced = self.parts.state.catalog.write().insert(file);
                 if let Some(scan) = &mut self.state.scan {
                     match replaced {
@@ -363,7 +365,7 @@ impl Indexer {
         let entry = FileEntry { md5, md5_origin: Md5Origin::Computed, ..FileEntry::clone(&file.entry) };
         self.parts.state.catalog.write().insert(SharedFile {
             entry: Arc::new(entry),
-            kind: file.kind,
+            origin: file.origin,
             manifest: Arc::clone(&file.manifest),
             stamp: file.stamp,
             racy: file.racy,

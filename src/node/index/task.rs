@@ -13,10 +13,11 @@ use crate::types::{FileName, FileOrigin};
 /// Work for a worker.
 #[derive(Debug)]
 pub(crate) enum Task {
-    /// Hash the file under the name. With `known` the file is not hashed if it still has this kind and stamp.
+    /// Hash the file under the name. With `known` the file is not hashed if it still has this origin and
+    /// stamp.
     Look { name: FileName, known: Option<(FileOrigin, FileStamp)> },
-    /// Compute the MD5 of a whole file of that kind, which had this stamp when it was placed.
-    Md5 { name: FileName, kind: FileOrigin, stamp: FileStamp },
+    /// Compute the MD5 of a whole file of that origin, which had this stamp when it was placed.
+    Md5 { name: FileName, origin: FileOrigin, stamp: FileStamp },
 }
 
 impl Task {
@@ -24,8 +25,8 @@ impl Task {
     pub(crate) fn run(self, folders: &ShareFolders, stop: &Stop) -> Event {
         match self {
             Task::Look { name, known } => Event::Looked { outcome: look(folders, &name, known, stop), name },
-            Task::Md5 { name, kind, stamp } => {
-                let folder = folders.of(kind).ok_or_else(|| ErrorKind::NotFound.into());
+            Task::Md5 { name, origin, stamp } => {
+                let folder = folders.of(origin).ok_or_else(|| ErrorKind::NotFound.into());
                 let opened = folder.and_then(|folder| folder.open_file(&name));
                 match opened.and_then(|open| whole_md5(&open.file, stamp.size_bytes, stop)) {
                     Ok(md5) => Event::Md5 { name, stamp, md5 },
@@ -47,8 +48,8 @@ fn look(
         Ok(visible) => visible,
         Err(error) => return LookOutcome::Failed(error.into()),
     };
-    if known.is_some_and(|(kind, stamp)| {
-        (folders.layout().unmarked(kind), stamp) == (visible.origin, visible.stamp)
+    if known.is_some_and(|(origin, stamp)| {
+        (folders.layout().unmarked(origin), stamp) == (visible.origin, visible.stamp)
     }) {
         return LookOutcome::Unchanged;
     }

@@ -23,7 +23,7 @@ impl ShareReader {
     /// # Errors
     /// [`PeerRefusal`]: it is gone or has changed, it cannot be read, or this node has no descriptor left.
     pub(super) fn open(&self, source: &SharedFile) -> Result<File, PeerRefusal> {
-        let folder = self.folders.as_ref().and_then(|folders| folders.of(source.kind));
+        let folder = self.folders.as_ref().and_then(|folders| folders.of(source.origin));
         let folder = folder.ok_or(PeerRefusal::NotShared)?;
         let opened = folder.open_file(&source.entry.name);
         opened.map(|open| open.file).map_err(|error| self.refusal_for(source, &error))

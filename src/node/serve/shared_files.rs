@@ -80,7 +80,8 @@ impl SharedFiles {
     /// whether there are more.
     pub fn files(&self, prefix: &str, after: Option<&FileName>, max: usize) -> (Vec<OwnFile>, bool) {
         let catalog = self.state.catalog.read();
-        let own = |file: &Arc<SharedFile>| OwnFile { kind: file.kind, entry: FileEntry::clone(&file.entry) };
+        let own =
+            |file: &Arc<SharedFile>| OwnFile { origin: file.origin, entry: FileEntry::clone(&file.entry) };
         let mut files: Vec<_> =
             catalog.files_with_prefix(prefix, after).take(max.saturating_add(1)).map(own).collect();
         let more = files.len() > max;

@@ -16,8 +16,8 @@ use crate::types::{
 /// A file in place that is to be published.
 #[derive(Debug)]
 pub(crate) struct NewFile<'a> {
-    /// The kind that it is published with.
-    pub(crate) kind: FileOrigin,
+    /// The origin that it is published with.
+    pub(crate) origin: FileOrigin,
     /// The name that it is published with.
     pub(crate) name: &'a FileName,
     pub(crate) content: ContentKey,
@@ -70,13 +70,13 @@ impl NewFile<'_> {
             md5,
             md5_origin: if self.md5.is_some() { Md5Origin::Computed } else { Md5Origin::Claimed },
             holding: Holding::Full,
-            attributes: FileEntry::attributes_of(self.kind == FileOrigin::Replicated),
+            attributes: FileEntry::attributes_of(self.origin == FileOrigin::Replicated),
         };
         // A partial holder passes on the claim of another node: a false one is not its fault.
         let to_blame = self.claims.iter().filter(|claim| !claim.is_passed_on);
         Some(SharedFile {
             entry: Arc::new(entry),
-            kind: self.kind,
+            origin: self.origin,
             manifest,
             stamp: self.placed.stamp,
             racy: false,

@@ -11,15 +11,15 @@ use crate::rt::Stop;
 use crate::store::{self, HashError, PathEntry, Share, ShareFolders, hash_file};
 use crate::types::{FileEntry, FileName, FileOrigin};
 
-/// The place of a download: the folder of its kind, and its name there.
+/// The place of a download: the folder of its origin, and its name there.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub(crate) kind: FileOrigin,
+    pub(crate) origin: FileOrigin,
     /// The name in the folder.
     pub(crate) name: FileName,
     folders: Arc<ShareFolders>,
     pub(crate) folder: Arc<Share>,
-    /// The kind and name that the file is published with; `None`: it is not shared.
+    /// The origin and name that the file is published with; `None`: it is not shared.
     pub(crate) shared_as: Option<(FileOrigin, FileName)>,
 }
 
@@ -31,21 +31,21 @@ struct Rival {
 }
 
 impl Target {
-    /// The target of a download of this kind that was requested as `name`.
+    /// The target of a download of this origin that was requested as `name`.
     ///
     /// # Errors
     /// [`DownloadError::Disk`] if its folder cannot be opened or created.
     pub(crate) fn new(
         folders: &Arc<ShareFolders>,
-        kind: FileOrigin,
+        origin: FileOrigin,
         name: &FileName,
     ) -> Result<Target, DownloadError> {
         let folder = folders
-            .target(kind)
+            .target(origin)
             .map_err(|error| DownloadError::Disk { name: name.clone(), why: error.to_string() })?;
-        let name = folders.placed_as(kind, name).clone();
-        let shared_as = folders.published(kind, &name);
-        Ok(Target { kind, name, folders: Arc::clone(folders), folder, shared_as })
+        let name = folders.placed_as(origin, name).clone();
+        let shared_as = folders.published(origin, &name);
+        Ok(Target { origin, name, folders: Arc::clone(folders), folder, shared_as })
     }
 
     /// Finds the own file that makes a download of its content unnecessary: a file at the target, a file of
@@ -73,16 +73,16 @@ impl Target {
         Ok(own.filter(|own| (is_on_disk && self.is_in_place(own)) || self.can_take_over(own)))
     }
 
-    /// Returns true if and only if the file need not be moved to be the requested file: its kind is that of
+    /// Returns true if and only if the file need not be moved to be the requested file: its origin is that of
     /// the target, or one that is published before it.
     pub(crate) fn is_in_place(&self, own: &SharedFile) -> bool {
         let layout = self.folders.layout();
-        layout.unmarked(own.kind) <= layout.unmarked(self.kind)
+        layout.unmarked(own.origin) <= layout.unmarked(self.origin)
     }
 
     fn can_take_over(&self, own: &SharedFile) -> bool {
-        (self.kind, own.kind) == (FileOrigin::Downloaded, FileOrigin::Replicated)
-            && !self.folders.saves_apart(self.kind)
+        (self.origin, own.origin) == (FileOrigin::Downloaded, FileOrigin::Replicated)
+            && !self.folders.saves_apart(self.origin)
     }
 
     /// Moves the replica `own` to the target. It is a file of the user then, and stays shared.
@@ -98,7 +98,7 @@ impl Target {
         let attributes = FileEntry::attributes_of(false);
         let file = SharedFile {
             entry: Arc::new(FileEntry { attributes, ..FileEntry::clone(&own.entry) }),
-            kind: self.kind,
+            origin: self.origin,
             manifest: Arc::clone(&own.manifest),
             stamp: placed.stamp,
             racy: own.racy,
@@ -120,7 +120,7 @@ impl Target {
         for Rival { is_target, folder } in self.rivals() {
             let is_free = match self.entry_in(&folder)? {
                 PathEntry::Nothing => true,
-                PathEntry::File(_) => force && (is_target || self.kind != FileOrigin::Replicated),
+                PathEntry::File(_) => force && (is_target || self.origin != FileOrigin::Replicated),
                 PathEntry::Other(_) => !is_target,
             };
             if !is_free {
@@ -132,12 +132,12 @@ impl Target {
 
     /// The folder of the target, and the folders whose files are published before those of the target.
     fn rivals(&self) -> Vec<Rival> {
-        if self.folders.saves_apart(self.kind) {
+        if self.folders.saves_apart(self.origin) {
             return vec![Rival { folder: Arc::clone(&self.folder), is_target: true }];
         }
-        let target = self.folders.layout().unmarked(self.kind);
-        let shared = self.folders.shared().into_iter().filter(|(kind, _)| *kind <= target);
-        shared.map(|(kind, folder)| Rival { folder, is_target: kind == target }).collect()
+        let target = self.folders.layout().unmarked(self.origin);
+        let shared = self.folders.shared().into_iter().filter(|(origin, _)| *origin <= target);
+        shared.map(|(origin, folder)| Rival { folder, is_target: origin == target }).collect()
     }
 
     fn entry_in(&self, folder: &Share) -> Result<PathEntry, DownloadError> {
@@ -148,7 +148,7 @@ impl Target {
     /// is too large or is a spoiled replica, so it cannot be the requested file.
     fn hash_target(&self, cancel: &Stop) -> Result<Option<Arc<SharedFile>>, DownloadError> {
         match hash_file(&self.folder, &self.name, cancel) {
-            Ok(hashed) => Ok(Some(Arc::new(SharedFile::hashed(&self.name, self.kind, hashed)))),
+            Ok(hashed) => Ok(Some(Arc::new(SharedFile::hashed(&self.name, self.origin, hashed)))),
             Err(HashError::Stopped) => Err(CommandError::Cancelled.into()),
             Err(HashError::Io(error)) => Err(read_error(&self.name, &error)),
             Err(HashError::Changing | HashError::TooLarge(_) | HashError::Spoiled) => Ok(None),

@@ -1,4 +1,4 @@
-//! Tests of the places of files of each kind, in both layouts and with a separate directory for downloads:
+//! Tests of where files of each origin lie, in both layouts and with a separate directory for downloads:
 //! real nodes on loopback.
 
 use std::fs;
@@ -82,13 +82,13 @@ fn replicate(node: &Node, file: &str) -> Result<Downloaded, DownloadError> {
     Ok(Downloaded { name: task.name, key: task.content, outcome })
 }
 
-/// Name and kind of all published files.
-fn kinds(node: &Node) -> Vec<(String, FileOrigin)> {
-    node.files().into_iter().map(|file| (file.entry.name.to_string(), file.kind)).collect()
+/// Name and origin of all published files.
+fn published(node: &Node) -> Vec<(String, FileOrigin)> {
+    node.files().into_iter().map(|file| (file.entry.name.to_string(), file.origin)).collect()
 }
 
-fn kind(file: &str, kind: FileOrigin) -> (String, FileOrigin) {
-    (file.to_owned(), kind)
+fn file_of(file: &str, origin: FileOrigin) -> (String, FileOrigin) {
+    (file.to_owned(), origin)
 }
 
 fn is_fetched(done: &Result<Downloaded, DownloadError>) -> bool {
@@ -124,17 +124,17 @@ fn files_of_each_kind_have_their_folder_are_published_and_survive_a_restart() {
             assert_eq!(fs::read(share.path().join(path)).expect(path), fs::read(original).expect("there"));
         }
         let expected = [
-            kind("mine", FileOrigin::Local),
-            kind("small", FileOrigin::Replicated),
-            kind("sub/large", FileOrigin::Downloaded),
+            file_of("mine", FileOrigin::Local),
+            file_of("small", FileOrigin::Replicated),
+            file_of("sub/large", FileOrigin::Downloaded),
         ];
-        assert_eq!(kinds(&node), expected, "{layout}");
+        assert_eq!(published(&node), expected, "{layout}");
         for file in ["small", "sub/large"] {
             assert_eq!(world.holders(&node, file), 2, "{file} {layout}");
         }
         end(node);
         let node = start(config);
-        assert_eq!(kinds(&node), expected, "{layout}, after a restart");
+        assert_eq!(published(&node), expected, "{layout}, after a restart");
         // Replica and download are sent to other nodes.
         let others = directory();
         let asker = start(world.config(others.path(), layout));
@@ -164,16 +164,16 @@ fn a_replica_is_never_in_the_way_of_a_file_of_the_user() {
         fs::remove_file(share.path().join(local)).expect("removed");
         let done = replicate(&node, "small");
         assert!(is_fetched(&done), "{done:?}");
-        assert_eq!(kinds(&node), [kind("small", FileOrigin::Replicated)]);
+        assert_eq!(published(&node), [file_of("small", FileOrigin::Replicated)]);
         // A file that the user adds later hides the replica; when it is removed the replica is visible again.
         fs::write(share.path().join(local), b"mine").expect("written");
         node.update_list(&stop()).expect("scanned");
-        assert_eq!(kinds(&node), [kind("small", FileOrigin::Local)]);
+        assert_eq!(published(&node), [file_of("small", FileOrigin::Local)]);
         assert_eq!(node.files()[0].entry.size_bytes, 4);
         assert_eq!(fs::read(share.path().join(replica)).expect("kept"), b"small");
         fs::remove_file(share.path().join(local)).expect("removed");
         node.update_list(&stop()).expect("scanned");
-        assert_eq!(kinds(&node), [kind("small", FileOrigin::Replicated)]);
+        assert_eq!(published(&node), [file_of("small", FileOrigin::Replicated)]);
         end(node);
     }
 }
@@ -187,10 +187,10 @@ fn a_folder_removed_while_the_node_runs_counts_as_empty() {
         for round in [1, 2] {
             let done = replicate(&node, "sub/large");
             assert!(is_fetched(&done), "{layout}, {round}: {done:?}");
-            assert_eq!(kinds(&node), [kind("sub/large", FileOrigin::Replicated)]);
+            assert_eq!(published(&node), [file_of("sub/large", FileOrigin::Replicated)]);
             fs::remove_dir_all(share.path().join(folder)).expect("removed");
             node.update_list(&stop()).expect("scanned");
-            assert_eq!(kinds(&node), [], "{layout}, {round}");
+            assert_eq!(published(&node), [], "{layout}, {round}");
         }
         end(node);
     }
@@ -216,7 +216,7 @@ fn a_replica_becomes_a_download_without_any_source() {
         assert_eq!(fs::read(share.path().join(target)).expect("in place"), vec![7; (2 << 20) + 1]);
         assert!(!share.path().join(replica).exists());
         assert!(!node.files()[0].entry.is_replica(), "other nodes learn it");
-        assert_eq!(kinds(&node), [kind("sub/large", FileOrigin::Downloaded)]);
+        assert_eq!(published(&node), [file_of("sub/large", FileOrigin::Downloaded)]);
         // It is sent to other nodes from its new place.
         let others = directory();
         let config = NodeConfig { share: others.path().to_owned(), ..config };
@@ -226,7 +226,7 @@ fn a_replica_becomes_a_download_without_any_source() {
         end(node);
         end(asker);
         let node = start(NodeConfig { share: share.path().to_owned(), ..config });
-        assert_eq!(kinds(&node), [kind("sub/large", FileOrigin::Downloaded)], "after a restart");
+        assert_eq!(published(&node), [file_of("sub/large", FileOrigin::Downloaded)], "after a restart");
         end(node);
         assert!(tracker.stop().is_clean());
     }
@@ -249,7 +249,7 @@ fn in_the_split_layout_a_local_file_is_neither_replaced_nor_fetched_again() {
     assert!(is_fetched(&done), "{done:?}");
     assert_eq!(fs::read(&local).expect("there"), b"other");
     assert_eq!(fs::read(share.path().join("downloaded/small")).expect("there"), b"small");
-    assert_eq!(kinds(&node), [kind("small", FileOrigin::Local)]);
+    assert_eq!(published(&node), [file_of("small", FileOrigin::Local)]);
     end(node);
 }
 
@@ -276,11 +276,11 @@ fn downloads_go_to_their_own_directory_and_are_shared_only_within_the_share() {
         let done = download(&node, "small", true);
         assert!(is_fetched(&done), "{done:?}");
         let expected = if inside {
-            vec![kind("in/small", FileOrigin::Downloaded), kind("in/sub/large", FileOrigin::Downloaded)]
+            vec![file_of("in/small", FileOrigin::Downloaded), file_of("in/sub/large", FileOrigin::Downloaded)]
         } else {
             vec![]
         };
-        assert_eq!(kinds(&node), expected);
+        assert_eq!(published(&node), expected);
         assert_eq!(world.holders(&node, "sub/large"), 1);
         assert_eq!(
             fs::read_dir(save_dir.join(".nearpeer")).expect("made").count(),
@@ -290,7 +290,7 @@ fn downloads_go_to_their_own_directory_and_are_shared_only_within_the_share() {
         assert!(!share.path().join(".nearpeer").exists());
         end(node);
         let node = start(config);
-        assert_eq!(kinds(&node), expected, "after a restart");
+        assert_eq!(published(&node), expected, "after a restart");
         end(node);
     }
 }

@@ -87,16 +87,16 @@ fn a_file_that_changes_during_a_look_is_looked_at_again() {
 /// Kind and size of the file that is published as `a`.
 fn published(indexer: &Indexer) -> Option<(FileOrigin, u64)> {
     let name = FileName::new("a").expect("a name");
-    indexer.shared_file(&name).map(|file| (file.kind, file.entry.size_bytes))
+    indexer.shared_file(&name).map(|file| (file.origin, file.entry.size_bytes))
 }
 
 /// Runs a whole scan on this thread; returns its warnings.
 fn scan(indexer: &mut Indexer) -> Vec<String> {
     let mut notices = indexer.parts.broadcast.subscribe();
     indexer.state.scan = Some(Scan { is_walking: true, ..Scan::default() });
-    for (kind, folder) in indexer.parts.folders.shared() {
+    for (origin, folder) in indexer.parts.folders.shared() {
         let stop = indexer.parts.stop.clone();
-        walk(&folder, &stop, &mut |file| indexer.handle(Event::Found(kind, file)), &mut |_| ())
+        walk(&folder, &stop, &mut |file| indexer.handle(Event::Found(origin, file)), &mut |_| ())
             .expect("walked");
     }
     indexer.handle(Event::WalkEnded(Ok(())));
@@ -115,13 +115,13 @@ fn scan(indexer: &mut Indexer) -> Vec<String> {
 #[test]
 fn of_two_files_with_one_name_the_first_kind_is_published_with_a_warning() {
     let (mut indexer, dir) = indexer_with(Layout::Split);
-    let path = |kind: FileOrigin| dir.path().join(Layout::Split.folder(kind)).join("a");
-    for (kind, bytes) in
+    let path = |origin: FileOrigin| dir.path().join(Layout::Split.folder(origin)).join("a");
+    for (origin, bytes) in
         [(FileOrigin::Local, "1"), (FileOrigin::Downloaded, "22"), (FileOrigin::Replicated, "333")]
     {
-        std::fs::write(path(kind), bytes).expect("written");
+        std::fs::write(path(origin), bytes).expect("written");
     }
-    let hidden = |kind: &str| format!("`{kind}/a` is not shared: another file of yours is `a`");
+    let hidden = |folder: &str| format!("`{folder}/a` is not shared: another file of yours is `a`");
     assert_eq!(scan(&mut indexer), [hidden("downloaded"), hidden("replicated")]);
     assert_eq!(published(&indexer), Some((FileOrigin::Local, 1)));
     std::fs::remove_file(path(FileOrigin::Local)).expect("removed");
@@ -139,16 +139,16 @@ fn of_two_files_with_one_name_the_first_kind_is_published_with_a_warning() {
 #[test]
 fn a_placed_file_does_not_replace_a_published_file_of_an_earlier_kind() {
     let (mut indexer, dir) = indexer_with(Layout::Split);
-    let path = |kind: FileOrigin| dir.path().join(Layout::Split.folder(kind)).join("a");
+    let path = |origin: FileOrigin| dir.path().join(Layout::Split.folder(origin)).join("a");
     std::fs::write(path(FileOrigin::Local), "1").expect("written");
     scan(&mut indexer);
-    let place = |indexer: &mut Indexer, kind: FileOrigin| {
+    let place = |indexer: &mut Indexer, origin: FileOrigin| {
         let name = FileName::new("a").expect("a name");
-        std::fs::write(path(kind), "22").expect("written");
-        let folder = indexer.parts.folders.of(kind).expect("a folder");
+        std::fs::write(path(origin), "22").expect("written");
+        let folder = indexer.parts.folders.of(origin).expect("a folder");
         let hashed = crate::store::hash_file(&folder, &name, &indexer.parts.stop).expect("hashed");
         let (reply, done) = bounded(1);
-        indexer.handle(Event::Placed { file: SharedFile::hashed(&name, kind, hashed), reply });
+        indexer.handle(Event::Placed { file: SharedFile::hashed(&name, origin, hashed), reply });
         assert_eq!(done.try_recv(), Ok(()));
     };
     place(&mut indexer, FileOrigin::Replicated);
