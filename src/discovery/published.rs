@@ -1,10 +1,10 @@
-//! The catalog and the state of this node, as the owner of both shows them to publishers.
+//! What a publisher reads from its node: the catalog and the state.
 
 use std::sync::Arc;
 
 use crate::types::{ContentKey, FileEntry, FileName, NodeTraits};
 
-/// The catalog and the state of this node, to be published. Every call answers from memory.
+/// The catalog and the state of a node that are to be published. Every call answers from memory.
 pub trait PublishedCatalog: Send + Sync {
     /// The version of the catalog and all of its entries.
     fn snapshot(&self) -> (u64, Vec<Arc<FileEntry>>);

@@ -1,6 +1,6 @@
-//! Pauses before a retry.
+//! The lengths of pauses before a retry.
 //!
-//! The caller waits. The pauses of a download grow, so that a source in trouble gets fewer requests. Nodes
+//! The pauses of a download grow, so that a source in trouble gets fewer requests. Nodes
 //! wait a random time before they connect again, so that they do not all return to a restarted tracker at
 //! once.
 
@@ -11,7 +11,8 @@ use rand::Rng;
 /// Logarithm to base 2 of the maximum pause in seconds.
 const PAUSE_MAX_LOG2_S: u32 = 3;
 
-/// The pause after round `round` of a download, counted from 0: 1, 2, 4, 8 s, and 8 s after all later rounds.
+/// The pause of a download after `round` earlier rounds in a row without progress: 1, 2, 4, 8 s, and 8 s
+/// after all later rounds.
 pub fn retry_pause(round: u32) -> Duration {
     Duration::from_secs(1 << round.min(PAUSE_MAX_LOG2_S))
 }

@@ -1,7 +1,7 @@
 //! Sends one request to each of many peers at once, on the calling thread.
 //!
-//! A slow or hostile peer does not delay the others. The call takes no longer than its [`Timeouts`], except
-//! that it holds responses back to emulate a latency.
+//! A slow or hostile peer does not delay the others, as long as there are at most `SOCKETS_MAX` requests. The
+//! call takes no longer than its [`Timeouts`], except that it returns later to emulate a latency.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -30,8 +30,8 @@ pub struct Request {
     /// Maximum length of the body of a response; a longer one is an error. All responses are in memory at
     /// once.
     pub response_max_bytes: usize,
-    /// Emulated latency: if there is a response, the call returns no sooner than this after the request was
-    /// sent.
+    /// Emulated latency: if there is a response, the call returns at least this long after it sent the
+    /// request, unless it is stopped.
     pub hold_back: Duration,
 }
 
@@ -49,8 +49,8 @@ pub struct Timeouts {
 pub struct Response {
     /// Body of the frame.
     pub body: Vec<u8>,
-    /// Time from the sending of the request, when the connection was established, until the whole response
-    /// had arrived. Emulated latency does not count.
+    /// Time from the first byte of the request until the last byte of the response. The time to connect and
+    /// emulated latency do not count.
     pub round_trip: Duration,
 }
 

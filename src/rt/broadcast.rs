@@ -2,7 +2,7 @@
 //!
 //! The publisher never waits for a subscriber. A broadcast keeps the newest items, up to its capacity; a
 //! subscriber that reads too late learns how many items it has missed. Invariant: items are numbered from 1
-//! without a gap, and every subscriber gets the items that it does not miss in that order.
+//! without a gap, and every subscriber gets, in that order, all items but those that it has missed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ struct Inner<T> {
 /// The items published after a certain one.
 #[derive(Debug)]
 pub struct Batch<T> {
-    /// Number of items between the given one and `items` that are not kept any more.
+    /// Number of items before `items` that the broadcast has dropped before this subscriber could read them.
     pub missed: u64,
     /// The items with their numbers.
     pub items: Vec<(u64, Arc<T>)>,

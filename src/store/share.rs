@@ -1,7 +1,8 @@
-//! `Share`: the open handle of a directory that a node shares.
+//! `Share`: the open handle of a directory.
 //!
-//! The handle of a node has a lock that keeps other nodes out. Every file is opened beneath the handle. So a
-//! renamed directory stays the share, and after its removal operations fail and create no file elsewhere.
+//! The handle of a directory that a node shares has a lock that keeps other nodes out. Every file is opened
+//! beneath the handle. So a renamed directory stays the share, and after its removal operations fail and
+//! create no file elsewhere.
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
@@ -102,7 +103,7 @@ pub enum PathEntry {
     Nothing,
     /// A regular file.
     File(FileStamp),
-    /// An entry of this other kind, which is never read and never replaced.
+    /// Anything else, which is never read and never replaced: its kind, or where the name leads.
     Other(&'static str),
 }
 
@@ -124,7 +125,7 @@ impl Share {
     /// Opens the directory at `path` beneath this one, through directories only. Does not lock it.
     ///
     /// # Errors
-    /// As of [`Share::open`].
+    /// Those of [`Share::open`] but `InUse`.
     pub(super) fn open_beneath(&self, path: &str) -> Result<Share, ShareError> {
         let path_text = format!("{}/{path}", self.path_text);
         Share::from_handle(openat::open_dir(self, path), path_text, Arc::clone(&self.disk))
@@ -133,7 +134,7 @@ impl Share {
     /// As [`Share::open_beneath`], but creates missing directories durably.
     ///
     /// # Errors
-    /// As of [`Share::open`].
+    /// Those of [`Share::open`] but `InUse`.
     pub(super) fn make_beneath(&self, path: &str) -> Result<Share, ShareError> {
         let io = |errno: Errno| ShareError::Io {
             path: self.path_text.clone(),
@@ -221,7 +222,7 @@ impl Share {
         (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
     }
 
-    /// As [`Share::open`], for a caller that only reads: takes no lock and ignores those of other processes.
+    /// As [`Share::open`], but takes no lock and ignores the locks of other processes.
     ///
     /// # Errors
     /// [`ShareError`]: there is no directory, or it cannot be read.
@@ -229,8 +230,8 @@ impl Share {
         Share::at(path, disk)
     }
 
-    /// The same share with a directory of partial files that belongs to this user, and has the user's id in
-    /// its name. In a share where every user may create files, no other user can then put partial files in
+    /// The same share, with partial files in a directory that has the id of this user in its name and must
+    /// belong to this user. So other users, who may create files in the share, cannot put partial files into
     /// it.
     pub(super) fn with_private_partials(self) -> Share {
         let partials_dir = format!("{PARTIALS_DIR}-{}", rustix::process::geteuid().as_raw());
@@ -242,7 +243,7 @@ impl Share {
         &self.partials_dir
     }
 
-    /// Returns true if and only if partial files may be in this directory.
+    /// Returns true if and only if this share is allowed to use this directory for its partial files.
     pub(super) fn trusts(&self, partials_dir: &OwnedFd) -> bool {
         let is_own = |stat: rustix::fs::Stat| stat.st_uid == rustix::process::geteuid().as_raw();
         !self.has_private_partials || rustix::fs::fstat(partials_dir).is_ok_and(is_own)
@@ -253,7 +254,8 @@ impl Share {
     /// its own lock.
     ///
     /// # Errors
-    /// [`ShareError`]; `InUse` if a node shares the directory now: then that node can run the command.
+    /// [`ShareError`]; `InUse` if a node shares the directory now: then the caller can send its command to
+    /// that node.
     pub fn open_as_guest(path: &Path, disk: Arc<dyn Disk>) -> Result<Share, ShareError> {
         // A shared lock is possible only while no node has the lock.
         let share = Share::at(path, disk)?.lock(FlockOperation::NonBlockingLockShared)?;

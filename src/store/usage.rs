@@ -23,12 +23,13 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The usage of `folder`; `None`: the folder does not exist yet. Removes partial files that cannot be
-    /// resumed first, so no download may run in it. The free space is that of `base`, which is on the same
-    /// file system.
+    /// The usage of `folder`; `None`: the folder does not exist yet. First removes partial files that cannot
+    /// be resumed. The partial file of a running download does not count: call this while none runs. The free
+    /// space is that of `base`, which must be on the same file system. Files that the walk skips do not
+    /// count.
     ///
     /// # Errors
-    /// When a directory or file cannot be read; `Interrupted` when `stop` was triggered.
+    /// When the folder itself cannot be read; `Interrupted` when `stop` was triggered.
     pub fn of(folder: Option<&Share>, base: &Share, stop: &Stop) -> io::Result<Usage> {
         let (mut used_bytes, mut partial_bytes) = (0u64, 0);
         if let Some(folder) = folder {

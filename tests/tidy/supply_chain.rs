@@ -42,6 +42,14 @@ pub(crate) fn banned(rules: &str, packages: &[Package]) -> Vec<String> {
         let hits = packages.iter().filter(|package| package.name == name && major(package) >= Some(least));
         faults.extend(hits.map(|hit| format!("{} {}: {}", hit.name, hit.version, text("reason"))));
     }
+    let ignored = rules.get("advisories").and_then(|advisories| advisories.get("ignore"));
+    for advisory in ignored.and_then(toml::Value::as_array).into_iter().flatten() {
+        let reason = advisory.get("reason").and_then(toml::Value::as_str).unwrap_or_default();
+        if reason.is_empty() {
+            let id = advisory.get("id").unwrap_or(advisory).as_str().unwrap_or("without an id");
+            faults.push(format!("deny.toml: the ignored advisory {id} has no reason"));
+        }
+    }
     let registry = Some("registry+https://github.com/rust-lang/crates.io-index");
     let foreign =
         packages.iter().filter(|package| package.source.is_some() && package.source.as_deref() != registry);

@@ -347,6 +347,8 @@ fn doubled_types_and_full_folders_are_found() {
 #[test]
 fn dependencies_that_are_banned_or_have_no_allowed_licence_are_found() {
     let rules = r#"
+        [advisories]
+        ignore = ["RUSTSEC-1", { id = "RUSTSEC-2", reason = "unused" }]
         [licenses]
         allow = ["MIT", "Zlib"]
         [bans]
@@ -372,6 +374,7 @@ fn dependencies_that_are_banned_or_have_no_allowed_licence_are_found() {
         "tokio 1.2.3: threads",
         "bincode 3.0.0: no code",
         "deny.toml: the ban of x has no reason",
+        "deny.toml: the ignored advisory RUSTSEC-1 has no reason",
         "own: not from crates.io",
     ];
     assert_eq!(faults, expected);

@@ -5,10 +5,10 @@ use thiserror::Error;
 /// A configuration that cannot be used. The user can correct it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
+    /// The file cannot be read or parsed.
     #[error("{path}: {why}")]
     File {
-        /// The path of the file, escaped.
+        /// The path of the file, escaped, with the line of a wrong syntax.
         path: String,
         /// The reason.
         why: String,

@@ -11,7 +11,8 @@ use rustix::process::Signal;
 use thiserror::Error;
 
 use crate::eval::stage::{NoLine, Process, ProcessError, Stream};
-use crate::rt::Stop;
+use crate::rt::{Stop, clock};
+use crate::types::limits;
 
 /// Why the demo cannot continue.
 #[derive(Debug, Error)]
@@ -111,7 +112,13 @@ impl Processes {
     /// When the process has ended.
     pub fn command(&mut self, name: &str, line: &str) -> Result<(), DemoError> {
         let sent = self.role(name)?.process.send(format!("{line}\n").as_bytes());
-        sent.map_err(io_error(format!("send a command to {name}")))
+        // The stop kills the processes, so a command that it overtakes fails.
+        sent.map_err(|error| {
+            if self.stop.is_triggered() {
+                return DemoError::Interrupted;
+            }
+            io_error(format!("send a command to {name}"))(error)
+        })
     }
 
     /// Waits for a line of `name` on `stream` from which `pick` makes a value. Earlier lines of that stream
@@ -153,9 +160,14 @@ impl Processes {
         Ok(())
     }
 
-    /// Kills all processes and waits until they have ended.
-    pub fn clear(&mut self) {
-        self.roles.clear();
+    /// Kills all processes and waits until they have ended. Their last words stay.
+    pub fn kill_all(&mut self) {
+        let deadline = clock::now() + limits::ms(limits::STOP_DEADLINE_MS);
+        for role in &mut self.roles {
+            role.process.signal(Signal::KILL);
+            // An error: the process is in the hands of the system.
+            role.process.wait(deadline).ok();
+        }
     }
 
     /// Closes the input of a process and waits for its end. The exit status tells whether a command failed.

@@ -74,7 +74,7 @@ fn demo(signals: &Signals) -> Exit {
             let result = show(&mut processes, dir.path());
             if result.is_err() {
                 // The children must end before their directory is removed.
-                processes.clear();
+                processes.kill_all();
                 return result;
             }
             dir.remove().map_err(io_error("remove the temporary directory"))

@@ -38,6 +38,8 @@ struct Log {
     max_bytes: u64,
     /// Events that could not be written.
     missed: u64,
+    /// The last write has failed, and the user knows it.
+    is_failing: bool,
 }
 
 /// Starts the log that `args` configure, of the events of `feed` from now on. Without `--log` there is none.
@@ -55,8 +57,11 @@ pub(crate) fn start(args: &LogArgs, feed: &EventBroadcast, threads: &Threads) ->
 impl Log {
     fn open(path: &Path, max_bytes: u64) -> io::Result<Log> {
         let file = open_and_lock(path)?;
-        file.set_len(end_of_lines(&file)?)?;
-        Ok(Log { path: path.to_owned(), file, max_bytes, missed: 0 })
+        if !begins_as_log(&file)? {
+            let why = "it is another file, not a log of nearpeer: give a new name";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        Ok(Log { path: path.to_owned(), file, max_bytes, missed: 0, is_failing: false })
     }
 
     fn run(&mut self, subscriber: EventSubscriber) {
@@ -75,9 +80,9 @@ impl Log {
             return;
         }
         match self.write(lines) {
-            Ok(()) => self.missed = 0,
+            Ok(()) => (self.missed, self.is_failing) = (0, false),
             Err(error) => {
-                if self.missed == 0 {
+                if !std::mem::replace(&mut self.is_failing, true) {
                     let path = self.path.to_string_lossy();
                     say(&format!("warning: the log {} cannot be written: {error}", Printable(&path)));
                 }
@@ -95,11 +100,16 @@ impl Log {
             block.push('\n');
         }
         self.rotate_if_due(block.len() as u64)?;
-        // The length is looked up each time, because other programs may truncate the file.
-        let before_bytes = self.file.metadata()?.len();
+        // The end is looked up each time: another program may have truncated the file within a line, and a
+        // killed program or a full disk may have left a part of a line.
+        let lines_bytes = end_of_lines(&self.file)?;
+        if lines_bytes < self.file.metadata()?.len() {
+            self.file.set_len(lines_bytes)?;
+        }
         if let Err(error) = self.file.write_all(block.as_bytes()) {
-            // The disk may have taken a part of the block, which may end within a line.
-            self.file.set_len(end_of_lines(&self.file)?.min(before_bytes))?;
+            // No line of this block counts as written, so none may stay.
+            let lines_bytes = end_of_lines(&self.file)?.min(lines_bytes);
+            self.file.set_len(lines_bytes)?;
             return Err(error);
         }
         Ok(())
@@ -116,7 +126,8 @@ impl Log {
             fs::rename(&self.path, previous)?;
         }
         if !is_in_place || is_full {
-            *self = Log { missed: self.missed, ..Log::open(&self.path, self.max_bytes)? };
+            let (missed, is_failing) = (self.missed, self.is_failing);
+            *self = Log { missed, is_failing, ..Log::open(&self.path, self.max_bytes)? };
         }
         Ok(())
     }
@@ -139,6 +150,16 @@ fn open_and_lock(path: &Path) -> io::Result<File> {
         )
     })?;
     Ok(file)
+}
+
+/// Returns true if and only if the file is empty or begins as an event, whole or torn. A user may name a file
+/// of another kind by mistake, which must not lose a byte.
+fn begins_as_log(mut file: &File) -> io::Result<bool> {
+    const BEGIN: &[u8] = b"{\"event\":\"";
+    let mut begin = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(BEGIN.len() as u64).read_to_end(&mut begin)?;
+    Ok(BEGIN.starts_with(&begin))
 }
 
 /// The offset after the last whole line. A killed program may have left part of a line there.
@@ -204,6 +225,34 @@ mod tests {
         fs::rename(&path, &moved).expect("moved");
         log.write_or_count(&[line("4")]);
         assert_eq!((logged(&moved), logged(&path)), (vec![Event::info("3")], vec![Event::info("4")]));
+    }
+
+    #[test]
+    fn a_line_that_another_program_cuts_is_removed_before_the_next_one() {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("log");
+        let mut log = Log::open(&path, 1 << 20).expect("opened");
+        log.write_or_count(&[line("1"), line("2")]);
+        let other = OpenOptions::new().write(true).open(&path).expect("opened");
+        other.set_len(line("1").len() as u64 + 5).expect("cut");
+        log.write_or_count(&[line("3")]);
+        assert_eq!(logged(&path), [Event::info("1"), Event::info("3")]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_a_log_is_refused_and_keeps_its_bytes() {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("photo.jpg");
+        for bytes in [&b"\xff\xd8\n\x01"[..], b"no newline", b"{}\n{", b"\n"] {
+            fs::write(&path, bytes).expect("written");
+            let error = Log::open(&path, 1 << 20).expect_err("refused").to_string();
+            assert!(error.contains("not a log"), "{error}");
+            assert_eq!(fs::read(&path).expect("readable"), bytes);
+        }
+        for bytes in [&b""[..], b"{\"ev", line("1").as_bytes()] {
+            fs::write(&path, bytes).expect("written");
+            Log::open(&path, 1 << 20).expect("a log, whole or torn");
+        }
     }
 
     #[test]

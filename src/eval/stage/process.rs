@@ -223,11 +223,11 @@ impl Process {
             return Err(self.missing("its end", NoLine::Late));
         }
         let status = self.child.wait().map_err(failed)?;
-        self.status = Some(status);
         self.stdin = None;
         if !self.threads.join(deadline).is_clean() {
             return Err(self.missing("the end of its output", NoLine::Late));
         }
+        self.status = Some(status);
         Ok(status)
     }
 }

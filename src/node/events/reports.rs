@@ -44,8 +44,8 @@ pub(crate) fn search_event(query: &Query, report: &FindReport, elapsed: Duration
     }
 }
 
-/// The result of `sources`: each content, and its holders in the order of their rank, where one unit of load
-/// costs `load_weight`.
+/// The result of `sources`: holders without a valid answer, then each content and its holders in the order of
+/// their rank, where one unit of load costs `load_weight`.
 pub fn sources_events(report: &FindReport, load_weight: Millis) -> Vec<Event> {
     let mut events = silent_events(&report.silent);
     for group in &report.groups {
@@ -84,7 +84,7 @@ pub fn file_event(file: &OwnFile) -> Event {
     }
 }
 
-/// State of the replicas of a content.
+/// Numbers of wanted and present copies of a content. Each live node with the whole content counts.
 pub fn replication_event(report: &ReplicationReport) -> Event {
     let ReplicationReport { name, key, status } = report;
     Event::Replication {
@@ -102,7 +102,8 @@ pub fn replication_event(report: &ReplicationReport) -> Event {
 /// A job with its progress.
 pub fn job_event(job: &Job) -> Event {
     let Job { id, request, source, state, result, progress } = job;
-    // Before the content is known there is no total, and 0 bytes would claim to be known.
+    // A total of 0 means that the content is not known yet: the event has no number then. A file of 0 bytes
+    // has no number either.
     let known = |bytes: u64| (progress.total_bytes > 0).then_some(bytes);
     Event::Job {
         id: id.0,

@@ -79,7 +79,7 @@ impl Resumer<'_> {
             Some(Ok(done)) => return notices.inform(completion_text(&done)),
             Some(Err(error)) => error,
         };
-        if !may_succeed_later(&error) {
+        if !self.may_retry(name, content, &error) {
             store::quarantine(&self.downloads(), content);
             notices.warn(format!("`{name}` is unfinished and left to the next `download`: {error}"));
             return;
@@ -90,6 +90,12 @@ impl Resumer<'_> {
             notices.warn(format!("`{name}` is unfinished, and tried again by itself: {why}"));
             self.reasons.insert(name.clone(), why);
         }
+    }
+
+    /// Returns true if and only if this thread tries the download again. A download that ended without its
+    /// partial file, because the name has another content now, has nothing to resume.
+    fn may_retry(&self, name: &FileName, content: ContentKey, error: &DownloadError) -> bool {
+        may_succeed_later(error) && unfinished::record_of(&self.downloads(), name, content).is_some()
     }
 
     /// The job of an unfinished download. The first call adds it. `None`: the download must not be resumed
@@ -127,7 +133,8 @@ impl Resumer<'_> {
             let record = record.ok_or(CommandError::Cancelled)?;
             self.jobs.downloader().resume(&unfinished::request_of(record), content, cancel, progress)
         };
-        let done = self.jobs.run_once(id, self.stop, job, &mut progress, may_succeed_later)?;
+        let may_retry = |error: &DownloadError| self.may_retry(name, content, error);
+        let done = self.jobs.run_once(id, self.stop, job, &mut progress, may_retry)?;
         if let Ok(Downloaded { outcome: Outcome::AlreadyHere, .. }) = &done
             && let Ok(left) = Partial::open(&self.downloads(), content)
         {
@@ -138,7 +145,7 @@ impl Resumer<'_> {
     }
 }
 
-/// Returns true if and only if a later try may succeed without an action of the user.
+/// Returns true if and only if the cause of this error can pass without an action of the user.
 fn may_succeed_later(error: &DownloadError) -> bool {
     matches!(
         error,

@@ -284,8 +284,10 @@ impl Jobs {
         let stop = match cancel.child() {
             Ok(stop) => stop,
             Err(error) => {
-                let failed = Err(CommandError::System(error.to_string()).into());
-                self.shared.table.lock().end(id, &failed, false);
+                let error = DownloadError::from(CommandError::System(error.to_string()));
+                let retry = may_retry(&error);
+                let failed = Err(error);
+                self.shared.table.lock().end(id, &failed, retry);
                 self.shared.publish_state(id);
                 return Some(failed);
             }

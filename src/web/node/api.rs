@@ -13,7 +13,7 @@ use crate::web::service::response::{Answer, Problem, Reply, TEXT, event_json};
 use crate::web::view::peers::PeerRow;
 use crate::web::view::sources::items;
 
-/// Lists the paths of the interface.
+/// Lists the paths of the interface without those of one download, and the other paths of the site.
 pub(super) fn endpoints() -> Answer {
     let paths: Vec<String> =
         READ_PATHS.iter().chain(&CHANGE_PATHS).map(|path| format!("/api/v1/{path}")).collect();

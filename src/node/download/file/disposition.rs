@@ -22,8 +22,12 @@ pub(crate) fn disposition(error: &TransferError, is_unattended: bool) -> Disposi
         // The node stops, or a user ends the run. After the commands `pause` and `cancel` the thread of the
         // job quarantines the file.
         TransferError::Cancelled => Disposition::KeepResumable,
-        // Sources may come, or the user may free space.
-        TransferError::AllFailed(_) | TransferError::Disk(PartialError::NoSpace { .. }) if is_unattended => {
+        // Sources may come, the user may free space, and other downloads return threads and descriptors.
+        TransferError::AllFailed(_)
+        | TransferError::Disk(PartialError::NoSpace { .. })
+        | TransferError::System(_)
+            if is_unattended =>
+        {
             Disposition::KeepResumable
         }
         // No node has the whole content, and the known partial holders do not cover it.
@@ -58,7 +62,7 @@ mod tests {
             (touched(), Quarantine, Quarantine),
             (TransferError::Replaced(Vec::new()), Discard, Discard),
             (unreadable(), Quarantine, Quarantine),
-            (system(), Quarantine, Quarantine),
+            (system(), KeepResumable, Quarantine),
             (bug(), Quarantine, Quarantine),
         ] {
             assert_eq!(
