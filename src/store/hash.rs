@@ -71,6 +71,16 @@ impl HashError {
         matches!(self, HashError::Io(error) if is_shortage(error))
     }
 
+    /// Returns true if and only if the reason can pass while the user changes nothing: another program writes
+    /// or locks the file, or the system fails.
+    pub fn can_pass(&self) -> bool {
+        match self {
+            HashError::Io(error) => !self.is_absence() && error.kind() != io::ErrorKind::PermissionDenied,
+            HashError::Changing => true,
+            HashError::TooLarge(_) | HashError::Spoiled | HashError::Stopped => false,
+        }
+    }
+
     /// Returns true if and only if there is no file to share at the name, or the hashing was stopped: then
     /// the user needs no notice.
     pub fn is_absence(&self) -> bool {

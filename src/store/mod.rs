@@ -26,7 +26,7 @@ pub use partial::{
     Opened, Partial, PartialError, Placed, Record, SweepReport, quarantine, remove_all,
     remove_empty_directory, resumable, resumable_record, sweep, take_over,
 };
-pub use scan::{FoundFile, walk};
+pub use scan::{FoundFile, SkippedEntry, Unread, walk};
 pub use share::{FileStamp, OpenFile, PathEntry, Share, ShareError};
 pub use share_folders::{ShareFolders, Visible};
 pub use usage::Usage;

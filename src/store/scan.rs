@@ -22,39 +22,62 @@ pub struct FoundFile {
     pub stamp: FileStamp,
 }
 
-/// Calls `found` for each file of the share, in no order, and `warn` with an escaped text for each entry that
-/// is skipped for a reason that the user should know, such as its name or its permissions. Hidden entries,
+/// An entry that the walk skips for a reason that the user should know.
+#[derive(Debug)]
+pub struct SkippedEntry {
+    /// The reason, escaped.
+    pub why: String,
+    /// The entry, if it may be all right: the system could not read it now.
+    pub unread: Option<Unread>,
+}
+
+/// An entry that the system could not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread {
+    /// A file.
+    File(FileName),
+    /// A directory and all that is in it.
+    Dir(FileName),
+}
+
+impl SkippedEntry {
+    fn for_good(why: String) -> SkippedEntry {
+        SkippedEntry { why, unread: None }
+    }
+}
+
+/// Calls `found` for each file of the share, in no order, and `skip` for each entry that it skips for a
+/// reason that the user should know: its name, its permissions, or an error of the system. Hidden entries,
 /// symbolic links, FIFOs, sockets and devices are skipped without a warning.
 ///
 /// # Errors
-/// When the share's root cannot be read, when the system fails below it (a lack of permission is only a
-/// warning), and `Interrupted` when `stop` was triggered. The files found are incomplete then.
+/// When the share's root cannot be read, and `Interrupted` when `stop` was triggered. The files found are
+/// incomplete then.
 pub fn walk(
     share: &Share,
     stop: &Stop,
     found: &mut dyn FnMut(FoundFile),
-    warn: &mut dyn FnMut(String),
+    skip: &mut dyn FnMut(SkippedEntry),
 ) -> io::Result<()> {
     // Directories to read. The depth of a name is limited, so the walk ends even if mounts form a circle.
     let mut pending = Vec::new();
-    read_dir(share, None, stop, &mut pending, found, warn)?;
+    read_dir(share, None, stop, &mut pending, found, skip)?;
     while let Some(dir) = pending.pop() {
-        match read_dir(share, Some(&dir), stop, &mut pending, found, warn) {
+        match read_dir(share, Some(&dir), stop, &mut pending, found, skip) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
             Err(error) if has_vanished(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                warn(format!("skipped directory `{dir}`: {error}"));
+                skip(SkippedEntry::for_good(format!("skipped directory `{dir}`: {error}")));
             }
-            Err(error) => return Err(with_name(&dir, &error)),
+            // One entry must not hide all others.
+            Err(error) => {
+                let why = format!("skipped directory `{dir}` in this scan: {error}");
+                skip(SkippedEntry { why, unread: Some(Unread::Dir(dir)) });
+            }
         }
     }
     Ok(())
-}
-
-/// The error with the name at which it occurred.
-fn with_name(name: &FileName, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("`{name}`: {error}"))
 }
 
 /// Reads one directory (`None`: the root). Calls `found` for its files and adds its directories to `pending`.
@@ -64,7 +87,7 @@ fn read_dir(
     stop: &Stop,
     pending: &mut Vec<FileName>,
     found: &mut dyn FnMut(FoundFile),
-    warn: &mut dyn FnMut(String),
+    skip: &mut dyn FnMut(SkippedEntry),
 ) -> io::Result<()> {
     let mut dir = Dir::new(openat::open_dir(share, path.map_or(".", FileName::as_str))?)?;
     while let Some(entry) = dir.read() {
@@ -83,7 +106,10 @@ fn read_dir(
                     Ok(stat) => FileType::from_raw_mode(stat.st_mode),
                     Err(Errno::NOENT) => continue,
                     Err(errno) => {
-                        warn(format!("skipped `{}`: {errno}", escaped_path(path, raw)));
+                        skip(SkippedEntry::for_good(format!(
+                            "skipped `{}`: {errno}",
+                            escaped_path(path, raw)
+                        )));
                         continue;
                     }
                 }
@@ -94,14 +120,17 @@ fn read_dir(
             continue;
         }
         let Ok(component) = std::str::from_utf8(raw) else {
-            warn(format!("skipped `{}`: its name is not UTF-8", escaped_path(path, raw)));
+            skip(SkippedEntry::for_good(format!(
+                "skipped `{}`: its name is not UTF-8",
+                escaped_path(path, raw)
+            )));
             continue;
         };
         let text = path.map_or_else(|| component.to_owned(), |dir| format!("{}/{component}", dir.as_str()));
         let name = match FileName::new(&text) {
             Ok(name) => name,
             Err(error) => {
-                warn(format!("skipped: {error}"));
+                skip(SkippedEntry::for_good(format!("skipped: {error}")));
                 continue;
             }
         };
@@ -114,9 +143,12 @@ fn read_dir(
             // The file has vanished or was replaced by another kind of entry since the directory was read.
             Err(error) if has_vanished(&error) || error.kind() == io::ErrorKind::InvalidInput => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                warn(format!("skipped `{name}`: {error}"));
+                skip(SkippedEntry::for_good(format!("skipped `{name}`: {error}")));
             }
-            Err(error) => return Err(with_name(&name, &error)),
+            Err(error) => {
+                let why = format!("skipped `{name}` in this scan: {error}");
+                skip(SkippedEntry { why, unread: Some(Unread::File(name)) });
+            }
         }
     }
     Ok(())
@@ -156,7 +188,7 @@ mod tests {
             assert_eq!(share.open_file(&file.name).expect("opened").stamp, file.stamp);
             names.push(file.name.as_str().to_owned());
         };
-        walk(share, &stop, &mut found, &mut |warning| warnings.push(warning)).expect("walked");
+        walk(share, &stop, &mut found, &mut |skipped| warnings.push(skipped.why)).expect("walked");
         names.sort();
         warnings.sort();
         (names, warnings)
@@ -255,7 +287,8 @@ mod tests {
             found.push(file);
         };
         let stop = Stop::new().expect("a descriptor");
-        walk(&share, &stop, &mut remove_all_others, &mut |text| warnings.push(text)).expect("walked");
+        walk(&share, &stop, &mut remove_all_others, &mut |skipped| warnings.push(skipped.why))
+            .expect("walked");
         assert_eq!((found.len(), warnings.len()), (1, 0), "{found:?} {warnings:?}");
     }
 

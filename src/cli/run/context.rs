@@ -21,7 +21,7 @@ use crate::cli::signals::Signals;
 use crate::node::{GuestFolder, LatencySource, Membership, NodeConfig, NodeStartError};
 use crate::proto::event::Event;
 use crate::rt::{EventBroadcast, Stop, Threads, clock};
-use crate::store::{FoundFile, Share, ShareFolders, walk};
+use crate::store::{FoundFile, Share, ShareFolders, SkippedEntry, walk};
 use crate::types::{FileName, FileOrigin, path_text};
 
 /// Everything that one command needs.
@@ -244,8 +244,8 @@ impl<'a> CommandContext<'a> {
                     size_bytes,
                 });
             };
-            let warn = &mut |why| self.screen.say(&format!("warning: {why}"));
-            walk(&share, &self.cancel, add, warn)?;
+            let skip = &mut |skipped: SkippedEntry| self.screen.say(&format!("warning: {}", skipped.why));
+            walk(&share, &self.cancel, add, skip)?;
         }
         Ok(files)
     }

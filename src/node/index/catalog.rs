@@ -148,6 +148,12 @@ impl Catalog {
         is_visible
     }
 
+    /// Published names in this directory and below it.
+    pub(crate) fn names_below(&self, dir: &FileName) -> Vec<FileName> {
+        let prefix = format!("{}/", dir.as_str());
+        self.names().filter(|name| name.as_str().starts_with(&prefix)).cloned().collect()
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &FileName> {
         self.files.keys()
     }

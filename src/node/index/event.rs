@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 use super::catalog::SharedFile;
 use crate::node::report::ScanSummary;
 use crate::store::hash::{HashError, Hashed};
-use crate::store::scan::FoundFile;
+use crate::store::scan::{FoundFile, SkippedEntry};
 use crate::store::share::FileStamp;
 use crate::types::{ContentKey, FileEntry, FileName, FileOrigin, Md5Digest};
 
@@ -18,8 +18,10 @@ pub(crate) enum Event {
     Rescan(Sender<Result<ScanSummary, String>>),
     /// The walk of a scan has found a file in the folder of this origin.
     Found(FileOrigin, FoundFile),
-    /// The walk skips a file or directory. Contains the notice for the user.
-    Skipped(String),
+    /// The walk of the folder of that origin skips a file or directory.
+    Skipped(FileOrigin, SkippedEntry),
+    /// A folder cannot be opened. Contains the notice for the user.
+    FolderSkipped(String),
     /// The walk has ended; an error says why it is incomplete.
     WalkEnded(Result<(), String>),
     /// A request to compare one name with the disk. The reply is the catalog's file after that.

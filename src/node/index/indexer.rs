@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, at, never, select};
 
 use super::catalog::SharedFile;
 use super::event::{Event, LookOutcome};
+use super::retries::{Retries, Retry};
 use super::task::Task;
 use crate::discovery::Publisher;
 use crate::node::report::ScanSummary;
@@ -21,7 +22,8 @@ use crate::node::state::NodeState;
 use crate::proto::event;
 use crate::rt::{EventBroadcast, Pool, Stop, clock};
 use crate::store::ShareFolders;
-use crate::store::scan::{FoundFile, walk};
+use crate::store::hash::HashError;
+use crate::store::scan::{FoundFile, SkippedEntry, Unread, walk};
 use crate::store::share::FileStamp;
 use crate::types::{FileEntry, FileName, FileOrigin, Md5Digest, Md5Origin, Printable, limits};
 
@@ -68,6 +70,7 @@ struct State {
     /// Requests that the end of a look answers.
     checks: HashMap<FileName, Vec<Sender<Option<Arc<SharedFile>>>>>,
     published_at: Option<Instant>,
+    retries: Retries,
 }
 
 /// The indexer, not yet running.
@@ -103,8 +106,13 @@ impl Indexer {
         loop {
             self.feed_pool();
             self.end_scan_if_done();
+            let retry = self.state.retries.next_at().map_or_else(never, at);
             select! {
                 recv(self.parts.stop.receiver()) -> _ => return,
+                recv(retry) -> now => {
+                    let due = now.map(|now| self.state.retries.take_due(now)).unwrap_or_default();
+                    due.into_iter().for_each(|name| self.look(name));
+                }
                 recv(self.parts.events.1) -> event => match event {
                     Ok(event) => self.handle(event),
                     Err(_) => return,
@@ -120,7 +128,8 @@ impl Indexer {
                 None => self.begin_scan(vec![reply]),
             },
             Event::Found(origin, file) => self.apply_found(origin, file),
-            Event::Skipped(why) => self.warn(why),
+            Event::Skipped(origin, skipped) => self.apply_skipped(origin, skipped),
+            Event::FolderSkipped(why) => self.warn(why),
             Event::WalkEnded(result) => {
                 if let Some(scan) = &mut self.state.scan {
                     scan.is_walking = false;
@@ -174,11 +183,13 @@ impl Indexer {
         self.state.scan = Some(Scan { is_walking: true, replies, ..Scan::default() });
         let (folders, to_indexer, stop) = self.for_worker();
         let queued = self.parts.pool.try_run(move || {
-            let mut skipped = |why| send(&to_indexer, &stop, Event::Skipped(why));
-            folders.renew().into_iter().for_each(|error| skipped(error.to_string()));
+            for error in folders.renew() {
+                send(&to_indexer, &stop, Event::FolderSkipped(error.to_string()));
+            }
             let result = folders.shared().into_iter().try_for_each(|(origin, folder)| {
                 let mut found = |file| send(&to_indexer, &stop, Event::Found(origin, file));
-                walk(&folder, &stop, &mut found, &mut skipped).map_err(|error| error.to_string())
+                let mut skip = |skipped| send(&to_indexer, &stop, Event::Skipped(origin, skipped));
+                walk(&folder, &stop, &mut found, &mut skip).map_err(|error| error.to_string())
             });
             send(&to_indexer, &stop, Event::WalkEnded(result));
         });
@@ -253,6 +264,23 @@ impl Indexer {
         }
     }
 
+    /// Keeps what is published of an entry that the walk could not read, and looks at a file again.
+    fn apply_skipped(&mut self, origin: FileOrigin, skipped: SkippedEntry) {
+        match skipped.unread {
+            // The look warns if it fails too.
+            Some(Unread::File(name)) => {
+                self.record_seen(&name, origin);
+                return self.look(name);
+            }
+            Some(Unread::Dir(dir)) => {
+                let published = self.parts.state.catalog.read().names_below(&dir);
+                published.into_iter().for_each(|name| self.record_seen(&name, origin));
+            }
+            None => {}
+        }
+        self.warn(skipped.why);
+    }
+
     /// Requests a look, which hashes the file unless it is unchanged.
     fn look(&mut self, name: FileName) {
         // An equal stamp of a racy file proves nothing, so a racy file is always hashed.
@@ -317,7 +345,7 @@ impl Indexer {
             _ => {}
         }
         match outcome {
-            LookOutcome::Unchanged => {}
+            LookOutcome::Unchanged => self.state.retries.forget(name),
             // A lack of descriptors says nothing about the file: it stays published.
             LookOutcome::Failed(error) if error.is_shortage() && known.is_some() => {
                 self.warn(format!("`{name}` stays shared without a check: {error}"));
@@ -334,6 +362,7 @@ impl Indexer {
                     }
                 }
                 self.publish();
+                self.state.retries.forget(name);
             }
             LookOutcome::Failed(error) => {
                 let was_shared = self.parts.state.catalog.write().remove(name);
@@ -343,10 +372,27 @@ impl Indexer {
                 if was_shared {
                     self.publish();
                 }
-                if !error.is_absence() && !self.parts.stop.is_triggered() {
-                    self.warn(format!("`{name}` is not shared: {error}"));
-                }
+                self.after_failed_look(name, &error);
             }
+        }
+    }
+
+    /// Warns of a file that is not shared. If the reason can pass, the indexer looks at the file again.
+    fn after_failed_look(&mut self, name: &FileName, error: &HashError) {
+        if self.parts.stop.is_triggered() {
+            return;
+        }
+        if error.can_pass() {
+            let when = match self.state.retries.schedule(name, clock::now()) {
+                Retry::First => "yet",
+                Retry::Again => return,
+                Retry::Refused => "before the next scan",
+            };
+            return self.warn(format!("`{name}` is not shared {when}: {error}"));
+        }
+        self.state.retries.forget(name);
+        if !error.is_absence() {
+            self.warn(format!("`{name}` is not shared: {error}"));
         }
     }
 

@@ -4,6 +4,7 @@ pub(super) mod catalog;
 mod event;
 mod handle;
 mod indexer;
+mod retries;
 mod task;
 
 pub(super) use handle::IndexerHandle;

@@ -17,6 +17,7 @@ pub fn all() -> Vec<Limit> {
         tracker::replicas(),
         http::requests(),
         http::connections_and_pages(),
+        node::files(),
         node::start_and_stop(),
         prompt::input(),
         transfer::lookups(),

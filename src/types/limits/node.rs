@@ -28,6 +28,12 @@ limits! {
         PROBE_AFTER_FIRST_MS: u64 = 300, "ms";
     }
 
+    files {
+        /// Maximum number of names at which a node looks again because they could not be hashed. Only the
+        /// next scan looks at further ones.
+        LOOK_RETRIES_MAX: usize = 4096, "names";
+    }
+
     start_and_stop {
         /// A node that starts waits this long for its first scan. Then it reports itself ready without the
         /// number of its files.

@@ -170,3 +170,54 @@ fn run_task(indexer: &mut Indexer) {
 fn take_task(indexer: &mut Indexer) -> Task {
     indexer.next_task().expect("a task waits")
 }
+
+#[test]
+fn a_file_that_could_not_be_hashed_now_is_looked_at_again() {
+    let (mut indexer, dir) = indexer();
+    let name = FileName::new("a").expect("a name");
+    std::fs::write(dir.path().join("a"), "12").expect("written");
+    for is_changing in [true, false] {
+        let failure = || if is_changing { HashError::Changing } else { HashError::Io(Errno::AGAIN.into()) };
+        let mut notices = indexer.parts.broadcast.subscribe();
+        for _ in 0..2 {
+            indexer.state.in_flight += 1;
+            indexer.handle(Event::Looked { name: name.clone(), outcome: LookOutcome::Failed(failure()) });
+        }
+        assert_eq!(notices.catch_up().items.len(), 1, "one warning for all looks");
+        assert_eq!(published(&indexer), None);
+        let at = indexer.state.retries.next_at().expect("a retry");
+        assert_eq!(indexer.state.retries.take_due(at), std::slice::from_ref(&name));
+        indexer.look(name.clone());
+        run_task(&mut indexer);
+        assert_eq!(published(&indexer), Some((FileOrigin::Local, 2)));
+        assert_eq!(indexer.state.retries.next_at(), None);
+        std::fs::remove_file(dir.path().join("a")).expect("removed");
+        indexer.look(name.clone());
+        run_task(&mut indexer);
+        std::fs::write(dir.path().join("a"), "12").expect("written");
+    }
+}
+
+#[test]
+fn what_the_walk_cannot_read_now_stays_published() {
+    let (mut indexer, dir) = indexer();
+    std::fs::create_dir(dir.path().join("d")).expect("made");
+    for file in ["a", "d/b", "e"] {
+        std::fs::write(dir.path().join(file), "12").expect("written");
+    }
+    scan(&mut indexer);
+    // This scan finds nothing, and cannot read the file `a` and the directory `d`.
+    indexer.state.scan = Some(Scan { is_walking: true, ..Scan::default() });
+    let name = |text: &str| FileName::new(text).expect("a name");
+    for unread in [Unread::File(name("a")), Unread::Dir(name("d"))] {
+        let skipped = SkippedEntry { why: "skipped".to_owned(), unread: Some(unread) };
+        indexer.handle(Event::Skipped(FileOrigin::Local, skipped));
+    }
+    indexer.handle(Event::WalkEnded(Ok(())));
+    while !indexer.state.tasks.is_empty() {
+        run_task(&mut indexer);
+    }
+    indexer.end_scan_if_done();
+    let published: Vec<_> = indexer.parts.state.catalog.read().names().cloned().collect();
+    assert_eq!(published, [name("a"), name("d/b")]);
+}
