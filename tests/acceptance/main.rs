@@ -1,5 +1,6 @@
 //! The promised behaviour, tested with the real programs on loopback.
 
+mod background;
 mod commands;
 mod contents;
 mod crashes;

@@ -40,6 +40,8 @@ pub enum PromptCommand {
     Resume(JobArgs),
     /// Cancel a download
     Cancel(JobArgs),
+    /// Wait until a download, or every background download, has ended
+    Wait(WaitArgs),
     /// Show or change how fast all uploads together may be
     Limit(LimitArgs),
     /// Show this text
@@ -59,6 +61,14 @@ pub struct JobArgs {
     /// Its number, as `jobs` shows it
     #[arg(value_name = "N", value_parser = job_id)]
     pub id: JobId,
+}
+
+/// `wait`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct WaitArgs {
+    /// The number of the download, as `jobs` shows it; without it: all background downloads
+    #[arg(value_name = "N", value_parser = job_id)]
+    pub id: Option<JobId>,
 }
 
 /// `limit`.

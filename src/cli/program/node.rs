@@ -205,25 +205,35 @@ impl Runner<'_> {
         input: Input,
         program: &mut ProgramContext<'_>,
     ) -> Result<Exit, Exit> {
-        let (args, signals) = (self.args, program.signals);
-        let mut session = Session::new(node, &mut program.sink, signals, args.load_weight);
-        match input {
-            Input::Prompt(prompt) => {
-                prompt.run(&mut session, signals).map_err(|error| program.refuse_for_resources(&error))
-            }
-            Input::Pipe => Ok(piped::run(&mut session, signals)),
-            Input::Nothing => {
-                let _upload_line = match args.progress.form(args.headless) {
-                    Form::Bar if !args.json => {
-                        let bars = self.screen.draw(None, Some(node.upload_meter()));
-                        Some(bars.map_err(|error| program.refuse_for_resources(&error))?)
-                    }
-                    _ => None,
-                };
-                signals.wait_to_leave();
-                Ok(signals.exit().unwrap_or(Exit::Success))
-            }
+        let (signals, load_weight) = (program.signals, self.args.load_weight);
+        let prompt = match input {
+            Input::Prompt(prompt) => Some(prompt),
+            Input::Pipe => None,
+            Input::Nothing => return self.run_until_stopped(node, program),
+        };
+        let mut session = Session::new(node, &mut program.sink, signals, load_weight);
+        let ran = match prompt {
+            Some(prompt) => prompt.run(&mut session, signals),
+            None => Ok(piped::run(&mut session, signals)),
+        };
+        if let Some(text) = session.unfinished_text() {
+            say(&text);
         }
+        drop(session);
+        ran.map_err(|error| program.refuse_for_resources(&error))
+    }
+
+    /// Serves until the program is to leave.
+    fn run_until_stopped(&self, node: &Node, program: &mut ProgramContext<'_>) -> Result<Exit, Exit> {
+        let _upload_line = match self.args.progress.form(self.args.headless) {
+            Form::Bar if !self.args.json => {
+                let bars = self.screen.draw(None, Some(node.upload_meter()));
+                Some(bars.map_err(|error| program.refuse_for_resources(&error))?)
+            }
+            _ => None,
+        };
+        program.signals.wait_to_leave();
+        Ok(program.signals.exit().unwrap_or(Exit::Success))
     }
 
     /// Waits until the node is ready. Publishes its address, and the number of its files unless the first

@@ -1,5 +1,6 @@
 //! Runs commands: the commands of a session, or one command of a command line.
 
+mod background;
 pub mod context;
 pub mod one_shot;
 pub mod session;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 
+use super::background::{BackgroundDownloads, WaitError};
 use crate::cli::args::command::{Command, ListScope, ReplicateArgs};
 use crate::cli::args::prompt::{CommandWords, Grammar, Language, PromptCommand};
 use crate::cli::exit::{ErrorCode, Exit};
@@ -50,6 +51,7 @@ pub struct Session<'a> {
     load_weight: Millis,
     time_limit: TimeLimit,
     grammar: Grammar,
+    background: BackgroundDownloads,
     /// The node is a guest: it shares nothing, so its own stats are not shown.
     is_guest: bool,
     /// The tracker whose prompt this is.
@@ -80,6 +82,8 @@ impl TimeLimit {
 enum Failure {
     Command(CommandError),
     Job(JobError),
+    /// Downloads that are paused do not end.
+    Paused(Vec<JobId>),
     /// The error is written already.
     Written(Exit),
     Write(WriteEnd),
@@ -94,6 +98,16 @@ impl From<WriteEnd> for Failure {
 impl From<CommandError> for Failure {
     fn from(error: CommandError) -> Failure {
         Failure::Command(error)
+    }
+}
+
+impl From<WaitError> for Failure {
+    fn from(error: WaitError) -> Failure {
+        match error {
+            WaitError::Job(error) => Failure::Job(error),
+            WaitError::Paused(ids) => Failure::Paused(ids),
+            WaitError::Cancelled => Failure::Command(CommandError::Cancelled),
+        }
     }
 }
 
@@ -130,8 +144,20 @@ impl<'a> Session<'a> {
     /// A session of a prompt or a pipe. `load_weight` is the weight of the load in the scores of the node.
     pub fn new(node: &'a Node, sink: &'a mut Sink, signals: &'a Signals, load_weight: Millis) -> Session<'a> {
         let (time_limit, grammar) = (TimeLimit::default(), Grammar::new(Language::Node));
+        let background = BackgroundDownloads::watch(node);
         let (is_guest, tracker, leaving_cancels) = (false, None, true);
-        Session { node, sink, signals, load_weight, time_limit, grammar, is_guest, tracker, leaving_cancels }
+        Session {
+            node,
+            sink,
+            signals,
+            load_weight,
+            time_limit,
+            grammar,
+            background,
+            is_guest,
+            tracker,
+            leaving_cancels,
+        }
     }
 
     /// A session for a client of the local socket. A user who stops the node does not cancel the download of
@@ -186,6 +212,14 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// What the user must know when the session ends before its background downloads; `None`: all have ended.
+    pub fn unfinished_text(&self) -> Option<String> {
+        let count = self.background.unfinished();
+        let what = if count == 1 { "1 download is" } else { &format!("{count} downloads are") };
+        let kept = "fetched pieces stay, and the next node on this directory resumes";
+        (count > 0).then(|| format!("{what} not finished: {kept}"))
+    }
+
     /// Writes why a line is not a command.
     pub fn refuse(&mut self, why: &str) -> Next {
         let written = self.sink.write([Event::error(why, ErrorCode::Usage)]);
@@ -203,6 +237,12 @@ impl<'a> Session<'a> {
                 let written = self.sink.write([Event::error(error.to_string(), ErrorCode::Usage)]);
                 written.map(|()| Exit::Error(ErrorCode::Usage))
             }
+            Err(Failure::Paused(ids)) => {
+                let ids = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let why = format!("wait: paused, so it does not end: {ids}: `resume` lets it continue");
+                let code = ErrorCode::Interrupted;
+                self.sink.write([Event::error(why, code)]).map(|()| Exit::Error(code))
+            }
             Err(Failure::Write(end)) => Err(end),
             Err(Failure::Command(error)) => {
                 let (why, code) = self.reason(command_text(&error), ErrorCode::from(&error));
@@ -215,7 +255,7 @@ impl<'a> Session<'a> {
         match command {
             PromptCommand::Swarm(command) => return self.run_swarm_command(command, cancel),
             PromptCommand::Background(download) => {
-                let id = self.node.start_download(download.request()).map_err(Failure::Job)?;
+                let id = self.background.start(self.node, &download.request(), cancel)?;
                 self.show_job(id)?;
             }
             PromptCommand::Jobs => self.sink.write(self.node.jobs().iter().map(events::job_event))?,
@@ -224,6 +264,13 @@ impl<'a> Session<'a> {
             PromptCommand::Resume(job) => {
                 self.node.resume(job.id).map_err(Failure::Job)?;
                 self.show_job(job.id)?;
+            }
+            PromptCommand::Wait(args) => {
+                let failure = match args.id {
+                    Some(id) => self.background.wait_for(self.node, id, cancel)?,
+                    None => self.background.wait_for_all(self.node, cancel)?,
+                };
+                return Ok(failure.map_or(Exit::Success, Exit::Error));
             }
             PromptCommand::Limit(args) => {
                 if let Some(limit) = args.limit {

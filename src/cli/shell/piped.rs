@@ -10,14 +10,16 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::lines::{LineCutter, LineError};
+use crate::cli::args::prompt::{PromptCommand, WaitArgs};
 use crate::cli::exit::{ErrorCode, Exit};
 use crate::cli::output::stdio::say;
 use crate::cli::run::session::{Next, Session};
 use crate::cli::signals::Signals;
 use crate::rt::Stop;
 
-/// Reads and runs commands until the input ends, `exit` is read, or the process is to leave. Without a reason
-/// to leave, the exit is that of the last command that failed.
+/// Reads and runs commands until the input ends, `exit` is read, or the process is to leave. At the end of
+/// the input it waits for the background downloads. Without a reason to leave, the exit is that of the last
+/// command or background download that failed; after an `exit` that leaves downloads behind it is a failure.
 pub fn run(session: &mut Session<'_>, signals: &Signals) -> Exit {
     let (stdin, mut lines) = (io::stdin(), LineReader::default());
     let mut last_failure = Exit::Success;
@@ -29,7 +31,13 @@ pub fn run(session: &mut Session<'_>, signals: &Signals) -> Exit {
         let next = match line {
             Ok(Some(Ok(line))) => session.run_line(&line, signals.leaving()),
             Ok(Some(Err(error))) => session.refuse(&error.to_string()),
-            Ok(None) => return last_failure,
+            // A script that ends has no other way to wait for its downloads.
+            Ok(None) => match session.run(PromptCommand::Wait(WaitArgs { id: None }), signals.leaving()) {
+                Next::Continue(Exit::Success) | Next::Leave => return last_failure,
+                Next::Continue(failure) | Next::Unwritable(failure) => {
+                    return signals.exit().unwrap_or(failure);
+                }
+            },
             Err(error) => {
                 say(&format!("cannot read commands: {error}"));
                 return Exit::Error(ErrorCode::LocalIo);
@@ -41,7 +49,10 @@ pub fn run(session: &mut Session<'_>, signals: &Signals) -> Exit {
         match next {
             Next::Continue(Exit::Success) => {}
             Next::Continue(failure) => last_failure = failure,
-            Next::Leave => return last_failure,
+            Next::Leave => {
+                let left_behind = session.unfinished_text().map(|_| Exit::Error(ErrorCode::Interrupted));
+                return left_behind.unwrap_or(last_failure);
+            }
             Next::Unwritable(exit) => return exit,
         }
     }

@@ -343,6 +343,8 @@ fn each_command_answers_in_the_form_that_the_guide_gives() {
         }
     }
     check_examples(&mut node, &forms);
+    assert_eq!(node.command("wait"), [""; 0]);
+    left.remove("wait [N]");
     node.process.send("exit");
     // The exit code at a pipe is that of the last failed command, `find nothing`.
     assert_eq!(node.process.wait(support::DEADLINE), 3);

@@ -84,6 +84,8 @@ fn lines_are_read_as_commands_of_the_prompt() {
     check_prompt("cancel 3", PromptCommand::Cancel(job));
     check_prompt("pause 3", PromptCommand::Pause(job));
     check_prompt("resume 3", PromptCommand::Resume(job));
+    check_prompt("wait 3", PromptCommand::Wait(WaitArgs { id: Some(JobId(3)) }));
+    check_prompt("wait", PromptCommand::Wait(WaitArgs { id: None }));
     check_prompt("limit", limit(None));
     check_prompt("limit off", limit(Some(UploadLimit::Off)));
     check_prompt("limit 512k", limit(Some(UploadLimit::BytesPerS(512_000))));
