@@ -217,10 +217,10 @@ fn two_contents_under_one_name_are_never_mixed() {
     let share = tempfile::tempdir().expect("a directory");
     let requester = start(share.path());
     assert_eq!(requester.wait_ready(&cancel), Ok(Ready::Complete { files: 0 }));
-    // Two downloads at once, as in a busy node.
+    // Several downloads at once, as in a busy node.
     let (next, faults) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..4 {
             scope.spawn(|| {
                 while let Some((case, by_checksum)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let fault = case.fault(&requester, share.path(), *by_checksum);
