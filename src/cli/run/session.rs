@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
-
-use super::background::{BackgroundDownloads, WaitError};
+use super::session_jobs::{SessionJobs, WaitError};
 use crate::cli::args::command::{Command, ListScope, ReplicateArgs};
 use crate::cli::args::prompt::{CommandWords, Grammar, Language, PromptCommand};
 use crate::cli::exit::{ErrorCode, Exit};
@@ -17,10 +15,7 @@ use crate::cli::output::render;
 use crate::cli::output::sink::Sink;
 use crate::cli::output::stdio::WriteEnd;
 use crate::cli::signals::Signals;
-use crate::node::{
-    CommandError, DownloadError, DownloadRequest, FindReport, JobChange, JobError, JobId, JobState, Node,
-    events,
-};
+use crate::node::{CommandError, DownloadError, DownloadRequest, FindReport, JobError, JobId, Node, events};
 use crate::proto::event::{DownloadEvent, Event};
 use crate::rt::{Stop, clock};
 use crate::tracker::View;
@@ -51,7 +46,7 @@ pub struct Session<'a> {
     load_weight: Millis,
     time_limit: TimeLimit,
     grammar: Grammar,
-    background: BackgroundDownloads,
+    jobs: SessionJobs,
     /// The node is a guest: it shares nothing, so its own stats are not shown.
     is_guest: bool,
     /// The tracker whose prompt this is.
@@ -144,7 +139,7 @@ impl<'a> Session<'a> {
     /// A session of a prompt or a pipe. `load_weight` is the weight of the load in the scores of the node.
     pub fn new(node: &'a Node, sink: &'a mut Sink, signals: &'a Signals, load_weight: Millis) -> Session<'a> {
         let (time_limit, grammar) = (TimeLimit::default(), Grammar::new(Language::Node));
-        let background = BackgroundDownloads::watch(node);
+        let jobs = SessionJobs::watch(node);
         let (is_guest, tracker, leaving_cancels) = (false, None, true);
         Session {
             node,
@@ -153,7 +148,7 @@ impl<'a> Session<'a> {
             load_weight,
             time_limit,
             grammar,
-            background,
+            jobs,
             is_guest,
             tracker,
             leaving_cancels,
@@ -214,7 +209,7 @@ impl<'a> Session<'a> {
 
     /// What the user must know when the session ends before its background downloads; `None`: all have ended.
     pub fn unfinished_text(&self) -> Option<String> {
-        let count = self.background.unfinished();
+        let count = self.jobs.unfinished();
         let what = if count == 1 { "1 download is" } else { &format!("{count} downloads are") };
         let kept = "fetched pieces stay, and the next node on this directory resumes";
         (count > 0).then(|| format!("{what} not finished: {kept}"))
@@ -255,7 +250,7 @@ impl<'a> Session<'a> {
         match command {
             PromptCommand::Swarm(command) => return self.run_swarm_command(command, cancel),
             PromptCommand::Background(download) => {
-                let id = self.background.start(self.node, &download.request(), cancel)?;
+                let id = self.jobs.start(self.node, &download.request(), cancel)?;
                 self.show_job(id)?;
             }
             PromptCommand::Jobs => self.sink.write(self.node.jobs().iter().map(events::job_event))?,
@@ -267,8 +262,8 @@ impl<'a> Session<'a> {
             }
             PromptCommand::Wait(args) => {
                 let failure = match args.id {
-                    Some(id) => self.background.wait_for(self.node, id, cancel)?,
-                    None => self.background.wait_for_all(self.node, cancel)?,
+                    Some(id) => self.jobs.wait_for(self.node, id, cancel)?,
+                    None => self.jobs.wait_for_all(self.node, cancel)?,
                 };
                 return Ok(failure.map_or(Exit::Success, Exit::Error));
             }
@@ -354,17 +349,8 @@ impl<'a> Session<'a> {
         id: JobId,
         stop: impl FnOnce(&Node, JobId) -> Result<(), JobError>,
     ) -> Result<(), Failure> {
-        let (change, changes) = bounded(1);
-        let _watch_of_job = self.node.watch(move |event| {
-            if let (true, JobChange::State(_) | JobChange::Ended(_)) = (event.id == id, event.change) {
-                // One item that waits is enough: the receiver reads the state of the job itself.
-                change.try_send(()).ok();
-            }
-        });
         stop(self.node, id).map_err(Failure::Job)?;
-        let is_running = || self.node.jobs().iter().any(|job| job.id == id && job.state == JobState::Running);
-        let deadline = clock::now() + JOB_STOP_WAIT;
-        while is_running() && changes.recv_deadline(deadline).is_ok() {}
+        self.jobs.wait_until_stopped(self.node, id, clock::now() + JOB_STOP_WAIT);
         Ok(self.show_job(id)?)
     }
 

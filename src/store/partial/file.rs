@@ -40,7 +40,7 @@ pub struct Opened {
 #[derive(Debug)]
 pub struct Partial {
     pub(super) claim: Claim,
-    /// Keeps other processes out until the drop.
+    /// Keeps other processes out until this value is dropped.
     _lock: Lock,
     pub(super) partials_dir: OwnedFd,
     pub(super) file: Arc<File>,
@@ -57,11 +57,11 @@ impl Partial {
     /// has the full length of the content; holes take no space.
     ///
     /// # Errors
-    /// [`PartialError`]; an existing partial file stays then. The free space is checked before a file is
-    /// created, so that a size that a peer has invented costs nothing.
+    /// [`PartialError`]; an existing partial file stays then. The call checks the free space before it
+    /// creates a file, so a size that a peer has invented costs nothing.
     pub fn open(share: &Arc<Share>, key: ContentKey) -> Result<Opened, PartialError> {
         let gone = PartialError::Disk { op: Op::Create, errno: Errno::NOENT };
-        // A guest that ends may remove the empty directory between its creation and the next call.
+        // Another process that ends may remove the directory of partial files while it is still empty.
         let mut opened = (1..PARTIALS_DIR_TRIES).map(|_| Partial::open_once(share, key));
         let opened = opened.find(|opened| opened.as_ref().err() != Some(&gone));
         opened.unwrap_or_else(|| Partial::open_once(share, key))
@@ -164,7 +164,7 @@ impl Partial {
         record::write(self.disk(), &self.partials_dir, record).map_err(|(op, errno)| self.fault(op, errno))
     }
 
-    /// Marks the file as downloaded, if the file system supports marks.
+    /// Records in an extended attribute that the file is a download, if the file system has such attributes.
     pub fn mark(&self) {
         self.disk().mark(&self.file, self.id()).ok();
     }
@@ -248,7 +248,7 @@ impl Partial {
     fn remove_empty(&self) -> bool {
         let is_empty = matches!(self.disk().next_data(&self.file, 0), Ok(None));
         if is_empty {
-            // What stays after an error, the next start of a node removes.
+            // The next start of a node removes what stays after an error.
             self.remove(&LeftoverPart::ALL).ok();
         }
         is_empty

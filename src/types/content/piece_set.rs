@@ -74,7 +74,7 @@ impl PieceSet {
         piece < self.count && self.words[piece as usize / WORD] & bit(piece) != 0
     }
 
-    /// Adds a piece (`is_in`) or removes it. Ignored for a piece that does not exist.
+    /// Adds a piece if `is_in`, else removes it. Does nothing for a piece that the content does not have.
     pub fn set(&mut self, piece: u32, is_in: bool) {
         if piece >= self.count || self.contains(piece) == is_in {
             return;
@@ -102,7 +102,7 @@ impl PieceSet {
         self.next_where(from, |index| self.words[index])
     }
 
-    /// As [`PieceSet::next`], for the pieces that are in `other` too, a set of the same content.
+    /// As [`PieceSet::next`], but only for pieces that are also in `other`, a set of the same content.
     pub fn next_in(&self, other: &PieceSet, from: u32) -> Option<u32> {
         self.next_where(from, |index| self.words[index] & other.words[index])
     }
@@ -115,8 +115,8 @@ impl PieceSet {
         PieceSet { words, count: self.count, len }
     }
 
-    /// The piece that has `before` pieces of this set before it; `None` if the set has no more pieces than
-    /// that.
+    /// The piece that has `before` pieces of this set before it; `None` if the set has at most `before`
+    /// pieces.
     pub fn nth(&self, before: usize) -> Option<u32> {
         let mut before = before;
         for (index, word) in self.words.iter().enumerate() {

@@ -1,7 +1,9 @@
-//! The background downloads of a session: which of them have not ended, and why one has failed.
+//! The jobs of a node as a session waits for them. It remembers which of its own background downloads have
+//! not ended, and why one has failed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded, select};
 use parking_lot::Mutex;
@@ -21,14 +23,14 @@ pub(crate) enum WaitError {
     Cancelled,
 }
 
-/// The background downloads that a session has started.
+/// Waits for jobs, and knows the background downloads that its session has started.
 #[derive(Debug)]
-pub(crate) struct BackgroundDownloads {
+pub(crate) struct SessionJobs {
     state: Arc<Mutex<State>>,
     /// Wakes a wait when the state of any job has changed.
     changes: Receiver<()>,
-    /// The node reports the changes of jobs while this is held.
-    _watcher: WatcherGuard,
+    /// The node reports the changes of jobs while the session holds this.
+    _watch_of_jobs: WatcherGuard,
 }
 
 #[derive(Debug, Default)]
@@ -52,8 +54,8 @@ impl State {
     }
 }
 
-impl BackgroundDownloads {
-    pub(crate) fn watch(node: &Node) -> BackgroundDownloads {
+impl SessionJobs {
+    pub(crate) fn watch(node: &Node) -> SessionJobs {
         let (change, changes) = bounded(1);
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
@@ -69,13 +71,14 @@ impl BackgroundDownloads {
             // One signal that waits is enough: the receiver reads the states themselves.
             change.try_send(()).ok();
         });
-        BackgroundDownloads { state, changes, _watcher: watcher }
+        SessionJobs { state, changes, _watch_of_jobs: watcher }
     }
 
-    /// Starts a background download. If the node has its maximum number of unfinished ones, waits for room.
+    /// Starts a background download. If the node has its maximum number of unfinished ones, waits until one
+    /// of them ends.
     ///
     /// # Errors
-    /// [`WaitError::Cancelled`].
+    /// [`WaitError::Cancelled`]; `TooMany` if all of them are paused, so that none ends by itself.
     pub(crate) fn start(
         &self,
         node: &Node,
@@ -94,7 +97,7 @@ impl BackgroundDownloads {
                     ended.into_iter().for_each(|(id, failure)| state.record_end(id, failure));
                     return Ok(id);
                 }
-                Err(JobError::TooMany { .. }) => {
+                Err(JobError::TooMany { .. }) if node.jobs().iter().any(is_active) => {
                     drop(state);
                     self.wait_for_change(cancel)?;
                 }
@@ -152,10 +155,21 @@ impl BackgroundDownloads {
         }
     }
 
+    /// Waits until the run of the job `id` has stopped, at most until `deadline`.
+    pub(crate) fn wait_until_stopped(&self, node: &Node, id: JobId, deadline: Instant) {
+        let is_running = || node.jobs().iter().any(|job| job.id == id && job.state == JobState::Running);
+        while is_running() && self.changes.recv_deadline(deadline).is_ok() {}
+    }
+
     fn wait_for_change(&self, cancel: &Stop) -> Result<(), WaitError> {
         select! {
             recv(self.changes) -> _ => Ok(()),
             recv(cancel.receiver()) -> _ => Err(WaitError::Cancelled),
         }
     }
+}
+
+/// Returns true if and only if the job ends by itself: it runs, or it runs later.
+fn is_active(job: &Job) -> bool {
+    matches!(job.state, JobState::Queued | JobState::Running)
 }
